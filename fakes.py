@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: Apache-2.0
+# Home: https://pypi.org/project/infra-twins/  (vendored? keep this header: it says which version you have)
+"""Dict-backed twins of the classes in ``infra``: same interfaces, same behaviour, no server, no driver.
+
+Validation and everything else that is not storage runs in the shared base classes of ``infra``; the contract tests run
+against both. For tests only: nothing here survives the process. Every fake can also be made to fail, see
+:class:`Faults`. Fakes share nothing unless they are given the same state object.
+
+Contents, in the order of ``infra`` (search for the banner ``# === name``):
+
+=================  ====================================================================================================
+clock              FakeClock
+faults             Faults, the mixin behind ``fail_next`` and ``down``
+redis and cache    FakeRedisServer, FakeRedisClient
+verification       FakeVerificationCache
+sms                SentSms, FakeSmsService
+infrastructure     FakeInfrastructure
+=================  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+if __package__:
+    from . import infra
+else:
+    import infra
+
+__version__ = "0.1.0"
+__all__ = [
+    "FakeClock",
+    "FakeInfrastructure",
+    "FakeRedisClient",
+    "FakeRedisServer",
+    "FakeSmsService",
+    "FakeVerificationCache",
+    "Faults",
+    "SentSms",
+]
+
+
+# === clock ===========================================================================================================
+
+
+class FakeClock(infra.Clock):
+    """A clock that stands still until it is moved. Starts at 2026-01-01T00:00:00Z."""
+
+    def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)) -> None:
+        if now.tzinfo is None:
+            raise infra.ValidationError("now should be an aware datetime")
+        self._start = now.astimezone(timezone.utc)
+        self._elapsed = 0.0
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self._elapsed)
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Lets that many seconds pass (0 or more)."""
+        if not seconds >= 0 or math.isinf(seconds):
+            raise infra.ValidationError("a clock does not go back: seconds should be 0 or more")
+        with self._lock:
+            self._elapsed += seconds
+
+
+# === faults ==========================================================================================================
+
+
+@dataclass
+class _Fault:
+    method: str
+    error: BaseException
+    times: int
+    after_apply: bool
+
+
+class Faults:
+    """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
+
+    Mix it in before the class whose interface the fake has: it works for that class's public methods, ``close``
+    excepted. Costs nothing until used: only then are the methods wrapped, on this one instance.
+    """
+
+    _service = "fake"
+    _down = False
+    _closed = False
+    _fault_lock = threading.RLock()
+
+    def fail_next(
+        self, method: str, error: BaseException | type[BaseException], times: int = 1, after_apply: bool = False
+    ) -> None:
+        """The next ``times`` calls of ``method`` ("*": of any) raise ``error``. With ``after_apply`` they do their work
+        first, as when a reply is lost."""
+        known = self._methods()
+        if method != "*" and method not in known:
+            raise infra.ValidationError(f"there is no method {method!r} to fail; there are: {', '.join(known)}")
+        if type(times) is not int or times < 1:
+            raise infra.ValidationError("times should be a whole number of at least 1")
+        if isinstance(error, type):
+            error = error("failed on purpose")
+        with self._fault_lock:
+            self.__dict__.setdefault("_faults", []).append(_Fault(method, error, times, after_apply))
+            self._arm()
+
+    @property
+    def down(self) -> bool:
+        """While True every call raises ConnectionError."""
+        return self._down
+
+    @down.setter
+    def down(self, value: bool) -> None:
+        with self._fault_lock:
+            self._down = value
+            self._arm()
+
+    def _shut(self) -> None:
+        """For the ``close`` of a fake that has one: later calls raise ConnectionError."""
+        with self._fault_lock:
+            self._closed = True
+            self._arm()
+
+    @classmethod
+    @functools.cache
+    def _methods(cls) -> tuple[str, ...]:
+        ports = [base for base in cls.__mro__[1:] if base not in (Faults, object)]
+        names = {name for port in ports for name, value in vars(port).items() if callable(value)}
+        return tuple(sorted(name for name in names if name[0] != "_" and name != "close"))
+
+    def _arm(self) -> None:
+        faults = self.__dict__.get("_faults", ())
+        for name in self._methods():
+            if self._down or self._closed or any(fault.method in ("*", name) for fault in faults):
+                self.__dict__[name] = functools.partial(self._call, name)
+            else:
+                self.__dict__.pop(name, None)
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        with self._fault_lock:
+            if self._down or self._closed:
+                state = "is closed" if self._closed else "is down on purpose"
+                raise infra.ConnectionError(
+                    f"{type(self).__name__} {state}", service=self._service, operation=name, retryable=not self._closed
+                )
+            faults: list[_Fault] = self.__dict__.get("_faults", [])
+            fault = next((each for each in faults if each.method in ("*", name)), None)
+            if fault:
+                fault.times -= 1
+                if not fault.times:
+                    faults.remove(fault)
+                    self._arm()
+        if fault is None or fault.after_apply:
+            result = getattr(type(self), name)(self, *args, **kwargs)
+        if fault:
+            raise copy.copy(fault.error)  # a copy: each raise has its own traceback
+        return result
+
+
+# === redis and cache =================================================================================================
+
+
+class FakeRedisServer:
+    """The state behind fake clients. Two clients on one server are two processes on one Redis."""
+
+    def __init__(self, clock: infra.Clock | None = None) -> None:
+        self._now = (clock or infra.SystemClock()).monotonic
+        self._lock = threading.RLock()
+        self._data: dict[str, tuple[str, float | None]] = {}  # value and moment of expiry
+        self._listeners: list[_FakeListener] = []
+        self._publishing = threading.local()
+
+    def drop_connections(self) -> None:
+        """What listeners see of a lost connection: a message may be missing, and ``on_reconnect`` is called."""
+        for listener in list(self._listeners):
+            listener._announce_reconnect()
+
+    def _entry(self, key: str) -> tuple[str, float | None] | None:
+        """The live entry; one that has expired is removed."""
+        entry = self._data.get(key)
+        if entry is not None and entry[1] is not None and entry[1] <= self._now():
+            with self._lock:
+                if self._data.get(key) is entry:
+                    del self._data[key]
+            return None
+        return entry
+
+    def _expiry(self, ttl: int | None) -> float | None:
+        return None if ttl is None else self._now() + ttl / 1000
+
+    def _publish(self, channel: str, message: str) -> int:
+        """Queues for each subscription, and unless this thread is delivering already, delivers."""
+        with self._lock:
+            found = [
+                (listener, channel, pattern, message)
+                for listener in self._listeners
+                for pattern in listener._matches(channel)
+            ]
+        queue: deque[tuple[_FakeListener, str, str | None, str]] | None = getattr(self._publishing, "queue", None)
+        if queue is not None:
+            queue.extend(found)
+            return len(found)
+        self._publishing.queue = queue = deque(found)
+        try:
+            while queue:
+                listener, *delivery = queue.popleft()
+                listener._take(*delivery)
+        finally:
+            del self._publishing.queue
+        return len(found)
+
+
+class FakeRedisClient(Faults, infra.KeyValueClient):
+    """Twin of ``RedisClient``. Expiry follows ``clock``; messages are delivered in the publisher's thread once
+    ``publish`` has done its work, one published by a handler after that handler has returned."""
+
+    _service = "redis"
+
+    def __init__(self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None) -> None:
+        """``server``: share it to share data; it has its own clock."""
+        self.server = server or FakeRedisServer(clock)
+        self._listeners: list[_FakeListener] = []
+
+    def close(self) -> None:
+        self._shut()
+        for listener in self._listeners:
+            listener.close()
+
+    def _get(self, key: str) -> str | None:
+        entry = self.server._data.get(key)
+        if entry is None or entry[1] is None:
+            return entry and entry[0]
+        entry = self.server._entry(key)
+        return entry and entry[0]
+
+    def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
+        return [self._get(key) for key in keys]
+
+    def _set(self, key: str, value: str, ttl: int | None) -> None:
+        server = self.server
+        server._data[key] = (value, None if ttl is None else server._expiry(ttl))
+
+    def _set_many(self, pairs: Sequence[tuple[str, str]], ttl: int | None) -> None:
+        for key, value in pairs:
+            self._set(key, value, ttl)
+
+    def _set_nx(self, key: str, value: str, ttl: int | None) -> bool:
+        with self.server._lock:
+            absent = self.server._entry(key) is None
+            if absent:
+                self._set(key, value, ttl)
+            return absent
+
+    def _delete_many(self, keys: Sequence[str]) -> int:
+        server = self.server
+        with server._lock:
+            return sum(server._entry(key) is not None and server._data.pop(key, None) is not None for key in keys)
+
+    def _compare_and_delete(self, key: str, value: str) -> bool:
+        with self.server._lock:
+            same = self._get(key) == value
+            if same:
+                del self.server._data[key]
+            return same
+
+    def _exists(self, key: str) -> bool:
+        return self.server._entry(key) is not None
+
+    def _pttl(self, key: str) -> int:
+        entry = self.server._entry(key)
+        if entry is None:
+            return -2
+        return -1 if entry[1] is None else max(0, round((entry[1] - self.server._now()) * 1000))
+
+    def _pexpire(self, key: str, ttl: int) -> bool:
+        server = self.server
+        with server._lock:
+            entry = server._entry(key)
+            if entry is not None:
+                server._data[key] = (entry[0], server._expiry(ttl))
+            return entry is not None
+
+    def _increment(self, key: str, amount: int, ttl: int | None) -> int:
+        server = self.server
+        with server._lock:
+            entry = server._data.get(key)
+            if entry is not None and entry[1] is not None:
+                entry = server._entry(key)
+            if entry is None:
+                total, expiry = amount, server._expiry(ttl)
+            else:
+                total, expiry = _integer(entry[0]) + amount, entry[1]
+                if not -_TOO_LARGE <= total < _TOO_LARGE:
+                    raise _refused("increment")
+            server._data[key] = (str(total), expiry)
+            return total
+
+    def _scan(self, glob: str) -> Iterator[str]:
+        matches = _glob(glob)
+        for key in list(self.server._data):
+            if matches(key) and self.server._entry(key) is not None:
+                yield key
+
+    def _publish(self, channel: str, message: str) -> int:
+        return self.server._publish(channel, message)
+
+    def _listen(
+        self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
+    ) -> infra.Listener:
+        listener = _FakeListener(self.server, on_message, on_reconnect)
+        self._listeners.append(listener)
+        return listener
+
+    def _health_check(self) -> infra.Health:
+        return infra.Health("redis", "FakeRedisClient", 0.0)
+
+
+class _FakeListener(infra.Listener):
+    def __init__(
+        self, server: FakeRedisServer, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
+    ) -> None:
+        super().__init__(on_message, on_reconnect)
+        self._server = server
+        self._closed = False
+        self._turn = threading.RLock()  # one message at a time, whichever thread publishes
+        self._channels: set[str] = set()
+        self._globs: dict[str, Callable[[str], bool]] = {}
+        with server._lock:
+            server._listeners.append(self)
+
+    def _apply(self, command: str, names: Sequence[str]) -> None:
+        with self._server._lock:
+            if self._closed:
+                raise infra.ConnectionError("the listener is closed", service="redis", retryable=False)
+            if command == "SUBSCRIBE":
+                self._channels.update(names)
+            elif command == "UNSUBSCRIBE":
+                self._channels.difference_update(names)
+            elif command == "PSUBSCRIBE":
+                self._globs.update((name, _glob(name)) for name in names)
+            else:
+                for name in names:
+                    self._globs.pop(name, None)
+
+    def _matches(self, channel: str) -> Iterator[str | None]:
+        if channel in self._channels:
+            yield None
+        yield from (glob for glob, matches in self._globs.items() if matches(channel))
+
+    def _take(self, channel: str, pattern: str | None, payload: str) -> None:
+        with self._turn:
+            if not self._closed:
+                self._deliver(channel, pattern, payload)
+
+    def _close(self) -> None:
+        with self._turn, self._server._lock:
+            self._closed = True
+            if self in self._server._listeners:
+                self._server._listeners.remove(self)
+
+
+_TOO_LARGE = 2**63
+
+
+def _refused(operation: str) -> infra.CacheError:
+    return infra.CacheError("redis refused the command", service="redis", operation=operation)
+
+
+def _integer(text: str) -> int:
+    """What Redis takes for an integer: 64 bits, in the one form that ``str`` gives it."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = _TOO_LARGE
+    if str(value) != text or not -_TOO_LARGE <= value < _TOO_LARGE:
+        raise _refused("increment")
+    return value
+
+
+def _glob(glob: str) -> Callable[[str], bool]:
+    """Redis's glob as a test of names. It matches bytes, so that "?" is half an "é"."""
+    pattern, at, star = glob.encode(), 0, None
+    steps: list[frozenset[int] | None] = []  # the bytes that may come next; None is "*"
+    while at < len(pattern):
+        at += 1
+        byte = pattern[at - 1 : at]
+        if byte == b"*":
+            if steps[-1:] != [star]:
+                steps.append(star)
+        elif byte == b"?":
+            steps.append(frozenset(range(256)))
+        elif byte == b"[":
+            step, at = _byte_class(pattern, at)
+            steps.append(step)
+        else:
+            if byte == b"\\" and at < len(pattern):
+                at += 1
+            steps.append(frozenset(pattern[at - 1 : at]))
+    return functools.partial(_match, steps)
+
+
+def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
+    """The class that opens before ``at``, and where it ends; one that is never closed ends with the pattern."""
+    negated = pattern[at : at + 1] == b"^"
+    at += negated
+    found: set[int] = set()
+    while at < len(pattern) and pattern[at] != 0x5D:  # ]
+        if pattern[at] == 0x5C and at + 1 < len(pattern):  # backslash
+            at += 1
+            found.add(pattern[at])
+        elif pattern[at + 1 : at + 2] == b"-" and at + 2 < len(pattern):
+            low, high = sorted((pattern[at], pattern[at + 2]))
+            found.update(range(low, high + 1))
+            at += 2
+        else:
+            found.add(pattern[at])
+        at += 1
+    return frozenset(set(range(256)) - found if negated else found), at + 1
+
+
+def _match(steps: Sequence[frozenset[int] | None], name: str) -> bool:
+    """Greedy, going back to the last "*" only: never exponential."""
+    text, at, step, retry_at, retry_step = name.encode(), 0, 0, 0, -1
+    while at < len(text):
+        wanted = steps[step] if step < len(steps) else frozenset[int]()
+        if wanted is None:
+            step += 1
+            retry_at, retry_step = at, step
+        elif text[at] in wanted:
+            at, step = at + 1, step + 1
+        elif retry_step >= 0:
+            retry_at += 1
+            at, step = retry_at, retry_step
+        else:
+            return False
+    return all(each is None for each in steps[step:])
+
+
+# === verification ====================================================================================================
+
+
+class FakeVerificationCache(Faults, infra.VerificationCache):
+    """``VerificationCache`` itself, over a ``FakeRedisClient`` of its own unless one is given, with a key for tests."""
+
+    _service = "verification"
+
+    def __init__(
+        self, client: infra.KeyValueClient | None = None, key: str | bytes | None = b"a key for tests only".ljust(32), **options: Any
+    ) -> None:
+        super().__init__(client or FakeRedisClient(), key, **options)
+
+
+# === sms =============================================================================================================
+
+
+@dataclass(frozen=True)
+class SentSms:
+    """A message in the outbox; ``code`` if it was sent as a verification code. Its repr shows neither it nor the text."""
+
+    id: str
+    phone: str
+    message: str
+    code: str | None
+
+    def __repr__(self) -> str:
+        return f"SentSms(id={self.id!r}, phone={infra.mask_phone(self.phone)!r})"
+
+
+class FakeSmsService(Faults, infra.SmsService):
+    """Keeps messages in ``outbox``, in the order of sending, and prints nothing."""
+
+    provider_name = "fake"
+    _service = "sms"
+
+    def __init__(self) -> None:
+        self.outbox: list[SentSms] = []
+
+    def _send(self, phone: str, message: str, code: str | None) -> str:
+        sent = SentSms(f"fake-{infra.new_id()}", phone, message, code)
+        self.outbox.append(sent)
+        return sent.id
+
+
+# === infrastructure ==================================================================================================
+
+
+class FakeInfrastructure(infra.Infrastructure):
+    """The bundle on fakes, sharing nothing with another; time is a ``FakeClock`` unless a clock is given."""
+
+    redis: FakeRedisClient
+    verification: FakeVerificationCache
+    sms: FakeSmsService
+
+    def __init__(self, clock: infra.Clock | None = None) -> None:
+        super().__init__(infra.Config(), clock=clock or FakeClock())
+        redis = FakeRedisClient(clock=self.clock)
+        self._built = {"redis": redis, "verification": FakeVerificationCache(redis), "sms": FakeSmsService()}

@@ -1,0 +1,2 @@
+-- Every table of this library, as ordered migrations: first the MySQL half, then the Postgres half.
+-- This version has none yet: it keeps everything in Redis.

@@ -1,0 +1,79 @@
+"""Fixtures and rules of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests import services
+
+T = TypeVar("T")
+
+settings.register_profile("short", max_examples=40, stateful_step_count=40, deadline=None, derandomize=True)
+settings.register_profile("long", max_examples=2000, stateful_step_count=80, deadline=None)
+for profile in ("short", "long"):
+    settings.register_profile(profile, settings.get_profile(profile), suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+_versions: dict[str, str] = {}
+
+
+def _or_skip(start: Callable[[], T]) -> T:
+    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure."""
+    try:
+        return start()
+    except services.Missing as missing:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Callable[[str], str]]:
+    """``service(name)``: the URL of a server shared by the whole run."""
+
+    def url(name: str) -> str:
+        found = _or_skip(lambda: services.shared(name))
+        if name not in _versions:
+            _versions[name] = _version_of(found)
+        return found
+
+    yield url
+    services.stop_shared()
+
+
+@pytest.fixture
+def private_server() -> Iterator[Callable[[str], services.Server]]:
+    """``private_server(name)``: a server of the test's own, to be killed and paused."""
+    started: list[services.Server] = []
+
+    def start(name: str) -> services.Server:
+        server = _or_skip(lambda: services.private(name))
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def _version_of(url: str) -> str:
+    import infra
+
+    with infra.RedisClient(infra.CacheConfig(url=url)) as client:
+        return client.health_check().server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"service", "private_server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("real")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tested = ", ".join(f"{name} = {version}" for name, version in sorted(_versions.items()))
+    terminalreporter.write_line(f"servers tested: {tested or 'none (fakes only)'}")

@@ -1,0 +1,181 @@
+"""The backends that contract suites run on. Each test gets keys of its own; nothing that is shared is wiped."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+
+WAIT = 10.0  # seconds that a test waits for another thread before it fails
+
+
+@dataclass
+class KeyValueBackend:
+    """``connect()`` gives further clients of the same server; ``advance(seconds)`` lets keys grow older."""
+
+    client: infra.KeyValueClient
+    connect: Callable[[], infra.KeyValueClient]
+    age: Callable[..., None]
+    prefix: str = field(default_factory=lambda: f"test:{uuid.uuid4().hex}:")
+
+    def key(self, name: str) -> str:
+        return self.prefix + name
+
+    def names(self, glob: str = "*") -> list[str]:
+        """This test's keys that match, without the prefix, sorted."""
+        return sorted({key.removeprefix(self.prefix) for key in self.client.scan(self.prefix + glob)})
+
+    def advance(self, seconds: float) -> None:
+        self.age(seconds, self.prefix + "*")
+
+
+def grow_older(url: str, seconds: float, *globs: str) -> None:
+    """A server's clock cannot be moved, so each key's time to live is shortened instead; what has none left gets one
+    millisecond and really expires."""
+    import redis
+
+    with redis.Redis.from_url(url) as raw:
+        dying = []
+        for key in [key for glob in globs for key in raw.scan_iter(match=glob, count=1000)]:
+            left = int(raw.pttl(key)) - math.ceil(seconds * 1000)  # type: ignore[arg-type, unused-ignore]
+            if left > -1 - math.ceil(seconds * 1000):  # it has a time to live at all
+                raw.pexpire(key, max(1, left))
+                dying += [key] if left <= 0 else []
+        deadline = time.monotonic() + WAIT
+        while dying and raw.exists(*dying):
+            assert time.monotonic() < deadline, "keys did not expire"
+
+
+def fake_key_value_backend() -> KeyValueBackend:
+    clock = fakes.FakeClock()
+    server = fakes.FakeRedisServer(clock)
+    return KeyValueBackend(
+        fakes.FakeRedisClient(server),
+        lambda: fakes.FakeRedisClient(server),
+        lambda seconds, *_: clock.advance(seconds),
+    )
+
+
+def real_key_value_backend(url: str, clients: list[infra.RedisClient], **options: Any) -> KeyValueBackend:
+    def connect() -> infra.RedisClient:
+        clients.append(infra.RedisClient(infra.CacheConfig(url=url, **options)))
+        return clients[-1]
+
+    return KeyValueBackend(connect(), connect, lambda seconds, *globs: grow_older(url, seconds, *globs))
+
+
+def on_fake_redis() -> Any:
+    @pytest.fixture
+    def backend(self: object) -> KeyValueBackend:
+        return fake_key_value_backend()
+
+    return backend
+
+
+def on_real_redis(name: str) -> Any:
+    @pytest.fixture
+    def backend(self: object, service: Callable[[str], str]) -> Iterator[KeyValueBackend]:
+        clients: list[infra.RedisClient] = []
+        yield real_key_value_backend(service(name), clients)
+        for client in clients:
+            client.close()
+
+    return backend
+
+
+class Inbox:
+    """A handler that keeps what it receives; ``wait(n)`` returns the first n messages once they have come."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str | None, str]] = []
+        self.reconnects = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, channel: str, pattern: str | None, payload: str) -> None:
+        with self._changed:
+            self.messages.append((channel, pattern, payload))
+            self._changed.notify_all()
+
+    def on_reconnect(self) -> None:
+        with self._changed:
+            self.reconnects += 1
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> list[tuple[str, str | None, str]]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.messages) >= count, WAIT), f"only {len(self.messages)} came"
+            return list(self.messages)
+
+    def wait_reconnects(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.reconnects >= count, WAIT), "no reconnect was announced"
+
+
+def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """Runs ``work(0)`` … ``work(count-1)`` at once and returns their results, or exceptions, in order."""
+    results: list[Any] = [None] * count
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        barrier.wait(WAIT)
+        try:
+            results[number] = work(number)
+        except Exception as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a thread hangs"
+    return results
+
+
+@dataclass
+class SmsBackend:
+    """``texts()`` gives what was sent; ``refuse()`` makes the provider refuse the next message."""
+
+    service: infra.SmsService
+    texts: Callable[[], list[str]]
+    refuse: Callable[[], None]
+
+
+def on_fake_sms() -> Any:
+    @pytest.fixture
+    def backend(self: object) -> SmsBackend:
+        service = fakes.FakeSmsService()
+        refusal = infra.SmsError("refused", outcome="rejected")
+        return SmsBackend(
+            service,
+            lambda: [sent.message for sent in service.outbox],
+            lambda: service.fail_next("*", refusal),
+        )
+
+    return backend
+
+
+def on_mock_sms() -> Any:
+    @pytest.fixture
+    def backend(self: object) -> SmsBackend:
+        console = io.StringIO()
+        service = infra.MockSmsService(console)
+
+        def texts() -> list[str]:
+            frames = re.findall(r"\+-+\+\n\| SMS to \*\*\*\d{4} *\|\n(.*?)\+-+\+\n", console.getvalue(), re.DOTALL)
+            return ["\n".join(line[2:-2].rstrip() for line in frame.splitlines()) for frame in frames]
+
+        return SmsBackend(service, texts, lambda: setattr(service, "simulate_failure", True))
+
+    return backend

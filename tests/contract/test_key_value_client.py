@@ -1,0 +1,546 @@
+"""The contract of KeyValueClient and Listener."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import infra
+from tests.contract.backends import Inbox, KeyValueBackend, in_threads, on_fake_redis, on_real_redis
+from tests.contract.base import Contract
+
+Client = infra.KeyValueClient
+
+BAD_KEYS: list[Any] = ["", " a", "a ", "\ta", "a\n", "a\u00a0", "a\0b", "\ud800", 5, None, b"a", True, ["a"]]
+BAD_VALUES: list[Any] = ["a\0b", "a\udfffb", 5, None, b"a", 1.5, True, ["a"]]
+BAD_SECONDS: list[Any] = [0, -1, -0.001, math.nan, math.inf, -math.inf, True, "5", 1e10]
+BAD_AMOUNTS: list[Any] = [1.0, "1", None, True, 2**63, -(2**63) - 1]
+
+WITH_A_KEY: dict[str, Callable[[Client, Any], Any]] = {
+    "get": lambda c, key: c.get(key),
+    "get_many": lambda c, key: c.get_many([key]),
+    "set": lambda c, key: c.set(key, "v"),
+    "set_with_expiry": lambda c, key: c.set_with_expiry(key, "v", 1),
+    "set_many": lambda c, key: c.set_many({key: "v"} if key.__hash__ else {5: "v"}),  # type: ignore[dict-item]
+    "set_nx": lambda c, key: c.set_nx(key, "v"),
+    "delete": lambda c, key: c.delete(key),
+    "delete_many": lambda c, key: c.delete_many([key]),
+    "compare_and_delete": lambda c, key: c.compare_and_delete(key, "v"),
+    "exists": lambda c, key: c.exists(key),
+    "ttl": lambda c, key: c.ttl(key),
+    "expire": lambda c, key: c.expire(key, 1),
+    "increment": lambda c, key: c.increment(key),
+    "publish": lambda c, key: c.publish(key, "v"),
+}
+WITH_A_VALUE: dict[str, Callable[[Client, str, Any], Any]] = {
+    "set": lambda c, key, value: c.set(key, value),
+    "set_with_expiry": lambda c, key, value: c.set_with_expiry(key, value, 1),
+    "set_many": lambda c, key, value: c.set_many({key + "ok": "v", key: value}),
+    "set_nx": lambda c, key, value: c.set_nx(key, value),
+    "compare_and_delete": lambda c, key, value: c.compare_and_delete(key, value),
+    "publish": lambda c, key, value: c.publish(key, value),
+}
+WITH_SECONDS: dict[str, Callable[[Client, str, Any], Any]] = {
+    "set_with_expiry": lambda c, key, seconds: c.set_with_expiry(key, "v", seconds),
+    "set_many": lambda c, key, seconds: c.set_many({key: "v"}, seconds),
+    "set_nx": lambda c, key, seconds: c.set_nx(key, "v", seconds),
+    "expire": lambda c, key, seconds: c.expire(key, seconds),
+    "increment": lambda c, key, seconds: c.increment(key, 1, seconds),
+}
+
+# Redis's glob, not fnmatch's: which of these names each pattern finds.
+GLOB_NAMES = ["a", "b", "ab", "aB", "abc", "a:b", "a/b:c", "a*", "a?", "[a]", "a]", "a\\b", "^", "-", "é", "aé", "日本"]
+GLOBS: dict[str, list[str]] = {
+    "*": GLOB_NAMES,
+    "**": GLOB_NAMES,
+    "a": ["a"],
+    "?": ["-", "^", "a", "b"],
+    "??": ["a*", "a?", "aB", "a]", "ab", "é"],
+    "a*": ["a", "a*", "a/b:c", "a:b", "a?", "aB", "a\\b", "a]", "ab", "abc", "aé"],
+    "*b": ["a:b", "a\\b", "ab", "b"],
+    "a*c": ["a/b:c", "abc"],
+    "*:*": ["a/b:c", "a:b"],
+    "a[bB]": ["aB", "ab"],
+    "a[A-C]": ["aB"],
+    "a[C-A]": ["aB"],
+    "[^a]": ["-", "^", "b"],
+    "[!a]": ["a"],
+    "[^^]": ["-", "a", "b"],
+    "[a^]": ["^", "a"],
+    "[a-]": ["^", "a"],  # a range from "]" to "a", never closed
+    "[-a]": ["-", "a"],
+    "[]a]": [],
+    "[^]": ["-", "^", "a", "b"],
+    "[\\]a]": ["a"],
+    "a[\\]]": ["a]"],
+    "a\\*": ["a*"],
+    "a\\?": ["a?"],
+    "\\[a\\]": ["[a]"],
+    "a\\\\b": ["a\\b"],
+    "\\a": ["a"],
+    "[a": ["a"],
+    "[": [],
+    "a\\": [],
+    "A": [],
+    "é": ["é"],
+    "[é]?": ["é"],
+    "日*": ["日本"],
+    "a**b*": ["a/b:c", "a:b", "a\\b", "ab", "abc"],
+}
+
+
+class KeyValueClientContract(Contract):
+    port = infra.KeyValueClient
+
+    # --- single keys
+
+    def test_an_absent_key(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        assert client.get(key) is None
+        assert client.exists(key) is False
+        assert client.ttl(key) is None
+        assert client.delete(key) is False
+        assert client.expire(key, 5) is False
+        assert client.compare_and_delete(key, "") is False
+        assert client.get_many([key]) == {}
+        assert client.delete_many([key]) == 0
+        assert backend.names() == []
+
+    @pytest.mark.parametrize("value", ["v", "", " padded ", "0", "line\nbreak\r\n", "$5\r\nhello", "é日本🎉", "x" * 1_000_000])
+    def test_a_value_comes_back_as_written(self, backend: KeyValueBackend, value: str) -> None:
+        key = backend.key("k")
+        assert backend.client.set(key, value) is None  # type: ignore[func-returns-value]
+        assert backend.client.get(key) == value
+        assert backend.connect().get(key) == value
+        assert backend.client.exists(key) is True
+        assert backend.client.ttl(key) == math.inf
+
+    def test_keys_may_hold_any_other_text(self, backend: KeyValueBackend) -> None:
+        names = ["a b", "é", "日本:🎉", "a\nb", "{tag}x", "*", "x" * 2000]
+        for name in names:
+            backend.client.set(backend.key(name), name)
+        assert [backend.client.get(backend.key(name)) for name in names] == names
+        assert backend.names() == sorted(names)
+
+    def test_keys_differ_by_case_and_by_composition(self, backend: KeyValueBackend) -> None:
+        backend.client.set_many({backend.key("k"): "1", backend.key("K"): "2", backend.key("é"): "3"})
+        assert backend.client.get(backend.key("k")) == "1"
+        assert backend.client.get(backend.key("K")) == "2"
+        assert backend.client.get(backend.key("e\u0301")) is None
+
+    def test_set_replaces_value_and_expiry(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set_with_expiry(key, "1", 100)
+        client.set(key, "2")
+        assert (client.get(key), client.ttl(key)) == ("2", math.inf)
+        client.set_with_expiry(key, "3", 50)
+        client.set_with_expiry(key, "4", 100)
+        assert client.get(key) == "4"
+        assert 90 < (client.ttl(key) or 0) <= 100
+
+    def test_delete_says_whether_there_was_something(self, backend: KeyValueBackend) -> None:
+        key = backend.key("k")
+        backend.client.set(key, "v")
+        assert backend.client.delete(key) is True
+        assert backend.client.delete(key) is False
+        assert backend.client.get(key) is None
+
+    def test_set_nx(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        assert client.set_nx(key, "1") is True
+        assert client.ttl(key) == math.inf
+        assert client.set_nx(key, "2", 50) is False
+        assert (client.get(key), client.ttl(key)) == ("1", math.inf)
+        client.delete(key)
+        assert client.set_nx(key, "3", 50) is True
+        assert client.get(key) == "3"
+        assert 40 < (client.ttl(key) or 0) <= 50
+
+    def test_compare_and_delete(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set(key, "v")
+        for other in ("", "V", "v ", "vv", "é"):
+            assert client.compare_and_delete(key, other) is False
+        assert client.get(key) == "v"
+        assert client.compare_and_delete(key, "v") is True
+        assert client.exists(key) is False
+        assert client.compare_and_delete(key, "v") is False
+
+    # --- many keys
+
+    def test_get_many(self, backend: KeyValueBackend) -> None:
+        a, b, c = map(backend.key, "abc")
+        backend.client.set(a, "1")
+        backend.client.set(c, "")
+        assert backend.client.get_many([c, b, a, a]) == {a: "1", c: ""}
+        assert list(backend.client.get_many(iter([c, a]))) == [c, a]
+        assert backend.client.get_many([]) == {}
+
+    def test_set_many(self, backend: KeyValueBackend) -> None:
+        client, a, b = backend.client, backend.key("a"), backend.key("b")
+        client.set_with_expiry(a, "0", 100)
+        client.set_many({a: "1", b: "2"})
+        assert client.get_many([a, b]) == {a: "1", b: "2"}
+        assert client.ttl(a) == math.inf
+        client.set_many({a: "3"}, 50)
+        assert client.get(a) == "3"
+        assert 40 < (client.ttl(a) or 0) <= 50
+        assert client.ttl(b) == math.inf
+        client.set_many({})
+
+    def test_delete_many_counts_what_existed(self, backend: KeyValueBackend) -> None:
+        a, b, c = map(backend.key, "abc")
+        backend.client.set_many({a: "1", b: "2"})
+        assert backend.client.delete_many([a, a, b, c]) == 2
+        assert backend.names() == []
+        assert backend.client.delete_many([]) == 0
+
+    def test_thousands_of_keys(self, backend: KeyValueBackend) -> None:
+        items = {backend.key(f"{n:04}"): str(n) for n in range(2500)}
+        backend.client.set_many(items)
+        assert backend.client.get_many(items) == items
+        assert backend.names("*") == [f"{n:04}" for n in range(2500)]
+        assert backend.client.delete_many(items) == 2500
+
+    @pytest.mark.parametrize("single", ["abc", b"abc", 5, None])
+    def test_many_takes_no_single_key(self, backend: KeyValueBackend, single: Any) -> None:
+        for call in (backend.client.get_many, backend.client.delete_many, backend.client.set_many):
+            with pytest.raises(infra.ValidationError):
+                call(single)
+
+    # --- expiry
+
+    def test_an_expired_key_is_absent_everywhere(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+
+        def expired() -> str:
+            client.set_with_expiry(key, "1", 10)
+            backend.advance(10)
+            return key
+
+        assert client.get(expired()) is None
+        assert client.exists(expired()) is False
+        assert client.ttl(expired()) is None
+        assert client.delete(expired()) is False
+        assert client.expire(expired(), 5) is False
+        assert client.compare_and_delete(expired(), "1") is False
+        assert client.get_many([expired()]) == {}
+        assert client.delete_many([expired()]) == 0
+        assert (expired(), backend.names()) == (key, [])
+        assert client.set_nx(expired(), "2") is True
+        assert (client.get(key), client.ttl(key)) == ("2", math.inf)
+        assert client.increment(expired()) == 1
+        assert client.ttl(key) == math.inf
+
+    def test_a_key_lives_until_its_time(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set_with_expiry(key, "v", 10)
+        backend.advance(4)
+        assert client.get(key) == "v"
+        assert 5 < (client.ttl(key) or 0) <= 6
+        backend.advance(6)
+        assert client.get(key) is None
+
+    def test_expire_counts_from_now(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set(key, "v")
+        assert client.expire(key, 10) is True
+        assert 9 < (client.ttl(key) or 0) <= 10
+        backend.advance(5)
+        assert client.expire(key, 10) is True
+        backend.advance(6)
+        assert client.get(key) == "v"
+        backend.advance(5)
+        assert client.get(key) is None
+
+    def test_durations_round_up_to_milliseconds(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set_with_expiry(key, "v", 0.0001)
+        backend.advance(0.001)
+        assert client.get(key) is None
+        client.set_with_expiry(key, "v", 99.9991)
+        assert 99 < (client.ttl(key) or 0) <= 100.0
+
+    def test_a_century_is_the_longest_duration(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        century = 100 * 365 * 86400
+        client.set_with_expiry(key, "v", century)
+        assert century - 10 < (client.ttl(key) or 0) <= century
+
+    # --- counters
+
+    def test_increment(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        assert client.increment(key) == 1
+        assert client.increment(key, 41) == 42
+        assert client.increment(key, -50) == -8
+        assert client.increment(key, 0) == -8
+        assert client.get(key) == "-8"
+        assert client.ttl(key) == math.inf
+        client.set(key, "10")
+        assert client.increment(key) == 11
+
+    def test_increment_sets_the_ttl_at_creation_only(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        assert client.increment(key, 5, ttl=10) == 5
+        assert 9 < (client.ttl(key) or 0) <= 10
+        backend.advance(6)
+        assert client.increment(key, 5, ttl=10) == 10
+        assert client.increment(key, 5) == 15
+        assert 3 < (client.ttl(key) or 0) <= 4
+        backend.advance(4)
+        assert client.increment(key, 7, ttl=10) == 7
+        assert 9 < (client.ttl(key) or 0) <= 10
+
+    def test_increment_gives_no_ttl_to_a_key_without(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set(key, "1")
+        assert client.increment(key, 1, ttl=10) == 2
+        assert client.ttl(key) == math.inf
+
+    @pytest.mark.parametrize(
+        "text", ["", "a", "1.0", "1e3", "01", "+1", "-0", " 1", "1 ", "1_000", "٣", "0x1", "--1", "-", str(2**63)]
+    )
+    @pytest.mark.parametrize("ttl", [None, 10])
+    def test_increment_of_what_is_no_integer(self, backend: KeyValueBackend, text: str, ttl: float | None) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set(key, text)
+        with pytest.raises(infra.CacheError) as caught:
+            client.increment(key, 1, ttl)
+        assert (caught.value.service, caught.value.operation, caught.value.retryable) == ("redis", "increment", False)
+        assert (client.get(key), client.ttl(key)) == (text, math.inf)
+
+    def test_increment_stays_within_64_bits(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        assert client.increment(key, 2**63 - 1) == 9223372036854775807
+        with pytest.raises(infra.CacheError):
+            client.increment(key)
+        assert client.get(key) == "9223372036854775807"
+        client.delete(key)
+        assert client.increment(key, -(2**63)) == -9223372036854775808
+        with pytest.raises(infra.CacheError):
+            client.increment(key, -1, ttl=5)
+        assert client.ttl(key) == math.inf
+
+    def test_increments_of_many_threads_all_count(self, backend: KeyValueBackend) -> None:
+        key = backend.key("k")
+        results = in_threads(8, lambda _: [backend.client.increment(key, ttl=60) for _ in range(50)])
+        assert sorted(total for each in results for total in each) == list(range(1, 401))
+
+    # --- scan
+
+    @pytest.mark.parametrize("glob", GLOBS)
+    def test_scan_matches_redis_globs(self, backend: KeyValueBackend, glob: str) -> None:
+        backend.client.set_many({backend.key(name): "v" for name in GLOB_NAMES})
+        assert backend.names(glob) == sorted(GLOBS[glob])
+
+    def test_scan_without_a_glob_finds_every_key(self, backend: KeyValueBackend) -> None:
+        backend.client.set(backend.key("k"), "v")
+        assert backend.key("k") in set(backend.client.scan())
+
+    def test_scan_takes_other_changes_meanwhile(self, backend: KeyValueBackend) -> None:
+        backend.client.set_many({backend.key(f"{n}"): "v" for n in range(50)})
+        for key in backend.client.scan(backend.key("*")):
+            backend.client.delete(key)
+        assert backend.names() == []
+
+    @pytest.mark.parametrize("glob", ["", "a\0", "\ud800", 5, None, b"a"])
+    def test_scan_refuses_at_the_call(self, backend: KeyValueBackend, glob: Any) -> None:
+        with pytest.raises(infra.ValidationError):
+            backend.client.scan(glob)
+
+    # --- publish and listen
+
+    def test_messages_arrive_in_order(self, backend: KeyValueBackend) -> None:
+        inbox, channel = Inbox(), backend.key("c")
+        with backend.client.listen(inbox) as listener:
+            assert backend.client.publish(channel, "too early") == 0
+            listener.subscribe(channel)
+            for payload in ("1", "", "é日本🎉", "a\nb"):
+                assert backend.connect().publish(channel, payload) == 1
+            assert backend.client.publish(channel + "x", "elsewhere") == 0
+            expected = [(channel, None, "1"), (channel, None, ""), (channel, None, "é日本🎉"), (channel, None, "a\nb")]
+            assert inbox.wait(4) == expected
+
+    def test_a_channel_and_a_matching_glob_deliver_twice(self, backend: KeyValueBackend) -> None:
+        inbox, channel, glob = Inbox(), backend.key("c"), backend.key("[c]")
+        with backend.client.listen(inbox) as listener:
+            listener.subscribe(channel, channel)
+            listener.subscribe(channel)
+            listener.psubscribe(glob)
+            assert backend.client.publish(channel, "m") == 2
+            assert sorted(inbox.wait(2), key=str) == sorted([(channel, None, "m"), (channel, glob, "m")], key=str)
+
+    def test_every_listener_gets_every_message(self, backend: KeyValueBackend) -> None:
+        inboxes, channel = [Inbox(), Inbox(), Inbox()], backend.key("c")
+        listeners = [backend.client.listen(inboxes[0]), backend.client.listen(inboxes[1]), backend.connect().listen(inboxes[2])]
+        for listener in listeners:
+            listener.subscribe(channel)
+        assert backend.client.publish(channel, "m") == 3
+        assert [inbox.wait(1) for inbox in inboxes] == [[(channel, None, "m")]] * 3
+        for listener in listeners:
+            listener.close()
+        assert backend.client.publish(channel, "m") == 0
+
+    def test_unsubscribe(self, backend: KeyValueBackend) -> None:
+        inbox, a, b, glob = Inbox(), backend.key("a"), backend.key("b"), backend.key("?")
+        with backend.client.listen(inbox) as listener:
+            listener.subscribe(a, b)
+            listener.psubscribe(glob)
+            listener.unsubscribe(a)
+            assert backend.client.publish(a, "1") == 1
+            listener.punsubscribe(glob, "never subscribed")
+            assert backend.client.publish(a, "2") == 0
+            assert backend.client.publish(b, "3") == 1
+            listener.unsubscribe(b)
+            listener.subscribe(a)
+            assert backend.client.publish(a, "4") == 1
+            assert inbox.wait(3) == [(a, glob, "1"), (b, None, "3"), (a, None, "4")]
+
+    def test_a_raising_handler_hinders_nobody(self, backend: KeyValueBackend, caplog: pytest.LogCaptureFixture) -> None:
+        inbox, channel = Inbox(), backend.key("c")
+
+        def handler(name: str, pattern: str | None, payload: str) -> None:
+            inbox(name, pattern, payload)
+            raise RuntimeError("a handler's mistake")
+
+        with backend.client.listen(handler) as listener:
+            listener.subscribe(channel)
+            backend.client.publish(channel, "1")
+            backend.client.publish(channel, "2")
+            assert inbox.wait(2) == [(channel, None, "1"), (channel, None, "2")]
+        assert [record.levelname for record in caplog.records if "raised" in record.message] == ["WARNING", "WARNING"]
+
+    def test_a_handler_may_publish_and_subscribe(self, backend: KeyValueBackend) -> None:
+        events, a, b = Inbox(), backend.key("a"), backend.key("b")
+
+        def handler(channel: str, pattern: str | None, payload: str) -> None:
+            if channel == a:
+                listener.subscribe(b)
+                backend.client.publish(a + "done", payload)  # nobody listens yet
+                listener.unsubscribe(a)
+            events(channel, pattern, payload + " begins")
+            if payload == "1":
+                backend.client.publish(b, "2")
+            events(channel, pattern, payload + " ends")
+
+        with backend.client.listen(handler) as listener:
+            listener.subscribe(a)
+            backend.client.publish(a, "1")
+            assert events.wait(4) == [
+                (a, None, "1 begins"),
+                (a, None, "1 ends"),
+                (b, None, "2 begins"),
+                (b, None, "2 ends"),
+            ]
+
+    def test_a_handler_may_close_its_listener(self, backend: KeyValueBackend) -> None:
+        inbox, channel, closed = Inbox(), backend.key("c"), threading.Event()
+
+        def handler(name: str, pattern: str | None, payload: str) -> None:
+            inbox(name, pattern, payload)
+            listener.close()
+            closed.set()
+
+        listener = backend.client.listen(handler)
+        listener.subscribe(channel)
+        backend.client.publish(channel, "1")
+        assert closed.wait(10)
+        listener.close()
+        backend.client.publish(channel, "2")
+        assert inbox.messages == [(channel, None, "1")]
+
+    def test_a_closed_listener(self, backend: KeyValueBackend) -> None:
+        inbox, channel = Inbox(), backend.key("c")
+        listener = backend.client.listen(inbox)
+        listener.subscribe(channel)
+        listener.close()
+        listener.close()
+        with pytest.raises(infra.ConnectionError):
+            listener.subscribe(channel)
+        with pytest.raises(infra.ConnectionError):
+            listener.punsubscribe(channel)
+
+    def test_closing_the_client_closes_its_listeners(self, backend: KeyValueBackend) -> None:
+        client, channel = backend.connect(), backend.key("c")
+        listener = client.listen(Inbox())
+        listener.subscribe(channel)
+        client.close()
+        assert backend.client.publish(channel, "m") == 0
+        with pytest.raises(infra.ConnectionError):
+            listener.psubscribe(channel)
+
+    def test_listeners_refuse_bad_names(self, backend: KeyValueBackend) -> None:
+        with backend.client.listen(Inbox()) as listener:
+            for call in (listener.subscribe, listener.psubscribe, listener.unsubscribe, listener.punsubscribe):
+                with pytest.raises(infra.ValidationError):
+                    call()
+                for name in BAD_KEYS:
+                    with pytest.raises(infra.ValidationError):
+                        call("fine", name)
+        for handler in (None, "f"):
+            with pytest.raises(infra.ValidationError):
+                backend.client.listen(handler)  # type: ignore[arg-type]
+
+    # --- bad input
+
+    @pytest.mark.parametrize("method", WITH_A_KEY)
+    def test_bad_keys(self, backend: KeyValueBackend, method: str) -> None:
+        for key in BAD_KEYS:
+            with pytest.raises(infra.ValidationError):
+                WITH_A_KEY[method](backend.client, key)
+
+    @pytest.mark.parametrize("method", WITH_A_VALUE)
+    def test_bad_values(self, backend: KeyValueBackend, method: str) -> None:
+        for value in BAD_VALUES:
+            with pytest.raises(infra.ValidationError):
+                WITH_A_VALUE[method](backend.client, backend.key("k"), value)
+        assert backend.names() == []
+
+    @pytest.mark.parametrize("method", WITH_SECONDS)
+    def test_bad_durations(self, backend: KeyValueBackend, method: str) -> None:
+        for seconds in BAD_SECONDS:
+            with pytest.raises(infra.ValidationError):
+                WITH_SECONDS[method](backend.client, backend.key("k"), seconds)
+        assert backend.names() == []
+
+    def test_bad_amounts(self, backend: KeyValueBackend) -> None:
+        for amount in BAD_AMOUNTS:
+            with pytest.raises(infra.ValidationError):
+                backend.client.increment(backend.key("k"), amount)
+        assert backend.names() == []
+
+    # --- life
+
+    def test_health_check(self, backend: KeyValueBackend) -> None:
+        health = backend.client.health_check()
+        assert health.service == "redis"
+        assert health.server.startswith(("Redis ", "Valkey ", "FakeRedisClient"))
+        assert 0 <= health.latency < 5
+
+    def test_a_closed_client(self, backend: KeyValueBackend) -> None:
+        with backend.connect() as client:
+            client.set(backend.key("k"), "v")
+        client.close()
+        for call in (lambda: client.get("k"), client.health_check, lambda: client.listen(Inbox())):
+            with pytest.raises(infra.ConnectionError) as caught:
+                call()
+            assert (caught.value.service, caught.value.retryable) == ("redis", False)
+        assert backend.client.get(backend.key("k")) == "v"
+
+
+class TestFake(KeyValueClientContract):
+    backend = on_fake_redis()
+
+
+class TestRedis(KeyValueClientContract):
+    backend = on_real_redis("redis")
+
+
+class TestRedis62(KeyValueClientContract):
+    backend = on_real_redis("redis-6.2")
+

@@ -1,0 +1,65 @@
+"""The contract of SmsService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import infra
+from tests.contract.backends import SmsBackend, on_fake_sms, on_mock_sms
+from tests.contract.base import Contract
+from tests.contract.test_verification_cache import BAD_CODES, BAD_PHONES, PHONE
+
+BAD_MESSAGES: list[Any] = ["", " \n", "a\0b", "\ud800", None, 5, b"text", "x" * 1601]
+
+
+class SmsServiceContract(Contract):
+    port = infra.SmsService
+
+    def test_send_sms(self, backend: SmsBackend) -> None:
+        ids = [backend.service.send_sms(PHONE, "Hello"), backend.service.send_sms("+1 (415) 555-0100", "é日本\nsecond line")]
+        assert len(set(ids)) == 2
+        assert all(isinstance(each, str) and each for each in ids)
+        assert backend.texts() == ["Hello", "é日本\nsecond line"]
+
+    def test_send_verification_code(self, backend: SmsBackend) -> None:
+        assert backend.service.send_verification_code(PHONE, "123456") != ""
+        assert backend.texts() == ["Your verification code is 123456"]
+
+    def test_the_longest_message(self, backend: SmsBackend) -> None:
+        backend.service.send_sms(PHONE, "x" * 1600)
+        assert backend.texts() == ["x" * 1600]
+
+    def test_a_refused_message(self, backend: SmsBackend) -> None:
+        backend.refuse()
+        with pytest.raises(infra.SmsError) as caught:
+            backend.service.send_sms(PHONE, "Hello")
+        assert caught.value.outcome == "rejected"
+        assert backend.texts() == []
+
+    def test_bad_input(self, backend: SmsBackend) -> None:
+        for phone in BAD_PHONES:
+            with pytest.raises(infra.ValidationError):
+                backend.service.send_sms(phone, "Hello")
+            with pytest.raises(infra.ValidationError):
+                backend.service.send_verification_code(phone, "123456")
+        for message in BAD_MESSAGES:
+            with pytest.raises(infra.ValidationError):
+                backend.service.send_sms(PHONE, message)
+        for code in BAD_CODES:
+            with pytest.raises(infra.ValidationError):
+                backend.service.send_verification_code(PHONE, code)
+        assert backend.texts() == []
+
+    def test_what_it_says_of_itself(self, backend: SmsBackend) -> None:
+        assert backend.service.provider_name in ("fake", "mock")
+        assert backend.service.is_available() is True
+
+
+class TestFake(SmsServiceContract):
+    backend = on_fake_sms()
+
+
+class TestMock(SmsServiceContract):
+    backend = on_mock_sms()

@@ -1,0 +1,362 @@
+"""The contract of VerificationCache: one class, over every client."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.backends import KeyValueBackend, fake_key_value_backend, in_threads, real_key_value_backend
+from tests.contract.base import Contract
+
+PHONE = "+14155550100"
+OTHER_PHONE = "+4915112345678"
+BAD_PHONES: list[Any] = ["", "14155550100", "+0155550100", "+141555501001234567", "+141555", "+1415555010٠", "phone", None, 5, b"+14155550100"]
+BAD_CODES: list[Any] = ["", " ", " 123456", "123456\n", "12\0", "\ud800", None, 123456, b"123456", "1" * 65]
+
+
+@dataclass
+class VerificationBackend:
+    """``cache(**options)`` makes caches that share codes; ``advance`` lets them grow older."""
+
+    redis: KeyValueBackend
+    make: Callable[..., infra.VerificationCache]
+    key: str = field(default_factory=lambda: secrets.token_hex(32))
+
+    def cache(self, **options: Any) -> infra.VerificationCache:
+        return self.make(self.redis.client, self.key, **options)
+
+    def advance(self, seconds: float) -> None:
+        self.redis.age(seconds, *self.globs())
+
+    def globs(self) -> list[str]:
+        return [f"verification:{infra.hash_phone(phone, self.key)}*" for phone in (PHONE, OTHER_PHONE)]
+
+    def stored(self) -> dict[str, str]:
+        """Everything that these caches keep."""
+        client = self.redis.client
+        return client.get_many(sorted({name for glob in self.globs() for name in client.scan(glob)}))
+
+
+class Between:
+    """A client that does something else just before one of its methods, once."""
+
+    def __init__(self, client: infra.KeyValueClient, method: str, action: Callable[[], Any]) -> None:
+        self._client, self._method, self._action = client, method, action
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method:
+            self._method = ""
+            self._action()
+        return getattr(self._client, name)
+
+
+class VerificationCacheContract(Contract):
+    port = infra.VerificationCache
+
+    def test_without_a_code(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        assert cache.verify_code(PHONE, "123456") is False
+        assert cache.get_remaining_attempts(PHONE) == 0
+        assert cache.code_exists(PHONE) is False
+        assert cache.get_code_ttl(PHONE) is None
+        cache.clear(PHONE)
+        assert backend.stored() == {}
+
+    def test_a_code_works_once(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "123456")
+        assert cache.code_exists(PHONE) is True
+        assert cache.get_remaining_attempts(PHONE) == 3
+        assert 299 < (cache.get_code_ttl(PHONE) or 0) <= 300
+        assert cache.verify_code(PHONE, "123456") is True
+        assert cache.verify_code(PHONE, "123456") is False
+        assert cache.code_exists(PHONE) is False
+        assert cache.get_remaining_attempts(PHONE) == 0
+
+    def test_wrong_guesses_count_down(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "123456")
+        remaining = []
+        for guess in ("000000", "1234567", "12345"):
+            assert cache.verify_code(PHONE, guess) is False
+            remaining.append(cache.get_remaining_attempts(PHONE))
+        assert remaining == [2, 1, 0]
+        assert cache.verify_code(PHONE, "123456") is False
+        assert cache.get_remaining_attempts(PHONE) == 0
+        assert cache.code_exists(PHONE) is True
+
+    def test_the_last_attempt_may_be_right(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(max_attempts=2)
+        cache.store_code(PHONE, "123456")
+        assert cache.verify_code(PHONE, "000000") is False
+        assert cache.verify_code(PHONE, "123456") is True
+
+    def test_a_code_belongs_to_its_phone(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "123456")
+        assert cache.verify_code(OTHER_PHONE, "123456") is False
+        assert cache.get_remaining_attempts(PHONE) == 3
+        assert cache.verify_code("+1 (415) 555-0100", "123456") is True
+
+    def test_another_process_with_the_key_shares_codes(self, backend: VerificationBackend) -> None:
+        backend.cache().store_code(PHONE, "123456")
+        elsewhere = backend.make(backend.redis.connect(), backend.key)
+        assert backend.make(backend.redis.client, "another key".ljust(32)).verify_code(PHONE, "123456") is False
+        assert elsewhere.verify_code(PHONE, "123456") is True
+
+    def test_a_new_code_replaces_the_old_one(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "111111")
+        cache.verify_code(PHONE, "000000")
+        cache.store_code(PHONE, "222222")
+        assert cache.get_remaining_attempts(PHONE) == 3
+        assert cache.verify_code(PHONE, "111111") is False
+        assert cache.verify_code(PHONE, "222222") is True
+
+    def test_a_code_expires(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(code_ttl=60)
+        cache.store_code(PHONE, "123456")
+        backend.advance(59)
+        assert 0 < (cache.get_code_ttl(PHONE) or 0) <= 1
+        backend.advance(1)
+        assert cache.code_exists(PHONE) is False
+        assert cache.verify_code(PHONE, "123456") is False
+        assert cache.get_code_ttl(PHONE) is None
+
+    def test_wrong_guesses_do_not_prolong(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(code_ttl=60)
+        cache.store_code(PHONE, "123456")
+        backend.advance(40)
+        cache.verify_code(PHONE, "000000")
+        assert 19 < (cache.get_code_ttl(PHONE) or 0) <= 20
+        backend.advance(20)
+        assert cache.verify_code(PHONE, "123456") is False
+
+    def test_nothing_is_left_behind(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(code_ttl=60, resend_after=10, max_codes=5, window=100)
+        cache.send_code(fakes.FakeSmsService(), PHONE)
+        cache.verify_code(PHONE, "wrong")
+        assert len(backend.stored()) == 4  # the code, its attempts, the two limits
+        backend.advance(100)
+        assert backend.stored() == {}
+
+    def test_clear(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "123456")
+        cache.clear(PHONE)
+        assert cache.code_exists(PHONE) is False
+        assert cache.verify_code(PHONE, "123456") is False
+
+    def test_codes_may_be_any_text(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        for code in ("1", "0" * 64, "Größe-7", "a b"):
+            cache.store_code(PHONE, code)
+            assert cache.verify_code(PHONE, code) is True
+
+    # --- concurrency
+
+    @pytest.mark.parametrize(("guess", "successes"), [("000000", 0), ("123456", 1)])
+    def test_fifty_threads_guess(
+        self, backend: VerificationBackend, monkeypatch: pytest.MonkeyPatch, guess: str, successes: int
+    ) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "123456")
+        comparisons = []
+        compare = hmac.compare_digest
+
+        def counting(a: str, b: str) -> bool:
+            comparisons.append(a)
+            return compare(a, b)
+
+        monkeypatch.setattr(infra.hmac, "compare_digest", counting)
+        results = in_threads(50, lambda _: cache.verify_code(PHONE, guess))
+        assert (results.count(True), results.count(False)) == (successes, 50 - successes)
+        assert len(comparisons) == 3 if not successes else 1 <= len(comparisons) <= 3
+        assert cache.code_exists(PHONE) is (not successes)
+
+    @pytest.mark.parametrize("method", ["increment", "compare_and_delete"])
+    def test_a_code_stored_during_a_guess_survives_it(self, backend: VerificationBackend, method: str) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "111111")
+        client: Any = Between(backend.redis.client, method, lambda: cache.store_code(PHONE, "222222"))
+        assert backend.make(client, backend.key).verify_code(PHONE, "111111") is False
+        assert cache.get_remaining_attempts(PHONE) == 3
+        assert cache.verify_code(PHONE, "222222") is True
+
+    def test_the_same_code_stored_during_a_guess_survives_it(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "111111")
+        client: Any = Between(backend.redis.client, "compare_and_delete", lambda: cache.store_code(PHONE, "111111"))
+        assert backend.make(client, backend.key).verify_code(PHONE, "111111") is False
+        assert cache.verify_code(PHONE, "111111") is True
+
+    # --- sending
+
+    def test_send_code(self, backend: VerificationBackend) -> None:
+        cache, sms = backend.cache(), fakes.FakeSmsService()
+        assert cache.send_code(sms, "+1 415 555 0100") == sms.outbox[0].id
+        assert sms.outbox[0].phone == PHONE
+        code = sms.outbox[0].code or ""
+        assert re.fullmatch(r"\d{6}", code)
+        assert cache.verify_code(PHONE, code) is True
+
+    def test_resend_after(self, backend: VerificationBackend) -> None:
+        cache, sms = backend.cache(resend_after=30), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        with pytest.raises(infra.RateLimitedError) as caught:
+            cache.send_code(sms, PHONE)
+        assert 29 < caught.value.retry_after <= 30
+        cache.send_code(sms, OTHER_PHONE)
+        assert len(sms.outbox) == 2
+        assert cache.verify_code(PHONE, sms.outbox[0].code or "") is True
+        backend.advance(30)
+        cache.send_code(sms, PHONE)
+        assert len(sms.outbox) == 3
+
+    def test_max_codes(self, backend: VerificationBackend) -> None:
+        cache, sms = backend.cache(max_codes=2, window=100), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        backend.advance(50)
+        cache.send_code(sms, PHONE)
+        with pytest.raises(infra.RateLimitedError) as caught:
+            cache.send_code(sms, PHONE)
+        assert 49 < caught.value.retry_after <= 50
+        assert len(sms.outbox) == 2
+        backend.advance(50)
+        cache.send_code(sms, PHONE)
+
+    @pytest.mark.parametrize(
+        ("error", "kept"),
+        [
+            (infra.SmsError("", outcome="rejected"), False),
+            (infra.SmsError("", outcome="unknown"), True),
+            (infra.TimeoutError(""), True),
+            (infra.ConnectionError(""), False),
+            (infra.ConfigurationError(""), False),
+            (RuntimeError(""), False),
+        ],
+    )
+    def test_a_failed_send(self, backend: VerificationBackend, error: Exception, kept: bool) -> None:
+        cache, sms = backend.cache(), fakes.FakeSmsService()
+        cache.store_code(PHONE, "111111")
+        sms.fail_next("send_verification_code", error, after_apply=True)
+        with pytest.raises(type(error)):
+            cache.send_code(sms, PHONE)
+        assert cache.code_exists(PHONE) is kept
+        assert cache.verify_code(PHONE, sms.outbox[0].code or "") is kept
+
+    def test_a_failed_send_leaves_a_newer_code(self, backend: VerificationBackend) -> None:
+        cache, sms = backend.cache(), fakes.FakeSmsService()
+        sms.fail_next("*", infra.SmsError("refused"))
+        service: Any = Between(sms, "send_verification_code", lambda: cache.store_code(PHONE, "222222"))  # type: ignore[arg-type]
+        with pytest.raises(infra.SmsError):
+            cache.send_code(service, PHONE)
+        assert cache.verify_code(PHONE, "222222") is True
+
+    # --- privacy and bad input
+
+    def test_neither_phone_nor_code_is_stored(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(resend_after=5, max_codes=5)
+        sms = fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        code = sms.outbox[0].code or ""
+        cache.verify_code(PHONE, "wrong")
+        dump = repr(backend.stored())
+        assert len(backend.stored()) == 4
+        assert "4155550100" not in dump
+        assert code not in re.sub("[0-9a-f]{16,}", "", dump)
+        # Not the plain hash either, which anybody could look up.
+        assert infra.hash_phone(PHONE) not in dump
+
+    def test_without_a_key_it_warns_once_and_works(
+        self, backend: VerificationBackend, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.WARNING, "infra"):
+            cache = backend.make(backend.redis.client, None, code_ttl=1)
+            cache.store_code(PHONE, "123456")
+            assert cache.verify_code(PHONE, "123456") is True
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "PHONE_HASH_KEY" in caplog.text
+
+    def test_bad_phones(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        for phone in BAD_PHONES:
+            for call in (
+                lambda p: cache.store_code(p, "123456"),
+                lambda p: cache.verify_code(p, "123456"),
+                lambda p: cache.send_code(fakes.FakeSmsService(), p),
+                cache.get_remaining_attempts,
+                cache.code_exists,
+                cache.get_code_ttl,
+                cache.clear,
+            ):
+                with pytest.raises(infra.ValidationError):
+                    call(phone)  # type: ignore[no-untyped-call, operator, unused-ignore]
+
+    def test_bad_codes(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        for code in BAD_CODES:
+            with pytest.raises(infra.ValidationError):
+                cache.store_code(PHONE, code)
+        assert backend.stored() == {}
+        cache.store_code(PHONE, "123456")
+        for code in BAD_CODES:
+            with pytest.raises(infra.ValidationError):
+                cache.verify_code(PHONE, code)
+        assert cache.get_remaining_attempts(PHONE) == 3
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"code_ttl": 0},
+            {"code_ttl": -1},
+            {"code_ttl": "300"},
+            {"max_attempts": 0},
+            {"max_attempts": 1.5},
+            {"resend_after": -1},
+            {"max_codes": -1},
+            {"window": 0},
+        ],
+    )
+    def test_bad_options(self, backend: VerificationBackend, options: dict[str, Any]) -> None:
+        with pytest.raises(infra.ValidationError):
+            backend.cache(**options)
+
+    @pytest.mark.parametrize("key", ["short", b"x" * 31, 5, ""])
+    def test_bad_hash_keys(self, backend: VerificationBackend, key: Any) -> None:
+        with pytest.raises(infra.ConfigurationError, match="32 bytes"):
+            backend.make(backend.redis.client, key)
+
+
+class TestFake(VerificationCacheContract):
+    @pytest.fixture
+    def backend(self) -> VerificationBackend:
+        return VerificationBackend(fake_key_value_backend(), fakes.FakeVerificationCache)
+
+
+class OnRealRedis(VerificationCacheContract):
+    server: str
+
+    @pytest.fixture
+    def backend(self, service: Callable[[str], str]) -> Iterator[VerificationBackend]:
+        clients: list[infra.RedisClient] = []
+        yield VerificationBackend(real_key_value_backend(service(self.server), clients), infra.VerificationCache)
+        for client in clients:
+            client.close()
+
+
+class TestRedis(OnRealRedis):
+    server = "redis"
+
+
+class TestRedis62(OnRealRedis):
+    server = "redis-6.2"
