@@ -422,8 +422,9 @@ def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
             at += 1
             found.add(pattern[at])
         elif pattern[at + 1 : at + 2] == b"-" and at + 2 < len(pattern):
-            low, high = sorted((pattern[at], pattern[at + 2]))
-            found.update(range(low, high + 1))
+            # Redis compares C chars, which on x86-64 are signed: beyond ASCII a range is not what it seems.
+            low, high = sorted((byte ^ 128) - 128 for byte in (pattern[at], pattern[at + 2]))
+            found.update(byte & 255 for byte in range(low, high + 1))
             at += 2
         else:
             found.add(pattern[at])

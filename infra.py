@@ -1352,7 +1352,7 @@ class _RedisListener(Listener):
         self._active: builtins.set[tuple[str, bytes]] = set()
         self._closed = False
         self._rejoining = False
-        self._connection = transport.policy.call("listen", transport.connect)
+        self._adopt(transport.policy.call("listen", transport.connect))
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="infra-listener", daemon=True)
         _fork_aware.add(self)
         self._thread.start()
@@ -1365,6 +1365,10 @@ class _RedisListener(Listener):
         self._closed, self._thread = True, None
         if self._connection is not None:
             self._transport.disconnect(self._connection)
+
+    def _adopt(self, connection: Any) -> None:
+        # The socket too: redis-py drops its own reference the moment that the connection ends.
+        self._connection, self._socket = connection, connection._sock
 
     def _apply(self, command: str, names: Sequence[str]) -> None:
         kind = "P" if command.startswith("P") else ""
@@ -1393,17 +1397,16 @@ class _RedisListener(Listener):
         if self._connection is not None and names:
             try:
                 for part in self._connection.pack_command(command, *names):
-                    self._connection._sock.sendall(part)
+                    self._socket.sendall(part)
             except OSError:
                 self._hang_up()
 
     def _hang_up(self) -> None:
         """Wakes the reading thread, which finds the connection ended."""
         try:
-            if self._connection is not None:
-                self._connection._sock.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the server was first
+            pass  # it has ended already
 
     def _close(self) -> None:
         with self._changed:
@@ -1452,7 +1455,7 @@ class _RedisListener(Listener):
         if self._connection is None:
             connection = self._transport.connect(attempt)
             with self._changed:
-                self._connection = connection
+                self._adopt(connection)
                 for kind in ("", "P"):
                     self._tell(f"{kind}SUBSCRIBE", [name for k, name in self._wanted if k == kind])
         self._note_rejoined()

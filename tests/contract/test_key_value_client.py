@@ -88,6 +88,7 @@ GLOBS: dict[str, list[str]] = {
     "A": [],
     "é": ["é"],
     "[é]?": ["é"],
+    "[?-é]": ["-"],  # bytes are signed: from 0xC3 = -61 up to "?" = 63
     "日*": ["日本"],
     "a**b*": ["a/b:c", "a:b", "a\\b", "ab", "abc"],
 }

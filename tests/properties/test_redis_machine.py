@@ -24,7 +24,7 @@ VALUES = st.one_of(
     st.sampled_from(["", "v", "w", "0", "1", "-1", "007", "1.5", str(2**63 - 1), str(-(2**63)), "nul\0"]),
     st.text(max_size=3),
 )
-SECONDS = st.sampled_from([1, 10, 20.0005, 30, 0, -1])
+SECONDS = st.sampled_from([1000, 10_000, 20_000, 30_000, 0, -1])
 TTL = st.one_of(st.none(), SECONDS)
 AMOUNTS = st.sampled_from([1, 1, 2, 0, -1, 2**63 - 1, -(2**63), 2**63])
 GLOBS = st.one_of(st.sampled_from(["*", "?", "a*", "[^a]", "[a-b]", "\\a"]), st.text("ab*?[]^-\\é", max_size=6))
@@ -60,7 +60,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def seed(self) -> None:
-        self.both(lambda c: c.set_with_expiry(self.prefix + "a", "1", 10))
+        self.both(lambda c: c.set_with_expiry(self.prefix + "a", "1", 10_000))
         self.both(lambda c: c.set(self.prefix + "b", "v"))
 
     @rule(key=KEYS)
@@ -115,7 +115,7 @@ class Machine(RuleBasedStateMachine):
     def scan(self, glob: str) -> None:
         self.both(lambda c: sorted(set(c.scan(self.prefix + glob))))
 
-    @rule(seconds=st.sampled_from([0.5, 1, 9, 10, 11]))
+    @rule(seconds=st.sampled_from([500, 1000, 9000, 10_000, 11_000]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
         grow_older(self.url, seconds, self.prefix + "*")
@@ -143,13 +143,13 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def times_to_live_agree(self) -> None:
-        """Within a second: the real server's clock runs on while the machine works."""
+        """Within 100 seconds: the real server's clock runs on while the machine works. Durations are above that."""
         for name in ("a", "b", "ab", "é"):
             fake, real = self.fake.ttl(self.prefix + name), self.real.ttl(self.prefix + name)
             if fake is None or real is None or fake == float("inf"):
                 assert fake == real, name
             else:
-                assert fake - 1 < real <= fake, name
+                assert fake - 100 < real <= fake, name
 
 
 @pytest.mark.parametrize("name", ["redis", "redis-6.2"])

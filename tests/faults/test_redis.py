@@ -1,0 +1,452 @@
+"""RedisClient on bad days: servers killed, paused and restarted, replies lost, forks, many threads."""
+
+from __future__ import annotations
+
+import gc
+import io
+import logging
+import os
+import re
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import infra
+from tests.contract.backends import WAIT, Inbox, in_threads
+from tests.contract.base import public_names
+from tests.faults.proxy import Proxy
+from tests.services import Server, free_port
+
+SLACK = 0.75  # seconds that a busy machine may add to a deadline
+
+
+def client_of(url: str, **options: Any) -> infra.RedisClient:
+    return infra.RedisClient(infra.CacheConfig(url=url, **options))
+
+
+@pytest.fixture
+def server(private_server: Callable[[str], Server]) -> Server:
+    return private_server("redis")
+
+
+@pytest.fixture
+def raw(server: Server) -> Iterator[Any]:
+    """redis-py itself, to look at the server from outside."""
+    import redis
+
+    with redis.Redis.from_url(server.url) as client:
+        yield client
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+# --- connections that fail
+
+
+@pytest.mark.parametrize("call", [lambda c: c.get("k"), lambda c: c.increment("k"), lambda c: c.listen(Inbox())])
+def test_a_closed_port(call: Callable[[infra.RedisClient], Any]) -> None:
+    pytest.importorskip("redis")
+    port = free_port()
+    started = time.monotonic()
+    with client_of(f"redis://127.0.0.1:{port}", deadline=1) as client, pytest.raises(infra.ConnectionError) as caught:
+        call(client)
+    assert time.monotonic() - started < 1 + SLACK
+    assert str(caught.value) == f"redis at 127.0.0.1:{port} could not be reached, or ended the connection: Connection refused"
+    assert (caught.value.service, caught.value.retryable) == ("redis", True)
+    assert isinstance(caught.value, OSError)
+
+
+def test_an_unknown_host() -> None:
+    pytest.importorskip("redis")
+    with client_of("redis://no-such-host.invalid", retries=0) as client, pytest.raises(infra.ConnectionError, match="host name"):
+        client.get("k")
+
+
+@pytest.mark.parametrize("operation", ["get", "increment"])
+def test_killed_and_restarted_between_calls(server: Server, operation: str) -> None:
+    with client_of(server.url) as client:
+        client.set("k", "1")
+        server.kill()
+        server.start()
+        assert getattr(client, operation)("k") == (None if operation == "get" else 1)
+
+
+def test_down_for_a_moment_is_bridged(server: Server) -> None:
+    with client_of(server.url, deadline=10, retries=100) as client:
+        client.set("k", "1")
+        server.kill()
+        starting = threading.Timer(0.2, server.start)
+        starting.start()
+        assert client.increment("k") == 1
+        starting.join()
+
+
+def test_paused(server: Server) -> None:
+    with client_of(server.url, socket_timeout=0.2, deadline=0.6, retries=10) as client:
+        assert client.increment("k") == 1
+        server.pause()
+        for call, at_least, at_most in (
+            (lambda: client.get("k"), 0.4, 0.6),  # repeated until the deadline
+            (lambda: client.increment("k"), 0.2, 0.6),  # a new connection: its login is not answered
+        ):
+            started = time.monotonic()
+            with pytest.raises(infra.TimeoutError) as caught:
+                call()
+            assert at_least <= time.monotonic() - started < at_most + SLACK
+            assert isinstance(caught.value, TimeoutError)
+        server.resume()
+        assert client.increment("k") == 2
+
+
+def test_paused_after_the_command_was_sent(server: Server) -> None:
+    with client_of(server.url, socket_timeout=0.2, deadline=2) as client:
+        assert client.increment("k") == 1
+        server.pause()
+        with pytest.raises(infra.TimeoutError):
+            client.increment("k")
+        server.resume()
+        wait_until(lambda: client.get("k") == "2")  # the one that timed out took effect, once
+
+
+CALLS: dict[str, tuple[Callable[[infra.KeyValueClient], Any], str]] = {
+    "get": (lambda c: c.get("k"), "get"),
+    "get_many": (lambda c: c.get_many(["k"]), "get"),
+    "exists": (lambda c: c.exists("k"), "exists"),
+    "ttl": (lambda c: c.ttl("k"), "pttl"),
+    "set": (lambda c: c.set("k", "1"), "set"),
+    "set_with_expiry": (lambda c: c.set_with_expiry("k", "1", 60), "set"),
+    "set_many": (lambda c: c.set_many({"k": "1"}), "set"),
+    "scan": (lambda c: list(c.scan()), "scan"),
+    "set_nx": (lambda c: c.set_nx("k", "1"), "set"),
+    "delete": (lambda c: c.delete("k"), "del"),
+    "delete_many": (lambda c: c.delete_many(["k"]), "del"),
+    "compare_and_delete": (lambda c: c.compare_and_delete("k", "1"), "eval"),
+    "expire": (lambda c: c.expire("k", 5), "pexpire"),
+    "increment": (lambda c: c.increment("k", 1, 60), "incrby"),
+    "publish": (lambda c: c.publish("k", "1"), "publish"),
+    "health_check": (lambda c: c.health_check(), "info"),
+}
+REPEATED = {"get", "get_many", "exists", "ttl", "set", "set_with_expiry", "set_many", "scan"}
+
+
+def test_the_table_of_calls_is_complete() -> None:
+    assert set(CALLS) == public_names(infra.KeyValueClient) - {"close", "listen"}
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_a_lost_reply(server: Server, raw: Any, method: str) -> None:
+    call, command = CALLS[method]
+    with Proxy(server.port) as proxy, client_of(f"redis://127.0.0.1:{proxy.port}") as client:
+        client.exists("warm")  # the connection stands: the next reply is that of the call
+        raw.config_resetstat()
+        proxy.swallow = True
+        if method in REPEATED:
+            call(client)
+        else:
+            with pytest.raises(infra.ConnectionError) as caught:
+                call(client)
+            assert caught.value.retryable is True  # for the caller to decide
+        times = raw.info("commandstats")[f"cmdstat_{command}"]["calls"]
+        assert (proxy.swallowed, times) == (1, 2 if method in REPEATED else 1)
+
+
+# --- what the server refuses
+
+
+def test_a_wrong_password(server: Server, raw: Any) -> None:
+    raw.config_set("requirepass", "right-secret")
+    for url in (server.url, f"redis://:wrong-secret@127.0.0.1:{server.port}", f"redis://u:wrong-secret@127.0.0.1:{server.port}"):
+        with client_of(url) as client, pytest.raises(infra.ConnectionError, match="refused the login") as caught:
+            client.get("k")
+        assert caught.value.retryable is False
+        assert "secret" not in "".join(traceback.format_exception(caught.value)) + repr(client._transport.config)
+    with client_of(f"redis://:right%2Dsecret@127.0.0.1:{server.port}/3") as client:
+        client.set("k", "v")
+    raw.execute_command("AUTH", "right-secret")
+    assert raw.execute_command("INFO", "keyspace")["db3"]["keys"] == 1
+
+
+def test_a_database_that_is_not_there(server: Server) -> None:
+    with client_of(server.url + "/99") as client, pytest.raises(infra.CacheError, match="refused the command"):
+        client.get("k")
+
+
+def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
+    raw.lpush("list", "x")
+    raw.set("bytes", b"\xff\xfe")
+    before = raw.info("stats")["total_connections_received"]
+    with client_of(server.url) as client:
+        for call in (lambda: client.get("list"), lambda: client.increment("list"), lambda: client.increment("list", 1, 5)):
+            with pytest.raises(infra.CacheError, match="WRONGTYPE"):
+                call()
+        for call in (lambda: client.get("bytes"), lambda: client.get_many(["bytes"])):
+            with pytest.raises(infra.SerializationError) as caught:
+                call()
+            assert "xff" not in "".join(traceback.format_exception(caught.value))
+        assert client.increment("n") == 1
+        assert raw.info("stats")["total_connections_received"] == before + 1  # a refusal ends no connection
+
+
+def test_a_full_memory(server: Server, raw: Any) -> None:
+    raw.config_set("maxmemory", "1")
+    with client_of(server.url) as client:
+        for call in (lambda: client.set("k", "v"), lambda: client.increment("k", 1, 5), lambda: client.set_nx("k", "v")):
+            with pytest.raises(infra.CacheError, match="out of memory|refused") as caught:
+                call()
+            assert caught.value.retryable is True
+        assert client.get("k") is None
+
+
+# --- listeners
+
+
+def test_a_listener_survives_client_kill(server: Server, raw: Any) -> None:
+    inbox = Inbox()
+    with client_of(server.url) as client, client.listen(inbox, inbox.on_reconnect) as listener:
+        listener.subscribe("c")
+        listener.psubscribe("p*")
+        for times in (1, 2):
+            assert raw.client_kill_filter(_type="pubsub") == 1
+            inbox.wait_reconnects(times)
+            assert (client.publish("c", "1"), client.publish("p1", "2")) == (1, 1)
+            assert inbox.wait(2 * times)[-2:] == [("c", None, "1"), ("p1", "p*", "2")]
+        assert inbox.reconnects == 2
+
+
+def test_a_listener_survives_a_restart(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    inbox = Inbox()
+    with client_of(server.url) as client, client.listen(inbox, inbox.on_reconnect) as listener:
+        listener.subscribe("c")
+        server.kill()
+        wait_until(lambda: len([r for r in caplog.records if "connecting again" in r.message]) >= 2)
+        server.start()
+        inbox.wait_reconnects(1)
+        assert client.publish("c", "1") == 1
+        assert inbox.wait(1) == [("c", None, "1")]
+        listener.subscribe("d")
+        assert client.publish("d", "2") == 1
+
+
+def test_subscribing_while_the_server_is_away(server: Server) -> None:
+    inbox = Inbox()
+    with client_of(server.url, deadline=0.3) as client, client.listen(inbox) as listener:
+        server.kill()
+        with pytest.raises(infra.TimeoutError):
+            listener.subscribe("c")
+        server.start()
+        listener.subscribe("d")
+        wait_until(lambda: client.publish("d", "1") == 1)
+        assert client.publish("c", "2") == 0  # the call that failed left nothing behind
+
+
+def test_a_quiet_listener_is_left_alone(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
+    inbox = Inbox()
+    with client_of(server.url, socket_timeout=0.1, deadline=0.2) as client:
+        for subscribed in (False, True):
+            with client.listen(inbox, inbox.on_reconnect) as listener:
+                if subscribed:
+                    listener.subscribe("c")
+                raw.config_resetstat()
+                wait_until(lambda: raw.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] >= 3)
+                assert (inbox.reconnects, caplog.records) == (0, [])
+        with client.listen(inbox) as listener:
+            listener.subscribe("c")
+            client.publish("c", "1")
+            assert inbox.wait(1) == [("c", None, "1")]
+
+
+def test_a_listener_notices_a_dead_peer(server: Server) -> None:
+    inbox = Inbox()
+    with client_of(server.url, socket_timeout=0.1, deadline=0.3) as client:
+        with client.listen(inbox, inbox.on_reconnect) as listener:
+            listener.subscribe("c")
+            server.pause()
+            wait_until(lambda: listener._connection is None)  # type: ignore[attr-defined]
+            server.resume()
+            inbox.wait_reconnects(1)
+            client.publish("c", "1")
+            assert inbox.wait(1) == [("c", None, "1")]
+
+
+def test_a_message_that_is_not_utf8_is_dropped(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
+    inbox = Inbox()
+    with client_of(server.url) as client, client.listen(inbox) as listener:
+        listener.subscribe("c")
+        raw.publish("c", b"\xff\xfe")
+        raw.publish("c", "fine")
+        assert inbox.wait(1) == [("c", None, "fine")]
+    assert "not UTF-8" in caplog.text
+
+
+def test_a_raising_on_reconnect_hinders_nobody(server: Server, raw: Any) -> None:
+    inbox = Inbox()
+
+    def on_reconnect() -> None:
+        inbox.on_reconnect()
+        raise RuntimeError("a mistake")
+
+    with client_of(server.url) as client, client.listen(inbox, on_reconnect) as listener:
+        listener.subscribe("c")
+        raw.client_kill_filter(_type="pubsub")
+        inbox.wait_reconnects(1)
+        client.publish("c", "1")
+        inbox.wait(1)
+
+
+def test_listeners_have_connections_of_their_own(server: Server) -> None:
+    inbox = Inbox()
+    with client_of(server.url, pool_size=1) as client:
+        listeners = [client.listen(inbox) for _ in range(3)]
+        for listener in listeners:
+            listener.subscribe("c")
+        assert client.publish("c", "1") == 3
+
+
+# --- threads, forks, closing
+
+
+def test_many_threads_share_few_connections(server: Server, raw: Any) -> None:
+    before = raw.info("stats")["total_connections_received"]
+    with client_of(server.url, pool_size=5, deadline=30) as client:
+
+        def work(number: int) -> None:
+            for turn in range(50):
+                key = f"{number}:{turn}"
+                client.set(key, key)
+                assert client.get(key) == key
+                client.increment("sum")
+
+        assert in_threads(32, work) == [None] * 32
+        assert client.get("sum") == str(32 * 50)
+    assert raw.info("stats")["total_connections_received"] - before <= 5
+
+
+def test_no_connection_is_free(server: Server) -> None:
+    with client_of(server.url, pool_size=1, deadline=0.1) as client:
+        client.get("k")
+        held = client._transport.pool.acquire(infra.Attempt(time.monotonic() + 1, time.monotonic))
+        with pytest.raises(infra.PoolTimeoutError, match="1 of 1 in use") as caught:
+            client.get("k")
+        assert (caught.value.service, caught.value.operation) == ("redis", "get")
+        client._transport.pool.release(held)
+        assert client.get("k") is None
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads; they are the point
+def test_a_forked_child_opens_connections_of_its_own(server: Server) -> None:
+    inbox = Inbox()
+    with client_of(server.url) as client, client.listen(inbox, inbox.on_reconnect) as listener:
+        listener.subscribe("c")
+        client.set("k", "parent")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                client.set("k", "child")
+                client.close()
+                gc.collect()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert client.get("k") == "child"
+        assert client.publish("c", "still there") == 1
+        assert inbox.wait(1) == [("c", None, "still there")]
+        assert inbox.reconnects == 0
+
+
+def test_a_forgotten_client_warns(server: Server, raw: Any) -> None:
+    client = client_of(server.url)
+    client.get("k")
+    client.listen(Inbox())
+    with pytest.warns(ResourceWarning, match="RedisClient was not closed"):
+        del client
+        gc.collect()
+    wait_until(lambda: len(raw.client_list()) == 1)
+    unused = client_of(server.url)
+    del unused
+    gc.collect()
+
+
+def test_closing_wakes_who_waits(server: Server) -> None:
+    client = client_of(server.url, pool_size=1, deadline=30)
+    held = client._transport.pool.acquire(infra.Attempt(time.monotonic() + 1, time.monotonic))
+    waiting = threading.Thread(target=lambda: in_threads(1, lambda _: client.get("k")))
+    waiting.start()
+    wait_until(lambda: client._transport.pool._waiters)
+    client.close()
+    waiting.join(WAIT)
+    assert not waiting.is_alive()
+    client._transport.pool.release(held)
+    assert client._transport.pool.size == 0
+
+
+# --- nothing leaks
+
+
+def test_no_secret_leaves_through_any_door(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
+    phone, code, password = "+14155557391", "739182", "tell-nobody-739182"
+    texts: list[str] = []
+
+    def collect(call: Callable[[], Any]) -> None:
+        try:
+            texts.append(repr(call()))
+        except Exception as error:
+            texts.append("".join(traceback.format_exception(error)) + repr(error))
+
+    sms = infra.MockSmsService(io.StringIO())
+    failing = infra.MockSmsService(io.StringIO(), simulate_failure=True)
+    with caplog.at_level(logging.DEBUG):
+        config = infra.CacheConfig(url=f"redis://:{password}@127.0.0.1:{server.port}", deadline=0.3, socket_timeout=0.1)
+        raw.config_set("requirepass", password)
+        with infra.RedisClient(config) as client:
+            cache = infra.VerificationCache(client, key=f"{password:32}", resend_after=60)
+            texts += [repr(config), repr(client), repr(cache), repr(sms), repr(vars(client))]
+
+            def everything(phone: str, code: str) -> None:
+                for service in (sms, failing):
+                    collect(lambda: service.send_sms(phone, f"code {code}"))
+                    collect(lambda: service.send_verification_code(phone, code))
+                    collect(lambda: cache.send_code(service, phone))
+                collect(lambda: cache.store_code(phone, code))
+                collect(lambda: cache.verify_code(phone, code[:-1] + "0"))
+                for call in (cache.get_remaining_attempts, cache.code_exists, cache.get_code_ttl):
+                    collect(lambda: call(phone))
+
+            everything(phone, code)
+            raw.execute_command("AUTH", password)
+            dump = {key: raw.get(key) for key in raw.keys("*")}
+            assert len(dump) >= 2
+            texts.append(repr(dump))
+            collect(lambda: cache.verify_code(phone, code))
+            collect(lambda: cache.clear(phone))
+            everything(phone + "0" * 9, code)  # no phone any more
+            everything(phone, code + "\0")
+            everything(phone, code * 20)
+            for key in raw.keys("*"):
+                raw.delete(key)
+                raw.lpush(key, code)  # every answer is an error now
+            everything(phone, code)
+            server.pause()
+            everything(phone, code)
+            server.resume()
+            server.kill()
+            everything(phone, code)
+    everything_said = "\n".join(texts) + caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    assert len(texts) > 60
+    assert "Traceback" in everything_said
+    for secret in ("4155557391", code, password):
+        shown = re.sub("[0-9a-f]{12,}|[0-9a-f-]{36}", "", everything_said)  # a hash may hold six digits by chance
+        assert secret not in shown
+
