@@ -28,9 +28,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-if __package__:
+if TYPE_CHECKING:  # a type checker takes the plain import: it refuses the relative one in a file of no package
+    import infra
+elif __package__:
     from . import infra
 else:
     import infra
@@ -216,8 +218,8 @@ class FakeRedisServer:
         self._publishing.queue = queue = deque(found)
         try:
             while queue:
-                listener, *delivery = queue.popleft()
-                listener._take(*delivery)
+                listener, name, pattern, payload = queue.popleft()
+                listener._take(name, pattern, payload)
         finally:
             del self._publishing.queue
         return len(found)
@@ -303,7 +305,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
                 total, expiry = amount, server._expiry(ttl)
             else:
                 total, expiry = _integer(entry[0]) + amount, entry[1]
-                if not -_TOO_LARGE <= total < _TOO_LARGE:
+                if not _LOWEST <= total <= _HIGHEST:
                     raise _refused("increment")
             server._data[key] = (str(total), expiry)
             return total
@@ -317,9 +319,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def _publish(self, channel: str, message: str) -> int:
         return self.server._publish(channel, message)
 
-    def _listen(
-        self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
-    ) -> infra.Listener:
+    def _listen(self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None) -> infra.Listener:
         listener = _FakeListener(self.server, on_message, on_reconnect)
         self._listeners.append(listener)
         return listener
@@ -372,7 +372,7 @@ class _FakeListener(infra.Listener):
                 self._server._listeners.remove(self)
 
 
-_TOO_LARGE = 2**63
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
 def _refused(operation: str) -> infra.CacheError:
@@ -384,8 +384,8 @@ def _integer(text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = _TOO_LARGE
-    if str(value) != text or not -_TOO_LARGE <= value < _TOO_LARGE:
+        value = _HIGHEST + 1
+    if not _LOWEST <= value <= _HIGHEST or str(value) != text:
         raise _refused("increment")
     return value
 
@@ -459,7 +459,10 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
     _service = "verification"
 
     def __init__(
-        self, client: infra.KeyValueClient | None = None, key: str | bytes | None = b"a key for tests only".ljust(32), **options: Any
+        self,
+        client: infra.KeyValueClient | None = None,
+        key: str | bytes | None = b"a key for tests only".ljust(32),
+        **options: Any,
     ) -> None:
         super().__init__(client or FakeRedisClient(), key, **options)
 
@@ -469,7 +472,7 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
 
 @dataclass(frozen=True)
 class SentSms:
-    """A message in the outbox; ``code`` if it was sent as a verification code. Its repr shows neither it nor the text."""
+    """A message in the outbox, with its ``code`` if it was sent as a verification code. The repr shows neither."""
 
     id: str
     phone: str

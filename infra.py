@@ -432,9 +432,11 @@ class Config(_Settings):
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Config:
         """Reads the variables listed in the README; raises ConfigurationError naming the variable that is wrong."""
+        databases = cls._databases(env)
         return cls(
             **cls._read(env),
-            **cls._databases(env),
+            mysql=databases.get("mysql"),
+            postgres=databases.get("postgres"),
             cache=CacheConfig(**CacheConfig._read(env)),
             storage=S3StorageConfig(**S3StorageConfig._read(env)),
             sms=SmsConfig(**SmsConfig._read(env)),
@@ -485,7 +487,9 @@ class SystemClock(Clock):
         return datetime.now(timezone.utc)
 
     monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 # === call policy =====================================================================================================
@@ -525,8 +529,8 @@ class CallPolicy:
     """The one door for outbound calls: total deadline, retry, error mapping, logging, observer.
 
     What failed before it was sent is tried again. After that only the operations named in ``repeatable`` are: the
-    others would change their answer, or the data, when run twice. The pause before attempt n+1 is drawn evenly from 0 to
-    min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
+    others would change their answer, or the data, when run twice. The pause before attempt n+1 is drawn evenly from 0
+    to min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
     """
 
     def __init__(
@@ -580,7 +584,11 @@ class CallPolicy:
             self._report(Call(self.service, operation, type(error).__name__, now - started, number))
             pause = self.pause(number)
             may_repeat = error.retryable and (not current.sent or operation in self.repeatable)
-            if not may_repeat or number > (self.retries if retries is None else retries) or now + pause >= first + self.deadline:
+            if (
+                not may_repeat
+                or number > (self.retries if retries is None else retries)
+                or now + pause >= first + self.deadline
+            ):
                 raise error
             logger.warning(
                 "%s %s: %s, trying again in %.3f s",
@@ -827,8 +835,8 @@ def _key_bytes(key: str | bytes) -> bytes:
 
 
 def hash_phone(phone: str, key: str | bytes | None = None) -> str:
-    """64 hexadecimal digits that stand for the number: HMAC-SHA-256 with ``key`` (32 bytes or more). Without a key it is
-    SHA-256, which anybody can reverse by trying every number there is."""
+    """64 hexadecimal digits that stand for the number: HMAC-SHA-256 with ``key`` (32 bytes or more). Without a key it
+    is SHA-256, which anybody can reverse by trying every number there is."""
     number = normalize_phone(phone).encode()
     if key is None:
         return hashlib.sha256(number).hexdigest()
@@ -880,9 +888,6 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
     if not _is_number(seconds) or not 0 < seconds <= _LONGEST_TTL:
         raise ValidationError(f"{name} should be a number of seconds above 0 and at most {_LONGEST_TTL:.0f}")
     return math.ceil(seconds * 1000)
-
-
-_INT64 = range(-(2**63), 2**63)
 
 
 # === redis and cache =================================================================================================
@@ -1042,7 +1047,7 @@ class KeyValueClient(_Closing):
         if the value is not an integer, or the sum leaves 64 bits; the key is then unchanged. Never repeated after it
         was sent.
         """
-        if type(amount) is not int or amount not in _INT64:
+        if type(amount) is not int or not -(2**63) <= amount < 2**63:
             raise ValidationError("amount should be an int of at most 64 bits")
         return self._increment(_check_key(key), amount, None if ttl is None else _milliseconds(ttl, "ttl"))
 
@@ -1051,8 +1056,8 @@ class KeyValueClient(_Closing):
         twice; one that comes or goes meanwhile may or may not.
 
         Redis's glob (https://redis.io/docs/latest/commands/keys/), matched on UTF-8 bytes and case-sensitive: ``*`` any
-        run, ``:`` and ``/`` included; ``?`` any one byte; ``[abc]``, ``[a-c]``, ``[^a]`` one byte; ``\\`` takes the next
-        character literally.
+        run, ``:`` and ``/`` included; ``?`` any one byte; ``[abc]``, ``[a-c]``, ``[^a]`` one byte; ``\\`` takes the
+        next character literally.
         """
         return self._scan(_check_text("glob", glob, empty=False))
 
@@ -1130,7 +1135,7 @@ class _RedisTransport:
         self.config = config
         self._redis = _driver("redis", "redis>=5", "RedisClient")
         self._url = _Url.parse(config.url)
-        self._errors = [
+        self._errors: list[tuple[type[Exception], type[InfrastructureError], bool, bool, str]] = [
             (getattr(self._redis, name, None) or getattr(builtins, name), *rest) for name, *rest in _REDIS_ERRORS
         ]
         self._refusal = self._redis.ResponseError
@@ -1548,7 +1553,7 @@ class VerificationCache:
         _milliseconds(window, "window")
         if key is None:
             logger.warning(
-                "VerificationCache has no key: only this instance can check the codes that it stores; set PHONE_HASH_KEY"
+                "VerificationCache has no key: only this instance can check the codes it stores; set PHONE_HASH_KEY"
             )
             key = secrets.token_bytes(32)
         self._client = client
@@ -1571,7 +1576,7 @@ class VerificationCache:
         if stored is None:
             return False
         generation, _, digest = stored.partition(":")
-        # Counted before the comparison: concurrent guesses each get a number of their own, and only the first few count.
+        # Counted before the comparison: concurrent guesses each get a number of their own; only the first few count.
         attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=self._code_ttl)
         if attempt > self._max_attempts or not hmac.compare_digest(digest, self._digest(phone, generation, code)):
             return False
@@ -1629,7 +1634,9 @@ class VerificationCache:
             if limit and self._client.increment(counter, ttl=seconds) > limit:
                 wait = self._client.ttl(counter) or 0.0
                 raise RateLimitedError(
-                    f"too many codes for this phone: try again in {wait:.0f} s", service="verification", retry_after=wait
+                    f"too many codes for this phone: try again in {wait:.0f} s",
+                    service="verification",
+                    retry_after=wait,
                 )
 
     def _store(self, phone: str, code: str) -> str:
@@ -1720,7 +1727,9 @@ def create_sms_service(config: SmsConfig) -> SmsService:
     if config.provider == "mock":
         return MockSmsService()
     if config.provider is None:
-        raise ConfigurationError(f"no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be {_SMS_PROVIDER.expected}")
+        raise ConfigurationError(
+            f"no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be {_SMS_PROVIDER.expected}"
+        )
     raise ConfigurationError(f"SMS_PROVIDER={config.provider} is not supported yet: this version has mock only")
 
 
@@ -1791,7 +1800,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="infra",
         description="Looks after the services that the environment variables name.",
-        epilog="Variables: see README, 'Configuration'. Exit codes: 0 done, 1 a service is down, 2 wrong usage or setting.",
+        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down, 2 wrong usage or setting.",
     )
     parser.add_argument("--version", action="version", version=f"infra {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

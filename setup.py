@@ -40,7 +40,7 @@ setup(
     entry_points={"console_scripts": ["infra = infra:main"]},
     extras_require={
         **DRIVERS,
-        "all": sum(DRIVERS.values(), []),
+        "all": [requirement for extra in DRIVERS.values() for requirement in extra],
         "test": [
             *DRIVERS["redis"],
             "hypothesis>=6.100",

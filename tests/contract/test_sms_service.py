@@ -18,7 +18,10 @@ class SmsServiceContract(Contract):
     port = infra.SmsService
 
     def test_send_sms(self, backend: SmsBackend) -> None:
-        ids = [backend.service.send_sms(PHONE, "Hello"), backend.service.send_sms("+1 (415) 555-0100", "é日本\nsecond line")]
+        ids = [
+            backend.service.send_sms(PHONE, "Hello"),
+            backend.service.send_sms("+1 (415) 555-0100", "é日本\nsecond line"),
+        ]
         assert len(set(ids)) == 2
         assert all(isinstance(each, str) and each for each in ids)
         assert backend.texts() == ["Hello", "é日本\nsecond line"]

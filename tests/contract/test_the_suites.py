@@ -33,7 +33,8 @@ def suites() -> dict[type[Contract], list[type[Contract]]]:
         return [each for sub in suite.__subclasses__() for each in (sub, *below(sub))]
 
     return {
-        suite: [each for each in below(suite) if each.__name__.startswith("Test")] for suite in Contract.__subclasses__()
+        suite: [each for each in below(suite) if each.__name__.startswith("Test")]
+        for suite in Contract.__subclasses__()
     }
 
 

@@ -60,14 +60,20 @@ def test_a_closed_port(call: Callable[[infra.RedisClient], Any]) -> None:
     with client_of(f"redis://127.0.0.1:{port}", deadline=1) as client, pytest.raises(infra.ConnectionError) as caught:
         call(client)
     assert time.monotonic() - started < 1 + SLACK
-    assert str(caught.value) == f"redis at 127.0.0.1:{port} could not be reached, or ended the connection: Connection refused"
+    assert (
+        str(caught.value)
+        == f"redis at 127.0.0.1:{port} could not be reached, or ended the connection: Connection refused"
+    )
     assert (caught.value.service, caught.value.retryable) == ("redis", True)
     assert isinstance(caught.value, OSError)
 
 
 def test_an_unknown_host() -> None:
     pytest.importorskip("redis")
-    with client_of("redis://no-such-host.invalid", retries=0) as client, pytest.raises(infra.ConnectionError, match="host name"):
+    with (
+        client_of("redis://no-such-host.invalid", retries=0) as client,
+        pytest.raises(infra.ConnectionError, match="host name"),
+    ):
         client.get("k")
 
 
@@ -164,7 +170,11 @@ def test_a_lost_reply(server: Server, raw: Any, method: str) -> None:
 
 def test_a_wrong_password(server: Server, raw: Any) -> None:
     raw.config_set("requirepass", "right-secret")
-    for url in (server.url, f"redis://:wrong-secret@127.0.0.1:{server.port}", f"redis://u:wrong-secret@127.0.0.1:{server.port}"):
+    for url in (
+        server.url,
+        f"redis://:wrong-secret@127.0.0.1:{server.port}",
+        f"redis://u:wrong-secret@127.0.0.1:{server.port}",
+    ):
         with client_of(url) as client, pytest.raises(infra.ConnectionError, match="refused the login") as caught:
             client.get("k")
         assert caught.value.retryable is False
@@ -185,12 +195,16 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
     raw.set("bytes", b"\xff\xfe")
     before = raw.info("stats")["total_connections_received"]
     with client_of(server.url) as client:
-        for call in (lambda: client.get("list"), lambda: client.increment("list"), lambda: client.increment("list", 1, 5)):
+        for call in (
+            lambda: client.get("list"),
+            lambda: client.increment("list"),
+            lambda: client.increment("list", 1, 5),
+        ):
             with pytest.raises(infra.CacheError, match="WRONGTYPE"):
                 call()
-        for call in (lambda: client.get("bytes"), lambda: client.get_many(["bytes"])):
+        for read in (lambda: client.get("bytes"), lambda: client.get_many(["bytes"])):
             with pytest.raises(infra.SerializationError) as caught:
-                call()
+                read()
             assert "xff" not in "".join(traceback.format_exception(caught.value))
         assert client.increment("n") == 1
         assert raw.info("stats")["total_connections_received"] == before + 1  # a refusal ends no connection
@@ -199,8 +213,12 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
 def test_a_full_memory(server: Server, raw: Any) -> None:
     raw.config_set("maxmemory", "1")
     with client_of(server.url) as client:
-        for call in (lambda: client.set("k", "v"), lambda: client.increment("k", 1, 5), lambda: client.set_nx("k", "v")):
-            with pytest.raises(infra.CacheError, match="out of memory|refused") as caught:
+        for call in (
+            lambda: client.set("k", "v"),
+            lambda: client.increment("k", 1, 5),
+            lambda: client.set_nx("k", "v"),
+        ):
+            with pytest.raises(infra.CacheError, match=r"out of memory|refused") as caught:
                 call()
             assert caught.value.retryable is True
         assert client.get("k") is None
@@ -266,15 +284,15 @@ def test_a_quiet_listener_is_left_alone(server: Server, raw: Any, caplog: pytest
 
 def test_a_listener_notices_a_dead_peer(server: Server) -> None:
     inbox = Inbox()
-    with client_of(server.url, socket_timeout=0.1, deadline=0.3) as client:
-        with client.listen(inbox, inbox.on_reconnect) as listener:
-            listener.subscribe("c")
-            server.pause()
-            wait_until(lambda: listener._connection is None)  # type: ignore[attr-defined]
-            server.resume()
-            inbox.wait_reconnects(1)
-            client.publish("c", "1")
-            assert inbox.wait(1) == [("c", None, "1")]
+    client = client_of(server.url, socket_timeout=0.1, deadline=0.3)
+    with client, client.listen(inbox, inbox.on_reconnect) as listener:
+        listener.subscribe("c")
+        server.pause()
+        wait_until(lambda: listener._connection is None)  # type: ignore[attr-defined]
+        server.resume()
+        inbox.wait_reconnects(1)
+        client.publish("c", "1")
+        assert inbox.wait(1) == [("c", None, "1")]
 
 
 def test_a_message_that_is_not_utf8_is_dropped(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -370,9 +388,11 @@ def test_a_forgotten_client_warns(server: Server, raw: Any) -> None:
     client = client_of(server.url)
     client.get("k")
     client.listen(Inbox())
+    forgotten = [client]
+    del client
     with pytest.warns(ResourceWarning, match="RedisClient was not closed"):
-        del client
-        gc.collect()
+        forgotten.clear()
+    gc.collect()
     wait_until(lambda: len(raw.client_list()) == 1)
     unused = client_of(server.url)
     del unused
@@ -449,4 +469,3 @@ def test_no_secret_leaves_through_any_door(server: Server, raw: Any, caplog: pyt
     for secret in ("4155557391", code, password):
         shown = re.sub("[0-9a-f]{12,}|[0-9a-f-]{36}", "", everything_said)  # a hash may hold six digits by chance
         assert secret not in shown
-

@@ -1,7 +1,7 @@
 """The same operations to the fake and to a real server: answers, error classes, values and times to live must agree.
 
-Few keys and values, so that operations meet. A server's clock cannot be moved: time passes on it by shortening the times
-to live (see ``grow_older``).
+Few keys and values, so that operations meet. A server's clock cannot be moved: time passes on it by shortening the
+times to live (see ``grow_older``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+# make demo        the quickstart on the fakes: no server, no driver
+# make demo-real   the same on private real servers; fails when the two transcripts differ
+# make test        installs what the tests need, starts private servers on loopback, runs everything
+# make check       lint and types
+# make bench       measurements, side by side
+# make prove       the long run of the differential machines, and every redis-py from 5 on against a closed port
+# make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+AS_ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get)
+# RUNLEVEL=1: Debian's packages start no service of their own
+APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-real test check bench prove mutants servers clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: $(VENV)/base
+	$(BIN)/python -u examples/quickstart.py
+
+demo-real: $(VENV)/test servers
+	$(BIN)/python tests/demo_real.py
+
+test: $(VENV)/test servers
+	$(BIN)/python -m pytest
+	$(BIN)/python tests/pythons.py
+
+check: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/bench servers
+	$(BIN)/python bench/fakes.py
+	$(BIN)/python bench/cache.py
+
+prove: $(VENV)/test servers
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties
+	$(BIN)/python tests/redis_versions.py
+
+mutants: $(VENV)/test servers
+	$(BIN)/python tests/mutants.py
+
+$(BIN)/python:
+	@$(PYTHON) -m venv --clear $(VENV) >/dev/null || { \
+	  if [ -n "$(AS_ROOT)" ]; then echo "installing python3-venv"; $(APT) update && $(APT) install -y --no-install-recommends python3-venv \
+	    && $(PYTHON) -m venv --clear $(VENV); \
+	  else echo "Python's venv module is missing: install python3-venv, then run make again"; exit 1; fi; }
+
+$(VENV)/base: setup.py pyproject.toml | $(BIN)/python
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/test $(VENV)/bench: $(VENV)/%: setup.py pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[$*]'
+	@touch $@ $(VENV)/base
+
+# Servers that wheels do not carry. A missing one that cannot be installed is a skip that says so, or a failure under
+# REQUIRE_SERVICES=1; a URL in the environment serves too.
+servers: | $(BIN)/python
+	@command -v redis-server >/dev/null || [ -n "$$REDIS_URL" ] || { \
+	  if [ -n "$(AS_ROOT)" ]; then echo "installing redis-server"; $(APT) update && $(APT) install -y --no-install-recommends redis-server; \
+	  else echo "redis-server is not installed: install it, or set REDIS_URL"; fi; }
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,82 @@
+"""A phone number asks for a code, receives it, and signs in. Runs on the fakes; with --real on the servers that the
+environment names (REDIS_URL). Standard output is the same on both; what the phone shows goes to standard error."""
+
+import argparse
+import io
+import re
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout too
+
+import fakes
+import infra
+
+PHONE = "+14155550100"
+
+
+class Phone(io.StringIO):
+    """What the console provider writes to: shows it on standard error, and remembers it."""
+
+    def write(self, text: str) -> int:
+        sys.stderr.write(text)
+        return super().write(text)
+
+    def code(self) -> str:
+        return str(re.findall(r"code is (\d{6})", self.getvalue())[-1])
+
+
+def main(services: infra.Infrastructure) -> None:
+    phone = Phone()
+    sms = infra.MockSmsService(phone)
+    verification = services.verification
+
+    print("1. A phone asks for a code.")
+    verification.send_code(sms, PHONE)
+    code = phone.code()
+    print(f"   It arrived: {len(code)} digits. Valid: {verification.code_exists(PHONE)}")
+
+    print("2. Wrong guesses count down.")
+    wrong = f"{(int(code) + 1) % 1_000_000:06}"
+    for _ in range(2):
+        print(
+            f"   Accepted: {verification.verify_code(PHONE, wrong)}, left: {verification.get_remaining_attempts(PHONE)}"
+        )
+
+    print("3. The right code works, once.")
+    print(f"   Accepted: {verification.verify_code(PHONE, code)}")
+    print(f"   Accepted again: {verification.verify_code(PHONE, code)}")
+
+    print("4. After three wrong guesses even the right code is refused.")
+    verification.send_code(sms, PHONE)
+    code = phone.code()
+    wrong = f"{(int(code) + 1) % 1_000_000:06}"
+    guesses = [verification.verify_code(PHONE, guess) for guess in (wrong, wrong, wrong, code)]
+    print(f"   Accepted: {guesses}")
+
+    print("5. A code expires.")
+    short = infra.VerificationCache(services.redis, key="a key for this example only, 32+", code_ttl=0.2)
+    short.store_code(PHONE, "123456")
+    print(f"   Valid: {short.code_exists(PHONE)}")
+    time.sleep(0.3)
+    print(f"   A moment later: {short.code_exists(PHONE)}, accepted: {short.verify_code(PHONE, '123456')}")
+
+    print("6. The provider fails: no usable code is left.")
+    sms.simulate_failure = True
+    try:
+        verification.send_code(sms, PHONE)
+    except infra.SmsError as error:
+        print(f"   {type(error).__name__}: outcome {error.outcome}. Valid: {verification.code_exists(PHONE)}")
+
+    print(f"Messages sent: {sms.message_count}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", action="store_true", help="use the servers that the environment names")
+    if parser.parse_args().real:
+        with infra.Infrastructure.from_env() as real:
+            main(real)
+    else:
+        main(fakes.FakeInfrastructure(infra.SystemClock()))

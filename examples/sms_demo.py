@@ -1,0 +1,41 @@
+"""Sending SMS: the console provider for development, the outbox for tests, and what to do when sending fails."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout too
+
+import fakes
+import infra
+
+
+def remind(sms: infra.SmsService, phone: str) -> str:
+    """The code of an application. It says what it knows, and no more."""
+    try:
+        sms.send_sms(phone, "Your appointment is tomorrow at 9:00.")
+    except infra.SmsError as error:
+        return "not sent" if error.outcome == "rejected" else "perhaps sent: do not send again by itself"
+    except infra.ValidationError:
+        return "that is no phone number"
+    return "sent"
+
+
+def main() -> None:
+    print(remind(infra.create_sms_service(infra.SmsConfig(provider="mock")), "+1 (415) 555-0100"))
+
+    sms = fakes.FakeSmsService()
+    print(remind(sms, "+14155550100"), [sent.message for sent in sms.outbox])
+    print(remind(sms, "555-0100"))
+    sms.fail_next("send_sms", infra.SmsError("refused", outcome="rejected"))
+    print(remind(sms, "+14155550100"))
+    sms.fail_next("send_sms", infra.SmsError("no answer", outcome="unknown"), after_apply=True)
+    print(remind(sms, "+14155550100"), len(sms.outbox))
+
+    try:
+        infra.create_sms_service(infra.SmsConfig())
+    except infra.ConfigurationError as error:
+        print(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""`make mutants`: breaks one rule of the code at a time, in a copy; the suite must fail on each."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, its replacement
+    (
+        "fake compare_and_delete: no comparison",
+        "fakes.py",
+        "same = self._get(key) == value",
+        "same = self._get(key) is not None",
+    ),
+    (
+        "real compare_and_delete: no comparison",
+        "infra.py",
+        "if redis.call('get',KEYS[1])==ARGV[1] then return",
+        "if true then return",
+    ),
+    ("codes: no generation", "infra.py", "generation = secrets.token_hex(8)", 'generation = "0"'),
+    (
+        "codes: attempt counted after the comparison",
+        "infra.py",
+        """        attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=self._code_ttl)
+        if attempt > self._max_attempts or not hmac.compare_digest(digest, self._digest(phone, generation, code)):
+            return False
+""",
+        """        used = int(self._client.get(self._name(phone, "attempts", generation)) or 0)
+        if used >= self._max_attempts or not hmac.compare_digest(digest, self._digest(phone, generation, code)):
+            self._client.increment(self._name(phone, "attempts", generation), ttl=self._code_ttl)
+            return False
+""",
+    ),
+    (
+        "codes: used up without asking who removed it",
+        "infra.py",
+        "return self._client.compare_and_delete(self._name(phone), stored)",
+        "return self._client.delete(self._name(phone)) or True",
+    ),
+    (
+        "fake increment: TTL on every call",
+        "fakes.py",
+        "total, expiry = _integer(entry[0]) + amount, entry[1]",
+        "total, expiry = _integer(entry[0]) + amount, server._expiry(ttl) if ttl else entry[1]",
+    ),
+    (
+        "fake increment: TTL never",
+        "fakes.py",
+        "total, expiry = amount, server._expiry(ttl)",
+        "total, expiry = amount, None",
+    ),
+    (
+        "real increment: TTL on every call",
+        "infra.py",
+        '("SET", key, 0, "PX", ttl, "NX"), ("INCRBY", key, amount)',
+        '("INCRBY", key, amount), ("PEXPIRE", key, ttl), ("INCRBY", key, 0)',
+    ),
+    (
+        "fake globs: fnmatch",
+        "fakes.py",
+        "        matches = _glob(glob)\n",
+        "        import fnmatch\n        matches = lambda key: fnmatch.fnmatchcase(key, glob)\n",
+    ),
+    (
+        "fake globs: characters instead of bytes",
+        "fakes.py",
+        "text, at, step, retry_at, retry_step = name.encode(),",
+        "text, at, step, retry_at, retry_step = [min(ord(c), 255) for c in name],",
+    ),
+    (
+        "policy: repeats whatever was sent",
+        "infra.py",
+        "may_repeat = error.retryable and (not current.sent or operation in self.repeatable)",
+        "may_repeat = error.retryable",
+    ),
+    ("policy: quotes the driver", "infra.py", 'exc.args = (*code, "[text withheld]")', "pass"),
+    (
+        "pool: dead connections are handed out",
+        "infra.py",
+        "return connection._sock is None or bool(connection.poll.poll(0))",
+        "return False",
+    ),
+    (
+        "pool: the last to wait is served first",
+        "infra.py",
+        "waiter = self._waiters.popleft()",
+        "waiter = self._waiters.pop()",
+    ),
+    (
+        "faults: the error comes before the work",
+        "fakes.py",
+        "if fault is None or fault.after_apply:",
+        "if fault is None:",
+    ),
+]
+
+
+def survives(file: str, text: str, replacement: str) -> bool:
+    """Whether the suite passes on a copy with that change."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        shutil.copytree(
+            ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", ".hypothesis", "*.egg-info")
+        )
+        source = (copy / file).read_text(encoding="utf-8")
+        if source.count(text) != 1:
+            sys.exit(f"the text to break stands {source.count(text)} times in {file}, not once: {text!r}")
+        (copy / file).write_text(source.replace(text, replacement), encoding="utf-8")
+        suites = ["tests/contract", "tests/faults", "tests/unit/test_errors_and_policy.py", "tests/unit/test_fakes.py"]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", *suites]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 1):
+            sys.exit(f"the suite did not run:\n{done.stdout}{done.stderr}")
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        print(f"    {failed[0][:150] if failed else 'NOTHING FAILED'}")
+        return done.returncode == 0
+
+
+def main() -> int:
+    alive = []
+    for number, (name, file, text, replacement) in enumerate(MUTANTS, 1):
+        print(f"{number}/{len(MUTANTS)} {name}", flush=True)
+        if survives(file, text, replacement):
+            alive.append(name)
+    print(
+        f"{len(MUTANTS) - len(alive)} of {len(MUTANTS)} noticed" + "".join(f"\nNOT NOTICED: {name}" for name in alive)
+    )
+    return bool(alive)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

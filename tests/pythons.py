@@ -1,0 +1,58 @@
+"""Runs the tests that need no server on every other Python from 3.10 on that this machine has, without any driver."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NEEDS = ["pytest>=8", "hypothesis>=6.100"]
+ASK = "import json, sys; print(json.dumps([sys.version_info[:2], sys.executable]))"
+
+
+def interpreters() -> dict[tuple[int, int], str]:
+    """Version and path of each, other than the one that runs this."""
+    names = [f"python3.{minor}" for minor in range(10, 20)]
+    candidates = [path for name in names if (path := shutil.which(name))]
+    candidates += glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python"))
+    found = {}
+    for path in candidates:
+        answer = subprocess.run([path, "-c", ASK], capture_output=True, text=True, check=False)
+        if answer.returncode == 0:  # a shim of a version manager may stand for nothing
+            version, executable = json.loads(answer.stdout)
+            if (3, 10) <= tuple(version) != sys.version_info[:2]:
+                found[tuple(version)] = executable
+    return dict(sorted(found.items()))
+
+
+def main() -> int:
+    failed = []
+    others = interpreters()
+    for version, executable in others.items():
+        name = ".".join(map(str, version))
+        print(f"--- Python {name}, fakes only", flush=True)
+        venv = ROOT / ".venv" / f"python-{name}"
+        python = venv / "bin" / "python"
+        if not (venv / "ready").exists():
+            subprocess.run([executable, "-m", "venv", "--clear", str(venv)], check=True)
+            subprocess.run(
+                [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", *NEEDS], check=True
+            )
+            (venv / "ready").touch()
+        with tempfile.TemporaryDirectory() as cache:
+            command = [str(python), "-m", "pytest", "-q", "-m", "not real", "-o", f"cache_dir={cache}"]
+            if subprocess.run(command, cwd=ROOT, check=False).returncode:
+                failed.append(name)
+    tested = ", ".join(".".join(map(str, version)) for version in others) or "none on this machine"
+    print(f"other Pythons tested: {tested}" + (f"; FAILED on {', '.join(failed)}" if failed else ""))
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

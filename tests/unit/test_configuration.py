@@ -1,0 +1,145 @@
+"""Settings: from code, from the environment, wrong ones, and what their reprs hide."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+import infra
+
+SECRET = "s3cret-s3cret-s3cret-s3cret-s3cret"
+
+
+def test_defaults() -> None:
+    config = infra.Config.from_env({})
+    assert config == infra.Config()
+    assert config.cache == infra.CacheConfig("redis://localhost:6379", 5, 3600, 1, 2, 5, 3)
+    assert (config.mysql, config.postgres, config.sms.provider, config.phone_hash_key) == (None, None, None, None)
+
+
+def test_every_variable() -> None:
+    config = infra.Config.from_env(
+        {
+            "MYSQL_URL": "mysql://u:p@db/accounts",
+            "DATABASE_URL": "postgresql://u:p@db:5433/exchange",
+            "DATABASE_MAX_CONNECTIONS": "7",
+            "DATABASE_MIN_CONNECTIONS": "0",
+            "REDIS_URL": " redis://:p@cache:6380/2 ",
+            "REDIS_POOL_SIZE": "9",
+            "AWS_REGION": "eu-north-1",
+            "S3_ENDPOINT": "http://127.0.0.1:9000",
+            "AWS_ACCESS_KEY_ID": "id",
+            "AWS_SECRET_ACCESS_KEY": "key",
+            "AWS_SESSION_TOKEN": "token",
+            "SMS_PROVIDER": "twilio",
+            "SMS_API_KEY": "AC1",
+            "SMS_API_SECRET": "auth",
+            "SMS_ACCOUNT_SID": "AC2",
+            "SMS_FROM": "+14155550100",
+            "PHONE_HASH_KEY": SECRET,
+            "UNRELATED": "x",
+        }
+    )
+    assert config == infra.Config(
+        mysql=infra.DatabaseConfig("mysql://u:p@db/accounts", 7, 0),
+        postgres=infra.DatabaseConfig("postgresql://u:p@db:5433/exchange", 7, 0),
+        cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9),
+        storage=infra.S3StorageConfig("eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token"),
+        sms=infra.SmsConfig("twilio", "AC1", "auth", "AC2", "+14155550100"),
+        phone_hash_key=SECRET,
+    )
+    assert (config.mysql.engine, config.postgres.engine) == ("mysql", "postgres")  # type: ignore[union-attr]
+
+
+def test_an_empty_variable_is_unset() -> None:
+    assert infra.Config.from_env({"REDIS_URL": "", "SMS_PROVIDER": "  ", "DATABASE_URL": ""}) == infra.Config()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("REDIS_URL", "http://cache"),
+        ("REDIS_URL", "cache:6379"),
+        ("REDIS_URL", "redis:///1"),
+        ("REDIS_URL", "redis://cache:port"),
+        ("REDIS_URL", "redis://cache:99999"),
+        ("REDIS_URL", "redis://cache/db"),
+        ("REDIS_URL", f"redis://:{SECRET}@cache/0?timeout=5"),
+        ("REDIS_URL", "rediss://cache"),
+        ("REDIS_URL", "redis+cluster://cache"),
+        ("REDIS_POOL_SIZE", "0"),
+        ("REDIS_POOL_SIZE", "five"),
+        ("REDIS_POOL_SIZE", "2.5"),
+        ("DATABASE_URL", "sqlite:///file"),
+        ("DATABASE_URL", f"mysql://u:{SECRET}@db"),
+        ("MYSQL_URL", f"postgresql://u:{SECRET}@db/x"),
+        ("POSTGRES_URL", f"mysql://u:{SECRET}@db/x"),
+        ("SMS_PROVIDER", "pigeon"),
+        ("PHONE_HASH_KEY", "too short"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_not_quoted(variable: str, value: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match=f"{variable}.*should be") as caught:
+        infra.Config.from_env({variable: value})
+    assert value not in str(caught.value)
+    assert SECRET not in repr(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_fewer_connections_than_the_minimum() -> None:
+    env = {"MYSQL_URL": "mysql://u:p@db/x", "DATABASE_MAX_CONNECTIONS": "2", "DATABASE_MIN_CONNECTIONS": "3"}
+    with pytest.raises(infra.ConfigurationError, match="DATABASE_MIN_CONNECTIONS"):
+        infra.Config.from_env(env)
+
+
+def test_one_engine_has_one_url() -> None:
+    url, other = "mysql://u:p@db/x", "mariadb://u:p@db/y"
+    assert infra.Config.from_env({"DATABASE_URL": url, "MYSQL_URL": url}).mysql == infra.DatabaseConfig(url)
+    with pytest.raises(infra.ConfigurationError, match="DATABASE_URL and MYSQL_URL") as caught:
+        infra.Config.from_env({"DATABASE_URL": other, "MYSQL_URL": url})
+    assert "db/" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (infra.CacheConfig, {"url": 5}),
+        (infra.CacheConfig, {"pool_size": True}),
+        (infra.CacheConfig, {"pool_size": 1.0}),
+        (infra.CacheConfig, {"deadline": 0}),
+        (infra.CacheConfig, {"socket_timeout": math.nan}),
+        (infra.CacheConfig, {"connect_timeout": math.inf}),
+        (infra.CacheConfig, {"retries": -1}),
+        (infra.CacheConfig, {"default_ttl": "1"}),
+        (infra.DatabaseConfig, {}),
+        (infra.DatabaseConfig, {"url": ""}),
+        (infra.S3StorageConfig, {"region": ""}),
+        (infra.SmsConfig, {"timeout": 0}),
+    ],
+)
+def test_wrong_settings_in_code(kind: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(infra.ConfigurationError, match=f"{kind.__name__}.*should be"):
+        kind(**options)
+
+
+def test_reprs_mask_secrets() -> None:
+    config = infra.Config(
+        mysql=infra.DatabaseConfig(f"mysql://user:{SECRET}@db/x"),
+        postgres=infra.DatabaseConfig(f"postgres://user:a@{SECRET}@db/x"),
+        cache=infra.CacheConfig(f"redis://:{SECRET}@cache"),
+        storage=infra.S3StorageConfig(access_key=SECRET, secret_key=SECRET, session_token=SECRET),
+        sms=infra.SmsConfig("twilio", SECRET, SECRET, SECRET, SECRET),
+        phone_hash_key="://" + SECRET,
+    )
+    assert SECRET not in repr(config)
+    assert "mysql://user:***@db/x" in repr(config)
+    assert "redis://:***@cache" in repr(config)
+    assert "secret_key='***'" in repr(config)
+    assert SECRET not in repr(infra._Url.parse(config.cache.url))
+
+
+def test_urls_are_decoded_in_parts() -> None:
+    url = infra._Url.parse("redis://us%40er:p%3A%2F@[::1]:7000/3")
+    assert (url.host, url.port, url.user, url.password, url.path) == ("::1", 7000, "us@er", "p:/", "3")

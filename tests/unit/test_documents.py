@@ -1,0 +1,94 @@
+"""README snippets and examples run as they are printed; what the documents say of figures and files exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+def run(*command: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *command],
+        cwd=ROOT,
+        env={**os.environ, "PHONE_HASH_KEY": KEY, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def title(snippet: str) -> str:
+    return snippet.splitlines()[0].lstrip("# ")
+
+
+def needs_server(snippet: str) -> bool:
+    return "from_env" in snippet or "RedisClient(infra" in snippet
+
+
+@pytest.mark.parametrize("snippet", [each for each in SNIPPETS if not needs_server(each)], ids=title)
+def test_readme_snippets_on_fakes(snippet: str) -> None:
+    run("-c", snippet)
+
+
+@pytest.mark.parametrize("snippet", [each for each in SNIPPETS if needs_server(each)], ids=title)
+def test_readme_snippets_on_servers(snippet: str, service: Callable[[str], str]) -> None:
+    run("-c", snippet, REDIS_URL=service("redis"), SMS_PROVIDER="mock")
+
+
+def test_the_readme_has_snippets() -> None:
+    assert len(SNIPPETS) >= 5
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_examples(example: Path) -> None:
+    assert run(str(example)) == run(str(example)) != ""
+
+
+def test_the_quickstart_is_the_same_on_real_servers(service: Callable[[str], str]) -> None:
+    fake = run("examples/quickstart.py")
+    assert run("examples/quickstart.py", "--real", REDIS_URL=service("redis")) == fake
+    assert "Accepted: True\n   Accepted again: False" in fake
+
+
+def test_every_variable_is_in_the_readme() -> None:
+    text = (ROOT / "infra.py").read_text(encoding="utf-8")
+    variables = set(
+        re.findall(r'"((?:[A-Z]+_)+[A-Z]+)"', text[text.index("# === configuration") : text.index("# === clock")])
+    )
+    assert variables - set(re.findall(r"`([A-Z_]+)`", README)) == set()
+
+
+def test_the_layout_is_the_one_that_users_know() -> None:
+    wanted = {
+        "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench", "Makefile",
+        "pyproject.toml", "docker-compose.test.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".gitignore",
+    }  # fmt: skip
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    assert {line.split("/")[0] for line in listed.stdout.splitlines()} == wanted
+
+
+def test_banners_are_in_the_order_of_the_contents() -> None:
+    orders = []
+    for name in ("infra.py", "fakes.py"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        contents = re.findall(r"^([a-z][a-z ]+[a-z])  +\S", text[: text.index("from __future__")], re.MULTILINE)
+        banners = re.findall(r"^# === ([a-z ]+) ===", text, re.MULTILINE)
+        assert contents == banners
+        orders.append(banners)
+    shared = [name for name in orders[0] if name in orders[1]]
+    assert [name for name in orders[1] if name in orders[0]] == shared

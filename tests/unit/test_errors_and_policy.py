@@ -1,0 +1,293 @@
+"""The error tree, the call policy, the pool: what holds for every adapter."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import inspect
+import logging
+import pickle
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.backends import WAIT
+
+ERRORS = [
+    value for value in vars(infra).values() if inspect.isclass(value) and issubclass(value, infra.InfrastructureError)
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_errors_need_only_a_message_and_pickle(error: type[infra.InfrastructureError]) -> None:
+    plain = error("what happened")
+    assert (str(plain), plain.service, plain.operation) == ("what happened", None, None)
+    full = error("what happened", service="redis", operation="get", retryable=True)
+    for again in (pickle.loads(pickle.dumps(full)), copy.copy(full)):  # noqa: S301
+        assert type(again) is error
+        assert (str(again), vars(again)) == (str(full), vars(full))
+    assert str(error()) == ""
+
+
+def test_errors_keep_their_details() -> None:
+    errors: list[tuple[infra.InfrastructureError, dict[str, Any]]] = [
+        (
+            infra.ConflictError("x", constraint="users_email_key", kind="unique"),
+            {"constraint": "users_email_key", "kind": "unique"},
+        ),
+        (infra.SmsError("x", outcome="unknown", code="21211"), {"outcome": "unknown", "code": "21211"}),
+        (infra.NotFoundError("x", resource="bucket"), {"resource": "bucket"}),
+        (infra.RateLimitedError("x", retry_after=2.5), {"retry_after": 2.5}),
+    ]
+    for error, details in errors:
+        assert vars(pickle.loads(pickle.dumps(error))) == details  # noqa: S301
+
+
+def test_errors_are_also_the_builtin_ones() -> None:
+    assert issubclass(infra.ConnectionError, builtins.ConnectionError)
+    assert issubclass(infra.TimeoutError, builtins.TimeoutError)
+    assert issubclass(infra.PoolTimeoutError, infra.TimeoutError)
+    assert issubclass(infra.ValidationError, ValueError)
+    assert {"ConnectionError", "TimeoutError"}.isdisjoint(infra.__all__)
+    assert {error.__name__ for error in ERRORS if error().retryable} == {
+        "ConnectionError",
+        "PoolTimeoutError",
+        "RateLimitedError",
+        "TimeoutError",
+    }
+
+
+# --- the call policy
+
+
+class DriverError(Exception):
+    """What a driver raises: its text quotes everything."""
+
+
+def policy(clock: infra.Clock | None = None, **options: Any) -> infra.CallPolicy:
+    def translate(exc: Exception, attempt: infra.Attempt) -> infra.InfrastructureError | None:
+        return infra.ConnectionError("lost") if isinstance(exc, DriverError) else None
+
+    defaults: dict[str, Any] = {"repeatable": frozenset({"get"}), "deadline": 5.0, "retries": 3}
+    return infra.CallPolicy("svc", translate=translate, clock=clock or fakes.FakeClock(), **{**defaults, **options})
+
+
+class Scripted:
+    """An attempt that fails ``failures`` times, before or after sending."""
+
+    def __init__(self, failures: int, sent: bool, error: Exception | None = None) -> None:
+        self.failures, self.sent, self.calls, self.error = failures, sent, 0, error
+
+    def __call__(self, attempt: infra.Attempt) -> str:
+        self.calls += 1
+        attempt.sent = self.sent
+        if self.calls <= self.failures:
+            raise self.error or DriverError("secret row")
+        return "answer"
+
+
+@pytest.mark.parametrize(
+    ("operation", "sent", "calls"), [("get", False, 3), ("get", True, 3), ("incr", False, 3), ("incr", True, None)]
+)
+def test_what_is_repeated(operation: str, sent: bool, calls: int | None) -> None:
+    attempt = Scripted(2, sent)
+    if calls:
+        assert policy().call(operation, attempt) == "answer"
+        assert attempt.calls == calls
+    else:
+        with pytest.raises(infra.ConnectionError):
+            policy().call(operation, attempt)
+        assert attempt.calls == 1
+
+
+def test_retries_end() -> None:
+    attempt = Scripted(100, False)
+    with pytest.raises(infra.ConnectionError) as caught:
+        policy(retries=3, deadline=1000.0).call("get", attempt)
+    assert attempt.calls == 4
+    assert (caught.value.service, caught.value.operation) == ("svc", "get")
+
+
+def test_the_deadline_covers_everything() -> None:
+    clock = fakes.FakeClock()
+    remaining = []
+
+    def attempt(current: infra.Attempt) -> None:
+        remaining.append(round(current.remaining(), 3))
+        clock.advance(2)
+        raise DriverError
+
+    with pytest.raises(infra.ConnectionError):
+        policy(clock, backoff=0.0, retries=100).call("get", attempt)
+    assert remaining == [5.0, 3.0, 1.0]
+    assert clock.monotonic() == 6.0
+
+
+def test_pauses_grow_at_random_up_to_a_bound() -> None:
+    subject = policy(backoff=0.1, backoff_max=1.0)
+    for failures, bound in ((1, 0.1), (2, 0.2), (3, 0.4), (5, 1.0), (5000, 1.0)):
+        pauses = [subject.pause(failures) for _ in range(300)]
+        assert 0 <= min(pauses) < bound / 3
+        assert bound * 2 / 3 < max(pauses) <= bound
+
+
+def test_refusals_and_mistakes_are_not_repeated() -> None:
+    for error, expected in ((infra.CacheError("no"), infra.CacheError), (KeyError("mistake"), KeyError)):
+        attempt = Scripted(1, False, error)
+        with pytest.raises(expected):
+            policy().call("get", attempt)
+        assert attempt.calls == 1
+
+
+def test_the_drivers_text_is_withheld_and_its_class_kept() -> None:
+    row = "a secret"
+
+    def attempt(_: infra.Attempt) -> None:
+        try:
+            raise ValueError(row)
+        except ValueError as inner:
+            raise DriverError(1062, f"Duplicate entry {row!r}") from inner
+
+    with pytest.raises(infra.ConnectionError) as caught:
+        policy(retries=0).call("get", attempt)
+    text = "".join(traceback.format_exception(caught.value))
+    assert text.count(row) == 0
+    assert "ValueError: " not in text
+    assert "DriverError: (1062, '[text withheld]')" in text
+    assert caught.value.__context__ is None
+
+
+def test_the_observer_and_the_log_see_each_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    clock = fakes.FakeClock()
+    seen: list[infra.Call] = []
+
+    def attempt(current: infra.Attempt) -> str:
+        clock.advance(0.5)
+        if not seen:
+            raise DriverError("secret")
+        return "answer"
+
+    with caplog.at_level(logging.DEBUG, "infra"):
+        assert policy(clock, observer=seen.append, backoff=0.0).call("get", attempt) == "answer"
+    assert seen == [infra.Call("svc", "get", "ConnectionError", 0.5, 1), infra.Call("svc", "get", "ok", 0.5, 2)]
+    assert [(r.levelname, r.outcome, r.attempt) for r in caplog.records] == [  # type: ignore[attr-defined]
+        ("DEBUG", "ConnectionError", 1),
+        ("WARNING", "retry", 1),
+        ("DEBUG", "ok", 2),
+    ]
+    assert "secret" not in caplog.text
+
+
+def test_a_broken_observer_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def observer(_: infra.Call) -> None:
+        raise RuntimeError("a mistake")
+
+    assert policy(observer=observer).call("get", Scripted(0, True)) == "answer"
+    assert "the observer raised" in caplog.text
+
+
+# --- the pool
+
+
+class Resource:
+    """Something that can die and be closed."""
+
+    def __init__(self) -> None:
+        self.dead = False
+        self.closed = False
+
+
+def pool_of(size: int, made: list[Resource], fail: Callable[[], bool] = lambda: False) -> infra._Pool[Resource]:
+    def connect(_: infra.Attempt) -> Resource:
+        if fail():
+            raise DriverError
+        made.append(Resource())
+        return made[-1]
+
+    return infra._Pool(
+        "pool", size, connect=connect, disconnect=lambda r: setattr(r, "closed", True), is_dead=lambda r: r.dead
+    )
+
+
+def soon() -> infra.Attempt:
+    clock = infra.SystemClock()
+    return infra.Attempt(clock.monotonic() + WAIT, clock.monotonic)
+
+
+def test_the_pool_reuses_and_replaces() -> None:
+    made: list[Resource] = []
+    pool = pool_of(2, made)
+    first = pool.acquire(soon())
+    pool.release(first)
+    assert pool.acquire(soon()) is first
+    first.dead = True
+    pool.release(first)
+    second = pool.acquire(soon())
+    assert (second is first, first.closed, pool.size) == (False, True, 1)
+    pool.release(second, broken=True)
+    assert (second.closed, pool.size) == (True, 0)
+
+
+def test_a_failed_connect_gives_its_place_back() -> None:
+    failing = [True]
+    pool = pool_of(1, [], lambda: failing[0])
+    for _ in range(3):
+        with pytest.raises(DriverError):
+            pool.acquire(soon())
+    failing[0] = False
+    assert isinstance(pool.acquire(soon()), Resource)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_waiters_are_served_in_order(broken: bool) -> None:
+    made: list[Resource] = []
+    pool = pool_of(1, made)
+    held = pool.acquire(soon())
+    order: list[int] = []
+
+    def wait(number: int) -> None:
+        resource = pool.acquire(soon())
+        order.append(number)
+        pool.release(resource, broken=broken)
+
+    threads = []
+    for number in range(5):
+        threads.append(threading.Thread(target=wait, args=(number,)))
+        threads[-1].start()
+        while len(pool._waiters) < number + 1:
+            pass
+    pool.release(held, broken=broken)
+    for thread in threads:
+        thread.join(WAIT)
+    assert order == [0, 1, 2, 3, 4]
+    assert len(made) == (6 if broken else 1)
+
+
+def test_who_waits_too_long_leaves_the_queue() -> None:
+    pool = pool_of(1, [])
+    held = pool.acquire(soon())
+    clock = infra.SystemClock()
+    with pytest.raises(infra.PoolTimeoutError, match="pool: no connection became free: 1 of 1 in use"):
+        pool.acquire(infra.Attempt(clock.monotonic() + 0.01, clock.monotonic))
+    assert not pool._waiters
+    pool.release(held)
+    assert pool.acquire(soon()) is held
+
+
+def test_a_closed_pool() -> None:
+    made: list[Resource] = []
+    pool = pool_of(2, made)
+    idle, used = pool.acquire(soon()), pool.acquire(soon())
+    pool.release(idle)
+    pool.close()
+    pool.close()
+    assert (idle.closed, used.closed) == (True, False)
+    pool.release(used)
+    assert (used.closed, pool.size) == (True, 0)
+    with pytest.raises(infra.ConnectionError, match="closed"):
+        pool.acquire(soon())

@@ -1,0 +1,134 @@
+"""Phones, hashes, ids, codes, the clock, the console provider."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import logging
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.test_verification_cache import BAD_PHONES
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("+14155550100", "+14155550100"),
+        ("+1 (415) 555-0100", "+14155550100"),
+        (" +49.151.1234.5678 ", "+4915112345678"),
+        ("+2902345", "+2902345"),
+        ("+123456789012345", "+123456789012345"),
+    ],
+)
+def test_normalize_phone(given: str, expected: str) -> None:
+    assert infra.normalize_phone(given) == expected
+
+
+@pytest.mark.parametrize(
+    "phone", [*BAD_PHONES, "+1/4155550100", "+14155550100;ext=5", "0014155550100", "+1415555010\n0"]
+)
+def test_what_is_not_e164(phone: Any) -> None:
+    for call in (infra.normalize_phone, infra.mask_phone, infra.hash_phone):
+        with pytest.raises(infra.ValidationError, match=r"E\.164") as caught:
+            call(phone)
+        if phone and phone != 5:
+            assert repr(phone) not in str(caught.value).replace("+14155550100", "")
+
+
+def test_mask_phone() -> None:
+    assert infra.mask_phone("+1 415 555-0199") == "***0199"
+
+
+def test_hash_phone() -> None:
+    key = "k" * 32
+    number = b"+14155550100"
+    assert infra.hash_phone("+1 415 555-0100") == hashlib.sha256(number).hexdigest()
+    assert infra.hash_phone("+14155550100", key) == hmac.new(key.encode(), number, "sha256").hexdigest()
+    assert infra.hash_phone("+14155550100", key.encode()) == infra.hash_phone("+14155550100", key)
+    with pytest.raises(infra.ConfigurationError):
+        infra.hash_phone("+14155550100", "k" * 31)
+
+
+def test_new_id() -> None:
+    moment = datetime(2026, 1, 1, 12, 30, 0, 123456, tzinfo=timezone.utc)
+    clock = fakes.FakeClock(moment)
+    first = infra.new_id(clock)
+    assert (first.version, first.variant) == (7, "specified in RFC 4122")
+    assert first.int >> 80 == 1767270600123
+    clock.advance(0.0005)
+    assert first < infra.new_id(clock)
+    assert len({infra.new_id() for _ in range(1000)}) == 1000
+    assert abs((infra.new_id().int >> 80) / 1000 - datetime.now(timezone.utc).timestamp()) < 60
+
+
+def test_generate_code() -> None:
+    codes = {infra.generate_code() for _ in range(500)}
+    assert {len(code) for code in codes} == {6}
+    assert all(code.isdecimal() and code.isascii() for code in codes)
+    assert len(codes) > 490
+    assert any(code.startswith("0") for code in codes)
+    assert len(infra.generate_code(10)) == 10
+    for digits in (5, 11, 6.0, True, None):
+        with pytest.raises(infra.ValidationError):
+            infra.generate_code(digits)  # type: ignore[arg-type]
+
+
+def test_clocks() -> None:
+    clock = fakes.FakeClock()
+    assert clock.now() == datetime(2026, 1, 1, tzinfo=timezone.utc)
+    clock.advance(1.5)
+    clock.sleep(0.5)
+    assert (clock.monotonic(), clock.now().second) == (2.0, 2)
+    for seconds in (-1, float("nan"), float("inf")):
+        with pytest.raises(infra.ValidationError):
+            clock.advance(seconds)
+    with pytest.raises(infra.ValidationError):
+        fakes.FakeClock(datetime(2026, 1, 1))
+    system = infra.SystemClock()
+    assert system.now().tzinfo is timezone.utc
+    assert system.monotonic() <= system.monotonic()
+
+
+def test_the_console_provider(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "infra"):
+        sms = infra.create_sms_service(infra.SmsConfig(provider="mock"))
+        assert isinstance(sms, infra.MockSmsService)
+        sms.send_verification_code("+14155550100", "123456")
+        sms.send_sms("+14155550100", "two\nlines")
+    assert capsys.readouterr().out == (
+        "+----------------------------------+\n"
+        "| SMS to ***0100                   |\n"
+        "| Your verification code is 123456 |\n"
+        "+----------------------------------+\n"
+        "+----------------+\n"
+        "| SMS to ***0100 |\n"
+        "| two            |\n"
+        "| lines          |\n"
+        "+----------------+\n"
+    )
+    assert sms.message_count == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    sms.simulate_failure = True
+    with pytest.raises(infra.SmsError):
+        sms.send_sms("+14155550100", "x")
+    assert sms.message_count == 2
+    assert isinstance(infra.MockSmsService(io.StringIO()), infra.SmsService)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (infra.SmsConfig(), "SMS_PROVIDER.*mock, twilio, aws_sns"),
+        (infra.SmsConfig(provider="twilio"), "twilio is not supported yet"),
+        (infra.SmsConfig(provider="aws_sns"), "aws_sns is not supported yet"),
+    ],
+)
+def test_without_a_usable_provider(config: infra.SmsConfig, words: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match=words):
+        infra.create_sms_service(config)

@@ -1,0 +1,119 @@
+"""The files work where users put them: alone, in a package under another name, in a wheel, without any driver."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FILES = ("infra.py", "fakes.py", "schema.sql")
+
+BLOCK_DRIVERS = """
+import importlib.abc, sys
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"redis", "pymysql", "psycopg2", "boto3", "botocore", "cryptography"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocker())
+before = set(sys.modules)
+"""
+USE = """
+third_party = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+assert third_party <= {"infra", "fakes", "pkg"}, third_party
+assert not {"ssl", "http", "argparse", "csv"} & (set(sys.modules) - before)
+services = fakes.FakeInfrastructure()
+services.verification.send_code(services.sms, "+14155550100")
+assert services.verification.verify_code("+14155550100", services.sms.outbox[0].code)
+services.redis.fail_next("get", infra.TimeoutError)
+try:
+    services.redis.get("k")
+except infra.TimeoutError:
+    pass
+assert fakes.infra is infra
+try:
+    infra.RedisClient()
+except infra.ConfigurationError as error:
+    assert "pip install 'redis" in str(error), error
+    assert isinstance(error.__cause__, ImportError)
+else:
+    raise AssertionError("a driver was found")
+print("it works")
+"""
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("place", "imports"),
+    [
+        (".", "import infra, fakes"),
+        ("pkg/_vendor", "from pkg._vendor import fakes, infra"),
+    ],
+)
+def test_copied_files_work_without_drivers(tmp_path: Path, place: str, imports: str) -> None:
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copy(ROOT / name, tmp_path / place)
+    for package in {Path("pkg"), Path("pkg/_vendor")} if place != "." else set():
+        (tmp_path / package / "__init__.py").touch()
+    assert run(tmp_path, "-c", f"{BLOCK_DRIVERS}\nsys.path.insert(0, '')\n{imports}\n{USE}") == "it works\n"
+    module = "infra" if place == "." else "pkg._vendor.infra"
+    assert run(tmp_path, "-m", module, "--version").startswith("infra 0.")
+
+
+def test_python_m_infra_is_one_module(tmp_path: Path) -> None:
+    for name in FILES:
+        shutil.copy(ROOT / name, tmp_path)
+    script = (
+        "import runpy, sys, atexit\n"
+        "sys.argv = ['infra', '--version']\n"
+        "try:\n    runpy.run_module('infra', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as done:\n    assert done.code == 0\n"
+    )
+    run(tmp_path, "-c", script)
+    (tmp_path / "probe.py").write_text("import sys, infra\nassert infra is sys.modules['__main__']\nprint('one')\n")
+    text = (tmp_path / "infra.py").read_text().replace("sys.exit(main())", "import probe")
+    (tmp_path / "infra.py").write_text(text)
+    assert run(tmp_path, "-m", "infra") == "one\n"
+
+
+def test_the_wheel_holds_the_three_files(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    for name in (*FILES, "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for command in ("bdist_wheel", "build_py"):
+        probe = [
+            sys.executable,
+            "setup.py",
+            "-q",
+            command,
+            *(("-d", "out") if command == "bdist_wheel" else ("-d", "lib")),
+        ]
+        done = subprocess.run(probe, cwd=tmp_path, capture_output=True, text=True, check=False)
+        if command == "bdist_wheel" and "invalid command" in done.stderr:
+            continue  # a setuptools from before 70.1 makes wheels only with a further package
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "lib").iterdir()} == set(FILES)
+    for wheel in (tmp_path / "out").glob("*.whl"):
+        assert set(FILES) <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_importing_changes_nothing() -> None:
+    script = (
+        "import os, sys, logging\n"
+        "before = dict(os.environ), logging.getLogger().handlers[:]\n"
+        "import infra, fakes\n"
+        "assert (dict(os.environ), logging.getLogger().handlers) == before\n"
+    )
+    run(ROOT, "-c", script)
