@@ -688,7 +688,7 @@ class _Pool(Generic[T]):
         self._connect = connect
         self._disconnect = disconnect
         self._is_dead = is_dead
-        self._closed = False
+        self.closed = False
         self._reset()
         _fork_aware.add(self)
 
@@ -704,12 +704,15 @@ class _Pool(Generic[T]):
         for resource in idle:
             self._disconnect(resource)  # must close this process's descriptor only
 
+    def check_open(self) -> None:
+        if self.closed:
+            raise ConnectionError(f"{self._name} is closed", retryable=False)
+
     def acquire(self, attempt: Attempt) -> T:
         """A live resource. Raises PoolTimeoutError at the deadline, and whatever ``connect`` raises."""
         resource, waiter = None, None
         with self._lock:
-            if self._closed:
-                raise ConnectionError(f"{self._name} is closed", retryable=False)
+            self.check_open()
             if self._idle:
                 resource = self._idle.pop()
             elif self.size < self.max_size:
@@ -738,13 +741,12 @@ class _Pool(Generic[T]):
                     self._waiters.remove(waiter)
         if waiter.granted:
             return waiter.resource
-        if self._closed:
-            raise ConnectionError(f"{self._name} is closed", retryable=False)
+        self.check_open()
         raise PoolTimeoutError(f"{self._name}: no connection became free: {self.size} of {self.max_size} in use")
 
     def release(self, resource: T, *, broken: bool = False) -> None:
         """Gives a resource back; a broken one is closed, and its place goes to the next waiter."""
-        if broken or self._closed:
+        if broken or self.closed:
             self._disconnect(resource)
             self._hand_over(None)
         else:
@@ -764,7 +766,7 @@ class _Pool(Generic[T]):
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self.closed = True
             idle, self._idle = self._idle, []
             waiters, self._waiters = self._waiters, deque()
             self.size -= len(idle)
@@ -1154,6 +1156,7 @@ class _RedisTransport:
 
     def connect(self, attempt: Attempt) -> Any:
         """A connection that is logged in. Until then its timeouts also keep to the attempt's deadline."""
+        self.pool.check_open()
         remaining, config, url = attempt.remaining(), self.config, self._url
         connection = self._redis.Connection(
             host=url.host,
@@ -1255,13 +1258,16 @@ class RedisClient(KeyValueClient):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        self._listeners: weakref.WeakSet[_RedisListener] = weakref.WeakSet()
+        self._lock = threading.Lock()  # guards the list of listeners
+        self._listeners: list[_RedisListener] = []
         self._transport = _RedisTransport(config or CacheConfig(), clock or SystemClock(), observer)
         self._send = self._transport.send
 
     def close(self) -> None:
         self._transport.pool.close()
-        for listener in list(self._listeners):
+        with self._lock:
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
             listener.close()
 
     def _holds(self) -> bool:
@@ -1324,10 +1330,11 @@ class RedisClient(KeyValueClient):
         return int(self._send("publish", ("PUBLISH", channel, message))[0])
 
     def _listen(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> Listener:
-        if self._transport.pool._closed:
-            raise ConnectionError("RedisClient is closed", service="redis", operation="listen", retryable=False)
         listener = _RedisListener(self._transport, on_message, on_reconnect)
-        self._listeners.add(listener)
+        with self._lock:
+            self._listeners = [each for each in self._listeners if each._holds()] + [listener]
+        if self._transport.pool.closed:  # meanwhile
+            self.close()
         return listener
 
     def _health_check(self) -> Health:

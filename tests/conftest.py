@@ -38,8 +38,7 @@ def service() -> Iterator[Callable[[str], str]]:
 
     def url(name: str) -> str:
         found = _or_skip(lambda: services.shared(name))
-        if name not in _versions:
-            _versions[name] = _version_of(found)
+        _note_version(name, found)
         return found
 
     yield url
@@ -54,6 +53,7 @@ def private_server() -> Iterator[Callable[[str], services.Server]]:
     def start(name: str) -> services.Server:
         server = _or_skip(lambda: services.private(name))
         started.append(server)
+        _note_version(name, server.url)
         return server
 
     yield start
@@ -61,11 +61,12 @@ def private_server() -> Iterator[Callable[[str], services.Server]]:
         server.stop()
 
 
-def _version_of(url: str) -> str:
+def _note_version(name: str, url: str) -> None:
     import infra
 
-    with infra.RedisClient(infra.CacheConfig(url=url)) as client:
-        return client.health_check().server
+    if name not in _versions:
+        with infra.RedisClient(infra.CacheConfig(url=url)) as client:
+            _versions[name] = client.health_check().server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

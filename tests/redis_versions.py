@@ -18,7 +18,7 @@ def main() -> int:
         print(f"--- redis-py {version}", flush=True)
         with tempfile.TemporaryDirectory() as target:
             pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-            subprocess.run([*pip, "--no-deps", "--target", target, f"redis=={version}"], check=True)
+            subprocess.run([*pip, "--target", target, f"redis=={version}"], check=True)
             # PYTHONPATH stands before the environment's own redis-py.
             check = f"import redis, sys, pytest; assert redis.__version__ == {version!r}"
             script = f"{check}; sys.exit(pytest.main(sys.argv[1:]))"

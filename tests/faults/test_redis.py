@@ -391,9 +391,13 @@ def test_a_forgotten_client_warns(server: Server, raw: Any) -> None:
     client.listen(Inbox())
     forgotten = [client]
     del client
-    with pytest.warns(ResourceWarning, match="RedisClient was not closed"):
+
+    def forget() -> None:
         forgotten.clear()
-    gc.collect()
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="RedisClient was not closed"):
+        forget()
     wait_until(lambda: len(raw.client_list()) == 1)
     unused = client_of(server.url)
     del unused
