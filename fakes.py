@@ -23,9 +23,10 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -113,8 +114,10 @@ class Faults:
             raise infra.ValidationError(f"there is no method {method!r} to fail; there are: {', '.join(known)}")
         if type(times) is not int or times < 1:
             raise infra.ValidationError("times should be a whole number of at least 1")
-        if isinstance(error, type):
+        if isinstance(error, type) and issubclass(error, BaseException):
             error = error("failed on purpose")
+        if not isinstance(error, BaseException):
+            raise infra.ValidationError("error should be an exception, or a class of exceptions")
         with self._fault_lock:
             self.__dict__.setdefault("_faults", []).append(_Fault(method, error, times, after_apply))
             self._arm()
@@ -253,7 +256,8 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _set(self, key: str, value: str, ttl: int | None) -> None:
         server = self.server
-        server._data[key] = (value, None if ttl is None else server._expiry(ttl))
+        with server._lock:
+            server._data[key] = (value, None if ttl is None else server._expiry(ttl))
 
     def _set_many(self, pairs: Sequence[tuple[str, str]], ttl: int | None) -> None:
         for key, value in pairs:
@@ -312,9 +316,8 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _scan(self, glob: str) -> Iterator[str]:
         matches = _glob(glob)
-        for key in list(self.server._data):
-            if matches(key) and self.server._entry(key) is not None:
-                yield key
+        names = [key for key in list(self.server._data) if matches(key)]
+        return (key for key in names if self.server._entry(key) is not None)
 
     def _publish(self, channel: str, message: str) -> int:
         return self.server._publish(channel, message)
@@ -511,4 +514,13 @@ class FakeInfrastructure(infra.Infrastructure):
     def __init__(self, clock: infra.Clock | None = None) -> None:
         super().__init__(infra.Config(), clock=clock or FakeClock())
         redis = FakeRedisClient(clock=self.clock)
-        self._built = {"redis": redis, "verification": FakeVerificationCache(redis), "sms": FakeSmsService()}
+        self._built: dict[str, Any] = {
+            "redis": redis,
+            "verification": FakeVerificationCache(redis),
+            "sms": FakeSmsService(),
+        }
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> FakeInfrastructure:
+        """A new bundle; the environment does not matter to fakes."""
+        return cls()

@@ -272,7 +272,7 @@ class _Kind:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _is_url(schemes: Mapping[str, str], path: str = ".*") -> Callable[[Any], bool]:
@@ -317,7 +317,8 @@ class _Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             kind, value = each.metadata.get("kind"), getattr(self, each.name)
-            if kind and value is not None and not kind.valid(value):
+            unset = value is None and each.default is None
+            if kind and not unset and not kind.valid(value):
                 variable = each.metadata["variable"]
                 named = f"{type(self).__name__}.{each.name}" + (f" ({variable})" if variable else "")
                 raise ConfigurationError(f"{named} should be {kind.expected}")
@@ -1054,8 +1055,8 @@ class KeyValueClient(_Closing):
         return self._increment(_check_key(key), amount, None if ttl is None else _milliseconds(ttl, "ttl"))
 
     def scan(self, glob: str = "*") -> Iterator[str]:
-        """The keys that match, lazily, in no order. A key that is there all the while comes at least once, and may come
-        twice; one that comes or goes meanwhile may or may not.
+        """The keys that match, in no order; all but the first thousand or so are asked for lazily. A key that is there
+        all the while comes at least once, and may come twice; one that comes or goes meanwhile may or may not.
 
         Redis's glob (https://redis.io/docs/latest/commands/keys/), matched on UTF-8 bytes and case-sensitive: ``*`` any
         run, ``:`` and ``/`` included; ``?`` any one byte; ``[abc]``, ``[a-c]``, ``[^a]`` one byte; ``\\`` takes the
@@ -1319,12 +1320,16 @@ class RedisClient(KeyValueClient):
         return int(self._send("increment", *unit)[-1])
 
     def _scan(self, glob: str) -> Iterator[str]:
-        cursor: Any = 0
-        while True:
-            cursor, keys = self._send("scan", ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE))[0]
+        def page(cursor: Any) -> Any:
+            return self._send("scan", ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE))[0]
+
+        def pages(cursor: Any, keys: Any) -> Iterator[str]:
             yield from map(_text, keys)
-            if cursor == b"0":
-                return
+            while cursor != b"0":
+                cursor, keys = page(cursor)
+                yield from map(_text, keys)
+
+        return pages(*page(0))
 
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])

@@ -17,7 +17,7 @@ Client = infra.KeyValueClient
 
 BAD_KEYS: list[Any] = ["", " a", "a ", "\ta", "a\n", "a\u00a0", "a\0b", "\ud800", 5, None, b"a", True, ["a"]]
 BAD_VALUES: list[Any] = ["a\0b", "a\udfffb", 5, None, b"a", 1.5, True, ["a"]]
-BAD_SECONDS: list[Any] = [0, -1, -0.001, math.nan, math.inf, -math.inf, True, "5", 1e10]
+BAD_SECONDS: list[Any] = [0, -1, -0.001, math.nan, math.inf, -math.inf, True, "5", 1e10, 10**400]
 BAD_AMOUNTS: list[Any] = [1.0, "1", None, True, 2**63, -(2**63) - 1]
 
 WITH_A_KEY: dict[str, Callable[[Client, Any], Any]] = {
@@ -334,6 +334,21 @@ class KeyValueClientContract(Contract):
         results = in_threads(8, lambda _: [backend.client.increment(key, ttl=60) for _ in range(50)])
         assert sorted(total for each in results for total in each) == list(range(1, 401))
 
+    def test_writes_of_many_threads_never_tear_an_increment(self, backend: KeyValueBackend) -> None:
+        """Set to a multiple of 1000 and incremented by others: no increment may bring an older value back."""
+        client, key = backend.client, backend.key("k")
+
+        def work(number: int) -> list[int]:
+            if number:
+                return [client.increment(key) for _ in range(200)]
+            for turn in range(1, 201):
+                client.set(key, str(turn * 1000))
+            return []
+
+        totals = in_threads(4, work)
+        assert all(mine == sorted(mine) and len(mine) == 200 for mine in totals[1:])
+        assert int(client.get(key) or 0) >= 200_000
+
     # --- scan
 
     @pytest.mark.parametrize("glob", GLOBS)
@@ -533,7 +548,7 @@ class KeyValueClientContract(Contract):
         with backend.connect() as client:
             client.set(backend.key("k"), "v")
         client.close()
-        for call in (lambda: client.get("k"), client.health_check, lambda: client.listen(Inbox())):
+        for call in (lambda: client.get("k"), client.scan, client.health_check, lambda: client.listen(Inbox())):
             with pytest.raises(infra.ConnectionError) as caught:
                 call()
             assert (caught.value.service, caught.value.retryable) == ("redis", False)

@@ -107,6 +107,8 @@ def test_one_engine_has_one_url() -> None:
     [
         (infra.CacheConfig, {"url": 5}),
         (infra.CacheConfig, {"pool_size": True}),
+        (infra.CacheConfig, {"pool_size": None}),
+        (infra.CacheConfig, {"url": None}),
         (infra.CacheConfig, {"pool_size": 1.0}),
         (infra.CacheConfig, {"deadline": 0}),
         (infra.CacheConfig, {"socket_timeout": math.nan}),

@@ -91,6 +91,9 @@ def test_faults_that_make_no_sense() -> None:
     for times in (0, -1, 1.5, True):
         with pytest.raises(infra.ValidationError):
             redis.fail_next("get", infra.TimeoutError, times)  # type: ignore[arg-type]
+    for error in ("text", None, int):
+        with pytest.raises(infra.ValidationError):
+            redis.fail_next("get", error)  # type: ignore[arg-type]
 
 
 def test_faults_for_a_users_own_fake() -> None:
@@ -148,6 +151,7 @@ def test_the_bundle() -> None:
         redis = services.redis
     with pytest.raises(infra.ConnectionError, match="closed"):
         redis.get("k")
+    assert isinstance(fakes.FakeInfrastructure.from_env({"REDIS_URL": "wrong"}).redis, fakes.FakeRedisClient)
 
 
 def test_the_outbox_shows_no_phone_and_no_code_by_accident() -> None:
