@@ -46,8 +46,8 @@ import uuid
 import warnings
 import weakref
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, ClassVar, Generic, TypeVar
@@ -736,14 +736,21 @@ class _Pool(Generic[T]):
     def _wait(self, waiter: _Waiter[T], timeout: float) -> T | None:
         try:
             waiter.signal.wait(timeout)
-        finally:
-            with self._lock:
-                if not waiter.granted and waiter in self._waiters:
-                    self._waiters.remove(waiter)
-        if waiter.granted:
+        except BaseException:  # Ctrl-C: what was granted at that moment goes to the next
+            if self._leave_queue(waiter):
+                self._hand_over(waiter.resource)
+            raise
+        if self._leave_queue(waiter):
             return waiter.resource
         self.check_open()
         raise PoolTimeoutError(f"{self._name}: no connection became free: {self.size} of {self.max_size} in use")
+
+    def _leave_queue(self, waiter: _Waiter[T]) -> bool:
+        """Whether the waiter was granted something before it left."""
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            return waiter.granted
 
     def release(self, resource: T, *, broken: bool = False) -> None:
         """Gives a resource back; a broken one is closed, and its place goes to the next waiter."""
@@ -1367,6 +1374,7 @@ class _RedisListener(Listener):
         self._changed = threading.Condition()  # guards what follows, and is notified when any of it changes
         self._wanted: builtins.set[tuple[str, bytes]] = set()
         self._active: builtins.set[tuple[str, bytes]] = set()
+        self._unanswered: Counter[tuple[str, bytes]] = Counter()  # commands that the server has not acknowledged
         self._closed = False
         self._rejoining = False
         self._adopt(transport.policy.call("listen", transport.connect))
@@ -1391,29 +1399,31 @@ class _RedisListener(Listener):
         kind = "P" if command.startswith("P") else ""
         joining = command in ("SUBSCRIBE", "PSUBSCRIBE")
         keys = {(kind, name.encode()) for name in names}
-        deadline = self._transport.config.deadline
         with self._changed:
             if self._closed:
                 raise ConnectionError("the listener is closed", service="redis", retryable=False)
             (self._wanted.update if joining else self._wanted.difference_update)(keys)
-            self._tell(command, [name for _, name in keys])
+            self._tell(command, keys)
             if threading.current_thread() is self._thread:
                 return
 
             def done() -> bool:
-                return self._closed or (keys <= self._active if joining else not keys & self._active)
+                reached = keys <= self._active if joining else not keys & self._active
+                return self._closed or (reached and not any(self._unanswered[key] for key in keys))
 
-            if not self._changed.wait_for(done, deadline):
+            if not self._changed.wait_for(done, self._transport.config.deadline):
                 self._wanted.difference_update(keys)
+                self._hang_up()  # the next connection has just what is wanted, whatever the server makes of this one
                 raise TimeoutError("redis did not acknowledge in time", service="redis", operation=command.lower())
             if self._closed:
                 raise ConnectionError("the listener was closed", service="redis", retryable=False)
 
-    def _tell(self, command: str, names: Sequence[bytes]) -> None:
+    def _tell(self, command: str, keys: Collection[tuple[str, bytes]]) -> None:
         """Sends to the server. Only the reading thread mends a connection: a failure here just ends it."""
-        if self._connection is not None and names:
+        if self._connection is not None:
+            self._unanswered.update(keys)
             try:
-                for part in self._connection.pack_command(command, *names):
+                for part in self._connection.pack_command(command, *(name for _, name in keys)):
                     self._socket.sendall(part)
             except OSError:
                 self._hang_up()
@@ -1446,12 +1456,12 @@ class _RedisListener(Listener):
                 failures = 1 if self._active else failures + 1
                 reason = type(error).__name__
             except BaseException:
-                logger.exception("the listener stops: this is a defect of the library")
+                logger.exception("the listener stops: a handler asked to exit, or the library has a defect")
                 self._closed = True
-                raise
             with self._changed:
                 connection, self._connection = self._connection, None
                 self._active.clear()
+                self._unanswered.clear()
                 self._rejoining = True
                 if connection is not None:
                     self._transport.disconnect(connection)
@@ -1474,12 +1484,14 @@ class _RedisListener(Listener):
             with self._changed:
                 self._adopt(connection)
                 for kind in ("", "P"):
-                    self._tell(f"{kind}SUBSCRIBE", [name for k, name in self._wanted if k == kind])
+                    if keys := [key for key in self._wanted if key[0] == kind]:
+                        self._tell(f"{kind}SUBSCRIBE", keys)
         self._note_rejoined()
         connection, timeout = self._connection, self._transport.config.socket_timeout
         while not self._closed:
             if not connection.can_read(timeout=timeout * self.QUIET):
-                connection.send_command("PING", check_health=False)
+                with self._changed:
+                    self._tell("PING", ())
                 if not connection.can_read(timeout=timeout):
                     raise TimeoutError("redis did not answer a PING")
             reply = connection.read_response(disable_decoding=True)
@@ -1497,8 +1509,9 @@ class _RedisListener(Listener):
         elif event.endswith(b"subscribe"):
             kind = "P" if event.startswith(b"p") else ""
             with self._changed:
-                change = self._active.discard if b"unsub" in event else self._active.add
-                change((kind, rest[0]))
+                key = kind, rest[0]
+                (self._active.discard if b"unsub" in event else self._active.add)(key)
+                self._unanswered[key] -= 1
                 self._changed.notify_all()
             self._note_rejoined()
 

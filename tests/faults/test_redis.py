@@ -321,6 +321,37 @@ def test_a_raising_on_reconnect_hinders_nobody(server: Server, raw: Any) -> None
         inbox.wait(1)
 
 
+def test_subscribing_again_waits_for_the_server(server: Server) -> None:
+    """Left from inside a handler, which does not wait, and joined again while the answer to that is still out."""
+    inbox, left = Inbox(), threading.Event()
+
+    def handler(channel: str, pattern: str | None, payload: str) -> None:
+        listener.unsubscribe("c")
+        left.set()
+        inbox(channel, pattern, payload)
+
+    with client_of(server.url) as client, client.listen(handler) as listener:
+        for turn in range(1, 51):
+            listener.subscribe("c")
+            assert client.publish("c", str(turn)) == 1
+            assert left.wait(WAIT)
+            left.clear()
+        assert [payload for _, _, payload in inbox.wait(50)] == [str(turn) for turn in range(1, 51)]
+
+
+def test_a_handler_that_exits_stops_its_listener_cleanly(server: Server, raw: Any) -> None:
+    def handler(*_: Any) -> None:
+        raise SystemExit
+
+    with client_of(server.url) as client:
+        listener = client.listen(handler)
+        listener.subscribe("c")
+        client.publish("c", "1")
+        wait_until(lambda: raw.client_list(_type="pubsub") == [])
+        with pytest.raises(infra.ConnectionError):
+            listener.subscribe("d")
+
+
 def test_listeners_have_connections_of_their_own(server: Server) -> None:
     inbox = Inbox()
     with client_of(server.url, pool_size=1) as client:

@@ -279,6 +279,21 @@ def test_who_waits_too_long_leaves_the_queue() -> None:
     assert pool.acquire(soon()) is held
 
 
+def test_who_is_interrupted_while_waiting_takes_nothing_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = pool_of(1, [])
+    held = pool.acquire(soon())
+
+    def interrupted(signal: threading.Event, timeout: float) -> bool:
+        pool.release(held)  # granted at the very moment
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Event, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pool.acquire(soon())
+    assert pool.acquire(soon()) is held
+
+
 def test_a_closed_pool() -> None:
     made: list[Resource] = []
     pool = pool_of(2, made)
