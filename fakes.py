@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Home: https://pypi.org/project/infra-twins/  (vendored? keep this header: it says which version you have)
+# Home: the project infra-twins. In a copy keep this line and __version__: they say what you have.
 """Dict-backed twins of the classes in ``infra``: same interfaces, same behaviour, no server, no driver.
 
 Validation and everything else that is not storage runs in the shared base classes of ``infra``; the contract tests run
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import math
 import os
 import threading
@@ -61,14 +62,14 @@ class FakeClock(infra.Clock):
         if now.tzinfo is None:
             raise infra.ValidationError("now should be an aware datetime")
         self._start = now.astimezone(timezone.utc)
-        self._elapsed = 0.0
+        self._elapsed = 0  # nanoseconds: ten times 0.1 s is a second
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=self._elapsed)
+        return self._start + timedelta(microseconds=self._elapsed // 1000)
 
     def monotonic(self) -> float:
-        return self._elapsed
+        return self._elapsed / 1e9
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)
@@ -78,7 +79,7 @@ class FakeClock(infra.Clock):
         if not seconds >= 0 or math.isinf(seconds):
             raise infra.ValidationError("a clock does not go back: seconds should be 0 or more")
         with self._lock:
-            self._elapsed += seconds
+            self._elapsed += round(seconds * 1e9)
 
 
 # === faults ==========================================================================================================
@@ -95,14 +96,24 @@ class _Fault:
 class Faults:
     """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
 
-    Mix it in before the class whose interface the fake has: it works for that class's public methods, ``close``
-    excepted. Costs nothing until used: only then are the methods wrapped, on this one instance.
+    Mix it in before the class whose interface the fake has: it works for that class's public methods, except those that
+    ask nothing of the service (``close``, ``is_available``). A fault comes before the arguments are looked at.
     """
 
     _service = "fake"
+    _unfailing = frozenset({"close", "is_available"})
+    _faults: Sequence[_Fault] = ()
+    _armed = False  # whether calls have to look here first: anything of the next three
     _down = False
     _closed = False
     _fault_lock = threading.RLock()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in cls._methods():
+            method = getattr(cls, name)
+            if not hasattr(method, "_can_fail"):
+                setattr(cls, name, _failing(name, method))
 
     def fail_next(
         self, method: str, error: BaseException | type[BaseException], times: int = 1, after_apply: bool = False
@@ -114,13 +125,13 @@ class Faults:
             raise infra.ValidationError(f"there is no method {method!r} to fail; there are: {', '.join(known)}")
         if type(times) is not int or times < 1:
             raise infra.ValidationError("times should be a whole number of at least 1")
-        if isinstance(error, type) and issubclass(error, BaseException):
+        if isinstance(error, type) and issubclass(error, infra.InfrastructureError):
             error = error("failed on purpose")
         if not isinstance(error, BaseException):
-            raise infra.ValidationError("error should be an exception, or a class of exceptions")
+            raise infra.ValidationError("error should be an exception, or a class of this library's errors")
         with self._fault_lock:
-            self.__dict__.setdefault("_faults", []).append(_Fault(method, error, times, after_apply))
-            self._arm()
+            self._faults = [*self._faults, _Fault(method, error, times, after_apply)]
+            self._armed = True
 
     @property
     def down(self) -> bool:
@@ -131,48 +142,52 @@ class Faults:
     def down(self, value: bool) -> None:
         with self._fault_lock:
             self._down = value
-            self._arm()
+            self._armed = bool(value or self._closed or self._faults)
 
     def _shut(self) -> None:
         """For the ``close`` of a fake that has one: later calls raise ConnectionError."""
         with self._fault_lock:
-            self._closed = True
-            self._arm()
+            self._closed = self._armed = True
 
     @classmethod
-    @functools.cache
-    def _methods(cls) -> tuple[str, ...]:
+    def _methods(cls) -> list[str]:
         ports = [base for base in cls.__mro__[1:] if base not in (Faults, object)]
-        names = {name for port in ports for name, value in vars(port).items() if callable(value)}
-        return tuple(sorted(name for name in names if name[0] != "_" and name != "close"))
+        names = {name for port in ports for name, value in vars(port).items() if inspect.isroutine(value)}
+        return sorted(name for name in names - cls._unfailing if name[0] != "_")
 
-    def _arm(self) -> None:
-        faults = self.__dict__.get("_faults", ())
-        for name in self._methods():
-            if self._down or self._closed or any(fault.method in ("*", name) for fault in faults):
-                self.__dict__[name] = functools.partial(self._call, name)
-            else:
-                self.__dict__.pop(name, None)
-
-    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def _take_fault(self, name: str) -> _Fault | None:
         with self._fault_lock:
             if self._down or self._closed:
                 state = "is closed" if self._closed else "is down on purpose"
                 raise infra.ConnectionError(
                     f"{type(self).__name__} {state}", service=self._service, operation=name, retryable=not self._closed
                 )
-            faults: list[_Fault] = self.__dict__.get("_faults", [])
-            fault = next((each for each in faults if each.method in ("*", name)), None)
+            fault = next((each for each in self._faults if each.method in ("*", name)), None)
             if fault:
                 fault.times -= 1
-                if not fault.times:
-                    faults.remove(fault)
-                    self._arm()
-        if fault is None or fault.after_apply:
-            result = getattr(type(self), name)(self, *args, **kwargs)
-        if fault:
-            raise copy.copy(fault.error)  # a copy: each raise has its own traceback
-        return result
+                self._faults = [each for each in self._faults if each.times]
+                self._armed = bool(self._faults)
+            return fault
+
+
+def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, looking for a fault first."""
+
+    @functools.wraps(method)
+    def call(self: Faults, *args: Any, **kwargs: Any) -> Any:
+        fault = self._take_fault(name) if self._armed else None
+        if fault is None:
+            return method(self, *args, **kwargs)
+        if fault.after_apply:
+            method(self, *args, **kwargs)
+        try:
+            error = copy.copy(fault.error)  # each raise has a traceback of its own
+        except Exception:  # what cannot be copied
+            error = fault.error.with_traceback(None)
+        raise error
+
+    call._can_fail = True  # type: ignore[attr-defined]
+    return call
 
 
 # === redis and cache =================================================================================================
@@ -184,16 +199,20 @@ class FakeRedisServer:
     def __init__(self, clock: infra.Clock | None = None) -> None:
         self._now = (clock or infra.SystemClock()).monotonic
         self._lock = threading.RLock()
-        self._data: dict[str, tuple[str, float | None]] = {}  # value and moment of expiry
+        self._data: dict[str, tuple[str | int, float | None]] = {}  # value (a counter's as int) and moment of expiry
         self._listeners: list[_FakeListener] = []
         self._publishing = threading.local()
 
     def drop_connections(self) -> None:
         """What listeners see of a lost connection: a message may be missing, and ``on_reconnect`` is called."""
-        for listener in list(self._listeners):
-            listener._announce_reconnect()
+        with self._lock:
+            for listener in self._listeners:
+                listener._queue.append(None)
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener._drain()
 
-    def _entry(self, key: str) -> tuple[str, float | None] | None:
+    def _entry(self, key: str) -> tuple[str | int, float | None] | None:
         """The live entry; one that has expired is removed."""
         entry = self._data.get(key)
         if entry is not None and entry[1] is not None and entry[1] <= self._now():
@@ -204,28 +223,29 @@ class FakeRedisServer:
         return entry
 
     def _expiry(self, ttl: int | None) -> float | None:
-        return None if ttl is None else self._now() + ttl / 1000
+        # Less a ten-millionth of a second: sums of floats may fall short of the moment that was meant.
+        return None if ttl is None else self._now() + ttl / 1000 - 1e-7
 
     def _publish(self, channel: str, message: str) -> int:
-        """Queues for each subscription, and unless this thread is delivering already, delivers."""
+        """Queues for each subscription; delivers, unless this thread is delivering: then that comes first."""
+        receivers = 0
         with self._lock:
-            found = [
-                (listener, channel, pattern, message)
-                for listener in self._listeners
-                for pattern in listener._matches(channel)
-            ]
-        queue: deque[tuple[_FakeListener, str, str | None, str]] | None = getattr(self._publishing, "queue", None)
-        if queue is not None:
-            queue.extend(found)
-            return len(found)
-        self._publishing.queue = queue = deque(found)
+            listeners = list(self._listeners)
+            for listener in listeners:
+                found = [(channel, pattern, message) for pattern in listener._matches(channel)]
+                listener._queue.extend(found)
+                receivers += len(found)
+        pending: deque[_FakeListener] | None = getattr(self._publishing, "pending", None)
+        if pending is not None:
+            pending.extend(listeners)
+            return receivers
+        self._publishing.pending = pending = deque(listeners)
         try:
-            while queue:
-                listener, name, pattern, payload = queue.popleft()
-                listener._take(name, pattern, payload)
+            while pending:
+                pending.popleft()._drain()
         finally:
-            del self._publishing.queue
-        return len(found)
+            del self._publishing.pending
+        return receivers
 
 
 class FakeRedisClient(Faults, infra.KeyValueClient):
@@ -246,10 +266,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _get(self, key: str) -> str | None:
         entry = self.server._data.get(key)
-        if entry is None or entry[1] is None:
-            return entry and entry[0]
-        entry = self.server._entry(key)
-        return entry and entry[0]
+        if entry is not None and entry[1] is not None:
+            entry = self.server._entry(key)
+        return None if entry is None else entry[0] if entry[0].__class__ is str else str(entry[0])
 
     def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
         return [self._get(key) for key in keys]
@@ -308,10 +327,11 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
             if entry is None:
                 total, expiry = amount, server._expiry(ttl)
             else:
-                total, expiry = _integer(entry[0]) + amount, entry[1]
+                value, expiry = entry
+                total = amount + (value if value.__class__ is int else _integer(str(value)))
                 if not _LOWEST <= total <= _HIGHEST:
                     raise _refused("increment")
-            server._data[key] = (str(total), expiry)
+            server._data[key] = (total, expiry)
             return total
 
     def _scan(self, glob: str) -> Iterator[str]:
@@ -323,8 +343,8 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
         return self.server._publish(channel, message)
 
     def _listen(self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None) -> infra.Listener:
-        listener = _FakeListener(self.server, on_message, on_reconnect)
-        self._listeners.append(listener)
+        listener = _FakeListener(self, on_message, on_reconnect)
+        self._listeners = [each for each in (*self._listeners, listener) if not each._closed]
         return listener
 
     def _health_check(self) -> infra.Health:
@@ -333,21 +353,25 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
 class _FakeListener(infra.Listener):
     def __init__(
-        self, server: FakeRedisServer, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
+        self, client: FakeRedisClient, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
     ) -> None:
         super().__init__(on_message, on_reconnect)
-        self._server = server
+        self._client = client
+        self._server = client.server
         self._closed = False
-        self._turn = threading.RLock()  # one message at a time, whichever thread publishes
         self._channels: set[str] = set()
         self._globs: dict[str, Callable[[str], bool]] = {}
-        with server._lock:
-            server._listeners.append(self)
+        self._queue: deque[tuple[str, str | None, str] | None] = deque()  # None: the connection was lost
+        self._busy = False  # some thread delivers; others leave it their messages, so that nobody waits for a handler
+        with self._server._lock:
+            self._server._listeners.append(self)
 
     def _apply(self, command: str, names: Sequence[str]) -> None:
         with self._server._lock:
             if self._closed:
                 raise infra.ConnectionError("the listener is closed", service="redis", retryable=False)
+            if self._client.down:
+                raise infra.TimeoutError("FakeRedisClient is down on purpose", service="redis")
             if command == "SUBSCRIBE":
                 self._channels.update(names)
             elif command == "UNSUBSCRIBE":
@@ -363,13 +387,28 @@ class _FakeListener(infra.Listener):
             yield None
         yield from (glob for glob, matches in self._globs.items() if matches(channel))
 
-    def _take(self, channel: str, pattern: str | None, payload: str) -> None:
-        with self._turn:
-            if not self._closed:
-                self._deliver(channel, pattern, payload)
+    def _drain(self) -> None:
+        with self._server._lock:
+            if self._busy:
+                return
+            self._busy = True
+        try:
+            while True:
+                with self._server._lock:
+                    if not self._queue or self._closed:
+                        self._busy = False
+                        return
+                    item = self._queue.popleft()
+                if item is None:
+                    self._announce_reconnect()
+                else:
+                    self._deliver(*item)
+        except BaseException:  # of a test that ends in its handler
+            self._busy = False
+            raise
 
     def _close(self) -> None:
-        with self._turn, self._server._lock:
+        with self._server._lock:
             self._closed = True
             if self in self._server._listeners:
                 self._server._listeners.remove(self)
@@ -456,6 +495,9 @@ def _match(steps: Sequence[frozenset[int] | None], name: str) -> bool:
 # === verification ====================================================================================================
 
 
+_TEST_KEY = "a key that only tests may use".ljust(32)
+
+
 class FakeVerificationCache(Faults, infra.VerificationCache):
     """``VerificationCache`` itself, over a ``FakeRedisClient`` of its own unless one is given, with a key for tests."""
 
@@ -464,10 +506,12 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
     def __init__(
         self,
         client: infra.KeyValueClient | None = None,
-        key: str | bytes | None = b"a key for tests only".ljust(32),
-        **options: Any,
+        key: str | bytes | None = _TEST_KEY,
+        *limits: Any,
+        **named: Any,
     ) -> None:
-        super().__init__(client or FakeRedisClient(), key, **options)
+        """As ``VerificationCache``, with defaults for the first two."""
+        super().__init__(client or FakeRedisClient(), key, *limits, **named)
 
 
 # === sms =============================================================================================================

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Home: https://pypi.org/project/infra-twins/  (vendored? keep this header: it says which version you have)
+# Home: the project infra-twins. In a copy keep this line and __version__: they say what you have.
 """Plain synchronous classes over Redis and SMS, with proven fakes in the twin module ``fakes``.
 
 An interface ("port") is one base class here; its docstrings are the contract. What is not storage (validation, key
@@ -26,6 +26,7 @@ command line       main: python -m infra
 from __future__ import annotations
 
 import builtins
+import contextlib
 import hashlib
 import hmac
 import importlib
@@ -36,7 +37,6 @@ import os
 import random
 import re
 import secrets
-import select
 import socket
 import sys
 import threading
@@ -46,11 +46,11 @@ import uuid
 import warnings
 import weakref
 from abc import ABC, abstractmethod
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here on gets this very module
     sys.modules[__spec__.name if __spec__ else "infra"] = sys.modules[__name__]
@@ -250,16 +250,22 @@ class _Url:
 
     @classmethod
     def parse(cls, url: str) -> _Url:
-        """Raises ValueError (never quoting the URL) when there is no scheme or host, or the port is no port."""
+        """Raises ValueError, which never quotes the URL, for one without scheme or host, with a bad port, or with an
+        unescaped blank, control character or (in the path) "@"."""
         try:
             parts = urllib.parse.urlsplit(url)
             port = parts.port
+            user, password, path = (
+                part and urllib.parse.unquote(part, errors="strict")
+                for part in (parts.username, parts.password, parts.path[1:])
+            )
+            url.encode()
         except ValueError:
             raise ValueError("malformed URL") from None
-        if not parts.scheme or not parts.hostname or parts.query or parts.fragment or url != url.strip():
+        odd = re.search(r"[\s\x00-\x1f\x7f]", url) or "@" in parts.path or parts.query or parts.fragment or port == 0
+        if odd or not parts.scheme or not parts.hostname:
             raise ValueError("malformed URL")
-        user, password = (p and urllib.parse.unquote(p) for p in (parts.username, parts.password))
-        return cls(parts.scheme, parts.hostname, port, user or None, password, urllib.parse.unquote(parts.path[1:]))
+        return cls(parts.scheme, parts.hostname, port, user or None, password, path or "")
 
 
 @dataclass(frozen=True)
@@ -271,8 +277,22 @@ class _Kind:
     valid: Callable[[Any], bool]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+def _is_number(value: object, lowest: float, highest: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and lowest <= value <= highest
+
+
+def _is_text(value: object, shortest: int = 1) -> bool:
+    """Text with at least that many bytes in UTF-8. (An environment variable that is not UTF-8 has surrogates.)"""
+    try:
+        return isinstance(value, str) and len(value.encode()) >= shortest
+    except UnicodeEncodeError:
+        return False
+
+
+def _whole_number(text: str) -> int:
+    if not re.fullmatch("[0-9]+", text):
+        raise ValueError
+    return int(text)
 
 
 def _is_url(schemes: Mapping[str, str], path: str = ".*") -> Callable[[Any], bool]:
@@ -287,17 +307,18 @@ def _is_url(schemes: Mapping[str, str], path: str = ".*") -> Callable[[Any], boo
 
 
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
-_TEXT = _Kind("non-empty text", str, lambda v: isinstance(v, str) and v != "")
-_COUNT = _Kind("a whole number of at least 1", int, lambda v: type(v) is int and v >= 1)
-_COUNT_OR_0 = _Kind("a whole number of at least 0", int, lambda v: type(v) is int and v >= 0)
-_SECONDS = _Kind("a number of seconds above 0", float, lambda v: _is_number(v) and v > 0)
-_SECONDS_OR_0 = _Kind("a number of seconds, 0 or more", float, lambda v: _is_number(v) and v >= 0)
-_HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: isinstance(v, str) and len(v.encode()) >= 32)
+_TEXT = _Kind("non-empty text", str, _is_text)
+_COUNT = _Kind("a whole number of at least 1", _whole_number, lambda v: type(v) is int and v >= 1)
+_COUNT_OR_0 = _Kind("a whole number of at least 0", _whole_number, lambda v: type(v) is int and v >= 0)
+_YEAR = 365 * 86400.0  # far below what sockets, threads and Redis can count
+_WAIT = _Kind("a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR))
+_TTL_OR_0 = _Kind("a number of seconds, at least 0, at most a century", float, lambda v: _is_number(v, 0, 100 * _YEAR))
+_HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
 _SMS_PROVIDER = _Kind("one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns"))
 _REDIS_URL = _Kind(
     "redis://[[user]:password@]host[:port][/database number] (TLS and cluster URLs are not supported yet)",
     str,
-    _is_url({"redis": "redis"}, r"\d{0,5}"),
+    _is_url({"redis": "redis"}, "[0-9]{0,5}"),
 )
 _DATABASE_URL = _Kind(
     "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database",
@@ -327,8 +348,10 @@ class _Settings:
         shown = []
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.metadata.get("secret") and value is not None:
-                value = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", value) if each.name == "url" else "***"
+            if each.metadata.get("secret") and value is not None and each.name != "url":
+                value = "***"
+            elif isinstance(value, str):
+                value = re.sub("(?s)://.*@", "://***@", value)
             shown.append(f"{each.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -355,11 +378,11 @@ class DatabaseConfig(_Settings):
     url: str = _setting(None, _DATABASE_URL, secret=True)
     max_connections: int = _setting(10, _COUNT, "DATABASE_MAX_CONNECTIONS")
     min_connections: int = _setting(2, _COUNT_OR_0, "DATABASE_MIN_CONNECTIONS")
-    connect_timeout: float = _setting(5.0, _SECONDS)
-    acquire_timeout: float = _setting(30.0, _SECONDS)
-    query_timeout: float = _setting(30.0, _SECONDS)
-    idle_timeout: float = _setting(600.0, _SECONDS)
-    max_lifetime: float = _setting(1800.0, _SECONDS)
+    connect_timeout: float = _setting(5.0, _WAIT)
+    acquire_timeout: float = _setting(30.0, _WAIT)
+    query_timeout: float = _setting(30.0, _WAIT)
+    idle_timeout: float = _setting(600.0, _WAIT)
+    max_lifetime: float = _setting(1800.0, _WAIT)
 
     def __post_init__(self) -> None:
         if self.url is None:
@@ -386,10 +409,10 @@ class CacheConfig(_Settings):
 
     url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
     pool_size: int = _setting(5, _COUNT, "REDIS_POOL_SIZE")
-    default_ttl: float = _setting(3600.0, _SECONDS_OR_0)
-    connect_timeout: float = _setting(1.0, _SECONDS)
-    socket_timeout: float = _setting(2.0, _SECONDS)
-    deadline: float = _setting(5.0, _SECONDS)
+    default_ttl: float = _setting(3600.0, _TTL_OR_0)
+    connect_timeout: float = _setting(1.0, _WAIT)
+    socket_timeout: float = _setting(2.0, _WAIT)
+    deadline: float = _setting(5.0, _WAIT)
     retries: int = _setting(3, _COUNT_OR_0)
 
 
@@ -403,8 +426,8 @@ class S3StorageConfig(_Settings):
     access_key: str | None = _setting(None, _TEXT, "AWS_ACCESS_KEY_ID", secret=True)
     secret_key: str | None = _setting(None, _TEXT, "AWS_SECRET_ACCESS_KEY", secret=True)
     session_token: str | None = _setting(None, _TEXT, "AWS_SESSION_TOKEN", secret=True)
-    connect_timeout: float = _setting(5.0, _SECONDS)
-    read_timeout: float = _setting(30.0, _SECONDS)
+    connect_timeout: float = _setting(5.0, _WAIT)
+    read_timeout: float = _setting(30.0, _WAIT)
 
 
 @dataclass(frozen=True, repr=False)
@@ -416,7 +439,7 @@ class SmsConfig(_Settings):
     api_secret: str | None = _setting(None, _TEXT, "SMS_API_SECRET", secret=True)
     account_sid: str | None = _setting(None, _TEXT, "SMS_ACCOUNT_SID", secret=True)
     sender: str | None = _setting(None, _TEXT, "SMS_FROM", secret=True)
-    timeout: float = _setting(10.0, _SECONDS)
+    timeout: float = _setting(10.0, _WAIT)
 
 
 @dataclass(frozen=True, repr=False)
@@ -429,6 +452,16 @@ class Config(_Settings):
     storage: S3StorageConfig = S3StorageConfig()
     sms: SmsConfig = SmsConfig()
     phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, kind in (("cache", CacheConfig), ("storage", S3StorageConfig), ("sms", SmsConfig)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigurationError(f"Config.{name} should be a {kind.__name__}")
+        for engine in ("mysql", "postgres"):
+            database = getattr(self, engine)
+            if database is not None and not (isinstance(database, DatabaseConfig) and database.engine == engine):
+                raise ConfigurationError(f"Config.{engine} should be a DatabaseConfig with a URL of that engine")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Config:
@@ -522,8 +555,11 @@ class Attempt:
         self._monotonic = monotonic
 
     def remaining(self) -> float:
-        """Seconds left, never below a millisecond: 0 would mean "do not block" to a socket."""
-        return max(self.deadline - self._monotonic(), 0.001)
+        """Seconds left; raises TimeoutError when there are none."""
+        left = self.deadline - self._monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline passed")
+        return left
 
 
 class CallPolicy:
@@ -558,14 +594,26 @@ class CallPolicy:
         self._monotonic = clock.monotonic
         self._observer = observer
 
-    def call(self, operation: str, attempt: Callable[[Attempt], T], *, retries: int | None = None) -> T:
+    def until(self) -> float:
+        """The deadline of a call that begins now, for ``call``s that share one."""
+        return self._monotonic() + self.deadline
+
+    def call(
+        self,
+        operation: str,
+        attempt: Callable[[Attempt], T],
+        *,
+        retries: int | None = None,
+        until: float | None = None,
+    ) -> T:
         """Runs ``attempt`` until it answers; raises InfrastructureError. An exception that is not the driver's, which
         is to say a mistake in the program, passes through as it is."""
         monotonic = self._monotonic
-        started = first = monotonic()
+        started = monotonic()
+        deadline = started + self.deadline if until is None else until
         number = 1
         while True:
-            current = Attempt(first + self.deadline, monotonic)
+            current = Attempt(deadline, monotonic)
             try:
                 result = attempt(current)
             except Exception as exc:
@@ -585,11 +633,7 @@ class CallPolicy:
             self._report(Call(self.service, operation, type(error).__name__, now - started, number))
             pause = self.pause(number)
             may_repeat = error.retryable and (not current.sent or operation in self.repeatable)
-            if (
-                not may_repeat
-                or number > (self.retries if retries is None else retries)
-                or now + pause >= first + self.deadline
-            ):
+            if not may_repeat or number > (self.retries if retries is None else retries) or now + pause >= deadline:
                 raise error
             logger.warning(
                 "%s %s: %s, trying again in %.3f s",
@@ -658,19 +702,30 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class _Waiter(Generic[T]):
-    """A thread in the queue of a pool: granted either a resource or, with None, the right to open one."""
+class _Place(Generic[T]):
+    """One caller's claim on a pool: first in the queue, then granted, then with a resource in it.
+
+    It exists before anything is taken: whatever interrupts the caller, Ctrl-C included, ``release`` finds in it what
+    has to go back.
+    """
 
     __slots__ = ("granted", "resource", "signal")
 
     def __init__(self) -> None:
-        self.signal = threading.Event()
         self.granted = False
         self.resource: T | None = None
+        self.signal: threading.Event | None = None
 
 
 class _Pool(Generic[T]):
     """At most ``max_size`` resources; waiters are served in order of arrival, idle resources last in, first out.
+
+        place = _Place()
+        try:
+            resource = pool.acquire(place, attempt)
+            …
+        finally:
+            pool.release(place, broken=…)
 
     After a fork the child starts empty: the sockets stay the parent's.
     """
@@ -685,18 +740,18 @@ class _Pool(Generic[T]):
         is_dead: Callable[[T], bool],
     ) -> None:
         self.max_size = max_size
+        self.closed = False
         self._name = name
         self._connect = connect
         self._disconnect = disconnect
         self._is_dead = is_dead
-        self.closed = False
         self._reset()
         _fork_aware.add(self)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[T] = []
-        self._waiters: deque[_Waiter[T]] = deque()
+        self._queue: deque[_Place[T]] = deque()
         self.size = 0
 
     def _forget_parent(self) -> None:
@@ -709,77 +764,70 @@ class _Pool(Generic[T]):
         if self.closed:
             raise ConnectionError(f"{self._name} is closed", retryable=False)
 
-    def acquire(self, attempt: Attempt) -> T:
-        """A live resource. Raises PoolTimeoutError at the deadline, and whatever ``connect`` raises."""
-        resource, waiter = None, None
+    def acquire(self, place: _Place[T], attempt: Attempt) -> T:
+        """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
         with self._lock:
             self.check_open()
             if self._idle:
-                resource = self._idle.pop()
+                place.granted = True
+                place.resource = self._idle[-1]
+                del self._idle[-1]
             elif self.size < self.max_size:
+                place.granted = True
                 self.size += 1
             else:
-                waiter = _Waiter[T]()
-                self._waiters.append(waiter)
-        if waiter is not None:
-            resource = self._wait(waiter, attempt.remaining())
-        if resource is not None:
-            if not self._is_dead(resource):
-                return resource
-            self._disconnect(resource)
-        try:
-            return self._connect(attempt)
-        except BaseException:
-            self._hand_over(None)
-            raise
+                place.signal = threading.Event()
+                self._queue.append(place)
+        if place.signal is not None:
+            place.signal.wait(attempt.remaining())
+            if not place.granted:
+                self.check_open()
+                raise PoolTimeoutError(
+                    f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
+                )
+        if place.resource is not None:
+            if not self._is_dead(place.resource):
+                return place.resource
+            self._disconnect(place.resource)
+            place.resource = None
+        place.resource = self._connect(attempt)
+        return place.resource
 
-    def _wait(self, waiter: _Waiter[T], timeout: float) -> T | None:
-        try:
-            waiter.signal.wait(timeout)
-        except BaseException:  # Ctrl-C: what was granted at that moment goes to the next
-            if self._leave_queue(waiter):
-                self._hand_over(waiter.resource)
-            raise
-        if self._leave_queue(waiter):
-            return waiter.resource
-        self.check_open()
-        raise PoolTimeoutError(f"{self._name}: no connection became free: {self.size} of {self.max_size} in use")
-
-    def _leave_queue(self, waiter: _Waiter[T]) -> bool:
-        """Whether the waiter was granted something before it left."""
+    def release(self, place: _Place[T], *, broken: bool = False) -> None:
+        """Gives back what the place has, if anything. A broken resource is closed, and the next waiter may open one."""
+        if broken and place.resource is not None:
+            self._disconnect(place.resource)
+            place.resource = None
         with self._lock:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            return waiter.granted
-
-    def release(self, resource: T, *, broken: bool = False) -> None:
-        """Gives a resource back; a broken one is closed, and its place goes to the next waiter."""
-        if broken or self.closed:
-            self._disconnect(resource)
-            self._hand_over(None)
-        else:
-            self._hand_over(resource)
-
-    def _hand_over(self, resource: T | None) -> None:
-        with self._lock:
-            if self._waiters:
-                waiter = self._waiters.popleft()
-                waiter.resource = resource
-                waiter.granted = True
-                waiter.signal.set()
-            elif resource is None:
-                self.size -= 1
-            else:
+            resource, place.resource = place.resource, None
+            if not place.granted:
+                if place in self._queue:
+                    self._queue.remove(place)
+                return
+            place.granted = False
+            if self._queue:
+                successor = self._queue.popleft()
+                successor.resource = resource
+                successor.granted = True
+                assert successor.signal is not None
+                successor.signal.set()
+                return
+            if resource is not None and not self.closed:
                 self._idle.append(resource)
+                return
+            self.size -= 1
+        if resource is not None:
+            self._disconnect(resource)
 
     def close(self) -> None:
         with self._lock:
             self.closed = True
             idle, self._idle = self._idle, []
-            waiters, self._waiters = self._waiters, deque()
+            queue, self._queue = self._queue, deque()
             self.size -= len(idle)
-        for waiter in waiters:
-            waiter.signal.set()
+        for place in queue:
+            if place.signal is not None:
+                place.signal.set()
         for resource in idle:
             self._disconnect(resource)
 
@@ -838,10 +886,11 @@ def mask_phone(phone: str) -> str:
 
 
 def _key_bytes(key: str | bytes) -> bytes:
-    raw = key.encode() if isinstance(key, str) else key
-    if not isinstance(raw, bytes) or len(raw) < 32:
-        raise ConfigurationError(f"the hash key should be {_HASH_KEY.expected} (PHONE_HASH_KEY)")
-    return raw
+    if isinstance(key, bytes) and len(key) >= 32:
+        return key
+    if isinstance(key, str) and _HASH_KEY.valid(key):
+        return key.encode()
+    raise ConfigurationError(f"the hash key should be {_HASH_KEY.expected} (PHONE_HASH_KEY)")
 
 
 def hash_phone(phone: str, key: str | bytes | None = None) -> str:
@@ -867,7 +916,7 @@ def _check_text(name: str, text: str, *, blank_ends: bool = True, empty: bool = 
         raise ValidationError(f"{name} should not begin or end with a blank")
     if longest and len(text) > longest:
         raise ValidationError(f"{name} should have at most {longest} characters")
-    return text
+    return str.__str__(text)  # of a subclass, an enumeration's member for one, the plain text
 
 
 def _check_key(key: str, name: str = "key") -> str:
@@ -890,13 +939,10 @@ def _check_many(name: str, items: Iterable[T]) -> list[T]:
     return list(items)
 
 
-_LONGEST_TTL = 100 * 365 * 86400.0  # Redis refuses what overflows its 64-bit clock; a century is below that everywhere
-
-
 def _milliseconds(seconds: float, name: str = "seconds") -> int:
     """A duration in whole milliseconds, rounded up."""
-    if not _is_number(seconds) or not 0 < seconds <= _LONGEST_TTL:
-        raise ValidationError(f"{name} should be a number of seconds above 0 and at most {_LONGEST_TTL:.0f}")
+    if not _is_number(seconds, 0, 100 * _YEAR) or seconds == 0:
+        raise ValidationError(f"{name} should be a number of seconds above 0, at most a century")
     return math.ceil(seconds * 1000)
 
 
@@ -950,7 +996,7 @@ class Listener(_Closing):
         self._change("PUNSUBSCRIBE", globs)
 
     def close(self) -> None:
-        """Stop. When it returns no handler is running, unless a handler called it."""
+        """Stop: no further message is handled. Waits for a handler that is at work, within the client's deadline."""
         self._close()
 
     def _change(self, command: str, names: Sequence[str]) -> None:
@@ -1076,8 +1122,9 @@ class KeyValueClient(_Closing):
         return self._publish(_check_key(channel, "channel"), _check_value(message, "message"))
 
     def listen(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None) -> Listener:
-        """Opens a listener that is subscribed to nothing yet. ``on_reconnect()`` is called each time it has subscribed
-        again after a lost connection: messages may have been lost."""
+        """Opens a listener that is subscribed to nothing yet. ``on_reconnect()`` is called, between messages, each time
+        it has subscribed again after a lost connection: messages may have been lost. While it is open it keeps what its
+        handlers refer to alive: close it, or its client."""
         return self._listen(on_message, on_reconnect)
 
     def health_check(self) -> Health:
@@ -1163,56 +1210,62 @@ class _RedisTransport:
         )
 
     def connect(self, attempt: Attempt) -> Any:
-        """A connection that is logged in. Until then its timeouts also keep to the attempt's deadline."""
+        """A connection that is logged in, within the attempt's deadline."""
         self.pool.check_open()
-        remaining, config, url = attempt.remaining(), self.config, self._url
+        config, url = self.config, self._url
+
+        def log_in(connection: Any) -> None:
+            # redis-py's own handshake has more round trips than needed, and gives each the whole timeout.
+            connection._parser.on_connect(connection)
+            if url.password is not None:
+                self.ask(connection, attempt, ("AUTH", *([url.user] if url.user else []), url.password))
+            if url.path:
+                self.ask(connection, attempt, ("SELECT", url.path))
+
         connection = self._redis.Connection(
             host=url.host,
             port=url.port or 6379,
-            db=int(url.path or 0),
-            username=url.user,
-            password=url.password,
             protocol=2,
-            socket_connect_timeout=min(config.connect_timeout, remaining),
-            socket_timeout=min(config.socket_timeout, remaining),
+            redis_connect_func=log_in,
+            socket_connect_timeout=min(config.connect_timeout, attempt.remaining()),
+            socket_timeout=config.socket_timeout,
             socket_keepalive=True,
             health_check_interval=0,
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
-            encoding_errors="strict",
             decode_responses=False,
         )
+        connection.hurried = False
         connection.connect()
-        connection.poll = select.poll()
-        connection.poll.register(connection._sock, select.POLLIN)
-        connection._sock.settimeout(config.socket_timeout)
         return connection
 
     def disconnect(self, connection: Any) -> None:
         connection.disconnect()  # in a forked child it closes the descriptor without a shutdown
 
     def _is_dead(self, connection: Any) -> bool:
-        """An idle connection has nothing to read: what is there is the server's goodbye."""
-        return connection._sock is None or bool(connection.poll.poll(0))
+        """An idle connection has nothing to read: what is there is the server's goodbye, or a reply nobody asked for,
+        which would be taken for the answer to the next command."""
+        try:
+            return connection._sock is None or bool(connection.can_read(0))
+        except self._redis.RedisError:
+            return True
 
-    def send(self, operation: str, *commands: tuple[Any, ...]) -> list[Any]:
+    def send(self, operation: str, *commands: tuple[Any, ...], until: float | None = None) -> list[Any]:
         """Sends the commands in one go and returns a reply for each, behind EXEC's also one for each command of the
         transaction; a refused one raises."""
 
         def attempt(current: Attempt) -> list[Any]:
-            connection = self.pool.acquire(current)
-            broken, hurried = True, current.remaining() < self.config.socket_timeout
+            place: _Place[Any] = _Place()
+            broken = True
             try:
-                if hurried:
-                    connection._sock.settimeout(current.remaining())
+                connection = self.pool.acquire(place, current)
                 packed = connection.pack_commands(commands)
+                self._hurry(connection, current)
                 current.sent = True
                 connection.send_packed_command(packed, False)
-                replies = [self._read(connection) for _ in commands]
-                if hurried:
-                    connection._sock.settimeout(self.config.socket_timeout)
+                replies = [self._read(connection, current) for _ in commands]
                 broken = False
             finally:
-                self.pool.release(connection, broken=broken)
+                self.pool.release(place, broken=broken)
             if commands[-1] == ("EXEC",) and isinstance(replies[-1], list):
                 replies += replies[-1]
             for reply in replies:
@@ -1220,14 +1273,39 @@ class _RedisTransport:
                     raise reply
             return replies
 
-        return self.policy.call(operation, attempt)
+        return self.policy.call(operation, attempt, until=until)
 
-    def _read(self, connection: Any) -> Any:
-        """A refusal comes back as a value: the connection is in order, and further replies may follow it."""
+    def ask(self, connection: Any, attempt: Attempt, command: tuple[Any, ...]) -> None:
+        """One command of the handshake."""
+        self._hurry(connection, attempt)
+        connection.send_packed_command(connection.pack_command(*command), False)
+        reply = self._read(connection, attempt)
+        if isinstance(reply, Exception):
+            raise reply
+
+    def _hurry(self, connection: Any, attempt: Attempt) -> None:
+        """No single wait goes beyond the deadline."""
+        usual, remaining = self.config.socket_timeout, attempt.remaining()
+        if remaining < usual or connection.hurried:
+            connection.hurried = remaining < usual
+            connection._sock.settimeout(min(usual, remaining))
+
+    def _read(self, connection: Any, attempt: Attempt) -> Any:
+        self._hurry(connection, attempt)
+        return self.read(connection)
+
+    def read(self, connection: Any) -> Any:
+        """The next reply. A refusal is a value: the connection is in order, and further replies may follow it."""
         try:
             return connection.read_response(disable_decoding=True)
         except self._refusal as refusal:
             return refusal
+
+    def refused(self, refusal: Exception) -> InfrastructureError:
+        """What a refusal that came as a value means."""
+        error = self._translate(refusal, Attempt(0, time.monotonic)) or CacheError("redis refused the command")
+        error.service, error.__cause__ = "redis", _scrubbed(refusal)
+        return error
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         for known, error, retryable, acted, words in self._errors:
@@ -1266,17 +1344,25 @@ class RedisClient(KeyValueClient):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        self._lock = threading.Lock()  # guards the list of listeners
+        if not isinstance(config, CacheConfig | None):
+            raise ConfigurationError("RedisClient takes a CacheConfig: RedisClient(CacheConfig(url=…))")
         self._listeners: list[_RedisListener] = []
+        self._closed = False
         self._transport = _RedisTransport(config or CacheConfig(), clock or SystemClock(), observer)
         self._send = self._transport.send
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._lock = threading.Lock()  # guards the two above
 
     def close(self) -> None:
-        self._transport.pool.close()
         with self._lock:
+            self._closed = True
             listeners, self._listeners = self._listeners, []
-        for listener in listeners:
+        for listener in listeners:  # first: a handler at work may use this client until it is done
             listener.close()
+        self._transport.pool.close()
 
     def _holds(self) -> bool:
         return self._transport.pool.size > 0 or any(each._holds() for each in self._listeners)
@@ -1286,8 +1372,9 @@ class RedisClient(KeyValueClient):
         return value
 
     def _in_batches(self, operation: str, commands: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        until = self._transport.policy.until()
         for start in range(0, len(commands), _PIPELINE):
-            yield from self._send(operation, *commands[start : start + _PIPELINE])
+            yield from self._send(operation, *commands[start : start + _PIPELINE], until=until)
 
     def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
         return [_text(raw) for raw in self._in_batches("get_many", [("GET", key) for key in keys])]
@@ -1344,8 +1431,9 @@ class RedisClient(KeyValueClient):
     def _listen(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> Listener:
         listener = _RedisListener(self._transport, on_message, on_reconnect)
         with self._lock:
-            self._listeners = [each for each in self._listeners if each._holds()] + [listener]
-        if self._transport.pool.closed:  # meanwhile
+            closed = self._closed
+            self._listeners = [each for each in (*self._listeners, listener) if each._holds()]
+        if closed:  # meanwhile
             self.close()
         return listener
 
@@ -1358,10 +1446,36 @@ class RedisClient(KeyValueClient):
         return Health("redis", f"{name} {found.get('valkey_version') or found.get('redis_version')}", latency)
 
 
+class _Change:
+    """One SUBSCRIBE or UNSUBSCRIBE (or PING, with no name) on its way: settled by the server's answer."""
+
+    __slots__ = ("command", "error", "name", "settled")
+
+    def __init__(self, command: str, name: bytes = b"") -> None:
+        self.command = command
+        self.name = name
+        self.settled = False
+        self.error: InfrastructureError | None = None
+
+    @property
+    def joins(self) -> bool:
+        return self.command in ("SUBSCRIBE", "PSUBSCRIBE")
+
+    @property
+    def key(self) -> tuple[bool, bytes]:
+        """The subscription: whether it is a glob, and its name."""
+        return self.command in ("PSUBSCRIBE", "PUNSUBSCRIBE"), self.name
+
+    def undone(self) -> _Change:
+        """What takes back that it joined."""
+        return _Change("PUNSUBSCRIBE" if self.key[0] else "UNSUBSCRIBE", self.name)
+
+
 class _RedisListener(Listener):
     """One thread that reads one connection, and makes a new one whenever that ends.
 
-    A silent peer is told from a quiet channel by a PING after ``QUIET`` socket timeouts without a message.
+    Redis answers the commands of a connection in order, one answer per name, so a queue of what was told says what an
+    answer is to. A silent peer is told from a quiet channel by a PING after ``QUIET`` socket timeouts of silence.
     """
 
     QUIET = 5
@@ -1372,11 +1486,12 @@ class _RedisListener(Listener):
         super().__init__(on_message, on_reconnect)
         self._transport = transport
         self._changed = threading.Condition()  # guards what follows, and is notified when any of it changes
-        self._wanted: builtins.set[tuple[str, bytes]] = set()
-        self._active: builtins.set[tuple[str, bytes]] = set()
-        self._unanswered: Counter[tuple[str, bytes]] = Counter()  # commands that the server has not acknowledged
+        self._wanted: builtins.set[tuple[bool, bytes]] = set()
+        self._told: deque[_Change] = deque()  # sent, not answered yet
+        self._unsent: list[_Change] = []  # waiting for a connection
+        self._rejoining: builtins.set[_Change] | None = None  # what has to stand again before on_reconnect is called
+        self._heard = False  # from this connection
         self._closed = False
-        self._rejoining = False
         self._adopt(transport.policy.call("listen", transport.connect))
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="infra-listener", daemon=True)
         _fork_aware.add(self)
@@ -1396,37 +1511,57 @@ class _RedisListener(Listener):
         self._connection, self._socket = connection, connection._sock
 
     def _apply(self, command: str, names: Sequence[str]) -> None:
-        kind = "P" if command.startswith("P") else ""
-        joining = command in ("SUBSCRIBE", "PSUBSCRIBE")
-        keys = {(kind, name.encode()) for name in names}
+        changes = [_Change(command, name.encode()) for name in dict.fromkeys(names)]
         with self._changed:
             if self._closed:
                 raise ConnectionError("the listener is closed", service="redis", retryable=False)
-            (self._wanted.update if joining else self._wanted.difference_update)(keys)
-            self._tell(command, keys)
+            added = {change.key for change in changes if change.joins} - self._wanted
+            for change in changes:
+                (self._wanted.add if change.joins else self._wanted.discard)(change.key)
+            self._tell(*changes)
             if threading.current_thread() is self._thread:
                 return
+            answered = self._changed.wait_for(
+                lambda: self._closed or all(change.settled for change in changes), self._transport.config.deadline
+            )
+            error = next((change.error for change in changes if change.error), None)
+            if not answered:
+                error = TimeoutError("redis did not acknowledge in time", service="redis")
+            elif self._closed:
+                error = ConnectionError("the listener was closed", service="redis", retryable=False)
+            if error is not None:
+                self._wanted -= added
+                self._tell(
+                    *(each.undone() for each in changes if each.settled and not each.error and each.key in added)
+                )
+                error.operation = command.lower()
+                raise error
 
-            def done() -> bool:
-                reached = keys <= self._active if joining else not keys & self._active
-                return self._closed or (reached and not any(self._unanswered[key] for key in keys))
-
-            if not self._changed.wait_for(done, self._transport.config.deadline):
-                self._wanted.difference_update(keys)
-                self._hang_up()  # the next connection has just what is wanted, whatever the server makes of this one
-                raise TimeoutError("redis did not acknowledge in time", service="redis", operation=command.lower())
-            if self._closed:
-                raise ConnectionError("the listener was closed", service="redis", retryable=False)
-
-    def _tell(self, command: str, keys: Collection[tuple[str, bytes]]) -> None:
+    def _tell(self, *changes: _Change) -> None:
         """Sends to the server. Only the reading thread mends a connection: a failure here just ends it."""
-        if self._connection is not None:
-            self._unanswered.update(keys)
-            try:
-                for part in self._connection.pack_command(command, *(name for _, name in keys)):
+        if self._connection is None:
+            self._unsent += [change for change in changes if change.joins]
+            self._settle(*(change for change in changes if not change.joins))
+            return
+        self._told += changes
+        try:
+            for change in changes:
+                for part in self._connection.pack_command(change.command, *([change.name] if change.name else [])):
                     self._socket.sendall(part)
-            except OSError:
-                self._hang_up()
+        except OSError:
+            self._hang_up()
+
+    def _settle(self, *changes: _Change, error: InfrastructureError | None = None) -> None:
+        for change in changes:
+            change.settled, change.error = True, error
+            if self._rejoining is not None:
+                self._rejoining.discard(change)
+            if change.joins and error is not None:
+                self._wanted.discard(change.key)
+                logger.warning("redis refused to subscribe: %s", error)
+            elif change.joins and change.key not in self._wanted:  # given up meanwhile
+                self._tell(change.undone())
+        self._changed.notify_all()
 
     def _hang_up(self) -> None:
         """Wakes the reading thread, which finds the connection ended."""
@@ -1453,74 +1588,71 @@ class _RedisListener(Listener):
             try:
                 policy.call("listen", self._session, retries=0)
             except InfrastructureError as error:
-                failures = 1 if self._active else failures + 1
+                failures = 1 if self._heard else failures + 1
                 reason = type(error).__name__
             except BaseException:
                 logger.exception("the listener stops: a handler asked to exit, or the library has a defect")
                 self._closed = True
             with self._changed:
                 connection, self._connection = self._connection, None
-                self._active.clear()
-                self._unanswered.clear()
-                self._rejoining = True
                 if connection is not None:
                     self._transport.disconnect(connection)
+                unanswered, self._told = self._told, deque()
+                self._tell(*unanswered)
+                if not self._closed:
+                    logger.warning(
+                        "listener lost its connection (%s); connecting again",
+                        reason,
+                        extra={"service": "redis", "operation": "listen", "outcome": reason, "attempt": failures},
+                    )
+                    self._changed.wait_for(lambda: self._closed, policy.pause(failures))
                 if self._closed:
                     self._changed.notify_all()
-                    return
-                logger.warning(
-                    "listener lost its connection (%s); connecting again",
-                    reason,
-                    extra={"service": "redis", "operation": "listen", "outcome": reason, "attempt": failures},
-                )
-                self._changed.wait_for(lambda: self._closed, policy.pause(failures))
-                if self._closed:
                     return
 
     def _session(self, attempt: Attempt) -> None:
         """Reads one connection until it ends, which raises."""
         if self._connection is None:
+            self._heard = False
             connection = self._transport.connect(attempt)
             with self._changed:
                 self._adopt(connection)
-                for kind in ("", "P"):
-                    if keys := [key for key in self._wanted if key[0] == kind]:
-                        self._tell(f"{kind}SUBSCRIBE", keys)
+                again = [_Change("PSUBSCRIBE" if is_glob else "SUBSCRIBE", name) for is_glob, name in self._wanted]
+                unsent, self._unsent = self._unsent, []
+                self._rejoining = set(again)
+                self._tell(*again, *unsent)
         self._note_rejoined()
-        connection, timeout = self._connection, self._transport.config.socket_timeout
+        connection = self._connection
+        connection._sock.settimeout(self._transport.config.socket_timeout)
         while not self._closed:
-            if not connection.can_read(timeout=timeout * self.QUIET):
+            if not connection.can_read(timeout=self._transport.config.socket_timeout * self.QUIET):
                 with self._changed:
-                    self._tell("PING", ())
-                if not connection.can_read(timeout=timeout):
-                    raise TimeoutError("redis did not answer a PING")
-            reply = connection.read_response(disable_decoding=True)
-            if isinstance(reply, list):
-                self._receive(*reply)
+                    self._tell(_Change("PING"))  # its answer has a socket timeout to come in
+            self._receive(self._transport.read(connection))
 
-    def _receive(self, event: bytes, *rest: Any) -> None:
-        if event in (b"message", b"pmessage"):
+    def _receive(self, reply: Any) -> None:
+        self._heard = True
+        if isinstance(reply, list) and reply[0] in (b"message", b"pmessage"):
             try:
-                pattern, channel, payload = (_text(raw) for raw in (None, *rest)[-3:])
+                pattern, channel, payload = (_text(raw) for raw in (None, *reply[1:])[-3:])
             except SerializationError:
                 logger.warning("a message that is not UTF-8 was dropped")
                 return
             self._deliver(channel, pattern, payload)
-        elif event.endswith(b"subscribe"):
-            kind = "P" if event.startswith(b"p") else ""
-            with self._changed:
-                key = kind, rest[0]
-                (self._active.discard if b"unsub" in event else self._active.add)(key)
-                self._unanswered[key] -= 1
-                self._changed.notify_all()
-            self._note_rejoined()
+            return
+        with self._changed:
+            if not self._told:
+                raise ConnectionError("redis answered what nobody asked")
+            error = self._transport.refused(reply) if isinstance(reply, Exception) else None
+            self._settle(self._told.popleft(), error=error)
+        self._note_rejoined()
 
     def _note_rejoined(self) -> None:
         """Tells ``on_reconnect`` once all subscriptions stand again: what comes from then on is complete."""
         with self._changed:
-            rejoined = self._rejoining and self._wanted <= self._active
+            rejoined = self._rejoining is not None and not self._rejoining
             if rejoined:
-                self._rejoining = False
+                self._rejoining = None
         if rejoined:
             self._announce_reconnect()
 
@@ -1569,7 +1701,7 @@ class VerificationCache:
     ) -> None:
         for name, value, kind in (
             ("max_attempts", max_attempts, _COUNT),
-            ("resend_after", resend_after, _SECONDS_OR_0),
+            ("resend_after", resend_after, _TTL_OR_0),
             ("max_codes", max_codes, _COUNT_OR_0),
         ):
             if not kind.valid(value):
@@ -1602,7 +1734,9 @@ class VerificationCache:
             return False
         generation, _, digest = stored.partition(":")
         # Counted before the comparison: concurrent guesses each get a number of their own; only the first few count.
-        attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=self._code_ttl)
+        # The count lives as long as the code, which another instance, with another code_ttl, may have stored.
+        lifetime = int(generation.partition("-")[0]) / 1000
+        attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
         if attempt > self._max_attempts or not hmac.compare_digest(digest, self._digest(phone, generation, code)):
             return False
         # Of several right guesses one removes the code; a code stored meanwhile has another generation and stays.
@@ -1633,8 +1767,9 @@ class VerificationCache:
         """Generates a code, stores it, sends it through ``sms``, and returns the message id.
 
         Raises RateLimitedError within ``resend_after`` or beyond ``max_codes``: the code sent before stays valid. When
-        the message was surely not sent, the code is removed again; when that is unknown (``SmsError.outcome``,
-        TimeoutError) it stays, because it may arrive. A failed send counts towards the limits too.
+        the message was surely not sent (SmsError "rejected", ConnectionError, ConfigurationError, ValidationError), the
+        code is removed again; after any other error it stays, because it may arrive. A failed send counts towards the
+        limits too.
         """
         phone = normalize_phone(phone)
         self._check_limits(phone)
@@ -1643,7 +1778,8 @@ class VerificationCache:
         try:
             return sms.send_verification_code(phone, code)
         except Exception as error:
-            if not isinstance(error, TimeoutError) and getattr(error, "outcome", "rejected") != "unknown":
+            unsent = isinstance(error, (ConnectionError, ConfigurationError, ValidationError))
+            if unsent or (isinstance(error, SmsError) and error.outcome == "rejected"):
                 try:
                     self._client.compare_and_delete(self._name(phone), stored)
                 except InfrastructureError as second:
@@ -1651,21 +1787,21 @@ class VerificationCache:
             raise
 
     def _check_limits(self, phone: str) -> None:
-        for limit, name, seconds in (
-            (1 if self._resend_after else 0, "resend", self._resend_after),
-            (self._max_codes, "window", self._window),
-        ):
-            counter = self._name(phone, name)
-            if limit and self._client.increment(counter, ttl=seconds) > limit:
-                wait = self._client.ttl(counter) or 0.0
-                raise RateLimitedError(
-                    f"too many codes for this phone: try again in {wait:.0f} s",
-                    service="verification",
-                    retry_after=wait,
-                )
+        resend, window = self._name(phone, "resend"), self._name(phone, "window")
+        if self._resend_after and self._client.increment(resend, ttl=self._resend_after) > 1:
+            self._refuse(resend)
+        if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:
+            self._client.delete(resend)  # nothing is sent, so nothing to wait for on that account
+            self._refuse(window)
+
+    def _refuse(self, limit: str) -> NoReturn:
+        wait = self._client.ttl(limit) or 0.0
+        raise RateLimitedError(
+            f"too many codes for this phone: try again in {wait:.0f} s", service="verification", retry_after=wait
+        )
 
     def _store(self, phone: str, code: str) -> str:
-        generation = secrets.token_hex(8)
+        generation = f"{_milliseconds(self._code_ttl)}-{secrets.token_hex(8)}"
         stored = f"{generation}:{self._digest(phone, generation, code)}"
         self._client.set_with_expiry(self._name(phone), stored, self._code_ttl)
         return stored
@@ -1738,12 +1874,14 @@ class MockSmsService(SmsService):
         if self.simulate_failure:
             raise SmsError("the mock provider was told to fail", service="sms", operation="send_sms")
         with self._lock:
-            self.message_count += 1
+            stream = self._stream or sys.stdout
             lines = [f"SMS to {mask_phone(phone)}", *message.splitlines()]
             width = max(map(len, lines))
             edge = f"+{'-' * (width + 2)}+"
             framed = "\n".join([edge, *(f"| {line:<{width}} |" for line in lines), edge])
-            print(framed, file=self._stream or sys.stdout, flush=True)
+            encoding = getattr(stream, "encoding", None) or "utf-8"  # a console that knows ASCII only still shows codes
+            print(framed.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+            self.message_count += 1
         return f"mock-{new_id()}"
 
 
@@ -1768,7 +1906,12 @@ class Infrastructure(_Closing):
         self.config = config
         self.clock = clock or SystemClock()
         self._built: dict[str, Any] = {}
-        self._lock = threading.RLock()
+        self._closed = False
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._lock = threading.RLock()  # guards the two above
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Infrastructure:
@@ -1778,6 +1921,8 @@ class Infrastructure(_Closing):
     def _once(self, name: str, build: Callable[[], T]) -> T:
         with self._lock:
             if name not in self._built:
+                if self._closed:
+                    raise ConnectionError("the bundle is closed", service=name, retryable=False)
                 self._built[name] = build()
             built: T = self._built[name]
             return built
@@ -1796,10 +1941,11 @@ class Infrastructure(_Closing):
 
     def close(self) -> None:
         """Closes what was built, last first."""
-        with self._lock:
-            for each in reversed(self._built.values()):
+        with self._lock, contextlib.ExitStack() as stack:
+            self._closed = True
+            for each in self._built.values():
                 if isinstance(each, _Closing):
-                    each.close()
+                    stack.callback(each.close)
 
 
 # === command line ====================================================================================================
@@ -1812,6 +1958,8 @@ def _health(_: Any) -> int:
         try:
             found = services.redis.health_check()
             print(f"{found.service:<8} up    {found.server:<16} {found.latency * 1000:.1f} ms")
+        except ConfigurationError:
+            raise
         except InfrastructureError as error:
             down = True
             print(f"redis    down  {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from typing import Any, ClassVar
 
@@ -51,7 +52,12 @@ def public_names(port: type) -> set[str]:
 
 
 def names_used(suite: type) -> set[str]:
-    """The attributes that the suite's cases touch."""
+    """The attributes that the suite's cases touch on what they test: a client, cache, service or listener."""
     cases = [value for name, value in inspect.getmembers(suite, inspect.isfunction) if name.startswith("test_")]
     trees = [ast.parse(textwrap.dedent(inspect.getsource(case))) for case in cases]
-    return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {
+        node.attr
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and re.search(r"\b(client|cache|service|listener)$", ast.unparse(node.value))
+    }

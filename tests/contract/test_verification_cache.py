@@ -152,6 +152,18 @@ class VerificationCacheContract(Contract):
         backend.advance(20)
         assert cache.verify_code(PHONE, "123456") is False
 
+    @pytest.mark.parametrize("guesser_ttl", [600, 60])
+    def test_attempts_count_as_long_as_the_code_lives(self, backend: VerificationBackend, guesser_ttl: float) -> None:
+        """Also when who guesses has a shorter code_ttl than who stored the code."""
+        cache, guesser = backend.cache(code_ttl=600), backend.cache(code_ttl=guesser_ttl)
+        cache.store_code(PHONE, "123456")
+        assert guesser.verify_code(PHONE, "000000") is False
+        assert guesser.verify_code(PHONE, "000000") is False
+        backend.advance(590)
+        assert guesser.get_remaining_attempts(PHONE) == 1
+        assert guesser.verify_code(PHONE, "000000") is False
+        assert guesser.verify_code(PHONE, "123456") is False
+
     def test_nothing_is_left_behind(self, backend: VerificationBackend) -> None:
         cache = backend.cache(code_ttl=60, resend_after=10, max_codes=5, window=100)
         cache.send_code(fakes.FakeSmsService(), PHONE)
@@ -245,6 +257,23 @@ class VerificationCacheContract(Contract):
         backend.advance(50)
         cache.send_code(sms, PHONE)
 
+    def test_a_send_that_one_limit_refuses_does_not_count_for_the_other(self, backend: VerificationBackend) -> None:
+        cache, sms = backend.cache(resend_after=30, max_codes=2, window=100), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        for _ in range(3):  # too early: no code of the window is used up
+            with pytest.raises(infra.RateLimitedError):
+                cache.send_code(sms, PHONE)
+        backend.advance(30)
+        cache.send_code(sms, PHONE)
+        backend.advance(30)
+        for _ in range(2):  # the window is full: that, and not the time between two codes, is what to wait for
+            with pytest.raises(infra.RateLimitedError) as caught:
+                cache.send_code(sms, PHONE)
+            assert 39 < caught.value.retry_after <= 40
+        assert len(sms.outbox) == 2
+        backend.advance(40)
+        cache.send_code(sms, PHONE)
+
     @pytest.mark.parametrize(
         ("error", "kept"),
         [
@@ -253,7 +282,9 @@ class VerificationCacheContract(Contract):
             (infra.TimeoutError(""), True),
             (infra.ConnectionError(""), False),
             (infra.ConfigurationError(""), False),
-            (RuntimeError(""), False),
+            (infra.ValidationError(""), False),
+            (TimeoutError(""), True),  # the builtin one, as a socket raises it
+            (RuntimeError(""), True),  # nobody knows
         ],
     )
     def test_a_failed_send(self, backend: VerificationBackend, error: Exception, kept: bool) -> None:
@@ -334,6 +365,7 @@ class VerificationCacheContract(Contract):
             {"max_attempts": 0},
             {"max_attempts": 1.5},
             {"resend_after": -1},
+            {"resend_after": 1e11},
             {"max_codes": -1},
             {"window": 0},
         ],

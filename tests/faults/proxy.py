@@ -1,10 +1,12 @@
-"""A TCP proxy on loopback that loses replies on demand."""
+"""What stands between a client and Redis, or in its place, on bad days. All on loopback."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 
@@ -49,3 +51,36 @@ class Proxy:
         for each in (source, sink):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+class ScriptedRedis:
+    """A server that answers each command with what ``answer(words, send)`` sends, for as long as it takes."""
+
+    def __init__(self, answer: Callable[[list[bytes], Callable[[bytes], None]], None]) -> None:
+        self._answer = answer
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://:password@127.0.0.1:{self._listening.getsockname()[1]}/1"
+        self.commands: list[bytes] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> ScriptedRedis:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                for command in re.findall(rb"\*\d+\r\n((?:\$\d+\r\n[^\r]*\r\n)+)", data):
+                    words = re.findall(rb"\$\d+\r\n([^\r]*)\r\n", command)
+                    self.commands.append(words[0])
+                    self._answer(words, client.sendall)

@@ -66,6 +66,16 @@ def test_an_empty_variable_is_unset() -> None:
         ("REDIS_URL", "redis://cache:port"),
         ("REDIS_URL", "redis://cache:99999"),
         ("REDIS_URL", "redis://cache/db"),
+        ("REDIS_URL", "redis://cache/٣"),
+        ("REDIS_URL", "redis://cache:0"),
+        ("REDIS_URL", "redis://ca che"),
+        ("REDIS_URL", f"redis://:{SECRET}\n@cache"),
+        ("REDIS_URL", f"redis://:{SECRET}\udcff@cache"),
+        ("REDIS_URL", f"redis://:{SECRET}%ff@cache"),
+        ("PHONE_HASH_KEY", f"{SECRET}\udcff"),
+        ("SMS_API_KEY", f"{SECRET}\udcff"),
+        ("REDIS_POOL_SIZE", "1_0"),
+        ("DATABASE_URL", f"mysql://root:12/{SECRET}@host/x"),
         ("REDIS_URL", f"redis://:{SECRET}@cache/0?timeout=5"),
         ("REDIS_URL", "rediss://cache"),
         ("REDIS_URL", "redis+cluster://cache"),
@@ -111,6 +121,11 @@ def test_one_engine_has_one_url() -> None:
         (infra.CacheConfig, {"url": None}),
         (infra.CacheConfig, {"pool_size": 1.0}),
         (infra.CacheConfig, {"deadline": 0}),
+        (infra.CacheConfig, {"deadline": 10**400}),
+        (infra.CacheConfig, {"socket_timeout": 1e9}),
+        (infra.Config, {"cache": f"redis://:{SECRET}@cache"}),
+        (infra.Config, {"mysql": infra.DatabaseConfig("postgres://u:p@db/x")}),
+        (infra.Config, {"sms": None}),
         (infra.CacheConfig, {"socket_timeout": math.nan}),
         (infra.CacheConfig, {"connect_timeout": math.inf}),
         (infra.CacheConfig, {"retries": -1}),
@@ -129,15 +144,17 @@ def test_wrong_settings_in_code(kind: Any, options: dict[str, Any]) -> None:
 def test_reprs_mask_secrets() -> None:
     config = infra.Config(
         mysql=infra.DatabaseConfig(f"mysql://user:{SECRET}@db/x"),
-        postgres=infra.DatabaseConfig(f"postgres://user:a@{SECRET}@db/x"),
+        postgres=infra.DatabaseConfig(f"postgres://us@er:{SECRET}@db/x"),
         cache=infra.CacheConfig(f"redis://:{SECRET}@cache"),
-        storage=infra.S3StorageConfig(access_key=SECRET, secret_key=SECRET, session_token=SECRET),
+        storage=infra.S3StorageConfig(
+            endpoint=f"http://u:{SECRET}@s3", access_key=SECRET, secret_key=SECRET, session_token=SECRET
+        ),
         sms=infra.SmsConfig("twilio", SECRET, SECRET, SECRET, SECRET),
         phone_hash_key="://" + SECRET,
     )
     assert SECRET not in repr(config)
-    assert "mysql://user:***@db/x" in repr(config)
-    assert "redis://:***@cache" in repr(config)
+    assert "mysql://***@db/x" in repr(config)
+    assert "redis://***@cache" in repr(config)
     assert "secret_key='***'" in repr(config)
     assert SECRET not in repr(infra._Url.parse(config.cache.url))
 

@@ -48,8 +48,9 @@ def test_readme_snippets_on_servers(snippet: str, service: Callable[[str], str])
     run("-c", snippet, REDIS_URL=service("redis"), SMS_PROVIDER="mock")
 
 
-def test_the_readme_has_snippets() -> None:
+def test_the_readme_has_snippets_and_no_blanks_to_fill_in() -> None:
     assert len(SNIPPETS) >= 5
+    assert re.findall(r"[A-Z]+_RATIOS|TODO|XXX|TBD", README) == []
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)

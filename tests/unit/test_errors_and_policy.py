@@ -219,18 +219,31 @@ def soon() -> infra.Attempt:
     return infra.Attempt(clock.monotonic() + WAIT, clock.monotonic)
 
 
+def take(pool: infra._Pool[Resource], attempt: infra.Attempt | None = None) -> infra._Place[Resource]:
+    """A place with a resource in it; on failure it is released, as callers do."""
+    place: infra._Place[Resource] = infra._Place()
+    try:
+        assert pool.acquire(place, attempt or soon()) is place.resource
+    except BaseException:
+        pool.release(place, broken=True)
+        raise
+    return place
+
+
 def test_the_pool_reuses_and_replaces() -> None:
     made: list[Resource] = []
     pool = pool_of(2, made)
-    first = pool.acquire(soon())
-    pool.release(first)
-    assert pool.acquire(soon()) is first
-    first.dead = True
-    pool.release(first)
-    second = pool.acquire(soon())
-    assert (second is first, first.closed, pool.size) == (False, True, 1)
-    pool.release(second, broken=True)
-    assert (second.closed, pool.size) == (True, 0)
+    pool.release(take(pool))
+    place = take(pool)
+    assert place.resource is made[0]
+    made[0].dead = True
+    pool.release(place)
+    place = take(pool)
+    assert (place.resource, made[0].closed, pool.size) == (made[1], True, 1)
+    pool.release(place, broken=True)
+    assert (made[1].closed, pool.size) == (True, 0)
+    pool.release(place)
+    assert pool.size == 0  # nothing is given back twice
 
 
 def test_a_failed_connect_gives_its_place_back() -> None:
@@ -238,28 +251,28 @@ def test_a_failed_connect_gives_its_place_back() -> None:
     pool = pool_of(1, [], lambda: failing[0])
     for _ in range(3):
         with pytest.raises(DriverError):
-            pool.acquire(soon())
+            take(pool)
     failing[0] = False
-    assert isinstance(pool.acquire(soon()), Resource)
+    assert isinstance(take(pool).resource, Resource)
 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_waiters_are_served_in_order(broken: bool) -> None:
     made: list[Resource] = []
     pool = pool_of(1, made)
-    held = pool.acquire(soon())
+    held = take(pool)
     order: list[int] = []
 
     def wait(number: int) -> None:
-        resource = pool.acquire(soon())
+        place = take(pool)
         order.append(number)
-        pool.release(resource, broken=broken)
+        pool.release(place, broken=broken)
 
     threads = []
     for number in range(5):
         threads.append(threading.Thread(target=wait, args=(number,)))
         threads[-1].start()
-        while len(pool._waiters) < number + 1:
+        while len(pool._queue) < number + 1:
             pass
     pool.release(held, broken=broken)
     for thread in threads:
@@ -270,39 +283,58 @@ def test_waiters_are_served_in_order(broken: bool) -> None:
 
 def test_who_waits_too_long_leaves_the_queue() -> None:
     pool = pool_of(1, [])
-    held = pool.acquire(soon())
+    held = take(pool)
     clock = infra.SystemClock()
     with pytest.raises(infra.PoolTimeoutError, match="pool: no connection became free: 1 of 1 in use"):
-        pool.acquire(infra.Attempt(clock.monotonic() + 0.01, clock.monotonic))
-    assert not pool._waiters
+        take(pool, infra.Attempt(clock.monotonic() + 0.01, clock.monotonic))
+    assert not pool._queue
     pool.release(held)
-    assert pool.acquire(soon()) is held
+    assert take(pool).resource is not None
 
 
-def test_who_is_interrupted_while_waiting_takes_nothing_along(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("granted", [False, True])
+def test_who_is_interrupted_while_waiting_takes_nothing_along(monkeypatch: pytest.MonkeyPatch, granted: bool) -> None:
     pool = pool_of(1, [])
-    held = pool.acquire(soon())
+    held = take(pool)
 
     def interrupted(signal: threading.Event, timeout: float) -> bool:
-        pool.release(held)  # granted at the very moment
+        if granted:
+            pool.release(held)  # at the very moment
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Event, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            pool.acquire(soon())
-    assert pool.acquire(soon()) is held
+            take(pool)
+    pool.release(held)
+    assert (len(pool._queue), pool.size) == (0, int(not granted))  # `take` calls what it was granted broken
+    assert take(pool).resource is not None
+
+
+def test_who_is_interrupted_at_the_check_gives_the_place_back() -> None:
+    pool = pool_of(1, [])
+    pool.release(take(pool))
+
+    def interrupted(_: Resource) -> bool:
+        raise KeyboardInterrupt
+
+    usual, pool._is_dead = pool._is_dead, interrupted
+    with pytest.raises(KeyboardInterrupt):
+        take(pool)
+    pool._is_dead = usual
+    assert pool.size == 0
+    assert take(pool).resource is not None
 
 
 def test_a_closed_pool() -> None:
     made: list[Resource] = []
     pool = pool_of(2, made)
-    idle, used = pool.acquire(soon()), pool.acquire(soon())
+    idle, used = take(pool), take(pool)
     pool.release(idle)
     pool.close()
     pool.close()
-    assert (idle.closed, used.closed) == (True, False)
+    assert [resource.closed for resource in made] == [True, False]
     pool.release(used)
-    assert (used.closed, pool.size) == (True, 0)
+    assert ([resource.closed for resource in made], pool.size, pool._idle) == ([True, True], 0, [])
     with pytest.raises(infra.ConnectionError, match="closed"):
-        pool.acquire(soon())
+        take(pool)

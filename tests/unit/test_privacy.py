@@ -118,7 +118,10 @@ def test_the_console_provider(capsys: pytest.CaptureFixture[str], caplog: pytest
     with pytest.raises(infra.SmsError):
         sms.send_sms("+14155550100", "x")
     assert sms.message_count == 2
-    assert isinstance(infra.MockSmsService(io.StringIO()), infra.SmsService)
+    raw = io.BytesIO()
+    console = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+    infra.MockSmsService(console).send_sms("+14155550100", "é")
+    assert rb"| \xe9" in raw.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,12 @@ except infra.ConfigurationError as error:
     assert isinstance(error.__cause__, ImportError)
 else:
     raise AssertionError("a driver was found")
+for wrong in ("redis://localhost", 5):
+    try:
+        infra.RedisClient(wrong)
+    except infra.ConfigurationError as error:
+        assert "CacheConfig" in str(error), error
+assert infra.main(["health"]) == 2  # no driver is a matter of configuration, not of health
 print("it works")
 """
 
