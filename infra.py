@@ -714,7 +714,7 @@ class _Place(Generic[T]):
     def __init__(self) -> None:
         self.granted = False
         self.resource: T | None = None
-        self.signal: threading.Event | None = None
+        self.signal: threading.Lock | None = None  # held until granted; an Event's wait is not safe to interrupt
 
 
 class _Pool(Generic[T]):
@@ -776,10 +776,11 @@ class _Pool(Generic[T]):
                 place.granted = True
                 self.size += 1
             else:
-                place.signal = threading.Event()
+                place.signal = threading.Lock()
+                place.signal.acquire()
                 self._queue.append(place)
         if place.signal is not None:
-            place.signal.wait(attempt.remaining())
+            place.signal.acquire(timeout=attempt.remaining())
             if not place.granted:
                 self.check_open()
                 raise PoolTimeoutError(
@@ -810,7 +811,7 @@ class _Pool(Generic[T]):
                 successor.resource = resource
                 successor.granted = True
                 assert successor.signal is not None
-                successor.signal.set()
+                successor.signal.release()
                 return
             if resource is not None and not self.closed:
                 self._idle.append(resource)
@@ -827,7 +828,7 @@ class _Pool(Generic[T]):
             self.size -= len(idle)
         for place in queue:
             if place.signal is not None:
-                place.signal.set()
+                place.signal.release()
         for resource in idle:
             self._disconnect(resource)
 
@@ -1234,7 +1235,6 @@ class _RedisTransport:
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
             decode_responses=False,
         )
-        connection.hurried = False
         connection.connect()
         return connection
 
@@ -1284,11 +1284,10 @@ class _RedisTransport:
             raise reply
 
     def _hurry(self, connection: Any, attempt: Attempt) -> None:
-        """No single wait goes beyond the deadline."""
-        usual, remaining = self.config.socket_timeout, attempt.remaining()
-        if remaining < usual or connection.hurried:
-            connection.hurried = remaining < usual
-            connection._sock.settimeout(min(usual, remaining))
+        """No single wait goes beyond the deadline. (``can_read``, at the next checkout, restores the usual timeout.)"""
+        remaining = attempt.remaining()
+        if remaining < self.config.socket_timeout:
+            connection._sock.settimeout(remaining)
 
     def _read(self, connection: Any, attempt: Attempt) -> Any:
         self._hurry(connection, attempt)

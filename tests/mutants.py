@@ -22,17 +22,22 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "if redis.call('get',KEYS[1])==ARGV[1] then return",
         "if true then return",
     ),
-    ("codes: no generation", "infra.py", "generation = secrets.token_hex(8)", 'generation = "0"'),
+    (
+        "codes: no generation",
+        "infra.py",
+        'generation = f"{_milliseconds(self._code_ttl)}-{secrets.token_hex(8)}"',
+        'generation = f"{_milliseconds(self._code_ttl)}-0"',
+    ),
     (
         "codes: attempt counted after the comparison",
         "infra.py",
-        """        attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=self._code_ttl)
+        """        attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
         if attempt > self._max_attempts or not hmac.compare_digest(digest, self._digest(phone, generation, code)):
             return False
 """,
         """        used = int(self._client.get(self._name(phone, "attempts", generation)) or 0)
         if used >= self._max_attempts or not hmac.compare_digest(digest, self._digest(phone, generation, code)):
-            self._client.increment(self._name(phone, "attempts", generation), ttl=self._code_ttl)
+            self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
             return False
 """,
     ),
@@ -45,8 +50,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     (
         "fake increment: TTL on every call",
         "fakes.py",
-        "total, expiry = _integer(entry[0]) + amount, entry[1]",
-        "total, expiry = _integer(entry[0]) + amount, server._expiry(ttl) if ttl else entry[1]",
+        "value, expiry = entry",
+        "value, expiry = entry[0], server._expiry(ttl) if ttl else entry[1]",
     ),
     (
         "fake increment: TTL never",
@@ -82,21 +87,60 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     (
         "pool: dead connections are handed out",
         "infra.py",
-        "return connection._sock is None or bool(connection.poll.poll(0))",
+        "return connection._sock is None or bool(connection.can_read(0))",
         "return False",
     ),
     (
         "pool: the last to wait is served first",
         "infra.py",
-        "waiter = self._waiters.popleft()",
-        "waiter = self._waiters.pop()",
+        "successor = self._queue.popleft()",
+        "successor = self._queue.pop()",
+    ),
+    ("faults: the error comes before the work", "fakes.py", "if fault.after_apply:", "if False:"),
+    (
+        "codes: attempts forgotten before the code",
+        "infra.py",
+        'lifetime = int(generation.partition("-")[0]) / 1000',
+        "lifetime = 5",
+    ),
+    ("codes: a refused window starts the time between codes", "infra.py", "self._client.delete(resend)", "pass"),
+    (
+        "real increment: no transaction",
+        "infra.py",
+        'unit = ("MULTI",), ("SET", key, 0, "PX", ttl, "NX"), ("INCRBY", key, amount), ("EXEC",)',
+        'unit = ("SET", key, 0, "PX", ttl, "NX"), ("INCRBY", key, amount)',
     ),
     (
-        "faults: the error comes before the work",
-        "fakes.py",
-        "if fault is None or fault.after_apply:",
-        "if fault is None:",
+        "deadline: forgotten between replies",
+        "infra.py",
+        "        self._hurry(connection, attempt)\n        return self.read(connection)",
+        "        return self.read(connection)",
     ),
+    (
+        "deadline: a new one for every batch",
+        "infra.py",
+        "commands[start : start + _PIPELINE], until=until)",
+        "commands[start : start + _PIPELINE])",
+    ),
+    (
+        "loading counts as acted",
+        "infra.py",
+        '("BusyLoadingError", ConnectionError, True, False,',
+        '("BusyLoadingError", ConnectionError, True, True,',
+    ),
+    (
+        "listener: a subscribe in vain forgets earlier ones",
+        "infra.py",
+        "added = {change.key for change in changes if change.joins} - self._wanted",
+        "added = {change.key for change in changes if change.joins}",
+    ),
+    (
+        "listener: a refusal ends the connection",
+        "infra.py",
+        "error = self._transport.refused(reply) if isinstance(reply, Exception) else None",
+        "error = None\n            if isinstance(reply, Exception):\n                raise reply",
+    ),
+    ("fake listener: handlers at once", "fakes.py", "            if self._busy:\n                return\n", ""),
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import threading
 from collections.abc import Callable
@@ -79,8 +78,8 @@ class ScriptedRedis:
 
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
-            while data := client.recv(65536):
-                for command in re.findall(rb"\*\d+\r\n((?:\$\d+\r\n[^\r]*\r\n)+)", data):
-                    words = re.findall(rb"\$\d+\r\n([^\r]*)\r\n", command)
-                    self.commands.append(words[0])
-                    self._answer(words, client.sendall)
+            stream = client.makefile("rb")
+            while header := stream.readline():  # *<number of words>, then for each $<length> and the word
+                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(header[1:]))]
+                self.commands.append(words[0])
+                self._answer(words, client.sendall)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import logging
 import os
 import re
@@ -161,9 +162,12 @@ def test_a_lost_reply(server: Server, raw: Any, method: str) -> None:
 # --- servers that misbehave
 
 
-def slow(seconds: float) -> Callable[[list[bytes], Callable[[bytes], None]], None]:
+def slow(seconds: float, every: int = 1) -> Callable[[list[bytes], Callable[[bytes], None]], None]:
+    """Each ``every``-th command takes its time."""
+    turns = itertools.count(1)
+
     def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
-        time.sleep(seconds)
+        time.sleep(0 if next(turns) % every else seconds)
         send(b"+OK\r\n")
 
     return answer
@@ -171,16 +175,16 @@ def slow(seconds: float) -> Callable[[list[bytes], Callable[[bytes], None]], Non
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("call", "seconds"),
+    ("call", "pace"),
     [
-        (lambda c: c.get("k"), 0.25),  # AUTH and SELECT take their time too
-        (lambda c: c.get_many([str(n) for n in range(20)]), 0.08),
-        (lambda c: c.get_many([str(n) for n in range(2500)]), 0.08),
-        (lambda c: c.listen(Inbox()), 0.4),
+        (lambda c: c.get("k"), slow(0.25)),  # AUTH and SELECT take their time too
+        (lambda c: c.get_many([str(n) for n in range(20)]), slow(0.08)),
+        (lambda c: c.get_many([str(n) for n in range(4000)]), slow(0.12, 500)),  # four batches of 0.24 s
+        (lambda c: c.listen(Inbox()), slow(0.4)),
     ],
 )
-def test_a_slow_server_does_not_stretch_the_deadline(call: Callable[[infra.RedisClient], Any], seconds: float) -> None:
-    with ScriptedRedis(slow(seconds)) as server:
+def test_a_slow_server_does_not_stretch_the_deadline(call: Callable[[infra.RedisClient], Any], pace: Any) -> None:
+    with ScriptedRedis(pace) as server:
         started = time.monotonic()
         with client_of(server.url, socket_timeout=0.3, deadline=0.6) as client, pytest.raises(infra.TimeoutError):
             call(client)
@@ -232,6 +236,14 @@ def test_a_reply_nobody_asked_for_is_no_answer_to_the_next_command(apart: bool) 
         assert client.get("a") == "value-a"
         eventually(lambda: client._transport._is_dead(client._transport.pool._idle[0]))
         assert [client.get(name) for name in "bcd"] == ["value-b", "value-c", "value-d"]
+
+
+def test_a_counter_and_its_expiry_are_created_in_one_transaction(server: Server, raw: Any) -> None:
+    with client_of(server.url) as client:
+        raw.config_resetstat()
+        client.increment("k", 1, 60)
+        stats = raw.info("commandstats")
+        assert [stats[f"cmdstat_{name}"]["calls"] for name in ("multi", "set", "incrby", "exec")] == [1, 1, 1, 1]
 
 
 # --- what the server refuses

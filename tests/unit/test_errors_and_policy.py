@@ -293,19 +293,18 @@ def test_who_waits_too_long_leaves_the_queue() -> None:
 
 
 @pytest.mark.parametrize("granted", [False, True])
-def test_who_is_interrupted_while_waiting_takes_nothing_along(monkeypatch: pytest.MonkeyPatch, granted: bool) -> None:
+def test_who_is_interrupted_while_waiting_takes_nothing_along(granted: bool) -> None:
     pool = pool_of(1, [])
     held = take(pool)
 
-    def interrupted(signal: threading.Event, timeout: float) -> bool:
-        if granted:
-            pool.release(held)  # at the very moment
-        raise KeyboardInterrupt
+    class Interrupted(infra.Attempt):
+        def remaining(self) -> float:
+            if granted:
+                pool.release(held)  # at the very moment
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Event, "wait", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            take(pool)
+    with pytest.raises(KeyboardInterrupt):
+        take(pool, Interrupted(0, float))
     pool.release(held)
     assert (len(pool._queue), pool.size) == (0, int(not granted))  # `take` calls what it was granted broken
     assert take(pool).resource is not None
