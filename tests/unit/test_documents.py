@@ -35,7 +35,7 @@ def title(snippet: str) -> str:
 
 
 def needs_server(snippet: str) -> bool:
-    return "from_env" in snippet or "RedisClient(infra" in snippet
+    return "Config.from_env" in snippet
 
 
 @pytest.mark.parametrize("snippet", [each for each in SNIPPETS if not needs_server(each)], ids=title)
