@@ -1235,6 +1235,7 @@ class _RedisTransport:
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
             decode_responses=False,
         )
+        connection.hurried = False  # whether its timeout is shorter than usual
         connection.connect()
         return connection
 
@@ -1284,10 +1285,11 @@ class _RedisTransport:
             raise reply
 
     def _hurry(self, connection: Any, attempt: Attempt) -> None:
-        """No single wait goes beyond the deadline. (``can_read``, at the next checkout, restores the usual timeout.)"""
-        remaining = attempt.remaining()
-        if remaining < self.config.socket_timeout:
-            connection._sock.settimeout(remaining)
+        """No single wait goes beyond the deadline."""
+        usual, remaining = self.config.socket_timeout, attempt.remaining()
+        if remaining < usual or connection.hurried:
+            connection.hurried = remaining < usual
+            connection._sock.settimeout(min(usual, remaining))
 
     def _read(self, connection: Any, attempt: Attempt) -> Any:
         self._hurry(connection, attempt)
