@@ -13,9 +13,10 @@ Contents, in this order in both files (search for the banner ``# === name``):
 errors             InfrastructureError and what derives from it
 configuration      Config, DatabaseConfig, CacheConfig, S3StorageConfig, SmsConfig
 clock              Clock, SystemClock
-call policy        Call, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
+call policy        Call, Health, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
-redis and cache    KeyValueClient, Listener, Health, RedisClient
+database           Database, PoolStats, ConnectionPool, create_pool
+redis and cache    KeyValueClient, Listener, RedisClient
 verification       generate_code, VerificationCache
 sms                SmsService, MockSmsService, create_sms_service
 infrastructure     Infrastructure, the bundle
@@ -27,16 +28,19 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 import hashlib
 import hmac
 import importlib
 import io
+import itertools
 import logging
 import math
 import os
 import random
 import re
 import secrets
+import select
 import socket
 import sys
 import threading
@@ -49,8 +53,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+from datetime import date, datetime, timezone
+from decimal import Decimal
+from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
 
 if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here on gets this very module
     sys.modules[__spec__.name if __spec__ else "infra"] = sys.modules[__name__]
@@ -66,6 +71,8 @@ __all__ = [
     "Config",
     "ConfigurationError",
     "ConflictError",
+    "ConnectionPool",
+    "Database",
     "DatabaseConfig",
     "DatabaseError",
     "Health",
@@ -76,6 +83,7 @@ __all__ = [
     "MessagingError",
     "MockSmsService",
     "NotFoundError",
+    "PoolStats",
     "PoolTimeoutError",
     "RateLimitedError",
     "RedisClient",
@@ -88,6 +96,7 @@ __all__ = [
     "SystemClock",
     "ValidationError",
     "VerificationCache",
+    "create_pool",
     "create_sms_service",
     "generate_code",
     "hash_phone",
@@ -247,11 +256,12 @@ class _Url:
     user: str | None
     password: str | None = field(repr=False)
     path: str
+    options: Mapping[str, str]
 
     @classmethod
     def parse(cls, url: str) -> _Url:
-        """Raises ValueError, which never quotes the URL, for one without scheme or host, with a bad port, or with an
-        unescaped blank, control character or (in the path) "@"."""
+        """Raises ValueError, which never quotes the URL, for one without scheme or host, with a bad port, with an
+        unescaped blank, control character or (in the path) "@", or with options that are not each name=value."""
         try:
             parts = urllib.parse.urlsplit(url)
             port = parts.port
@@ -259,13 +269,14 @@ class _Url:
                 part and urllib.parse.unquote(part, errors="strict")
                 for part in (parts.username, parts.password, parts.path[1:])
             )
+            options = urllib.parse.parse_qsl(parts.query, strict_parsing=True) if parts.query else []
             url.encode()
         except ValueError:
             raise ValueError("malformed URL") from None
-        odd = re.search(r"[\s\x00-\x1f\x7f]", url) or "@" in parts.path or parts.query or parts.fragment or port == 0
-        if odd or not parts.scheme or not parts.hostname:
+        odd = re.search(r"[\s\x00-\x1f\x7f]", url) or "@" in parts.path or parts.fragment or port == 0
+        if odd or len(dict(options)) != len(options) or not parts.scheme or not parts.hostname:
             raise ValueError("malformed URL")
-        return cls(parts.scheme, parts.hostname, port, user or None, password, path or "")
+        return cls(parts.scheme, parts.hostname, port, user or None, password, path or "", dict(options))
 
 
 @dataclass(frozen=True)
@@ -295,18 +306,25 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-def _is_url(schemes: Mapping[str, str], path: str = ".*") -> Callable[[Any], bool]:
+def _is_url(
+    schemes: Mapping[str, str], path: str = ".*", options: Mapping[str, str] | None = None
+) -> Callable[[Any], bool]:
+    """``options``: what may stand behind the "?", each with the pattern of its values."""
+
     def valid(value: Any) -> bool:
         try:
             url = _Url.parse(value)
         except (ValueError, TypeError, AttributeError):
             return False
-        return url.scheme in schemes and re.fullmatch(path, url.path) is not None
+        fit = all(re.fullmatch((options or {}).get(name, ""), text) for name, text in url.options.items())
+        return fit and url.scheme in schemes and re.fullmatch(path, url.path) is not None
 
     return valid
 
 
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
+_TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
+_TLS_OPTIONS.update(dict.fromkeys(("sslrootcert", "sslcert", "sslkey"), ".+"))
 _TEXT = _Kind("non-empty text", str, _is_text)
 _COUNT = _Kind("a whole number of at least 1", _whole_number, lambda v: type(v) is int and v >= 1)
 _COUNT_OR_0 = _Kind("a whole number of at least 0", _whole_number, lambda v: type(v) is int and v >= 0)
@@ -321,9 +339,10 @@ _REDIS_URL = _Kind(
     _is_url({"redis": "redis"}, "[0-9]{0,5}"),
 )
 _DATABASE_URL = _Kind(
-    "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database",
+    "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database, optionally with "
+    "?sslmode=disable, prefer, require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
     str,
-    _is_url(_ENGINES, "[^/]+"),
+    _is_url(_ENGINES, "[^/]+", _TLS_OPTIONS),
 )
 
 
@@ -543,15 +562,26 @@ class Call:
     attempt: int
 
 
+@dataclass(frozen=True)
+class Health:
+    """A service that answered: its name, the server's name and version, the round trip in seconds."""
+
+    service: str
+    server: str
+    latency: float
+
+
 class Attempt:
     """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
     the first byte that the service could act on leaves."""
 
-    __slots__ = ("_monotonic", "deadline", "sent")
+    __slots__ = ("_monotonic", "deadline", "final", "note", "sent")
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
         self.deadline = deadline
         self.sent = False
+        self.final = False  # set when trying again is of no use, whatever the error says
+        self.note: Any = None  # what the adapter's ``translate`` wants to know
         self._monotonic = monotonic
 
     def remaining(self) -> float:
@@ -565,9 +595,9 @@ class Attempt:
 class CallPolicy:
     """The one door for outbound calls: total deadline, retry, error mapping, logging, observer.
 
-    What failed before it was sent is tried again. After that only the operations named in ``repeatable`` are: the
-    others would change their answer, or the data, when run twice. The pause before attempt n+1 is drawn evenly from 0
-    to min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
+    What failed before it was sent is tried again. After that only the operations named in ``repeatable``, and calls
+    marked so, are: the others would change their answer, or the data, when run twice. The pause before attempt n+1 is
+    drawn evenly from 0 to min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
     """
 
     def __init__(
@@ -605,6 +635,7 @@ class CallPolicy:
         *,
         retries: int | None = None,
         until: float | None = None,
+        repeatable: bool = False,
     ) -> T:
         """Runs ``attempt`` until it answers; raises InfrastructureError. An exception that is not the driver's, which
         is to say a mistake in the program, passes through as it is."""
@@ -632,8 +663,13 @@ class CallPolicy:
             now = monotonic()
             self._report(Call(self.service, operation, type(error).__name__, now - started, number))
             pause = self.pause(number)
-            may_repeat = error.retryable and (not current.sent or operation in self.repeatable)
-            if not may_repeat or number > (self.retries if retries is None else retries) or now + pause >= deadline:
+            may_repeat = not current.sent or repeatable or operation in self.repeatable
+            if (
+                not (may_repeat and error.retryable)
+                or current.final
+                or number > (self.retries if retries is None else retries)
+                or now + pause >= deadline
+            ):
                 raise error
             logger.warning(
                 "%s %s: %s, trying again in %.3f s",
@@ -662,12 +698,16 @@ class CallPolicy:
 
 def _scrubbed(exc: Exception) -> Exception:
     """Takes the text out of a driver's exception, which may quote a URL, a key or a whole row; class, numeric code and
-    traceback stay. Works in place: a driver's attributes cannot be copied in general."""
+    traceback stay. Works in place where it can: a driver's attributes cannot be copied in general."""
     if not (isinstance(exc, OSError) and exc.errno is not None):  # an errno's text is the system's own
         code = exc.args[:1] if exc.args and isinstance(exc.args[0], int) else ()
         exc.args = (*code, "[text withheld]")
+    if hasattr(exc, "pgcode"):  # psycopg2 keeps the server's answer, rows included, where it cannot be removed
+        bare = type(exc)(*exc.args).with_traceback(exc.__traceback__)
+        bare.__setstate__({"pgcode": exc.pgcode})
+        exc = bare
     exc.__cause__ = exc.__context__ = None
-    exc.__dict__.pop("__notes__", None)
+    exc.__dict__.clear()
     return exc
 
 
@@ -738,9 +778,14 @@ class _Pool(Generic[T]):
         connect: Callable[[Attempt], T],
         disconnect: Callable[[T], None],
         is_dead: Callable[[T], bool],
+        is_stale: Callable[[T], bool] = lambda resource: False,
+        keep: int = 0,
     ) -> None:
+        """``is_stale`` says whether a resource that nobody needs may go; the last ``keep`` stay all the same."""
         self.max_size = max_size
         self.closed = False
+        self._is_stale = is_stale
+        self._keep = keep
         self._name = name
         self._connect = connect
         self._disconnect = disconnect
@@ -764,11 +809,27 @@ class _Pool(Generic[T]):
         if self.closed:
             raise ConnectionError(f"{self._name} is closed", retryable=False)
 
+    def take(self, place: _Place[T]) -> T | None:
+        """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
+        with self._lock:
+            if not self._idle:
+                return None
+            place.granted = True
+            place.resource = resource = self._idle[-1]
+            del self._idle[-1]
+        if not self._is_dead(resource):
+            return resource
+        self._disconnect(resource)
+        place.resource = None
+        return None
+
     def acquire(self, place: _Place[T], attempt: Attempt) -> T:
         """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
         with self._lock:
             self.check_open()
-            if self._idle:
+            if place.granted:
+                pass
+            elif self._idle:
                 place.granted = True
                 place.resource = self._idle[-1]
                 del self._idle[-1]
@@ -800,7 +861,8 @@ class _Pool(Generic[T]):
             self._disconnect(place.resource)
             place.resource = None
         with self._lock:
-            resource, place.resource = place.resource, None
+            resource = place.resource
+            place.resource = None
             if not place.granted:
                 if place in self._queue:
                     self._queue.remove(place)
@@ -815,7 +877,9 @@ class _Pool(Generic[T]):
                 return
             if resource is not None and not self.closed:
                 self._idle.append(resource)
-                return
+                if self.size <= self._keep or not self._is_stale(self._idle[0]):
+                    return
+                resource = self._idle.pop(0)  # the one that was idle for longest
             self.size -= 1
         if resource is not None:
             self._disconnect(resource)
@@ -947,16 +1011,1320 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
     return math.ceil(seconds * 1000)
 
 
-# === redis and cache =================================================================================================
+# === database ========================================================================================================
 
 
 @dataclass(frozen=True)
-class Health:
-    """A service that answered: its name, the server's name and version, the round trip in seconds."""
+class PoolStats:
+    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
 
-    service: str
-    server: str
-    latency: float
+    max_connections: int
+    open: int
+    in_use: int
+    idle: int
+    waiting: int
+
+
+class _Block:
+    """A thread's open transaction: how deep its blocks are nested and, once it cannot go on, why."""
+
+    __slots__ = ("depth", "doom", "doom_depth", "handle")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.doom: InfrastructureError | None = None
+        self.doom_depth = 0  # the block whose end heals it
+        self.handle: Any = None  # the backend's: what the transaction runs on
+
+
+class _Blocks(threading.local):
+    current: _Block | None = None
+
+
+class _Transaction:
+    """What ``Database.transaction`` returns."""
+
+    __slots__ = ("_block", "_database", "_depth")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._block = self._database._enter()
+        self._depth = self._block.depth
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._database._leave(self._block, self._depth, error)
+
+
+_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,62}")
+_TABLE_NAME = re.compile(rf"({_NAME.pattern}\.)?{_NAME.pattern}")
+_BATCH = 5000  # rows that insert_many holds in memory
+
+
+class Database(_Closing):
+    """Transactions and bulk inserts: what domain code and repositories need of a database.
+
+    Outside ``transaction()`` every call is a unit of its own. May be shared by threads; a transaction belongs to the
+    thread that began it, and everything that this thread does with the same Database takes part in it.
+
+    All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a rule of the data is broken) and
+    DatabaseError (anything else that the server refuses; ``retryable`` after a deadlock, a serialization failure, or
+    too long a wait for a lock).
+
+    Attributes:
+        engine: "mysql" (MariaDB too) or "postgres".
+    """
+
+    engine: str
+
+    def __init__(self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None) -> None:
+        self._blocks = _Blocks()
+        self._runs = CallPolicy(  # of whole transactions: the exceptions in them are translated, or the caller's own
+            self.engine,
+            translate=lambda exc, attempt: None,
+            repeatable=frozenset({"run"}),
+            deadline=deadline,
+            retries=5,
+            clock=clock,
+            observer=observer,
+        )
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """``with database.transaction():`` commits at the end of the block, and rolls back when an exception leaves it.
+        A block within a block is a savepoint. Isolation is READ COMMITTED: each statement sees what others have
+        committed.
+
+        After an error that ended the transaction on the server, further statements raise DatabaseError without
+        reaching it, and so does a normal end of the block: after a deadlock, a lost connection or a statement that
+        commits by itself (DDL on MySQL), until the outermost block has ended; on Postgres after any error, until the
+        innermost block has.
+        """
+        return _Transaction(self)
+
+    def run(self, fn: Callable[[], T]) -> T:
+        """Runs ``fn()`` in a transaction and returns its answer; on a retryable DatabaseError (deadlock, serialization
+        failure, lock timeout) again, a few times: ``fn`` should have no effects outside the database. Inside a
+        transaction it runs once, in a savepoint, because only the outermost block can be repeated."""
+        if self._blocks.current is not None:
+            with self.transaction():
+                return fn()
+
+        def attempt(current: Attempt) -> T:
+            try:
+                with self.transaction():
+                    return fn()
+            except InfrastructureError as error:
+                current.final = not isinstance(error, DatabaseError)
+                raise
+
+        return self._runs.call("run", attempt)
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Inserts the rows, all or none, and returns how many; far faster than one by one. ``rows`` is read in batches,
+        each before the connection is touched, so that a generator may query the same database.
+
+        ValidationError for names that are not plain identifiers, rows of another length, and values that no column
+        can hold. Not bounded by ``query_timeout``.
+        """
+        names = _check_many("columns", columns)
+        for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
+            if not isinstance(name, str) or not pattern.fullmatch(name):
+                raise ValidationError("table and columns should be plain identifiers: letters, digits, underscores")
+        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+            raise ValidationError("insert_many needs columns, and rows to read")
+        source, count = iter(rows), 0
+        batch = list(itertools.islice(source, _BATCH))
+        if batch:
+            with self.transaction(), self._unlimited():
+                while batch:
+                    if set(map(len, batch)) != {len(names)}:
+                        raise ValidationError(f"each row should have {len(names)} values, one for each column")
+                    self._insert_rows(table, names, batch)
+                    count += len(batch)
+                    batch = list(itertools.islice(source, _BATCH))
+        return count
+
+    def health_check(self) -> Health:
+        """Asks the server for its version; raises what any other call raises when it cannot answer."""
+        return self._health_check()
+
+    def stats(self) -> PoolStats:
+        """How the pool does at this moment; asks nobody."""
+        return self._stats()
+
+    # The rules of transactions, for every backend. The depth of a block is 1 for the outermost.
+
+    def _enter(self) -> _Block:
+        block = self._blocks.current
+        if block is not None:
+            self._check(block)
+            self._savepoint(block, "SAVEPOINT")
+            block.depth += 1
+            return block
+        block = _Block()
+        try:
+            self._begin(block)
+            block.depth = 1
+            self._blocks.current = block
+        except BaseException:
+            self._abandon(block)
+            raise
+        return block
+
+    def _leave(self, block: _Block, depth: int, error: BaseException | None) -> None:
+        if block is not self._blocks.current or block.depth != depth:
+            if block is self._blocks.current:
+                self._doom(block, DatabaseError("its blocks did not end in the reverse order"), outermost=True)
+            if error is None:  # in a forked child, in another thread, or out of order
+                raise DatabaseError("this transaction is not the innermost one of this thread", service=self.engine)
+            return
+        doom = block.doom
+        proper = error is None and doom is None
+        try:
+            if depth == 1:
+                self._end(block, "COMMIT" if proper else "ROLLBACK")
+            elif proper:
+                block.depth -= 1
+                self._savepoint(block, "RELEASE SAVEPOINT")
+            elif doom is None or block.doom_depth >= depth:
+                block.doom = None
+                block.depth -= 1
+                self._savepoint(block, "ROLLBACK TO SAVEPOINT")
+        except InfrastructureError:
+            if error is None and doom is None:
+                raise  # otherwise that one says more, and the server has rolled back with the connection
+        finally:
+            block.depth = depth - 1
+            if depth == 1:
+                self._blocks.current = None
+                self._abandon(block)
+        if error is None and doom is not None:
+            self._refuse(doom, "was rolled back")
+
+    def _check(self, block: _Block) -> None:
+        if block.doom is not None:
+            self._refuse(block.doom, "cannot go on: let this exception leave its block, or begin again")
+
+    def _refuse(self, doom: InfrastructureError, fate: str) -> NoReturn:
+        reason = f"{type(doom).__name__}: {doom}"
+        raise DatabaseError(
+            f"the transaction {fate}, because of an earlier {reason}",
+            service=self.engine,
+            operation="transaction",
+            retryable=False,
+        ) from doom
+
+    def _doom(self, block: _Block, error: InfrastructureError, *, outermost: bool) -> None:
+        """Called with the error of a statement that reached the server; ``outermost`` when the session has gone, or
+        the transaction with it."""
+        retry = isinstance(error, DatabaseError) and error.retryable
+        if outermost or (retry and self.engine == "mysql"):
+            block.doom, block.doom_depth = error, 1
+        elif self.engine == "postgres" and block.doom is None:
+            block.doom, block.doom_depth = error, block.depth
+
+    def _unlimited(self) -> contextlib.AbstractContextManager[None]:
+        """Inside this thread's transaction: statements without ``query_timeout``."""
+        return contextlib.nullcontext()
+
+    @abstractmethod
+    def _begin(self, block: _Block) -> None: ...
+    @abstractmethod
+    def _end(self, block: _Block, command: str) -> None: ...
+    @abstractmethod
+    def _savepoint(self, block: _Block, command: str) -> None: ...
+    @abstractmethod
+    def _abandon(self, block: _Block) -> None: ...
+    @abstractmethod
+    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
+    @abstractmethod
+    def _health_check(self) -> Health: ...
+    @abstractmethod
+    def _stats(self) -> PoolStats: ...
+
+
+class _Meaning(NamedTuple):
+    """What a server's error code means: our error, whether the caller may try again, words for the message, the kind of
+    a broken rule, and whether the server may have acted on what was sent."""
+
+    error: type[InfrastructureError]
+    words: str
+    retryable: bool = False
+    kind: str | None = None
+    acted: bool = True
+
+
+_UNIQUE = _Meaning(ConflictError, "holds such a row already", kind="unique")
+_FOREIGN_KEY = _Meaning(
+    ConflictError, "has no such parent row, or rows that still refer to this one", kind="foreign_key"
+)
+_CHECK = _Meaning(ConflictError, "does not allow such a row", kind="check")
+_NOT_NULL = _Meaning(ConflictError, "needs a value here", kind="not_null")
+_DEADLOCK = _Meaning(DatabaseError, "ended the transaction in favour of another: run it again", retryable=True)
+_LOCKED = _Meaning(DatabaseError, "waited too long for another transaction's lock", retryable=True)
+_TOO_SLOW = _Meaning(TimeoutError, "stopped the statement after query_timeout")
+_LOST = _Meaning(ConnectionError, "could not be reached, or ended the connection", retryable=True)
+_BUSY = _Meaning(ConnectionError, "takes no further connections at present", retryable=True, acted=False)
+_UNREACHABLE = _Meaning(ConnectionError, "could not be reached", retryable=True, acted=False)
+_LOGIN = _Meaning(ConnectionError, "refused the login: check user, password, database and host", acted=False)
+_NO_DATABASE = _Meaning(ConnectionError, "has no such database", acted=False)
+_NO_TLS = _Meaning(ConnectionError, "could not be reached over TLS: check sslmode and the certificates", acted=False)
+_MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column")
+_SYNTAX = _Meaning(DatabaseError, "could not read the statement")
+_UNKNOWN_NAME = _Meaning(DatabaseError, "knows no table or column of that name: are all migrations applied?")
+_FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
+_REFUSED = _Meaning(DatabaseError, "refused the statement")
+
+
+def _aware(value: datetime, name: str = "a datetime") -> datetime:
+    """The same moment in UTC."""
+    offset = value.utcoffset()
+    if offset is None:
+        raise ValidationError(f"{name} should be aware, for example datetime.now(timezone.utc)")
+    return value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValidationError("a number should be finite")
+    return value
+
+
+class _Session:
+    """A connection of the driver and what the pool knows of it."""
+
+    __slots__ = (
+        "__weakref__", "expired", "idle_since", "is_readable", "limited", "patience", "process", "raw", "retires_at",
+    )  # fmt: skip
+
+    def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
+        self.raw = raw
+        self.process = os.getpid()
+        self.idle_since = now
+        self.retires_at = now + lifetime
+        self.expired = False  # the watchdog has shut its socket down
+        self.limited = True  # by query_timeout
+        self.patience = 0.0  # seconds of silence, for the watchdog
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        self.is_readable: Callable[[int], Any] = poll.poll
+
+
+class _Watchdog:
+    """One daemon thread that shuts down sockets on which a server stays silent for too long: psycopg2 has no timeout
+    of its own, and waits in C."""
+
+    def __init__(self) -> None:
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._due: dict[_Session, float] = {}
+        self._wakes_at = 0.0
+        self._running = False
+
+    def watch(self, session: _Session) -> None:
+        due = time.monotonic() + session.patience
+        with self._changed:
+            self._due[session] = due
+            if not self._running:
+                self._running = True
+                self._wakes_at = due
+                threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
+            elif due < self._wakes_at:
+                self._changed.notify()
+
+    def unwatch(self, session: _Session) -> None:
+        with self._changed:
+            self._due.pop(session, None)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for session in [each for each, due in self._due.items() if due <= now]:
+                    del self._due[session]
+                    session.expired = True
+                    # Under the lock: the owner cannot close the descriptor meanwhile.
+                    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(session.raw.fileno())) as double:
+                        double.shutdown(socket.SHUT_RDWR)
+                # With nothing to watch it sleeps for a while and then ends: an idle program has no thread of ours.
+                self._wakes_at = min(self._due.values(), default=now + 60)
+                if not self._changed.wait(self._wakes_at - now) and not self._due:
+                    self._running = False
+                    return
+
+
+_watchdog = _Watchdog()
+
+
+class _Dialect(ABC):
+    """What differs between the engines: drivers, codes, texts, as data and small functions."""
+
+    engine: ClassVar[str]
+    module: ClassVar[str]
+    package: ClassVar[str]
+    port: ClassVar[int]
+    errors: ClassVar[Mapping[Any, _Meaning]]
+    #: how a Python value is given to the driver, by its exact type; None: as it is
+    converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
+    #: how a column's values are read as a record's field of that type, where the driver gives something else
+    readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
+    #: a rollback also takes back what SET has changed
+    settings_roll_back: ClassVar[bool]
+    quote: ClassVar[str]
+
+    def __init__(self, config: DatabaseConfig) -> None:
+        self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
+        self.config = config
+        self.url = _Url.parse(config.url)
+        self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
+
+    def convert(self, params: Any) -> Any:
+        """Parameters as the driver takes them. Raises ValidationError."""
+        if params is None:
+            return None
+        if isinstance(params, Mapping):
+            return {name: self.convert_one(value) for name, value in params.items()}
+        if isinstance(params, (list, tuple)):
+            return [self.convert_one(value) for value in params]
+        raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
+
+    def convert_one(self, value: Any) -> Any:
+        try:
+            converter = self.converters[value.__class__]
+        except KeyError:
+            for known, converter in self.converters.items():  # a subclass: an enumeration of str, for one
+                if isinstance(value, known) and converter is not None:
+                    return converter(value)
+            raise ValidationError(f"a parameter should not be of type {type(value).__name__}") from None
+        return value if converter is None else converter(value)
+
+    def convert_many(self, values: Any) -> Any:
+        """A tuple, for ``IN %s``."""
+        if not values:
+            raise ValidationError("a tuple for IN should not be empty")
+        return tuple(self.convert_one(value) for value in values)
+
+    def column(self, values: Sequence[Any]) -> Sequence[str]:
+        """A column's values as texts for ``insert_rows``: a whole column at a time, since most have one type."""
+        kinds = set(map(type, values))
+        if len(kinds) == 1:
+            writer = self.writers.get(kinds.pop())
+            if writer is not None:
+                return writer(values)
+        return [self.write_one(value) for value in values]
+
+    def write_one(self, value: Any) -> str:
+        for known, writer in self.writers.items():
+            if isinstance(value, known):
+                return writer((value,))[0]
+        raise ValidationError(f"a value should not be of type {type(value).__name__}")
+
+    def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
+        """The code of a driver's exception, and what it means."""
+        each: BaseException | None = exc
+        while each is not None:
+            if isinstance(each, builtins.TimeoutError):
+                return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
+            each = each.__cause__ or each.__context__
+        return self.look_up(exc)
+
+    writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
+
+    @abstractmethod
+    def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]: ...
+    @abstractmethod
+    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None: ...
+    @abstractmethod
+    def connect(self, seconds: float, now: float) -> _Session: ...
+    @abstractmethod
+    def execute(self, session: _Session, cursor: Any, statement: Any) -> None: ...
+    @abstractmethod
+    def limit(self, session: _Session, limited: bool) -> None: ...
+    @abstractmethod
+    def be_patient(self, session: _Session, seconds: float) -> None: ...
+    @abstractmethod
+    def is_open(self, session: _Session) -> bool: ...
+    @abstractmethod
+    def is_idle(self, session: _Session) -> bool: ...
+    @abstractmethod
+    def in_transaction(self, session: _Session) -> bool: ...
+    @abstractmethod
+    def disconnect(self, session: _Session) -> None: ...
+    @abstractmethod
+    def insert_rows(
+        self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Iterator[Callable[[], None]]: ...
+    @abstractmethod
+    def open_stream(self, session: _Session, statement: Any) -> Any: ...
+    @abstractmethod
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]: ...
+    @abstractmethod
+    def server(self, version: str) -> str: ...
+
+    def name(self, name: str) -> str:
+        """An identifier, quoted: it may be a reserved word."""
+        return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
+
+    def timed_out(self, session: _Session) -> None:  # noqa: B027
+        """Ends on the server what the client has given up, where the server does not do that by itself."""
+
+
+def _written(column: Sequence[str], special: re.Pattern[str], escape: Callable[[str], str]) -> Sequence[str]:
+    """Texts of a column, checked and, where one needs it, escaped."""
+    joined = "".join(column)
+    if "\0" in joined or not joined.isascii():
+        for text in column:
+            _check_text("a value", text)
+    return [escape(text) for text in column] if special.search(joined) else column
+
+
+_MYSQL_SPECIAL = re.compile(r"""[\\'"\n\r\x1a]""")
+
+
+def _mysql_datetime(text: str) -> datetime | str:
+    """The session's time zone is UTC. Text that is no date ("0000-00-00 00:00:00") stays text."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return text
+
+
+class _MySqlDialect(_Dialect):
+    """MySQL and MariaDB over PyMySQL."""
+
+    engine = "mysql"
+    module = "pymysql"
+    package = "PyMySQL[rsa]>=1.1"
+    port = 3306
+    settings_roll_back = False
+    #: The server's own limit by flavour: MySQL's covers SELECT only, so there a socket timeout and KILL do the rest.
+    limits: ClassVar = {
+        "MariaDB": ("SET max_statement_time={seconds}", 0.5),
+        "MySQL": ("SET max_execution_time={milliseconds}", 1.0),
+    }
+    # https://mariadb.com/kb/en/mariadb-error-code-reference, https://dev.mysql.com/doc/mysql-errors/8.4/en/
+    errors: ClassVar = {
+        **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
+        **dict.fromkeys((1216, 1217, 1451, 1452), _FOREIGN_KEY),
+        **dict.fromkeys((3819, 4025), _CHECK),
+        **dict.fromkeys((1048, 1364), _NOT_NULL),
+        **dict.fromkeys((1020, 1213), _DEADLOCK),
+        1205: _LOCKED,
+        **dict.fromkeys((1317, 1969, 3024), _TOO_SLOW),
+        **dict.fromkeys((0, 1053, 1077, 1078, 1079, 1927, 2006, 2013, 2055, 4031), _LOST),
+        **dict.fromkeys((1040, 1203, 1226), _BUSY),
+        **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
+        **dict.fromkeys((1044, 1045, 1129, 1130, 1251, 1698, 2059, 2061, 3118), _LOGIN),
+        1049: _NO_DATABASE,
+        2026: _NO_TLS,
+        **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411), _MISFIT),
+        **dict.fromkeys((1064, 1149), _SYNTAX),
+        **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
+        **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
+    }
+    converters: ClassVar = {
+        type(None): None,
+        bool: None,
+        int: None,
+        float: _finite,
+        Decimal: None,
+        str: lambda v: _check_value(v, "a parameter"),
+        bytes: None,
+        datetime: lambda v: _aware(v).replace(tzinfo=None).isoformat(" "),
+        date: None,
+        uuid.UUID: str,
+    }
+    readers: ClassVar = {bool: bool, uuid.UUID: uuid.UUID}
+    quote = "`"
+    session = (
+        "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+        "NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={whole_seconds}"
+    )
+    isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+    def __init__(self, config: DatabaseConfig) -> None:
+        super().__init__(config)
+        self._tls = self._tls_options()
+        self._packet = 0
+        self._streaming = importlib.import_module("pymysql.cursors").SSCursor
+        self._escape = importlib.import_module("pymysql.converters").escape_string
+        types = self.driver.constants.FIELD_TYPE
+        conversions = {**self.driver.converters.conversions}
+        conversions.update({types.DATETIME: _mysql_datetime, types.TIMESTAMP: _mysql_datetime})
+        self._conversions = conversions
+        self.writers = {
+            str: self._quoted,
+            int: lambda column: list(map(str, column)),
+            type(None): lambda column: ["NULL"] * len(column),
+            bool: lambda column: ["1" if value else "0" for value in column],
+            float: lambda column: [repr(_finite(value)) for value in column],
+            bytes: lambda column: [f"x'{value.hex()}'" for value in column],
+            **dict.fromkeys((datetime, uuid.UUID, date, Decimal), self._as_text),
+        }
+
+    def _quoted(self, column: Sequence[str]) -> Sequence[str]:
+        return [f"'{text}'" for text in _written(column, _MYSQL_SPECIAL, self._escape)]
+
+    def _as_text(self, column: Sequence[Any]) -> Sequence[str]:
+        return [f"'{self.convert_one(value)}'" for value in column]
+
+    def _tls_options(self) -> dict[str, Any]:
+        """PyMySQL's arguments for libpq's words (https://www.postgresql.org/docs/current/libpq-ssl.html)."""
+        options = self.url.options
+        mode = options.get("sslmode", "prefer")
+        if mode == "disable":
+            return {"ssl_disabled": True}
+        if mode == "prefer":
+            return {}
+        import ssl
+
+        try:
+            context = ssl.create_default_context(cafile=options.get("sslrootcert"))
+            context.check_hostname = mode == "verify-full"
+            context.verify_mode = ssl.CERT_NONE if mode == "require" else ssl.CERT_REQUIRED
+            if "sslcert" in options:
+                context.load_cert_chain(options["sslcert"], options.get("sslkey"))
+        except OSError as exc:
+            raise ConfigurationError("sslrootcert, sslcert and sslkey should name readable PEM files") from exc
+        return {"ssl": context}
+
+    def connect(self, seconds: float, now: float) -> _Session:
+        url, driver = self.url, self.driver
+        raw = driver.connect(
+            host=url.host,
+            port=url.port or self.port,
+            user=url.user,
+            password=(url.password or "").encode(),
+            database=url.path,
+            charset="utf8mb4",
+            autocommit=True,
+            client_flag=driver.constants.CLIENT.FOUND_ROWS,
+            connect_timeout=seconds,
+            read_timeout=seconds,
+            write_timeout=seconds,
+            local_infile=False,
+            conv=self._conversions,
+            **self._tls,
+        )
+        session = _Session(raw, raw._sock.fileno(), now, self.config.max_lifetime)
+        try:
+            if "ssl" in self._tls and not hasattr(raw._sock, "getpeercert"):  # PyMySQL before 1.2 goes on without
+                raise driver.err.OperationalError(2026, "")
+            whole_seconds = math.ceil(self.config.query_timeout)
+            with raw.cursor() as cursor:
+                cursor.execute(self.session.format(whole_seconds=whole_seconds))
+                cursor.execute(self.isolation)
+            self.limit(session, True)
+        except BaseException:
+            self.disconnect(session)
+            raise
+        return session
+
+    def flavour(self, session: _Session) -> str:
+        return "MariaDB" if "MariaDB" in session.raw.get_server_info() else "MySQL"
+
+    def limit(self, session: _Session, limited: bool) -> None:
+        command, grace = self.limits[self.flavour(session)]
+        seconds = self.config.query_timeout if limited else 0
+        with session.raw.cursor() as cursor:
+            cursor.execute(command.format(seconds=seconds, milliseconds=math.ceil(seconds * 1000)))
+        session.limited = limited
+        self.be_patient(session, seconds + grace if limited else self.config.idle_timeout)
+
+    def be_patient(self, session: _Session, seconds: float) -> None:
+        session.raw._read_timeout = session.raw._write_timeout = seconds
+
+    def execute(self, session: _Session, cursor: Any, statement: Any) -> None:
+        cursor.execute(statement)
+
+    def timed_out(self, session: _Session) -> None:
+        """MySQL goes on with a statement whose client has gone."""
+        if self.flavour(session) == "MariaDB":  # has stopped it by itself
+            return
+        patience = min(1.0, self.config.connect_timeout)
+        control = None
+        try:
+            control = self.connect(patience, 0.0)
+            control.raw.kill(session.raw.thread_id())
+        except (self.driver.Error, OSError) as exc:
+            logger.warning("mysql: a statement that timed out may still run (%s)", type(exc).__name__)
+        finally:
+            if control is not None:
+                self.disconnect(control)
+
+    def is_open(self, session: _Session) -> bool:
+        return bool(session.raw.open)
+
+    def is_idle(self, session: _Session) -> bool:
+        raw = session.raw  # status bits: 1 in a transaction, 2 autocommit, 8 more results to come
+        if raw._sock is None or raw.server_status & 11 != 2:
+            return False
+        return raw._result is None or not raw._result.unbuffered_active
+
+    def in_transaction(self, session: _Session) -> bool:
+        return bool(session.raw.server_status & 1)
+
+    def disconnect(self, session: _Session) -> None:
+        raw = session.raw
+        if raw._result is not None:  # otherwise its destructor would read the rest of a stream
+            raw._result.unbuffered_active = False
+        raw._force_close()  # no goodbye: that could block, and in a forked child would end the parent's session
+
+    def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
+        code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
+        if code is None:
+            usual = isinstance(exc, (self.driver.err.ProgrammingError, self.driver.err.DataError))
+            return None, _REFUSED if usual else _LOST
+        return code, self.errors.get(code, _REFUSED)
+
+    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
+        text = str(exc.args[1])
+        target = re.match(r"\s*(?:INSERT\s+(?:INTO\s+)?|REPLACE\s+(?:INTO\s+)?|UPDATE\s+)`?(\w+)", sql, re.IGNORECASE)
+        table = target[1] if target else None
+        if kind == "not_null":
+            column = re.search("'([^']*)'", text)
+            return f"{table}_{column[1]}_not_null" if column and table else None
+        if kind == "unique":  # a value may hold "for key": the last one counts
+            prefix, _, name = re.split("for key '", text)[-1].rstrip("'").rpartition(".")
+            return f"{prefix or table}_pkey" if name == "PRIMARY" else name
+        found = re.search("CONSTRAINT `([^`]*)`", text) or re.search("constraint '([^']*)'", text, re.IGNORECASE)
+        return found[1].rpartition(".")[2] if found else None
+
+    def insert_rows(
+        self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Iterator[Callable[[], None]]:
+        """Statements of many rows, each well below max_allowed_packet."""
+        cursor = session.raw.cursor()
+        if not self._packet:
+            cursor.execute("SELECT @@max_allowed_packet")
+            self._packet = min(cursor.fetchone()[0] - 1024, 1 << 20)
+        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, columns))}) VALUES ("
+        texts = [", ".join(row) for row in zip(*(self.column(values) for values in zip(*rows)))]
+        start = size = 0
+        for at, text in enumerate(texts):
+            length = 4 * len(text) if not text.isascii() else len(text)
+            if size and size + length > self._packet:
+                yield functools.partial(cursor.execute, head + "), (".join(texts[start:at]) + ")")
+                start, size = at, 0
+            size += length + 4
+        yield functools.partial(cursor.execute, head + "), (".join(texts[start:]) + ")")
+
+    def open_stream(self, session: _Session, statement: Any) -> Any:
+        cursor = session.raw.cursor(self._streaming)
+        cursor.execute(statement)
+        return cursor
+
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
+        return list(cursor.fetchmany(count))
+
+    def server(self, version: str) -> str:
+        return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version.partition('-')[0]}"
+
+
+_COPY_SPECIAL = re.compile(r"[\\\n\r\t]")
+_COPY_ESCAPES = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+
+class _PostgresDialect(_Dialect):
+    """Postgres over psycopg2."""
+
+    engine = "postgres"
+    module = "psycopg2"
+    package = "psycopg2-binary>=2.9"
+    port = 5432
+    settings_roll_back = True
+    quote = '"'
+    grace = 0.5  # seconds that the watchdog leaves the server to answer by itself
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
+    errors: ClassVar = {
+        "23505": _UNIQUE,
+        **dict.fromkeys(("23001", "23503"), _FOREIGN_KEY),
+        "23514": _CHECK,
+        "23502": _NOT_NULL,
+        **dict.fromkeys(("40001", "40P01"), _DEADLOCK),
+        "55P03": _LOCKED,
+        "57014": _TOO_SLOW,
+        **dict.fromkeys(("08", "25P03", "57P01", "57P02", "57P05"), _LOST),
+        **dict.fromkeys(("53300", "57P03"), _BUSY),
+        "28": _LOGIN,
+        "3D": _NO_DATABASE,
+        "22": _MISFIT,
+        "42601": _SYNTAX,
+        **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
+        "42501": _FORBIDDEN,
+    }
+    converters: ClassVar = {
+        type(None): None,
+        bool: None,
+        int: None,
+        float: None,
+        Decimal: None,
+        str: lambda v: _check_value(v, "a parameter"),
+        bytes: None,
+        datetime: _aware,
+        date: None,
+        uuid.UUID: str,
+    }
+    session = (
+        "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET bytea_output = 'hex'; "
+        "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {milliseconds}"
+    )
+
+    def __init__(self, config: DatabaseConfig) -> None:
+        super().__init__(config)
+        self.converters[list] = lambda values: [self.convert_one(value) for value in values]
+        ext = self.driver.extensions
+        to_uuid = ext.new_type((2950,), "UUID", lambda text, cursor: None if text is None else uuid.UUID(text))
+        to_bytes = ext.new_type((17,), "BYTES", lambda text, cursor: None if text is None else bytes.fromhex(text[2:]))
+        self._types = [to_uuid, to_bytes, ext.new_array_type((2951,), "UUID[]", to_uuid)]
+        self.writers = {
+            str: lambda column: _written(column, _COPY_SPECIAL, lambda text: text.translate(_COPY_ESCAPES)),
+            bool: lambda column: ["t" if value else "f" for value in column],
+            type(None): lambda column: ["\\N"] * len(column),
+            bytes: lambda column: ["\\\\x" + value.hex() for value in column],
+            datetime: lambda column: [_aware(value).isoformat() for value in column],
+            **{each: lambda column: list(map(str, column)) for each in (int, float, uuid.UUID, date, Decimal)},
+        }
+
+    def connect(self, seconds: float, now: float) -> _Session:
+        url, driver = self.url, self.driver
+        whole_seconds = max(2, math.ceil(seconds))  # libpq counts in these
+        due = time.monotonic() + whole_seconds - 0.1
+        try:
+            raw = driver.connect(
+                host=url.host,
+                port=url.port or self.port,
+                user=url.user,
+                password=url.password,
+                dbname=url.path,
+                connect_timeout=whole_seconds,
+                client_encoding="UTF8",
+                keepalives=1,
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+                tcp_user_timeout=math.ceil((self.config.query_timeout + self.grace) * 1000),
+                **url.options,
+            )
+        except driver.OperationalError as exc:
+            if time.monotonic() >= due:
+                raise builtins.TimeoutError from exc  # psycopg2 gives no code for it
+            raise
+        session = _Session(raw, raw.fileno(), now, self.config.max_lifetime)
+        self.be_patient(session, seconds)
+        try:
+            raw.autocommit = True
+            for each in self._types:
+                driver.extensions.register_type(each, raw)
+            milliseconds = math.ceil(self.config.query_timeout * 1000)
+            with raw.cursor() as cursor:
+                self.execute(session, cursor, self.session.format(milliseconds=milliseconds))
+            self.be_patient(session, self.config.query_timeout + self.grace)
+        except BaseException:
+            self.disconnect(session)
+            raise
+        return session
+
+    def limit(self, session: _Session, limited: bool) -> None:
+        seconds = self.config.query_timeout if limited else 0
+        with session.raw.cursor() as cursor:
+            self.execute(session, cursor, f"SET statement_timeout = {math.ceil(seconds * 1000)}")
+        session.limited = limited
+        self.be_patient(session, seconds + self.grace if limited else self.config.idle_timeout)
+
+    def be_patient(self, session: _Session, seconds: float) -> None:
+        session.patience = seconds
+
+    def execute(self, session: _Session, cursor: Any, statement: Any) -> None:
+        self._watched(session, cursor.execute, statement)
+
+    def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
+        _watchdog.watch(session)
+        try:
+            call(*arguments)
+        except self.driver.Error as exc:
+            if session.expired:
+                raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
+            raise
+        finally:
+            _watchdog.unwatch(session)
+
+    def is_open(self, session: _Session) -> bool:
+        return not session.raw.closed
+
+    def is_idle(self, session: _Session) -> bool:
+        raw = session.raw
+        return not raw.closed and raw.get_transaction_status() == 0 and raw.autocommit
+
+    def in_transaction(self, session: _Session) -> bool:
+        return bool(session.raw.get_transaction_status() == 2)
+
+    def disconnect(self, session: _Session) -> None:
+        raw = session.raw
+        if not raw.closed:
+            if session.process != os.getpid():  # libpq's goodbye would end the parent's session
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, raw.fileno())
+                os.close(nowhere)
+            raw.close()
+
+    def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
+        code = getattr(exc, "pgcode", None)
+        if code is None:
+            kinds = self.driver.OperationalError, self.driver.InterfaceError
+            return None, _LOST if isinstance(exc, kinds) or type(exc) is self.driver.DatabaseError else _REFUSED
+        return code, self.errors.get(code) or self.errors.get(code[:2]) or _REFUSED
+
+    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
+        found = exc.diag
+        name: str | None = found.constraint_name
+        return f"{found.table_name}_{found.column_name}_not_null" if kind == "not_null" else name
+
+    def insert_rows(
+        self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Iterator[Callable[[], None]]:
+        """One COPY."""
+        texts = map("\t".join, zip(*(self.column(values) for values in zip(*rows))))
+        data = io.BytesIO(("\n".join(texts) + "\n").encode())
+        command = f"COPY {self.name(table)} ({', '.join(map(self.name, columns))}) FROM STDIN"
+        cursor = session.raw.cursor()
+        yield functools.partial(self._watched, session, cursor.copy_expert, command, data, 1 << 16)
+
+    def open_stream(self, session: _Session, statement: Any) -> Any:
+        cursor = session.raw.cursor()
+        text = statement if isinstance(statement, bytes) else statement.encode()
+        self.execute(session, cursor, "BEGIN")
+        self.execute(session, cursor, b"DECLARE infra_stream NO SCROLL CURSOR FOR " + text)
+        return cursor
+
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
+        self.execute(session, cursor, f"FETCH FORWARD {count} FROM infra_stream")
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        if len(rows) < count:
+            self.execute(session, cursor, "ROLLBACK")
+        return rows
+
+    def server(self, version: str) -> str:
+        return " ".join(version.split()[:2])
+
+
+_DIALECTS: dict[str, type[_Dialect]] = {"mysql": _MySqlDialect, "postgres": _PostgresDialect}
+
+
+class _Lease(_Place[_Session]):
+    """What ``ConnectionPool.connection`` returns: a claim that is a context manager."""
+
+    __slots__ = ("_pool", "_timeout")
+
+    def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
+        self.granted = False
+        self.resource = self.signal = None
+        self._pool = pool
+        self._timeout = timeout
+
+    def __enter__(self) -> Any:
+        try:
+            session = self._pool._take(self) or self._pool._wait(self, self._timeout)
+            return session.raw
+        except BaseException:
+            self._pool._pool.release(self, broken=True)
+            raise
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        pool, session = self._pool, self.resource
+        assert session is not None
+        pool._give_back(self, pool._is_idle(session) or pool._roll_back(session))
+
+
+def _row_count(cursor: Any) -> int:
+    return max(0, int(cursor.rowcount))
+
+
+def _first_row(cursor: Any) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None = cursor.fetchone() if cursor.description else None
+    return row
+
+
+def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
+    return list(cursor.fetchall()) if cursor.description else []
+
+
+class ConnectionPool(Database):
+    """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2: tried on MariaDB 10.11, Postgres 15 and 18.
+
+    At most ``config.max_connections`` connections, opened on use and shared by threads; who has to wait is served in
+    order of arrival. A connection is looked at when it is taken from the pool: one that has died, lived for
+    ``max_lifetime`` or been idle for ``idle_timeout`` is replaced, one idle for 30 s has to answer first. Idle ones go
+    after ``idle_timeout``, as connections are given back, down to ``min_connections``.
+
+    SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%`` for a percent sign
+    where params are given. Parameters are None, bool, int, float, Decimal, str, bytes, aware datetimes, dates, UUIDs, a
+    tuple for ``IN %s``, and on Postgres a list for an array. Rows are tuples; datetimes are aware, in UTC.
+
+    A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each statement, which the
+    server stops too. What could not be sent is tried again; what was sent is not, reads of repositories excepted.
+    """
+
+    def __init__(
+        self,
+        config: DatabaseConfig,
+        *,
+        clock: Clock | None = None,
+        observer: Callable[[Call], None] | None = None,
+    ) -> None:
+        if not isinstance(config, DatabaseConfig):
+            raise ConfigurationError("ConnectionPool takes a DatabaseConfig: ConnectionPool(DatabaseConfig(url=…))")
+        clock = clock or SystemClock()
+        self.config = config
+        self.engine = config.engine
+        super().__init__(clock, config.acquire_timeout, observer)
+        self._dialect = _DIALECTS[self.engine](config)
+        self._monotonic = clock.monotonic
+        self._policy = CallPolicy(
+            self.engine,
+            translate=self._translate,
+            repeatable=frozenset({"connection", "begin", "health_check"}),
+            deadline=config.acquire_timeout,
+            retries=3,
+            clock=clock,
+            observer=observer,
+        )
+        self._sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
+        self._pool: _Pool[_Session] = _Pool(
+            "ConnectionPool",
+            config.max_connections,
+            connect=self._connect,
+            disconnect=self._dialect.disconnect,
+            is_dead=self._is_dead,
+            is_stale=self._is_stale,
+            keep=config.min_connections,
+        )
+        self._take = self._pool.take
+        self._is_idle = self._dialect.is_idle
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._blocks = _Blocks()
+        for session in list(self._sessions):
+            self._dialect.disconnect(session)
+
+    def close(self) -> None:
+        """Closes idle connections; one in use is closed when it is given back."""
+        self._pool.close()
+
+    def _holds(self) -> bool:
+        return self._pool.size > 0
+
+    def execute(self, sql: str, params: Any = None) -> int:
+        """Runs one statement and returns how many rows it affected (an UPDATE: how many it found)."""
+        return self._statement("execute", sql, params, _row_count)
+
+    def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
+        """The first row, or None when there is none."""
+        return self._statement("fetch_one", sql, params, _first_row)
+
+    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        """All rows, in memory; for many rows see ``stream``."""
+        return self._statement("fetch_all", sql, params, _all_rows)
+
+    def stream(self, sql: str, params: Any = None, batch_size: int = 1000) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, ``batch_size`` of them in memory at a time, over a connection that is taken from the
+        pool until the iterator ends or is closed. Not bounded by ``query_timeout``; a server that is silent for
+        ``idle_timeout`` is a TimeoutError. DatabaseError inside this thread's transaction, which it would not see."""
+        if type(batch_size) is not int or batch_size < 1:
+            raise ValidationError("batch_size should be a whole number of at least 1")
+        if self._blocks.current is not None:
+            raise DatabaseError(
+                "stream uses a connection of its own, so it cannot see this transaction: call it outside",
+                service=self.engine,
+                operation="stream",
+            )
+        return self._stream(sql, self._checked(sql, params), batch_size)
+
+    def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
+        """``with pool.connection() as raw:`` lends the driver's own connection, in autocommit, whose exceptions are the
+        driver's. It is another one than that of this thread's transaction. What is left uncommitted is rolled back;
+        settings changed with SET stay. ``timeout``: seconds to wait for it, instead of ``acquire_timeout``."""
+        return _Lease(self, timeout)
+
+    # Lending connections
+
+    def _connect(self, attempt: Attempt) -> _Session:
+        self._pool.check_open()
+        seconds = min(self.config.connect_timeout, attempt.remaining())
+        session = self._dialect.connect(seconds, self._monotonic())
+        self._sessions.add(session)
+        return session
+
+    def _is_dead(self, session: _Session) -> bool:
+        if session.is_readable(0):  # idle, a server has nothing to say but goodbye
+            return True
+        if self._monotonic() - session.idle_since < 30:
+            return False
+        return self._is_stale(session) or not self._answers(session)
+
+    def _is_stale(self, session: _Session) -> bool:
+        return self._monotonic() - session.idle_since > self.config.idle_timeout
+
+    def _answers(self, session: _Session) -> bool:
+        dialect = self._dialect
+        try:
+            dialect.be_patient(session, self.config.connect_timeout)
+            with session.raw.cursor() as cursor:
+                dialect.execute(session, cursor, "SELECT 1")
+                cursor.fetchall()
+            dialect.limit(session, True)
+        except (dialect.driver.Error, OSError):
+            return False
+        return True
+
+    def _wait(self, place: _Place[_Session], timeout: float | None) -> _Session:
+        until = None if timeout is None else self._monotonic() + timeout
+        return self._policy.call("connection", lambda attempt: self._pool.acquire(place, attempt), until=until)
+
+    def _roll_back(self, session: _Session) -> bool:
+        """Whether what a borrower left open could be ended in order."""
+        try:
+            self._policy.call("rollback", lambda attempt: self._perform(attempt, session, "ROLLBACK"), retries=0)
+        except InfrastructureError:
+            return False
+        return self._is_idle(session)
+
+    def _give_back(self, place: _Place[_Session], sound: bool) -> None:
+        """Nothing goes back into the pool that is not as it came out."""
+        session = place.resource
+        if session is not None:
+            session.idle_since = now = self._monotonic()
+            sound = sound and session.limited and now < session.retires_at
+        self._pool.release(place, broken=not sound)
+
+    # Statements
+
+    def _checked(self, sql: str, params: Any) -> Any:
+        if not isinstance(sql, str) or not sql.strip():
+            raise ValidationError("sql should be a statement")
+        _check_value(sql, "sql")
+        return self._dialect.convert(params)
+
+    def _perform(
+        self,
+        attempt: Attempt,
+        session: _Session,
+        sql: str,
+        params: Any = None,
+        fetch: Callable[[Any], Any] = _row_count,
+    ) -> Any:
+        attempt.note = session, sql
+        cursor = session.raw.cursor()
+        statement = self._bound(cursor, sql, params)
+        attempt.sent = True
+        self._dialect.execute(session, cursor, statement)
+        return fetch(cursor)
+
+    def _bound(self, cursor: Any, sql: str, params: Any) -> Any:
+        if params is None:
+            return sql
+        try:
+            return cursor.mogrify(sql, params)
+        except (TypeError, ValueError, LookupError, self._dialect.driver.ProgrammingError) as exc:
+            kind = type(exc).__name__
+        raise ValidationError(f"the parameters do not fit the placeholders of the statement ({kind})")
+
+    def _statement(
+        self, operation: str, sql: str, params: Any, fetch: Callable[[Any], T], *, repeatable: bool = False
+    ) -> T:
+        params = self._checked(sql, params)
+        block = self._blocks.current
+        if block is not None:
+            result: T = self._within(block, operation, lambda a, session: self._perform(a, session, sql, params, fetch))
+            return result
+        driver_error = self._dialect.driver.Error
+
+        def attempt(current: Attempt) -> T:
+            place: _Place[_Session] = _Place()
+            sound = False
+            try:
+                session = self._take(place) or self._pool.acquire(place, current)
+                try:
+                    answer: T = self._perform(current, session, sql, params, fetch)
+                except (driver_error, ValidationError):
+                    sound = self._is_idle(session)
+                    raise
+                sound = self._is_idle(session)
+                if not sound:
+                    raise DatabaseError("the statement left a transaction open, and was rolled back: use transaction()")
+                return answer
+            finally:
+                self._give_back(place, sound)
+
+        return self._policy.call(operation, attempt, repeatable=repeatable)
+
+    def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
+        """A statement of this thread's transaction. Never repeated: what came before it would be missing."""
+        self._check(block)
+        session: _Session = block.handle.resource
+        try:
+            result = self._policy.call(operation, lambda attempt: work(attempt, session), retries=0)
+        except ValidationError:
+            raise  # nothing was sent
+        except InfrastructureError as error:
+            self._doom(block, error, outermost=not self._dialect.is_open(session))
+            raise
+        except BaseException:  # Ctrl-C, for one: nobody knows what the next bytes on this connection belong to
+            self._dialect.disconnect(session)
+            self._doom(block, ConnectionError("a statement was interrupted"), outermost=True)
+            raise
+        if not self._dialect.in_transaction(session):
+            ended = DatabaseError(
+                "the statement ended the transaction, and what came before it is committed: DDL and COMMIT do that",
+                service=self.engine,
+                operation=operation,
+            )
+            self._doom(block, ended, outermost=True)
+            raise ended
+        return result
+
+    def _stream(self, sql: str, params: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
+        dialect = self._dialect
+        place: _Place[_Session] = _Place()
+
+        def begin(attempt: Attempt) -> Any:
+            attempt.note = session, sql
+            statement = self._bound(session.raw.cursor(), sql, params)
+            attempt.sent = True
+            return dialect.open_stream(session, statement)
+
+        try:
+            session = self._take(place) or self._wait(place, None)
+            self._policy.call("stream", lambda _: dialect.limit(session, False), retries=0)
+            cursor = self._policy.call("stream", begin, retries=0)
+            rows: Sequence[tuple[Any, ...]] = [()] * batch_size
+            while len(rows) == batch_size:
+                rows = self._policy.call("stream", lambda _: dialect.fetch(session, cursor, batch_size), retries=0)
+                yield from rows
+            self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
+        finally:
+            self._give_back(place, place.resource is not None and self._is_idle(place.resource))
+
+    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        block = self._blocks.current
+        assert block is not None
+
+        def insert(attempt: Attempt, session: _Session) -> None:
+            attempt.note = session, f"INSERT INTO {table}"
+            for send in self._dialect.insert_rows(session, table, columns, rows):
+                attempt.sent = True
+                send()
+
+        self._within(block, "insert_many", insert)
+
+    @contextlib.contextmanager
+    def _unlimited(self) -> Iterator[None]:
+        block = self._blocks.current
+        assert block is not None
+        session: _Session = block.handle.resource
+        dialect, limited = self._dialect, session.limited
+        if limited:
+            self._within(block, "insert_many", lambda _, s: dialect.limit(s, False))
+        rolled_back = False
+        try:
+            yield
+        except BaseException:
+            rolled_back = dialect.settings_roll_back
+            raise
+        finally:
+            if limited and rolled_back:
+                session.limited = True
+                dialect.be_patient(session, self.config.query_timeout + 0.5)
+            elif limited and block.doom is None:
+                self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
+
+    def _health_check(self) -> Health:
+        started = time.perf_counter()
+        row = self._statement("health_check", "SELECT version()", None, _first_row)
+        assert row is not None
+        return Health(self.engine, self._dialect.server(row[0]), time.perf_counter() - started)
+
+    def _stats(self) -> PoolStats:
+        pool = self._pool
+        idle = len(pool._idle)
+        return PoolStats(pool.max_size, pool.size, pool.size - idle, idle, len(pool._queue))
+
+    # Transactions
+
+    def _begin(self, block: _Block) -> None:
+        def attempt(current: Attempt) -> None:
+            place: _Place[_Session] = _Place()
+            block.handle = place
+            try:
+                session = self._take(place) or self._pool.acquire(place, current)
+                self._perform(current, session, "BEGIN")
+            except BaseException:
+                self._pool.release(place, broken=True)
+                raise
+
+        self._policy.call("begin", attempt)
+
+    def _end(self, block: _Block, command: str) -> None:
+        session = block.handle.resource
+        if command == "COMMIT" or self._dialect.is_open(session):
+            operation = command.lower()
+            self._policy.call(operation, lambda attempt: self._perform(attempt, session, command), retries=0)
+
+    def _savepoint(self, block: _Block, command: str) -> None:
+        if command != "ROLLBACK TO SAVEPOINT":
+            self._check(block)
+        text = f"{command} level_{block.depth}"
+        self._within(block, "savepoint", lambda attempt, session: self._perform(attempt, session, text))
+
+    def _abandon(self, block: _Block) -> None:
+        place = block.handle
+        session = place.resource if place else None
+        if session is not None:
+            self._give_back(place, self._is_idle(session))
+
+    # Errors
+
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        dialect = self._dialect
+        if isinstance(exc, RuntimeError) and not attempt.sent:  # PyMySQL's, from the login
+            return ConfigurationError(
+                "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password may be "
+                "the cause too"
+            )
+        if not isinstance(exc, (dialect.driver.Error, OSError)):
+            return None
+        code, meaning = dialect.meaning(exc)
+        session, sql = attempt.note or (None, "")
+        attempt.sent = attempt.sent and meaning.acted
+        if meaning.error is TimeoutError:
+            attempt.final = True  # it has had its time
+            if code is None and session is not None and attempt.sent:
+                dialect.timed_out(session)
+        where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
+        detail = f" (code {code})" if code else _os_reason(exc)
+        details: dict[str, Any] = {"retryable": meaning.retryable}
+        if meaning.kind is not None:
+            details["kind"] = meaning.kind
+            details["constraint"] = dialect.constraint(exc, code, meaning.kind, sql)
+            if details["constraint"]:
+                detail = f": {details['constraint']}{detail}"
+        return meaning.error(f"{where} {meaning.words}{detail}", **details)
+
+
+def create_pool(
+    config: DatabaseConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
+) -> ConnectionPool:
+    """A pool of connections to the database that ``config.url`` names; its scheme picks the driver. Connects on first
+    use."""
+    return ConnectionPool(config, clock=clock, observer=observer)
+
+
+# === redis and cache =================================================================================================
 
 
 MessageHandler = Callable[[str, "str | None", str], None]
