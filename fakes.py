@@ -11,6 +11,8 @@ Contents, in the order of ``infra`` (search for the banner ``# === name``):
 =================  ====================================================================================================
 clock              FakeClock
 faults             Faults, the mixin behind ``fail_next`` and ``down``
+database           Column, ForeignKey, Table, MYSQL_TABLES, POSTGRES_TABLES, FakeDatabase, FakeTable
+repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository
 redis and cache    FakeRedisServer, FakeRedisClient
 verification       FakeVerificationCache
 sms                SentSms, FakeSmsService
@@ -24,13 +26,15 @@ import copy
 import functools
 import inspect
 import math
+import operator
 import os
 import threading
+import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # a type checker takes the plain import: it refuses the relative one in a file of no package
     import infra
@@ -41,15 +45,29 @@ else:
 
 __version__ = "0.1.0"
 __all__ = [
+    "MYSQL_TABLES",
+    "POSTGRES_TABLES",
+    "Column",
     "FakeClock",
+    "FakeDatabase",
     "FakeInfrastructure",
+    "FakePhoneUserRepository",
     "FakeRedisClient",
     "FakeRedisServer",
+    "FakeRepository",
     "FakeSmsService",
+    "FakeTable",
+    "FakeTokenRepository",
     "FakeVerificationCache",
     "Faults",
+    "ForeignKey",
     "SentSms",
+    "Table",
 ]
+
+
+R = TypeVar("R")  # a record
+_TEST_KEY = "a key that only tests may use".ljust(32)
 
 
 # === clock ===========================================================================================================
@@ -188,6 +206,525 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
     call._can_fail = True  # type: ignore[attr-defined]
     return call
+
+
+# === database ========================================================================================================
+
+Row = dict[str, Any]
+Where = Mapping[str, Any] | Callable[[Row], bool] | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's rules: the Python type of its values, whether it may be NULL, how many characters a text may have (an
+    int: its bits, 32 or 64)."""
+
+    kind: type
+    null: bool = False
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A reference to another table's columns; ``on_delete``: "restrict", "cascade" or "set null"."""
+
+    columns: tuple[str, ...]
+    table: str
+    target: tuple[str, ...] = ("id",)
+    on_delete: str = "restrict"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's rules. Those of ``unique``, ``foreign_keys`` and ``checks`` stand under the names that the real table
+    gives them; a check is a function of the row whose False refuses it."""
+
+    name: str
+    columns: Mapping[str, Column]
+    primary_key: tuple[str, ...] = ("id",)
+    unique: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    foreign_keys: Mapping[str, ForeignKey] = field(default_factory=dict)
+    checks: Mapping[str, Callable[[Row], bool | None]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, repository: Any, **rules: Any) -> Table:
+        """The table of a repository's class: columns from its record and lengths, the other rules as given."""
+        columns = {
+            name: Column(kind, null, repository.lengths.get(name))
+            for name, (kind, null) in repository._columns_of(repository.record).items()
+        }
+        return cls(repository.table, columns, **rules)
+
+
+#: what schema.sql makes; a contract test compares the two
+MYSQL_TABLES = (
+    Table.of(
+        infra.PhoneUserRepository,
+        unique={"phone_users_phone_hash_key": ("phone_hash",)},
+        checks={"phone_users_user_type_check": lambda row: row["user_type"] in (None, "customer", "worker")},
+    ),
+    Table.of(
+        infra.TokenRepository,
+        unique={"refresh_tokens_token_hash_key": ("token_hash",)},
+        foreign_keys={"refresh_tokens_user_id_fkey": ForeignKey(("user_id",), "phone_users", on_delete="cascade")},
+    ),
+)
+POSTGRES_TABLES: tuple[Table, ...] = ()
+
+
+class _Open:
+    """What a transaction of the fake knows: where in the undo log its savepoints are, and whether it was killed."""
+
+    def __init__(self) -> None:
+        self.marks: list[int] = []
+        self.killed = False
+
+
+class FakeDatabase(Faults, infra.Database):
+    """Tables as dicts, with rules, transactions and savepoints.
+
+    Other threads see what is committed. Writing transactions take turns: one that waits longer than ``lock_timeout``
+    seconds for another gets the retryable error of a real lock timeout. Text in keys compares as on the real engine
+    with a binary collation: MySQL takes no notice of blanks at the end.
+    """
+
+    def __init__(
+        self,
+        dialect: str = "mysql",
+        tables: Iterable[Table] = (),
+        *,
+        clock: infra.Clock | None = None,
+        lock_timeout: float = 5.0,
+    ) -> None:
+        """``dialect``: "mysql" or "postgres": after an error the rest of a transaction goes as it does there."""
+        if dialect not in ("mysql", "postgres"):
+            raise infra.ConfigurationError("dialect should be mysql or postgres")
+        self.engine = self._service = dialect
+        super().__init__(clock or FakeClock(), deadline=30.0)
+        self._lock_timeout = lock_timeout
+        self._turn = threading.Condition(threading.RLock())
+        self._writer: infra._Block | None = None
+        self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
+        self._open: list[infra._Block] = []
+        self._tables = {each.name: FakeTable(self, each) for each in tables}
+        for table in self._tables.values():
+            table._refer()
+
+    def table(self, name: str) -> FakeTable:
+        """The table's rows; DatabaseError if there is none of that name."""
+        if name not in self._tables:
+            raise self._error(infra._UNKNOWN_NAME)
+        return self._tables[name]
+
+    def kill_connections(self) -> None:
+        """What a restart of the server does: open transactions are rolled back, and get a ConnectionError next."""
+        with self._turn:
+            self._undo_to(0)
+            self._writer = None
+            self._turn.notify_all()
+            for block in self._open:
+                block.handle.killed = True
+
+    def close(self) -> None:
+        self._shut()
+
+    def _error(self, meaning: infra._Meaning, constraint: str | None = None) -> infra.InfrastructureError:
+        details = {"kind": meaning.kind, "constraint": constraint} if meaning.kind else {}
+        rule = f": {constraint}" if constraint else ""
+        return meaning.error(
+            f"FakeDatabase {meaning.words}{rule}", service=self.engine, retryable=meaning.retryable, **details
+        )
+
+    def _statement(self, work: Callable[[], Any], *, write: bool = True) -> Any:
+        """Does the work whole or not at all; outside a transaction it is committed."""
+        if self._down or self._closed:
+            self._take_fault("statement")
+        block = self._blocks.current
+        if block is not None:
+            self._check(block)
+        try:
+            with self._turn:
+                if block is not None and block.handle.killed:
+                    raise self._error(infra._LOST)
+                if write:
+                    self._wait_for_turn(block)
+                mark = len(self._undo)
+                try:
+                    result = work()
+                except BaseException:
+                    if write:
+                        self._undo_to(mark)
+                    raise
+                if write and block is None:
+                    self._undo.clear()
+                return result
+        except infra.ValidationError:
+            raise
+        except infra.InfrastructureError as error:
+            if block is not None:
+                self._doom(block, error, outermost=block.handle.killed)
+            raise
+
+    def _wait_for_turn(self, block: infra._Block | None) -> None:
+        def free() -> bool:
+            return self._writer is None or self._writer is block
+
+        if not free() and not self._turn.wait_for(free, self._lock_timeout):
+            raise self._error(infra._LOCKED)
+        self._writer = block
+
+    def _undo_to(self, mark: int) -> None:
+        while len(self._undo) > mark:
+            table, key, row = self._undo.pop()
+            table._put(key, row)
+
+    def _begin(self, block: infra._Block) -> None:
+        if self._down or self._closed:
+            self._take_fault("transaction")
+        block.handle = _Open()
+        self._open = [*self._open, block]
+
+    def _end(self, block: infra._Block, command: str) -> None:
+        with self._turn:
+            if block.handle.killed and command == "COMMIT":
+                raise self._error(infra._LOST)
+            if self._writer is block and command == "COMMIT":
+                self._undo.clear()
+
+    def _savepoint(self, block: infra._Block, command: str) -> None:
+        with self._turn:
+            if block.handle.killed:
+                error = self._error(infra._LOST)
+                self._doom(block, error, outermost=True)
+                raise error
+            if command == "SAVEPOINT":
+                block.handle.marks.append(len(self._undo) if self._writer is block else 0)
+                return
+            mark = block.handle.marks.pop()
+            if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
+                self._undo_to(mark)
+
+    def _abandon(self, block: infra._Block) -> None:
+        with self._turn:
+            self._open = [each for each in self._open if each is not block]
+            if self._writer is block:
+                self._undo_to(0)
+                self._writer = None
+                self._turn.notify_all()
+
+    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        target = self.table(table)
+
+        def work() -> None:
+            for row in rows:
+                target._add(dict(zip(columns, row)))
+
+        self._statement(work)
+
+    def _health_check(self) -> infra.Health:
+        return infra.Health(self.engine, "FakeDatabase", 0.0)
+
+    def _stats(self) -> infra.PoolStats:
+        return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
+
+
+_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {infra._Above: operator.gt, infra._AtMost: operator.le}
+
+
+class FakeTable:
+    """A table of a FakeDatabase; rows go in and out as dicts, copies both ways.
+
+    ``where`` is a dict of values that columns have to equal (None: be NULL), a function of the row, or None for all
+    rows. Broken rules are ConflictError with the rule's name; an unknown column, a text too long or a value of another
+    type than the column's is DatabaseError.
+    """
+
+    def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        self.rules = rules
+        self._database = database
+        self._pads = database.engine == "mysql"  # PAD SPACE, also of its binary collations
+        self._rows: dict[tuple[Any, ...], Row] = {}
+        self._indexes: dict[tuple[str, ...], dict[tuple[Any, ...], dict[tuple[Any, ...], None]]] = {
+            columns: {} for columns in {*rules.unique.values(), *(each.columns for each in rules.foreign_keys.values())}
+        }
+        self._children: list[tuple[FakeTable, str, ForeignKey]] = []
+
+    def insert(self, row: Mapping[str, Any]) -> None:
+        """Adds a row; a column that is not given is NULL."""
+        self._database._statement(lambda: self._add(row))
+
+    def find(self, **key: Any) -> Row | None:
+        """The first row with these values, or None."""
+        found = self.select(key, limit=1)
+        return found[0] if found else None
+
+    def select(
+        self, where: Where = None, order_by: Sequence[str] = (), limit: int | None = None, offset: int = 0
+    ) -> list[Row]:
+        """Rows in the order of these columns; a "-" before the name: descending. NULL is the least."""
+        return [dict(row) for row in self._select(where, order_by, limit, offset)]
+
+    def update(self, where: Where, changes: Mapping[str, Any]) -> int:
+        """Changes the rows and returns how many were found."""
+
+        def work() -> int:
+            found = self._matching(where)
+            for key, row in found:
+                self._replace(key, row, {**row, **changes})
+            return len(found)
+
+        count: int = self._database._statement(work)
+        return count
+
+    def delete(self, where: Where) -> int:
+        """Removes the rows and returns how many."""
+
+        def work() -> int:
+            found = self._matching(where)
+            for key, _ in found:
+                self._remove(key)
+            return len(found)
+
+        count: int = self._database._statement(work)
+        return count
+
+    def _select(
+        self, where: Where = None, order_by: Sequence[str] = (), limit: int | None = None, offset: int = 0
+    ) -> list[Row]:
+        """Without copies."""
+        rows: list[Row] = self._database._statement(lambda: [row for _, row in self._matching(where)], write=False)
+        for name in reversed(order_by):
+            column = name.lstrip("-")
+            if column not in self.rules.columns:
+                raise self._database._error(infra._UNKNOWN_NAME)
+            rows.sort(key=lambda row: (row[column] is not None, _order(row[column])), reverse=name[0] == "-")
+        return rows[offset:] if limit is None else rows[offset : offset + limit]
+
+    def _count(self, where: Where) -> int:
+        count: int = self._database._statement(lambda: len(self._matching(where)), write=False)
+        return count
+
+    # Within a statement
+
+    def _refer(self) -> None:
+        """Lets the tables that this one refers to know."""
+        for name, rule in self.rules.foreign_keys.items():
+            self._database.table(rule.table)._children.append((self, name, rule))
+
+    def _error(self, meaning: infra._Meaning, constraint: str | None = None) -> infra.InfrastructureError:
+        return self._database._error(meaning, constraint)
+
+    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
+        """The values as an index holds them; None if one is NULL: it equals nothing."""
+        key = tuple(self._comparable(row[column]) for column in columns)
+        return None if None in key else key
+
+    def _comparable(self, value: Any) -> Any:
+        return value.rstrip(" ") if self._pads and value.__class__ is str else value
+
+    def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
+        if where is None:
+            return list(self._candidates({}))
+        if not isinstance(where, Mapping):
+            return [(key, row) for key, row in self._candidates({}) if where(dict(row))]
+        if not where.keys() <= self.rules.columns.keys():
+            raise self._error(infra._UNKNOWN_NAME)
+        equal: dict[str, Any] = {}
+        more: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
+        for name, value in where.items():
+            if value.__class__ in _COMPARISONS:
+                more.append((name, _COMPARISONS[value.__class__], value.value))
+            else:
+                equal[name] = self._comparable(value)
+        found = self._candidates(equal)
+        for name, value in equal.items():
+            found = [each for each in found if self._comparable(each[1][name]) == value]
+        for name, holds, value in more:
+            found = [each for each in found if each[1][name] is not None and holds(each[1][name], value)]
+        return list(found)
+
+    def _candidates(self, wanted: Mapping[str, Any]) -> Iterable[tuple[tuple[Any, ...], Row]]:
+        """By an index where one serves, else all that this thread may see."""
+        database = self._database
+        writer = database._writer
+        if writer is not None and writer is not database._blocks.current:
+            before: dict[tuple[Any, ...], Row | None] = {}
+            for table, key, row in database._undo:
+                if table is self:
+                    before.setdefault(key, row)
+            committed = {key: row for key, row in self._rows.items() if key not in before}
+            return [*committed.items(), *((key, row) for key, row in before.items() if row is not None)]
+        for columns, index in ((self.rules.primary_key, None), *self._indexes.items()):
+            if all(wanted.get(column) is not None for column in columns):
+                value = tuple(wanted[column] for column in columns)
+                keys = ([value] if value in self._rows else []) if index is None else list(index.get(value, ()))
+                return [(key, self._rows[key]) for key in keys]
+        return list(self._rows.items())
+
+    def _put(self, key: tuple[Any, ...], row: Row | None) -> None:
+        """Sets or removes a row, and nothing else."""
+        old = self._rows.pop(key, None)
+        for columns, index in self._indexes.items():
+            if old is not None and (value := self._key(old, columns)) is not None:
+                del index[value][key]
+                if not index[value]:
+                    del index[value]
+            if row is not None and (value := self._key(row, columns)) is not None:
+                index.setdefault(value, {})[key] = None
+        if row is not None:
+            self._rows[key] = row
+
+    def _set(self, key: tuple[Any, ...], row: Row | None) -> None:
+        self._database._undo.append((self, key, self._rows.get(key)))
+        self._put(key, row)
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        self._replace(None, None, row)
+
+    def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, new: Mapping[str, Any]) -> None:
+        """Checks every rule, then puts the new row in the old one's place."""
+        rules = self.rules
+        if not set(new) <= set(rules.columns):
+            raise self._error(infra._UNKNOWN_NAME)
+        row = {name: self._fit(name, column, new.get(name)) for name, column in rules.columns.items()}
+        for name, test in rules.checks.items():
+            if test(row) is False:
+                raise self._error(infra._CHECK, name)
+        key = self._key(row, rules.primary_key)
+        assert key is not None
+        if key != old_key and key in self._rows:
+            raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
+        for name, columns in rules.unique.items():
+            value = self._key(row, columns)
+            if value is not None and set(self._indexes[columns].get(value, ())) - {old_key}:
+                raise self._error(infra._UNIQUE, name)
+        if old is not None and old_key is not None:
+            for child, name, rule in self._children:
+                before = self._key(old, rule.target)
+                if before != self._key(row, rule.target) and child._referring(rule, before):
+                    raise self._error(infra._FOREIGN_KEY, name)
+            if key != old_key:
+                self._set(old_key, None)
+        self._set(key, row)
+        for name, reference in rules.foreign_keys.items():
+            value = self._key(row, reference.columns)
+            parent = self._database.table(reference.table)
+            wanted = dict(zip(reference.target, value or ()))
+            if value is not None and not any(
+                parent._key(each, reference.target) == value for _, each in parent._candidates(wanted)
+            ):
+                raise self._error(infra._FOREIGN_KEY, name)
+
+    def _referring(self, rule: ForeignKey, value: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+        return [] if value is None else list(self._indexes[rule.columns].get(value, ()))
+
+    def _remove(self, key: tuple[Any, ...]) -> None:
+        row = self._rows.get(key)
+        if row is None:  # a cascade was here before
+            return
+        for child, name, rule in self._children:
+            if rule.on_delete == "restrict" and child._referring(rule, self._key(row, rule.target)):
+                raise self._error(infra._FOREIGN_KEY, name)
+        self._set(key, None)
+        for child, _, rule in self._children:
+            for each in child._referring(rule, self._key(row, rule.target)):
+                if rule.on_delete == "cascade":
+                    child._remove(each)
+                else:
+                    before = child._rows[each]
+                    child._replace(each, before, {**before, **dict.fromkeys(rule.columns)})
+
+    def _fit(self, name: str, column: Column, value: Any) -> Any:
+        """The value as the column stores it."""
+        if value is None:
+            if not column.null:
+                raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
+            return None
+        kind = column.kind
+        if kind is str and isinstance(value, str):
+            value = infra._check_value(value, "a value")
+            if column.length is not None and len(value) > column.length:
+                if value[column.length :].strip(" "):
+                    raise self._error(infra._MISFIT)
+                value = value[: column.length]  # as the SQL standard has it: blanks at the end do not count
+            return value
+        if kind is datetime and isinstance(value, datetime):
+            return infra._aware(value)
+        if kind is int and value.__class__ is int and -(bound := 2 ** ((column.length or 32) - 1)) <= value < bound:
+            return value
+        if kind is float and value.__class__ is float:
+            return infra._finite(value) if self._pads else value
+        if kind not in (str, datetime, int, float) and value.__class__ is kind:
+            return value
+        raise self._error(infra._MISFIT)
+
+
+def _order(value: Any) -> Any:
+    """What a binary collation or the type itself sorts by."""
+    if value is None:
+        return 0
+    return str(value) if isinstance(value, uuid.UUID) else value
+
+
+# === repositories ====================================================================================================
+
+
+class FakeRepository(infra.Repository[R]):
+    """The primitives of a repository on a ``FakeDatabase``. Mix in ``Faults`` first: ``class FakeNotes(fakes.Faults,
+    fakes.FakeRepository[Note], Notes)``."""
+
+    database: FakeDatabase
+
+    def __init__(self, database: FakeDatabase, *arguments: Any, **options: Any) -> None:
+        super().__init__(database, *arguments, **options)
+        self._table = database.table(self.table)
+
+    def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
+        self._table.insert(values)
+
+    def _select(
+        self,
+        operation: str,
+        where: Mapping[str, Any],
+        order: Sequence[tuple[str, bool]] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[R]:
+        names = [("-" if descending else "") + name for name, descending in order]
+        return [self.record(**row) for row in self._table._select(where, names, limit, offset)]
+
+    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        return self._table.update(where, changes)
+
+    def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
+        return self._table.delete(where)
+
+    def _number(self, operation: str, where: Mapping[str, Any]) -> int:
+        return self._table._count(where)
+
+
+class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
+    """Twin of ``MySQLPhoneUserRepository``, on a database of its own unless one is given, with a key for tests."""
+
+    _service = "mysql"
+
+    def __init__(
+        self,
+        database: FakeDatabase | None = None,
+        hash_key: str | bytes | None = _TEST_KEY,
+        *,
+        clock: infra.Clock | None = None,
+    ) -> None:
+        super().__init__(database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), hash_key, clock=clock)
+
+
+class FakeTokenRepository(Faults, FakeRepository[infra.RefreshToken], infra.TokenRepository):
+    """Twin of ``MySQLTokenRepository``, on a database of its own unless one is given: give it the users'."""
+
+    _service = "mysql"
+
+    def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
+        super().__init__(database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), clock=clock)
 
 
 # === redis and cache =================================================================================================
@@ -495,9 +1032,6 @@ def _match(steps: Sequence[frozenset[int] | None], name: str) -> bool:
 # === verification ====================================================================================================
 
 
-_TEST_KEY = "a key that only tests may use".ljust(32)
-
-
 class FakeVerificationCache(Faults, infra.VerificationCache):
     """``VerificationCache`` itself, over a ``FakeRedisClient`` of its own unless one is given, with a key for tests."""
 
@@ -551,6 +1085,10 @@ class FakeSmsService(Faults, infra.SmsService):
 class FakeInfrastructure(infra.Infrastructure):
     """The bundle on fakes, sharing nothing with another; time is a ``FakeClock`` unless a clock is given."""
 
+    accounts: FakeDatabase
+    exchange: FakeDatabase
+    phone_users: FakePhoneUserRepository
+    tokens: FakeTokenRepository
     redis: FakeRedisClient
     verification: FakeVerificationCache
     sms: FakeSmsService
@@ -558,7 +1096,12 @@ class FakeInfrastructure(infra.Infrastructure):
     def __init__(self, clock: infra.Clock | None = None) -> None:
         super().__init__(infra.Config(), clock=clock or FakeClock())
         redis = FakeRedisClient(clock=self.clock)
+        accounts = FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
         self._built: dict[str, Any] = {
+            "accounts": accounts,
+            "exchange": FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock),
+            "phone_users": FakePhoneUserRepository(accounts, clock=self.clock),
+            "tokens": FakeTokenRepository(accounts, clock=self.clock),
             "redis": redis,
             "verification": FakeVerificationCache(redis),
             "sms": FakeSmsService(),

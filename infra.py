@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Home: the project infra-twins. In a copy keep this line and __version__: they say what you have.
-"""Plain synchronous classes over Redis and SMS, with proven fakes in the twin module ``fakes``.
+"""Plain synchronous classes over MySQL, Postgres, Redis and SMS, with proven fakes in the twin module ``fakes``.
 
 An interface ("port") is one base class here; its docstrings are the contract. What is not storage (validation, key
 rules, TTL arithmetic, masking) is written once, in the port; a backend supplies the small underscore primitives. The
@@ -16,6 +16,9 @@ clock              Clock, SystemClock
 call policy        Call, Health, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
 database           Database, PoolStats, ConnectionPool, create_pool
+schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
+records            PhoneUser, RefreshToken, Device, Issued, Rotation, Query, Page
+repositories       Repository, SqlRepository, PhoneUserRepository, TokenRepository, their MySQL adapters
 redis and cache    KeyValueClient, Listener, RedisClient
 verification       generate_code, VerificationCache
 sms                SmsService, MockSmsService, create_sms_service
@@ -43,6 +46,7 @@ import secrets
 import select
 import socket
 import sys
+import textwrap
 import threading
 import time
 import urllib.parse
@@ -53,15 +57,17 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, get_args, get_type_hints
 
 if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here on gets this very module
     sys.modules[__spec__.name if __spec__ else "infra"] = sys.modules[__name__]
 
 __version__ = "0.1.0"
 __all__ = [
+    "SCHEMA",
     "Attempt",
     "CacheConfig",
     "CacheError",
@@ -75,25 +81,41 @@ __all__ = [
     "Database",
     "DatabaseConfig",
     "DatabaseError",
+    "Device",
     "Health",
     "Infrastructure",
     "InfrastructureError",
+    "Issued",
     "KeyValueClient",
     "Listener",
     "MessagingError",
+    "Migration",
+    "MigrationStatus",
+    "Migrator",
     "MockSmsService",
+    "MySQLPhoneUserRepository",
+    "MySQLTokenRepository",
     "NotFoundError",
+    "Page",
+    "PhoneUser",
+    "PhoneUserRepository",
     "PoolStats",
     "PoolTimeoutError",
+    "Query",
     "RateLimitedError",
     "RedisClient",
+    "RefreshToken",
+    "Repository",
+    "Rotation",
     "S3StorageConfig",
     "SerializationError",
     "SmsConfig",
     "SmsError",
     "SmsService",
+    "SqlRepository",
     "StorageError",
     "SystemClock",
+    "TokenRepository",
     "ValidationError",
     "VerificationCache",
     "create_pool",
@@ -104,8 +126,11 @@ __all__ = [
     "mask_phone",
     "new_id",
     "normalize_phone",
+    "read_migrations",
+    "split_statements",
 ]
 
+R = TypeVar("R")  # a record
 T = TypeVar("T")
 
 logger = logging.getLogger("infra")
@@ -1374,6 +1399,10 @@ class _Dialect(ABC):
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
     #: a rollback also takes back what SET has changed
     settings_roll_back: ClassVar[bool]
+    #: for schema migrations: the type of a moment, the name of where tables are made, and a lock for the connection
+    moment: ClassVar[str]
+    current_schema: ClassVar[str]
+    try_lock: ClassVar[str]
     quote: ClassVar[str]
 
     def __init__(self, config: DatabaseConfig) -> None:
@@ -1540,6 +1569,9 @@ class _MySqlDialect(_Dialect):
     }
     readers: ClassVar = {bool: bool, uuid.UUID: uuid.UUID}
     quote = "`"
+    moment = "DATETIME(6)"
+    current_schema = "database()"
+    try_lock = "SELECT GET_LOCK(CONCAT('infra ', SHA1(DATABASE())), 0)"
     session = (
         "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
         "NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={whole_seconds}"
@@ -1738,6 +1770,9 @@ class _PostgresDialect(_Dialect):
     port = 5432
     settings_roll_back = True
     quote = '"'
+    moment = "TIMESTAMPTZ"
+    current_schema = "current_schema()"
+    try_lock = "SELECT pg_try_advisory_lock(hashtext('infra schema_migrations'))::int"
     grace = 0.5  # seconds that the watchdog leaves the server to answer by itself
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
     errors: ClassVar = {
@@ -2243,6 +2278,16 @@ class ConnectionPool(Database):
             elif limited and block.doom is None:
                 self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
 
+    @contextlib.contextmanager
+    def _migration_session(self) -> Iterator[_MigrationSession]:
+        place: _Place[_Session] = _Place()
+        try:
+            session = self._take(place) or self._wait(place, None)
+            self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
+            yield _MigrationSession(self, session)
+        finally:
+            self._give_back(place, False)  # its end is the lock's, and of whatever else a migration left in it
+
     def _health_check(self) -> Health:
         started = time.perf_counter()
         row = self._statement("health_check", "SELECT version()", None, _first_row)
@@ -2322,6 +2367,846 @@ def create_pool(
     """A pool of connections to the database that ``config.url`` names; its scheme picks the driver. Connects on first
     use."""
     return ConnectionPool(config, clock=clock, observer=observer)
+
+
+# === schema migrations ===============================================================================================
+
+#: The library's own migrations, beside this file.
+SCHEMA = Path(__file__).with_name("schema.sql")
+
+_MARKER = re.compile(r"-- migration (\d{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
+_HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
+    source VARCHAR(100) NOT NULL,
+    number INTEGER NOT NULL,
+    name VARCHAR(100) NOT NULL,
+    checksum CHAR(64) NOT NULL,
+    state VARCHAR(10) NOT NULL,
+    statement INTEGER NOT NULL,
+    applied_at {moment} NOT NULL,
+    PRIMARY KEY (source, number)
+)"""
+# What may stand between two semicolons that end statements; ``close`` finds the end of what has been opened.
+_SQL_TOKEN = re.compile(r"""--[^\n]*|\#[^\n]*|/\*|'|"|`|\$(?:[A-Za-z_]\w*)?\$|;""")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A numbered step of the schema. ``source`` is the stem of its file's name; ``checksum`` ignores line endings.
+
+    With ``transaction`` the step and its record are one transaction. MySQL commits each DDL statement by itself, and so
+    do steps marked no-transaction: there each statement is recorded before and after.
+    """
+
+    source: str
+    number: int
+    name: str
+    statements: tuple[str, ...] = field(repr=False)
+    checksum: str = field(repr=False)
+    transaction: bool
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.number} ({self.name})"
+
+
+@dataclass(frozen=True)
+class MigrationStatus:
+    """A migration's ``state``: "pending", "applied", "dirty" (``statement`` was begun, and nobody knows how it ended),
+    "partial" (the statements before ``statement`` are done), "edited" (applied, and its text has changed since) or
+    "unknown" (applied, but not in these files)."""
+
+    source: str
+    number: int
+    name: str
+    state: str
+    statement: int = 0
+    applied_at: datetime | None = None
+
+
+def split_statements(sql: str, engine: str) -> list[str]:
+    """The statements of a script. Knows quotes, comments and, for Postgres, dollar quotes; ValidationError for one that
+    is never closed. Stored programs of MySQL, whose bodies hold semicolons, are beyond it."""
+    statements, start, at, solid = [], 0, 0, False  # solid: there is more than blanks and comments
+    while True:
+        token = _SQL_TOKEN.search(sql, at)
+        end = token.start() if token else len(sql)
+        solid = solid or bool(sql[at:end].strip())
+        if token is None or token[0] == ";":
+            if solid:
+                statements.append(sql[start:end].strip())
+            if token is None:
+                return statements
+            start = at = token.end()
+            solid = False
+            continue
+        opened, at = token[0], token.end()
+        if opened.startswith("--") and (engine == "postgres" or not opened[2:].strip() or opened[2].isspace()):
+            continue
+        if opened[0] == "#" and engine == "mysql":
+            continue
+        if opened == "/*":
+            solid = solid or sql[at : at + 1] == "!"  # MySQL runs what is in /*! */
+            at = _comment_end(sql, at, nested=engine == "postgres")
+            continue
+        solid = True
+        quotes = "'\"`" if engine == "mysql" else "'\""
+        if opened in quotes:
+            before = sql[max(0, end - 1) : end]
+            escapes = opened != "`" if engine == "mysql" else before in ("e", "E")
+            inside = rf"[^{opened}\\]|\\.|{opened}{opened}" if escapes else rf"[^{opened}]|{opened}{opened}"
+            at = _closed(re.compile(f"(?:{inside})*{opened}", re.DOTALL).match(sql, at), sql, at)
+        elif opened[0] == "$" and engine == "postgres":
+            at = _closed(re.compile(re.escape(opened)).search(sql, at), sql, at)
+        else:
+            at = end + 1  # not special to this engine
+
+
+def _comment_end(sql: str, at: int, *, nested: bool) -> int:
+    depth, opened = 1, at
+    while depth:
+        found = re.compile(r"/\*|\*/" if nested else r"\*/").search(sql, at)
+        at = _closed(found, sql, opened)
+        depth += 1 if sql[at - 2 : at] == "/*" else -1
+    return at
+
+
+def _closed(found: re.Match[str] | None, sql: str, opened: int) -> int:
+    if found is None:
+        line = sql.count("\n", 0, opened) + 1
+        raise ValidationError(f"a quote or comment that opens in its line {line} is never closed")
+    return found.end()
+
+
+def _checksum(statements: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(statements).encode()).hexdigest()
+
+
+def read_migrations(path: str | Path, engine: str) -> list[Migration]:
+    """The migrations of a file for one engine, in order. Raises ConfigurationError for a file that cannot be read, has
+    SQL in front of the first marker, or numbers that do not rise."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}") from None
+    found: list[Migration] = []
+    starts = [at for at, line in enumerate(lines) if line.startswith("-- migration ")]
+    if split_statements("\n".join(lines[: starts[0]] if starts else lines), engine):
+        raise ConfigurationError(f"{path.name}: SQL should stand below a line such as: -- migration 1 users mysql")
+    for start, end in zip(starts, [*starts[1:], len(lines)]):
+        marker = _MARKER.fullmatch(lines[start].rstrip())
+        if marker is None:
+            raise ConfigurationError(
+                f"{path.name}, line {start + 1}: the marker should be: -- migration NUMBER name mysql|postgres "
+                "[no-transaction], the name in lower case, digits and underscores"
+            )
+        number, name, dialect, alone = marker.groups()
+        if dialect != engine:
+            continue
+        if found and int(number) <= found[-1].number:
+            raise ConfigurationError(f"{path.name}, line {start + 1}: the numbers of {engine} migrations should rise")
+        text = "\n".join(line.rstrip() for line in lines[start + 1 : end]).strip()
+        try:
+            statements = tuple(split_statements(text, engine))
+        except ValidationError as exc:
+            raise ConfigurationError(f"{path.name}, migration {number}: {exc}") from None
+        together = engine == "postgres" and not alone
+        found.append(Migration(path.stem, int(number), name, statements, _checksum(statements), together))
+    return found
+
+
+class _MigrationSession:
+    """A connection that holds the lock of migrations while it lasts, and waits for statements of any length."""
+
+    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
+        self._pool = pool
+        self._session = session
+        self.moment = pool._dialect.moment
+
+    def execute(self, sql: str, params: Any = None) -> int:
+        count: int = self._call(sql, params, _row_count)
+        return count
+
+    def fetch_all(self, sql: str) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._call(sql, None, _all_rows)
+        return rows
+
+    def try_lock(self) -> bool:
+        return self.fetch_all(self._pool._dialect.try_lock) == [(1,)]
+
+    def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
+        pool, params = self._pool, self._pool._checked(sql, params)
+        perform = pool._perform
+        return pool._policy.call("migrate", lambda a: perform(a, self._session, sql, params, fetch), retries=0)
+
+
+class Migrator:
+    """Applies the migrations of files (without any: the library's ``schema.sql``), in the order of files and numbers.
+
+    Runners take turns: one applies, the others wait up to ``lock_timeout`` seconds, and find nothing left to do. What
+    has been applied is recorded in the table ``schema_migrations``. ``progress`` is called with a line of text for each
+    migration; statements are not bounded by ``query_timeout``.
+
+    Raises ConfigurationError for a bad file, TimeoutError when another runner holds the lock, DatabaseError when a
+    statement fails, or when the record does not fit the files: the message says what to do.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        *paths: str | Path,
+        lock_timeout: float = 60,
+        clock: Clock | None = None,
+        progress: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.pool = pool
+        self.migrations = [each for path in paths or (SCHEMA,) for each in read_migrations(path, pool.engine)]
+        keys = [(each.source, each.number) for each in self.migrations]
+        if len(set(keys)) != len(keys):
+            raise ConfigurationError("two files of migrations have the same name: it is part of their record")
+        self._lock_timeout = lock_timeout
+        self._clock = clock or SystemClock()
+        self._progress = progress
+
+    def status(self) -> list[MigrationStatus]:
+        """Every migration of the files, in order, then those that are recorded without being there. Changes nothing."""
+        there = self.pool.fetch_one(
+            "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' AND table_schema = "
+            + self.pool._dialect.current_schema
+        )
+        return self._compare(self._recorded(self.pool.fetch_all) if there else {})
+
+    def apply(self, dry_run: bool = False) -> list[Migration]:
+        """Applies what is pending and returns it; ``dry_run`` returns it without changing anything."""
+        if dry_run:
+            return self._pending(self.status())
+        return self._locked(self._apply)
+
+    def repair(self, number: int, *, done: bool) -> None:
+        """Settles the dirty migration of that number: its statement in doubt counts as ``done``, or will be run again
+        by the next ``apply``. NotFoundError if there is none."""
+
+        def settle(session: _MigrationSession) -> None:
+            dirty = [each for each in self._compare(self._recorded(session.fetch_all)) if each.state == "dirty"]
+            dirty = [each for each in dirty if each.number == number]
+            if not dirty:
+                raise NotFoundError(f"no migration {number} is dirty: see infra migrate --status", resource="migration")
+            each = dirty[0]
+            migration = next(m for m in self.migrations if (m.source, m.number) == (each.source, each.number))
+            step = each.statement if done else each.statement - 1
+            self._record(session, migration, step, "applied" if step == len(migration.statements) else "done")
+
+        self._locked(settle)
+
+    def _locked(self, work: Callable[[_MigrationSession], T]) -> T:
+        """Runs ``work`` while this runner holds the lock: it lasts as long as the connection."""
+        with self.pool._migration_session() as session:
+            deadline = self._clock.monotonic() + self._lock_timeout
+            while not session.try_lock():
+                if self._clock.monotonic() >= deadline:
+                    raise TimeoutError(
+                        f"another runner holds the lock of migrations for more than {self._lock_timeout:g} s",
+                        service=self.pool.engine,
+                        operation="migrate",
+                    )
+                self._clock.sleep(0.1)
+            session.execute(_HISTORY.format(moment=session.moment))
+            return work(session)
+
+    def _recorded(self, fetch_all: Callable[[str], list[tuple[Any, ...]]]) -> dict[tuple[str, int], tuple[Any, ...]]:
+        columns = "source, number, name, checksum, state, statement, applied_at"
+        rows = fetch_all(f"SELECT {columns} FROM schema_migrations ORDER BY source, number")
+        return {(row[0], row[1]): row[2:] for row in rows}
+
+    def _compare(self, recorded: dict[tuple[str, int], tuple[Any, ...]]) -> list[MigrationStatus]:
+        result = []
+        for each in self.migrations:
+            _, checksum, state, statement, applied_at = recorded.pop(
+                (each.source, each.number), (None, _checksum(()), "pending", 0, None)
+            )
+            # What was done has to stand as it was; what was not may be mended.
+            done = {"applied": len(each.statements), "done": statement, "started": statement - 1}.get(state, 0)
+            if checksum != _checksum(each.statements[:done]):
+                state = "edited"
+            elif state == "started":
+                state = "dirty"
+            elif state == "done":
+                state, statement = "partial", statement + 1
+            result.append(MigrationStatus(each.source, each.number, each.name, state, statement, applied_at))
+        for (source, number), (name, _, _, statement, applied_at) in recorded.items():
+            result.append(MigrationStatus(source, number, name, "unknown", statement, applied_at))
+        return result
+
+    def _pending(self, found: Sequence[MigrationStatus]) -> list[Migration]:
+        for each in found:
+            name = f"migration {each.source} {each.number} ({each.name})"
+            if each.state == "edited":
+                self._refuse(f"{name} was edited after it was applied: restore its text; a change is a new migration")
+            if each.state == "dirty":
+                self._refuse(
+                    f"{name} is dirty: its statement {each.statement} was begun, and may or may not have taken effect. "
+                    f"Look at the schema, then: infra migrate --repair {each.number} --done (it has taken effect) or "
+                    f"--retry (run it again)"
+                )
+        open = {(each.source, each.number) for each in found if each.state in ("pending", "partial")}
+        return [each for each in self.migrations if (each.source, each.number) in open]
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise DatabaseError(message, service=self.pool.engine, operation="migrate")
+
+    def _apply(self, session: _MigrationSession) -> list[Migration]:
+        found = self._compare(self._recorded(session.fetch_all))
+        begun = {(each.source, each.number): each.statement for each in found if each.state == "partial"}
+        pending = self._pending(found)
+        for migration in pending:
+            self._progress(f"applying {migration}")
+            step = 0
+            try:
+                if migration.transaction:
+                    session.execute("BEGIN")
+                    for statement in migration.statements:
+                        step += 1
+                        session.execute(statement)
+                    self._record(session, migration, step, "applied")
+                    session.execute("COMMIT")
+                else:
+                    for step, statement in enumerate(migration.statements, 1):
+                        if step >= begun.get((migration.source, migration.number), 0):
+                            self._record(session, migration, step, "started")
+                            session.execute(statement)
+                            self._record(session, migration, step, "done")
+                    self._record(session, migration, step, "applied")
+            except InfrastructureError as error:
+                fate = (
+                    "the whole migration was rolled back; mend it and run again"
+                    if migration.transaction
+                    else f"look at the schema, then: infra migrate --repair {migration.number} --done or --retry"
+                )
+                failure = DatabaseError(
+                    f"migration {migration} failed at its statement {step} ({error}): {fate}",
+                    service=self.pool.engine,
+                    operation="migrate",
+                )
+                raise failure from error
+        return pending
+
+    def _record(self, session: _MigrationSession, migration: Migration, statement: int, state: str) -> None:
+        done = migration.statements[: statement - (state == "started")]
+        values = (migration.name, _checksum(done), state, statement, self._clock.now())
+        key = migration.source, migration.number
+        columns = ("name", "checksum", "state", "statement", "applied_at")
+        changes = ", ".join(f"{column} = %s" for column in columns)
+        where = "WHERE source = %s AND number = %s"
+        if not session.execute(f"UPDATE schema_migrations SET {changes} {where}", (*values, *key)):
+            session.execute(
+                f"INSERT INTO schema_migrations (source, number, {', '.join(columns)}) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                (*key, *values),
+            )
+
+
+# === records =========================================================================================================
+
+
+_FILLED: Any = None  # of a field that the repository fills when the record is created
+
+
+@dataclass(frozen=True)
+class PhoneUser:
+    """Somebody known by a phone number, of which only a keyed hash is kept. ``user_type`` is "customer", "worker" or
+    None, not chosen yet; ``country_code`` the digits of the calling code."""
+
+    phone_hash: str = field(repr=False)
+    country_code: str
+    user_type: str | None = None
+    is_verified: bool = False
+    is_blocked: bool = False
+    id: uuid.UUID = _FILLED
+    created_at: datetime = _FILLED
+    updated_at: datetime = _FILLED
+    last_login_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a refresh token is used, as far as the caller knows."""
+
+    device_id: str | None = None
+    device_name: str | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True)
+class RefreshToken:
+    """A refresh token's record; the token itself is nowhere. Those that came from one sign-in by rotation share a
+    ``family``. A token that was rotated is revoked, with the reason "rotated" and its successor in ``replaced_by``."""
+
+    user_id: uuid.UUID
+    token_hash: str = field(repr=False)
+    family: uuid.UUID
+    id: uuid.UUID = _FILLED
+    created_at: datetime = _FILLED
+    expires_at: datetime = _FILLED
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+    revoke_reason: str | None = None
+    replaced_by: uuid.UUID | None = None
+    device_id: str | None = None
+    device_name: str | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A new token, to be given to the client once, and its record."""
+
+    token: str = field(repr=False)
+    record: RefreshToken
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What became of a rotation: ``outcome`` is "rotated", "raced", "reused", "revoked", "expired" or "unknown";
+    ``issued`` the new token of the first two."""
+
+    outcome: str
+    issued: Issued | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which page of records: pages count from 1; ``sort`` is one of the repository's ``sort_fields``, equal values are
+    in the order of ids; ``filters`` are values that fields have to equal (``filter_fields``; None: be absent)."""
+
+    page: int = 1
+    per_page: int = 50
+    sort: str = "created_at"
+    descending: bool = False
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    with_total: bool = False
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """``items`` of a query; ``total`` counts all that match, if ``with_total`` was set."""
+
+    items: list[T]
+    page: int
+    per_page: int
+    total: int | None = None
+
+
+# === repositories ====================================================================================================
+
+
+class _Above(NamedTuple):
+    """In a condition: greater than this."""
+
+    value: Any
+
+
+class _AtMost(NamedTuple):
+    """In a condition: this or less."""
+
+    value: Any
+
+
+_KINDS: dict[Any, str] = {
+    str: "text", bool: "True or False", int: "a whole number", float: "a number", bytes: "bytes", Decimal: "a Decimal",
+    datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
+}  # fmt: skip
+
+
+class Repository(ABC, Generic[R]):
+    """The records of one table. Subclass it with the five attributes below and methods of your own, then once more for
+    each backend: ``class MySQLNotes(infra.SqlRepository[Note], Notes)``, ``class FakeNotes(fakes.FakeRepository[Note],
+    Notes)``. What is written here and there runs on both.
+
+    Attributes:
+        record: a frozen dataclass; its fields are the columns. Those called id, created_at and updated_at are filled.
+        table: the table's name.
+        resource: what a record is called in messages, and in ``NotFoundError.resource``.
+        lengths: how many characters a text may have.
+        formats: the regular expression that a text has to match as a whole.
+        sort_fields, filter_fields: what a ``Query`` may name.
+
+    Values are checked before anything is sent (ValidationError). Methods raise what the database raises; ConflictError
+    names the broken rule. Inside a transaction of ``database`` they take part in it.
+    """
+
+    record: type[R]
+    table: str
+    resource: str
+    lengths: ClassVar[Mapping[str, int]] = {}
+    formats: ClassVar[Mapping[str, str]] = {}
+    sort_fields: ClassVar[Sequence[str]] = ("created_at",)
+    filter_fields: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+        self.database = database
+        self._clock = clock or SystemClock()
+        self._fields = self._columns_of(self.record)
+
+    @staticmethod
+    def _columns_of(record: type) -> dict[str, tuple[type, bool]]:
+        """Of each field its type, and whether it may be None."""
+        columns = {}
+        for name, hint in get_type_hints(record).items():
+            kinds = [each for each in get_args(hint) or (hint,) if each is not type(None)]
+            if len(kinds) != 1 or kinds[0] not in _KINDS:
+                raise ConfigurationError(f"{record.__name__}.{name} has a type that no column has")
+            columns[name] = kinds[0], type(None) in get_args(hint)
+        return columns
+
+    def create(self, record: R) -> R:
+        """Stores a new record and returns it as stored, with id and times filled in where they are None."""
+        now = self._clock.now()
+        values = {name: getattr(record, name) for name in self._fields}
+        for name in ("id", "created_at", "updated_at"):
+            if values.get(name, now) is None:
+                values[name] = new_id(self._clock) if name == "id" else now
+        values = self._checked(values)
+        self._insert("create", values)
+        return self.record(**values)
+
+    def find_by_id(self, id: uuid.UUID) -> R | None:
+        """The record, or None."""
+        return self._first("find_by_id", self._checked({"id": id}))
+
+    def update(self, record: R) -> R:
+        """Stores every field of an existing record but id and created_at, sets updated_at, and returns it so.
+        NotFoundError if it is absent."""
+        values = {name: getattr(record, name) for name in self._fields}
+        if "updated_at" in values:
+            values["updated_at"] = self._clock.now()
+        values = self._checked(values)
+        changes = {name: value for name, value in values.items() if name not in ("id", "created_at")}
+        if not self._change("update", {"id": values["id"]}, changes):
+            raise NotFoundError(f"no such {self.resource}", resource=self.resource, operation="update")
+        return self.record(**values)
+
+    def delete(self, id: uuid.UUID) -> bool:
+        """Removes the record and returns whether it was there."""
+        return self._remove("delete", self._checked({"id": id})) > 0
+
+    def count(self) -> int:
+        """How many records there are."""
+        return self._number("count", {})
+
+    def page(self, query: Query = Query()) -> Page[R]:
+        """One page of records, in one statement, or two with the total."""
+        for name, value in (("page", query.page), ("per_page", query.per_page)):
+            if not _COUNT.valid(value) or value > 10**9:
+                raise ValidationError(f"{name} should be {_COUNT.expected}")
+        if query.per_page > 1000:
+            raise ValidationError("per_page should be at most 1000")
+        if query.sort not in self.sort_fields:
+            raise ValidationError(f"sort should be one of: {', '.join(self.sort_fields)}")
+        if unknown := set(query.filters) - set(self.filter_fields):
+            raise ValidationError(f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}")
+        where = self._checked(query.filters)
+        order = [(query.sort, query.descending), ("id", query.descending)]
+        items = self._select("page", where, order, query.per_page, (query.page - 1) * query.per_page)
+        total = self._number("page", where) if query.with_total else None
+        return Page(items, query.page, query.per_page, total)
+
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values that fit their fields on every backend."""
+        checked = {}
+        for name, value in values.items():
+            kind, optional = self._fields[name]
+            if value is None and optional:
+                pass
+            elif kind is str and isinstance(value, str):
+                value = _check_text(name, value, longest=self.lengths.get(name, 0))
+                if name in self.formats and not re.fullmatch(self.formats[name], value):
+                    raise ValidationError(f"{name} should match {self.formats[name]}")
+            elif kind is datetime and isinstance(value, datetime):
+                value = _aware(value, name)
+            elif value.__class__ is not kind:
+                raise ValidationError(f"{name} should be {_KINDS[kind]}")
+            checked[name] = value
+        return checked
+
+    def _first(self, operation: str, where: Mapping[str, Any]) -> R | None:
+        found = self._select(operation, where, limit=1)
+        return found[0] if found else None
+
+    # What a backend supplies. ``where``: values that columns have to equal, None for absent, _Above or _AtMost.
+
+    @abstractmethod
+    def _insert(self, operation: str, values: Mapping[str, Any]) -> None: ...
+    @abstractmethod
+    def _select(
+        self,
+        operation: str,
+        where: Mapping[str, Any],
+        order: Sequence[tuple[str, bool]] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[R]: ...
+    @abstractmethod
+    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int: ...
+    @abstractmethod
+    def _remove(self, operation: str, where: Mapping[str, Any]) -> int: ...
+    @abstractmethod
+    def _number(self, operation: str, where: Mapping[str, Any]) -> int: ...
+
+
+class SqlRepository(Repository[R]):
+    """The primitives of a repository on a ``ConnectionPool``: constant statements with bound parameters."""
+
+    database: ConnectionPool
+
+    def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
+        super().__init__(database, *arguments, **options)
+        dialect = database._dialect
+        self._names = {name: dialect.name(name) for name in self._fields}
+        self._from = f"FROM {dialect.name(self.table)}"
+        self._columns = ", ".join(self._names.values())
+        kinds = [kind for kind, _ in self._fields.values()]
+        self._readers = [(at, dialect.readers[kind]) for at, kind in enumerate(kinds) if kind in dialect.readers]
+
+    def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
+        columns = ", ".join(self._names[name] for name in values)
+        marks = ", ".join(["%s"] * len(values))
+        sql = f"INSERT INTO {self.database._dialect.name(self.table)} ({columns}) VALUES ({marks})"
+        self.database._statement(operation, sql, list(values.values()), _row_count)
+
+    def _select(
+        self,
+        operation: str,
+        where: Mapping[str, Any],
+        order: Sequence[tuple[str, bool]] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[R]:
+        condition, params = self._condition(where)
+        sql = f"SELECT {self._columns} {self._from}{condition}"
+        if order:
+            sql += " ORDER BY " + ", ".join(self._names[name] + " DESC" * descending for name, descending in order)
+        if limit is not None:
+            sql += f" LIMIT {limit}"
+        if offset:
+            sql += f" OFFSET {offset}"
+        rows = self.database._statement(operation, sql, params, _all_rows, repeatable=True)
+        return [self._read(row) for row in rows]
+
+    def _read(self, row: Sequence[Any]) -> R:
+        if self._readers:
+            row = list(row)
+            for at, reader in self._readers:
+                if row[at] is not None:
+                    row[at] = reader(row[at])
+        return self.record(*row)
+
+    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        condition, params = self._condition(where)
+        settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
+        sql = f"UPDATE {self.database._dialect.name(self.table)} SET {settings}{condition}"
+        return self.database._statement(operation, sql, [*changes.values(), *params], _row_count)
+
+    def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
+        condition, params = self._condition(where)
+        return self.database._statement(operation, f"DELETE {self._from}{condition}", params, _row_count)
+
+    def _number(self, operation: str, where: Mapping[str, Any]) -> int:
+        condition, params = self._condition(where)
+        sql = f"SELECT count(*) {self._from}{condition}"
+        row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
+        return int(row[0]) if row else 0
+
+    def _condition(self, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        terms, params = [], []
+        for name, value in where.items():
+            if value is None:
+                terms.append(f"{self._names[name]} IS NULL")
+                continue
+            kind = value.__class__
+            sign = ">" if kind is _Above else "<=" if kind is _AtMost else "="
+            terms.append(f"{self._names[name]} {sign} %s")
+            params.append(value if sign == "=" else value.value)
+        return (" WHERE " + " AND ".join(terms) if terms else ""), params
+
+
+# https://www.itu.int/pub/T-SP-E.164D: codes of one and two digits; all others have three
+_CALLING_CODES = re.compile(r"\+(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
+
+
+class PhoneUserRepository(Repository[PhoneUser]):
+    """Users known by a phone number. Methods take the phone in any form that :func:`normalize_phone` does; what is
+    stored is its hash with the repository's key (32 bytes or more, the same for ever: another key finds nobody). The
+    rules: ``phone_users_pkey``, ``phone_users_phone_hash_key``. Deleting a user deletes the user's tokens."""
+
+    record = PhoneUser
+    table = "phone_users"
+    resource = "phone user"
+    lengths: ClassVar = {"phone_hash": 64, "country_code": 3, "user_type": 20}
+    formats: ClassVar = {
+        "phone_hash": "[0-9a-f]{64}",
+        "country_code": "[1-9][0-9]{0,2}",
+        "user_type": "customer|worker",
+    }
+    sort_fields: ClassVar = ("created_at", "updated_at")
+    filter_fields: ClassVar = ("country_code", "user_type", "is_verified", "is_blocked")
+
+    def __init__(self, database: Database, hash_key: str | bytes | None = None, *, clock: Clock | None = None) -> None:
+        super().__init__(database, clock=clock)
+        if hash_key is None:
+            logger.warning(
+                "%s has no key: anybody who reads the table can find the numbers behind the hashes; set PHONE_HASH_KEY",
+                type(self).__name__,
+            )
+        self._hash_key = None if hash_key is None else _key_bytes(hash_key)
+
+    def create_for_phone(self, phone: str, user_type: str | None = None) -> PhoneUser:
+        """A new user; ConflictError ``phone_users_phone_hash_key`` if the phone has one."""
+        found = _CALLING_CODES.match(normalize_phone(phone))
+        assert found is not None
+        return self.create(PhoneUser(self._hash(phone), found[1], user_type))
+
+    def find_by_phone(self, phone: str) -> PhoneUser | None:
+        """The phone's user, or None."""
+        return self._first("find_by_phone", {"phone_hash": self._hash(phone)})
+
+    def exists_by_phone(self, phone: str) -> bool:
+        """Whether the phone has a user."""
+        return self._number("exists_by_phone", {"phone_hash": self._hash(phone)}) > 0
+
+    def count(self, user_type: str | None = None) -> int:
+        """How many users there are, of that type or, without one, at all."""
+        return self._number("count", {} if user_type is None else self._checked({"user_type": user_type}))
+
+    def _hash(self, phone: str) -> str:
+        return hash_phone(phone, self._hash_key)
+
+
+class TokenRepository(Repository[RefreshToken]):
+    """Refresh tokens with rotation (RFC 9700 §4.14.2). Only SHA-256 hashes of tokens are stored: they are random, with
+    256 bits. A token is valid until it expires, by the repository's clock, or is revoked. The rules:
+    ``refresh_tokens_pkey``, ``refresh_tokens_token_hash_key``, ``refresh_tokens_user_id_fkey``."""
+
+    record = RefreshToken
+    table = "refresh_tokens"
+    resource = "refresh token"
+    lengths: ClassVar = {
+        "token_hash": 64, "revoke_reason": 100,
+        "device_id": 255, "device_name": 255, "ip_address": 45, "user_agent": 512,
+    }  # fmt: skip
+    formats: ClassVar = {"token_hash": "[0-9a-f]{64}"}
+    sort_fields: ClassVar = ("created_at", "expires_at")
+    filter_fields: ClassVar = ("user_id", "family", "device_id")
+
+    def issue(self, user_id: uuid.UUID, ttl: float, device: Device | None = None) -> Issued:
+        """A new token that begins a family, valid for ``ttl`` seconds. ConflictError ``refresh_tokens_user_id_fkey`` if
+        there is no such user."""
+        family = new_id(self._clock)
+        return self._issue("issue", user_id, family, self._lifetime(ttl), device or Device(), new_id(self._clock))
+
+    def find(self, token: str) -> RefreshToken | None:
+        """The token's record, valid or not; None if it was never issued, or is deleted."""
+        return self._first("find", {"token_hash": self._digest(token)})
+
+    def is_valid(self, token: str) -> bool:
+        """Whether the token is known, not revoked and not expired."""
+        return self._number("is_valid", {"token_hash": self._digest(token), **self._valid()}) > 0
+
+    def find_by_user(self, user_id: uuid.UUID) -> list[RefreshToken]:
+        """The user's valid tokens, the newest first."""
+        where = {**self._checked({"user_id": user_id}), **self._valid()}
+        return self._select("find_by_user", where, [("created_at", True), ("id", True)])
+
+    def revoke(self, token: str, reason: str = "revoked") -> bool:
+        """Revokes the token and returns whether it was not before."""
+        return self._revoke("revoke", {"token_hash": self._digest(token)}, reason) > 0
+
+    def revoke_all_for_user(self, user_id: uuid.UUID, reason: str = "revoked") -> int:
+        """Revokes all tokens of the user and returns how many were not before."""
+        return self._revoke("revoke_all_for_user", self._checked({"user_id": user_id}), reason)
+
+    def revoke_family(self, family: uuid.UUID, reason: str = "revoked") -> int:
+        """Revokes all tokens of the family and returns how many were not before."""
+        return self._revoke("revoke_family", self._checked({"family": family}), reason)
+
+    def delete_expired(self) -> int:
+        """Deletes the tokens that have expired, revoked or not, and returns how many."""
+        return self._remove("delete_expired", {"expires_at": _AtMost(self._clock.now())})
+
+    def rotate(self, token: str, ttl: float, grace: float = 0.0) -> Rotation:
+        """Exchanges a valid token for a new one of its family, valid for ``ttl`` seconds. Of any number of callers at
+        once exactly one gets the outcome "rotated". The other outcomes:
+
+        - "raced": it was rotated not more than ``grace`` seconds ago, as when two tabs ask at once. A sibling is issued
+          and nothing is revoked, provided that its family still has a valid token.
+        - "reused": it was rotated longer ago: somebody has a copy. Its whole family is revoked.
+        - "revoked", "expired": nothing is issued. "unknown": never issued, or deleted since.
+
+        Never repeated after it was sent: the new token would be lost, and its next use look like a theft.
+        """
+        digest, lifetime = self._digest(token), self._lifetime(ttl)
+        if not _is_number(grace, 0, _YEAR):
+            raise ValidationError("grace should be a number of seconds, at least 0, at most a year")
+        return self.database.run(lambda: self._rotate(digest, lifetime, timedelta(seconds=grace)))
+
+    def _rotate(self, digest: str, lifetime: timedelta, grace: timedelta) -> Rotation:
+        now, successor = self._clock.now(), new_id(self._clock)
+        # The one conditional write: the row's lock decides who wins, and a revocation of the family waits for it.
+        use = {"last_used_at": now, "revoked_at": now, "revoke_reason": "rotated", "replaced_by": successor}
+        won = self._change("rotate", {"token_hash": digest, **self._valid()}, use)
+        old = self._first("rotate", {"token_hash": digest})
+        if old is None:
+            return Rotation("unknown")
+        device = Device(old.device_id, old.device_name, old.ip_address, old.user_agent)
+        if won:
+            issued = self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
+            return Rotation("rotated", issued)
+        if old.revoked_at is None:
+            return Rotation("expired")
+        if old.replaced_by is None:
+            return Rotation("revoked")
+        if not grace or now - old.revoked_at > grace:
+            self._revoke("rotate", {"family": old.family}, "reused")
+            return Rotation("reused")
+        # A write again, so that a revocation of the family comes either before it or after the sibling is there.
+        if not self._change("rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}):
+            return Rotation("revoked")
+        return Rotation("raced", self._issue("rotate", old.user_id, old.family, lifetime, device, successor))
+
+    def _issue(
+        self, operation: str, user: uuid.UUID, family: uuid.UUID, lifetime: timedelta, device: Device, id: uuid.UUID
+    ) -> Issued:
+        token, now = secrets.token_urlsafe(32), self._clock.now()
+        record = RefreshToken(
+            user, self._digest(token), family, id, created_at=now, expires_at=now + lifetime, **vars(device)
+        )
+        values = self._checked(vars(record))
+        self._insert(operation, values)
+        return Issued(token, RefreshToken(**values))
+
+    def _revoke(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
+        changes = {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
+        return self._change(operation, {**where, "revoked_at": None}, changes)
+
+    def _valid(self) -> dict[str, Any]:
+        return {"revoked_at": None, "expires_at": _Above(self._clock.now())}
+
+    @staticmethod
+    def _lifetime(ttl: float) -> timedelta:
+        _milliseconds(ttl, "ttl")
+        return timedelta(seconds=ttl)
+
+    @staticmethod
+    def _digest(token: str) -> str:
+        return hashlib.sha256(_check_text("token", token, empty=False, longest=512).encode()).hexdigest()
+
+
+class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
+    """``PhoneUserRepository`` on MySQL or MariaDB: ``MySQLPhoneUserRepository(pool, hash_key, clock=None)``."""
+
+
+class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
+    """``TokenRepository`` on MySQL or MariaDB: ``MySQLTokenRepository(pool, clock=None)``."""
 
 
 # === redis and cache =================================================================================================
@@ -3269,7 +4154,8 @@ def create_sms_service(config: SmsConfig) -> SmsService:
 
 
 class Infrastructure(_Closing):
-    """All services of a project, each built on first use: ``clock``, ``redis``, ``verification``, ``sms``."""
+    """All services of a project, each built on first use: ``clock``; ``accounts`` (MySQL or MariaDB) with
+    ``phone_users`` and ``tokens``; ``exchange`` (Postgres); ``redis``, ``verification``, ``sms``."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         self.config = config
@@ -3296,6 +4182,37 @@ class Infrastructure(_Closing):
             built: T = self._built[name]
             return built
 
+    def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
+        def build() -> ConnectionPool:
+            if config is None:
+                raise ConfigurationError(f"no database is set for {name}: set {variable} or DATABASE_URL")
+            return create_pool(config, clock=self.clock)
+
+        return self._once(name, build)
+
+    @property
+    def accounts(self) -> Database:
+        return self._pool("accounts", self.config.mysql, "MYSQL_URL")
+
+    @property
+    def exchange(self) -> Database:
+        return self._pool("exchange", self.config.postgres, "POSTGRES_URL")
+
+    @property
+    def phone_users(self) -> PhoneUserRepository:
+        def build() -> PhoneUserRepository:
+            pool = self._pool("accounts", self.config.mysql, "MYSQL_URL")
+            return MySQLPhoneUserRepository(pool, self.config.phone_hash_key, clock=self.clock)
+
+        return self._once("phone_users", build)
+
+    @property
+    def tokens(self) -> TokenRepository:
+        def build() -> TokenRepository:
+            return MySQLTokenRepository(self._pool("accounts", self.config.mysql, "MYSQL_URL"), clock=self.clock)
+
+        return self._once("tokens", build)
+
     @property
     def redis(self) -> KeyValueClient:
         return self._once("redis", lambda: RedisClient(self.config.cache, clock=self.clock))
@@ -3321,39 +4238,117 @@ class Infrastructure(_Closing):
 
 
 def _health(_: Any) -> int:
-    """One line per service; 1 when one is down."""
+    """One line per configured service; 1 when one is down."""
+    config = Config.from_env()
+    asked: dict[str, Callable[[Infrastructure], Health]] = {}
+    if config.mysql:
+        asked["mysql"] = lambda services: services.accounts.health_check()
+    if config.postgres:
+        asked["postgres"] = lambda services: services.exchange.health_check()
+    if os.environ.get("REDIS_URL", "").strip():
+        asked["redis"] = lambda services: services.redis.health_check()
+    if not asked:
+        raise ConfigurationError("no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL or REDIS_URL")
     down = False
-    with Infrastructure.from_env() as services:
-        try:
-            found = services.redis.health_check()
-            print(f"{found.service:<8} up    {found.server:<16} {found.latency * 1000:.1f} ms")
-        except ConfigurationError:
-            raise
-        except InfrastructureError as error:
-            down = True
-            print(f"redis    down  {error}")
+    with Infrastructure(config) as services:
+        for name, ask in asked.items():
+            try:
+                found = ask(services)
+                print(f"{name:<8} up    {found.server:<18} {found.latency * 1000:.1f} ms", flush=True)
+            except ConfigurationError:
+                raise
+            except InfrastructureError as error:
+                down = True
+                print(f"{name:<8} down  {error}", flush=True)
     return int(down)
 
 
+def _migrate(arguments: Any) -> int:
+    """Migrates each configured database."""
+    config = Config.from_env()
+    databases = [each for each in (config.mysql, config.postgres) if each]
+    if not databases:
+        raise ConfigurationError("no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL")
+    if arguments.repair is not None and arguments.done is None:
+        raise ConfigurationError("--repair needs --done (the statement has taken effect) or --retry (run it again)")
+    if arguments.repair is None and arguments.done is not None:
+        raise ConfigurationError("--done and --retry belong to --repair NUMBER")
+    settled = False
+    for database in databases:
+        with create_pool(database) as pool:
+            where = f"{pool.engine}: "
+            migrator = Migrator(
+                pool,
+                *arguments.files,
+                lock_timeout=arguments.lock_timeout,
+                progress=lambda line: print(where + line, flush=True),
+            )
+            if arguments.status:
+                for each in migrator.status():
+                    step = f" at statement {each.statement}" if each.state in ("dirty", "partial") else ""
+                    when = f" {each.applied_at:%Y-%m-%d %H:%M}" if each.applied_at and each.state == "applied" else ""
+                    print(f"{where}{each.source} {each.number} {each.name}: {each.state}{step}{when}")
+            elif arguments.repair is not None:
+                try:
+                    migrator.repair(arguments.repair, done=arguments.done)
+                except NotFoundError:
+                    continue
+                settled = True
+                print(f"{where}migration {arguments.repair} is settled: go on with infra migrate")
+            else:
+                found = migrator.apply(dry_run=arguments.dry_run)
+                for migration in found if arguments.dry_run else ():
+                    print(f"{where}would apply {migration}")
+                    for statement in migration.statements:
+                        print(textwrap.indent(statement + ";", "    "))
+                if not found:
+                    print(f"{where}up to date, {len(migrator.migrations)} migrations")
+    if arguments.repair is not None and not settled:
+        print(f"infra: no migration {arguments.repair} is dirty: see infra migrate --status", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command ``infra``; returns the exit code: 0 done, 1 a service is down, 2 wrong usage or configuration."""
+    """The command ``infra``; returns the exit code: 0 done, 1 a service is down or refused, 2 wrong usage or
+    configuration."""
     import argparse
 
     parser = argparse.ArgumentParser(
         prog="infra",
         description="Looks after the services that the environment variables name.",
-        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down, 2 wrong usage or setting.",
+        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or refused, 2 wrong usage "
+        "or setting.",
     )
     parser.add_argument("--version", action="version", version=f"infra {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     health = commands.add_parser("health", help="state, version and latency of each service; exits 1 when one is down")
     health.set_defaults(run=_health)
+    migrate = commands.add_parser(
+        "migrate",
+        help="applies pending schema migrations to each database that is set",
+        description="Applies the pending migrations of FILES (default: the library's schema.sql) to each database that "
+        "is set, those of its engine. Several runners take turns.",
+    )
+    migrate.add_argument("files", nargs="*", metavar="FILE", help="files of migrations, in order")
+    migrate.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners")
+    action = migrate.add_mutually_exclusive_group()
+    action.add_argument("--status", action="store_true", help="shows the state of each; changes nothing")
+    action.add_argument("--dry-run", action="store_true", help="shows the statements; changes nothing")
+    action.add_argument("--repair", type=int, metavar="NUMBER", help="settles a migration that is dirty, with:")
+    outcome = migrate.add_mutually_exclusive_group()
+    outcome.add_argument("--done", dest="done", action="store_const", const=True, help="its statement took effect")
+    outcome.add_argument("--retry", dest="done", action="store_const", const=False, help="run its statement again")
+    migrate.set_defaults(run=_migrate)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except ConfigurationError as error:
         print(f"infra: {error}", file=sys.stderr)
         return 2
+    except InfrastructureError as error:
+        print(f"infra: {error}", file=sys.stderr)
+        return 1
     return code
 
 
