@@ -63,9 +63,14 @@ $(VENV)/test $(VENV)/bench: $(VENV)/%: setup.py pyproject.toml | $(BIN)/python
 # Servers that wheels do not carry. A missing one that cannot be installed is a skip that says so, or a failure under
 # REQUIRE_SERVICES=1; a URL in the environment serves too.
 servers: | $(BIN)/python
-	@command -v redis-server >/dev/null || [ -n "$$REDIS_URL" ] || { \
-	  if [ -n "$(AS_ROOT)" ]; then echo "installing redis-server"; $(APT) update && $(APT) install -y --no-install-recommends redis-server; \
-	  else echo "redis-server is not installed: install it, or set REDIS_URL"; fi; }
+	@wanted=""; \
+	[ -n "$$REDIS_URL" ] || command -v redis-server >/dev/null || wanted="$$wanted redis-server"; \
+	[ -n "$$MYSQL_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$$wanted mariadb-server"; \
+	[ -n "$$POSTGRES_URL" ] || command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
+	command -v ps >/dev/null || wanted="$$wanted procps"; \
+	if [ -z "$$wanted" ]; then :; \
+	elif [ -n "$(AS_ROOT)" ]; then echo "installing$$wanted"; $(APT) update && $(APT) install -y --no-install-recommends $$wanted; \
+	else echo "not installed:$$wanted; install them, or set the variables that docker-compose.test.yml shows"; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

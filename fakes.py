@@ -532,7 +532,7 @@ class FakeTable:
         equal: dict[str, Any] = {}
         more: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
         for name, value in where.items():
-            if value.__class__ in _COMPARISONS:
+            if isinstance(value, (infra._Above, infra._AtMost)):
                 more.append((name, _COMPARISONS[value.__class__], value.value))
             else:
                 equal[name] = self._comparable(value)

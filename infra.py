@@ -1626,6 +1626,9 @@ class _MySqlDialect(_Dialect):
 
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
+        tls, prefers = self._tls, url.options.get("sslmode", "prefer") == "prefer"
+        if prefers:
+            self._tls = {}
         raw = driver.connect(
             host=url.host,
             port=url.port or self.port,
@@ -1640,11 +1643,14 @@ class _MySqlDialect(_Dialect):
             write_timeout=seconds,
             local_infile=False,
             conv=self._conversions,
-            **self._tls,
+            **tls,
         )
+        encrypted = hasattr(raw._sock, "getpeercert")
+        if prefers:  # what the server can do is asked once: PyMySQL would load all certificates for each connection
+            self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
         session = _Session(raw, raw._sock.fileno(), now, self.config.max_lifetime)
         try:
-            if "ssl" in self._tls and not hasattr(raw._sock, "getpeercert"):  # PyMySQL before 1.2 goes on without
+            if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 goes on without
                 raise driver.err.OperationalError(2026, "")
             whole_seconds = math.ceil(self.config.query_timeout)
             with raw.cursor() as cursor:

