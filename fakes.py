@@ -335,10 +335,10 @@ class FakeDatabase(Faults, infra.Database):
             f"FakeDatabase {meaning.words}{rule}", service=self.engine, retryable=meaning.retryable, **details
         )
 
-    def _statement(self, work: Callable[[], Any], *, write: bool = True) -> Any:
+    def _statement(self, operation: str, work: Callable[[], Any], *, write: bool = True) -> Any:
         """Does the work whole or not at all; outside a transaction it is committed."""
         if self._down or self._closed:
-            self._take_fault("statement")
+            self._take_fault(operation)
         block = self._blocks.current
         if block is not None:
             self._check(block)
@@ -361,6 +361,7 @@ class FakeDatabase(Faults, infra.Database):
         except infra.ValidationError:
             raise
         except infra.InfrastructureError as error:
+            error.operation = error.operation or operation
             if block is not None:
                 self._doom(block, error, outermost=block.handle.killed)
             raise
@@ -417,9 +418,9 @@ class FakeDatabase(Faults, infra.Database):
 
         def work() -> None:
             for row in rows:
-                target._add(dict(zip(columns, row)))
+                target._replace(None, None, dict(zip(columns, row)))
 
-        self._statement(work)
+        self._statement("insert_many", work)
 
     def _health_check(self) -> infra.Health:
         return infra.Health(self.engine, "FakeDatabase", 0.0)
@@ -451,7 +452,7 @@ class FakeTable:
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """Adds a row; a column that is not given is NULL."""
-        self._database._statement(lambda: self._add(row))
+        self._insert("insert", row)
 
     def find(self, **key: Any) -> Row | None:
         """The first row with these values, or None."""
@@ -462,46 +463,64 @@ class FakeTable:
         self, where: Where = None, order_by: Sequence[str] = (), limit: int | None = None, offset: int = 0
     ) -> list[Row]:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least."""
-        return [dict(row) for row in self._select(where, order_by, limit, offset)]
+        return [dict(row) for row in self._select("select", where, order_by, limit, offset)]
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
         """Changes the rows and returns how many were found."""
+        return self._update("update", where, changes)
 
+    def delete(self, where: Where) -> int:
+        """Removes the rows and returns how many."""
+        return self._delete("delete", where)
+
+    # The same as statements of a repository's operation
+
+    def _insert(self, operation: str, row: Mapping[str, Any]) -> None:
+        self._database._statement(operation, lambda: self._replace(None, None, row))
+
+    def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
             found = self._matching(where)
             for key, row in found:
                 self._replace(key, row, {**row, **changes})
             return len(found)
 
-        count: int = self._database._statement(work)
+        count: int = self._database._statement(operation, work)
         return count
 
-    def delete(self, where: Where) -> int:
-        """Removes the rows and returns how many."""
-
+    def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
             found = self._matching(where)
             for key, _ in found:
                 self._remove(key)
             return len(found)
 
-        count: int = self._database._statement(work)
+        count: int = self._database._statement(operation, work)
         return count
 
     def _select(
-        self, where: Where = None, order_by: Sequence[str] = (), limit: int | None = None, offset: int = 0
+        self,
+        operation: str,
+        where: Where = None,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[Row]:
         """Without copies."""
-        rows: list[Row] = self._database._statement(lambda: [row for _, row in self._matching(where)], write=False)
+
+        def work() -> list[Row]:
+            return [row for _, row in self._matching(where)]
+
+        rows: list[Row] = self._database._statement(operation, work, write=False)
         for name in reversed(order_by):
             column = name.lstrip("-")
             if column not in self.rules.columns:
-                raise self._database._error(infra._UNKNOWN_NAME)
+                raise self._error(infra._UNKNOWN_NAME)
             rows.sort(key=lambda row: (row[column] is not None, _order(row[column])), reverse=name[0] == "-")
         return rows[offset:] if limit is None else rows[offset : offset + limit]
 
-    def _count(self, where: Where) -> int:
-        count: int = self._database._statement(lambda: len(self._matching(where)), write=False)
+    def _count(self, operation: str, where: Where) -> int:
+        count: int = self._database._statement(operation, lambda: len(self._matching(where)), write=False)
         return count
 
     # Within a statement
@@ -578,9 +597,6 @@ class FakeTable:
         self._database._undo.append((self, key, self._rows.get(key)))
         self._put(key, row)
 
-    def _add(self, row: Mapping[str, Any]) -> None:
-        self._replace(None, None, row)
-
     def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, new: Mapping[str, Any]) -> None:
         """Checks every rule, then puts the new row in the old one's place."""
         rules = self.rules
@@ -656,6 +672,8 @@ class FakeTable:
             return infra._finite(value) if self._pads else value
         if kind not in (str, datetime, int, float) and value.__class__ is kind:
             return value
+        if not isinstance(value, tuple(infra._KINDS)):
+            raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
         raise self._error(infra._MISFIT)
 
 
@@ -680,7 +698,7 @@ class FakeRepository(infra.Repository[R]):
         self._table = database.table(self.table)
 
     def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
-        self._table.insert(values)
+        self._table._insert(operation, values)
 
     def _select(
         self,
@@ -691,16 +709,16 @@ class FakeRepository(infra.Repository[R]):
         offset: int = 0,
     ) -> list[R]:
         names = [("-" if descending else "") + name for name, descending in order]
-        return [self.record(**row) for row in self._table._select(where, names, limit, offset)]
+        return [self.record(**row) for row in self._table._select(operation, where, names, limit, offset)]
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
-        return self._table.update(where, changes)
+        return self._table._update(operation, where, changes)
 
     def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
-        return self._table.delete(where)
+        return self._table._delete(operation, where)
 
     def _number(self, operation: str, where: Mapping[str, Any]) -> int:
-        return self._table._count(where)
+        return self._table._count(operation, where)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):

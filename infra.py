@@ -3129,11 +3129,11 @@ class TokenRepository(Repository[RefreshToken]):
 
     def revoke_all_for_user(self, user_id: uuid.UUID, reason: str = "revoked") -> int:
         """Revokes all tokens of the user and returns how many were not before."""
-        return self._revoke("revoke_all_for_user", self._checked({"user_id": user_id}), reason)
+        return self._revoke_all("revoke_all_for_user", self._checked({"user_id": user_id}), reason)
 
     def revoke_family(self, family: uuid.UUID, reason: str = "revoked") -> int:
         """Revokes all tokens of the family and returns how many were not before."""
-        return self._revoke("revoke_family", self._checked({"family": family}), reason)
+        return self._revoke_all("revoke_family", self._checked({"family": family}), reason)
 
     def delete_expired(self) -> int:
         """Deletes the tokens that have expired, revoked or not, and returns how many."""
@@ -3172,7 +3172,7 @@ class TokenRepository(Repository[RefreshToken]):
         if old.replaced_by is None:
             return Rotation("revoked")
         if not grace or now - old.revoked_at > grace:
-            self._revoke("rotate", {"family": old.family}, "reused")
+            self._revoke_all("rotate", {"family": old.family}, "reused")
             return Rotation("reused")
         # A write again, so that a revocation of the family comes either before it or after the sibling is there.
         if not self._change("rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}):
@@ -3193,6 +3193,18 @@ class TokenRepository(Repository[RefreshToken]):
     def _revoke(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
         changes = {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
         return self._change(operation, {**where, "revoked_at": None}, changes)
+
+    def _revoke_all(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
+        """Also what rotations that are under way bring forth: a statement that waited for one may have passed the place
+        of its new token. A rotation needs a token that is committed and not revoked: without one, none is under way."""
+
+        def work() -> int:
+            count = 0
+            while self._number(operation, {**where, "revoked_at": None}):
+                count += self._revoke(operation, where, reason)
+            return count
+
+        return self.database.run(work)
 
     def _valid(self) -> dict[str, Any]:
         return {"revoked_at": None, "expires_at": _Above(self._clock.now())}

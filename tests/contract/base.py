@@ -47,17 +47,18 @@ def public_names(port: type) -> set[str]:
     return {
         name
         for name, value in inspect.getmembers(port)
-        if not name.startswith("_") and (callable(value) or isinstance(value, property))
+        if not name.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
     }
 
 
 def names_used(suite: type) -> set[str]:
-    """The attributes that the suite's cases touch on what they test: a client, cache, service or listener."""
+    """The attributes that the suite's cases touch on what they test: a client, a repository's users, …"""
     cases = [value for name, value in inspect.getmembers(suite, inspect.isfunction) if name.startswith("test_")]
     trees = [ast.parse(textwrap.dedent(inspect.getsource(case))) for case in cases]
     return {
         node.attr
         for tree in trees
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and re.search(r"\b(client|cache|service|listener)$", ast.unparse(node.value))
+        if isinstance(node, ast.Attribute)
+        and re.search(r"\b(client|cache|service|listener|database|users|tokens)$", ast.unparse(node.value))
     }

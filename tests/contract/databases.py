@@ -1,0 +1,214 @@
+"""The databases that contract suites and machines run on: two tables with a rule of every kind."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+
+
+@dataclass(frozen=True)
+class Owner:
+    name: str
+    id: uuid.UUID = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Item:
+    amount: int = 0
+    label: str | None = None
+    note: str | None = ""  # the column is NOT NULL all the same
+    owner_id: uuid.UUID | None = None
+    keeper_id: uuid.UUID | None = None
+    guard_id: uuid.UUID | None = None
+    seen_at: datetime | None = None
+    id: uuid.UUID = None  # type: ignore[assignment]
+
+
+class Owners(infra.Repository[Owner]):
+    record = Owner
+    table = "owners"
+    resource = "owner"
+    sort_fields = ("name",)
+    filter_fields = ("name",)
+
+    def find_by_name(self, name: str) -> Owner | None:
+        return self._first("find_by_name", {"name": name})
+
+
+class Items(infra.Repository[Item]):
+    record = Item
+    table = "items"
+    resource = "item"
+    sort_fields = ("amount",)
+    filter_fields = ("label", "amount", "owner_id")
+
+
+class SqlOwners(infra.SqlRepository[Owner], Owners): ...
+
+
+class SqlItems(infra.SqlRepository[Item], Items): ...
+
+
+class FakeOwners(fakes.Faults, fakes.FakeRepository[Owner], Owners): ...
+
+
+class FakeItems(fakes.Faults, fakes.FakeRepository[Item], Items): ...
+
+
+TEXT = {"mysql": "VARCHAR({}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "postgres": 'VARCHAR({}) COLLATE "C"'}
+ID = {"mysql": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin", "postgres": "UUID"}
+MOMENT = {"mysql": "DATETIME(6)", "postgres": "TIMESTAMPTZ"}
+TABLES = [
+    "CREATE TABLE owners (id {id} NOT NULL PRIMARY KEY, name {text10} NOT NULL, "
+    "CONSTRAINT owners_name_key UNIQUE (name))",
+    "CREATE TABLE items (id {id} NOT NULL PRIMARY KEY, amount INTEGER NOT NULL, label {text5} NULL, "
+    "note {text10} NOT NULL, owner_id {id} NULL, keeper_id {id} NULL, guard_id {id} NULL, seen_at {moment} NULL, "
+    "CONSTRAINT items_label_key UNIQUE (label), CONSTRAINT items_amount_check CHECK (amount >= 0), "
+    "CONSTRAINT items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners (id) ON DELETE CASCADE, "
+    "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) ON DELETE SET NULL, "
+    "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) ON DELETE RESTRICT)",
+]
+_owners = fakes.Table.of(Owners, unique={"owners_name_key": ("name",)})
+_items = fakes.Table.of(
+    Items,
+    unique={"items_label_key": ("label",)},
+    checks={"items_amount_check": lambda row: row["amount"] >= 0},
+    foreign_keys={
+        "items_owner_id_fkey": fakes.ForeignKey(("owner_id",), "owners", on_delete="cascade"),
+        "items_keeper_id_fkey": fakes.ForeignKey(("keeper_id",), "owners", on_delete="set null"),
+        "items_guard_id_fkey": fakes.ForeignKey(("guard_id",), "owners", on_delete="restrict"),
+    },
+)
+FAKE_TABLES = [
+    replace(_owners, columns={**_owners.columns, "name": fakes.Column(str, length=10)}),
+    replace(
+        _items,
+        columns={
+            **_items.columns,
+            "label": fakes.Column(str, null=True, length=5),
+            "note": fakes.Column(str, length=10),
+        },
+    ),
+]
+
+
+@dataclass
+class DatabaseBackend:
+    database: infra.Database
+    owners: Owners
+    items: Items
+
+    @property
+    def engine(self) -> str:
+        return self.database.engine
+
+
+def fake_backend(engine: str, **options: Any) -> DatabaseBackend:
+    database = fakes.FakeDatabase(engine, FAKE_TABLES, **options)
+    return DatabaseBackend(database, FakeOwners(database), FakeItems(database))
+
+
+def create_tables(url: str) -> None:
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        engine = pool.engine
+        for statement in TABLES:
+            text = TEXT[engine]
+            pool.execute(
+                statement.format(id=ID[engine], moment=MOMENT[engine], text5=text.format(5), text10=text.format(10))
+            )
+
+
+def real_backend(url: str, **options: Any) -> DatabaseBackend:
+    pool = infra.create_pool(infra.DatabaseConfig(url=url, **options))
+    for table in ("items", "owners"):
+        pool.execute(f"DELETE FROM {table}")
+    return DatabaseBackend(pool, SqlOwners(pool), SqlItems(pool))
+
+
+_made: dict[str, str] = {}
+
+
+def with_tables(database: Callable[[str], str], name: str) -> str:
+    """The URL of this run's database with the two tables on that server."""
+    if name not in _made:
+        url = database(name)
+        create_tables(url)
+        _made[name] = url
+    return _made[name]
+
+
+def on_fake_database(engine: str) -> Any:
+    @pytest.fixture
+    def backend(self: object) -> DatabaseBackend:
+        return fake_backend(engine)
+
+    return backend
+
+
+def on_real_database(name: str) -> Any:
+    @pytest.fixture
+    def backend(self: object, database: Callable[[str], str]) -> Iterator[DatabaseBackend]:
+        found = real_backend(with_tables(database, name))
+        yield found
+        found.database.close()
+
+    return backend
+
+
+@dataclass
+class AccountsBackend:
+    """The phone accounts; ``clock`` is the repositories', on real servers too."""
+
+    database: infra.Database
+    users: infra.PhoneUserRepository
+    tokens: infra.TokenRepository
+    clock: fakes.FakeClock
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+HASH_KEY = "0123456789abcdef0123456789abcdef"
+
+
+def on_fake_accounts() -> Any:
+    @pytest.fixture
+    def backend(self: object) -> AccountsBackend:
+        clock = fakes.FakeClock()
+        database = fakes.FakeDatabase("mysql", fakes.MYSQL_TABLES, clock=clock)
+        users = fakes.FakePhoneUserRepository(database, HASH_KEY, clock=clock)
+        return AccountsBackend(database, users, fakes.FakeTokenRepository(database, clock=clock), clock)
+
+    return backend
+
+
+_migrated: dict[str, str] = {}
+
+
+def migrated(database: Callable[[str], str], name: str) -> str:
+    """The URL of this run's database on that server, with the library's schema."""
+    if name not in _migrated:
+        _migrated[name] = database(name)
+        with infra.create_pool(infra.DatabaseConfig(url=_migrated[name])) as pool:
+            infra.Migrator(pool).apply()
+    return _migrated[name]
+
+
+def on_real_accounts(name: str) -> Any:
+    @pytest.fixture
+    def backend(self: object, database: Callable[[str], str]) -> Iterator[AccountsBackend]:
+        clock = fakes.FakeClock()
+        with infra.create_pool(infra.DatabaseConfig(url=migrated(database, name))) as pool:
+            pool.execute("DELETE FROM phone_users")
+            users = infra.MySQLPhoneUserRepository(pool, HASH_KEY, clock=clock)
+            yield AccountsBackend(pool, users, infra.MySQLTokenRepository(pool, clock=clock), clock)
+
+    return backend

@@ -1,0 +1,565 @@
+"""What every Database does: transactions, savepoints, rules, bulk inserts. Ran on the real servers first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+import infra
+from tests.contract.backends import WAIT, in_threads
+from tests.contract.base import Contract
+from tests.contract.databases import DatabaseBackend, Item, Owner, on_fake_database, on_real_database
+
+NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
+
+
+class Cancelled(Exception):
+    """Leaves a block on purpose."""
+
+
+def names(backend: DatabaseBackend) -> list[str]:
+    return [owner.name for owner in backend.owners.page(infra.Query(sort="name", per_page=1000)).items]
+
+
+def amounts(backend: DatabaseBackend) -> list[int]:
+    return [item.amount for item in backend.items.page(infra.Query(sort="amount", per_page=1000)).items]
+
+
+def conflict(call: Callable[[], Any]) -> tuple[str | None, str | None]:
+    with pytest.raises(infra.ConflictError) as caught:
+        call()
+    assert caught.value.retryable is False
+    return caught.value.constraint, caught.value.kind
+
+
+def in_another_thread(work: Callable[[], Any]) -> Any:
+    result = in_threads(1, lambda _: work())[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+class DatabaseContract(Contract):
+    port = infra.Database
+
+    # --- transactions
+
+    def test_a_transaction_commits(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        with database.transaction():
+            backend.owners.create(Owner("a"))
+            backend.owners.create(Owner("b"))
+            assert names(backend) == ["a", "b"]
+        assert names(backend) == ["a", "b"]
+
+    def test_an_exception_rolls_back(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        first = backend.owners.create(Owner("a"))
+        with pytest.raises(Cancelled), database.transaction():
+            backend.owners.create(Owner("b"))
+            backend.owners.update(Owner("changed", first.id))
+            backend.items.create(Item(owner_id=first.id))
+            backend.owners.delete(first.id)
+            assert names(backend) == ["b"]
+            raise Cancelled
+        assert names(backend) == ["a"]
+        assert backend.items.count() == 0
+        with pytest.raises(KeyboardInterrupt), database.transaction():
+            backend.owners.create(Owner("b"))
+            raise KeyboardInterrupt
+        assert names(backend) == ["a"]
+
+    def test_a_block_within_a_block_is_a_savepoint(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        with database.transaction():
+            backend.owners.create(Owner("a"))
+            with pytest.raises(Cancelled), database.transaction():
+                backend.owners.create(Owner("b"))
+                with database.transaction():
+                    backend.owners.create(Owner("c"))
+                raise Cancelled
+            with database.transaction():
+                backend.owners.create(Owner("d"))
+                with pytest.raises(Cancelled), database.transaction():
+                    backend.owners.create(Owner("e"))
+                    raise Cancelled
+                assert names(backend) == ["a", "d"]
+        assert names(backend) == ["a", "d"]
+
+    def test_the_outer_block_takes_inner_ones_along(self, backend: DatabaseBackend) -> None:
+        with pytest.raises(Cancelled), backend.database.transaction():
+            with backend.database.transaction():
+                backend.owners.create(Owner("a"))
+            raise Cancelled
+        assert names(backend) == []
+
+    def test_others_see_what_is_committed(self, backend: DatabaseBackend) -> None:
+        """Also within a transaction of their own: READ COMMITTED."""
+        first = backend.owners.create(Owner("a"))
+        with backend.database.transaction():
+            backend.owners.update(Owner("b", first.id))
+            backend.owners.create(Owner("c"))
+            assert in_another_thread(lambda: names(backend)) == ["a"]
+            assert in_another_thread(lambda: backend.owners.find_by_name("a")) == first
+            assert in_another_thread(lambda: backend.owners.find_by_name("c")) is None
+            assert in_another_thread(lambda: backend.owners.count()) == 1
+        assert in_another_thread(lambda: names(backend)) == ["b", "c"]
+        with backend.database.transaction():
+            assert names(backend) == ["b", "c"]
+            in_another_thread(lambda: backend.owners.create(Owner("d")))
+            assert names(backend) == ["b", "c", "d"]
+
+    def test_a_transaction_belongs_to_its_thread(self, backend: DatabaseBackend) -> None:
+        with pytest.raises(Cancelled), backend.database.transaction():
+            in_another_thread(lambda: backend.owners.create(Owner("a")))
+            raise Cancelled
+        assert names(backend) == ["a"]
+
+    def test_a_writer_waits_for_the_other(self, backend: DatabaseBackend) -> None:
+        first = backend.items.create(Item(amount=1))
+        begun, done = threading.Event(), threading.Event()
+
+        def other() -> None:
+            begun.wait(WAIT)
+            with backend.database.transaction():
+                found = backend.items._change("update", {"id": first.id}, {"note": "other"})  # waits here
+                assert done.is_set()
+                assert found == 1
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        with backend.database.transaction():
+            backend.items._change("update", {"id": first.id}, {"amount": 2})
+            begun.set()
+            thread.join(0.05)
+            assert thread.is_alive()
+            done.set()
+        thread.join(WAIT)
+        assert backend.items.find_by_id(first.id) == Item(amount=2, note="other", id=first.id)
+
+    def test_blocks_end_in_the_reverse_order(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        outer, inner = database.transaction(), database.transaction()
+        outer.__enter__()
+        inner.__enter__()
+        backend.owners.create(Owner("a"))
+        with pytest.raises(infra.DatabaseError, match="innermost"):
+            outer.__exit__(None, None, None)
+        with pytest.raises(infra.DatabaseError, match="rolled back"):
+            inner.__exit__(None, None, None)
+        with pytest.raises(infra.DatabaseError, match="rolled back"):
+            outer.__exit__(None, None, None)
+        assert names(backend) == []
+
+    def test_many_threads(self, backend: DatabaseBackend) -> None:
+        def work(number: int) -> None:
+            def step() -> None:
+                owner = backend.owners.create(Owner(f"owner {number}"))
+                backend.items.create(Item(amount=number, owner_id=owner.id))
+                if number % 2:
+                    raise Cancelled
+
+            try:
+                backend.database.run(step)
+            except Cancelled:
+                pass
+
+        assert in_threads(8, work) == [None] * 8
+        assert amounts(backend) == [0, 2, 4, 6]
+        assert names(backend) == ["owner 0", "owner 2", "owner 4", "owner 6"]
+
+    # --- after an error
+
+    def test_a_conflict_caught_in_a_transaction(self, backend: DatabaseBackend) -> None:
+        """MySQL goes on; Postgres has ended the transaction."""
+        backend.owners.create(Owner("a"))
+        if backend.engine == "mysql":
+            with backend.database.transaction():
+                assert conflict(lambda: backend.owners.create(Owner("a"))) == ("owners_name_key", "unique")
+                backend.owners.create(Owner("b"))
+            assert names(backend) == ["a", "b"]
+            return
+        with (
+            pytest.raises(infra.DatabaseError, match=r"was rolled back.*ConflictError") as ended,
+            backend.database.transaction(),
+        ):
+            backend.owners.create(Owner("b"))
+            assert conflict(lambda: backend.owners.create(Owner("a"))) == ("owners_name_key", "unique")
+            with pytest.raises(infra.DatabaseError, match="cannot go on") as caught:
+                backend.owners.create(Owner("c"))
+            assert caught.value.retryable is False
+            assert not isinstance(caught.value, infra.ConflictError)
+            with pytest.raises(infra.DatabaseError, match="cannot go on"), backend.database.transaction():
+                pass
+        assert ended.value.retryable is False
+        assert isinstance(ended.value.__cause__, infra.ConflictError)
+        assert names(backend) == ["a"]
+
+    def test_a_conflict_caught_around_a_nested_block(self, backend: DatabaseBackend) -> None:
+        backend.owners.create(Owner("a"))
+        with backend.database.transaction():
+            backend.owners.create(Owner("b"))
+            with pytest.raises(infra.ConflictError), backend.database.transaction():
+                backend.owners.create(Owner("c"))
+                backend.owners.create(Owner("a"))
+            backend.owners.create(Owner("d"))
+        assert names(backend) == ["a", "b", "d"]
+
+    def test_a_conflict_that_leaves_the_block(self, backend: DatabaseBackend) -> None:
+        backend.owners.create(Owner("a"))
+        with pytest.raises(infra.ConflictError) as caught, backend.database.transaction():
+            backend.owners.create(Owner("b"))
+            backend.owners.create(Owner("a"))
+        assert caught.value.constraint == "owners_name_key"
+        assert names(backend) == ["a"]
+        backend.owners.create(Owner("b"))
+
+    def test_bad_values_do_not_end_a_transaction(self, backend: DatabaseBackend) -> None:
+        with backend.database.transaction():
+            backend.owners.create(Owner("a"))
+            with pytest.raises(infra.ValidationError):
+                backend.owners.create(Owner("b\0"))
+        assert names(backend) == ["a"]
+
+    # --- run
+
+    def test_run_returns_the_answer(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        assert database.run(lambda: backend.owners.create(Owner("a")).name) == "a"
+        assert database.run(lambda: None) is None
+        assert names(backend) == ["a"]
+
+    def test_run_repeats_what_a_deadlock_ended(self, backend: DatabaseBackend) -> None:
+        calls: list[int] = []
+
+        def work() -> str:
+            calls.append(len(calls))
+            backend.owners.create(Owner(f"a{len(calls)}"))
+            if len(calls) < 3:
+                raise infra.DatabaseError("a deadlock", retryable=True)
+            return "done"
+
+        assert backend.database.run(work) == "done"
+        assert calls == [0, 1, 2]
+        assert names(backend) == ["a3"]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            infra.DatabaseError("no"),
+            infra.ConflictError("no"),
+            infra.ConnectionError("no"),
+            infra.TimeoutError("no"),
+            infra.CacheError("no", retryable=True),
+            OSError("the caller's own"),
+            Cancelled(),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_run_repeats_nothing_else(self, backend: DatabaseBackend, error: Exception) -> None:
+        calls: list[int] = []
+
+        def work() -> None:
+            calls.append(1)
+            backend.owners.create(Owner("a"))
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            backend.database.run(work)
+        assert caught.value is error
+        assert (calls, names(backend)) == ([1], [])
+
+    def test_run_in_a_transaction_is_a_savepoint(self, backend: DatabaseBackend) -> None:
+        calls: list[int] = []
+
+        def work() -> None:
+            calls.append(1)
+            backend.owners.create(Owner("b"))
+            raise infra.DatabaseError("a deadlock", retryable=True)
+
+        with backend.database.transaction():
+            backend.owners.create(Owner("a"))
+            with pytest.raises(infra.DatabaseError, match="a deadlock"):
+                backend.database.run(work)
+        assert (calls, names(backend)) == ([1], ["a"])
+
+    def test_run_gives_up(self, backend: DatabaseBackend) -> None:
+        calls: list[int] = []
+
+        def work() -> None:
+            calls.append(1)
+            raise infra.DatabaseError("a deadlock", retryable=True)
+
+        with pytest.raises(infra.DatabaseError, match="a deadlock"):
+            backend.database.run(work)
+        assert len(calls) == 6
+
+    # --- rules
+
+    def test_unique(self, backend: DatabaseBackend) -> None:
+        first = backend.owners.create(Owner("a"))
+        other = backend.owners.create(Owner("b"))
+        assert conflict(lambda: backend.owners.create(Owner("a"))) == ("owners_name_key", "unique")
+        assert conflict(lambda: backend.owners.create(Owner("c", first.id))) == ("owners_pkey", "unique")
+        assert conflict(lambda: backend.owners.update(Owner("a", other.id))) == ("owners_name_key", "unique")
+        assert names(backend) == ["a", "b"]
+
+    def test_unique_takes_nulls_for_distinct(self, backend: DatabaseBackend) -> None:
+        backend.items.create(Item(label=None))
+        backend.items.create(Item(label=None))
+        backend.items.create(Item(label="x"))
+        assert conflict(lambda: backend.items.create(Item(label="x"))) == ("items_label_key", "unique")
+        assert backend.items.count() == 3
+
+    def test_a_value_cannot_fake_the_name_of_a_rule(self, backend: DatabaseBackend) -> None:
+        name = "for key 'x'"[:10]
+        backend.owners.create(Owner(name))
+        assert conflict(lambda: backend.owners.create(Owner(name))) == ("owners_name_key", "unique")
+
+    def test_text_in_keys(self, backend: DatabaseBackend) -> None:
+        """Binary comparison: case, accents and composition matter; MySQL takes no notice of blanks at the end."""
+        for name in ("a", "A", "ä", "a\u0308", "😀", "", " a", "ß", "ss"):
+            backend.owners.create(Owner(name))
+        if backend.engine == "mysql":
+            assert conflict(lambda: backend.owners.create(Owner("a "))) == ("owners_name_key", "unique")
+            found = backend.owners.find_by_name("a  ")
+            assert found is not None
+            assert found.name == "a"
+        else:
+            backend.owners.create(Owner("a "))
+            assert backend.owners.find_by_name("a  ") is None
+        order = ["", " a", "A", "a", "a ", "a\u0308", "ss", "ß", "ä", "😀"]
+        assert sorted(names(backend)) == sorted(order if backend.engine == "postgres" else order[:4] + order[5:])
+        assert names(backend) == sorted(names(backend), key=lambda name: name.encode())
+
+    def test_foreign_keys(self, backend: DatabaseBackend) -> None:
+        for field in ("owner_id", "keeper_id", "guard_id"):
+            nobody: Any = {field: infra.new_id()}
+            assert conflict(lambda: backend.items.create(Item(**nobody))) == (f"items_{field}_fkey", "foreign_key")
+        owner = backend.owners.create(Owner("a"))
+        item = backend.items.create(Item(owner_id=owner.id))
+        moved = Item(owner_id=infra.new_id(), id=item.id)
+        assert conflict(lambda: backend.items.update(moved)) == ("items_owner_id_fkey", "foreign_key")
+        assert backend.items.find_by_id(item.id) == item
+
+    def test_on_delete(self, backend: DatabaseBackend) -> None:
+        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
+        backend.items.create(Item(amount=1, owner_id=a.id))
+        kept = backend.items.create(Item(amount=2, owner_id=b.id, keeper_id=a.id))
+        guarded = backend.items.create(Item(amount=3, guard_id=b.id))
+        assert conflict(lambda: backend.owners.delete(b.id)) == ("items_guard_id_fkey", "foreign_key")
+        assert amounts(backend) == [1, 2, 3]
+        assert backend.owners.delete(a.id) is True
+        assert amounts(backend) == [2, 3]
+        assert backend.items.find_by_id(kept.id) == Item(amount=2, owner_id=b.id, id=kept.id)
+        assert backend.items.delete(guarded.id) is True
+        assert backend.owners.delete(b.id) is True
+        assert backend.items.count() == 0
+
+    def test_check_and_not_null(self, backend: DatabaseBackend) -> None:
+        assert conflict(lambda: backend.items.create(Item(amount=-1))) == ("items_amount_check", "check")
+        assert conflict(lambda: backend.items.create(Item(note=None))) == ("items_note_not_null", "not_null")
+        item = backend.items.create(Item())
+        assert conflict(lambda: backend.items.update(Item(amount=-1, id=item.id))) == ("items_amount_check", "check")
+        assert conflict(lambda: backend.items.update(Item(note=None, id=item.id))) == (
+            "items_note_not_null",
+            "not_null",
+        )
+        rows = [(infra.new_id(), 1)]
+        assert conflict(lambda: backend.database.insert_many("items", ["id", "amount"], rows)) == (
+            "items_note_not_null",
+            "not_null",
+        )
+        assert amounts(backend) == [0]
+
+    def test_length_counts_characters(self, backend: DatabaseBackend) -> None:
+        backend.owners.create(Owner("😀" * 10))
+        for name in ("x" * 11, "é" * 11):
+            with pytest.raises(infra.DatabaseError) as caught:
+                backend.owners.create(Owner(name))
+            assert not isinstance(caught.value, infra.ConflictError)
+            assert (caught.value.retryable, name in str(caught.value)) == (False, False)
+        stored = infra.new_id()
+        backend.owners.create(Owner("0123456789  ", stored))  # SQL: blanks at the end do not count
+        found = backend.owners.find_by_id(stored)
+        assert found is not None
+        assert found.name == "0123456789"
+
+    def test_numbers_have_bounds(self, backend: DatabaseBackend) -> None:
+        item = backend.items.create(Item(amount=2**31 - 1))
+        assert backend.items.find_by_id(item.id) == item
+        with pytest.raises(infra.DatabaseError):
+            backend.items.create(Item(amount=2**31))
+        assert backend.items.count() == 1
+
+    def test_moments_keep_microseconds_and_are_utc(self, backend: DatabaseBackend) -> None:
+        elsewhere = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
+        item = backend.items.create(Item(seen_at=elsewhere))
+        found = backend.items.find_by_id(item.id)
+        assert found is not None
+        assert found.seen_at == NOON
+        assert found.seen_at is not None
+        assert str(found.seen_at) == "2026-01-31 12:00:00.123456+00:00"
+        for moment in (
+            datetime(1, 1, 1, tzinfo=timezone.utc),
+            datetime(9999, 12, 31, 23, 59, 59, 999999, timezone.utc),
+        ):
+            stored = backend.items.create(Item(seen_at=moment))
+            assert backend.items.find_by_id(stored.id) == stored
+        with pytest.raises(infra.ValidationError):
+            backend.items.create(Item(seen_at=datetime(2026, 1, 1)))
+        assert backend.items.count() == 3
+
+    def test_an_update_that_changes_nothing_finds_its_row(self, backend: DatabaseBackend) -> None:
+        item = backend.items.create(Item(amount=5))
+        assert backend.items.update(item) == item
+        assert backend.items._change("update", {"amount": 5}, {"amount": 5}) == 1
+
+    # --- insert_many
+
+    def test_insert_many(self, backend: DatabaseBackend) -> None:
+        database, owner = backend.database, backend.owners.create(Owner("a"))
+        texts = ["", "plain", "it's", 'quo"te', "back\\slash", "tab\tnew\n", "\r\x1a\\N", "%s %% {}", "日本é😀", "\\"]
+        columns = ["id", "amount", "note", "label", "owner_id", "seen_at"]
+        rows = [
+            (infra.new_id(), number, text, None if number % 2 else str(number), owner.id, NOON)
+            for number, text in enumerate(texts)
+        ]
+        assert database.insert_many("items", columns, rows) == 10
+        found = backend.items.page(infra.Query(sort="amount")).items
+        assert [item.note for item in found] == texts
+        assert [item.label for item in found] == ["0", None, "2", None, "4", None, "6", None, "8", None]
+        assert {(item.owner_id, item.seen_at, item.keeper_id) for item in found} == {(owner.id, NOON, None)}
+
+    def test_insert_many_reads_a_generator_in_batches(self, backend: DatabaseBackend) -> None:
+        """It may query the same database while it is read."""
+
+        def rows() -> Iterator[tuple[Any, ...]]:
+            for number in range(12_000):
+                if number % 6000 == 0:
+                    assert backend.owners.count() == 0
+                yield infra.new_id(), number, "note"
+
+        assert backend.database.insert_many("items", ("id", "amount", "note"), rows()) == 12_000
+        assert backend.items.count() == 12_000
+
+    def test_insert_many_is_all_or_nothing(self, backend: DatabaseBackend) -> None:
+        def rows(last: Any) -> Iterator[tuple[Any, ...]]:
+            for number in range(6000):
+                yield infra.new_id(), number, "note"
+            if isinstance(last, Exception):
+                raise last
+            yield last
+
+        insert, columns = backend.database.insert_many, ["id", "amount", "note"]
+        assert conflict(lambda: insert("items", columns, rows((infra.new_id(), -1, "note")))) == (
+            "items_amount_check",
+            "check",
+        )
+        with pytest.raises(Cancelled):
+            insert("items", columns, rows(Cancelled()))
+        for bad in [
+            (infra.new_id(), 1),
+            (infra.new_id(), 1, "nul\0"),
+            (infra.new_id(), 1, "\udfff"),
+            (object(), 1, ""),
+        ]:
+            with pytest.raises(infra.ValidationError):
+                insert("items", columns, rows(bad))
+        with pytest.raises(infra.DatabaseError):
+            insert("items", columns, rows((infra.new_id(), 1, "longer than ten")))
+        with pytest.raises(infra.ValidationError):
+            insert("items", ["id", "amount", "note", "seen_at"], [(infra.new_id(), 1, "", datetime(2026, 1, 1))])
+        assert backend.items.count() == 0
+
+    def test_insert_many_in_a_transaction(self, backend: DatabaseBackend) -> None:
+        insert = backend.database.insert_many
+        with backend.database.transaction():
+            assert insert("owners", ["id", "name"], [(infra.new_id(), "a")]) == 1
+            with pytest.raises(infra.ConflictError):
+                insert("owners", ["id", "name"], [(infra.new_id(), "b"), (infra.new_id(), "a")])
+            assert insert("owners", ["id", "name"], [(infra.new_id(), "c")]) == 1
+        assert names(backend) == ["a", "c"]
+
+    def test_insert_many_of_nothing(self, backend: DatabaseBackend) -> None:
+        assert backend.database.insert_many("owners", ["id", "name"], []) == 0
+        assert backend.database.insert_many("owners", ["id", "name"], iter(())) == 0
+
+    @pytest.mark.parametrize(
+        ("table", "columns", "rows"),
+        [
+            ("owners; DROP TABLE owners", ["id"], [(1,)]),
+            ('own"ers', ["id"], [(1,)]),
+            ("owners", ["id", "name) VALUES"], [(1, 2)]),
+            ("owners", [], [()]),
+            ("owners", "id", [(1,)]),
+            ("owners", ["id", "name"], "ab"),
+            ("owners", ["id", "name"], 5),
+            ("owners", ["id", "name"], [(1,)]),
+            ("owners", ["id", "name"], [(1, 2, 3)]),
+            (5, ["id"], [(1,)]),
+        ],
+    )
+    def test_insert_many_refuses(self, backend: DatabaseBackend, table: Any, columns: Any, rows: Any) -> None:
+        with pytest.raises(infra.ValidationError):
+            backend.database.insert_many(table, columns, rows)
+        assert backend.owners.count() == 0
+
+    def test_insert_many_into_what_is_not_there(self, backend: DatabaseBackend) -> None:
+        for table, column in (("nowhere", "id"), ("owners", "nothing")):
+            with pytest.raises(infra.DatabaseError, match="knows no table or column"):
+                backend.database.insert_many(table, [column], [("x",)])
+
+    # --- the rest
+
+    def test_health_and_stats(self, backend: DatabaseBackend) -> None:
+        found = backend.database.health_check()
+        assert found.service == backend.engine
+        assert found.latency >= 0
+        before = backend.database.stats()
+        assert before.in_use == before.waiting == 0
+        with backend.database.transaction():
+            assert backend.database.stats().in_use == 1
+            assert backend.database.health_check().server == found.server
+        assert backend.database.stats().in_use == 0
+
+    def test_close(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        database.close()
+        database.close()
+        calls: list[Callable[[], Any]] = [
+            lambda: backend.owners.create(Owner("a")),
+            lambda: database.run(lambda: None),
+            lambda: database.insert_many("owners", ["id", "name"], [(infra.new_id(), "a")]),
+            database.health_check,
+        ]
+        for call in calls:
+            with pytest.raises(infra.ConnectionError, match="closed") as caught:
+                call()
+            assert caught.value.retryable is False
+        with pytest.raises(infra.ConnectionError), database.transaction():
+            pass
+
+
+class TestFakeMySQL(DatabaseContract):
+    backend = on_fake_database("mysql")
+
+
+class TestFakePostgres(DatabaseContract):
+    backend = on_fake_database("postgres")
+
+
+class TestMariaDB(DatabaseContract):
+    backend = on_real_database("mariadb")
+
+
+class TestPostgres(DatabaseContract):
+    backend = on_real_database("postgres")
+
+
+class TestPostgres18(DatabaseContract):
+    backend = on_real_database("postgres-18")
