@@ -1399,8 +1399,8 @@ class _Dialect(ABC):
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
     #: a rollback also takes back what SET has changed
     settings_roll_back: ClassVar[bool]
-    #: for schema migrations: the type of a moment, the name of where tables are made, and a lock for the connection
-    moment: ClassVar[str]
+    #: for schema migrations: types of columns, the name of where tables are made, and a lock for the connection
+    types: ClassVar[Mapping[str, str]]
     current_schema: ClassVar[str]
     try_lock: ClassVar[str]
     quote: ClassVar[str]
@@ -1569,7 +1569,7 @@ class _MySqlDialect(_Dialect):
     }
     readers: ClassVar = {bool: bool, uuid.UUID: uuid.UUID}
     quote = "`"
-    moment = "DATETIME(6)"
+    types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(CONCAT('infra ', SHA1(DATABASE())), 0)"
     session = (
@@ -1776,7 +1776,7 @@ class _PostgresDialect(_Dialect):
     port = 5432
     settings_roll_back = True
     quote = '"'
-    moment = "TIMESTAMPTZ"
+    types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext('infra schema_migrations'))::int"
     grace = 0.5  # seconds that the watchdog leaves the server to answer by itself
@@ -2382,11 +2382,11 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 
 _MARKER = re.compile(r"-- migration (\d{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
 _HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
-    source VARCHAR(100) NOT NULL,
+    source VARCHAR(100) {text} NOT NULL,
     number INTEGER NOT NULL,
-    name VARCHAR(100) NOT NULL,
-    checksum CHAR(64) NOT NULL,
-    state VARCHAR(10) NOT NULL,
+    name VARCHAR(100) {text} NOT NULL,
+    checksum CHAR(64) {text} NOT NULL,
+    state VARCHAR(10) {text} NOT NULL,
     statement INTEGER NOT NULL,
     applied_at {moment} NOT NULL,
     PRIMARY KEY (source, number)
@@ -2490,6 +2490,8 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     """The migrations of a file for one engine, in order. Raises ConfigurationError for a file that cannot be read, has
     SQL in front of the first marker, or numbers that do not rise."""
     path = Path(path)
+    if len(path.stem) > 100:
+        raise ConfigurationError("the name of a file of migrations is part of their record: at most 100 characters")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
@@ -2526,7 +2528,6 @@ class _MigrationSession:
     def __init__(self, pool: ConnectionPool, session: _Session) -> None:
         self._pool = pool
         self._session = session
-        self.moment = pool._dialect.moment
 
     def execute(self, sql: str, params: Any = None) -> int:
         count: int = self._call(sql, params, _row_count)
@@ -2615,7 +2616,7 @@ class Migrator:
                         operation="migrate",
                     )
                 self._clock.sleep(0.1)
-            session.execute(_HISTORY.format(moment=session.moment))
+            session.execute(_HISTORY.format(**self.pool._dialect.types))
             return work(session)
 
     def _recorded(self, fetch_all: Callable[[str], list[tuple[Any, ...]]]) -> dict[tuple[str, int], tuple[Any, ...]]:
