@@ -32,7 +32,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -480,6 +480,11 @@ class FakeTable:
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
+            if not changes.keys() <= self.rules.columns.keys():
+                raise self._error(infra._UNKNOWN_NAME)
+            if not self._pads:  # Postgres looks at the values before it looks for rows
+                for name, value in changes.items():
+                    self._fit(name, replace(self.rules.columns[name], null=True), value)
             found = self._matching(where)
             for key, row in found:
                 self._replace(key, row, {**row, **changes})

@@ -1,0 +1,212 @@
+"""The same operations to FakeDatabase and to a real engine: answers, error classes, names of rules, tables must agree.
+
+Few owners, labels and amounts, so that rows meet. Ids are drawn from a small set and given to both.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run
+
+import fakes
+import infra
+from tests.contract.databases import DatabaseBackend, Item, Owner, fake_backend, real_backend, with_tables
+
+IDS = [uuid.UUID(int=number << 64) for number in range(1, 5)]
+ID = st.sampled_from(IDS)
+REFERENCE = st.one_of(st.none(), ID)
+NAMES = st.sampled_from(
+    ["a", "A", "a ", " a", "b", "é", "e\u0301", "😀", "", "0123456789", "0123456789 ", "0123456789x"]
+)
+LABELS = st.one_of(st.none(), st.sampled_from(["x", "X", "x ", "", "12345", "12345  ", "123456", "'\\%\n"]))
+AMOUNTS = st.sampled_from([0, 1, 1, 2, -1, 2**31 - 1, 2**31])
+NOTES = st.sampled_from(["", "n", None])
+ITEM = st.builds(
+    Item, amount=AMOUNTS, label=LABELS, note=NOTES, owner_id=REFERENCE, keeper_id=REFERENCE, guard_id=REFERENCE
+)
+
+
+class Machine(RuleBasedStateMachine):
+    url: str
+    engine: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backends = fake_backend(self.engine), real_backend(self.url)
+        self.blocks: list[list[Any]] = []  # open transactions: for each backend its context manager
+
+    def teardown(self) -> None:
+        while self.blocks:
+            self.leave(infra.ValidationError("the end"))
+        self.backends[1].database.close()
+
+    def both(self, call: Callable[[DatabaseBackend], Any]) -> Any:
+        """Runs the call on both and compares; gives the answer, or None after an error."""
+        outcomes: list[tuple[Any, ...]] = []
+        for backend in self.backends:
+            try:
+                outcomes.append(("answer", call(backend)))
+            except infra.ConflictError as error:
+                outcomes.append(("conflict", error.kind, error.constraint, error.retryable, error.operation))
+            except infra.InfrastructureError as error:
+                outcomes.append(("error", type(error), error.retryable, error.operation))
+        fake, real = outcomes
+        # Of several rules that a row breaks, engines name one or the other.
+        if fake == real or not (self.broken > 1 and "answer" not in (fake[0], real[0])):
+            assert fake == real
+        return fake[1] if fake[0] == "answer" else None
+
+    broken = 0  # rules that the next call breaks
+
+    def rows(self, table: str) -> list[fakes.Row]:
+        database = self.backends[0].database
+        assert isinstance(database, fakes.FakeDatabase)
+        return database.table(table).select() if self.sound else []
+
+    def stored(self, text: str, length: int) -> str:
+        """What a column of that length makes of it, as keys compare it."""
+        return text[:length].rstrip(" ") if self.engine == "mysql" else text[:length]
+
+    def count_broken_by_owner(self, id: uuid.UUID, name: str) -> None:
+        others = [row for row in self.rows("owners") if row["id"] != id]
+        taken = {self.stored(row["name"], 10) for row in others}
+        self.broken = sum(
+            (len(name.rstrip(" ")) > 10, self.stored(name, 10) in taken, len(others) < len(self.rows("owners")))
+        )
+
+    def count_broken_by_item(self, id: uuid.UUID, item: Item) -> None:
+        known = {row["id"] for row in self.rows("owners")} | {None}
+        items = self.rows("items")
+        taken = {self.stored(row["label"], 5) for row in items if row["id"] != id and row["label"] is not None}
+        label = item.label or ""
+        self.broken = sum(
+            (
+                *(each not in known for each in (item.owner_id, item.keeper_id, item.guard_id)),
+                item.amount < 0,
+                item.amount >= 2**31,
+                item.note is None,
+                len(label.rstrip(" ")) > 5,
+                item.label is not None and self.stored(label, 5) in taken,
+                any(row["id"] == id for row in items),
+            )
+        )
+
+    @property
+    def sound(self) -> bool:
+        block = self.backends[0].database._blocks.current
+        return block is None or block.doom is None
+
+    @initialize()
+    def seed(self) -> None:
+        for number in (0, 1):
+            self.both(lambda b: b.owners.create(Owner("ab"[number], IDS[number])))
+        self.both(lambda b: b.items.create(Item(label="x", owner_id=IDS[0], id=IDS[0])))
+        self.both(lambda b: b.items.create(Item(amount=1, keeper_id=IDS[0], guard_id=IDS[1], id=IDS[1])))
+
+    @rule(id=ID, name=NAMES)
+    def create_owner(self, id: uuid.UUID, name: str) -> None:
+        self.count_broken_by_owner(id, name)
+        self.both(lambda b: b.owners.create(Owner(name, id)))
+
+    @rule(id=ID, name=NAMES)
+    def update_owner(self, id: uuid.UUID, name: str) -> None:
+        self.count_broken_by_owner(id, name)
+        self.both(lambda b: b.owners.update(Owner(name, id)))
+
+    @rule(id=ID)
+    def delete_owner(self, id: uuid.UUID) -> None:
+        """Cascades, sets null, or is restricted."""
+        self.broken = 0
+        self.both(lambda b: b.owners.delete(id))
+
+    @rule(name=NAMES)
+    def find_owner(self, name: str) -> None:
+        self.broken = 0
+        self.both(lambda b: b.owners.find_by_name(name))
+
+    @rule(id=ID, item=ITEM)
+    def create_item(self, id: uuid.UUID, item: Item) -> None:
+        self.count_broken_by_item(id, item)
+        self.both(lambda b: b.items.create(replace(item, id=id)))
+
+    @rule(id=ID, item=ITEM)
+    def update_item(self, id: uuid.UUID, item: Item) -> None:
+        self.count_broken_by_item(id, item)
+        self.both(lambda b: b.items.update(replace(item, id=id)))
+
+    @rule(id=ID)
+    def delete_item(self, id: uuid.UUID) -> None:
+        self.broken = 0
+        self.both(lambda b: b.items.delete(id))
+
+    @rule(owner=REFERENCE, amount=AMOUNTS)
+    def change_items(self, owner: uuid.UUID | None, amount: int) -> None:
+        self.broken = 0
+        self.both(lambda b: b.items._change("change", {"owner_id": owner}, {"amount": amount}))
+
+    @rule(amount=AMOUNTS)
+    def remove_items(self, amount: int) -> None:
+        self.broken = 0
+        self.both(lambda b: b.items._remove("remove", {"amount": infra._AtMost(amount)}))
+
+    @rule(names=st.lists(st.tuples(ID, NAMES), max_size=3))
+    def insert_owners(self, names: list[tuple[uuid.UUID, str]]) -> None:
+        self.broken = 2
+        self.both(lambda b: b.database.insert_many("owners", ["id", "name"], names))
+
+    @rule(amount=AMOUNTS, label=LABELS)
+    def find_items(self, amount: int, label: str | None) -> None:
+        self.broken = 0
+        query = infra.Query(sort="amount", filters={"label": label, "amount": min(amount, 5)}, with_total=True)
+        self.both(lambda b: b.items.page(query))
+
+    @precondition(lambda self: len(self.blocks) < 3)
+    @rule()
+    def enter(self) -> None:
+        self.broken = 0
+        blocks = [backend.database.transaction() for backend in self.backends]
+        entered = []
+
+        def begin(backend: DatabaseBackend) -> None:
+            block = blocks[self.backends.index(backend)]
+            block.__enter__()
+            entered.append(block)
+
+        self.both(begin)
+        if entered:
+            assert len(entered) == 2
+            self.blocks.append(blocks)
+
+    @precondition(lambda self: self.blocks)
+    @rule(error=st.sampled_from([None, None, infra.ValidationError("on purpose")]))
+    def leave(self, error: Exception | None) -> None:
+        self.broken = 0
+        blocks = self.blocks.pop()
+        kind = type(error) if error else None
+        self.both(lambda b: blocks[self.backends.index(b)].__exit__(kind, error, None))
+
+    @invariant()
+    def tables_agree(self) -> None:
+        if self.sound:
+            self.broken = 0
+            everything = infra.Query(sort="amount", per_page=1000)
+            self.both(
+                lambda b: (b.items.page(everything), {o.id: o for o in b.owners.page(infra.Query(sort="name")).items})
+            )
+        else:  # both refuse
+            assert [backend.database._blocks.current is None for backend in self.backends] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["mariadb", "postgres"])
+def test_fake_and_real_agree(database: Callable[[str], str], name: str) -> None:
+    url = with_tables(database, name)
+    engine = infra.DatabaseConfig(url=url).engine
+    run(type("DatabaseMachine", (Machine,), {"url": url, "engine": engine}), settings=settings())
