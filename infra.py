@@ -17,7 +17,7 @@ call policy        Call, Health, Attempt, CallPolicy: the one door for outbound 
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
 database           Database, PoolStats, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
-records            PhoneUser, RefreshToken, Device, Issued, Rotation, Query, Page
+records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, Query, Page
 repositories       Repository, SqlRepository, PhoneUserRepository, TokenRepository, their MySQL adapters
 redis and cache    KeyValueClient, Listener, RedisClient
 verification       generate_code, VerificationCache
@@ -67,6 +67,7 @@ if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here
 
 __version__ = "0.1.0"
 __all__ = [
+    "FILLED",
     "SCHEMA",
     "Attempt",
     "CacheConfig",
@@ -2714,7 +2715,8 @@ class Migrator:
 # === records =========================================================================================================
 
 
-_FILLED: Any = None  # of a field that the repository fills when the record is created
+#: the default of a record's id, created_at and updated_at: the repository fills them when it creates the record
+FILLED: Any = None
 
 
 @dataclass(frozen=True)
@@ -2727,9 +2729,9 @@ class PhoneUser:
     user_type: str | None = None
     is_verified: bool = False
     is_blocked: bool = False
-    id: uuid.UUID = _FILLED
-    created_at: datetime = _FILLED
-    updated_at: datetime = _FILLED
+    id: uuid.UUID = FILLED
+    created_at: datetime = FILLED
+    updated_at: datetime = FILLED
     last_login_at: datetime | None = None
 
 
@@ -2751,9 +2753,9 @@ class RefreshToken:
     user_id: uuid.UUID
     token_hash: str = field(repr=False)
     family: uuid.UUID
-    id: uuid.UUID = _FILLED
-    created_at: datetime = _FILLED
-    expires_at: datetime = _FILLED
+    id: uuid.UUID = FILLED
+    created_at: datetime = FILLED
+    expires_at: datetime = FILLED
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
     revoke_reason: str | None = None

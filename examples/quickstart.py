@@ -1,5 +1,6 @@
-"""A phone number asks for a code, receives it, and signs in. Runs on the fakes; with --real on the servers that the
-environment names (REDIS_URL). Standard output is the same on both; what the phone shows goes to standard error."""
+"""A phone number asks for a code, receives it, signs in, and stays signed in. Runs on the fakes; with --real on the
+servers that the environment names (REDIS_URL; MYSQL_URL, after `python -m infra migrate`). Standard output is the same
+on both; what the phone shows goes to standard error."""
 
 import argparse
 import io
@@ -56,11 +57,11 @@ def main(services: infra.Infrastructure) -> None:
     print(f"   Accepted: {guesses}")
 
     print("5. A code expires.")
-    short = infra.VerificationCache(services.redis, key="a key for this example only, 32+", code_ttl=0.2)
-    short.store_code(PHONE, "123456")
-    print(f"   Valid: {short.code_exists(PHONE)}")
+    brief = infra.VerificationCache(services.redis, key="a key for this example only, 32+", code_ttl=0.2)
+    brief.store_code(PHONE, "123456")
+    print(f"   Valid: {brief.code_exists(PHONE)}")
     time.sleep(0.3)
-    print(f"   A moment later: {short.code_exists(PHONE)}, accepted: {short.verify_code(PHONE, '123456')}")
+    print(f"   A moment later: {brief.code_exists(PHONE)}, accepted: {brief.verify_code(PHONE, '123456')}")
 
     print("6. The provider fails: no usable code is left.")
     sms.simulate_failure = True
@@ -69,7 +70,37 @@ def main(services: infra.Infrastructure) -> None:
     except infra.SmsError as error:
         print(f"   {type(error).__name__}: outcome {error.outcome}. Valid: {verification.code_exists(PHONE)}")
 
-    print(f"Messages sent: {sms.message_count}")
+    print(f"   Messages sent: {sms.message_count}")
+
+    print("7. The first sign-in creates the user.")
+    users, tokens = services.phone_users, services.tokens
+    user = users.find_by_phone(PHONE) or users.create_for_phone(PHONE)
+    print(f"   Country code: {user.country_code}. Found again: {users.find_by_phone(PHONE) == user}")
+    try:
+        users.create_for_phone("+1 (415) 555-0100")
+    except infra.ConflictError as error:
+        print(f"   A second one for this phone: {type(error).__name__}, {error.constraint}")
+
+    print("8. A refresh token is exchanged for the next.")
+    first = tokens.issue(user.id, ttl=3600, device=infra.Device(device_name="Ada's phone"))
+    rotation = tokens.rotate(first.token, ttl=3600)
+    assert rotation.issued is not None
+    second = rotation.issued
+    print(
+        f"   {rotation.outcome}. Valid: the old {tokens.is_valid(first.token)}, the new {tokens.is_valid(second.token)}"
+    )
+
+    print("9. Somebody has copied the old token: its whole family dies.")
+    print(f"   {tokens.rotate(first.token, ttl=3600).outcome}. Valid: the new {tokens.is_valid(second.token)}")
+    print(f"   The owner asks: {tokens.rotate(second.token, ttl=3600).outcome}")
+
+    print("10. A token expires, by the clock of the application.")
+    short = tokens.issue(user.id, ttl=0.2)
+    print(f"   Valid: {tokens.is_valid(short.token)}")
+    time.sleep(0.3)
+    print(f"   A moment later: {tokens.is_valid(short.token)}, {tokens.rotate(short.token, ttl=3600).outcome}")
+
+    print(f"The user goes: {users.delete(user.id)}. The tokens went along: {tokens.find(first.token) is None}")
 
 
 if __name__ == "__main__":

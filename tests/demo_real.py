@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests import services
 
 EXAMPLES = ["examples/quickstart.py"]
-USED = {"redis": "REDIS_URL"}  # service: the variable that the demo reads
+USED = {"redis": "REDIS_URL", "mariadb": "MYSQL_URL"}  # service: the variable that the demo reads
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -39,6 +39,7 @@ def main() -> int:
     except services.Missing as missing:
         sys.exit(str(missing))
     try:
+        subprocess.run([sys.executable, "-m", "infra", "migrate"], cwd=ROOT, env=env, check=True)
         for example in EXAMPLES:
             print(f"--- {example} on real servers: {', '.join(USED)}", flush=True)
             real = transcript(example, "--real", env=env)

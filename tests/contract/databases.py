@@ -17,7 +17,7 @@ import infra
 @dataclass(frozen=True)
 class Owner:
     name: str
-    id: uuid.UUID = None  # type: ignore[assignment]
+    id: uuid.UUID = infra.FILLED
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Item:
     keeper_id: uuid.UUID | None = None
     guard_id: uuid.UUID | None = None
     seen_at: datetime | None = None
-    id: uuid.UUID = None  # type: ignore[assignment]
+    id: uuid.UUID = infra.FILLED
 
 
 class Owners(infra.Repository[Owner]):

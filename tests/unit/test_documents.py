@@ -35,7 +35,7 @@ def title(snippet: str) -> str:
 
 
 def needs_server(snippet: str) -> bool:
-    return "Config.from_env" in snippet
+    return "from_env" in snippet or "create_pool" in snippet
 
 
 @pytest.mark.parametrize("snippet", [each for each in SNIPPETS if not needs_server(each)], ids=title)
@@ -44,8 +44,12 @@ def test_readme_snippets_on_fakes(snippet: str) -> None:
 
 
 @pytest.mark.parametrize("snippet", [each for each in SNIPPETS if needs_server(each)], ids=title)
-def test_readme_snippets_on_servers(snippet: str, service: Callable[[str], str]) -> None:
-    run("-c", snippet, REDIS_URL=service("redis"), SMS_PROVIDER="mock")
+def test_readme_snippets_on_servers(
+    snippet: str, service: Callable[[str], str], database: Callable[[str], str]
+) -> None:
+    variables = {"REDIS_URL": service("redis"), "MYSQL_URL": database("mariadb"), "POSTGRES_URL": database("postgres")}
+    run("-m", "infra", "migrate", **variables)
+    run("-c", snippet, SMS_PROVIDER="mock", **variables)
 
 
 def test_the_readme_has_snippets_and_no_blanks_to_fill_in() -> None:
@@ -58,10 +62,26 @@ def test_examples(example: Path) -> None:
     assert run(str(example)) == run(str(example)) != ""
 
 
-def test_the_quickstart_is_the_same_on_real_servers(service: Callable[[str], str]) -> None:
+def test_the_quickstart_is_the_same_on_real_servers(
+    service: Callable[[str], str], database: Callable[[str], str]
+) -> None:
     fake = run("examples/quickstart.py")
-    assert run("examples/quickstart.py", "--real", REDIS_URL=service("redis")) == fake
+    variables = {"REDIS_URL": service("redis"), "MYSQL_URL": database("mariadb")}
+    run("-m", "infra", "migrate", **variables)
+    for _ in range(2):  # it cleans up after itself
+        assert run("examples/quickstart.py", "--real", **variables) == fake
     assert "Accepted: True\n   Accepted again: False" in fake
+
+
+@pytest.mark.parametrize(("name", "variable"), [("mariadb", "MYSQL_URL"), ("postgres", "POSTGRES_URL")])
+def test_the_repository_of_ones_own_on_real_servers(
+    database: Callable[[str], str], name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MYSQL_URL", raising=False)
+    url = database(name)
+    for _ in range(2):
+        assert run("examples/own_repository.py", "--real", **{variable: url}) == "The contract holds.\n"
+    assert len((ROOT / "examples" / "own_repository.py").read_text(encoding="utf-8").splitlines()) < 100
 
 
 def test_every_variable_is_in_the_readme() -> None:

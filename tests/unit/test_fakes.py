@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 import pytest
 
 import fakes
 import infra
+from tests.contract.backends import in_threads
 
 PHONE = "+14155550100"
 
@@ -243,3 +245,141 @@ def test_a_pattern_full_of_stars_is_quick() -> None:
     redis = fakes.FakeRedisClient()
     redis.set("a" * 200, "v")
     assert list(redis.scan("*a" * 50 + "b")) == []
+
+
+# --- FakeDatabase
+
+
+NOTES = fakes.Table(
+    "notes",
+    {"id": fakes.Column(int), "title": fakes.Column(str, null=True, length=5), "parent": fakes.Column(int, null=True)},
+    unique={"notes_title_key": ("title",)},
+    foreign_keys={"notes_parent_fkey": fakes.ForeignKey(("parent",), "notes", on_delete="cascade")},
+)
+
+
+@pytest.fixture
+def notes() -> fakes.FakeTable:
+    return fakes.FakeDatabase("mysql", [NOTES]).table("notes")
+
+
+def test_a_fake_table_gives_and_takes_copies(notes: fakes.FakeTable) -> None:
+    row = {"id": 1, "title": "a", "parent": None}
+    notes.insert(row)
+    row["title"] = "changed"
+    found = notes.find(id=1)
+    assert found == {"id": 1, "title": "a", "parent": None}
+    found["title"] = "changed"
+    notes.select()[0]["title"] = "changed"
+    notes.select(lambda each: bool(each.update(title="changed")) or True)
+    assert notes.find(title="a") == {"id": 1, "title": "a", "parent": None}
+    assert notes.find(title="changed") is None
+
+
+def test_a_fake_table_selects_in_order(notes: fakes.FakeTable) -> None:
+    for number, title in enumerate(["b", None, "a", "c"], 1):
+        notes.insert({"id": number, "title": title})
+    assert [row["id"] for row in notes.select(order_by=["title"])] == [2, 3, 1, 4]
+    assert [row["id"] for row in notes.select(order_by=["-title"])] == [4, 1, 3, 2]
+    assert [row["id"] for row in notes.select({"title": None})] == [2]
+    assert [row["id"] for row in notes.select(lambda row: row["id"] > 1, ["-id"], limit=2, offset=1)] == [3, 2]
+    assert notes.update(lambda row: row["id"] > 2, {"title": None}) == 2
+    assert notes.delete({"title": None}) == 3
+    assert [row["id"] for row in notes.select()] == [1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: t.insert({"id": 1, "nothing": 1}),
+        lambda t: t.insert({"id": "1"}),
+        lambda t: t.insert({"id": True}),
+        lambda t: t.insert({"id": 1, "title": "123456"}),
+        lambda t: t.select({"nothing": 1}),
+        lambda t: t.select(order_by=["nothing"]),
+        lambda t: t.update(None, {"nothing": 1}),
+        lambda t: t.delete({"nothing": 1}),
+        lambda t: t._database.table("nothing"),
+    ],
+)
+def test_a_fake_table_refuses(notes: fakes.FakeTable, call: Callable[[fakes.FakeTable], object]) -> None:
+    with pytest.raises(infra.DatabaseError):
+        call(notes)
+    assert notes.select() == []
+
+
+def test_rows_that_refer_to_their_own_table(notes: fakes.FakeTable) -> None:
+    notes.insert({"id": 1, "parent": 1})
+    notes.insert({"id": 2, "parent": 1})
+    notes.insert({"id": 3, "parent": 2})
+    with pytest.raises(infra.ConflictError) as caught:
+        notes.insert({"id": 4, "parent": 5})
+    assert caught.value.constraint == "notes_parent_fkey"
+    assert notes.delete({"id": 2}) == 1
+    assert [row["id"] for row in notes.select()] == [1]
+    assert notes.delete({"id": 1}) == 1
+
+
+def test_a_lock_timeout_can_be_repeated() -> None:
+    database = fakes.FakeDatabase("mysql", [NOTES], lock_timeout=0.01)
+    notes = database.table("notes")
+
+    def other(_: int) -> None:
+        with database.transaction():
+            notes.insert({"id": 2})
+
+    with database.transaction():
+        notes.insert({"id": 1})
+        error = in_threads(1, other)[0]
+    assert type(error) is infra.DatabaseError
+    assert error.retryable is True
+    assert [row["id"] for row in notes.select()] == [1]
+
+
+def test_killed_connections() -> None:
+    database = fakes.FakeDatabase("mysql", [NOTES])
+    notes = database.table("notes")
+    notes.insert({"id": 1})
+    with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+        notes.insert({"id": 2})
+        database.kill_connections()
+        with pytest.raises(infra.ConnectionError):
+            notes.insert({"id": 3})
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            notes.insert({"id": 3})
+    with pytest.raises(infra.ConnectionError), database.transaction():
+        notes.insert({"id": 2})
+        database.kill_connections()  # the COMMIT finds out
+    assert [row["id"] for row in notes.select()] == [1]
+
+
+def test_a_database_that_is_down_takes_its_repositories_along() -> None:
+    services = fakes.FakeInfrastructure()
+    services.accounts.down = True
+    with pytest.raises(infra.ConnectionError), services.accounts.transaction():
+        pass
+    with pytest.raises(infra.ConnectionError):
+        services.phone_users.count()
+    services.accounts.down = False
+    services.accounts.fail_next("transaction", infra.PoolTimeoutError("all in use"))
+    with pytest.raises(infra.PoolTimeoutError):
+        services.accounts.run(lambda: None)
+    assert services.phone_users.count() == 0
+
+
+def test_run_repeats_a_deadlock_made_on_purpose() -> None:
+    services = fakes.FakeInfrastructure()
+    services.phone_users.fail_next("create", infra.DatabaseError("deadlock", retryable=True), times=2, after_apply=True)
+    user = services.accounts.run(lambda: services.phone_users.create(infra.PhoneUser("ab" * 32, "1")))
+    assert services.phone_users.page().items == [user]
+
+
+def test_fake_databases_share_nothing() -> None:
+    one, two = fakes.FakeInfrastructure(), fakes.FakeInfrastructure()
+    one.phone_users.create_for_phone(PHONE)
+    assert two.phone_users.count() == 0
+
+
+def test_an_unknown_dialect() -> None:
+    with pytest.raises(infra.ConfigurationError):
+        fakes.FakeDatabase("sqlite")

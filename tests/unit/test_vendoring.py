@@ -42,6 +42,17 @@ except infra.ConfigurationError as error:
     assert isinstance(error.__cause__, ImportError)
 else:
     raise AssertionError("a driver was found")
+for url, package in (("mysql://h/d", "PyMySQL[rsa]"), ("postgres://h/d", "psycopg2-binary")):
+    try:
+        infra.create_pool(infra.DatabaseConfig(url=url))
+    except infra.ConfigurationError as error:
+        assert f"pip install '{package}" in str(error), error
+        assert isinstance(error.__cause__, ImportError)
+    else:
+        raise AssertionError("a driver was found")
+user = services.phone_users.create_for_phone("+14155550100")
+assert services.tokens.rotate(services.tokens.issue(user.id, 60).token, 60).outcome == "rotated"
+assert infra.SCHEMA.name == "schema.sql" and infra.read_migrations(infra.SCHEMA, "mysql")
 for wrong in ("redis://localhost", 5):
     try:
         infra.RedisClient(wrong)
