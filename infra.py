@@ -2393,7 +2393,7 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
     PRIMARY KEY (source, number)
 )"""
 # What may stand between two semicolons that end statements; ``close`` finds the end of what has been opened.
-_SQL_TOKEN = re.compile(r"""--[^\n]*|\#[^\n]*|/\*|'|"|`|\$(?:[A-Za-z_]\w*)?\$|;""")
+_SQL_TOKEN = re.compile(r"""--[^\n]*|\#[^\n]*|/\*|'|"|`|(?<![\w$])\$(?:[^\W\d]\w*)?\$|;""")
 
 
 @dataclass(frozen=True)
@@ -2446,19 +2446,20 @@ def split_statements(sql: str, engine: str) -> list[str]:
             solid = False
             continue
         opened, at = token[0], token.end()
-        if opened.startswith("--") and (engine == "postgres" or not opened[2:].strip() or opened[2].isspace()):
+        if opened.startswith("--") and (engine == "postgres" or opened[2:3] <= " "):
             continue
         if opened[0] == "#" and engine == "mysql":
             continue
         if opened == "/*":
-            solid = solid or sql[at : at + 1] == "!"  # MySQL runs what is in /*! */
+            # MySQL runs what is in /*! */, MariaDB also /*M! */
+            solid = solid or (engine == "mysql" and sql.startswith(("!", "M!"), at))
             at = _comment_end(sql, at, nested=engine == "postgres")
             continue
         solid = True
         quotes = "'\"`" if engine == "mysql" else "'\""
         if opened in quotes:
-            before = sql[max(0, end - 1) : end]
-            escapes = opened != "`" if engine == "mysql" else before in ("e", "E")
+            prefixed = opened == "'" and re.search(r"(?<![\w$])[eE]\Z", sql[max(0, end - 2) : end])
+            escapes = opened != "`" if engine == "mysql" else prefixed
             inside = rf"[^{opened}\\]|\\.|{opened}{opened}" if escapes else rf"[^{opened}]|{opened}{opened}"
             at = _closed(re.compile(f"(?:{inside})*{opened}", re.DOTALL).match(sql, at), sql, at)
         elif opened[0] == "$" and engine == "postgres":
