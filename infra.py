@@ -2381,7 +2381,9 @@ def create_pool(
 #: The library's own migrations, beside this file.
 SCHEMA = Path(__file__).with_name("schema.sql")
 
-_MARKER = re.compile(r"-- migration (\d{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
+_MARKER = re.compile(r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
+# A line that is meant as one: were it taken for a comment, its SQL would join the migration above.
+_MARKER_LIKE = re.compile(r"-- migration |(?i:\s*--\s*migration\s+[0-9])")
 _HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
     source VARCHAR(100) {text} NOT NULL,
     number INTEGER NOT NULL,
@@ -2480,12 +2482,13 @@ def _comment_end(sql: str, at: int, *, nested: bool) -> int:
 def _closed(found: re.Match[str] | None, sql: str, opened: int) -> int:
     if found is None:
         line = sql.count("\n", 0, opened) + 1
-        raise ValidationError(f"a quote or comment that opens in its line {line} is never closed")
+        raise ValidationError(f"a quote or comment that opens in line {line} is never closed")
     return found.end()
 
 
 def _checksum(statements: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(statements).encode()).hexdigest()
+    """Blanks at the ends of lines do not count: editors take them away."""
+    return hashlib.sha256(re.sub(r"[ \t]+\n", "\n", "\0".join(statements)).encode()).hexdigest()
 
 
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
@@ -2495,12 +2498,19 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     if len(path.stem) > 100:
         raise ConfigurationError("the name of a file of migrations is part of their record: at most 100 characters")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at U+2028, which a text in quotes may hold
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}") from None
+
+    def split(first: int, last: int, where: str) -> tuple[str, ...]:
+        try:  # with empty lines in front: a message names the file's line
+            return tuple(split_statements("\n" * first + "\n".join(lines[first:last]), engine))
+        except ValidationError as exc:
+            raise ConfigurationError(f"{where}: {exc}") from None
+
     found: list[Migration] = []
-    starts = [at for at, line in enumerate(lines) if line.startswith("-- migration ")]
-    if split_statements("\n".join(lines[: starts[0]] if starts else lines), engine):
+    starts = [at for at, line in enumerate(lines) if _MARKER_LIKE.match(line)]
+    if split(0, starts[0] if starts else len(lines), path.name):
         raise ConfigurationError(f"{path.name}: SQL should stand below a line such as: -- migration 1 users mysql")
     for start, end in zip(starts, [*starts[1:], len(lines)]):
         marker = _MARKER.fullmatch(lines[start].rstrip())
@@ -2514,11 +2524,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
             continue
         if found and int(number) <= found[-1].number:
             raise ConfigurationError(f"{path.name}, line {start + 1}: the numbers of {engine} migrations should rise")
-        text = "\n".join(line.rstrip() for line in lines[start + 1 : end]).strip()
-        try:
-            statements = tuple(split_statements(text, engine))
-        except ValidationError as exc:
-            raise ConfigurationError(f"{path.name}, migration {number}: {exc}") from None
+        statements = split(start + 1, end, f"{path.name}, migration {number}")
         together = engine == "postgres" and not alone
         found.append(Migration(path.stem, int(number), name, statements, _checksum(statements), together))
     return found
