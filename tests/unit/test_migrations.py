@@ -1,0 +1,410 @@
+"""Files of migrations: how a script is split into statements, what a file may hold, what its checksum ignores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import infra
+
+ENGINES = ["mysql", "postgres"]
+
+#: Scripts of two statements; tests/faults/test_migrations.py runs them on the servers, which are the judges.
+SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
+    "mysql": [
+        ("SELECT 1; SELECT 2;", "SELECT 1", "SELECT 2"),
+        ("\n SELECT 1 ;\n\n SELECT\n 2 \n", "SELECT 1", "SELECT\n 2"),
+        ("SELECT 1;\r\nSELECT 2; -- done\r\n", "SELECT 1", "SELECT 2"),
+        ("SELECT 'a;b'; SELECT 2", "SELECT 'a;b'", "SELECT 2"),
+        ("SELECT 'it''s; one'; SELECT 2", "SELECT 'it''s; one'", "SELECT 2"),
+        (r"SELECT 'it\'s; one'; SELECT 2", r"SELECT 'it\'s; one'", "SELECT 2"),
+        (r"SELECT 'C:\\'; SELECT 'D:\\'", r"SELECT 'C:\\'", r"SELECT 'D:\\'"),
+        (r"SELECT '\\''; \\'; SELECT 2", r"SELECT '\\''; \\'", "SELECT 2"),
+        (r'SELECT "it\"s; ""one"; SELECT 2', r'SELECT "it\"s; ""one"', "SELECT 2"),
+        ("SELECT \"it's;\"; SELECT '\";'", 'SELECT "it\'s;"', "SELECT '\";'"),
+        ("SELECT 1 AS `a;``b'`; SELECT 2", "SELECT 1 AS `a;``b'`", "SELECT 2"),
+        (r"SELECT 1 AS `a\`; SELECT 2", r"SELECT 1 AS `a\`", "SELECT 2"),  # no escapes in names
+        ("SELECT 'a\n-- no comment; \nb'; SELECT 2", "SELECT 'a\n-- no comment; \nb'", "SELECT 2"),
+        ("SELECT '/*;'; SELECT '*/'", "SELECT '/*;'", "SELECT '*/'"),
+        ("SELECT N'it''s;'; SELECT _utf8mb4'a;'", "SELECT N'it''s;'", "SELECT _utf8mb4'a;'"),
+        ("SELECT 'ß;→😀' AS `größe;`; SELECT 2", "SELECT 'ß;→😀' AS `größe;`", "SELECT 2"),
+        ("SELECT 1 -- it's; one\n; SELECT 2", "SELECT 1 -- it's; one", "SELECT 2"),
+        ("SELECT 1 --\n+ 1; SELECT 2", "SELECT 1 --\n+ 1", "SELECT 2"),
+        ("SELECT 1 --\t';\n+ 1; SELECT 2", "SELECT 1 --\t';\n+ 1", "SELECT 2"),
+        ("SELECT 1 # it's; \"one\n; SELECT 2", "SELECT 1 # it's; \"one", "SELECT 2"),
+        ("SELECT 5--3; SELECT 2", "SELECT 5--3", "SELECT 2"),  # 8: a comment needs a blank
+        ("SELECT 5--'3;'; SELECT 2", "SELECT 5--'3;'", "SELECT 2"),
+        ("SELECT 5---- 3;\n+ 1; SELECT 2", "SELECT 5---- 3;\n+ 1", "SELECT 2"),
+        ("SELECT 1 /* it's; */ + 1; SELECT 2", "SELECT 1 /* it's; */ + 1", "SELECT 2"),
+        ("SELECT 1 /* /* ; */ + 1; SELECT 2", "SELECT 1 /* /* ; */ + 1", "SELECT 2"),  # not nested
+        ("SELECT /*/ ; */ 1; SELECT 2", "SELECT /*/ ; */ 1", "SELECT 2"),
+        ("SELECT 6 /2; SELECT 6*/**/2", "SELECT 6 /2", "SELECT 6*/**/2"),
+        ("SELECT 1 /*! + 1 */; SELECT 2", "SELECT 1 /*! + 1 */", "SELECT 2"),
+        ("/*!40101 SELECT 1 */; SELECT 2", "/*!40101 SELECT 1 */", "SELECT 2"),
+        ("/*M! SELECT 1 */; SELECT 2", "/*M! SELECT 1 */", "SELECT 2"),  # MariaDB runs that, too
+        ("-- first;\nSELECT 1; /* second; */ SELECT 2", "-- first;\nSELECT 1", "/* second; */ SELECT 2"),
+        ("SELECT 1 AS a$b$c; SELECT 2 AS a$b$c", "SELECT 1 AS a$b$c", "SELECT 2 AS a$b$c"),
+        ("SELECT '$$'; SELECT '$$'", "SELECT '$$'", "SELECT '$$'"),
+    ],
+    "postgres": [
+        ("SELECT 1; SELECT 2;", "SELECT 1", "SELECT 2"),
+        ("\n SELECT 1 ;\n\n SELECT\n 2 \n", "SELECT 1", "SELECT\n 2"),
+        ("SELECT 1;\r\nSELECT 2; -- done\r\n", "SELECT 1", "SELECT 2"),
+        ("SELECT 'it''s; one'; SELECT 2", "SELECT 'it''s; one'", "SELECT 2"),
+        (r"SELECT 'C:\'; SELECT 'D:\'", r"SELECT 'C:\'", r"SELECT 'D:\'"),  # no escapes in plain ones
+        (r"SELECT E'it\'s; one'; SELECT 2", r"SELECT E'it\'s; one'", "SELECT 2"),
+        (r"SELECT e'it''s; \\'; SELECT 2", r"SELECT e'it''s; \\'", "SELECT 2"),
+        (r"SELECT 'a_b' LIKE 'a' ESCAPE'\'; SELECT ''", r"SELECT 'a_b' LIKE 'a' ESCAPE'\'", "SELECT ''"),
+        (r'SELECT true"a\"; SELECT 1 AS "b"', r'SELECT true"a\"', 'SELECT 1 AS "b"'),
+        ("SELECT U&'\\0441;'; SELECT B'1'", "SELECT U&'\\0441;'", "SELECT B'1'"),
+        ('SELECT 1 AS "a;""b\'"; SELECT 2', 'SELECT 1 AS "a;""b\'"', "SELECT 2"),
+        (r'SELECT 1 AS "a\"; SELECT 2', r'SELECT 1 AS "a\"', "SELECT 2"),
+        ("SELECT 'a'\n'b;'; SELECT 2", "SELECT 'a'\n'b;'", "SELECT 2"),
+        ("SELECT '`'; SELECT '`'", "SELECT '`'", "SELECT '`'"),
+        ("SELECT 'ß;→😀' AS \"größe;\"; SELECT 2", "SELECT 'ß;→😀' AS \"größe;\"", "SELECT 2"),
+        ("SELECT 1 -- it's; one\n; SELECT 2", "SELECT 1 -- it's; one", "SELECT 2"),
+        ("SELECT 5 --3; it's\n; SELECT 2", "SELECT 5 --3; it's", "SELECT 2"),
+        ("SELECT 5 # 3; SELECT 2", "SELECT 5 # 3", "SELECT 2"),  # an operator
+        ("SELECT 5#3 -- ';\n; SELECT 2", "SELECT 5#3 -- ';", "SELECT 2"),
+        ("SELECT '[7]'::json #>> '{0}'; SELECT 2", "SELECT '[7]'::json #>> '{0}'", "SELECT 2"),
+        ("SELECT 1 /* a /* b; */ it's; */ + 1; SELECT 2", "SELECT 1 /* a /* b; */ it's; */ + 1", "SELECT 2"),
+        ("SELECT 1 /*/*/ ; */ ; */ + 1; SELECT 2", "SELECT 1 /*/*/ ; */ ; */ + 1", "SELECT 2"),
+        ("SELECT 6 /2; SELECT 6*/**/2", "SELECT 6 /2", "SELECT 6*/**/2"),
+        ("-- first;\nSELECT 1; /* second; */ SELECT 2", "-- first;\nSELECT 1", "/* second; */ SELECT 2"),
+        ("SELECT $$it's; \"one$$; SELECT 2", "SELECT $$it's; \"one$$", "SELECT 2"),
+        ("SELECT $a$ ; $$ ; $b$ ; $A$ ; $a$; SELECT 2", "SELECT $a$ ; $$ ; $b$ ; $A$ ; $a$", "SELECT 2"),
+        ("SELECT $_1$;$_1$; SELECT $$$$", "SELECT $_1$;$_1$", "SELECT $$$$"),
+        ("SELECT $é$ ; ' $é$; SELECT 2", "SELECT $é$ ; ' $é$", "SELECT 2"),
+        ("SELECT 1 AS a$b$c; SELECT 2 AS a$b$c", "SELECT 1 AS a$b$c", "SELECT 2 AS a$b$c"),  # part of the names
+        ("SELECT 1 AS é$$; SELECT 2 AS é$$", "SELECT 1 AS é$$", "SELECT 2 AS é$$"),
+        ("SELECT '$$;'; SELECT '$$'", "SELECT '$$;'", "SELECT '$$'"),
+        ("DO $$ BEGIN PERFORM 1; END $$; SELECT 2", "DO $$ BEGIN PERFORM 1; END $$", "SELECT 2"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("engine", "script", "statements"),
+    [(engine, script, found) for engine, scripts in SCRIPTS.items() for script, *found in scripts],
+)
+def test_a_script_is_split(engine: str, script: str, statements: list[str]) -> None:
+    assert infra.split_statements(script, engine) == statements
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("script", "statements"),
+    [
+        ("", []),
+        (" \r\n\t", []),
+        (";;\n;", []),
+        ("-- only; a comment", []),
+        ("/* only; a comment */;\n-- and 'another", []),
+        ("/**/", []),
+        ("SELECT 1;;\n-- nothing;\n; SELECT 2;;", ["SELECT 1", "SELECT 2"]),
+        ("SELECT 1 -- the end", ["SELECT 1 -- the end"]),
+        ("SELECT 'a' ;", ["SELECT 'a'"]),
+    ],
+)
+def test_nothing_is_no_statement(engine: str, script: str, statements: list[str]) -> None:
+    assert infra.split_statements(script, engine) == statements
+
+
+@pytest.mark.parametrize(
+    ("script", "mysql", "postgres"),
+    [
+        ("# a comment; it's one", [], None),
+        ("# 1; # 2", [], ["# 1", "# 2"]),
+        ("--1; 2", ["--1", "2"], []),
+        ("/*! 1; 2 */", ["/*! 1; 2 */"], []),
+        ("/*M!100100 1; 2 */", ["/*M!100100 1; 2 */"], []),
+        ("/* ! 1; 2 */", [], []),
+        ("/* /* */ 1; */", ["/* /* */ 1", "*/"], []),
+        ("$$ 1; 2 $$", ["$$ 1", "2 $$"], ["$$ 1; 2 $$"]),
+        ("`1; 2`", ["`1; 2`"], ["`1", "2`"]),
+        (r"'1\'; 2", None, [r"'1\'", "2"]),
+    ],
+)
+def test_what_only_one_engine_takes_for_a_quote_or_comment(
+    script: str, mysql: list[str] | None, postgres: list[str] | None
+) -> None:
+    for engine, statements in (("mysql", mysql), ("postgres", postgres)):
+        if statements is None:
+            with pytest.raises(infra.ValidationError):
+                infra.split_statements(script, engine)
+        else:
+            assert infra.split_statements(script, engine) == statements
+
+
+@pytest.mark.parametrize(
+    ("engine", "opened"),
+    [
+        ("mysql", "'a;''"),
+        ("mysql", r"'a\'"),
+        ("mysql", '"a'),
+        ("mysql", "`a"),
+        ("mysql", "/* a"),
+        ("mysql", "/*/"),
+        ("mysql", "/*! a"),
+        ("postgres", "'a;''"),
+        ("postgres", r"E'a\'"),
+        ("postgres", '"a'),
+        ("postgres", "/* a /* b */"),
+        ("postgres", "$$ a $b$"),
+        ("postgres", "$b$ a $B$ $$"),
+    ],
+)
+def test_never_closed(engine: str, opened: str) -> None:
+    with pytest.raises(infra.ValidationError) as caught:
+        infra.split_statements(f"SELECT 1;\n\nSELECT {opened}\n; SELECT 2\n", engine)
+    assert str(caught.value) == "a quote or comment that opens in line 3 is never closed"
+
+
+PLAIN = st.text(st.characters(exclude_characters="'\"`;#$-/*", exclude_categories=["Cs"])).filter(str.strip)
+
+
+@given(st.lists(PLAIN), st.sampled_from(ENGINES))
+def test_statements_without_quotes_come_back(statements: list[str], engine: str) -> None:
+    assert infra.split_statements(";".join(statements), engine) == [each.strip() for each in statements]
+
+
+@given(st.text("'\"`;#$-/*!\\Ee \nM1"), st.sampled_from(ENGINES))
+def test_a_statement_is_split_no_further(script: str, engine: str) -> None:
+    try:
+        statements = infra.split_statements(script, engine)
+    except infra.ValidationError:
+        return
+    for each in statements:
+        assert infra.split_statements(each, engine) == [each]
+
+
+# --- files
+
+SHOP = """\
+-- The tables of a shop.
+
+-- migration 1 orders mysql
+CREATE TABLE orders (id INT);
+-- With an index; it's needed.
+CREATE INDEX orders_id_idx ON orders (id);
+
+-- migration 1 orders postgres
+CREATE TABLE orders (id int);
+
+-- migration 5 total mysql
+-- migration 2 total postgres no-transaction
+ALTER TABLE orders ADD total int
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "shop.sql"
+
+
+def read(file: Path, text: str | bytes, engine: str = "mysql") -> list[infra.Migration]:
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return infra.read_migrations(file, engine)
+
+
+def checksum(file: Path, text: str | bytes, engine: str = "mysql") -> str:
+    (migration,) = read(file, text, engine)
+    return migration.checksum
+
+
+def test_each_engine_reads_its_own(file: Path) -> None:
+    orders, total = read(file, SHOP)
+    assert (orders.source, orders.number, orders.name, orders.transaction) == ("shop", 1, "orders", False)
+    assert orders.statements == (
+        "CREATE TABLE orders (id INT)",
+        "-- With an index; it's needed.\nCREATE INDEX orders_id_idx ON orders (id)",
+    )
+    assert (total.number, total.statements) == (5, ())
+    assert str(orders) == "shop 1 (orders)"
+
+    orders, total = infra.read_migrations(str(file), "postgres")
+    assert (orders.source, orders.number, orders.name, orders.transaction) == ("shop", 1, "orders", True)
+    assert orders.statements == ("CREATE TABLE orders (id int)",)
+    assert (total.number, total.name, total.transaction) == (2, "total", False)
+    assert total.statements == ("ALTER TABLE orders ADD total int",)
+
+
+@pytest.mark.parametrize("text", ["", "-- Nothing yet.\n", "-- migration 1 a postgres\nSELECT 1"])
+def test_nothing_for_this_engine(file: Path, text: str) -> None:
+    assert read(file, text) == []
+
+
+def test_the_librarys_own_schema() -> None:
+    names = [(each.source, each.number, each.name) for each in infra.read_migrations(infra.SCHEMA, "mysql")]
+    assert names[:1] == [("schema", 1, "phone_accounts")]
+    assert {each.source for each in infra.read_migrations(infra.SCHEMA, "postgres")} <= {"schema"}
+
+
+MARKER = (
+    "the marker should be: -- migration NUMBER name mysql|postgres [no-transaction], the name in lower case, digits"
+)
+
+
+@pytest.mark.parametrize(
+    ("marker"),
+    [
+        "-- migration one users mysql",
+        "-- migration users mysql",
+        "-- migration 1 users",
+        "-- migration 1 mysql",
+        "-- migration 1 users mariadb",
+        "-- migration 1 Users mysql",
+        "-- migration 1 new-users mysql",
+        "-- migration 1 new users mysql",
+        "-- migration -1 users mysql",
+        "-- migration 1.5 users mysql",
+        "-- migration 1234567890 users mysql",
+        "-- migration 1 users mysql no_transaction",
+        "-- migration 1 users mysql no-transaction, please",
+        "-- migration  1 users mysql",
+        "-- migration 1 " + "u" * 101 + " mysql",
+        "-- migration ١ users mysql",
+        # would otherwise be comments, and the SQL below them part of the migration above
+        "--migration 2 users mysql",
+        "-- Migration 2 users mysql",
+        "  -- migration 2 users mysql",
+        "--  migration 2 users mysql",
+    ],
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_wrong_marker(file: Path, engine: str, marker: str) -> None:
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(file, f"-- migration 1 a {engine}\nSELECT 1;\n{marker}\nSELECT 2;\n", engine)
+    assert str(caught.value) == f"shop.sql, line 3: {MARKER} and underscores"
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "-- migrations of the shop",
+        "-- Migration of users: later",
+        "-- This migration 2 is a comment",
+        "/* migration 2 */",
+    ],
+)
+def test_comments_that_are_no_markers(file: Path, comment: str) -> None:
+    (found,) = read(file, f"-- migration 1 a mysql\nSELECT 1;\n{comment}\nSELECT 2;\n")
+    assert found.statements == ("SELECT 1", f"{comment}\nSELECT 2")
+
+
+@pytest.mark.parametrize("second", [1, 2])
+def test_numbers_that_do_not_rise(file: Path, second: int) -> None:
+    text = f"-- migration 2 a mysql\n-- migration 1 a postgres\n-- migration {second} b mysql\nSELECT 1"
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(file, text)
+    assert str(caught.value) == "shop.sql, line 3: the numbers of mysql migrations should rise"
+    assert [each.number for each in read(file, text, "postgres")] == [1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CREATE TABLE a (id INT)", "SELECT 1;\n-- migration 1 a mysql\n", "/*! SELECT 1 */\n-- migration 1 a mysql\n"],
+)
+def test_sql_before_the_first_marker(file: Path, text: str) -> None:
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(file, text)
+    assert str(caught.value) == "shop.sql: SQL should stand below a line such as: -- migration 1 users mysql"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "\n/* The shop\n-- migration 1 a mysql\n",
+            "shop.sql: a quote or comment that opens in line 2 is never closed",
+        ),
+        (
+            "-- migration 7 a mysql\n\n\nSELECT 1;\nSELECT 'a;\n-- migration 8 b mysql\n",
+            "shop.sql, migration 7: a quote or comment that opens in line 5 is never closed",
+        ),
+    ],
+)
+def test_what_is_never_closed_is_found_by_its_line(file: Path, text: str, message: str) -> None:
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(file, text)
+    assert str(caught.value) == message
+
+
+def test_files_that_cannot_be_read(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(infra.ConfigurationError) as caught:
+        infra.read_migrations(file, "mysql")
+    assert str(caught.value) == "shop.sql: the file of migrations cannot be read: FileNotFoundError"
+    with pytest.raises(infra.ConfigurationError, match=r": the file of migrations cannot be read: IsADirectoryError$"):
+        infra.read_migrations(tmp_path, "mysql")
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(file, "-- migration 1 größe mysql".encode("latin-1"))
+    assert str(caught.value) == "shop.sql: the file of migrations cannot be read: UnicodeDecodeError"
+
+
+def test_a_byte_order_mark_is_no_sql(file: Path) -> None:
+    """Editors on Windows write one."""
+    (found,) = read(file, b"\xef\xbb\xbf-- migration 1 a mysql\r\nSELECT 1;\r\n")
+    assert found.statements == ("SELECT 1",)
+
+
+BODY = "-- migration 1 a mysql\nCREATE TABLE a (\n  id INT\n);\n\nINSERT INTO a VALUES (1);\n"
+
+
+def test_the_checksum_ignores_how_lines_end(file: Path) -> None:
+    assert checksum(file, BODY) == "d62bf7b58fca297a6af79f98b515594f88d0cf353a376afabcc867ee6653b55c"
+    for same in (
+        BODY.replace("\n", "\r\n"),
+        BODY.replace("\n", "\r"),
+        BODY.replace("\n", "  \t\n"),
+        BODY.rstrip(),
+        BODY + "\n\n-- What comes next.\n",
+        "-- A shop.\n" + BODY.replace("1 a mysql", "7 b mysql"),
+    ):
+        assert checksum(file, same) == checksum(file, BODY)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("(1)", "(2)"), ("  id", " id"), ("INT\n)", "INT)"), (";\n\n", "; SELECT 1;\n"), ("id", "ID")]
+)
+def test_an_edit_changes_the_checksum(file: Path, old: str, new: str) -> None:
+    assert checksum(file, BODY.replace(old, new)) != checksum(file, BODY)
+
+
+def test_two_statements_are_not_one(file: Path) -> None:
+    one, two = "-- migration 1 a mysql\nSELECT ';1'", "-- migration 1 a mysql\nSELECT ';1';SELECT ';1'"
+    assert checksum(file, one) != checksum(file, two)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_texts_in_quotes_are_kept_as_they_are(file: Path, engine: str) -> None:
+    """Blanks at the ends of lines mean something in Markdown, and str.splitlines would split at the others."""
+    text = "SELECT 'one  \ntwo\t\n\x0bthree\x0c\x1c\x85\u2028\u2029four\u00a0\n'"
+    (found,) = read(file, f"-- migration 1 a {engine}\n{text};\n", engine)
+    assert found.statements == (text,)
+
+
+# --- Migrator, as far as it needs no server
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("url", ["mysql://root@127.0.0.1:1/shop", "postgresql://postgres@127.0.0.1:1/shop"])
+def test_files_are_read_before_anything_is_asked(tmp_path: Path, url: str) -> None:
+    file, double = tmp_path / "shop.sql", tmp_path / "copy" / "shop.sql"
+    double.parent.mkdir()
+    for each in (file, double):
+        each.write_text(SHOP)
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        assert [str(each) for each in infra.Migrator(pool, file).migrations] == ["shop 1 (orders)", each_total(pool)]
+        assert infra.Migrator(pool).migrations == infra.read_migrations(infra.SCHEMA, pool.engine)
+        with pytest.raises(infra.ConfigurationError) as caught:
+            infra.Migrator(pool, file, double)
+        assert str(caught.value) == "two files of migrations have the same name: it is part of their record"
+        with pytest.raises(infra.ConfigurationError, match=r"^no-such-file\.sql: "):
+            infra.Migrator(pool, file, tmp_path / "no-such-file.sql")
+
+
+def each_total(pool: infra.ConnectionPool) -> str:
+    return {"mysql": "shop 5 (total)", "postgres": "shop 2 (total)"}[pool.engine]
