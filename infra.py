@@ -2396,6 +2396,12 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
 )"""
 # What may stand between two semicolons that end statements; ``close`` finds the end of what has been opened.
 _SQL_TOKEN = re.compile(r"""--[^\n]*|\#[^\n]*|/\*|'|"|`|(?<![\w$])\$(?:[^\W\d]\w*)?\$|;""")
+# A statement that begins or ends a transaction, behind its comments.
+_TRANSACTION = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -2526,6 +2532,11 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
             raise ConfigurationError(f"{path.name}, line {start + 1}: the numbers of {engine} migrations should rise")
         statements = split(start + 1, end, f"{path.name}, migration {number}")
         together = engine == "postgres" and not alone
+        if together and any(map(_TRANSACTION.match, statements)):
+            raise ConfigurationError(
+                f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction "
+                "already, unless its marker ends in no-transaction"
+            )
         found.append(Migration(path.stem, int(number), name, statements, _checksum(statements), together))
     return found
 
