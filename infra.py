@@ -44,6 +44,7 @@ import random
 import re
 import secrets
 import select
+import shlex
 import socket
 import sys
 import textwrap
@@ -2589,6 +2590,7 @@ class Migrator:
         keys = [(each.source, each.number) for each in self.migrations]
         if len(set(keys)) != len(keys):
             raise ConfigurationError("two files of migrations have the same name: it is part of their record")
+        self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = clock or SystemClock()
         self._progress = progress
@@ -2615,7 +2617,7 @@ class Migrator:
             dirty = [each for each in self._compare(self._recorded(session.fetch_all)) if each.state == "dirty"]
             dirty = [each for each in dirty if each.number == number]
             if not dirty:
-                raise NotFoundError(f"no migration {number} is dirty: see infra migrate --status", resource="migration")
+                raise NotFoundError(f"no migration {number} is dirty: see {self._command} --status", resource="migration")
             each = dirty[0]
             migration = next(m for m in self.migrations if (m.source, m.number) == (each.source, each.number))
             step = each.statement if done else each.statement - 1
@@ -2670,8 +2672,8 @@ class Migrator:
             if each.state == "dirty":
                 self._refuse(
                     f"{name} is dirty: its statement {each.statement} was begun, and may or may not have taken effect. "
-                    f"Look at the schema, then: infra migrate --repair {each.number} --done (it has taken effect) or "
-                    f"--retry (run it again)"
+                    f"Look at the schema, then: {self._command} --repair {each.number} --done (it has taken effect) or "
+                    "--retry (run it again)"
                 )
         open = {(each.source, each.number) for each in found if each.state in ("pending", "partial")}
         return [each for each in self.migrations if (each.source, each.number) in open]
@@ -2705,7 +2707,7 @@ class Migrator:
                 fate = (
                     "the whole migration was rolled back; mend it and run again"
                     if migration.transaction
-                    else f"look at the schema, then: infra migrate --repair {migration.number} --done or --retry"
+                    else f"look at the schema, then: {self._command} --repair {migration.number} --done or --retry"
                 )
                 failure = DatabaseError(
                     f"migration {migration} failed at its statement {step} ({error}): {fate}",
@@ -4312,7 +4314,7 @@ def _migrate(arguments: Any) -> int:
         raise ConfigurationError("--repair needs --done (the statement has taken effect) or --retry (run it again)")
     if arguments.repair is None and arguments.done is not None:
         raise ConfigurationError("--done and --retry belong to --repair NUMBER")
-    settled = False
+    settled, absent = False, NotFoundError()
     for database in databases:
         with create_pool(database) as pool:
             where = f"{pool.engine}: "
@@ -4330,7 +4332,8 @@ def _migrate(arguments: Any) -> int:
             elif arguments.repair is not None:
                 try:
                     migrator.repair(arguments.repair, done=arguments.done)
-                except NotFoundError:
+                except NotFoundError as error:
+                    absent = error
                     continue
                 settled = True
                 print(f"{where}migration {arguments.repair} is settled: go on with infra migrate")
@@ -4343,8 +4346,7 @@ def _migrate(arguments: Any) -> int:
                 if not found:
                     print(f"{where}up to date, {len(migrator.migrations)} migrations")
     if arguments.repair is not None and not settled:
-        print(f"infra: no migration {arguments.repair} is dirty: see infra migrate --status", file=sys.stderr)
-        return 1
+        raise absent
     return 0
 
 
