@@ -2440,7 +2440,8 @@ class MigrationStatus:
 
 def split_statements(sql: str, engine: str) -> list[str]:
     """The statements of a script. Knows quotes, comments and, for Postgres, dollar quotes; ValidationError for one that
-    is never closed. Stored programs of MySQL, whose bodies hold semicolons, are beyond it."""
+    is never closed. Bodies that hold semicolons without quotes are beyond it: stored programs of MySQL; BEGIN ATOMIC
+    and rules of several actions in Postgres."""
     statements, start, at, solid = [], 0, 0, False  # solid: there is more than blanks and comments
     while True:
         token = _SQL_TOKEN.search(sql, at)

@@ -333,6 +333,38 @@ def test_what_is_never_closed_is_found_by_its_line(file: Path, text: str, messag
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    "word", ["BEGIN", "begin work", "/* all */ -- at once\ncommit", "-- end it\nEND", "Start\nTransaction", "ROLLBACK"]
+)
+def test_a_transaction_within_a_transaction(file: Path, word: str) -> None:
+    """A COMMIT would leave what follows, and the record, outside."""
+    text = f"-- migration 1 a postgres\nSELECT 1;\n{word};\n"
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(file, text, "postgres")
+    assert str(caught.value) == (
+        "shop.sql, migration 1: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction already, unless its marker "
+        "ends in no-transaction"
+    )
+    (alone,) = read(file, text.replace("postgres", "postgres no-transaction"), "postgres")
+    (mysql,) = read(file, text.replace("postgres", "mysql"))
+    assert alone.statements == mysql.statements == ("SELECT 1", word)
+
+
+@pytest.mark.parametrize(
+    "word", ["SAVEPOINT a", "ROLLBACK TO a", "rollback work to a", "-- COMMIT\nSELECT 1", "SELECT 'END'"]
+)
+def test_what_does_not_end_a_transaction(file: Path, word: str) -> None:
+    (found,) = read(file, f"-- migration 1 a postgres\n{word};\n", "postgres")
+    assert found.statements == (word,)
+
+
+def test_a_long_name(tmp_path: Path) -> None:
+    """It is part of the record."""
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(tmp_path / ("n" * 101 + ".sql"), "")
+    assert str(caught.value) == "the name of a file of migrations should have at most 100 characters"
+
+
 def test_files_that_cannot_be_read(file: Path, tmp_path: Path) -> None:
     with pytest.raises(infra.ConfigurationError) as caught:
         infra.read_migrations(file, "mysql")
