@@ -1,0 +1,631 @@
+"""Migrator on real servers: what it records, what it refuses, and what is left when a runner fails or is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.backends import WAIT, eventually
+from tests.unit.test_migrations import SCRIPTS
+
+ROOT = Path(infra.__file__).parent
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock stands
+
+A, B, C = (f"CREATE TABLE {name} (id INT);\n" for name in "abc")
+
+
+class Shop:
+    """A database of its own, a file of migrations, and eyes on both."""
+
+    def __init__(self, url: str, folder: Path, **options: Any) -> None:
+        self.url = url
+        self.pool = infra.create_pool(infra.DatabaseConfig(url=url, **options))
+        self.engine = self.pool.engine
+        self.file = folder / "shop.sql"
+
+    def write(self, *migrations: str, flag: str = "") -> None:
+        """Each text becomes a migration; the numbers begin at 1."""
+        markers = (f"-- migration {number} step_{number} {self.engine}{flag}\n" for number in range(1, 100))
+        self.file.write_text("".join(map("".join, zip(markers, migrations))))
+
+    def migrator(self, *more: Path, **options: Any) -> infra.Migrator:
+        return infra.Migrator(self.pool, self.file, *more, **options)
+
+    def apply(self, **options: Any) -> list[int]:
+        """The numbers of what was applied."""
+        return [each.number for each in self.migrator(**options).apply()]
+
+    def refusal(self, work: Callable[[], Any] | None = None) -> str:
+        with pytest.raises(infra.DatabaseError) as caught:
+            (work or self.migrator().apply)()
+        assert (caught.value.service, caught.value.operation) == (self.engine, "migrate")
+        return str(caught.value)
+
+    def states(self) -> list[tuple[int, str, int]]:
+        return [(each.number, each.state, each.statement) for each in self.migrator().status()]
+
+    def tables(self) -> list[str]:
+        here = {"mysql": "database()", "postgres": "'public'"}[self.engine]
+        rows = self.pool.fetch_all(f"SELECT table_name FROM information_schema.tables WHERE table_schema = {here}")
+        return sorted(name for (name,) in rows)
+
+    def sleep(self, seconds: float) -> str:
+        return {"mysql": f"SELECT SLEEP({seconds});\n", "postgres": f"SELECT pg_sleep({seconds});\n"}[self.engine]
+
+    def where(self) -> str:
+        parts = urllib.parse.urlsplit(self.url)
+        return f"{self.engine} at {parts.hostname}:{parts.port}"
+
+    def exists(self) -> str:
+        """What the server says to a second CREATE TABLE."""
+        code = {"mysql": 1050, "postgres": "42P07"}[self.engine]
+        return f"{self.where()} refused the statement (code {code})"
+
+    def sessions(self) -> int:
+        """Connections to this database that are not this pool's, of which one is in use."""
+        query = {
+            "mysql": "SELECT COUNT(*) FROM information_schema.processlist WHERE db = database()",
+            "postgres": "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()",
+        }[self.engine]
+        row = self.pool.fetch_one(query)
+        assert row is not None
+        return int(row[0]) - self.pool.stats().open
+
+    def command(self, *arguments: str) -> subprocess.Popen[str]:
+        """A Python process that finds this checkout and this database."""
+        others = {"MYSQL_URL", "POSTGRES_URL", "REDIS_URL"}
+        env = {name: value for name, value in os.environ.items() if name not in others}
+        env |= {"DATABASE_URL": self.url, "PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, *arguments], env=env, stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.fixture(params=["mariadb", "postgres"])
+def shop(request: pytest.FixtureRequest, database: Callable[[str], str], tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(database(request.param), tmp_path)
+    with shop.pool:
+        yield shop
+
+
+@pytest.fixture
+def postgres_shop(database: Callable[[str], str], tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(database("postgres"), tmp_path)
+    with shop.pool:
+        yield shop
+
+
+@pytest.fixture
+def stepwise(shop: Shop) -> Shop:
+    """A migration of three statements, each recorded by itself, whose third has failed."""
+    shop.write(A + B + A, flag=" no-transaction")
+    shop.refusal()
+    return shop
+
+
+# --- the usual course
+
+
+def test_applied_once(shop: Shop) -> None:
+    shop.write(A + B, C)
+    migrator = shop.migrator(clock=fakes.FakeClock())
+    assert migrator.status() == [
+        infra.MigrationStatus("shop", 1, "step_1", "pending"),
+        infra.MigrationStatus("shop", 2, "step_2", "pending"),
+    ]
+    assert migrator.apply() == migrator.migrations
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+    assert migrator.status() == [
+        infra.MigrationStatus("shop", 1, "step_1", "applied", 2, NEW_YEAR),
+        infra.MigrationStatus("shop", 2, "step_2", "applied", 1, NEW_YEAR),
+    ]
+    assert migrator.apply() == []
+    assert shop.apply() == []
+    assert shop.pool.stats().in_use == 0
+
+
+def test_the_librarys_own_schema(shop: Shop) -> None:
+    found = infra.Migrator(shop.pool)
+    assert found.apply() == found.migrations
+    assert found.apply() == []
+    if shop.engine == "mysql":
+        assert shop.tables() == ["phone_users", "refresh_tokens", "schema_migrations"]
+
+
+def test_looking_changes_nothing(shop: Shop) -> None:
+    shop.write(A, B)
+    assert [each.number for each in shop.migrator().apply(dry_run=True)] == [1, 2]
+    assert shop.states() == [(1, "pending", 0), (2, "pending", 0)]
+    assert shop.tables() == []
+    shop.write(A)
+    assert shop.apply() == [1]
+    before = shop.pool.fetch_all("SELECT * FROM schema_migrations")
+    shop.write(A, B)
+    assert [each.number for each in shop.migrator().apply(dry_run=True)] == [2]
+    assert shop.pool.fetch_all("SELECT * FROM schema_migrations") == before
+    assert shop.tables() == ["a", "schema_migrations"]
+
+
+def test_two_files(shop: Shop, tmp_path: Path) -> None:
+    """The number counts within its file, and files are applied in the order given."""
+    shop.write(A)
+    more = tmp_path / "more.sql"
+    more.write_text(f"-- migration 1 step_1 {shop.engine}\nALTER TABLE a ADD more INT;\n")
+    assert [str(each) for each in shop.migrator(more).apply()] == ["shop 1 (step_1)", "more 1 (step_1)"]
+    assert shop.migrator(more).apply() == []
+    shop.write(A, "ALTER TABLE a DROP COLUMN more;\n")
+    assert [str(each) for each in shop.migrator(more).apply()] == ["shop 2 (step_2)"]
+
+
+def test_names_of_files_differ_as_in_python(shop: Shop, tmp_path: Path) -> None:
+    """Left to itself, MySQL would take the record of one for the other's."""
+    for name, table in (("Größe", A), ("große", B), ("größe", C)):
+        shop.file = tmp_path / f"{name}.sql"
+        shop.write(table)
+        assert shop.apply() == [1]
+    rows = shop.pool.fetch_all("SELECT source, number, state FROM schema_migrations ORDER BY source")
+    assert rows == [("Größe", 1, "applied"), ("große", 1, "applied"), ("größe", 1, "applied")]
+    shop.file = tmp_path / ("n" * 100 + ".sql")
+    shop.write("")
+    assert shop.apply() == [1]
+
+
+def test_progress_is_told(shop: Shop) -> None:
+    lines: list[str] = []
+    shop.write(A, B)
+    assert shop.apply(progress=lines.append) == [1, 2]
+    assert lines == ["applying shop 1 (step_1)", "applying shop 2 (step_2)"]
+    assert shop.apply(progress=lines.append) == []
+    assert len(lines) == 2
+
+
+def test_one_that_comes_late_is_applied(shop: Shop) -> None:
+    """Two branches were merged: the lower number came second."""
+    text = f"-- migration 1 one {shop.engine}\n{A}{{}}-- migration 3 three {shop.engine}\n{C}"
+    shop.file.write_text(text.format(""))
+    assert shop.apply() == [1, 3]
+    shop.file.write_text(text.format(f"-- migration 2 two {shop.engine}\n{B}"))
+    assert shop.apply() == [2]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+
+
+def test_what_is_not_in_the_files_is_unknown(shop: Shop) -> None:
+    """An older release runs against a newer schema: that is no reason to stop."""
+    shop.write(A, B)
+    assert shop.apply(clock=fakes.FakeClock()) == [1, 2]
+    shop.write(A)
+    assert shop.migrator().status()[1] == infra.MigrationStatus("shop", 2, "step_2", "unknown", 1, NEW_YEAR)
+    assert shop.apply() == []
+
+
+def test_migrations_without_statements(shop: Shop) -> None:
+    shop.write("", "-- Nothing, in the end.\n")
+    assert shop.apply() == [1, 2]
+    assert shop.states() == [(1, "applied", 0), (2, "applied", 0)]
+    assert shop.apply() == []
+
+
+def test_texts_arrive_as_they_stand_in_the_file(shop: Shop) -> None:
+    """Percent signs are no placeholders; blanks, other ends of lines and other scripts survive."""
+    text = "100% %s %(a)s  \n\u2028\u0085é→😀"
+    kind = {"mysql": "VARCHAR(100) CHARACTER SET utf8mb4", "postgres": "text"}[shop.engine]
+    shop.write(f"CREATE TABLE a (body {kind});\nINSERT INTO a VALUES ('{text}');\n")
+    assert shop.apply() == [1]
+    assert shop.pool.fetch_one("SELECT body FROM a") == (text,)
+
+
+# --- edits
+
+
+def test_an_edited_migration_is_refused(shop: Shop) -> None:
+    shop.write(A, B)
+    assert shop.apply() == [1, 2]
+    shop.write(A, "CREATE TABLE b (id BIGINT);\n", C)
+    message = "migration shop 2 (step_2) was edited after it was applied: restore its text; a change is a new migration"
+    assert shop.refusal() == message
+    assert shop.refusal(lambda: shop.migrator().apply(dry_run=True)) == message
+    assert shop.states() == [(1, "applied", 1), (2, "edited", 1), (3, "pending", 0)]
+    assert shop.tables() == ["a", "b", "schema_migrations"]
+    shop.write(A, B, C)
+    assert shop.apply() == [3]
+
+
+def test_other_ends_of_lines_are_no_edit(shop: Shop) -> None:
+    shop.write("CREATE TABLE a (\n  id INT\n);\n" + B)
+    assert shop.apply() == [1]
+    text = shop.file.read_bytes()
+    for same in (text.replace(b"\n", b"\r\n"), text.replace(b"\n", b"  \n"), text.strip()):
+        shop.file.write_bytes(same)
+        assert shop.apply() == []
+        assert shop.states() == [(1, "applied", 2)]
+
+
+# --- failures
+
+
+def test_a_failed_transaction_leaves_nothing(postgres_shop: Shop) -> None:
+    shop = postgres_shop
+    shop.write(A, B + C + A)
+    assert shop.refusal() == (
+        f"migration shop 2 (step_2) failed at its statement 3 ({shop.exists()}): the whole migration was rolled back; "
+        "mend it and run again"
+    )
+    assert shop.states() == [(1, "applied", 1), (2, "pending", 0)]
+    assert shop.tables() == ["a", "schema_migrations"]
+    shop.write(A, B + C)
+    assert shop.apply() == [2]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+
+
+def test_savepoints_are_allowed(postgres_shop: Shop) -> None:
+    shop = postgres_shop
+    shop.write(f"{A}SAVEPOINT one;\n{B}ROLLBACK TO one;\nRELEASE one;\n{C}")
+    assert shop.apply() == [1]
+    assert shop.tables() == ["a", "c", "schema_migrations"]
+
+
+def test_a_rule_that_only_commit_checks(postgres_shop: Shop) -> None:
+    shop = postgres_shop
+    shop.write(
+        "CREATE TABLE a (id INT PRIMARY KEY);\n"
+        "CREATE TABLE b (a INT REFERENCES a (id) DEFERRABLE INITIALLY DEFERRED);\n"
+        "INSERT INTO b VALUES (7);\n"
+    )
+    assert "failed at its statement 3" in shop.refusal()
+    assert shop.tables() == ["schema_migrations"]
+    assert shop.states() == [(1, "pending", 0)]
+
+
+def test_a_failed_step_is_dirty(stepwise: Shop) -> None:
+    shop = stepwise
+    shop.pool.execute("DROP TABLE a")  # so that the statement would now work: it still is for somebody to decide
+    command = f"infra migrate {shop.file} --repair 1"
+    assert shop.states() == [(1, "dirty", 3)]
+    message = (
+        "migration shop 1 (step_1) is dirty: its statement 3 was begun, and may or may not have taken effect. "
+        f"Look at the schema, then: {command} --done (it has taken effect) or --retry (run it again)"
+    )
+    assert shop.refusal() == message
+    assert shop.refusal(lambda: shop.migrator().apply(dry_run=True)) == message
+    shop.write(A + B + C, C, flag=" no-transaction")
+    assert shop.refusal() == message  # mended, and not yet settled
+    assert shop.tables() == ["b", "schema_migrations"]
+
+
+def test_the_failure_says_what_to_do(shop: Shop) -> None:
+    shop.write(A, B + C + A, C, flag=" no-transaction")
+    assert shop.refusal() == (
+        f"migration shop 2 (step_2) failed at its statement 3 ({shop.exists()}): look at the schema, then: "
+        f"infra migrate {shop.file} --repair 2 --done or --retry"
+    )
+    assert shop.states() == [(1, "applied", 1), (2, "dirty", 3), (3, "pending", 0)]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+
+
+def test_repaired_by_running_the_mended_statement(stepwise: Shop) -> None:
+    shop = stepwise
+    shop.write(A + B + C + "CREATE TABLE d (id INT);\n", flag=" no-transaction")
+    shop.migrator().repair(1, done=False)
+    assert shop.states() == [(1, "partial", 3)]
+    assert shop.tables() == ["a", "b", "schema_migrations"]
+    assert shop.apply() == [1]
+    assert shop.tables() == ["a", "b", "c", "d", "schema_migrations"]
+    assert shop.states() == [(1, "applied", 4)]
+
+
+def test_repaired_as_done(stepwise: Shop) -> None:
+    shop = stepwise
+    shop.migrator().repair(1, done=True)
+    assert shop.states() == [(1, "applied", 3)]
+    assert shop.apply() == []
+    assert shop.tables() == ["a", "b", "schema_migrations"]
+
+
+def test_repaired_as_done_goes_on_behind_it(stepwise: Shop) -> None:
+    shop = stepwise
+    shop.write(A + B + A + C, flag=" no-transaction")
+    shop.migrator().repair(1, done=True)
+    assert shop.states() == [(1, "partial", 4)]
+    assert shop.apply() == [1]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_the_statement_that_failed_may_be_left_out(stepwise: Shop, done: bool) -> None:
+    shop = stepwise
+    shop.write(A + B, flag=" no-transaction")
+    shop.migrator().repair(1, done=done)
+    shop.apply()
+    assert shop.states() == [(1, "applied", 2)]
+
+
+def test_fails_again_at_the_same_statement(stepwise: Shop) -> None:
+    shop = stepwise
+    shop.migrator().repair(1, done=False)
+    assert "failed at its statement 3" in shop.refusal()
+    assert shop.states() == [(1, "dirty", 3)]
+
+
+def test_a_statement_that_was_executed_stays_as_it_is(stepwise: Shop) -> None:
+    shop = stepwise
+    edited = "migration shop 1 (step_1) was edited after it was applied: restore its text; a change is a new migration"
+    shop.write(A + "CREATE TABLE b (id BIGINT);\n" + C, flag=" no-transaction")
+    assert shop.refusal() == edited
+    shop.write(A + B + C, flag=" no-transaction")
+    shop.migrator().repair(1, done=False)
+    for text in ("CREATE TABLE a (id BIGINT);\n" + B + C, A, A + C + B):
+        shop.write(text, flag=" no-transaction")
+        assert shop.refusal() == edited
+        assert shop.states()[0][1] == "edited"
+    assert shop.tables() == ["a", "b", "schema_migrations"]
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_what_is_not_dirty_cannot_be_repaired(shop: Shop, done: bool) -> None:
+    shop.write(A, B)
+    shop.migrator().apply()
+    shop.write(A, B, C)
+    before = shop.states()
+    for number in (1, 3, 4):  # applied, pending, unheard of
+        with pytest.raises(infra.NotFoundError) as caught:
+            shop.migrator().repair(number, done=done)
+        assert str(caught.value) == f"no migration {number} is dirty: see infra migrate {shop.file} --status"
+        assert caught.value.resource == "migration"
+    assert shop.states() == before
+
+
+# --- runners that are killed
+
+DYING = """
+import os, signal, sys
+import infra
+url, file, *moment = sys.argv[1:]
+record = infra.Migrator._record
+def dying(self, session, migration, statement, state):
+    for when in ("before", "after"):
+        if [when, state, str(statement)] == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if when == "before":
+            record(self, session, migration, statement, state)
+infra.Migrator._record = dying
+with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+    infra.Migrator(pool, file).apply()
+"""
+
+
+def die(shop: Shop, *moment: str) -> None:
+    """A process applies the migrations, and kills itself ``before`` or ``after`` a record is written."""
+    process = shop.command("-c", DYING, shop.url, str(shop.file), *moment)
+    assert process.communicate(timeout=WAIT) == ("", "")
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_killed_between_a_statement_and_its_record(shop: Shop) -> None:
+    shop.write(A + B + C, flag=" no-transaction")
+    die(shop, "before", "done", "2")
+    assert shop.states() == [(1, "dirty", 2)]
+    assert shop.tables() == ["a", "b", "schema_migrations"]
+    assert "its statement 2 was begun, and may or may not have taken effect" in shop.refusal()
+    shop.migrator().repair(1, done=True)
+    assert shop.apply() == [1]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+    assert shop.states() == [(1, "applied", 3)]
+
+
+def test_killed_between_a_record_and_its_statement(shop: Shop) -> None:
+    shop.write(A + B + C, flag=" no-transaction")
+    die(shop, "after", "started", "2")
+    assert shop.states() == [(1, "dirty", 2)]
+    assert shop.tables() == ["a", "schema_migrations"]
+    shop.migrator().repair(1, done=False)
+    assert shop.apply() == [1]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+
+
+@pytest.mark.parametrize("moment", [("before", "started", "2"), ("after", "done", "2"), ("before", "applied", "3")])
+def test_killed_between_statements(shop: Shop, moment: tuple[str, str, str]) -> None:
+    """Nothing is in doubt, so the next run goes on by itself."""
+    shop.write(A + B + C, flag=" no-transaction")
+    die(shop, *moment)
+    ((number, state, _),) = shop.states()
+    assert (number, state) == (1, "partial")
+    assert shop.apply() == [1]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+    assert shop.states() == [(1, "applied", 3)]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_in_a_transaction(postgres_shop: Shop, when: str) -> None:
+    shop = postgres_shop
+    shop.write(A, B + C)
+    die(shop, when, "applied", "2")
+    assert shop.states() == [(1, "applied", 1), (2, "pending", 0)]
+    assert shop.apply() == [2]
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+
+
+# --- several runners
+
+
+def test_three_processes_at_once(shop: Shop) -> None:
+    shop.write(A, "INSERT INTO a VALUES (1);\n" + shop.sleep(0.3) + B)
+    runners: list[subprocess.Popen[str]] = []
+
+    def start(line: str) -> None:
+        """Called while this runner holds the lock: all three find it taken."""
+        if not runners:
+            runners.extend(shop.command("-m", "infra", "migrate", str(shop.file)) for _ in range(3))
+            eventually(lambda: shop.sessions() == 3)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        shop.apply(progress=start)
+    outputs = [runner.communicate(timeout=WAIT) for runner in runners]
+    assert [runner.returncode for runner in runners] == [0, 0, 0]
+    idle = f"{shop.engine}: up to date, 2 migrations\n"
+    busy = f"{shop.engine}: applying shop 1 (step_1)\n{shop.engine}: applying shop 2 (step_2)\n"
+    assert sorted(outputs) == sorted([(busy, ""), (idle, ""), (idle, "")])
+    assert shop.pool.fetch_all("SELECT id FROM a") == [(1,)]
+    assert shop.states() == [(1, "applied", 1), (2, "applied", 3)]
+
+
+def test_a_runner_waits_for_lock_timeout(shop: Shop) -> None:
+    shop.write(A)
+    clock = fakes.FakeClock()
+
+    def meanwhile(line: str) -> None:
+        with pytest.raises(infra.TimeoutError) as caught:
+            shop.migrator(lock_timeout=5, clock=clock).apply()
+        assert str(caught.value) == "another runner holds the lock of migrations for more than 5 s"
+        assert (caught.value.service, caught.value.operation) == (shop.engine, "migrate")
+        assert clock.monotonic() == 5
+        with pytest.raises(infra.TimeoutError):
+            shop.migrator(lock_timeout=0, clock=clock).repair(1, done=True)
+        assert clock.monotonic() == 5
+        assert shop.states() == [(1, "pending", 0)]  # looking waits for nobody
+        assert [each.number for each in shop.migrator().apply(dry_run=True)] == [1]
+
+    assert shop.apply(progress=meanwhile) == [1]
+    assert shop.apply(lock_timeout=0) == []
+
+
+def test_a_runner_that_waits_computes_afterwards_what_is_pending(shop: Shop) -> None:
+    shop.write(A)
+    second: list[Any] = []
+    thread = threading.Thread(target=lambda: second.append(shop.apply()))
+
+    def start(line: str) -> None:
+        thread.start()
+        eventually(lambda: shop.pool.stats().in_use == 2)
+
+    assert shop.apply(progress=start) == [1]
+    thread.join(WAIT)
+    assert second == [[]]
+
+
+def test_two_databases_of_a_server_do_not_wait_for_each_other(shop: Shop, database: Callable[[str], str]) -> None:
+    shop.write(A)
+    other = Shop(database({"mysql": "mariadb", "postgres": "postgres"}[shop.engine]), shop.file.parent)
+    second: list[list[int]] = []
+    with other.pool:
+        assert shop.apply(progress=lambda line: second.append(other.apply(lock_timeout=0))) == [1]
+    assert second == [[1]]
+
+
+def test_the_lock_is_free_after_a_runner_was_killed(shop: Shop) -> None:
+    shop.write(A)
+    die(shop, "before", "applied", "1")
+    eventually(lambda: shop.sessions() == 0)
+    shop.migrator(lock_timeout=0).apply()
+    assert shop.states() == [(1, "applied", 1)]
+
+
+# --- time
+
+
+def test_statements_may_take_longer_than_query_timeout(shop: Shop) -> None:
+    hasty = Shop(shop.url, shop.file.parent, query_timeout=0.2)
+    hasty.write(hasty.sleep(0.4) + A)
+    with hasty.pool:
+        assert hasty.apply() == [1]
+        with pytest.raises(infra.TimeoutError):  # the pool's own limit is what it was
+            hasty.pool.fetch_one(hasty.sleep(WAIT).strip(";\n"))
+
+
+def test_a_server_that_is_silent_for_idle_timeout(shop: Shop) -> None:
+    hasty = Shop(shop.url, shop.file.parent, query_timeout=0.1, idle_timeout=0.3)
+    hasty.write(A + hasty.sleep(1), flag=" no-transaction")
+    with hasty.pool:
+        message = hasty.refusal()
+    assert message.startswith(
+        f"migration shop 1 (step_1) failed at its statement 2 ({shop.where()} did not answer in time): look"
+    )
+    assert shop.states() == [(1, "dirty", 2)]
+
+
+# --- what Postgres alone has
+
+
+def test_functions_in_dollar_quotes(postgres_shop: Shop) -> None:
+    shop = postgres_shop
+    shop.write("""\
+CREATE TABLE a (id int, body text);
+CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    -- It's the trigger's; migration 2 is not in here.
+    NEW.id := NEW.id * 2;
+    NEW.body := $$;$$;
+    RETURN NEW;
+END;
+$body$;
+CREATE TRIGGER twice BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION twice();
+DO $$ BEGIN INSERT INTO a VALUES (21, ''); END; $$;
+""")
+    assert shop.apply() == [1]
+    assert shop.pool.fetch_one("SELECT id, body FROM a") == (42, ";")
+
+
+def test_create_index_concurrently(postgres_shop: Shop) -> None:
+    shop = postgres_shop
+    index = "CREATE INDEX CONCURRENTLY a_id_idx ON a (id);\n"
+    shop.write(A, index)
+    assert shop.refusal().startswith(
+        f"migration shop 2 (step_2) failed at its statement 1 ({shop.where()} refused the statement (code 25001)): the "
+        "whole migration was rolled back"
+    )
+    shop.write(A, index, flag=" no-transaction")
+    assert shop.apply() == [2]
+    assert shop.pool.fetch_one("SELECT indexname FROM pg_indexes WHERE tablename = 'a'") == ("a_id_idx",)
+
+
+# --- the servers judge how scripts are split
+
+
+def test_mysql_splits_alike(database: Callable[[str], str]) -> None:
+    """A connection that takes several statements at once gives one result for each."""
+    import pymysql
+
+    parts = urllib.parse.urlsplit(database("mariadb"))
+    raw = pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=parts.username,
+        password=parts.password or "",
+        charset="utf8mb4",
+        client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
+    )
+    with raw, raw.cursor() as cursor:
+
+        def results(sql: str) -> list[Any]:
+            cursor.execute(sql)
+            found = [cursor.fetchall()]
+            while cursor.nextset():
+                found.append(cursor.fetchall())
+            return [each for each in found if each]  # a comment behind the last one gives an empty result
+
+        for script, *statements in SCRIPTS["mysql"]:
+            assert results(script) == [result for each in statements for result in results(each)], script
+            assert all(len(results(each)) == 1 for each in statements), script
+
+
+def test_postgres_splits_alike(database: Callable[[str], str]) -> None:
+    """It answers a script with its last result; and nothing that could be split further fits into brackets."""
+    pool = infra.create_pool(infra.DatabaseConfig(url=database("postgres")))
+    with pool, pool.connection() as raw, raw.cursor() as cursor:
+        for script, *statements in SCRIPTS["postgres"]:
+            cursor.execute(script)
+            whole = cursor.fetchall()
+            for each in statements:
+                cursor.execute(each if each.startswith("DO") else f"SELECT * FROM (\n{each}\n) AS one")
+            assert cursor.fetchall() == whole, script
