@@ -2618,7 +2618,9 @@ class Migrator:
             dirty = [each for each in self._compare(self._recorded(session.fetch_all)) if each.state == "dirty"]
             dirty = [each for each in dirty if each.number == number]
             if not dirty:
-                raise NotFoundError(f"no migration {number} is dirty: see {self._command} --status", resource="migration")
+                raise NotFoundError(
+                    f"no migration {number} is dirty: see {self._command} --status", resource="migration"
+                )
             each = dirty[0]
             migration = next(m for m in self.migrations if (m.source, m.number) == (each.source, each.number))
             step = each.statement if done else each.statement - 1
@@ -4315,16 +4317,19 @@ def _migrate(arguments: Any) -> int:
         raise ConfigurationError("--repair needs --done (the statement has taken effect) or --retry (run it again)")
     if arguments.repair is None and arguments.done is not None:
         raise ConfigurationError("--done and --retry belong to --repair NUMBER")
+
+    def told(engine: str) -> Callable[[str], None]:
+        return lambda line: print(f"{engine}: {line}", flush=True)
+
     settled, absent = False, NotFoundError()
-    for database in databases:
-        with create_pool(database) as pool:
-            where = f"{pool.engine}: "
-            migrator = Migrator(
-                pool,
-                *arguments.files,
-                lock_timeout=arguments.lock_timeout,
-                progress=lambda line: print(where + line, flush=True),
-            )
+    with contextlib.ExitStack() as stack:
+        pools = [stack.enter_context(create_pool(database)) for database in databases]
+        migrators = [  # all files are read before a database is changed
+            Migrator(pool, *arguments.files, lock_timeout=arguments.lock_timeout, progress=told(pool.engine))
+            for pool in pools
+        ]
+        for migrator in migrators:
+            where = f"{migrator.pool.engine}: "
             if arguments.status:
                 for each in migrator.status():
                     step = f" at statement {each.statement}" if each.state in ("dirty", "partial") else ""
@@ -4337,7 +4342,7 @@ def _migrate(arguments: Any) -> int:
                     absent = error
                     continue
                 settled = True
-                print(f"{where}migration {arguments.repair} is settled: go on with infra migrate")
+                print(f"{where}migration {arguments.repair} is settled: go on with {migrator._command}")
             else:
                 found = migrator.apply(dry_run=arguments.dry_run)
                 for migration in found if arguments.dry_run else ():
