@@ -2,48 +2,357 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import infra
+from tests.conftest import sql
 from tests.services import free_port
 
-
-@pytest.mark.parametrize("argv", [["--help"], ["health", "--help"], ["--version"]])
-def test_it_answers(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as done:
-        infra.main(argv)
-    assert done.value.code == 0
-    assert "infra" in capsys.readouterr().out
+Run = Callable[..., tuple[int, str, str]]
+VARIABLES = ["DATABASE_URL", "MYSQL_URL", "POSTGRES_URL", "REDIS_URL", "DATABASE_MAX_CONNECTIONS"]
 
 
-@pytest.mark.parametrize("argv", [[], ["no-such-command"], ["health", "--no-such-option"]])
-def test_wrong_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as done:
-        infra.main(argv)
-    assert done.value.code == 2
-    assert "usage: infra" in capsys.readouterr().err
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``run(*arguments, **environment)``: the exit code, and what was printed on stdout and stderr. No other service is
+    set, whatever the tests themselves were given."""
+
+    def run(*arguments: Any, **environment: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patch:
+            for name in VARIABLES:
+                patch.delenv(name, raising=False)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            capsys.readouterr()
+            try:
+                code: Any = infra.main([str(each) for each in arguments])
+            except SystemExit as done:  # argparse's way
+                code = done.code
+            out, err = capsys.readouterr()
+            return code, out, err
+
+    return run
 
 
-def test_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("REDIS_URL", "http://nowhere")
-    assert infra.main(["health"]) == 2
-    assert capsys.readouterr().err.startswith("infra: CacheConfig.url (REDIS_URL) should be redis://")
+@pytest.mark.parametrize("argv", [["--help"], ["health", "--help"], ["migrate", "--help"], ["--version"]])
+def test_it_answers(run: Run, argv: list[str]) -> None:
+    code, out, err = run(*argv)
+    assert (code, err) == (0, "")
+    assert "infra" in out
 
 
-def test_health(
-    service: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("REDIS_URL", service("redis"))
-    assert infra.main(["health"]) == 0
-    assert capsys.readouterr().out.startswith("redis    up    Redis ")
+def test_the_help_of_migrate_names_its_options(run: Run) -> None:
+    out = run("migrate", "--help")[1]
+    for each in (
+        "[FILE ...]",
+        "--lock-timeout SECONDS",
+        "--status",
+        "--dry-run",
+        "--repair NUMBER",
+        "--done",
+        "--retry",
+    ):
+        assert each in out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["no-such-command"],
+        ["health", "--no-such-option"],
+        ["migrate", "--status", "--dry-run"],
+        ["migrate", "--status", "--repair", "1"],
+        ["migrate", "--repair"],
+        ["migrate", "--repair", "users"],
+        ["migrate", "--repair", "1", "--done", "--retry"],
+        ["migrate", "--lock-timeout", "soon"],
+    ],
+)
+def test_wrong_usage(run: Run, argv: list[str]) -> None:
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: infra")
+
+
+# --- health
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL or REDIS_URL"),
+        ({"MYSQL_URL": " "}, "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL or REDIS_URL"),
+        (
+            {"DATABASE_URL": "oracle://root:hidden@127.0.0.1/shop"},
+            "DATABASE_URL should be a URL mysql://… or mariadb://… or postgresql://… or postgres://user:password@host"
+            "[:port]/database",
+        ),
+    ],
+)
+def test_wrong_settings(run: Run, environment: dict[str, str], message: str) -> None:
+    assert run("health", **environment) == (2, "", f"infra: {message}\n")
+
+
+def test_a_wrong_setting_of_redis(run: Run) -> None:
+    code, out, err = run("health", REDIS_URL="http://nowhere")
+    assert (code, out) == (2, "")
+    assert err.startswith("infra: CacheConfig.url (REDIS_URL) should be redis://")
+
+
+MYSQL_UP = r"mysql    up    (MariaDB|MySQL) \d+\.\d+\.\d+ +\d+\.\d ms\n"
+POSTGRES_UP = r"postgres up    PostgreSQL \d+\.\d+ +\d+\.\d ms\n"
+REDIS_UP = r"redis    up    Redis \d+\.\d+\.\d+ +\d+\.\d ms\n"
+
+
+def test_health(run: Run, service: Callable[[str], str]) -> None:
+    code, out, err = run("health", REDIS_URL=service("redis"))
+    assert (code, err) == (0, "")
+    assert re.fullmatch(REDIS_UP, out)
+    code, out, err = run("health", DATABASE_URL=service("postgres"))
+    assert (code, err) == (0, "")
+    assert re.fullmatch(POSTGRES_UP, out)
+    code, out, err = run(
+        "health", MYSQL_URL=service("mariadb"), POSTGRES_URL=service("postgres"), REDIS_URL=service("redis")
+    )
+    assert (code, err) == (0, "")
+    assert re.fullmatch(MYSQL_UP + POSTGRES_UP + REDIS_UP, out)
+
+
+def test_health_of_one_that_is_down(run: Run, service: Callable[[str], str]) -> None:
+    """The others are shown all the same."""
+    port = free_port()
+    urls = {"MYSQL_URL": service("mariadb"), "POSTGRES_URL": service("postgres"), "REDIS_URL": service("redis")}
+    ups = {"MYSQL_URL": MYSQL_UP, "POSTGRES_URL": POSTGRES_UP, "REDIS_URL": REDIS_UP}
+    for variable, kind, name in (
+        ("MYSQL_URL", "mysql", "shop"),
+        ("POSTGRES_URL", "postgres", "shop"),
+        ("REDIS_URL", "redis", ""),
+    ):
+        code, out, err = run("health", **{**urls, variable: f"{kind}://user:hidden@127.0.0.1:{port}/{name}"})
+        assert (code, err) == (1, "")
+        down = rf"{kind:<8} down  {kind} at 127\.0\.0\.1:{port} could not be reached.*\n"
+        assert re.fullmatch("".join({**ups, variable: down}.values()), out)
+        assert "hidden" not in out
+
+
+# --- migrate
+
+SHOP = """\
+-- migration 1 orders mysql
+CREATE TABLE orders (
+    id INT
+);
+CREATE INDEX orders_id_idx ON orders (id);
+
+-- migration 1 orders postgres
+CREATE TABLE orders (id int);
+
+-- migration 2 totals mysql
+-- migration 2 totals postgres
+ALTER TABLE orders ADD total int
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    file = tmp_path / "shop.sql"
+    file.write_text(SHOP)
+    return file
+
+
+@pytest.fixture
+def both(database: Callable[[str], str]) -> dict[str, str]:
+    return {"MYSQL_URL": database("mariadb"), "POSTGRES_URL": database("postgres")}
+
+
+def test_migrate(run: Run, both: dict[str, str], shop: Path) -> None:
+    pending = """\
+mysql: shop 1 orders: pending
+mysql: shop 2 totals: pending
+postgres: shop 1 orders: pending
+postgres: shop 2 totals: pending
+"""
+    assert run("migrate", shop, "--status", **both) == (0, pending, "")
+    would = """\
+mysql: would apply shop 1 (orders)
+    CREATE TABLE orders (
+        id INT
+    );
+    CREATE INDEX orders_id_idx ON orders (id);
+mysql: would apply shop 2 (totals)
+postgres: would apply shop 1 (orders)
+    CREATE TABLE orders (id int);
+postgres: would apply shop 2 (totals)
+    ALTER TABLE orders ADD total int;
+"""
+    assert run("migrate", shop, "--dry-run", **both) == (0, would, "")
+    assert run("migrate", shop, "--status", **both) == (0, pending, "")
+    applying = """\
+mysql: applying shop 1 (orders)
+mysql: applying shop 2 (totals)
+postgres: applying shop 1 (orders)
+postgres: applying shop 2 (totals)
+"""
+    assert run("migrate", shop, **both) == (0, applying, "")
+    idle = "mysql: up to date, 2 migrations\npostgres: up to date, 2 migrations\n"
+    assert run("migrate", shop, **both) == (0, idle, "")
+    assert run("migrate", "--dry-run", shop, **both) == (0, idle, "")
+    code, out, err = run("migrate", shop, "--status", **both)
+    assert (code, err) == (0, "")
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d\n", "WHEN\n", out) == pending.replace("pending", "applied WHEN")
+
+
+def test_migrate_alone_applies_the_librarys_own(run: Run, database: Callable[[str], str], shop: Path) -> None:
+    url = database("mariadb")
+    first = f"mysql: applying {infra.read_migrations(infra.SCHEMA, 'mysql')[0]}\n"
+    assert first == "mysql: applying schema 1 (phone_accounts)\n"
+    code, out, err = run("migrate", DATABASE_URL=url)
+    assert (code, err) == (0, "")
+    assert out.startswith(first)
+    assert run("migrate", shop, DATABASE_URL=url)[0] == 0
+    assert "mysql: schema 1 phone_accounts: unknown\n" in run("migrate", shop, "--status", DATABASE_URL=url)[1]
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None:
+    url = both[f"{engine.upper()}_URL"]
+    shop.write_text(f"-- migration 7 a {engine} no-transaction\nCREATE TABLE a (id INT);\nCREATE TABLE a (id INT);\n")
+    code, out, err = run("migrate", shop, DATABASE_URL=url)
+    assert (code, out) == (1, f"{engine}: applying shop 7 (a)\n")
+    assert err.startswith(f"infra: migration shop 7 (a) failed at its statement 2 ({engine} at ")
+    assert err.endswith(f"): look at the schema, then: infra migrate {shop} --repair 7 --done or --retry\n")
+
+    assert run("migrate", shop, "--status", DATABASE_URL=url) == (0, f"{engine}: shop 7 a: dirty at statement 2\n", "")
+    for option in ("--dry-run", "--lock-timeout=1"):
+        code, out, err = run("migrate", shop, option, DATABASE_URL=url)
+        assert (code, out) == (1, "")
+        assert err == (
+            "infra: migration shop 7 (a) is dirty: its statement 2 was begun, and may or may not have taken effect. "
+            f"Look at the schema, then: infra migrate {shop} --repair 7 --done (it has taken effect) or --retry (run "
+            "it again)\n"
+        )
+
+    which = "infra: --repair needs --done (the statement has taken effect) or --retry (run it again)\n"
+    assert run("migrate", shop, "--repair", "7", DATABASE_URL=url) == (2, "", which)
+    for option in ("--done", "--retry"):
+        expected = (2, "", "infra: --done and --retry belong to --repair NUMBER\n")
+        assert run("migrate", shop, option, DATABASE_URL=url) == expected
+    absent = f"infra: no migration 8 is dirty: see infra migrate {shop} --status\n"
+    assert run("migrate", shop, "--repair", "8", "--done", DATABASE_URL=url) == (1, "", absent)
+    absent = "infra: no migration 7 is dirty: see infra migrate --status\n"
+    assert run("migrate", "--repair", "7", "--done", DATABASE_URL=url) == (1, "", absent)
+
+    settled = f"{engine}: migration 7 is settled: go on with infra migrate {shop}\n"
+    assert run("migrate", shop, "--repair", "7", "--retry", DATABASE_URL=url) == (0, settled, "")
+    partial = f"{engine}: shop 7 a: partial at statement 2\n"
+    assert run("migrate", shop, "--status", DATABASE_URL=url) == (0, partial, "")
+    code, out, err = run("migrate", shop, DATABASE_URL=url)
+    assert (code, out) == (1, f"{engine}: applying shop 7 (a)\n")
+    assert run("migrate", "--done", "--repair", "7", shop, DATABASE_URL=url) == (0, settled, "")
+    assert run("migrate", shop, DATABASE_URL=url) == (0, f"{engine}: up to date, 1 migrations\n", "")
+
+
+def test_repair_finds_the_database_that_is_dirty(run: Run, both: dict[str, str], shop: Path) -> None:
+    failing = "CREATE TABLE orders (id int);\n"
+    shop.write_text(SHOP + ";\n-- migration 3 again postgres no-transaction\n" + failing)
+    assert run("migrate", shop, **both)[0] == 1
+    settled = f"postgres: migration 3 is settled: go on with infra migrate {shop}\n"
+    assert run("migrate", shop, "--repair", "3", "--done", **both) == (0, settled, "")
+    idle = "mysql: up to date, 2 migrations\npostgres: up to date, 3 migrations\n"
+    assert run("migrate", shop, **both) == (0, idle, "")
+
+
+def test_a_failing_transaction(run: Run, database: Callable[[str], str], shop: Path) -> None:
+    shop.write_text("-- migration 1 a postgres\nCREATE TABLE a (id int);\nINSERT INTO a VALUES ('a private value');\n")
+    code, out, err = run("migrate", shop, DATABASE_URL=database("postgres"))
+    assert (code, out) == (1, "postgres: applying shop 1 (a)\n")
+    assert err.startswith("infra: migration shop 1 (a) failed at its statement 2 (postgres at ")
+    assert err.endswith("(code 22P02)): the whole migration was rolled back; mend it and run again\n")
+    assert "private" not in err
+
+
+def test_a_wrong_file(run: Run, both: dict[str, str], shop: Path) -> None:
+    """Nothing is changed, not even by the files before it."""
+    wrong = shop.with_name("wrong.sql")
+    message = "infra: wrong.sql: the file of migrations cannot be read: FileNotFoundError\n"
+    assert run("migrate", shop, wrong, **both) == (2, "", message)
+    wrong.write_text("CREATE TABLE wrong (id int);\n")
+    message = "infra: wrong.sql: SQL should stand below a line such as: -- migration 1 users mysql\n"
+    assert run("migrate", shop, wrong, **both) == (2, "", message)
+    wrong.write_text("-- migration 1 a postgres\nSELECT 'a\n")
+    message = "infra: wrong.sql, migration 1: a quote or comment that opens in line 2 is never closed\n"
+    assert run("migrate", shop, wrong, **both) == (2, "", message)
+    assert run("migrate", shop, "--status", **both)[1].count("pending") == 4
+
+
+def test_migrate_without_a_database(run: Run) -> None:
+    message = "infra: no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL\n"
+    assert run("migrate", REDIS_URL="redis://127.0.0.1") == (2, "", message)
 
 
 @pytest.mark.real
-def test_health_of_what_is_down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("REDIS_URL", f"redis://:hidden@127.0.0.1:{free_port()}")
-    assert infra.main(["health"]) == 1
-    out = capsys.readouterr().out
-    assert out.startswith("redis    down  redis at 127.0.0.1:")
-    assert "hidden" not in out
+@pytest.mark.parametrize("option", [[], ["--status"], ["--dry-run"], ["--repair", "1", "--done"]])
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_migrate_when_the_server_is_down(run: Run, engine: str, option: list[str]) -> None:
+    port = free_port()
+    code, out, err = run("migrate", *option, DATABASE_URL=f"{engine}://user:hidden@127.0.0.1:{port}/shop")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"infra: {engine} at 127.0.0.1:{port} could not be reached")
+    assert err.count("\n") == 1
+    assert "hidden" not in err
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "postgres"])
+def test_migrate_while_another_runner_does(run: Run, database: Callable[[str], str], shop: Path, engine: str) -> None:
+    url = database(engine)
+    found = []
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        meanwhile = lambda line: found.append(run("migrate", shop, "--lock-timeout", 0, DATABASE_URL=url))  # noqa: E731
+        infra.Migrator(pool, shop, progress=meanwhile).apply()
+    assert found == [(1, "", "infra: another runner holds the lock of migrations for more than 0 s\n")] * 2
+
+
+PASSWORD = "p4ss/w%rd-Höhle"
+
+
+@pytest.fixture
+def with_password(database: Callable[[str], str], service: Callable[[str], str]) -> Iterator[str]:
+    """The URL of a user who has one."""
+    server, url = service("mariadb"), database("mariadb")
+    place, name = url.rpartition("@")[2], url.rpartition("/")[2]
+    sql(server, f"CREATE USER {name} IDENTIFIED BY '{PASSWORD}'")
+    sql(server, f"GRANT ALL ON {name}.* TO {name}")
+    yield f"mysql://{name}:p4ss%2Fw%25rd-H%C3%B6hle@{place}"
+    sql(server, f"DROP USER {name}")
+
+
+def test_no_password_is_shown(run: Run, with_password: str, shop: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    wrong = with_password.replace("p4ss", "p4ss-of-old")
+    failing = shop.with_name("failing.sql")
+    failing.write_text("-- migration 1 a mysql\nCREATE TABLE orders (id INT);\n")
+    answers = [
+        run(*arguments, MYSQL_URL=url)
+        for arguments in (
+            ["health"],
+            ["migrate", shop, "--status"],
+            ["migrate", shop, "--dry-run"],
+            ["migrate", shop],
+            ["migrate", shop, failing],
+            ["migrate", failing, "--repair", 1, "--done"],
+            ["migrate", shop.with_name("no-such-file.sql")],
+        )
+        for url in (with_password, wrong)
+    ]
+    assert [code for code, _, _ in answers] == [0, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 2, 2]
+    assert answers[1][1].startswith("mysql    down  mysql at ")
+    assert "refused the login: check user, password, database and host (code 1045)" in answers[1][1]
+    shown = "".join(out + err for _, out, err in answers) + caplog.text
+    for secret in ("p4ss", "w%rd", "w%25rd", "Höhle", "H%C3%B6hle"):
+        assert secret not in shown
