@@ -1405,6 +1405,7 @@ class _Dialect(ABC):
     types: ClassVar[Mapping[str, str]]
     current_schema: ClassVar[str]
     try_lock: ClassVar[str]
+    unlock: ClassVar[str]
     quote: ClassVar[str]
 
     def __init__(self, config: DatabaseConfig) -> None:
@@ -1574,6 +1575,7 @@ class _MySqlDialect(_Dialect):
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(CONCAT('infra ', SHA1(DATABASE())), 0)"
+    unlock = "SELECT RELEASE_LOCK(CONCAT('infra ', SHA1(DATABASE())))"
     session = (
         "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
         "NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={whole_seconds}"
@@ -1781,6 +1783,7 @@ class _PostgresDialect(_Dialect):
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext('infra schema_migrations'))::int"
+    unlock = "SELECT pg_advisory_unlock(hashtext('infra schema_migrations'))"
     grace = 0.5  # seconds that the watchdog leaves the server to answer by itself
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
     errors: ClassVar = {
@@ -2561,6 +2564,11 @@ class _MigrationSession:
     def try_lock(self) -> bool:
         return self.fetch_all(self._pool._dialect.try_lock) == [(1,)]
 
+    def unlock(self) -> None:
+        """A server notices the end of a connection a little later: the next runner should not have to wait for that."""
+        with contextlib.suppress(InfrastructureError):
+            self.fetch_all(self._pool._dialect.unlock)
+
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
         pool, params = self._pool, self._pool._checked(sql, params)
         perform = pool._perform
@@ -2629,7 +2637,7 @@ class Migrator:
         self._locked(settle)
 
     def _locked(self, work: Callable[[_MigrationSession], T]) -> T:
-        """Runs ``work`` while this runner holds the lock: it lasts as long as the connection."""
+        """Runs ``work`` while this runner holds the lock, which ends with the connection at the latest."""
         with self.pool._migration_session() as session:
             deadline = self._clock.monotonic() + self._lock_timeout
             while not session.try_lock():
@@ -2641,7 +2649,9 @@ class Migrator:
                     )
                 self._clock.sleep(0.1)
             session.execute(_HISTORY.format(**self.pool._dialect.types))
-            return work(session)
+            result = work(session)
+            session.unlock()
+            return result
 
     def _recorded(self, fetch_all: Callable[[str], list[tuple[Any, ...]]]) -> dict[tuple[str, int], tuple[Any, ...]]:
         columns = "source, number, name, checksum, state, statement, applied_at"
