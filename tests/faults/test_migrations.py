@@ -497,7 +497,12 @@ def test_a_runner_waits_for_lock_timeout(shop: Shop) -> None:
         assert [each.number for each in shop.migrator().apply(dry_run=True)] == [1]
 
     assert shop.apply(progress=meanwhile) == [1]
-    assert shop.apply(lock_timeout=0) == []
+
+
+def test_the_lock_is_free_when_a_runner_has_ended(shop: Shop) -> None:
+    shop.write(A)
+    for expected in ([1], *[[]] * 20):
+        assert shop.apply(lock_timeout=0) == expected
 
 
 def test_a_runner_that_waits_computes_afterwards_what_is_pending(shop: Shop) -> None:
