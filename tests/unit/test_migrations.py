@@ -362,7 +362,7 @@ def test_a_long_name(tmp_path: Path) -> None:
     """It is part of the record."""
     with pytest.raises(infra.ConfigurationError) as caught:
         read(tmp_path / ("n" * 101 + ".sql"), "")
-    assert str(caught.value) == "the name of a file of migrations should have at most 100 characters"
+    assert str(caught.value) == "the name of a file of migrations is part of their record: at most 100 characters"
 
 
 def test_files_that_cannot_be_read(file: Path, tmp_path: Path) -> None:
