@@ -874,6 +874,7 @@ class _Pool(Generic[T]):
                 raise PoolTimeoutError(
                     f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
                 )
+            place.signal = None  # its turn has come: a further attempt does not wait for another one
         if place.resource is not None:
             if not self._is_dead(place.resource):
                 return place.resource
