@@ -1984,7 +1984,11 @@ class _Lease(_Place[_Session]):
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         pool, session = self._pool, self.resource
         assert session is not None
-        pool._give_back(self, pool._is_idle(session) or pool._roll_back(session))
+        sound = False
+        try:
+            sound = pool._is_idle(session) or pool._roll_back(session)
+        finally:
+            pool._give_back(self, sound)
 
 
 def _row_count(cursor: Any) -> int:
