@@ -2114,9 +2114,11 @@ class ConnectionPool(Database):
     def _is_dead(self, session: _Session) -> bool:
         if session.is_readable(0):  # idle, a server has nothing to say but goodbye
             return True
-        if self._monotonic() - session.idle_since < 30:
-            return False
-        return self._is_stale(session) or not self._answers(session)
+        now = self._monotonic()
+        idle = now - session.idle_since
+        if now >= session.retires_at or idle > self.config.idle_timeout:
+            return True
+        return idle >= 30 and not self._answers(session)
 
     def _is_stale(self, session: _Session) -> bool:
         return self._monotonic() - session.idle_since > self.config.idle_timeout
