@@ -1579,7 +1579,7 @@ class _MySqlDialect(_Dialect):
     unlock = "SELECT RELEASE_LOCK(CONCAT('infra ', SHA1(DATABASE())))"
     session = (
         "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
-        "NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={whole_seconds}"
+        "NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={lock_seconds}"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
@@ -1657,9 +1657,10 @@ class _MySqlDialect(_Dialect):
         try:
             if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 goes on without
                 raise driver.err.OperationalError(2026, "")
-            whole_seconds = math.ceil(self.config.query_timeout)
+            # Whole seconds, and below query_timeout where that leaves one: at the same moment either error may win.
+            lock_seconds = max(1, math.ceil(self.config.query_timeout) - 1)
             with raw.cursor() as cursor:
-                cursor.execute(self.session.format(whole_seconds=whole_seconds))
+                cursor.execute(self.session.format(lock_seconds=lock_seconds))
                 cursor.execute(self.isolation)
             self.limit(session, True)
         except BaseException:
