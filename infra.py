@@ -779,7 +779,7 @@ class _Place(Generic[T]):
     __slots__ = ("granted", "resource", "signal")
 
     def __init__(self) -> None:
-        self.granted = False
+        self.granted: object = None  # the pool's era, once granted
         self.resource: T | None = None
         self.signal: threading.Lock | None = None  # held until granted; an Event's wait is not safe to interrupt
 
@@ -824,6 +824,7 @@ class _Pool(Generic[T]):
         self._lock = threading.Lock()
         self._idle: list[T] = []
         self._queue: deque[_Place[T]] = deque()
+        self._era = object()  # another one after a fork: what the parent granted is not counted here
         self.size = 0
 
     def _forget_parent(self) -> None:
@@ -841,7 +842,7 @@ class _Pool(Generic[T]):
         with self._lock:
             if not self._idle:
                 return None
-            place.granted = True
+            place.granted = self._era
             place.resource = resource = self._idle[-1]
             del self._idle[-1]
         if not self._is_dead(resource):
@@ -857,11 +858,11 @@ class _Pool(Generic[T]):
             if place.granted:
                 pass
             elif self._idle:
-                place.granted = True
+                place.granted = self._era
                 place.resource = self._idle[-1]
                 del self._idle[-1]
             elif self.size < self.max_size:
-                place.granted = True
+                place.granted = self._era
                 self.size += 1
             else:
                 place.signal = threading.Lock()
@@ -885,21 +886,21 @@ class _Pool(Generic[T]):
 
     def release(self, place: _Place[T], *, broken: bool = False) -> None:
         """Gives back what the place has, if anything. A broken resource is closed, and the next waiter may open one."""
-        if broken and place.resource is not None:
+        if (broken or place.granted is not self._era) and place.resource is not None:
             self._disconnect(place.resource)
             place.resource = None
         with self._lock:
             resource = place.resource
             place.resource = None
-            if not place.granted:
+            granted, place.granted = place.granted, None
+            if granted is not self._era:
                 if place in self._queue:
                     self._queue.remove(place)
                 return
-            place.granted = False
             if self._queue:
                 successor = self._queue.popleft()
                 successor.resource = resource
-                successor.granted = True
+                successor.granted = self._era
                 assert successor.signal is not None
                 successor.signal.release()
                 return
@@ -1969,8 +1970,7 @@ class _Lease(_Place[_Session]):
     __slots__ = ("_pool", "_timeout")
 
     def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
-        self.granted = False
-        self.resource = self.signal = None
+        self.granted = self.resource = self.signal = None
         self._pool = pool
         self._timeout = timeout
 
