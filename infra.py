@@ -1389,6 +1389,9 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
+_inherited: list[Any] = []  # drivers' connections that are the parent's: their destructors take locks
+
+
 class _Dialect(ABC):
     """What differs between the engines: drivers, codes, texts, as data and small functions."""
 
@@ -1487,7 +1490,9 @@ class _Dialect(ABC):
     @abstractmethod
     def in_transaction(self, session: _Session) -> bool: ...
     @abstractmethod
-    def disconnect(self, session: _Session) -> None: ...
+    def close(self, session: _Session) -> None: ...
+    @abstractmethod
+    def let_go(self, session: _Session) -> int: ...
     @abstractmethod
     def insert_rows(
         self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
@@ -1498,6 +1503,19 @@ class _Dialect(ABC):
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]: ...
     @abstractmethod
     def server(self, version: str) -> str: ...
+
+    def disconnect(self, session: _Session) -> None:
+        if session.process == os.getpid():
+            self.close(session)
+            return
+        # In a forked child a goodbye would end the parent's session, and locks inside the driver stay held for ever if
+        # another thread was busy at the fork. So the descriptor leads nowhere, and the driver's object lives on.
+        descriptor = self.let_go(session)
+        if descriptor >= 0:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, descriptor, inheritable=False)
+            os.close(nowhere)
+        _inherited.append(session.raw)
 
     def name(self, name: str) -> str:
         """An identifier, quoted: it may be a reserved word."""
@@ -1713,11 +1731,15 @@ class _MySqlDialect(_Dialect):
     def in_transaction(self, session: _Session) -> bool:
         return bool(session.raw.server_status & 1)
 
-    def disconnect(self, session: _Session) -> None:
+    def close(self, session: _Session) -> None:
+        self.let_go(session)
+        session.raw._force_close()  # no goodbye: that could block
+
+    def let_go(self, session: _Session) -> int:
         raw = session.raw
         if raw._result is not None:  # otherwise its destructor would read the rest of a stream
             raw._result.unbuffered_active = False
-        raw._force_close()  # no goodbye: that could block, and in a forked child would end the parent's session
+        return raw._sock.fileno() if raw._sock is not None else -1
 
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
@@ -1912,14 +1934,12 @@ class _PostgresDialect(_Dialect):
     def in_transaction(self, session: _Session) -> bool:
         return bool(session.raw.get_transaction_status() == 2)
 
-    def disconnect(self, session: _Session) -> None:
-        raw = session.raw
-        if not raw.closed:
-            if session.process != os.getpid():  # libpq's goodbye would end the parent's session
-                nowhere = os.open(os.devnull, os.O_RDWR)
-                os.dup2(nowhere, raw.fileno())
-                os.close(nowhere)
-            raw.close()
+    def close(self, session: _Session) -> None:
+        if not session.raw.closed:
+            session.raw.close()
+
+    def let_go(self, session: _Session) -> int:
+        return -1 if session.raw.closed else session.raw.fileno()
 
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code = getattr(exc, "pgcode", None)
