@@ -102,8 +102,11 @@ class Server:
 
     def pause(self) -> None:
         """Stops the server in its tracks: its sockets stay open, and nobody answers."""
-        for pid in self.family():
+        family = self.family()
+        for pid in family:
             os.kill(pid, signal.SIGSTOP)
+        while not all(map(is_stopped, family)):  # a thread may go on for a moment
+            time.sleep(0.001)
 
     def resume(self) -> None:
         for pid in self.family():
@@ -196,16 +199,24 @@ class PostgresServer(Server):
         super().kill()
 
     def is_ready(self) -> bool:
-        """A request for TLS is answered by S or N."""
-        return answers("127.0.0.1", self.port, b"\0\0\0\x08\x04\xd2\x16\x2f")
+        """A login is answered by R, or by E while the server still recovers."""
+        login = b"\0\3\0\0user\0postgres\0database\0postgres\0\0"
+        return answers("127.0.0.1", self.port, (len(login) + 4).to_bytes(4, "big") + login, b"R")
 
 
-def answers(host: str, port: int, question: bytes = b"") -> bool:
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has reached every thread. Where there is no /proc it is taken for granted."""
+    stats = [each.read_text().rpartition(")")[2].split() for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state in "Tt" for state, *_ in stats)
+
+
+def answers(host: str, port: int, question: bytes = b"", expected: bytes = b"") -> bool:
     try:
         with socket.create_connection((host, port), 1) as probe:
             probe.settimeout(1)
             probe.sendall(question)
-            return probe.recv(1) != b""
+            answer = probe.recv(1)
+            return answer == expected if expected else answer != b""
     except OSError:
         return False
 
