@@ -1,0 +1,1519 @@
+"""ConnectionPool on bad days: servers killed, paused and restarted, replies lost, deadlocks, forks, many threads."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import traceback
+import tracemalloc
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pytest
+
+import fakes
+import infra
+from tests.conftest import _note_version, _or_skip
+from tests.contract.backends import WAIT, eventually, in_threads
+from tests.faults.proxy import Proxy
+from tests.services import SERVICES, MariaDbServer, PostgresServer, Server, free_port, private
+
+pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
+
+T = TypeVar("T")
+SLACK = 1.5  # seconds that a busy machine may add
+
+
+class Home:
+    """A database of the test's own, and a connection that looks at it from outside the pool."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.engine = "mysql" if isinstance(server, MariaDbServer) else "postgres"
+        self.name = f"test_{uuid.uuid4().hex[:12]}"
+        with contextlib.closing(self.raw(server.url.rpartition("/")[2])) as admin:
+            admin.cursor().execute(f"CREATE DATABASE {self.name}")
+        self._eye: Any = None
+        self._endure()
+
+    def _endure(self) -> None:
+        """What was committed survives a kill; the tests' servers are otherwise in more of a hurry."""
+        if self.engine == "mysql":
+            self.ask("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+        else:
+            self.ask(f"ALTER DATABASE {self.name} SET synchronous_commit = on")
+        self.close()  # the next session has it
+
+    @property
+    def url(self) -> str:
+        return self.server.url.rpartition("/")[0] + "/" + self.name
+
+    def raw(self, database: str | None = None) -> Any:
+        """A connection of the bare driver."""
+        name, port = database or self.name, self.server.port
+        if self.engine == "mysql":
+            import pymysql
+
+            return pymysql.connect(host="127.0.0.1", port=port, user="root", database=name, autocommit=True)
+        import psycopg2
+
+        connection = psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname=name)
+        connection.autocommit = True
+        return connection
+
+    def pool(self, *, port: int = 0, clock: Any = None, observer: Any = None, **options: Any) -> infra.ConnectionPool:
+        url = self.url.replace(str(self.server.port), str(port or self.server.port))
+        return infra.create_pool(infra.DatabaseConfig(url=url, **options), clock=clock, observer=observer)
+
+    def pick(self, mysql: T, postgres: T) -> T:
+        return mysql if self.engine == "mysql" else postgres
+
+    def ask(self, sql: str) -> list[Any]:
+        if self._eye is None:
+            self._eye = self.raw()
+        with self._eye.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def close(self) -> None:
+        if self._eye is not None:
+            self._eye.close()
+        self._eye = None
+
+    def restart(self) -> None:
+        """A SIGKILL, and a new server on the same port."""
+        self.server.kill()
+        self.start()
+
+    def start(self) -> None:
+        self.close()
+        self.server.start()
+        self._endure()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        self.server.pause()
+        try:
+            yield
+        finally:
+            self.server.resume()
+
+    def rows(self, table: str = "t") -> list[Any]:
+        return [row[0] for row in self.ask(f"SELECT n FROM {table} ORDER BY n")]
+
+    def _sessions(self, condition: str) -> list[int]:
+        source = self.pick(
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'",
+        )
+        return [row[0] for row in self.ask(f"{source} AND {condition}")]
+
+    def connections(self) -> list[int]:
+        return self._sessions("1 = 1")
+
+    def running(self) -> list[int]:
+        return self._sessions(self.pick("command <> 'Sleep'", "state = 'active'"))
+
+    def transactions(self) -> int:
+        """How many sessions are in a transaction."""
+        if self.engine == "postgres":
+            return len(self._sessions("state LIKE 'idle in transaction%'"))
+        found = self.ask(
+            "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist"
+            " ON trx_mysql_thread_id = id WHERE db = DATABASE()"
+        )
+        return int(found[0][0])
+
+    @property
+    def who(self) -> str:
+        """SQL for the number that the server gives a connection."""
+        return self.pick("SELECT CONNECTION_ID()", "SELECT pg_backend_pid()")
+
+    def sleep(self, seconds: float) -> str:
+        return self.pick(f"SELECT sleep({seconds})", f"SELECT pg_sleep({seconds})")
+
+    def numbers(self, last: int) -> str:
+        """SQL for the rows 1 … last."""
+        return self.pick(f"SELECT seq FROM seq_1_to_{last}", f"SELECT n FROM generate_series(1, {last}) AS n")
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Callable[..., Server]]:
+    """Private servers that the tests of this file share: some that may be paused, and others that may be killed."""
+    started: dict[tuple[str, bool], Server] = {}
+
+    def server(name: str, *, fragile: bool = False) -> Server:
+        key = name, fragile
+        if key not in started:
+            started[key] = _or_skip(lambda: private(name))
+            _note_version(name, started[key].url)
+        process = started[key].process
+        if process is None or process.poll() is not None:  # a test has failed half-way
+            started[key].start()
+        return started[key]
+
+    yield server
+    for each in started.values():
+        each.stop()
+
+
+@contextlib.contextmanager
+def at_home(server: Server) -> Iterator[Home]:
+    with contextlib.closing(Home(server)) as made:
+        made.ask("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
+        yield made
+
+
+@pytest.fixture(params=["mariadb", "postgres"])
+def home(request: pytest.FixtureRequest, servers: Callable[..., Server]) -> Iterator[Home]:
+    with at_home(servers(request.param)) as made:
+        yield made
+
+
+@pytest.fixture(params=["mariadb", "postgres"])
+def fragile(request: pytest.FixtureRequest, servers: Callable[..., Server]) -> Iterator[Home]:
+    """On a server that may be killed."""
+    with at_home(servers(request.param, fragile=True)) as made:
+        yield made
+
+
+mysql_only = pytest.mark.parametrize("home", ["mariadb"], indirect=True)
+postgres_only = pytest.mark.parametrize("home", ["postgres"], indirect=True)
+
+
+def insert(number: int) -> str:
+    return f"INSERT INTO t (n) VALUES ({number})"
+
+
+def failure(call: Callable[[], Any]) -> Exception:
+    """What the call raises."""
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError("it did not fail")
+
+
+@contextlib.contextmanager
+def lasts(at_least: float, at_most: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert at_least <= time.monotonic() - started < at_most + SLACK
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """What the call returns, or the class of its error and whether it is retryable."""
+    try:
+        return call()
+    except infra.InfrastructureError as error:
+        return type(error), error.retryable
+
+
+def transact(pool: infra.ConnectionPool, *steps: Callable[[], Any]) -> None:
+    with pool.transaction():
+        for step in steps:
+            step()
+
+
+def open_at_once(pool: infra.ConnectionPool, count: int) -> None:
+    """Leaves that many idle connections in the pool."""
+    with contextlib.ExitStack() as leases:
+        for _ in range(count):
+            leases.enter_context(pool.connection())
+    assert pool.stats() == infra.PoolStats(pool.config.max_connections, count, 0, count, 0)
+
+
+# --- killed
+
+
+def test_killed_and_restarted_between_calls(fragile: Home) -> None:
+    with fragile.pool(max_connections=8) as pool:
+        open_at_once(pool, 8)
+        fragile.restart()
+        assert pool.execute(insert(1)) == 1
+        fragile.restart()
+        assert pool.fetch_all("SELECT n FROM t") == [(1,)]
+        open_at_once(pool, 8)
+        fragile.restart()
+        assert in_threads(8, lambda number: pool.execute(insert(10 + number))) == [1] * 8
+        fragile.restart()
+        with pool.transaction():
+            pool.execute(insert(2))
+        assert fragile.rows() == [1, 2, *range(10, 18)]
+        assert pool.stats().in_use == 0
+
+
+def test_killed_inside_a_transaction(fragile: Home) -> None:
+    """The statements before the kill are gone, so none after it may run."""
+    with fragile.pool() as pool:
+
+        def go_on() -> None:
+            pool.execute(insert(1))
+            fragile.restart()
+            lost = failure(lambda: pool.execute(insert(2)))
+            assert (type(lost), lost.operation) == (infra.ConnectionError, "execute")  # type: ignore[attr-defined]
+            for call in (
+                lambda: pool.execute(insert(3)),
+                lambda: pool.fetch_one("SELECT 1"),
+                lambda: pool.insert_many("t", ["n"], [(4,)]),
+                lambda: pool.transaction().__enter__(),
+            ):
+                refused = failure(call)
+                assert type(refused) is infra.DatabaseError
+                assert refused.retryable is False
+            assert fragile.connections() == []
+
+        with pytest.raises(infra.DatabaseError, match="was rolled back") as end:
+            transact(pool, go_on)
+        assert end.value.retryable is False
+        assert fragile.rows() == []
+        assert pool.execute(insert(5)) == 1
+        assert fragile.rows() == [5]
+
+
+@pytest.mark.parametrize("at", ["statement", "commit"])
+def test_run_does_not_repeat_what_a_kill_ended(fragile: Home, at: str) -> None:
+    calls = []
+
+    def work() -> None:
+        calls.append(1)
+        pool.execute(insert(len(calls)))
+        fragile.restart()
+        if at == "statement":
+            pool.execute(insert(7))
+
+    with fragile.pool() as pool:
+        with pytest.raises(infra.ConnectionError) as caught:
+            pool.run(work)
+        assert caught.value.operation == {"statement": "execute", "commit": "commit"}[at]
+        assert (len(calls), fragile.rows()) == (1, [])
+
+
+def test_killed_while_a_statement_runs(fragile: Home) -> None:
+    with fragile.pool() as pool:
+        running = threading.Thread(target=lambda: caught.append(failure(lambda: pool.execute(fragile.sleep(60)))))
+        caught: list[Exception] = []
+        running.start()
+        eventually(fragile.running)
+        fragile.server.kill()
+        running.join(WAIT)
+        assert [type(each) for each in caught] == [infra.ConnectionError]
+        with lasts(0, 0.5):
+            assert type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError
+        fragile.start()
+        assert pool.execute(insert(1)) == 1
+
+
+def test_who_waits_for_a_place_does_not_wait_twice(fragile: Home) -> None:
+    """Its turn comes while the server is away: it is told so, and not left waiting for a second turn."""
+    caught: list[Exception] = []
+    with fragile.pool(max_connections=1, min_connections=1, acquire_timeout=30) as pool:
+        waiting = threading.Thread(target=lambda: caught.append(failure(lambda: pool.connection().__enter__())))
+        with pool.connection():
+            waiting.start()
+            eventually(lambda: pool.stats().waiting)
+            fragile.server.kill()
+        waiting.join(5)
+        assert not waiting.is_alive()
+        assert [type(each) for each in caught] == [infra.ConnectionError]
+        assert pool.stats().in_use == 0
+
+
+# --- lost replies
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    text: str
+    id: uuid.UUID | None = None
+    created_at: datetime | None = None
+
+
+class Notes(infra.SqlRepository[Note]):
+    record = Note
+    table = "notes"
+    resource = "note"
+
+
+@pytest.fixture
+def notes(home: Home) -> Note:
+    """One record in the table of ``Notes``."""
+    key, moment = home.pick("CHAR(36)", "UUID"), home.pick("DATETIME(6)", "TIMESTAMPTZ")
+    home.ask(f"CREATE TABLE notes (id {key} PRIMARY KEY, text VARCHAR(99) NOT NULL, created_at {moment} NOT NULL)")
+    with home.pool() as pool:
+        return Notes(pool).create(Note("first"))
+
+
+@dataclasses.dataclass
+class Wire:
+    """A pool behind a proxy, one warm connection in it, and what its observer was told since."""
+
+    pool: infra.ConnectionPool
+    proxy: Proxy
+    calls: list[tuple[str, str, int]]
+
+    def lose(self) -> None:
+        """The next reply does not come."""
+        self.calls.clear()
+        self.proxy.swallow = True
+
+
+@pytest.fixture
+def wire(home: Home) -> Iterator[Wire]:
+    calls: list[tuple[str, str, int]] = []
+
+    def observer(call: infra.Call) -> None:
+        calls.append((call.operation, call.outcome, call.attempt))
+
+    with Proxy(home.server.port) as proxy, home.pool(port=proxy.port, observer=observer, max_connections=2) as pool:
+        pool.fetch_one("SELECT 1")
+        yield Wire(pool, proxy, calls)
+
+
+READS: dict[str, Callable[[Notes, Note], Any]] = {
+    "find_by_id": lambda repository, note: repository.find_by_id(note.id or uuid.uuid4()) == note,
+    "count": lambda repository, note: repository.count() == 1,
+    "page": lambda repository, note: repository.page().items == [note],
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_read_whose_reply_is_lost_is_repeated(notes: Note, wire: Wire, read: str) -> None:
+    wire.lose()
+    assert READS[read](Notes(wire.pool), notes)
+    assert wire.calls == [(read, "ConnectionError", 1), (read, "ok", 2)]
+    assert wire.proxy.swallowed == 1
+
+
+def test_a_health_check_whose_reply_is_lost_is_repeated(home: Home, wire: Wire) -> None:
+    wire.lose()
+    assert wire.pool.health_check().service == home.engine
+    assert wire.calls == [("health_check", "ConnectionError", 1), ("health_check", "ok", 2)]
+
+
+def test_a_begin_whose_reply_is_lost_is_repeated(home: Home, wire: Wire) -> None:
+    """Nothing has happened in that transaction yet."""
+    wire.lose()
+    with wire.pool.transaction():
+        wire.pool.execute(insert(1))
+    assert wire.calls[:2] == [("begin", "ConnectionError", 1), ("begin", "ok", 2)]
+    assert home.rows() == [1]
+
+
+@pytest.mark.parametrize("method", ["execute", "fetch_one", "fetch_all"])
+def test_a_statement_whose_reply_is_lost_is_sent_once(home: Home, wire: Wire, method: str) -> None:
+    wire.lose()
+    with pytest.raises(infra.ConnectionError) as caught:
+        getattr(wire.pool, method)("INSERT INTO t (n) SELECT count(*) FROM t RETURNING n")
+    assert (caught.value.retryable, caught.value.operation) == (True, method)  # for the caller to decide
+    assert wire.calls == [(method, "ConnectionError", 1)]
+    assert home.rows() == [0]
+
+
+@pytest.mark.parametrize("write", ["create", "update", "delete"])
+def test_a_write_of_a_repository_whose_reply_is_lost_is_sent_once(
+    home: Home, notes: Note, wire: Wire, write: str
+) -> None:
+    repository = Notes(wire.pool)
+    assert notes.id
+    calls: dict[str, Callable[[], Any]] = {
+        "create": lambda: repository.create(Note("second")),
+        "update": lambda: repository.update(dataclasses.replace(notes, text="changed")),
+        "delete": lambda: repository.delete(notes.id or uuid.uuid4()),
+    }
+    wire.lose()
+    assert type(failure(calls[write])) is infra.ConnectionError
+    assert wire.calls == [(write, "ConnectionError", 1)]
+    stored = [text for (text,) in home.ask("SELECT text FROM notes ORDER BY text")]
+    assert stored == {"create": ["first", "second"], "update": ["changed"], "delete": []}[write]
+
+
+def test_in_a_transaction_nothing_is_repeated(home: Home, notes: Note, wire: Wire) -> None:
+    repository = Notes(wire.pool)
+    for call in (
+        lambda: repository.find_by_id(notes.id or uuid.uuid4()),
+        lambda: wire.pool.execute(insert(2)),
+        lambda: wire.pool.transaction().__enter__(),
+    ):
+        with pytest.raises(infra.ConnectionError):
+            transact(wire.pool, lambda: wire.pool.execute(insert(1)), wire.lose, call)
+        assert [outcome for _, outcome, _ in wire.calls].count("ConnectionError") == 1
+        eventually(lambda: home.transactions() == 0)
+        assert home.rows() == []
+
+
+def test_insert_many_whose_reply_is_lost_stores_nothing(home: Home, wire: Wire) -> None:
+    def numbers() -> Iterator[tuple[int]]:
+        for number in range(6000):
+            if number == 5000:  # the first batch is in
+                wire.lose()
+            yield (number,)
+
+    with pytest.raises(infra.ConnectionError):
+        wire.pool.insert_many("t", ["n"], numbers())
+    assert wire.calls[0] == ("insert_many", "ConnectionError", 1)
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+    assert wire.pool.insert_many("t", ["n"], [(1,), (2,)]) == 2
+
+
+@pytest.mark.parametrize("how", ["transaction", "run", "insert_many"])
+def test_a_commit_whose_reply_is_lost_has_happened_once(home: Home, wire: Wire, how: str) -> None:
+    runs = []
+
+    def work() -> None:
+        runs.append(1)
+        if how == "insert_many":
+            wire.pool.insert_many("t", ["n"], [(len(runs),)])
+        else:
+            wire.pool.execute(insert(len(runs)))
+        wire.lose()
+
+    def transaction() -> None:
+        with wire.pool.transaction():
+            work()
+
+    with pytest.raises(infra.ConnectionError) as caught:
+        transaction() if how == "transaction" else wire.pool.run(work)
+    assert (caught.value.operation, len(runs), home.rows()) == ("commit", 1, [1])
+    assert wire.calls[0] == ("commit", "ConnectionError", 1)
+    assert wire.pool.execute(insert(2)) == 1
+
+
+# --- paused, and slow
+
+
+def test_paused_before_login(home: Home) -> None:
+    with home.pool(connect_timeout=1) as pool, home.paused():
+        with lasts(0.9, home.pick(1, 2)), pytest.raises(infra.TimeoutError):  # libpq waits at least 2 s
+            pool.execute(insert(1))
+        assert pool.stats().open == 0
+    with home.pool(connect_timeout=1) as pool:
+        assert pool.execute(insert(1)) == 1
+
+
+def test_paused_inside_a_query(home: Home) -> None:
+    with home.pool(query_timeout=1) as pool:
+        pool.execute(insert(1))
+        with home.paused(), lasts(1, 2), pytest.raises(infra.TimeoutError) as caught:
+            pool.fetch_all("SELECT n FROM t")
+        assert caught.value.operation == "fetch_all"
+        assert pool.fetch_all("SELECT n FROM t") == [(1,)]
+
+        def go_on() -> None:
+            pool.execute(insert(2))
+            with home.paused(), lasts(1, 2), pytest.raises(infra.TimeoutError):
+                pool.execute(insert(3))
+            assert type(failure(lambda: pool.execute(insert(4)))) is infra.DatabaseError
+
+        with pytest.raises(infra.DatabaseError, match="was rolled back"):
+            transact(pool, go_on)
+        eventually(lambda: home.transactions() == 0)
+        assert home.rows() == [1]
+        assert pool.execute(insert(5)) == 1
+
+
+SLOW: dict[str, tuple[str, str]] = {
+    "select": ("SELECT sleep(60)", "SELECT pg_sleep(60)"),
+    "update": ("UPDATE t SET v = 1 WHERE sleep(60) = 0", "UPDATE t SET v = 1 WHERE pg_sleep(60) IS NOT NULL"),
+    "busy": (
+        "SELECT count(*) FROM seq_1_to_1000000 a, seq_1_to_1000000 b",
+        "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_statement_beyond_query_timeout(home: Home, kind: str) -> None:
+    home.ask(insert(1))
+    sql = home.pick(*SLOW[kind])
+    with home.pool(query_timeout=1) as pool:
+        call = pool.execute if kind == "update" else pool.fetch_all
+        with lasts(0.9, 1), pytest.raises(infra.TimeoutError, match="query_timeout") as caught:
+            call(sql)
+        assert caught.value.retryable is False
+        eventually(lambda: home.running() == [])
+        assert pool.stats() == infra.PoolStats(10, 1, 0, 1, 0)  # the server stopped it: the connection is in order
+        assert (pool.fetch_all("SELECT n FROM t"), home.ask("SELECT v FROM t")) == ([(1,)], [(None,)])
+
+
+@mysql_only
+def test_where_the_server_sets_no_limit_the_client_does(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on MySQL, whose limit covers SELECT only: a timeout of the socket one second later, then KILL."""
+    monkeypatch.setattr(infra._MySqlDialect, "flavour", lambda self, session: "MySQL")
+    monkeypatch.setattr(infra._MySqlDialect, "limits", {"MySQL": ("SET @limit={milliseconds}", 1.0)})
+    home.ask(insert(1))
+    with home.pool(query_timeout=1, max_connections=1, min_connections=1) as pool:
+        with lasts(1.9, 2), pytest.raises(infra.TimeoutError, match="did not answer in time"):
+            pool.fetch_all(SLOW["select"][0])
+        eventually(lambda: home.connections() == [])
+        with lasts(1.9, 2), pytest.raises(infra.TimeoutError):
+            transact(pool, lambda: pool.execute(insert(3)), lambda: pool.execute(SLOW["update"][0]))
+        eventually(lambda: home.connections() == [])
+        assert home.ask("SELECT n, v FROM t ORDER BY n") == [(1, None)]
+        assert pool.execute(insert(2)) == 1
+
+
+# --- many threads
+
+
+@contextlib.contextmanager
+def counted(home: Home) -> Iterator[list[int]]:
+    """Asks the server all the time how many connections the database has; the list holds the answers."""
+    counts: list[int] = []
+    over = threading.Event()
+
+    def count() -> None:
+        while not over.is_set():
+            counts.append(len(home.connections()))
+
+    sampling = threading.Thread(target=count)
+    sampling.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        sampling.join(WAIT)
+
+
+def test_fifty_threads_on_five_connections(home: Home) -> None:
+    def work(number: int) -> None:
+        for turn in range(4):
+            pool.execute(insert(number * 10 + turn))
+            with pool.transaction():
+                assert pool.fetch_one("SELECT n FROM t WHERE n = %s", [number * 10 + turn]) == (number * 10 + turn,)
+            with pool.connection() as raw:
+                raw.cursor().execute("SELECT 1")
+            assert len(list(pool.stream(home.numbers(3)))) == 3
+            assert isinstance(failure(lambda: pool.execute(insert(number * 10 + turn))), infra.ConflictError)
+
+    with home.pool(max_connections=5) as pool, counted(home) as counts:
+        assert in_threads(50, work) == [None] * 50
+        assert pool.stats() == infra.PoolStats(5, 5, 0, 5, 0)
+    assert len(home.rows()) == 200
+    assert max(counts) == 5
+
+
+def test_who_waits_too_long_is_told_the_numbers(home: Home) -> None:
+    with home.pool(max_connections=5, acquire_timeout=0.3) as pool, contextlib.ExitStack() as leases, counted(home):
+        for _ in range(5):
+            leases.enter_context(pool.connection())
+        calls: list[Callable[[], Any]] = [
+            lambda: pool.execute("SELECT 1"),
+            lambda: pool.connection().__enter__(),
+            lambda: pool.transaction().__enter__(),
+            lambda: next(pool.stream("SELECT 1")),
+        ]
+        with lasts(0.3, 0.3):
+            errors = in_threads(50, lambda number: calls[number % len(calls)]())
+        for error in errors:
+            assert isinstance(error, infra.PoolTimeoutError)
+            assert str(error) == "ConnectionPool: no connection became free: 5 of 5 in use"
+        with lasts(0.05, 0.05), pytest.raises(infra.PoolTimeoutError):
+            pool.connection(timeout=0.05).__enter__()
+        assert pool.stats().waiting == 0
+        leases.close()
+        assert in_threads(5, lambda _: pool.fetch_one("SELECT 1")) == [(1,)] * 5
+
+
+def test_a_failure_gives_the_place_back(home: Home) -> None:
+    def raises_in_it() -> None:
+        with pool.connection():
+            raise ZeroDivisionError
+
+    def raises_in_transaction() -> None:
+        with pool.transaction():
+            raise ZeroDivisionError
+
+    calls: list[Callable[[], Any]] = [
+        raises_in_it,
+        raises_in_transaction,
+        lambda: pool.execute("SELEC"),
+        lambda: pool.fetch_one("SELECT 1 / n FROM no_such_table"),
+        lambda: pool.execute("SELECT %s", [1, 2]),
+        lambda: pool.execute("SELECT %s", [object()]),
+        lambda: pool.execute("BEGIN"),
+        lambda: pool.insert_many("t", ["n"], [(1,), (1,)]),
+        lambda: pool.insert_many("t", ["n"], ((1 // n,) for n in (1, 0))),
+        lambda: list(pool.stream("SELEC")),
+        lambda: pool.run(lambda: 1 // 0),
+    ]
+    with home.pool(max_connections=1, min_connections=1, acquire_timeout=0.5) as pool:
+        for call in calls:
+            assert not isinstance(failure(call), infra.PoolTimeoutError)
+            assert pool.stats().in_use == 0
+            assert pool.fetch_one("SELECT 1") == (1,)
+        assert home.rows() == []
+        eventually(lambda: len(home.connections()) == 1 and home.transactions() == 0)
+
+
+def test_who_came_first_is_served_first(home: Home) -> None:
+    served: list[int] = []
+
+    def come(number: int) -> None:
+        if number % 2:
+            with pool.connection():
+                served.append(number)
+        else:
+            with pool.transaction():
+                served.append(number)
+
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        with pool.connection():
+            waiting = [threading.Thread(target=come, args=(number,)) for number in range(20)]
+            for number, thread in enumerate(waiting):
+                thread.start()
+                eventually(lambda: pool.stats().waiting == number + 1)
+        for thread in waiting:
+            thread.join(WAIT)
+    assert served == list(range(20))
+
+
+def test_threads_get_their_own_answers(home: Home) -> None:
+    def work(number: int) -> None:
+        for turn in range(25):
+            value = number * 100 + turn
+            with pool.transaction():
+                pool.execute("INSERT INTO t VALUES (%s, %s)", [value, value])
+                assert pool.fetch_one("SELECT v FROM t WHERE n = %s", [value]) == (value,)
+            assert pool.fetch_all("SELECT %s + 0", [value]) == [(value,)]
+
+    with home.pool(max_connections=4) as pool:
+        assert in_threads(32, work) == [None] * 32
+    assert len(home.rows()) == 32 * 25
+
+
+# --- transactions
+
+
+def test_no_call_leaves_a_transaction_open(home: Home, notes: Note) -> None:
+    home.ask(insert(1))
+    with home.pool(query_timeout=0.5) as pool:
+        repository = Notes(pool)
+        calls: list[Callable[[], Any]] = [
+            lambda: pool.fetch_one("SELECT n FROM t WHERE n = 99"),
+            lambda: pool.fetch_all("SELECT n FROM t WHERE n = 99"),
+            lambda: pool.fetch_all("SELECT n FROM t"),
+            lambda: pool.execute("UPDATE t SET v = 1 WHERE n = 99"),
+            lambda: pool.execute(insert(1)),
+            lambda: pool.execute("SELEC"),
+            lambda: pool.execute(home.sleep(20)),
+            lambda: pool.execute("BEGIN"),
+            lambda: pool.insert_many("t", ["n"], []),
+            lambda: pool.insert_many("t", ["n"], [(1,)]),
+            lambda: repository.find_by_id(uuid.uuid4()),
+            lambda: repository.create(notes),
+            lambda: repository.update(dataclasses.replace(notes, id=uuid.uuid4())),
+            lambda: repository.delete(uuid.uuid4()),
+            lambda: repository.page(infra.Query(with_total=True)),
+            lambda: pool.run(lambda: pool.execute(insert(1))),
+            lambda: pool.health_check(),
+            lambda: next(pool.stream(home.numbers(10000))),
+            lambda: next(pool.stream("SELECT n FROM t WHERE n = 99"), None),
+            lambda: list(pool.stream("SELEC")),
+        ]
+        for call in calls:
+            with contextlib.suppress(infra.InfrastructureError):
+                call()
+            eventually(lambda: home.transactions() == 0)
+            assert pool.stats().in_use == 0
+
+
+def test_the_next_read_sees_what_others_committed(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1) as a, home.pool() as b:
+        assert a.fetch_all("SELECT n FROM t") == []
+        (same,) = a.fetch_all(home.who)
+        for number in (1, 2, 3):
+            b.execute(insert(number))
+            assert a.fetch_one("SELECT max(n) FROM t") == (number,)
+            with a.transaction():
+                assert a.fetch_one("SELECT max(n) FROM t") == (number,)
+                b.execute(insert(number + 10))
+                assert a.fetch_one("SELECT max(n) FROM t") == (number + 10,)  # READ COMMITTED
+            b.execute("DELETE FROM t")
+        assert a.fetch_all(home.who) == [same]
+
+
+class Crossing:
+    """Two threads that lock two rows in opposite order."""
+
+    def __init__(self, home: Home, pool: infra.ConnectionPool) -> None:
+        self.pool = pool
+        home.ask("INSERT INTO t VALUES (1, 0), (2, 0)")
+        if home.engine == "postgres":  # looks for deadlocks after this long
+            home.ask(f"ALTER DATABASE {home.name} SET deadlock_timeout = '50ms'")
+        self.meeting = threading.Barrier(2)
+        self.met = threading.local()
+
+    def add(self, row: int) -> None:
+        assert self.pool.execute("UPDATE t SET v = v + 1 WHERE n = %s", [row]) == 1
+
+    def meet(self) -> None:
+        if not hasattr(self.met, "once"):
+            self.met.once = True
+            self.meeting.wait(WAIT)
+
+
+def test_run_repeats_the_loser_of_a_deadlock(home: Home) -> None:
+    calls: list[int] = []
+    with home.pool() as pool:
+        crossing = Crossing(home, pool)
+
+        def work(number: int) -> str:
+            def once() -> str:
+                calls.append(number)
+                crossing.add(1 + number)
+                crossing.meet()
+                with pool.transaction():
+                    crossing.add(2 - number)
+                return "done"
+
+            return pool.run(once)
+
+        assert in_threads(2, work) == ["done", "done"]
+    assert (len(calls), home.ask("SELECT v FROM t")) == (3, [(2,), (2,)])
+
+
+def test_a_deadlock_in_a_nested_block(home: Home) -> None:
+    """MySQL has rolled everything back and would go on in autocommit; Postgres goes back to the savepoint."""
+    with home.pool() as pool:
+        crossing = Crossing(home, pool)
+
+        def work(number: int) -> str:
+            fate = "won"
+            with contextlib.ExitStack() as ends:
+                ends.enter_context(pool.transaction())
+                pool.execute(insert(10 + number))
+                crossing.add(1 + number)
+                crossing.meet()
+                try:
+                    transact(pool, lambda: pool.execute(insert(20 + number)), lambda: crossing.add(2 - number))
+                except infra.DatabaseError as error:
+                    fate = "lost" if error.retryable else "lost for ever"
+                if fate == "won" or home.engine == "postgres":
+                    pool.execute(insert(30 + number))
+                else:
+                    for call in (
+                        lambda: pool.execute(insert(30 + number)),
+                        lambda: pool.insert_many("t", ["n"], [(30 + number,)]),
+                        lambda: pool.transaction().__enter__(),
+                    ):
+                        refused = failure(call)
+                        assert type(refused) is infra.DatabaseError
+                        assert refused.retryable is False
+                    end = failure(ends.close)
+                    assert type(end) is infra.DatabaseError
+                    assert (end.retryable, "was rolled back" in str(end)) == (False, True)
+            return fate
+
+        fates = in_threads(2, work)
+        assert sorted(fates) == ["lost", "won"]
+        won, lost = fates.index("won"), fates.index("lost")
+        expected = [1, 2, 10 + won, 20 + won, 30 + won, *home.pick([], [10 + lost, 30 + lost])]
+        assert home.rows() == sorted(expected)
+        assert pool.stats().in_use == 0
+
+
+def test_too_long_a_wait_for_a_lock(home: Home) -> None:
+    """MariaDB gives up the lock before the statement's time is over; Postgres only knows the latter."""
+    home.ask(insert(1))
+    with home.pool(query_timeout=2) as pool, contextlib.closing(home.raw()) as holder:
+        holder.cursor().execute("BEGIN")
+        holder.cursor().execute("UPDATE t SET v = 1 WHERE n = 1")
+        with lasts(0.9, 2), pytest.raises(infra.InfrastructureError) as caught:
+            pool.execute("UPDATE t SET v = 2")
+        if home.engine == "mysql":
+            assert (type(caught.value), caught.value.retryable) == (infra.DatabaseError, True)
+            calls = [insert(2), "UPDATE t SET v = 2", insert(3)]
+            steps = [lambda sql=sql: outcomes.append(outcome(lambda: pool.execute(sql))) for sql in calls]
+            outcomes: list[Any] = []
+            with pytest.raises(infra.DatabaseError, match="was rolled back"):
+                transact(pool, *steps)
+            assert outcomes == [1, (infra.DatabaseError, True), (infra.DatabaseError, False)]
+        else:
+            assert (type(caught.value), caught.value.retryable) == (infra.TimeoutError, False)
+        holder.cursor().execute("ROLLBACK")
+        assert home.ask("SELECT n, v FROM t") == [(1, None)]
+        assert pool.execute("UPDATE t SET v = 3") == 1
+
+
+def test_ddl_in_a_transaction(home: Home) -> None:
+    """MySQL commits by itself what came before it, and would commit each statement after it."""
+    ddl = "CREATE TABLE made (n INTEGER)"
+    with home.pool() as pool:
+        if home.engine == "postgres":
+            with pytest.raises(ZeroDivisionError):
+                transact(pool, lambda: pool.execute(insert(1)), lambda: pool.execute(ddl), lambda: 1 // 0)
+            assert home.rows() == []
+            assert home.ask("SELECT to_regclass('made')") == [(None,)]
+            return
+
+        def go_on() -> None:
+            transact(pool, lambda: pool.execute(insert(1)))
+            committed = failure(lambda: pool.execute(ddl))
+            assert type(committed) is infra.DatabaseError
+            assert "what came before it is committed" in str(committed)
+            assert type(failure(lambda: pool.execute(insert(2)))) is infra.DatabaseError
+            assert type(failure(lambda: pool.transaction().__enter__())) is infra.DatabaseError
+
+        with pytest.raises(infra.DatabaseError, match="was rolled back") as end:
+            transact(pool, go_on)
+        assert end.value.retryable is False
+        assert home.rows() == [1]
+        assert pool.execute(insert(3)) == 1
+
+
+# --- forks
+
+
+def in_child(work: Callable[[], None]) -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            gc.collect()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_forked_child_opens_connections_of_its_own(home: Home) -> None:
+    with home.pool() as pool:
+        open_at_once(pool, 3)
+        parents = sorted(home.connections())
+        (mine,) = pool.fetch_all(home.who)
+
+        def child() -> None:
+            assert pool.stats().open == 0
+            (other,) = pool.fetch_all(home.who)
+            assert other[0] not in parents
+            pool.execute(insert(1))
+            assert isinstance(failure(lambda: pool.execute(insert(1))), infra.ConflictError)
+            pool.close()
+
+        in_child(child)
+        eventually(lambda: sorted(home.connections()) == parents)
+        assert pool.fetch_all(home.who) == [mine]
+        assert home.rows() == [1]
+
+
+def test_a_fork_inside_a_transaction(home: Home) -> None:
+    with home.pool(max_connections=2) as pool:
+        block = pool.transaction()
+        block.__enter__()
+        (mine,) = pool.fetch_all(home.who)
+        pool.execute(insert(1))
+
+        def child() -> None:
+            assert pool.fetch_all(home.who) != [mine]
+            assert pool.fetch_all("SELECT n FROM t") == []
+            pool.execute(insert(2))  # a unit of its own: the child has no transaction
+            assert type(failure(lambda: block.__exit__(None, None, None))) is infra.DatabaseError
+            with pool.transaction():
+                pool.execute(insert(3))
+            assert pool.stats().open == 1
+
+        in_child(child)
+        assert pool.fetch_all(home.who) == [mine]
+        pool.execute(insert(4))
+        block.__exit__(None, None, None)
+        assert home.rows() == [1, 2, 3, 4]
+
+
+def test_a_fork_while_a_connection_is_lent(home: Home) -> None:
+    """What the child gives back is not its own, and must not count as its own."""
+    with home.pool(max_connections=2) as pool:
+        lease, rows = pool.connection(), pool.stream(home.numbers(5000))
+        raw = lease.__enter__()
+        assert next(rows) == (1,)
+
+        def child() -> None:
+            lease.__exit__(None, None, None)
+            rows.close()  # type: ignore[attr-defined]
+            assert pool.stats() == infra.PoolStats(2, 0, 0, 0, 0)
+            assert pool.fetch_one("SELECT 1") == (1,)
+            assert pool.stats() == infra.PoolStats(2, 1, 0, 1, 0)
+
+        in_child(child)
+        assert len(list(rows)) == 4999
+        with raw.cursor() as cursor:
+            cursor.execute("SELECT 7")
+            assert list(cursor.fetchall()) == [(7,)]
+        lease.__exit__(None, None, None)
+
+
+def test_children_fork_while_threads_work(home: Home) -> None:
+    over = threading.Event()
+
+    def work(number: int) -> int:
+        turns = 0
+        while not over.is_set():
+            assert pool.fetch_one("SELECT %s + 0", [number]) == (number,)
+            turns += 1
+        return turns
+
+    with home.pool(max_connections=3) as pool:
+
+        def insert_in_child(number: int) -> None:
+            assert pool.run(lambda: pool.execute(insert(number))) == 1
+
+        def forks(_: int) -> None:
+            try:
+                for number in range(10):
+                    in_child(lambda: insert_in_child(number))
+            finally:
+                over.set()
+
+        results = in_threads(5, lambda number: work(number) if number else forks(number))
+        assert results[0] is None
+        assert all(isinstance(turns, int) and turns > 0 for turns in results[1:])
+    assert home.rows() == list(range(10))
+
+
+# --- connections that grow old
+
+
+def test_after_a_long_idle_time_a_connection_has_to_answer_first(home: Home) -> None:
+    clock = fakes.FakeClock()
+    with Proxy(home.server.port) as proxy, home.pool(port=proxy.port, clock=clock) as pool:
+        first = pool.fetch_one(home.who)
+        clock.advance(31)
+        assert pool.fetch_one(home.who) == first  # it answered
+        clock.advance(29)
+        proxy.swallow = True
+        assert type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError  # sent without a question
+        second = pool.fetch_one(home.who)
+        clock.advance(31)
+        proxy.swallow = True
+        assert pool.execute(insert(2)) == 1
+        assert proxy.swallowed == 2
+        assert pool.fetch_one(home.who) not in (first, second)
+    assert home.rows() == [1, 2]
+
+
+@postgres_only
+def test_a_connection_that_stays_silent_is_replaced(home: Home) -> None:
+    """As behind a firewall that has forgotten it: open, and nobody there."""
+    clock = fakes.FakeClock()
+    with home.pool(clock=clock, connect_timeout=1) as pool:
+        (silent,) = pool.fetch_all(home.who)[0]
+        clock.advance(31)
+        os.kill(silent, signal.SIGSTOP)
+        try:
+            with lasts(1, 1):
+                assert pool.execute(insert(1)) == 1
+            assert pool.fetch_all(home.who) != [(silent,)]
+        finally:
+            os.kill(silent, signal.SIGCONT)
+        eventually(lambda: len(home.connections()) == 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "young", "old"),
+    [
+        ({"idle_timeout": 600}, 599, 601),
+        ({"idle_timeout": 5}, 4, 6),
+        ({"max_lifetime": 1800, "idle_timeout": 1e6}, 1799, 1801),
+        ({"max_lifetime": 10}, 9, 11),
+    ],
+)
+def test_a_connection_that_is_too_old_is_replaced(
+    home: Home, options: dict[str, Any], young: float, old: float
+) -> None:
+    clock = fakes.FakeClock()
+    with home.pool(clock=clock, max_connections=1, min_connections=1, **options) as pool:
+        first = pool.fetch_one(home.who)
+        clock.advance(young)
+        assert pool.fetch_one(home.who) == first
+    with home.pool(clock=clock, max_connections=1, min_connections=1, **options) as pool:
+        first = pool.fetch_one(home.who)
+        clock.advance(old)
+        second = pool.fetch_one(home.who)
+        assert second != first
+        assert pool.fetch_one(home.who) == second
+        eventually(lambda: home.connections() == [second[0] if second else None])
+
+
+def test_a_connection_in_use_that_grows_too_old_is_not_kept(home: Home) -> None:
+    clock = fakes.FakeClock()
+    with home.pool(clock=clock, max_lifetime=100) as pool:
+        with pool.transaction():
+            first = pool.fetch_one(home.who)
+            clock.advance(101)
+            pool.execute(insert(1))
+        assert (pool.stats().open, home.rows()) == (0, [1])
+        assert pool.fetch_one(home.who) != first
+
+
+def test_idle_connections_go_down_to_min_connections(home: Home) -> None:
+    clock = fakes.FakeClock()
+    with home.pool(clock=clock, max_connections=6, min_connections=2) as pool:
+        open_at_once(pool, 6)
+        clock.advance(599)
+        for _ in range(6):
+            pool.fetch_one("SELECT 1")
+        assert pool.stats().open == 6
+        clock.advance(601)
+        for _ in range(6):
+            pool.fetch_one("SELECT 1")
+        assert pool.stats() == infra.PoolStats(6, 2, 0, 2, 0)
+        eventually(lambda: len(home.connections()) == 2)
+
+
+# --- the driver's own connection
+
+
+def test_what_a_borrower_left_open_is_rolled_back(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        first = pool.fetch_one(home.who)
+        for leave in (contextlib.nullcontext(), pytest.raises(ZeroDivisionError)):
+            with leave, pool.connection() as raw:
+                raw.cursor().execute("BEGIN")
+                raw.cursor().execute(insert(1))
+                if not isinstance(leave, contextlib.nullcontext):
+                    raise ZeroDivisionError
+            assert home.transactions() == 0
+            assert pool.fetch_one(home.who) == first
+            assert home.rows() == []
+
+
+def test_a_borrower_without_autocommit(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        first = pool.fetch_one(home.who)
+        with pool.connection() as raw:
+            if home.engine == "mysql":
+                raw.autocommit(False)
+            else:
+                raw.autocommit = False
+            raw.cursor().execute(insert(1))
+        assert pool.fetch_one(home.who) != first
+        assert pool.execute(insert(2)) == 1
+    assert home.rows() == [2]
+
+
+def test_a_borrower_who_closes_it(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        with pool.connection() as raw:
+            raw.close()
+        assert pool.stats().open == 0
+        assert pool.fetch_one("SELECT 1") == (1,)
+
+
+@mysql_only
+def test_a_borrower_who_leaves_rows_unread(home: Home) -> None:
+    """PyMySQL warns when the next statement reads them; a program may make errors of warnings."""
+    import pymysql.cursors
+
+    with home.pool(max_connections=1, min_connections=1, acquire_timeout=0.5) as pool:
+        actions: list[Literal["ignore", "error"]] = ["ignore", "error"]
+        for action in actions:
+            with warnings.catch_warnings():
+                warnings.simplefilter(action)
+                with contextlib.suppress(UserWarning), pool.connection() as raw:
+                    cursor = raw.cursor(pymysql.cursors.SSCursor)
+                    cursor.execute(home.numbers(100_000))
+                    assert cursor.fetchone() == (1,)
+                assert pool.stats().in_use == 0
+                assert pool.fetch_one("SELECT 7") == (7,)
+
+
+def test_a_borrower_sees_the_drivers_exceptions(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        first = pool.fetch_one(home.who)
+        with pytest.raises(pool._dialect.driver.Error), pool.connection() as raw:
+            raw.cursor().execute("SELECT no_such_column FROM t")
+        assert pool.fetch_one(home.who) == first
+
+
+@contextlib.contextmanager
+def ctrl_c(after: float) -> Iterator[None]:
+    """KeyboardInterrupt in this thread, as Ctrl-C gives it."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, usual)
+
+
+@mysql_only
+def test_ctrl_c_while_a_query_runs(home: Home) -> None:
+    """What the server still answers is not taken for the answer to the next statement."""
+    with home.pool(max_connections=1, min_connections=1, acquire_timeout=1) as pool:
+
+        def in_transaction() -> None:
+            with pool.transaction():
+                pool.execute(insert(1))
+                pool.fetch_one("SELECT sleep(0.3)")
+
+        def in_nested_blocks() -> None:
+            with pool.transaction():
+                pool.execute(insert(2))
+                with contextlib.suppress(KeyboardInterrupt), pool.transaction():
+                    pool.fetch_one("SELECT sleep(0.3)")
+                pool.execute(insert(3))
+
+        def lent() -> None:
+            with pool.connection() as raw:
+                raw.cursor().execute("SELECT sleep(0.3)")
+
+        calls: list[Callable[[], Any]] = [
+            lambda: pool.fetch_one("SELECT sleep(0.3)"),
+            lambda: pool.execute("DO sleep(0.3)"),
+            lambda: list(pool.stream("SELECT sleep(0.3)")),
+            in_transaction,
+            lent,
+        ]
+        for call in calls:
+            with pytest.raises(KeyboardInterrupt), ctrl_c(0.1):
+                call()
+            assert pool.stats().in_use == 0
+            for value in range(5):
+                assert pool.fetch_one("SELECT %s", [value]) == (value,)
+        with pytest.raises(infra.DatabaseError), ctrl_c(0.1):
+            in_nested_blocks()
+        assert pool.stats().in_use == 0
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+
+
+@mysql_only
+def test_ctrl_c_while_a_borrower_is_tidied_up_after(home: Home) -> None:
+    """The rollback of what was left open waits for a server that does not answer."""
+    with home.pool(max_connections=1, min_connections=1, acquire_timeout=1) as pool:
+        lease = pool.connection()
+        lease.__enter__().cursor().execute("BEGIN")
+        with home.paused(), pytest.raises(KeyboardInterrupt), ctrl_c(0.1):
+            lease.__exit__(None, None, None)
+        assert pool.stats().in_use == 0
+        assert pool.fetch_one("SELECT 7") == (7,)
+
+
+@mysql_only
+def test_ctrl_c_while_waiting_for_a_connection(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        lent, enough = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with pool.connection():
+                lent.set()
+                enough.wait(WAIT)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert lent.wait(WAIT)
+        with pytest.raises(KeyboardInterrupt), ctrl_c(0.1):
+            pool.execute(insert(1))
+        assert pool.stats().waiting == 0
+        enough.set()
+        holder.join(WAIT)
+        assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+
+
+# --- streams, and bulk inserts
+
+
+def test_a_stream_abandoned_half_way(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1, acquire_timeout=1) as pool:
+        for _ in range(3):
+            rows = pool.stream(home.numbers(100_000), batch_size=100)
+            assert [next(rows) for _ in range(150)] == [(number,) for number in range(1, 151)]
+            assert pool.stats().in_use == 1
+            rows.close()  # type: ignore[attr-defined]
+            assert pool.stats().in_use == 0
+            for number, row in pool.stream(f"SELECT 5, q.* FROM ({home.numbers(1000)}) AS q", batch_size=10):
+                assert (number, row) == (5, 1)
+                break
+            gc.collect()
+            assert pool.fetch_one("SELECT 7") == (7,)
+        pool.stream("SELECT 1")  # not begun: takes nothing
+        eventually(lambda: home.transactions() == 0 and len(home.connections()) == 1)
+        assert list(pool.stream(home.numbers(7), batch_size=7)) == [(number,) for number in range(1, 8)]
+        same = pool.fetch_one(home.who)
+        assert list(pool.stream(home.numbers(0) if home.engine == "postgres" else "SELECT 1 FROM t")) == []
+        assert pool.fetch_one(home.who) == same  # one that came to its end costs no connection
+
+
+def test_a_stream_holds_one_batch_in_memory(home: Home) -> None:
+    sql = f"SELECT q.*, repeat('x', 100) FROM ({home.numbers(200_000)}) AS q"
+    with home.pool(query_timeout=5) as pool:
+        rows = pool.stream(sql)
+        next(rows)  # what is loaded once
+        count = 1
+        tracemalloc.start()
+        try:
+            for _ in rows:
+                count += 1
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert count == 200_000
+        assert peak < 2_000_000  # all rows: over 40 MB
+        assert pool.stats() == infra.PoolStats(10, 1, 0, 1, 0)
+
+
+def test_a_stream_may_last_longer_than_query_timeout(home: Home) -> None:
+    with home.pool(query_timeout=0.2, max_connections=1, min_connections=1) as pool:
+        assert len(list(pool.stream(home.sleep(0.5)))) == 1
+        with pytest.raises(infra.TimeoutError):
+            pool.execute(home.sleep(0.5))  # the limit is back
+
+
+def test_a_stream_inside_a_transaction_is_refused(home: Home) -> None:
+    with home.pool() as pool:
+        with pool.transaction():
+            pool.execute(insert(1))
+            assert type(failure(lambda: pool.stream("SELECT n FROM t"))) is infra.DatabaseError
+            pool.execute(insert(2))
+        assert list(pool.stream("SELECT n FROM t ORDER BY n")) == [(1,), (2,)]
+
+
+def test_a_stream_that_fails(home: Home) -> None:
+    with home.pool(max_connections=1, min_connections=1, idle_timeout=1, acquire_timeout=1) as pool:
+        assert type(failure(lambda: list(pool.stream("SELECT n FROM no_such_table")))) is infra.DatabaseError
+        assert type(failure(lambda: list(pool.stream("SELECT %s", [1, 2])))) is infra.ValidationError
+        rows = pool.stream(home.numbers(2_000_000))
+        next(rows)
+        with home.paused(), lasts(0.9, 1), pytest.raises(infra.TimeoutError):  # silent for idle_timeout
+            for _ in rows:
+                pass
+        assert pool.stats().in_use == 0
+        assert pool.fetch_one("SELECT 7") == (7,)
+        eventually(lambda: home.transactions() == 0 and home.running() == [])
+
+
+def test_insert_many_reads_from_a_generator_that_asks_the_same_pool(home: Home) -> None:
+    def numbers(failing: bool = False) -> Iterator[tuple[Any]]:
+        for number in range(12_000):
+            if number % 3000 == 0:
+                assert pool.fetch_one("SELECT %s + 0", [number]) == (number,)
+            if failing and number == 11_000:
+                raise ZeroDivisionError
+            yield (number,)
+
+    with home.pool(max_connections=1, min_connections=1, acquire_timeout=1) as pool:
+        assert pool.insert_many("t", ["n"], numbers()) == 12_000
+        assert home.ask("SELECT count(*), max(n) FROM t") == [(12_000, 11_999)]
+        pool.execute("DELETE FROM t")
+        with pytest.raises(ZeroDivisionError):
+            pool.insert_many("t", ["n"], numbers(failing=True))
+        with pytest.raises(infra.ConflictError) as caught:
+            pool.insert_many("t", ["n"], [(number % 11_000,) for number in range(12_000)])
+        assert (caught.value.kind, caught.value.constraint) == ("unique", "t_pkey")
+        assert (home.rows(), pool.stats().in_use) == ([], 0)
+
+
+# --- what may not be said
+
+
+def told(error: BaseException) -> str:
+    """All that a log could hold of it: its causes too, and what a driver keeps in its attributes."""
+    texts, each = ["".join(traceback.format_exception(error))], error
+    while each is not None:
+        texts += [str(each), repr(each), repr(vars(each))]
+        texts += [str(getattr(each, name, "")) for name in ("pgerror", "diag", "cursor", "original_exception")]
+        if diag := getattr(each, "diag", None):
+            texts += [str(getattr(diag, name)) for name in dir(diag) if not name.startswith("_")]
+        each = each.__cause__ or each.__context__  # type: ignore[assignment]
+    return "\n".join(texts)
+
+
+def test_a_wrong_password_and_a_missing_database(home: Home) -> None:
+    name, secret = f"u{home.name}", "s3cret-739182"
+    if home.engine == "mysql":
+        home.ask(f"CREATE USER {name} IDENTIFIED BY 'right-password'")
+    else:
+        home.ask(f"CREATE USER {name} PASSWORD 'right-password'")
+        file = home.server.folder / "data" / "pg_hba.conf"
+        usual = file.read_text()
+        file.write_text(f"host all {name} 127.0.0.1/32 scram-sha-256\n" + usual)
+        home.ask("SELECT pg_reload_conf()")
+        home.close()
+        eventually(lambda: "scram" in str(home.ask("SELECT auth_method FROM pg_hba_file_rules")))
+    place = f"127.0.0.1:{home.server.port}"
+    scheme = home.server.url.partition("://")[0]
+    account = home.server.url.partition("://")[2].partition("@")[0]
+    urls = {
+        "wrong password": f"{scheme}://{name}:{secret}@{place}/{home.name}",
+        "missing database": f"{scheme}://{account}:{secret}@{place}/no_such_database",
+    }
+    if home.engine == "mysql":
+        urls["missing database"] = f"{scheme}://{account}@{place}/no_such_database"
+    for kind, url in urls.items():
+        config = infra.DatabaseConfig(url=url)
+        with infra.create_pool(config) as pool, lasts(0, 1), pytest.raises(infra.ConnectionError) as caught:
+            pool.execute("SELECT 1")
+        assert f"{home.engine} at {place}" in str(caught.value)
+        assert secret not in told(caught.value) + repr(config) + repr(pool) + repr(vars(pool)), kind
+        assert (caught.value.service, caught.value.operation) == (home.engine, "execute")
+        if home.engine == "mysql":  # psycopg2 gives no code for what happens at login
+            words = {"wrong password": "refused the login", "missing database": "has no such database"}
+            assert words[kind] in str(caught.value)
+            assert caught.value.retryable is False
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
+def test_nobody_is_there(scheme: str) -> None:
+    port = free_port()
+    for place in (f"127.0.0.1:{port}", f"no-such-host.invalid:{port}"):
+        config = infra.DatabaseConfig(url=f"{scheme}://u:s3cret-739182@{place}/d", acquire_timeout=2)
+        with infra.create_pool(config) as pool, lasts(0, 2), pytest.raises(infra.ConnectionError) as caught:
+            pool.fetch_one("SELECT 1")
+        assert place in str(caught.value)
+        assert caught.value.retryable is True
+        assert "s3cret" not in told(caught.value)
+        assert pool.stats() == infra.PoolStats(10, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "oracle://u:s3cret-739182@localhost/d",
+        "redis://u:s3cret-739182@localhost/1",
+        "mysql+pymysql://u:s3cret-739182@localhost/d",
+        "//u:s3cret-739182@localhost/d",
+        "mysql://u:s3cret-739182@localhost",
+        "mysql://u:s3cret-739182@localhost/d?charset=latin1",
+        "postgresql://u:s3cret-739182@localhost:port/d",
+        "",
+    ],
+)
+def test_a_url_that_is_none_of_ours(url: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match="mysql://user:password@host") as caught:
+        infra.DatabaseConfig(url=url)
+    assert "s3cret" not in told(caught.value)
+
+
+def test_no_row_is_quoted(home: Home) -> None:
+    secret = "row-739182"
+    home.ask("CREATE TABLE secrets (id INTEGER NOT NULL, word VARCHAR(20) NOT NULL UNIQUE, CHECK (id < 100))")
+    home.ask(f"INSERT INTO secrets VALUES (1, '{secret}')")
+    with home.pool() as pool:
+        calls: list[Callable[[], Any]] = [
+            lambda: pool.execute("INSERT INTO secrets VALUES (2, %s)", [secret]),
+            lambda: pool.execute("INSERT INTO secrets VALUES (200, %s)", [secret + "b"]),
+            lambda: pool.execute("INSERT INTO secrets VALUES (NULL, %s)", [secret + "c"]),
+            lambda: pool.execute("INSERT INTO secrets VALUES (3, %s)", [secret * 9]),
+            lambda: pool.execute("INSERT INTO secrets VALUES (%s, 'x')", [secret]),
+            lambda: pool.fetch_all("SELECT * FROM secrets WHERE nothing = %s", [secret]),
+            lambda: pool.fetch_all("SELECT %s %s", [secret]),
+            lambda: pool.fetch_all("SELECT %s", [secret + "\0"]),
+            lambda: pool.insert_many("secrets", ["id", "word"], [(4, secret)]),
+            lambda: pool.insert_many("secrets", ["id", "word"], [(4, secret * 9)]),
+            lambda: list(pool.stream("SELECT * FROM secrets WHERE nothing = %s", [secret])),
+            lambda: pool.run(lambda: pool.execute("INSERT INTO secrets VALUES (2, %s)", [secret])),
+        ]
+        kinds = []
+        for call in calls:
+            error = failure(call)
+            assert secret not in told(error)
+            assert isinstance(error, (infra.DatabaseError, infra.ValidationError))
+            kinds.append(getattr(error, "kind", None))
+        assert kinds[:3] == ["unique", "check", "not_null"]
+        with pytest.raises(infra.DatabaseError) as caught:
+            transact(pool, lambda: failure(calls[0]), lambda: pool.execute(f"SELECT '{secret}' FROM no_such_table"))
+        assert secret not in told(caught.value)
+    assert home.ask("SELECT count(*) FROM secrets") == [(1,)]
+
+
+# --- TLS
+
+
+class TlsMariaDb(MariaDbServer):
+    def command(self) -> list[str]:
+        return [*super().command(), *(f"--ssl-{each}={self.folder}/{each}.pem" for each in ("ca", "cert", "key"))]
+
+
+class TlsPostgres(PostgresServer):
+    def command(self) -> list[str]:
+        names = {"ssl": "on", "ssl_cert_file": f"{self.folder}/cert.pem", "ssl_key_file": f"{self.folder}/key.pem"}
+        return [*super().command(), *(word for name, value in names.items() for word in ("-c", f"{name}={value}"))]
+
+
+def make_certificates(folder: Path) -> None:
+    """An authority, and its certificate for "localhost"; another one that has signed nothing."""
+
+    def make(name: str, *more: str) -> None:
+        words = [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+        ]
+        command = ["openssl", *words, f"/CN={name}", *more]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+    make("authority", "-keyout", "ca-key.pem", "-out", "ca.pem")
+    make("another", "-keyout", "other-key.pem", "-out", "other.pem")
+    more = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+    make("localhost", "-CA", "ca.pem", "-CAkey", "ca-key.pem", *more, "-keyout", "key.pem", "-out", "cert.pem")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no certificates: install openssl")
+@pytest.mark.parametrize("name", ["mariadb", "postgres"])
+def test_tls(tmp_path: Path, name: str, servers: Callable[..., Server]) -> None:
+    make_certificates(tmp_path)
+    plain = servers(name)
+    server = {"mariadb": TlsMariaDb, "postgres": TlsPostgres}[name](SERVICES[name].find() or "")
+    for each in ("ca", "cert", "key"):
+        shutil.copy(tmp_path / f"{each}.pem", server.folder)
+        if (identity := server.identity()) and each == "key":
+            os.chown(server.folder / "key.pem", identity["user"], identity["group"])
+    os.chmod(server.folder / "key.pem", 0o600)
+
+    def cipher(url: str) -> str:
+        with infra.create_pool(infra.DatabaseConfig(url=url, connect_timeout=5, acquire_timeout=5)) as pool:
+            sql = "SELECT cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            rows = pool.fetch_all("SHOW STATUS LIKE 'Ssl_cipher'" if name == "mariadb" else sql)
+        return str(rows[0][-1] or "")
+
+    try:
+        server.start()
+        by_name = server.url.replace("127.0.0.1", "localhost")
+        ours, other = f"&sslrootcert={tmp_path}/ca.pem", f"&sslrootcert={tmp_path}/other.pem"
+        for url in (
+            f"{by_name}?sslmode=verify-full{ours}",
+            f"{server.url}?sslmode=verify-ca{ours}",  # the certificate is for another name than 127.0.0.1
+            f"{server.url}?sslmode=require",
+            server.url,
+        ):
+            assert cipher(url)
+        assert not cipher(f"{server.url}?sslmode=disable")
+        for url in (
+            f"{by_name}?sslmode=verify-full{other}",
+            f"{by_name}?sslmode=verify-ca{other}",
+            f"{server.url}?sslmode=verify-full{ours}",
+            f"{plain.url}?sslmode=require",
+            f"{plain.url}?sslmode=verify-full{ours}",
+        ):
+            assert type(failure(lambda: cipher(url))) is infra.ConnectionError, url
+        assert not cipher(plain.url)
+    finally:
+        server.stop()
