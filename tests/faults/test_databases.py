@@ -36,16 +36,20 @@ SLACK = 1.5  # seconds that a busy machine may add
 
 
 class Home:
-    """A database of the test's own, and a connection that looks at it from outside the pool."""
+    """A server's database with one empty table, and a connection that looks at it from outside the pool."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.url = server.url
+        self.name = server.url.rpartition("/")[2]
         self.engine = "mysql" if isinstance(server, MariaDbServer) else "postgres"
-        self.name = f"test_{uuid.uuid4().hex[:12]}"
-        with contextlib.closing(self.raw(server.url.rpartition("/")[2])) as admin:
-            admin.cursor().execute(f"CREATE DATABASE {self.name}")
         self._eye: Any = None
         self._endure()
+        for session in self.connections():  # of a test that failed
+            self.ask(self.pick(f"KILL {session}", f"SELECT pg_terminate_backend({session})"))
+        eventually(lambda: self.connections() == [])
+        self.ask("DROP TABLE IF EXISTS t, notes, secrets, made")
+        self.ask("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
 
     def _endure(self) -> None:
         """What was committed survives a kill; the tests' servers are otherwise in more of a hurry."""
@@ -55,13 +59,9 @@ class Home:
             self.ask(f"ALTER DATABASE {self.name} SET synchronous_commit = on")
         self.close()  # the next session has it
 
-    @property
-    def url(self) -> str:
-        return self.server.url.rpartition("/")[0] + "/" + self.name
-
-    def raw(self, database: str | None = None) -> Any:
+    def raw(self) -> Any:
         """A connection of the bare driver."""
-        name, port = database or self.name, self.server.port
+        name, port = self.name, self.server.port
         if self.engine == "mysql":
             import pymysql
 
@@ -169,23 +169,16 @@ def servers() -> Iterator[Callable[..., Server]]:
         each.stop()
 
 
-@contextlib.contextmanager
-def at_home(server: Server) -> Iterator[Home]:
-    with contextlib.closing(Home(server)) as made:
-        made.ask("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
-        yield made
-
-
 @pytest.fixture(params=["mariadb", "postgres"])
 def home(request: pytest.FixtureRequest, servers: Callable[..., Server]) -> Iterator[Home]:
-    with at_home(servers(request.param)) as made:
+    with contextlib.closing(Home(servers(request.param))) as made:
         yield made
 
 
 @pytest.fixture(params=["mariadb", "postgres"])
 def fragile(request: pytest.FixtureRequest, servers: Callable[..., Server]) -> Iterator[Home]:
     """On a server that may be killed."""
-    with at_home(servers(request.param, fragile=True)) as made:
+    with contextlib.closing(Home(servers(request.param, fragile=True))) as made:
         yield made
 
 
@@ -1340,7 +1333,7 @@ def told(error: BaseException) -> str:
 
 
 def test_a_wrong_password_and_a_missing_database(home: Home) -> None:
-    name, secret = f"u{home.name}", "s3cret-739182"
+    name, secret = f"u{uuid.uuid4().hex[:12]}", "s3cret-739182"
     if home.engine == "mysql":
         home.ask(f"CREATE USER {name} IDENTIFIED BY 'right-password'")
     else:
