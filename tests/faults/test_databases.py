@@ -314,10 +314,12 @@ def test_who_waits_for_a_place_does_not_wait_twice(fragile: Home) -> None:
     caught: list[Exception] = []
     with fragile.pool(max_connections=1, min_connections=1, acquire_timeout=30) as pool:
         waiting = threading.Thread(target=lambda: caught.append(failure(lambda: pool.connection().__enter__())))
-        with pool.connection():
+        lease: Any = pool.connection()
+        with lease:
             waiting.start()
             eventually(lambda: pool.stats().waiting)
             fragile.server.kill()
+            eventually(lambda: lease.resource.is_readable(0))  # its end has come through
         waiting.join(5)
         assert not waiting.is_alive()
         assert [type(each) for each in caught] == [infra.ConnectionError]
