@@ -794,6 +794,10 @@ class _Pool(Generic[T]):
         finally:
             pool.release(place, broken=…)
 
+    What is idle is taken and given back without the lock, which guards the rest: a list's pop and append are atomic.
+    Nobody is forgotten, because who gives back looks at the queue afterwards, and who joins the queue looks at what is
+    idle afterwards. Nobody is overtaken, because only who has found the queue empty helps himself.
+
     After a fork the child starts empty: the sockets stay the parent's.
     """
 
@@ -839,12 +843,14 @@ class _Pool(Generic[T]):
 
     def take(self, place: _Place[T]) -> T | None:
         """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
-        with self._lock:
-            if not self._idle:
-                return None
-            place.granted = self._era
-            place.resource = resource = self._idle[-1]
-            del self._idle[-1]
+        if self._queue or not self._idle:
+            return None
+        place.granted = self._era  # first: who is interrupted behind the pop still has the right to a resource
+        try:
+            place.resource = resource = self._idle.pop()
+        except IndexError:  # another thread was faster
+            place.granted = None
+            return None
         if not self._is_dead(resource):
             return resource
         self._disconnect(resource)
@@ -853,29 +859,11 @@ class _Pool(Generic[T]):
 
     def acquire(self, place: _Place[T], attempt: Attempt) -> T:
         """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
-        with self._lock:
-            self.check_open()
-            if place.granted:
-                pass
-            elif self._idle:
-                place.granted = self._era
-                place.resource = self._idle[-1]
-                del self._idle[-1]
-            elif self.size < self.max_size:
-                place.granted = self._era
-                self.size += 1
-            else:
-                place.signal = threading.Lock()
-                place.signal.acquire()
-                self._queue.append(place)
-        if place.signal is not None:
-            place.signal.acquire(timeout=attempt.remaining())
-            if not place.granted:
-                self.check_open()
-                raise PoolTimeoutError(
-                    f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
-                )
-            place.signal = None  # its turn has come: a further attempt does not wait for another one
+        resource = None if place.granted else self.take(place)
+        if resource is not None:
+            return resource
+        if not place.granted:
+            self._wait(place, attempt)
         if place.resource is not None:
             if not self._is_dead(place.resource):
                 return place.resource
@@ -884,46 +872,103 @@ class _Pool(Generic[T]):
         place.resource = self._connect(attempt)
         return place.resource
 
+    def _wait(self, place: _Place[T], attempt: Attempt) -> None:
+        """Until there is a resource for the place, or the right to open one."""
+        with self._lock:
+            self.check_open()
+            if self.size < self.max_size:
+                place.granted = self._era
+                self.size += 1
+                return
+            place.signal = threading.Lock()
+            place.signal.acquire()
+            self._queue.append(place)
+            self._serve()
+        place.signal.acquire(timeout=attempt.remaining())
+        if not place.granted:
+            self.check_open()
+            raise PoolTimeoutError(f"{self._name}: no connection became free: {self.size} of {self.max_size} in use")
+
+    def _serve(self) -> None:
+        """Under the lock: what is idle goes to those who wait."""
+        while self._queue:
+            try:
+                resource = self._idle.pop()
+            except IndexError:
+                return
+            self._grant(resource)
+
+    def _grant(self, resource: T | None) -> None:
+        """Under the lock: who has waited for longest gets the resource or, without one, the right to open one."""
+        successor = self._queue.popleft()
+        successor.resource = resource
+        successor.granted = self._era
+        assert successor.signal is not None
+        successor.signal.release()
+
     def release(self, place: _Place[T], *, broken: bool = False) -> None:
         """Gives back what the place has, if anything. A broken resource is closed, and the next waiter may open one."""
-        if (broken or place.granted is not self._era) and place.resource is not None:
+        if place.granted is not self._era:
+            self._renounce(place)
+        if not place.granted:
+            return
+        resource = place.resource
+        if resource is None or broken:
+            self._drop(place)
+            return
+        place.resource = place.granted = None
+        self._idle.append(resource)
+        if self._queue:
+            with self._lock:
+                self._serve()
+        if self.closed or self.size > self._keep:
+            self._tidy()
+
+    def _renounce(self, place: _Place[T]) -> None:
+        """Takes a place that was not granted out of the queue, unless it is granted at the last moment; one that was
+        granted before a fork counts in the parent."""
+        with self._lock:
+            if place in self._queue:
+                self._queue.remove(place)
+        if place.granted is not self._era:
+            place.granted = None
+            if place.resource is not None:
+                self._disconnect(place.resource)
+                place.resource = None
+
+    def _drop(self, place: _Place[T]) -> None:
+        """Closes the place's resource, if it has one, and gives back the right to one."""
+        if place.resource is not None:
             self._disconnect(place.resource)
             place.resource = None
         with self._lock:
-            resource = place.resource
-            place.resource = None
-            granted, place.granted = place.granted, None
-            if granted is not self._era:
-                if place in self._queue:
-                    self._queue.remove(place)
-                return
+            place.granted = None
             if self._queue:
-                successor = self._queue.popleft()
-                successor.resource = resource
-                successor.granted = self._era
-                assert successor.signal is not None
-                successor.signal.release()
-                return
-            if resource is not None and not self.closed:
-                self._idle.append(resource)
-                if self.size <= self._keep or not self._is_stale(self._idle[0]):
+                self._grant(None)
+            else:
+                self.size -= 1
+
+    def _tidy(self) -> None:
+        """Closes what was idle for longest, if it is stale; in a closed pool all that is idle."""
+        try:
+            while self.closed or self._is_stale(self._idle[0]):
+                place: _Place[T] = _Place()
+                place.granted = self._era
+                place.resource = self._idle.pop(0)
+                self._drop(place)
+                if not self.closed:
                     return
-                resource = self._idle.pop(0)  # the one that was idle for longest
-            self.size -= 1
-        if resource is not None:
-            self._disconnect(resource)
+        except IndexError:  # nothing is idle, or others were faster
+            pass
 
     def close(self) -> None:
         with self._lock:
             self.closed = True
-            idle, self._idle = self._idle, []
             queue, self._queue = self._queue, deque()
-            self.size -= len(idle)
         for place in queue:
             if place.signal is not None:
                 place.signal.release()
-        for resource in idle:
-            self._disconnect(resource)
+        self._tidy()
 
 
 class _Closing(ABC):
