@@ -38,6 +38,7 @@ check: $(VENV)/test
 bench: $(VENV)/bench servers
 	$(BIN)/python bench/fakes.py
 	$(BIN)/python bench/cache.py
+	$(BIN)/python bench/pool.py
 
 prove: $(VENV)/test servers
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties

@@ -1,0 +1,236 @@
+"""ConnectionPool against other pools and against the bare drivers, on one private Postgres and one MariaDB."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+
+import psycopg2
+import psycopg2.pool
+import pymysql
+import sqlalchemy
+from dbutils.pooled_db import PooledDB
+
+import infra
+from bench.measure import Work, compare, extra, report, report_extras
+from tests import services
+
+PHONE, HASH_KEY = "+905551234567", "k" * 32
+COLUMNS = ("id", "name", "score", "seen_at")
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
+ROWS = [(n, f"somebody's name {n}", n / 7, NOW + timedelta(seconds=n)) for n in range(100_000)]
+
+
+@contextlib.contextmanager
+def database(service: str) -> Iterator[infra.ConnectionPool]:
+    """A pool on a new, empty database, which is dropped at the end."""
+    server = services.shared(service)
+    name = f"bench_{uuid.uuid4().hex[:20]}"
+    with infra.create_pool(infra.DatabaseConfig(url=server)) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            with infra.create_pool(infra.DatabaseConfig(url=f"{server.rpartition('/')[0]}/{name}")) as pool:
+                yield pool
+        finally:
+            admin.execute(f"DROP DATABASE {name}")
+
+
+def login(pool: infra.ConnectionPool, name_of_database: str) -> dict[str, Any]:
+    """The arguments of the pool's driver, for the others."""
+    url = infra._Url.parse(pool.config.url)
+    found = {"host": url.host, "port": url.port, "user": url.user, "password": url.password, name_of_database: url.path}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def checkouts(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> dict[str, tuple[float, Work]]:
+    """The promise, and the other pool's way to take a connection and give it back. Each has room for ten."""
+    arguments = login(pool, "dbname")
+    queue_pool = sqlalchemy.create_engine(
+        "postgresql+psycopg2://", connect_args=arguments, pool_size=10, max_overflow=0
+    ).pool
+    end.callback(queue_pool.dispose)
+    pooled_db = PooledDB(psycopg2, mincached=1, maxcached=10, maxconnections=10, blocking=True, **arguments)
+    end.callback(pooled_db.close)
+    threaded = psycopg2.pool.ThreadedConnectionPool(1, 10, **arguments)
+    end.callback(threaded.closeall)
+    return {
+        f"SQLAlchemy {sqlalchemy.__version__} QueuePool": (3, lambda: queue_pool.connect().close()),
+        f"DBUtils {importlib.metadata.version('dbutils')} PooledDB": (1, lambda: pooled_db.connection().close()),
+        "ThreadedConnectionPool": (0.4, lambda: threaded.putconn(threaded.getconn())),
+    }
+
+
+@dataclass(frozen=True)
+class Note:
+    text: str
+    done: bool = False
+    id: uuid.UUID = None  # type: ignore[assignment]
+    created_at: datetime = None  # type: ignore[assignment]
+
+
+class Notes(infra.SqlRepository[Note]):
+    record = Note
+    table = "notes"
+    resource = "note"
+
+
+def of_a_note(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+    """``find_by_id`` on Postgres."""
+    pool.execute("CREATE TABLE notes (text TEXT, done BOOLEAN, id UUID PRIMARY KEY, created_at TIMESTAMPTZ)")
+    notes = Notes(pool)
+    note = notes.create(Note("buy milk"))
+    raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
+    raw.autocommit = True
+
+    def by_hand() -> Note | None:
+        with raw.cursor() as cursor:
+            cursor.execute("SELECT text, done, id, created_at FROM notes WHERE id = %s", (str(note.id),))
+            row = cursor.fetchone()
+        return Note(row[0], row[1], uuid.UUID(row[2]), row[3].astimezone(timezone.utc)) if row else None
+
+    def ours() -> Note | None:
+        return notes.find_by_id(note.id)
+
+    assert ours() == by_hand() == note
+    return ours, by_hand
+
+
+def of_a_user(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+    """``find_by_phone`` on MariaDB."""
+    infra.Migrator(pool).apply()
+    users = infra.MySQLPhoneUserRepository(pool, HASH_KEY)
+    user = users.create_for_phone(PHONE, "customer")
+    raw = pymysql.connect(**login(pool, "database"), charset="utf8mb4", autocommit=True)
+    end.callback(raw.close)
+
+    def aware(value: datetime) -> datetime:
+        return value.replace(tzinfo=timezone.utc)
+
+    def by_hand() -> infra.PhoneUser | None:
+        with raw.cursor() as cursor:
+            cursor.execute(
+                "SELECT phone_hash, country_code, user_type, is_verified, is_blocked, id, created_at, updated_at, "
+                "last_login_at FROM phone_users WHERE phone_hash = %s LIMIT 1",
+                (infra.hash_phone(PHONE, HASH_KEY),),
+            )
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        return infra.PhoneUser(
+            phone_hash=row[0],
+            country_code=row[1],
+            user_type=row[2],
+            is_verified=bool(row[3]),
+            is_blocked=bool(row[4]),
+            id=uuid.UUID(row[5]),
+            created_at=aware(row[6]),
+            updated_at=aware(row[7]),
+            last_login_at=aware(row[8]) if row[8] else None,
+        )
+
+    def ours() -> infra.PhoneUser | None:
+        return users.find_by_phone(PHONE)
+
+    assert ours() == by_hand() == user
+    return ours, by_hand
+
+
+def copy(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+    """Against COPY, of text that a program of one's own would make of the same rows."""
+    raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
+
+    def escaped(text: str) -> str:
+        return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+    def by_hand() -> None:
+        lines = ["\t".join((str(id), escaped(name), str(score), str(at))) for id, name, score, at in ROWS]
+        with raw, raw.cursor() as cursor:
+            cursor.copy_expert("COPY people (id, name, score, seen_at) FROM STDIN", io.StringIO("\n".join(lines)))
+
+    return lambda: pool.insert_many("people", COLUMNS, ROWS), by_hand
+
+
+def executemany(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+    """Against PyMySQL's executemany, which makes statements of many rows too."""
+    raw = pymysql.connect(**login(pool, "database"), charset="utf8mb4")
+    end.callback(raw.close)
+
+    def by_hand() -> None:
+        with raw.cursor() as cursor:
+            cursor.executemany("INSERT INTO people (id, name, score, seen_at) VALUES (%s, %s, %s, %s)", ROWS)
+        raw.commit()
+
+    return lambda: pool.insert_many("people", COLUMNS, ROWS), by_hand
+
+
+def people(pool: infra.ConnectionPool, double: str, moment: str) -> Work:
+    """Makes the table; the answer empties it, and checks that everything was there."""
+    pool.execute(f"CREATE TABLE people (id INTEGER NOT NULL, name VARCHAR(50), score {double}, seen_at {moment})")
+
+    def empty() -> None:
+        assert pool.fetch_one("SELECT count(*) FROM people") in ((0,), (len(ROWS),))
+        pool.execute("TRUNCATE TABLE people")
+
+    return empty
+
+
+def main() -> int:
+    try:
+        with (
+            database("postgres") as postgres,
+            database("mariadb") as mariadb,
+            contextlib.ExitStack() as end,
+        ):
+
+            def lend() -> None:
+                with postgres.connection():
+                    pass
+
+            missed = report(
+                f"ConnectionPool, connection() on {postgres.health_check().server}, times as fast as",
+                [
+                    compare(name, lend, theirs, target=target, rounds=51, number=5000)
+                    for name, (target, theirs) in checkouts(postgres, end).items()
+                ],
+            )
+            missed |= report_extras(
+                "Repositories, microseconds of client CPU for one call, beside the same by hand",
+                [
+                    extra(name, ours, theirs, limit=25, rounds=200, number=20)
+                    for name, (ours, theirs) in {
+                        "find_by_id, psycopg2": of_a_note(postgres, end),
+                        "find_by_phone, PyMySQL": of_a_user(mariadb, end),
+                    }.items()
+                ],
+            )
+            empty_postgres = people(postgres, "DOUBLE PRECISION", "TIMESTAMPTZ")
+            empty_mariadb = people(mariadb, "DOUBLE", "DATETIME(6)")
+            bulk = {
+                "psycopg2, COPY": (*copy(postgres, end), empty_postgres),
+                "PyMySQL, executemany": (*executemany(mariadb, end), empty_mariadb),
+            }
+            missed |= report(
+                f"insert_many of {len(ROWS)} rows, {mariadb.health_check().server}, times as fast as",
+                [
+                    compare(name, ours, theirs, target=0.9, rounds=11, number=1, before=empty)
+                    for name, (ours, theirs, empty) in bulk.items()
+                ],
+            )
+        return missed
+    finally:
+        services.stop_shared()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
