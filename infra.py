@@ -1133,7 +1133,7 @@ class _Transaction:
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,62}")
 _TABLE_NAME = re.compile(rf"({_NAME.pattern}\.)?{_NAME.pattern}")
-_BATCH = 5000  # rows that insert_many holds in memory
+_BATCH = 10_000  # rows that insert_many holds in memory
 
 
 class Database(_Closing):
@@ -1359,6 +1359,10 @@ def _aware(value: datetime, name: str = "a datetime") -> datetime:
     return value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
 
 
+def _all_aware(column: Sequence[datetime]) -> Sequence[datetime]:
+    return [value if value.tzinfo is timezone.utc else _aware(value) for value in column]
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValidationError("a number should be finite")
@@ -1394,14 +1398,15 @@ class _Watchdog:
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()  # taken directly by those in a hurry
+        self._changed = threading.Condition(self._lock)
         self._due: dict[_Session, float] = {}
         self._wakes_at = 0.0
         self._running = False
 
     def watch(self, session: _Session) -> None:
         due = time.monotonic() + session.patience
-        with self._changed:
+        with self._lock:
             self._due[session] = due
             if not self._running:
                 self._running = True
@@ -1411,7 +1416,7 @@ class _Watchdog:
                 self._changed.notify()
 
     def unwatch(self, session: _Session) -> None:
-        with self._changed:
+        with self._lock:
             self._due.pop(session, None)
 
     def _run(self) -> None:
@@ -1468,10 +1473,10 @@ class _Dialect(ABC):
         """Parameters as the driver takes them. Raises ValidationError."""
         if params is None:
             return None
-        if isinstance(params, Mapping):
-            return {name: self.convert_one(value) for name, value in params.items()}
         if isinstance(params, (list, tuple)):
             return [self.convert_one(value) for value in params]
+        if isinstance(params, Mapping):
+            return {name: self.convert_one(value) for name, value in params.items()}
         raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
 
     def convert_one(self, value: Any) -> Any:
@@ -1902,7 +1907,7 @@ class _PostgresDialect(_Dialect):
             bool: lambda column: ["t" if value else "f" for value in column],
             type(None): lambda column: ["\\N"] * len(column),
             bytes: lambda column: ["\\\\x" + value.hex() for value in column],
-            datetime: lambda column: [_aware(value).isoformat() for value in column],
+            datetime: lambda column: list(map(datetime.isoformat, _all_aware(column))),
             **{each: lambda column: list(map(str, column)) for each in (int, float, uuid.UUID, date, Decimal)},
         }
 
