@@ -305,6 +305,7 @@ class FakeDatabase(Faults, infra.Database):
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
+        self._unchecked: list[tuple[FakeTable, tuple[Any, ...]]] = []  # rows whose parents are still to be looked for
         self._open: list[infra._Block] = []
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
@@ -337,11 +338,17 @@ class FakeDatabase(Faults, infra.Database):
 
     def _statement(self, operation: str, work: Callable[[], Any], *, write: bool = True) -> Any:
         """Does the work whole or not at all; outside a transaction it is committed."""
-        if self._down or self._closed:
-            self._take_fault(operation)
         block = self._blocks.current
         if block is not None:
             self._check(block)
+        if self._down or (self._closed and block is None):  # a connection in use outlives close()
+            try:
+                self._take_fault(operation)
+            except infra.ConnectionError as error:
+                if block is not None:
+                    block.handle.killed = True  # the outage took the connection along
+                    self._doom(block, error, outermost=True)
+                raise
         try:
             with self._turn:
                 if block is not None and block.handle.killed:
@@ -350,7 +357,10 @@ class FakeDatabase(Faults, infra.Database):
                     self._wait_for_turn(block)
                 mark = len(self._undo)
                 try:
+                    self._unchecked = []
                     result = work()
+                    for table, key in self._unchecked:
+                        table._find_parents(key)
                 except BaseException:
                     if write:
                         self._undo_to(mark)
@@ -387,7 +397,7 @@ class FakeDatabase(Faults, infra.Database):
 
     def _end(self, block: infra._Block, command: str) -> None:
         with self._turn:
-            if block.handle.killed and command == "COMMIT":
+            if (block.handle.killed or self._down) and command == "COMMIT":
                 raise self._error(infra._LOST)
             if self._writer is block and command == "COMMIT":
                 self._undo.clear()
@@ -462,7 +472,8 @@ class FakeTable:
     def select(
         self, where: Where = None, order_by: Sequence[str] = (), limit: int | None = None, offset: int = 0
     ) -> list[Row]:
-        """Rows in the order of these columns; a "-" before the name: descending. NULL is the least."""
+        """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
+        greatest on Postgres."""
         return [dict(row) for row in self._select("select", where, order_by, limit, offset)]
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
@@ -521,8 +532,20 @@ class FakeTable:
             column = name.lstrip("-")
             if column not in self.rules.columns:
                 raise self._error(infra._UNKNOWN_NAME)
-            rows.sort(key=lambda row: (row[column] is not None, _order(row[column])), reverse=name[0] == "-")
+            rows.sort(key=self._sort_key([row[column] for row in rows], column), reverse=name[0] == "-")
         return rows[offset:] if limit is None else rows[offset : offset + limit]
+
+    def _sort_key(self, values: Sequence[Any], column: str) -> Callable[[Row], Any]:
+        """MySQL pads texts with blanks to compare them; NULL is its least, but the greatest of Postgres."""
+        width = max((len(value) for value in values if isinstance(value, str)), default=0) if self._pads else 0
+
+        def key(row: Row) -> Any:
+            value = row[column]
+            if value is None:
+                return not self._pads, 0
+            return self._pads, value.ljust(width) if isinstance(value, str) else _order(value)
+
+        return key
 
     def _count(self, operation: str, where: Where) -> int:
         count: int = self._database._statement(operation, lambda: len(self._matching(where)), write=False)
@@ -627,7 +650,17 @@ class FakeTable:
             if key != old_key:
                 self._set(old_key, None)
         self._set(key, row)
-        for name, reference in rules.foreign_keys.items():
+        if self._pads:
+            self._find_parents(key)
+        else:  # Postgres looks at the end of the statement
+            self._database._unchecked.append((self, key))
+
+    def _find_parents(self, key: tuple[Any, ...]) -> None:
+        """Checks the foreign keys of a row, if it is still there."""
+        row = self._rows.get(key)
+        if row is None:
+            return
+        for name, reference in self.rules.foreign_keys.items():
             value = self._key(row, reference.columns)
             parent = self._database.table(reference.table)
             wanted = dict(zip(reference.target, value or ()))
@@ -683,9 +716,6 @@ class FakeTable:
 
 
 def _order(value: Any) -> Any:
-    """What a binary collation or the type itself sorts by."""
-    if value is None:
-        return 0
     return str(value) if isinstance(value, uuid.UUID) else value
 
 

@@ -434,7 +434,7 @@ class DatabaseConfig(_Settings):
         if self.url is None:
             raise ConfigurationError(f"DatabaseConfig.url should be {_DATABASE_URL.expected}")
         super().__post_init__()
-        if self.min_connections > self.max_connections:
+        if self.min_connections > max(2, self.max_connections):  # 2 is the default: a pool of 1 need not repeat it
             raise ConfigurationError(
                 "DatabaseConfig.min_connections (DATABASE_MIN_CONNECTIONS) should be at most max_connections"
             )
@@ -1102,10 +1102,11 @@ class PoolStats:
 class _Block:
     """A thread's open transaction: how deep its blocks are nested and, once it cannot go on, why."""
 
-    __slots__ = ("depth", "doom", "doom_depth", "handle")
+    __slots__ = ("depth", "doom", "doom_depth", "handle", "lost")
 
     def __init__(self) -> None:
         self.depth = 0
+        self.lost = 0  # blocks that ended in another thread
         self.doom: InfrastructureError | None = None
         self.doom_depth = 0  # the block whose end heals it
         self.handle: Any = None  # the backend's: what the transaction runs on
@@ -1133,6 +1134,12 @@ class _Transaction:
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,62}")
 _TABLE_NAME = re.compile(rf"({_NAME.pattern}\.)?{_NAME.pattern}")
+# A statement that begins or ends a transaction, behind its comments.
+_TRANSACTION = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _BATCH = 10_000  # rows that insert_many holds in memory
 
 
@@ -1205,6 +1212,8 @@ class Database(_Closing):
         for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
             if not isinstance(name, str) or not pattern.fullmatch(name):
                 raise ValidationError("table and columns should be plain identifiers: letters, digits, underscores")
+        if len(set(names)) != len(names):
+            raise ValidationError("columns should differ")
         if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
             raise ValidationError("insert_many needs columns, and rows to read")
         source, count = iter(rows), 0
@@ -1212,6 +1221,11 @@ class Database(_Closing):
         if batch:
             with self.transaction(), self._unlimited():
                 while batch:
+                    if any(
+                        not issubclass(kind, Sequence) or issubclass(kind, (str, bytes))
+                        for kind in set(map(type, batch))
+                    ):
+                        raise ValidationError("each row should be a tuple or list of values, in the order of columns")
                     if set(map(len, batch)) != {len(names)}:
                         raise ValidationError(f"each row should have {len(names)} values, one for each column")
                     self._insert_rows(table, names, batch)
@@ -1248,8 +1262,17 @@ class Database(_Closing):
 
     def _leave(self, block: _Block, depth: int, error: BaseException | None) -> None:
         if block is not self._blocks.current or block.depth != depth:
-            if block is self._blocks.current:
+            earlier = block.doom
+            if block.depth:  # not over yet
                 self._doom(block, DatabaseError("its blocks did not end in the reverse order"), outermost=True)
+                if block is self._blocks.current:
+                    block.depth -= 1
+                    if not block.depth:
+                        self._drop(block)
+                else:
+                    block.lost += 1  # in another thread: the owner's next statement ends it
+            if error is None and earlier is not None:
+                self._refuse(earlier, "was rolled back")
             if error is None:  # in a forked child, in another thread, or out of order
                 raise DatabaseError("this transaction is not the innermost one of this thread", service=self.engine)
             return
@@ -1276,8 +1299,20 @@ class Database(_Closing):
         if error is None and doom is not None:
             self._refuse(doom, "was rolled back")
 
+    def _drop(self, block: _Block) -> None:
+        """Ends a doomed transaction whose blocks have all ended, out of order."""
+        try:
+            self._end(block, "ROLLBACK")
+        except InfrastructureError:
+            pass  # the connection is closed then, and the server rolls back
+        finally:
+            self._blocks.current = None
+            self._abandon(block)
+
     def _check(self, block: _Block) -> None:
         if block.doom is not None:
+            if block.lost >= block.depth:
+                self._drop(block)
             self._refuse(block.doom, "cannot go on: let this exception leave its block, or begin again")
 
     def _refuse(self, doom: InfrastructureError, fate: str) -> NoReturn:
@@ -1345,6 +1380,7 @@ _LOGIN = _Meaning(ConnectionError, "refused the login: check user, password, dat
 _NO_DATABASE = _Meaning(ConnectionError, "has no such database", acted=False)
 _NO_TLS = _Meaning(ConnectionError, "could not be reached over TLS: check sslmode and the certificates", acted=False)
 _MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column")
+_TOO_LARGE = _Meaning(DatabaseError, "takes no row or statement of that size: see max_allowed_packet")
 _SYNTAX = _Meaning(DatabaseError, "could not read the statement")
 _UNKNOWN_NAME = _Meaning(DatabaseError, "knows no table or column of that name: are all migrations applied?")
 _FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
@@ -1356,15 +1392,18 @@ def _aware(value: datetime, name: str = "a datetime") -> datetime:
     offset = value.utcoffset()
     if offset is None:
         raise ValidationError(f"{name} should be aware, for example datetime.now(timezone.utc)")
-    return value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
+    try:
+        return value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValidationError(f"{name} should be between the years 1 and 9999 in UTC") from None
 
 
 def _all_aware(column: Sequence[datetime]) -> Sequence[datetime]:
     return [value if value.tzinfo is timezone.utc else _aware(value) for value in column]
 
 
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
+def _finite(value: Any) -> Any:
+    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         raise ValidationError("a number should be finite")
     return value
 
@@ -1409,9 +1448,9 @@ class _Watchdog:
         with self._lock:
             self._due[session] = due
             if not self._running:
+                threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
                 self._running = True
                 self._wakes_at = due
-                threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
             elif due < self._wakes_at:
                 self._changed.notify()
 
@@ -1440,6 +1479,14 @@ _watchdog = _Watchdog()
 
 
 _inherited: list[Any] = []  # drivers' connections that are the parent's: their destructors take locks
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {
+    str: str.__str__, int: int.__pos__, float: float.__pos__, bytes: lambda v: bytes(memoryview(v)),
+}  # fmt: skip
+
+
+def _plain(value: Any, kind: type) -> Any:
+    """Of a subclass's instance the plain value: its own str() or repr() may be anything ("Colour.RED")."""
+    return _PLAIN[kind](value) if kind in _PLAIN and value.__class__ is not kind else value
 
 
 class _Dialect(ABC):
@@ -1456,6 +1503,8 @@ class _Dialect(ABC):
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
     #: a rollback also takes back what SET has changed
     settings_roll_back: ClassVar[bool]
+    #: seconds that the client leaves the server to end a statement by itself
+    grace: ClassVar[float]
     #: for schema migrations: types of columns, the name of where tables are made, and a lock for the connection
     types: ClassVar[Mapping[str, str]]
     current_schema: ClassVar[str]
@@ -1484,8 +1533,9 @@ class _Dialect(ABC):
             converter = self.converters[value.__class__]
         except KeyError:
             for known, converter in self.converters.items():  # a subclass: an enumeration of str, for one
-                if isinstance(value, known) and converter is not None:
-                    return converter(value)
+                if isinstance(value, known):
+                    value = _plain(value, known)
+                    return value if converter is None else converter(value)
             raise ValidationError(f"a parameter should not be of type {type(value).__name__}") from None
         return value if converter is None else converter(value)
 
@@ -1498,16 +1548,18 @@ class _Dialect(ABC):
     def column(self, values: Sequence[Any]) -> Sequence[str]:
         """A column's values as texts for ``insert_rows``: a whole column at a time, since most have one type."""
         kinds = set(map(type, values))
-        if len(kinds) == 1:
-            writer = self.writers.get(kinds.pop())
-            if writer is not None:
-                return writer(values)
-        return [self.write_one(value) for value in values]
+        writer = self.writers.get(kinds.pop()) if len(kinds) == 1 else None
+        try:
+            return writer(values) if writer is not None else [self.write_one(value) for value in values]
+        except ValidationError:
+            raise
+        except ValueError:  # an int of more digits than Python writes
+            raise ValidationError("a value should be a number that a column can hold") from None
 
     def write_one(self, value: Any) -> str:
         for known, writer in self.writers.items():
             if isinstance(value, known):
-                return writer((value,))[0]
+                return writer((_plain(value, known),))[0]
         raise ValidationError(f"a value should not be of type {type(value).__name__}")
 
     def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
@@ -1540,6 +1592,8 @@ class _Dialect(ABC):
     @abstractmethod
     def in_transaction(self, session: _Session) -> bool: ...
     @abstractmethod
+    def survives(self, session: _Session) -> bool: ...
+    @abstractmethod
     def close(self, session: _Session) -> None: ...
     @abstractmethod
     def let_go(self, session: _Session) -> int: ...
@@ -1566,6 +1620,11 @@ class _Dialect(ABC):
             os.dup2(nowhere, descriptor, inheritable=False)
             os.close(nowhere)
         _inherited.append(session.raw)
+
+    def expect(self, session: _Session, limited: bool) -> None:
+        """From now on the server ends statements after query_timeout, or leaves them all the time they need."""
+        session.limited = limited
+        self.be_patient(session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout)
 
     def name(self, name: str) -> str:
         """An identifier, quoted: it may be a reserved word."""
@@ -1604,10 +1663,8 @@ class _MySqlDialect(_Dialect):
     port = 3306
     settings_roll_back = False
     #: The server's own limit by flavour: MySQL's covers SELECT only, so there a socket timeout and KILL do the rest.
-    limits: ClassVar = {
-        "MariaDB": ("SET max_statement_time={seconds}", 0.5),
-        "MySQL": ("SET max_execution_time={milliseconds}", 1.0),
-    }
+    limits: ClassVar = {"MariaDB": "max_statement_time={seconds}", "MySQL": "max_execution_time={milliseconds}"}
+    grace = 1.0
     # https://mariadb.com/kb/en/mariadb-error-code-reference, https://dev.mysql.com/doc/mysql-errors/8.4/en/
     errors: ClassVar = {
         **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
@@ -1624,6 +1681,7 @@ class _MySqlDialect(_Dialect):
         1049: _NO_DATABASE,
         2026: _NO_TLS,
         **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411), _MISFIT),
+        1153: _TOO_LARGE,
         **dict.fromkeys((1064, 1149), _SYNTAX),
         **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
         **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
@@ -1633,7 +1691,7 @@ class _MySqlDialect(_Dialect):
         bool: None,
         int: None,
         float: _finite,
-        Decimal: None,
+        Decimal: _finite,
         str: lambda v: _check_value(v, "a parameter"),
         bytes: None,
         datetime: lambda v: _aware(v).replace(tzinfo=None).isoformat(" "),
@@ -1646,9 +1704,18 @@ class _MySqlDialect(_Dialect):
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(CONCAT('infra ', SHA1(DATABASE())), 0)"
     unlock = "SELECT RELEASE_LOCK(CONCAT('infra ', SHA1(DATABASE())))"
-    session = (
-        "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
-        "NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={lock_seconds}"
+    #: the table that a statement writes to
+    target = re.compile(
+        r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|REPLACE|UPDATE)"
+        r"(?:\s|/\*.*?\*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
+        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
+        re.IGNORECASE | re.DOTALL,
+    )
+    #: statements whose rows end no transaction
+    reads = re.compile(r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE)
+    session = (  # messages in English, because names of rules are taken from them
+        "SET time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
+        "sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
@@ -1741,18 +1808,24 @@ class _MySqlDialect(_Dialect):
         return "MariaDB" if "MariaDB" in session.raw.get_server_info() else "MySQL"
 
     def limit(self, session: _Session, limited: bool) -> None:
-        command, grace = self.limits[self.flavour(session)]
         seconds = self.config.query_timeout if limited else 0
+        limit = self.limits[self.flavour(session)].format(seconds=seconds, milliseconds=math.ceil(seconds * 1000))
+        reader = 60 if limited else math.ceil(self.config.idle_timeout)  # seconds that one may pause in a stream
         with session.raw.cursor() as cursor:
-            cursor.execute(command.format(seconds=seconds, milliseconds=math.ceil(seconds * 1000)))
-        session.limited = limited
-        self.be_patient(session, seconds + grace if limited else self.config.idle_timeout)
+            cursor.execute(f"SET {limit}, net_write_timeout={reader}")
+        self.expect(session, limited)
 
     def be_patient(self, session: _Session, seconds: float) -> None:
         session.raw._read_timeout = session.raw._write_timeout = seconds
 
     def execute(self, session: _Session, cursor: Any, statement: Any) -> None:
         cursor.execute(statement)
+        if cursor.description is not None and not self.reads.match(statement):
+            session.raw.query("DO 0")  # PyMySQL takes no status from rows; reads also what is left of a CALL's answers
+
+    def survives(self, session: _Session) -> bool:
+        session.raw.query("DO 0")  # an error carries no status
+        return self.in_transaction(session)
 
     def timed_out(self, session: _Session) -> None:
         """MySQL goes on with a statement whose client has gone."""
@@ -1776,7 +1849,8 @@ class _MySqlDialect(_Dialect):
         raw = session.raw  # status bits: 1 in a transaction, 2 autocommit, 8 more results to come
         if raw._sock is None or raw.server_status & 11 != 2:
             return False
-        return raw._result is None or not raw._result.unbuffered_active
+        result = raw._result  # a CALL's further answers would be the next borrower's
+        return result is None or not (result.unbuffered_active or result.has_next)
 
     def in_transaction(self, session: _Session) -> bool:
         return bool(session.raw.server_status & 1)
@@ -1800,14 +1874,20 @@ class _MySqlDialect(_Dialect):
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         text = str(exc.args[1])
-        target = re.match(r"\s*(?:INSERT\s+(?:INTO\s+)?|REPLACE\s+(?:INTO\s+)?|UPDATE\s+)`?(\w+)", sql, re.IGNORECASE)
+        target = self.target.match(sql)
         table = target[1] if target else None
         if kind == "not_null":
             column = re.search("'([^']*)'", text)
             return f"{table}_{column[1]}_not_null" if column and table else None
         if kind == "unique":  # a value may hold "for key": the last one counts
-            prefix, _, name = re.split("for key '", text)[-1].rstrip("'").rpartition(".")
-            return f"{prefix or table}_pkey" if name == "PRIMARY" else name
+            _, marked, name = text.rpartition("for key '")
+            if not marked:
+                return None  # never the text itself: it quotes the row
+            name = name.rstrip("'")
+            if name == "PRIMARY" or name.endswith(".PRIMARY"):
+                table = name.rpartition(".")[0] or table
+                return f"{table}_pkey" if table else None
+            return name.rpartition(".")[2]
         found = re.search("CONSTRAINT `([^`]*)`", text) or re.search("constraint '([^']*)'", text, re.IGNORECASE)
         return found[1].rpartition(".")[2] if found else None
 
@@ -1818,13 +1898,16 @@ class _MySqlDialect(_Dialect):
         cursor = session.raw.cursor()
         if not self._packet:
             cursor.execute("SELECT @@max_allowed_packet")
-            self._packet = min(cursor.fetchone()[0] - 1024, 1 << 20)
+            self._packet = cursor.fetchone()[0] - 1024
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, columns))}) VALUES ("
+        room = min(self._packet, 1 << 20) - len(head)
         texts = [", ".join(row) for row in zip(*(self.column(values) for values in zip(*rows)))]
         start = size = 0
         for at, text in enumerate(texts):
-            length = 4 * len(text) if not text.isascii() else len(text)
-            if size and size + length > self._packet:
+            length = len(text) if text.isascii() else len(text.encode())
+            if length + len(head) > self._packet:
+                raise self.driver.err.DataError(1153, "")
+            if size and size + length > room:
                 yield functools.partial(cursor.execute, head + "), (".join(texts[start:at]) + ")")
                 start, size = at, 0
             size += length + 4
@@ -1859,7 +1942,7 @@ class _PostgresDialect(_Dialect):
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext('infra schema_migrations'))::int"
     unlock = "SELECT pg_advisory_unlock(hashtext('infra schema_migrations'))"
-    grace = 0.5  # seconds that the watchdog leaves the server to answer by itself
+    grace = 0.5
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
     errors: ClassVar = {
         "23505": _UNIQUE,
@@ -1883,7 +1966,7 @@ class _PostgresDialect(_Dialect):
         bool: None,
         int: None,
         float: None,
-        Decimal: None,
+        Decimal: lambda v: v if v.is_nan() and not v.is_snan() else _finite(v),  # psycopg2 makes infinity NaN
         str: lambda v: _check_value(v, "a parameter"),
         bytes: None,
         datetime: _aware,
@@ -1892,7 +1975,8 @@ class _PostgresDialect(_Dialect):
     }
     session = (
         "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET bytea_output = 'hex'; "
-        "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {milliseconds}"
+        "SET default_transaction_isolation = 'read committed'; "
+        "SET statement_timeout = {milliseconds}; SET lock_timeout = {lock}"
     )
 
     def __init__(self, config: DatabaseConfig) -> None:
@@ -1908,7 +1992,8 @@ class _PostgresDialect(_Dialect):
             type(None): lambda column: ["\\N"] * len(column),
             bytes: lambda column: ["\\\\x" + value.hex() for value in column],
             datetime: lambda column: list(map(datetime.isoformat, _all_aware(column))),
-            **{each: lambda column: list(map(str, column)) for each in (int, float, uuid.UUID, date, Decimal)},
+            Decimal: lambda column: [str(self.convert_one(value)) for value in column],
+            **{each: lambda column: list(map(str, column)) for each in (int, float, uuid.UUID, date)},
         }
 
     def connect(self, seconds: float, now: float) -> _Session:
@@ -1943,8 +2028,9 @@ class _PostgresDialect(_Dialect):
                 driver.extensions.register_type(each, raw)
             milliseconds = math.ceil(self.config.query_timeout * 1000)
             with raw.cursor() as cursor:
-                self.execute(session, cursor, self.session.format(milliseconds=milliseconds))
-            self.be_patient(session, self.config.query_timeout + self.grace)
+                lock = max(1, milliseconds * 9 // 10)  # before the statement's, to be told apart
+                self.execute(session, cursor, self.session.format(milliseconds=milliseconds, lock=lock))
+            self.expect(session, True)
         except BaseException:
             self.disconnect(session)
             raise
@@ -1954,8 +2040,7 @@ class _PostgresDialect(_Dialect):
         seconds = self.config.query_timeout if limited else 0
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, f"SET statement_timeout = {math.ceil(seconds * 1000)}")
-        session.limited = limited
-        self.be_patient(session, seconds + self.grace if limited else self.config.idle_timeout)
+        self.expect(session, limited)
 
     def be_patient(self, session: _Session, seconds: float) -> None:
         session.patience = seconds
@@ -1983,6 +2068,9 @@ class _PostgresDialect(_Dialect):
 
     def in_transaction(self, session: _Session) -> bool:
         return bool(session.raw.get_transaction_status() == 2)
+
+    def survives(self, session: _Session) -> bool:
+        return session.raw.get_transaction_status() in (2, 3)
 
     def close(self, session: _Session) -> None:
         if not session.raw.closed:
@@ -2052,12 +2140,14 @@ class _Lease(_Place[_Session]):
             self._pool._pool.release(self, broken=True)
             raise
 
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         pool, session = self._pool, self.resource
         assert session is not None
         sound = False
         try:
-            sound = pool._is_idle(session) or pool._roll_back(session)
+            # An exception that is not the driver's may have come in the middle of an answer.
+            if kind is None or issubclass(kind, pool._dialect.driver.Error):
+                sound = pool._is_idle(session) or pool._roll_back(session)
         finally:
             pool._give_back(self, sound)
 
@@ -2201,7 +2291,7 @@ class ConnectionPool(Database):
             with session.raw.cursor() as cursor:
                 dialect.execute(session, cursor, "SELECT 1")
                 cursor.fetchall()
-            dialect.limit(session, True)
+            dialect.expect(session, True)
         except (dialect.driver.Error, OSError):
             return False
         return True
@@ -2246,8 +2336,12 @@ class ConnectionPool(Database):
         cursor = session.raw.cursor()
         statement = self._bound(cursor, sql, params)
         attempt.sent = True
-        self._dialect.execute(session, cursor, statement)
-        return fetch(cursor)
+        try:
+            self._dialect.execute(session, cursor, statement)
+            return fetch(cursor)
+        except (ValueError, OverflowError) as exc:  # psycopg2, at a date before the year 1, and quotes it
+            kind = type(exc).__name__
+        raise SerializationError(f"a value of the result has no form in Python ({kind}): convert it in the statement")
 
     def _bound(self, cursor: Any, sql: str, params: Any) -> Any:
         if params is None:
@@ -2264,6 +2358,13 @@ class ConnectionPool(Database):
         params = self._checked(sql, params)
         block = self._blocks.current
         if block is not None:
+            self._check(block)
+            if _TRANSACTION.match(sql):
+                raise DatabaseError(
+                    "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
+                    service=self.engine,
+                    operation=operation,
+                )
             result: T = self._within(block, operation, lambda a, session: self._perform(a, session, sql, params, fetch))
             return result
         driver_error = self._dialect.driver.Error
@@ -2296,21 +2397,39 @@ class ConnectionPool(Database):
         except ValidationError:
             raise  # nothing was sent
         except InfrastructureError as error:
-            self._doom(block, error, outermost=not self._dialect.is_open(session))
+            if not self._dialect.is_open(session):
+                self._doom(block, error, outermost=True)
+            elif self._goes_on(session):
+                self._doom(block, error, outermost=False)
+            elif error.retryable:  # a deadlock: nothing is left of the transaction
+                self._doom(block, error, outermost=True)
+            else:  # DDL commits before it fails
+                self._doom(block, error, outermost=True)
+                raise self._ended(operation) from error
             raise
         except BaseException:  # Ctrl-C, for one: nobody knows what the next bytes on this connection belong to
             self._dialect.disconnect(session)
             self._doom(block, ConnectionError("a statement was interrupted"), outermost=True)
             raise
         if not self._dialect.in_transaction(session):
-            ended = DatabaseError(
-                "the statement ended the transaction, and what came before it is committed: DDL and COMMIT do that",
-                service=self.engine,
-                operation=operation,
-            )
+            ended = self._ended(operation)
             self._doom(block, ended, outermost=True)
             raise ended
         return result
+
+    def _ended(self, operation: str) -> DatabaseError:
+        return DatabaseError(
+            "the statement ended the transaction, and what came before it is committed: DDL and COMMIT do that",
+            service=self.engine,
+            operation=operation,
+        )
+
+    def _goes_on(self, session: _Session) -> bool:
+        """Whether the transaction is still there after an error."""
+        try:
+            return self._dialect.survives(session)
+        except (self._dialect.driver.Error, OSError):
+            return False
 
     def _stream(self, sql: str, params: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
         dialect = self._dialect
@@ -2322,6 +2441,7 @@ class ConnectionPool(Database):
             attempt.sent = True
             return dialect.open_stream(session, statement)
 
+        sound = False
         try:
             session = self._take(place) or self._wait(place, None)
             self._policy.call("stream", lambda _: dialect.limit(session, False), retries=0)
@@ -2331,8 +2451,9 @@ class ConnectionPool(Database):
                 rows = self._policy.call("stream", lambda _: dialect.fetch(session, cursor, batch_size), retries=0)
                 yield from rows
             self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
+            sound = self._is_idle(session)
         finally:
-            self._give_back(place, place.resource is not None and self._is_idle(place.resource))
+            self._give_back(place, sound)
 
     def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         block = self._blocks.current
@@ -2362,8 +2483,7 @@ class ConnectionPool(Database):
             raise
         finally:
             if limited and rolled_back:
-                session.limited = True
-                dialect.be_patient(session, self.config.query_timeout + 0.5)
+                dialect.expect(session, True)
             elif limited and block.doom is None:
                 self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
 
@@ -2466,7 +2586,7 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 _MARKER = re.compile(r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
 # A line that is meant as one: were it taken for a comment, its SQL would join the migration above.
 _MARKER_LIKE = re.compile(r"-- migration |(?i:\s*--\s*migration\s+[0-9])")
-_HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
+_HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
     source VARCHAR(100) {text} NOT NULL,
     number INTEGER NOT NULL,
     name VARCHAR(100) {text} NOT NULL,
@@ -2478,12 +2598,6 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS schema_migrations (
 )"""
 # What may stand between two semicolons that end statements; ``close`` finds the end of what has been opened.
 _SQL_TOKEN = re.compile(r"""--[^\n]*|\#[^\n]*|/\*|'|"|`|(?<![\w$])\$(?:[^\W\d]\w*)?\$|;""")
-# A statement that begins or ends a transaction, behind its comments.
-_TRANSACTION = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-    r"(?:begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -2630,6 +2744,10 @@ class _MigrationSession:
     def __init__(self, pool: ConnectionPool, session: _Session) -> None:
         self._pool = pool
         self._session = session
+        dialect = pool._dialect
+        # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
+        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
+        self.history = f"{dialect.quote}{schema}{dialect.quote}.schema_migrations"
 
     def execute(self, sql: str, params: Any = None) -> int:
         count: int = self._call(sql, params, _row_count)
@@ -2672,6 +2790,8 @@ class Migrator:
         clock: Clock | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ) -> None:
+        if not isinstance(pool, ConnectionPool):
+            raise ConfigurationError("Migrator takes a ConnectionPool: a fake database has its tables from the start")
         self.pool = pool
         self.migrations = [each for path in paths or (SCHEMA,) for each in read_migrations(path, pool.engine)]
         keys = [(each.source, each.number) for each in self.migrations]
@@ -2688,7 +2808,7 @@ class Migrator:
             "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' AND table_schema = "
             + self.pool._dialect.current_schema
         )
-        return self._compare(self._recorded(self.pool.fetch_all) if there else {})
+        return self._compare(self._recorded(self.pool.fetch_all, "schema_migrations") if there else {})
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
         """Applies what is pending and returns it; ``dry_run`` returns it without changing anything."""
@@ -2701,7 +2821,11 @@ class Migrator:
         by the next ``apply``. NotFoundError if there is none."""
 
         def settle(session: _MigrationSession) -> None:
-            dirty = [each for each in self._compare(self._recorded(session.fetch_all)) if each.state == "dirty"]
+            dirty = [
+                each
+                for each in self._compare(self._recorded(session.fetch_all, session.history))
+                if each.state == "dirty"
+            ]
             dirty = [each for each in dirty if each.number == number]
             if not dirty:
                 raise NotFoundError(
@@ -2726,14 +2850,16 @@ class Migrator:
                         operation="migrate",
                     )
                 self._clock.sleep(0.1)
-            session.execute(_HISTORY.format(**self.pool._dialect.types))
+            session.execute(_HISTORY.format(history=session.history, **self.pool._dialect.types))
             result = work(session)
             session.unlock()
             return result
 
-    def _recorded(self, fetch_all: Callable[[str], list[tuple[Any, ...]]]) -> dict[tuple[str, int], tuple[Any, ...]]:
+    def _recorded(
+        self, fetch_all: Callable[[str], list[tuple[Any, ...]]], history: str
+    ) -> dict[tuple[str, int], tuple[Any, ...]]:
         columns = "source, number, name, checksum, state, statement, applied_at"
-        rows = fetch_all(f"SELECT {columns} FROM schema_migrations ORDER BY source, number")
+        rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
         return {(row[0], row[1]): row[2:] for row in rows}
 
     def _compare(self, recorded: dict[tuple[str, int], tuple[Any, ...]]) -> list[MigrationStatus]:
@@ -2773,7 +2899,7 @@ class Migrator:
         raise DatabaseError(message, service=self.pool.engine, operation="migrate")
 
     def _apply(self, session: _MigrationSession) -> list[Migration]:
-        found = self._compare(self._recorded(session.fetch_all))
+        found = self._compare(self._recorded(session.fetch_all, session.history))
         begun = {(each.source, each.number): each.statement for each in found if each.state == "partial"}
         pending = self._pending(found)
         for migration in pending:
@@ -2795,13 +2921,14 @@ class Migrator:
                             self._record(session, migration, step, "done")
                     self._record(session, migration, step, "applied")
             except InfrastructureError as error:
-                fate = (
-                    "the whole migration was rolled back; mend it and run again"
-                    if migration.transaction
-                    else f"look at the schema, then: {self._command} --repair {migration.number} --done or --retry"
-                )
+                fate = f"look at the schema, then: {self._command} --repair {migration.number} --done or --retry"
+                if migration.transaction:
+                    fate = "the whole migration was rolled back; mend it and run again"
+                if migration.transaction and not isinstance(error, DatabaseError):
+                    fate = f"the connection was lost: see {self._command} --status, and run again"
+                words = " ".join(migration.statements[step - 1].split()[:3]) if step else "BEGIN"
                 failure = DatabaseError(
-                    f"migration {migration} failed at its statement {step} ({error}): {fate}",
+                    f"migration {migration} failed at its statement {step}, {words} … ({error}): {fate}",
                     service=self.pool.engine,
                     operation="migrate",
                 )
@@ -2815,9 +2942,9 @@ class Migrator:
         columns = ("name", "checksum", "state", "statement", "applied_at")
         changes = ", ".join(f"{column} = %s" for column in columns)
         where = "WHERE source = %s AND number = %s"
-        if not session.execute(f"UPDATE schema_migrations SET {changes} {where}", (*values, *key)):
+        if not session.execute(f"UPDATE {session.history} SET {changes} {where}", (*values, *key)):
             session.execute(
-                f"INSERT INTO schema_migrations (source, number, {', '.join(columns)}) "
+                f"INSERT INTO {session.history} (source, number, {', '.join(columns)}) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s)",
                 (*key, *values),
             )
@@ -2896,12 +3023,13 @@ class Rotation:
 
 @dataclass(frozen=True)
 class Query:
-    """Which page of records: pages count from 1; ``sort`` is one of the repository's ``sort_fields``, equal values are
-    in the order of ids; ``filters`` are values that fields have to equal (``filter_fields``; None: be absent)."""
+    """Which page of records: pages count from 1; ``sort`` is one of the repository's ``sort_fields`` (without one: the
+    first), equal values are in the order of ids; ``filters`` are values that fields have to equal (``filter_fields``;
+    None: be absent)."""
 
     page: int = 1
     per_page: int = 50
-    sort: str = "created_at"
+    sort: str = ""
     descending: bool = False
     filters: Mapping[str, Any] = field(default_factory=dict)
     with_total: bool = False
@@ -2971,8 +3099,8 @@ class Repository(ABC, Generic[R]):
     @staticmethod
     def _columns_of(record: type) -> dict[str, tuple[type, bool]]:
         """Of each field its type, and whether it may be None."""
-        columns = {}
-        for name, hint in get_type_hints(record).items():
+        columns, hints = {}, get_type_hints(record)
+        for name, hint in ((each.name, hints[each.name]) for each in fields(record) if each.init):
             kinds = [each for each in get_args(hint) or (hint,) if each is not type(None)]
             if len(kinds) != 1 or kinds[0] not in _KINDS:
                 raise ConfigurationError(f"{record.__name__}.{name} has a type that no column has")
@@ -2995,13 +3123,13 @@ class Repository(ABC, Generic[R]):
         return self._first("find_by_id", self._checked({"id": id}))
 
     def update(self, record: R) -> R:
-        """Stores every field of an existing record but id and created_at, sets updated_at, and returns it so.
-        NotFoundError if it is absent."""
+        """Stores every field of an existing record, with updated_at set, and returns it so. NotFoundError if it is
+        absent."""
         values = {name: getattr(record, name) for name in self._fields}
         if "updated_at" in values:
             values["updated_at"] = self._clock.now()
         values = self._checked(values)
-        changes = {name: value for name, value in values.items() if name not in ("id", "created_at")}
+        changes = {name: value for name, value in values.items() if name != "id"}
         if not self._change("update", {"id": values["id"]}, changes):
             raise NotFoundError(f"no such {self.resource}", resource=self.resource, operation="update")
         return self.record(**values)
@@ -3021,12 +3149,14 @@ class Repository(ABC, Generic[R]):
                 raise ValidationError(f"{name} should be {_COUNT.expected}")
         if query.per_page > 1000:
             raise ValidationError("per_page should be at most 1000")
-        if query.sort not in self.sort_fields:
-            raise ValidationError(f"sort should be one of: {', '.join(self.sort_fields)}")
+        sorts = [name for name in self.sort_fields if name in self._fields] or ["id"]
+        sort = query.sort or sorts[0]
+        if sort not in sorts or type(query.descending) is not bool:
+            raise ValidationError(f"sort should be one of: {', '.join(sorts)}; descending True or False")
         if unknown := set(query.filters) - set(self.filter_fields):
             raise ValidationError(f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}")
         where = self._checked(query.filters)
-        order = [(query.sort, query.descending), ("id", query.descending)]
+        order = [(name, query.descending) for name in dict.fromkeys((sort, "id"))]
         items = self._select("page", where, order, query.per_page, (query.page - 1) * query.per_page)
         total = self._number("page", where) if query.with_total else None
         return Page(items, query.page, query.per_page, total)
@@ -3086,6 +3216,10 @@ class SqlRepository(Repository[R]):
         self._from = f"FROM {dialect.name(self.table)}"
         self._columns = ", ".join(self._names.values())
         kinds = [kind for kind, _ in self._fields.values()]
+        by_keyword = any(each.kw_only for each in fields(self.record) if each.init)  # type: ignore[arg-type]
+        self._build: Callable[[Sequence[Any]], R] = (
+            (lambda row: self.record(**dict(zip(self._fields, row)))) if by_keyword else (lambda row: self.record(*row))
+        )
         self._readers = [(at, dialect.readers[kind]) for at, kind in enumerate(kinds) if kind in dialect.readers]
 
     def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
@@ -3119,7 +3253,7 @@ class SqlRepository(Repository[R]):
             for at, reader in self._readers:
                 if row[at] is not None:
                     row[at] = reader(row[at])
-        return self.record(*row)
+        return self._build(row)
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         condition, params = self._condition(where)

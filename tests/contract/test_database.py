@@ -154,6 +154,9 @@ class DatabaseContract(Contract):
         with pytest.raises(infra.DatabaseError, match="rolled back"):
             outer.__exit__(None, None, None)
         assert names(backend) == []
+        backend.owners.create(Owner("b"))  # the thread goes on
+        assert names(backend) == ["b"]
+        assert database.stats().in_use == 0
 
     def test_many_threads(self, backend: DatabaseBackend) -> None:
         def work(number: int) -> None:
@@ -501,6 +504,11 @@ class DatabaseContract(Contract):
             ("owners", ["id", "name"], 5),
             ("owners", ["id", "name"], [(1,)]),
             ("owners", ["id", "name"], [(1, 2, 3)]),
+            ("owners", ["id", "id"], [(1, 2)]),
+            ("owners", ["id", "name"], [{"id": 1, "name": "a"}]),
+            ("owners", ["id", "name"], [{1, 2}]),
+            ("owners", ["id", "name"], ["ab"]),
+            ("owners", ["id", "name"], [None]),
             (5, ["id"], [(1,)]),
         ],
     )

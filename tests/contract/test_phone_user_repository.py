@@ -163,6 +163,8 @@ class PhoneUserRepositoryContract(Contract):
         assert users.find_by_id(other.id) == other
         assert users.update(changed) == changed
         assert users.update(replace(changed, user_type=None)).user_type is None
+        moved = users.update(replace(changed, created_at=login))  # what is returned is what is stored
+        assert users.find_by_id(user.id) == moved
         with pytest.raises(infra.ConflictError) as conflict:
             users.update(replace(changed, phone_hash=other.phone_hash))
         assert conflict.value.constraint == "phone_users_phone_hash_key"
@@ -233,6 +235,7 @@ class PhoneUserRepositoryContract(Contract):
             {"filters": {"1 = 1 OR id": "x"}},
             {"filters": {"user_type": 5}},
             {"filters": {"is_verified": None}},
+            {"descending": "yes"},
         ],
         ids=str,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import gc
 import os
 import shutil
@@ -16,7 +17,8 @@ import tracemalloc
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -451,8 +453,8 @@ def test_in_a_transaction_nothing_is_repeated(home: Home, notes: Note, wire: Wir
 
 def test_insert_many_whose_reply_is_lost_stores_nothing(home: Home, wire: Wire) -> None:
     def numbers() -> Iterator[tuple[int]]:
-        for number in range(6000):
-            if number == 5000:  # the first batch is in
+        for number in range(infra._BATCH + 1000):
+            if number == infra._BATCH:  # the first batch is in
                 wire.lose()
             yield (number,)
 
@@ -548,7 +550,7 @@ def test_a_statement_beyond_query_timeout(home: Home, kind: str) -> None:
 def test_where_the_server_sets_no_limit_the_client_does(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on MySQL, whose limit covers SELECT only: a timeout of the socket one second later, then KILL."""
     monkeypatch.setattr(infra._MySqlDialect, "flavour", lambda self, session: "MySQL")
-    monkeypatch.setattr(infra._MySqlDialect, "limits", {"MySQL": ("SET @limit={milliseconds}", 1.0)})
+    monkeypatch.setattr(infra._MySqlDialect, "limits", {"MySQL": "@limit={milliseconds}"})
     home.ask(insert(1))
     with home.pool(query_timeout=1, max_connections=1, min_connections=1) as pool:
         with lasts(1.9, 2), pytest.raises(infra.TimeoutError, match="did not answer in time"):
@@ -822,24 +824,21 @@ def test_a_deadlock_in_a_nested_block(home: Home) -> None:
 
 
 def test_too_long_a_wait_for_a_lock(home: Home) -> None:
-    """MariaDB gives up the lock before the statement's time is over; Postgres only knows the latter."""
+    """The lock is given up before the statement's time is over: a retryable error, which ends the transaction."""
     home.ask(insert(1))
-    limit = home.pick(2, 1)
+    limit = home.pick(2, 1)  # MariaDB counts whole seconds
     with home.pool(query_timeout=limit) as pool, contextlib.closing(home.raw()) as holder:
         holder.cursor().execute("BEGIN")
         holder.cursor().execute("UPDATE t SET v = 1 WHERE n = 1")
         with lasts(0.9, 1), pytest.raises(infra.InfrastructureError) as caught:
             pool.execute("UPDATE t SET v = 2")
-        if home.engine == "mysql":
-            assert (type(caught.value), caught.value.retryable) == (infra.DatabaseError, True)
-            calls = [insert(2), "UPDATE t SET v = 2", insert(3)]
-            steps = [lambda sql=sql: outcomes.append(outcome(lambda: pool.execute(sql))) for sql in calls]
-            outcomes: list[Any] = []
-            with pytest.raises(infra.DatabaseError, match="was rolled back"):
-                transact(pool, *steps)
-            assert outcomes == [1, (infra.DatabaseError, True), (infra.DatabaseError, False)]
-        else:
-            assert (type(caught.value), caught.value.retryable) == (infra.TimeoutError, False)
+        assert (type(caught.value), caught.value.retryable) == (infra.DatabaseError, True)
+        calls = [insert(2), "UPDATE t SET v = 2", insert(3)]
+        steps = [lambda sql=sql: outcomes.append(outcome(lambda: pool.execute(sql))) for sql in calls]
+        outcomes: list[Any] = []
+        with pytest.raises(infra.DatabaseError, match="was rolled back"):
+            transact(pool, *steps)
+        assert outcomes == [1, (infra.DatabaseError, True), (infra.DatabaseError, False)]
         holder.cursor().execute("ROLLBACK")
         assert home.ask("SELECT n, v FROM t") == [(1, None)]
         assert pool.execute("UPDATE t SET v = 3") == 1
@@ -1084,8 +1083,9 @@ def test_what_a_borrower_left_open_is_rolled_back(home: Home) -> None:
                 raw.cursor().execute(insert(1))
                 if not isinstance(leave, contextlib.nullcontext):
                     raise ZeroDivisionError
-            assert home.transactions() == 0
-            assert pool.fetch_one(home.who) == first
+            eventually(lambda: home.transactions() == 0)
+            # After an exception that is not the driver's nobody knows what the connection was doing.
+            assert (pool.fetch_one(home.who) == first) is isinstance(leave, contextlib.nullcontext)
             assert home.rows() == []
 
 
@@ -1514,3 +1514,201 @@ def test_tls(tmp_path: Path, name: str, servers: Callable[..., Server]) -> None:
         assert not cipher(plain.url)
     finally:
         server.stop()
+
+
+# --- what a review found
+
+
+@mysql_only
+def test_ddl_that_fails_has_committed_all_the_same(home: Home) -> None:
+    """MySQL commits before it tries, and its answer does not say so."""
+    home.ask("CREATE TABLE made (n INTEGER)")
+    with home.pool() as pool:
+        for ddl in ("CREATE TABLE made (n INTEGER)", "DROP TABLE nothing", "ANALYZE TABLE made"):
+            home.ask("DELETE FROM t")
+            with pytest.raises(infra.DatabaseError, match="was rolled back"), pool.transaction():
+                pool.execute(insert(1))
+                with (
+                    pytest.raises(infra.DatabaseError, match="what came before it is committed"),
+                    pool.transaction(),
+                ):
+                    pool.execute(insert(2))
+                    pool.fetch_all(ddl)
+                with pytest.raises(infra.DatabaseError, match="cannot go on"):
+                    pool.execute(insert(3))
+            assert home.rows() == [1, 2]
+
+
+@pytest.mark.parametrize("sql", ["BEGIN", " commit", "/* x */ ROLLBACK", "START  TRANSACTION", "-- x\nEND"])
+def test_statements_of_transactions_are_refused_within_one(home: Home, sql: str) -> None:
+    with home.pool() as pool, pool.transaction():
+        pool.execute(insert(1))
+        with pytest.raises(infra.DatabaseError, match="begin and end a block"):
+            pool.execute(sql)
+        pool.execute(insert(2))
+    assert home.rows() == [1, 2]
+
+
+@mysql_only
+def test_further_answers_are_not_the_next_borrowers(home: Home) -> None:
+    """Of a procedure that answers with rows and then fails."""
+    home.ask("DROP PROCEDURE IF EXISTS two")
+    home.ask("CREATE PROCEDURE two() BEGIN SELECT 42; INSERT INTO t VALUES (1, 1); END")
+    home.ask(insert(1))
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        for _ in range(20):
+            with pytest.raises(infra.ConflictError):
+                pool.fetch_all("CALL two()")
+            assert pool.fetch_all("SELECT 'unrelated'") == [("unrelated",)]
+    home.ask("DROP PROCEDURE two")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO notes (id) VALUES (1)",
+        "insert into notes values (1, 1)",
+        "/* why */ INSERT INTO {db}.notes VALUES (1, 1)",
+        "-- why\nINSERT INTO notes SELECT 1, 1",
+        "UPDATE notes SET id = 1 WHERE id = 2",
+    ],
+)
+def test_names_of_rules_in_odd_statements(home: Home, sql: str) -> None:
+    home.ask("CREATE TABLE notes (id INTEGER PRIMARY KEY, v INTEGER)")
+    home.ask("INSERT INTO notes (id) VALUES (1), (2)")
+    with home.pool() as pool, pytest.raises(infra.ConflictError) as caught:
+        pool.execute(sql.format(db=home.pick(home.name, "public")))
+    assert (caught.value.constraint, caught.value.kind) == ("notes_pkey", "unique")
+
+
+@mysql_only
+def test_a_server_that_speaks_german(home: Home) -> None:
+    """Names of rules are read from MySQL's messages; a value must never be taken for one."""
+    home.ask("SET GLOBAL lc_messages = 'de_DE'")
+    try:
+        with home.pool() as pool:
+            pool.execute("CREATE TABLE secrets (v VARCHAR(20), CONSTRAINT secrets_v_key UNIQUE (v))")
+            pool.execute("INSERT INTO secrets VALUES ('+14155550100')")
+            with pytest.raises(infra.ConflictError) as caught:
+                pool.execute("INSERT INTO secrets VALUES ('+14155550100')")
+            assert caught.value.constraint == "secrets_v_key"
+            with pytest.raises(infra.ConflictError) as caught:
+                pool.execute("SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062, MESSAGE_TEXT = '+14155550100'")
+            assert caught.value.constraint is None
+            assert "4155" not in str(caught.value)
+    finally:
+        home.ask("SET GLOBAL lc_messages = 'en_US'")
+
+
+@mysql_only
+def test_a_row_beyond_the_largest_packet(home: Home) -> None:
+    columns = [f"a_column_with_a_rather_long_name_number_{number}" for number in range(30)]
+    home.ask(f"CREATE TABLE notes (id INTEGER, {', '.join(f'{each} LONGTEXT' for each in columns)})")
+    before = home.ask("SELECT @@max_allowed_packet")[0][0]
+    home.ask("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        with home.pool() as pool:
+            rows = [(number, *["x" * 1000] * 30) for number in range(100)]
+            assert pool.insert_many("notes", ["id", *columns], rows) == 100
+            with pytest.raises(infra.DatabaseError, match="max_allowed_packet") as caught:
+                pool.insert_many("notes", ["id", columns[0]], [(1, "x" * 1048576)])
+            assert caught.value.retryable is False
+            assert pool.fetch_one("SELECT count(*) FROM notes") == (100,)
+    finally:
+        home.ask(f"SET GLOBAL max_allowed_packet = {before}")
+
+
+@mysql_only
+def test_a_reader_of_a_stream_may_pause(home: Home) -> None:
+    with home.pool(idle_timeout=1234) as pool:
+        assert list(pool.stream("SELECT @@net_write_timeout")) == [(1234,)]
+        assert pool.fetch_one("SELECT @@net_write_timeout") == (60,)
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+
+
+def test_subclasses_are_their_plain_values(home: Home) -> None:
+    home.ask("CREATE TABLE notes (id INTEGER, v VARCHAR(20))")
+    with home.pool() as pool:
+        pool.execute("INSERT INTO notes VALUES (%s, %s)", (Size.SMALL, Colour.RED))
+        pool.insert_many("notes", ["id", "v"], [(Size.SMALL, Colour.RED), (1, "red")])
+        assert pool.fetch_all("SELECT id, v FROM notes") == [(1, "red")] * 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Decimal("Infinity"),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        datetime(2026, 1, 1),
+        "nul\0",
+        "\ud800",
+        (),
+        {},
+        {1, 2},
+        object(),
+    ],
+    ids=str,
+)
+def test_parameters_that_no_column_holds(home: Home, value: Any) -> None:
+    with home.pool() as pool:
+        with pytest.raises(infra.ValidationError):
+            pool.fetch_one("SELECT %s", (value,))
+        assert pool.stats().open == 0  # refused before anything was sent
+        with pytest.raises(infra.ValidationError):
+            pool.insert_many("t", ["n"], [(value,)])
+        with pytest.raises(infra.ValidationError):
+            pool.insert_many("t", ["n"], [(10**5000,)])
+    assert home.rows() == []
+
+
+@postgres_only
+def test_a_result_that_python_cannot_hold(home: Home) -> None:
+    with home.pool() as pool:
+        with pytest.raises(infra.SerializationError) as caught:
+            pool.fetch_one("SELECT '0044-03-15 BC'::date")
+        assert "44" not in str(caught.value)
+        assert pool.fetch_one("SELECT 1") == (1,)
+
+
+def test_a_block_that_is_closed_by_another_thread(home: Home) -> None:
+    """A generator that holds one may be finalised anywhere; its owner must not go on writing into a transaction that
+    nobody will end."""
+    with home.pool(max_connections=2) as pool:
+
+        def holds() -> Iterator[None]:
+            with pool.transaction():
+                pool.execute(insert(1))
+                yield
+
+        generator = holds()
+        next(generator)
+        in_threads(1, lambda _: generator.close())  # type: ignore[attr-defined]
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            pool.execute(insert(2))
+        pool.execute(insert(3))
+        assert home.rows() == [3]
+        assert pool.stats().in_use == 0
+
+
+def test_a_block_that_is_entered_twice(home: Home) -> None:
+    with home.pool() as pool:
+        block = pool.transaction()
+        with pytest.raises(infra.DatabaseError), block:
+            pool.execute(insert(1))
+            with block:
+                pool.execute(insert(2))
+        assert home.rows() == []
+        pool.execute(insert(3))
+        assert pool.stats().in_use == 0
+
+
+def test_a_pool_of_one_needs_no_further_settings(home: Home) -> None:
+    with home.pool(max_connections=1) as pool:
+        assert pool.execute(insert(1)) == 1

@@ -258,8 +258,8 @@ def test_a_failed_transaction_leaves_nothing(postgres_shop: Shop) -> None:
     shop = postgres_shop
     shop.write(A, B + C + A)
     assert shop.refusal() == (
-        f"migration shop 2 (step_2) failed at its statement 3 ({shop.exists()}): the whole migration was rolled back; "
-        "mend it and run again"
+        f"migration shop 2 (step_2) failed at its statement 3, CREATE TABLE a … ({shop.exists()}): "
+        "the whole migration was rolled back; mend it and run again"
     )
     assert shop.states() == [(1, "applied", 1), (2, "pending", 0)]
     assert shop.tables() == ["a", "schema_migrations"]
@@ -306,8 +306,8 @@ def test_a_failed_step_is_dirty(stepwise: Shop) -> None:
 def test_the_failure_says_what_to_do(shop: Shop) -> None:
     shop.write(A, B + C + A, C, flag=" no-transaction")
     assert shop.refusal() == (
-        f"migration shop 2 (step_2) failed at its statement 3 ({shop.exists()}): look at the schema, then: "
-        f"infra migrate {shop.file} --repair 2 --done or --retry"
+        f"migration shop 2 (step_2) failed at its statement 3, CREATE TABLE a … ({shop.exists()}): "
+        f"look at the schema, then: infra migrate {shop.file} --repair 2 --done or --retry"
     )
     assert shop.states() == [(1, "applied", 1), (2, "dirty", 3), (3, "pending", 0)]
     assert shop.tables() == ["a", "b", "c", "schema_migrations"]
@@ -563,8 +563,9 @@ def test_a_server_that_is_silent_for_idle_timeout(shop: Shop) -> None:
     hasty.write(A + hasty.sleep(1), flag=" no-transaction")
     with hasty.pool:
         message = hasty.refusal()
+    words = shop.sleep(1).strip(";\n")
     assert message.startswith(
-        f"migration shop 1 (step_1) failed at its statement 2 ({shop.where()} did not answer in time): look"
+        f"migration shop 1 (step_1) failed at its statement 2, {words} … ({shop.where()} did not answer in time): look"
     )
     assert shop.states() == [(1, "dirty", 2)]
 
@@ -596,7 +597,8 @@ def test_create_index_concurrently(postgres_shop: Shop) -> None:
     index = "CREATE INDEX CONCURRENTLY a_id_idx ON a (id);\n"
     shop.write(A, index)
     assert shop.refusal().startswith(
-        f"migration shop 2 (step_2) failed at its statement 1 ({shop.where()} refused the statement (code 25001)): the "
+        "migration shop 2 (step_2) failed at its statement 1, CREATE INDEX CONCURRENTLY … "
+        f"({shop.where()} refused the statement (code 25001)): the "
         "whole migration was rolled back"
     )
     shop.write(A, index, flag=" no-transaction")

@@ -225,7 +225,7 @@ def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None
     shop.write_text(f"-- migration 7 a {engine} no-transaction\nCREATE TABLE a (id INT);\nCREATE TABLE a (id INT);\n")
     code, out, err = run("migrate", shop, DATABASE_URL=url)
     assert (code, out) == (1, f"{engine}: applying shop 7 (a)\n")
-    assert err.startswith(f"infra: migration shop 7 (a) failed at its statement 2 ({engine} at ")
+    assert err.startswith(f"infra: migration shop 7 (a) failed at its statement 2, CREATE TABLE a … ({engine} at ")
     assert err.endswith(f"): look at the schema, then: infra migrate {shop} --repair 7 --done or --retry\n")
 
     assert run("migrate", shop, "--status", DATABASE_URL=url) == (0, f"{engine}: shop 7 a: dirty at statement 2\n", "")
@@ -272,7 +272,7 @@ def test_a_failing_transaction(run: Run, database: Callable[[str], str], shop: P
     shop.write_text("-- migration 1 a postgres\nCREATE TABLE a (id int);\nINSERT INTO a VALUES ('a private value');\n")
     code, out, err = run("migrate", shop, DATABASE_URL=database("postgres"))
     assert (code, out) == (1, "postgres: applying shop 1 (a)\n")
-    assert err.startswith("infra: migration shop 1 (a) failed at its statement 2 (postgres at ")
+    assert err.startswith("infra: migration shop 1 (a) failed at its statement 2, INSERT INTO a … (postgres at ")
     assert err.endswith("(code 22P02)): the whole migration was rolled back; mend it and run again\n")
     assert "private" not in err
 

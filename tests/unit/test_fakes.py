@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -383,3 +386,57 @@ def test_fake_databases_share_nothing() -> None:
 def test_an_unknown_dialect() -> None:
     with pytest.raises(infra.ConfigurationError):
         fakes.FakeDatabase("sqlite")
+
+
+def test_postgres_looks_for_parents_at_the_end_of_the_statement() -> None:
+    rows = [(2, None, 1), (1, None, None)]  # the child comes first
+    database = fakes.FakeDatabase("postgres", [NOTES])
+    assert database.insert_many("notes", ["id", "title", "parent"], rows) == 2
+    with pytest.raises(infra.ConflictError):
+        database.insert_many("notes", ["id", "title", "parent"], [(4, None, 5)])
+    with pytest.raises(infra.ConflictError):
+        fakes.FakeDatabase("mysql", [NOTES]).insert_many("notes", ["id", "title", "parent"], rows)
+    assert [row["id"] for row in database.table("notes").select(order_by=["id"])] == [1, 2]
+
+
+@pytest.mark.parametrize(("dialect", "order"), [("mysql", [2, 3, 1, 4]), ("postgres", [3, 1, 4, 2])])
+def test_null_and_blanks_in_the_order(dialect: str, order: list[int]) -> None:
+    notes = fakes.FakeDatabase(dialect, [NOTES]).table("notes")
+    for number, title in enumerate(["a", None, "a\t" if dialect == "mysql" else "Z", "b"], 1):
+        notes.insert({"id": number, "title": title})
+    assert [row["id"] for row in notes.select(order_by=["title"])] == order
+
+
+def test_an_outage_ends_a_transaction() -> None:
+    database = fakes.FakeDatabase("mysql", [NOTES])
+    notes = database.table("notes")
+    with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+        notes.insert({"id": 1})
+        database.down = True
+        with pytest.raises(infra.ConnectionError):
+            notes.insert({"id": 2})
+        database.down = False
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            notes.insert({"id": 3})
+    assert notes.select() == []
+    with database.transaction():
+        notes.insert({"id": 1})
+        database.close()  # what is in use is finished first
+    with pytest.raises(infra.ConnectionError):
+        notes.select()
+
+
+def test_a_record_by_keyword_and_without_times() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Note:
+        shared: ClassVar[int] = 5
+        id: uuid.UUID = infra.FILLED
+        title: str
+
+    class Notes(fakes.Faults, fakes.FakeRepository[Note]):
+        record, table, resource = Note, "notes", "note"
+
+    fakes_notes = Notes(fakes.FakeDatabase("mysql", [fakes.Table("notes", {
+        "id": fakes.Column(uuid.UUID), "title": fakes.Column(str)})]))  # fmt: skip
+    note = fakes_notes.create(Note(title="a"))
+    assert fakes_notes.page() == infra.Page([note], 1, 50, None)
