@@ -423,7 +423,7 @@ class FakeDatabase(Faults, infra.Database):
                 self._writer = None
                 self._turn.notify_all()
 
-    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
         target = self.table(table)
 
         def work() -> None:
@@ -431,6 +431,7 @@ class FakeDatabase(Faults, infra.Database):
                 target._replace(None, None, dict(zip(columns, row)))
 
         self._statement("insert_many", work)
+        return 0
 
     def _health_check(self) -> infra.Health:
         return infra.Health(self.engine, "FakeDatabase", 0.0)

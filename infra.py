@@ -1140,7 +1140,7 @@ _TRANSACTION = re.compile(
     r"(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_BATCH = 10_000  # rows that insert_many holds in memory
+_BATCH, _BATCH_BYTES = 25_000, 1 << 23  # rows, and text of them, that insert_many holds in memory
 
 
 class Database(_Closing):
@@ -1217,7 +1217,7 @@ class Database(_Closing):
         if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
             raise ValidationError("insert_many needs columns, and rows to read")
         source, count = iter(rows), 0
-        batch = list(itertools.islice(source, _BATCH))
+        batch = list(itertools.islice(source, _BATCH // 25))  # the first batch tells how large rows are
         if batch:
             with self.transaction(), self._unlimited():
                 while batch:
@@ -1228,9 +1228,10 @@ class Database(_Closing):
                         raise ValidationError("each row should be a tuple or list of values, in the order of columns")
                     if set(map(len, batch)) != {len(names)}:
                         raise ValidationError(f"each row should have {len(names)} values, one for each column")
-                    self._insert_rows(table, names, batch)
+                    size = self._insert_rows(table, names, batch)
                     count += len(batch)
-                    batch = list(itertools.islice(source, _BATCH))
+                    fitting = _BATCH_BYTES * len(batch) // (size or 1)
+                    batch = list(itertools.islice(source, max(1, min(_BATCH, fitting))))
         return count
 
     def health_check(self) -> Health:
@@ -1346,7 +1347,7 @@ class Database(_Closing):
     @abstractmethod
     def _abandon(self, block: _Block) -> None: ...
     @abstractmethod
-    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
+    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int: ...
     @abstractmethod
     def _health_check(self) -> Health: ...
     @abstractmethod
@@ -1430,49 +1431,45 @@ class _Session:
 
 class _Watchdog:
     """One daemon thread that shuts down sockets on which a server stays silent for too long: psycopg2 has no timeout
-    of its own, and waits in C."""
+    of its own, and waits in C. Coming and going take no lock: what a dict does in one step is atomic."""
 
     def __init__(self) -> None:
         self._forget_parent()
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.Lock()  # taken directly by those in a hurry
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(threading.Lock())
         self._due: dict[_Session, float] = {}
-        self._wakes_at = 0.0
+        self._wakes_at = math.inf
         self._running = False
 
     def watch(self, session: _Session) -> None:
         due = time.monotonic() + session.patience
-        with self._lock:
-            self._due[session] = due
-            if not self._running:
-                threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
-                self._running = True
-                self._wakes_at = due
-            elif due < self._wakes_at:
+        self._due[session] = due
+        if due < self._wakes_at:
+            with self._changed:
+                if not self._running:
+                    threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
+                    self._running = True
                 self._changed.notify()
 
     def unwatch(self, session: _Session) -> None:
-        with self._lock:
-            self._due.pop(session, None)
+        if self._due.pop(session, None) is None:
+            with self._changed:  # its socket is being shut down: the owner must not close the descriptor meanwhile
+                pass
 
     def _run(self) -> None:
         with self._changed:
             while True:
+                self._wakes_at = math.inf  # who comes while we look around wakes us
                 now = time.monotonic()
-                for session in [each for each, due in self._due.items() if due <= now]:
-                    del self._due[session]
-                    session.expired = True
-                    # Under the lock: the owner cannot close the descriptor meanwhile.
-                    with contextlib.suppress(Exception), socket.socket(fileno=os.dup(session.raw.fileno())) as double:
-                        double.shutdown(socket.SHUT_RDWR)
-                # With nothing to watch it sleeps for a while and then ends: an idle program has no thread of ours.
-                self._wakes_at = min(self._due.values(), default=now + 60)
-                if not self._changed.wait(self._wakes_at - now) and not self._due:
-                    self._running = False
-                    return
+                for session, due in list(self._due.items()):
+                    if due <= now and self._due.pop(session, None) is not None:
+                        session.expired = True
+                        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(session.raw.fileno())) as twin:
+                            twin.shutdown(socket.SHUT_RDWR)
+                self._wakes_at = min(list(self._due.values()), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
 
 
 _watchdog = _Watchdog()
@@ -1523,7 +1520,11 @@ class _Dialect(ABC):
         if params is None:
             return None
         if isinstance(params, (list, tuple)):
-            return [self.convert_one(value) for value in params]
+            known = self.converters
+            return [
+                value if (converter := known.get(value.__class__, self.convert_one)) is None else converter(value)
+                for value in params
+            ]
         if isinstance(params, Mapping):
             return {name: self.convert_one(value) for name, value in params.items()}
         raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
@@ -1562,6 +1563,19 @@ class _Dialect(ABC):
                 return writer((_plain(value, known),))[0]
         raise ValidationError(f"a value should not be of type {type(value).__name__}")
 
+    def bound(self, cursor: Any, sql: str, params: Any) -> Any:
+        """The statement with its parameters in it, as the driver sends it."""
+        if params is None:
+            return sql
+        try:
+            return cursor.mogrify(sql, params)
+        except (TypeError, ValueError, LookupError, self.driver.ProgrammingError) as exc:
+            kind = type(exc).__name__
+        raise self.unfit(kind)
+
+    def unfit(self, kind: str) -> ValidationError:
+        return ValidationError(f"the parameters do not fit the placeholders of the statement ({kind})")
+
     def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         """The code of a driver's exception, and what it means."""
         each: BaseException | None = exc
@@ -1580,7 +1594,7 @@ class _Dialect(ABC):
     @abstractmethod
     def connect(self, seconds: float, now: float) -> _Session: ...
     @abstractmethod
-    def execute(self, session: _Session, cursor: Any, statement: Any) -> None: ...
+    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None: ...
     @abstractmethod
     def limit(self, session: _Session, limited: bool) -> None: ...
     @abstractmethod
@@ -1600,7 +1614,7 @@ class _Dialect(ABC):
     @abstractmethod
     def insert_rows(
         self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> Iterator[Callable[[], None]]: ...
+    ) -> Iterator[tuple[int, Callable[[], None]]]: ...
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
@@ -1818,9 +1832,9 @@ class _MySqlDialect(_Dialect):
     def be_patient(self, session: _Session, seconds: float) -> None:
         session.raw._read_timeout = session.raw._write_timeout = seconds
 
-    def execute(self, session: _Session, cursor: Any, statement: Any) -> None:
-        cursor.execute(statement)
-        if cursor.description is not None and not self.reads.match(statement):
+    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
+        cursor.execute(self.bound(cursor, sql, params))
+        if cursor.description is not None and not self.reads.match(sql):
             session.raw.query("DO 0")  # PyMySQL takes no status from rows; reads also what is left of a CALL's answers
 
     def survives(self, session: _Session) -> bool:
@@ -1893,7 +1907,7 @@ class _MySqlDialect(_Dialect):
 
     def insert_rows(
         self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> Iterator[Callable[[], None]]:
+    ) -> Iterator[tuple[int, Callable[[], None]]]:
         """Statements of many rows, each well below max_allowed_packet."""
         cursor = session.raw.cursor()
         if not self._packet:
@@ -1908,10 +1922,10 @@ class _MySqlDialect(_Dialect):
             if length + len(head) > self._packet:
                 raise self.driver.err.DataError(1153, "")
             if size and size + length > room:
-                yield functools.partial(cursor.execute, head + "), (".join(texts[start:at]) + ")")
+                yield size, functools.partial(cursor.execute, head + "), (".join(texts[start:at]) + ")")
                 start, size = at, 0
             size += length + 4
-        yield functools.partial(cursor.execute, head + "), (".join(texts[start:]) + ")")
+        yield size, functools.partial(cursor.execute, head + "), (".join(texts[start:]) + ")")
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
@@ -2045,17 +2059,30 @@ class _PostgresDialect(_Dialect):
     def be_patient(self, session: _Session, seconds: float) -> None:
         session.patience = seconds
 
-    def execute(self, session: _Session, cursor: Any, statement: Any) -> None:
-        self._watched(session, cursor.execute, statement)
-
-    def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
+    def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
         _watchdog.watch(session)
         try:
-            call(*arguments)
+            cursor.execute(sql, params)
+            return
         except self.driver.Error as exc:
-            if session.expired:
-                raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
-            raise
+            self._settle(session, exc)
+        except (TypeError, ValueError, LookupError) as exc:  # from before it was sent; rows are read by fetch
+            kind = type(exc).__name__
+        finally:
+            _watchdog.unwatch(session)
+        raise self.unfit(kind)
+
+    def _settle(self, session: _Session, exc: Exception) -> NoReturn:
+        if session.expired:
+            raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
+        raise exc
+
+    def _copy(self, session: _Session, cursor: Any, command: str, data: bytes) -> None:
+        _watchdog.watch(session)
+        try:
+            cursor.copy_expert(command, io.BytesIO(data), 1 << 16)
+        except self.driver.Error as exc:
+            self._settle(session, exc)
         finally:
             _watchdog.unwatch(session)
 
@@ -2093,13 +2120,13 @@ class _PostgresDialect(_Dialect):
 
     def insert_rows(
         self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> Iterator[Callable[[], None]]:
+    ) -> Iterator[tuple[int, Callable[[], None]]]:
         """One COPY."""
         texts = map("\t".join, zip(*(self.column(values) for values in zip(*rows))))
-        data = io.BytesIO(("\n".join(texts) + "\n").encode())
+        data = ("\n".join(texts) + "\n").encode()
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, columns))}) FROM STDIN"
         cursor = session.raw.cursor()
-        yield functools.partial(self._watched, session, cursor.copy_expert, command, data, 1 << 16)
+        yield len(data), functools.partial(self._copy, session, cursor, command, data)
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor()
@@ -2233,15 +2260,15 @@ class ConnectionPool(Database):
 
     def execute(self, sql: str, params: Any = None) -> int:
         """Runs one statement and returns how many rows it affected (an UPDATE: how many it found)."""
-        return self._statement("execute", sql, params, _row_count)
+        return self._statement("execute", self._checked(sql), params, _row_count)
 
     def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
         """The first row, or None when there is none."""
-        return self._statement("fetch_one", sql, params, _first_row)
+        return self._statement("fetch_one", self._checked(sql), params, _first_row)
 
     def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
         """All rows, in memory; for many rows see ``stream``."""
-        return self._statement("fetch_all", sql, params, _all_rows)
+        return self._statement("fetch_all", self._checked(sql), params, _all_rows)
 
     def stream(self, sql: str, params: Any = None, batch_size: int = 1000) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, ``batch_size`` of them in memory at a time, over a connection that is taken from the
@@ -2255,7 +2282,7 @@ class ConnectionPool(Database):
                 service=self.engine,
                 operation="stream",
             )
-        return self._stream(sql, self._checked(sql, params), batch_size)
+        return self._stream(self._checked(sql), self._dialect.convert(params), batch_size)
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """``with pool.connection() as raw:`` lends the driver's own connection, in autocommit, whose exceptions are the
@@ -2318,11 +2345,11 @@ class ConnectionPool(Database):
 
     # Statements
 
-    def _checked(self, sql: str, params: Any) -> Any:
-        if not isinstance(sql, str) or not sql.strip():
+    @staticmethod
+    def _checked(sql: str) -> str:
+        if not isinstance(sql, str) or not sql or sql.isspace():
             raise ValidationError("sql should be a statement")
-        _check_value(sql, "sql")
-        return self._dialect.convert(params)
+        return _check_value(sql, "sql")
 
     def _perform(
         self,
@@ -2333,29 +2360,21 @@ class ConnectionPool(Database):
         fetch: Callable[[Any], Any] = _row_count,
     ) -> Any:
         attempt.note = session, sql
-        cursor = session.raw.cursor()
-        statement = self._bound(cursor, sql, params)
         attempt.sent = True
+        cursor = session.raw.cursor()
         try:
-            self._dialect.execute(session, cursor, statement)
+            self._dialect.execute(session, cursor, sql, params)
             return fetch(cursor)
+        except ValidationError:
+            raise
         except (ValueError, OverflowError) as exc:  # psycopg2, at a date before the year 1, and quotes it
             kind = type(exc).__name__
         raise SerializationError(f"a value of the result has no form in Python ({kind}): convert it in the statement")
 
-    def _bound(self, cursor: Any, sql: str, params: Any) -> Any:
-        if params is None:
-            return sql
-        try:
-            return cursor.mogrify(sql, params)
-        except (TypeError, ValueError, LookupError, self._dialect.driver.ProgrammingError) as exc:
-            kind = type(exc).__name__
-        raise ValidationError(f"the parameters do not fit the placeholders of the statement ({kind})")
-
     def _statement(
         self, operation: str, sql: str, params: Any, fetch: Callable[[Any], T], *, repeatable: bool = False
     ) -> T:
-        params = self._checked(sql, params)
+        params = self._dialect.convert(params)
         block = self._blocks.current
         if block is not None:
             self._check(block)
@@ -2437,9 +2456,8 @@ class ConnectionPool(Database):
 
         def begin(attempt: Attempt) -> Any:
             attempt.note = session, sql
-            statement = self._bound(session.raw.cursor(), sql, params)
             attempt.sent = True
-            return dialect.open_stream(session, statement)
+            return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
         sound = False
         try:
@@ -2455,17 +2473,20 @@ class ConnectionPool(Database):
         finally:
             self._give_back(place, sound)
 
-    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
         block = self._blocks.current
         assert block is not None
 
-        def insert(attempt: Attempt, session: _Session) -> None:
+        def insert(attempt: Attempt, session: _Session) -> int:
             attempt.note = session, f"INSERT INTO {table}"
-            for send in self._dialect.insert_rows(session, table, columns, rows):
+            total = 0
+            for size, send in self._dialect.insert_rows(session, table, columns, rows):
                 attempt.sent = True
                 send()
+                total += size
+            return total
 
-        self._within(block, "insert_many", insert)
+        return self._within(block, "insert_many", insert)
 
     @contextlib.contextmanager
     def _unlimited(self) -> Iterator[None]:
@@ -2766,7 +2787,7 @@ class _MigrationSession:
             self.fetch_all(self._pool._dialect.unlock)
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
-        pool, params = self._pool, self._pool._checked(sql, params)
+        pool, sql, params = self._pool, self._pool._checked(sql), self._pool._dialect.convert(params)
         perform = pool._perform
         return pool._policy.call("migrate", lambda a: perform(a, self._session, sql, params, fetch), retries=0)
 
@@ -3120,7 +3141,7 @@ class Repository(ABC, Generic[R]):
 
     def find_by_id(self, id: uuid.UUID) -> R | None:
         """The record, or None."""
-        return self._first("find_by_id", self._checked({"id": id}))
+        return self._first("find_by_id", self._identity(id))
 
     def update(self, record: R) -> R:
         """Stores every field of an existing record, with updated_at set, and returns it so. NotFoundError if it is
@@ -3136,7 +3157,7 @@ class Repository(ABC, Generic[R]):
 
     def delete(self, id: uuid.UUID) -> bool:
         """Removes the record and returns whether it was there."""
-        return self._remove("delete", self._checked({"id": id})) > 0
+        return self._remove("delete", self._identity(id)) > 0
 
     def count(self) -> int:
         """How many records there are."""
@@ -3179,6 +3200,9 @@ class Repository(ABC, Generic[R]):
             checked[name] = value
         return checked
 
+    def _identity(self, id: Any) -> dict[str, Any]:
+        return {"id": id} if id.__class__ is uuid.UUID is self._fields["id"][0] else self._checked({"id": id})
+
     def _first(self, operation: str, where: Mapping[str, Any]) -> R | None:
         found = self._select(operation, where, limit=1)
         return found[0] if found else None
@@ -3216,10 +3240,8 @@ class SqlRepository(Repository[R]):
         self._from = f"FROM {dialect.name(self.table)}"
         self._columns = ", ".join(self._names.values())
         kinds = [kind for kind, _ in self._fields.values()]
-        by_keyword = any(each.kw_only for each in fields(self.record) if each.init)  # type: ignore[arg-type]
-        self._build: Callable[[Sequence[Any]], R] = (
-            (lambda row: self.record(**dict(zip(self._fields, row)))) if by_keyword else (lambda row: self.record(*row))
-        )
+        self._by_keyword = any(each.kw_only for each in fields(self.record) if each.init)  # type: ignore[arg-type]
+        self._conditions: dict[tuple[Any, ...], str] = {}  # texts by shape: there are few
         self._readers = [(at, dialect.readers[kind]) for at, kind in enumerate(kinds) if kind in dialect.readers]
 
     def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
@@ -3245,15 +3267,19 @@ class SqlRepository(Repository[R]):
         if offset:
             sql += f" OFFSET {offset}"
         rows = self.database._statement(operation, sql, params, _all_rows, repeatable=True)
-        return [self._read(row) for row in rows]
-
-    def _read(self, row: Sequence[Any]) -> R:
+        record = self.record
         if self._readers:
-            row = list(row)
-            for at, reader in self._readers:
-                if row[at] is not None:
-                    row[at] = reader(row[at])
-        return self._build(row)
+            rows = [self._read(row) for row in rows]
+        if self._by_keyword:
+            return [record(**dict(zip(self._fields, row))) for row in rows]
+        return [record(*row) for row in rows]
+
+    def _read(self, row: Sequence[Any]) -> Any:
+        values = list(row)
+        for at, reader in self._readers:
+            if values[at] is not None:
+                values[at] = reader(values[at])
+        return values
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         condition, params = self._condition(where)
@@ -3272,16 +3298,14 @@ class SqlRepository(Repository[R]):
         return int(row[0]) if row else 0
 
     def _condition(self, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
-        terms, params = [], []
-        for name, value in where.items():
-            if value is None:
-                terms.append(f"{self._names[name]} IS NULL")
-                continue
-            kind = value.__class__
-            sign = ">" if kind is _Above else "<=" if kind is _AtMost else "="
-            terms.append(f"{self._names[name]} {sign} %s")
-            params.append(value if sign == "=" else value.value)
-        return (" WHERE " + " AND ".join(terms) if terms else ""), params
+        shape = (*where, *map(type, where.values()))
+        text = self._conditions.get(shape)
+        if text is None:
+            signs = {type(None): "IS NULL", _Above: "> %s", _AtMost: "<= %s"}
+            terms = [f"{self._names[name]} {signs.get(type(value), '= %s')}" for name, value in where.items()]
+            text = self._conditions[shape] = " WHERE " + " AND ".join(terms) if terms else ""
+        compared = _Above, _AtMost
+        return text, [v.value if v.__class__ in compared else v for v in where.values() if v is not None]
 
 
 # https://www.itu.int/pub/T-SP-E.164D: codes of one and two digits; all others have three
