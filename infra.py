@@ -2301,6 +2301,8 @@ class ConnectionPool(Database):
 
     def _is_dead(self, session: _Session) -> bool:
         if session.is_readable(0):  # idle, a server has nothing to say but goodbye
+            extra = {"service": self.engine, "operation": "connection", "outcome": "reconnect"}
+            logger.warning("%s ended a connection while it was idle: it is replaced", self.engine, extra=extra)
             return True
         now = self._monotonic()
         idle = now - session.idle_since
@@ -2818,6 +2820,8 @@ class Migrator:
         keys = [(each.source, each.number) for each in self.migrations]
         if len(set(keys)) != len(keys):
             raise ConfigurationError("two files of migrations have the same name: it is part of their record")
+        if not _is_number(lock_timeout, 0, _YEAR):
+            raise ConfigurationError("lock_timeout should be a number of seconds, at least 0, at most a year")
         self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = clock or SystemClock()
@@ -4642,6 +4646,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InfrastructureError as error:
         print(f"infra: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("infra: interrupted", file=sys.stderr)
+        return 130
     return code
 
 

@@ -356,3 +356,22 @@ def test_no_password_is_shown(run: Run, with_password: str, shop: Path, caplog: 
     shown = "".join(out + err for _, out, err in answers) + caplog.text
     for secret in ("p4ss", "w%rd", "w%25rd", "Höhle", "H%C3%B6hle"):
         assert secret not in shown
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(infra, "_health", interrupted)
+    assert infra.main(["health"]) == 130
+    assert capsys.readouterr().err == "infra: interrupted\n"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf"])
+def test_a_lock_timeout_that_is_none(
+    seconds: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MYSQL_URL", f"mysql://root@127.0.0.1:{free_port()}/infra")
+    assert infra.main(["migrate", "--lock-timeout", seconds]) == 2
+    assert "lock_timeout should be a number" in capsys.readouterr().err
