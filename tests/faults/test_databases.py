@@ -47,8 +47,9 @@ class Home:
         self.engine = "mysql" if isinstance(server, MariaDbServer) else "postgres"
         self._eye: Any = None
         self._endure()
-        for session in self.connections():  # of a test that failed
-            self.ask(self.pick(f"KILL {session}", f"SELECT pg_terminate_backend({session})"))
+        for session in self.connections():  # of a test that failed, or that is about to go by itself
+            with contextlib.suppress(Exception):
+                self.ask(self.pick(f"KILL {session}", f"SELECT pg_terminate_backend({session})"))
         eventually(lambda: self.connections() == [])
         self.ask("DROP TABLE IF EXISTS t, notes, secrets, made")
         self.ask("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
