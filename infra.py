@@ -39,6 +39,7 @@ import io
 import itertools
 import logging
 import math
+import operator
 import os
 import random
 import re
@@ -1546,6 +1547,11 @@ class _Dialect(ABC):
             raise ValidationError("a tuple for IN should not be empty")
         return tuple(self.convert_one(value) for value in values)
 
+    def texts(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
+        """The rows as texts for ``insert_rows``."""
+        columns = (list(map(operator.itemgetter(at), rows)) for at in range(len(rows[0])))
+        return zip(*map(self.column, columns))
+
     def column(self, values: Sequence[Any]) -> Sequence[str]:
         """A column's values as texts for ``insert_rows``: a whole column at a time, since most have one type."""
         kinds = set(map(type, values))
@@ -1915,7 +1921,7 @@ class _MySqlDialect(_Dialect):
             self._packet = cursor.fetchone()[0] - 1024
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, columns))}) VALUES ("
         room = min(self._packet, 1 << 20) - len(head)
-        texts = [", ".join(row) for row in zip(*(self.column(values) for values in zip(*rows)))]
+        texts = list(map(", ".join, self.texts(rows)))
         start = size = 0
         for at, text in enumerate(texts):
             length = len(text) if text.isascii() else len(text.encode())
@@ -2122,7 +2128,7 @@ class _PostgresDialect(_Dialect):
         self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     ) -> Iterator[tuple[int, Callable[[], None]]]:
         """One COPY."""
-        texts = map("\t".join, zip(*(self.column(values) for values in zip(*rows))))
+        texts = map("\t".join, self.texts(rows))
         data = ("\n".join(texts) + "\n").encode()
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, columns))}) FROM STDIN"
         cursor = session.raw.cursor()
