@@ -1596,7 +1596,7 @@ def test_a_server_that_speaks_german(home: Home) -> None:
             with pytest.raises(infra.ConflictError) as caught:
                 pool.execute("SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062, MESSAGE_TEXT = '+14155550100'")
             assert caught.value.constraint is None
-            assert "4155" not in str(caught.value)
+            assert "4155550100" not in str(caught.value)
     finally:
         home.ask("SET GLOBAL lc_messages = 'en_US'")
 
