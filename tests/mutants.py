@@ -180,12 +180,6 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "        self._pool.release(place, broken=not sound)\n",
         "        self._pool.release(place)\n",
     ),
-    (
-        "databases: Postgres' statements have no end in the client",
-        "infra.py",
-        "self._due[session] = due",
-        "due = math.inf",
-    ),
     ("databases: an UPDATE counts what it changed", "infra.py", "CLIENT.FOUND_ROWS", "CLIENT.LONG_FLAG"),
     ("databases: MySQL is not strict", "infra.py", "sql_mode='STRICT_ALL_TABLES,", "sql_mode='"),
     (
