@@ -1564,6 +1564,20 @@ def test_further_answers_are_not_the_next_borrowers(home: Home) -> None:
     home.ask("DROP PROCEDURE two")
 
 
+@mysql_only
+def test_further_answers_that_a_borrower_left(home: Home) -> None:
+    home.ask("DROP PROCEDURE IF EXISTS two")
+    home.ask("CREATE PROCEDURE two() BEGIN SELECT 42; SELECT 43; END")
+    with home.pool(max_connections=1, min_connections=1) as pool:
+        for _ in range(5):
+            with pool.connection() as raw:
+                cursor = raw.cursor()
+                cursor.execute("CALL two()")
+                assert cursor.fetchall() == ((42,),)
+            assert pool.fetch_all("SELECT 'unrelated'") == [("unrelated",)]
+    home.ask("DROP PROCEDURE two")
+
+
 @pytest.mark.parametrize(
     "sql",
     [
