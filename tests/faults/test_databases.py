@@ -1567,7 +1567,8 @@ def test_further_answers_are_not_the_next_borrowers(home: Home) -> None:
 @mysql_only
 def test_further_answers_that_a_borrower_left(home: Home) -> None:
     home.ask("DROP PROCEDURE IF EXISTS two")
-    home.ask("CREATE PROCEDURE two() BEGIN SELECT 42; SELECT 43; END")
+    home.ask("CREATE PROCEDURE two() BEGIN SELECT 42; INSERT INTO t VALUES (1, 1); END")
+    home.ask(insert(1))
     with home.pool(max_connections=1, min_connections=1) as pool:
         for _ in range(5):
             with pool.connection() as raw:
