@@ -363,6 +363,17 @@ class DatabaseContract(Contract):
         assert backend.owners.delete(b.id) is True
         assert backend.items.count() == 0
 
+    def test_a_row_that_is_deleted_along_and_guards(self, backend: DatabaseBackend) -> None:
+        """By a cascade and by a restriction: Postgres takes the older rule first, MySQL goes by name."""
+        a = backend.owners.create(Owner("a"))
+        backend.items.create(Item(owner_id=a.id, guard_id=a.id))
+        if backend.engine == "mysql":
+            assert conflict(lambda: backend.owners.delete(a.id)) == ("items_guard_id_fkey", "foreign_key")
+            assert backend.items.count() == 1
+        else:
+            assert backend.owners.delete(a.id) is True
+            assert backend.items.count() == 0
+
     def test_check_and_not_null(self, backend: DatabaseBackend) -> None:
         assert conflict(lambda: backend.items.create(Item(amount=-1))) == ("items_amount_check", "check")
         assert conflict(lambda: backend.items.create(Item(note=None))) == ("items_note_not_null", "not_null")
