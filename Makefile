@@ -69,6 +69,7 @@ servers: | $(BIN)/python
 	[ -n "$$MYSQL_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$$wanted mariadb-server"; \
 	[ -n "$$POSTGRES_URL" ] || command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
 	command -v ps >/dev/null || wanted="$$wanted procps"; \
+	command -v openssl >/dev/null || wanted="$$wanted openssl"; \
 	if [ -z "$$wanted" ]; then :; \
 	elif [ -n "$(AS_ROOT)" ]; then echo "installing$$wanted"; $(APT) update && $(APT) install -y --no-install-recommends $$wanted; \
 	else echo "not installed:$$wanted; install them, or set the variables that docker-compose.test.yml shows"; fi

@@ -34,6 +34,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # a type checker takes the plain import: it refuses the relative one in a file of no package
@@ -711,7 +712,9 @@ class FakeTable:
             return value
         if kind is float and value.__class__ is float:
             return infra._finite(value) if self._pads else value
-        if kind not in (str, datetime, int, float) and value.__class__ is kind:
+        if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
+            return value if not self._pads and value.is_nan() and not value.is_snan() else infra._finite(value)
+        if kind not in (str, datetime, int, float, Decimal) and value.__class__ is kind:
             return value
         if not isinstance(value, tuple(infra._KINDS)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")

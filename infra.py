@@ -1499,6 +1499,8 @@ class _Dialect(ABC):
     converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
     #: how a column's values are read as a record's field of that type, where the driver gives something else
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
+    #: how a column of values of one type is written into the text of insert_rows
+    writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
     #: a rollback also takes back what SET has changed
     settings_roll_back: ClassVar[bool]
     #: seconds that the client leaves the server to end a statement by itself
@@ -1590,8 +1592,6 @@ class _Dialect(ABC):
                 return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
             each = each.__cause__ or each.__context__
         return self.look_up(exc)
-
-    writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
 
     @abstractmethod
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]: ...
@@ -2066,29 +2066,20 @@ class _PostgresDialect(_Dialect):
         session.patience = seconds
 
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
-        _watchdog.watch(session)
         try:
-            cursor.execute(sql, params)
-            return
-        except self.driver.Error as exc:
-            self._settle(session, exc)
+            return self._watched(session, cursor.execute, sql, params)
         except (TypeError, ValueError, LookupError) as exc:  # from before it was sent; rows are read by fetch
             kind = type(exc).__name__
-        finally:
-            _watchdog.unwatch(session)
         raise self.unfit(kind)
 
-    def _settle(self, session: _Session, exc: Exception) -> NoReturn:
-        if session.expired:
-            raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
-        raise exc
-
-    def _copy(self, session: _Session, cursor: Any, command: str, data: bytes) -> None:
+    def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(session)
         try:
-            cursor.copy_expert(command, io.BytesIO(data), 1 << 16)
+            call(*arguments)
         except self.driver.Error as exc:
-            self._settle(session, exc)
+            if session.expired:
+                raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
+            raise
         finally:
             _watchdog.unwatch(session)
 
@@ -2132,7 +2123,8 @@ class _PostgresDialect(_Dialect):
         data = ("\n".join(texts) + "\n").encode()
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, columns))}) FROM STDIN"
         cursor = session.raw.cursor()
-        yield len(data), functools.partial(self._copy, session, cursor, command, data)
+        copy = functools.partial(self._watched, session, cursor.copy_expert, command, io.BytesIO(data), 1 << 16)
+        yield len(data), copy
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor()
@@ -2625,7 +2617,7 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
     applied_at {moment} NOT NULL,
     PRIMARY KEY (source, number)
 )"""
-# What may stand between two semicolons that end statements; ``close`` finds the end of what has been opened.
+# What ends a statement, and what may hold a semicolon that does not.
 _SQL_TOKEN = re.compile(r"""--[^\n]*|\#[^\n]*|/\*|'|"|`|(?<![\w$])\$(?:[^\W\d]\w*)?\$|;""")
 
 
@@ -2768,7 +2760,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 
 
 class _MigrationSession:
-    """A connection that holds the lock of migrations while it lasts, and waits for statements of any length."""
+    """A connection that holds the lock of migrations while it lasts; statements have ``idle_timeout``."""
 
     def __init__(self, pool: ConnectionPool, session: _Session) -> None:
         self._pool = pool
@@ -3247,7 +3239,8 @@ class SqlRepository(Repository[R]):
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
         self._names = {name: dialect.name(name) for name in self._fields}
-        self._from = f"FROM {dialect.name(self.table)}"
+        self._quoted_table = dialect.name(self.table)
+        self._from = f"FROM {self._quoted_table}"
         self._columns = ", ".join(self._names.values())
         kinds = [kind for kind, _ in self._fields.values()]
         self._by_keyword = any(each.kw_only for each in fields(self.record) if each.init)  # type: ignore[arg-type]
@@ -3257,7 +3250,7 @@ class SqlRepository(Repository[R]):
     def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
         columns = ", ".join(self._names[name] for name in values)
         marks = ", ".join(["%s"] * len(values))
-        sql = f"INSERT INTO {self.database._dialect.name(self.table)} ({columns}) VALUES ({marks})"
+        sql = f"INSERT INTO {self._quoted_table} ({columns}) VALUES ({marks})"
         self.database._statement(operation, sql, list(values.values()), _row_count)
 
     def _select(
@@ -3294,7 +3287,7 @@ class SqlRepository(Repository[R]):
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         condition, params = self._condition(where)
         settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
-        sql = f"UPDATE {self.database._dialect.name(self.table)} SET {settings}{condition}"
+        sql = f"UPDATE {self._quoted_table} SET {settings}{condition}"
         return self.database._statement(operation, sql, [*changes.values(), *params], _row_count)
 
     def _remove(self, operation: str, where: Mapping[str, Any]) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import math
+import os
 import re
 import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -193,3 +196,19 @@ def on_mock_sms() -> Any:
         return SmsBackend(service, texts, lambda: setattr(service, "simulate_failure", True))
 
     return backend
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Runs the work in a forked child, which has to end well."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            gc.collect()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0

@@ -27,9 +27,9 @@ import pytest
 import fakes
 import infra
 from tests.conftest import _note_version, _or_skip
-from tests.contract.backends import WAIT, eventually, in_threads
+from tests.contract.backends import WAIT, eventually, in_child, in_threads
 from tests.faults.proxy import Proxy
-from tests.services import SERVICES, MariaDbServer, PostgresServer, Server, free_port, private
+from tests.services import SERVICES, MariaDbServer, Missing, PostgresServer, Server, free_port, private
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
@@ -874,21 +874,6 @@ def test_ddl_in_a_transaction(home: Home) -> None:
 # --- forks
 
 
-def in_child(work: Callable[[], None]) -> None:
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            gc.collect()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-
-
 def test_a_forked_child_opens_connections_of_its_own(home: Home) -> None:
     with home.pool() as pool:
         open_at_once(pool, 3)
@@ -1451,6 +1436,8 @@ class TlsPostgres(PostgresServer):
 
 def make_certificates(folder: Path) -> None:
     """An authority, and its certificate for "localhost"; another one that has signed nothing."""
+    if shutil.which("openssl") is None:
+        raise Missing("no certificates: install openssl")
 
     def make(name: str, *more: str) -> None:
         words = [
@@ -1474,10 +1461,9 @@ def make_certificates(folder: Path) -> None:
     make("localhost", "-CA", "ca.pem", "-CAkey", "ca-key.pem", *more, "-keyout", "key.pem", "-out", "cert.pem")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no certificates: install openssl")
 @pytest.mark.parametrize("name", ["mariadb", "postgres"])
 def test_tls(tmp_path: Path, name: str, servers: Callable[..., Server]) -> None:
-    make_certificates(tmp_path)
+    _or_skip(lambda: make_certificates(tmp_path))
     plain = servers(name)
     server = {"mariadb": TlsMariaDb, "postgres": TlsPostgres}[name](SERVICES[name].find() or "")
     for each in ("ca", "cert", "key"):

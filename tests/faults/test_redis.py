@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import infra
-from tests.contract.backends import WAIT, Inbox, eventually, in_threads
+from tests.contract.backends import WAIT, Inbox, eventually, in_child, in_threads
 from tests.contract.base import public_names
 from tests.faults.proxy import Proxy, ScriptedRedis
 from tests.services import Server, free_port
@@ -540,19 +540,12 @@ def test_a_forked_child_opens_connections_of_its_own(server: Server) -> None:
     with client_of(server.url) as client, client.listen(inbox, inbox.on_reconnect) as listener:
         listener.subscribe("c")
         client.set("k", "parent")
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                client.set("k", "child")
-                client.close()
-                gc.collect()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0
+
+        def work() -> None:
+            client.set("k", "child")
+            client.close()
+
+        in_child(work)
         assert client.get("k") == "child"
         assert client.publish("c", "still there") == 1
         assert inbox.wait(1) == [("c", None, "still there")]

@@ -6,6 +6,7 @@ import gc
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 import pytest
@@ -440,3 +441,16 @@ def test_a_record_by_keyword_and_without_times() -> None:
         "id": fakes.Column(uuid.UUID), "title": fakes.Column(str)})]))  # fmt: skip
     note = fakes_notes.create(Note(title="a"))
     assert fakes_notes.page() == infra.Page([note], 1, 50, None)
+
+
+@pytest.mark.parametrize(("dialect", "value", "fits"), [
+    ("mysql", "1.5", True), ("mysql", "NaN", False), ("mysql", "Infinity", False),
+    ("postgres", "NaN", True), ("postgres", "Infinity", False), ("postgres", "sNaN", False),
+])  # fmt: skip
+def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: bool) -> None:
+    prices = fakes.FakeDatabase(dialect, [fakes.Table("prices", {"id": fakes.Column(int), "p": fakes.Column(Decimal)})])
+    if fits:
+        prices.table("prices").insert({"id": 1, "p": Decimal(value)})
+    else:
+        with pytest.raises(infra.ValidationError):
+            prices.table("prices").insert({"id": 1, "p": Decimal(value)})
