@@ -1137,6 +1137,9 @@ class FakeSmsService(Faults, infra.SmsService):
         self.outbox.append(sent)
         return sent.id
 
+    def close(self) -> None:
+        self._shut()
+
 
 # === infrastructure ==================================================================================================
 

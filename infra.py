@@ -21,7 +21,7 @@ records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, Qu
 repositories       Repository, SqlRepository, PhoneUserRepository, TokenRepository, their MySQL adapters
 redis and cache    KeyValueClient, Listener, RedisClient
 verification       generate_code, VerificationCache
-sms                SmsService, MockSmsService, create_sms_service
+sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService, create_sms_service
 infrastructure     Infrastructure, the bundle
 command line       main: python -m infra
 =================  ====================================================================================================
@@ -29,6 +29,7 @@ command line       main: python -m infra
 
 from __future__ import annotations
 
+import base64
 import builtins
 import contextlib
 import functools
@@ -37,6 +38,7 @@ import hmac
 import importlib
 import io
 import itertools
+import json
 import logging
 import math
 import operator
@@ -85,6 +87,7 @@ __all__ = [
     "DatabaseConfig",
     "DatabaseError",
     "Device",
+    "FailoverSmsService",
     "Health",
     "Infrastructure",
     "InfrastructureError",
@@ -115,10 +118,12 @@ __all__ = [
     "SmsConfig",
     "SmsError",
     "SmsService",
+    "SnsSmsService",
     "SqlRepository",
     "StorageError",
     "SystemClock",
     "TokenRepository",
+    "TwilioSmsService",
     "ValidationError",
     "VerificationCache",
     "create_pool",
@@ -235,14 +240,22 @@ class SmsError(InfrastructureError):
         outcome: "rejected" (the provider refused it: nothing was sent) or "unknown" (no usable answer: it may have
             been sent, and is never sent again by itself).
         code: the provider's own error code, if it gave one.
+        retry_after: the time to wait in seconds, if the provider asked for one.
     """
 
     def __init__(
-        self, message: str = "", *, outcome: str = "rejected", code: str | None = None, **details: Any
+        self,
+        message: str = "",
+        *,
+        outcome: str = "rejected",
+        code: str | None = None,
+        retry_after: float | None = None,
+        **details: Any,
     ) -> None:
         super().__init__(message, **details)
         self.outcome = outcome
         self.code = code
+        self.retry_after = retry_after
 
 
 class SerializationError(InfrastructureError):
@@ -479,7 +492,10 @@ class S3StorageConfig(_Settings):
 
 @dataclass(frozen=True, repr=False)
 class SmsConfig(_Settings):
-    """An SMS provider. There is no default: sending without one is a ConfigurationError, not a silent nothing."""
+    """An SMS provider. There is no default: sending without one is a ConfigurationError, not a silent nothing.
+
+    ``timeout`` bounds the sending of one message, in seconds; ``region`` is SNS's.
+    """
 
     provider: str | None = _setting(None, _SMS_PROVIDER, "SMS_PROVIDER")
     api_key: str | None = _setting(None, _TEXT, "SMS_API_KEY", secret=True)
@@ -487,6 +503,7 @@ class SmsConfig(_Settings):
     account_sid: str | None = _setting(None, _TEXT, "SMS_ACCOUNT_SID", secret=True)
     sender: str | None = _setting(None, _TEXT, "SMS_FROM", secret=True)
     timeout: float = _setting(10.0, _WAIT)
+    region: str = _setting("us-east-1", _TEXT, "AWS_REGION")
 
 
 @dataclass(frozen=True, repr=False)
@@ -679,6 +696,8 @@ class CallPolicy:
                 error = exc if isinstance(exc, InfrastructureError) else self._translate(exc, current)
                 if error is None:
                     raise
+                if isinstance(error, ConnectionError) and "certificate was refused" in _os_reason(exc):
+                    error.retryable = False
                 if error is not exc:
                     error.__cause__ = _scrubbed(exc)
             else:
@@ -744,6 +763,10 @@ def _os_reason(exc: BaseException | None) -> str:
     while exc is not None:
         if isinstance(exc, socket.gaierror):
             return ": host name not found"
+        if hasattr(exc, "verify_message"):  # ssl's, which quotes no more than the host's name
+            return f": its certificate was refused ({exc.verify_message})"
+        if type(exc).__module__ == "ssl":
+            return f": no TLS connection ({getattr(exc, 'reason', None) or type(exc).__name__})"
         if isinstance(exc, OSError) and exc.errno:
             return f": {os.strerror(exc.errno)}"
         exc = exc.__cause__ or exc.__context__
@@ -756,6 +779,21 @@ def _driver(module: str, package: str, needed_by: str) -> Any:
         return importlib.import_module(module)
     except ImportError as exc:
         raise ConfigurationError(f"{needed_by} needs a package that is not installed: pip install '{package}'") from exc
+
+
+def _tls_context(options: Mapping[str, str], mode: str) -> Any:
+    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html)."""
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=options.get("sslrootcert"))
+        context.check_hostname = mode == "verify-full"
+        context.verify_mode = ssl.CERT_NONE if mode == "require" else ssl.CERT_REQUIRED
+        if "sslcert" in options:
+            context.load_cert_chain(options["sslcert"], options.get("sslkey"))
+    except OSError as exc:
+        raise ConfigurationError("sslrootcert, sslcert and sslkey should name readable PEM files") from exc
+    return context
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -970,6 +1008,64 @@ class _Pool(Generic[T]):
             if place.signal is not None:
                 place.signal.release()
         self._tidy()
+
+
+class _Watched:
+    """What the watchdog looks after: something with a socket's ``fileno``, and the seconds that it has."""
+
+    __slots__ = ("__weakref__", "expired", "patience", "raw")
+
+    def __init__(self, raw: Any, patience: float = 0.0) -> None:
+        self.raw = raw
+        self.patience = patience
+        self.expired = False  # the watchdog has shut the socket down
+
+
+class _Watchdog:
+    """One daemon thread that shuts down sockets on which a server takes too long: psycopg2 has no timeout of its own,
+    and waits in C; http.client's begins anew with every byte. Coming and going take no lock: what a dict does in one
+    step is atomic."""
+
+    def __init__(self) -> None:
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._due: dict[_Watched, float] = {}
+        self._wakes_at = math.inf
+        self._running = False
+
+    def watch(self, watched: _Watched) -> None:
+        due = time.monotonic() + watched.patience
+        self._due[watched] = due
+        if due < self._wakes_at:
+            with self._changed:
+                if not self._running:
+                    threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
+                    self._running = True
+                self._changed.notify()
+
+    def unwatch(self, watched: _Watched) -> None:
+        if self._due.pop(watched, None) is None:
+            with self._changed:  # its socket is being shut down: the owner must not close the descriptor meanwhile
+                pass
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                self._wakes_at = math.inf  # who comes while we look around wakes us
+                now = time.monotonic()
+                for watched, due in list(self._due.items()):
+                    if due <= now and self._due.pop(watched, None) is not None:
+                        watched.expired = True
+                        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(watched.raw.fileno())) as twin:
+                            twin.shutdown(socket.SHUT_RDWR)
+                self._wakes_at = min(list(self._due.values()), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+
+
+_watchdog = _Watchdog()
 
 
 class _Closing(ABC):
@@ -1410,70 +1506,20 @@ def _finite(value: Any) -> Any:
     return value
 
 
-class _Session:
+class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
-    __slots__ = (
-        "__weakref__", "expired", "idle_since", "is_readable", "limited", "patience", "process", "raw", "retires_at",
-    )  # fmt: skip
+    __slots__ = ("idle_since", "is_readable", "limited", "process", "retires_at")
 
     def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
-        self.raw = raw
+        super().__init__(raw)
         self.process = os.getpid()
         self.idle_since = now
         self.retires_at = now + lifetime
-        self.expired = False  # the watchdog has shut its socket down
         self.limited = True  # by query_timeout
-        self.patience = 0.0  # seconds of silence, for the watchdog
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         self.is_readable: Callable[[int], Any] = poll.poll
-
-
-class _Watchdog:
-    """One daemon thread that shuts down sockets on which a server stays silent for too long: psycopg2 has no timeout
-    of its own, and waits in C. Coming and going take no lock: what a dict does in one step is atomic."""
-
-    def __init__(self) -> None:
-        self._forget_parent()
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._due: dict[_Session, float] = {}
-        self._wakes_at = math.inf
-        self._running = False
-
-    def watch(self, session: _Session) -> None:
-        due = time.monotonic() + session.patience
-        self._due[session] = due
-        if due < self._wakes_at:
-            with self._changed:
-                if not self._running:
-                    threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
-                    self._running = True
-                self._changed.notify()
-
-    def unwatch(self, session: _Session) -> None:
-        if self._due.pop(session, None) is None:
-            with self._changed:  # its socket is being shut down: the owner must not close the descriptor meanwhile
-                pass
-
-    def _run(self) -> None:
-        with self._changed:
-            while True:
-                self._wakes_at = math.inf  # who comes while we look around wakes us
-                now = time.monotonic()
-                for session, due in list(self._due.items()):
-                    if due <= now and self._due.pop(session, None) is not None:
-                        session.expired = True
-                        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(session.raw.fileno())) as twin:
-                            twin.shutdown(socket.SHUT_RDWR)
-                self._wakes_at = min(list(self._due.values()), default=math.inf)
-                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
-
-
-_watchdog = _Watchdog()
 
 
 _inherited: list[Any] = []  # drivers' connections that are the parent's: their destructors take locks
@@ -1773,17 +1819,7 @@ class _MySqlDialect(_Dialect):
             return {"ssl_disabled": True}
         if mode == "prefer":
             return {}
-        import ssl
-
-        try:
-            context = ssl.create_default_context(cafile=options.get("sslrootcert"))
-            context.check_hostname = mode == "verify-full"
-            context.verify_mode = ssl.CERT_NONE if mode == "require" else ssl.CERT_REQUIRED
-            if "sslcert" in options:
-                context.load_cert_chain(options["sslcert"], options.get("sslkey"))
-        except OSError as exc:
-            raise ConfigurationError("sslrootcert, sslcert and sslkey should name readable PEM files") from exc
-        return {"ssl": context}
+        return {"ssl": _tls_context(options, mode)}
 
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
@@ -4367,32 +4403,43 @@ class VerificationCache:
 # === sms =============================================================================================================
 
 
-class SmsService(ABC):
+class SmsService(_Closing):
     """Sends text messages. Phones are taken in any form that :func:`normalize_phone` does.
 
     Sending raises ValidationError (phone not E.164; message empty or over 1,600 characters, the limit of providers),
-    ConnectionError (nothing was sent) or SmsError, whose ``outcome`` says "rejected" or "unknown". A message whose fate
-    is unknown is never sent again by itself. May be shared by threads.
+    ConnectionError or ConfigurationError (nothing was sent), or SmsError, whose ``outcome`` says "rejected" or
+    "unknown". A message whose fate is unknown is never sent again by itself. May be shared by threads.
     """
 
     #: the provider's name, as in ``SmsConfig.provider``
     provider_name: ClassVar[str]
+    _closed = False
 
     def send_sms(self, phone: str, message: str) -> str:
         """Sends ``message`` and returns the provider's message id."""
         number = normalize_phone(phone)
         if not _check_text("message", message, longest=1600).strip():
             raise ValidationError("message should not be empty")
-        return self._send(number, message, None)
+        return self._send_if_open(number, message, None)
 
     def send_verification_code(self, phone: str, code: str) -> str:
         """Sends a text with ``code`` (1 to 64 characters) and returns the provider's message id."""
         number, code = normalize_phone(phone), VerificationCache._check_code(code)
-        return self._send(number, f"Your verification code is {code}", code)
+        return self._send_if_open(number, f"Your verification code is {code}", code)
 
     def is_available(self) -> bool:
         """Whether the service would try to send; asks nobody over the network."""
-        return True
+        return not self._closed
+
+    def close(self) -> None:
+        """Frees what the service holds; sending is a ConnectionError from then on. Calling it again does nothing."""
+        self._closed = True
+
+    def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
+        if self._closed:
+            operation = "send_sms" if code is None else "send_verification_code"
+            raise ConnectionError("the SMS service is closed", service="sms", operation=operation, retryable=False)
+        return self._send(phone, message, code)
 
     @abstractmethod
     def _send(self, phone: str, message: str, code: str | None) -> str: ...
@@ -4432,15 +4479,347 @@ class MockSmsService(SmsService):
         return f"mock-{new_id()}"
 
 
-def create_sms_service(config: SmsConfig) -> SmsService:
-    """The service that ``config.provider`` names; ConfigurationError if it names none."""
-    if config.provider == "mock":
-        return MockSmsService()
+class _RemoteSmsService(SmsService):
+    """What providers over the network share: the policy, and what a failure means for the message.
+
+    A connection that fails before the request has left is tried once more within ``config.timeout``; afterwards never.
+    """
+
+    def __init__(self, config: SmsConfig, clock: Clock | None, observer: Callable[[Call], None] | None) -> None:
+        self.config = config
+        self._policy = CallPolicy(
+            "sms",
+            translate=self._translate,
+            repeatable=frozenset(),
+            deadline=config.timeout,
+            retries=1,
+            clock=clock or SystemClock(),
+            observer=observer,
+        )
+
+    def _send(self, phone: str, message: str, code: str | None) -> str:
+        operation = "send_sms" if code is None else "send_verification_code"
+        return self._policy.call(operation, lambda attempt: self._post(attempt, phone, message, code is not None))
+
+    def _unsent(self, exc: Exception) -> ConnectionError:
+        return ConnectionError(f"{self.provider_name} could not be reached{_os_reason(exc)}; nothing was sent")
+
+    def _unknown(self, why: str) -> SmsError:
+        return SmsError(f"{self.provider_name} {why}: the message may have been sent", outcome="unknown")
+
+    def _rejected(self, why: str, **details: Any) -> SmsError:
+        return SmsError(f"{self.provider_name} refused the message ({why})", outcome="rejected", **details)
+
+    @abstractmethod
+    def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str: ...
+    @abstractmethod
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None: ...
+
+
+class TwilioSmsService(_RemoteSmsService):
+    """Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), one POST per message
+    over the standard library's HTTPS client.
+
+    ``config.api_key`` and ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
+    secret; the latter needs ``account_sid``. ``sender`` is a number of yours or a messaging service ("MG…").
+    ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors). The server's certificate is verified with
+    the system's authorities; ``SSL_CERT_FILE`` names others.
+    """
+
+    provider_name = "twilio"
+
+    def __init__(
+        self,
+        config: SmsConfig,
+        *,
+        endpoint: str = "https://api.twilio.com",
+        clock: Clock | None = None,
+        observer: Callable[[Call], None] | None = None,
+    ) -> None:
+        """``endpoint``: that of a region, for example https://api.dublin.ie1.twilio.com. Plain http is refused, because
+        the request carries the secret, except on the local machine."""
+        for name, variable in (("api_key", "SMS_API_KEY"), ("api_secret", "SMS_API_SECRET"), ("sender", "SMS_FROM")):
+            if getattr(config, name) is None:
+                raise ConfigurationError(f"twilio needs SmsConfig.{name} ({variable})")
+        account = config.account_sid or config.api_key or ""
+        if not re.fullmatch("AC[0-9a-fA-F]{32}", account):
+            raise ConfigurationError(
+                "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key (SMS_API_KEY) or, "
+                "with an API key (SK…) there, as SmsConfig.account_sid (SMS_ACCOUNT_SID)"
+            )
+        if not _is_url({"https": "", "http": ""}, "")(endpoint):
+            raise ConfigurationError("endpoint should be https://host[:port]")
+        self._url = _Url.parse(endpoint)
+        if self._url.scheme == "http" and self._url.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ConfigurationError("endpoint should be https: the request carries the account's secret")
+        super().__init__(config, clock, observer)
+        sender = config.sender or ""
+        self._sender = ("MessagingServiceSid" if re.fullmatch("MG[0-9a-fA-F]{32}", sender) else "From", sender)
+        login = f"{config.api_key}:{config.api_secret}".encode()
+        self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
+        self._headers = {
+            "Authorization": f"Basic {base64.b64encode(login).decode()}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+            "User-Agent": f"infra-twins/{__version__}",
+        }
+        self._tls: Any = _tls_context({}, "verify-full") if self._url.scheme == "https" else None
+
+    def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
+        import http.client
+
+        form = urllib.parse.urlencode([("To", phone), ("Body", message), self._sender])
+        connection = http.client.HTTPConnection(self._url.host, self._url.port or (443 if self._tls else 80))
+        try:
+            connection.sock = self._connect(connection.host, connection.port, attempt)
+            attempt.sent = True
+            watched = _Watched(connection.sock, attempt.remaining())
+            _watchdog.watch(watched)
+            try:
+                connection.request("POST", self._path, form, self._headers)
+                response = connection.getresponse()
+                body = response.read(65536)
+            finally:
+                _watchdog.unwatch(watched)
+        finally:
+            connection.close()
+        return self._answered(response.status, response.headers, body)
+
+    def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
+        failure: OSError = OSError("no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            raw = socket.socket(family, kind, protocol)
+            try:
+                raw.settimeout(attempt.remaining() / 2)  # each address leaves time for the next
+                raw.connect(address)
+                raw.settimeout(attempt.remaining())
+                return self._tls.wrap_socket(raw, server_hostname=host) if self._tls else raw
+            except BaseException as exc:
+                raw.close()
+                if not isinstance(exc, OSError) or isinstance(exc, TimeoutError):
+                    raise
+                failure = exc
+        raise failure
+
+    def _answered(self, status: int, headers: Any, body: bytes) -> str:
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            found = None
+        found = found if isinstance(found, dict) else {}
+        given = found.get("code") or found.get("error_code")
+        code = str(given) if type(given) is int else None
+        sid = found.get("sid")
+        refused = 400 <= status < 500 or (status < 300 and found.get("status") in ("failed", "undelivered", "canceled"))
+        if refused:
+            why = f"HTTP {status}" + (f", code {code}: https://www.twilio.com/docs/api/errors/{code}" if code else "")
+            wait = headers.get("Retry-After", "")
+            retry_after = float(wait) if re.fullmatch("[0-9]{1,6}", wait) else None
+            raise self._rejected(why, code=code, retryable=status == 429, retry_after=retry_after)
+        if status in (200, 201) and isinstance(sid, str) and re.fullmatch("[0-9A-Za-z]{2,64}", sid):
+            return sid
+        raise self._unknown(f"gave no usable answer (HTTP {status})")
+
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        import http.client
+
+        if not isinstance(exc, (OSError, http.client.HTTPException)):
+            return None
+        return self._unknown(f"did not answer{_os_reason(exc)}") if attempt.sent else self._unsent(exc)
+
+
+# What botocore's exceptions mean for a message: the first class that fits decides.
+_SNS_ERRORS = (
+    ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
+    ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
+    ("ClientError", "answered"), ("BotoCoreError", "unknown"),
+)  # fmt: skip
+
+
+class SnsSmsService(_RemoteSmsService):
+    """AWS SNS (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html) over boto3.
+
+    ``config.api_key`` and ``api_secret`` are an access key and its secret; without them boto3's own chain finds some.
+    ``sender`` is a number of yours (an origination number) or a sender id of 1 to 11 letters and digits; None: the
+    account's default. Codes are sent as "Transactional". ``SmsError.code`` is AWS's.
+    """
+
+    provider_name = "aws_sns"
+
+    def __init__(
+        self,
+        config: SmsConfig,
+        *,
+        endpoint: str | None = None,
+        clock: Clock | None = None,
+        observer: Callable[[Call], None] | None = None,
+    ) -> None:
+        """``endpoint``: a URL other than AWS's own, for example a VPC endpoint."""
+        if (config.api_key is None) != (config.api_secret is None):
+            raise ConfigurationError("aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET")
+        sender, self._attributes = config.sender, {}
+        if sender is not None:
+            number = re.fullmatch(r"\+?[0-9]{5,15}", sender)
+            if not number and not re.fullmatch("(?=.*[A-Za-z])[A-Za-z0-9-]{1,11}", sender):
+                raise ConfigurationError(
+                    "SmsConfig.sender (SMS_FROM) should be a number, or 1 to 11 letters and digits, at least one letter"
+                )
+            self._attributes["AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"] = sender
+        super().__init__(config, clock, observer)
+        _driver("boto3", "boto3", "SnsSmsService")
+        exceptions = importlib.import_module("botocore.exceptions")
+        self._errors = [(getattr(exceptions, name), meaning) for name, meaning in _SNS_ERRORS]
+        self._endpoint = endpoint
+        self._client: Any = None
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._lock = threading.Lock()
+        self._client = None  # its sockets are the parent's
+
+    def _connected(self) -> Any:
+        """boto3's client, built once: building two at a time is not safe."""
+        with self._lock:
+            if self._client is None:
+                config = self.config
+                self._client = _aws_client(
+                    "sns",
+                    region_name=config.region,
+                    endpoint_url=self._endpoint,
+                    keys=(config.api_key, config.api_secret, None),
+                    connect_timeout=config.timeout * 0.2,  # twice, and the answer, are within the whole
+                    read_timeout=config.timeout * 0.5,
+                )
+            return self._client
+
+    def _holds(self) -> bool:
+        return self._client is not None
+
+    def close(self) -> None:
+        super().close()
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
+        attributes = {**self._attributes, **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {})}
+        client = self._connected()
+        attempt.sent = True
+        answer = client.publish(
+            PhoneNumber=phone,
+            Message=message,
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        )
+        sent: str | None = answer.get("MessageId")
+        if not sent:
+            raise self._unknown("gave no message id")
+        return sent
+
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
+        reason = _os_reason(exc)
+        if meaning == "unset":
+            attempt.sent = False
+            return ConfigurationError(
+                "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
+            )
+        if meaning == "unsent" or (meaning and "certificate was refused" in reason):
+            attempt.sent = False
+            return self._unsent(exc)
+        if meaning == "answered":
+            return self._answered(exc)
+        return self._unknown(f"did not answer{reason}") if meaning else None
+
+    def _answered(self, exc: Any) -> SmsError:
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        given = str(exc.response.get("Error", {}).get("Code", ""))
+        code = given if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z.]{1,80}", given) else None
+        if not 400 <= status < 500:
+            return self._unknown(f"gave no usable answer (HTTP {status})")
+        why = f"HTTP {status}" + (f", {code}" if code else "")
+        return self._rejected(why, code=code, retryable=status == 429 or (code or "").startswith("Throttl"))
+
+
+def _aws_client(
+    service: str,
+    *,
+    region_name: str,
+    endpoint_url: str | None,
+    keys: tuple[str | None, str | None, str | None],
+    connect_timeout: float,
+    read_timeout: float,
+) -> Any:
+    """A client of boto3, from a session of its own, that tries each request once: repeating is the policy's."""
+    boto3 = _driver("boto3", "boto3", service)
+    access_key, secret_key, token = keys
+    session = boto3.session.Session(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        aws_session_token=token,
+        region_name=region_name,
+    )
+    config = importlib.import_module("botocore.config").Config(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        user_agent_extra=f"infra-twins/{__version__}",
+    )
+    return session.client(service, endpoint_url=endpoint_url, config=config)
+
+
+class FailoverSmsService(SmsService):
+    """Several services, in order: the next one is asked only when the one before surely sent nothing (it rejected the
+    message, could not be reached, or is not configured). After an unknown outcome none is: two messages are worse than
+    one late. When all have failed, the last one's error is raised. Closes its services with itself."""
+
+    provider_name = "failover"
+
+    def __init__(self, *services: SmsService) -> None:
+        if not services or not all(isinstance(each, SmsService) for each in services):
+            raise ConfigurationError("FailoverSmsService takes the services to ask, in order")
+        self.services = services
+
+    def is_available(self) -> bool:
+        return super().is_available() and any(each.is_available() for each in self.services)
+
+    def close(self) -> None:
+        super().close()
+        for each in self.services:
+            each.close()
+
+    def _send(self, phone: str, message: str, code: str | None) -> str:
+        failure: InfrastructureError = ConnectionError("no SMS service is available", service="sms")
+        for service in self.services:
+            if not service.is_available():
+                continue
+            try:
+                if code is None:
+                    return service.send_sms(phone, message)
+                return service.send_verification_code(phone, code)
+            except (SmsError, ConnectionError, ConfigurationError) as error:
+                if isinstance(error, SmsError) and error.outcome != "rejected":
+                    raise
+                failure = error
+            logger.warning("%s sent nothing (%s)", service.provider_name, type(failure).__name__)
+        raise failure
+
+
+def create_sms_service(
+    config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
+) -> SmsService:
+    """The service that ``config.provider`` names; ConfigurationError if it names none, or lacks a setting."""
     if config.provider is None:
         raise ConfigurationError(
             f"no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be {_SMS_PROVIDER.expected}"
         )
-    raise ConfigurationError(f"SMS_PROVIDER={config.provider} is not supported yet: this version has mock only")
+    if config.provider == "mock":
+        return MockSmsService()
+    provider = TwilioSmsService if config.provider == "twilio" else SnsSmsService
+    return provider(config, clock=clock, observer=observer)
 
 
 # === infrastructure ==================================================================================================
@@ -4516,7 +4895,7 @@ class Infrastructure(_Closing):
 
     @property
     def sms(self) -> SmsService:
-        return self._once("sms", lambda: create_sms_service(self.config.sms))
+        return self._once("sms", lambda: create_sms_service(self.config.sms, clock=self.clock))
 
     def close(self) -> None:
         """Closes what was built, last first."""

@@ -59,6 +59,17 @@ class SmsServiceContract(Contract):
         assert backend.service.provider_name in ("fake", "mock")
         assert backend.service.is_available() is True
 
+    def test_a_closed_service(self, backend: SmsBackend) -> None:
+        with backend.service as service:
+            service.send_sms(PHONE, "Hello")
+        service.close()
+        assert service.is_available() is False
+        for send in (service.send_sms, service.send_verification_code):
+            with pytest.raises(infra.ConnectionError) as caught:
+                send(PHONE, "123456")
+            assert (caught.value.service, caught.value.retryable) == ("sms", False)
+        assert backend.texts() == ["Hello"]
+
 
 class TestFake(SmsServiceContract):
     backend = on_fake_sms()

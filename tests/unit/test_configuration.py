@@ -47,7 +47,7 @@ def test_every_variable() -> None:
         postgres=infra.DatabaseConfig("postgresql://u:p@db:5433/exchange", 7, 0),
         cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9),
         storage=infra.S3StorageConfig("eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token"),
-        sms=infra.SmsConfig("twilio", "AC1", "auth", "AC2", "+14155550100"),
+        sms=infra.SmsConfig("twilio", "AC1", "auth", "AC2", "+14155550100", region="eu-north-1"),
         phone_hash_key=SECRET,
     )
     assert (config.mysql.engine, config.postgres.engine) == ("mysql", "postgres")  # type: ignore[union-attr]

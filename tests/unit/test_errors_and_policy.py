@@ -40,7 +40,10 @@ def test_errors_keep_their_details() -> None:
             infra.ConflictError("x", constraint="users_email_key", kind="unique"),
             {"constraint": "users_email_key", "kind": "unique"},
         ),
-        (infra.SmsError("x", outcome="unknown", code="21211"), {"outcome": "unknown", "code": "21211"}),
+        (
+            infra.SmsError("x", outcome="unknown", code="21211", retry_after=5.0),
+            {"outcome": "unknown", "code": "21211", "retry_after": 5.0},
+        ),
         (infra.NotFoundError("x", resource="bucket"), {"resource": "bucket"}),
         (infra.RateLimitedError("x", retry_after=2.5), {"retry_after": 2.5}),
     ]

@@ -128,8 +128,8 @@ def test_the_console_provider(capsys: pytest.CaptureFixture[str], caplog: pytest
     ("config", "words"),
     [
         (infra.SmsConfig(), "SMS_PROVIDER.*mock, twilio, aws_sns"),
-        (infra.SmsConfig(provider="twilio"), "twilio is not supported yet"),
-        (infra.SmsConfig(provider="aws_sns"), "aws_sns is not supported yet"),
+        (infra.SmsConfig(provider="twilio"), "SmsConfig.api_key .SMS_API_KEY."),
+        (infra.SmsConfig(provider="aws_sns", api_key="id"), "both or neither of SMS_API_KEY and SMS_API_SECRET"),
     ],
 )
 def test_without_a_usable_provider(config: infra.SmsConfig, words: str) -> None:
