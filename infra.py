@@ -348,7 +348,7 @@ def _whole_number(text: str) -> int:
 
 
 def _is_url(
-    schemes: Mapping[str, str], path: str = ".*", options: Mapping[str, str] | None = None
+    schemes: Iterable[str], path: str = ".*", options: Mapping[str, str] | None = None
 ) -> Callable[[Any], bool]:
     """``options``: what may stand behind the "?", each with the pattern of its values."""
 
@@ -374,10 +374,19 @@ _WAIT = _Kind("a number of seconds above 0, at most a year", float, lambda v: _i
 _TTL_OR_0 = _Kind("a number of seconds, at least 0, at most a century", float, lambda v: _is_number(v, 0, 100 * _YEAR))
 _HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
 _SMS_PROVIDER = _Kind("one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns"))
+_REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
+_REDIS_KINDS = (
+    _is_url({"redis"}, "[0-9]{0,5}"),
+    _is_url({"rediss"}, "[0-9]{0,5}", _REDIS_TLS),
+    _is_url({"redis+cluster"}, "0?"),
+    _is_url({"rediss+cluster"}, "0?", _REDIS_TLS),
+)
 _REDIS_URL = _Kind(
-    "redis://[[user]:password@]host[:port][/database number] (TLS and cluster URLs are not supported yet)",
+    "redis://[[user]:password@]host[:port][/database number] or, for a Redis Cluster, redis+cluster://…host[:port]; "
+    "with TLS rediss://… or rediss+cluster://…, optionally with ?sslmode=verify-full (the default), verify-ca or "
+    "require, &sslrootcert=, &sslcert=, &sslkey= (files)",
     str,
-    _is_url({"redis": "redis"}, "[0-9]{0,5}"),
+    lambda v: any(valid(v) for valid in _REDIS_KINDS),
 )
 _DATABASE_URL = _Kind(
     "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database, optionally with "
@@ -461,10 +470,11 @@ class DatabaseConfig(_Settings):
 
 @dataclass(frozen=True, repr=False)
 class CacheConfig(_Settings):
-    """A Redis server. All times in seconds.
+    """A Redis server, or a Redis Cluster. All times in seconds.
 
-    ``socket_timeout`` bounds one wait for the server, ``deadline`` a whole call with its retries and its wait for a
-    free connection, ``default_ttl`` is the cache's (0: no expiry).
+    ``pool_size`` is the most connections to one server (of a cluster: to each), listeners apart; ``socket_timeout``
+    bounds one wait for the server, ``deadline`` a whole call with its retries and its wait for a free connection;
+    ``default_ttl`` is the cache's (0: no expiry).
     """
 
     url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
@@ -668,6 +678,10 @@ class CallPolicy:
         self._clock = clock
         self._monotonic = clock.monotonic
         self._observer = observer
+
+    def now(self) -> float:
+        """The clock's monotonic seconds."""
+        return self._monotonic()
 
     def until(self) -> float:
         """The deadline of a call that begins now, for ``call``s that share one."""
@@ -3754,18 +3768,22 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
     ("TimeoutError", TimeoutError, True, True, "did not answer in time"),
     ("ConnectionError", ConnectionError, True, True, "could not be reached, or ended the connection"),
     ("ReadOnlyError", CacheError, True, True, "is a read-only replica"),
+    ("AskError", CacheError, False, False, "is one node of a Redis Cluster: use a redis+cluster:// URL"),  # and MOVED
+    ("TryAgainError", CacheError, True, False, "is moving the key to another node"),
+    ("ClusterDownError", CacheError, True, False, "says that its cluster does not serve the key at present"),
     ("OutOfMemoryError", CacheError, True, True, "is out of memory"),
     ("RedisError", CacheError, False, True, "refused the command"),
     ("OSError", ConnectionError, True, True, "could not be reached"),
 )
 # Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
 _REDIS_REPEATABLE = frozenset({"get", "get_many", "exists", "ttl", "set", "set_many", "scan"})
+_Address = tuple[str, int]  # host and port
 _PIPELINE = 1000  # commands in one round trip: bounds memory on both sides
 _COMPARE_AND_DELETE = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
 
 
 class _RedisTransport:
-    """Connections of redis-py behind our pool and policy.
+    """Connections of redis-py behind our pool and policy, to one server.
 
     Below redis-py's own client on purpose: only here can be seen whether a command had been sent when its connection
     failed, and every timeout is ours.
@@ -3775,8 +3793,15 @@ class _RedisTransport:
         self.config = config
         self._redis = _driver("redis", "redis>=5", "RedisClient")
         self._url = _Url.parse(config.url)
+        self._tls: Any = None
+        if self._url.scheme.startswith("rediss"):
+            self._tls = _tls_context(self._url.options, self._url.options.get("sslmode", "verify-full"))
         self._errors: list[tuple[type[Exception], type[InfrastructureError], bool, bool, str]] = [
-            (getattr(self._redis, name, None) or getattr(builtins, name), *rest) for name, *rest in _REDIS_ERRORS
+            (
+                getattr(self._redis, name, None) or getattr(self._exceptions, name, None) or getattr(builtins, name),
+                *rest,
+            )
+            for name, *rest in _REDIS_ERRORS
         ]
         self._refusal = self._redis.ResponseError
         self.policy = CallPolicy(
@@ -3788,26 +3813,52 @@ class _RedisTransport:
             clock=clock,
             observer=observer,
         )
-        self.pool: _Pool[Any] = _Pool(
-            "RedisClient", config.pool_size, connect=self.connect, disconnect=self.disconnect, is_dead=self._is_dead
+        self.address: _Address = (self._url.host, self._url.port or 6379)
+        self.pool = self._open_pool(self.address)
+
+    @property
+    def _exceptions(self) -> Any:
+        return self._redis.exceptions
+
+    def _open_pool(self, address: _Address) -> _Pool[Any]:
+        return _Pool(
+            "RedisClient",
+            self.config.pool_size,
+            connect=functools.partial(self.connect, address),
+            disconnect=self.disconnect,
+            is_dead=self._is_dead,
         )
 
-    def connect(self, attempt: Attempt) -> Any:
+    def size(self) -> int:
+        """Connections that are open, those of listeners apart."""
+        return self.pool.size
+
+    def close(self) -> None:
+        self.pool.close()
+
+    def connect(self, address: _Address, attempt: Attempt) -> Any:
         """A connection that is logged in, within the attempt's deadline."""
         self.pool.check_open()
+        attempt.note = address
         config, url = self.config, self._url
+        host, port = address
 
         def log_in(connection: Any) -> None:
-            # redis-py's own handshake has more round trips than needed, and gives each the whole timeout.
+            # redis-py's own handshake has more round trips than needed, and gives each the whole timeout; its TLS reads
+            # the system's certificates again for each connection.
+            if self._tls is not None:
+                connection._sock.settimeout(min(config.connect_timeout, attempt.remaining()))
+                connection._sock = self._tls.wrap_socket(connection._sock, server_hostname=host)
+                connection._sock.settimeout(config.socket_timeout)
             connection._parser.on_connect(connection)
             if url.password is not None:
                 self.ask(connection, attempt, ("AUTH", *([url.user] if url.user else []), url.password))
-            if url.path:
+            if url.path not in ("", "0"):
                 self.ask(connection, attempt, ("SELECT", url.path))
 
         connection = self._redis.Connection(
-            host=url.host,
-            port=url.port or 6379,
+            host=host,
+            port=port,
             protocol=2,
             redis_connect_func=log_in,
             socket_connect_timeout=min(config.connect_timeout, attempt.remaining()),
@@ -3818,8 +3869,16 @@ class _RedisTransport:
             decode_responses=False,
         )
         connection.hurried = False  # whether its timeout is shorter than usual
-        connection.connect()
+        try:
+            connection.connect()
+        except BaseException:
+            connection.disconnect()
+            raise
         return connection
+
+    def connect_listener(self, attempt: Attempt) -> Any:
+        """A connection for channels."""
+        return self.connect(self.address, attempt)
 
     def disconnect(self, connection: Any) -> None:
         connection.disconnect()  # in a forked child it closes the descriptor without a shutdown
@@ -3832,31 +3891,64 @@ class _RedisTransport:
         except self._redis.RedisError:
             return True
 
-    def send(self, operation: str, *commands: tuple[Any, ...], until: float | None = None) -> list[Any]:
-        """Sends the commands in one go and returns a reply for each, behind EXEC's also one for each command of the
-        transaction; a refused one raises."""
+    def nodes(self, operation: str) -> Sequence[_Address]:
+        """The servers that together hold all keys, for ``send_to``."""
+        return [self.address]
 
-        def attempt(current: Attempt) -> list[Any]:
-            place: _Place[Any] = _Place()
-            broken = True
-            try:
-                connection = self.pool.acquire(place, current)
+    def send(self, operation: str, *commands: tuple[Any, ...], key: str | None = None) -> list[Any]:
+        """Sends the commands, all about ``key``, in one go and returns a reply for each, behind EXEC's also one for
+        each command of the transaction; a refused one raises."""
+        return self.send_to(self.address, operation, *commands)
+
+    def send_to(
+        self, node: _Address, operation: str, *commands: tuple[Any, ...], until: float | None = None
+    ) -> list[Any]:
+        """As ``send``, to one of the ``nodes``, whatever key it is about."""
+        return self.policy.call(
+            operation, lambda attempt: self._accepted(self.exchange(attempt, [(node, commands)])[0]), until=until
+        )
+
+    def send_each(self, operation: str, commands: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        """Sends many commands, each about the key that is its second word, and gives their replies in order."""
+        until = self.policy.until()
+        for start in range(0, len(commands), _PIPELINE):
+            yield from self.send_to(self.address, operation, *commands[start : start + _PIPELINE], until=until)
+
+    def _accepted(self, replies: list[Any]) -> list[Any]:
+        if isinstance(replies[-1], list) and len(replies) > 1:
+            replies += replies[-1]  # EXEC's
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def _pool(self, address: _Address) -> _Pool[Any]:
+        return self.pool
+
+    def exchange(
+        self, attempt: Attempt, parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]]
+    ) -> list[list[Any]]:
+        """Sends each server its commands, then reads: a list of replies for each. What a server refuses is a value."""
+        pools = [self._pool(address) for address, _ in parts]
+        places: list[_Place[Any]] = [_Place() for _ in parts]
+        answers: list[list[Any]] = []
+        try:
+            for pool, place in zip(pools, places):
+                pool.acquire(place, attempt)
+            for (address, commands), place in zip(parts, places):
+                connection: Any = place.resource
                 packed = connection.pack_commands(commands)
-                self._hurry(connection, current)
-                current.sent = True
+                self._hurry(connection, attempt)
+                attempt.note = address
+                attempt.sent = True
                 connection.send_packed_command(packed, False)
-                replies = [self._read(connection, current) for _ in commands]
-                broken = False
-            finally:
-                self.pool.release(place, broken=broken)
-            if commands[-1] == ("EXEC",) and isinstance(replies[-1], list):
-                replies += replies[-1]
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
-            return replies
-
-        return self.policy.call(operation, attempt, until=until)
+            for (address, commands), place in zip(parts, places):
+                attempt.note = address
+                answers.append([self._read(place.resource, attempt) for _ in commands])
+        finally:
+            for number, (pool, place) in enumerate(zip(pools, places)):
+                pool.release(place, broken=number >= len(answers))
+        return answers
 
     def ask(self, connection: Any, attempt: Attempt, command: tuple[Any, ...]) -> None:
         """One command of the handshake."""
@@ -3896,9 +3988,192 @@ class _RedisTransport:
                 attempt.sent = attempt.sent and acted
                 code = re.match("[A-Z]{3,}(?= )", str(exc))  # of "WRONGTYPE Operation against …" the code may be quoted
                 detail = _os_reason(exc) or (code and f" ({code[0]})") or ""
-                where = f"redis at {self._url.host}:{self._url.port or 6379}"
+                host, port = attempt.note or self.address
+                where = f"redis at {host}:{port}"
                 return error(f"{where} {words}{detail}", retryable=retryable)
         return None
+
+
+class _ClusterTransport(_RedisTransport):
+    """The same to a Redis Cluster (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
+
+    Which node owns which of the 16,384 slots is asked of one of them, first of the URL's, and again when a node fails.
+    What a node redirects (MOVED, ASK) it has not done: it goes to where it was sent. Channels live on one node, the
+    same for all clients, so that publishers can count subscribers; while it cannot be reached, on the next: the cluster
+    passes messages on to all its nodes.
+    """
+
+    REDIRECTS = 5  # in one attempt
+    SHUNNED = 1.0  # seconds for which others are asked first, after a failure
+
+    def __init__(self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None) -> None:
+        super().__init__(config, clock, observer)
+        self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
+        self._pools = {self.address: self.pool}
+        self._owners: list[_Address | None] = []  # of each slot
+        self._masters: list[_Address] = []
+        self._outdated = True
+        self._failures: dict[_Address, float] = {}  # when they were
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._lock = threading.Lock()  # guards the pools
+        self._learning = threading.Lock()
+
+    def _open_pool(self, address: _Address) -> _Pool[Any]:
+        pool = super()._open_pool(address)
+        pool._is_stale = lambda _: self._pools.get(address) is not pool  # of a node that has left
+        return pool
+
+    def _pool(self, address: _Address) -> _Pool[Any]:
+        pool = self._pools.get(address)
+        if pool is None:
+            with self._lock:
+                self.pool.check_open()
+                pool = self._pools.setdefault(address, self._open_pool(address))
+        return pool
+
+    def size(self) -> int:
+        return sum(pool.size for pool in list(self._pools.values()))
+
+    def close(self) -> None:
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+
+    def exchange(
+        self, attempt: Attempt, parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]]
+    ) -> list[list[Any]]:
+        try:
+            return super().exchange(attempt, parts)
+        except (self._redis.RedisError, OSError) as exc:
+            self._blame(exc, attempt)
+            raise
+
+    def _blame(self, exc: Exception, attempt: Attempt) -> None:
+        if not isinstance(exc, InfrastructureError):  # that is ours: a full pool, a deadline
+            self._failures[attempt.note] = self.policy.now()
+            self._outdated = True
+
+    def _by_health(self, addresses: Iterable[_Address]) -> list[_Address]:
+        """Those that failed of late come last."""
+        since = self.policy.now() - self.SHUNNED
+        return sorted(addresses, key=lambda address: self._failures.get(address, -math.inf) > since)
+
+    def _learn(self, attempt: Attempt, *, anew: bool = False) -> None:
+        """Asks one node which slots there are, unless that is known. The next attempt asks another."""
+        if not (self._outdated or anew):
+            return
+        if not self._learning.acquire(timeout=attempt.remaining()):
+            raise TimeoutError("the deadline passed")
+        try:
+            if self._outdated or anew:  # no other thread has asked meanwhile
+                asked = self._by_health([*self._masters, self.address])[0]
+                [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
+                self._adopt(asked, self._accepted([reply])[0])
+        finally:
+            attempt.sent = False
+            self._learning.release()
+
+    def _adopt(self, asked: _Address, slots: Iterable[Any]) -> None:
+        owners: list[_Address | None] = [None] * 16384
+        for first, last, (host, port, *_), *_ in slots:
+            # An empty host, or none, or "?": the one that was asked.
+            address = (asked[0] if host in (None, b"", b"?") else host.decode(), port)
+            owners[first : last + 1] = [address] * (last + 1 - first)
+        masters = [address for address in dict.fromkeys(owners) if address is not None]
+        if not masters:
+            raise CacheError("the cluster serves no keys at present", retryable=True)
+        with self._lock:
+            self._owners, self._masters, self._outdated = owners, masters, False
+            gone = [self._pools.pop(each) for each in [*self._pools] if each not in (self.address, *masters)]
+        for pool in gone:
+            for _ in range(pool.size):
+                pool._tidy()
+
+    def _owner(self, slot: int) -> _Address:
+        owner = self._owners[slot]
+        if owner is None:
+            self._outdated = True
+            raise CacheError("no node of the cluster serves this key at present", retryable=True)
+        return owner
+
+    def _channel_node(self) -> _Address:
+        return self._by_health(self._masters)[0]
+
+    def connect_listener(self, attempt: Attempt) -> Any:
+        self._learn(attempt)
+        try:
+            return self.connect(self._channel_node(), attempt)
+        except (self._redis.RedisError, OSError) as exc:
+            self._blame(exc, attempt)
+            raise
+
+    def nodes(self, operation: str) -> Sequence[_Address]:
+        self.policy.call(operation, lambda attempt: self._learn(attempt, anew=True), repeatable=True)
+        return self._masters
+
+    def send(self, operation: str, *commands: tuple[Any, ...], key: str | None = None) -> list[Any]:
+        if key is not None:
+            slot = self._slot(key.encode())
+            return self.policy.call(operation, lambda attempt: self._perform(attempt, [(slot, commands)])[0])
+
+        def attempt(current: Attempt) -> list[Any]:
+            self._learn(current)
+            return self._accepted(self.exchange(current, [(self._channel_node(), commands)])[0])
+
+        return self.policy.call(operation, attempt)
+
+    def send_each(self, operation: str, commands: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        until = self.policy.until()
+        for start in range(0, len(commands), _PIPELINE):
+            units = [(self._slot(each[1].encode()), (each,)) for each in commands[start : start + _PIPELINE]]
+            for (reply,) in self.policy.call(operation, lambda current: self._perform(current, units), until=until):
+                yield reply
+
+    def _perform(self, attempt: Attempt, units: Sequence[tuple[int, Sequence[tuple[Any, ...]]]]) -> list[list[Any]]:
+        """Runs units of commands, each about one slot, and returns the replies of each. All nodes work at once."""
+        self._learn(attempt)
+        answers: list[list[Any]] = [[] for _ in units]
+        waiting = [(number, self._owner(slot), False) for number, (slot, _) in enumerate(units)]
+        for _ in range(self.REDIRECTS + 1):
+            parts: dict[_Address, list[tuple[int, bool]]] = {}
+            for number, address, asking in waiting:
+                parts.setdefault(address, []).append((number, asking))
+            sent = [
+                (
+                    address,
+                    [word for number, asking in parts[address] for word in self._asking(units[number][1], asking)],
+                )
+                for address in sorted(parts)  # all threads take connections in one order
+            ]
+            waiting = []
+            for (address, _), replies in zip(sent, self.exchange(attempt, sent)):
+                self._failures.pop(address, None)
+                following = iter(replies)
+                for number, asking in parts[address]:
+                    slot, commands = units[number]
+                    mine = list(itertools.islice(following, asking + len(commands)))[asking:]
+                    moved = next((each for each in mine if isinstance(each, self._exceptions.AskError)), None)
+                    if moved is None:
+                        answers[number] = mine
+                        continue
+                    target, asks = (moved.host or address[0], moved.port), True
+                    if isinstance(moved, self._exceptions.MovedError):
+                        self._owners[slot], asks = target, False
+                    waiting.append((number, target, asks))
+            attempt.sent = len(waiting) < len(units)
+            if not waiting:
+                refused = next((each for replies in answers for each in replies if isinstance(each, Exception)), None)
+                if refused is not None and len(units) > 1:
+                    raise self.refused(refused)  # at once: it must not look as if nothing had been done
+                return [self._accepted(replies) for replies in answers]
+        raise CacheError("the cluster keeps sending us from node to node", retryable=True)
+
+    @staticmethod
+    def _asking(commands: Sequence[tuple[Any, ...]], asking: bool) -> Sequence[tuple[Any, ...]]:
+        return (("ASKING",), *commands) if asking else commands
 
 
 def _text(raw: Any) -> Any:
@@ -3913,7 +4188,8 @@ def _text(raw: Any) -> Any:
 
 
 class RedisClient(KeyValueClient):
-    """Redis or a server that speaks its protocol, over redis-py: tried on Redis 6.2 and 7.0 and on Valkey 9.
+    """Redis or a server that speaks its protocol, alone or as a cluster, over redis-py: tried on Redis 6.2 and 7.0 and
+    on Valkey 9.
 
     Connections are opened on use, at most ``config.pool_size``; each listener has one more of its own. A command whose
     connection died before anything was sent is tried again until the deadline; one that had been sent only if running
@@ -3931,7 +4207,9 @@ class RedisClient(KeyValueClient):
             raise ConfigurationError("RedisClient takes a CacheConfig: RedisClient(CacheConfig(url=…))")
         self._listeners: list[_RedisListener] = []
         self._closed = False
-        self._transport = _RedisTransport(config or CacheConfig(), clock or SystemClock(), observer)
+        config = config or CacheConfig()
+        kind = _ClusterTransport if _Url.parse(config.url).scheme.endswith("+cluster") else _RedisTransport
+        self._transport = kind(config, clock or SystemClock(), observer)
         self._send = self._transport.send
         self._forget_parent()
         _fork_aware.add(self)
@@ -3945,68 +4223,68 @@ class RedisClient(KeyValueClient):
             listeners, self._listeners = self._listeners, []
         for listener in listeners:  # first: a handler at work may use this client until it is done
             listener.close()
-        self._transport.pool.close()
+        self._transport.close()
 
     def _holds(self) -> bool:
-        return self._transport.pool.size > 0 or any(each._holds() for each in self._listeners)
+        return self._transport.size() > 0 or any(each._holds() for each in self._listeners)
 
     def _get(self, key: str) -> str | None:
-        value: str | None = _text(self._send("get", ("GET", key))[0])
+        value: str | None = _text(self._send("get", ("GET", key), key=key)[0])
         return value
 
-    def _in_batches(self, operation: str, commands: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        until = self._transport.policy.until()
-        for start in range(0, len(commands), _PIPELINE):
-            yield from self._send(operation, *commands[start : start + _PIPELINE], until=until)
-
     def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
-        return [_text(raw) for raw in self._in_batches("get_many", [("GET", key) for key in keys])]
+        return [_text(raw) for raw in self._transport.send_each("get_many", [("GET", key) for key in keys])]
 
     def _set(self, key: str, value: str, ttl: int | None) -> None:
-        self._send("set", ("SET", key, value) if ttl is None else ("SET", key, value, "PX", ttl))
+        self._send("set", ("SET", key, value) if ttl is None else ("SET", key, value, "PX", ttl), key=key)
 
     def _set_many(self, pairs: Sequence[tuple[str, str]], ttl: int | None) -> None:
         expiry = () if ttl is None else ("PX", ttl)
-        for _ in self._in_batches("set_many", [("SET", key, value, *expiry) for key, value in pairs]):
+        for _ in self._transport.send_each("set_many", [("SET", key, value, *expiry) for key, value in pairs]):
             pass
 
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool:
         expiry = () if ttl is None else ("PX", ttl)
-        return self._send("set_nx", ("SET", key, value, "NX", *expiry))[0] is not None
+        return self._send("set_nx", ("SET", key, value, "NX", *expiry), key=key)[0] is not None
 
     def _delete_many(self, keys: Sequence[str]) -> int:
-        return sum(self._in_batches("delete", [("DEL", key) for key in keys]))
+        return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
-        return bool(self._send("compare_and_delete", ("EVAL", _COMPARE_AND_DELETE, 1, key, value))[0])
+        command = ("EVAL", _COMPARE_AND_DELETE, 1, key, value)
+        return bool(self._send("compare_and_delete", command, key=key)[0])
 
     def _exists(self, key: str) -> bool:
-        return bool(self._send("exists", ("EXISTS", key))[0])
+        return bool(self._send("exists", ("EXISTS", key), key=key)[0])
 
     def _pttl(self, key: str) -> int:
-        return int(self._send("ttl", ("PTTL", key))[0])
+        return int(self._send("ttl", ("PTTL", key), key=key)[0])
 
     def _pexpire(self, key: str, ttl: int) -> bool:
-        return bool(self._send("expire", ("PEXPIRE", key, ttl))[0])
+        return bool(self._send("expire", ("PEXPIRE", key, ttl), key=key)[0])
 
     def _increment(self, key: str, amount: int, ttl: int | None) -> int:
         if ttl is None:
-            return int(self._send("increment", ("INCRBY", key, amount))[0])
+            return int(self._send("increment", ("INCRBY", key, amount), key=key)[0])
         # A counter that dies between INCR and EXPIRE would never expire; this also runs on Redis 6.2 (no SET … NX GET).
         unit = ("MULTI",), ("SET", key, 0, "PX", ttl, "NX"), ("INCRBY", key, amount), ("EXEC",)
-        return int(self._send("increment", *unit)[-1])
+        return int(self._send("increment", *unit, key=key)[-1])
 
     def _scan(self, glob: str) -> Iterator[str]:
-        def page(cursor: Any) -> Any:
-            return self._send("scan", ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE))[0]
+        def page(node: _Address, cursor: Any) -> Any:
+            return self._transport.send_to(node, "scan", ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE))[0]
 
         def pages(cursor: Any, keys: Any) -> Iterator[str]:
-            yield from map(_text, keys)
-            while cursor != b"0":
-                cursor, keys = page(cursor)
+            for number, node in enumerate(nodes):
+                if number > 0:
+                    cursor, keys = page(node, 0)
                 yield from map(_text, keys)
+                while cursor != b"0":
+                    cursor, keys = page(node, cursor)
+                    yield from map(_text, keys)
 
-        return pages(*page(0))
+        nodes = self._transport.nodes("scan")
+        return pages(*page(nodes[0], 0))
 
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])
@@ -4022,11 +4300,15 @@ class RedisClient(KeyValueClient):
 
     def _health_check(self) -> Health:
         started = time.perf_counter()
-        info = _text(self._send("health_check", ("INFO", "server"))[0])
+        nodes = self._transport.nodes("health_check")
+        for node in nodes:
+            info = _text(self._transport.send_to(node, "health_check", ("INFO", "server"))[0])
         latency = time.perf_counter() - started
         found = dict(re.findall(r"(\w+):(.*?)\r", info))
         name = "Valkey" if "valkey_version" in found else "Redis"
-        return Health("redis", f"{name} {found.get('valkey_version') or found.get('redis_version')}", latency)
+        cluster = f", cluster of {len(nodes)}" if found.get("redis_mode") == "cluster" else ""
+        version = found.get("valkey_version") or found.get("redis_version")
+        return Health("redis", f"{name} {version}{cluster}", latency)
 
 
 class _Change:
@@ -4075,7 +4357,7 @@ class _RedisListener(Listener):
         self._rejoining: builtins.set[_Change] | None = None  # what has to stand again before on_reconnect is called
         self._heard = False  # from this connection
         self._closed = False
-        self._adopt(transport.policy.call("listen", transport.connect))
+        self._adopt(transport.policy.call("listen", transport.connect_listener))
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="infra-listener", daemon=True)
         _fork_aware.add(self)
         self._thread.start()
@@ -4197,7 +4479,7 @@ class _RedisListener(Listener):
         """Reads one connection until it ends, which raises."""
         if self._connection is None:
             self._heard = False
-            connection = self._transport.connect(attempt)
+            connection = self._transport.connect_listener(attempt)
             with self._changed:
                 self._adopt(connection)
                 again = [_Change("PSUBSCRIBE" if is_glob else "SUBSCRIBE", name) for is_glob, name in self._wanted]
@@ -4206,12 +4488,20 @@ class _RedisListener(Listener):
                 self._tell(*again, *unsent)
         self._note_rejoined()
         connection = self._connection
-        connection._sock.settimeout(self._transport.config.socket_timeout)
+        seconds = self._transport.config.socket_timeout
+        connection._sock.settimeout(seconds)
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
         while not self._closed:
-            if not connection.can_read(timeout=self._transport.config.socket_timeout * self.QUIET):
+            with self._changed:  # over TLS no two threads may use a socket at once, not even to read and to write
+                reply = self._transport.read(connection) if connection.can_read(0) else None
+            if reply is not None:
+                self._receive(reply)
+            elif not poll.poll(seconds * 1000 * self.QUIET):
                 with self._changed:
-                    self._tell(_Change("PING"))  # its answer has a socket timeout to come in
-            self._receive(self._transport.read(connection))
+                    self._tell(_Change("PING"))
+                if not poll.poll(seconds * 1000):
+                    raise TimeoutError("redis did not answer in time")
 
     def _receive(self, reply: Any) -> None:
         self._heard = True
@@ -4547,7 +4837,7 @@ class TwilioSmsService(_RemoteSmsService):
                 "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key (SMS_API_KEY) or, "
                 "with an API key (SK…) there, as SmsConfig.account_sid (SMS_ACCOUNT_SID)"
             )
-        if not _is_url({"https": "", "http": ""}, "")(endpoint):
+        if not _is_url({"https", "http"}, "")(endpoint):
             raise ConfigurationError("endpoint should be https://host[:port]")
         self._url = _Url.parse(endpoint)
         if self._url.scheme == "http" and self._url.host not in ("localhost", "127.0.0.1", "::1"):

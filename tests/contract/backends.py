@@ -44,15 +44,26 @@ class KeyValueBackend:
         self.age(seconds, self.prefix + "*")
 
 
+def raw_redis(url: str) -> Any:
+    """redis-py's own client, to look at the server from outside."""
+    import redis
+
+    parts = infra._Url.parse(url)
+    tls: dict[str, Any] = {}
+    if parts.scheme.startswith("rediss"):
+        # redis-py's cluster client looks "localhost" up, and then the certificate is for another name.
+        tls = {"ssl": True, "ssl_ca_certs": parts.options["sslrootcert"], "ssl_check_hostname": False}
+    kind: Any = redis.RedisCluster if parts.scheme.endswith("+cluster") else redis.Redis
+    return kind(host=parts.host, port=parts.port, username=parts.user, password=parts.password, **tls)
+
+
 def grow_older(url: str, seconds: float, *globs: str) -> None:
     """A server's clock cannot be moved, so each key's time to live is shortened instead; what has none left gets one
     millisecond and really expires."""
-    import redis
-
-    with redis.Redis.from_url(url) as raw:
+    with raw_redis(url) as raw:
         dying = []
         for key in [key for glob in globs for key in raw.scan_iter(match=glob, count=1000)]:
-            left = int(raw.pttl(key)) - math.ceil(seconds * 1000)  # type: ignore[arg-type, unused-ignore]
+            left = raw.pttl(key) - math.ceil(seconds * 1000)
             if left > -1 - math.ceil(seconds * 1000):  # it has a time to live at all
                 raw.pexpire(key, max(1, left))
                 dying += [key] if left <= 0 else []

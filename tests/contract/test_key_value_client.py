@@ -631,3 +631,15 @@ class TestRedis(KeyValueClientContract):
 
 class TestRedis62(KeyValueClientContract):
     backend = on_real_redis("redis-6.2")
+
+
+class TestTls(KeyValueClientContract):
+    backend = on_real_redis("redis-tls")
+
+
+class TestCluster(KeyValueClientContract):
+    backend = on_real_redis("redis-cluster")
+
+
+class TestClusterTls(KeyValueClientContract):
+    backend = on_real_redis("redis-cluster-tls")

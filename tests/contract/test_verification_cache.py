@@ -403,3 +403,7 @@ class TestRedis(OnRealRedis):
 
 class TestRedis62(OnRealRedis):
     server = "redis-6.2"
+
+
+class TestCluster(OnRealRedis):
+    server = "redis-cluster"
