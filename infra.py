@@ -4071,6 +4071,8 @@ class _ClusterTransport(_RedisTransport):
             if self._outdated or anew:  # no other thread has asked meanwhile
                 asked = self._by_health([*self._masters, self.address])[0]
                 [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
+                if type(reply) is self._refusal:
+                    raise CacheError("{}:{} is no node of a Redis Cluster: use a redis:// URL".format(*asked))
                 self._adopt(asked, self._accepted([reply])[0])
         finally:
             attempt.sent = False

@@ -107,5 +107,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    tested = ", ".join(f"{name} = {version}" for name, version in sorted(_versions.items()))
+    tested = "; ".join(f"{name} = {version}" for name, version in sorted(_versions.items()))
     terminalreporter.write_line(f"servers tested: {tested or 'none (fakes only)'}")

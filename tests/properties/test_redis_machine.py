@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
                 assert fake - 100 < real <= fake, name
 
 
-@pytest.mark.parametrize("name", ["redis", "redis-6.2"])
+@pytest.mark.parametrize("name", ["redis", "redis-6.2", "redis-cluster"])
 def test_fake_and_real_agree(service: Callable[[str], str], name: str) -> None:
     machine = type("RedisMachine", (Machine,), {"url": service(name)})
     run_state_machine_as_test(machine, settings=settings())
