@@ -3797,10 +3797,7 @@ class _RedisTransport:
         if self._url.scheme.startswith("rediss"):
             self._tls = _tls_context(self._url.options, self._url.options.get("sslmode", "verify-full"))
         self._errors: list[tuple[type[Exception], type[InfrastructureError], bool, bool, str]] = [
-            (
-                getattr(self._redis, name, None) or getattr(self._exceptions, name, None) or getattr(builtins, name),
-                *rest,
-            )
+            (getattr(self._redis.exceptions, name, None) or getattr(builtins, name), *rest)
             for name, *rest in _REDIS_ERRORS
         ]
         self._refusal = self._redis.ResponseError
@@ -3815,10 +3812,6 @@ class _RedisTransport:
         )
         self.address: _Address = (self._url.host, self._url.port or 6379)
         self.pool = self._open_pool(self.address)
-
-    @property
-    def _exceptions(self) -> Any:
-        return self._redis.exceptions
 
     def _open_pool(self, address: _Address) -> _Pool[Any]:
         return _Pool(
@@ -3891,7 +3884,7 @@ class _RedisTransport:
         except self._redis.RedisError:
             return True
 
-    def nodes(self, operation: str) -> Sequence[_Address]:
+    def nodes(self, operation: str, until: float) -> Sequence[_Address]:
         """The servers that together hold all keys, for ``send_to``."""
         return [self.address]
 
@@ -4072,7 +4065,7 @@ class _ClusterTransport(_RedisTransport):
                 asked = self._by_health([*self._masters, self.address])[0]
                 [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
                 if type(reply) is self._refusal:
-                    raise CacheError("{}:{} is no node of a Redis Cluster: use a redis:// URL".format(*asked))
+                    raise CacheError("redis at {}:{} is no node of a cluster: use a redis:// URL".format(*asked))
                 self._adopt(asked, self._accepted([reply])[0])
         finally:
             attempt.sent = False
@@ -4112,16 +4105,14 @@ class _ClusterTransport(_RedisTransport):
             self._blame(exc, attempt)
             raise
 
-    def nodes(self, operation: str) -> Sequence[_Address]:
-        self.policy.call(operation, lambda attempt: self._learn(attempt, anew=True), repeatable=True)
+    def nodes(self, operation: str, until: float) -> Sequence[_Address]:
+        self.policy.call(operation, lambda attempt: self._learn(attempt, anew=True), until=until)
         return self._masters
 
     def send(self, operation: str, *commands: tuple[Any, ...], key: str | None = None) -> list[Any]:
-        if key is not None:
-            slot = self._slot(key.encode())
-            return self.policy.call(operation, lambda attempt: self._perform(attempt, [(slot, commands)])[0])
-
         def attempt(current: Attempt) -> list[Any]:
+            if key is not None:
+                return self._accepted(self._perform(current, [_Unit(self._slot(key.encode()), commands)])[0])
             self._learn(current)
             return self._accepted(self.exchange(current, [(self._channel_node(), commands)])[0])
 
@@ -4130,52 +4121,69 @@ class _ClusterTransport(_RedisTransport):
     def send_each(self, operation: str, commands: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         until = self.policy.until()
         for start in range(0, len(commands), _PIPELINE):
-            units = [(self._slot(each[1].encode()), (each,)) for each in commands[start : start + _PIPELINE]]
-            for (reply,) in self.policy.call(operation, lambda current: self._perform(current, units), until=until):
-                yield reply
+            batch = [(self._slot(each[1].encode()), (each,)) for each in commands[start : start + _PIPELINE]]
 
-    def _perform(self, attempt: Attempt, units: Sequence[tuple[int, Sequence[tuple[Any, ...]]]]) -> list[list[Any]]:
-        """Runs units of commands, each about one slot, and returns the replies of each. All nodes work at once."""
+            def attempt(current: Attempt) -> list[Any]:
+                replies = [reply for (reply,) in self._perform(current, list(itertools.starmap(_Unit, batch)))]
+                for reply in replies:
+                    if isinstance(reply, Exception):  # among others: it must not look as if nothing had been done
+                        raise self.refused(reply) if len(replies) > 1 else reply
+                return replies
+
+            yield from self.policy.call(operation, attempt, until=until)
+
+    def _perform(self, attempt: Attempt, units: Sequence[_Unit]) -> list[list[Any]]:
+        """Runs the units, following redirections, and returns the replies of each. All nodes work at once."""
         self._learn(attempt)
-        answers: list[list[Any]] = [[] for _ in units]
-        waiting = [(number, self._owner(slot), False) for number, (slot, _) in enumerate(units)]
+        for unit in units:
+            unit.node = self._owner(unit.slot)
+        waiting = units
         for _ in range(self.REDIRECTS + 1):
-            parts: dict[_Address, list[tuple[int, bool]]] = {}
-            for number, address, asking in waiting:
-                parts.setdefault(address, []).append((number, asking))
-            sent = [
-                (
-                    address,
-                    [word for number, asking in parts[address] for word in self._asking(units[number][1], asking)],
-                )
-                for address in sorted(parts)  # all threads take connections in one order
-            ]
-            waiting = []
-            for (address, _), replies in zip(sent, self.exchange(attempt, sent)):
-                self._failures.pop(address, None)
+            parts: dict[_Address, list[_Unit]] = {}
+            for unit in waiting:
+                parts.setdefault(unit.node, []).append(unit)
+            nodes = sorted(parts)  # all threads take connections in one order
+            answers = self.exchange(
+                attempt, [(node, [c for unit in parts[node] for c in unit.words()]) for node in nodes]
+            )
+            for node, replies in zip(nodes, answers):
+                self._failures.pop(node, None)
                 following = iter(replies)
-                for number, asking in parts[address]:
-                    slot, commands = units[number]
-                    mine = list(itertools.islice(following, asking + len(commands)))[asking:]
-                    moved = next((each for each in mine if isinstance(each, self._exceptions.AskError)), None)
-                    if moved is None:
-                        answers[number] = mine
-                        continue
-                    target, asks = (moved.host or address[0], moved.port), True
-                    if isinstance(moved, self._exceptions.MovedError):
-                        self._owners[slot], asks = target, False
-                    waiting.append((number, target, asks))
+                for unit in parts[node]:
+                    unit.replies = list(itertools.islice(following, len(unit.words())))[unit.asking :]
+            waiting = [unit for unit in waiting if self._redirected(unit)]
             attempt.sent = len(waiting) < len(units)
             if not waiting:
-                refused = next((each for replies in answers for each in replies if isinstance(each, Exception)), None)
-                if refused is not None and len(units) > 1:
-                    raise self.refused(refused)  # at once: it must not look as if nothing had been done
-                return [self._accepted(replies) for replies in answers]
+                return [unit.replies for unit in units]
         raise CacheError("the cluster keeps sending us from node to node", retryable=True)
 
-    @staticmethod
-    def _asking(commands: Sequence[tuple[Any, ...]], asking: bool) -> Sequence[tuple[Any, ...]]:
-        return (("ASKING",), *commands) if asking else commands
+    def _redirected(self, unit: _Unit) -> bool:
+        """Whether the node has sent the unit elsewhere, undone: for good, which is kept in mind, or this once."""
+        exceptions = self._redis.exceptions
+        redirection = next((each for each in unit.replies if isinstance(each, exceptions.AskError)), None)
+        if redirection is None:
+            return False
+        unit.node = (redirection.host or unit.node[0], redirection.port)
+        unit.asking = not isinstance(redirection, exceptions.MovedError)
+        if not unit.asking:
+            self._owners[unit.slot] = unit.node
+        return True
+
+
+class _Unit:
+    """Commands about one slot that stay together, the node they go to, and what came back."""
+
+    __slots__ = ("asking", "commands", "node", "replies", "slot")
+
+    def __init__(self, slot: int, commands: Sequence[tuple[Any, ...]]) -> None:
+        self.slot = slot
+        self.commands = commands
+        self.node: _Address = ("", 0)
+        self.asking = False  # of a node that the slot is moving to, and that does not own it yet
+        self.replies: list[Any] = []
+
+    def words(self) -> Sequence[tuple[Any, ...]]:
+        return (("ASKING",), *self.commands) if self.asking else self.commands
 
 
 def _text(raw: Any) -> Any:
@@ -4273,8 +4281,9 @@ class RedisClient(KeyValueClient):
         return int(self._send("increment", *unit, key=key)[-1])
 
     def _scan(self, glob: str) -> Iterator[str]:
-        def page(node: _Address, cursor: Any) -> Any:
-            return self._transport.send_to(node, "scan", ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE))[0]
+        def page(node: _Address, cursor: Any, until: float | None = None) -> Any:
+            command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
+            return self._transport.send_to(node, "scan", command, until=until)[0]
 
         def pages(cursor: Any, keys: Any) -> Iterator[str]:
             for number, node in enumerate(nodes):
@@ -4285,8 +4294,9 @@ class RedisClient(KeyValueClient):
                     cursor, keys = page(node, cursor)
                     yield from map(_text, keys)
 
-        nodes = self._transport.nodes("scan")
-        return pages(*page(nodes[0], 0))
+        until = self._transport.policy.until()
+        nodes = self._transport.nodes("scan", until)
+        return pages(*page(nodes[0], 0, until))
 
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])
@@ -4302,9 +4312,10 @@ class RedisClient(KeyValueClient):
 
     def _health_check(self) -> Health:
         started = time.perf_counter()
-        nodes = self._transport.nodes("health_check")
+        until = self._transport.policy.until()
+        nodes = self._transport.nodes("health_check", until)
         for node in nodes:
-            info = _text(self._transport.send_to(node, "health_check", ("INFO", "server"))[0])
+            info = _text(self._transport.send_to(node, "health_check", ("INFO", "server"), until=until)[0])
         latency = time.perf_counter() - started
         found = dict(re.findall(r"(\w+):(.*?)\r", info))
         name = "Valkey" if "valkey_version" in found else "Redis"
