@@ -1,4 +1,4 @@
-"""RedisClient against bare redis-py, on one private server, one connection each."""
+"""RedisClient against bare redis-py, on one private server and on a cluster of three, one thread each."""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ from tests import services
 
 
 def main() -> int:
-    url = services.shared("redis")
+    url, cluster_url = services.shared("redis"), services.shared("redis-cluster")
+    host, port = cluster_url.rpartition("/")[2].split(":")
+    keys = [f"key:{number}" for number in range(100)]
     try:
         with (
             infra.RedisClient(infra.CacheConfig(url=url)) as ours,
             redis.Redis.from_url(url, decode_responses=True) as bare,
+            infra.RedisClient(infra.CacheConfig(url=cluster_url)) as cluster,
+            redis.RedisCluster(host, int(port), decode_responses=True) as bare_cluster,
         ):
-            ours.set("key", "value" * 10)
+            for client in (ours, cluster):
+                client.set_many({"key": "value" * 10, **dict.fromkeys(keys, "value")})
             pairs = {
-                "get": (lambda: ours.get("key"), lambda: bare.get("key")),
-                "set": (lambda: ours.set("key", "value" * 10), lambda: bare.set("key", "value" * 10)),
+                "get": (lambda: ours.get("key"), lambda: bare.get("key"), 1000),
+                "set": (lambda: ours.set("key", "value" * 10), lambda: bare.set("key", "value" * 10), 1000),
+                "cluster get": (lambda: cluster.get("key"), lambda: bare_cluster.get("key"), 500),
+                "cluster get_many(100)": (
+                    lambda: cluster.get_many(keys),
+                    lambda: bare_cluster.mget_nonatomic(keys),
+                    50,
+                ),
             }
             ratios = [
-                compare(name, mine, other, target=0.9, rounds=31, number=1000) for name, (mine, other) in pairs.items()
+                compare(name, mine, other, target=0.9, rounds=31, number=number)
+                for name, (mine, other, number) in pairs.items()
             ]
             title = f"RedisClient, times as fast as redis-py {redis.__version__} on {ours.health_check().server}"
         return report(title, ratios)

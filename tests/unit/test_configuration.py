@@ -53,6 +53,20 @@ def test_every_variable() -> None:
     assert (config.mysql.engine, config.postgres.engine) == ("mysql", "postgres")  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://cache",
+        "rediss://u:p@cache:6380/2?sslmode=verify-ca&sslrootcert=/ca.pem&sslcert=/c.pem&sslkey=/k.pem",
+        "redis+cluster://:p@cache:6379",
+        "redis+cluster://cache/0",
+        "rediss+cluster://cache?sslmode=require",
+    ],
+)
+def test_urls_of_redis(url: str) -> None:
+    assert infra.Config.from_env({"REDIS_URL": url}).cache.url == url
+
+
 def test_an_empty_variable_is_unset() -> None:
     assert infra.Config.from_env({"REDIS_URL": "", "SMS_PROVIDER": "  ", "DATABASE_URL": ""}) == infra.Config()
 
@@ -77,8 +91,13 @@ def test_an_empty_variable_is_unset() -> None:
         ("REDIS_POOL_SIZE", "1_0"),
         ("DATABASE_URL", f"mysql://root:12/{SECRET}@host/x"),
         ("REDIS_URL", f"redis://:{SECRET}@cache/0?timeout=5"),
-        ("REDIS_URL", "rediss://cache"),
-        ("REDIS_URL", "redis+cluster://cache"),
+        ("REDIS_URL", "rediss://cache?sslmode=prefer"),
+        ("REDIS_URL", "rediss://cache?ssl_cert_reqs=none"),
+        ("REDIS_URL", "redis://cache?sslmode=require"),
+        ("REDIS_URL", "redis+cluster://cache/1"),
+        ("REDIS_URL", "rediss+cluster://cache/0?sslrootcert="),
+        ("REDIS_URL", "cluster://cache"),
+        ("MYSQL_URL", "mysql://cache/db?sslmode="),
         ("REDIS_POOL_SIZE", "0"),
         ("REDIS_POOL_SIZE", "five"),
         ("REDIS_POOL_SIZE", "2.5"),
