@@ -310,7 +310,9 @@ class _Url:
                 part and urllib.parse.unquote(part, errors="strict")
                 for part in (parts.username, parts.password, parts.path[1:])
             )
-            options = urllib.parse.parse_qsl(parts.query, True, True) if parts.query else []
+            options = (
+                urllib.parse.parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
+            )
             url.encode()
         except ValueError:
             raise ValueError("malformed URL") from None

@@ -251,6 +251,23 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "if not free() and not self._turn.wait_for(free, self._lock_timeout):",
         "if False:",
     ),
+    ("cluster: a move is forgotten", "infra.py", "self._owners[unit.slot] = unit.node", "pass"),
+    ("cluster: no ASKING", "infra.py", 'return (("ASKING",), *self.commands) if self.asking else', "return"),
+    (
+        "cluster: what a redirection left undone looks done",
+        "infra.py",
+        "            attempt.sent = len(waiting) < len(units)\n",
+        "",
+    ),
+    (
+        "cluster: what others did looks undone",
+        "infra.py",
+        "raise self.refused(reply) if len(replies) > 1 else reply",
+        "raise reply",
+    ),
+    ("cluster: one that failed is not told from the others", "infra.py", "self._failures[attempt.note] = ", "_ = "),
+    ("cluster: slots are learned once", "infra.py", "            self._outdated = True\n\n    def", "\n    def"),
+    ("cluster: connections in any order", "infra.py", "nodes = sorted(parts)", "nodes = list(parts)"),
 ]
 
 
@@ -260,6 +277,7 @@ SUITES = {  # of mutants whose name begins so; the others run everything
     "fake database": [*_DATABASES, "tests/unit/test_fakes.py", "tests/contract/test_token_repository.py"],
     "tokens": ["tests/contract/test_token_repository.py"],
     "migrations": ["tests/faults/test_migrations.py"],
+    "cluster": ["tests/faults/test_cluster.py", "tests/contract/test_key_value_client.py"],
     "pool": ["tests/unit/test_pool.py", "tests/faults/test_redis.py", "tests/faults/test_databases.py"],
 }
 
