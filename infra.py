@@ -4352,7 +4352,8 @@ class _Change:
 
 
 class _RedisListener(Listener):
-    """One thread that reads one connection, and makes a new one whenever that ends.
+    """One thread that uses one connection, and makes a new one whenever that ends. Others leave it what to send, and
+    wake it: over TLS no two threads may use a socket at once, not even to read and to write.
 
     Redis answers the commands of a connection in order, one answer per name, so a queue of what was told says what an
     answer is to. A silent peer is told from a quiet channel by a PING after ``QUIET`` socket timeouts of silence.
@@ -4367,12 +4368,16 @@ class _RedisListener(Listener):
         self._transport = transport
         self._changed = threading.Condition()  # guards what follows, and is notified when any of it changes
         self._wanted: builtins.set[tuple[bool, bytes]] = set()
-        self._told: deque[_Change] = deque()  # sent, not answered yet
+        self._told: deque[_Change] = deque()  # not answered yet
+        self._outgoing: deque[_Change] = deque()  # of those, what has not been sent yet
         self._unsent: list[_Change] = []  # waiting for a connection
         self._rejoining: builtins.set[_Change] | None = None  # what has to stand again before on_reconnect is called
         self._heard = False  # from this connection
         self._closed = False
         self._adopt(transport.policy.call("listen", transport.connect_listener))
+        self._sleeper, self._waker = socket.socketpair()
+        self._sleeper.setblocking(False)
+        self._waker.setblocking(False)
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="infra-listener", daemon=True)
         _fork_aware.add(self)
         self._thread.start()
@@ -4383,6 +4388,8 @@ class _RedisListener(Listener):
     def _forget_parent(self) -> None:
         self._changed = threading.Condition()
         self._closed, self._thread = True, None
+        self._sleeper.close()
+        self._waker.close()
         if self._connection is not None:
             self._transport.disconnect(self._connection)
 
@@ -4400,6 +4407,7 @@ class _RedisListener(Listener):
                 (self._wanted.add if change.joins else self._wanted.discard)(change.key)
             self._tell(*changes)
             if threading.current_thread() is self._thread:
+                self._flush()
                 return
             answered = self._changed.wait_for(
                 lambda: self._closed or all(change.settled for change in changes), self._transport.config.deadline
@@ -4418,14 +4426,22 @@ class _RedisListener(Listener):
                 raise error
 
     def _tell(self, *changes: _Change) -> None:
-        """Sends to the server. Only the reading thread mends a connection: a failure here just ends it."""
+        """Has these sent to the server."""
         if self._connection is None:
             self._unsent += [change for change in changes if change.joins]
             self._settle(*(change for change in changes if not change.joins))
             return
         self._told += changes
+        self._outgoing += changes
+        if threading.current_thread() is not self._thread:
+            with contextlib.suppress(OSError):  # it has been woken often enough, or has ended
+                self._waker.send(b"\0")
+
+    def _flush(self) -> None:
+        """Sends what is to be sent. A failure ends the connection, which the next read finds."""
         try:
-            for change in changes:
+            while self._outgoing:
+                change = self._outgoing.popleft()
                 for part in self._connection.pack_command(change.command, *([change.name] if change.name else [])):
                     self._socket.sendall(part)
         except OSError:
@@ -4444,9 +4460,9 @@ class _RedisListener(Listener):
         self._changed.notify_all()
 
     def _hang_up(self) -> None:
-        """Wakes the reading thread, which finds the connection ended."""
+        """Wakes the thread, which finds the connection ended."""
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # TLS, which the thread may be using, left alone
         except OSError:
             pass  # it has ended already
 
@@ -4477,7 +4493,7 @@ class _RedisListener(Listener):
                 connection, self._connection = self._connection, None
                 if connection is not None:
                     self._transport.disconnect(connection)
-                unanswered, self._told = self._told, deque()
+                unanswered, self._told, self._outgoing = self._told, deque(), deque()
                 self._tell(*unanswered)
                 if not self._closed:
                     logger.warning(
@@ -4487,11 +4503,13 @@ class _RedisListener(Listener):
                     )
                     self._changed.wait_for(lambda: self._closed, policy.pause(failures))
                 if self._closed:
+                    self._sleeper.close()
+                    self._waker.close()
                     self._changed.notify_all()
                     return
 
     def _session(self, attempt: Attempt) -> None:
-        """Reads one connection until it ends, which raises."""
+        """Uses one connection until it ends, which raises."""
         if self._connection is None:
             self._heard = False
             connection = self._transport.connect_listener(attempt)
@@ -4503,20 +4521,27 @@ class _RedisListener(Listener):
                 self._tell(*again, *unsent)
         self._note_rejoined()
         connection = self._connection
-        seconds = self._transport.config.socket_timeout
+        seconds, now = self._transport.config.socket_timeout, self._transport.policy.now
         connection._sock.settimeout(seconds)
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
+        for each in (self._socket, self._sleeper):
+            poll.register(each, select.POLLIN)
+        heard, asked = now(), False
         while not self._closed:
-            with self._changed:  # over TLS no two threads may use a socket at once, not even to read and to write
-                reply = self._transport.read(connection) if connection.can_read(0) else None
-            if reply is not None:
-                self._receive(reply)
-            elif not poll.poll(seconds * 1000 * self.QUIET):
+            self._flush()
+            left = heard + seconds * (self.QUIET + asked) - now()
+            if connection.can_read(0):
+                self._receive(self._transport.read(connection))
+                heard, asked = now(), False
+            elif left > 0:
+                if self._sleeper.fileno() in dict(poll.poll(left * 1000)):
+                    self._sleeper.recv(4096)
+            elif asked:
+                raise TimeoutError("redis did not answer in time")
+            else:
                 with self._changed:
                     self._tell(_Change("PING"))
-                if not poll.poll(seconds * 1000):
-                    raise TimeoutError("redis did not answer in time")
+                asked = True
 
     def _receive(self, reply: Any) -> None:
         self._heard = True

@@ -438,6 +438,27 @@ def test_a_listener_notices_a_dead_peer(server: Server) -> None:
         assert inbox.wait(1) == [("c", None, "1")]
 
 
+@pytest.mark.real
+def test_half_a_message_holds_nobody_up() -> None:
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        if words[0] != b"SUBSCRIBE":
+            return send(b"+OK\r\n")
+        send(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
+        send(b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1000000\r\n")
+        while True:
+            send(b"x")
+            time.sleep(0.02)
+
+    with ScriptedRedis(answer) as server, client_of(server.url, socket_timeout=1, deadline=0.3) as client:
+        listener = client.listen(Inbox())
+        listener.subscribe("c")
+        started = time.monotonic()
+        with pytest.raises(infra.TimeoutError):
+            listener.subscribe("d")
+        listener.close()
+        assert time.monotonic() - started < 0.3 + SLACK
+
+
 def test_a_message_that_is_not_utf8_is_dropped(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
     inbox = Inbox()
     with client_of(server.url) as client, client.listen(inbox) as listener:
