@@ -4767,9 +4767,14 @@ class SmsService(_Closing):
 
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
         if self._closed:
-            operation = "send_sms" if code is None else "send_verification_code"
-            raise ConnectionError("the SMS service is closed", service="sms", operation=operation, retryable=False)
+            raise ConnectionError(
+                "the SMS service is closed", service="sms", operation=self._operation(code), retryable=False
+            )
         return self._send(phone, message, code)
+
+    @staticmethod
+    def _operation(code: str | None) -> str:
+        return "send_sms" if code is None else "send_verification_code"
 
     @abstractmethod
     def _send(self, phone: str, message: str, code: str | None) -> str: ...
@@ -4828,8 +4833,9 @@ class _RemoteSmsService(SmsService):
         )
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
-        operation = "send_sms" if code is None else "send_verification_code"
-        return self._policy.call(operation, lambda attempt: self._post(attempt, phone, message, code is not None))
+        return self._policy.call(
+            self._operation(code), lambda attempt: self._post(attempt, phone, message, code is not None)
+        )
 
     def _unsent(self, exc: Exception) -> ConnectionError:
         return ConnectionError(f"{self.provider_name} could not be reached{_os_reason(exc)}; nothing was sent")
@@ -4900,19 +4906,17 @@ class TwilioSmsService(_RemoteSmsService):
 
         form = urllib.parse.urlencode([("To", phone), ("Body", message), self._sender])
         connection = http.client.HTTPConnection(self._url.host, self._url.port or (443 if self._tls else 80))
-        try:
-            connection.sock = self._connect(connection.host, connection.port, attempt)
-            attempt.sent = True
-            watched = _Watched(connection.sock, attempt.remaining())
+        # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
+        with self._connect(connection.host, connection.port, attempt) as raw, raw.makefile("rb", 0):
+            watched = _Watched(raw, raw.gettimeout() or 0.0)
+            connection.sock, attempt.sent = raw, True
             _watchdog.watch(watched)
             try:
                 connection.request("POST", self._path, form, self._headers)
-                response = connection.getresponse()
-                body = response.read(65536)
+                with connection.getresponse() as response:
+                    body = response.read(65536)
             finally:
                 _watchdog.unwatch(watched)
-        finally:
-            connection.close()
         return self._answered(response.status, response.headers, body)
 
     def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
@@ -4922,13 +4926,16 @@ class TwilioSmsService(_RemoteSmsService):
             try:
                 raw.settimeout(attempt.remaining() / 2)  # each address leaves time for the next
                 raw.connect(address)
+                if self._tls:
+                    raw.settimeout(attempt.remaining() / 2)
+                    raw = self._tls.wrap_socket(raw, server_hostname=host)
                 raw.settimeout(attempt.remaining())
-                return self._tls.wrap_socket(raw, server_hostname=host) if self._tls else raw
+                return raw
             except BaseException as exc:
                 raw.close()
-                if not isinstance(exc, OSError) or isinstance(exc, TimeoutError):
+                if not isinstance(exc, OSError):
                     raise
-                failure = exc
+                failure = builtins.TimeoutError() if isinstance(exc, TimeoutError) else exc  # a late one is unsent too
         raise failure
 
     def _answered(self, status: int, headers: Any, body: bytes) -> str:
@@ -4987,6 +4994,8 @@ class SnsSmsService(_RemoteSmsService):
         """``endpoint``: a URL other than AWS's own, for example a VPC endpoint."""
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError("aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET")
+        if endpoint is not None and not _is_url({"https": "", "http": ""}, "")(endpoint):
+            raise ConfigurationError("endpoint should be https://host[:port]")
         sender, self._attributes = config.sender, {}
         if sender is not None:
             number = re.fullmatch(r"\+?[0-9]{5,15}", sender)
@@ -5052,17 +5061,22 @@ class SnsSmsService(_RemoteSmsService):
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
         reason = _os_reason(exc)
+        if not attempt.sent:  # boto3 could not build its client
+            why = (
+                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see AWS_REGION, and boto3's own settings"
+            )
+            return ConfigurationError(why) if meaning else None
         if meaning == "unset":
             attempt.sent = False
             return ConfigurationError(
                 "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
             )
-        if meaning == "unsent" or (meaning and "certificate was refused" in reason):
+        if meaning == "unsent" or "certificate was refused" in reason:
             attempt.sent = False
             return self._unsent(exc)
         if meaning == "answered":
             return self._answered(exc)
-        return self._unknown(f"did not answer{reason}") if meaning else None
+        return self._unknown(f"gave no usable answer{reason}")  # also when boto3 cannot parse it
 
     def _answered(self, exc: Any) -> SmsError:
         status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -5122,7 +5136,9 @@ class FailoverSmsService(SmsService):
             each.close()
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
-        failure: InfrastructureError = ConnectionError("no SMS service is available", service="sms")
+        failure: InfrastructureError = ConnectionError(
+            "no SMS service is available", service="sms", operation=self._operation(code)
+        )
         for service in self.services:
             if not service.is_available():
                 continue
