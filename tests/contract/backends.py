@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import io
+import json
 import math
 import os
+import random
 import re
+import ssl
 import sys
 import threading
 import time
 import traceback
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +25,7 @@ import pytest
 
 import fakes
 import infra
+from tests import twilio
 
 WAIT = 10.0  # seconds that a test waits for another thread before it fails
 
@@ -207,6 +213,81 @@ def on_mock_sms() -> Any:
         return SmsBackend(service, texts, lambda: setattr(service, "simulate_failure", True))
 
     return backend
+
+
+def on_twilio(**changes: Any) -> Any:
+    """``changes``: of the usual SmsConfig, with the account's own login and a number."""
+    config = infra.SmsConfig(provider="twilio", api_key=twilio.ACCOUNT, api_secret=twilio.TOKEN, sender=twilio.NUMBER)
+    config = dataclasses.replace(config, **changes)
+
+    @pytest.fixture
+    def backend(self: object, twilio_server: twilio.Twilio) -> Iterator[SmsBackend]:
+        refusal = twilio_server.error(400, 21610, "Attempt to send to unsubscribed recipient")
+        with infra.TwilioSmsService(config, endpoint=twilio_server.url) as service:
+            yield SmsBackend(
+                service,
+                lambda: [each["body"] for each in twilio_server.messages],
+                lambda: twilio_server.bad_days.append(refusal),
+            )
+
+    return backend
+
+
+def on_sns() -> Any:
+    @pytest.fixture
+    def backend(self: object, no_aws: None, service: Callable[[str], str]) -> Iterator[SmsBackend]:
+        account = MotoAccount(service("moto"))
+        with infra.SnsSmsService(account.config, endpoint=account.url) as sns:
+            yield SmsBackend(sns, account.texts, lambda: account.authorise(0))
+            account.authorise(math.inf)
+
+    return backend
+
+
+def on_failover() -> Any:
+    """The first service refuses whatever it gets."""
+
+    @pytest.fixture
+    def backend(self: object) -> SmsBackend:
+        fake, refusal = fakes.FakeSmsService(), infra.SmsError("refused", outcome="rejected")
+        return SmsBackend(
+            infra.FailoverSmsService(infra.MockSmsService(io.StringIO(), simulate_failure=True), fake),
+            lambda: [sent.message for sent in fake.outbox],
+            lambda: fake.fail_next("*", refusal),
+        )
+
+    return backend
+
+
+class MotoAccount:
+    """An account of the test's own on moto's server, with a user that has no rights: it does not matter until moto is
+    told to ``authorise`` all but a number of requests."""
+
+    def __init__(self, url: str, cafile: str | None = None) -> None:
+        self.url = url
+        self._tls = ssl.create_default_context(cafile=cafile) if cafile else None
+        self._account = f"{random.randrange(10**12):012}"
+        self._ask("/", "Action=CreateUser&UserName=u")
+        created = self._ask("/", "Action=CreateAccessKey&UserName=u")
+        key, secret = (re.findall(f"<{tag}>(.+)</{tag}>", created)[0] for tag in ("AccessKeyId", "SecretAccessKey"))
+        self.config = infra.SmsConfig(provider="aws_sns", api_key=key, api_secret=secret)
+
+    def _ask(self, path: str, data: str | None = None) -> str:
+        headers = {
+            "x-moto-account-id": self._account,
+            "Authorization": "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iam/aws4_request",
+            "Content-Type": "application/x-www-form-urlencoded" if path == "/" else "text/plain",
+        }
+        request = urllib.request.Request(self.url + path, data.encode() if data else None, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=WAIT, context=self._tls) as answer:  # noqa: S310
+            return str(answer.read().decode())
+
+    def texts(self) -> list[str]:
+        found: list[str] = json.loads(self._ask(f"/sms/{self._account}"))
+        return found
+
+    def authorise(self, after: float) -> None:
+        self._ask("/moto-api/reset-auth", str(after))
 
 
 def in_child(work: Callable[[], None]) -> None:

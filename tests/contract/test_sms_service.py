@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import infra
-from tests.contract.backends import SmsBackend, on_fake_sms, on_mock_sms
+from tests import twilio
+from tests.contract.backends import SmsBackend, on_failover, on_fake_sms, on_mock_sms, on_sns, on_twilio
 from tests.contract.base import Contract
 from tests.contract.test_verification_cache import BAD_CODES, BAD_PHONES, PHONE
 
@@ -16,6 +17,7 @@ BAD_MESSAGES: list[Any] = ["", " \n", "a\0b", "\ud800", None, 5, b"text", "x" * 
 
 class SmsServiceContract(Contract):
     port = infra.SmsService
+    name: ClassVar[str]
 
     def test_send_sms(self, backend: SmsBackend) -> None:
         ids = [
@@ -56,7 +58,7 @@ class SmsServiceContract(Contract):
         assert backend.texts() == []
 
     def test_what_it_says_of_itself(self, backend: SmsBackend) -> None:
-        assert backend.service.provider_name in ("fake", "mock")
+        assert backend.service.provider_name == self.name
         assert backend.service.is_available() is True
 
     def test_a_closed_service(self, backend: SmsBackend) -> None:
@@ -72,8 +74,35 @@ class SmsServiceContract(Contract):
 
 
 class TestFake(SmsServiceContract):
+    name = "fake"
     backend = on_fake_sms()
 
 
 class TestMock(SmsServiceContract):
+    name = "mock"
     backend = on_mock_sms()
+
+
+class TestTwilio(SmsServiceContract):
+    name = "twilio"
+    backend = on_twilio()
+
+
+class TestTwilioWithApiKeyAndMessagingService(SmsServiceContract):
+    name = "twilio"
+    backend = on_twilio(
+        api_key=twilio.API_KEY,
+        api_secret=twilio.API_SECRET,
+        account_sid=twilio.ACCOUNT,
+        sender=twilio.MESSAGING_SERVICE,
+    )
+
+
+class TestSns(SmsServiceContract):
+    name = "aws_sns"
+    backend = on_sns()
+
+
+class TestFailover(SmsServiceContract):
+    name = "failover"
+    backend = on_failover()

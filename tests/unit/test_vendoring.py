@@ -42,6 +42,13 @@ except infra.ConfigurationError as error:
     assert isinstance(error.__cause__, ImportError)
 else:
     raise AssertionError("a driver was found")
+try:
+    infra.create_sms_service(infra.SmsConfig(provider="aws_sns"))
+except infra.ConfigurationError as error:
+    assert "pip install 'boto3'" in str(error), error
+    assert isinstance(error.__cause__, ImportError)
+else:
+    raise AssertionError("a driver was found")
 for url, package in (("mysql://h/d", "PyMySQL[rsa]"), ("postgres://h/d", "psycopg2-binary")):
     try:
         infra.create_pool(infra.DatabaseConfig(url=url))
