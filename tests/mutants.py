@@ -268,6 +268,30 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     ("cluster: one that failed is not told from the others", "infra.py", "self._failures[attempt.note] = ", "_ = "),
     ("cluster: slots are learned once", "infra.py", "            self._outdated = True\n\n    def", "\n    def"),
     ("cluster: connections in any order", "infra.py", "nodes = sorted(parts)", "nodes = list(parts)"),
+    (
+        "sms: what is unknown counts as rejected",
+        "infra.py",
+        'the message may have been sent", outcome="unknown"',
+        'the message may have been sent", outcome="rejected"',
+    ),
+    (
+        "sms: failover moves on whatever happened",
+        "infra.py",
+        'if isinstance(error, SmsError) and error.outcome != "rejected":',
+        "if False:",
+    ),
+    (
+        "sms: nothing counts as sent",
+        "infra.py",
+        "connection.sock, attempt.sent = raw, True",
+        "connection.sock = raw",
+    ),
+    (
+        "sms: nobody watches",
+        "infra.py",
+        "            _watchdog.watch(watched)\n            try:\n                connection",
+        "            try:\n                connection",
+    ),
 ]
 
 
@@ -276,6 +300,7 @@ SUITES = {  # of mutants whose name begins so; the others run everything
     "databases": [*_DATABASES, "tests/faults/test_databases.py"],
     "fake database": [*_DATABASES, "tests/unit/test_fakes.py", "tests/contract/test_token_repository.py"],
     "tokens": ["tests/contract/test_token_repository.py"],
+    "sms": ["tests/contract/test_sms_service.py", "tests/faults/test_sms.py"],
     "migrations": ["tests/faults/test_migrations.py"],
     "cluster": ["tests/faults/test_cluster.py", "tests/contract/test_key_value_client.py"],
     "pool": ["tests/unit/test_pool.py", "tests/faults/test_redis.py", "tests/faults/test_databases.py"],
