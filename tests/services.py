@@ -66,7 +66,8 @@ def certificates() -> Path:
         ]
         subprocess.run(["openssl", *words, f"/CN={name}", *more], cwd=folder, check=True, capture_output=True)
 
-    make("authority", "-keyout", "ca-key.pem", "-out", "ca.pem")
+    signs = ["-addext", "keyUsage=critical,keyCertSign"]  # Python 3.13 insists on it
+    make("authority", *signs, "-keyout", "ca-key.pem", "-out", "ca.pem")
     make("another", "-keyout", "other-key.pem", "-out", "other.pem")
     more = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
     make("localhost", "-CA", "ca.pem", "-CAkey", "ca-key.pem", *more, "-keyout", "key.pem", "-out", "cert.pem")
