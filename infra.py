@@ -781,6 +781,8 @@ def _os_reason(exc: BaseException | None) -> str:
             return ": host name not found"
         if hasattr(exc, "verify_message"):  # ssl's, which quotes no more than the host's name
             return f": its certificate was refused ({exc.verify_message})"
+        if type(exc).__name__ == "CertificateError":  # urllib3's, which compares the names by itself
+            return ": its certificate was refused (it is for another host)"
         if type(exc).__module__ == "ssl":
             return f": no TLS connection ({getattr(exc, 'reason', None) or type(exc).__name__})"
         if isinstance(exc, OSError) and exc.errno:
@@ -4994,7 +4996,7 @@ class SnsSmsService(_RemoteSmsService):
         """``endpoint``: a URL other than AWS's own, for example a VPC endpoint."""
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError("aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET")
-        if endpoint is not None and not _is_url({"https": "", "http": ""}, "")(endpoint):
+        if endpoint is not None and not _is_url({"https", "http"}, "")(endpoint):
             raise ConfigurationError("endpoint should be https://host[:port]")
         sender, self._attributes = config.sender, {}
         if sender is not None:

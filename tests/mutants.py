@@ -332,16 +332,14 @@ def survives(name: str, file: str, text: str, replacement: str) -> bool:
 
 def main() -> int:
     alive = []
-    wanted = sys.argv[1:]
-    for number, (name, file, text, replacement) in enumerate(MUTANTS, 1):
-        if wanted and not any(name.startswith(each) for each in wanted):
-            continue
-        print(f"{number}/{len(MUTANTS)} {name}", flush=True)
+    wanted = tuple(sys.argv[1:]) or ""
+    chosen = [each for each in MUTANTS if each[0].startswith(wanted)]
+    for number, (name, file, text, replacement) in enumerate(chosen, 1):
+        print(f"{number}/{len(chosen)} {name}", flush=True)
         if survives(name, file, text, replacement):
             alive.append(name)
-    print(
-        f"{len(MUTANTS) - len(alive)} of {len(MUTANTS)} noticed" + "".join(f"\nNOT NOTICED: {name}" for name in alive)
-    )
+    noticed = f"{len(chosen) - len(alive)} of {len(chosen)} noticed"
+    print(noticed + "".join(f"\nNOT NOTICED: {name}" for name in alive))
     return bool(alive)
 
 

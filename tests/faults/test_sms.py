@@ -286,10 +286,8 @@ def test_certificates(
                     assert sending.send_sms(PHONE, MESSAGE)
                 assert len(server.requests) == 1
             else:
-                # urllib3 compares names by itself, and says no more than that TLS failed: unknown, to be safe
-                unclear = provider is by_sns and authority == "ca"
-                error = failure(provider(url), infra.SmsError if unclear else infra.ConnectionError)
-                assert unclear or "its certificate was refused" in str(error)
+                error = failure(provider(url), infra.ConnectionError)
+                assert "its certificate was refused" in str(error)
                 assert (error.retryable, server.requests, server.connections) == (False, [], 1)
 
 
