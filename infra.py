@@ -709,18 +709,20 @@ class CallPolicy:
             try:
                 result = attempt(current)
             except Exception as exc:
-                error = exc if isinstance(exc, InfrastructureError) else self._translate(exc, current)
-                if error is None:
-                    raise
-                if isinstance(error, ConnectionError) and "certificate was refused" in _os_reason(exc):
-                    error.retryable = False
-                if error is not exc:
-                    error.__cause__ = _scrubbed(exc)
+                failure = exc
             else:
                 if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
                     self._report(Call(self.service, operation, "ok", monotonic() - started, number))
                 return result
-            # Outside the except block, so that __context__ does not carry the driver's text along.
+            # Outside the except block, so that __context__ does not carry the driver's text along, and that _causes can
+            # tell what belongs to the failure from what the caller was handling when it called.
+            error = failure if isinstance(failure, InfrastructureError) else self._translate(failure, current)
+            if error is None:
+                raise failure
+            if isinstance(error, ConnectionError) and "certificate was refused" in _os_reason(failure):
+                error.retryable = False
+            if error is not failure:
+                error.__cause__ = _scrubbed(failure)
             error.service = error.service or self.service
             error.operation = error.operation or operation
             now = monotonic()
@@ -774,20 +776,27 @@ def _scrubbed(exc: Exception) -> Exception:
     return exc
 
 
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those behind it, but not what the caller was handling already."""
+    handled = sys.exc_info()[1]
+    while exc is not None and exc is not handled:
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
 def _os_reason(exc: BaseException | None) -> str:
     """The system's words for the first OSError down the chain of causes; drivers wrap those without their number."""
-    while exc is not None:
-        if isinstance(exc, socket.gaierror):
+    for each in _causes(exc):
+        if isinstance(each, socket.gaierror):
             return ": host name not found"
-        if hasattr(exc, "verify_message"):  # ssl's, which quotes no more than the host's name
-            return f": its certificate was refused ({exc.verify_message})"
-        if type(exc).__name__ == "CertificateError":  # urllib3's, which compares the names by itself
+        if hasattr(each, "verify_message"):  # ssl's, which quotes no more than the host's name
+            return f": its certificate was refused ({each.verify_message})"
+        if type(each).__name__ == "CertificateError":  # urllib3's, which compares the names by itself
             return ": its certificate was refused (it is for another host)"
-        if type(exc).__module__ == "ssl":
-            return f": no TLS connection ({getattr(exc, 'reason', None) or type(exc).__name__})"
-        if isinstance(exc, OSError) and exc.errno:
-            return f": {os.strerror(exc.errno)}"
-        exc = exc.__cause__ or exc.__context__
+        if type(each).__module__ == "ssl":
+            return f": no TLS connection ({getattr(each, 'reason', None) or type(each).__name__})"
+        if isinstance(each, OSError) and each.errno:
+            return f": {os.strerror(each.errno)}"
     return ""
 
 
@@ -1650,11 +1659,8 @@ class _Dialect(ABC):
 
     def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         """The code of a driver's exception, and what it means."""
-        each: BaseException | None = exc
-        while each is not None:
-            if isinstance(each, builtins.TimeoutError):
-                return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
-            each = each.__cause__ or each.__context__
+        if any(isinstance(each, builtins.TimeoutError) for each in _causes(exc)):
+            return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
         return self.look_up(exc)
 
     @abstractmethod

@@ -1420,6 +1420,18 @@ def test_no_row_is_quoted(home: Home) -> None:
     assert home.ask("SELECT count(*) FROM secrets") == [(1,)]
 
 
+@pytest.mark.parametrize("earlier", [infra.TimeoutError("earlier"), TimeoutError(), ConnectionRefusedError(111, "no")])
+def test_what_the_caller_is_handling_is_not_the_cause(home: Home, earlier: Exception) -> None:
+    home.ask(insert(1))
+    with home.pool() as pool:
+        try:
+            raise earlier
+        except OSError:
+            with pytest.raises(infra.ConflictError, match="holds such a row already: t_pkey") as caught:
+                pool.execute(insert(1))
+    assert caught.value.retryable is False
+
+
 # --- TLS
 
 

@@ -71,6 +71,16 @@ def test_an_unknown_host() -> None:
         client.get("k")
 
 
+@pytest.mark.real
+def test_what_the_caller_is_handling_is_not_the_cause() -> None:
+    with ScriptedRedis(slow(0.3)) as server, client_of(server.url, socket_timeout=0.1, deadline=0.2) as client:
+        try:
+            raise ConnectionRefusedError(111, "Connection refused")
+        except OSError:
+            with pytest.raises(infra.TimeoutError, match=r"did not answer in time$"):
+                client.get("k")
+
+
 @pytest.mark.parametrize("operation", ["get", "increment"])
 def test_killed_and_restarted_between_calls(server: Server, operation: str) -> None:
     with client_of(server.url) as client:
