@@ -367,7 +367,8 @@ def _is_url(
 
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
 _TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
-_TLS_OPTIONS.update(dict.fromkeys(("sslrootcert", "sslcert", "sslkey"), ".+"))
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
+_TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
 _TEXT = _Kind("non-empty text", str, _is_text)
 _COUNT = _Kind("a whole number of at least 1", _whole_number, lambda v: type(v) is int and v >= 1)
 _COUNT_OR_0 = _Kind("a whole number of at least 0", _whole_number, lambda v: type(v) is int and v >= 0)
@@ -719,7 +720,7 @@ class CallPolicy:
             error = failure if isinstance(failure, InfrastructureError) else self._translate(failure, current)
             if error is None:
                 raise failure
-            if isinstance(error, ConnectionError) and "certificate was refused" in _os_reason(failure):
+            if isinstance(error, ConnectionError) and _tls_refusal(failure):
                 error.retryable = False
             if error is not failure:
                 error.__cause__ = _scrubbed(failure)
@@ -784,17 +785,51 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
+_OTHER_HOST = "it is for another host"
+_WANTS_CERTIFICATE = "it wants a client certificate: see sslcert and sslkey"
+_REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
+#: what OpenSSL's reasons and libpq's texts mean; only another setting or certificate helps
+_TLS_REFUSALS = (
+    ("certificate verify failed", "its certificate was refused (not signed by what sslrootcert names, or expired)"),
+    ("does not match host name", f"its certificate was refused ({_OTHER_HOST})"),
+    ("root certificate file", "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate"),
+    ("private key file", "sslkey should name a file that only its owner may read"),
+    ("does not support SSL", "it offers no TLS"),
+    ("wrong version number", "what answers there is no TLS"),
+    ("valid client certificate", _WANTS_CERTIFICATE),
+    ("certificate required", _WANTS_CERTIFICATE),
+    ("alert handshake failure", "it refused the handshake: it may want a client certificate, see sslcert and sslkey"),
+    *((f"alert {reason}", _REFUSED_CERTIFICATE) for reason in ("unknown ca", "bad cert", "unsupported cert", "cert")),
+)
+
+
+def _tls_refusal(exc: BaseException | None) -> str:
+    """Why there will be no TLS however often one tries, or nothing."""
+    for each in _causes(exc):
+        if hasattr(each, "verify_message"):  # ssl's, which quotes no more than the host's name
+            return f"its certificate was refused ({each.verify_message.rstrip('.')})"
+        if type(each).__name__ == "CertificateError":  # urllib3's, which compares the names by itself
+            return f"its certificate was refused ({_OTHER_HOST})"
+        if type(each).__module__ == "ssl":
+            return _tls_words(str(getattr(each, "reason", "")).replace("_", " "))
+    return ""
+
+
+def _tls_words(text: str) -> str:
+    return next((words for reason, words in _TLS_REFUSALS if reason.lower() in text.lower()), "")
+
+
 def _os_reason(exc: BaseException | None) -> str:
     """The system's words for the first OSError down the chain of causes; drivers wrap those without their number."""
+    if refusal := _tls_refusal(exc):
+        return f": {refusal}"
     for each in _causes(exc):
         if isinstance(each, socket.gaierror):
             return ": host name not found"
-        if hasattr(each, "verify_message"):  # ssl's, which quotes no more than the host's name
-            return f": its certificate was refused ({each.verify_message})"
-        if type(each).__name__ == "CertificateError":  # urllib3's, which compares the names by itself
-            return ": its certificate was refused (it is for another host)"
         if type(each).__module__ == "ssl":
             return f": no TLS connection ({getattr(each, 'reason', None) or type(each).__name__})"
+        if isinstance(each, builtins.TimeoutError) and "handshake" in str(each):
+            return ": it is silent to a TLS handshake, as a port without TLS may be"
         if isinstance(each, OSError) and each.errno:
             return f": {os.strerror(each.errno)}"
     return ""
@@ -812,14 +847,27 @@ def _tls_context(options: Mapping[str, str], mode: str) -> Any:
     """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html)."""
     import ssl
 
+    files = {name: options[name] for name in _TLS_FILES if options.get(name, "system") != "system"}
+    for name, path in files.items():
+        try:
+            open(path, "rb").close()
+        except OSError as exc:
+            raise ConfigurationError(f"{name} should name a readable PEM file: {exc.strerror}") from exc
+    at_fault = "sslrootcert"
     try:
-        context = ssl.create_default_context(cafile=options.get("sslrootcert"))
+        context = ssl.create_default_context(cafile=files.get("sslrootcert"))
         context.check_hostname = mode == "verify-full"
-        context.verify_mode = ssl.CERT_NONE if mode == "require" else ssl.CERT_REQUIRED
+        # As libpq has it: who names an authority wants it to be asked.
+        unverified = mode not in ("verify-ca", "verify-full") and "sslrootcert" not in options
+        context.verify_mode = ssl.CERT_NONE if unverified else ssl.CERT_REQUIRED
+        if "sslrootcert" in files:  # those that MySQL makes for itself are not to the letter of RFC 5280
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if "sslcert" in options:
-            context.load_cert_chain(options["sslcert"], options.get("sslkey"))
+            at_fault = "sslcert and sslkey"
+            # The password is that of a key that has none: OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(options["sslcert"], options.get("sslkey"), password="")
     except OSError as exc:
-        raise ConfigurationError("sslrootcert, sslcert and sslkey should name readable PEM files") from exc
+        raise ConfigurationError(f"{at_fault} should name PEM files that fit, without a password") from exc
     return context
 
 
@@ -1503,7 +1551,7 @@ _BUSY = _Meaning(ConnectionError, "takes no further connections at present", ret
 _UNREACHABLE = _Meaning(ConnectionError, "could not be reached", retryable=True, acted=False)
 _LOGIN = _Meaning(ConnectionError, "refused the login: check user, password, database and host", acted=False)
 _NO_DATABASE = _Meaning(ConnectionError, "has no such database", acted=False)
-_NO_TLS = _Meaning(ConnectionError, "could not be reached over TLS: check sslmode and the certificates", acted=False)
+_NO_TLS = _Meaning(ConnectionError, "could not be reached: it offers no TLS", acted=False)
 _MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column")
 _TOO_LARGE = _Meaning(DatabaseError, "takes no row or statement of that size: see max_allowed_packet")
 _SYNTAX = _Meaning(DatabaseError, "could not read the statement")
@@ -1584,12 +1632,16 @@ class _Dialect(ABC):
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
     quote: ClassVar[str]
+    #: what a RuntimeError of the driver means that names such a package
+    missing: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
         self.config = config
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
+        if self.url.options.keys() & {*_TLS_FILES}:  # libpq would look for them at each connection, and give no code
+            _tls_context(self.url.options, self.url.options.get("sslmode", "prefer"))
 
     def convert(self, params: Any) -> Any:
         """Parameters as the driver takes them. Raises ValidationError."""
@@ -1755,6 +1807,11 @@ class _MySqlDialect(_Dialect):
     #: The server's own limit by flavour: MySQL's covers SELECT only, so there a socket timeout and KILL do the rest.
     limits: ClassVar = {"MariaDB": "max_statement_time={seconds}", "MySQL": "max_execution_time={milliseconds}"}
     grace = 1.0
+    missing: ClassVar = {
+        "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password "
+        "may be the cause too",
+        "pynacl": "the server asks for ed25519: install PyMySQL[ed25519]",
+    }
     # https://mariadb.com/kb/en/mariadb-error-code-reference, https://dev.mysql.com/doc/mysql-errors/8.4/en/
     errors: ClassVar = {
         **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
@@ -2166,6 +2223,8 @@ class _PostgresDialect(_Dialect):
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code = getattr(exc, "pgcode", None)
         if code is None:
+            if refusal := _tls_words(str(exc)):  # libpq has words only
+                return None, _Meaning(ConnectionError, f"could not be reached: {refusal}", acted=False)
             kinds = self.driver.OperationalError, self.driver.InterfaceError
             return None, _LOST if isinstance(exc, kinds) or type(exc) is self.driver.DatabaseError else _REFUSED
         return code, self.errors.get(code) or self.errors.get(code[:2]) or _REFUSED
@@ -2626,10 +2685,9 @@ class ConnectionPool(Database):
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         dialect = self._dialect
-        if isinstance(exc, RuntimeError) and not attempt.sent:  # PyMySQL's, from the login
-            return ConfigurationError(
-                "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password may be "
-                "the cause too"
+        if isinstance(exc, RuntimeError):
+            return next(
+                (ConfigurationError(words) for name, words in dialect.missing.items() if name in str(exc)), None
             )
         if not isinstance(exc, (dialect.driver.Error, OSError)):
             return None
@@ -2641,7 +2699,7 @@ class ConnectionPool(Database):
             if code is None and session is not None and attempt.sent:
                 dialect.timed_out(session)
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
-        detail = f" (code {code})" if code else _os_reason(exc)
+        detail = _os_reason(exc) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable}
         if meaning.kind is not None:
             details["kind"] = meaning.kind
@@ -3851,11 +3909,19 @@ class _RedisTransport:
             # the system's certificates again for each connection.
             if self._tls is not None:
                 connection._sock.settimeout(min(config.connect_timeout, attempt.remaining()))
-                connection._sock = self._tls.wrap_socket(connection._sock, server_hostname=host)
+                try:
+                    connection._sock = self._tls.wrap_socket(connection._sock, server_hostname=host)
+                except builtins.TimeoutError as exc:
+                    raise self._redis.TimeoutError from exc
                 connection._sock.settimeout(config.socket_timeout)
             connection._parser.on_connect(connection)
             if url.password is not None:
                 self.ask(connection, attempt, ("AUTH", *([url.user] if url.user else []), url.password))
+            elif self._tls is not None:
+                # A server may judge our certificate, and send its session tickets, when the handshake is over for us.
+                # Who answers is done with both: nothing was sent in vain, and what is readable is a reply.
+                with contextlib.suppress(self._refusal):
+                    self.ask(connection, attempt, ("PING",))
             if url.path not in ("", "0"):
                 self.ask(connection, attempt, ("SELECT", url.path))
 
@@ -3956,7 +4022,10 @@ class _RedisTransport:
     def ask(self, connection: Any, attempt: Attempt, command: tuple[Any, ...]) -> None:
         """One command of the handshake."""
         self._hurry(connection, attempt)
-        connection.send_packed_command(connection.pack_command(*command), False)
+        try:
+            connection._sock.sendall(b"".join(connection.pack_command(*command)))
+        except OSError:
+            pass  # the server has hung up: why is to be read, and redis-py would close before that
         reply = self._read(connection, attempt)
         if isinstance(reply, Exception):
             raise reply
