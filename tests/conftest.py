@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,6 +33,15 @@ def _or_skip(start: Callable[[], T]) -> T:
         if os.environ.get("REQUIRE_SERVICES") == "1":
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+_not_shown: dict[str, str] = {}
+
+
+def not_shown(what: str, remedy: str) -> NoReturn:
+    """Skips what this machine cannot show, even under REQUIRE_SERVICES=1; the summary names it."""
+    _not_shown[what] = remedy
+    pytest.skip(f"{what} is not shown on this machine: {remedy}")
 
 
 @pytest.fixture(scope="session")
@@ -132,3 +141,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tested = "; ".join(f"{name} = {version}" for name, version in sorted(_versions.items()))
     terminalreporter.write_line(f"servers tested: {tested or 'none (fakes only)'}")
+    for what, remedy in sorted(_not_shown.items()):
+        terminalreporter.write_line(f"not shown on this machine: {what} ({remedy})")

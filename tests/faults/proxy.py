@@ -52,6 +52,40 @@ class Proxy:
                 each.shutdown(socket.SHUT_RDWR)
 
 
+class Stub:
+    """A server that runs ``serve(connection)`` for each, and then keeps it open and silent. What goes wrong in that is
+    kept in ``failures``."""
+
+    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
+        self._serve = serve
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.failures: list[Exception] = []
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Stub:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for each in [self._listening, *self._sockets]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._sockets.append(self._listening.accept()[0])
+                threading.Thread(target=self._run, args=(self._sockets[-1],), daemon=True).start()
+
+    def _run(self, connection: socket.socket) -> None:
+        try:
+            self._serve(connection)
+        except Exception as error:
+            self.failures.append(error)
+
+
 class ScriptedRedis:
     """A server that answers each command with what ``answer(words, send)`` sends, for as long as it takes."""
 

@@ -7,9 +7,7 @@ import dataclasses
 import enum
 import gc
 import os
-import shutil
 import signal
-import subprocess
 import threading
 import time
 import traceback
@@ -19,7 +17,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pytest
@@ -29,7 +26,7 @@ import infra
 from tests.conftest import _note_version, _or_skip
 from tests.contract.backends import WAIT, eventually, in_child, in_threads
 from tests.faults.proxy import Proxy
-from tests.services import SERVICES, MariaDbServer, Missing, PostgresServer, Server, free_port, private
+from tests.services import MariaDbServer, Server, free_port, private
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
@@ -1430,89 +1427,6 @@ def test_what_the_caller_is_handling_is_not_the_cause(home: Home, earlier: Excep
             with pytest.raises(infra.ConflictError, match="holds such a row already: t_pkey") as caught:
                 pool.execute(insert(1))
     assert caught.value.retryable is False
-
-
-# --- TLS
-
-
-class TlsMariaDb(MariaDbServer):
-    def command(self) -> list[str]:
-        return [*super().command(), *(f"--ssl-{each}={self.folder}/{each}.pem" for each in ("ca", "cert", "key"))]
-
-
-class TlsPostgres(PostgresServer):
-    def command(self) -> list[str]:
-        names = {"ssl": "on", "ssl_cert_file": f"{self.folder}/cert.pem", "ssl_key_file": f"{self.folder}/key.pem"}
-        return [*super().command(), *(word for name, value in names.items() for word in ("-c", f"{name}={value}"))]
-
-
-def make_certificates(folder: Path) -> None:
-    """An authority, and its certificate for "localhost"; another one that has signed nothing."""
-    if shutil.which("openssl") is None:
-        raise Missing("no certificates: install openssl")
-
-    def make(name: str, *more: str) -> None:
-        words = [
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-        ]
-        command = ["openssl", *words, f"/CN={name}", *more]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-
-    make("authority", "-keyout", "ca-key.pem", "-out", "ca.pem")
-    make("another", "-keyout", "other-key.pem", "-out", "other.pem")
-    more = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
-    make("localhost", "-CA", "ca.pem", "-CAkey", "ca-key.pem", *more, "-keyout", "key.pem", "-out", "cert.pem")
-
-
-@pytest.mark.parametrize("name", ["mariadb", "postgres"])
-def test_tls(tmp_path: Path, name: str, servers: Callable[..., Server]) -> None:
-    _or_skip(lambda: make_certificates(tmp_path))
-    plain = servers(name)
-    server = {"mariadb": TlsMariaDb, "postgres": TlsPostgres}[name](SERVICES[name].find() or "")
-    for each in ("ca", "cert", "key"):
-        shutil.copy(tmp_path / f"{each}.pem", server.folder)
-        if (identity := server.identity()) and each == "key":
-            os.chown(server.folder / "key.pem", identity["user"], identity["group"])
-    os.chmod(server.folder / "key.pem", 0o600)
-
-    def cipher(url: str) -> str:
-        with infra.create_pool(infra.DatabaseConfig(url=url, connect_timeout=5, acquire_timeout=5)) as pool:
-            sql = "SELECT cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-            rows = pool.fetch_all("SHOW STATUS LIKE 'Ssl_cipher'" if name == "mariadb" else sql)
-        return str(rows[0][-1] or "")
-
-    try:
-        server.start()
-        by_name = server.url.replace("127.0.0.1", "localhost")
-        ours, other = f"&sslrootcert={tmp_path}/ca.pem", f"&sslrootcert={tmp_path}/other.pem"
-        for url in (
-            f"{by_name}?sslmode=verify-full{ours}",
-            f"{server.url}?sslmode=verify-ca{ours}",  # the certificate is for another name than 127.0.0.1
-            f"{server.url}?sslmode=require",
-            server.url,
-        ):
-            assert cipher(url)
-        assert not cipher(f"{server.url}?sslmode=disable")
-        for url in (
-            f"{by_name}?sslmode=verify-full{other}",
-            f"{by_name}?sslmode=verify-ca{other}",
-            f"{server.url}?sslmode=verify-full{ours}",
-            f"{plain.url}?sslmode=require",
-            f"{plain.url}?sslmode=verify-full{ours}",
-        ):
-            assert type(failure(lambda: cipher(url))) is infra.ConnectionError, url
-        assert not cipher(plain.url)
-    finally:
-        server.stop()
 
 
 # --- what a review found

@@ -141,6 +141,22 @@ def test_health_of_one_that_is_down(run: Run, service: Callable[[str], str]) -> 
         assert "hidden" not in out
 
 
+def test_health_over_tls(run: Run, service: Callable[[str], str]) -> None:
+    urls = {"MYSQL_URL": service("mariadb-tls"), "POSTGRES_URL": service("postgres-tls")}
+    code, out, err = run("health", **urls, REDIS_URL=service("redis-tls"))
+    assert (code, err) == (0, "")
+    assert re.fullmatch(MYSQL_UP + POSTGRES_UP + REDIS_UP, out)
+    code, out, err = run("health", REDIS_URL=service("redis-cluster-tls"))
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"redis    up    Redis \d+\.\d+\.\d+, cluster of 3 +\d+\.\d ms\n", out)
+    urls["REDIS_URL"] = service("redis-tls")
+    code, out, err = run("health", **{name: url.replace("/ca.pem", "/other.pem") for name, url in urls.items()})
+    assert (code, err) == (1, "")
+    for line, kind in zip(out.splitlines(), ("mysql", "postgres", "redis")):
+        down = rf"{kind:<8} down  {kind} at localhost:\d+ could not be reached: its certificate was refused \(.+\).*"
+        assert re.fullmatch(down, line)
+
+
 # --- migrate
 
 SHOP = """\
