@@ -3869,6 +3869,9 @@ class _RedisTransport:
             for name, *rest in _REDIS_ERRORS
         ]
         self._refusal = self._redis.ResponseError
+        # redis-py 5 knows MOVED and its kin in this parser only.
+        parser = getattr(self._redis.cluster, "ClusterParser", None)
+        self._parser = {"parser_class": parser} if parser else {}
         self.policy = CallPolicy(
             "redis",
             translate=self._translate,
@@ -3936,6 +3939,7 @@ class _RedisTransport:
             health_check_interval=0,
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
             decode_responses=False,
+            **self._parser,
         )
         connection.hurried = False  # whether its timeout is shorter than usual
         try:
