@@ -736,7 +736,10 @@ class CallPolicy:
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
             ):
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error, failure  # their tracebacks hold this frame, and what failed with it: sockets, results
             logger.warning(
                 "%s %s: %s, trying again in %.3f s",
                 self.service,
