@@ -682,10 +682,6 @@ class CallPolicy:
         self._monotonic = clock.monotonic
         self._observer = observer
 
-    def now(self) -> float:
-        """The clock's monotonic seconds."""
-        return self._monotonic()
-
     def until(self) -> float:
         """The deadline of a call that begins now, for ``call``s that share one."""
         return self._monotonic() + self.deadline
@@ -719,7 +715,10 @@ class CallPolicy:
             # tell what belongs to the failure from what the caller was handling when it called.
             error = failure if isinstance(failure, InfrastructureError) else self._translate(failure, current)
             if error is None:
-                raise failure
+                try:
+                    raise failure
+                finally:
+                    del failure
             if isinstance(error, ConnectionError) and _tls_refusal(failure):
                 error.retryable = False
             if error is not failure:
@@ -4132,12 +4131,12 @@ class _ClusterTransport(_RedisTransport):
 
     def _blame(self, exc: Exception, attempt: Attempt) -> None:
         if not isinstance(exc, InfrastructureError):  # that is ours: a full pool, a deadline
-            self._failures[attempt.note] = self.policy.now()
+            self._failures[attempt.note] = time.monotonic()
             self._outdated = True
 
     def _by_health(self, addresses: Iterable[_Address]) -> list[_Address]:
         """Those that failed of late come last."""
-        since = self.policy.now() - self.SHUNNED
+        since = time.monotonic() - self.SHUNNED
         return sorted(addresses, key=lambda address: self._failures.get(address, -math.inf) > since)
 
     def _learn(self, attempt: Attempt, *, anew: bool = False) -> None:
@@ -4605,7 +4604,7 @@ class _RedisListener(Listener):
                 self._tell(*again, *unsent)
         self._note_rejoined()
         connection = self._connection
-        seconds, now = self._transport.config.socket_timeout, self._transport.policy.now
+        seconds, now = self._transport.config.socket_timeout, time.monotonic
         connection._sock.settimeout(seconds)
         poll = select.poll()
         for each in (self._socket, self._sleeper):
