@@ -32,6 +32,7 @@ from __future__ import annotations
 import base64
 import builtins
 import contextlib
+import enum
 import functools
 import hashlib
 import hmac
@@ -507,7 +508,8 @@ class S3StorageConfig(_Settings):
 class SmsConfig(_Settings):
     """An SMS provider. There is no default: sending without one is a ConfigurationError, not a silent nothing.
 
-    ``timeout`` bounds the sending of one message, in seconds; ``region`` is SNS's.
+    ``timeout`` bounds the sending of one message, in seconds (only an answer of SNS that comes in drops may stretch it:
+    boto3 gives no hold on its socket); ``region`` is SNS's.
     """
 
     provider: str | None = _setting(None, _SMS_PROVIDER, "SMS_PROVIDER")
@@ -633,11 +635,12 @@ class Attempt:
     """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
     the first byte that the service could act on leaves."""
 
-    __slots__ = ("_monotonic", "deadline", "final", "note", "sent")
+    __slots__ = ("_monotonic", "deadline", "final", "note", "sent", "shared")
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
         self.deadline = deadline
         self.sent = False
+        self.shared = False  # among several servers: what one of them has not done, another may have
         self.final = False  # set when trying again is of no use, whatever the error says
         self.note: Any = None  # what the adapter's ``translate`` wants to know
         self._monotonic = monotonic
@@ -775,7 +778,11 @@ def _scrubbed(exc: Exception) -> Exception:
         bare.__setstate__({"pgcode": exc.pgcode})
         exc = bare
     exc.__cause__ = exc.__context__ = None
-    exc.__dict__.clear()
+    for name, value in [*vars(exc).items()]:  # some of it an exception's own repr needs
+        if isinstance(value, (str, bytes)):
+            vars(exc)[name] = "[text withheld]" if isinstance(value, str) else b""
+        elif not isinstance(value, (int, float, enum.Enum, type(None))):
+            del vars(exc)[name]
     return exc
 
 
@@ -871,6 +878,28 @@ def _tls_context(options: Mapping[str, str], mode: str) -> Any:
     except OSError as exc:
         raise ConfigurationError(f"{at_fault} should name PEM files that fit, without a password") from exc
     return context
+
+
+def _open_socket(host: str, port: int, attempt: Attempt, longest: float = math.inf) -> socket.socket:
+    """A TCP connection within the deadline, and within ``longest`` seconds for each address of the host."""
+    failure: OSError = OSError("no address")
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+        raw = None
+        try:
+            raw = socket.socket(family, kind, protocol)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            raw.settimeout(min(longest, attempt.remaining() / (1 if number == len(addresses) else 2)))
+            raw.connect(address)
+            return raw
+        except BaseException as exc:
+            if raw is not None:
+                raw.close()
+            if not isinstance(exc, OSError) or isinstance(exc, InfrastructureError):
+                raise
+            failure = exc
+    raise failure
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -3838,6 +3867,7 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
     ("TimeoutError", TimeoutError, True, True, "did not answer in time"),
     ("ConnectionError", ConnectionError, True, True, "could not be reached, or ended the connection"),
     ("ReadOnlyError", CacheError, True, True, "is a read-only replica"),
+    ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
     ("AskError", CacheError, False, False, "is one node of a Redis Cluster: use a redis+cluster:// URL"),  # and MOVED
     ("TryAgainError", CacheError, True, False, "is moving the key to another node"),
     ("ClusterDownError", CacheError, True, False, "says that its cluster does not serve the key at present"),
@@ -3930,20 +3960,25 @@ class _RedisTransport:
             if url.path not in ("", "0"):
                 self.ask(connection, attempt, ("SELECT", url.path))
 
+        def open_socket() -> socket.socket:
+            raw = _open_socket(host, port, attempt, config.connect_timeout)
+            raw.settimeout(config.socket_timeout)
+            return raw
+
         connection = self._redis.Connection(
             host=host,
             port=port,
             protocol=2,
             redis_connect_func=log_in,
-            socket_connect_timeout=min(config.connect_timeout, attempt.remaining()),
             socket_timeout=config.socket_timeout,
-            socket_keepalive=True,
             health_check_interval=0,
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
             decode_responses=False,
             **self._parser,
         )
+        connection.address = address
         connection.hurried = False  # whether its timeout is shorter than usual
+        connection._connect = open_socket  # redis-py gives each address of a host the whole timeout
         try:
             connection.connect()
         except BaseException:
@@ -4004,26 +4039,35 @@ class _RedisTransport:
         self, attempt: Attempt, parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]]
     ) -> list[list[Any]]:
         """Sends each server its commands, then reads: a list of replies for each. What a server refuses is a value."""
-        pools = [self._pool(address) for address, _ in parts]
         places: list[_Place[Any]] = [_Place() for _ in parts]
-        answers: list[list[Any]] = []
+        pools = [self._pool(address) for address, _ in parts]
+        answers: list[list[Any]] = [[] for _ in parts]
+        sent: list[int] = []  # and not read yet
+        held = [*range(len(parts))]
         try:
             for pool, place in zip(pools, places):
                 pool.acquire(place, attempt)
-            for (address, commands), place in zip(parts, places):
-                connection: Any = place.resource
+            for number, (address, commands) in enumerate(parts):
+                connection: Any = places[number].resource
                 packed = connection.pack_commands(commands)
                 self._hurry(connection, attempt)
-                attempt.note = address
-                attempt.sent = True
+                attempt.note, attempt.sent = address, True
+                sent.append(number)
                 connection.send_packed_command(packed, False)
-            for (address, commands), place in zip(parts, places):
-                attempt.note = address
-                answers.append([self._read(place.resource, attempt) for _ in commands])
+            for number in self._promptest(parts, sent):
+                attempt.note, commands = parts[number]
+                answers[number] = [self._read(places[number].resource, attempt) for _ in commands]
+                sent.remove(number)
+                held.remove(number)
+                pools[number].release(places[number])
         finally:
-            for number, (pool, place) in enumerate(zip(pools, places)):
-                pool.release(place, broken=number >= len(answers))
+            for number in held:
+                pools[number].release(places[number], broken=number in sent)
         return answers
+
+    def _promptest(self, parts: Sequence[Any], sent: Sequence[int]) -> Sequence[int]:
+        """In which order to read."""
+        return sent[:]
 
     def ask(self, connection: Any, attempt: Attempt, command: tuple[Any, ...]) -> None:
         """One command of the handshake."""
@@ -4054,6 +4098,9 @@ class _RedisTransport:
         except self._refusal as refusal:
             return refusal
 
+    def silent(self, connection: Any) -> None:
+        """A listener's connection did not answer."""
+
     def refused(self, refusal: Exception) -> InfrastructureError:
         """What a refusal that came as a value means."""
         error = self._translate(refusal, Attempt(0, time.monotonic)) or CacheError("redis refused the command")
@@ -4063,7 +4110,7 @@ class _RedisTransport:
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         for known, error, retryable, acted, words in self._errors:
             if isinstance(exc, known):
-                attempt.sent = attempt.sent and acted
+                attempt.sent = attempt.sent and (acted or attempt.shared)
                 code = re.match("[A-Z]{3,}(?= )", str(exc))  # of "WRONGTYPE Operation against …" the code may be quoted
                 detail = _os_reason(exc) or (code and f" ({code[0]})") or ""
                 host, port = attempt.note or self.address
@@ -4077,12 +4124,12 @@ class _ClusterTransport(_RedisTransport):
 
     Which node owns which of the 16,384 slots is asked of one of them, first of the URL's, and again when a node fails.
     What a node redirects (MOVED, ASK) it has not done: it goes to where it was sent. Channels live on one node, the
-    same for all clients, so that publishers can count subscribers; while it cannot be reached, on the next: the cluster
-    passes messages on to all its nodes.
+    same for all clients, so that publishers can count subscribers; when it has failed, on the next, until it answers
+    again: the cluster passes messages on to all its nodes.
     """
 
     REDIRECTS = 5  # in one attempt
-    SHUNNED = 1.0  # seconds for which others are asked first, after a failure
+    REFRESH = 60.0  # seconds after which the slots are asked for again in any case
 
     def __init__(self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None) -> None:
         super().__init__(config, clock, observer)
@@ -4091,7 +4138,8 @@ class _ClusterTransport(_RedisTransport):
         self._owners: list[_Address | None] = []  # of each slot
         self._masters: list[_Address] = []
         self._outdated = True
-        self._failures: dict[_Address, float] = {}  # when they were
+        self._learned = 0.0  # when
+        self._failures: dict[_Address, float] = {}  # when they were, of nodes that have not answered since
         self._forget_parent()
         _fork_aware.add(self)
 
@@ -4124,30 +4172,39 @@ class _ClusterTransport(_RedisTransport):
         self, attempt: Attempt, parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]]
     ) -> list[list[Any]]:
         try:
-            return super().exchange(attempt, parts)
+            answers = super().exchange(attempt, parts)
         except (self._redis.RedisError, OSError) as exc:
-            self._blame(exc, attempt)
+            self._blame(attempt.note, exc)
             raise
+        for address, _ in parts if self._failures else ():
+            self._failures.pop(address, None)
+        return answers
 
-    def _blame(self, exc: Exception, attempt: Attempt) -> None:
-        if not isinstance(exc, InfrastructureError):  # that is ours: a full pool, a deadline
-            self._failures[attempt.note] = time.monotonic()
+    def _promptest(self, parts: Sequence[Any], sent: Sequence[int]) -> Sequence[int]:
+        return sent[:] if not self._failures else sorted(sent, key=lambda number: self._failed_at(parts[number][0]))
+
+    def _blame(self, address: _Address, reason: BaseException | None = None) -> None:
+        if not isinstance(reason, InfrastructureError):  # that is ours: a full pool, a deadline
+            self._failures[address] = time.monotonic()
             self._outdated = True
 
-    def _by_health(self, addresses: Iterable[_Address]) -> list[_Address]:
-        """Those that failed of late come last."""
-        since = time.monotonic() - self.SHUNNED
-        return sorted(addresses, key=lambda address: self._failures.get(address, -math.inf) > since)
+    def silent(self, connection: Any) -> None:
+        self._blame(connection.address)
+
+    def _failed_at(self, address: _Address) -> float:
+        return self._failures.get(address, -math.inf)
 
     def _learn(self, attempt: Attempt, *, anew: bool = False) -> None:
-        """Asks one node which slots there are, unless that is known. The next attempt asks another."""
-        if not (self._outdated or anew):
+        """Asks which slots there are, unless that is known: the node that has not failed, or not for longest. Whether
+        it answers or not, the next attempt asks another if need be."""
+        if not (self._outdated or anew or time.monotonic() > self._learned + self.REFRESH):
             return
+        before = self._learned
         if not self._learning.acquire(timeout=attempt.remaining()):
             raise TimeoutError("the deadline passed")
         try:
-            if self._outdated or anew:  # no other thread has asked meanwhile
-                asked = self._by_health([*self._masters, self.address])[0]
+            if anew or self._outdated or before == self._learned:  # no other thread has asked meanwhile
+                asked = min([*self._masters, self.address], key=self._failed_at)
                 [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
                 if type(reply) is self._refusal:
                     raise CacheError("redis at {}:{} is no node of a cluster: use a redis:// URL".format(*asked))
@@ -4163,8 +4220,10 @@ class _ClusterTransport(_RedisTransport):
             address = (asked[0] if host in (None, b"", b"?") else host.decode(), port)
             owners[first : last + 1] = [address] * (last + 1 - first)
         masters = [address for address in dict.fromkeys(owners) if address is not None]
-        if not masters:
-            raise CacheError("the cluster serves no keys at present", retryable=True)
+        if not masters:  # a node that has left, or a cluster that is being built
+            self._blame(asked)
+            raise CacheError("redis at {}:{} knows of no slots at present".format(*asked), retryable=True)
+        self._learned = time.monotonic()
         with self._lock:
             self._owners, self._masters, self._outdated = owners, masters, False
             gone = [self._pools.pop(each) for each in [*self._pools] if each not in (self.address, *masters)]
@@ -4180,14 +4239,14 @@ class _ClusterTransport(_RedisTransport):
         return owner
 
     def _channel_node(self) -> _Address:
-        return self._by_health(self._masters)[0]
+        return min(self._masters, key=self._failed_at)
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
         try:
             return self.connect(self._channel_node(), attempt)
         except (self._redis.RedisError, OSError) as exc:
-            self._blame(exc, attempt)
+            self._blame(attempt.note, exc)
             raise
 
     def nodes(self, operation: str, until: float) -> Sequence[_Address]:
@@ -4197,7 +4256,7 @@ class _ClusterTransport(_RedisTransport):
     def send(self, operation: str, *commands: tuple[Any, ...], key: str | None = None) -> list[Any]:
         def attempt(current: Attempt) -> list[Any]:
             if key is not None:
-                return self._accepted(self._perform(current, [_Unit(self._slot(key.encode()), commands)])[0])
+                return self._perform(current, [_Unit(self._slot(key.encode()), commands)])[0]
             self._learn(current)
             return self._accepted(self.exchange(current, [(self._channel_node(), commands)])[0])
 
@@ -4209,11 +4268,7 @@ class _ClusterTransport(_RedisTransport):
             batch = [(self._slot(each[1].encode()), (each,)) for each in commands[start : start + _PIPELINE]]
 
             def attempt(current: Attempt) -> list[Any]:
-                replies = [reply for (reply,) in self._perform(current, list(itertools.starmap(_Unit, batch)))]
-                for reply in replies:
-                    if isinstance(reply, Exception):  # among others: it must not look as if nothing had been done
-                        raise self.refused(reply) if len(replies) > 1 else reply
-                return replies
+                return [reply for (reply,) in self._perform(current, list(itertools.starmap(_Unit, batch)))]
 
             yield from self.policy.call(operation, attempt, until=until)
 
@@ -4228,19 +4283,28 @@ class _ClusterTransport(_RedisTransport):
             for unit in waiting:
                 parts.setdefault(unit.node, []).append(unit)
             nodes = sorted(parts)  # all threads take connections in one order
+            attempt.shared = attempt.shared or len(nodes) > 1
             answers = self.exchange(
                 attempt, [(node, [c for unit in parts[node] for c in unit.words()]) for node in nodes]
             )
             for node, replies in zip(nodes, answers):
-                self._failures.pop(node, None)
                 following = iter(replies)
                 for unit in parts[node]:
                     unit.replies = list(itertools.islice(following, len(unit.words())))[unit.asking :]
             waiting = [unit for unit in waiting if self._redirected(unit)]
             attempt.sent = len(waiting) < len(units)
+            attempt.shared = attempt.sent and len(units) > 1
             if not waiting:
-                return [unit.replies for unit in units]
+                return [self._settled(attempt, unit) for unit in units]
         raise CacheError("the cluster keeps sending us from node to node", retryable=True)
+
+    def _settled(self, attempt: Attempt, unit: _Unit) -> list[Any]:
+        attempt.note = unit.node
+        try:
+            return self._accepted(unit.replies)
+        except self._redis.exceptions.ClusterDownError:  # of this node: others may know of a better one
+            self._blame(unit.node)
+            raise
 
     def _redirected(self, unit: _Unit) -> bool:
         """Whether the node has sent the unit elsewhere, undone: for good, which is kept in mind, or this once."""
@@ -4252,6 +4316,7 @@ class _ClusterTransport(_RedisTransport):
         unit.asking = not isinstance(redirection, exceptions.MovedError)
         if not unit.asking:
             self._owners[unit.slot] = unit.node
+            self._outdated = True  # one slot seldom moves alone
         return True
 
 
@@ -4569,6 +4634,8 @@ class _RedisListener(Listener):
             except InfrastructureError as error:
                 failures = 1 if self._heard else failures + 1
                 reason = type(error).__name__
+                if isinstance(error, TimeoutError) and self._connection is not None:
+                    self._transport.silent(self._connection)
             except BaseException:
                 logger.exception("the listener stops: a handler asked to exit, or the library has a defect")
                 self._closed = True
@@ -4966,7 +5033,7 @@ class TwilioSmsService(_RemoteSmsService):
                 "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key (SMS_API_KEY) or, "
                 "with an API key (SK…) there, as SmsConfig.account_sid (SMS_ACCOUNT_SID)"
             )
-        if not _is_url({"https", "http"}, "")(endpoint):
+        if not _is_url({"https", "http"}, "")(endpoint) or "@" in endpoint:
             raise ConfigurationError("endpoint should be https://host[:port]")
         self._url = _Url.parse(endpoint)
         if self._url.scheme == "http" and self._url.host not in ("localhost", "127.0.0.1", "::1"):
@@ -4974,20 +5041,20 @@ class TwilioSmsService(_RemoteSmsService):
         super().__init__(config, clock, observer)
         sender = config.sender or ""
         self._sender = ("MessagingServiceSid" if re.fullmatch("MG[0-9a-fA-F]{32}", sender) else "From", sender)
-        login = f"{config.api_key}:{config.api_secret}".encode()
         self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
-        self._headers = {
-            "Authorization": f"Basic {base64.b64encode(login).decode()}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-            "User-Agent": f"infra-twins/{__version__}",
-        }
         self._tls: Any = _tls_context({}, "verify-full") if self._url.scheme == "https" else None
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
         import http.client
 
         form = urllib.parse.urlencode([("To", phone), ("Body", message), self._sender])
+        login = f"{self.config.api_key}:{self.config.api_secret}".encode()
+        headers = {
+            "Authorization": f"Basic {base64.b64encode(login).decode()}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+            "User-Agent": f"infra-twins/{__version__}",
+        }
         connection = http.client.HTTPConnection(self._url.host, self._url.port or (443 if self._tls else 80))
         # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
         with self._connect(connection.host, connection.port, attempt) as raw, raw.makefile("rb", 0):
@@ -4995,7 +5062,7 @@ class TwilioSmsService(_RemoteSmsService):
             connection.sock, attempt.sent = raw, True
             _watchdog.watch(watched)
             try:
-                connection.request("POST", self._path, form, self._headers)
+                connection.request("POST", self._path, form, headers)
                 with connection.getresponse() as response:
                     body = response.read(65536)
             finally:
@@ -5003,23 +5070,18 @@ class TwilioSmsService(_RemoteSmsService):
         return self._answered(response.status, response.headers, body)
 
     def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
-        failure: OSError = OSError("no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            raw = socket.socket(family, kind, protocol)
+        try:
+            raw = _open_socket(host, port, attempt)
             try:
-                raw.settimeout(attempt.remaining() / 2)  # each address leaves time for the next
-                raw.connect(address)
-                if self._tls:
-                    raw.settimeout(attempt.remaining() / 2)
-                    raw = self._tls.wrap_socket(raw, server_hostname=host)
                 raw.settimeout(attempt.remaining())
-                return raw
-            except BaseException as exc:
+                raw = self._tls.wrap_socket(raw, server_hostname=host) if self._tls else raw
+                raw.settimeout(attempt.remaining())
+            except BaseException:
                 raw.close()
-                if not isinstance(exc, OSError):
-                    raise
-                failure = builtins.TimeoutError() if isinstance(exc, TimeoutError) else exc  # a late one is unsent too
-        raise failure
+                raise
+            return raw
+        except TimeoutError:
+            raise builtins.TimeoutError from None  # the policy's own: a late one is unsent too
 
     def _answered(self, status: int, headers: Any, body: bytes) -> str:
         try:
@@ -5103,6 +5165,8 @@ class SnsSmsService(_RemoteSmsService):
     def _connected(self) -> Any:
         """boto3's client, built once: building two at a time is not safe."""
         with self._lock:
+            if self._closed:  # meanwhile
+                raise ConnectionError("the SMS service is closed", retryable=False)
             if self._client is None:
                 config = self.config
                 self._client = _aws_client(
@@ -5151,6 +5215,8 @@ class SnsSmsService(_RemoteSmsService):
             return ConfigurationError(why) if meaning else None
         if meaning == "unset":
             attempt.sent = False
+            with self._lock:
+                self._client = None  # which would not look again
             return ConfigurationError(
                 "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
             )

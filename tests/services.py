@@ -12,6 +12,7 @@ import glob
 import importlib.util
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -31,14 +32,21 @@ class Missing(Exception):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the system hands out to clients, which might take it in between; of a Redis Cluster the nodes
+    talk to each other on a port 10,000 higher, which is free too."""
+    while True:
+        port = random.randrange(11_000, 22_000)
+        if is_free(port) and is_free(port + 10_000):
+            return port
 
 
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @functools.cache
@@ -220,9 +228,6 @@ class RedisCluster(Server):
     def __init__(self, binary: str) -> None:
         super().__init__(binary)
         self.nodes = [self.node(binary) for _ in range(3)]
-        for each in self.nodes:
-            while each.port > 55535 or not is_free(each.port + 10000):  # where the nodes talk to each other
-                each.port = free_port()
 
     @property
     def url(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +67,7 @@ def keys_of(number: int, count: int = 1) -> list[str]:
 # --- nodes that go
 
 
-def test_a_node_is_killed_and_comes_back(cluster: RedisCluster) -> None:
+def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) -> None:
     a, b, c = (keys_of(number)[0] for number in range(3))
     killed, inbox = cluster.nodes[0], Inbox()  # the one of the URL, and the one that channels live on
     calls: list[Callable[[infra.KeyValueClient], Any]] = [
@@ -85,6 +86,7 @@ def test_a_node_is_killed_and_comes_back(cluster: RedisCluster) -> None:
         client.set_many({a: "1", b: "2", c: "3"})
         killed.kill()
         assert (client.get(b), client.increment(c)) == ("2", 4)
+        connections = raw[1].info("stats")["total_connections_received"]
         for call in calls:
             started = time.monotonic()
             with pytest.raises(infra.ConnectionError, match=f"redis at 127.0.0.1:{killed.port} could not") as caught:
@@ -94,6 +96,7 @@ def test_a_node_is_killed_and_comes_back(cluster: RedisCluster) -> None:
             assert (client.get(b), client.get(c)) == ("2", "4")
         with pytest.raises(infra.ConnectionError):  # it has the URL, and has not learned of other nodes
             fresh.get(b)
+        assert raw[1].info("stats")["total_connections_received"] <= connections + 2  # the listener's, perhaps fresh's
         inbox.wait_reconnects(1)
         assert client.publish("c", "elsewhere") == 1
         killed.start()
@@ -215,80 +218,222 @@ def test_a_slot_that_is_moving(cluster: RedisCluster, raw: list[Any]) -> None:
 
 def test_a_slot_that_nobody_serves(cluster: RedisCluster, raw: list[Any]) -> None:
     key, other = keys_of(0)[0], keys_of(1)[0]
-    with client_of(cluster, deadline=0.3) as client:
+    calls: list[Callable[[infra.KeyValueClient], Any]] = [
+        lambda client: client.get(key),
+        lambda client: client.increment(key),
+        lambda client: client.delete_many([other, key]),
+    ]
+    with client_of(cluster, deadline=0.2, retries=100) as client:
         client.set(other, "v")
         for each in raw:
             each.execute_command("CLUSTER DELSLOTS", slot_of(key))
-        raw[1].config_resetstat()
-        for call in (lambda: client.get(key), lambda: client.increment(key), lambda: client.delete_many([other, key])):
-            with pytest.raises(infra.CacheError, match="does not serve the key") as caught:
-                call()
-            assert caught.value.retryable is True
-        assert raw[1].info("commandstats")["cmdstat_del"]["calls"] == 1  # it was done, and is not done again
-        with client_of(cluster, deadline=0.3) as fresh:  # who asks now which slots there are
-            with pytest.raises(infra.CacheError, match="no node of the cluster serves this key"):
-                fresh.get(key)
+        try:
+            for call in calls:
+                with pytest.raises(infra.CacheError, match="no node of the cluster serves this key") as caught:
+                    call(client)
+                assert caught.value.retryable is True
+            assert client.get(other) == "v"
+        finally:
             raw[0].execute_command("CLUSTER ADDSLOTS", slot_of(key))
             cluster.wait()
-            assert (client.increment(key), fresh.increment(key)) == (1, 2)
+        assert client.increment(key) == 1
 
 
-def scripted(slots: Callable[[], bytes], answer: Callable[[list[bytes]], bytes]) -> ScriptedRedis:
-    def reply(words: list[bytes], send: Callable[[bytes], None]) -> None:
+# --- servers that follow a script
+
+
+class Script:
+    """Nodes of a cluster: ``owners`` says which of them has which share of the slots, ``answer(node, words)`` what one
+    answers to a command; None is silence, in which further commands may arrive."""
+
+    def __init__(self, count: int, answer: Callable[[int, list[bytes]], bytes | None]) -> None:
+        self.log: list[tuple[int, bytes]] = []
+        self.owners = [*range(count)]
+        self._answer = answer
+        self.nodes = [ScriptedRedis(functools.partial(self._reply, number)) for number in range(count)]
+        self.ports = [int(node.url.split(":")[-1].split("/")[0]) for node in self.nodes]
+
+    def __enter__(self) -> Script:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for node in self.nodes:
+            node.__exit__()
+
+    def _reply(self, number: int, words: list[bytes], send: Callable[[bytes], None]) -> None:
         if words[0] in (b"AUTH", b"SELECT"):
-            send(b"+OK\r\n")
-        else:
-            send(slots() if words[0] == b"CLUSTER" else answer(words))
+            return send(b"+OK\r\n")
+        self.log.append((number, words[0]))
+        answer = self._answer(number, words)
+        if answer is None and words[0] == b"CLUSTER" and number not in self.mute:
+            answer = self.slots()
+        if answer is not None and number not in self.mute:
+            send(answer)
 
-    return ScriptedRedis(reply)
+    mute: frozenset[int] = frozenset()
+
+    def slots(self, host: bytes = b"127.0.0.1") -> bytes:
+        count = len(self.owners)
+        shares = [(n * 16384 // count, (n + 1) * 16384 // count - 1, self.ports[o]) for n, o in enumerate(self.owners)]
+        entry = b"*3\r\n:%d\r\n:%d\r\n*2\r\n$%d\r\n%s\r\n:%d\r\n"
+        return b"*%d\r\n" % count + b"".join(entry % (*share[:2], len(host), host, share[2]) for share in shares)
+
+    def client(self, **options: Any) -> infra.RedisClient:
+        url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
+        return infra.RedisClient(infra.CacheConfig(url=url, **options))
+
+    def count(self, command: bytes) -> list[int]:
+        return [self.log.count((number, command)) for number in range(len(self.nodes))]
 
 
-def owner_of_all(port: int, host: bytes = b"127.0.0.1") -> bytes:
-    return b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$%d\r\n%s\r\n:%d\r\n" % (len(host), host, port)
-
-
-def of_script(server: ScriptedRedis, **options: Any) -> infra.RedisClient:
-    url = server.url.replace("redis://", "redis+cluster://").replace("/1", "")
-    return infra.RedisClient(infra.CacheConfig(url=url, **options))
+def key_in(share: int, shares: int) -> str:
+    """A key in that share of the slots."""
+    return next(key for key in map("k{}".format, range(1000)) if slot_of(key) * shares // 16384 == share)
 
 
 def test_nodes_that_send_us_in_circles() -> None:
-    port = 0
-    with scripted(lambda: owner_of_all(port), lambda words: b"-MOVED 1 127.0.0.1:%d\r\n" % port) as server:
-        port = int(server.url.split(":")[-1].split("/")[0])
-        with of_script(server, retries=1) as client:
-            with pytest.raises(infra.CacheError, match="from node to node") as caught:
-                client.increment("k")
-            assert (caught.value.retryable, server.commands.count(b"INCRBY")) == (True, 2 * 6)
+    with Script(
+        1, lambda n, words: b"-MOVED 1 127.0.0.1:%d\r\n" % script.ports[0] if words[0] == b"INCRBY" else None
+    ) as script:
+        with script.client(retries=1) as client, pytest.raises(infra.CacheError, match="from node to node") as caught:
+            client.increment("k")
+        assert (caught.value.retryable, script.count(b"INCRBY")) == (True, [2 * 6])
 
 
-@pytest.mark.parametrize("host", [b"", b"?"])
-def test_a_node_that_does_not_know_its_name(host: bytes) -> None:
-    """Then it is the one that was asked (https://redis.io/docs/latest/commands/cluster-slots/)."""
-    port = 0
-    with scripted(lambda: owner_of_all(port, host), lambda words: b":7\r\n") as server:
-        port = int(server.url.split(":")[-1].split("/")[0])
-        with of_script(server) as client:
-            assert client.increment("k") == 7
+@pytest.mark.parametrize("host", [b"", b"?", b"localhost"])
+def test_how_a_node_may_call_itself(host: bytes) -> None:
+    """By no name: then it is the one that was asked (https://redis.io/docs/latest/commands/cluster-slots/)."""
+
+    def answer(number: int, words: list[bytes]) -> bytes:
+        return b":7\r\n" if words[0] == b"INCRBY" else script.slots(host)
+
+    with Script(1, answer) as script, script.client() as client:
+        assert client.increment("k") == 7
 
 
 def test_a_node_that_left_keeps_no_connections() -> None:
-    ports = [0, 0]
-    owner = [1]
-    replies: list[Callable[[list[bytes]], bytes]] = [lambda words: b":1\r\n", lambda words: b":2\r\n"]
     with (
-        scripted(lambda: owner_of_all(ports[owner[0]]), replies[0]) as first,
-        scripted(lambda: owner_of_all(ports[owner[0]]), replies[1]) as second,
-        of_script(first) as client,
+        Script(2, lambda n, words: b":%d\r\n" % n if words[0] == b"INCRBY" else None) as script,
+        script.client() as client,
     ):
-        ports[:] = [int(each.url.split(":")[-1].split("/")[0]) for each in (first, second)]
-        assert in_threads(4, lambda _: client.increment("k")) == [2] * 4
-        assert client._transport.size() >= 2
-        gone = client._transport._pool(("127.0.0.1", ports[1]))
-        owner[0] = 0
+        script.owners = [1]
+        assert in_threads(4, lambda _: client.increment("k")) == [1] * 4
+        gone = client._transport._pool(("127.0.0.1", script.ports[1]))
+        assert gone.size > 0
+        script.owners = [0]
         client._transport._outdated = True  # type: ignore[attr-defined]
-        assert client.increment("k") == 1
-        assert (gone.size, list(client._transport._pools)) == (0, [("127.0.0.1", ports[0])])  # type: ignore[attr-defined]
+        assert client.increment("k") == 0
+        assert (gone.size, list(client._transport._pools)) == (0, [("127.0.0.1", script.ports[0])])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("goodbye", [b"-CLUSTERDOWN Hash slot not served\r\n", b"-MOVED 1 127.0.0.1:%d\r\n"])
+def test_a_node_that_left_and_still_runs(goodbye: bytes) -> None:
+    """It knows of no slots any more; the others do."""
+
+    def answer(number: int, words: list[bytes]) -> bytes | None:
+        if number == 0 and script.owners == [1]:
+            return b"*0\r\n" if words[0] == b"CLUSTER" else goodbye % script.ports[1] if b"%d" in goodbye else goodbye
+        return {b"INCRBY": b":1\r\n", b"PUBLISH": b":1\r\n"}.get(words[0])
+
+    with Script(2, answer) as script, script.client() as client:
+        assert (client.increment(key_in(0, 2)), client.increment(key_in(1, 2))) == (1, 1)
+        script.owners = [1]
+        assert (client.increment(key_in(0, 2)), client.publish("c", "m")) == (1, 1)
+        client._transport._outdated = True  # type: ignore[attr-defined]
+        assert client.increment(key_in(1, 2)) == 1
+        assert script.log[-1] == (1, b"INCRBY")
+
+
+def test_slots_are_asked_for_again_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Script(1, lambda n, words: b":1\r\n" if words[0] == b"INCRBY" else None) as script, script.client() as client:
+        for _ in range(3):
+            client.increment("k")
+        assert script.count(b"CLUSTER") == [1]
+        monkeypatch.setattr(client._transport, "REFRESH", 0.0)
+        client.increment("k")
+        assert script.count(b"CLUSTER") == [2]
+
+
+def test_silent_nodes_hold_nobody_up() -> None:
+    """Two of four; the others are asked first, however much time has passed."""
+    with (
+        Script(4, lambda n, words: b":1\r\n" if words[0] == b"INCRBY" else None) as script,
+        script.client(socket_timeout=0.1, deadline=0.5) as client,
+    ):
+        assert [client.increment(key_in(number, 4)) for number in range(4)] == [1] * 4
+        script.mute = frozenset([0, 1])
+        for number in (0, 1):
+            with pytest.raises(infra.TimeoutError, match=str(script.ports[number])):
+                client.increment(key_in(number, 4))
+        script.log.clear()
+        for number in (2, 3):
+            client._transport._outdated = True  # type: ignore[attr-defined]
+            assert client.increment(key_in(number, 4)) == 1
+        assert script.count(b"CLUSTER")[:2] == [0, 0]
+
+
+def test_channels_move_on_from_a_silent_node() -> None:
+    def answer(number: int, words: list[bytes]) -> bytes | None:
+        subscribed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
+        return {b"PUBLISH": b":1\r\n", b"SUBSCRIBE": subscribed, b"INCRBY": b":1\r\n"}.get(words[0])
+
+    inbox = Inbox()
+    with (
+        Script(2, answer) as script,
+        script.client(socket_timeout=0.1, deadline=0.5) as client,
+        client.listen(inbox, inbox.on_reconnect) as listener,
+    ):
+        listener.subscribe("c")
+        assert (client.publish("c", "m"), script.count(b"PUBLISH"), script.count(b"SUBSCRIBE")) == (1, [1, 0], [1, 0])
+        script.mute = frozenset([0])
+        with pytest.raises(infra.TimeoutError):
+            client.publish("c", "m")
+        assert (client.publish("c", "m"), script.count(b"PUBLISH")) == (1, [2, 1])
+        inbox.wait_reconnects(1)
+        assert script.count(b"SUBSCRIBE") == [1, 1]
+        script.mute = frozenset()
+        assert client.increment(key_in(0, 2)) == 1  # it answers again
+        assert (client.publish("c", "m"), script.count(b"PUBLISH")) == (1, [3, 1])
+
+
+@pytest.mark.parametrize("method", ["delete_many", "get_many"])
+def test_what_one_node_has_not_done_another_may_have(method: str) -> None:
+    """One is still loading its data: then nothing of its part was done, but the other's part was."""
+
+    def answer(number: int, words: list[bytes]) -> bytes | None:
+        if number == 1 and script.log.count((1, words[0])) == 1 and words[0] in (b"DEL", b"GET"):
+            return b"-LOADING Redis is loading the dataset in memory\r\n"
+        return {b"DEL": b":1\r\n", b"GET": b"$1\r\nv\r\n"}.get(words[0])
+
+    keys = [key_in(0, 2), key_in(1, 2)]
+    with Script(2, answer) as script, script.client() as client:
+        if method == "get_many":
+            assert client.get_many(keys) == dict.fromkeys(keys, "v")
+        else:
+            with pytest.raises(infra.ConnectionError, match="loading"):
+                client.delete_many(keys)
+            assert script.count(b"DEL") == [1, 1]
+            assert client.delete(keys[1]) is True
+
+
+def test_a_refusal_names_its_node() -> None:
+    refusal = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+    with (
+        Script(2, lambda n, words: (b"+OK\r\n", refusal)[n] if words[0] == b"SET" else None) as script,
+        script.client() as client,
+        pytest.raises(infra.CacheError, match=f":{script.ports[1]} is out of memory"),
+    ):
+        client.set_many({key_in(number, 2): "v" for number in (1, 0)})
+
+
+def test_a_user_who_may_not_ask_for_the_slots(cluster: RedisCluster, raw: list[Any]) -> None:
+    raw[0].execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-cluster")
+    url = cluster.url.replace("://", "://u:p@")
+    try:
+        with infra.RedisClient(infra.CacheConfig(url=url)) as client, pytest.raises(infra.CacheError, match="NOPERM"):
+            client.get("k")
+    finally:
+        raw[0].execute_command("ACL", "DELUSER", "u")
 
 
 # --- what was sent once

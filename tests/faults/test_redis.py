@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import itertools
 import logging
 import os
 import re
+import socket
 import threading
 import time
 import traceback
@@ -60,6 +62,22 @@ def test_a_closed_port(call: Callable[[infra.RedisClient], Any]) -> None:
     )
     assert (caught.value.service, caught.value.retryable) == ("redis", True)
     assert isinstance(caught.value, OSError)
+
+
+@pytest.mark.real
+def test_a_host_with_many_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as waiting:
+        for _ in range(3):  # the queue is full: further connections wait
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", full.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address] * 8)
+        started = time.monotonic()
+        client = client_of("redis://many.test", connect_timeout=0.3, deadline=0.6)
+        with client, pytest.raises(infra.InfrastructureError):
+            client.get("k")
+        assert time.monotonic() - started < 0.6 + SLACK
 
 
 @pytest.mark.real

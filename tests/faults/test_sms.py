@@ -402,6 +402,16 @@ def test_no_credentials(no_aws: None) -> None:
     assert str(error) == "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
 
 
+def test_credentials_that_come_later(account: MotoAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    with by_sns(account.url, api_key=None, api_secret=None) as service:
+        with pytest.raises(infra.ConfigurationError):
+            service.send_sms(PHONE, MESSAGE)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", account.config.api_key or "")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", account.config.api_secret or "")
+        service.send_sms(PHONE, MESSAGE)
+    assert account.texts() == [MESSAGE]
+
+
 @pytest.mark.parametrize(
     ("variables", "changes"),
     [({"AWS_PROFILE": "absent"}, {}), ({}, {"region": "no region"})],
@@ -422,6 +432,7 @@ def test_settings_of_boto3(
         (lambda: by_twilio("http://127.0.0.1.example.com"), "https"),
         (lambda: by_twilio("ftp://127.0.0.1"), "https://host"),
         (lambda: by_twilio("https://api.twilio.com/2010"), "https://host"),
+        (lambda: by_twilio("https://user:word@api.twilio.com"), "https://host"),
         (lambda: by_twilio("api.twilio.com"), "https://host"),
         (lambda: by_twilio("https://h", api_key="AC12"), "SMS_API_KEY"),
         (lambda: by_twilio("https://h", account_sid="AC12"), "SMS_ACCOUNT_SID"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import http.client
 import inspect
 import logging
 import pickle
@@ -49,6 +50,27 @@ def test_errors_keep_their_details() -> None:
     ]
     for error, details in errors:
         assert vars(pickle.loads(pickle.dumps(error))) == details  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    "error", [http.client.IncompleteRead(b"tell-nobody", 99), ValueError("tell-nobody", {"tell-nobody": 1})]
+)
+def test_a_scrubbed_cause_can_still_be_shown(error: Exception) -> None:
+    vars(error).update(details={"word": "tell-nobody"}, number=7, text="tell-nobody")
+
+    def attempt(_: infra.Attempt) -> None:
+        raise error
+
+    policy = infra.CallPolicy(
+        "svc", translate=lambda *_: infra.ConnectionError("lost"), clock=fakes.FakeClock(), repeatable=frozenset(),
+        deadline=5.0, retries=0,
+    )  # fmt: skip
+    with pytest.raises(infra.ConnectionError) as caught:
+        policy.call("get", attempt)
+    cause = caught.value.__cause__
+    assert type(cause) is type(error)
+    assert vars(cause)["number"] == 7
+    assert "nobody" not in f"{cause!r} {cause} {vars(cause)}" + "".join(traceback.format_exception(caught.value))
 
 
 def test_errors_are_also_the_builtin_ones() -> None:
