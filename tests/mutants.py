@@ -262,10 +262,10 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     (
         "cluster: what others did looks undone",
         "infra.py",
-        "raise self.refused(reply) if len(replies) > 1 else reply",
-        "raise reply",
+        "attempt.sent = attempt.sent and (acted or attempt.shared)",
+        "attempt.sent = attempt.sent and acted",
     ),
-    ("cluster: one that failed is not told from the others", "infra.py", "self._failures[attempt.note] = ", "_ = "),
+    ("cluster: one that failed is not told from the others", "infra.py", "self._failures[address] = ", "_ = "),
     ("cluster: slots are learned once", "infra.py", "            self._outdated = True\n\n    def", "\n    def"),
     ("cluster: connections in any order", "infra.py", "nodes = sorted(parts)", "nodes = list(parts)"),
     (
