@@ -4307,16 +4307,15 @@ class _ClusterTransport(_RedisTransport):
             raise
 
     def _redirected(self, unit: _Unit) -> bool:
-        """Whether the node has sent the unit elsewhere, undone: for good, which is kept in mind, or this once."""
+        """Whether the node has sent the unit elsewhere, undone: for good, so that the slots have to be learned anew, or
+        this once."""
         exceptions = self._redis.exceptions
         redirection = next((each for each in unit.replies if isinstance(each, exceptions.AskError)), None)
         if redirection is None:
             return False
         unit.node = (redirection.host or unit.node[0], redirection.port)
         unit.asking = not isinstance(redirection, exceptions.MovedError)
-        if not unit.asking:
-            self._owners[unit.slot] = unit.node
-            self._outdated = True  # one slot seldom moves alone
+        self._outdated = self._outdated or not unit.asking
         return True
 
 

@@ -251,7 +251,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "if not free() and not self._turn.wait_for(free, self._lock_timeout):",
         "if False:",
     ),
-    ("cluster: a move is forgotten", "infra.py", "self._owners[unit.slot] = unit.node", "pass"),
+    ("cluster: a move is forgotten", "infra.py", "self._outdated = self._outdated or not unit.asking", "pass"),
     ("cluster: no ASKING", "infra.py", 'return (("ASKING",), *self.commands) if self.asking else', "return"),
     (
         "cluster: what a redirection left undone looks done",
