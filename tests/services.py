@@ -10,6 +10,7 @@ import contextlib
 import functools
 import glob
 import importlib.util
+import itertools
 import os
 import pwd
 import random
@@ -245,7 +246,6 @@ class RedisCluster(Server):
             slots = " ".join(map(str, range(number * 16384 // 3, (number + 1) * 16384 // 3)))
             node.ask(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
             node.ask(f"CLUSTER ADDSLOTS {slots}")
-            self.nodes[0].ask(f"CLUSTER MEET 127.0.0.1 {node.port}")
         self.wait()
         return self
 
@@ -253,10 +253,14 @@ class RedisCluster(Server):
         """Until every node knows all nodes and serves its slots: some two seconds after each start."""
         deadline = time.monotonic() + 30
         wanted = (b"cluster_state:ok", b"cluster_slots_ok:16384", b"cluster_known_nodes:3")
-        while not all(
-            word in answer for answer in (node.ask("CLUSTER INFO") for node in self.nodes) for word in wanted
-        ):
-            assert time.monotonic() < deadline, "the cluster did not form"
+        for turn in itertools.count():
+            answers = [node.ask("CLUSTER INFO") for node in self.nodes]
+            if all(word in answer for answer in answers for word in wanted):
+                return
+            assert time.monotonic() < deadline, f"the cluster did not form: {answers}"
+            if turn % 25 == 0:  # an introduction may get lost
+                for node in self.nodes[1:]:
+                    node.ask(f"CLUSTER MEET 127.0.0.1 {self.nodes[0].port}")
             time.sleep(0.02)
 
     def stop(self) -> None:

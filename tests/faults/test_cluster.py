@@ -229,7 +229,7 @@ def test_a_slot_that_nobody_serves(cluster: RedisCluster, raw: list[Any]) -> Non
             each.execute_command("CLUSTER DELSLOTS", slot_of(key))
         try:
             for call in calls:
-                with pytest.raises(infra.CacheError, match="serves? (the|this) key") as caught:
+                with pytest.raises(infra.CacheError, match=r"serves? (the|this) key") as caught:
                     call(client)
                 assert caught.value.retryable is True
             assert client.get(other) in ("v", None)  # deleted, if the nodes had not heard of it yet
@@ -412,7 +412,7 @@ def test_what_one_node_has_not_done_another_may_have(method: str) -> None:
         else:
             with pytest.raises(infra.ConnectionError, match="loading"):
                 client.delete_many(keys)
-            assert script.count(b"DEL") == [1, 1]
+            eventually(lambda: script.count(b"DEL") == [1, 1])  # nobody has waited for the other
             assert client.delete(keys[1]) is True
 
 
