@@ -6,22 +6,21 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
-class Proxy:
-    """Forwards to ``port``; once ``swallow`` is True, the next reply is dropped and its connection ended."""
+class Listening:
+    """A port on loopback; each connection is served in a thread of its own."""
 
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.swallow = False
-        self.swallowed = 0
+    def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
+        self.port: int = self._listening.getsockname()[1]
         self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self: T) -> T:
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -34,10 +33,27 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                server = socket.create_connection(("127.0.0.1", self.target))
-                self._sockets += [client, server]
-                threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
-                threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+                self._sockets.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        raise AssertionError("a kind of server says how it serves")
+
+
+class Proxy(Listening):
+    """Forwards to ``port``; once ``swallow`` is True, the next reply is dropped and its connection ended."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.swallow = False
+        self.swallowed = 0
+        super().__init__()
+
+    def _serve(self, client: socket.socket) -> None:
+        server = socket.create_connection(("127.0.0.1", self.target))
+        self._sockets.append(server)
+        threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+        self._pass(client, server, False)
 
     def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
         with contextlib.suppress(OSError):
@@ -52,63 +68,30 @@ class Proxy:
                 each.shutdown(socket.SHUT_RDWR)
 
 
-class Stub:
+class Stub(Listening):
     """A server that runs ``serve(connection)`` for each, and then keeps it open and silent. What goes wrong in that is
     kept in ``failures``."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
-        self._serve = serve
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
+        self._script = serve
         self.failures: list[Exception] = []
-        self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    def __enter__(self) -> Stub:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for each in [self._listening, *self._sockets]:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                self._sockets.append(self._listening.accept()[0])
-                threading.Thread(target=self._run, args=(self._sockets[-1],), daemon=True).start()
-
-    def _run(self, connection: socket.socket) -> None:
+    def _serve(self, client: socket.socket) -> None:
         try:
-            self._serve(connection)
+            self._script(client)
         except Exception as error:
             self.failures.append(error)
 
 
-class ScriptedRedis:
+class ScriptedRedis(Listening):
     """A server that answers each command with what ``answer(words, send)`` sends, for as long as it takes."""
 
     def __init__(self, answer: Callable[[list[bytes], Callable[[bytes], None]], None]) -> None:
         self._answer = answer
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://:password@127.0.0.1:{self._listening.getsockname()[1]}/1"
         self.commands: list[bytes] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> ScriptedRedis:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        super().__init__()
+        self.url = f"redis://:password@127.0.0.1:{self.port}/1"
 
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):

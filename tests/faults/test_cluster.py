@@ -251,7 +251,7 @@ class Script:
         self.owners = [*range(count)]
         self._answer = answer
         self.nodes = [ScriptedRedis(functools.partial(self._reply, number)) for number in range(count)]
-        self.ports = [int(node.url.split(":")[-1].split("/")[0]) for node in self.nodes]
+        self.ports = [node.port for node in self.nodes]
 
     def __enter__(self) -> Script:
         return self
