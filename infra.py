@@ -703,7 +703,7 @@ class CallPolicy:
         monotonic = self._monotonic
         started = monotonic()
         deadline = started + self.deadline if until is None else until
-        number = 1
+        number, last = 1, None
         while True:
             current = Attempt(deadline, monotonic)
             try:
@@ -726,9 +726,11 @@ class CallPolicy:
                 error.retryable = False
             if error is not failure:
                 error.__cause__ = _scrubbed(failure)
+            now = monotonic()
+            if last is not None and now >= deadline and isinstance(error, TimeoutError) and not current.sent:
+                error = last  # for want of time the attempt found out less than the one before
             error.service = error.service or self.service
             error.operation = error.operation or operation
-            now = monotonic()
             self._report(Call(self.service, operation, type(error).__name__, now - started, number))
             pause = self.pause(number)
             may_repeat = not current.sent or repeatable or operation in self.repeatable
@@ -741,7 +743,11 @@ class CallPolicy:
                 try:
                     raise error
                 finally:
-                    del error, failure  # their tracebacks hold this frame, and what failed with it: sockets, results
+                    del (
+                        error,
+                        failure,
+                        last,
+                    )  # their tracebacks hold this frame, and what failed with it: sockets, results
             logger.warning(
                 "%s %s: %s, trying again in %.3f s",
                 self.service,
@@ -752,7 +758,7 @@ class CallPolicy:
             )
             self._clock.sleep(pause)
             started = monotonic()
-            number += 1
+            number, last = number + 1, error
 
     def pause(self, failures: int) -> float:
         """Seconds to wait after that many failures in a row."""

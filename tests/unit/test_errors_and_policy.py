@@ -153,6 +153,23 @@ def test_the_deadline_covers_everything() -> None:
     assert clock.monotonic() == 6.0
 
 
+@pytest.mark.parametrize(("sent", "expected"), [(False, infra.ConnectionError), (True, infra.TimeoutError)])
+def test_an_attempt_that_had_no_time_says_less_than_the_one_before(sent: bool, expected: type[Exception]) -> None:
+    clock, failures = fakes.FakeClock(), iter([DriverError("refused")])
+
+    def attempt(current: infra.Attempt) -> None:
+        for failure in failures:
+            raise failure
+        clock.advance(5)
+        current.sent = sent
+        current.remaining()
+
+    with pytest.raises(expected) as caught:
+        policy(clock).call("get", attempt)
+    assert type(caught.value) is expected
+    assert str(caught.value) == ("the deadline passed" if sent else "lost")
+
+
 def test_pauses_grow_at_random_up_to_a_bound() -> None:
     subject = policy(backoff=0.1, backoff_max=1.0)
     for failures, bound in ((1, 0.1), (2, 0.2), (3, 0.4), (5, 1.0), (5000, 1.0)):
