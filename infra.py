@@ -742,12 +742,8 @@ class CallPolicy:
             ):
                 try:
                     raise error
-                finally:
-                    del (
-                        error,
-                        failure,
-                        last,
-                    )  # their tracebacks hold this frame, and what failed with it: sockets, results
+                finally:  # their tracebacks hold this frame, and what failed with it: sockets, results
+                    del error, failure, last
             logger.warning(
                 "%s %s: %s, trying again in %.3f s",
                 self.service,
@@ -1677,8 +1673,9 @@ class _Dialect(ABC):
         self.config = config
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
+        self.tls_context: Any = None
         if self.url.options.keys() & {*_TLS_FILES}:  # libpq would look for them at each connection, and give no code
-            _tls_context(self.url.options, self.url.options.get("sslmode", "prefer"))
+            self.tls_context = _tls_context(self.url.options, self.url.options.get("sslmode", "prefer"))
 
     def convert(self, params: Any) -> Any:
         """Parameters as the driver takes them. Raises ValidationError."""
@@ -1937,7 +1934,7 @@ class _MySqlDialect(_Dialect):
             return {"ssl_disabled": True}
         if mode == "prefer":
             return {}
-        return {"ssl": _tls_context(options, mode)}
+        return {"ssl": self.tls_context or _tls_context(options, mode)}
 
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
@@ -2260,7 +2257,8 @@ class _PostgresDialect(_Dialect):
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code = getattr(exc, "pgcode", None)
         if code is None:
-            if refusal := _tls_words(str(exc)):  # libpq has words only
+            refusal = _tls_words(str(exc)) if isinstance(exc, self.driver.OperationalError) else ""
+            if refusal:  # libpq has words only
                 return None, _Meaning(ConnectionError, f"could not be reached: {refusal}", acted=False)
             kinds = self.driver.OperationalError, self.driver.InterfaceError
             return None, _LOST if isinstance(exc, kinds) or type(exc) is self.driver.DatabaseError else _REFUSED
@@ -4992,6 +4990,15 @@ class _RemoteSmsService(SmsService):
             self._operation(code), lambda attempt: self._post(attempt, phone, message, code is not None)
         )
 
+    @staticmethod
+    def _endpoint(endpoint: str) -> _Url:
+        if not _is_url({"https", "http"}, "")(endpoint) or "@" in endpoint:
+            raise ConfigurationError("endpoint should be https://host[:port]")
+        url = _Url.parse(endpoint)
+        if url.scheme == "http" and url.host not in ("localhost", "127.0.0.1", "::1"):
+            raise ConfigurationError("endpoint should be https: requests carry phones, codes and secrets")
+        return url
+
     def _unsent(self, exc: Exception) -> ConnectionError:
         return ConnectionError(f"{self.provider_name} could not be reached{_os_reason(exc)}; nothing was sent")
 
@@ -5027,8 +5034,8 @@ class TwilioSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: that of a region, for example https://api.dublin.ie1.twilio.com. Plain http is refused, because
-        the request carries the secret, except on the local machine."""
+        """``endpoint``: that of a region, for example https://api.dublin.ie1.twilio.com; plain http only on the local
+        machine."""
         for name, variable in (("api_key", "SMS_API_KEY"), ("api_secret", "SMS_API_SECRET"), ("sender", "SMS_FROM")):
             if getattr(config, name) is None:
                 raise ConfigurationError(f"twilio needs SmsConfig.{name} ({variable})")
@@ -5038,11 +5045,7 @@ class TwilioSmsService(_RemoteSmsService):
                 "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key (SMS_API_KEY) or, "
                 "with an API key (SK…) there, as SmsConfig.account_sid (SMS_ACCOUNT_SID)"
             )
-        if not _is_url({"https", "http"}, "")(endpoint) or "@" in endpoint:
-            raise ConfigurationError("endpoint should be https://host[:port]")
-        self._url = _Url.parse(endpoint)
-        if self._url.scheme == "http" and self._url.host not in ("localhost", "127.0.0.1", "::1"):
-            raise ConfigurationError("endpoint should be https: the request carries the account's secret")
+        self._url = self._endpoint(endpoint)
         super().__init__(config, clock, observer)
         sender = config.sender or ""
         self._sender = ("MessagingServiceSid" if re.fullmatch("MG[0-9a-fA-F]{32}", sender) else "From", sender)
@@ -5141,11 +5144,11 @@ class SnsSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: a URL other than AWS's own, for example a VPC endpoint."""
+        """``endpoint``: a URL other than AWS's own, such as a VPC endpoint; plain http only on the local machine."""
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError("aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET")
-        if endpoint is not None and not _is_url({"https", "http"}, "")(endpoint):
-            raise ConfigurationError("endpoint should be https://host[:port]")
+        if endpoint is not None:
+            self._endpoint(endpoint)
         sender, self._attributes = config.sender, {}
         if sender is not None:
             number = re.fullmatch(r"\+?[0-9]{5,15}", sender)
@@ -5158,7 +5161,7 @@ class SnsSmsService(_RemoteSmsService):
         _driver("boto3", "boto3", "SnsSmsService")
         exceptions = importlib.import_module("botocore.exceptions")
         self._errors = [(getattr(exceptions, name), meaning) for name, meaning in _SNS_ERRORS]
-        self._endpoint = endpoint
+        self._endpoint_url = endpoint
         self._client: Any = None
         self._forget_parent()
         _fork_aware.add(self)
@@ -5177,7 +5180,7 @@ class SnsSmsService(_RemoteSmsService):
                 self._client = _aws_client(
                     "sns",
                     region_name=config.region,
-                    endpoint_url=self._endpoint,
+                    endpoint_url=self._endpoint_url,
                     keys=(config.api_key, config.api_secret, None),
                     connect_timeout=config.timeout * 0.2,  # twice, and the answer, are within the whole
                     read_timeout=config.timeout * 0.5,

@@ -460,6 +460,8 @@ def test_wrong_settings(build: Callable[[], Any], text: str) -> None:
         (lambda: by_sns(None, sender="1234"), "SMS_FROM"),
         (lambda: by_sns("no url"), "endpoint"),
         (lambda: by_sns("https://sns.example.com/path"), "endpoint"),
+        (lambda: by_sns("https://user:word@sns.example.com"), "https://host"),
+        (lambda: by_sns("http://sns.example.com"), "should be https: requests carry"),
     ],
 )
 def test_wrong_settings_of_sns(no_aws: None, build: Callable[[], Any], text: str) -> None:
