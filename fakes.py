@@ -12,7 +12,8 @@ Contents, in the order of ``infra`` (search for the banner ``# === name``):
 clock              FakeClock
 faults             Faults, the mixin behind ``fail_next`` and ``down``
 database           Column, ForeignKey, Table, MYSQL_TABLES, POSTGRES_TABLES, FakeDatabase, FakeTable
-repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository
+repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository, FakeUserRepository,
+                   FakeOrganizationRepository, FakeBenchmarkRepository, FakeSubmissionRepository
 redis and cache    FakeRedisServer, FakeRedisClient
 verification       FakeVerificationCache
 sms                SentSms, FakeSmsService
@@ -25,6 +26,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import json
 import math
 import operator
 import os
@@ -49,16 +51,20 @@ __all__ = [
     "MYSQL_TABLES",
     "POSTGRES_TABLES",
     "Column",
+    "FakeBenchmarkRepository",
     "FakeClock",
     "FakeDatabase",
     "FakeInfrastructure",
+    "FakeOrganizationRepository",
     "FakePhoneUserRepository",
     "FakeRedisClient",
     "FakeRedisServer",
     "FakeRepository",
     "FakeSmsService",
+    "FakeSubmissionRepository",
     "FakeTable",
     "FakeTokenRepository",
+    "FakeUserRepository",
     "FakeVerificationCache",
     "Faults",
     "ForeignKey",
@@ -252,9 +258,19 @@ class Table:
         """The table of a repository's class: columns from its record and lengths, the other rules as given."""
         columns = {
             name: Column(kind, null, repository.lengths.get(name))
-            for name, (kind, null) in repository._columns_of(repository.record).items()
+            for name, (kind, null) in repository._columns().items()
         }
-        return cls(repository.table, columns, **rules)
+        return cls(repository.table, columns, tuple(repository.key), **rules)
+
+
+def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool | None]]:
+    """The checks that these columns hold one of the texts that the repository takes."""
+
+    def check(column: str) -> Callable[[Row], bool | None]:
+        allowed = {None, *repository.formats[column].split("|")}
+        return lambda row: row[column] in allowed
+
+    return {f"{repository.table}_{column}_check": check(column) for column in columns}
 
 
 #: what schema.sql makes; a contract test compares the two
@@ -262,7 +278,7 @@ MYSQL_TABLES = (
     Table.of(
         infra.PhoneUserRepository,
         unique={"phone_users_phone_hash_key": ("phone_hash",)},
-        checks={"phone_users_user_type_check": lambda row: row["user_type"] in (None, "customer", "worker")},
+        checks=_choices(infra.PhoneUserRepository, "user_type"),
     ),
     Table.of(
         infra.TokenRepository,
@@ -270,7 +286,67 @@ MYSQL_TABLES = (
         foreign_keys={"refresh_tokens_user_id_fkey": ForeignKey(("user_id",), "phone_users", on_delete="cascade")},
     ),
 )
-POSTGRES_TABLES: tuple[Table, ...] = ()
+POSTGRES_TABLES = (
+    Table.of(
+        infra.UserRepository,
+        unique={"users_email_key": ("email_folded",), "users_username_key": ("username_folded",)},
+        checks=_choices(infra.UserRepository, "role"),
+    ),
+    Table.of(
+        infra.OrganizationRepository,
+        unique={"organizations_slug_key": ("slug",)},
+        checks=_choices(infra.OrganizationRepository, "organization_type"),
+    ),
+    Table.of(
+        infra._MemberRepository,
+        foreign_keys={
+            "organization_members_organization_id_fkey": ForeignKey(
+                ("organization_id",), "organizations", on_delete="cascade"
+            ),
+            "organization_members_user_id_fkey": ForeignKey(("user_id",), "users"),
+        },
+        checks=_choices(infra._MemberRepository, "role"),
+    ),
+    Table.of(
+        infra.BenchmarkRepository,
+        unique={"benchmarks_slug_key": ("slug",)},
+        foreign_keys={"benchmarks_created_by_fkey": ForeignKey(("created_by",), "users")},
+        checks=_choices(infra.BenchmarkRepository, "category", "status"),
+    ),
+    Table.of(
+        infra._TagRepository,
+        foreign_keys={
+            "benchmark_tags_benchmark_id_fkey": ForeignKey(("benchmark_id",), "benchmarks", on_delete="cascade")
+        },
+    ),
+    Table.of(
+        infra._VersionRepository,
+        unique={
+            "benchmark_versions_benchmark_id_id_key": ("benchmark_id", "id"),
+            "benchmark_versions_benchmark_id_version_key": ("benchmark_id", "version"),
+            "benchmark_versions_benchmark_id_number_key": ("benchmark_id", "number"),
+        },
+        foreign_keys={
+            "benchmark_versions_benchmark_id_fkey": ForeignKey(("benchmark_id",), "benchmarks", on_delete="cascade")
+        },
+    ),
+    Table.of(
+        infra.SubmissionRepository,
+        foreign_keys={
+            "submissions_benchmark_version_id_fkey": ForeignKey(
+                ("benchmark_id", "benchmark_version_id"), "benchmark_versions", ("benchmark_id", "id")
+            ),
+            "submissions_user_id_fkey": ForeignKey(("user_id",), "users"),
+            "submissions_organization_id_fkey": ForeignKey(("organization_id",), "organizations"),
+        },
+        checks={
+            "submissions_aggregate_score_check": lambda row: (
+                row["aggregate_score"] is None or math.isfinite(row["aggregate_score"])
+            ),
+            **_choices(infra.SubmissionRepository, "verification_level", "visibility"),
+        },
+    ),
+)
 
 
 class _Open:
@@ -369,7 +445,7 @@ class FakeDatabase(Faults, infra.Database):
                 if write and block is None:
                     self._undo.clear()
                 return result
-        except infra.ValidationError:
+        except (infra.ValidationError, infra.SerializationError):
             raise
         except infra.InfrastructureError as error:
             error.operation = error.operation or operation
@@ -441,7 +517,11 @@ class FakeDatabase(Faults, infra.Database):
         return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
 
 
-_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {infra._Above: operator.gt, infra._AtMost: operator.le}
+_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+    infra._Above: operator.gt,
+    infra._AtMost: operator.le,
+    infra._Contains: operator.contains,
+}
 
 
 class FakeTable:
@@ -476,7 +556,7 @@ class FakeTable:
     ) -> list[Row]:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
         greatest on Postgres."""
-        return [dict(row) for row in self._select("select", where, order_by, limit, offset)]
+        return [self._copy(row) for row in self._select("select", where, order_by, limit, offset)]
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
         """Changes the rows and returns how many were found."""
@@ -488,8 +568,12 @@ class FakeTable:
 
     # The same as statements of a repository's operation
 
-    def _insert(self, operation: str, row: Mapping[str, Any]) -> None:
-        self._database._statement(operation, lambda: self._replace(None, None, row))
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
+        def work() -> None:
+            for row in rows:
+                self._replace(None, None, row)
+
+        self._database._statement(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
@@ -571,21 +655,38 @@ class FakeTable:
     def _comparable(self, value: Any) -> Any:
         return value.rstrip(" ") if self._pads and value.__class__ is str else value
 
+    def _copy(self, row: Row) -> Row:
+        return {
+            name: json.loads(value.text) if value.__class__ is infra._Document else value for name, value in row.items()
+        }
+
     def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
         if where is None:
             return list(self._candidates({}))
         if not isinstance(where, Mapping):
-            return [(key, row) for key, row in self._candidates({}) if where(dict(row))]
+            return [(key, row) for key, row in self._candidates({}) if where(self._copy(row))]
         if not where.keys() <= self.rules.columns.keys():
             raise self._error(infra._UNKNOWN_NAME)
         equal: dict[str, Any] = {}
+        choices: dict[str, dict[Any, None]] = {}
         more: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
         for name, value in where.items():
-            if isinstance(value, (infra._Above, infra._AtMost)):
-                more.append((name, _COMPARISONS[value.__class__], value.value))
+            if isinstance(value, infra._Among):
+                other: Any = value.repository
+                choices[name] = {row[value.column]: None for _, row in other._table._matching(value.where)}
+            elif isinstance(value, infra._OneOf):
+                choices[name] = {self._comparable(each): None for each in value.value}
+            elif holds := _COMPARISONS.get(value.__class__):
+                more.append((name, holds, value.value))
             else:
                 equal[name] = self._comparable(value)
-        found = self._candidates(equal)
+        by = next((name for name in choices if (name,) in self._indexes or (name,) == self.rules.primary_key), None)
+        if by is None:
+            found = self._candidates(equal)
+        else:  # each once: without an index to use, every look finds all
+            found = {key: row for each in choices[by] for key, row in self._candidates({**equal, by: each})}.items()
+        for name, wanted in choices.items():
+            found = [each for each in found if self._comparable(each[1][name]) in wanted]
         for name, value in equal.items():
             found = [each for each in found if self._comparable(each[1][name]) == value]
         for name, holds, value in more:
@@ -699,6 +800,8 @@ class FakeTable:
                 raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
             return None
         kind = column.kind
+        if kind in (dict, list) and isinstance(value, (kind, infra._Document)):
+            return value if isinstance(value, infra._Document) else infra._document(name, value)
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
             if column.length is not None and len(value) > column.length:
@@ -738,19 +841,23 @@ class FakeRepository(infra.Repository[R]):
         super().__init__(database, *arguments, **options)
         self._table = database.table(self.table)
 
-    def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
-        self._table._insert(operation, values)
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
+        self._table._insert(operation, *rows)
 
-    def _select(
+    def _rows(
         self,
         operation: str,
+        names: Sequence[str],
         where: Mapping[str, Any],
         order: Sequence[tuple[str, bool]] = (),
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[R]:
-        names = [("-" if descending else "") + name for name, descending in order]
-        return [self.record(**row) for row in self._table._select(operation, where, names, limit, offset)]
+    ) -> list[tuple[Any, ...]]:
+        order_by = [("-" if descending else "") + name for name, descending in order]
+        rows = self._table._select(operation, where, order_by, limit, offset)
+        if not any(self._kinds[name][0] in (dict, list) for name in names):
+            return [tuple([row[name] for name in names]) for row in rows]
+        return [tuple([row[name] for name in names]) for row in map(self._table._copy, rows)]
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         return self._table._update(operation, where, changes)
@@ -760,6 +867,9 @@ class FakeRepository(infra.Repository[R]):
 
     def _number(self, operation: str, where: Mapping[str, Any]) -> int:
         return self._table._count(operation, where)
+
+    def _beside(self, port: type) -> Any:
+        return infra._joined(FakeRepository, port)(self.database, clock=self._clock)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
@@ -784,6 +894,60 @@ class FakeTokenRepository(Faults, FakeRepository[infra.RefreshToken], infra.Toke
 
     def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
         super().__init__(database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), clock=clock)
+
+
+class _OnExchange:
+    """On a database of its own unless one is given: repositories that belong together share one."""
+
+    _service = "postgres"
+
+    def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
+        database = database or FakeDatabase("postgres", POSTGRES_TABLES, clock=clock)
+        super().__init__(database, clock=clock)  # type: ignore[call-arg]
+
+
+class FakeUserRepository(Faults, _OnExchange, FakeRepository[infra.User], infra.UserRepository):
+    """Twin of ``PostgresUserRepository``."""
+
+
+class FakeOrganizationRepository(Faults, _OnExchange, FakeRepository[infra.Organization], infra.OrganizationRepository):
+    """Twin of ``PostgresOrganizationRepository``."""
+
+
+class FakeBenchmarkRepository(Faults, _OnExchange, FakeRepository[infra.Benchmark], infra.BenchmarkRepository):
+    """Twin of ``PostgresBenchmarkRepository``."""
+
+
+class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submission], infra.SubmissionRepository):
+    """Twin of ``PostgresSubmissionRepository``."""
+
+    def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+        users, organizations = self.database.table("users"), self.database.table("organizations")
+        ranked = {**where, "visibility": "public", "aggregate_score": infra._Above(-math.inf)}
+
+        def names(table: FakeTable, id: uuid.UUID | None, *columns: str) -> list[Any]:
+            found = table._matching({"id": id}) if id else []
+            return [found[0][1][column] if found else None for column in columns]
+
+        def work() -> list[tuple[Any, ...]]:
+            rows = [row for _, row in self._table._matching(ranked)]
+            rows.sort(key=lambda row: (-row["aggregate_score"], row["created_at"], row["id"]))
+            return [
+                (
+                    *(row[name] for name in _RANKED),
+                    row["user_id"],
+                    *names(users, row["user_id"], "username", "display_name"),
+                    row["organization_id"],
+                    *names(organizations, row["organization_id"], "name"),
+                )
+                for row in rows[:limit]
+            ]
+
+        found: list[tuple[Any, ...]] = self.database._statement("leaderboard", work, write=False)
+        return found
+
+
+_RANKED = ("id", "benchmark_version_id", "model", "aggregate_score", "verification_level", "created_at")
 
 
 # === redis and cache =================================================================================================
@@ -1151,6 +1315,10 @@ class FakeInfrastructure(infra.Infrastructure):
     exchange: FakeDatabase
     phone_users: FakePhoneUserRepository
     tokens: FakeTokenRepository
+    users: FakeUserRepository
+    organizations: FakeOrganizationRepository
+    benchmarks: FakeBenchmarkRepository
+    submissions: FakeSubmissionRepository
     redis: FakeRedisClient
     verification: FakeVerificationCache
     sms: FakeSmsService
@@ -1159,11 +1327,16 @@ class FakeInfrastructure(infra.Infrastructure):
         super().__init__(infra.Config(), clock=clock or FakeClock())
         redis = FakeRedisClient(clock=self.clock)
         accounts = FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
+        exchange = FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock)
         self._built: dict[str, Any] = {
             "accounts": accounts,
-            "exchange": FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock),
+            "exchange": exchange,
             "phone_users": FakePhoneUserRepository(accounts, clock=self.clock),
             "tokens": FakeTokenRepository(accounts, clock=self.clock),
+            "users": FakeUserRepository(exchange, clock=self.clock),
+            "organizations": FakeOrganizationRepository(exchange, clock=self.clock),
+            "benchmarks": FakeBenchmarkRepository(exchange, clock=self.clock),
+            "submissions": FakeSubmissionRepository(exchange, clock=self.clock),
             "redis": redis,
             "verification": FakeVerificationCache(redis),
             "sms": FakeSmsService(),

@@ -17,8 +17,10 @@ call policy        Call, Health, Attempt, CallPolicy: the one door for outbound 
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
 database           Database, PoolStats, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
-records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, Query, Page
-repositories       Repository, SqlRepository, PhoneUserRepository, TokenRepository, their MySQL adapters
+records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, User, Credentials, Organization, Member,
+                   Membership, Benchmark, BenchmarkVersion, Submission, LeaderboardEntry, Query, Page
+repositories       Repository, SqlRepository; PhoneUserRepository, TokenRepository, on MySQL; UserRepository,
+                   OrganizationRepository, BenchmarkRepository, SubmissionRepository, on Postgres
 redis and cache    KeyValueClient, Listener, RedisClient
 verification       generate_code, VerificationCache
 sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService, create_sms_service
@@ -54,6 +56,7 @@ import sys
 import textwrap
 import threading
 import time
+import unicodedata
 import urllib.parse
 import uuid
 import warnings
@@ -61,11 +64,11 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here on gets this very module
     sys.modules[__spec__.name if __spec__ else "infra"] = sys.modules[__name__]
@@ -75,6 +78,9 @@ __all__ = [
     "FILLED",
     "SCHEMA",
     "Attempt",
+    "Benchmark",
+    "BenchmarkRepository",
+    "BenchmarkVersion",
     "CacheConfig",
     "CacheError",
     "Call",
@@ -84,6 +90,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionPool",
+    "Credentials",
     "Database",
     "DatabaseConfig",
     "DatabaseError",
@@ -94,7 +101,10 @@ __all__ = [
     "InfrastructureError",
     "Issued",
     "KeyValueClient",
+    "LeaderboardEntry",
     "Listener",
+    "Member",
+    "Membership",
     "MessagingError",
     "Migration",
     "MigrationStatus",
@@ -103,11 +113,17 @@ __all__ = [
     "MySQLPhoneUserRepository",
     "MySQLTokenRepository",
     "NotFoundError",
+    "Organization",
+    "OrganizationRepository",
     "Page",
     "PhoneUser",
     "PhoneUserRepository",
     "PoolStats",
     "PoolTimeoutError",
+    "PostgresBenchmarkRepository",
+    "PostgresOrganizationRepository",
+    "PostgresSubmissionRepository",
+    "PostgresUserRepository",
     "Query",
     "RateLimitedError",
     "RedisClient",
@@ -122,9 +138,13 @@ __all__ = [
     "SnsSmsService",
     "SqlRepository",
     "StorageError",
+    "Submission",
+    "SubmissionRepository",
     "SystemClock",
     "TokenRepository",
     "TwilioSmsService",
+    "User",
+    "UserRepository",
     "ValidationError",
     "VerificationCache",
     "create_pool",
@@ -1246,6 +1266,9 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
     return hmac.new(_key_bytes(key), number, hashlib.sha256).hexdigest()
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def _check_text(name: str, text: str, *, blank_ends: bool = True, empty: bool = True, longest: int = 0) -> str:
     """Text that every backend stores alike; lengths count code points."""
     if not isinstance(text, str):
@@ -1254,7 +1277,7 @@ def _check_text(name: str, text: str, *, blank_ends: bool = True, empty: bool = 
         raise ValidationError(f"{name} should not be empty")
     if "\0" in text:
         raise ValidationError(f"{name} should not hold a NUL character")
-    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+    if not text.isascii() and _SURROGATE.search(text):
         raise ValidationError(f"{name} should not hold a lone surrogate: it has no UTF-8 form")
     if not blank_ends and text != text.strip():
         raise ValidationError(f"{name} should not begin or end with a blank")
@@ -1281,6 +1304,40 @@ def _check_many(name: str, items: Iterable[T]) -> list[T]:
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise ValidationError(f"{name} should be a list or another iterable of them, not a single one")
     return list(items)
+
+
+def _folded(text: str) -> str:
+    """Equal for texts that differ only in case, or in how accents are composed (Unicode Standard, 3.13, D145)."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
+class _Document(NamedTuple):
+    """A JSON document: its text, and the value that is read from it."""
+
+    text: str
+    value: Any
+
+
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _document(name: str, value: Any) -> _Document:
+    """Only what comes back as it was: RFC 8259 knows neither NaN nor tuples nor keys that are no text."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        document = _Document(text, json.loads(text))
+        same = document.value == value
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    if not same:
+        raise SerializationError(
+            f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, False and None"
+        )
+    if _ESCAPED_NUL.search(_check_text(name, text)):
+        raise ValidationError(f"{name} should not hold a NUL character")
+    return document
 
 
 def _milliseconds(seconds: float, name: str = "seconds") -> int:
@@ -1878,8 +1935,9 @@ class _MySqlDialect(_Dialect):
         datetime: lambda v: _aware(v).replace(tzinfo=None).isoformat(" "),
         date: None,
         uuid.UUID: str,
+        _Document: lambda v: v.text,
     }
-    readers: ClassVar = {bool: bool, uuid.UUID: uuid.UUID}
+    readers: ClassVar = {bool: bool, uuid.UUID: uuid.UUID, dict: json.loads, list: json.loads}
     quote = "`"
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
@@ -2143,6 +2201,7 @@ class _PostgresDialect(_Dialect):
         datetime: _aware,
         date: None,
         uuid.UUID: str,
+        _Document: lambda v: v.text,
     }
     session = (
         "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET bytea_output = 'hex'; "
@@ -2156,7 +2215,8 @@ class _PostgresDialect(_Dialect):
         ext = self.driver.extensions
         to_uuid = ext.new_type((2950,), "UUID", lambda text, cursor: None if text is None else uuid.UUID(text))
         to_bytes = ext.new_type((17,), "BYTES", lambda text, cursor: None if text is None else bytes.fromhex(text[2:]))
-        self._types = [to_uuid, to_bytes, ext.new_array_type((2951,), "UUID[]", to_uuid)]
+        to_json = ext.new_type((114,), "JSON", lambda text, cursor: None if text is None else json.loads(text))
+        self._types = [to_uuid, to_bytes, to_json, ext.new_array_type((2951,), "UUID[]", to_uuid)]
         self.writers = {
             str: lambda column: _written(column, _COPY_SPECIAL, lambda text: text.translate(_COPY_ESCAPES)),
             bool: lambda column: ["t" if value else "f" for value in column],
@@ -2521,7 +2581,11 @@ class ConnectionPool(Database):
             return fetch(cursor)
         except ValidationError:
             raise
-        except (ValueError, OverflowError) as exc:  # psycopg2, at a date before the year 1, and quotes it
+        except (
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as exc:  # psycopg2, at a date before the year 1, and quotes it
             kind = type(exc).__name__
         raise SerializationError(f"a value of the result has no form in Python ({kind}): convert it in the statement")
 
@@ -3198,10 +3262,155 @@ class Rotation:
 
 
 @dataclass(frozen=True)
+class User:
+    """Somebody at the benchmark exchange. ``role`` is "anonymous", "registered", "contributor", "reviewer" or "admin";
+    ``profile`` any JSON. E-mail and user name are unique whatever their case. The password's hash is never here."""
+
+    email: str = field(repr=False)
+    username: str
+    display_name: str = ""
+    role: str = "registered"
+    email_verified: bool = False
+    profile: dict[str, Any] = field(default_factory=dict)
+    id: uuid.UUID = FILLED
+    created_at: datetime = FILLED
+    updated_at: datetime = FILLED
+    last_active_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user, and the hash to compare a password with (None: has no password)."""
+
+    user: User
+    password_hash: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Organization:
+    """``slug`` is its name in URLs; ``organization_type`` "llm_provider", "research_institution", "enterprise",
+    "open_source" or "individual"."""
+
+    name: str
+    slug: str
+    description: str = ""
+    website: str | None = None
+    logo_url: str | None = None
+    organization_type: str = "individual"
+    verified: bool = False
+    verification_date: datetime | None = None
+    id: uuid.UUID = FILLED
+    created_at: datetime = FILLED
+    updated_at: datetime = FILLED
+
+
+@dataclass(frozen=True)
+class Member:
+    """A user of an organization; ``role`` is "member", "admin" or "owner"."""
+
+    user: User
+    role: str
+    joined_at: datetime
+
+
+@dataclass(frozen=True)
+class Membership:
+    """An organization of a user, and the user's role in it."""
+
+    organization: Organization
+    role: str
+    joined_at: datetime
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark as it is now. ``category`` is "performance", "accuracy", "reliability", "safety", "cost" or
+    "capability"; ``status`` "draft", "under_review", "active", "deprecated" or "archived". ``version`` is three numbers
+    (https://semver.org), ``version_id`` its row in the history. ``tags`` come back sorted, each once."""
+
+    slug: str
+    name: str
+    _: KW_ONLY
+    description: str = ""
+    long_description: str = ""
+    category: str
+    status: str = "draft"
+    version: str = "1.0.0"
+    tags: tuple[str, ...] = ()
+    license: str | None = None
+    created_by: uuid.UUID
+    evaluation_criteria: dict[str, Any] = field(default_factory=dict)
+    execution_config: dict[str, Any] = field(default_factory=dict)
+    test_cases: list[Any] = field(default_factory=list)
+    id: uuid.UUID = FILLED
+    version_id: uuid.UUID = FILLED
+    created_at: datetime = FILLED
+    updated_at: datetime = FILLED
+
+
+@dataclass(frozen=True)
+class BenchmarkVersion:
+    """What a benchmark was at one version; ``number`` counts its versions from 1."""
+
+    benchmark_id: uuid.UUID
+    version: str
+    number: int = 1
+    changelog: str = ""
+    breaking: bool = False
+    evaluation_criteria: dict[str, Any] = field(default_factory=dict)
+    execution_config: dict[str, Any] = field(default_factory=dict)
+    test_cases: list[Any] = field(default_factory=list)
+    id: uuid.UUID = FILLED
+    created_at: datetime = FILLED
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A model's results at one version of a benchmark. Without an ``aggregate_score`` it is not ranked;
+    ``verification_level`` is "unverified", "community_verified", "platform_verified" or "audited", ``verification`` any
+    JSON about it; ``visibility`` "public", "unlisted" or "private"."""
+
+    benchmark_id: uuid.UUID
+    benchmark_version_id: uuid.UUID
+    model: str
+    user_id: uuid.UUID
+    organization_id: uuid.UUID | None = None
+    aggregate_score: float | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    execution: dict[str, Any] = field(default_factory=dict)
+    verification_level: str = "unverified"
+    verified_at: datetime | None = None
+    verification: dict[str, Any] | None = None
+    visibility: str = "public"
+    id: uuid.UUID = FILLED
+    created_at: datetime = FILLED
+    updated_at: datetime = FILLED
+
+
+@dataclass(frozen=True)
+class LeaderboardEntry:
+    """A submission's place, with the names of who submitted it and for which organization, if any."""
+
+    rank: int
+    submission_id: uuid.UUID
+    benchmark_version_id: uuid.UUID
+    model: str
+    aggregate_score: float
+    verification_level: str
+    created_at: datetime
+    user_id: uuid.UUID
+    username: str
+    display_name: str
+    organization_id: uuid.UUID | None
+    organization_name: str | None
+
+
+@dataclass(frozen=True)
 class Query:
     """Which page of records: pages count from 1; ``sort`` is one of the repository's ``sort_fields`` (without one: the
     first), equal values are in the order of ids; ``filters`` are values that fields have to equal (``filter_fields``;
-    None: be absent)."""
+    None: be absent). A value that is None sorts as the engine has it: as the greatest on Postgres, the least on
+    MySQL."""
 
     page: int = 1
     per_page: int = 50
@@ -3236,63 +3445,101 @@ class _AtMost(NamedTuple):
     value: Any
 
 
+class _OneOf(NamedTuple):
+    """In a condition: one of these, of which there is at least one."""
+
+    value: Sequence[Any]
+
+
+class _Contains(NamedTuple):
+    """In a condition: holds this text."""
+
+    value: str
+
+
+class _Among(NamedTuple):
+    """In a condition: what that column holds in such rows of another table."""
+
+    repository: Repository[Any]
+    column: str
+    where: Mapping[str, Any]
+
+
 _KINDS: dict[Any, str] = {
-    str: "text", bool: "True or False", int: "a whole number", float: "a number", bytes: "bytes", Decimal: "a Decimal",
-    datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
+    str: "text", bool: "True or False", int: "a whole number", float: "a finite number", bytes: "bytes",
+    Decimal: "a Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
+    dict: "a dict", list: "a list",
 }  # fmt: skip
 
 
 class Repository(ABC, Generic[R]):
-    """The records of one table. Subclass it with the five attributes below and methods of your own, then once more for
-    each backend: ``class MySQLNotes(infra.SqlRepository[Note], Notes)``, ``class FakeNotes(fakes.FakeRepository[Note],
-    Notes)``. What is written here and there runs on both.
+    """The records of one table. Subclass it with the first three attributes below, those of the others that it needs,
+    and methods of your own, then once more for each backend: ``class MySQLNotes(infra.SqlRepository[Note], Notes)``,
+    ``class FakeNotes(fakes.FakeRepository[Note], Notes)``. What is written here and there runs on both.
 
     Attributes:
         record: a frozen dataclass; its fields are the columns. Those called id, created_at and updated_at are filled.
+            Fields of type ``dict[...]`` and ``list[...]`` are JSON documents: a column of type JSON on Postgres,
+            LONGTEXT on MySQL.
         table: the table's name.
         resource: what a record is called in messages, and in ``NotFoundError.resource``.
+        key: the columns of its primary key.
         lengths: how many characters a text may have.
         formats: the regular expression that a text has to match as a whole.
+        trimmed: texts that are neither empty nor begin or end with a blank.
+        folded: columns beside the record's that hold the text of some fields, one a line, without differences of case
+            and composition: for unique rules and to search in.
+        hidden: other columns that no record shows, and their types.
+        elsewhere: fields of the record that are not columns: the repository has them from other tables.
         sort_fields, filter_fields: what a ``Query`` may name.
 
-    Values are checked before anything is sent (ValidationError). Methods raise what the database raises; ConflictError
-    names the broken rule. Inside a transaction of ``database`` they take part in it.
+    Values are checked before anything is sent (ValidationError; SerializationError for a document that is not JSON).
+    Methods raise what the database raises; ConflictError names the broken rule. Inside a transaction of ``database``
+    they take part in it.
     """
 
     record: type[R]
     table: str
     resource: str
+    key: ClassVar[Sequence[str]] = ("id",)
     lengths: ClassVar[Mapping[str, int]] = {}
     formats: ClassVar[Mapping[str, str]] = {}
+    trimmed: ClassVar[Sequence[str]] = ()
+    folded: ClassVar[Mapping[str, Sequence[str]]] = {}
+    hidden: ClassVar[Mapping[str, Any]] = {}
+    elsewhere: ClassVar[Sequence[str]] = ()
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         self.database = database
         self._clock = clock or SystemClock()
-        self._fields = self._columns_of(self.record)
+        self._kinds = self._columns()
+        shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
+        self._fields = tuple(each.name for each in shown)
+        self._by_keyword = bool(self.elsewhere) or any(each.kw_only for each in shown)
 
-    @staticmethod
-    def _columns_of(record: type) -> dict[str, tuple[type, bool]]:
-        """Of each field its type, and whether it may be None."""
-        columns, hints = {}, get_type_hints(record)
-        for name, hint in ((each.name, hints[each.name]) for each in fields(record) if each.init):
-            kinds = [each for each in get_args(hint) or (hint,) if each is not type(None)]
+    @classmethod
+    def _columns(cls) -> dict[str, tuple[type, bool]]:
+        """Of each column its type, and whether it may be None."""
+        hints = get_type_hints(cls.record)
+        shown = [each.name for each in fields(cls.record) if each.init and each.name not in cls.elsewhere]  # type: ignore[arg-type]
+        columns = {}
+        for name, hint in {**{name: hints[name] for name in shown}, **cls.hidden}.items():
+            choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
+            kinds = [get_origin(each) or each for each in choices if each is not type(None)]
             if len(kinds) != 1 or kinds[0] not in _KINDS:
-                raise ConfigurationError(f"{record.__name__}.{name} has a type that no column has")
-            columns[name] = kinds[0], type(None) in get_args(hint)
+                raise ConfigurationError(f"{cls.record.__name__}.{name} has a type that no column has")
+            columns[name] = kinds[0], type(None) in choices
+        for name, sources in cls.folded.items():
+            columns[name] = str, any(columns[source][1] for source in sources)
         return columns
 
     def create(self, record: R) -> R:
         """Stores a new record and returns it as stored, with id and times filled in where they are None."""
-        now = self._clock.now()
-        values = {name: getattr(record, name) for name in self._fields}
-        for name in ("id", "created_at", "updated_at"):
-            if values.get(name, now) is None:
-                values[name] = new_id(self._clock) if name == "id" else now
-        values = self._checked(values)
+        values = self._filled(record)
         self._insert("create", values)
-        return self.record(**values)
+        return self._stored(values)
 
     def find_by_id(self, id: uuid.UUID) -> R | None:
         """The record, or None."""
@@ -3301,14 +3548,11 @@ class Repository(ABC, Generic[R]):
     def update(self, record: R) -> R:
         """Stores every field of an existing record, with updated_at set, and returns it so. NotFoundError if it is
         absent."""
-        values = {name: getattr(record, name) for name in self._fields}
-        if "updated_at" in values:
-            values["updated_at"] = self._clock.now()
-        values = self._checked(values)
+        values = self._edited(record)
         changes = {name: value for name, value in values.items() if name != "id"}
         if not self._change("update", {"id": values["id"]}, changes):
-            raise NotFoundError(f"no such {self.resource}", resource=self.resource, operation="update")
-        return self.record(**values)
+            raise self._missing("update")
+        return self._stored(values)
 
     def delete(self, id: uuid.UUID) -> bool:
         """Removes the record and returns whether it was there."""
@@ -3319,92 +3563,119 @@ class Repository(ABC, Generic[R]):
         return self._number("count", {})
 
     def page(self, query: Query = Query()) -> Page[R]:
-        """One page of records, in one statement, or two with the total."""
+        """One page of records. The number of statements is fixed; the total is one more."""
+        return self._page("page", {}, query)
+
+    def _page(self, operation: str, where: Mapping[str, Any], query: Query) -> Page[R]:
+        """The page of those that also meet the condition, which is checked already."""
         for name, value in (("page", query.page), ("per_page", query.per_page)):
             if not _COUNT.valid(value) or value > 10**9:
                 raise ValidationError(f"{name} should be {_COUNT.expected}")
         if query.per_page > 1000:
             raise ValidationError("per_page should be at most 1000")
-        sorts = [name for name in self.sort_fields if name in self._fields] or ["id"]
+        sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
         sort = query.sort or sorts[0]
         if sort not in sorts or type(query.descending) is not bool:
             raise ValidationError(f"sort should be one of: {', '.join(sorts)}; descending True or False")
         if unknown := set(query.filters) - set(self.filter_fields):
             raise ValidationError(f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}")
-        where = self._checked(query.filters)
-        order = [(name, query.descending) for name in dict.fromkeys((sort, "id"))]
-        items = self._select("page", where, order, query.per_page, (query.page - 1) * query.per_page)
-        total = self._number("page", where) if query.with_total else None
+        if where.keys() & query.filters.keys():
+            raise ValidationError(
+                f"{operation} sets this filter itself: {', '.join(where.keys() & query.filters.keys())}"
+            )
+        where = {**where, **self._checked(query.filters)}
+        order = [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
+        items = self._select(operation, where, order, query.per_page, (query.page - 1) * query.per_page)
+        total = self._number(operation, where) if query.with_total else None
         return Page(items, query.page, query.per_page, total)
 
+    def _search(self, operation: str, column: str, text: str, query: Query) -> Page[R]:
+        """Those whose folded column holds the text, whatever its case."""
+        wanted = _folded(_check_text("text", text, longest=200))
+        return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
+
+    def _filled(self, record: R) -> dict[str, Any]:
+        """The values of a new record, checked."""
+        now = self._clock.now()
+        values = {name: getattr(record, name) for name in self._fields}
+        for name in ("id", "created_at", "updated_at"):
+            if values.get(name, now) is None:
+                values[name] = new_id(self._clock) if name == "id" else now
+        return self._checked(values)
+
+    def _edited(self, record: R) -> dict[str, Any]:
+        """The values of a record that is there already, checked."""
+        values = {name: getattr(record, name) for name in self._fields}
+        if "updated_at" in values:
+            values["updated_at"] = self._clock.now()
+        return self._checked(values)
+
+    def _stored(self, values: Mapping[str, Any], **more: Any) -> R:
+        """The record that these values are read as."""
+        read = {name: v.value if v.__class__ is _Document else v for name, v in ((n, values[n]) for n in self._fields)}
+        return self.record(**read, **more)
+
+    def _alter(self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True) -> None:
+        """Changes some fields of one record; NotFoundError if it is absent."""
+        changes = self._checked(changes)
+        if edit:
+            changes["updated_at"] = self._clock.now()
+        if not self._change(operation, self._identity(id), changes):
+            raise self._missing(operation)
+
+    def _missing(self, operation: str) -> NotFoundError:
+        return NotFoundError(f"no such {self.resource}", resource=self.resource, operation=operation)
+
+    def _broken(self, operation: str, constraint: str, message: str) -> ConflictError:
+        """For a rule that no constraint of the table can state."""
+        engine = self.database.engine
+        return ConflictError(
+            f"{message}: {constraint}", constraint=constraint, kind="check", service=engine, operation=operation
+        )
+
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values that fit their fields on every backend."""
+        """Values that fit their columns on every backend, and what the folded columns make of them."""
         checked = {}
         for name, value in values.items():
-            kind, optional = self._fields[name]
+            kind, optional = self._kinds[name]
             if value is None and optional:
                 pass
             elif kind is str and isinstance(value, str):
-                value = _check_text(name, value, longest=self.lengths.get(name, 0))
+                strict = name in self.trimmed
+                length = self.lengths.get(name, 0)
+                value = _check_text(name, value, blank_ends=not strict, empty=not strict, longest=length)
                 if name in self.formats and not re.fullmatch(self.formats[name], value):
                     raise ValidationError(f"{name} should match {self.formats[name]}")
             elif kind is datetime and isinstance(value, datetime):
                 value = _aware(value, name)
-            elif value.__class__ is not kind:
+            elif kind is float and _is_number(value, -sys.float_info.max, sys.float_info.max):
+                value = float(value)
+            elif kind in (dict, list) and isinstance(value, kind):
+                value = _document(name, value)
+            elif value.__class__ is not kind or kind is float:
                 raise ValidationError(f"{name} should be {_KINDS[kind]}")
             checked[name] = value
+        for name, sources in self.folded.items():
+            if all(source in checked for source in sources):
+                texts = [checked[source] for source in sources]
+                checked[name] = None if None in texts else _folded("\n".join(texts))
         return checked
 
-    def _identity(self, id: Any) -> dict[str, Any]:
-        return {"id": id} if id.__class__ is uuid.UUID is self._fields["id"][0] else self._checked({"id": id})
+    def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
+        return {name: id} if id.__class__ is uuid.UUID is self._kinds[name][0] else self._checked({name: id})
 
-    def _first(self, operation: str, where: Mapping[str, Any]) -> R | None:
-        found = self._select(operation, where, limit=1)
+    def _first(self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()) -> R | None:
+        found = self._select(operation, where, order, limit=1)
         return found[0] if found else None
 
-    # What a backend supplies. ``where``: values that columns have to equal, None for absent, _Above or _AtMost.
+    def _exists(self, operation: str, where: Mapping[str, Any]) -> bool:
+        return bool(self._rows(operation, tuple(self.key), where, limit=1))
 
-    @abstractmethod
-    def _insert(self, operation: str, values: Mapping[str, Any]) -> None: ...
-    @abstractmethod
-    def _select(
-        self,
-        operation: str,
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]] = (),
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> list[R]: ...
-    @abstractmethod
-    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int: ...
-    @abstractmethod
-    def _remove(self, operation: str, where: Mapping[str, Any]) -> int: ...
-    @abstractmethod
-    def _number(self, operation: str, where: Mapping[str, Any]) -> int: ...
-
-
-class SqlRepository(Repository[R]):
-    """The primitives of a repository on a ``ConnectionPool``: constant statements with bound parameters."""
-
-    database: ConnectionPool
-
-    def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
-        super().__init__(database, *arguments, **options)
-        dialect = database._dialect
-        self._names = {name: dialect.name(name) for name in self._fields}
-        self._quoted_table = dialect.name(self.table)
-        self._from = f"FROM {self._quoted_table}"
-        self._columns = ", ".join(self._names.values())
-        kinds = [kind for kind, _ in self._fields.values()]
-        self._by_keyword = any(each.kw_only for each in fields(self.record) if each.init)  # type: ignore[arg-type]
-        self._conditions: dict[tuple[Any, ...], str] = {}  # texts by shape: there are few
-        self._readers = [(at, dialect.readers[kind]) for at, kind in enumerate(kinds) if kind in dialect.readers]
-
-    def _insert(self, operation: str, values: Mapping[str, Any]) -> None:
-        columns = ", ".join(self._names[name] for name in values)
-        marks = ", ".join(["%s"] * len(values))
-        sql = f"INSERT INTO {self._quoted_table} ({columns}) VALUES ({marks})"
-        self.database._statement(operation, sql, list(values.values()), _row_count)
+    def _by_id(self, operation: str, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
+        """Those of the records that are there, in one statement."""
+        wanted = [*dict.fromkeys(ids)]
+        found = self._select(operation, {"id": _OneOf(wanted)}) if wanted else []
+        return {each.id: each for each in found}  # type: ignore[attr-defined]
 
     def _select(
         self,
@@ -3414,54 +3685,163 @@ class SqlRepository(Repository[R]):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[R]:
-        condition, params = self._condition(where)
-        sql = f"SELECT {self._columns} {self._from}{condition}"
-        if order:
-            sql += " ORDER BY " + ", ".join(self._names[name] + " DESC" * descending for name, descending in order)
-        if limit is not None:
-            sql += f" LIMIT {limit}"
-        if offset:
-            sql += f" OFFSET {offset}"
-        rows = self.database._statement(operation, sql, params, _all_rows, repeatable=True)
+        return self._read(operation, self._rows(operation, self._fields, where, order, limit, offset))
+
+    def _read(self, operation: str, rows: Sequence[Sequence[Any]]) -> list[R]:
+        """The records of rows that hold ``_fields``."""
         record = self.record
-        if self._readers:
-            rows = [self._read(row) for row in rows]
         if self._by_keyword:
             return [record(**dict(zip(self._fields, row))) for row in rows]
         return [record(*row) for row in rows]
 
-    def _read(self, row: Sequence[Any]) -> Any:
+    # What a backend supplies. ``where``: values that columns have to equal, None for absent, or one of _Above, _AtMost,
+    # _OneOf, _Contains, _Among. Each is one statement.
+
+    @abstractmethod
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None: ...
+    @abstractmethod
+    def _rows(
+        self,
+        operation: str,
+        names: Sequence[str],
+        where: Mapping[str, Any],
+        order: Sequence[tuple[str, bool]] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[tuple[Any, ...]]: ...
+    @abstractmethod
+    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int: ...
+    @abstractmethod
+    def _remove(self, operation: str, where: Mapping[str, Any]) -> int: ...
+    @abstractmethod
+    def _number(self, operation: str, where: Mapping[str, Any]) -> int: ...
+    @abstractmethod
+    def _beside(self, port: type) -> Any:
+        """The repository of another table, on the same backend."""
+
+
+@functools.cache
+def _joined(backend: type, port: type) -> type:
+    return type(port.__name__, (backend, port), {})
+
+
+class SqlRepository(Repository[R]):
+    """The primitives of a repository on a ``ConnectionPool``: constant statements with bound parameters."""
+
+    database: ConnectionPool
+    _signs: ClassVar[Mapping[type, str]] = {
+        type(None): "IS NULL",
+        _Above: "> %s",
+        _AtMost: "<= %s",
+        _OneOf: "IN %s",
+        _Contains: "LIKE %s ESCAPE '|'",
+    }
+
+    def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
+        super().__init__(database, *arguments, **options)
+        dialect = database._dialect
+        self._names = {name: dialect.name(name) for name in self._kinds}
+        self._quoted_table = dialect.name(self.table)
+        self._from = f"FROM {self._quoted_table}"
+        self._texts: dict[Any, Any] = {}  # by shape: there are few
+
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
+        columns = ", ".join(self._names[name] for name in rows[0])
+        marks = ", ".join(["(" + ", ".join(["%s"] * len(rows[0])) + ")"] * len(rows))
+        sql = f"INSERT INTO {self._quoted_table} ({columns}) VALUES {marks}"
+        values = [value for row in rows for value in row.values()]
+        self.database._statement(operation, sql, values, _row_count)
+
+    def _rows(
+        self,
+        operation: str,
+        names: Sequence[str],
+        where: Mapping[str, Any],
+        order: Sequence[tuple[str, bool]] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        shape = names, self._shape(where), *order, limit is None, not offset
+        found = self._texts.get(shape)
+        if found is None:
+            sql = f"SELECT {', '.join(self._names[name] for name in names)} {self._from}{self._condition(where)}"
+            if order:
+                sql += " ORDER BY " + ", ".join(self._names[name] + " DESC" * descending for name, descending in order)
+            sql += " LIMIT %s" * (limit is not None) + " OFFSET %s" * (offset > 0)
+            readers = self.database._dialect.readers
+            kinds = [self._kinds[name][0] for name in names]
+            found = self._texts[shape] = sql, [(at, readers[kind]) for at, kind in enumerate(kinds) if kind in readers]
+        params = self._parameters(where)
+        if limit is not None:
+            params.append(limit)
+        if offset:
+            params.append(offset)
+        rows = self.database._statement(operation, found[0], params, _all_rows, repeatable=True)
+        return [self._converted(row, found[1]) for row in rows] if found[1] else rows
+
+    @staticmethod
+    def _converted(row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
         values = list(row)
-        for at, reader in self._readers:
+        for at, reader in readers:
             if values[at] is not None:
                 values[at] = reader(values[at])
-        return values
+        return tuple(values)
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
-        condition, params = self._condition(where)
         settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
-        sql = f"UPDATE {self._quoted_table} SET {settings}{condition}"
-        return self.database._statement(operation, sql, [*changes.values(), *params], _row_count)
+        sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
+        params = [*changes.values(), *self._parameters(where)]
+        return self.database._statement(operation, sql, params, _row_count)
 
     def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
-        condition, params = self._condition(where)
-        return self.database._statement(operation, f"DELETE {self._from}{condition}", params, _row_count)
+        sql = f"DELETE {self._from}{self._condition(where)}"
+        return self.database._statement(operation, sql, self._parameters(where), _row_count)
 
     def _number(self, operation: str, where: Mapping[str, Any]) -> int:
-        condition, params = self._condition(where)
-        sql = f"SELECT count(*) {self._from}{condition}"
-        row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
+        sql = f"SELECT count(*) {self._from}{self._condition(where)}"
+        row = self.database._statement(operation, sql, self._parameters(where), _first_row, repeatable=True)
         return int(row[0]) if row else 0
 
-    def _condition(self, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
-        shape = (*where, *map(type, where.values()))
-        text = self._conditions.get(shape)
+    def _beside(self, port: type) -> Any:
+        return _joined(SqlRepository, port)(self.database, clock=self._clock)
+
+    @classmethod
+    def _shape(cls, where: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What the text of a condition depends on."""
+        return tuple(
+            (name, value.__class__)
+            if value.__class__ is not _Among
+            else (name, value.repository.table, value.column, cls._shape(value.where))
+            for name, value in where.items()
+        )
+
+    def _condition(self, where: Mapping[str, Any]) -> str:
+        shape = self._shape(where)
+        text: str | None = self._texts.get(shape)
         if text is None:
-            signs = {type(None): "IS NULL", _Above: "> %s", _AtMost: "<= %s"}
-            terms = [f"{self._names[name]} {signs.get(type(value), '= %s')}" for name, value in where.items()]
-            text = self._conditions[shape] = " WHERE " + " AND ".join(terms) if terms else ""
-        compared = _Above, _AtMost
-        return text, [v.value if v.__class__ in compared else v for v in where.values() if v is not None]
+            terms = [f"{self._names[name]} {self._term(value)}" for name, value in where.items()]
+            text = self._texts[shape] = " WHERE " + " AND ".join(terms) if terms else ""
+        return text
+
+    def _term(self, value: Any) -> str:
+        if isinstance(value, _Among):
+            other: Any = value.repository
+            return f"IN (SELECT {other._names[value.column]} {other._from}{other._condition(value.where)})"
+        return self._signs.get(value.__class__, "= %s")
+
+    def _parameters(self, where: Mapping[str, Any]) -> list[Any]:
+        params: list[Any] = []
+        for value in where.values():
+            kind = value.__class__
+            if kind is _Contains:
+                params.append("%" + re.sub("[|%_]", r"|\g<0>", value.value) + "%")
+            elif kind is _OneOf:
+                params.append(tuple(value.value))
+            elif kind is _Among:
+                params += self._parameters(value.where)
+            elif value is not None:
+                params.append(value.value if kind in self._signs else value)
+        return params
 
 
 # https://www.itu.int/pub/T-SP-E.164D: codes of one and two digits; all others have three
@@ -3506,7 +3886,7 @@ class PhoneUserRepository(Repository[PhoneUser]):
 
     def exists_by_phone(self, phone: str) -> bool:
         """Whether the phone has a user."""
-        return self._number("exists_by_phone", {"phone_hash": self._hash(phone)}) > 0
+        return self._exists("exists_by_phone", {"phone_hash": self._hash(phone)})
 
     def count(self, user_type: str | None = None) -> int:
         """How many users there are, of that type or, without one, at all."""
@@ -3544,7 +3924,7 @@ class TokenRepository(Repository[RefreshToken]):
 
     def is_valid(self, token: str) -> bool:
         """Whether the token is known, not revoked and not expired."""
-        return self._number("is_valid", {"token_hash": self._digest(token), **self._valid()}) > 0
+        return self._exists("is_valid", {"token_hash": self._digest(token), **self._valid()})
 
     def find_by_user(self, user_id: uuid.UUID) -> list[RefreshToken]:
         """The user's valid tokens, the newest first."""
@@ -3647,12 +4027,570 @@ class TokenRepository(Repository[RefreshToken]):
         return hashlib.sha256(_check_text("token", token, empty=False, longest=512).encode()).hexdigest()
 
 
+_LAST_OWNER = "organization_members_last_owner"
+
+
+@dataclass(frozen=True)
+class _Member:
+    organization_id: uuid.UUID
+    user_id: uuid.UUID
+    role: str
+    created_at: datetime = FILLED
+
+
+class _MemberRepository(Repository[_Member]):
+    """Who belongs to which organization."""
+
+    record = _Member
+    table = "organization_members"
+    resource = "membership"
+    key: ClassVar = ("organization_id", "user_id")
+    lengths: ClassVar = {"role": 20}
+    formats: ClassVar = {"role": "member|admin|owner"}
+    filter_fields: ClassVar = ("role",)
+
+
+class UserRepository(Repository[User]):
+    """Users of the benchmark exchange. E-mail and user name are unique without regard to case and to how accents are
+    composed. The rules: ``users_pkey``, ``users_email_key``, ``users_username_key``, ``users_role_check``; who belongs
+    to an organization, has submitted something or made a benchmark cannot be deleted
+    (``organization_members_user_id_fkey``, ``submissions_user_id_fkey``, ``benchmarks_created_by_fkey``)."""
+
+    record = User
+    table = "users"
+    resource = "user"
+    lengths: ClassVar = {"email": 254, "username": 50, "display_name": 100, "role": 20, "password_hash": 255}
+    formats: ClassVar = {
+        "email": r"[^\s@]+@[^\s@]+",
+        "username": r"[^\s@]+",
+        "role": "anonymous|registered|contributor|reviewer|admin",
+    }
+    trimmed: ClassVar = ("password_hash",)
+    folded: ClassVar = {"email_folded": ("email",), "username_folded": ("username",)}
+    hidden: ClassVar = {"password_hash": str | None}
+    sort_fields: ClassVar = ("created_at", "updated_at", "username")
+    filter_fields: ClassVar = ("role", "email_verified")
+
+    def create(self, user: User, password_hash: str | None = None) -> User:
+        """Stores a new user and returns it as stored. ``password_hash`` is a hash made for passwords (argon2, scrypt),
+        never the password."""
+        values = {**self._filled(user), **self._checked({"password_hash": password_hash})}
+        self._insert("create", values)
+        return self._stored(values)
+
+    def find_by_email(self, email: str) -> User | None:
+        """The user of that e-mail address, or None."""
+        return self._first("find_by_email", self._key("email", email))
+
+    def find_by_username(self, username: str) -> User | None:
+        """The user of that name, or None."""
+        return self._first("find_by_username", self._key("username", username))
+
+    def exists_by_email(self, email: str) -> bool:
+        """Whether the e-mail address is taken."""
+        return self._exists("exists_by_email", self._key("email", email))
+
+    def exists_by_username(self, username: str) -> bool:
+        """Whether the user name is taken."""
+        return self._exists("exists_by_username", self._key("username", username))
+
+    def find_credentials(self, email: str) -> Credentials | None:
+        """The user of that e-mail address with the hash of the password, or None."""
+        names = (*self._fields, "password_hash")
+        rows = self._rows("find_credentials", names, self._key("email", email), limit=1)
+        return Credentials(self._read("find_credentials", [row[:-1] for row in rows])[0], rows[0][-1]) if rows else None
+
+    def update_password(self, id: uuid.UUID, password_hash: str | None) -> None:
+        """Sets the hash of the password (None: has none). NotFoundError if there is no such user, as of all methods
+        called update."""
+        self._alter("update_password", id, {"password_hash": password_hash})
+
+    def update_profile(self, id: uuid.UUID, profile: dict[str, Any]) -> None:
+        """Sets the profile: a dict of JSON."""
+        self._alter("update_profile", id, {"profile": profile})
+
+    def update_role(self, id: uuid.UUID, role: str) -> None:
+        """Sets the role."""
+        self._alter("update_role", id, {"role": role})
+
+    def update_email_verified(self, id: uuid.UUID, verified: bool = True) -> None:
+        """Sets whether the user has shown to receive mail at the address."""
+        self._alter("update_email_verified", id, {"email_verified": verified})
+
+    def update_last_active(self, id: uuid.UUID) -> None:
+        """The user is active now; ``updated_at`` stays."""
+        self._alter("update_last_active", id, {"last_active_at": self._clock.now()}, edit=False)
+
+    def add_to_organization(self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str = "member") -> None:
+        """Makes the user a "member", an "admin" or an "owner". ConflictError ``organization_members_pkey`` if it
+        belongs to the organization already, ``organization_members_user_id_fkey`` or
+        ``organization_members_organization_id_fkey`` if one of the two is absent."""
+        member = _Member(organization_id, user_id, role)
+        self._members._insert("add_to_organization", self._members._filled(member))
+
+    def remove_from_organization(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> bool:
+        """Returns whether the user belonged to it. ConflictError ``organization_members_last_owner`` for the only
+        owner, also when two leave at once."""
+        operation, who = "remove_from_organization", self._membership(user_id, organization_id)
+
+        def work() -> bool:
+            self._keep_an_owner(operation, who)
+            return self._members._remove(operation, who) > 0
+
+        return self.database.run(work)
+
+    def update_organization_role(self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str) -> None:
+        """Sets the role. NotFoundError for who does not belong to the organization; ConflictError
+        ``organization_members_last_owner`` for the only owner, who stays one."""
+        operation, who = "update_organization_role", self._membership(user_id, organization_id)
+        change = self._members._checked({"role": role})
+
+        def work() -> None:
+            if role != "owner":
+                self._keep_an_owner(operation, who)
+            if not self._members._change(operation, who, change):
+                raise self._members._missing(operation)
+
+        self.database.run(work)
+
+    def find_organizations(self, user_id: uuid.UUID) -> list[Membership]:
+        """The user's organizations, by name. Two statements."""
+        operation = "find_organizations"
+        members = self._members._select(operation, self._members._checked({"user_id": user_id}))
+        found = self._organizations._by_id(operation, (each.organization_id for each in members))
+        memberships = [
+            Membership(found[each.organization_id], each.role, each.created_at)
+            for each in members
+            if each.organization_id in found
+        ]
+        return sorted(memberships, key=lambda each: (each.organization.name, each.organization.id))
+
+    def _key(self, name: str, value: str) -> dict[str, Any]:
+        return {f"{name}_folded": self._checked({name: value})[f"{name}_folded"]}
+
+    def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
+        return self._members._checked({"organization_id": organization_id, "user_id": user_id})
+
+    def _keep_an_owner(self, operation: str, who: Mapping[str, Any]) -> None:
+        """A write that changes nothing, so that of several who leave at once each waits for the one before."""
+        owners = {"organization_id": who["organization_id"], "role": "owner"}
+        only_one = self._members._change(operation, owners, {"role": "owner"}) == 1
+        if only_one and self._members._exists(operation, {**owners, **who}):
+            raise self._broken(operation, _LAST_OWNER, "an organization keeps an owner: name another first")
+
+    @functools.cached_property
+    def _members(self) -> Repository[_Member]:
+        beside: Repository[_Member] = self._beside(_MemberRepository)
+        return beside
+
+    @functools.cached_property
+    def _organizations(self) -> Repository[Organization]:
+        beside: Repository[Organization] = self._beside(OrganizationRepository)
+        return beside
+
+
+class OrganizationRepository(Repository[Organization]):
+    """Organizations of the benchmark exchange; each has an owner at all times. The rules: ``organizations_pkey``,
+    ``organizations_slug_key``, ``organizations_organization_type_check``. Deleting one ends its memberships; one that
+    submissions name cannot be deleted (``submissions_organization_id_fkey``)."""
+
+    record = Organization
+    table = "organizations"
+    resource = "organization"
+    lengths: ClassVar = {
+        "name": 200, "slug": 100, "description": 5000, "website": 2000, "logo_url": 2000, "organization_type": 20,
+    }  # fmt: skip
+    formats: ClassVar = {
+        "slug": "[a-z0-9]+(-[a-z0-9]+)*",
+        "website": r"https?://\S+",
+        "logo_url": r"https?://\S+",
+        "organization_type": "llm_provider|research_institution|enterprise|open_source|individual",
+    }
+    trimmed: ClassVar = ("name",)
+    folded: ClassVar = {"search_folded": ("name", "slug", "description")}
+    sort_fields: ClassVar = ("created_at", "updated_at", "name")
+    filter_fields: ClassVar = ("organization_type", "verified")
+
+    def create(self, organization: Organization, owner_id: uuid.UUID) -> Organization:  # type: ignore[override]
+        """Stores a new organization with its first owner, in one transaction, and returns it as stored. ConflictError
+        ``organization_members_user_id_fkey`` if there is no such user."""
+        values = self._filled(organization)
+        owner = self._members._filled(_Member(values["id"], owner_id, "owner"))
+
+        def work() -> None:
+            self._insert("create", values)
+            self._members._insert("create", owner)
+
+        self.database.run(work)
+        return self._stored(values)
+
+    def find_by_slug(self, slug: str) -> Organization | None:
+        """The organization, or None."""
+        return self._first("find_by_slug", self._checked({"slug": slug}))
+
+    def exists_by_slug(self, slug: str) -> bool:
+        """Whether the slug is taken."""
+        return self._exists("exists_by_slug", self._checked({"slug": slug}))
+
+    def verify(self, id: uuid.UUID) -> None:
+        """The organization is verified, as of now. NotFoundError if it is absent."""
+        self._alter("verify", id, {"verified": True, "verification_date": self._clock.now()})
+
+    def unverify(self, id: uuid.UUID) -> None:
+        """The organization is not verified. NotFoundError if it is absent."""
+        self._alter("unverify", id, {"verified": False, "verification_date": None})
+
+    def find_members(self, id: uuid.UUID, query: Query = Query()) -> Page[Member]:
+        """Its members in the order in which they joined; filter by "role". Two statements, three with the total."""
+        operation = "find_members"
+        page = self._members._page(operation, self._members._identity(id, "organization_id"), query)
+        users = self._users._by_id(operation, (each.user_id for each in page.items))
+        items = [Member(users[m.user_id], m.role, m.created_at) for m in page.items if m.user_id in users]
+        return Page(items, page.page, page.per_page, page.total)
+
+    def count_members(self, id: uuid.UUID) -> int:
+        """How many members it has, owners and admins included."""
+        return self._members._number("count_members", self._members._identity(id, "organization_id"))
+
+    def find_by_type(self, organization_type: str, query: Query = Query()) -> Page[Organization]:
+        """A page of the organizations of that type."""
+        return self._page("find_by_type", self._checked({"organization_type": organization_type}), query)
+
+    def search(self, text: str, query: Query = Query()) -> Page[Organization]:
+        """A page of those whose name, slug or description holds the text, whatever its case. No character of it has
+        a special meaning."""
+        return self._search("search", "search_folded", text, query)
+
+    @functools.cached_property
+    def _members(self) -> Repository[_Member]:
+        beside: Repository[_Member] = self._beside(_MemberRepository)
+        return beside
+
+    @functools.cached_property
+    def _users(self) -> Repository[User]:
+        beside: Repository[User] = self._beside(UserRepository)
+        return beside
+
+
+@dataclass(frozen=True)
+class _Tag:
+    benchmark_id: uuid.UUID
+    tag: str
+
+
+class _TagRepository(Repository[_Tag]):
+    """Tags of benchmarks."""
+
+    record = _Tag
+    table = "benchmark_tags"
+    resource = "tag"
+    key: ClassVar = ("benchmark_id", "tag")
+    lengths: ClassVar = {"tag": 50}
+    trimmed: ClassVar = ("tag",)
+
+
+_VERSION = "(0|[1-9][0-9]{0,8})([.](0|[1-9][0-9]{0,8})){2}"
+
+
+class _VersionRepository(Repository[BenchmarkVersion]):
+    """What benchmarks were: a row for each version, the current one too. Never changed."""
+
+    record = BenchmarkVersion
+    table = "benchmark_versions"
+    resource = "benchmark version"
+    lengths: ClassVar = {"version": 30, "changelog": 10_000}
+    formats: ClassVar = {"version": _VERSION}
+
+
+class BenchmarkRepository(Repository[Benchmark]):
+    """Benchmarks with their tags and versions. The rules: ``benchmarks_pkey``, ``benchmarks_slug_key``,
+    ``benchmarks_created_by_fkey``, ``benchmarks_category_check``, ``benchmarks_status_check``. Deleting one deletes its
+    tags and its history; one that has submissions cannot be deleted (``submissions_benchmark_version_id_fkey``)."""
+
+    record = Benchmark
+    table = "benchmarks"
+    resource = "benchmark"
+    lengths: ClassVar = {
+        "slug": 100, "name": 200, "description": 5000, "long_description": 100_000, "category": 20, "status": 20,
+        "version": 30, "license": 100,
+    }  # fmt: skip
+    formats: ClassVar = {
+        "slug": "[a-z0-9]+(-[a-z0-9]+)*",
+        "category": "performance|accuracy|reliability|safety|cost|capability",
+        "status": "draft|under_review|active|deprecated|archived",
+        "version": _VERSION,
+    }
+    trimmed: ClassVar = ("name", "license")
+    folded: ClassVar = {"search_folded": ("name", "slug", "description")}
+    elsewhere: ClassVar = ("tags",)
+    sort_fields: ClassVar = ("created_at", "updated_at", "name")
+    filter_fields: ClassVar = ("category", "status", "license", "created_by")
+    #: from which statuses one may move to each
+    moves: ClassVar[Mapping[str, Sequence[str]]] = {
+        "draft": ("under_review",),
+        "under_review": ("draft",),
+        "active": ("under_review", "deprecated"),
+        "deprecated": ("active",),
+        "archived": ("deprecated",),
+    }
+
+    def create(self, benchmark: Benchmark) -> Benchmark:
+        """Stores a new benchmark, its tags, and its first version, in one transaction, and returns it as stored.
+        ConflictError ``benchmarks_slug_key`` if the slug is taken, ``benchmarks_created_by_fkey`` if there is no such
+        user."""
+        values = self._filled(replace(benchmark, version_id=benchmark.version_id or new_id(self._clock)))
+        version = self._version(values, 1, "", False)
+        tags = self._tagged(values["id"], benchmark.tags)
+
+        def work() -> None:
+            self._insert("create", values)
+            self._versions._insert("create", version)
+            self._tag("create", tags)
+
+        self.database.run(work)
+        return self._stored(values, tags=tuple(each["tag"] for each in tags))
+
+    def update(  # type: ignore[override]
+        self, benchmark: Benchmark, *, changelog: str = "", breaking: bool = False
+    ) -> uuid.UUID:
+        """Publishes a new version: stores every field of the benchmark, and returns the id of the version. From 1.2.3
+        a ``breaking`` one leads to 2.0.0, another to 1.3.0.
+
+        The benchmark has to be as it was read, except for the fields to change: ConflictError
+        ``benchmarks_current_version`` if somebody else has published a version since, or moved its status; read it
+        again then. ``version``, ``version_id`` and ``status`` are not for this method to change (``update_status``)."""
+        old = self._edited(benchmark)
+        tags = self._tagged(old["id"], benchmark.tags)
+        major, minor, _ = map(int, old["version"].split("."))
+        version = f"{major + 1}.0.0" if breaking else f"{major}.{minor + 1}.0"
+        values = {**old, **self._checked({"version": version}), "version_id": new_id(self._clock)}
+        changes = {name: value for name, value in values.items() if name != "id"}
+        current = {name: old[name] for name in ("id", "version", "version_id", "status")}
+        draft = self._version(values, 1, changelog, breaking)
+
+        def work() -> None:
+            if not self._change("update", current, changes):
+                if not self._exists("update", {"id": old["id"]}):
+                    raise self._missing("update")
+                message = "the benchmark is not as it was read: read it again"
+                raise self._broken("update", "benchmarks_current_version", message)
+            mine = {"benchmark_id": old["id"]}
+            number = self._versions._number("update", mine) + 1
+            self._versions._insert("update", {**draft, "number": number})
+            self._tags._remove("update", mine)
+            self._tag("update", tags)
+
+        self.database.run(work)
+        id: uuid.UUID = values["version_id"]
+        return id
+
+    def update_status(self, id: uuid.UUID, status: str) -> None:
+        """Moves the benchmark: from draft to under_review; from there to active, or back; from active to deprecated;
+        from there to archived, or back. Any other move is ConflictError ``benchmarks_status_move``; of two moves at
+        once one wins. NotFoundError if it is absent."""
+        operation, who = "update_status", self._identity(id)
+        changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
+        if not self._change(operation, {**who, "status": _OneOf(self.moves[status])}, changes):
+            if not self._exists(operation, who):
+                raise self._missing(operation)
+            allowed = " or ".join(self.moves[status])
+            message = f"only what is {allowed} can become {status}"
+            raise self._broken(operation, "benchmarks_status_move", message)
+
+    def find_by_slug(self, slug: str) -> Benchmark | None:
+        """The benchmark, or None."""
+        return self._first("find_by_slug", self._checked({"slug": slug}))
+
+    def exists_by_slug(self, slug: str) -> bool:
+        """Whether the slug is taken."""
+        return self._exists("exists_by_slug", self._checked({"slug": slug}))
+
+    def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:
+        """What the benchmark was at that version, for example "1.0.0"; or None."""
+        where = {**self._versions._identity(id, "benchmark_id"), **self._versions._checked({"version": version})}
+        return self._versions._first("find_version", where)
+
+    def find_version_history(self, id: uuid.UUID) -> list[BenchmarkVersion]:
+        """All its versions, the newest first."""
+        where = self._versions._identity(id, "benchmark_id")
+        return self._versions._select("find_version_history", where, [("number", True)])
+
+    def find_by_category(self, category: str, query: Query = Query()) -> Page[Benchmark]:
+        """A page of the benchmarks of that category."""
+        return self._page("find_by_category", self._checked({"category": category}), query)
+
+    def find_by_tag(self, tag: str, query: Query = Query()) -> Page[Benchmark]:
+        """A page of the benchmarks that have the tag, written just so."""
+        where = {"id": _Among(self._tags, "benchmark_id", self._tags._checked({"tag": tag}))}
+        return self._page("find_by_tag", where, query)
+
+    def search(self, text: str, query: Query = Query()) -> Page[Benchmark]:
+        """A page of those whose name, slug or description holds the text, whatever its case. No character of it has
+        a special meaning."""
+        return self._search("search", "search_folded", text, query)
+
+    def _read(self, operation: str, rows: Sequence[Sequence[Any]]) -> list[Benchmark]:
+        """With their tags: one statement more, for all of them."""
+        if not rows:
+            return []
+        at = self._fields.index("id")
+        tags: dict[uuid.UUID, list[str]] = {row[at]: [] for row in rows}
+        where = {"benchmark_id": _OneOf([*tags])}
+        for id, tag in self._tags._rows(operation, ("benchmark_id", "tag"), where, [("tag", False)]):
+            tags[id].append(tag)
+        return [Benchmark(**dict(zip(self._fields, row)), tags=tuple(tags[row[at]])) for row in rows]
+
+    def _tagged(self, id: uuid.UUID, tags: Any) -> list[dict[str, Any]]:
+        """Rows for the tags, each once, in order."""
+        if not isinstance(tags, (tuple, list)) or len(tags) > 100:
+            raise ValidationError("tags should be a tuple of text, at most 100")
+        rows = [self._tags._checked({"benchmark_id": id, "tag": tag}) for tag in tags]
+        return [*{row["tag"]: row for row in sorted(rows, key=operator.itemgetter("tag"))}.values()]
+
+    def _tag(self, operation: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self._tags._insert(operation, *rows)
+
+    def _version(self, values: Mapping[str, Any], number: int, changelog: str, breaking: bool) -> dict[str, Any]:
+        """The history's row for the benchmark of these values."""
+        same = ("version", "evaluation_criteria", "execution_config", "test_cases")
+        return {
+            "id": values["version_id"],
+            "benchmark_id": values["id"],
+            "number": number,
+            **self._versions._checked({"changelog": changelog, "breaking": breaking}),
+            "created_at": values["updated_at"],
+            **{name: values[name] for name in same},
+        }
+
+    @functools.cached_property
+    def _versions(self) -> Repository[BenchmarkVersion]:
+        beside: Repository[BenchmarkVersion] = self._beside(_VersionRepository)
+        return beside
+
+    @functools.cached_property
+    def _tags(self) -> Repository[_Tag]:
+        beside: Repository[_Tag] = self._beside(_TagRepository)
+        return beside
+
+
+class SubmissionRepository(Repository[Submission]):
+    """Results of models at benchmarks, and the ranks that come of them. The rules: ``submissions_pkey``;
+    ``submissions_benchmark_version_id_fkey`` (the version exists, and is one of that benchmark),
+    ``submissions_user_id_fkey``, ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
+    ``submissions_verification_level_check``, ``submissions_visibility_check``."""
+
+    record = Submission
+    table = "submissions"
+    resource = "submission"
+    lengths: ClassVar = {"model": 200, "verification_level": 20, "visibility": 20}
+    formats: ClassVar = {
+        "verification_level": "unverified|community_verified|platform_verified|audited",
+        "visibility": "public|unlisted|private",
+    }
+    trimmed: ClassVar = ("model",)
+    sort_fields: ClassVar = ("created_at", "updated_at", "aggregate_score")
+    filter_fields: ClassVar = (
+        "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id", "verification_level",
+        "visibility",
+    )  # fmt: skip
+
+    def find_for_benchmark(
+        self, benchmark_id: uuid.UUID, query: Query = Query(), *, visibility: str | None = "public"
+    ) -> Page[Submission]:
+        """A page of the benchmark's submissions: public ones, or those of that ``visibility``; None: all."""
+        where = self._identity(benchmark_id, "benchmark_id")
+        if visibility is not None:
+            where.update(self._checked({"visibility": visibility}))
+        return self._page("find_for_benchmark", where, query)
+
+    def find_by_user(self, user_id: uuid.UUID, query: Query = Query()) -> Page[Submission]:
+        """A page of the user's submissions, whatever their visibility: meant for the user."""
+        return self._page("find_by_user", self._identity(user_id, "user_id"), query)
+
+    def update_verification(self, id: uuid.UUID, level: str, verification: dict[str, Any] | None = None) -> None:
+        """Sets the level, as of now, and what is to be said about it (JSON). NotFoundError if it is absent."""
+        now = None if level == "unverified" else self._clock.now()
+        changes = {"verification_level": level, "verified_at": now, "verification": verification}
+        self._alter("update_verification", id, changes)
+
+    def update_visibility(self, id: uuid.UUID, visibility: str) -> None:
+        """Sets who may see it. NotFoundError if it is absent."""
+        self._alter("update_visibility", id, {"visibility": visibility})
+
+    def leaderboard(
+        self, benchmark_id: uuid.UUID, version_id: uuid.UUID | None = None, limit: int = 100
+    ) -> list[LeaderboardEntry]:
+        """The best ``limit`` (at most 1000) of the benchmark's public, scored submissions, of all versions or of one:
+        the highest score first, then the earlier, then by id. Equal scores share a rank: 1, 2, 2, 4. One statement."""
+        if not _COUNT.valid(limit) or limit > 1000:
+            raise ValidationError("limit should be a whole number from 1 to 1000")
+        where = self._identity(benchmark_id, "benchmark_id")
+        if version_id is not None:
+            where.update(self._identity(version_id, "benchmark_version_id"))
+        entries: list[LeaderboardEntry] = []
+        for place, row in enumerate(self._ranked(where, limit), 1):
+            tied = entries and entries[-1].aggregate_score == row[3]
+            entries.append(LeaderboardEntry(entries[-1].rank if tied else place, *row))
+        return entries
+
+    def find_best_for_model(
+        self, benchmark_id: uuid.UUID, model: str, version_id: uuid.UUID | None = None
+    ) -> Submission | None:
+        """The model's best at the benchmark, of those that a leaderboard ranks; or None."""
+        where = {**self._identity(benchmark_id, "benchmark_id"), **self._checked({"model": model})}
+        if version_id is not None:
+            where.update(self._identity(version_id, "benchmark_version_id"))
+        where.update({"visibility": "public", "aggregate_score": _Above(-math.inf)})
+        return self._first(
+            "find_best_for_model", where, [("aggregate_score", True), ("created_at", False), ("id", False)]
+        )
+
+    def exists_for_model_version(self, model: str, version_id: uuid.UUID) -> bool:
+        """Whether the model has a submission, of any visibility, at that version of a benchmark."""
+        where = {**self._identity(version_id, "benchmark_version_id"), **self._checked({"model": model})}
+        return self._exists("exists_for_model_version", where)
+
+    @abstractmethod
+    def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+        """The leaderboard's rows, in its order: what a LeaderboardEntry holds behind the rank."""
+
+
 class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
     """``PhoneUserRepository`` on MySQL or MariaDB: ``MySQLPhoneUserRepository(pool, hash_key, clock=None)``."""
 
 
 class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
     """``TokenRepository`` on MySQL or MariaDB: ``MySQLTokenRepository(pool, clock=None)``."""
+
+
+class PostgresUserRepository(SqlRepository[User], UserRepository):
+    """``UserRepository`` on Postgres: ``PostgresUserRepository(pool, clock=None)``."""
+
+
+class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
+    """``OrganizationRepository`` on Postgres: ``PostgresOrganizationRepository(pool, clock=None)``."""
+
+
+class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
+    """``BenchmarkRepository`` on Postgres: ``PostgresBenchmarkRepository(pool, clock=None)``."""
+
+
+class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
+    """``SubmissionRepository`` on Postgres: ``PostgresSubmissionRepository(pool, clock=None)``."""
+
+    # In the order of an index that holds ranked rows only: it reads no more of them than it returns.
+    _ranking = """
+        SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level, s.created_at,
+            s.user_id, u.username, u.display_name, s.organization_id, o.name
+        FROM submissions s JOIN users u ON u.id = s.user_id LEFT JOIN organizations o ON o.id = s.organization_id
+        WHERE s.benchmark_id = %s AND s.visibility = 'public' AND s.aggregate_score IS NOT NULL
+        ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT %s"""
+    _version_ranking = _ranking.replace("= %s AND", "= %s AND s.benchmark_version_id = %s AND")
+
+    def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+        sql = self._version_ranking if "benchmark_version_id" in where else self._ranking
+        return self.database._statement("leaderboard", sql, [*where.values(), limit], _all_rows, repeatable=True)
 
 
 # === redis and cache =================================================================================================
@@ -5330,7 +6268,8 @@ def create_sms_service(
 
 class Infrastructure(_Closing):
     """All services of a project, each built on first use: ``clock``; ``accounts`` (MySQL or MariaDB) with
-    ``phone_users`` and ``tokens``; ``exchange`` (Postgres); ``redis``, ``verification``, ``sms``."""
+    ``phone_users`` and ``tokens``; ``exchange`` (Postgres) with ``users``, ``organizations``, ``benchmarks`` and
+    ``submissions``; ``redis``, ``verification``, ``sms``."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         self.config = config
@@ -5387,6 +6326,27 @@ class Infrastructure(_Closing):
             return MySQLTokenRepository(self._pool("accounts", self.config.mysql, "MYSQL_URL"), clock=self.clock)
 
         return self._once("tokens", build)
+
+    def _of_exchange(self, name: str, adapter: Callable[..., T]) -> T:
+        return self._once(
+            name, lambda: adapter(self._pool("exchange", self.config.postgres, "POSTGRES_URL"), clock=self.clock)
+        )
+
+    @property
+    def users(self) -> UserRepository:
+        return self._of_exchange("users", PostgresUserRepository)
+
+    @property
+    def organizations(self) -> OrganizationRepository:
+        return self._of_exchange("organizations", PostgresOrganizationRepository)
+
+    @property
+    def benchmarks(self) -> BenchmarkRepository:
+        return self._of_exchange("benchmarks", PostgresBenchmarkRepository)
+
+    @property
+    def submissions(self) -> SubmissionRepository:
+        return self._of_exchange("submissions", PostgresSubmissionRepository)
 
     @property
     def redis(self) -> KeyValueClient:

@@ -48,4 +48,160 @@ CREATE TABLE refresh_tokens (
 
 -- ================================================= Postgres ==================================================
 
--- The benchmark exchange is not there yet.
+-- migration 1 benchmark_exchange postgres
+-- A column called …_folded holds a text as Python folds it (NFC, casefold): engines fold otherwise.
+CREATE TABLE users (
+    id              UUID                      NOT NULL,
+    email           VARCHAR(254) COLLATE "C"  NOT NULL,
+    username        VARCHAR(50) COLLATE "C"   NOT NULL,
+    display_name    VARCHAR(100) COLLATE "C"  NOT NULL,
+    role            VARCHAR(20) COLLATE "C"   NOT NULL,
+    email_verified  BOOLEAN                   NOT NULL,
+    profile         JSON                      NOT NULL,
+    created_at      TIMESTAMPTZ               NOT NULL,
+    updated_at      TIMESTAMPTZ               NOT NULL,
+    last_active_at  TIMESTAMPTZ               NULL,
+    email_folded    TEXT COLLATE "C"          NOT NULL,
+    username_folded TEXT COLLATE "C"          NOT NULL,
+    password_hash   VARCHAR(255) COLLATE "C"  NULL,
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_email_key UNIQUE (email_folded),
+    CONSTRAINT users_username_key UNIQUE (username_folded),
+    CONSTRAINT users_role_check CHECK (role IN ('anonymous', 'registered', 'contributor', 'reviewer', 'admin'))
+);
+CREATE INDEX users_created_at_idx ON users (created_at, id);
+
+CREATE TABLE organizations (
+    id                UUID                       NOT NULL,
+    name              VARCHAR(200) COLLATE "C"   NOT NULL,
+    slug              VARCHAR(100) COLLATE "C"   NOT NULL,
+    description       VARCHAR(5000) COLLATE "C"  NOT NULL,
+    website           VARCHAR(2000) COLLATE "C"  NULL,
+    logo_url          VARCHAR(2000) COLLATE "C"  NULL,
+    organization_type VARCHAR(20) COLLATE "C"    NOT NULL,
+    verified          BOOLEAN                    NOT NULL,
+    verification_date TIMESTAMPTZ                NULL,
+    created_at        TIMESTAMPTZ                NOT NULL,
+    updated_at        TIMESTAMPTZ                NOT NULL,
+    search_folded     TEXT COLLATE "C"           NOT NULL,
+    CONSTRAINT organizations_pkey PRIMARY KEY (id),
+    CONSTRAINT organizations_slug_key UNIQUE (slug),
+    CONSTRAINT organizations_organization_type_check CHECK (organization_type IN
+        ('llm_provider', 'research_institution', 'enterprise', 'open_source', 'individual'))
+);
+CREATE INDEX organizations_created_at_idx ON organizations (created_at, id);
+CREATE INDEX organizations_name_idx ON organizations (name, id);
+
+CREATE TABLE organization_members (
+    organization_id UUID                     NOT NULL,
+    user_id         UUID                     NOT NULL,
+    role            VARCHAR(20) COLLATE "C"  NOT NULL,
+    created_at      TIMESTAMPTZ              NOT NULL,
+    CONSTRAINT organization_members_pkey PRIMARY KEY (organization_id, user_id),
+    CONSTRAINT organization_members_organization_id_fkey FOREIGN KEY (organization_id)
+        REFERENCES organizations (id) ON DELETE CASCADE,
+    CONSTRAINT organization_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE RESTRICT,
+    CONSTRAINT organization_members_role_check CHECK (role IN ('member', 'admin', 'owner'))
+);
+CREATE INDEX organization_members_created_at_idx ON organization_members (organization_id, created_at, user_id);
+CREATE INDEX organization_members_user_id_idx ON organization_members (user_id);
+
+CREATE TABLE benchmarks (
+    id                  UUID                        NOT NULL,
+    slug                VARCHAR(100) COLLATE "C"    NOT NULL,
+    name                VARCHAR(200) COLLATE "C"    NOT NULL,
+    description         VARCHAR(5000) COLLATE "C"   NOT NULL,
+    long_description    VARCHAR(100000) COLLATE "C" NOT NULL,
+    category            VARCHAR(20) COLLATE "C"     NOT NULL,
+    status              VARCHAR(20) COLLATE "C"     NOT NULL,
+    version             VARCHAR(30) COLLATE "C"     NOT NULL,
+    license             VARCHAR(100) COLLATE "C"    NULL,
+    created_by          UUID                        NOT NULL,
+    evaluation_criteria JSON                        NOT NULL,
+    execution_config    JSON                        NOT NULL,
+    test_cases          JSON                        NOT NULL,
+    version_id          UUID                        NOT NULL, -- its row of benchmark_versions, the current one
+    created_at          TIMESTAMPTZ                 NOT NULL,
+    updated_at          TIMESTAMPTZ                 NOT NULL,
+    search_folded       TEXT COLLATE "C"            NOT NULL,
+    CONSTRAINT benchmarks_pkey PRIMARY KEY (id),
+    CONSTRAINT benchmarks_slug_key UNIQUE (slug),
+    CONSTRAINT benchmarks_created_by_fkey FOREIGN KEY (created_by) REFERENCES users (id) ON DELETE RESTRICT,
+    CONSTRAINT benchmarks_category_check CHECK (category IN
+        ('performance', 'accuracy', 'reliability', 'safety', 'cost', 'capability')),
+    CONSTRAINT benchmarks_status_check CHECK (status IN
+        ('draft', 'under_review', 'active', 'deprecated', 'archived'))
+);
+CREATE INDEX benchmarks_created_at_idx ON benchmarks (created_at, id);
+CREATE INDEX benchmarks_name_idx ON benchmarks (name, id);
+CREATE INDEX benchmarks_category_idx ON benchmarks (category, created_at, id);
+CREATE INDEX benchmarks_created_by_idx ON benchmarks (created_by);
+
+CREATE TABLE benchmark_tags (
+    benchmark_id UUID                     NOT NULL,
+    tag          VARCHAR(50) COLLATE "C"  NOT NULL,
+    CONSTRAINT benchmark_tags_pkey PRIMARY KEY (benchmark_id, tag),
+    CONSTRAINT benchmark_tags_benchmark_id_fkey FOREIGN KEY (benchmark_id)
+        REFERENCES benchmarks (id) ON DELETE CASCADE
+);
+CREATE INDEX benchmark_tags_tag_idx ON benchmark_tags (tag, benchmark_id);
+
+CREATE TABLE benchmark_versions (
+    id                  UUID                       NOT NULL,
+    benchmark_id        UUID                       NOT NULL,
+    version             VARCHAR(30) COLLATE "C"    NOT NULL,
+    number              INTEGER                    NOT NULL, -- 1, 2, 3, …: the order of a benchmark's versions
+    changelog           VARCHAR(10000) COLLATE "C" NOT NULL,
+    breaking            BOOLEAN                    NOT NULL,
+    evaluation_criteria JSON                       NOT NULL,
+    execution_config    JSON                       NOT NULL,
+    test_cases          JSON                       NOT NULL,
+    created_at          TIMESTAMPTZ                NOT NULL,
+    CONSTRAINT benchmark_versions_pkey PRIMARY KEY (id),
+    CONSTRAINT benchmark_versions_benchmark_id_id_key UNIQUE (benchmark_id, id),
+    CONSTRAINT benchmark_versions_benchmark_id_version_key UNIQUE (benchmark_id, version),
+    CONSTRAINT benchmark_versions_benchmark_id_number_key UNIQUE (benchmark_id, number),
+    CONSTRAINT benchmark_versions_benchmark_id_fkey FOREIGN KEY (benchmark_id)
+        REFERENCES benchmarks (id) ON DELETE CASCADE
+);
+
+CREATE TABLE submissions (
+    id                   UUID                      NOT NULL,
+    benchmark_id         UUID                      NOT NULL,
+    benchmark_version_id UUID                      NOT NULL,
+    model                VARCHAR(200) COLLATE "C"  NOT NULL,
+    user_id              UUID                      NOT NULL,
+    organization_id      UUID                      NULL,
+    aggregate_score      DOUBLE PRECISION          NULL, -- NULL: not ranked
+    results              JSON                      NOT NULL,
+    execution            JSON                      NOT NULL,
+    verification_level   VARCHAR(20) COLLATE "C"   NOT NULL,
+    verified_at          TIMESTAMPTZ               NULL,
+    verification         JSON                      NULL,
+    visibility           VARCHAR(20) COLLATE "C"   NOT NULL,
+    created_at           TIMESTAMPTZ               NOT NULL,
+    updated_at           TIMESTAMPTZ               NOT NULL,
+    CONSTRAINT submissions_pkey PRIMARY KEY (id),
+    CONSTRAINT submissions_benchmark_version_id_fkey FOREIGN KEY (benchmark_id, benchmark_version_id)
+        REFERENCES benchmark_versions (benchmark_id, id) ON DELETE RESTRICT,
+    CONSTRAINT submissions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE RESTRICT,
+    CONSTRAINT submissions_organization_id_fkey FOREIGN KEY (organization_id)
+        REFERENCES organizations (id) ON DELETE RESTRICT,
+    CONSTRAINT submissions_aggregate_score_check CHECK (aggregate_score > '-Infinity' AND aggregate_score < 'Infinity'),
+    CONSTRAINT submissions_verification_level_check CHECK (verification_level IN
+        ('unverified', 'community_verified', 'platform_verified', 'audited')),
+    CONSTRAINT submissions_visibility_check CHECK (visibility IN ('public', 'unlisted', 'private'))
+);
+-- The three by which ranks are read hold nothing else.
+CREATE INDEX submissions_leaderboard_idx ON submissions (benchmark_id, aggregate_score DESC, created_at, id)
+    WHERE visibility = 'public' AND aggregate_score IS NOT NULL;
+CREATE INDEX submissions_version_leaderboard_idx
+    ON submissions (benchmark_id, benchmark_version_id, aggregate_score DESC, created_at, id)
+    WHERE visibility = 'public' AND aggregate_score IS NOT NULL;
+CREATE INDEX submissions_best_for_model_idx ON submissions (benchmark_id, model, aggregate_score DESC, created_at, id)
+    WHERE visibility = 'public' AND aggregate_score IS NOT NULL;
+CREATE INDEX submissions_benchmark_id_idx ON submissions (benchmark_id, created_at, id);
+CREATE INDEX submissions_version_model_idx ON submissions (benchmark_version_id, model);
+CREATE INDEX submissions_user_id_idx ON submissions (user_id, created_at, id);
+CREATE INDEX submissions_organization_id_idx ON submissions (organization_id) WHERE organization_id IS NOT NULL;
+CREATE INDEX submissions_created_at_idx ON submissions (created_at, id);

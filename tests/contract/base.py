@@ -60,5 +60,8 @@ def names_used(suite: type) -> set[str]:
         for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
-        and re.search(r"\b(client|cache|service|listener|database|users|tokens)$", ast.unparse(node.value))
+        and re.search(
+            r"\b(client|cache|service|listener|database|users|tokens|organizations|benchmarks|submissions)$",
+            ast.unparse(node.value),
+        )
     }

@@ -212,3 +212,60 @@ def on_real_accounts(name: str) -> Any:
             yield AccountsBackend(pool, users, infra.MySQLTokenRepository(pool, clock=clock), clock)
 
     return backend
+
+
+@dataclass
+class ExchangeBackend:
+    """The benchmark exchange; ``clock`` is the repositories', on real servers too."""
+
+    database: infra.Database
+    users: infra.UserRepository
+    organizations: infra.OrganizationRepository
+    benchmarks: infra.BenchmarkRepository
+    submissions: infra.SubmissionRepository
+    clock: fakes.FakeClock
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+def fake_exchange() -> ExchangeBackend:
+    bundle = fakes.FakeInfrastructure()
+    clock = bundle.clock
+    assert isinstance(clock, fakes.FakeClock)
+    return ExchangeBackend(
+        bundle.exchange, bundle.users, bundle.organizations, bundle.benchmarks, bundle.submissions, clock
+    )
+
+
+def real_exchange(url: str) -> ExchangeBackend:
+    """With empty tables."""
+    pool, clock = infra.create_pool(infra.DatabaseConfig(url=url)), fakes.FakeClock()
+    for table in ("submissions", "benchmarks", "organizations", "users"):
+        pool.execute(f"DELETE FROM {table}")
+    return ExchangeBackend(
+        pool,
+        infra.PostgresUserRepository(pool, clock=clock),
+        infra.PostgresOrganizationRepository(pool, clock=clock),
+        infra.PostgresBenchmarkRepository(pool, clock=clock),
+        infra.PostgresSubmissionRepository(pool, clock=clock),
+        clock,
+    )
+
+
+def on_fake_exchange() -> Any:
+    @pytest.fixture
+    def backend(self: object) -> ExchangeBackend:
+        return fake_exchange()
+
+    return backend
+
+
+def on_real_exchange(name: str) -> Any:
+    @pytest.fixture
+    def backend(self: object, database: Callable[[str], str]) -> Iterator[ExchangeBackend]:
+        found = real_exchange(migrated(database, name))
+        yield found
+        found.database.close()
+
+    return backend

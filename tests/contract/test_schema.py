@@ -26,6 +26,7 @@ TYPES: dict[str, tuple[type, int | None]] = {  # what information_schema says, a
     "datetime": (datetime, None),
     "timestamp with time zone": (datetime, None),
     "uuid": (uuid.UUID, None),
+    "json": (dict, None),
 }
 
 
@@ -69,8 +70,12 @@ def real_rules(url: str) -> dict[str, Any]:
         else:
             references = pool.fetch_all(
                 "SELECT r.constraint_name, u.table_name, u.column_name, r.delete_rule "
-                "FROM information_schema.referential_constraints r JOIN information_schema.constraint_column_usage u "
-                f"ON u.constraint_name = r.constraint_name WHERE r.constraint_schema = {here}"
+                "FROM information_schema.referential_constraints r "
+                "JOIN information_schema.key_column_usage k USING (constraint_schema, constraint_name) "
+                "JOIN information_schema.key_column_usage u ON u.constraint_schema = r.unique_constraint_schema "
+                "AND u.constraint_name = r.unique_constraint_name "
+                "AND u.ordinal_position = k.position_in_unique_constraint "
+                f"WHERE r.constraint_schema = {here} ORDER BY k.ordinal_position"
             )
     targets: dict[str, tuple[str, tuple[str, ...], str]] = {}
     for name, table, key, rule in references:
@@ -95,7 +100,10 @@ def real_rules(url: str) -> dict[str, Any]:
 def fake_rules(tables: Iterable[fakes.Table]) -> dict[str, Any]:
     return {
         table.name: {
-            "columns": {name: (each.kind, each.length, each.null) for name, each in table.columns.items()},
+            "columns": {
+                name: (dict if each.kind is list else each.kind, each.length, each.null)
+                for name, each in table.columns.items()
+            },
             "unique": {f"{table.name}_pkey": table.primary_key, **table.unique},
             "foreign_keys": {
                 name: (each.columns, each.table, each.target, each.on_delete)
@@ -111,8 +119,9 @@ def test_the_library_on_mariadb(database: Callable[[str], str]) -> None:
     assert real_rules(migrated(database, "mariadb")) == fake_rules(fakes.MYSQL_TABLES)
 
 
-def test_the_library_on_postgres(database: Callable[[str], str]) -> None:
-    assert real_rules(migrated(database, "postgres")) == fake_rules(fakes.POSTGRES_TABLES)
+@pytest.mark.parametrize("name", ["postgres", "postgres-18"])
+def test_the_library_on_postgres(database: Callable[[str], str], name: str) -> None:
+    assert real_rules(migrated(database, name)) == fake_rules(fakes.POSTGRES_TABLES)
 
 
 @pytest.mark.parametrize("name", ["mariadb", "postgres", "postgres-18"])
