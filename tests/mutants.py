@@ -332,7 +332,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "exchange: a page asks for the tags of each",
         "infra.py",
         'where = {"benchmark_id": _OneOf([*tags])}',
-        'where = {"benchmark_id": _OneOf([*tags])}\n        [self._tags._number(operation, {"benchmark_id": id}) for id in tags]',
+        'where = {"benchmark_id": _OneOf([*tags])}\n'
+        '        [self._tags._number(operation, {"benchmark_id": id}) for id in tags]',
     ),
 ]
 
