@@ -4390,6 +4390,7 @@ class BenchmarkRepository(Repository[Benchmark]):
         once one wins. NotFoundError if it is absent."""
         operation, who = "update_status", self._identity(id)
         changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
+        status = changes["status"]  # plain text, of an enumeration's member too
         if not self._change(operation, {**who, "status": _OneOf(self.moves[status])}, changes):
             if not self._exists(operation, who):
                 raise self._missing(operation)
