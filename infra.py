@@ -3649,7 +3649,7 @@ class Repository(ABC, Generic[R]):
             elif kind is datetime and isinstance(value, datetime):
                 value = _aware(value, name)
             elif kind is float and _is_number(value, -sys.float_info.max, sys.float_info.max):
-                value = float(value)
+                value = float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
             elif kind in (dict, list) and isinstance(value, kind):
                 value = _document(name, value)
             elif value.__class__ is not kind or kind is float:
