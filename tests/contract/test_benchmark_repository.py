@@ -582,6 +582,7 @@ class BenchmarkRepositoryContract(Contract):
             ACTIVE = "active"
             REVIEW = "under_review"
             DRAFT = "draft"
+            NAME = "name"
 
         benchmarks = backend.benchmarks
         made = a_benchmark(backend, "active", status=Word.DRAFT, tags=(Word.DRAFT,))
@@ -591,7 +592,7 @@ class BenchmarkRepositoryContract(Contract):
             benchmarks.update_status(made.id, Word.REVIEW)
         assert "under_review" in str(caught.value)
         assert benchmarks.find_by_slug(Word.ACTIVE) == replace(made, status="under_review")
-        query = infra.Query(filters={"status": Word.REVIEW})
+        query = infra.Query(filters={"status": Word.REVIEW}, sort=Word.NAME)
         assert slugs(benchmarks.find_by_tag(Word.DRAFT, query)) == slugs(benchmarks.search(Word.ACTIVE)) == ["active"]
 
     @pytest.mark.parametrize("choices", [("active", "draft"), ("active", "active"), ("draft", "draft")])
