@@ -3649,7 +3649,7 @@ class Repository(ABC, Generic[R]):
             elif kind is datetime and isinstance(value, datetime):
                 value = _aware(value, name)
             elif kind is float and _is_number(value, -sys.float_info.max, sys.float_info.max):
-                value = float(value)
+                value = float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
             elif kind in (dict, list) and isinstance(value, kind):
                 value = _document(name, value)
             elif value.__class__ is not kind or kind is float:
@@ -4390,6 +4390,7 @@ class BenchmarkRepository(Repository[Benchmark]):
         once one wins. NotFoundError if it is absent."""
         operation, who = "update_status", self._identity(id)
         changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
+        status = changes["status"]  # plain text, of an enumeration's member too
         if not self._change(operation, {**who, "status": _OneOf(self.moves[status])}, changes):
             if not self._exists(operation, who):
                 raise self._missing(operation)

@@ -54,6 +54,8 @@ def test_every_port_has_a_suite() -> None:
         infra.Database,
         infra.PhoneUserRepository,
         infra.TokenRepository,
+        infra.BenchmarkRepository,
+        infra.SubmissionRepository,
         infra.KeyValueClient,
         infra.VerificationCache,
         infra.SmsService,
