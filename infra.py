@@ -4435,11 +4435,16 @@ class BenchmarkRepository(Repository[Benchmark]):
         if not rows:
             return []
         at = self._fields.index("id")
-        tags: dict[uuid.UUID, list[str]] = {row[at]: [] for row in rows}
-        where = {"benchmark_id": _OneOf([*tags])}
+        tags = self._tags_of(operation, [row[at] for row in rows])
+        return [Benchmark(**dict(zip(self._fields, row)), tags=tuple(tags.get(row[at], ()))) for row in rows]
+
+    def _tags_of(self, operation: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[str]]:
+        """The tags of those that have any, sorted. One statement."""
+        tags: dict[uuid.UUID, list[str]] = {}
+        where = {"benchmark_id": _OneOf(ids)}
         for id, tag in self._tags._rows(operation, ("benchmark_id", "tag"), where, [("tag", False)]):
-            tags[id].append(tag)
-        return [Benchmark(**dict(zip(self._fields, row)), tags=tuple(tags[row[at]])) for row in rows]
+            tags.setdefault(id, []).append(tag)
+        return tags
 
     def _tagged(self, id: uuid.UUID, tags: Any) -> list[dict[str, Any]]:
         """Rows for the tags, each once, in order."""
@@ -4576,18 +4581,33 @@ class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRe
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
     """``BenchmarkRepository`` on Postgres: ``PostgresBenchmarkRepository(pool, clock=None)``."""
 
+    # One row for each benchmark, not for each tag: reading an id takes longer than reading its tags.
+    _tagging = """
+        SELECT benchmark_id, array_agg(tag ORDER BY tag)
+        FROM benchmark_tags WHERE benchmark_id IN %s GROUP BY benchmark_id"""
+
+    def _tags_of(self, operation: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[str]]:
+        return dict(self.database._statement(operation, self._tagging, [tuple(ids)], _all_rows, repeatable=True))
+
 
 class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
     """``SubmissionRepository`` on Postgres: ``PostgresSubmissionRepository(pool, clock=None)``."""
 
-    # In the order of an index that holds ranked rows only: it reads no more of them than it returns.
+    # In the order of an index that holds ranked rows only. They are cut off before names are looked up: else, when the
+    # statistics do not know yet how many there are, all of them would be joined and sorted. LATERAL and its LIMIT keep
+    # the planner from reading all users.
     _ranking = """
         SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level, s.created_at,
             s.user_id, u.username, u.display_name, s.organization_id, o.name
-        FROM submissions s JOIN users u ON u.id = s.user_id LEFT JOIN organizations o ON o.id = s.organization_id
-        WHERE s.benchmark_id = %s AND s.visibility = 'public' AND s.aggregate_score IS NOT NULL
-        ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT %s"""
-    _version_ranking = _ranking.replace("= %s AND", "= %s AND s.benchmark_version_id = %s AND")
+        FROM (
+            SELECT * FROM submissions
+            WHERE benchmark_id = %s AND visibility = 'public' AND aggregate_score IS NOT NULL
+            ORDER BY aggregate_score DESC, created_at, id LIMIT %s
+        ) s
+        CROSS JOIN LATERAL (SELECT username, display_name FROM users WHERE id = s.user_id LIMIT 1) u
+        LEFT JOIN organizations o ON o.id = s.organization_id
+        ORDER BY s.aggregate_score DESC, s.created_at, s.id"""
+    _version_ranking = _ranking.replace("= %s AND", "= %s AND benchmark_version_id = %s AND")
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         sql = self._version_ranking if "benchmark_version_id" in where else self._ranking

@@ -312,7 +312,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     ),
     ("exchange: any move of a status", "infra.py", "_OneOf(self.moves[status])", "_OneOf([*self.moves])"),
     ("exchange: equal scores, different ranks", "infra.py", "entries[-1].rank if tied else place", "place"),
-    ("exchange: private submissions are ranked", "infra.py", "AND s.visibility = 'public' AND", "AND"),
+    ("exchange: private submissions are ranked", "infra.py", "AND visibility = 'public' AND", "AND"),
     (
         "exchange: private submissions are ranked by the fake",
         "fakes.py",
