@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,23 +32,36 @@ def interpreters() -> dict[tuple[int, int], str]:
     return dict(sorted(found.items()))
 
 
-def main() -> int:
-    failed = []
-    others = interpreters()
-    for version, executable in others.items():
-        name = ".".join(map(str, version))
-        print(f"--- Python {name}, fakes only", flush=True)
-        venv = ROOT / ".venv" / f"python-{name}"
-        python = venv / "bin" / "python"
-        if not (venv / "ready").exists():
-            subprocess.run([executable, "-m", "venv", "--clear", str(venv)], check=True)
-            subprocess.run(
-                [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", *NEEDS], check=True
+def run(version: tuple[int, int], executable: str) -> tuple[str, bool, str]:
+    """Name, success, and output of one of them."""
+    name = ".".join(map(str, version))
+    venv = ROOT / ".venv" / f"python-{name}"
+    python = venv / "bin" / "python"
+    commands = []
+    if not (venv / "ready").exists():
+        install = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", *NEEDS]
+        commands = [[executable, "-m", "venv", "--clear", str(venv)], install]
+    output = ""
+    with tempfile.TemporaryDirectory() as cache:
+        commands.append([str(python), "-m", "pytest", "-q", "-m", "not real", "-o", f"cache_dir={cache}"])
+        for command in commands:
+            done = subprocess.run(
+                command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
-            (venv / "ready").touch()
-        with tempfile.TemporaryDirectory() as cache:
-            command = [str(python), "-m", "pytest", "-q", "-m", "not real", "-o", f"cache_dir={cache}"]
-            if subprocess.run(command, cwd=ROOT, check=False).returncode:
+            output += done.stdout
+            if done.returncode:
+                return name, False, output
+    (venv / "ready").touch()
+    return name, True, output
+
+
+def main() -> int:
+    others = interpreters()
+    failed = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for name, passed, output in pool.map(run, others.keys(), others.values()):
+            print(f"--- Python {name}, fakes only\n{output}", flush=True)
+            if not passed:
                 failed.append(name)
     tested = ", ".join(".".join(map(str, version)) for version in others) or "none on this machine"
     print(f"other Pythons tested: {tested}" + (f"; FAILED on {', '.join(failed)}" if failed else ""))
