@@ -64,7 +64,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -3322,15 +3322,14 @@ class Membership:
     joined_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """A benchmark as it is now. ``category`` is "performance", "accuracy", "reliability", "safety", "cost" or
     "capability"; ``status`` "draft", "under_review", "active", "deprecated" or "archived". ``version`` is three numbers
     (https://semver.org), ``version_id`` its row in the history. ``tags`` come back sorted, each once."""
 
-    slug: str
-    name: str
-    _: KW_ONLY
+    slug: str = field(kw_only=False)
+    name: str = field(kw_only=False)
     description: str = ""
     long_description: str = ""
     category: str
