@@ -1,0 +1,180 @@
+"""What methods of the benchmark exchange cost on real servers: a fixed number of statements, and none reads by row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import infra
+from tests.contract.databases import migrated
+
+pytestmark = pytest.mark.real
+
+IN_TRANSACTION = {"begin", "commit", "run"}
+
+
+class Exchange:
+    """One user; ``cost`` counts the statements that a call sends, beside those that begin and end transactions."""
+
+    def __init__(self, url: str) -> None:
+        self.calls: list[str] = []
+        self.pool = infra.create_pool(infra.DatabaseConfig(url=url), observer=self.see)
+        for table in ("submissions", "benchmarks", "organizations", "users"):
+            self.pool.execute(f"DELETE FROM {table}")
+        self.benchmarks = infra.PostgresBenchmarkRepository(self.pool)
+        self.submissions = infra.PostgresSubmissionRepository(self.pool)
+        self.user = infra.PostgresUserRepository(self.pool).create(infra.User("ada@example.org", "ada"))
+
+    def see(self, call: infra.Call) -> None:
+        assert (call.outcome, call.attempt) == ("ok", 1)
+        self.calls.append(call.operation)
+
+    def draft(self, slug: str, tags: int = 3, cases: int = 3) -> infra.Benchmark:
+        names = tuple(f"tag {number:03}" for number in range(tags))
+        return infra.Benchmark(
+            slug, "MMLU", category="accuracy", created_by=self.user.id, tags=names, test_cases=[*range(cases)]
+        )
+
+    def cost(self, call: Callable[[], Any]) -> tuple[int, Any]:
+        self.calls.clear()
+        result = call()
+        operations = [each for each in self.calls if each not in IN_TRANSACTION]
+        assert len({*operations}) == 1  # each statement has the name of the method that was called
+        in_transaction = [each for each in self.calls if each in IN_TRANSACTION]
+        assert in_transaction in ([], ["begin", "commit", "run"])
+        return len(operations), result
+
+
+@pytest.fixture(params=["postgres", "postgres-18"])
+def exchange(database: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Exchange]:
+    made = Exchange(migrated(database, request.param))
+    yield made
+    made.pool.close()
+
+
+@pytest.mark.parametrize(("tags", "statements"), [(0, 2), (1, 3), (5, 3), (50, 3), (100, 3)])
+def test_create_and_update_cost_the_same_whatever_they_hold(exchange: Exchange, tags: int, statements: int) -> None:
+    benchmarks = exchange.benchmarks
+    cost, made = exchange.cost(lambda: benchmarks.create(exchange.draft("mmlu", tags, tags * 10)))
+    assert cost == statements  # the benchmark, its version, its tags
+    for _ in range(3):
+        cost, _ = exchange.cost(lambda: benchmarks.update(made))
+        assert cost == statements + 2  # the number of the version, and old tags are removed
+        found = benchmarks.find_by_id(made.id)
+        assert found is not None
+        assert len(found.tags) == tags
+        made = found
+
+
+def test_reading_benchmarks(exchange: Exchange) -> None:
+    benchmarks = exchange.benchmarks
+    made = [benchmarks.create(exchange.draft(f"b-{number}", number % 7)) for number in range(60)]
+    for _ in range(15):
+        benchmarks.update(benchmarks.find_by_id(made[0].id) or made[0])
+    for per_page in (1, 50):
+        for query, statements in (
+            (infra.Query(per_page=per_page), 2),
+            (infra.Query(per_page=per_page, with_total=True), 3),
+            (infra.Query(per_page=per_page, page=1000), 1),  # of nothing there are no tags
+            (infra.Query(per_page=per_page, filters={"status": "active"}, with_total=True), 2),
+        ):
+            assert exchange.cost(lambda: benchmarks.page(query))[0] == statements
+            assert exchange.cost(lambda: benchmarks.find_by_category("accuracy", query))[0] == statements
+            assert exchange.cost(lambda: benchmarks.find_by_tag("tag 000", query))[0] == statements
+            assert exchange.cost(lambda: benchmarks.search("mm", query))[0] == statements
+    assert len(benchmarks.page().items) == 50
+    slug, id = made[6].slug, made[6].id
+    for call, statements in (
+        (lambda: benchmarks.find_by_id(id), 2),
+        (lambda: benchmarks.find_by_id(infra.new_id()), 1),
+        (lambda: benchmarks.find_by_slug(slug), 2),
+        (lambda: benchmarks.exists_by_slug(slug), 1),
+        (lambda: benchmarks.find_version(id, "1.0.0"), 1),
+        (lambda: benchmarks.find_version_history(made[0].id), 1),
+        (lambda: benchmarks.count(), 1),
+        (lambda: benchmarks.update_status(id, "under_review"), 1),
+        (lambda: benchmarks.delete(made[0].id), 1),
+    ):
+        assert exchange.cost(call)[0] == statements
+
+
+@pytest.mark.parametrize("rows", [2, 60])
+def test_submissions(exchange: Exchange, rows: int) -> None:
+    submissions, benchmark = exchange.submissions, exchange.benchmarks.create(exchange.draft("mmlu"))
+    draft = infra.Submission(benchmark.id, benchmark.version_id, "gpt", exchange.user.id, None, 0.5)
+    organizations = infra.PostgresOrganizationRepository(exchange.pool)
+    for number in range(rows):
+        lab = organizations.create(infra.Organization("Lab", f"lab-{number}"), exchange.user.id)
+        made = submissions.create(replace(draft, organization_id=lab.id))
+    cost, found = exchange.cost(lambda: submissions.leaderboard(benchmark.id))
+    assert (cost, len(found)) == (1, rows)
+    cost, found = exchange.cost(lambda: submissions.leaderboard(benchmark.id, benchmark.version_id))
+    assert (cost, len(found)) == (1, rows)
+    total = infra.Query(with_total=True)
+    for call, statements in (
+        (lambda: submissions.page(), 1),
+        (lambda: submissions.page(total), 2),
+        (lambda: submissions.find_for_benchmark(benchmark.id), 1),
+        (lambda: submissions.find_for_benchmark(benchmark.id, total, visibility=None), 2),
+        (lambda: submissions.find_by_user(exchange.user.id), 1),
+        (lambda: submissions.find_by_user(exchange.user.id, total), 2),
+        (lambda: submissions.find_best_for_model(benchmark.id, "gpt"), 1),
+        (lambda: submissions.exists_for_model_version("gpt", benchmark.version_id), 1),
+        (lambda: submissions.find_by_id(made.id), 1),
+        (lambda: submissions.count(), 1),
+        (lambda: submissions.create(draft), 1),
+        (lambda: submissions.update(made), 1),
+        (lambda: submissions.update_verification(made.id, "audited", {}), 1),
+        (lambda: submissions.update_visibility(made.id, "private"), 1),
+        (lambda: submissions.delete(made.id), 1),
+    ):
+        assert exchange.cost(call)[0] == statements
+
+
+def test_ranks_are_read_from_an_index(exchange: Exchange) -> None:
+    """Of many submissions no more are read than are returned, and none is sorted."""
+    submissions, pool = exchange.submissions, exchange.pool
+    benchmark = exchange.benchmarks.create(exchange.draft("mmlu"))
+    columns = [
+        "id", "benchmark_id", "benchmark_version_id", "model", "user_id", "aggregate_score", "results", "execution",
+        "verification_level", "visibility", "created_at", "updated_at",
+    ]  # fmt: skip
+    now = infra.SystemClock().now()
+    pool.insert_many(
+        "submissions",
+        columns,
+        (
+            (
+                infra.new_id(), benchmark.id, benchmark.version_id, f"m{number % 50}", exchange.user.id,
+                float(number * 7919 % 5000), "{}", "{}", "unverified", "private" if number % 5 == 0 else "public",
+                now, now,
+            )
+            for number in range(5000)
+        ),
+    )  # fmt: skip
+    pool.execute("ANALYZE submissions")
+    sent: list[tuple[str, Any]] = []
+    statement = pool._statement
+
+    def keep(operation: str, sql: str, params: Any, *arguments: Any, **options: Any) -> Any:
+        sent.append((sql, params))
+        return statement(operation, sql, params, *arguments, **options)
+
+    pool._statement = keep  # type: ignore[method-assign]
+    submissions.leaderboard(benchmark.id, limit=10)
+    submissions.leaderboard(benchmark.id, benchmark.version_id, limit=10)
+    submissions.find_best_for_model(benchmark.id, "m7")
+    del pool._statement
+    assert len(sent) == 3
+    for (sql, params), index, limit in zip(
+        sent, ("leaderboard_idx", "leaderboard_idx", "best_for_model_idx"), (10, 10, 1), strict=True
+    ):
+        plan = "\n".join(line for (line,) in pool.fetch_all(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}", params))
+        (scan,) = [line for line in plan.splitlines() if " on submissions" in line]
+        assert index in scan, plan
+        assert re.search(rf"actual rows={limit}(\.00)? ", scan), plan
+        assert "Sort" not in plan, plan
