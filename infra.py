@@ -4134,6 +4134,7 @@ class UserRepository(Repository[User]):
         operation, who = "remove_from_organization", self._membership(user_id, organization_id)
 
         def work() -> bool:
+            self._take_turns(operation, who)
             self._keep_an_owner(operation, who)
             return self._members._remove(operation, who) > 0
 
@@ -4146,6 +4147,7 @@ class UserRepository(Repository[User]):
         change = self._members._checked({"role": role})
 
         def work() -> None:
+            self._take_turns(operation, who)
             if role != "owner":
                 self._keep_an_owner(operation, who)
             if not self._members._change(operation, who, change):
@@ -4171,11 +4173,15 @@ class UserRepository(Repository[User]):
     def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
+    def _take_turns(self, operation: str, who: Mapping[str, Any]) -> None:
+        """Writes the organization's row, as it is: of those who change its owners each waits for the one before, and
+        sees then who is an owner now."""
+        place = {"id": who["organization_id"]}
+        self._organizations._change(operation, place, place)
+
     def _keep_an_owner(self, operation: str, who: Mapping[str, Any]) -> None:
-        """A write that changes nothing, so that of several who leave at once each waits for the one before."""
         owners = {"organization_id": who["organization_id"], "role": "owner"}
-        only_one = self._members._change(operation, owners, {"role": "owner"}) == 1
-        if only_one and self._members._exists(operation, {**owners, **who}):
+        if self._members._rows(operation, ("user_id",), owners, limit=2) == [(who["user_id"],)]:
             raise self._broken(operation, _LAST_OWNER, "an organization keeps an owner: name another first")
 
     @functools.cached_property
