@@ -1321,6 +1321,18 @@ class _Document(NamedTuple):
 
 
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_DEEPEST = 100  # of a document: far from where Python's stack ends, which is nearer for some callers than for others
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and dicts are nested in more levels than these."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [each for each in layer if isinstance(each, (dict, list))]
+        if not layer:
+            return False
+        layer = [child for each in layer for child in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def _document(name: str, value: Any) -> _Document:
@@ -1335,6 +1347,8 @@ def _document(name: str, value: Any) -> _Document:
         raise SerializationError(
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, False and None"
         )
+    if text.count("[") + text.count("{") > _DEEPEST and _is_deeper(document.value, _DEEPEST):
+        raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if _ESCAPED_NUL.search(_check_text(name, text)):
         raise ValidationError(f"{name} should not hold a NUL character")
     return document
@@ -3479,8 +3493,8 @@ class Repository(ABC, Generic[R]):
 
     Attributes:
         record: a frozen dataclass; its fields are the columns. Those called id, created_at and updated_at are filled.
-            Fields of type ``dict[...]`` and ``list[...]`` are JSON documents: a column of type JSON on Postgres,
-            LONGTEXT on MySQL.
+            Fields of type ``dict[...]`` and ``list[...]`` are JSON documents, nested in at most 100 levels: a column
+            of type JSON on Postgres, LONGTEXT on MySQL.
         table: the table's name.
         resource: what a record is called in messages, and in ``NotFoundError.resource``.
         key: the columns of its primary key.
