@@ -1321,6 +1321,18 @@ class _Document(NamedTuple):
 
 
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_DEEPEST = 100  # of a document: far from where Python's stack ends, which is nearer for some callers than for others
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and dicts are nested in more levels than these."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [each for each in layer if isinstance(each, (dict, list))]
+        if not layer:
+            return False
+        layer = [child for each in layer for child in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def _document(name: str, value: Any) -> _Document:
@@ -1335,6 +1347,8 @@ def _document(name: str, value: Any) -> _Document:
         raise SerializationError(
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, False and None"
         )
+    if text.count("[") + text.count("{") > _DEEPEST and _is_deeper(document.value, _DEEPEST):
+        raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if _ESCAPED_NUL.search(_check_text(name, text)):
         raise ValidationError(f"{name} should not hold a NUL character")
     return document
@@ -3478,8 +3492,8 @@ class Repository(ABC, Generic[R]):
 
     Attributes:
         record: a frozen dataclass; its fields are the columns. Those called id, created_at and updated_at are filled.
-            Fields of type ``dict[...]`` and ``list[...]`` are JSON documents: a column of type JSON on Postgres,
-            LONGTEXT on MySQL.
+            Fields of type ``dict[...]`` and ``list[...]`` are JSON documents, nested in at most 100 levels: a column
+            of type JSON on Postgres, LONGTEXT on MySQL.
         table: the table's name.
         resource: what a record is called in messages, and in ``NotFoundError.resource``.
         key: the columns of its primary key.
@@ -4133,6 +4147,7 @@ class UserRepository(Repository[User]):
         operation, who = "remove_from_organization", self._membership(user_id, organization_id)
 
         def work() -> bool:
+            self._take_turns(operation, who)
             self._keep_an_owner(operation, who)
             return self._members._remove(operation, who) > 0
 
@@ -4145,6 +4160,7 @@ class UserRepository(Repository[User]):
         change = self._members._checked({"role": role})
 
         def work() -> None:
+            self._take_turns(operation, who)
             if role != "owner":
                 self._keep_an_owner(operation, who)
             if not self._members._change(operation, who, change):
@@ -4170,11 +4186,15 @@ class UserRepository(Repository[User]):
     def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
+    def _take_turns(self, operation: str, who: Mapping[str, Any]) -> None:
+        """Writes the organization's row, as it is: of those who change its owners each waits for the one before, and
+        sees then who is an owner now."""
+        place = {"id": who["organization_id"]}
+        self._organizations._change(operation, place, place)
+
     def _keep_an_owner(self, operation: str, who: Mapping[str, Any]) -> None:
-        """A write that changes nothing, so that of several who leave at once each waits for the one before."""
         owners = {"organization_id": who["organization_id"], "role": "owner"}
-        only_one = self._members._change(operation, owners, {"role": "owner"}) == 1
-        if only_one and self._members._exists(operation, {**owners, **who}):
+        if self._members._rows(operation, ("user_id",), owners, limit=2) == [(who["user_id"],)]:
             raise self._broken(operation, _LAST_OWNER, "an organization keeps an owner: name another first")
 
     @functools.cached_property
