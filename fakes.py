@@ -673,13 +673,19 @@ class FakeTable:
         for name, value in where.items():
             if isinstance(value, infra._Among):
                 other: Any = value.repository
-                choices[name] = {row[value.column]: None for _, row in other._table._matching(value.where)}
+                choices[name] = {
+                    self._comparable(row[value.column]): None for _, row in other._table._matching(value.where)
+                }
             elif isinstance(value, infra._OneOf):
                 choices[name] = {self._comparable(each): None for each in value.value}
+                if not choices[name]:
+                    raise infra.ValidationError("a tuple for IN should not be empty")
             elif holds := _COMPARISONS.get(value.__class__):
                 more.append((name, holds, value.value))
             else:
                 equal[name] = self._comparable(value)
+        for wanted in choices.values():
+            wanted.pop(None, None)  # NULL is not equal to NULL
         by = next((name for name in choices if (name,) in self._indexes or (name,) == self.rules.primary_key), None)
         if by is None:
             found = self._candidates(equal)

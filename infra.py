@@ -2414,6 +2414,22 @@ def _first_row(cursor: Any) -> tuple[Any, ...] | None:
     return row
 
 
+def _reader(readers: Sequence[tuple[int, Callable[[Any], Any]]]) -> Callable[[Any], list[tuple[Any, ...]]]:
+    """Fetches all rows; of some columns the values are read as something else."""
+
+    def read(cursor: Any) -> list[tuple[Any, ...]]:
+        rows = []
+        for row in cursor.fetchall():
+            values = list(row)
+            for at, reader in readers:
+                if values[at] is not None:
+                    values[at] = reader(values[at])
+            rows.append(tuple(values))
+        return rows
+
+    return read if readers else _all_rows
+
+
 def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
     return list(cursor.fetchall()) if cursor.description else []
 
@@ -2595,11 +2611,7 @@ class ConnectionPool(Database):
             return fetch(cursor)
         except ValidationError:
             raise
-        except (
-            ValueError,
-            OverflowError,
-            RecursionError,
-        ) as exc:  # psycopg2, at a date before the year 1, and quotes it
+        except (ValueError, OverflowError, RecursionError) as exc:  # and may quote it: a date, half a document
             kind = type(exc).__name__
         raise SerializationError(f"a value of the result has no form in Python ({kind}): convert it in the statement")
 
@@ -3631,7 +3643,7 @@ class Repository(ABC, Generic[R]):
     def _alter(self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True) -> None:
         """Changes some fields of one record; NotFoundError if it is absent."""
         changes = self._checked(changes)
-        if edit:
+        if edit and "updated_at" in self._kinds:
             changes["updated_at"] = self._clock.now()
         if not self._change(operation, self._identity(id), changes):
             raise self._missing(operation)
@@ -3783,22 +3795,16 @@ class SqlRepository(Repository[R]):
             sql += " LIMIT %s" * (limit is not None) + " OFFSET %s" * (offset > 0)
             readers = self.database._dialect.readers
             kinds = [self._kinds[name][0] for name in names]
-            found = self._texts[shape] = sql, [(at, readers[kind]) for at, kind in enumerate(kinds) if kind in readers]
+            found = self._texts[shape] = (
+                sql,
+                _reader([(at, readers[kind]) for at, kind in enumerate(kinds) if kind in readers]),
+            )
         params = self._parameters(where)
         if limit is not None:
             params.append(limit)
         if offset:
             params.append(offset)
-        rows = self.database._statement(operation, found[0], params, _all_rows, repeatable=True)
-        return [self._converted(row, found[1]) for row in rows] if found[1] else rows
-
-    @staticmethod
-    def _converted(row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
-        values = list(row)
-        for at, reader in readers:
-            if values[at] is not None:
-                values[at] = reader(values[at])
-        return tuple(values)
+        return self.database._statement(operation, found[0], params, found[1], repeatable=True)
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         settings = ", ".join(f"{self._names[name]} = %s" for name in changes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract.backends import WAIT, eventually
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,48 @@ class ExchangeBackend:
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+
+class RolledBack(Exception):
+    """Leaves a transaction on purpose."""
+
+
+def overlapped(
+    database: infra.Database,
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    then: Callable[[], Any] = lambda: None,
+    *,
+    commit: bool = True,
+) -> Any:
+    """Runs ``second`` while a transaction that has done ``first`` is open; once ``second`` is seen to wait for it, it
+    does what comes ``then``, and ends. Returns what ``second`` did, or its exception."""
+    results: list[Any] = []
+
+    def work() -> None:
+        try:
+            results.append(second())
+        except Exception as error:
+            results.append(error)
+
+    def waits() -> Any:
+        if isinstance(database, fakes.FakeDatabase):
+            return database._turn._waiters  # type: ignore[attr-defined]
+        assert isinstance(database, infra.ConnectionPool)
+        sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        return (database.fetch_one(sql) or (0,))[0]
+
+    thread = threading.Thread(target=work, daemon=True)
+    with contextlib.suppress(RolledBack), database.transaction():
+        first()
+        thread.start()
+        eventually(lambda: waits() or results)
+        assert not results, f"it does not wait: {results[0]!r}"
+        then()
+        if not commit:
+            raise RolledBack
+    thread.join(WAIT)
+    return results[0]
 
 
 def fake_exchange() -> ExchangeBackend:

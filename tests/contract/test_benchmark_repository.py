@@ -616,7 +616,7 @@ class BenchmarkRepositoryContract(Contract):
             {"b": None, "a": [True, False, 1, 1.0, "1", [], {}, [[]]], "": {"": ""}},
             {"é 日本 😀": "\u2028 \" ' \\ / \n\t % %s %% {} \\u0000 \x7f"},
             {"n": [10**30, -(2**63), 0.1 + 0.2, 5e-324, 1.7976931348623157e308, -0.0, 1e16]},
-            {"deep": nested(200)},
+            {"deep": nested(90)},
             {"long": "😀" * 50_000},
         ],
         ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),

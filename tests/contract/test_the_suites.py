@@ -54,6 +54,7 @@ def test_every_port_has_a_suite() -> None:
         infra.Database,
         infra.PhoneUserRepository,
         infra.TokenRepository,
+        infra.UserRepository,
         infra.BenchmarkRepository,
         infra.SubmissionRepository,
         infra.KeyValueClient,
