@@ -34,9 +34,10 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # a type checker takes the plain import: it refuses the relative one in a file of no package
@@ -517,6 +518,13 @@ class FakeDatabase(Faults, infra.Database):
         return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
 
 
+_parsed = json.JSONDecoder().raw_decode
+
+
+def _copied(value: Any) -> Any:
+    return _parsed(value.text)[0] if value.__class__ is infra._Document else value
+
+
 _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     infra._Above: operator.gt,
     infra._AtMost: operator.le,
@@ -540,6 +548,7 @@ class FakeTable:
         self._indexes: dict[tuple[str, ...], dict[tuple[Any, ...], dict[tuple[Any, ...], None]]] = {
             columns: {} for columns in {*rules.unique.values(), *(each.columns for each in rules.foreign_keys.values())}
         }
+        self._lookups = ((rules.primary_key, None), *self._indexes.items())
         self._children: list[tuple[FakeTable, str, ForeignKey]] = []
 
     def insert(self, row: Mapping[str, Any]) -> None:
@@ -581,7 +590,8 @@ class FakeTable:
                 raise self._error(infra._UNKNOWN_NAME)
             if not self._pads:  # Postgres looks at the values before it looks for rows
                 for name, value in changes.items():
-                    self._fit(name, replace(self.rules.columns[name], null=True), value)
+                    if value is not None:
+                        self._fit(name, self.rules.columns[name], value)
             found = self._matching(where)
             for key, row in found:
                 self._replace(key, row, {**row, **changes})
@@ -618,20 +628,24 @@ class FakeTable:
             column = name.lstrip("-")
             if column not in self.rules.columns:
                 raise self._error(infra._UNKNOWN_NAME)
-            rows.sort(key=self._sort_key([row[column] for row in rows], column), reverse=name[0] == "-")
+            rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
         return rows[offset:] if limit is None else rows[offset : offset + limit]
 
-    def _sort_key(self, values: Sequence[Any], column: str) -> Callable[[Row], Any]:
+    def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
         """MySQL pads texts with blanks to compare them; NULL is its least, but the greatest of Postgres."""
-        width = max((len(value) for value in values if isinstance(value, str)), default=0) if self._pads else 0
+        rule = self.rules.columns[column]
+        width = max((len(row[column] or "") for row in rows), default=0) if self._pads and rule.kind is str else 0
 
-        def key(row: Row) -> Any:
-            value = row[column]
-            if value is None:
-                return not self._pads, 0
-            return self._pads, value.ljust(width) if isinstance(value, str) else _order(value)
+        def padded(row: Row) -> Any:
+            return row[column].ljust(width)
 
-        return key
+        def number(row: Row) -> Any:  # of an id: its text and its bytes have the same order
+            return row[column].int
+
+        order = padded if width else number if rule.kind is uuid.UUID else operator.itemgetter(column)
+        if not rule.null:
+            return order
+        return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))
 
     def _count(self, operation: str, where: Where) -> int:
         count: int = self._database._statement(operation, lambda: len(self._matching(where)), write=False)
@@ -649,20 +663,23 @@ class FakeTable:
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
         """The values as an index holds them; None if one is NULL: it equals nothing."""
-        key = tuple(self._comparable(row[column]) for column in columns)
-        return None if None in key else key
+        key = []
+        for column in columns:
+            value = row[column]
+            if value is None:
+                return None
+            key.append(self._comparable(value))
+        return tuple(key)
 
     def _comparable(self, value: Any) -> Any:
         return value.rstrip(" ") if self._pads and value.__class__ is str else value
 
     def _copy(self, row: Row) -> Row:
-        return {
-            name: json.loads(value.text) if value.__class__ is infra._Document else value for name, value in row.items()
-        }
+        return {name: _copied(value) for name, value in row.items()}
 
     def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
         if where is None:
-            return list(self._candidates({}))
+            return self._candidates({})
         if not isinstance(where, Mapping):
             return [(key, row) for key, row in self._candidates({}) if where(self._copy(row))]
         if not where.keys() <= self.rules.columns.keys():
@@ -686,20 +703,18 @@ class FakeTable:
                 equal[name] = self._comparable(value)
         for wanted in choices.values():
             wanted.pop(None, None)  # NULL is not equal to NULL
-        by = next((name for name in choices if (name,) in self._indexes or (name,) == self.rules.primary_key), None)
-        if by is None:
-            found = self._candidates(equal)
-        else:  # each once: without an index to use, every look finds all
-            found = {key: row for each in choices[by] for key, row in self._candidates({**equal, by: each})}.items()
+        found = self._candidates(equal, choices)
         for name, wanted in choices.items():
             found = [each for each in found if self._comparable(each[1][name]) in wanted]
         for name, value in equal.items():
-            found = [each for each in found if self._comparable(each[1][name]) == value]
+            found = [each for each in found if (its := each[1][name]) is value or self._comparable(its) == value]
         for name, holds, value in more:
             found = [each for each in found if each[1][name] is not None and holds(each[1][name], value)]
-        return list(found)
+        return found
 
-    def _candidates(self, wanted: Mapping[str, Any]) -> Iterable[tuple[tuple[Any, ...], Row]]:
+    def _candidates(
+        self, equal: Mapping[str, Any], choices: Mapping[str, Iterable[Any]] = MappingProxyType({})
+    ) -> list[tuple[tuple[Any, ...], Row]]:
         """By an index where one serves, else all that this thread may see."""
         database = self._database
         writer = database._writer
@@ -710,11 +725,17 @@ class FakeTable:
                     before.setdefault(key, row)
             committed = {key: row for key, row in self._rows.items() if key not in before}
             return [*committed.items(), *((key, row) for key, row in before.items() if row is not None)]
-        for columns, index in ((self.rules.primary_key, None), *self._indexes.items()):
-            if all(wanted.get(column) is not None for column in columns):
-                value = tuple(wanted[column] for column in columns)
-                keys = ([value] if value in self._rows else []) if index is None else list(index.get(value, ()))
-                return [(key, self._rows[key]) for key in keys]
+        for columns, index in self._lookups:
+            values = [equal.get(column) for column in columns]
+            if None not in values:
+                wanted: Iterable[Any] = [tuple(values)]
+            elif len(columns) == 1 and columns[0] in choices:
+                wanted = zip(choices[columns[0]])
+            else:
+                continue
+            if index is None:
+                return [(value, self._rows[value]) for value in wanted if value in self._rows]
+            return [(key, self._rows[key]) for value in wanted for key in index.get(value, ())]
         return list(self._rows.items())
 
     def _put(self, key: tuple[Any, ...], row: Row | None) -> None:
@@ -739,7 +760,10 @@ class FakeTable:
         rules = self.rules
         if not set(new) <= set(rules.columns):
             raise self._error(infra._UNKNOWN_NAME)
-        row = {name: self._fit(name, column, new.get(name)) for name, column in rules.columns.items()}
+        row = {}
+        for name, column in rules.columns.items():
+            value = new.get(name)
+            row[name] = value if old is not None and old[name] is value else self._fit(name, column, value)
         for name, test in rules.checks.items():
             if test(row) is False:
                 raise self._error(infra._CHECK, name)
@@ -748,8 +772,8 @@ class FakeTable:
         if key != old_key and key in self._rows:
             raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
         for name, columns in rules.unique.items():
-            value = self._key(row, columns)
-            if value is not None and set(self._indexes[columns].get(value, ())) - {old_key}:
+            unique = self._key(row, columns)
+            if unique is not None and any(each != old_key for each in self._indexes[columns].get(unique, ())):
                 raise self._error(infra._UNIQUE, name)
         if old is not None and old_key is not None:
             for child, name, rule in self._children:
@@ -830,10 +854,6 @@ class FakeTable:
         raise self._error(infra._MISFIT)
 
 
-def _order(value: Any) -> Any:
-    return str(value) if isinstance(value, uuid.UUID) else value
-
-
 # === repositories ====================================================================================================
 
 
@@ -861,9 +881,9 @@ class FakeRepository(infra.Repository[R]):
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
         rows = self._table._select(operation, where, order_by, limit, offset)
-        if not any(self._kinds[name][0] in (dict, list) for name in names):
-            return [tuple([row[name] for name in names]) for row in rows]
-        return [tuple([row[name] for name in names]) for row in map(self._table._copy, rows)]
+        found = [tuple(map(row.__getitem__, names)) for row in rows]
+        documents = [(at, _copied) for at, name in enumerate(names) if self._kinds[name][0] in (dict, list)]
+        return [infra.SqlRepository._converted(row, documents) for row in found] if documents else found
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         return self._table._update(operation, where, changes)
@@ -931,29 +951,32 @@ class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submiss
         users, organizations = self.database.table("users"), self.database.table("organizations")
         ranked = {**where, "visibility": "public", "aggregate_score": infra._Above(-math.inf)}
 
-        def names(table: FakeTable, id: uuid.UUID | None, *columns: str) -> list[Any]:
-            found = table._matching({"id": id}) if id else []
-            return [found[0][1][column] if found else None for column in columns]
+        def by_id(table: FakeTable, ids: set[uuid.UUID | None]) -> dict[uuid.UUID | None, Row]:
+            return {row["id"]: row for _, row in table._matching({"id": infra._OneOf([*ids])})}
 
         def work() -> list[tuple[Any, ...]]:
             rows = [row for _, row in self._table._matching(ranked)]
             rows.sort(key=lambda row: (-row["aggregate_score"], row["created_at"], row["id"]))
+            del rows[limit:]
+            user = by_id(users, {row["user_id"] for row in rows})
+            organization = by_id(organizations, {row["organization_id"] for row in rows})
+            organization[None] = {"name": None}
             return [
                 (
-                    *(row[name] for name in _RANKED),
-                    row["user_id"],
-                    *names(users, row["user_id"], "username", "display_name"),
+                    *map(row.__getitem__, _RANKED),
+                    user[row["user_id"]]["username"],
+                    user[row["user_id"]]["display_name"],
                     row["organization_id"],
-                    *names(organizations, row["organization_id"], "name"),
+                    organization[row["organization_id"]]["name"],
                 )
-                for row in rows[:limit]
+                for row in rows
             ]
 
         found: list[tuple[Any, ...]] = self.database._statement("leaderboard", work, write=False)
         return found
 
 
-_RANKED = ("id", "benchmark_version_id", "model", "aggregate_score", "verification_level", "created_at")
+_RANKED = ("id", "benchmark_version_id", "model", "aggregate_score", "verification_level", "created_at", "user_id")
 
 
 # === redis and cache =================================================================================================
