@@ -883,7 +883,7 @@ class FakeRepository(infra.Repository[R]):
         rows = self._table._select(operation, where, order_by, limit, offset)
         found = [tuple(map(row.__getitem__, names)) for row in rows]
         documents = [(at, _copied) for at, name in enumerate(names) if self._kinds[name][0] in (dict, list)]
-        return [infra.SqlRepository._converted(row, documents) for row in found] if documents else found
+        return [infra._converted(row, documents) for row in found] if documents else found
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         return self._table._update(operation, where, changes)

@@ -2414,24 +2414,17 @@ def _first_row(cursor: Any) -> tuple[Any, ...] | None:
     return row
 
 
-def _reader(readers: Sequence[tuple[int, Callable[[Any], Any]]]) -> Callable[[Any], list[tuple[Any, ...]]]:
-    """Fetches all rows; of some columns the values are read as something else."""
-
-    def read(cursor: Any) -> list[tuple[Any, ...]]:
-        rows = []
-        for row in cursor.fetchall():
-            values = list(row)
-            for at, reader in readers:
-                if values[at] is not None:
-                    values[at] = reader(values[at])
-            rows.append(tuple(values))
-        return rows
-
-    return read if readers else _all_rows
-
-
 def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
     return list(cursor.fetchall()) if cursor.description else []
+
+
+def _converted(row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
+    """The row with the values of some columns read as something else."""
+    values = list(row)
+    for at, reader in readers:
+        if values[at] is not None:
+            values[at] = reader(values[at])
+    return tuple(values)
 
 
 class ConnectionPool(Database):
@@ -3795,16 +3788,18 @@ class SqlRepository(Repository[R]):
             sql += " LIMIT %s" * (limit is not None) + " OFFSET %s" * (offset > 0)
             readers = self.database._dialect.readers
             kinds = [self._kinds[name][0] for name in names]
-            found = self._texts[shape] = (
-                sql,
-                _reader([(at, readers[kind]) for at, kind in enumerate(kinds) if kind in readers]),
-            )
+            found = self._texts[shape] = sql, [(at, readers[kind]) for at, kind in enumerate(kinds) if kind in readers]
         params = self._parameters(where)
         if limit is not None:
             params.append(limit)
         if offset:
             params.append(offset)
-        return self.database._statement(operation, found[0], params, found[1], repeatable=True)
+        text, converters = found
+
+        def fetch(cursor: Any) -> list[tuple[Any, ...]]:  # within the door: what cannot be read is an error of ours
+            return [_converted(row, converters) for row in cursor.fetchall()]
+
+        return self.database._statement(operation, text, params, fetch if converters else _all_rows, repeatable=True)
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
