@@ -174,7 +174,9 @@ def test_ranks_are_read_from_an_index(exchange: Exchange) -> None:
     for (sql, params), index, limit in zip(
         sent, ("leaderboard_idx", "leaderboard_idx", "best_for_model_idx"), (10, 10, 1), strict=True
     ):
-        plan = "\n".join(line for (line,) in pool.fetch_all(f"EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF) {sql}", params))
+        plan = "\n".join(
+            line for (line,) in pool.fetch_all(f"EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF) {sql}", params)
+        )
         ((before, scan),) = [lines for lines in itertools.pairwise(plan.splitlines()) if " on submissions" in lines[1]]
         assert index in scan, plan
         assert re.search(rf"actual rows={limit}(\.00)? ", scan), plan
