@@ -519,6 +519,34 @@ class BenchmarkRepositoryContract(Contract):
         history = benchmarks.find_version_history(current.id)
         assert [(each.version, each.number) for each in history] == [(f"1.{n}.0", n + 1) for n in range(7, -1, -1)]
 
+    def test_editors_who_read_again_all_publish(self, backend: ExchangeBackend) -> None:
+        benchmarks, made = backend.benchmarks, a_benchmark(backend)
+
+        def work(number: int) -> list[uuid.UUID]:
+            published: list[uuid.UUID] = []
+            while len(published) < 5:
+                found = benchmarks.find_by_id(made.id)
+                assert found is not None
+                try:
+                    edited = replace(found, test_cases=[*found.test_cases, number], tags=(f"by {number}",))
+                    published.append(benchmarks.update(edited))
+                except infra.ConflictError as error:
+                    if error.constraint != "benchmarks_current_version":
+                        raise
+            return published
+
+        results = in_threads(4, work)
+        assert [len(each) for each in results] == [5] * 4, results
+        history = benchmarks.find_version_history(made.id)
+        assert [(each.version, each.number) for each in history] == [(f"1.{n}.0", n + 1) for n in range(20, -1, -1)]
+        assert {each.id for each in history} == {made.version_id, *(id for each in results for id in each)}
+        authors = history[0].test_cases
+        assert sorted(authors) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+        assert [each.test_cases for each in history] == [authors[:n] for n in range(20, -1, -1)]  # none was overwritten
+        found = benchmarks.find_by_id(made.id)
+        assert found is not None
+        assert (found.version_id, found.test_cases, found.tags) == (history[0].id, authors, (f"by {authors[-1]}",))
+
     def test_of_an_editor_and_a_reviewer_at_once_nobody_is_lost(self, backend: ExchangeBackend) -> None:
         """Either the status moves first, and the editor is late; or both are there in the end."""
         benchmarks, user = backend.benchmarks, a_user(backend)
