@@ -345,6 +345,7 @@ SUITES = {  # of mutants whose name begins so; the others run everything
     "exchange": [
         *(f"tests/contract/test_{each}_repository.py" for each in ("user", "organization", "benchmark", "submission")),
         "tests/faults/test_benchmark_statements.py",
+        "tests/faults/test_exchange_statements.py",
     ],
     "sms": ["tests/contract/test_sms_service.py", "tests/faults/test_sms.py"],
     "migrations": ["tests/faults/test_migrations.py"],

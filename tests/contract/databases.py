@@ -283,9 +283,9 @@ def fake_exchange() -> ExchangeBackend:
     )
 
 
-def real_exchange(url: str) -> ExchangeBackend:
+def real_exchange(url: str, observer: Callable[[infra.Call], None] | None = None) -> ExchangeBackend:
     """With empty tables."""
-    pool, clock = infra.create_pool(infra.DatabaseConfig(url=url)), fakes.FakeClock()
+    pool, clock = infra.create_pool(infra.DatabaseConfig(url=url), observer=observer), fakes.FakeClock()
     for table in ("submissions", "benchmarks", "organizations", "users"):
         pool.execute(f"DELETE FROM {table}")
     return ExchangeBackend(

@@ -55,6 +55,7 @@ def test_every_port_has_a_suite() -> None:
         infra.PhoneUserRepository,
         infra.TokenRepository,
         infra.UserRepository,
+        infra.OrganizationRepository,
         infra.BenchmarkRepository,
         infra.SubmissionRepository,
         infra.KeyValueClient,
