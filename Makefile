@@ -39,6 +39,7 @@ bench: $(VENV)/bench servers
 	$(BIN)/python bench/fakes.py
 	$(BIN)/python bench/cache.py
 	$(BIN)/python bench/pool.py
+	$(BIN)/python bench/exchange.py
 
 prove: $(VENV)/test servers
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties

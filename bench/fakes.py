@@ -1,21 +1,30 @@
-"""FakeRedisClient against fakeredis, both as a test would make them, in one process."""
+"""The fakes against what a test would take instead, each in one process: FakeRedisClient against fakeredis, and fake
+repositories against such as are written with SQLAlchemy, on SQLite in memory."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
 
 import fakeredis
+import sqlalchemy
+import sqlalchemy.pool
 
 import fakes
-from bench.measure import compare, report
+import infra
+from bench import orm
+from bench.measure import Work, compare, report
+
+PROFILE = {"bio": "Measures models.", "links": ["https://example.com"]}
 
 
-def main() -> int:
+def of_redis() -> int:
     ours, theirs = fakes.FakeRedisClient(), fakeredis.FakeRedis(decode_responses=True)
     for client in (ours, theirs):
         client.set("key", "value")
@@ -32,6 +41,130 @@ def main() -> int:
         for name, (mine, other) in pairs.items()
     ]
     return report(f"FakeRedisClient, times as fast as fakeredis {importlib.metadata.version('fakeredis')}", ratios)
+
+
+class Exchange:
+    """What a test of the benchmark exchange would begin with, in both: users, benchmarks with tags, submissions."""
+
+    def __init__(self) -> None:
+        ours = fakes.FakeDatabase("postgres", fakes.POSTGRES_TABLES, clock=infra.SystemClock())
+        engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
+        orm.Base.metadata.create_all(engine)
+        self.users, self.their_users = fakes.FakeUserRepository(ours), orm.UserRepository(engine)
+        self.benchmarks, self.their_benchmarks = fakes.FakeBenchmarkRepository(ours), orm.BenchmarkRepository(engine)
+        self.submissions, self.their_submissions = (
+            fakes.FakeSubmissionRepository(ours),
+            orm.SubmissionRepository(engine),
+        )
+        self.numbers = itertools.count()
+        user = self.new_user()
+        self.user, their_user = self.users.create(user), self.their_users.create(user)
+        self.their_user = replace(self.user, id=their_user.id)
+        owner = {"owner_id": self.user.id}
+        organization = infra.Organization("Makers", "makers", description="They make models.")
+        self.organization = fakes.FakeOrganizationRepository(ours).create(organization, **owner)
+        their_organization = orm.OrganizationRepository(engine).create(organization)
+        for n in range(40):
+            tags = ("english", "knowledge", f"year-{n % 9}")
+            benchmark = infra.Benchmark(
+                f"benchmark-{n}",
+                f"Benchmark {n}",
+                category="accuracy",
+                tags=tags,
+                created_by=self.user.id,
+                evaluation_criteria=PROFILE,
+            )
+            self.benchmark = self.benchmarks.create(benchmark)
+            self.their_benchmark = self.their_benchmarks.create(replace(benchmark, created_by=their_user.id))
+        for n in range(30):
+            submission = infra.Submission(
+                self.benchmark.id,
+                self.benchmark.version_id,
+                f"model-{n}",
+                self.user.id,
+                organization_id=self.organization.id if n % 2 else None,
+                aggregate_score=n % 7 / 10,
+                results=PROFILE,
+            )
+            self.submissions.create(submission)
+            self.their_submissions.create(
+                replace(
+                    submission,
+                    benchmark_id=self.their_benchmark.id,
+                    benchmark_version_id=self.their_benchmark.version_id,
+                    user_id=their_user.id,
+                    organization_id=their_organization.id if n % 2 else None,
+                )
+            )
+
+    def new_user(self) -> infra.User:
+        name = f"Somebody{next(self.numbers)}"
+        return infra.User(f"{name}@example.com", name, display_name="Some Body", profile=PROFILE)
+
+    def pairs(self) -> dict[str, tuple[Work, Work]]:
+        email, page = self.user.email, infra.Query(per_page=20)
+
+        def changed(user: infra.User) -> infra.User:
+            return replace(user, display_name=f"Some Body {next(self.numbers)}")
+
+        return {
+            "create a user": (
+                lambda: self.users.create(self.new_user()),
+                lambda: self.their_users.create(self.new_user()),
+            ),
+            "find_by_email": (
+                lambda: self.users.find_by_email(email),
+                lambda: self.their_users.find_by_email(email),
+            ),
+            "update a user": (
+                lambda: self.users.update(changed(self.user)),
+                lambda: self.their_users.update(changed(self.their_user)),
+            ),
+            "find_by_slug, with tags": (
+                lambda: self.benchmarks.find_by_slug("benchmark-7"),
+                lambda: self.their_benchmarks.find_by_slug("benchmark-7"),
+            ),
+            "page of 20 benchmarks": (
+                lambda: self.benchmarks.page(page),
+                lambda: self.their_benchmarks.page(1, 20),
+            ),
+            "leaderboard of 30": (
+                lambda: self.submissions.leaderboard(self.benchmark.id),
+                lambda: self.their_submissions.leaderboard(self.their_benchmark.id),
+            ),
+        }
+
+    def check(self) -> None:
+        """Both give the same."""
+        theirs = self.their_users.find_by_email(self.user.email)
+        ours = self.users.find_by_email(self.user.email)
+        assert ours
+        assert theirs
+        assert (ours.username, ours.profile) == (theirs.username, theirs.profile)
+        assert [(each.slug, each.tags) for each in self.benchmarks.page(infra.Query(per_page=20)).items] == [
+            (each.slug, tuple(tag.tag for tag in each.tags)) for each in self.their_benchmarks.page(1, 20)
+        ]
+        assert [
+            (each.rank, each.model, each.aggregate_score, each.username, each.organization_name)
+            for each in self.submissions.leaderboard(self.benchmark.id)
+        ] == [
+            (row[0], row[3], row[4], row[8], row[11])
+            for row in self.their_submissions.leaderboard(self.their_benchmark.id)
+        ]
+
+
+def of_repositories() -> int:
+    exchange = Exchange()
+    exchange.check()
+    ratios = [
+        compare(name, mine, other, target=10, rounds=21, number=500, theirs_number=50)
+        for name, (mine, other) in exchange.pairs().items()
+    ]
+    return report(f"Fake repositories, times as fast as SQLAlchemy {sqlalchemy.__version__} on SQLite", ratios)
+
+
+def main() -> int:
+    return of_redis() | of_repositories()
 
 
 if __name__ == "__main__":

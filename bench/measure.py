@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import platform
 import statistics
 import sys
@@ -15,7 +16,8 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as the other: the median over rounds, and the extremes. ``target`` is the promise."""
+    """How many times as fast as the other: the median over rounds, and the extremes. ``target`` is the promise; 0:
+    none, shown beside the others."""
 
     name: str
     median: float
@@ -26,8 +28,9 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Extra:
-    """Microseconds of this thread's CPU for one call: the least of all rounds, which is what the code itself needs.
-    ``limit``: how much more than the other it is promised to be at most."""
+    """Microseconds of this thread's CPU for one call, or for one of the records that a call gives: the least of all
+    rounds, which is what the code itself needs. ``limit``: how much more than the other it is promised to be at most;
+    infinite: no promise."""
 
     name: str
     ours: float
@@ -75,12 +78,12 @@ def compare(
     return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), target)
 
 
-def extra(name: str, ours: Work, theirs: Work, *, limit: float, rounds: int, number: int) -> Extra:
-    """Runs both ``number`` times a round, in turn."""
+def extra(name: str, ours: Work, theirs: Work, *, limit: float, rounds: int, number: int, records: int = 1) -> Extra:
+    """Runs both ``number`` times a round, in turn; a call gives that many ``records``."""
     times = []
     gc.disable()
     for _ in range(rounds):
-        times.append([timed(work, number, time.thread_time) / number * 1e6 for work in (ours, theirs)])
+        times.append([timed(work, number, time.thread_time) / (number * records) * 1e6 for work in (ours, theirs)])
     gc.enable()
     mine, other = map(min, zip(*times))
     return Extra(name, mine, other, limit)
@@ -91,7 +94,8 @@ def report(title: str, ratios: list[Ratio]) -> int:
     _head(title, "median", "lowest", "highest")
     for ratio in ratios:
         mark = "" if ratio.median >= ratio.target else "  MISSED"
-        print(f"{ratio.name:<28}{ratio.median:>8.2f}x{ratio.low:>8.2f}x{ratio.high:>8.2f}x{ratio.target:>9.2f}x{mark}")
+        promised = f"{ratio.target:>9.2f}x" if ratio.target else f"{'-':>10}"
+        print(f"{ratio.name:<28}{ratio.median:>8.2f}x{ratio.low:>8.2f}x{ratio.high:>8.2f}x{promised}{mark}")
     sys.stdout.flush()
     return int(any(ratio.median < ratio.target for ratio in ratios))
 
@@ -102,7 +106,8 @@ def report_extras(title: str, extras: list[Extra]) -> int:
     for each in extras:
         more = each.ours - each.theirs
         mark = "" if more <= each.limit else "  MISSED"
-        print(f"{each.name:<28}{each.ours:>9.1f}{each.theirs:>9.1f}{more:>9.1f}{each.limit:>10.1f}{mark}")
+        promised = f"{each.limit:>10.1f}" if math.isfinite(each.limit) else f"{'-':>10}"
+        print(f"{each.name:<28}{each.ours:>9.1f}{each.theirs:>9.1f}{more:>9.1f}{promised}{mark}")
     sys.stdout.flush()
     return int(any(each.ours - each.theirs > each.limit for each in extras))
 

@@ -7,11 +7,9 @@ import importlib.metadata
 import io
 import sys
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
@@ -23,6 +21,7 @@ import sqlalchemy
 from dbutils.pooled_db import PooledDB
 
 import infra
+from bench.database import database, login
 from bench.measure import Work, compare, extra, report, report_extras
 from tests import services
 
@@ -30,27 +29,6 @@ PHONE, HASH_KEY = "+905551234567", "k" * 32
 COLUMNS = ("id", "name", "score", "seen_at")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
 ROWS = [(n, f"somebody's name {n}", n / 7, NOW + timedelta(seconds=n)) for n in range(100_000)]
-
-
-@contextlib.contextmanager
-def database(service: str) -> Iterator[infra.ConnectionPool]:
-    """A pool on a new, empty database, which is dropped at the end."""
-    server = services.shared(service)
-    name = f"bench_{uuid.uuid4().hex[:20]}"
-    with infra.create_pool(infra.DatabaseConfig(url=server)) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        try:
-            with infra.create_pool(infra.DatabaseConfig(url=f"{server.rpartition('/')[0]}/{name}")) as pool:
-                yield pool
-        finally:
-            admin.execute(f"DROP DATABASE {name}")
-
-
-def login(pool: infra.ConnectionPool, name_of_database: str) -> dict[str, Any]:
-    """The arguments of the pool's driver, for the others."""
-    url = infra._Url.parse(pool.config.url)
-    found = {"host": url.host, "port": url.port, "user": url.user, "password": url.password, name_of_database: url.path}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def checkouts(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> dict[str, tuple[float, Work]]:

@@ -1,0 +1,32 @@
+"""A database of one's own on a private server, and how others log in to it."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import infra
+from tests import services
+
+
+@contextlib.contextmanager
+def database(service: str) -> Iterator[infra.ConnectionPool]:
+    """A pool on a new, empty database, which is dropped at the end."""
+    server = services.shared(service)
+    name = f"bench_{uuid.uuid4().hex[:20]}"
+    with infra.create_pool(infra.DatabaseConfig(url=server)) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            with infra.create_pool(infra.DatabaseConfig(url=f"{server.rpartition('/')[0]}/{name}")) as pool:
+                yield pool
+        finally:
+            admin.execute(f"DROP DATABASE {name}")
+
+
+def login(pool: infra.ConnectionPool, name_of_database: str) -> dict[str, Any]:
+    """The arguments of the pool's driver, for the others."""
+    url = infra._Url.parse(pool.config.url)
+    found = {"host": url.host, "port": url.port, "user": url.user, "password": url.password, name_of_database: url.path}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,515 @@
+"""The benchmark exchange on one private Postgres with a million submissions: what a leaderboard reads, what a page of
+benchmarks costs beside the same by hand, and how fast the repositories are beside SQLAlchemy's ORM."""
+
+from __future__ import annotations
+
+import argparse
+import bisect
+import contextlib
+import itertools
+import json
+import math
+import random
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+
+import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+import sqlalchemy
+
+import infra
+from bench import orm
+from bench.database import database, login
+from bench.measure import Work, compare, extra, report, report_extras, timed
+from tests import services
+
+T = TypeVar("T")
+
+USERS, ORGANIZATIONS, BENCHMARKS = 2_000, 50, 200
+FIRST = datetime(2024, 1, 1, tzinfo=timezone.utc)
+TWO_YEARS = timedelta(days=730)
+PER_PAGE = infra.Query(per_page=100)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A benchmark's id and those of its versions, the oldest first."""
+
+    id: uuid.UUID
+    versions: tuple[uuid.UUID, ...]
+
+
+class Skewed:
+    """Draws from items of which the first are the likeliest: the n-th has the weight n to the power of -``power``."""
+
+    def __init__(self, draw: random.Random, items: Sequence[Any], power: float) -> None:
+        self.draw, self.items = draw, items
+        self.sums = [*itertools.accumulate(n**-power for n in range(1, len(items) + 1))]
+
+    def one(self) -> Any:
+        return self.items[bisect.bisect(self.sums, self.draw.random() * self.sums[-1])]
+
+
+class World:
+    """The rows of every table, the same in each run."""
+
+    def __init__(self, submissions: int) -> None:
+        self.count = submissions
+        self.draw = random.Random(20260101)
+        self.users = [self.id(FIRST) for _ in range(USERS)]
+        self.organizations = [self.id(FIRST) for _ in range(ORGANIZATIONS)]
+        self.benchmarks = [Made(self.id(FIRST), tuple(self.id(FIRST) for _ in range(3))) for _ in range(BENCHMARKS)]
+        self.criteria = json.dumps({"metric": "accuracy", "weights": {"exact": 0.7, "partial": 0.3}})
+        self.config = json.dumps({"timeout": 60, "shots": 5, "temperature": 0.0})
+        self.cases = json.dumps([{"input": f"What is {n} + {n}?", "expected": str(2 * n)} for n in range(5)])
+
+    def id(self, at: datetime) -> uuid.UUID:
+        """Of version 7, as ``infra.new_id`` makes them at that moment."""
+        bits = int(at.timestamp() * 1000) << 80 | self.draw.getrandbits(80)
+        return uuid.UUID(int=bits & ~(0xF << 76 | 3 << 62) | 7 << 76 | 2 << 62)
+
+    def load(self, pool: infra.ConnectionPool) -> None:
+        for table, rows in {
+            "users": self.of_users(),
+            "organizations": self.of_organizations(),
+            "benchmarks": self.of_benchmarks(),
+            "benchmark_tags": self.of_tags(),
+            "benchmark_versions": self.of_versions(),
+        }.items():
+            every = [*rows]
+            pool.insert_many(table, [*every[0]], [[*row.values()] for row in every])
+        columns = (
+            "id", "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id", "aggregate_score",
+            "results", "execution", "verification_level", "visibility", "created_at", "updated_at",
+        )  # fmt: skip
+        pool.insert_many("submissions", columns, progress(self.of_submissions(), self.count))
+
+    def of_users(self) -> Iterator[dict[str, Any]]:
+        for n, id in enumerate(self.users):
+            yield {
+                "id": id,
+                "email": f"Somebody{n}@example.com",
+                "username": f"Somebody{n}",
+                "display_name": f"Somebody the {n}th",
+                "role": "contributor",
+                "email_verified": n % 3 > 0,
+                "profile": '{"bio": "Measures models.", "links": ["https://example.com"]}',
+                "created_at": FIRST,
+                "updated_at": FIRST,
+                "email_folded": f"somebody{n}@example.com",
+                "username_folded": f"somebody{n}",
+            }
+
+    def of_organizations(self) -> Iterator[dict[str, Any]]:
+        for n, id in enumerate(self.organizations):
+            yield {
+                "id": id,
+                "name": f"Organization {n}",
+                "slug": f"organization-{n}",
+                "description": "Makes models.",
+                "organization_type": "llm_provider",
+                "verified": n % 2 > 0,
+                "created_at": FIRST,
+                "updated_at": FIRST,
+                "search_folded": f"organization {n}\norganization-{n}\nmakes models.",
+            }
+
+    def of_benchmarks(self) -> Iterator[dict[str, Any]]:
+        for n, each in enumerate(self.benchmarks):
+            yield {
+                "id": each.id,
+                "slug": f"benchmark-{n}",
+                "name": f"Benchmark {n}",
+                "description": "What a model knows.",
+                "long_description": "What it asks, and how it counts. " * 20,
+                "category": "accuracy",
+                "status": "active",
+                "version": "3.0.0",
+                "license": "MIT",
+                "created_by": self.users[n],
+                "evaluation_criteria": self.criteria,
+                "execution_config": self.config,
+                "test_cases": self.cases,
+                "version_id": each.versions[-1],
+                "created_at": FIRST + timedelta(hours=n),
+                "updated_at": FIRST + timedelta(hours=n),
+                "search_folded": f"benchmark {n}\nbenchmark-{n}\nwhat a model knows.",
+            }
+
+    def of_tags(self) -> Iterator[dict[str, Any]]:
+        for n, each in enumerate(self.benchmarks):
+            for tag in ("english", "knowledge", "maths", "open", f"year-{n % 9}")[: 3 + n % 3]:
+                yield {"benchmark_id": each.id, "tag": tag}
+
+    def of_versions(self) -> Iterator[dict[str, Any]]:
+        for each in self.benchmarks:
+            for number, id in enumerate(each.versions, 1):
+                yield self.version(each, id, number)
+
+    def version(self, benchmark: Made, id: uuid.UUID, number: int) -> dict[str, Any]:
+        return {
+            "id": id,
+            "benchmark_id": benchmark.id,
+            "version": f"{number}.0.0",
+            "number": number,
+            "changelog": "Other questions.",
+            "breaking": True,
+            "evaluation_criteria": self.criteria,
+            "execution_config": self.config,
+            "test_cases": self.cases,
+            "created_at": FIRST,
+        }
+
+    def of_submissions(self) -> Iterator[tuple[Any, ...]]:
+        draw = self.draw
+        benchmarks, users = Skewed(draw, self.benchmarks, 1.5), Skewed(draw, range(USERS), 0.8)
+        models = [f"model-{n}-{size}b" for n in range(40) for size in (1, 8, 70)]
+        results = [json.dumps({"accuracy": n / 100, "cases": {"passed": n, "failed": 100 - n}}) for n in range(101)]
+        execution = json.dumps({"seconds": 81.5, "runner": "1.4.2", "seed": 7})
+        levels = ["unverified"] * 6 + ["community_verified"] * 2 + ["platform_verified", "audited"]
+        visibilities = ["public"] * 17 + ["unlisted"] * 2 + ["private"]
+        for n in range(self.count):
+            at = FIRST + TWO_YEARS * (n / self.count)
+            benchmark, user, chance = benchmarks.one(), users.one(), draw.random()
+            percent = min(100, max(0, round(draw.gauss(70, 15))))
+            yield (
+                self.id(at),
+                benchmark.id,
+                benchmark.versions[(chance > 0.0002) + (chance > 0.3)],  # the oldest has but a few
+                draw.choice(models),
+                self.users[user],
+                self.organizations[user // 2 % ORGANIZATIONS] if user % 2 else None,
+                percent / 100 if draw.random() < 0.95 else None,
+                results[percent],
+                execution,
+                draw.choice(levels),
+                draw.choice(visibilities),
+                at,
+                at,
+            )
+
+    def publish(self, pool: infra.ConnectionPool, benchmark: Made) -> uuid.UUID:
+        """Another version, with as many submissions as a fifth of those that the newest has."""
+        row = self.version(benchmark, self.id(FIRST + TWO_YEARS), 4)
+        pool.insert_many("benchmark_versions", [*row], [[*row.values()]])
+        pool.execute(
+            "INSERT INTO submissions SELECT gen_random_uuid(), benchmark_id, %s, model, user_id, organization_id, "
+            "aggregate_score, results, execution, verification_level, verified_at, verification, visibility, "
+            "created_at, updated_at FROM submissions WHERE benchmark_version_id = %s AND random() < 0.2",
+            (row["id"], benchmark.versions[-1]),
+        )
+        id: uuid.UUID = row["id"]
+        return id
+
+
+def progress(rows: Iterator[T], count: int) -> Iterator[T]:
+    """The same rows, and from time to time a line that says how many there were."""
+    started = time.monotonic()
+    for n, row in enumerate(rows, 1):
+        yield row
+        if n % 100_000 == 0 or n == count:
+            print(f"  {n:,} of {count:,} submissions, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+class Leaderboards:
+    """What ``leaderboard`` reads. The rows of each table are those that the server counts in its statistics, no fewer
+    than in EXPLAIN: that rounds to whole rows for each turn of a loop, and knows nothing of the one or two at the ends
+    of an index that the planner looks at."""
+
+    index_of: tuple[str, str] = ("submissions_leaderboard_idx", "submissions_version_leaderboard_idx")
+    most = 200
+
+    def __init__(self, pool: infra.ConnectionPool) -> None:
+        self.pool = pool
+        self.submissions = infra.PostgresSubmissionRepository(pool)
+        self.missed = self.largest = 0
+
+    def head(self) -> None:
+        server = self.pool.health_check().server
+        print(f"leaderboard(limit=100) on {server}: rows read, at most {self.most} of submissions promised")
+        print(f"{'':<40}{'entries':>8}{'of them':>9}{'users':>8}{'organiz.':>9}{'in all':>9}{'ms':>9}  index")
+
+    def show(self, name: str, benchmark: Made, version: uuid.UUID | None = None) -> None:
+        repository = self.submissions
+        sql = repository._ranking if version is None else repository._version_ranking
+        params = [benchmark.id, *([] if version is None else [version]), 100]
+        index = self.index_of[version is not None]
+        explained = self.pool.fetch_one(f"EXPLAIN (ANALYZE, BUFFERS off, FORMAT JSON) {sql}", params)
+        assert explained is not None
+        scans = [node for node in nodes(explained[0][0]["Plan"]) if node.get("Relation Name") == "submissions"]
+        removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+        explains = sum((n["Actual Rows"] + sum(n.get(each, 0) for each in removed)) * n["Actual Loops"] for n in scans)
+        entries, read = self.read(lambda: repository.leaderboard(benchmark.id, version, 100))
+        assert explains <= read["submissions"] <= explains + 10, "EXPLAIN and the statistics should tell the same"
+        used = [str(node["Index Name"]) for scan in scans for node in nodes(scan) if "Index Name" in node]
+        kept = used == [index] and read["submissions"] <= self.most
+        self.missed |= int(not kept)
+        seconds = [timed(lambda: repository.leaderboard(benchmark.id, version, 100), 1) for _ in range(7)]
+        total = sum(read.values())
+        self.largest = max(self.largest, total)
+        print(
+            f"{name:<40}{len(entries):>8}{read['submissions']:>9}{read['users']:>8}{read['organizations']:>9}"
+            f"{total:>9}{statistics.median(seconds) * 1e3:>9.2f}  {' '.join(used)}{'' if kept else '  MISSED'}",
+            flush=True,
+        )
+
+    def read(self, work: Callable[[], list[T]]) -> tuple[list[T], dict[str, int]]:
+        """The work's answer, and how many rows of each table it has read."""
+        with self.pool.transaction():
+            before = self.counters()
+            answer = work()
+            after = self.counters()
+        return answer, {table: after[table] - before[table] for table in ("submissions", "users", "organizations")}
+
+    def counters(self) -> dict[str, int]:
+        rows = self.pool.fetch_all(
+            "SELECT relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+        )
+        return {name: int(count) for name, count in rows}
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's nodes."""
+    yield plan
+    for each in plan.get("Plans", ()):
+        yield from nodes(each)
+
+
+class Counting(psycopg2.extensions.cursor):
+    """Counts statements where the driver takes them."""
+
+    count = 0
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        Counting.count += 1
+        super().execute(query, vars)
+
+
+def statements(pool: infra.ConnectionPool, work: Work) -> int:
+    """How many the work sends. The pool lends the same connection again, since nobody else asks for one."""
+    with pool.connection() as raw:
+        raw.cursor_factory = Counting
+    Counting.count = 0
+    work()
+    found = Counting.count
+    with pool.connection() as raw:
+        assert raw.cursor_factory is Counting
+        raw.cursor_factory = None
+    return found
+
+
+class ByHand:
+    """The same statements over a bare connection, and the same records of their rows."""
+
+    columns = (
+        "slug, name, description, long_description, category, status, version, license, created_by, "
+        "evaluation_criteria, execution_config, test_cases, id, version_id, created_at, updated_at"
+    )
+
+    def __init__(self, pool: infra.ConnectionPool, end: contextlib.ExitStack) -> None:
+        self.raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
+        self.raw.autocommit = True
+        psycopg2.extras.register_uuid(conn_or_curs=self.raw)  # type: ignore[no-untyped-call]
+        with self.raw.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+
+    def page(self) -> list[infra.Benchmark]:
+        return self.benchmarks("ORDER BY created_at, id LIMIT %s", (100,))
+
+    def find_by_slug(self, slug: str) -> infra.Benchmark | None:
+        found = self.benchmarks("WHERE slug = %s LIMIT 1", (slug,))
+        return found[0] if found else None
+
+    def benchmarks(self, rest: str, params: tuple[Any, ...]) -> list[infra.Benchmark]:
+        with self.raw.cursor() as cursor:
+            cursor.execute(f"SELECT {self.columns} FROM benchmarks {rest}", params)
+            rows = cursor.fetchall()
+            cursor.execute(infra.PostgresBenchmarkRepository._tagging, (tuple(str(row[12]) for row in rows),))
+            tags: dict[uuid.UUID, list[str]] = dict(cursor.fetchall())
+        return [
+            infra.Benchmark(
+                slug=row[0],
+                name=row[1],
+                description=row[2],
+                long_description=row[3],
+                category=row[4],
+                status=row[5],
+                version=row[6],
+                tags=tuple(tags.get(row[12], ())),
+                license=row[7],
+                created_by=row[8],
+                evaluation_criteria=row[9],
+                execution_config=row[10],
+                test_cases=row[11],
+                id=row[12],
+                version_id=row[13],
+                created_at=row[14],
+                updated_at=row[15],
+            )
+            for row in rows
+        ]
+
+    def leaderboard(self, benchmark_id: uuid.UUID) -> list[infra.LeaderboardEntry]:
+        with self.raw.cursor() as cursor:
+            cursor.execute(infra.PostgresSubmissionRepository._ranking, (str(benchmark_id), 100))
+            rows = cursor.fetchall()
+        entries = []
+        rank, score = 0, None
+        for place, row in enumerate(rows, 1):
+            if row[3] != score:
+                rank, score = place, row[3]
+            entries.append(infra.LeaderboardEntry(rank, *row))
+        return entries
+
+
+def reads(pool: infra.ConnectionPool, world: World) -> int:
+    """Before the tables are analyzed, after, and when what has come since is not in the statistics."""
+    boards = Leaderboards(pool)
+    busy, quiet = world.benchmarks[0], world.benchmarks[-1]
+
+    def every(when: str) -> None:
+        boards.show(f"{when}busy benchmark", busy)
+        boards.show(f"{when}busy, newest version", busy, busy.versions[-1])
+        boards.show(f"{when}busy, version of few rows", busy, busy.versions[0])
+        boards.show(f"{when}quiet benchmark", quiet)
+        boards.show(f"{when}quiet, newest version", quiet, quiet.versions[-1])
+
+    boards.head()
+    every("not analyzed: ")
+    pool.execute("ANALYZE")
+    every("")
+    boards.show("busy, version since ANALYZE", busy, world.publish(pool, busy))
+    if boards.largest > boards.most:
+        print(f"in all up to {boards.largest}, which is more than {boards.most}: each entry's names are read too")
+    return boards.missed
+
+
+def costs(pool: infra.ConnectionPool, world: World) -> int:
+    benchmarks = infra.PostgresBenchmarkRepository(pool)
+    submissions = infra.PostgresSubmissionRepository(pool)
+    busy = world.benchmarks[0].id
+    counts = {
+        "page of 100": statements(pool, lambda: benchmarks.page(PER_PAGE)),
+        "with its total": statements(pool, lambda: benchmarks.page(infra.Query(per_page=100, with_total=True))),
+    }
+    missed = int(max(counts.values()) > 3)
+    found = ", ".join(f"{name} {count}" for name, count in counts.items())
+    print(f"\nStatements for benchmarks with their tags, at most 3 promised: {found}{'  MISSED' if missed else ''}\n")
+    with contextlib.ExitStack() as end:
+        hand = ByHand(pool, end)
+        engine = sqlalchemy.create_engine("postgresql+psycopg2://", connect_args=login(pool, "dbname"))
+        end.callback(engine.dispose)
+        theirs = orm.BenchmarkRepository(engine)
+        page, slug = benchmarks.page(PER_PAGE).items, "benchmark-7"
+        assert page == hand.page()
+        assert [(each.id, each.tags) for each in page] == [
+            (each.id, tuple(tag.tag for tag in each.tags)) for each in theirs.page(1, 100)
+        ]
+        assert benchmarks.find_by_slug(slug) == hand.find_by_slug(slug) is not None
+        assert submissions.leaderboard(busy) == hand.leaderboard(busy)
+        missed |= report_extras(
+            "Microseconds of client CPU, beside the same by hand",
+            [
+                extra(
+                    "page of 100, each record",
+                    lambda: benchmarks.page(PER_PAGE),
+                    hand.page,
+                    limit=25,
+                    rounds=100,
+                    number=3,
+                    records=100,
+                ),
+                extra(
+                    "leaderboard, each entry",
+                    lambda: submissions.leaderboard(busy),
+                    lambda: hand.leaderboard(busy),
+                    limit=math.inf,
+                    rounds=100,
+                    number=3,
+                    records=100,
+                ),
+                extra(
+                    "find_by_slug, a call",
+                    lambda: benchmarks.find_by_slug(slug),
+                    lambda: hand.find_by_slug(slug),
+                    limit=math.inf,
+                    rounds=200,
+                    number=20,
+                ),
+            ],
+        )
+        print()
+
+        def new() -> infra.Benchmark:
+            slug = f"new-{infra.new_id()}"
+            tags = ("a", "b", "c", "d", "e")
+            return infra.Benchmark(slug, "New", category="cost", created_by=world.users[0], tags=tags)
+
+        def touched() -> None:
+            for each in theirs.page(1, 100):
+                for tag in each.tags:
+                    assert tag.tag
+
+        missed |= report(
+            f"Elapsed time, times as fast as SQLAlchemy {sqlalchemy.__version__}'s ORM",
+            [
+                compare("page of 100", lambda: benchmarks.page(PER_PAGE), touched, target=2, rounds=51, number=20),
+                compare(
+                    "find_by_slug",
+                    lambda: benchmarks.find_by_slug(slug),
+                    lambda: theirs.find_by_slug(slug),
+                    target=0,
+                    rounds=31,
+                    number=100,
+                ),
+                compare(
+                    "create, with 5 tags",
+                    lambda: benchmarks.create(new()),
+                    lambda: theirs.create(new()),
+                    target=0,
+                    rounds=31,
+                    number=20,
+                ),
+                compare(
+                    "leaderboard, by hand",
+                    lambda: submissions.leaderboard(busy),
+                    lambda: hand.leaderboard(busy),
+                    target=0,
+                    rounds=51,
+                    number=20,
+                ),
+            ],
+        )
+    return missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, metavar="N", help="submissions; the promises are for %(default)s of them"
+    )
+    world = World(parser.parse_args().rows)
+    try:
+        with database("postgres") as pool:
+            infra.Migrator(pool).apply()
+            for table in ("users", "organizations", "submissions"):  # it would make statistics at some moment or other
+                pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+            world.load(pool)
+            return reads(pool, world) | costs(pool, world)
+    finally:
+        services.stop_shared()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
