@@ -958,6 +958,8 @@ class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submiss
             rows = [row for _, row in self._table._matching(ranked)]
             rows.sort(key=lambda row: (-row["aggregate_score"], row["created_at"], row["id"]))
             del rows[limit:]
+            if not rows:
+                return []
             user = by_id(users, {row["user_id"] for row in rows})
             organization = by_id(organizations, {row["organization_id"] for row in rows})
             organization[None] = {"name": None}
