@@ -565,7 +565,7 @@ class FakeTable:
     ) -> list[Row]:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
         greatest on Postgres."""
-        return [self._copy(row) for row in self._select("select", where, order_by, limit, offset)]
+        return self._select("select", self._copy, where, order_by, limit, offset)
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
         """Changes the rows and returns how many were found."""
@@ -613,23 +613,25 @@ class FakeTable:
     def _select(
         self,
         operation: str,
+        read: Callable[[Row], Any],
         where: Where = None,
         order_by: Sequence[str] = (),
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[Row]:
-        """Without copies."""
+    ) -> list[Any]:
+        """What ``read`` makes of the rows, which are no copies."""
 
-        def work() -> list[Row]:
-            return [row for _, row in self._matching(where)]
+        def work() -> list[Any]:
+            rows = [row for _, row in self._matching(where)]
+            for name in reversed(order_by):
+                column = name.lstrip("-")
+                if column not in self.rules.columns:
+                    raise self._error(infra._UNKNOWN_NAME)
+                rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
+            return [*map(read, rows[offset:] if limit is None else rows[offset : offset + limit])]
 
-        rows: list[Row] = self._database._statement(operation, work, write=False)
-        for name in reversed(order_by):
-            column = name.lstrip("-")
-            if column not in self.rules.columns:
-                raise self._error(infra._UNKNOWN_NAME)
-            rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
-        return rows[offset:] if limit is None else rows[offset : offset + limit]
+        found: list[Any] = self._database._statement(operation, work, write=False)
+        return found
 
     def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
         """MySQL pads texts with blanks to compare them; NULL is its least, but the greatest of Postgres."""
@@ -709,7 +711,13 @@ class FakeTable:
         for name, value in equal.items():
             found = [each for each in found if (its := each[1][name]) is value or self._comparable(its) == value]
         for name, holds, value in more:
-            found = [each for each in found if each[1][name] is not None and holds(each[1][name], value)]
+            pads = self._pads and value.__class__ is str and holds is not operator.contains
+            found = [
+                each
+                for each in found
+                if (its := each[1][name]) is not None
+                and (holds(its.ljust(len(value)), value.ljust(len(its))) if pads else holds(its, value))
+            ]
         return found
 
     def _candidates(
@@ -866,6 +874,8 @@ class FakeRepository(infra.Repository[R]):
     def __init__(self, database: FakeDatabase, *arguments: Any, **options: Any) -> None:
         super().__init__(database, *arguments, **options)
         self._table = database.table(self.table)
+        #: what reads the fields that are ``elsewhere``, given the row
+        self._others: dict[str, Callable[[Row], Any]] = {}
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
         self._table._insert(operation, *rows)
@@ -880,12 +890,20 @@ class FakeRepository(infra.Repository[R]):
         offset: int = 0,
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
-        rows = self._table._select(operation, where, order_by, limit, offset)
-        found = [tuple(map(row.__getitem__, names)) for row in rows]
-        documents = [(at, _copied) for at, name in enumerate(names) if self._kinds[name][0] in (dict, list)]
-        return [infra._converted(row, documents) for row in found] if documents else found
+        columns = [name for name in names if name not in self._others]  # which stand last
+        others = [self._others[name] for name in names[len(columns) :]]
+        documents = [(at, _copied) for at, name in enumerate(columns) if self._kinds[name][0] in (dict, list)]
+
+        def read(row: Row) -> tuple[Any, ...]:
+            values = [row[name] for name in columns]
+            for at, copied in documents:
+                values[at] = copied(values[at])
+            return (*values, *[other(row) for other in others])
+
+        return self._table._select(operation, read, where, order_by, limit, offset)
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        self._check_folded(changes)
         return self._table._update(operation, where, changes)
 
     def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
@@ -942,6 +960,13 @@ class FakeOrganizationRepository(Faults, _OnExchange, FakeRepository[infra.Organ
 
 class FakeBenchmarkRepository(Faults, _OnExchange, FakeRepository[infra.Benchmark], infra.BenchmarkRepository):
     """Twin of ``PostgresBenchmarkRepository``."""
+
+    def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
+        super().__init__(database, clock=clock)
+        tags = self.database.table("benchmark_tags")
+        self._others["tags"] = lambda row: tuple(
+            sorted(each["tag"] for _, each in tags._matching({"benchmark_id": row["id"]}))
+        )
 
 
 class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submission], infra.SubmissionRepository):

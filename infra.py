@@ -1267,6 +1267,10 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Default_Ignorable_Code_Point (Unicode Standard, 5.21) as far as str.isprintable() lets it pass, and a blank of Braille
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def _check_text(name: str, text: str, *, blank_ends: bool = True, empty: bool = True, longest: int = 0) -> str:
@@ -1736,6 +1740,8 @@ class _Dialect(ABC):
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
     quote: ClassVar[str]
+    #: what stands before an OFFSET without a LIMIT
+    no_limit: ClassVar[str] = ""
     #: what a RuntimeError of the driver means that names such a package
     missing: ClassVar[Mapping[str, str]] = {}
 
@@ -1953,6 +1959,7 @@ class _MySqlDialect(_Dialect):
     }
     readers: ClassVar = {bool: bool, uuid.UUID: uuid.UUID, dict: json.loads, list: json.loads}
     quote = "`"
+    no_limit = " LIMIT 18446744073709551615"  # https://dev.mysql.com/doc/refman/8.4/en/select.html
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(CONCAT('infra ', SHA1(DATABASE())), 0)"
@@ -3505,10 +3512,13 @@ class Repository(ABC, Generic[R]):
         lengths: how many characters a text may have.
         formats: the regular expression that a text has to match as a whole.
         trimmed: texts that are neither empty nor begin or end with a blank.
+        visible: texts without characters that nobody sees: control, format, filler and the like.
         folded: columns beside the record's that hold the text of some fields, one a line, without differences of case
             and composition: for unique rules and to search in.
         hidden: other columns that no record shows, and their types.
-        elsewhere: fields of the record that are not columns: the repository has them from other tables.
+        elsewhere: fields of the record that are not columns: a backend reads them with the row, from other tables.
+        guarded: fields that have methods of their own: ``update`` refuses a record in which they are not as stored.
+        kept: fields that ``update`` leaves as they are stored.
         sort_fields, filter_fields: what a ``Query`` may name.
 
     Values are checked before anything is sent (ValidationError; SerializationError for a document that is not JSON).
@@ -3523,9 +3533,12 @@ class Repository(ABC, Generic[R]):
     lengths: ClassVar[Mapping[str, int]] = {}
     formats: ClassVar[Mapping[str, str]] = {}
     trimmed: ClassVar[Sequence[str]] = ()
+    visible: ClassVar[Sequence[str]] = ()
     folded: ClassVar[Mapping[str, Sequence[str]]] = {}
     hidden: ClassVar[Mapping[str, Any]] = {}
     elsewhere: ClassVar[Sequence[str]] = ()
+    guarded: ClassVar[Sequence[str]] = ()
+    kept: ClassVar[Sequence[str]] = ()
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
 
@@ -3535,7 +3548,13 @@ class Repository(ABC, Generic[R]):
         self._kinds = self._columns()
         shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
         self._fields = tuple(each.name for each in shown)
+        self._shown = (*self._fields, *self.elsewhere)
         self._by_keyword = bool(self.elsewhere) or any(each.kw_only for each in shown)
+        if {self._kinds[name][0] for name in (*self.filter_fields, *self.sort_fields) if name in self._kinds} & {
+            dict,
+            list,
+        }:
+            raise ConfigurationError(f"{type(self).__name__}: documents are no fields to sort or filter by")
 
     @classmethod
     def _columns(cls) -> dict[str, tuple[type, bool]]:
@@ -3565,11 +3584,10 @@ class Repository(ABC, Generic[R]):
 
     def update(self, record: R) -> R:
         """Stores every field of an existing record, with updated_at set, and returns it so. NotFoundError if it is
-        absent."""
+        absent; ConflictError ``<table>_as_read`` if one of the ``guarded`` fields is not as it is stored: somebody has
+        changed it since the record was read, or it is to be changed by its own method."""
         values = self._edited(record)
-        changes = {name: value for name, value in values.items() if name != "id"}
-        if not self._change("update", {"id": values["id"]}, changes):
-            raise self._missing("update")
+        self._overwrite(values, values)
         return self._stored(values)
 
     def delete(self, id: uuid.UUID) -> bool:
@@ -3586,6 +3604,8 @@ class Repository(ABC, Generic[R]):
 
     def _page(self, operation: str, where: Mapping[str, Any], query: Query) -> Page[R]:
         """The page of those that also meet the condition, which is checked already."""
+        if not isinstance(query, Query) or not isinstance(query.filters, Mapping):
+            raise ValidationError("query should be a Query, its filters a dict")
         for name, value in (("page", query.page), ("per_page", query.per_page)):
             if not _COUNT.valid(value) or value > 10**9:
                 raise ValidationError(f"{name} should be {_COUNT.expected}")
@@ -3612,8 +3632,13 @@ class Repository(ABC, Generic[R]):
         wanted = _folded(_check_text("text", text, longest=200))
         return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
 
+    def _check_record(self, record: R) -> None:
+        if not isinstance(record, self.record):
+            raise ValidationError(f"a {self.resource} should be given as a {self.record.__name__}")
+
     def _filled(self, record: R) -> dict[str, Any]:
         """The values of a new record, checked."""
+        self._check_record(record)
         now = self._clock.now()
         values = {name: getattr(record, name) for name in self._fields}
         for name in ("id", "created_at", "updated_at"):
@@ -3623,10 +3648,27 @@ class Repository(ABC, Generic[R]):
 
     def _edited(self, record: R) -> dict[str, Any]:
         """The values of a record that is there already, checked."""
+        self._check_record(record)
         values = {name: getattr(record, name) for name in self._fields}
         if "updated_at" in values:
             values["updated_at"] = self._clock.now()
         return self._checked(values)
+
+    def _overwrite(self, read: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Stores the values of a record, if what is guarded is as it was ``read``."""
+        if not self._change("update", self._as_read(read), self._changes(values)):
+            if not self.guarded or not self._exists("update", {"id": read["id"]}):
+                raise self._missing("update")
+            message = (
+                f"{', '.join(self.guarded)} have to be as they are stored: read it again; update does not change them"
+            )
+            raise self._broken("update", f"{self.table}_as_read", message)
+
+    def _as_read(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: values[name] for name in ("id", *self.guarded)}
+
+    def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name != "id" and name not in self.kept}
 
     def _stored(self, values: Mapping[str, Any], **more: Any) -> R:
         """The record that these values are read as."""
@@ -3664,6 +3706,8 @@ class Repository(ABC, Generic[R]):
                 value = _check_text(name, value, blank_ends=not strict, empty=not strict, longest=length)
                 if name in self.formats and not re.fullmatch(self.formats[name], value):
                     raise ValidationError(f"{name} should match {self.formats[name]}")
+                if name in self.visible and (not value.isprintable() or _UNSEEN.search(value)):
+                    raise ValidationError(f"{name} should not hold characters that cannot be seen")
             elif kind is datetime and isinstance(value, datetime):
                 value = _aware(value, name)
             elif kind is float and _is_number(value, -sys.float_info.max, sys.float_info.max):
@@ -3678,6 +3722,12 @@ class Repository(ABC, Generic[R]):
                 texts = [checked[source] for source in sources]
                 checked[name] = None if None in texts else _folded("\n".join(texts))
         return checked
+
+    def _check_folded(self, changes: Mapping[str, Any]) -> None:
+        """A folded column follows all of the fields that it holds, or would go stale."""
+        for name, sources in self.folded.items():
+            if name not in changes and not changes.keys().isdisjoint(sources):
+                raise ValidationError(f"{', '.join(sources)} can only be changed together: {name} holds them")
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
         return {name: id} if id.__class__ is uuid.UUID is self._kinds[name][0] else self._checked({name: id})
@@ -3703,13 +3753,13 @@ class Repository(ABC, Generic[R]):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[R]:
-        return self._read(operation, self._rows(operation, self._fields, where, order, limit, offset))
+        return self._read(self._rows(operation, self._shown, where, order, limit, offset))
 
-    def _read(self, operation: str, rows: Sequence[Sequence[Any]]) -> list[R]:
-        """The records of rows that hold ``_fields``."""
+    def _read(self, rows: Sequence[Sequence[Any]]) -> list[R]:
+        """The records of rows that hold ``_shown``."""
         record = self.record
         if self._by_keyword:
-            return [record(**dict(zip(self._fields, row))) for row in rows]
+            return [record(**dict(zip(self._shown, row))) for row in rows]
         return [record(*row) for row in rows]
 
     # What a backend supplies. ``where``: values that columns have to equal, None for absent, or one of _Above, _AtMost,
@@ -3754,11 +3804,15 @@ class SqlRepository(Repository[R]):
         _OneOf: "IN %s",
         _Contains: "LIKE %s ESCAPE '|'",
     }
+    #: of each field that is ``elsewhere``: SQL that reads it with the row, and what makes a value of the driver's
+    _others: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {}
 
     def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
-        self._names = {name: dialect.name(name) for name in self._kinds}
+        self._names = {name: dialect.name(name) for name in self._kinds} | {
+            n: sql for n, (sql, _) in self._others.items()
+        }
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
         self._texts: dict[Any, Any] = {}  # by shape: there are few
@@ -3785,10 +3839,13 @@ class SqlRepository(Repository[R]):
             sql = f"SELECT {', '.join(self._names[name] for name in names)} {self._from}{self._condition(where)}"
             if order:
                 sql += " ORDER BY " + ", ".join(self._names[name] + " DESC" * descending for name, descending in order)
-            sql += " LIMIT %s" * (limit is not None) + " OFFSET %s" * (offset > 0)
-            readers = self.database._dialect.readers
-            kinds = [self._kinds[name][0] for name in names]
-            found = self._texts[shape] = sql, [(at, readers[kind]) for at, kind in enumerate(kinds) if kind in readers]
+            sql += " LIMIT %s" * (limit is not None)
+            if offset:
+                sql += self.database._dialect.no_limit * (limit is None) + " OFFSET %s"
+            found = self._texts[shape] = (
+                sql,
+                [(at, read) for at, name in enumerate(names) if (read := self._reader(name))],
+            )
         params = self._parameters(where)
         if limit is not None:
             params.append(limit)
@@ -3802,6 +3859,7 @@ class SqlRepository(Repository[R]):
         return self.database._statement(operation, text, params, fetch if converters else _all_rows, repeatable=True)
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        self._check_folded(changes)
         settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
         sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
         params = [*changes.values(), *self._parameters(where)]
@@ -3818,6 +3876,12 @@ class SqlRepository(Repository[R]):
 
     def _beside(self, port: type) -> Any:
         return _joined(SqlRepository, port)(self.database, clock=self._clock)
+
+    def _reader(self, name: str) -> Callable[[Any], Any] | None:
+        """What makes the field's value of the driver's, where they differ."""
+        if name in self._others:
+            return self._others[name][1]
+        return self.database._dialect.readers.get(self._kinds[name][0])
 
     @classmethod
     def _shape(cls, where: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -4080,8 +4144,11 @@ class UserRepository(Repository[User]):
         "role": "anonymous|registered|contributor|reviewer|admin",
     }
     trimmed: ClassVar = ("password_hash",)
+    visible: ClassVar = ("email", "username")
     folded: ClassVar = {"email_folded": ("email",), "username_folded": ("username",)}
     hidden: ClassVar = {"password_hash": str | None}
+    guarded: ClassVar = ("role", "email_verified")
+    kept: ClassVar = ("last_active_at",)
     sort_fields: ClassVar = ("created_at", "updated_at", "username")
     filter_fields: ClassVar = ("role", "email_verified")
 
@@ -4091,6 +4158,19 @@ class UserRepository(Repository[User]):
         values = {**self._filled(user), **self._checked({"password_hash": password_hash})}
         self._insert("create", values)
         return self._stored(values)
+
+    def update(self, user: User) -> User:
+        """Stores an existing user, except for ``last_active_at``, and returns it so; another e-mail address is not
+        verified yet. NotFoundError if it is absent; ConflictError ``users_as_read`` if ``role`` or ``email_verified``
+        is not as it is stored: these have methods of their own."""
+        values = self._edited(user)
+        if values["email_verified"]:
+            same = {**self._as_read(values), "email_folded": values["email_folded"]}
+            if self._change("update", same, self._changes(values)):
+                return self._stored(values)
+        stored = {**values, "email_verified": False}
+        self._overwrite(values, stored)
+        return self._stored(stored)
 
     def find_by_email(self, email: str) -> User | None:
         """The user of that e-mail address, or None."""
@@ -4112,7 +4192,7 @@ class UserRepository(Repository[User]):
         """The user of that e-mail address with the hash of the password, or None."""
         names = (*self._fields, "password_hash")
         rows = self._rows("find_credentials", names, self._key("email", email), limit=1)
-        return Credentials(self._read("find_credentials", [row[:-1] for row in rows])[0], rows[0][-1]) if rows else None
+        return Credentials(self._read([row[:-1] for row in rows])[0], rows[0][-1]) if rows else None
 
     def update_password(self, id: uuid.UUID, password_hash: str | None) -> None:
         """Sets the hash of the password (None: has none). NotFoundError if there is no such user, as of all methods
@@ -4228,6 +4308,7 @@ class OrganizationRepository(Repository[Organization]):
     }
     trimmed: ClassVar = ("name",)
     folded: ClassVar = {"search_folded": ("name", "slug", "description")}
+    guarded: ClassVar = ("verified", "verification_date")
     sort_fields: ClassVar = ("created_at", "updated_at", "name")
     filter_fields: ClassVar = ("organization_type", "verified")
 
@@ -4343,6 +4424,7 @@ class BenchmarkRepository(Repository[Benchmark]):
     trimmed: ClassVar = ("name", "license")
     folded: ClassVar = {"search_folded": ("name", "slug", "description")}
     elsewhere: ClassVar = ("tags",)
+    guarded: ClassVar = ("status", "version", "version_id")
     sort_fields: ClassVar = ("created_at", "updated_at", "name")
     filter_fields: ClassVar = ("category", "status", "license", "created_by")
     #: from which statuses one may move to each
@@ -4358,6 +4440,7 @@ class BenchmarkRepository(Repository[Benchmark]):
         """Stores a new benchmark, its tags, and its first version, in one transaction, and returns it as stored.
         ConflictError ``benchmarks_slug_key`` if the slug is taken, ``benchmarks_created_by_fkey`` if there is no such
         user."""
+        self._check_record(benchmark)
         values = self._filled(replace(benchmark, version_id=benchmark.version_id or new_id(self._clock)))
         version = self._version(values, 1, "", False)
         tags = self._tagged(values["id"], benchmark.tags)
@@ -4376,24 +4459,18 @@ class BenchmarkRepository(Repository[Benchmark]):
         """Publishes a new version: stores every field of the benchmark, and returns the id of the version. From 1.2.3
         a ``breaking`` one leads to 2.0.0, another to 1.3.0.
 
-        The benchmark has to be as it was read, except for the fields to change: ConflictError
-        ``benchmarks_current_version`` if somebody else has published a version since, or moved its status; read it
-        again then. ``version``, ``version_id`` and ``status`` are not for this method to change (``update_status``)."""
+        The benchmark has to be as it was read, except for the fields to change: ConflictError ``benchmarks_as_read`` if
+        somebody else has published a version since, or moved its status; read it again then. ``version``,
+        ``version_id`` and ``status`` are not for this method to change (``update_status``)."""
         old = self._edited(benchmark)
         tags = self._tagged(old["id"], benchmark.tags)
         major, minor, _ = map(int, old["version"].split("."))
         version = f"{major + 1}.0.0" if breaking else f"{major}.{minor + 1}.0"
         values = {**old, **self._checked({"version": version}), "version_id": new_id(self._clock)}
-        changes = {name: value for name, value in values.items() if name != "id"}
-        current = {name: old[name] for name in ("id", "version", "version_id", "status")}
         draft = self._version(values, 1, changelog, breaking)
 
         def work() -> None:
-            if not self._change("update", current, changes):
-                if not self._exists("update", {"id": old["id"]}):
-                    raise self._missing("update")
-                message = "the benchmark is not as it was read: read it again"
-                raise self._broken("update", "benchmarks_current_version", message)
+            self._overwrite(old, values)
             mine = {"benchmark_id": old["id"]}
             number = self._versions._number("update", mine) + 1
             self._versions._insert("update", {**draft, "number": number})
@@ -4450,22 +4527,6 @@ class BenchmarkRepository(Repository[Benchmark]):
         a special meaning."""
         return self._search("search", "search_folded", text, query)
 
-    def _read(self, operation: str, rows: Sequence[Sequence[Any]]) -> list[Benchmark]:
-        """With their tags: one statement more, for all of them."""
-        if not rows:
-            return []
-        at = self._fields.index("id")
-        tags = self._tags_of(operation, [row[at] for row in rows])
-        return [Benchmark(**dict(zip(self._fields, row)), tags=tuple(tags.get(row[at], ()))) for row in rows]
-
-    def _tags_of(self, operation: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[str]]:
-        """The tags of those that have any, sorted. One statement."""
-        tags: dict[uuid.UUID, list[str]] = {}
-        where = {"benchmark_id": _OneOf(ids)}
-        for id, tag in self._tags._rows(operation, ("benchmark_id", "tag"), where, [("tag", False)]):
-            tags.setdefault(id, []).append(tag)
-        return tags
-
     def _tagged(self, id: uuid.UUID, tags: Any) -> list[dict[str, Any]]:
         """Rows for the tags, each once, in order."""
         if not isinstance(tags, (tuple, list)) or len(tags) > 100:
@@ -4515,6 +4576,8 @@ class SubmissionRepository(Repository[Submission]):
         "visibility": "public|unlisted|private",
     }
     trimmed: ClassVar = ("model",)
+    guarded: ClassVar = ("verification_level", "verified_at", "visibility")
+    kept: ClassVar = ("verification",)
     sort_fields: ClassVar = ("created_at", "updated_at", "aggregate_score")
     filter_fields: ClassVar = (
         "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id", "verification_level",
@@ -4601,13 +4664,9 @@ class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRe
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
     """``BenchmarkRepository`` on Postgres: ``PostgresBenchmarkRepository(pool, clock=None)``."""
 
-    # One row for each benchmark, not for each tag: reading an id takes longer than reading its tags.
-    _tagging = """
-        SELECT benchmark_id, array_agg(tag ORDER BY tag)
-        FROM benchmark_tags WHERE benchmark_id IN %s GROUP BY benchmark_id"""
-
-    def _tags_of(self, operation: str, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[str]]:
-        return dict(self.database._statement(operation, self._tagging, [tuple(ids)], _all_rows, repeatable=True))
+    _others: ClassVar = {
+        "tags": ("ARRAY(SELECT tag FROM benchmark_tags WHERE benchmark_id = benchmarks.id ORDER BY tag)", tuple)
+    }
 
 
 class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionRepository):

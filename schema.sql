@@ -70,6 +70,8 @@ CREATE TABLE users (
     CONSTRAINT users_role_check CHECK (role IN ('anonymous', 'registered', 'contributor', 'reviewer', 'admin'))
 );
 CREATE INDEX users_created_at_idx ON users (created_at, id);
+CREATE INDEX users_updated_at_idx ON users (updated_at, id);
+CREATE INDEX users_username_idx ON users (username, id);
 
 CREATE TABLE organizations (
     id                UUID                       NOT NULL,
@@ -90,7 +92,9 @@ CREATE TABLE organizations (
         ('llm_provider', 'research_institution', 'enterprise', 'open_source', 'individual'))
 );
 CREATE INDEX organizations_created_at_idx ON organizations (created_at, id);
+CREATE INDEX organizations_updated_at_idx ON organizations (updated_at, id);
 CREATE INDEX organizations_name_idx ON organizations (name, id);
+CREATE INDEX organizations_type_idx ON organizations (organization_type, created_at, id);
 
 CREATE TABLE organization_members (
     organization_id UUID                     NOT NULL,
@@ -104,6 +108,7 @@ CREATE TABLE organization_members (
     CONSTRAINT organization_members_role_check CHECK (role IN ('member', 'admin', 'owner'))
 );
 CREATE INDEX organization_members_created_at_idx ON organization_members (organization_id, created_at, user_id);
+CREATE INDEX organization_members_owner_idx ON organization_members (organization_id) WHERE role = 'owner';
 CREATE INDEX organization_members_user_id_idx ON organization_members (user_id);
 
 CREATE TABLE benchmarks (
@@ -133,6 +138,7 @@ CREATE TABLE benchmarks (
         ('draft', 'under_review', 'active', 'deprecated', 'archived'))
 );
 CREATE INDEX benchmarks_created_at_idx ON benchmarks (created_at, id);
+CREATE INDEX benchmarks_updated_at_idx ON benchmarks (updated_at, id);
 CREATE INDEX benchmarks_name_idx ON benchmarks (name, id);
 CREATE INDEX benchmarks_category_idx ON benchmarks (category, created_at, id);
 CREATE INDEX benchmarks_created_by_idx ON benchmarks (created_by);
@@ -201,7 +207,11 @@ CREATE INDEX submissions_version_leaderboard_idx
 CREATE INDEX submissions_best_for_model_idx ON submissions (benchmark_id, model, aggregate_score DESC, created_at, id)
     WHERE visibility = 'public' AND aggregate_score IS NOT NULL;
 CREATE INDEX submissions_benchmark_id_idx ON submissions (benchmark_id, created_at, id);
+CREATE INDEX submissions_not_public_idx ON submissions (benchmark_id, visibility, created_at, id)
+    WHERE visibility <> 'public';
 CREATE INDEX submissions_version_model_idx ON submissions (benchmark_version_id, model);
 CREATE INDEX submissions_user_id_idx ON submissions (user_id, created_at, id);
 CREATE INDEX submissions_organization_id_idx ON submissions (organization_id) WHERE organization_id IS NOT NULL;
 CREATE INDEX submissions_created_at_idx ON submissions (created_at, id);
+CREATE INDEX submissions_updated_at_idx ON submissions (updated_at, id);
+CREATE INDEX submissions_aggregate_score_idx ON submissions (aggregate_score, id);

@@ -314,7 +314,8 @@ class ByHand:
 
     columns = (
         "slug, name, description, long_description, category, status, version, license, created_by, "
-        "evaluation_criteria, execution_config, test_cases, id, version_id, created_at, updated_at"
+        "evaluation_criteria, execution_config, test_cases, id, version_id, created_at, updated_at, "
+        + infra.PostgresBenchmarkRepository._others["tags"][0]
     )
 
     def __init__(self, pool: infra.ConnectionPool, end: contextlib.ExitStack) -> None:
@@ -335,8 +336,6 @@ class ByHand:
         with self.raw.cursor() as cursor:
             cursor.execute(f"SELECT {self.columns} FROM benchmarks {rest}", params)
             rows = cursor.fetchall()
-            cursor.execute(infra.PostgresBenchmarkRepository._tagging, (tuple(str(row[12]) for row in rows),))
-            tags: dict[uuid.UUID, list[str]] = dict(cursor.fetchall())
         return [
             infra.Benchmark(
                 slug=row[0],
@@ -346,7 +345,7 @@ class ByHand:
                 category=row[4],
                 status=row[5],
                 version=row[6],
-                tags=tuple(tags.get(row[12], ())),
+                tags=tuple(row[16]),
                 license=row[7],
                 created_by=row[8],
                 evaluation_criteria=row[9],

@@ -169,6 +169,12 @@ class BenchmarkRepositoryContract(Contract):
                 call()
         self.unchanged(backend, made)
 
+    @pytest.mark.parametrize("value", [None, "mmlu", {}], ids=str)
+    def test_what_is_no_benchmark(self, backend: ExchangeBackend, value: Any) -> None:
+        for call in (backend.benchmarks.create, backend.benchmarks.update):
+            with pytest.raises(infra.ValidationError):
+                call(value)
+
     def test_a_slug_has_one_benchmark(self, backend: ExchangeBackend) -> None:
         benchmarks, user = backend.benchmarks, a_user(backend)
         made = benchmarks.create(a_draft(user))
@@ -434,7 +440,7 @@ class BenchmarkRepositoryContract(Contract):
         with pytest.raises(infra.ConflictError) as caught:
             benchmarks.update(replace(made, name="Late", slug="late", tags=("b",)), changelog="late")
         error = caught.value
-        assert (error.constraint, error.kind, error.retryable) == ("benchmarks_current_version", "check", False)
+        assert (error.constraint, error.kind, error.retryable) == ("benchmarks_as_read", "check", False)
         assert (error.service, error.operation) == ("postgres", "update")
         self.unchanged(backend, current, versions=2)
         benchmarks.update(replace(current, name="In time"))
@@ -445,7 +451,7 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks.update_status(made.id, "under_review")
         with pytest.raises(infra.ConflictError) as caught:
             benchmarks.update(replace(made, name="Late"))
-        assert caught.value.constraint == "benchmarks_current_version"
+        assert caught.value.constraint == "benchmarks_as_read"
         self.unchanged(backend, replace(made, status="under_review"))
         benchmarks.update(replace(made, name="In time", status="under_review"))
         assert len(benchmarks.find_version_history(made.id)) == 2
@@ -459,7 +465,7 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks, made = backend.benchmarks, a_benchmark(backend)
         with pytest.raises(infra.ConflictError) as caught:
             benchmarks.update(replace(made, name="New", **changes))
-        assert caught.value.constraint == "benchmarks_current_version"
+        assert caught.value.constraint == "benchmarks_as_read"
         self.unchanged(backend, made)
 
     def test_update_of_nothing(self, backend: ExchangeBackend) -> None:
@@ -506,7 +512,7 @@ class BenchmarkRepositoryContract(Contract):
             results = in_threads(count, work)
             (winner,) = [number for number, each in enumerate(results) if isinstance(each, uuid.UUID)]
             late = [each for each in results if isinstance(each, infra.ConflictError)]
-            assert [each.constraint for each in late] == ["benchmarks_current_version"] * (count - 1)
+            assert [each.constraint for each in late] == ["benchmarks_as_read"] * (count - 1)
             current = benchmarks.find_by_id(before.id)
             assert current == replace(
                 before,
@@ -531,7 +537,7 @@ class BenchmarkRepositoryContract(Contract):
                     edited = replace(found, test_cases=[*found.test_cases, number], tags=(f"by {number}",))
                     published.append(benchmarks.update(edited))
                 except infra.ConflictError as error:
-                    if error.constraint != "benchmarks_current_version":
+                    if error.constraint != "benchmarks_as_read":
                         raise
             return published
 
@@ -563,9 +569,27 @@ class BenchmarkRepositoryContract(Contract):
             assert found is not None
             assert (moved, found.status) == (None, "under_review")
             if isinstance(edited, infra.ConflictError):
-                assert (edited.constraint, found.version, found.name) == ("benchmarks_current_version", "1.0.0", "MMLU")
+                assert (edited.constraint, found.version, found.name) == ("benchmarks_as_read", "1.0.0", "MMLU")
             else:
                 assert (edited, found.version, found.name) == (found.version_id, "1.1.0", "Edited")
+
+    def test_a_reader_sees_one_version(self, backend: ExchangeBackend) -> None:
+        """Name and tags of the same one, while an editor publishes."""
+        benchmarks = backend.benchmarks
+        made = a_benchmark(backend, name="0", tags=("0",))
+        turns = 60 if isinstance(backend.database, infra.ConnectionPool) else 300
+
+        def work(who: int) -> Any:
+            if who == 0:
+                for number in range(1, turns):
+                    found = benchmarks.find_by_id(made.id)
+                    assert found is not None
+                    benchmarks.update(replace(found, name=str(number), tags=(str(number),)))
+                return None
+            seen = [benchmarks.find_by_id(made.id) for _ in range(2 * turns)]
+            return [each for each in seen if each is None or each.tags != (each.name,)]
+
+        assert in_threads(2, work) == [None, []]
 
     # --- statuses
 
@@ -894,6 +918,7 @@ class BenchmarkRepositoryContract(Contract):
             {"filters": {"category": None}},
             {"filters": {"created_by": "ada"}},
             {"descending": 1},
+            {"filters": None},
         ],
         ids=str,
     )

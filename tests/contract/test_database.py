@@ -339,6 +339,30 @@ class DatabaseContract(Contract):
         assert sorted(names(backend)) == sorted(order if backend.engine == "postgres" else order[:4] + order[5:])
         assert names(backend) == sorted(names(backend), key=lambda name: name.encode())
 
+    def test_text_in_conditions(self, backend: DatabaseBackend) -> None:
+        """MySQL takes no notice of blanks at the end, whatever the comparison; control characters are less than one."""
+        items = backend.items
+        for label in ("a", "a\t", "b ", "c"):
+            items.create(Item(label=label))
+
+        def found(condition: Any) -> list[Any]:
+            return [each.label for each in items._select("find", {"label": condition}, [("label", False)])]
+
+        padded = backend.engine == "mysql"
+        assert found(infra._Above("a ")) == ["b ", "c"]
+        assert found(infra._Above("a")) == (["b ", "c"] if padded else ["a\t", "b ", "c"])
+        assert found(infra._AtMost("b")) == (["a\t", "a", "b "] if padded else ["a", "a\t"])
+        assert found(infra._AtMost("a  ")) == (["a\t", "a"] if padded else ["a", "a\t"])
+        assert found(infra._Contains("b ")) == ["b "]
+        assert found(infra._OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
+
+    def test_an_offset_without_a_limit(self, backend: DatabaseBackend) -> None:
+        for amount in range(4):
+            backend.items.create(Item(amount=amount))
+        order = [("amount", False)]
+        assert [each.amount for each in backend.items._select("find", {}, order, offset=2)] == [2, 3]
+        assert [each.amount for each in backend.items._select("find", {}, order, limit=1, offset=2)] == [2]
+
     def test_foreign_keys(self, backend: DatabaseBackend) -> None:
         for field in ("owner_id", "keeper_id", "guard_id"):
             nobody: Any = {field: infra.new_id()}

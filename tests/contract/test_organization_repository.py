@@ -244,8 +244,8 @@ class OrganizationRepositoryContract(Contract):
         acme, other = an_organization(backend, "acme", ada), an_organization(backend, "other", ada)
         backend.advance(60)
         given = infra.Organization(
-            "New", "new", "text", "https://new", "http://new/logo", "open_source", True, DAWN, id=acme.id,
-            created_at=DAWN, updated_at=DAWN - timedelta(days=1),
+            "New", "new", "text", "https://new", "http://new/logo", "open_source", id=acme.id, created_at=DAWN,
+            updated_at=DAWN - timedelta(days=1),
         )  # fmt: skip
         changed = organizations.update(given)
         assert changed == replace(given, updated_at=DAWN + timedelta(seconds=60))
@@ -259,6 +259,22 @@ class OrganizationRepositoryContract(Contract):
         emptied = organizations.update(replace(changed, website=None, logo_url=None, description=""))
         assert organizations.find_by_id(acme.id) == emptied
         assert organizations.search("text").items == []
+
+    def test_update_takes_back_no_verification(self, backend: ExchangeBackend) -> None:
+        organizations = backend.organizations
+        acme = an_organization(backend)
+        organizations.verify(acme.id)  # by somebody else, since acme was read
+        late = "organizations_as_read", "check", "update"
+        assert conflict(lambda: organizations.update(replace(acme, name="New"))) == late
+        verified = organizations.find_by_id(acme.id)
+        assert verified is not None
+        backend.advance(1)
+        edited = organizations.update(replace(verified, name="New"))
+        moment = DAWN + timedelta(seconds=1)
+        assert edited == replace(acme, name="New", verified=True, verification_date=DAWN, updated_at=moment)
+        for change in ({"verified": False}, {"verification_date": None}, {"verification_date": moment}):
+            assert conflict(lambda: organizations.update(replace(edited, **change))) == late
+        assert organizations.find_by_id(acme.id) == edited
 
     def test_update_of_nothing(self, backend: ExchangeBackend) -> None:
         organizations = backend.organizations

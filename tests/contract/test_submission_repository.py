@@ -316,8 +316,7 @@ class SubmissionRepositoryContract(Contract):
         edited = replace(
             made, benchmark_id=elsewhere.id, benchmark_version_id=elsewhere.version_id, model="new",
             user_id=somebody.id, organization_id=organization.id, aggregate_score=0.5, results={"a": 1},
-            execution={"b": 2}, verification_level="audited", verified_at=at(1), verification={}, visibility="private",
-            created_at=at(-1),
+            execution={"b": 2}, created_at=at(-1),
         )  # fmt: skip
         changed = submissions.update(replace(edited, updated_at=at(999)))
         assert changed == replace(edited, updated_at=at(60))
@@ -327,6 +326,28 @@ class SubmissionRepositoryContract(Contract):
         back = submissions.update(replace(made, aggregate_score=None))
         assert back == replace(made, aggregate_score=None, updated_at=at(60))
         assert submissions.find_by_id(made.id) == back
+
+    def test_update_takes_back_nothing_of_what_others_have_changed(self, backend: ExchangeBackend) -> None:
+        submissions, benchmark = backend.submissions, a_benchmark(backend)
+        made = submissions.create(a_draft(benchmark, verification={"by": "nobody"}))
+
+        def late(record: infra.Submission) -> None:
+            with pytest.raises(infra.ConflictError) as caught:
+                submissions.update(record)
+            assert (caught.value.constraint, caught.value.operation) == ("submissions_as_read", "update")
+
+        submissions.update_verification(made.id, "audited", {"by": "eve"})
+        late(replace(made, results={"a": 1}))
+        submissions.update_verification(made.id, "unverified", {"by": "eve"})
+        submissions.update_visibility(made.id, "private")
+        late(replace(made, results={"a": 1}))
+        submissions.update_visibility(made.id, "public")
+        edited = submissions.update(replace(made, results={"a": 1}))
+        stored = replace(made, results={"a": 1}, verification={"by": "eve"})
+        assert submissions.find_by_id(made.id) == stored == replace(edited, verification={"by": "eve"})
+        for change in ({"verification_level": "audited"}, {"verified_at": at(0)}, {"visibility": "unlisted"}):
+            late(replace(stored, **change))
+        assert submissions.find_by_id(made.id) == stored
 
     def test_update_of_nothing(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)

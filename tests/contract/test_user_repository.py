@@ -54,14 +54,23 @@ TWO_NAMES = [
     ("a", "\u0430"),  # Cyrillic
     ("2", "\u00b2"),
     ("a.b", "ab"),
-    ("a", "a\u200b"),
     ("a%", "ab"),
     ("a_c", "abc"),
 ]
+# Control, format, joiners, fillers, selectors, unassigned, private: names with these look like other names.
+UNSEEN = (
+    "\x01\x7f\u0085\u00ad\u034f\u115f\u17b4\u180b\u180e\u200b\u200d\u202e\u2060\u2800\u3164\ufe0f\ufeff\uffa0\ue000"
+    "\U000e0041\U000e0100"
+)
 BAD_TEXT: list[Any] = [None, 5, b"x", "nul\0", "half \ud83d", "\udc00"]
 BAD = [
     *(("email", value) for value in [*BAD_TEXT, "", "@", "ada", "ada@", "@x", "a@b@c", "a@@b", "a b@c", "a@b c"]),
     *(("email", value) for value in [" a@b", "a@b ", "a@b\n", "a\t@b", "a@\u00a0b", "a\u2003@b", "x" * 253 + "@b"]),
+    *(
+        (field, f"a{unseen}@b"[: 2 if field == "username" else None])
+        for field in ("email", "username")
+        for unseen in UNSEEN
+    ),
     *(("username", value) for value in [*BAD_TEXT, "", " ", "a b", " ab", "ab\n", "a@b", "a\u3000b", "x" * 51]),
     *(("display_name", value) for value in [*BAD_TEXT, "x" * 101]),
     *(("role", value) for value in [*BAD_TEXT, "", "boss", "Admin", "admin\n", "admin|reviewer"]),
@@ -559,8 +568,8 @@ class UserRepositoryContract(Contract):
         backend.advance(60)
         moment = DAWN + timedelta(seconds=60)
         given = infra.User(
-            "Countess@Example.com", "countess", "Ada", "admin", True, {"a": 1}, id=ada.id, created_at=DAWN,
-            updated_at=DAWN - timedelta(days=1), last_active_at=DAWN,
+            "Countess@Example.com", "countess", "Ada", profile={"a": 1}, id=ada.id, created_at=DAWN,
+            updated_at=DAWN - timedelta(days=1),
         )  # fmt: skip
         changed = users.update(given)
         assert changed == replace(given, updated_at=moment)
@@ -568,9 +577,38 @@ class UserRepositoryContract(Contract):
         assert users.find_by_username("ada") is users.find_by_email("ada@example.com") is None
         assert users.find_by_id(grace.id) == grace
         assert users.update(changed) == changed
-        assert users.update(replace(changed, last_active_at=None)).last_active_at is None
         freed = a_user(backend)  # the old names are free again
         assert users.find_by_username("ada") == freed
+
+    def test_update_takes_back_nothing_of_what_others_have_changed(self, backend: ExchangeBackend) -> None:
+        users = backend.users
+        ada = a_user(backend, role="admin")
+        users.update_role(ada.id, "registered")  # by somebody else, since ada was read
+        late = "users_as_read", "check", "update"
+        assert conflict(lambda: users.update(replace(ada, display_name="Ada"))) == late
+        users.update_role(ada.id, "admin")
+        users.update_email_verified(ada.id)
+        assert conflict(lambda: users.update(replace(ada, display_name="Ada"))) == late
+        backend.advance(1)
+        users.update_last_active(ada.id)
+        verified = replace(ada, email_verified=True)
+        edited = users.update(replace(verified, display_name="Ada"))
+        assert edited == replace(verified, display_name="Ada", updated_at=DAWN + timedelta(seconds=1))
+        active = replace(edited, last_active_at=DAWN + timedelta(seconds=1))
+        assert users.find_by_id(ada.id) == active
+        for change in ({"role": "reviewer"}, {"email_verified": False}):  # these have methods of their own
+            assert conflict(lambda: users.update(replace(active, **change))) == late
+        assert users.find_by_id(ada.id) == active
+
+    @pytest.mark.parametrize(
+        ("email", "verified"),
+        [("ada@example.com", True), ("ADA@Example.com", True), ("ada@example.org", False)],
+    )
+    def test_another_address_is_not_verified(self, backend: ExchangeBackend, email: str, verified: bool) -> None:
+        users = backend.users
+        ada = a_user(backend, email_verified=True)
+        changed = users.update(replace(ada, email=email))
+        assert changed == users.find_by_id(ada.id) == replace(ada, email=email, email_verified=verified)
 
     def test_update_of_nobody(self, backend: ExchangeBackend) -> None:
         users = backend.users
@@ -578,7 +616,14 @@ class UserRepositoryContract(Contract):
         assert missing(lambda: users.update(replace(ada, id=infra.new_id()))) == ("user", "update")
         with pytest.raises(infra.ValidationError):
             users.update(infra.User("grace@example.com", "grace"))  # was never stored
+        assert missing(lambda: users.update(replace(ada, id=infra.new_id(), email_verified=True)))[0] == "user"
         assert users.page().items == [ada]
+
+    @pytest.mark.parametrize("value", [None, "ada", {}, infra.Organization("Ada", "ada")], ids=str)
+    def test_what_is_no_user(self, backend: ExchangeBackend, value: Any) -> None:
+        for call in (backend.users.create, backend.users.update):
+            with pytest.raises(infra.ValidationError):
+                call(value)
 
     def test_delete_and_count(self, backend: ExchangeBackend) -> None:
         users = backend.users
@@ -690,12 +735,21 @@ class UserRepositoryContract(Contract):
             {"filters": {"role": None}},
             {"filters": {"role": ["admin"]}},
             {"filters": {"email_verified": 1}},
+            {"filters": None},
+            {"filters": "role"},
+            {"filters": {5: "admin"}},
+            {"sort": ["username"]},
         ],
         ids=str,
     )
     def test_a_bad_query(self, backend: ExchangeBackend, query: dict[str, Any]) -> None:
         with pytest.raises(infra.ValidationError):
             backend.users.page(infra.Query(**query))
+
+    @pytest.mark.parametrize("query", [None, "page 1", 1, {}], ids=str)
+    def test_what_is_no_query(self, backend: ExchangeBackend, query: Any) -> None:
+        with pytest.raises(infra.ValidationError):
+            backend.users.page(query)
 
     # --- organizations
 

@@ -443,6 +443,41 @@ def test_a_record_by_keyword_and_without_times() -> None:
     assert fakes_notes.page() == infra.Page([note], 1, 50, None)
 
 
+def test_documents_are_not_compared() -> None:
+    """Postgres has no comparison for JSON, so nobody is to find out by a query that fails."""
+
+    @dataclass(frozen=True)
+    class Note:
+        tags: list[str]
+        id: uuid.UUID = infra.FILLED
+
+    class Notes(fakes.FakeRepository[Note]):
+        record, table, resource = Note, "notes", "note"
+
+    class Filtered(Notes):
+        filter_fields = ("tags",)
+
+    class Sorted(Notes):
+        sort_fields = ("id", "tags")
+
+    database = fakes.FakeDatabase("postgres", [fakes.Table.of(Notes)])
+    Notes(database)
+    for bad in (Filtered, Sorted):
+        with pytest.raises(infra.ConfigurationError, match=bad.__name__):
+            bad(database)
+
+
+def test_a_folded_column_does_not_go_stale() -> None:
+    organizations = fakes.FakeOrganizationRepository()
+    with pytest.raises(infra.ValidationError, match="search_folded"):
+        organizations._alter("rename", infra.new_id(), {"name": "New"})
+    with pytest.raises(infra.ValidationError, match="search_folded"):
+        organizations._change("rename", {}, {"name": "New", "slug": "new"})
+    assert (
+        organizations._change("rename", {}, organizations._checked({"name": "N", "slug": "n", "description": ""})) == 0
+    )
+
+
 @pytest.mark.parametrize(("dialect", "value", "fits"), [
     ("mysql", "1.5", True), ("mysql", "NaN", False), ("mysql", "Infinity", False),
     ("postgres", "NaN", True), ("postgres", "Infinity", False), ("postgres", "sNaN", False),
