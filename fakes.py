@@ -26,7 +26,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import json
 import math
 import operator
 import os
@@ -35,7 +34,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -455,10 +454,8 @@ class FakeDatabase(Faults, infra.Database):
             raise
 
     def _wait_for_turn(self, block: infra._Block | None) -> None:
-        def free() -> bool:
-            return self._writer is None or self._writer is block
-
-        if not free() and not self._turn.wait_for(free, self._lock_timeout):
+        free = self._writer is None or self._writer is block
+        if not free and not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
             raise self._error(infra._LOCKED)
         self._writer = block
 
@@ -518,11 +515,23 @@ class FakeDatabase(Faults, infra.Database):
         return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
 
 
-_parsed = json.JSONDecoder().raw_decode
-
-
 def _copied(value: Any) -> Any:
-    return _parsed(value.text)[0] if value.__class__ is infra._Document else value
+    return infra._decode(value.text)[0] if value.__class__ is infra._Document else value
+
+
+_AS_THEY_ARE = frozenset({bool, bytes, date, uuid.UUID})
+
+
+def _fits(column: Column, value: Any) -> bool:
+    """Whether the column stores the value just so: what most values need, and no more."""
+    kind, own = column.kind, value.__class__
+    if own is str is kind:
+        return value.isascii() and "\0" not in value and (column.length is None or len(value) <= column.length)
+    if own is datetime is kind:
+        return value.tzinfo is timezone.utc
+    if own is kind:
+        return kind in _AS_THEY_ARE
+    return column.null if value is None else own is infra._Document and kind in (dict, list)
 
 
 _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
@@ -545,7 +554,7 @@ class FakeTable:
         self._database = database
         self._pads = database.engine == "mysql"  # PAD SPACE, also of its binary collations
         self._rows: dict[tuple[Any, ...], Row] = {}
-        self._indexes: dict[tuple[str, ...], dict[tuple[Any, ...], dict[tuple[Any, ...], None]]] = {
+        self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], None]]] = {
             columns: {} for columns in {*rules.unique.values(), *(each.columns for each in rules.foreign_keys.values())}
         }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
@@ -565,7 +574,7 @@ class FakeTable:
     ) -> list[Row]:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
         greatest on Postgres."""
-        return self._select("select", self._copy, where, order_by, limit, offset)
+        return self._select("select", lambda rows: [*map(self._copy, rows)], where, order_by, limit, offset)
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
         """Changes the rows and returns how many were found."""
@@ -586,15 +595,18 @@ class FakeTable:
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
-            if not changes.keys() <= self.rules.columns.keys():
+            columns = self.rules.columns
+            if not changes.keys() <= columns.keys():
                 raise self._error(infra._UNKNOWN_NAME)
+            new = changes
             if not self._pads:  # Postgres looks at the values before it looks for rows
-                for name, value in changes.items():
-                    if value is not None:
-                        self._fit(name, self.rules.columns[name], value)
+                new = {
+                    name: value if value is None else self._fit(name, columns[name], value)
+                    for name, value in changes.items()
+                }
             found = self._matching(where)
             for key, row in found:
-                self._replace(key, row, {**row, **changes})
+                self._replace(key, row, {**row, **new}, fitted=not self._pads)
             return len(found)
 
         count: int = self._database._statement(operation, work)
@@ -613,7 +625,7 @@ class FakeTable:
     def _select(
         self,
         operation: str,
-        read: Callable[[Row], Any],
+        read: Callable[[list[Row]], list[Any]],
         where: Where = None,
         order_by: Sequence[str] = (),
         limit: int | None = None,
@@ -628,7 +640,7 @@ class FakeTable:
                 if column not in self.rules.columns:
                     raise self._error(infra._UNKNOWN_NAME)
                 rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
-            return [*map(read, rows[offset:] if limit is None else rows[offset : offset + limit])]
+            return read(rows[offset:] if limit is None else rows[offset : offset + limit])
 
         found: list[Any] = self._database._statement(operation, work, write=False)
         return found
@@ -680,10 +692,9 @@ class FakeTable:
         return {name: _copied(value) for name, value in row.items()}
 
     def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
-        if where is None:
-            return self._candidates({})
-        if not isinstance(where, Mapping):
-            return [(key, row) for key, row in self._candidates({}) if where(self._copy(row))]
+        if where is None or not isinstance(where, Mapping):
+            visible, _ = self._candidates({})
+            return visible if where is None else [each for each in visible if where(self._copy(each[1]))]
         if not where.keys() <= self.rules.columns.keys():
             raise self._error(infra._UNKNOWN_NAME)
         equal: dict[str, Any] = {}
@@ -705,11 +716,17 @@ class FakeTable:
                 equal[name] = self._comparable(value)
         for wanted in choices.values():
             wanted.pop(None, None)  # NULL is not equal to NULL
-        found = self._candidates(equal, choices)
+        found, sure = self._candidates(equal, choices)
         for name, wanted in choices.items():
-            found = [each for each in found if self._comparable(each[1][name]) in wanted]
+            if name not in sure:
+                found = [each for each in found if self._comparable(each[1][name]) in wanted]
         for name, value in equal.items():
-            found = [each for each in found if (its := each[1][name]) is value or self._comparable(its) == value]
+            if name in sure:
+                continue
+            if self._pads:
+                found = [each for each in found if self._comparable(each[1][name]) == value]
+            else:
+                found = [each for each in found if (its := each[1][name]) is value or its == value]
         for name, holds, value in more:
             pads = self._pads and value.__class__ is str and holds is not operator.contains
             found = [
@@ -722,17 +739,17 @@ class FakeTable:
 
     def _candidates(
         self, equal: Mapping[str, Any], choices: Mapping[str, Iterable[Any]] = MappingProxyType({})
-    ) -> list[tuple[tuple[Any, ...], Row]]:
-        """By an index where one serves, else all that this thread may see."""
-        database = self._database
+    ) -> tuple[list[tuple[tuple[Any, ...], Row]], Sequence[str]]:
+        """By an index where one serves, and the columns that it is for; else all that this thread may see."""
+        database, rows = self._database, self._rows
         writer = database._writer
         if writer is not None and writer is not database._blocks.current:
             before: dict[tuple[Any, ...], Row | None] = {}
             for table, key, row in database._undo:
                 if table is self:
                     before.setdefault(key, row)
-            committed = {key: row for key, row in self._rows.items() if key not in before}
-            return [*committed.items(), *((key, row) for key, row in before.items() if row is not None)]
+            committed = [(key, row) for key, row in rows.items() if key not in before]
+            return [*committed, *((key, row) for key, row in before.items() if row is not None)], ()
         for columns, index in self._lookups:
             values = [equal.get(column) for column in columns]
             if None not in values:
@@ -742,20 +759,24 @@ class FakeTable:
             else:
                 continue
             if index is None:
-                return [(value, self._rows[value]) for value in wanted if value in self._rows]
-            return [(key, self._rows[key]) for value in wanted for key in index.get(value, ())]
-        return list(self._rows.items())
+                return [(value, rows[value]) for value in wanted if value in rows], columns
+            return [(key, rows[key]) for value in wanted for key in index.get(value, ())], columns
+        return [*rows.items()], ()
 
     def _put(self, key: tuple[Any, ...], row: Row | None) -> None:
         """Sets or removes a row, and nothing else."""
         old = self._rows.pop(key, None)
         for columns, index in self._indexes.items():
-            if old is not None and (value := self._key(old, columns)) is not None:
-                del index[value][key]
-                if not index[value]:
-                    del index[value]
-            if row is not None and (value := self._key(row, columns)) is not None:
-                index.setdefault(value, {})[key] = None
+            before = None if old is None else self._key(old, columns)
+            after = None if row is None else self._key(row, columns)
+            if before == after:
+                continue
+            if before is not None:
+                del index[before][key]
+                if not index[before]:
+                    del index[before]
+            if after is not None:
+                index.setdefault(after, {})[key] = None
         if row is not None:
             self._rows[key] = row
 
@@ -763,15 +784,17 @@ class FakeTable:
         self._database._undo.append((self, key, self._rows.get(key)))
         self._put(key, row)
 
-    def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, new: Mapping[str, Any]) -> None:
+    def _replace(
+        self, old_key: tuple[Any, ...] | None, old: Row | None, new: Mapping[str, Any], *, fitted: bool = False
+    ) -> None:
         """Checks every rule, then puts the new row in the old one's place."""
-        rules = self.rules
-        if not set(new) <= set(rules.columns):
+        rules, fit = self.rules, self._fit
+        if not new.keys() <= rules.columns.keys():
             raise self._error(infra._UNKNOWN_NAME)
         row = {}
         for name, column in rules.columns.items():
             value = new.get(name)
-            row[name] = value if old is not None and old[name] is value else self._fit(name, column, value)
+            row[name] = value if _fits(column, value) or (fitted and value is not None) else fit(name, column, value)
         for name, test in rules.checks.items():
             if test(row) is False:
                 raise self._error(infra._CHECK, name)
@@ -780,8 +803,8 @@ class FakeTable:
         if key != old_key and key in self._rows:
             raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
         for name, columns in rules.unique.items():
-            unique = self._key(row, columns)
-            if unique is not None and any(each != old_key for each in self._indexes[columns].get(unique, ())):
+            taken = self._indexes[columns].get(self._key(row, columns))  # of a NULL there is nothing
+            if taken and (old_key not in taken or len(taken) > 1):
                 raise self._error(infra._UNIQUE, name)
         if old is not None and old_key is not None:
             for child, name, rule in self._children:
@@ -791,6 +814,8 @@ class FakeTable:
             if key != old_key:
                 self._set(old_key, None)
         self._set(key, row)
+        if not rules.foreign_keys:
+            return
         if self._pads:
             self._find_parents(key)
         else:  # Postgres looks at the end of the statement
@@ -806,7 +831,7 @@ class FakeTable:
             parent = self._database.table(reference.table)
             wanted = dict(zip(reference.target, value or ()))
             if value is not None and not any(
-                parent._key(each, reference.target) == value for _, each in parent._candidates(wanted)
+                parent._key(each, reference.target) == value for _, each in parent._candidates(wanted)[0]
             ):
                 raise self._error(infra._FOREIGN_KEY, name)
 
@@ -833,13 +858,11 @@ class FakeTable:
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
         """The value as the column stores it."""
+        if _fits(column, value):
+            return value
         if value is None:
-            if not column.null:
-                raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
-            return None
+            raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
         kind = column.kind
-        if kind in (dict, list) and isinstance(value, (kind, infra._Document)):
-            return value if isinstance(value, infra._Document) else infra._document(name, value)
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
             if column.length is not None and len(value) > column.length:
@@ -855,8 +878,8 @@ class FakeTable:
             return infra._finite(value) if self._pads else value
         if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
             return value if not self._pads and value.is_nan() and not value.is_snan() else infra._finite(value)
-        if kind not in (str, datetime, int, float, Decimal) and value.__class__ is kind:
-            return value
+        if kind in (dict, list) and isinstance(value, (kind, infra._Document)):
+            return value if isinstance(value, infra._Document) else infra._document(name, value)
         if not isinstance(value, tuple(infra._KINDS)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
         raise self._error(infra._MISFIT)
@@ -874,8 +897,8 @@ class FakeRepository(infra.Repository[R]):
     def __init__(self, database: FakeDatabase, *arguments: Any, **options: Any) -> None:
         super().__init__(database, *arguments, **options)
         self._table = database.table(self.table)
-        #: what reads the fields that are ``elsewhere``, given the row
-        self._others: dict[str, Callable[[Row], Any]] = {}
+        #: what reads the fields that are ``elsewhere``, of all the rows
+        self._others: dict[str, Callable[[list[Row]], Iterable[Any]]] = {}
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
         self._table._insert(operation, *rows)
@@ -890,15 +913,15 @@ class FakeRepository(infra.Repository[R]):
         offset: int = 0,
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
-        columns = [name for name in names if name not in self._others]  # which stand last
-        others = [self._others[name] for name in names[len(columns) :]]
+        columns = [name for name in names if name not in self._others]
+        others = [self._others[name] for name in names[len(columns) :]]  # which stand last
         documents = [(at, _copied) for at, name in enumerate(columns) if self._kinds[name][0] in (dict, list)]
 
-        def read(row: Row) -> tuple[Any, ...]:
-            values = [row[name] for name in columns]
-            for at, copied in documents:
-                values[at] = copied(values[at])
-            return (*values, *[other(row) for other in others])
+        def read(rows: list[Row]) -> list[tuple[Any, ...]]:
+            found = [tuple(map(row.__getitem__, columns)) for row in rows]
+            if documents:
+                found = [infra._converted(row, documents) for row in found]
+            return [(*row, *more) for row, *more in zip(found, *(other(rows) for other in others))] if others else found
 
         return self._table._select(operation, read, where, order_by, limit, offset)
 
@@ -963,10 +986,14 @@ class FakeBenchmarkRepository(Faults, _OnExchange, FakeRepository[infra.Benchmar
 
     def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
         super().__init__(database, clock=clock)
-        tags = self.database.table("benchmark_tags")
-        self._others["tags"] = lambda row: tuple(
-            sorted(each["tag"] for _, each in tags._matching({"benchmark_id": row["id"]}))
-        )
+        self._others["tags"] = self._tags_of
+
+    def _tags_of(self, rows: list[Row]) -> Iterator[tuple[str, ...]]:
+        tags: dict[uuid.UUID, list[str]] = {row["id"]: [] for row in rows}
+        if tags:
+            for _, row in self.database.table("benchmark_tags")._matching({"benchmark_id": infra._OneOf([*tags])}):
+                tags[row["benchmark_id"]].append(row["tag"])
+        return (tuple(sorted(each)) for each in tags.values())
 
 
 class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submission], infra.SubmissionRepository):
@@ -974,36 +1001,30 @@ class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submiss
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         users, organizations = self.database.table("users"), self.database.table("organizations")
-        ranked = {**where, "visibility": "public", "aggregate_score": infra._Above(-math.inf)}
 
-        def by_id(table: FakeTable, ids: set[uuid.UUID | None]) -> dict[uuid.UUID | None, Row]:
-            return {row["id"]: row for _, row in table._matching({"id": infra._OneOf([*ids])})}
+        def names(table: FakeTable, ids: set[Any], *columns: str) -> dict[Any, tuple[Any, ...]]:
+            return {row["id"]: tuple(map(row.get, columns)) for _, row in table._candidates({}, {"id": ids})[0]}
 
         def work() -> list[tuple[Any, ...]]:
-            rows = [row for _, row in self._table._matching(ranked)]
-            rows.sort(key=lambda row: (-row["aggregate_score"], row["created_at"], row["id"]))
+            found = self._table._matching(where)
+            rows = [row for _, row in found if row["visibility"] == "public" and row["aggregate_score"] is not None]
+            rows.sort(key=operator.itemgetter("created_at", "id"))
+            rows.sort(key=operator.itemgetter("aggregate_score"), reverse=True)
             del rows[limit:]
-            if not rows:
-                return []
-            user = by_id(users, {row["user_id"] for row in rows})
-            organization = by_id(organizations, {row["organization_id"] for row in rows})
-            organization[None] = {"name": None}
+            user = names(users, {row["user_id"] for row in rows}, "username", "display_name")
+            organization = names(organizations, {row["organization_id"] for row in rows}, "id", "name")
+            organization[None] = (None, None)
             return [
-                (
-                    *map(row.__getitem__, _RANKED),
-                    user[row["user_id"]]["username"],
-                    user[row["user_id"]]["display_name"],
-                    row["organization_id"],
-                    organization[row["organization_id"]]["name"],
-                )
-                for row in rows
+                (*_ranked_columns(row), *user[row["user_id"]], *organization[row["organization_id"]]) for row in rows
             ]
 
         found: list[tuple[Any, ...]] = self.database._statement("leaderboard", work, write=False)
         return found
 
 
-_RANKED = ("id", "benchmark_version_id", "model", "aggregate_score", "verification_level", "created_at", "user_id")
+_ranked_columns = operator.itemgetter(
+    "id", "benchmark_version_id", "model", "aggregate_score", "verification_level", "created_at", "user_id"
+)
 
 
 # === redis and cache =================================================================================================

@@ -64,7 +64,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -1232,7 +1232,7 @@ def new_id(clock: Clock | None = None) -> uuid.UUID:
     nanoseconds = time.time_ns() if clock is None else int(clock.now().timestamp() * 1_000_000) * 1000
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62
-    return uuid.UUID(int=value | secrets.randbits(62))
+    return uuid.UUID(int=value | int.from_bytes(os.urandom(8), "big") >> 2)
 
 
 def normalize_phone(phone: str) -> str:
@@ -1324,6 +1324,8 @@ class _Document(NamedTuple):
     value: Any
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode  # of a text that is known to have no blanks around it
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _DEEPEST = 100  # of a document: far from where Python's stack ends, which is nearer for some callers than for others
 
@@ -1342,8 +1344,8 @@ def _is_deeper(value: Any, levels: int) -> bool:
 def _document(name: str, value: Any) -> _Document:
     """Only what comes back as it was: RFC 8259 knows neither NaN nor tuples nor keys that are no text."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        document = _Document(text, json.loads(text))
+        text = _encode(value)
+        document = _Document(text, _decode(text)[0])
         same = document.value == value
     except (TypeError, ValueError, RecursionError):
         same = False
@@ -1351,9 +1353,9 @@ def _document(name: str, value: Any) -> _Document:
         raise SerializationError(
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, False and None"
         )
-    if text.count("[") + text.count("{") > _DEEPEST and _is_deeper(document.value, _DEEPEST):
+    if len(text) > 2 * _DEEPEST and _is_deeper(document.value, _DEEPEST):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
-    if _ESCAPED_NUL.search(_check_text(name, text)):
+    if "\\u0000" in _check_text(name, text) and _ESCAPED_NUL.search(text):
         raise ValidationError(f"{name} should not hold a NUL character")
     return document
 
@@ -1670,17 +1672,19 @@ _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
 def _aware(value: datetime, name: str = "a datetime") -> datetime:
     """The same moment in UTC."""
+    if value.tzinfo is timezone.utc:
+        return value
     offset = value.utcoffset()
     if offset is None:
         raise ValidationError(f"{name} should be aware, for example datetime.now(timezone.utc)")
     try:
-        return value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
+        return value.astimezone(timezone.utc)
     except OverflowError:
         raise ValidationError(f"{name} should be between the years 1 and 9999 in UTC") from None
 
 
 def _all_aware(column: Sequence[datetime]) -> Sequence[datetime]:
-    return [value if value.tzinfo is timezone.utc else _aware(value) for value in column]
+    return [*map(_aware, column)]
 
 
 def _finite(value: Any) -> Any:
@@ -3412,8 +3416,7 @@ class Submission:
     updated_at: datetime = FILLED
 
 
-@dataclass(frozen=True)
-class LeaderboardEntry:
+class LeaderboardEntry(NamedTuple):
     """A submission's place, with the names of who submitted it and for which organization, if any."""
 
     rank: int
@@ -3490,6 +3493,22 @@ class _Among(NamedTuple):
     where: Mapping[str, Any]
 
 
+def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T]:
+    """What makes a record of values in the order of these fields. The ``__init__`` of a frozen dataclass sets each by a
+    call, which takes three times as long as all at once: done where nothing else hangs on it."""
+    ours = vars(record).get("__dataclass_params__")
+    own = hasattr(record, "__post_init__") or ours is None or not ours.init or not getattr(record, "__dictoffset__", 0)
+    if own or {each.name for each in fields(record)} != {*names}:  # type: ignore[arg-type]
+        return lambda values: record(**dict(zip(names, values)))
+
+    def make(values: Iterable[Any]) -> T:
+        made = object.__new__(record)
+        made.__dict__.update(zip(names, values))
+        return made
+
+    return make
+
+
 _KINDS: dict[Any, str] = {
     str: "text", bool: "True or False", int: "a whole number", float: "a finite number", bytes: "bytes",
     Decimal: "a Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
@@ -3503,7 +3522,8 @@ class Repository(ABC, Generic[R]):
     ``class FakeNotes(fakes.FakeRepository[Note], Notes)``. What is written here and there runs on both.
 
     Attributes:
-        record: a frozen dataclass; its fields are the columns. Those called id, created_at and updated_at are filled.
+        record: a frozen dataclass; its fields are the columns. Of a new record those called created_at and updated_at
+            are filled where they are None, and those that ``ids`` names.
             Fields of type ``dict[...]`` and ``list[...]`` are JSON documents, nested in at most 100 levels: a column
             of type JSON on Postgres, LONGTEXT on MySQL.
         table: the table's name.
@@ -3530,6 +3550,7 @@ class Repository(ABC, Generic[R]):
     table: str
     resource: str
     key: ClassVar[Sequence[str]] = ("id",)
+    ids: ClassVar[Sequence[str]] = ("id",)
     lengths: ClassVar[Mapping[str, int]] = {}
     formats: ClassVar[Mapping[str, str]] = {}
     trimmed: ClassVar[Sequence[str]] = ()
@@ -3549,7 +3570,9 @@ class Repository(ABC, Generic[R]):
         shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
         self._fields = tuple(each.name for each in shown)
         self._shown = (*self._fields, *self.elsewhere)
-        self._by_keyword = bool(self.elsewhere) or any(each.kw_only for each in shown)
+        self._documents = [at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)]
+        self._make = _maker(self.record, self._shown)
+        self._checks = {name: self._check(name) for name in self._kinds}
         if {self._kinds[name][0] for name in (*self.filter_fields, *self.sort_fields) if name in self._kinds} & {
             dict,
             list,
@@ -3632,24 +3655,24 @@ class Repository(ABC, Generic[R]):
         wanted = _folded(_check_text("text", text, longest=200))
         return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
 
-    def _check_record(self, record: R) -> None:
+    def _values(self, record: R) -> dict[str, Any]:
+        """What a record holds in its columns."""
         if not isinstance(record, self.record):
             raise ValidationError(f"a {self.resource} should be given as a {self.record.__name__}")
+        return {name: getattr(record, name) for name in self._fields}
 
-    def _filled(self, record: R) -> dict[str, Any]:
+    def _filled(self, record: R, **hidden: Any) -> dict[str, Any]:
         """The values of a new record, checked."""
-        self._check_record(record)
         now = self._clock.now()
-        values = {name: getattr(record, name) for name in self._fields}
-        for name in ("id", "created_at", "updated_at"):
+        values = {**self._values(record), **hidden}
+        for name in (*self.ids, "created_at", "updated_at"):
             if values.get(name, now) is None:
-                values[name] = new_id(self._clock) if name == "id" else now
+                values[name] = new_id(self._clock) if name in self.ids else now
         return self._checked(values)
 
     def _edited(self, record: R) -> dict[str, Any]:
         """The values of a record that is there already, checked."""
-        self._check_record(record)
-        values = {name: getattr(record, name) for name in self._fields}
+        values = self._values(record)
         if "updated_at" in values:
             values["updated_at"] = self._clock.now()
         return self._checked(values)
@@ -3670,10 +3693,13 @@ class Repository(ABC, Generic[R]):
     def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if name != "id" and name not in self.kept}
 
-    def _stored(self, values: Mapping[str, Any], **more: Any) -> R:
-        """The record that these values are read as."""
-        read = {name: v.value if v.__class__ is _Document else v for name, v in ((n, values[n]) for n in self._fields)}
-        return self.record(**read, **more)
+    def _stored(self, values: Mapping[str, Any], *others: Any) -> R:
+        """The record that these values, and the ``others`` that are ``elsewhere``, are read as."""
+        stored = [*map(values.__getitem__, self._fields), *others]
+        for at in self._documents:
+            if stored[at] is not None:
+                stored[at] = stored[at].value
+        return self._make(stored)
 
     def _alter(self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True) -> None:
         """Changes some fields of one record; NotFoundError if it is absent."""
@@ -3695,33 +3721,49 @@ class Repository(ABC, Generic[R]):
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values that fit their columns on every backend, and what the folded columns make of them."""
-        checked = {}
-        for name, value in values.items():
-            kind, optional = self._kinds[name]
-            if value is None and optional:
-                pass
-            elif kind is str and isinstance(value, str):
-                strict = name in self.trimmed
-                length = self.lengths.get(name, 0)
-                value = _check_text(name, value, blank_ends=not strict, empty=not strict, longest=length)
-                if name in self.formats and not re.fullmatch(self.formats[name], value):
-                    raise ValidationError(f"{name} should match {self.formats[name]}")
-                if name in self.visible and (not value.isprintable() or _UNSEEN.search(value)):
-                    raise ValidationError(f"{name} should not hold characters that cannot be seen")
-            elif kind is datetime and isinstance(value, datetime):
-                value = _aware(value, name)
-            elif kind is float and _is_number(value, -sys.float_info.max, sys.float_info.max):
-                value = float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
-            elif kind in (dict, list) and isinstance(value, kind):
-                value = _document(name, value)
-            elif value.__class__ is not kind or kind is float:
-                raise ValidationError(f"{name} should be {_KINDS[kind]}")
-            checked[name] = value
+        checks = self._checks
+        checked = {name: checks[name](value) for name, value in values.items()}
         for name, sources in self.folded.items():
-            if all(source in checked for source in sources):
-                texts = [checked[source] for source in sources]
+            if sources[0] in checked and (len(sources) == 1 or checked.keys() >= {*sources}):
+                texts = [*map(checked.__getitem__, sources)]
                 checked[name] = None if None in texts else _folded("\n".join(texts))
         return checked
+
+    def _check(self, name: str) -> Callable[[Any], Any]:
+        """What gives a value of the column as it is stored, or refuses it."""
+        kind, optional = self._kinds[name]
+        strict, visible, longest = name in self.trimmed, name in self.visible, self.lengths.get(name, 0)
+        fits = re.compile(self.formats[name]).fullmatch if name in self.formats else None
+
+        def plain(value: Any) -> Any:
+            if (value.__class__ is kind and kind is not float) or (value is None and optional):
+                return value
+            raise ValidationError(f"{name} should be {_KINDS[kind]}")
+
+        def text(value: Any) -> Any:
+            if not isinstance(value, str):
+                return plain(value)
+            if strict or not value.isascii() or "\0" in value or 0 < longest < len(value) or value.__class__ is not str:
+                value = _check_text(name, value, blank_ends=not strict, empty=not strict, longest=longest)
+            if fits is not None and not fits(value):
+                raise ValidationError(f"{name} should match {self.formats[name]}")
+            if visible and not (value.isprintable() and (value.isascii() or not _UNSEEN.search(value))):
+                raise ValidationError(f"{name} should not hold characters that cannot be seen")
+            return value
+
+        def moment(value: Any) -> Any:
+            return _aware(value, name) if isinstance(value, datetime) else plain(value)
+
+        def number(value: Any) -> Any:
+            if not _is_number(value, -sys.float_info.max, sys.float_info.max):
+                return plain(value)
+            return float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
+
+        def document(value: Any) -> Any:
+            return _document(name, value) if isinstance(value, kind) else plain(value)
+
+        checks = {str: text, datetime: moment, float: number, dict: document, list: document}
+        return checks.get(kind, plain)
 
     def _check_folded(self, changes: Mapping[str, Any]) -> None:
         """A folded column follows all of the fields that it holds, or would go stale."""
@@ -3757,10 +3799,7 @@ class Repository(ABC, Generic[R]):
 
     def _read(self, rows: Sequence[Sequence[Any]]) -> list[R]:
         """The records of rows that hold ``_shown``."""
-        record = self.record
-        if self._by_keyword:
-            return [record(**dict(zip(self._shown, row))) for row in rows]
-        return [record(*row) for row in rows]
+        return [*map(self._make, rows)]
 
     # What a backend supplies. ``where``: values that columns have to equal, None for absent, or one of _Above, _AtMost,
     # _OneOf, _Contains, _Among. Each is one statement.
@@ -4155,7 +4194,7 @@ class UserRepository(Repository[User]):
     def create(self, user: User, password_hash: str | None = None) -> User:
         """Stores a new user and returns it as stored. ``password_hash`` is a hash made for passwords (argon2, scrypt),
         never the password."""
-        values = {**self._filled(user), **self._checked({"password_hash": password_hash})}
+        values = self._filled(user, password_hash=password_hash)
         self._insert("create", values)
         return self._stored(values)
 
@@ -4423,6 +4462,7 @@ class BenchmarkRepository(Repository[Benchmark]):
     }
     trimmed: ClassVar = ("name", "license")
     folded: ClassVar = {"search_folded": ("name", "slug", "description")}
+    ids: ClassVar = ("id", "version_id")
     elsewhere: ClassVar = ("tags",)
     guarded: ClassVar = ("status", "version", "version_id")
     sort_fields: ClassVar = ("created_at", "updated_at", "name")
@@ -4440,8 +4480,7 @@ class BenchmarkRepository(Repository[Benchmark]):
         """Stores a new benchmark, its tags, and its first version, in one transaction, and returns it as stored.
         ConflictError ``benchmarks_slug_key`` if the slug is taken, ``benchmarks_created_by_fkey`` if there is no such
         user."""
-        self._check_record(benchmark)
-        values = self._filled(replace(benchmark, version_id=benchmark.version_id or new_id(self._clock)))
+        values = self._filled(benchmark)
         version = self._version(values, 1, "", False)
         tags = self._tagged(values["id"], benchmark.tags)
 
@@ -4451,7 +4490,7 @@ class BenchmarkRepository(Repository[Benchmark]):
             self._tag("create", tags)
 
         self.database.run(work)
-        return self._stored(values, tags=tuple(each["tag"] for each in tags))
+        return self._stored(values, tuple(each["tag"] for each in tags))
 
     def update(  # type: ignore[override]
         self, benchmark: Benchmark, *, changelog: str = "", breaking: bool = False
@@ -4617,10 +4656,11 @@ class SubmissionRepository(Repository[Submission]):
         where = self._identity(benchmark_id, "benchmark_id")
         if version_id is not None:
             where.update(self._identity(version_id, "benchmark_version_id"))
-        entries: list[LeaderboardEntry] = []
+        entries, rank, last = [], 0, None
         for place, row in enumerate(self._ranked(where, limit), 1):
-            tied = entries and entries[-1].aggregate_score == row[3]
-            entries.append(LeaderboardEntry(entries[-1].rank if tied else place, *row))
+            if row[3] != last:
+                rank, last = place, row[3]
+            entries.append(LeaderboardEntry(rank, *row))
         return entries
 
     def find_best_for_model(
