@@ -520,20 +520,6 @@ def _copied(value: Any) -> Any:
 
 
 _AS_THEY_ARE = frozenset({bool, bytes, date, uuid.UUID})
-
-
-def _fits(column: Column, value: Any) -> bool:
-    """Whether the column stores the value just so: what most values need, and no more."""
-    kind, own = column.kind, value.__class__
-    if own is str is kind:
-        return value.isascii() and "\0" not in value and (column.length is None or len(value) <= column.length)
-    if own is datetime is kind:
-        return value.tzinfo is timezone.utc
-    if own is kind:
-        return kind in _AS_THEY_ARE
-    return column.null if value is None else own is infra._Document and kind in (dict, list)
-
-
 _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     infra._Above: operator.gt,
     infra._AtMost: operator.le,
@@ -557,6 +543,10 @@ class FakeTable:
         self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], None]]] = {
             columns: {} for columns in {*rules.unique.values(), *(each.columns for each in rules.foreign_keys.values())}
         }
+        self._columns: list[tuple[str, Column, Any, float]] = [
+            (name, each, each.kind, math.inf if each.length is None else each.length)
+            for name, each in rules.columns.items()
+        ]
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
         self._children: list[tuple[FakeTable, str, ForeignKey]] = []
 
@@ -677,13 +667,11 @@ class FakeTable:
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
         """The values as an index holds them; None if one is NULL: it equals nothing."""
-        key = []
-        for column in columns:
-            value = row[column]
+        key = tuple(map(row.__getitem__, columns))
+        for value in key:
             if value is None:
                 return None
-            key.append(self._comparable(value))
-        return tuple(key)
+        return tuple(map(self._comparable, key)) if self._pads else key
 
     def _comparable(self, value: Any) -> Any:
         return value.rstrip(" ") if self._pads and value.__class__ is str else value
@@ -788,13 +776,20 @@ class FakeTable:
         self, old_key: tuple[Any, ...] | None, old: Row | None, new: Mapping[str, Any], *, fitted: bool = False
     ) -> None:
         """Checks every rule, then puts the new row in the old one's place."""
-        rules, fit = self.rules, self._fit
-        if not new.keys() <= rules.columns.keys():
-            raise self._error(infra._UNKNOWN_NAME)
+        rules = self.rules
         row = {}
-        for name, column in rules.columns.items():
-            value = new.get(name)
-            row[name] = value if _fits(column, value) or (fitted and value is not None) else fit(name, column, value)
+        for name, column, kind, longest in self._columns:
+            value: Any = new.get(name)
+            if value.__class__ is not kind:
+                document = value.__class__ is infra._Document and kind in (dict, list)
+                fits = column.null if value is None else fitted or document
+            elif kind is str:
+                fits = value.isascii() and "\0" not in value and len(value) <= longest
+            else:
+                fits = value.tzinfo is timezone.utc if kind is datetime else kind in _AS_THEY_ARE
+            row[name] = value if fits else self._fit(name, column, value)
+        if not new.keys() <= row.keys():
+            raise self._error(infra._UNKNOWN_NAME)
         for name, test in rules.checks.items():
             if test(row) is False:
                 raise self._error(infra._CHECK, name)
@@ -858,10 +853,10 @@ class FakeTable:
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
         """The value as the column stores it."""
-        if _fits(column, value):
-            return value
         if value is None:
-            raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
+            if not column.null:
+                raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
+            return None
         kind = column.kind
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
@@ -878,6 +873,8 @@ class FakeTable:
             return infra._finite(value) if self._pads else value
         if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
             return value if not self._pads and value.is_nan() and not value.is_snan() else infra._finite(value)
+        if kind in _AS_THEY_ARE and value.__class__ is kind:
+            return value
         if kind in (dict, list) and isinstance(value, (kind, infra._Document)):
             return value if isinstance(value, infra._Document) else infra._document(name, value)
         if not isinstance(value, tuple(infra._KINDS)):
