@@ -777,6 +777,8 @@ class FakeTable:
     ) -> None:
         """Checks every rule, then puts the new row in the old one's place."""
         rules = self.rules
+        if not new.keys() <= rules.columns.keys():
+            raise self._error(infra._UNKNOWN_NAME)
         row = {}
         for name, column, kind, longest in self._columns:
             value: Any = new.get(name)
@@ -788,8 +790,6 @@ class FakeTable:
             else:
                 fits = value.tzinfo is timezone.utc if kind is datetime else kind in _AS_THEY_ARE
             row[name] = value if fits else self._fit(name, column, value)
-        if not new.keys() <= row.keys():
-            raise self._error(infra._UNKNOWN_NAME)
         for name, test in rules.checks.items():
             if test(row) is False:
                 raise self._error(infra._CHECK, name)
