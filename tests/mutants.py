@@ -345,7 +345,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     ),
     ("exchange: a search has wildcards", "infra.py", """re.sub("[|%_]", r"|\\g<0>", value.value)""", "value.value"),
     ("exchange: tuples pass as JSON", "infra.py", "same = document.value == value", "same = True"),
-    ("exchange: documents of the fake are live", "fakes.py", "_decode(value.text)[0] if value", "value.value if value"),
+    ("exchange: documents of the fake are live", "fakes.py", "infra._decode(value.text)[0] if", "value.value if"),
 ]
 
 
