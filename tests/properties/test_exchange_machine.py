@@ -42,7 +42,8 @@ def nested(levels: int) -> Any:
 UTC = timezone.utc
 IDS = [uuid.UUID(int=number << 64) for number in range(1, 4)]
 DRAWN = [uuid.UUID(int=9 << 64 | number) for number in range(1, 3)]  # the first that the library draws
-ID = mostly([*IDS, *IDS[:2], *DRAWN], uuid.UUID(int=5 << 64), None, str(IDS[0]))
+GREATEST = uuid.UUID(int=10 << 64)  # of no row, or of one that was there first
+ID = mostly([*IDS, *IDS[:2], *DRAWN], GREATEST, None, str(IDS[0]))
 NEW_ID = st.sampled_from([*IDS, infra.FILLED, infra.FILLED])
 MEMBER_ID = mostly([*IDS[:2], IDS[0]], IDS[2], *DRAWN, None, "a")
 BACK = st.integers(0, 3)  # which record of those kept: the last one, or one before
@@ -280,6 +281,9 @@ SUBMISSIONS = queries(
     },
 )
 ALL = infra.Query(per_page=1000)
+BY_NAME = infra.Query(per_page=1000, sort="name")
+BY_USERNAME = infra.Query(per_page=1000, sort="username")
+BY_SCORE = infra.Query(per_page=1000, sort="aggregate_score", descending=True)
 
 
 def exact(value: Any) -> Any:
@@ -445,7 +449,7 @@ class UserMachine(Machine):
     """Users and organizations."""
 
     def everything(self, b: ExchangeBackend) -> Any:
-        users, organizations = b.users.page(ALL), b.organizations.page(ALL)
+        users, organizations = b.users.page(BY_USERNAME), b.organizations.page(BY_NAME)
         members = [b.organizations.find_members(each.id, ALL) for each in organizations.items]
         return users, organizations, members, [b.users.find_credentials(each.email) for each in users.items]
 
@@ -547,10 +551,10 @@ class BenchmarkMachine(Machine):
     """Benchmarks and submissions."""
 
     def everything(self, b: ExchangeBackend) -> Any:
-        benchmarks = b.benchmarks.page(ALL)
+        benchmarks = b.benchmarks.page(BY_NAME)
         histories = [b.benchmarks.find_version_history(each.id) for each in benchmarks.items]
         boards = [b.submissions.leaderboard(each.id) for each in benchmarks.items]
-        return benchmarks, histories, boards, b.submissions.page(ALL)
+        return benchmarks, histories, boards, b.submissions.page(BY_SCORE)
 
     @initialize()
     def seed(self) -> None:
@@ -560,8 +564,13 @@ class BenchmarkMachine(Machine):
         self.create_benchmark(
             infra.Benchmark("a", "a", category="cost", created_by=IDS[0], id=IDS[0], version_id=IDS[0], tags=("a",))
         )
-        for id in IDS[1::-1]:
-            self.create_submission(infra.Submission(IDS[0], IDS[0], "a", id, aggregate_score=1.0, id=id), 0, True)
+        # Three that share a rank, in no order of ids: the first is the greatest. The last is not ranked.
+        submission = infra.Submission(IDS[0], IDS[0], "a", IDS[0], aggregate_score=1.0, id=GREATEST)
+        self.create_submission(submission, 0, True)
+        self.time_passes(1)
+        for id in (IDS[1], IDS[0]):
+            self.create_submission(replace(submission, id=id, user_id=id), 0, True)
+        self.create_submission(replace(submission, id=infra.FILLED, aggregate_score=None), 0, True)
 
     @step(id=ID, name=mostly(["benchmarks", "submissions"], "users", "organizations"))
     def delete(self, id: Any, name: str) -> None:
