@@ -440,7 +440,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def tables_agree(self) -> None:
         if self.sound:
-            self.both(self.everything)
+            assert self.both(self.everything) is not None
         else:  # both refuse
             assert [backend.database._blocks.current is None for backend in self.backends] == [False, False]
 
