@@ -102,7 +102,7 @@ def changes(parts: Fields, refused: Sequence[Changes]) -> st.SearchStrategy[Chan
     return st.one_of(st.just({}), *single, st.fixed_dictionaries({}, optional=parts), st.sampled_from(refused))
 
 
-NAMES = ["a", "A", "b", "é", "e\u0301", "É", "ß", "SS", "%", "'\"\\", "😀"]
+NAMES = ["a", "A", "é", "e\u0301", "É", "ß", "SS", "%", "'\"\\", "😀"]
 EMAILS = [f"{name}@x" for name in NAMES]
 EMAIL = mostly(EMAILS, "a\u200b@x", "a", "a@", "a @x", "a@x\n", "x" * 253 + "@x", None)
 USERNAME = mostly(NAMES, *INVISIBLE, "", "a b", "a@", "a ", "x" * 51, None)
@@ -455,7 +455,7 @@ class UserMachine(Machine):
 
     @initialize()
     def seed(self) -> None:
-        for id, name in zip(IDS, ["a", "b"]):
+        for id, name in zip(IDS, ["a", "é"]):
             self.create_user(infra.User(f"{name}@x", name, id=id), None)
         self.create_organization(infra.Organization("a", "a", id=IDS[0]), IDS[0])
         self.join(IDS[1], IDS[0], "member")
