@@ -1229,7 +1229,10 @@ class _Closing(ABC):
 def new_id(clock: Clock | None = None) -> uuid.UUID:
     """A version 7 UUID (RFC 9562 §5.7): Unix milliseconds first, so that ids sort by time; the 12 bits behind hold the
     fraction of the millisecond (§6.2, method 3), the other 62 are random."""
-    nanoseconds = time.time_ns() if clock is None else int(clock.now().timestamp() * 1_000_000) * 1000
+    if clock is None or clock.__class__ is SystemClock:
+        nanoseconds = time.time_ns()
+    else:
+        nanoseconds = int(clock.now().timestamp() * 1_000_000) * 1000
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62
     return uuid.UUID(int=value | int.from_bytes(os.urandom(8), "big") >> 2)
