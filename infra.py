@@ -3503,9 +3503,13 @@ class _Among(NamedTuple):
 def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T]:
     """What makes a record of values in the order of these fields. The ``__init__`` of a frozen dataclass sets each by a
     call, which takes three times as long as all at once: done where nothing else hangs on it."""
-    ours = vars(record).get("__dataclass_params__")
-    own = hasattr(record, "__post_init__") or ours is None or not ours.init or not getattr(record, "__dictoffset__", 0)
-    if own or {each.name for each in fields(record)} != {*names}:  # type: ignore[arg-type]
+    # Such an __init__, as the decorator writes it, refers to this name; one that stands in the class does not.
+    code = getattr(vars(record).get("__init__"), "__code__", None)
+    usual = "__dataclass_builtins_object__" in getattr(code, "co_freevars", ())
+    made_otherwise = type(record).__call__ is not type.__call__ or record.__new__ is not object.__new__
+    slots = any(hasattr(vars(base).get(name), "__set__") for base in record.__mro__ for name in names)
+    own = hasattr(record, "__post_init__") or slots or not getattr(record, "__dictoffset__", 0)
+    if own or made_otherwise or not usual or {each.name for each in fields(record)} != {*names}:  # type: ignore[arg-type]
         return lambda values: record(**dict(zip(names, values)))
 
     def make(values: Iterable[Any]) -> T:
