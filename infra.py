@@ -3584,9 +3584,27 @@ class Repository(ABC, Generic[R]):
         self._documents = [at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)]
         self._make = _maker(self.record, self._shown)
         self._checks = {name: self._check(name) for name in self._kinds}
-        documents = {self._fields[at] for at in self._documents}
-        if not documents.isdisjoint((*self.filter_fields, *self.sort_fields)):
-            raise ConfigurationError(f"{type(self).__name__}: documents are no fields to sort or filter by")
+        self._as_it_is = {"id", *self.kept, *(name for name, held in self.folded.items() if {*held} <= {*self.kept})}
+        self._check_attributes()
+
+    def _check_attributes(self) -> None:
+        """ConfigurationError for what would be noticed by a query that fails, or not at all."""
+        named = {
+            *self.key, *self.lengths, *self.formats, *self.trimmed, *self.visible, *self.guarded, *self.kept,
+            *self.filter_fields,
+        }  # fmt: skip
+        compared = {*self.filter_fields, *self.sort_fields, *self.guarded}
+        if unknown := sorted(named - self._kinds.keys()):
+            problem = f"there is no column {', '.join(unknown)}"
+        elif not compared.isdisjoint(self._fields[at] for at in self._documents):
+            problem = "documents are no fields to sort or filter by, nor to guard"
+        elif "updated_at" in self.guarded:
+            problem = "updated_at is no field to guard: update sets it"
+        elif any({*held} & {*self.kept} and name not in self._as_it_is for name, held in self.folded.items()):
+            problem = "a folded column holds fields that are kept, all of them or none"
+        else:
+            return
+        raise ConfigurationError(f"{type(self).__name__}: {problem}")
 
     @classmethod
     def _columns(cls) -> dict[str, tuple[type, bool]]:
@@ -3700,7 +3718,9 @@ class Repository(ABC, Generic[R]):
         return {name: values[name] for name in ("id", *self.guarded)}
 
     def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if name != "id" and name not in self.kept}
+        """What ``update`` writes: where nothing is left of it the id, as it is."""
+        changes = {name: value for name, value in values.items() if name not in self._as_it_is}
+        return changes or {"id": values["id"]}
 
     def _stored(self, values: Mapping[str, Any], *others: Any) -> R:
         """The record that these values, and the ``others`` that are ``elsewhere``, are read as."""

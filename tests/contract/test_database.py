@@ -424,6 +424,14 @@ class DatabaseContract(Contract):
         found = owners.find_by_id(made.id)
         assert (found, found.name, found.initial, made.initial) == (made, "ada", "a", "a")
 
+    def test_update_where_nothing_is_to_be_stored(self, backend: DatabaseBackend) -> None:
+        owners: Any = type("Owners", (type(backend.owners),), {"kept": ("name",)})(backend.database)
+        ada = owners.create(Owner("ada"))
+        owners.update(Owner("eve", ada.id))
+        assert owners.find_by_id(ada.id) == ada
+        with pytest.raises(infra.NotFoundError):
+            owners.update(Owner("eve", infra.new_id()))
+
     def test_an_offset_without_a_limit(self, backend: DatabaseBackend) -> None:
         for amount in range(4):
             backend.items.create(Item(amount=amount))

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -460,11 +460,32 @@ def test_documents_are_not_compared() -> None:
     class Sorted(Notes):
         sort_fields = ("id", "tags")
 
+    class Guarded(Notes):
+        guarded = ("tags",)
+
     database = fakes.FakeDatabase("postgres", [fakes.Table.of(Notes)])
     Notes(database)
-    for bad in (Filtered, Sorted):
+    for bad in (Filtered, Sorted, Guarded):
         with pytest.raises(infra.ConfigurationError, match=bad.__name__):
             bad(database)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        *(({name: ("naem",)}, "no column naem") for name in ("key", "trimmed", "visible", "guarded", "kept")),
+        *(({name: {"naem": "1"}}, "no column naem") for name in ("lengths", "formats")),
+        ({"filter_fields": ("naem", "slug")}, "no column naem"),
+        ({"trimmed": "name"}, "no column a, e, m, n"),  # a comma is missing
+        ({"guarded": ("updated_at",)}, "update sets it"),  # it would be refused always
+        ({"kept": ("name",)}, "all of them or none"),
+    ],
+    ids=str,
+)
+def test_attributes_of_a_repository_that_cannot_be_meant(attributes: dict[str, Any], reason: str) -> None:
+    bad: Any = type("Bad", (fakes.FakeOrganizationRepository,), attributes)
+    with pytest.raises(infra.ConfigurationError, match=f"^Bad: .*{reason}"):
+        bad()
 
 
 def test_a_folded_column_does_not_go_stale() -> None:
