@@ -3671,7 +3671,9 @@ class Repository(ABC, Generic[R]):
             raise ValidationError(
                 f"{operation} sets this filter itself: {', '.join(where.keys() & query.filters.keys())}"
             )
-        where = {**where, **self._checked(query.filters)}
+        # In our order, not the caller's: the texts of statements are kept, so there should be few.
+        filters = {name: query.filters[name] for name in self.filter_fields if name in query.filters}
+        where = {**where, **self._checked(filters)}
         order = [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
         items = self._select(operation, where, order, query.per_page, (query.page - 1) * query.per_page)
         total = self._number(operation, where) if query.with_total else None
