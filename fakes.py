@@ -646,7 +646,11 @@ class FakeTable:
         def number(row: Row) -> Any:  # of an id: its text and its bytes have the same order
             return row[column].int
 
-        order = padded if width else number if rule.kind is uuid.UUID else operator.itemgetter(column)
+        def decimal(row: Row) -> Any:  # to Postgres NaN is the greatest
+            return (True, 0) if row[column].is_nan() else (False, row[column])
+
+        special = {uuid.UUID: number, Decimal: decimal}
+        order = padded if width else special.get(rule.kind, operator.itemgetter(column))
         if not rule.null:
             return order
         return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))

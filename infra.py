@@ -3522,7 +3522,7 @@ def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T
 
 _KINDS: dict[Any, str] = {
     str: "text", bool: "True or False", int: "a whole number", float: "a finite number", bytes: "bytes",
-    Decimal: "a Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
+    Decimal: "a finite Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
     dict: "a dict", list: "a list",
 }  # fmt: skip
 
@@ -3790,10 +3790,13 @@ class Repository(ABC, Generic[R]):
                 return plain(value)
             return float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
 
+        def decimal(value: Any) -> Any:  # NaN has no order, infinity no place on MySQL
+            return plain(value if not isinstance(value, Decimal) or value.is_finite() else ...)
+
         def document(value: Any) -> Any:
             return _document(name, value) if isinstance(value, kind) else plain(value)
 
-        checks = {str: text, datetime: moment, float: number, dict: document, list: document}
+        checks = {str: text, datetime: moment, float: number, Decimal: decimal, dict: document, list: document}
         return checks.get(kind, plain)
 
     def _check_folded(self, changes: Mapping[str, Any]) -> None:

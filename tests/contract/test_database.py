@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -76,6 +77,12 @@ class AfterInit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "initial", self.name[0])
+
+
+@dataclass(frozen=True)
+class Priced:
+    name: Decimal
+    id: uuid.UUID = infra.FILLED
 
 
 @dataclass(frozen=True)
@@ -423,6 +430,14 @@ class DatabaseContract(Contract):
         made = owners.create(record("ada"))
         found = owners.find_by_id(made.id)
         assert (found, found.name, found.initial, made.initial) == (made, "ada", "a", "a")
+
+    @pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-Infinity"])
+    def test_decimals_are_finite(self, backend: DatabaseBackend, value: str) -> None:
+        priced: Any = type("Priced", (type(backend.owners),), {"record": Priced})(backend.database)
+        with pytest.raises(infra.ValidationError, match="finite"):
+            priced.create(Priced(Decimal(value)))
+        with pytest.raises(infra.ValidationError, match="finite"):
+            priced.page(infra.Query(filters={"name": Decimal(value)}))
 
     def test_update_where_nothing_is_to_be_stored(self, backend: DatabaseBackend) -> None:
         owners: Any = type("Owners", (type(backend.owners),), {"kept": ("name",)})(backend.database)

@@ -510,3 +510,12 @@ def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: 
     else:
         with pytest.raises(infra.ValidationError):
             prices.table("prices").insert({"id": 1, "p": Decimal(value)})
+
+
+def test_nan_is_the_greatest_number() -> None:
+    """https://www.postgresql.org/docs/current/datatype-numeric.html"""
+    prices = fakes.FakeDatabase("postgres", [fakes.Table("prices", {"p": fakes.Column(Decimal, null=True)}, ("p",))])
+    for value in ("2", "NaN", "-1"):
+        prices.table("prices").insert({"p": Decimal(value)})
+    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["p"])] == ["-1", "2", "NaN"]
+    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["-p"])] == ["NaN", "2", "-1"]
