@@ -488,17 +488,6 @@ def test_attributes_of_a_repository_that_cannot_be_meant(attributes: dict[str, A
         bad()
 
 
-def test_a_folded_column_does_not_go_stale() -> None:
-    organizations = fakes.FakeOrganizationRepository()
-    with pytest.raises(infra.ValidationError, match="search_folded"):
-        organizations._alter("rename", infra.new_id(), {"name": "New"})
-    with pytest.raises(infra.ValidationError, match="search_folded"):
-        organizations._change("rename", {}, {"name": "New", "slug": "new"})
-    assert (
-        organizations._change("rename", {}, organizations._checked({"name": "N", "slug": "n", "description": ""})) == 0
-    )
-
-
 @pytest.mark.parametrize(("dialect", "value", "fits"), [
     ("mysql", "1.5", True), ("mysql", "NaN", False), ("mysql", "Infinity", False),
     ("postgres", "NaN", True), ("postgres", "Infinity", False), ("postgres", "sNaN", False),
