@@ -896,6 +896,8 @@ class FakeRepository(infra.Repository[R]):
     database: FakeDatabase
 
     def __init__(self, database: FakeDatabase, *arguments: Any, **options: Any) -> None:
+        if not isinstance(database, FakeDatabase):
+            raise infra.ConfigurationError(f"{type(self).__name__} takes a FakeDatabase")
         super().__init__(database, *arguments, **options)
         self._table = database.table(self.table)
         #: what reads the fields that are ``elsewhere``, of all the rows

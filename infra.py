@@ -1228,14 +1228,24 @@ class _Closing(ABC):
 
 def new_id(clock: Clock | None = None) -> uuid.UUID:
     """A version 7 UUID (RFC 9562 §5.7): Unix milliseconds first, so that ids sort by time; the 12 bits behind hold the
-    fraction of the millisecond (§6.2, method 3), the other 62 are random."""
-    if clock is None or clock.__class__ is SystemClock:
-        nanoseconds = time.time_ns()
-    else:
-        nanoseconds = int(clock.now().timestamp() * 1_000_000) * 1000
+    fraction of the millisecond (§6.2, method 3), the other 62 are random. Of a clock that stands still, as those of
+    tests do, each id is above the one before (method 2)."""
+    stands = clock is not None and clock.__class__ is not SystemClock
+    nanoseconds = int(clock.now().timestamp() * 1_000_000) * 1000 if clock is not None and stands else time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62
-    return uuid.UUID(int=value | int.from_bytes(os.urandom(8), "big") >> 2)
+    chance = int.from_bytes(os.urandom(8), "big")
+    if clock is None or not stands:
+        return uuid.UUID(int=value | chance >> 2)
+    with _newest_guard:
+        last = _newest.get(clock, 0)
+        found = last + 1 + (chance >> 32) if last >> 62 == value >> 62 else value | chance >> 3  # room to count
+        _newest[clock] = found
+    return uuid.UUID(int=found)
+
+
+_newest: weakref.WeakKeyDictionary[Clock, int] = weakref.WeakKeyDictionary()  # the last id of each clock
+_newest_guard = threading.Lock()
 
 
 def normalize_phone(phone: str) -> str:
@@ -3626,19 +3636,20 @@ class Repository(ABC, Generic[R]):
         """Stores a new record and returns it as stored, with id and times filled in where they are None."""
         values = self._filled(record)
         self._insert("create", values)
-        return self._stored(values)
+        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
 
     def find_by_id(self, id: uuid.UUID) -> R | None:
         """The record, or None."""
         return self._first("find_by_id", self._identity(id))
 
     def update(self, record: R) -> R:
-        """Stores every field of an existing record, with updated_at set, and returns it so. NotFoundError if it is
-        absent; ConflictError ``<table>_as_read`` if one of the ``guarded`` fields is not as it is stored: somebody has
-        changed it since the record was read, or it is to be changed by its own method."""
+        """Stores an existing record, with updated_at set, and returns it so; fields in ``kept`` stay as they are stored
+        (in what is returned they are as given). NotFoundError if it is absent; ConflictError ``<table>_as_read`` if one
+        of the ``guarded`` fields is not as it is stored: somebody has changed it since the record was read, or it is to
+        be changed by its own method."""
         values = self._edited(record)
         self._overwrite(values, values)
-        return self._stored(values)
+        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
 
     def delete(self, id: uuid.UUID) -> bool:
         """Removes the record and returns whether it was there."""
@@ -3702,6 +3713,7 @@ class Repository(ABC, Generic[R]):
     def _edited(self, record: R) -> dict[str, Any]:
         """The values of a record that is there already, checked."""
         values = self._values(record)
+        self._identity(values.get("id"))
         if "updated_at" in values:
             values["updated_at"] = self._clock.now()
         return self._checked(values)
@@ -3806,6 +3818,10 @@ class Repository(ABC, Generic[R]):
                 raise ValidationError(f"{', '.join(sources)} can only be changed together: {name} holds them")
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
+        if name not in self._kinds:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no column {name}: its records are found by other methods"
+            )
         return {name: id} if id.__class__ is uuid.UUID is self._kinds[name][0] else self._checked({name: id})
 
     def _first(self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()) -> R | None:
@@ -3881,6 +3897,8 @@ class SqlRepository(Repository[R]):
     _others: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {}
 
     def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
+        if not isinstance(database, ConnectionPool):
+            raise ConfigurationError(f"{type(self).__name__} takes a ConnectionPool; on a FakeDatabase use its fake")
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
         self._names = {name: dialect.name(name) for name in self._kinds} | {
@@ -4238,7 +4256,7 @@ class UserRepository(Repository[User]):
         is not as it is stored: these have methods of their own."""
         values = self._edited(user)
         if values["email_verified"]:
-            same = {**self._as_read(values), "email_folded": values["email_folded"]}
+            same = {**self._as_read(values), "email": values["email"]}
             if self._change("update", same, self._changes(values)):
                 return self._stored(values)
         stored = {**values, "email_verified": False}
@@ -4280,9 +4298,19 @@ class UserRepository(Repository[User]):
         """Sets the role."""
         self._alter("update_role", id, {"role": role})
 
-    def update_email_verified(self, id: uuid.UUID, verified: bool = True) -> None:
-        """Sets whether the user has shown to receive mail at the address."""
-        self._alter("update_email_verified", id, {"email_verified": verified})
+    def update_email_verified(self, id: uuid.UUID, verified: bool = True, *, email: str | None = None) -> None:
+        """Sets whether the user has shown to receive mail at the address. ``email``: the address that the mail went to,
+        character by character; ConflictError ``users_as_read`` if it is another by now."""
+        operation = "update_email_verified"
+        if email is None:
+            self._alter(operation, id, {"email_verified": verified})
+            return
+        same = {**self._identity(id), "email": self._checked({"email": email})["email"]}
+        changes = {**self._checked({"email_verified": verified}), "updated_at": self._clock.now()}
+        if not self._change(operation, same, changes):
+            if not self._exists(operation, self._identity(id)):
+                raise self._missing(operation)
+            raise self._broken(operation, "users_as_read", "the e-mail address is another by now: send to that one")
 
     def update_last_active(self, id: uuid.UUID) -> None:
         """The user is active now; ``updated_at`` stays."""
@@ -4638,7 +4666,9 @@ class SubmissionRepository(Repository[Submission]):
     """Results of models at benchmarks, and the ranks that come of them. The rules: ``submissions_pkey``;
     ``submissions_benchmark_version_id_fkey`` (the version exists, and is one of that benchmark),
     ``submissions_user_id_fkey``, ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
-    ``submissions_verification_level_check``, ``submissions_visibility_check``."""
+    ``submissions_verification_level_check``, ``submissions_visibility_check``. Who may submit for an organization, and
+    whether a verified submission may still be edited, is for the program to say: ``update`` does not change the
+    level."""
 
     record = Submission
     table = "submissions"

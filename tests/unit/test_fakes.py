@@ -508,3 +508,18 @@ def test_nan_is_the_greatest_number() -> None:
         prices.table("prices").insert({"p": Decimal(value)})
     assert [str(row["p"]) for row in prices.table("prices").select(order_by=["p"])] == ["-1", "2", "NaN"]
     assert [str(row["p"]) for row in prices.table("prices").select(order_by=["-p"])] == ["NaN", "2", "-1"]
+
+
+def test_repositories_say_what_they_take() -> None:
+    with pytest.raises(infra.ConfigurationError, match="takes a ConnectionPool"):
+        infra.PostgresUserRepository(fakes.FakeDatabase("postgres"))  # type: ignore[arg-type]
+    with pytest.raises(infra.ConfigurationError, match="takes a FakeDatabase"):
+        fakes.FakeUserRepository("postgres")  # type: ignore[arg-type]
+
+
+def test_records_without_an_id() -> None:
+    members = fakes.FakeUserRepository()._members
+    member = infra._Member(infra.new_id(), infra.new_id(), "owner")
+    for call in (lambda: members.find_by_id(infra.new_id()), lambda: members.update(member)):
+        with pytest.raises(infra.ConfigurationError, match="no column id"):
+            call()
