@@ -5624,7 +5624,8 @@ class _RedisListener(Listener):
         super().__init__(on_message, on_reconnect)
         self._transport = transport
         self._changed = threading.Condition()  # guards what follows, and is notified when any of it changes
-        self._wanted: builtins.set[tuple[bool, bytes]] = set()
+        #: subscriptions, each with the calls that wait for it, and None once one of them was answered
+        self._wanted: dict[tuple[bool, bytes], builtins.set[_Change | None]] = {}
         self._told: deque[_Change] = deque()  # not answered yet
         self._outgoing: deque[_Change] = deque()  # of those, what has not been sent yet
         self._unsent: list[_Change] = []  # waiting for a connection
@@ -5659,12 +5660,15 @@ class _RedisListener(Listener):
         with self._changed:
             if self._closed:
                 raise ConnectionError("the listener is closed", service="redis", retryable=False)
-            added = {change.key for change in changes if change.joins} - self._wanted
             for change in changes:
-                (self._wanted.add if change.joins else self._wanted.discard)(change.key)
+                if change.joins:
+                    self._wanted.setdefault(change.key, builtins.set()).add(change)
+                else:
+                    self._wanted.pop(change.key, None)
             self._tell(*changes)
             if threading.current_thread() is self._thread:
                 self._flush()
+                self._conclude(changes)
                 return
             answered = self._changed.wait_for(
                 lambda: self._closed or all(change.settled for change in changes), self._transport.config.deadline
@@ -5674,13 +5678,24 @@ class _RedisListener(Listener):
                 error = TimeoutError("redis did not acknowledge in time", service="redis")
             elif self._closed:
                 error = ConnectionError("the listener was closed", service="redis", retryable=False)
+            self._conclude(changes, failed=error is not None)
             if error is not None:
-                self._wanted -= added
-                self._tell(
-                    *(each.undone() for each in changes if each.settled and not each.error and each.key in added)
-                )
                 error.operation = command.lower()
                 raise error
+
+    def _conclude(self, changes: Sequence[_Change], *, failed: bool = False) -> None:
+        """A call that failed takes back what it joined, unless others join, or have joined, the same."""
+        for change in changes:
+            reasons = self._wanted.get(change.key)
+            if reasons is None or change not in reasons:  # given up meanwhile
+                continue
+            reasons.remove(change)
+            if not failed:
+                reasons.add(None)
+            elif not reasons:
+                del self._wanted[change.key]
+                if change.settled:
+                    self._tell(change.undone())
 
     def _tell(self, *changes: _Change) -> None:
         """Has these sent to the server."""
@@ -5710,7 +5725,7 @@ class _RedisListener(Listener):
             if self._rejoining is not None:
                 self._rejoining.discard(change)
             if change.joins and error is not None:
-                self._wanted.discard(change.key)
+                self._wanted.pop(change.key, None)
                 logger.warning("redis refused to subscribe: %s", error)
             elif change.joins and change.key not in self._wanted:  # given up meanwhile
                 self._tell(change.undone())
@@ -6353,7 +6368,7 @@ class Subscription(_Closing):
     not be kept: the bus does."""
 
     def __init__(
-        self, bus: RedisEventBus, is_glob: bool, names: Sequence[str], handler: Callable[[Message], None]
+        self, bus: RedisEventBus, is_glob: bool, names: Sequence[str], handler: Callable[[Message], object]
     ) -> None:
         self._bus = bus
         self._keys = [(is_glob, name) for name in names]
@@ -6416,19 +6431,19 @@ class RedisEventBus(_Closing):
         except CacheError as error:
             raise self._refused(error) from error
 
-    def subscribe(self, channel: str, handler: Callable[[Message], None]) -> Subscription:
+    def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
         """Has ``handler`` called with each message to the channel from now on. Returns once Redis has acknowledged it,
         or at once when called from inside a handler. A handler subscribed twice is called twice."""
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
-    def subscribe_many(self, channels: Iterable[str], handler: Callable[[Message], None]) -> Subscription:
+    def subscribe_many(self, channels: Iterable[str], handler: Callable[[Message], object]) -> Subscription:
         """As ``subscribe``, to several channels at once."""
         names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
         if not names:
             raise ValidationError("subscribe_many needs at least one channel")
         return self._join("subscribe", [*dict.fromkeys(names)], handler)
 
-    def psubscribe(self, glob: str, handler: Callable[[Message], None]) -> Subscription:
+    def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
         """As ``subscribe``, to all channels that match a glob, by Redis's rules (see ``KeyValueClient.scan``). What is
         published to a channel that is subscribed to by name too comes twice."""
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
@@ -6448,7 +6463,7 @@ class RedisEventBus(_Closing):
     def _holds(self) -> bool:
         return self._listener is not None and self._listener._holds()
 
-    def _join(self, operation: str, names: Sequence[str], handler: Callable[[Message], None]) -> Subscription:
+    def _join(self, operation: str, names: Sequence[str], handler: Callable[[Message], object]) -> Subscription:
         if not callable(handler):
             raise ValidationError("handler should be a function that takes a Message")
         subscription = Subscription(self, operation == "psubscribe", names, handler)
