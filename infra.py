@@ -6038,8 +6038,8 @@ def _channel_part(part: uuid.UUID | str) -> str:
 
 @dataclass(frozen=True)
 class Event:
-    """What can be published. A subclass is a family; a frozen dataclass that subclasses a family is one of its events,
-    and becomes its attribute. Your own::
+    """What can be published. A subclass is a family, which has no fields; a frozen dataclass that subclasses it is an
+    event of the family, and becomes its attribute. Your own::
 
         class OrderEvent(Event):
             Placed: TypeAlias = "OrderPlaced"  # the name to use it by; without this line it is OrderEvent.OrderPlaced
@@ -6069,7 +6069,8 @@ class Event:
         super().__init_subclass__()
         if Event in cls.__bases__:
             cls._family, cls._members = cls, {}
-            cls._aliases = {value: name for name, value in vars(cls).items() if isinstance(value, str)}
+            aliases = ((name, value) for name, value in vars(cls).items() if name[0] != "_" and isinstance(value, str))
+            cls._aliases = {value: name for name, value in aliases}
             return
         family = cls._family
         name = family._aliases.get(cls.__name__, cls.__name__)
