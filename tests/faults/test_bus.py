@@ -270,6 +270,27 @@ def test_one_thread_for_a_bus_from_its_first_subscription_on(server: Server) -> 
     eventually(lambda: listeners() == before)
 
 
+def test_who_joins_while_the_last_one_leaves(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = Heard()
+    with bus_of(server.url) as bus:
+        last = bus.subscribe("c", heard)
+        joining = threading.Thread(target=lambda: bus.subscribe("c", heard))
+        drop = bus._drop
+
+        def slow(subscription: infra.Subscription) -> list[tuple[bool, str]]:
+            left = drop(subscription)
+            joining.start()
+            eventually(lambda: bus._joined)
+            joining.join(0.2)  # it has to wait for the UNSUBSCRIBE
+            return left
+
+        monkeypatch.setattr(bus, "_drop", slow)
+        last.close()
+        joining.join(WAIT)
+        assert bus.publish("c", note(1)) == 1
+        assert heard.notes(1) == ["1"]
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads; they are the point
 def test_a_forked_child_subscribes_anew(server: Server) -> None:
     heard = Heard()
@@ -415,12 +436,14 @@ def test_what_a_handler_writes_is_no_part_of_the_transaction(together: Together)
 
 def test_a_handler_of_the_fake_does_not_wait_for_its_own_thread() -> None:
     for engine in ("mysql", "postgres"):
-        together = Together(fakes.FakeEventBus(), fake_backend(engine, lock_timeout=600), "c")
+        together = Together(fakes.FakeEventBus(), fake_backend(engine, lock_timeout=5), "c")
         owners, database = together.data.owners, together.data.database
         with database.transaction():
             owners.create(Owner("outer"))
             for work in (lambda: owners.create(Owner("x")), lambda: database.run(lambda: owners.create(Owner("x")))):
+                started = time.monotonic()
                 error = together.publish(work)
+                assert time.monotonic() - started < 5
                 assert isinstance(error, infra.DatabaseError)
                 assert error.retryable is True
             owners.create(Owner("too"))
