@@ -6365,8 +6365,8 @@ class Message:
 
 
 class Subscription(_Closing):
-    """One handler and what it hears; made by the ``subscribe`` methods of a bus, closed with it at the latest. It needs
-    not be kept: the bus does."""
+    """One handler and what it hears; made by the ``subscribe`` methods of a bus, closed with it at the latest. The bus
+    keeps it; you need it only to close it earlier."""
 
     def __init__(
         self, bus: RedisEventBus, is_glob: bool, names: Sequence[str], handler: Callable[[Message], object]
@@ -6395,9 +6395,10 @@ class RedisEventBus(_Closing):
     again by itself, then calls ``on_reconnect``: messages may have been lost. A quiet channel is no error; a dead peer
     is noticed by PING.
 
-    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline, MessagingError if
-    Redis refuses, and ValidationError before anything is sent. May be shared by threads. A forked child has no
-    subscriptions until it makes its own.
+    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline (the first
+    subscription, which connects before it is told, within twice that), MessagingError if Redis refuses, and
+    ValidationError before anything is sent. May be shared by threads. A forked child has no subscriptions until it
+    makes its own.
 
     Attributes:
         handler_errors: how often a handler has raised.
@@ -6517,9 +6518,9 @@ class RedisEventBus(_Closing):
         with listener._changed:  # nobody joins between the look at who is left and the UNSUBSCRIBE
             left = self._drop(subscription)
             try:
-                for is_glob, leave in ((False, listener.unsubscribe), (True, listener.punsubscribe)):
-                    if names := [name for glob, name in left if glob is is_glob]:
-                        leave(*names)
+                if left:
+                    leave = listener.punsubscribe if left[0][0] else listener.unsubscribe
+                    leave(*(name for _, name in left))
             except InfrastructureError as error:
                 if not self._closed:
                     logger.warning("redis did not acknowledge that a subscription ended: %s", type(error).__name__)
