@@ -1379,7 +1379,11 @@ def _document(name: str, value: Any) -> _Document:
         raise SerializationError(
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, False and None"
         )
-    if len(text) > 2 * _DEEPEST and _is_deeper(document.value, _DEEPEST):
+    if (
+        len(text) > 2 * _DEEPEST
+        and text.count("[") + text.count("{") > _DEEPEST
+        and _is_deeper(document.value, _DEEPEST)
+    ):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if "\\u0000" in _check_text(name, text) and _ESCAPED_NUL.search(text):
         raise ValidationError(f"{name} should not hold a NUL character")
@@ -3599,10 +3603,8 @@ class Repository(ABC, Generic[R]):
         self._documents = [at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)]
         self._make = _maker(self.record, self._shown)
         self._checks = {name: self._check(name) for name in self._kinds}
-        if {self._kinds[name][0] for name in (*self.filter_fields, *self.sort_fields) if name in self._kinds} & {
-            dict,
-            list,
-        }:
+        documents = {self._fields[at] for at in self._documents}
+        if not documents.isdisjoint((*self.filter_fields, *self.sort_fields)):
             raise ConfigurationError(f"{type(self).__name__}: documents are no fields to sort or filter by")
 
     @classmethod
