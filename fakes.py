@@ -16,6 +16,7 @@ repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository,
                    FakeOrganizationRepository, FakeBenchmarkRepository, FakeSubmissionRepository
 redis and cache    FakeRedisServer, FakeRedisClient
 verification       FakeVerificationCache
+messaging          FakeEventBus
 sms                SentSms, FakeSmsService
 infrastructure     FakeInfrastructure
 =================  ====================================================================================================
@@ -31,6 +32,7 @@ import operator
 import os
 import threading
 import uuid
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +56,7 @@ __all__ = [
     "FakeBenchmarkRepository",
     "FakeClock",
     "FakeDatabase",
+    "FakeEventBus",
     "FakeInfrastructure",
     "FakeOrganizationRepository",
     "FakePhoneUserRepository",
@@ -350,11 +353,35 @@ POSTGRES_TABLES = (
 
 
 class _Open:
-    """What a transaction of the fake knows: where in the undo log its savepoints are, and whether it was killed."""
+    """What a transaction of the fake knows: its thread, where in the undo log its savepoints are, and whether it was
+    killed."""
 
     def __init__(self) -> None:
+        self.thread = threading.get_ident()
         self.marks: list[int] = []
         self.killed = False
+
+
+class _Begun(threading.local):
+    """The databases on which this thread has begun transactions."""
+
+    def __init__(self) -> None:
+        self.databases: weakref.WeakSet[FakeDatabase] = weakref.WeakSet()
+
+
+_begun = _Begun()
+
+
+def _as_another(work: Callable[[], None]) -> None:
+    """Does what on real services another thread does: this one's open transactions are put aside meanwhile."""
+    aside = [(each._blocks, block) for each in list(_begun.databases) if (block := each._blocks.current) is not None]
+    for blocks, _ in aside:
+        blocks.current = None
+    try:
+        work()
+    finally:
+        for blocks, block in aside:
+            blocks.current = block
 
 
 class FakeDatabase(Faults, infra.Database):
@@ -454,9 +481,10 @@ class FakeDatabase(Faults, infra.Database):
             raise
 
     def _wait_for_turn(self, block: infra._Block | None) -> None:
-        free = self._writer is None or self._writer is block
-        if not free and not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
-            raise self._error(infra._LOCKED)
+        if self._writer is not None and self._writer is not block:
+            own = self._writer.handle.thread == threading.get_ident()  # put aside: it would wait for itself
+            if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
+                raise self._error(infra._LOCKED)
         self._writer = block
 
     def _undo_to(self, mark: int) -> None:
@@ -469,6 +497,7 @@ class FakeDatabase(Faults, infra.Database):
             self._take_fault("transaction")
         block.handle = _Open()
         self._open = [*self._open, block]
+        _begun.databases.add(self)
 
     def _end(self, block: infra._Block, command: str) -> None:
         with self._turn:
@@ -1192,12 +1221,15 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
 
 class _FakeListener(infra.Listener):
+    keeps: object = None  # what lives as long as the listener
+
     def __init__(
         self, client: FakeRedisClient, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
     ) -> None:
         super().__init__(on_message, on_reconnect)
         self._client = client
         self._server = client.server
+        self._changed = client.server._lock
         self._closed = False
         self._channels: set[str] = set()
         self._globs: dict[str, Callable[[str], bool]] = {}
@@ -1239,10 +1271,7 @@ class _FakeListener(infra.Listener):
                         self._busy = False
                         return
                     item = self._queue.popleft()
-                if item is None:
-                    self._announce_reconnect()
-                else:
-                    self._deliver(*item)
+                _as_another(functools.partial(self._deliver, *item) if item else self._announce_reconnect)
         except BaseException:  # of a test that ends in its handler
             self._busy = False
             raise
@@ -1349,6 +1378,28 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
     ) -> None:
         """As ``VerificationCache``, with defaults for the first two."""
         super().__init__(client or FakeRedisClient(), key, *limits, **named)
+
+
+# === messaging =======================================================================================================
+
+
+class FakeEventBus(Faults, infra.RedisEventBus):
+    """``RedisEventBus`` itself, over a ``FakeRedisClient`` of its own unless one is given: handlers run in the
+    publisher's thread once ``publish`` has done its work, outside of the transactions that this thread has open."""
+
+    _service = "redis"
+
+    def __init__(
+        self, client: infra.KeyValueClient | None = None, on_reconnect: Callable[[], None] | None = None
+    ) -> None:
+        """As ``RedisEventBus``, with a default for the first."""
+        super().__init__(client or FakeRedisClient(), on_reconnect)
+
+    def _listen(self) -> infra.Listener:
+        listener = super()._listen()
+        if isinstance(listener, _FakeListener):
+            listener.keeps = self  # nothing has to be closed here, so nothing warns of a bus that was forgotten
+        return listener
 
 
 # === sms =============================================================================================================

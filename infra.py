@@ -23,6 +23,8 @@ repositories       Repository, SqlRepository; PhoneUserRepository, TokenReposito
                    OrganizationRepository, BenchmarkRepository, SubmissionRepository, on Postgres
 redis and cache    KeyValueClient, Listener, RedisClient
 verification       generate_code, VerificationCache
+messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent, Message, Subscription,
+                   RedisEventBus
 sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService, create_sms_service
 infrastructure     Infrastructure, the bundle
 command line       main: python -m infra
@@ -64,11 +66,22 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    NamedTuple,
+    NoReturn,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here on gets this very module
     sys.modules[__spec__.name if __spec__ else "infra"] = sys.modules[__name__]
@@ -79,6 +92,7 @@ __all__ = [
     "SCHEMA",
     "Attempt",
     "Benchmark",
+    "BenchmarkEvent",
     "BenchmarkRepository",
     "BenchmarkVersion",
     "CacheConfig",
@@ -95,6 +109,8 @@ __all__ = [
     "DatabaseConfig",
     "DatabaseError",
     "Device",
+    "Event",
+    "EventChannel",
     "FailoverSmsService",
     "Health",
     "Infrastructure",
@@ -105,6 +121,7 @@ __all__ = [
     "Listener",
     "Member",
     "Membership",
+    "Message",
     "MessagingError",
     "Migration",
     "MigrationStatus",
@@ -127,6 +144,7 @@ __all__ = [
     "Query",
     "RateLimitedError",
     "RedisClient",
+    "RedisEventBus",
     "RefreshToken",
     "Repository",
     "Rotation",
@@ -139,11 +157,15 @@ __all__ = [
     "SqlRepository",
     "StorageError",
     "Submission",
+    "SubmissionEvent",
     "SubmissionRepository",
+    "Subscription",
     "SystemClock",
+    "SystemEvent",
     "TokenRepository",
     "TwilioSmsService",
     "User",
+    "UserEvent",
     "UserRepository",
     "ValidationError",
     "VerificationCache",
@@ -159,6 +181,7 @@ __all__ = [
     "split_statements",
 ]
 
+E = TypeVar("E", bound="Event")
 R = TypeVar("R")  # a record
 T = TypeVar("T")
 
@@ -4815,6 +4838,8 @@ class Listener(_Closing):
     made from inside a handler. Names already subscribed to, or not, are no error.
     """
 
+    _changed: Any  # held while a change is told; lets go while its answer is waited for
+
     def __init__(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> None:
         if not callable(on_message) or not (on_reconnect is None or callable(on_reconnect)):
             raise ValidationError("on_message and on_reconnect should be functions")
@@ -5660,7 +5685,8 @@ class _RedisListener(Listener):
         super().__init__(on_message, on_reconnect)
         self._transport = transport
         self._changed = threading.Condition()  # guards what follows, and is notified when any of it changes
-        self._wanted: builtins.set[tuple[bool, bytes]] = set()
+        #: subscriptions, each with the calls that wait for it, and None once one of them was answered
+        self._wanted: dict[tuple[bool, bytes], builtins.set[_Change | None]] = {}
         self._told: deque[_Change] = deque()  # not answered yet
         self._outgoing: deque[_Change] = deque()  # of those, what has not been sent yet
         self._unsent: list[_Change] = []  # waiting for a connection
@@ -5695,12 +5721,15 @@ class _RedisListener(Listener):
         with self._changed:
             if self._closed:
                 raise ConnectionError("the listener is closed", service="redis", retryable=False)
-            added = {change.key for change in changes if change.joins} - self._wanted
             for change in changes:
-                (self._wanted.add if change.joins else self._wanted.discard)(change.key)
+                if change.joins:
+                    self._wanted.setdefault(change.key, builtins.set()).add(change)
+                else:
+                    self._wanted.pop(change.key, None)
             self._tell(*changes)
             if threading.current_thread() is self._thread:
                 self._flush()
+                self._conclude(changes)
                 return
             answered = self._changed.wait_for(
                 lambda: self._closed or all(change.settled for change in changes), self._transport.config.deadline
@@ -5710,13 +5739,24 @@ class _RedisListener(Listener):
                 error = TimeoutError("redis did not acknowledge in time", service="redis")
             elif self._closed:
                 error = ConnectionError("the listener was closed", service="redis", retryable=False)
+            self._conclude(changes, failed=error is not None)
             if error is not None:
-                self._wanted -= added
-                self._tell(
-                    *(each.undone() for each in changes if each.settled and not each.error and each.key in added)
-                )
                 error.operation = command.lower()
                 raise error
+
+    def _conclude(self, changes: Sequence[_Change], *, failed: bool = False) -> None:
+        """A call that failed takes back what it joined, unless others join, or have joined, the same."""
+        for change in changes:
+            reasons = self._wanted.get(change.key)
+            if reasons is None or change not in reasons:  # given up meanwhile
+                continue
+            reasons.remove(change)
+            if not failed:
+                reasons.add(None)
+            elif not reasons:
+                del self._wanted[change.key]
+                if change.settled:
+                    self._tell(change.undone())
 
     def _tell(self, *changes: _Change) -> None:
         """Has these sent to the server."""
@@ -5746,7 +5786,7 @@ class _RedisListener(Listener):
             if self._rejoining is not None:
                 self._rejoining.discard(change)
             if change.joins and error is not None:
-                self._wanted.discard(change.key)
+                self._wanted.pop(change.key, None)
                 logger.warning("redis refused to subscribe: %s", error)
             elif change.joins and change.key not in self._wanted:  # given up meanwhile
                 self._tell(change.undone())
@@ -6023,6 +6063,549 @@ class VerificationCache:
     @staticmethod
     def _check_code(code: str) -> str:
         return _check_text("code", code, blank_ends=False, empty=False, longest=64)
+
+
+# === messaging =======================================================================================================
+
+
+class EventChannel:
+    """Names of channels. An id is a ``uuid.UUID`` or text; what a channel or a glob would take for punctuation in it
+    (``%``, ``:``, ``*``, ``?``, ``[``, ``]``, ``\\``) is percent-encoded (RFC 3986 §2.1): different ids never meet."""
+
+    BENCHMARK = "events:benchmark"
+    SUBMISSION = "events:submission"
+    VERIFICATION = "events:verification"
+    LEADERBOARD = "events:leaderboard"
+    USER = "events:user"
+    ORGANIZATION = "events:organization"
+    GOVERNANCE = "events:governance"
+    SYSTEM = "events:system"
+
+    @classmethod
+    def benchmark_specific(cls, benchmark_id: uuid.UUID | str) -> str:
+        """The channel of one benchmark: "events:benchmark:<id>"."""
+        return f"{cls.BENCHMARK}:{_channel_part(benchmark_id)}"
+
+    @classmethod
+    def submission_specific(cls, submission_id: uuid.UUID | str) -> str:
+        """The channel of one submission: "events:submission:<id>"."""
+        return f"{cls.SUBMISSION}:{_channel_part(submission_id)}"
+
+
+def _channel_part(part: uuid.UUID | str) -> str:
+    text = _check_key(str(part) if isinstance(part, uuid.UUID) else part, "an id")
+    return re.sub(r"[%:*?\[\]\\]", lambda found: f"%{ord(found[0]):02X}", text)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What can be published. A subclass is a family, which has no fields; a frozen dataclass that subclasses it is an
+    event of the family, and becomes its attribute. Your own::
+
+        class OrderEvent(Event):
+            Placed: TypeAlias = "OrderPlaced"  # the name to use it by; without this line it is OrderEvent.OrderPlaced
+
+        @dataclass(frozen=True)
+        class OrderPlaced(OrderEvent):
+            order_id: uuid.UUID
+            notes: tuple[str, ...] = ()
+
+        bus.publish("orders", OrderEvent.Placed(order_id))
+
+    Fields are str, bool, int (64 bits), float (finite), ``uuid.UUID``, ``datetime`` (aware; read as UTC), ``dict`` and
+    ``list`` (JSON documents), ``tuple[X, ...]`` of such a type, or ``X | None``; none is called "type".
+
+    On the wire it is a JSON object: "type" (for example "OrderEvent.Placed"), and the fields, ids and times as text
+    (RFC 9562, RFC 3339). So that programs of different age can talk, a reader ignores fields that it does not know, and
+    fills in defaults for those that are missing: give a new field a default.
+    """
+
+    _family: ClassVar[type[Event]]
+    _aliases: ClassVar[Mapping[str, str]]  # of a family: class name to attribute
+    _members: ClassVar[dict[str, type[Event]]]  # of a family: by type on the wire
+    _type: ClassVar[str] = ""
+    _fields: ClassVar[Sequence[_EventField]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if Event in cls.__bases__:
+            cls._family, cls._members = cls, {}
+            aliases = ((name, value) for name, value in vars(cls).items() if name[0] != "_" and isinstance(value, str))
+            cls._aliases = {value: name for name, value in aliases}
+            return
+        family = cls._family
+        name = family._aliases.get(cls.__name__, cls.__name__)
+        cls.__name__, cls.__qualname__ = name, f"{family.__qualname__}.{name}"  # where repr and pickle find it
+        cls._type = f"{family.__name__}.{name}"
+        family._members[cls._type] = cls
+        setattr(family, name, cls)
+
+
+class BenchmarkEvent(Event):
+    """What happens to benchmarks."""
+
+    Created: TypeAlias = "_BenchmarkCreated"
+    Updated: TypeAlias = "_BenchmarkUpdated"
+    StatusChanged: TypeAlias = "_BenchmarkStatusChanged"
+    Deprecated: TypeAlias = "_BenchmarkDeprecated"
+
+
+@dataclass(frozen=True)
+class _BenchmarkCreated(BenchmarkEvent):
+    benchmark_id: uuid.UUID
+    name: str
+    created_by: uuid.UUID
+
+
+@dataclass(frozen=True)
+class _BenchmarkUpdated(BenchmarkEvent):
+    benchmark_id: uuid.UUID
+    version: str
+    changelog: str = ""
+
+
+@dataclass(frozen=True)
+class _BenchmarkStatusChanged(BenchmarkEvent):
+    benchmark_id: uuid.UUID
+    old_status: str
+    new_status: str
+
+
+@dataclass(frozen=True)
+class _BenchmarkDeprecated(BenchmarkEvent):
+    benchmark_id: uuid.UUID
+    reason: str
+
+
+class SubmissionEvent(Event):
+    """What happens to submissions; a score or rank of None: not ranked."""
+
+    Created: TypeAlias = "_SubmissionCreated"
+    VerificationStarted: TypeAlias = "_VerificationStarted"
+    VerificationCompleted: TypeAlias = "_VerificationCompleted"
+    LeaderboardPositionChanged: TypeAlias = "_LeaderboardPositionChanged"
+
+
+@dataclass(frozen=True)
+class _SubmissionCreated(SubmissionEvent):
+    submission_id: uuid.UUID
+    benchmark_id: uuid.UUID
+    model_name: str
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class _VerificationStarted(SubmissionEvent):
+    submission_id: uuid.UUID
+
+
+@dataclass(frozen=True)
+class _VerificationCompleted(SubmissionEvent):
+    submission_id: uuid.UUID
+    level: str
+
+
+@dataclass(frozen=True)
+class _LeaderboardPositionChanged(SubmissionEvent):
+    submission_id: uuid.UUID
+    benchmark_id: uuid.UUID
+    old_rank: int | None
+    new_rank: int | None
+
+
+class UserEvent(Event):
+    """What happens to users."""
+
+    Created: TypeAlias = "_UserCreated"
+    RoleChanged: TypeAlias = "_UserRoleChanged"
+    ProfileUpdated: TypeAlias = "_UserProfileUpdated"
+
+
+@dataclass(frozen=True)
+class _UserCreated(UserEvent):
+    user_id: uuid.UUID
+    username: str
+
+
+@dataclass(frozen=True)
+class _UserRoleChanged(UserEvent):
+    user_id: uuid.UUID
+    old_role: str
+    new_role: str
+
+
+@dataclass(frozen=True)
+class _UserProfileUpdated(UserEvent):
+    user_id: uuid.UUID
+    fields: tuple[str, ...]
+
+
+class SystemEvent(Event):
+    """What happens to the system."""
+
+    MaintenanceScheduled: TypeAlias = "_MaintenanceScheduled"
+    HealthCheckFailed: TypeAlias = "_HealthCheckFailed"
+    CacheCleared: TypeAlias = "_CacheCleared"
+
+
+@dataclass(frozen=True)
+class _MaintenanceScheduled(SystemEvent):
+    starts_at: datetime
+    ends_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class _HealthCheckFailed(SystemEvent):
+    service: str
+    error: str
+
+
+@dataclass(frozen=True)
+class _CacheCleared(SystemEvent):
+    pattern: str
+
+
+class _EventField(NamedTuple):
+    name: str
+    required: bool
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError  # RFC 8259 knows neither NaN nor Infinity
+
+
+_parse = json.JSONDecoder(parse_constant=_no_constant).decode
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Of a field's type: what makes of a value one that JSON has, and the way back. Both raise ValidationError."""
+    choices = (hint,) if get_origin(hint) in (None, dict, list, tuple) else get_args(hint)
+    kinds = [each for each in choices if each is not type(None)]
+    kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
+
+    def refuse(words: str = "") -> NoReturn:
+        raise ValidationError(f"{name} should be {words or _KINDS[kind]}")
+
+    def plain(value: Any) -> Any:
+        return value if value.__class__ is kind else refuse()
+
+    def text(value: Any) -> Any:
+        return _check_value(value, name)
+
+    def whole(value: Any) -> Any:
+        return value if value.__class__ is int and -(2**63) <= value < 2**63 else refuse(f"{_KINDS[int]} of 64 bits")
+
+    def number(value: Any) -> Any:
+        return float(value) if _is_number(value, -sys.float_info.max, sys.float_info.max) else refuse()
+
+    def id_text(value: Any) -> Any:
+        return str(value) if isinstance(value, uuid.UUID) else refuse()
+
+    def id_of(value: Any) -> Any:
+        return uuid.UUID(value) if isinstance(value, str) and _UUID.fullmatch(value) else refuse()
+
+    def moment_text(value: Any) -> Any:
+        return _aware(value, name).isoformat() if isinstance(value, datetime) else refuse()
+
+    def moment_of(value: Any) -> Any:
+        found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            refuse("a time as RFC 3339 has it")
+        try:
+            offset = found[3].replace("Z", "+00:00")
+            return _aware(datetime.fromisoformat(f"{found[1]}.{found[2] or '':0<6}{offset}"), name)
+        except ValueError:
+            refuse("a time as RFC 3339 has it")
+
+    def document(value: Any) -> Any:
+        return _document(name, value).value if isinstance(value, kind) else refuse()  # type: ignore[arg-type]
+
+    codecs: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+        str: (text, text), bool: (plain, plain), int: (whole, whole), float: (number, number),
+        uuid.UUID: (id_text, id_of), datetime: (moment_text, moment_of),
+        dict: (document, document), list: (document, document),
+    }  # fmt: skip
+    if kind is tuple and get_args(kinds[0])[1:] == (...,):
+        write_one, read_one = _event_codec(name, get_args(kinds[0])[0])
+        codecs[tuple] = (
+            lambda value: [*map(write_one, value)] if isinstance(value, tuple) else refuse("a tuple"),
+            lambda value: tuple(map(read_one, value)) if isinstance(value, list) else refuse("a list"),
+        )
+    if kind not in codecs:
+        raise ConfigurationError(f"{name} has a type that no field of an event has: see infra.Event")
+    write, read = codecs[kind]
+    if len(choices) == 1:
+        return write, read
+    return lambda value: None if value is None else write(value), lambda value: None if value is None else read(value)
+
+
+def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
+    """Made on first use: the decorator that makes it a dataclass comes after ``__init_subclass__``."""
+    ready = vars(kind).get("_fields")
+    if ready is None:
+        try:
+            hints = get_type_hints(kind)
+        except NameError:
+            raise ConfigurationError(f"{kind._type} has a field whose type its module does not know") from None
+        found = [each for each in fields(kind) if each.init]
+        if "type" in {each.name for each in found}:
+            raise ConfigurationError(f"{kind._type} has a field called type: that name is taken")
+        ready = kind._fields = [
+            _EventField(
+                each.name,
+                each.default is MISSING and each.default_factory is MISSING,
+                *_event_codec(each.name, hints[each.name]),
+            )
+            for each in found
+        ]
+    return ready
+
+
+def _event_text(event: Event) -> str:
+    """The event as JSON; raises SerializationError."""
+    try:
+        values = {each.name: each.write(getattr(event, each.name)) for each in _event_fields(event.__class__)}
+        return _encode({"type": event._type, **values})
+    except (ValidationError, SerializationError) as error:
+        reason = str(error)
+    raise SerializationError(f"{event._type}: {reason}")
+
+
+def _event_of(payload: str, family: type[E]) -> E:
+    """The event that the text holds. Errors are raised outside of except clauses: their context would quote it."""
+    if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
+        raise ValidationError("family should be a subclass of Event")
+    try:
+        found = _parse(payload)
+    except (TypeError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise SerializationError("the payload is no JSON object")
+    type_ = found.get("type")
+    kind = family._members.get(type_) if isinstance(type_, str) else None
+    if kind is None or not issubclass(kind, family):
+        raise SerializationError(f"the payload's type is none that {family.__name__} has")
+    try:
+        values, missing = {}, []
+        for name, required, _, read in _event_fields(kind):
+            if name in found:
+                values[name] = read(found[name])
+            elif required:
+                missing.append(name)
+        if not missing:
+            return kind(**values)
+        reason = f"{', '.join(missing)} missing"
+    except ConfigurationError:
+        raise
+    except InfrastructureError as error:
+        reason = str(error)
+    except Exception as error:  # of its own __post_init__
+        reason = f"{type(error).__name__} when it was made"
+    raise SerializationError(f"{kind._type}: {reason}")
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a handler of a bus is given: the channel it was published to, the glob that matched (None for a channel
+    subscribed to by name), and the text. The repr does not show the text."""
+
+    channel: str
+    pattern: str | None
+    payload: str = field(repr=False)
+
+    def deserialize(self, family: type[E]) -> E:
+        """The event, of a family (``BenchmarkEvent``) or of one class of it (``BenchmarkEvent.Created``).
+        SerializationError if the text is anything else: no JSON, another family's, of a type that is not known here, a
+        field missing or of another type."""
+        return _event_of(self.payload, family)
+
+
+class Subscription(_Closing):
+    """One handler and what it hears; made by the ``subscribe`` methods of a bus, closed with it at the latest. The bus
+    keeps it; you need it only to close it earlier."""
+
+    def __init__(
+        self, bus: RedisEventBus, is_glob: bool, names: Sequence[str], handler: Callable[[Message], object]
+    ) -> None:
+        self._bus = bus
+        self._keys = [(is_glob, name) for name in names]
+        self._handler = handler
+        self._closed = False
+
+    def close(self) -> None:
+        """No further message is handled. The last subscription of a bus to a channel ends the one on the server: this
+        returns once Redis has acknowledged that, or at once when called from inside a handler. A Redis that cannot
+        answer is logged, no error. Calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._bus._leave(self)
+
+
+class RedisEventBus(_Closing):
+    """Events over Redis's publish/subscribe (https://redis.io/docs/latest/develop/interact/pubsub/): at most once. Who
+    is not subscribed at the moment does not get it, nor later.
+
+    Handlers run in one thread of the bus, begun with the first subscription: one at a time, for one publisher in the
+    order of publishing. One that raises (``Exception``) is logged and counted, and the others go on. They may publish,
+    subscribe and close, the bus too; one that is slow holds up the rest. After a lost connection the bus subscribes
+    again by itself, then calls ``on_reconnect``: messages may have been lost. A quiet channel is no error; a dead peer
+    is noticed by PING.
+
+    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline (the first
+    subscription, which connects before it is told, within twice that), MessagingError if Redis refuses, and
+    ValidationError before anything is sent. May be shared by threads. A forked child has no subscriptions until it
+    makes its own.
+
+    Attributes:
+        handler_errors: how often a handler has raised.
+    """
+
+    def __init__(self, client: KeyValueClient, on_reconnect: Callable[[], None] | None = None) -> None:
+        """``client`` is not closed with the bus. ``on_reconnect()`` is called in the thread of the handlers."""
+        if not isinstance(client, KeyValueClient) or not (on_reconnect is None or callable(on_reconnect)):
+            raise ValidationError("RedisEventBus takes a RedisClient, and a function for on_reconnect")
+        self.handler_errors = 0
+        self._client = client
+        self._on_reconnect = on_reconnect
+        self._closed = False
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._lock = threading.Lock()  # guards what follows
+        self._listener: Listener | None = None
+        self._joined: dict[tuple[bool, str], tuple[Subscription, ...]] = {}  # by whether it is a glob, and its name
+
+    def publish(self, channel: str, event: Event) -> int:
+        """Sends the event to the subscribers of now and returns how many Redis counts: one for each bus or other
+        connection that is subscribed to the channel, and one for each of its globs that match. Never repeated after it
+        was sent. SerializationError if a field holds what its type does not allow."""
+        if not isinstance(event, Event) or not event._type:
+            raise ValidationError("event should be one of a family, such as BenchmarkEvent.Created(…)")
+        if self._closed:
+            raise self._over("publish")
+        try:
+            return self._client.publish(channel, _event_text(event))
+        except CacheError as error:
+            raise self._refused(error) from error
+
+    def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
+        """Has ``handler`` called with each message to the channel from now on. Returns once Redis has acknowledged it,
+        or at once when called from inside a handler. A handler subscribed twice is called twice."""
+        return self._join("subscribe", [_check_key(channel, "channel")], handler)
+
+    def subscribe_many(self, channels: Iterable[str], handler: Callable[[Message], object]) -> Subscription:
+        """As ``subscribe``, to several channels at once."""
+        names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
+        if not names:
+            raise ValidationError("subscribe_many needs at least one channel")
+        return self._join("subscribe", [*dict.fromkeys(names)], handler)
+
+    def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
+        """As ``subscribe``, to all channels that match a glob, by Redis's rules (see ``KeyValueClient.scan``). What is
+        published to a channel that is subscribed to by name too comes twice."""
+        return self._join("psubscribe", [_check_key(glob, "glob")], handler)
+
+    def close(self) -> None:
+        """Ends all subscriptions; from then on every call is a ConnectionError. Waits for a handler that is at work,
+        within the client's deadline, unless called from inside it. The client stays open."""
+        with self._lock:
+            self._closed = True
+            listener, self._listener = self._listener, None
+            joined, self._joined = self._joined, {}
+        for subscription in itertools.chain(*joined.values()):
+            subscription._closed = True
+        if listener is not None:
+            listener.close()
+
+    def _holds(self) -> bool:
+        return self._listener is not None and self._listener._holds()
+
+    def _join(self, operation: str, names: Sequence[str], handler: Callable[[Message], object]) -> Subscription:
+        if not callable(handler):
+            raise ValidationError("handler should be a function that takes a Message")
+        subscription = Subscription(self, operation == "psubscribe", names, handler)
+        try:
+            with self._lock:
+                if self._closed:
+                    raise self._over(operation)
+                listener = self._listener = self._listener or self._listen()
+                for key in subscription._keys:
+                    self._joined[key] = (*self._joined.get(key, ()), subscription)
+            # For names that others have joined too: they may still wait for the answer.
+            (listener.psubscribe if operation == "psubscribe" else listener.subscribe)(*names)
+        except BaseException as error:
+            subscription._closed = True
+            self._drop(subscription)
+            if isinstance(error, CacheError):
+                raise self._refused(error) from error
+            raise
+        return subscription
+
+    def _listen(self) -> Listener:
+        this = weakref.ref(self)  # the listener's thread does not keep a bus that was forgotten
+
+        def on_message(channel: str, pattern: str | None, payload: str) -> None:
+            if (bus := this()) is not None:
+                bus._receive(channel, pattern, payload)
+
+        def on_reconnect() -> None:
+            if (bus := this()) is not None and bus._on_reconnect is not None:
+                bus._on_reconnect()
+
+        return self._client.listen(on_message, on_reconnect)
+
+    def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
+        message = Message(channel, pattern, payload)
+        for subscription in self._joined.get((pattern is not None, pattern or channel), ()):
+            if subscription._closed:  # by a handler before it
+                continue
+            try:
+                subscription._handler(message)
+            except Exception as error:
+                self.handler_errors += 1
+                details = {"service": "redis", "operation": "handle", "outcome": type(error).__name__}
+                logger.warning("a handler of channel %s raised", channel, exc_info=True, extra=details)
+
+    def _leave(self, subscription: Subscription) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        with listener._changed:  # nobody joins between the look at who is left and the UNSUBSCRIBE
+            left = self._drop(subscription)
+            try:
+                if left:
+                    leave = listener.punsubscribe if left[0][0] else listener.unsubscribe
+                    leave(*(name for _, name in left))
+            except InfrastructureError as error:
+                if not self._closed:
+                    logger.warning("redis did not acknowledge that a subscription ended: %s", type(error).__name__)
+
+    def _drop(self, subscription: Subscription) -> list[tuple[bool, str]]:
+        """Forgets it, and tells what nobody is subscribed to any more."""
+        left = []
+        with self._lock:
+            for key in subscription._keys:
+                before = self._joined.get(key, ())
+                after = tuple(each for each in before if each is not subscription)
+                if after:
+                    self._joined[key] = after
+                elif before:
+                    del self._joined[key]
+                    left.append(key)
+        return left
+
+    def _over(self, operation: str) -> ConnectionError:
+        return ConnectionError("the event bus is closed", service="redis", operation=operation, retryable=False)
+
+    @staticmethod
+    def _refused(error: CacheError) -> MessagingError:
+        return MessagingError(str(error), service=error.service, operation=error.operation, retryable=error.retryable)
 
 
 # === sms =============================================================================================================

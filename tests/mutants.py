@@ -132,8 +132,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     (
         "listener: a subscribe in vain forgets earlier ones",
         "infra.py",
-        "added = {change.key for change in changes if change.joins} - self._wanted",
-        "added = {change.key for change in changes if change.joins}",
+        "reasons.remove(change)",
+        "reasons.clear()",
     ),
     (
         "listener: a refusal ends the connection",
@@ -248,7 +248,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     (
         "fake database: writers do not wait",
         "fakes.py",
-        "if not free() and not self._turn.wait_for(free, self._lock_timeout):",
+        "if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):",
         "if False:",
     ),
     ("cluster: a move is forgotten", "infra.py", "self._outdated = self._outdated or not unit.asking", "pass"),
@@ -363,6 +363,61 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     ("exchange: a search has wildcards", "infra.py", """re.sub("[|%_]", r"|\\g<0>", value.value)""", "value.value"),
     ("exchange: tuples pass as JSON", "infra.py", "same = document.value == value", "same = True"),
     ("exchange: documents of the fake are live", "fakes.py", "infra._decode(value.text)[0] if", "value.value if"),
+    (
+        "bus: a listener for every handler",
+        "infra.py",
+        "listener = self._listener = self._listener or self._listen()",
+        "listener = self._listener = self._listen()",
+    ),
+    (
+        "bus: the first that closes unsubscribes all",
+        "infra.py",
+        "after = tuple(each for each in before if each is not subscription)",
+        "after: tuple[Any, ...] = ()",
+    ),
+    (
+        "bus: who joins does not wait for who leaves",
+        "infra.py",
+        "with listener._changed:  # nobody joins",
+        "with contextlib.nullcontext():  # nobody joins",
+    ),
+    (
+        "bus: globs and channels of one name are one",
+        "infra.py",
+        "(pattern is not None, pattern or channel)",
+        "(False, channel)",
+    ),
+    ("bus: a raising handler ends the round", "infra.py", "self.handler_errors += 1\n", "raise\n"),
+    (
+        "bus: errors quote the payload",
+        "infra.py",
+        'reason = f"{type(error).__name__} when it was made"',
+        'reason = f"{error!r} when it was made"',
+    ),
+    (
+        "bus: NaN is read",
+        "infra.py",
+        "    raise ValueError  # RFC 8259 knows neither NaN nor Infinity",
+        "    return 0.0  # type: ignore[return-value]",
+    ),
+    (
+        "bus: handlers of the fake are in the transaction",
+        "fakes.py",
+        "        blocks.current = None\n    try:",
+        "        pass\n    try:",
+    ),
+    (
+        "bus: handlers of the fake wait for their own thread",
+        "fakes.py",
+        "if own or not self._turn",
+        "if not self._turn",
+    ),
+    (
+        "bus: one that fails to subscribe takes from the others",
+        "infra.py",
+        "            elif not reasons:\n",
+        "            else:\n",
+    ),
 ]
 
 
@@ -379,6 +434,8 @@ SUITES = {  # of mutants whose name begins so; the others run everything
     "sms": ["tests/contract/test_sms_service.py", "tests/faults/test_sms.py"],
     "migrations": ["tests/faults/test_migrations.py"],
     "cluster": ["tests/faults/test_cluster.py", "tests/contract/test_key_value_client.py"],
+    "listener": ["tests/faults/test_redis.py"],
+    "bus": ["tests/unit/test_events.py", "tests/contract/test_event_bus.py", "tests/faults/test_bus.py"],
     "pool": ["tests/unit/test_pool.py", "tests/faults/test_redis.py", "tests/faults/test_databases.py"],
 }
 

@@ -24,6 +24,7 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.PostgresSubmissionRepository, fakes.FakeSubmissionRepository, set()),
     (infra.RedisClient, fakes.FakeRedisClient, set()),
     (infra.VerificationCache, fakes.FakeVerificationCache, set()),
+    (infra.RedisEventBus, fakes.FakeEventBus, set()),
     (infra.MockSmsService, fakes.FakeSmsService, set()),
     (infra.TwilioSmsService, fakes.FakeSmsService, set()),
     (infra.SnsSmsService, fakes.FakeSmsService, set()),
@@ -60,6 +61,7 @@ def test_every_port_has_a_suite() -> None:
         infra.SubmissionRepository,
         infra.KeyValueClient,
         infra.VerificationCache,
+        infra.RedisEventBus,
         infra.SmsService,
     }
 
@@ -69,6 +71,8 @@ def test_every_public_method_has_a_case() -> None:
         wanted = public_names(suite.port)
         if suite.port is infra.KeyValueClient:
             wanted |= public_names(infra.Listener)
+        if suite.port is infra.RedisEventBus:
+            wanted |= public_names(infra.Subscription) | public_names(infra.Message)
         assert wanted - names_used(suite) == set(), f"{suite.__name__} has no case for these"
 
 
@@ -107,4 +111,4 @@ def test_both_files_have_the_same_version_and_export_what_exists() -> None:
         assert all(hasattr(module, name) for name in module.__all__)
         own = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
         public = {name for name in own if not name.startswith("_")}
-        assert public - set(module.__all__) - {"ConnectionError", "TimeoutError", "R", "T"} == set()
+        assert public - set(module.__all__) - {"ConnectionError", "TimeoutError", "E", "R", "T"} == set()

@@ -415,7 +415,7 @@ def test_what_a_listener_still_finds_behind_the_end_is_not_taken_for_plain_text(
         for number in range(3):
             client.publish("c", str(number))
         assert busy.wait(WAIT)
-        with listener._changed:  # type: ignore[attr-defined]
+        with listener._changed:
             listener._hang_up()  # type: ignore[attr-defined]
         over.set()
         inbox.wait_reconnects(1)

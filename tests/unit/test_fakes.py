@@ -213,6 +213,38 @@ def test_drop_connections_tells_listeners() -> None:
     assert told == [1]
 
 
+def test_faults_of_an_event_bus() -> None:
+    client = fakes.FakeRedisClient()
+    received: list[infra.Message] = []
+    bus, event = fakes.FakeEventBus(client), infra.SystemEvent.CacheCleared("*")
+    bus.subscribe("c", received.append)
+    bus.fail_next("publish", infra.TimeoutError)
+    bus.fail_next("publish", infra.TimeoutError, after_apply=True)
+    for count in (0, 1):
+        with pytest.raises(infra.TimeoutError):
+            bus.publish("c", event)
+        assert len(received) == count
+    for fake in (bus, client):
+        fake.down = True
+        subscription = fakes.FakeEventBus(client).subscribe("d", print) if fake is bus else None
+        with pytest.raises(infra.ConnectionError):
+            bus.publish("c", event)
+        with pytest.raises((infra.ConnectionError, infra.TimeoutError)):
+            bus.subscribe("d", print)
+        if subscription:
+            subscription.close()
+        fake.down = False
+    assert (bus.publish("c", event), bus.publish("d", event)) == (1, 0)
+
+
+def test_a_forgotten_event_bus_goes_on() -> None:
+    client = fakes.FakeRedisClient()
+    received: list[infra.Message] = []
+    fakes.FakeEventBus(client).subscribe("c", received.append)
+    gc.collect()
+    assert client.publish("c", "1") == len(received) == 1
+
+
 def test_the_bundle() -> None:
     with fakes.FakeInfrastructure() as services:
         assert isinstance(services.clock, fakes.FakeClock)

@@ -1,0 +1,450 @@
+"""The contract of RedisEventBus, Subscription and Message: one class, over every client."""
+
+from __future__ import annotations
+
+import math
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.backends import (
+    Inbox,
+    KeyValueBackend,
+    eventually,
+    fake_key_value_backend,
+    in_threads,
+    real_key_value_backend,
+)
+from tests.contract.base import Contract
+from tests.contract.globs import GLOBS
+from tests.contract.test_key_value_client import BAD_KEYS
+
+A, B = uuid.UUID(int=1), uuid.UUID(int=2)
+NOON = datetime(2026, 1, 2, 12, 30, 15, 5, tzinfo=timezone.utc)
+EVENTS: list[infra.Event] = [
+    infra.BenchmarkEvent.Created(A, "é日本🎉", created_by=B),
+    infra.BenchmarkEvent.Updated(A, "1.1.0", ""),
+    infra.BenchmarkEvent.StatusChanged(A, "draft", "under_review"),
+    infra.BenchmarkEvent.Deprecated(A, 'a "reason"\n'),
+    infra.SubmissionEvent.Created(A, B, "model", 0.1),
+    infra.SubmissionEvent.Created(A, B, "model", None),
+    infra.SubmissionEvent.VerificationStarted(A),
+    infra.SubmissionEvent.VerificationCompleted(A, "audited"),
+    infra.SubmissionEvent.LeaderboardPositionChanged(A, B, None, 1),
+    infra.UserEvent.Created(A, "ada"),
+    infra.UserEvent.RoleChanged(A, "registered", "admin"),
+    infra.UserEvent.ProfileUpdated(A, ("display_name", "profile")),
+    infra.UserEvent.ProfileUpdated(A, ()),
+    infra.SystemEvent.MaintenanceScheduled(NOON, NOON + timedelta(hours=1), "disks"),
+    infra.SystemEvent.HealthCheckFailed("redis", "TimeoutError"),
+    infra.SystemEvent.CacheCleared("benchmark:*"),
+]
+UNWRITABLE: list[infra.Event] = [
+    infra.SubmissionEvent.Created(A, B, "model", math.nan),
+    infra.SubmissionEvent.Created(A, B, "model", -math.inf),
+    infra.SubmissionEvent.Created(A, B, "model", True),
+    infra.SubmissionEvent.Created(A, B, None),  # type: ignore[arg-type]
+    infra.SubmissionEvent.Created("1", B, "model"),  # type: ignore[arg-type]
+    infra.SubmissionEvent.LeaderboardPositionChanged(A, B, 1.0, 1),  # type: ignore[arg-type]
+    infra.SubmissionEvent.LeaderboardPositionChanged(A, B, 1, 2**63),
+    infra.UserEvent.ProfileUpdated(A, ["name"]),  # type: ignore[arg-type]
+    infra.UserEvent.ProfileUpdated(A, "name"),  # type: ignore[arg-type]
+    infra.UserEvent.ProfileUpdated(A, ("name", 5)),  # type: ignore[arg-type]
+    infra.UserEvent.Created(A, "nul\0"),
+    infra.UserEvent.Created(A, "\ud800"),
+    infra.SystemEvent.MaintenanceScheduled(NOON.replace(tzinfo=None), NOON, "naive"),
+    infra.SystemEvent.MaintenanceScheduled(NOON, "2026-01-01", "text"),  # type: ignore[arg-type]
+    infra.SystemEvent.MaintenanceScheduled(NOON, None, "none"),  # type: ignore[arg-type]
+]
+
+
+def note(text: object) -> infra.Event:
+    """An event that says no more than this."""
+    return infra.SystemEvent.CacheCleared(str(text))
+
+
+class Heard:
+    """A handler that keeps the channel, the pattern and the note of each message."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+
+    def __call__(self, message: infra.Message) -> None:
+        text = message.deserialize(infra.SystemEvent.CacheCleared).pattern
+        self.inbox(message.channel, message.pattern, text)
+
+    def wait(self, count: int) -> list[tuple[str, str | None, str]]:
+        return self.inbox.wait(count)
+
+    def notes(self, count: int) -> list[str]:
+        return [text for _, _, text in self.wait(count)]
+
+    @property
+    def messages(self) -> list[tuple[str, str | None, str]]:
+        return self.inbox.messages
+
+
+@dataclass
+class BusBackend:
+    """``bus()`` makes buses on one server, each with a client of its own."""
+
+    redis: KeyValueBackend
+    make: Callable[..., infra.RedisEventBus]
+    made: list[infra.RedisEventBus] = field(default_factory=list)
+
+    def bus(self, *options: Any) -> infra.RedisEventBus:
+        self.made.append(self.make(self.redis.connect(), *options))
+        return self.made[-1]
+
+    def channel(self, name: str) -> str:
+        return self.redis.key(name)
+
+    def close(self) -> None:
+        for bus in self.made:
+            bus.close()
+
+
+class RedisEventBusContract(Contract):
+    port = infra.RedisEventBus
+
+    # --- events
+
+    @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__qualname__)
+    def test_an_event_arrives_as_it_was_published(self, backend: BusBackend, event: infra.Event) -> None:
+        bus, channel, received, came = backend.bus(), backend.channel("c"), [], threading.Event()
+
+        def handler(message: infra.Message) -> None:
+            received.append((message.channel, message.pattern, message.deserialize(type(event)._family)))
+            came.set()
+
+        bus.subscribe(channel, handler)
+        assert backend.bus().publish(channel, event) == 1
+        assert came.wait(10)
+        assert received == [(channel, None, event)]
+        assert isinstance(received[0][2], type(event))
+
+    @pytest.mark.parametrize("event", UNWRITABLE, ids=repr)
+    def test_what_json_cannot_say_is_not_sent(self, backend: BusBackend, event: infra.Event) -> None:
+        bus, channel, heard = backend.bus(), backend.channel("c"), Heard()
+        bus.subscribe(channel, heard)
+        with pytest.raises(infra.SerializationError, match=r"^\w+\.\w+: "):
+            bus.publish(channel, event)
+        bus.publish(channel, note(1))
+        assert heard.notes(1) == ["1"]
+
+    @pytest.mark.parametrize("event", [None, "text", {"type": "SystemEvent.CacheCleared"}, infra.SystemEvent(), object])
+    def test_only_events_are_published(self, backend: BusBackend, event: Any) -> None:
+        with pytest.raises(infra.ValidationError, match="family"):
+            backend.bus().publish(backend.channel("c"), event)
+
+    def test_a_bad_payload_hinders_nobody(self, backend: BusBackend, caplog: pytest.LogCaptureFixture) -> None:
+        bus, channel, heard, payloads = backend.bus(), backend.channel("c"), Heard(), []
+        bus.subscribe(channel, lambda message: payloads.append(message.payload))
+        bus.subscribe(channel, heard)
+        bad = ["", "[]", "hush {", '{"type":"UserEvent.Created"}', '{"type":"SystemEvent.CacheCleared","pattern":5}']
+        for payload in bad:
+            assert backend.redis.client.publish(channel, payload) == 1
+        bus.publish(channel, note(1))
+        assert heard.notes(1) == ["1"]
+        assert payloads[:-1] == bad
+        assert bus.handler_errors == 5
+        assert caplog.text.count("SerializationError") >= 5
+        assert "hush" not in caplog.text
+
+    # --- subscriptions
+
+    def test_messages_arrive_in_order(self, backend: BusBackend) -> None:
+        bus, heard, channel = backend.bus(), Heard(), backend.channel("c")
+        assert bus.publish(channel, note("too early")) == 0
+        bus.subscribe(channel, heard)
+        for number in range(20):
+            assert bus.publish(channel, note(number)) == 1
+        assert bus.publish(channel + "x", note("elsewhere")) == 0
+        assert heard.wait(20) == [(channel, None, str(number)) for number in range(20)]
+
+    def test_receivers_are_counted_as_redis_does(self, backend: BusBackend) -> None:
+        bus, other, channel, heard = backend.bus(), backend.bus(), backend.channel("c"), Heard()
+        bus.subscribe(channel, heard)
+        bus.subscribe(channel, heard)
+        assert bus.publish(channel, note(1)) == 1  # one connection, two handlers
+        assert heard.notes(2) == ["1", "1"]
+        other.subscribe(channel, heard)
+        assert bus.publish(channel, note(2)) == 2
+        heard.wait(5)
+        bus.psubscribe(channel + "*", heard)
+        assert bus.publish(channel, note(3)) == 3
+        heard.wait(9)
+
+    def test_a_channel_and_a_matching_glob_deliver_twice(self, backend: BusBackend) -> None:
+        bus, heard, channel, glob = backend.bus(), Heard(), backend.channel("c"), backend.channel("[c]")
+        bus.subscribe(channel, heard)
+        bus.psubscribe(glob, heard)
+        assert bus.publish(channel, note(1)) == 2
+        assert sorted(heard.wait(2), key=repr) == sorted([(channel, None, "1"), (channel, glob, "1")], key=repr)
+
+    def test_a_glob_and_a_channel_of_the_same_name(self, backend: BusBackend) -> None:
+        bus, by_name, by_glob, name = backend.bus(), Heard(), Heard(), backend.channel("?")
+        bus.subscribe(name, by_name)
+        bus.psubscribe(name, by_glob).close()
+        bus.psubscribe(name, by_glob)
+        assert bus.publish(backend.channel("x"), note(1)) == 1
+        assert bus.publish(name, note(2)) == 2
+        assert by_glob.notes(2) == ["1", "2"]
+        assert by_name.notes(1) == ["2"]
+
+    @pytest.mark.parametrize(("glob", "name", "matches"), GLOBS)
+    def test_psubscribe_matches_redis_globs(self, backend: BusBackend, glob: str, name: str, matches: bool) -> None:
+        bus, heard = backend.bus(), Heard()
+        bus.psubscribe(backend.channel(glob), heard)
+        assert bus.publish(backend.channel(name), note(1)) == matches
+        if matches:
+            assert heard.wait(1) == [(backend.channel(name), backend.channel(glob), "1")]
+
+    def test_subscribe_many(self, backend: BusBackend) -> None:
+        bus, heard, a, b = backend.bus(), Heard(), backend.channel("a"), backend.channel("b")
+        subscription = bus.subscribe_many([a, b, a], heard)
+        assert (bus.publish(a, note(1)), bus.publish(b, note(2))) == (1, 1)
+        assert heard.wait(2) == [(a, None, "1"), (b, None, "2")]
+        bus.subscribe(b, heard)
+        subscription.close()
+        assert (bus.publish(a, note(3)), bus.publish(b, note(4))) == (0, 1)
+        assert heard.notes(3) == ["1", "2", "4"]
+
+    def test_the_last_subscription_that_closes_unsubscribes(self, backend: BusBackend) -> None:
+        bus, first, second, channel = backend.bus(), Heard(), Heard(), backend.channel("c")
+        glob = bus.psubscribe(channel, first)
+        subscription = bus.subscribe(channel, first)
+        glob.close()
+        with bus.subscribe(channel, second):
+            subscription.close()
+            subscription.close()
+            assert bus.publish(channel, note(1)) == 1
+            assert second.notes(1) == ["1"]
+        assert bus.publish(channel, note(2)) == 0
+        bus.subscribe(channel, first)
+        assert bus.publish(channel, note(3)) == 1
+        assert first.notes(1) == ["3"]
+        assert second.messages == [(channel, None, "1")]
+
+    # --- handlers
+
+    def test_a_raising_handler_hinders_nobody(self, backend: BusBackend, caplog: pytest.LogCaptureFixture) -> None:
+        bus, heard, channel = backend.bus(), Heard(), backend.channel("c")
+
+        def broken(message: infra.Message) -> None:
+            raise RuntimeError("a handler's mistake")
+
+        bus.subscribe(channel, broken)
+        bus.subscribe(channel, heard)
+        bus.publish(channel, note(1))
+        bus.publish(channel, note(2))
+        assert heard.notes(2) == ["1", "2"]
+        assert bus.handler_errors == 2
+        records = [record for record in caplog.records if "a handler of channel" in record.getMessage()]
+        assert [(each.levelname, vars(each)["outcome"]) for each in records] == [("WARNING", "RuntimeError")] * 2
+
+    def test_a_handler_may_publish_and_subscribe(self, backend: BusBackend) -> None:
+        bus, heard, a, b, log = backend.bus(), Heard(), backend.channel("a"), backend.channel("b"), Inbox()
+
+        def handler(message: infra.Message) -> None:
+            log(message.channel, None, "begins")
+            bus.subscribe(b, later)
+            bus.publish(a + "x", note("nobody"))
+            subscription.close()
+            backend.redis.client.publish(b, "any")
+            log(message.channel, None, "ends")
+
+        def later(message: infra.Message) -> None:
+            log(message.channel, None, message.payload)
+
+        subscription = bus.subscribe(a, handler)
+        bus.subscribe(a, heard)
+        bus.publish(a, note(1))
+        heard.wait(1)
+        eventually(lambda: bus.publish(b, note(2)) == 1)
+        bus.publish(a, note(3))
+        assert heard.notes(2) == ["1", "3"]
+        assert log.wait(3)[:2] == [(a, None, "begins"), (a, None, "ends")]  # once: it has closed its subscription
+
+    def test_a_publish_inside_a_handler_comes_after_it(self, backend: BusBackend) -> None:
+        bus, log, channel = backend.bus(), Inbox(), backend.channel("c")
+
+        def handler(message: infra.Message) -> None:
+            number = int(message.deserialize(infra.SystemEvent.CacheCleared).pattern)
+            log("", None, f"{number} begins")
+            if number < 3:
+                assert bus.publish(channel, note(number + 1)) == 1
+            log("", None, f"{number} ends")
+
+        bus.subscribe(channel, handler)
+        bus.publish(channel, note(1))
+        expected = [f"{number} {word}" for number in (1, 2, 3) for word in ("begins", "ends")]
+        assert [text for _, _, text in log.wait(6)] == expected
+
+    def test_a_handler_may_close_what_would_be_called_next(self, backend: BusBackend) -> None:
+        bus, heard, never, channel = backend.bus(), Heard(), Heard(), backend.channel("c")
+        bus.subscribe(channel, lambda message: second.close())
+        second = bus.subscribe(channel, never)
+        bus.subscribe(channel, heard)
+        bus.publish(channel, note(1))
+        assert heard.notes(1) == ["1"]
+        assert never.messages == []
+
+    def test_a_handler_may_close_its_bus(self, backend: BusBackend) -> None:
+        bus, never, channel, closed = backend.bus(), Heard(), backend.channel("c"), threading.Event()
+
+        def handler(message: infra.Message) -> None:
+            bus.close()
+            bus.close()
+            closed.set()
+
+        bus.subscribe(channel, handler)
+        bus.subscribe(channel, never)
+        assert bus.publish(channel, note(1)) == 1
+        assert closed.wait(10)
+        bus.close()
+        eventually(lambda: backend.bus().publish(channel, note(2)) == 0)
+        assert never.messages == []
+        assert bus.handler_errors == 0
+
+    def test_one_message_at_a_time(self, backend: BusBackend) -> None:
+        bus, heard, channel, inside, most = backend.bus(), Heard(), backend.channel("c"), [0], [0]
+
+        def handler(message: infra.Message) -> None:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            heard(message)
+            inside[0] -= 1
+
+        bus.subscribe(channel, handler)
+        bus.psubscribe(channel + "*", handler)
+        in_threads(4, lambda number: [bus.publish(channel, note(f"{number}:{turn}")) for turn in range(25)])
+        notes = heard.notes(200)
+        assert most == [1]
+        for number in range(4):  # of one publisher, in order
+            mine = [each for each in notes if each.startswith(f"{number}:")]
+            assert mine == [f"{number}:{turn}" for turn in range(25) for _ in range(2)]
+
+    def test_threads_that_come_and_go(self, backend: BusBackend) -> None:
+        """Each hears what it publishes while it is subscribed, whoever else joins and leaves."""
+        bus, channel = backend.bus(), backend.channel("c")
+
+        def work(number: int) -> None:
+            for turn in range(20):
+                heard, mine = Heard(), f"{number}:{turn}"
+                with bus.subscribe(channel, heard):
+                    assert bus.publish(channel, note(mine)) == 1
+                    eventually(lambda: mine in [text for _, _, text in list(heard.messages)])
+
+        assert in_threads(4, work) == [None] * 4
+        assert bus.publish(channel, note("nobody")) == 0
+        assert bus.handler_errors == 0
+
+    # --- bad input
+
+    def test_bad_channels(self, backend: BusBackend) -> None:
+        bus = backend.bus()
+        for name in BAD_KEYS:
+            for call in (bus.subscribe, bus.psubscribe):
+                with pytest.raises(infra.ValidationError):
+                    call(name, print)
+            with pytest.raises(infra.ValidationError):
+                bus.subscribe_many([backend.channel("fine"), name], print)
+            with pytest.raises(infra.ValidationError):
+                bus.publish(name, note(1))
+        wrong: list[Any] = [[], "channel", None]
+        for names in wrong:
+            with pytest.raises(infra.ValidationError):
+                bus.subscribe_many(names, print)
+        assert bus.publish(backend.channel("fine"), note(1)) == 0
+
+    def test_bad_handlers(self, backend: BusBackend) -> None:
+        bus, channel = backend.bus(), backend.channel("c")
+        for handler in (None, "print"):
+            for call in (bus.subscribe, bus.psubscribe):
+                with pytest.raises(infra.ValidationError):
+                    call(channel, handler)  # type: ignore[arg-type]
+            with pytest.raises(infra.ValidationError):
+                bus.subscribe_many([channel], handler)  # type: ignore[arg-type]
+            if handler:
+                with pytest.raises(infra.ValidationError):
+                    backend.make(backend.redis.client, handler)
+        with pytest.raises(infra.ValidationError):
+            backend.make("redis://localhost")
+        assert bus.publish(channel, note(1)) == 0
+
+    # --- life
+
+    def test_a_closed_bus(self, backend: BusBackend) -> None:
+        client, channel, heard = backend.redis.client, backend.channel("c"), Heard()
+        with backend.make(client) as bus:
+            subscription = bus.subscribe(channel, heard)
+        bus.close()
+        subscription.close()
+        calls: list[Callable[[], Any]] = [
+            lambda: bus.publish(channel, note(1)),
+            lambda: bus.subscribe(channel, heard),
+            lambda: bus.subscribe_many([channel], heard),
+            lambda: bus.psubscribe(channel, heard),
+        ]
+        for call in calls:
+            with pytest.raises(infra.ConnectionError, match="closed") as caught:
+                call()
+            assert (caught.value.service, caught.value.retryable) == ("redis", False)
+        eventually(lambda: client.publish(channel, "1") == 0)
+        assert heard.messages == []
+
+    def test_a_closed_client(self, backend: BusBackend) -> None:
+        client = backend.redis.connect()
+        channel, heard = backend.channel("c"), Heard()
+        with backend.make(client) as bus, backend.make(client) as idle:
+            subscription = bus.subscribe(channel, heard)
+            client.close()
+            for call in (bus.subscribe, bus.psubscribe, idle.subscribe):
+                with pytest.raises(infra.ConnectionError):
+                    call(channel, heard)
+            with pytest.raises(infra.ConnectionError):
+                bus.publish(channel, note(1))
+            subscription.close()
+
+
+class TestFake(RedisEventBusContract):
+    @pytest.fixture
+    def backend(self) -> BusBackend:
+        return BusBackend(fake_key_value_backend(), fakes.FakeEventBus)
+
+
+class OnRealRedis(RedisEventBusContract):
+    server: str
+
+    @pytest.fixture
+    def backend(self, service: Callable[[str], str]) -> Iterator[BusBackend]:
+        clients: list[infra.RedisClient] = []
+        backend = BusBackend(real_key_value_backend(service(self.server), clients), infra.RedisEventBus)
+        yield backend
+        backend.close()
+        for client in clients:
+            client.close()
+
+
+class TestRedis(OnRealRedis):
+    server = "redis"
+
+
+class TestRedis62(OnRealRedis):
+    server = "redis-6.2"
+
+
+class TestTls(OnRealRedis):
+    server = "redis-tls"
+
+
+class TestCluster(OnRealRedis):
+    server = "redis-cluster"

@@ -1,0 +1,483 @@
+"""RedisEventBus on bad days: connections killed, servers restarted and paused, refusals, forks, transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.backends import WAIT, eventually, in_child, in_threads
+from tests.contract.databases import DatabaseBackend, Owner, RolledBack, fake_backend, real_backend, with_tables
+from tests.contract.test_event_bus import Heard, note
+from tests.faults.proxy import Proxy
+from tests.faults.test_redis import SLACK, client_of
+from tests.services import Server, free_port
+
+
+@pytest.fixture
+def server(private_server: Callable[[str], Server]) -> Server:
+    return private_server("redis")
+
+
+@pytest.fixture
+def raw(server: Server) -> Iterator[Any]:
+    """redis-py itself, to look at the server from outside."""
+    import redis
+
+    with redis.Redis.from_url(server.url) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def bus_of(url: str, on_reconnect: Callable[[], None] | None = None, **options: Any) -> Iterator[infra.RedisEventBus]:
+    with client_of(url, **options) as client, infra.RedisEventBus(client, on_reconnect) as bus:
+        yield bus
+
+
+def listeners() -> int:
+    return sum(thread.name == "infra-listener" for thread in threading.enumerate())
+
+
+# --- connections that fail
+
+
+@pytest.mark.real
+def test_a_closed_port() -> None:
+    with bus_of(f"redis://127.0.0.1:{free_port()}", deadline=0.5) as bus:
+        calls: list[Callable[[], Any]] = [
+            lambda: bus.publish("c", note(1)),
+            lambda: bus.subscribe("c", print),
+            lambda: bus.psubscribe("c", print),
+        ]
+        for call in calls:
+            started = time.monotonic()
+            with pytest.raises(infra.ConnectionError) as caught:
+                call()
+            assert time.monotonic() - started < 0.5 + SLACK
+            assert caught.value.retryable is True
+
+
+def test_killed_connections(server: Server, raw: Any) -> None:
+    heard = Heard()
+    with bus_of(server.url, heard.inbox.on_reconnect) as bus:
+        bus.subscribe("c", heard)
+        bus.subscribe_many(["d", "e"], heard).close()
+        bus.psubscribe("p*", heard)
+        for times in (1, 2):
+            assert raw.client_kill_filter(_type="pubsub") == 1
+            heard.inbox.wait_reconnects(times)
+            assert [bus.publish(channel, note(times)) for channel in ("c", "p1", "d")] == [1, 1, 0]
+            assert heard.wait(2 * times)[-2:] == [("c", None, str(times)), ("p1", "p*", str(times))]
+        assert heard.inbox.reconnects == 2
+
+
+def test_a_restart(server: Server) -> None:
+    heard = Heard()
+    with bus_of(server.url, heard.inbox.on_reconnect) as bus:
+        subscription = bus.subscribe("c", heard)
+        server.kill()
+        server.start()
+        heard.inbox.wait_reconnects(1)
+        assert bus.publish("c", note(1)) == 1
+        assert heard.notes(1) == ["1"]
+        subscription.close()
+        assert bus.publish("c", note(2)) == 0
+
+
+def test_a_subscription_that_ends_while_the_server_is_away(server: Server) -> None:
+    heard = Heard()
+    with bus_of(server.url, heard.inbox.on_reconnect) as bus:
+        subscription = bus.subscribe("c", heard)
+        bus.subscribe("d", heard)
+        server.kill()
+        subscription.close()
+        server.start()
+        heard.inbox.wait_reconnects(1)
+        assert (bus.publish("c", note(1)), bus.publish("d", note(2))) == (0, 1)
+        assert heard.wait(1) == [("d", None, "2")]
+
+
+def test_paused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    heard = Heard()
+    with bus_of(server.url, deadline=0.3, socket_timeout=2) as bus:  # so long is a silent connection kept
+        bus.subscribe("a", heard)
+        subscription = bus.subscribe("b", heard)
+        server.pause()
+        calls: list[Callable[[], Any]] = [
+            lambda: bus.publish("a", note(0)),
+            lambda: bus.subscribe("c", heard),
+            lambda: bus.subscribe_many(["a", "c"], heard),
+        ]
+        for call in calls:
+            started = time.monotonic()
+            with pytest.raises(infra.TimeoutError):
+                call()
+            assert time.monotonic() - started < 0.3 + SLACK
+        subscription.close()  # is no error
+        assert "redis did not acknowledge that a subscription ended: TimeoutError" in caplog.text
+        server.resume()
+        eventually(lambda: [bus.publish(channel, note(1)) for channel in ("a", "b", "c")] == [1, 0, 0])
+        assert {channel for channel, _, text in heard.wait(1) if text == "1"} == {"a"}
+        assert bus.handler_errors == 0
+
+
+def test_a_dead_peer_is_noticed_and_a_quiet_channel_left_alone(server: Server, raw: Any) -> None:
+    heard = Heard()
+    with bus_of(server.url, heard.inbox.on_reconnect, socket_timeout=0.1, deadline=0.3) as bus:
+        bus.subscribe("c", heard)
+        raw.config_resetstat()
+        eventually(lambda: raw.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] >= 2)
+        assert heard.inbox.reconnects == 0
+        server.pause()
+        eventually(lambda: bus._listener._connection is None)  # type: ignore[union-attr]
+        server.resume()
+        heard.inbox.wait_reconnects(1)
+        bus.publish("c", note(1))
+        assert heard.notes(1) == ["1"]
+
+
+def test_a_publish_whose_answer_was_lost_is_not_repeated(server: Server) -> None:
+    heard = Heard()
+    with bus_of(server.url) as bus, Proxy(server.port) as proxy:
+        bus.subscribe("c", heard)
+        with bus_of(f"redis://127.0.0.1:{proxy.port}") as publisher:
+            publisher.publish("c", note(1))
+            proxy.swallow = True
+            with pytest.raises(infra.ConnectionError) as caught:
+                publisher.publish("c", note(2))
+            assert caught.value.operation == "publish"
+            publisher.publish("c", note(3))
+        assert heard.notes(3) == ["1", "2", "3"]
+
+
+def test_one_subscribes_in_vain_to_what_another_waits_for(server: Server) -> None:
+    heard, failed = Heard(), []
+    with bus_of(server.url, deadline=0.3) as bus:
+        bus.subscribe("other", heard)
+        listener: Any = bus._listener
+        config = listener._transport.config
+        server.pause()
+
+        def hasty() -> None:
+            with pytest.raises(infra.TimeoutError):
+                bus.subscribe("c", heard)
+            failed.append(True)
+
+        threads = [threading.Thread(target=hasty), threading.Thread(target=lambda: bus.subscribe("c", heard))]
+        threads[0].start()
+        eventually(lambda: listener._told)
+        with listener._changed:  # of those who begin to wait from now on
+            object.__setattr__(config, "deadline", WAIT)
+        threads[1].start()
+        eventually(lambda: len(listener._told) >= 2 and failed)
+        server.resume()
+        for thread in threads:
+            thread.join(WAIT)
+        assert bus.publish("c", note(1)) == 1
+        assert heard.notes(1) == ["1"]
+
+
+# --- refusals
+
+
+def test_what_redis_does_not_permit(server: Server, raw: Any) -> None:
+    heard = Heard()
+    raw.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "resetchannels", "&ok*")
+    with bus_of(f"redis://u:p@127.0.0.1:{server.port}") as bus:
+        bus.subscribe("ok1", heard)
+        calls: dict[str, Callable[[], Any]] = {
+            "publish": lambda: bus.publish("secret", note(0)),
+            "subscribe": lambda: bus.subscribe_many(["ok2", "secret"], heard),
+            "psubscribe": lambda: bus.psubscribe("s*", heard),
+        }
+        for operation, call in calls.items():
+            with pytest.raises(infra.MessagingError, match="permit") as caught:
+                call()
+            assert (caught.value.service, caught.value.operation) == ("redis", operation)
+            assert caught.value.retryable is False
+            assert isinstance(caught.value.__cause__, infra.CacheError)
+        eventually(lambda: bus.publish("ok2", note(1)) == 0)
+        assert bus.publish("ok1", note(2)) == 1
+        assert heard.notes(1) == ["2"]
+
+
+def test_a_refusal_takes_nothing_from_others(server: Server, raw: Any) -> None:
+    raw.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "resetchannels", "&ok")
+    with bus_of(f"redis://u:p@127.0.0.1:{server.port}") as bus:
+
+        def work(number: int) -> None:
+            for _ in range(100):
+                if number:
+                    with pytest.raises(infra.MessagingError):
+                        bus.subscribe_many(["ok", "secret"], print)
+                else:
+                    heard = Heard()
+                    with bus.subscribe("ok", heard):
+                        assert bus.publish("ok", note(1)) == 1
+                        assert heard.notes(1) == ["1"]
+
+        assert in_threads(3, work) == [None] * 3
+
+
+def test_no_payload_leaves_through_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    secret, texts = "tell-nobody-739182", []
+    bus = fakes.FakeEventBus()
+    bus.subscribe("c", lambda message: texts.append(repr(message)))
+    bus.subscribe("c", lambda message: message.deserialize(infra.SystemEvent))
+    payloads = [
+        secret,
+        f'"{secret}"',
+        f'{{"type":"{secret}"}}',
+        f'{{"type":["{secret}"]}}',
+        f'{{"type":"SystemEvent.CacheCleared","pattern":["{secret}"]}}',
+        f'{{"type":"SystemEvent.CacheCleared","pattern":"{secret}\\u0000"}}',
+        f'{{"type":"SystemEvent.MaintenanceScheduled","starts_at":"{secret}","ends_at":"","reason":""}}',
+        '{"type":"SystemEvent.MaintenanceScheduled","starts_at":"2026-13-13T00:00:00Z","ends_at":"","reason":""}',
+    ]
+    for payload in payloads:
+        bus._client.publish("c", payload)
+        with pytest.raises(infra.SerializationError) as caught:
+            infra.Message("c", None, payload).deserialize(infra.SystemEvent)
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        texts.append("".join(traceback.format_exception(caught.value)) + repr(caught.value))
+    assert bus.handler_errors == len(payloads)
+    assert len(texts) == 2 * len(payloads)
+    for text in (*texts, caplog.text):
+        assert secret not in text
+        assert "2026-13" not in text
+
+
+# --- threads, forks, closing
+
+
+def test_one_thread_for_a_bus_from_its_first_subscription_on(server: Server) -> None:
+    before = listeners()
+    with bus_of(server.url) as bus:
+        bus.publish("c", note(1))
+        assert listeners() == before
+        assert in_threads(4, lambda number: type(bus.subscribe(f"c{number}", Heard()))) == [infra.Subscription] * 4
+        assert listeners() == before + 1
+    eventually(lambda: listeners() == before)
+
+
+def test_who_joins_while_the_last_one_leaves(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = Heard()
+    with bus_of(server.url) as bus:
+        last = bus.subscribe("c", heard)
+        joining = threading.Thread(target=lambda: bus.subscribe("c", heard))
+        drop = bus._drop
+
+        def slow(subscription: infra.Subscription) -> list[tuple[bool, str]]:
+            left = drop(subscription)
+            joining.start()
+            eventually(lambda: bus._joined)
+            joining.join(0.2)  # it has to wait for the UNSUBSCRIBE
+            return left
+
+        monkeypatch.setattr(bus, "_drop", slow)
+        last.close()
+        joining.join(WAIT)
+        assert bus.publish("c", note(1)) == 1
+        assert heard.notes(1) == ["1"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads; they are the point
+def test_a_forked_child_subscribes_anew(server: Server) -> None:
+    heard = Heard()
+    with bus_of(server.url, heard.inbox.on_reconnect) as bus:
+        subscription = bus.subscribe("c", heard)
+
+        def work() -> None:
+            subscription.close()  # which is the parent's
+            mine = Heard()
+            bus.subscribe("child", mine)
+            assert bus.publish("child", note(1)) == 1
+            assert mine.notes(1) == ["1"]
+            assert bus.publish("c", note(2)) == 1
+            bus.close()
+            bus._client.close()
+
+        in_child(work)
+        assert bus.publish("c", note(3)) == 1
+        assert heard.notes(2) == ["2", "3"]
+        assert (heard.inbox.reconnects, bus.publish("child", note(4))) == (0, 0)
+
+
+def test_a_forgotten_bus_warns(server: Server, raw: Any) -> None:
+    with client_of(server.url) as client:
+        buses = [infra.RedisEventBus(client), infra.RedisEventBus(client, lambda: buses.clear())]
+        buses[0].subscribe("c", Heard())
+
+        def forget() -> None:
+            buses.clear()
+            gc.collect()
+
+        with pytest.warns(ResourceWarning, match="RedisEventBus was not closed") as caught:
+            forget()
+        assert len(caught) == 1
+        eventually(lambda: client.publish("c", "1") == 0)
+
+
+def test_a_bus_is_closed_while_a_handler_works(server: Server) -> None:
+    heard, busy, over = Heard(), threading.Event(), threading.Event()
+
+    def handler(message: infra.Message) -> None:
+        busy.set()
+        assert over.wait(WAIT)
+        heard(message)
+
+    with bus_of(server.url) as bus:
+        bus.subscribe("c", handler)
+        for number in range(3):
+            bus.publish("c", note(number))
+        assert busy.wait(WAIT)
+        closing = threading.Thread(target=bus.close)
+        closing.start()
+        eventually(lambda: bus._listener is None)
+        assert heard.messages == []
+        over.set()
+        closing.join(WAIT)
+        assert heard.messages == [("c", None, "0")]
+
+
+def test_a_raising_on_reconnect_hinders_nobody(server: Server, raw: Any) -> None:
+    heard = Heard()
+
+    def on_reconnect() -> None:
+        heard.inbox.on_reconnect()
+        raise RuntimeError("a mistake")
+
+    with bus_of(server.url, on_reconnect) as bus:
+        bus.subscribe("c", heard)
+        raw.client_kill_filter(_type="pubsub")
+        heard.inbox.wait_reconnects(1)
+        bus.publish("c", note(1))
+        assert heard.notes(1) == ["1"]
+
+
+# --- transactions of the publisher
+
+
+@dataclass
+class Together:
+    """A bus, and a database that its handlers use."""
+
+    bus: infra.RedisEventBus
+    data: DatabaseBackend
+    channel: str
+
+    def publish(self, work: Callable[[], Any]) -> Any:
+        """Has a handler do the work, and returns its answer, or its exception, once it is done."""
+        answers, done = [], threading.Event()
+
+        def handler(message: infra.Message) -> None:
+            try:
+                answers.append(work())
+            except Exception as error:
+                answers.append(error)
+            done.set()
+
+        with self.bus.subscribe(self.channel, handler):
+            assert self.bus.publish(self.channel, note(1)) == 1
+            assert done.wait(WAIT)
+        return answers[0]
+
+
+REAL = [pytest.param(name, marks=pytest.mark.real) for name in ("mariadb", "postgres")]
+
+
+@pytest.fixture(params=["fake mysql", "fake postgres", *REAL])
+def together(request: pytest.FixtureRequest) -> Iterator[Together]:
+    channel = f"test:{uuid.uuid4().hex}"
+    if request.param.startswith("fake"):
+        yield Together(fakes.FakeEventBus(), fake_backend(request.param.removeprefix("fake ")), channel)
+        return
+    url = request.getfixturevalue("service")("redis")
+    data = real_backend(with_tables(request.getfixturevalue("database"), request.param))
+    with data.database, bus_of(url) as bus:
+        yield Together(bus, data, channel)
+
+
+def test_a_handler_sees_no_uncommitted_row(together: Together) -> None:
+    owners = together.data.owners
+    with together.data.database.transaction():
+        owners.create(Owner("outer"))
+        assert together.publish(owners.count) == 0
+        with together.data.database.transaction():
+            owners.create(Owner("inner"))
+            assert together.publish(owners.count) == 0
+        assert together.publish(lambda: owners.find_by_name("outer")) is None
+        assert owners.count() == 2
+    assert together.publish(owners.count) == 2
+
+
+def test_what_a_handler_writes_is_no_part_of_the_transaction(together: Together) -> None:
+    owners = together.data.owners
+
+    def work() -> int:
+        with together.data.database.transaction():
+            owners.create(Owner("handler's"))
+        return owners.count()
+
+    with contextlib.suppress(RolledBack), together.data.database.transaction():
+        assert owners.count() == 0
+        assert together.publish(work) == 1
+        owners.create(Owner("lost"))
+        raise RolledBack
+    assert [each.name for each in owners.page().items] == ["handler's"]
+
+
+def test_a_handler_of_the_fake_does_not_wait_for_its_own_thread() -> None:
+    for engine in ("mysql", "postgres"):
+        together = Together(fakes.FakeEventBus(), fake_backend(engine, lock_timeout=5), "c")
+        owners, database = together.data.owners, together.data.database
+        with database.transaction():
+            owners.create(Owner("outer"))
+            for work in (lambda: owners.create(Owner("x")), lambda: database.run(lambda: owners.create(Owner("x")))):
+                started = time.monotonic()
+                error = together.publish(work)
+                assert time.monotonic() - started < 5
+                assert isinstance(error, infra.DatabaseError)
+                assert error.retryable is True
+            owners.create(Owner("too"))
+        assert [each.name for each in owners.page().items] == ["outer", "too"]
+        assert isinstance(together.publish(lambda: owners.create(Owner("handler's"))), Owner)
+
+
+def test_another_thread_of_the_fake_waits_for_its_turn() -> None:
+    """Also while the transaction that has it is put aside."""
+    together, results = Together(fakes.FakeEventBus(), fake_backend("postgres"), "c"), []
+    owners = together.data.owners
+    other = threading.Thread(target=lambda: results.append(owners.create(Owner("other's"))))
+
+    def work() -> None:
+        other.start()
+        eventually(lambda: together.data.database._turn._waiters)  # type: ignore[attr-defined]
+
+    with together.data.database.transaction():
+        owners.create(Owner("outer"))
+        together.publish(work)
+    other.join(WAIT)
+    assert [each.name for each in results] == ["other's"]
+
+
+def test_reconnecting_on_the_fake_is_outside_of_transactions_too() -> None:
+    data, counts = fake_backend("mysql"), []
+    client = fakes.FakeRedisClient()
+    bus = fakes.FakeEventBus(client, lambda: counts.append(data.owners.count()))
+    bus.subscribe("c", Heard())
+    with data.database.transaction():
+        data.owners.create(Owner("x"))
+        client.server.drop_connections()
+    client.server.drop_connections()
+    assert counts == [0, 1]

@@ -1,0 +1,293 @@
+"""Events on the wire, families of one's own, and names of channels."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import json
+import pickle
+import uuid
+from dataclasses import FrozenInstanceError, dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeAlias
+
+import pytest
+
+import infra
+
+A, B = uuid.UUID("0193f0c8-7d3e-7abc-8def-0123456789ab"), uuid.UUID(int=2)
+NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
+
+
+class OrderEvent(infra.Event):
+    Placed: TypeAlias = "OrderPlaced"
+    Broken: TypeAlias = "OrderBroken"
+
+
+@dataclass(frozen=True)
+class OrderPlaced(OrderEvent):
+    order_id: uuid.UUID
+    amount: int = 1
+    price: float | None = None
+    gift: bool = False
+    due: tuple[datetime, ...] = ()
+    notes: list[Any] = field(default_factory=list)
+    more: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class OrderBroken(OrderEvent):
+    amount: int
+
+    def __post_init__(self) -> None:
+        if self.amount < 0:
+            raise KeyError("a secret")
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted(OrderEvent):
+    text: str
+
+
+def text_of(event: infra.Event) -> str:
+    return infra._event_text(event)
+
+
+def read(payload: Any, family: Any = OrderEvent) -> Any:
+    return infra.Message("c", None, payload).deserialize(family)
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (
+            infra.BenchmarkEvent.Created(A, "é", B),
+            f'{{"type":"BenchmarkEvent.Created","benchmark_id":"{A}","name":"é",'
+            '"created_by":"00000000-0000-0000-0000-000000000002"}',
+        ),
+        (
+            infra.SubmissionEvent.LeaderboardPositionChanged(A, A, None, 3),
+            f'{{"type":"SubmissionEvent.LeaderboardPositionChanged","submission_id":"{A}","benchmark_id":"{A}",'
+            '"old_rank":null,"new_rank":3}',
+        ),
+        (
+            infra.UserEvent.ProfileUpdated(A, ("a", "b")),
+            f'{{"type":"UserEvent.ProfileUpdated","user_id":"{A}","fields":["a","b"]}}',
+        ),
+        (
+            infra.SystemEvent.MaintenanceScheduled(
+                NOON, datetime(2026, 1, 2, 14, 0, 0, 5, tzinfo=timezone(timedelta(hours=1))), "disks"
+            ),
+            '{"type":"SystemEvent.MaintenanceScheduled","starts_at":"2026-01-02T12:00:00+00:00",'
+            '"ends_at":"2026-01-02T13:00:00.000005+00:00","reason":"disks"}',
+        ),
+        (
+            OrderEvent.Placed(A, 2**63 - 1, 1, True, (NOON,), [1, None], {"a": {}}),
+            f'{{"type":"OrderEvent.Placed","order_id":"{A}","amount":9223372036854775807,"price":1.0,"gift":true,'
+            '"due":["2026-01-02T12:00:00+00:00"],"notes":[1,null],"more":{"a":{}}}',
+        ),
+        (Slotted("x"), '{"type":"OrderEvent.Slotted","text":"x"}'),
+    ],
+)
+def test_the_wire(event: infra.Event, expected: str) -> None:
+    assert text_of(event) == expected
+    assert read(expected, type(event)) == event
+    assert read(expected, type(event)._family) == event
+
+
+def test_old_and_new_programs_can_talk() -> None:
+    newer = f'{{"order_id":"{str(A).upper()}","from_the_future":[[1e9],{{}}],"type":"OrderEvent.Placed"}}'
+    assert read(newer) == OrderPlaced(A)
+    assert read(f' {{"type": "OrderEvent.Placed", "order_id": "{A}", "price": 5}} ') == OrderPlaced(A, price=5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-02T12:00:00Z", NOON),
+        ("2026-01-02T12:00:00.5Z", NOON.replace(microsecond=500_000)),
+        ("2026-01-02T12:00:00.000001-00:00", NOON.replace(microsecond=1)),
+        ("2026-01-02T14:30:00+02:30", NOON),
+        ("2026-01-02T12:00:00", None),
+        ("2026-01-02", None),
+        ("2026-01-02 12:00:00Z", None),
+        ("2026-02-30T12:00:00Z", None),
+        ("2026-01-02T24:00:00Z", None),
+        ("2026-01-02T12:00:00+24:00", None),
+        ("0001-01-01T00:00:00+01:00", None),
+        ("2026-01-02T12:00:00.1234567Z", None),
+        ("٢٠٢٦-01-02T12:00:00Z", None),
+        (1767355200, None),
+        (None, None),
+    ],
+)
+def test_times(text: Any, expected: datetime | None) -> None:
+    payload = json.dumps({"type": "OrderEvent.Placed", "order_id": str(A), "due": [text]})
+    if expected is None:
+        with pytest.raises(infra.SerializationError, match=r"^OrderEvent\.Placed: due should be "):
+            read(payload)
+    else:
+        event = read(payload)
+        assert event.due == (expected,)
+        assert event.due[0].tzinfo is timezone.utc
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "", "null", "[]", '"OrderEvent.Placed"', "{", "{}", "[" * 100_000, '{"a":' * 100_000, "1" * 10_000,
+        '{"type":null}', '{"type":["OrderEvent.Placed"]}', '{"type":"Placed"}', '{"type":"OrderEvent.Gone"}',
+        '{"type":"OrderEvent.OrderPlaced"}', '{"type":"OrderEvent"}', '{"type":"OrderEvent.__init__"}',
+        '{"type":"SystemEvent.CacheCleared","pattern":"*"}', 5, None, b"\xff",
+    ],
+)  # fmt: skip
+def test_what_is_no_event_of_the_family(payload: Any) -> None:
+    with pytest.raises(infra.SerializationError) as caught:
+        read(payload)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"order_id":null', '"order_id":5', '"order_id":"x"', f'"order_id":"{{{A}}}"', f'"order_id":"{A.hex}"',
+        '"amount":1', f'"order_id":"{A}","amount":1.0', f'"order_id":"{A}","amount":true',
+        f'"order_id":"{A}","amount":9223372036854775808', f'"order_id":"{A}","amount":null',
+        f'"order_id":"{A}","price":"1"', f'"order_id":"{A}","price":NaN', f'"order_id":"{A}","price":1e999',
+        f'"order_id":"{A}","price":false', f'"order_id":"{A}","price":1{"0" * 400}',
+        f'"order_id":"{A}","gift":1', f'"order_id":"{A}","due":"2026-01-02T12:00:00Z"', f'"order_id":"{A}","due":{{}}',
+        f'"order_id":"{A}","notes":{{}}', f'"order_id":"{A}","more":[]', f'"order_id":"{A}","more":{{"a":"\\u0000"}}',
+        f'"order_id":"{A}","notes":{"[" * 200}{"]" * 200}',
+    ],
+)  # fmt: skip
+def test_fields_that_are_missing_or_of_another_type(fields: str) -> None:
+    with pytest.raises(infra.SerializationError) as caught:
+        read(f'{{"type":"OrderEvent.Placed",{fields}}}')
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "a\\u0000b"])
+def test_texts_that_no_backend_takes(text: str) -> None:
+    with pytest.raises(infra.SerializationError, match="text should not hold"):
+        read(f'{{"type":"OrderEvent.Slotted","text":"{text}"}}')
+
+
+def test_the_message_says_what_is_wrong_and_not_what_was_there() -> None:
+    whole = "amount should be a whole number of 64 bits"
+    for payload, message in {
+        "[1]": "the payload is no JSON object",
+        '{"type":"Secret.Thing"}': "the payload's type is none that OrderEvent has",
+        '{"type":"OrderEvent.Placed"}': "OrderEvent.Placed: order_id missing",
+        '{"type":"OrderEvent.Broken","amount":"secret"}': f"OrderEvent.Broken: {whole}",
+        '{"type":"OrderEvent.Broken","amount":-1}': "OrderEvent.Broken: KeyError when it was made",
+    }.items():
+        with pytest.raises(infra.SerializationError) as caught:
+            read(payload)
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        OrderPlaced(A, notes=[float("nan")]),
+        OrderPlaced(A, notes=[(1,)]),
+        OrderPlaced(A, more={1: 2}),  # type: ignore[dict-item]
+        OrderPlaced(A, amount=10**5000),
+        OrderPlaced(A, price=10**400),
+        OrderPlaced(A, due=(NOON, None)),  # type: ignore[arg-type]
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_cannot_be_written(event: infra.Event) -> None:
+    with pytest.raises(infra.SerializationError, match=r"^OrderEvent\.Placed: "):
+        text_of(event)
+
+
+def test_texts_of_enumerations_are_texts() -> None:
+    class Level(str, enum.Enum):
+        AUDITED = "audited"
+
+    event = infra.SubmissionEvent.VerificationCompleted(A, Level.AUDITED)
+    assert read(text_of(event), infra.SubmissionEvent).level == "audited"
+
+
+def test_families() -> None:
+    event = OrderEvent.Placed(A)
+    assert OrderEvent.Placed is OrderPlaced
+    assert isinstance(event, OrderEvent)
+    assert not isinstance(event, infra.BenchmarkEvent)
+    assert repr(infra.SystemEvent.CacheCleared("*")) == "SystemEvent.CacheCleared(pattern='*')"
+    assert OrderEvent.Slotted is Slotted  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(event)) == copy.deepcopy(event) == event  # noqa: S301
+    with pytest.raises(FrozenInstanceError):
+        event.amount = 2  # type: ignore[misc]
+    for family in (infra.Event, object, None, "OrderEvent", OrderPlaced(A)):
+        with pytest.raises(infra.ValidationError, match="family"):
+            read('{"type":"OrderEvent.Placed"}', family)
+    with pytest.raises(infra.SerializationError, match="type is none that Placed has"):
+        read('{"type":"OrderEvent.Broken","amount":1}', OrderEvent.Placed)
+
+
+def test_every_event_of_the_library_is_in_its_family() -> None:
+    families = (infra.BenchmarkEvent, infra.SubmissionEvent, infra.UserEvent, infra.SystemEvent)
+    assert [sorted(name.partition(".")[2] for name in family._members) for family in families] == [
+        ["Created", "Deprecated", "StatusChanged", "Updated"],
+        ["Created", "LeaderboardPositionChanged", "VerificationCompleted", "VerificationStarted"],
+        ["Created", "ProfileUpdated", "RoleChanged"],
+        ["CacheCleared", "HealthCheckFailed", "MaintenanceScheduled"],
+    ]
+    for family in families:
+        assert all(isinstance(vars(family)[name], type) for name in family._aliases.values())
+
+
+def test_families_that_cannot_be_written() -> None:
+    class Odd(infra.Event):
+        pass
+
+    @dataclass(frozen=True)
+    class Complex(Odd):
+        number: complex
+
+    @dataclass(frozen=True)
+    class Pair(Odd):
+        pair: tuple[int, int]
+
+    @dataclass(frozen=True)
+    class Either(Odd):
+        either: int | str
+
+    @dataclass(frozen=True)
+    class Typed(Odd):
+        type: str
+
+    @dataclass(frozen=True)
+    class Local(Odd):
+        local: Unknown  # type: ignore[name-defined] # noqa: F821
+
+    events = [Complex(1j), Pair((1, 2)), Either(1), Typed("x"), Local(1)]
+    for event in events:
+        with pytest.raises(infra.ConfigurationError):
+            text_of(event)
+        with pytest.raises(infra.ConfigurationError):
+            read(f'{{"type":"{type(event)._type}"}}', Odd)
+
+    @dataclass(frozen=True)
+    class Nothing(Odd):
+        pass
+
+    assert read(text_of(Nothing()), Odd) == Nothing()
+
+
+def test_channels() -> None:
+    channel = infra.EventChannel
+    names = ("BENCHMARK", "SUBMISSION", "VERIFICATION", "LEADERBOARD", "USER", "ORGANIZATION", "GOVERNANCE", "SYSTEM")
+    assert [getattr(channel, name) for name in names] == [f"events:{name.lower()}" for name in names]
+    assert channel.benchmark_specific("123") == "events:benchmark:123"
+    assert channel.submission_specific(A) == f"events:submission:{A}"
+    assert channel.benchmark_specific("a:b*c?[d]\\e%") == "events:benchmark:a%3Ab%2Ac%3F%5Bd%5D%5Ce%25"
+    assert channel.benchmark_specific("é-^") == "events:benchmark:é-^"
+    wrong: list[Any] = ["", " a", "a ", "a\0", "\ud800", 5, None, b"a"]
+    for id in wrong:
+        for call in (channel.benchmark_specific, channel.submission_specific):
+            with pytest.raises(infra.ValidationError):
+                call(id)
