@@ -23,6 +23,7 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.PostgresBenchmarkRepository, fakes.FakeBenchmarkRepository, set()),
     (infra.PostgresSubmissionRepository, fakes.FakeSubmissionRepository, set()),
     (infra.RedisClient, fakes.FakeRedisClient, set()),
+    (infra.RedisCacheProvider, fakes.FakeCacheProvider, set()),
     (infra.VerificationCache, fakes.FakeVerificationCache, set()),
     (infra.MockSmsService, fakes.FakeSmsService, set()),
     (infra.TwilioSmsService, fakes.FakeSmsService, set()),
@@ -59,6 +60,7 @@ def test_every_port_has_a_suite() -> None:
         infra.BenchmarkRepository,
         infra.SubmissionRepository,
         infra.KeyValueClient,
+        infra.RedisCacheProvider,
         infra.VerificationCache,
         infra.SmsService,
     }
@@ -69,6 +71,8 @@ def test_every_public_method_has_a_case() -> None:
         wanted = public_names(suite.port)
         if suite.port is infra.KeyValueClient:
             wanted |= public_names(infra.Listener)
+        if suite.port is infra.RedisCacheProvider:
+            wanted |= public_names(infra.CacheLock) | public_names(infra.CacheKey)
         assert wanted - names_used(suite) == set(), f"{suite.__name__} has no case for these"
 
 
