@@ -34,6 +34,7 @@ from __future__ import annotations
 import base64
 import builtins
 import contextlib
+import copy
 import enum
 import functools
 import hashlib
@@ -5898,13 +5899,19 @@ _decode_strictly = json.JSONDecoder(parse_constant=_not_json).decode  # RFC 8259
 class _Turn:
     """A thread's time with a lock's name. Other threads of the process that want it wait for its end, not at Redis."""
 
-    __slots__ = ("ended", "expires", "text", "thread")
+    __slots__ = ("ended", "expires", "silence", "text", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.expires = math.inf  # by the cache's clock: from then on the lock may be another's
         self.ended = threading.Event()
         self.text: str | None = None  # what a thread that filled a key leaves to those who wait
+        self.silence: CacheError | None = None  # Redis did not answer it: those who wait need not find out one by one
+
+
+def _again(error: CacheError) -> NoReturn:
+    """What the client raised in another thread, for this one."""
+    raise copy.copy(error.__cause__ if error.service == "cache" and error.__cause__ else error)
 
 
 class CacheLock:
@@ -5976,6 +5983,8 @@ class CacheLock:
                 other.ended.wait(max(0, min(left, other.expires - clock.monotonic())))
                 if settled(other) or (left <= 0 and not other.ended.is_set()):
                     return None
+                if other.silence is not None:
+                    self._ask("lock", _again, other.silence)
                 left -= time.monotonic() - started
             until = clock.monotonic() + left
             # None is no answer, in a cache that fails open while it fills a key.
@@ -5989,6 +5998,9 @@ class CacheLock:
             self._held.lock = token, turn
             obtained = turn
             return turn
+        except CacheError as error:
+            turn.silence = error
+            raise
         finally:
             if obtained is None:
                 cache._end(self._name, turn)
@@ -6135,18 +6147,18 @@ class RedisCacheProvider:
         lock_ttl = max(_waiting_time(timeout), 0.001)
         if not callable(factory):
             raise ValidationError("factory should be a function without arguments")
-        answers = True
+        silence: CacheError | None = None
 
         def ask(operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
             """None when Redis does not answer: asked again it would only cost another deadline."""
-            nonlocal answers
-            if not answers:
+            nonlocal silence
+            if silence is not None:
                 return None
             try:
                 return self._ask("get_or_set", call, *arguments)
             except CacheError as error:
-                answers = not self._is_outage(error)
-                self._excuse(error)
+                silence = error
+                self._excuse("get_or_set", error)
                 return None
 
         def settled(turn: _Turn | None) -> bool:
@@ -6167,6 +6179,7 @@ class RedisCacheProvider:
                 turn.text = text
         finally:
             if turn:
+                turn.silence = silence
                 with contextlib.suppress(CacheError):  # the value, or the factory's error, matters more
                     lock.release()
         return _value_of(text, "get_or_set")
@@ -6231,19 +6244,19 @@ class RedisCacheProvider:
         try:
             return self._ask(operation, call, *arguments)
         except CacheError as error:
-            self._excuse(error)
+            self._excuse(operation, error)
             return instead
 
-    def _excuse(self, error: CacheError) -> None:
+    def _excuse(self, operation: str, error: CacheError) -> None:
         """Raises it, unless Redis does not answer and this cache fails open."""
         if not (self._fail_open and self._is_outage(error)):
             raise error
         outcome = type(error.__cause__ or error).__name__
         logger.warning(
             "%s goes on without the cache: %s",
-            error.operation,
+            operation,
             error,
-            extra={"service": "cache", "operation": error.operation, "outcome": outcome},
+            extra={"service": "cache", "operation": operation, "outcome": outcome},
         )
 
     @staticmethod
