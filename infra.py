@@ -5147,7 +5147,7 @@ class _RedisTransport:
                 pool.acquire(place, attempt)
             for number, (address, commands) in enumerate(parts):
                 connection: Any = places[number].resource
-                packed = connection.pack_commands(commands)
+                packed = _packed(commands)
                 self._hurry(connection, attempt)
                 attempt.note, attempt.sent = address, True
                 sent.append(number)
@@ -5215,6 +5215,22 @@ class _RedisTransport:
                 where = f"redis at {host}:{port}"
                 return error(f"{where} {words}{detail}", retryable=retryable)
         return None
+
+
+def _packed(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    """As Redis reads them (https://redis.io/docs/latest/develop/reference/protocol-spec/), in pieces that keep down the
+    memory; redis-py takes twice the time."""
+    pieces, parts, size = [], [], 0
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for word in command:
+            raw = word if word.__class__ is bytes else str(word).encode()
+            parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+            size += len(raw)
+        if size > 100_000:
+            pieces.append(b"".join(parts))
+            parts, size = [], 0
+    return [*pieces, b"".join(parts)]
 
 
 class _ClusterTransport(_RedisTransport):
@@ -5893,7 +5909,7 @@ def _not_json(constant: str) -> NoReturn:
     raise ValueError
 
 
-_decode_strictly = json.JSONDecoder(parse_constant=_not_json).decode  # RFC 8259 knows no NaN and no Infinity
+_decode_strictly = json.JSONDecoder(parse_constant=_not_json).raw_decode  # RFC 8259 knows no NaN and no Infinity
 
 
 class _Turn:
@@ -6286,8 +6302,11 @@ class RedisCacheProvider:
 
 
 def _value_of(text: Any, operation: str) -> Any:
+    text = text.strip(" \t\r\n")
     try:
-        return _decode_strictly(text)
+        value, end = _decode_strictly(text)
+        if end == len(text):
+            return value
     except (ValueError, RecursionError):
         pass
     raise SerializationError(  # outside: the cause would quote it

@@ -346,6 +346,44 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     ("exchange: a search has wildcards", "infra.py", """re.sub("[|%_]", r"|\\g<0>", value.value)""", "value.value"),
     ("exchange: tuples pass as JSON", "infra.py", "same = document.value == value", "same = True"),
     ("exchange: documents of the fake are live", "fakes.py", "infra._decode(value.text)[0] if", "value.value if"),
+    ("cache: the prefix is a glob", "infra.py", r'_GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)', "self._prefix"),
+    (
+        "cache: delete_pattern takes locks along",
+        "infra.py",
+        "self._client.unlink_many(name for name in batch if not name.startswith(own))",
+        "self._client.unlink_many(batch)",
+    ),
+    (
+        "cache: threads wait at Redis",
+        "infra.py",
+        "return None if other.thread == turn.thread else other",
+        "return None",
+    ),
+    (
+        "cache: what was filled meanwhile is filled again",
+        "infra.py",
+        "if text is None and not (turn and settled(None)):",
+        "if text is None:",
+    ),
+    (
+        "cache: a late owner releases the next one's lock",
+        "infra.py",
+        "self._cache._client.compare_and_delete, self._name, token)",
+        "self._cache._client.delete, self._name)",
+    ),
+    ("cache: each thread finds out that Redis is away", "infra.py", "            turn.silence = error\n", ""),
+    (
+        "cache: set_nx fails open",
+        "infra.py",
+        'self._ask("set_nx", self._client.set_nx',
+        'self._try("set_nx", False, self._client.set_nx',
+    ),
+    (
+        "cache: NaN is read",
+        "infra.py",
+        "json.JSONDecoder(parse_constant=_not_json)",
+        "json.JSONDecoder()",
+    ),
 ]
 
 
@@ -361,6 +399,7 @@ SUITES = {  # of mutants whose name begins so; the others run everything
     ],
     "sms": ["tests/contract/test_sms_service.py", "tests/faults/test_sms.py"],
     "migrations": ["tests/faults/test_migrations.py"],
+    "cache": ["tests/contract/test_cache_provider.py", "tests/faults/test_cache.py"],
     "cluster": ["tests/faults/test_cluster.py", "tests/contract/test_key_value_client.py"],
     "pool": ["tests/unit/test_pool.py", "tests/faults/test_redis.py", "tests/faults/test_databases.py"],
 }

@@ -88,6 +88,10 @@ def test_a_server_that_is_paused(server: Server) -> None:  # noqa: F811
         started = time.monotonic()
         assert lenient.get_or_set("k", lambda: "mine") == "mine"
         assert time.monotonic() - started < 0.4 + SLACK  # one deadline, not one for each command
+        started = time.monotonic()
+        results = in_threads(10, lambda _: strict.lock("k", 60).acquire())
+        assert {type(result) for result in results} == {infra.CacheError}
+        assert time.monotonic() - started < 2 * 0.4 + SLACK  # who waits for another thread hears of it
         server.resume()
 
 
