@@ -5218,18 +5218,19 @@ class _RedisTransport:
 
 
 def _packed(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
-    """As Redis reads them (https://redis.io/docs/latest/develop/reference/protocol-spec/), in pieces that keep down the
-    memory; redis-py takes twice the time."""
+    """As Redis reads them (https://redis.io/docs/latest/develop/reference/protocol-spec/), in pieces: what is large is
+    not copied. redis-py takes twice the time."""
     pieces, parts, size = [], [], 0
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
         for word in command:
             raw = word if word.__class__ is bytes else str(word).encode()
-            parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
             size += len(raw)
-        if size > 100_000:
-            pieces.append(b"".join(parts))
-            parts, size = [], 0
+            if size < 100_000:
+                parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+            else:
+                pieces += [b"".join([*parts, b"$%d\r\n" % len(raw)]), raw]
+                parts, size = [b"\r\n"], 0
     return [*pieces, b"".join(parts)]
 
 
@@ -5915,14 +5916,18 @@ _decode_strictly = json.JSONDecoder(parse_constant=_not_json).raw_decode  # RFC 
 class _Turn:
     """A thread's time with a lock's name. Other threads of the process that want it wait for its end, not at Redis."""
 
-    __slots__ = ("ended", "expires", "silence", "text", "thread")
+    __slots__ = ("ended", "expires", "owner", "silence", "text")
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
+        self.owner = _this_thread()
         self.expires = math.inf  # by the cache's clock: from then on the lock may be another's
         self.ended = threading.Event()
         self.text: str | None = None  # what a thread that filled a key leaves to those who wait
         self.silence: CacheError | None = None  # Redis did not answer it: those who wait need not find out one by one
+
+
+def _this_thread() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
 
 
 def _again(error: CacheError) -> NoReturn:
@@ -5961,10 +5966,11 @@ class CacheLock:
         return self._acquire(wait, lambda other: False) is not None
 
     def release(self) -> bool:
-        """Returns whether the lock was still this thread's: False when its ttl had passed, or it never was. CacheError
-        when Redis does not answer: the lock then stays for the rest of its ttl."""
+        """Returns whether the lock was still this thread's: False when its ttl had passed, or it never was (a forked
+        child does not hold what its parent holds). CacheError when Redis does not answer: the lock then stays for the
+        rest of its ttl."""
         token, turn = vars(self._held).pop("lock", (None, None))
-        if token is None:
+        if turn is None or turn.owner != _this_thread():
             return False
         try:
             return bool(self._ask("lock", self._cache._client.compare_and_delete, self._name, token))
@@ -5981,11 +5987,12 @@ class CacheLock:
 
     def __exit__(self, *_: object) -> None:
         """Never raises, because the work is done: a lock that was lost before, or cannot be released, is a WARNING."""
+        extra = {"service": "cache", "operation": "lock", "outcome": "lost"}
         try:
-            if not self.release():
-                logger.warning("a lock's ttl passed before its owner was done: another may have had it meanwhile")
+            if hasattr(self._held, "lock") and not self.release():
+                logger.warning("a lock was not its owner's any more: another may have had it meanwhile", extra=extra)
         except CacheError as error:
-            logger.warning("a lock stays for the rest of its ttl: %s", error)
+            logger.warning("a lock stays for the rest of its ttl: %s", error, extra={**extra, "outcome": "CacheError"})
 
     def _acquire(self, timeout: float, settled: Callable[[_Turn | None], bool]) -> _Turn | None:
         """This thread's turn, or None. ``settled`` is asked after each wait, with the turn that was waited for, if it
@@ -6075,6 +6082,7 @@ class RedisCacheProvider:
     def _forget_parent(self) -> None:
         self._guard = threading.Lock()
         self._turns: dict[str, _Turn] = {}  # of this process, by the lock's name
+        self._crowd = 100  # turns, from which on those are looked for that were left to expire
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value, or ``default`` when absent; with ``MISSING`` as default a cached None can be told from that."""
@@ -6148,7 +6156,7 @@ class RedisCacheProvider:
         return self._ask("increment", self._client.increment, self._name(key), amount, self._seconds(ttl))
 
     def get_or_set(
-        self, key: str, factory: Callable[[], Any], ttl: float | None = None, *, timeout: float = 30.0
+        self, key: str, factory: Callable[[], Any], ttl: float | None = None, *, timeout: float = 10.0
     ) -> Any:
         """The value or, when absent, what ``factory()`` returns, stored as ``set`` does.
 
@@ -6283,12 +6291,16 @@ class RedisCacheProvider:
     def _begin(self, name: str, turn: _Turn) -> _Turn | None:
         """Makes it that turn's time with the lock; or returns the turn of another thread, to wait for. A thread that
         has the lock already is not kept waiting here: it would be for itself."""
+        now = self._clock.monotonic()
         with self._guard:
+            if len(self._turns) >= self._crowd:
+                self._turns = {key: each for key, each in self._turns.items() if each.expires > now}
+                self._crowd = 100 + 2 * len(self._turns)
             other = self._turns.get(name)
-            if other is None or other.expires <= self._clock.monotonic():
+            if other is None or other.expires <= now:
                 self._turns[name] = turn
                 return None
-            return None if other.thread == turn.thread else other
+            return None if other.owner == turn.owner else other
 
     def _end(self, name: str, turn: _Turn) -> None:
         with self._guard:
@@ -6298,7 +6310,7 @@ class RedisCacheProvider:
 
     def _is_mine(self, name: str) -> bool:
         turn = self._turns.get(name)
-        return turn is not None and turn.thread == threading.get_ident()
+        return turn is not None and turn.owner == _this_thread()
 
 
 def _value_of(text: Any, operation: str) -> Any:

@@ -356,7 +356,7 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
     (
         "cache: threads wait at Redis",
         "infra.py",
-        "return None if other.thread == turn.thread else other",
+        "return None if other.owner == turn.owner else other",
         "return None",
     ),
     (

@@ -598,6 +598,8 @@ class CacheProviderContract(Contract):
         with late:
             backend.advance(30)
             assert lock.acquire(0) is True
+        with backend.cache().lock("early", 60) as early:
+            assert early.release() is True  # no reason to warn
         assert [record.levelname for record in caplog.records if record.name == "infra"] == ["WARNING"]
         assert backend.cache().lock("k", 60).acquire(0) is False
         assert lock.release() is True
@@ -613,6 +615,14 @@ class CacheProviderContract(Contract):
         with cache.lock("k", 60):
             assert cache.lock("k", 60).acquire(5) is False
         assert cache.lock("k", 60).acquire(0) is True
+
+    def test_locks_that_are_left_to_expire_leave_nothing_behind(self, backend: CacheBackend) -> None:
+        clock = fakes.FakeClock()
+        cache = backend.cache(clock=clock)
+        for number in range(1000):
+            assert cache.lock(f"{number}", 1).acquire(0) is True
+            clock.advance(0.1)
+        assert len(cache._turns) <= 120
 
     @pytest.mark.parametrize("shared", [False, True])
     def test_threads_take_turns(self, backend: CacheBackend, shared: bool) -> None:

@@ -299,6 +299,22 @@ def test_a_fork_while_another_thread_fills_and_locks(server: Server) -> None:  #
         assert cache.get("k") == "parent's"
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_does_not_release_its_parents_lock(server: Server) -> None:  # noqa: F811
+    with client_of(server.url) as client:
+        cache = infra.RedisCacheProvider(client)
+        with cache.lock("k", 60) as lock:
+
+            def work() -> None:
+                assert lock.release() is False
+                client.close()
+
+            in_child(work)
+            with client_of(server.url) as other:
+                assert infra.RedisCacheProvider(other).lock("k", 60).acquire(0) is False
+            assert lock.release() is True
+
+
 # --- nothing leaks
 
 
