@@ -5122,6 +5122,12 @@ class _RedisTransport:
         for start in range(0, len(commands), _PIPELINE):
             yield from self.send_to(self.address, operation, *commands[start : start + _PIPELINE], until=until)
 
+    def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
+        """Sends a command that takes any number of keys, for all of these; its replies are to be added up."""
+        until = self.policy.until()
+        for start in range(0, len(keys), _PIPELINE):
+            yield from self.send_to(self.address, operation, (word, *keys[start : start + _PIPELINE]), until=until)
+
     def _accepted(self, replies: list[Any]) -> list[Any]:
         if isinstance(replies[-1], list) and len(replies) > 1:
             replies += replies[-1]  # EXEC's
@@ -5387,6 +5393,9 @@ class _ClusterTransport(_RedisTransport):
 
             yield from self.policy.call(operation, attempt, until=until)
 
+    def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
+        return self.send_each(operation, [(word, key) for key in keys])  # a command has to keep to one slot
+
     def _perform(self, attempt: Attempt, units: Sequence[_Unit]) -> list[list[Any]]:
         """Runs the units, following redirections, and returns the replies of each. All nodes work at once."""
         self._learn(attempt)
@@ -5525,7 +5534,7 @@ class RedisClient(KeyValueClient):
         return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
 
     def _unlink_many(self, keys: Sequence[str]) -> int:
-        return sum(self._transport.send_each("delete", [("UNLINK", key) for key in keys]))
+        return sum(self._transport.send_for_all("delete", "UNLINK", keys))
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         command = ("EVAL", _COMPARE_AND_DELETE, 1, key, value)

@@ -105,7 +105,7 @@ def of_cache(url: str) -> int:
                 lambda: cache.delete_pattern("bulk:*"),
                 one_by_one,
                 target=5,
-                rounds=3,
+                rounds=5,
                 number=1,
                 before=lambda: fill(bare, MANY),
             ),

@@ -36,14 +36,14 @@ def test_a_server_that_was_killed(server: Server) -> None:  # noqa: F811
     """FakeCacheProvider.down is this."""
     fake = fakes.FakeCacheProvider()
     fake.down = True
-    with client_of(server.url, deadline=0.5, retries=100) as client:
+    with client_of(server.url, deadline=0.25, retries=100) as client:
         cache = infra.RedisCacheProvider(client)
         cache.set("k", 1)
         server.kill()
         for name, call in CALLS.items():
             started = time.monotonic()
             real, twin = caught(call, cache), caught(call, fake)
-            assert time.monotonic() - started < 0.5 + SLACK
+            assert time.monotonic() - started < 0.25 + SLACK
             for error in (real, twin):
                 assert (error.service, error.operation, error.retryable) == ("cache", name, True)
                 assert type(error.__cause__) is infra.ConnectionError
