@@ -14,7 +14,7 @@ faults             Faults, the mixin behind ``fail_next`` and ``down``
 database           Column, ForeignKey, Table, MYSQL_TABLES, POSTGRES_TABLES, FakeDatabase, FakeTable
 repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository, FakeUserRepository,
                    FakeOrganizationRepository, FakeBenchmarkRepository, FakeSubmissionRepository
-redis and cache    FakeRedisServer, FakeRedisClient
+redis and cache    FakeRedisServer, FakeRedisClient, FakeCacheProvider
 verification       FakeVerificationCache
 messaging          FakeEventBus
 sms                SentSms, FakeSmsService
@@ -54,6 +54,7 @@ __all__ = [
     "POSTGRES_TABLES",
     "Column",
     "FakeBenchmarkRepository",
+    "FakeCacheProvider",
     "FakeClock",
     "FakeDatabase",
     "FakeEventBus",
@@ -1066,7 +1067,8 @@ class FakeRedisServer:
     """The state behind fake clients. Two clients on one server are two processes on one Redis."""
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
-        self._now = (clock or infra.SystemClock()).monotonic
+        self.clock = clock or infra.SystemClock()
+        self._now = self.clock.monotonic
         self._lock = threading.RLock()
         self._data: dict[str, tuple[str | int, float | None]] = {}  # value (a counter's as int) and moment of expiry
         self._listeners: list[_FakeListener] = []
@@ -1162,6 +1164,8 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
         server = self.server
         with server._lock:
             return sum(server._entry(key) is not None and server._data.pop(key, None) is not None for key in keys)
+
+    _unlink_many = _delete_many
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         with self.server._lock:
@@ -1359,6 +1363,33 @@ def _match(steps: Sequence[frozenset[int] | None], name: str) -> bool:
         else:
             return False
     return all(each is None for each in steps[step:])
+
+
+class FakeCacheProvider(Faults, infra.RedisCacheProvider):
+    """``RedisCacheProvider`` itself, over a ``FakeRedisClient`` of its own unless one is given, on that one's clock."""
+
+    _service = "cache"
+    down = False  #: while True, what happens when Redis is: CacheError or, in a cache that fails open, an empty cache
+
+    def __init__(
+        self,
+        client: infra.KeyValueClient | None = None,
+        prefix: str = "",
+        *,
+        clock: infra.Clock | None = None,
+        **named: Any,
+    ) -> None:
+        """As ``RedisCacheProvider``, with a default for the first."""
+        client = client or FakeRedisClient(clock=clock)
+        if clock is None and isinstance(client, FakeRedisClient):
+            clock = client.server.clock
+        super().__init__(client, prefix, clock=clock, **named)
+
+    def _ask(self, operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        return super()._ask(operation, self._no_answer if self.down else call, *arguments)
+
+    def _no_answer(self, *_: Any) -> Any:
+        raise infra.ConnectionError("FakeCacheProvider is down on purpose", service="redis")
 
 
 # === verification ====================================================================================================

@@ -21,7 +21,7 @@ records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, Us
                    Membership, Benchmark, BenchmarkVersion, Submission, LeaderboardEntry, Query, Page
 repositories       Repository, SqlRepository; PhoneUserRepository, TokenRepository, on MySQL; UserRepository,
                    OrganizationRepository, BenchmarkRepository, SubmissionRepository, on Postgres
-redis and cache    KeyValueClient, Listener, RedisClient
+redis and cache    KeyValueClient, Listener, RedisClient, RedisCacheProvider, CacheLock, RateLimit, CacheKey, MISSING
 verification       generate_code, VerificationCache
 messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent, Message, Subscription,
                    RedisEventBus
@@ -36,6 +36,7 @@ from __future__ import annotations
 import base64
 import builtins
 import contextlib
+import copy
 import enum
 import functools
 import hashlib
@@ -66,7 +67,8 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING as _NO_DEFAULT
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -89,6 +91,7 @@ if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here
 __version__ = "0.1.0"
 __all__ = [
     "FILLED",
+    "MISSING",
     "SCHEMA",
     "Attempt",
     "Benchmark",
@@ -97,6 +100,8 @@ __all__ = [
     "BenchmarkVersion",
     "CacheConfig",
     "CacheError",
+    "CacheKey",
+    "CacheLock",
     "Call",
     "CallPolicy",
     "Clock",
@@ -142,7 +147,9 @@ __all__ = [
     "PostgresSubmissionRepository",
     "PostgresUserRepository",
     "Query",
+    "RateLimit",
     "RateLimitedError",
+    "RedisCacheProvider",
     "RedisClient",
     "RedisEventBus",
     "RefreshToken",
@@ -1398,6 +1405,22 @@ def _document(name: str, value: Any) -> _Document:
     if "\\u0000" in _check_text(name, text) and _ESCAPED_NUL.search(text):
         raise ValidationError(f"{name} should not hold a NUL character")
     return document
+
+
+def _no_constant(constant: str) -> NoReturn:
+    raise ValueError  # RFC 8259 knows neither NaN nor Infinity
+
+
+_decode_strictly = json.JSONDecoder(parse_constant=_no_constant).raw_decode
+
+
+def _read_json(text: str) -> Any:
+    """What others have written; ValueError or RecursionError for what is no strict JSON."""
+    text = text.strip(" \t\r\n")
+    value, end = _decode_strictly(text)
+    if end != len(text):
+        raise ValueError
+    return value
 
 
 def _milliseconds(seconds: float, name: str = "seconds") -> int:
@@ -4946,6 +4969,11 @@ class KeyValueClient(_Closing):
         names = [_check_key(key) for key in _check_many("keys", keys)]
         return self._delete_many(names) if names else 0
 
+    def unlink_many(self, keys: Iterable[str]) -> int:
+        """As ``delete_many``; the server frees the memory afterwards, beside its other work (UNLINK)."""
+        names = [_check_key(key) for key in _check_many("keys", keys)]
+        return self._unlink_many(names) if names else 0
+
     def compare_and_delete(self, key: str, value: str) -> bool:
         """In one atomic step: removes the key if it holds exactly ``value``; returns whether it did."""
         return self._compare_and_delete(_check_key(key), _check_value(value))
@@ -5010,6 +5038,8 @@ class KeyValueClient(_Closing):
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool: ...
     @abstractmethod
     def _delete_many(self, keys: Sequence[str]) -> int: ...
+    @abstractmethod
+    def _unlink_many(self, keys: Sequence[str]) -> int: ...
     @abstractmethod
     def _compare_and_delete(self, key: str, value: str) -> bool: ...
     @abstractmethod
@@ -5195,6 +5225,12 @@ class _RedisTransport:
         for start in range(0, len(commands), _PIPELINE):
             yield from self.send_to(self.address, operation, *commands[start : start + _PIPELINE], until=until)
 
+    def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
+        """Sends a command that takes any number of keys, for all of these; its replies are to be added up."""
+        until = self.policy.until()
+        for start in range(0, len(keys), _PIPELINE):
+            yield from self.send_to(self.address, operation, (word, *keys[start : start + _PIPELINE]), until=until)
+
     def _accepted(self, replies: list[Any]) -> list[Any]:
         if isinstance(replies[-1], list) and len(replies) > 1:
             replies += replies[-1]  # EXEC's
@@ -5220,7 +5256,7 @@ class _RedisTransport:
                 pool.acquire(place, attempt)
             for number, (address, commands) in enumerate(parts):
                 connection: Any = places[number].resource
-                packed = connection.pack_commands(commands)
+                packed = _packed(commands)
                 self._hurry(connection, attempt)
                 attempt.note, attempt.sent = address, True
                 sent.append(number)
@@ -5288,6 +5324,23 @@ class _RedisTransport:
                 where = f"redis at {host}:{port}"
                 return error(f"{where} {words}{detail}", retryable=retryable)
         return None
+
+
+def _packed(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    """As Redis reads them (https://redis.io/docs/latest/develop/reference/protocol-spec/), in pieces: what is large is
+    not copied. redis-py takes twice the time."""
+    pieces, parts, size = [], [], 0
+    for command in commands:
+        parts.append(b"*%d\r\n" % len(command))
+        for word in command:
+            raw = word if word.__class__ is bytes else str(word).encode()
+            size += len(raw)
+            if size < 100_000:
+                parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+            else:
+                pieces += [b"".join([*parts, b"$%d\r\n" % len(raw)]), raw]
+                parts, size = [b"\r\n"], 0
+    return [*pieces, b"".join(parts)]
 
 
 class _ClusterTransport(_RedisTransport):
@@ -5443,6 +5496,9 @@ class _ClusterTransport(_RedisTransport):
 
             yield from self.policy.call(operation, attempt, until=until)
 
+    def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
+        return self.send_each(operation, [(word, key) for key in keys])  # a command has to keep to one slot
+
     def _perform(self, attempt: Attempt, units: Sequence[_Unit]) -> list[list[Any]]:
         """Runs the units, following redirections, and returns the replies of each. All nodes work at once."""
         self._learn(attempt)
@@ -5579,6 +5635,9 @@ class RedisClient(KeyValueClient):
 
     def _delete_many(self, keys: Sequence[str]) -> int:
         return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
+
+    def _unlink_many(self, keys: Sequence[str]) -> int:
+        return sum(self._transport.send_for_all("delete", "UNLINK", keys))
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         command = ("EVAL", _COMPARE_AND_DELETE, 1, key, value)
@@ -5905,6 +5964,485 @@ class _RedisListener(Listener):
             self._announce_reconnect()
 
 
+class _Missing(enum.Enum):
+    """One value, equal to nothing that a cache can hold; it stays itself when copied or pickled."""
+
+    MISSING = "MISSING"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: as the default of :meth:`RedisCacheProvider.get` it tells an absent key from a cached None
+MISSING = _Missing.MISSING
+
+_TO_ESCAPE = re.compile(r"[%:*?\[\]\\{}\s]")  # "{}": who chooses a part shall not choose the node of a cluster
+_GLOB_SIGNS = re.compile(r"[*?\[\]\\]")
+
+
+class CacheKey:
+    """Keys by one scheme, ``kind:part:part``. A part is text, an int or a UUID; in it ``%``, ``:``, braces, blanks and
+    what a glob takes for a sign are percent-encoded (RFC 3986 §2.1), so that different parts never make the same key.
+    ValidationError for a part that is empty, or holds a NUL or a lone surrogate."""
+
+    @staticmethod
+    def benchmark(benchmark_id: str | int | uuid.UUID) -> str:
+        """``benchmark:<id>``"""
+        return _joined_key("benchmark", benchmark_id)
+
+    @staticmethod
+    def leaderboard(benchmark_id: str | int | uuid.UUID) -> str:
+        """``leaderboard:<benchmark's id>``"""
+        return _joined_key("leaderboard", benchmark_id)
+
+    @staticmethod
+    def user(user_id: str | int | uuid.UUID) -> str:
+        """``user:<id>``"""
+        return _joined_key("user", user_id)
+
+    @staticmethod
+    def session(session_id: str | int | uuid.UUID) -> str:
+        """``session:<id>``"""
+        return _joined_key("session", session_id)
+
+    @staticmethod
+    def rate_limit(who: str | int | uuid.UUID, action: str | int | uuid.UUID) -> str:
+        """``ratelimit:<who>:<action>``"""
+        return _joined_key("ratelimit", who, action)
+
+
+def _joined_key(kind: str, *parts: str | int | uuid.UUID) -> str:
+    def written(part: object) -> str:
+        if isinstance(part, uuid.UUID) or type(part) is int:
+            return str(part)
+        text = _check_text("a part of a key", part, empty=False)  # type: ignore[arg-type]
+        return _TO_ESCAPE.sub(lambda sign: urllib.parse.quote(sign[0], safe=""), text)
+
+    return ":".join([kind, *map(written, parts)])
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """What :meth:`RedisCacheProvider.check_rate_limit` found. ``remaining``: calls left in this window; ``reset_at``:
+    when it ends, aware, in UTC; ``retry_after``: seconds to wait, 0.0 when the call is allowed."""
+
+    allowed: bool
+    remaining: int
+    limit: int
+    reset_at: datetime
+    retry_after: float
+
+
+class _Turn:
+    """A thread's time with a lock's name. Other threads of the process that want it wait for its end, not at Redis."""
+
+    __slots__ = ("ended", "expires", "owner", "silence", "text")
+
+    def __init__(self) -> None:
+        self.owner = _this_thread()
+        self.expires = math.inf  # by the cache's clock: from then on the lock may be another's
+        self.ended = threading.Event()
+        self.text: str | None = None  # what a thread that filled a key leaves to those who wait
+        self.silence: CacheError | None = None  # Redis did not answer it: those who wait need not find out one by one
+
+
+def _this_thread() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
+
+
+def _again(error: CacheError) -> NoReturn:
+    """What the client raised in another thread, for this one."""
+    raise copy.copy(error.__cause__ if error.service == "cache" and error.__cause__ else error)
+
+
+class CacheLock:
+    """A lock that threads and processes share, made by :meth:`RedisCacheProvider.lock`.
+
+        with cache.lock("nightly report", ttl=60, timeout=5):
+            …
+
+    It is free once released, and ``ttl`` seconds after it was obtained at the latest: then its owner may have died. An
+    owner that is still at work by then shares what it guards with the next: choose ``ttl`` well above the longest work.
+    A late owner never releases the next one's lock. Not reentrant. One object may be shared by threads: each obtains
+    and releases for itself.
+    """
+
+    POLL = 0.05  # seconds between two questions to Redis whether another process is done
+
+    def __init__(
+        self, cache: RedisCacheProvider, name: str, ttl: float, timeout: float, ask: Callable[..., Any] | None = None
+    ) -> None:
+        self._cache = cache
+        self._name = name
+        self._ttl = ttl
+        self._timeout = timeout
+        self._ask = ask or cache._ask
+        self._held = threading.local()
+
+    def acquire(self, timeout: float | None = None) -> bool:
+        """Waits at most ``timeout`` seconds (0: not at all; None: the lock's own), and returns whether the lock was
+        obtained. CacheError when Redis does not answer; a lock whose answer was lost may stay for its ttl."""
+        wait = self._timeout if timeout is None else _waiting_time(timeout)
+        return self._acquire(wait, lambda other: False) is not None
+
+    def release(self) -> bool:
+        """Returns whether the lock was still this thread's: False when its ttl had passed, or it never was (a forked
+        child does not hold what its parent holds). CacheError when Redis does not answer: the lock then stays for the
+        rest of its ttl."""
+        token, turn = vars(self._held).pop("lock", (None, None))
+        if turn is None or turn.owner != _this_thread():
+            return False
+        try:
+            return bool(self._ask("lock", self._cache._client.compare_and_delete, self._name, token))
+        finally:
+            self._cache._end(self._name, turn)
+
+    def __enter__(self) -> CacheLock:
+        """Raises TimeoutError when the lock was not free in time."""
+        if not self.acquire():
+            raise TimeoutError(
+                f"the lock was not free within {self._timeout:g} s", service="cache", operation="lock", retryable=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Never raises, because the work is done: a lock that was lost before, or cannot be released, is a WARNING."""
+        extra = {"service": "cache", "operation": "lock", "outcome": "lost"}
+        try:
+            if hasattr(self._held, "lock") and not self.release():
+                logger.warning("a lock was not its owner's any more: another may have had it meanwhile", extra=extra)
+        except CacheError as error:
+            logger.warning("a lock stays for the rest of its ttl: %s", error, extra={**extra, "outcome": "CacheError"})
+
+    def _acquire(self, timeout: float, settled: Callable[[_Turn | None], bool]) -> _Turn | None:
+        """This thread's turn, or None. ``settled`` is asked after each wait, with the turn that was waited for, if it
+        was one of this process, whether the lock is not wanted any more."""
+        cache, clock = self._cache, self._cache._clock
+        turn, token, left = _Turn(), secrets.token_hex(16), timeout
+        obtained: _Turn | None = None
+        try:
+            while other := cache._begin(self._name, turn):
+                started = time.monotonic()
+                other.ended.wait(max(0, min(left, other.expires - clock.monotonic())))
+                if settled(other) or (left <= 0 and not other.ended.is_set()):
+                    return None
+                if other.silence is not None:
+                    self._ask("lock", _again, other.silence)
+                left -= time.monotonic() - started
+            until = clock.monotonic() + left
+            # None is no answer, in a cache that fails open while it fills a key.
+            while self._ask("lock", cache._client.set_nx, self._name, token, self._ttl) is False:
+                left = until - clock.monotonic()
+                if left > 1e-6:  # less is lost when clocks round
+                    clock.sleep(min(left, self.POLL))
+                if settled(None) or left <= 1e-6:
+                    return None
+            turn.expires = clock.monotonic() + self._ttl
+            self._held.lock = token, turn
+            obtained = turn
+            return turn
+        except CacheError as error:
+            turn.silence = error
+            raise
+        finally:
+            if obtained is None:
+                cache._end(self._name, turn)
+
+
+def _waiting_time(seconds: float) -> float:
+    if not _TTL_OR_0.valid(seconds):
+        raise ValidationError(f"timeout should be {_TTL_OR_0.expected}")
+    return seconds
+
+
+class RedisCacheProvider:
+    """JSON values under keys, for a while: a cache, with counters, locks and rate limits, in Redis or its fake.
+
+    Values are what JSON can say and give back as it was: None, True, False, finite numbers, text, lists, dicts with
+    keys of text, nested in at most 100 levels; else SerializationError, before anything is sent. Text holds no NUL
+    (ValidationError). Values that come out are copies. A value in Redis that is no JSON is a SerializationError.
+
+    Keys are as :class:`KeyValueClient`'s, and do not begin with ``~``: those are the cache's own. In Redis ``prefix``
+    stands before each, as it is given; let no prefix begin with another one. ``ttl`` is in seconds, rounded up to
+    milliseconds; None stands for ``default_ttl``, 0 for no expiry.
+
+    When Redis does not answer, a call is a CacheError within the client's deadline, whose ``__cause__`` is the client's
+    ConnectionError or TimeoutError. With ``fail_open`` that is a WARNING instead, and the answer that of an empty cache
+    (None, False, 0, nothing stored), but never for ``set_nx``, ``increment``, locks and rate limits, whose answers
+    somebody relies on. What Redis refuses is the client's CacheError. May be shared by threads; the client is closed by
+    who made it.
+
+    Args:
+        client: where the values are.
+        prefix: text before each key; may be empty.
+        default_ttl: seconds that a value lives (0: no expiry) unless its call says otherwise.
+        fail_open: whether a Redis that does not answer counts as an empty cache.
+        clock: for the times in a RateLimit, and for the waits between two questions to Redis.
+    """
+
+    def __init__(
+        self,
+        client: KeyValueClient,
+        prefix: str = "",
+        *,
+        default_ttl: float = 3600.0,
+        fail_open: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        if not _TTL_OR_0.valid(default_ttl):
+            raise ValidationError(f"default_ttl should be {_TTL_OR_0.expected}")
+        self._client = client
+        self._prefix = _check_text("prefix", prefix, blank_ends=False)
+        self._default_ttl = default_ttl
+        self._fail_open = fail_open
+        self._clock = clock or SystemClock()
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._guard = threading.Lock()
+        self._turns: dict[str, _Turn] = {}  # of this process, by the lock's name
+        self._crowd = 100  # turns, from which on those are looked for that were left to expire
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or ``default`` when absent; with ``MISSING`` as default a cached None can be told from that."""
+        text = self._try("get", None, self._client.get, self._name(key))
+        return default if text is None else _value_of(text, "get")
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The values of those keys that exist. Not atomic: one pipeline of single reads."""
+        names = {self._name(key): key for key in _check_many("keys", keys)}
+        nothing: dict[str, str] = {}
+        texts = self._try("get_many", nothing, self._client.get_many, names)
+        return {names[name]: _value_of(text, "get_many") for name, text in texts.items()}
+
+    def set(self, key: str, value: Any, ttl: float | None = None) -> None:
+        """Stores; the value and the expiry that the key had are gone."""
+        name, text, seconds = self._name(key), _document("value", value).text, self._seconds(ttl)
+        self._try("set", None, self._put, name, text, seconds)
+
+    def set_many(self, items: Mapping[str, Any], ttl: float | None = None) -> None:
+        """Stores each item as ``set`` does. Checked whole before the first is sent; not atomic: one pipeline of single
+        writes."""
+        if not isinstance(items, Mapping):
+            raise ValidationError("items should be a dict or another mapping of keys to values")
+        texts = {self._name(key): _document("value", value).text for key, value in items.items()}
+        self._try("set_many", None, self._client.set_many, texts, self._seconds(ttl))
+
+    def set_nx(self, key: str, value: Any, ttl: float | None = None) -> bool:
+        """Stores only if the key is absent, and returns whether it did. Never repeated after it was sent."""
+        name, text, seconds = self._name(key), _document("value", value).text, self._seconds(ttl)
+        return self._ask("set_nx", self._client.set_nx, name, text, seconds)
+
+    def delete(self, key: str) -> bool:
+        """Removes the key and returns whether it existed."""
+        return self._try("delete", False, self._client.delete, self._name(key))
+
+    def delete_pattern(self, glob: str) -> int:
+        """Removes the keys that match, in batches, and returns how many. ``glob`` is Redis's (see
+        :meth:`KeyValueClient.scan`) and is about what stands behind the prefix; keys of other prefixes, and locks,
+        stay. Not atomic: a key that comes meanwhile may stay. The deadline is that of each batch, not of the whole;
+        with ``fail_open`` the count is of what was removed until Redis did not answer."""
+        glob = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix) + _check_text("glob", glob, empty=False)
+        own, removed = self._prefix + "~", 0
+
+        def remove() -> None:
+            nonlocal removed
+            found = self._client.scan(glob)
+            while batch := [*itertools.islice(found, _PIPELINE)]:
+                removed += self._client.unlink_many(name for name in batch if not name.startswith(own))
+
+        self._try("delete_pattern", None, remove)
+        return removed
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is present."""
+        return self._try("exists", False, self._client.exists, self._name(key))
+
+    def ttl(self, key: str) -> float | None:
+        """Seconds until the key expires, in milliseconds' precision; ``math.inf`` if never; None when absent."""
+        return self._try("ttl", None, self._client.ttl, self._name(key))
+
+    def expire(self, key: str, ttl: float) -> bool:
+        """Sets the time until expiry (above 0), counted from now; returns whether the key exists."""
+        name = self._name(key)
+        _milliseconds(ttl, "ttl")
+        return self._try("expire", False, self._client.expire, name, ttl)
+
+    def increment(self, key: str, amount: int = 1, ttl: float | None = None) -> int:
+        """Adds to the whole number that the key holds (absent: 0) and returns the sum, in one atomic step. ``ttl``
+        takes effect only when this call creates the key. Never repeated after it was sent. CacheError if the value is
+        no whole number, or the sum leaves 64 bits."""
+        return self._ask("increment", self._client.increment, self._name(key), amount, self._seconds(ttl))
+
+    def get_or_set(
+        self, key: str, factory: Callable[[], Any], ttl: float | None = None, *, timeout: float = 10.0
+    ) -> Any:
+        """The value or, when absent, what ``factory()`` returns, stored as ``set`` does.
+
+        Of all threads and processes that find the key absent at once, one calls its factory; the others wait for that,
+        at most ``timeout`` seconds, and then call their own. When a factory raises, the error goes to its caller, and
+        who waits tries its own. ``timeout`` is also how long a process that died in its factory holds up others.
+
+        With ``fail_open``, and Redis not answering, the threads of this process still share one call; nothing is
+        stored.
+        """
+        name, seconds, text = self._name(key), self._seconds(ttl), None
+        lock_ttl = max(_waiting_time(timeout), 0.001)
+        if not callable(factory):
+            raise ValidationError("factory should be a function without arguments")
+        silence: CacheError | None = None
+
+        def ask(operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            """None when Redis does not answer: asked again it would only cost another deadline."""
+            nonlocal silence
+            if silence is not None:
+                return None
+            try:
+                return self._ask("get_or_set", call, *arguments)
+            except CacheError as error:
+                silence = error
+                self._excuse("get_or_set", error)
+                return None
+
+        def settled(turn: _Turn | None) -> bool:
+            nonlocal text
+            text = turn.text if turn else ask("get", self._client.get, name)
+            return text is not None
+
+        if settled(None):
+            return _value_of(text, "get_or_set")
+        lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, ask)
+        # A factory that asks for its own key does not wait for itself.
+        turn = None if self._is_mine(lock._name) else lock._acquire(timeout, settled)
+        try:
+            if text is None and not (turn and settled(None)):  # others may have filled it before the lock was obtained
+                text = _document("value", factory()).text
+                ask("set", self._put, name, text, seconds)
+            if turn:
+                turn.text = text
+        finally:
+            if turn:
+                turn.silence = silence
+                with contextlib.suppress(CacheError):  # the value, or the factory's error, matters more
+                    lock.release()
+        return _value_of(text, "get_or_set")
+
+    def lock(self, key: str, ttl: float, timeout: float = 10.0) -> CacheLock:
+        """A lock by that name, not obtained yet: it belongs to who enters it (``with``) or acquires it, for at most
+        ``ttl`` seconds; who wants it waits at most ``timeout`` seconds (0: not at all). Entering raises TimeoutError
+        when it was not free in time, CacheError when Redis does not answer. The key may be that of a value: they do
+        not meet."""
+        _milliseconds(ttl, "ttl")
+        return CacheLock(self, self._name(key, "~lock:"), ttl, _waiting_time(timeout))
+
+    def check_rate_limit(self, key: str, limit: int, window: float) -> RateLimit:
+        """Counts this call, and says whether it is among the first ``limit`` of its window: ``window`` seconds from the
+        first call on. Calls that are refused count too, and prolong nothing. The counter is an ordinary key:
+        ``delete`` forgives. Never repeated after it was sent."""
+        name = self._name(key)
+        if not _COUNT.valid(limit):
+            raise ValidationError(f"limit should be {_COUNT.expected}")
+        _milliseconds(window, "window")
+        count, left = self._ask("check_rate_limit", self._client.increment, name, 1, window), window
+        if count > 1:
+            # No time left: the window has just ended. All the time in the world: somebody made the key without expiry.
+            left = max(self._ask("check_rate_limit", self._client.ttl, name) or 0, 0.001)
+            if left == math.inf:
+                self._ask("check_rate_limit", self._client.expire, name, window)
+                left = window
+        allowed = count <= limit
+        reset_at = self._clock.now() + timedelta(seconds=left)
+        return RateLimit(allowed, max(0, limit - count), limit, reset_at, 0.0 if allowed else left)
+
+    def _name(self, key: str, purpose: str = "") -> str:
+        key = _check_key(key)
+        if key[0] == "~":
+            raise ValidationError("key should not begin with ~")
+        return self._prefix + purpose + key
+
+    def _seconds(self, ttl: float | None) -> float | None:
+        if ttl is None:
+            ttl = self._default_ttl
+        elif not _TTL_OR_0.valid(ttl):
+            raise ValidationError(f"ttl should be {_TTL_OR_0.expected}")
+        return ttl or None
+
+    def _put(self, name: str, text: str, seconds: float | None) -> None:
+        if seconds is None:
+            self._client.set(name, text)
+        else:
+            self._client.set_with_expiry(name, text, seconds)
+
+    def _ask(self, operation: str, call: Callable[..., T], *arguments: Any) -> T:
+        """The client's answer. That there is none is a CacheError."""
+        try:
+            return call(*arguments)
+        except (ConnectionError, TimeoutError) as error:
+            raise CacheError(
+                f"the cache does not answer: {error}", service="cache", operation=operation, retryable=error.retryable
+            ) from error
+
+    def _try(self, operation: str, instead: T, call: Callable[..., T], *arguments: Any) -> T:
+        """The same for what may fail open: ``instead`` is the answer of an empty cache."""
+        try:
+            return self._ask(operation, call, *arguments)
+        except CacheError as error:
+            self._excuse(operation, error)
+            return instead
+
+    def _excuse(self, operation: str, error: CacheError) -> None:
+        """Raises it, unless Redis does not answer and this cache fails open."""
+        if not (self._fail_open and self._is_outage(error)):
+            raise error
+        outcome = type(error.__cause__ or error).__name__
+        logger.warning(
+            "%s goes on without the cache: %s",
+            operation,
+            error,
+            extra={"service": "cache", "operation": operation, "outcome": outcome},
+        )
+
+    @staticmethod
+    def _is_outage(error: CacheError) -> bool:
+        """Whether it is ours, or says that Redis is full, a replica, … for the moment."""
+        return error.service == "cache" or error.retryable
+
+    def _begin(self, name: str, turn: _Turn) -> _Turn | None:
+        """Makes it that turn's time with the lock; or returns the turn of another thread, to wait for. A thread that
+        has the lock already is not kept waiting here: it would be for itself."""
+        now = self._clock.monotonic()
+        with self._guard:
+            if len(self._turns) >= self._crowd:
+                self._turns = {key: each for key, each in self._turns.items() if each.expires > now}
+                self._crowd = 100 + 2 * len(self._turns)
+            other = self._turns.get(name)
+            if other is None or other.expires <= now:
+                self._turns[name] = turn
+                return None
+            return None if other.owner == turn.owner else other
+
+    def _end(self, name: str, turn: _Turn) -> None:
+        with self._guard:
+            if self._turns.get(name) is turn:
+                del self._turns[name]
+        turn.ended.set()
+
+    def _is_mine(self, name: str) -> bool:
+        turn = self._turns.get(name)
+        return turn is not None and turn.owner == _this_thread()
+
+
+def _value_of(text: Any, operation: str) -> Any:
+    try:
+        return _read_json(text)
+    except (ValueError, RecursionError):
+        pass
+    raise SerializationError(  # outside: the cause would quote it
+        "Redis holds a value that is not JSON", service="cache", operation=operation
+    )
+
+
 # === verification ====================================================================================================
 
 
@@ -6069,8 +6607,7 @@ class VerificationCache:
 
 
 class EventChannel:
-    """Names of channels. An id is a ``uuid.UUID`` or text; what a channel or a glob would take for punctuation in it
-    (``%``, ``:``, ``*``, ``?``, ``[``, ``]``, ``\\``) is percent-encoded (RFC 3986 §2.1): different ids never meet."""
+    """Names of channels. An id is a ``uuid.UUID`` or text, encoded as by :class:`CacheKey`: different ids never meet."""
 
     BENCHMARK = "events:benchmark"
     SUBMISSION = "events:submission"
@@ -6084,17 +6621,12 @@ class EventChannel:
     @classmethod
     def benchmark_specific(cls, benchmark_id: uuid.UUID | str) -> str:
         """The channel of one benchmark: "events:benchmark:<id>"."""
-        return f"{cls.BENCHMARK}:{_channel_part(benchmark_id)}"
+        return _joined_key(cls.BENCHMARK, benchmark_id)
 
     @classmethod
     def submission_specific(cls, submission_id: uuid.UUID | str) -> str:
         """The channel of one submission: "events:submission:<id>"."""
-        return f"{cls.SUBMISSION}:{_channel_part(submission_id)}"
-
-
-def _channel_part(part: uuid.UUID | str) -> str:
-    text = _check_key(str(part) if isinstance(part, uuid.UUID) else part, "an id")
-    return re.sub(r"[%:*?\[\]\\]", lambda found: f"%{ord(found[0]):02X}", text)
+        return _joined_key(cls.SUBMISSION, submission_id)
 
 
 @dataclass(frozen=True)
@@ -6273,11 +6805,6 @@ class _EventField(NamedTuple):
     read: Callable[[Any], Any]
 
 
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError  # RFC 8259 knows neither NaN nor Infinity
-
-
-_parse = json.JSONDecoder(parse_constant=_no_constant).decode
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -6358,7 +6885,7 @@ def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
         ready = kind._fields = [
             _EventField(
                 each.name,
-                each.default is MISSING and each.default_factory is MISSING,
+                each.default is _NO_DEFAULT and each.default_factory is _NO_DEFAULT,
                 *_event_codec(each.name, hints[each.name]),
             )
             for each in found
@@ -6381,8 +6908,8 @@ def _event_of(payload: str, family: type[E]) -> E:
     if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
         raise ValidationError("family should be a subclass of Event")
     try:
-        found = _parse(payload)
-    except (TypeError, ValueError, RecursionError):
+        found = _read_json(payload)
+    except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: it is no text
         found = None
     if not isinstance(found, dict):
         raise SerializationError("the payload is no JSON object")

@@ -1,9 +1,13 @@
-"""RedisClient against bare redis-py, on one private server and on a cluster of three, one thread each."""
+"""RedisClient against bare redis-py, on one private server and on a cluster of three; the cache against redis-py and
+json by hand. One thread each."""
 
 from __future__ import annotations
 
+import json
+import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
@@ -11,39 +15,113 @@ sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve(
 import redis
 
 import infra
-from bench.measure import compare, report
+from bench.measure import Ratio, compare, report
 from tests import services
+
+VALUE = {"id": 4711, "name": "Long sums", "score": 0.5}
+MANY = 100_000
+FLAT = 1.0  # MB that the peak may grow from 10,000 keys to 100,000
+
+
+def of_client(url: str, cluster_url: str) -> int:
+    host, port = cluster_url.rpartition("/")[2].split(":")
+    keys = [f"key:{number}" for number in range(100)]
+    with (
+        infra.RedisClient(infra.CacheConfig(url=url)) as ours,
+        redis.Redis.from_url(url, decode_responses=True) as bare,
+        infra.RedisClient(infra.CacheConfig(url=cluster_url)) as cluster,
+        redis.RedisCluster(host, int(port), decode_responses=True) as bare_cluster,
+    ):
+        for client in (ours, cluster):
+            client.set_many({"key": "value" * 10, **dict.fromkeys(keys, "value")})
+        pairs = {
+            "get": (lambda: ours.get("key"), lambda: bare.get("key"), 1000),
+            "set": (lambda: ours.set("key", "value" * 10), lambda: bare.set("key", "value" * 10), 1000),
+            "cluster get": (lambda: cluster.get("key"), lambda: bare_cluster.get("key"), 500),
+            "cluster get_many(100)": (
+                lambda: cluster.get_many(keys),
+                lambda: bare_cluster.mget_nonatomic(keys),
+                50,
+            ),
+        }
+        ratios = [
+            compare(name, mine, other, target=0.9, rounds=31, number=number)
+            for name, (mine, other, number) in pairs.items()
+        ]
+        title = f"RedisClient, times as fast as redis-py {redis.__version__} on {ours.health_check().server}"
+        return report(title, ratios)
+
+
+def fill(bare: Any, count: int) -> None:
+    """On the server, so that it costs this process no memory."""
+    bare.eval("for n = 1, ARGV[1] do redis.call('set', 'bulk:' .. n, '1') end", 0, count)
+
+
+def of_cache(url: str) -> int:
+    keys = [f"key:{number}" for number in range(100)]
+    with (
+        infra.RedisClient(infra.CacheConfig(url=url)) as client,
+        redis.Redis.from_url(url, decode_responses=True) as bare,
+    ):
+        cache = infra.RedisCacheProvider(client)
+        peaks = []
+        for count in (10_000, MANY):
+            fill(bare, count)
+            assert cache.delete_pattern("bulk:*") == count
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        cache.set_many({"key": VALUE, **dict.fromkeys(keys, VALUE)})
+
+        def one_by_one() -> None:
+            for key in bare.scan_iter("bulk:*", count=1000):
+                bare.delete(key)
+
+        ratios: list[Ratio] = [
+            compare(
+                "get, against json by hand",
+                lambda: cache.get("key"),
+                lambda: json.loads(str(bare.get("key"))),
+                target=0.85,
+                rounds=31,
+                number=1000,
+            ),
+            compare(
+                "set, against json by hand",
+                lambda: cache.set("key", VALUE),
+                lambda: bare.set("key", json.dumps(VALUE), px=3_600_000),
+                target=0.85,
+                rounds=31,
+                number=1000,
+            ),
+            compare(
+                "get_many(100), one by one",
+                lambda: cache.get_many(keys),
+                lambda: [json.loads(str(bare.get(key))) for key in keys],
+                target=10,
+                rounds=21,
+                number=20,
+            ),
+            compare(
+                "delete_pattern, one by one",
+                lambda: cache.delete_pattern("bulk:*"),
+                one_by_one,
+                target=5,
+                rounds=5,
+                number=1,
+                before=lambda: fill(bare, MANY),
+            ),
+        ]
+        missed = report(f"RedisCacheProvider, times as fast as redis-py {redis.__version__}", ratios)
+    grown = peaks[1] - peaks[0]
+    print(f"delete_pattern of {MANY} keys: peak memory {grown:.1f} MB above that of 10000", end="")
+    print(f" (promised {FLAT})" + ("" if grown <= FLAT else "  MISSED"))
+    return missed or int(grown > FLAT)
 
 
 def main() -> int:
-    url, cluster_url = services.shared("redis"), services.shared("redis-cluster")
-    host, port = cluster_url.rpartition("/")[2].split(":")
-    keys = [f"key:{number}" for number in range(100)]
     try:
-        with (
-            infra.RedisClient(infra.CacheConfig(url=url)) as ours,
-            redis.Redis.from_url(url, decode_responses=True) as bare,
-            infra.RedisClient(infra.CacheConfig(url=cluster_url)) as cluster,
-            redis.RedisCluster(host, int(port), decode_responses=True) as bare_cluster,
-        ):
-            for client in (ours, cluster):
-                client.set_many({"key": "value" * 10, **dict.fromkeys(keys, "value")})
-            pairs = {
-                "get": (lambda: ours.get("key"), lambda: bare.get("key"), 1000),
-                "set": (lambda: ours.set("key", "value" * 10), lambda: bare.set("key", "value" * 10), 1000),
-                "cluster get": (lambda: cluster.get("key"), lambda: bare_cluster.get("key"), 500),
-                "cluster get_many(100)": (
-                    lambda: cluster.get_many(keys),
-                    lambda: bare_cluster.mget_nonatomic(keys),
-                    50,
-                ),
-            }
-            ratios = [
-                compare(name, mine, other, target=0.9, rounds=31, number=number)
-                for name, (mine, other, number) in pairs.items()
-            ]
-            title = f"RedisClient, times as fast as redis-py {redis.__version__} on {ours.health_check().server}"
-        return report(title, ratios)
+        url = services.shared("redis")
+        cache = of_cache(url)  # first: it measures a peak
+        return of_client(url, services.shared("redis-cluster")) or cache
     finally:
         services.stop_shared()
 

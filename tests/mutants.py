@@ -418,6 +418,44 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "            elif not reasons:\n",
         "            else:\n",
     ),
+    ("cache: the prefix is a glob", "infra.py", r'_GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)', "self._prefix"),
+    (
+        "cache: delete_pattern takes locks along",
+        "infra.py",
+        "self._client.unlink_many(name for name in batch if not name.startswith(own))",
+        "self._client.unlink_many(batch)",
+    ),
+    (
+        "cache: threads wait at Redis",
+        "infra.py",
+        "return None if other.owner == turn.owner else other",
+        "return None",
+    ),
+    (
+        "cache: what was filled meanwhile is filled again",
+        "infra.py",
+        "if text is None and not (turn and settled(None)):",
+        "if text is None:",
+    ),
+    (
+        "cache: a late owner releases the next one's lock",
+        "infra.py",
+        "self._cache._client.compare_and_delete, self._name, token)",
+        "self._cache._client.delete, self._name)",
+    ),
+    ("cache: each thread finds out that Redis is away", "infra.py", "            turn.silence = error\n", ""),
+    (
+        "cache: set_nx fails open",
+        "infra.py",
+        'self._ask("set_nx", self._client.set_nx',
+        'self._try("set_nx", False, self._client.set_nx',
+    ),
+    (
+        "cache: NaN is read",
+        "infra.py",
+        "json.JSONDecoder(parse_constant=_no_constant)",
+        "json.JSONDecoder()",
+    ),
 ]
 
 
@@ -433,6 +471,7 @@ SUITES = {  # of mutants whose name begins so; the others run everything
     ],
     "sms": ["tests/contract/test_sms_service.py", "tests/faults/test_sms.py"],
     "migrations": ["tests/faults/test_migrations.py"],
+    "cache": ["tests/contract/test_cache_provider.py", "tests/faults/test_cache.py"],
     "cluster": ["tests/faults/test_cluster.py", "tests/contract/test_key_value_client.py"],
     "listener": ["tests/faults/test_redis.py"],
     "bus": ["tests/unit/test_events.py", "tests/contract/test_event_bus.py", "tests/faults/test_bus.py"],

@@ -14,7 +14,9 @@ VERSIONS = ["5.0.0", "5.3.1", "6.4.0", "7.4.1", "8.1.0", "8.1.0 hiredis"]  # the
 SUITES = [
     "tests/contract/test_key_value_client.py",
     "tests/contract/test_verification_cache.py",
+    "tests/contract/test_cache_provider.py",
     "tests/faults/test_redis.py",
+    "tests/faults/test_cache.py",
     "tests/faults/test_cluster.py",
     "tests/faults/test_tls.py",
 ]

@@ -287,7 +287,9 @@ class MariaDbServer(Server):
         return f"mysql://root@127.0.0.1:{self.port}/infra"
 
     def options(self) -> list[str]:
-        options = ["--no-defaults", f"--datadir={self.folder / 'data'}", "--innodb-log-file-size=8M"]
+        # A tmpdir of its own: at its start a server removes the temporary tables that it finds there.
+        options = ["--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder}"]
+        options += ["--innodb-log-file-size=8M"]
         return [*options, *(["--user=root"] if os.getuid() == 0 else [])]
 
     def prepare(self) -> None:

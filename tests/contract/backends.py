@@ -115,6 +115,19 @@ def on_real_redis(name: str) -> Any:
     return backend
 
 
+class Between:
+    """A client that does something else just before one of its methods, so many ``times``."""
+
+    def __init__(self, client: infra.KeyValueClient, method: str, action: Callable[[], Any], times: int = 1) -> None:
+        self._client, self._method, self._action, self._times = client, method, action, times
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and self._times > 0:
+            self._times -= 1
+            self._action()
+        return getattr(self._client, name)
+
+
 class Inbox:
     """A handler that keeps what it receives; ``wait(n)`` returns the first n messages once they have come."""
 

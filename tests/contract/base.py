@@ -61,7 +61,8 @@ def names_used(suite: type) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and re.search(
-            r"\b(client|cache|service|listener|bus|message|database|users|tokens|organizations|benchmarks|submissions)$",
+            r"\b(client|cache|lock|CacheKey|service|listener|bus|message|database|users|tokens|organizations|benchmarks|"
+            r"submissions)$",
             ast.unparse(node.value),
         )
     }

@@ -13,6 +13,7 @@ import pytest
 import infra
 from tests.contract.backends import Inbox, KeyValueBackend, eventually, in_threads, on_fake_redis, on_real_redis
 from tests.contract.base import Contract
+from tests.contract.globs import GLOB_NAMES, GLOBS
 
 Client = infra.KeyValueClient
 
@@ -30,6 +31,7 @@ WITH_A_KEY: dict[str, Callable[[Client, Any], Any]] = {
     "set_nx": lambda c, key: c.set_nx(key, "v"),
     "delete": lambda c, key: c.delete(key),
     "delete_many": lambda c, key: c.delete_many([key]),
+    "unlink_many": lambda c, key: c.unlink_many([key]),
     "compare_and_delete": lambda c, key: c.compare_and_delete(key, "v"),
     "exists": lambda c, key: c.exists(key),
     "ttl": lambda c, key: c.ttl(key),
@@ -53,47 +55,6 @@ WITH_SECONDS: dict[str, Callable[[Client, str, Any], Any]] = {
     "increment": lambda c, key, seconds: c.increment(key, 1, seconds),
 }
 
-# Redis's glob, not fnmatch's: which of these names each pattern finds.
-GLOB_NAMES = ["a", "b", "ab", "aB", "abc", "a:b", "a/b:c", "a*", "a?", "[a]", "a]", "a\\b", "^", "-", "é", "aé", "日本"]
-GLOBS: dict[str, list[str]] = {
-    "*": GLOB_NAMES,
-    "**": GLOB_NAMES,
-    "a": ["a"],
-    "?": ["-", "^", "a", "b"],
-    "??": ["a*", "a?", "aB", "a]", "ab", "é"],
-    "a*": ["a", "a*", "a/b:c", "a:b", "a?", "aB", "a\\b", "a]", "ab", "abc", "aé"],
-    "*b": ["a:b", "a\\b", "ab", "b"],
-    "a*c": ["a/b:c", "abc"],
-    "*:*": ["a/b:c", "a:b"],
-    "a[bB]": ["aB", "ab"],
-    "a[A-C]": ["aB"],
-    "a[C-A]": ["aB"],
-    "[^a]": ["-", "^", "b"],
-    "[!a]": ["a"],
-    "[^^]": ["-", "a", "b"],
-    "[a^]": ["^", "a"],
-    "[a-]": ["^", "a"],  # a range from "]" to "a", never closed
-    "[-a]": ["-", "a"],
-    "[]a]": [],
-    "[^]": ["-", "^", "a", "b"],
-    "[\\]a]": ["a"],
-    "a[\\]]": ["a]"],
-    "a\\*": ["a*"],
-    "a\\?": ["a?"],
-    "\\[a\\]": ["[a]"],
-    "a\\\\b": ["a\\b"],
-    "\\a": ["a"],
-    "[a": ["a"],
-    "[": [],
-    "a\\": [],
-    "A": [],
-    "é": ["é"],
-    "[é]?": ["é"],
-    "[?-é]": ["-"],  # bytes are signed: from 0xC3 = -61 up to "?" = 63
-    "日*": ["日本"],
-    "a**b*": ["a/b:c", "a:b", "a\\b", "ab", "abc"],
-}
-
 
 class KeyValueClientContract(Contract):
     port = infra.KeyValueClient
@@ -110,6 +71,7 @@ class KeyValueClientContract(Contract):
         assert client.compare_and_delete(key, "") is False
         assert client.get_many([key]) == {}
         assert client.delete_many([key]) == 0
+        assert client.unlink_many([key]) == 0
         assert backend.names() == []
 
     @pytest.mark.parametrize(
@@ -209,12 +171,13 @@ class KeyValueClientContract(Contract):
         assert client.ttl(b) == math.inf
         client.set_many({})
 
-    def test_delete_many_counts_what_existed(self, backend: KeyValueBackend) -> None:
+    @pytest.mark.parametrize("method", ["delete_many", "unlink_many"])
+    def test_delete_many_counts_what_existed(self, backend: KeyValueBackend, method: str) -> None:
         a, b, c = map(backend.key, "abc")
         backend.client.set_many({a: "1", b: "2"})
-        assert backend.client.delete_many([a, a, b, c]) == 2
+        assert getattr(backend.client, method)([a, a, b, c]) == 2
         assert backend.names() == []
-        assert backend.client.delete_many([]) == 0
+        assert getattr(backend.client, method)([]) == 0
 
     def test_thousands_of_keys(self, backend: KeyValueBackend) -> None:
         items = {backend.key(f"{n:04}"): str(n) for n in range(2500)}
@@ -222,12 +185,14 @@ class KeyValueClientContract(Contract):
         assert backend.client.get_many(items) == items
         assert backend.names("*") == [f"{n:04}" for n in range(2500)]
         assert backend.client.delete_many(items) == 2500
+        backend.client.set_many(items)
+        assert backend.client.unlink_many(iter(items)) == 2500
 
     @pytest.mark.parametrize("single", ["abc", b"abc", 5, None])
     def test_many_takes_no_single_key(self, backend: KeyValueBackend, single: Any) -> None:
-        for call in (backend.client.get_many, backend.client.delete_many, backend.client.set_many):
+        for name in ("get_many", "delete_many", "unlink_many", "set_many"):
             with pytest.raises(infra.ValidationError):
-                call(single)
+                getattr(backend.client, name)(single)
 
     # --- expiry
 
@@ -247,6 +212,7 @@ class KeyValueClientContract(Contract):
         assert client.compare_and_delete(expired(), "1") is False
         assert client.get_many([expired()]) == {}
         assert client.delete_many([expired()]) == 0
+        assert client.unlink_many([expired()]) == 0
         assert (expired(), backend.names()) == (key, [])
         assert client.set_nx(expired(), "2") is True
         assert (client.get(key), client.ttl(key)) == ("2", math.inf)

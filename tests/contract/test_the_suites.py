@@ -23,6 +23,7 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.PostgresBenchmarkRepository, fakes.FakeBenchmarkRepository, set()),
     (infra.PostgresSubmissionRepository, fakes.FakeSubmissionRepository, set()),
     (infra.RedisClient, fakes.FakeRedisClient, set()),
+    (infra.RedisCacheProvider, fakes.FakeCacheProvider, set()),
     (infra.VerificationCache, fakes.FakeVerificationCache, set()),
     (infra.RedisEventBus, fakes.FakeEventBus, set()),
     (infra.MockSmsService, fakes.FakeSmsService, set()),
@@ -60,6 +61,7 @@ def test_every_port_has_a_suite() -> None:
         infra.BenchmarkRepository,
         infra.SubmissionRepository,
         infra.KeyValueClient,
+        infra.RedisCacheProvider,
         infra.VerificationCache,
         infra.RedisEventBus,
         infra.SmsService,
@@ -73,6 +75,8 @@ def test_every_public_method_has_a_case() -> None:
             wanted |= public_names(infra.Listener)
         if suite.port is infra.RedisEventBus:
             wanted |= public_names(infra.Subscription) | public_names(infra.Message)
+        if suite.port is infra.RedisCacheProvider:
+            wanted |= public_names(infra.CacheLock) | public_names(infra.CacheKey)
         assert wanted - names_used(suite) == set(), f"{suite.__name__} has no case for these"
 
 

@@ -14,7 +14,13 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.backends import KeyValueBackend, fake_key_value_backend, in_threads, real_key_value_backend
+from tests.contract.backends import (
+    Between,
+    KeyValueBackend,
+    fake_key_value_backend,
+    in_threads,
+    real_key_value_backend,
+)
 from tests.contract.base import Contract
 
 PHONE = "+14155550100"
@@ -55,19 +61,6 @@ class VerificationBackend:
         """Everything that these caches keep."""
         client = self.redis.client
         return client.get_many(sorted({name for glob in self.globs() for name in client.scan(glob)}))
-
-
-class Between:
-    """A client that does something else just before one of its methods, once."""
-
-    def __init__(self, client: infra.KeyValueClient, method: str, action: Callable[[], Any]) -> None:
-        self._client, self._method, self._action = client, method, action
-
-    def __getattr__(self, name: str) -> Any:
-        if name == self._method:
-            self._method = ""
-            self._action()
-        return getattr(self._client, name)
 
 
 class VerificationCacheContract(Contract):

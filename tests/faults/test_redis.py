@@ -157,6 +157,7 @@ CALLS: dict[str, tuple[Callable[[infra.KeyValueClient], Any], str]] = {
     "set_nx": (lambda c: c.set_nx("k", "1"), "set"),
     "delete": (lambda c: c.delete("k"), "del"),
     "delete_many": (lambda c: c.delete_many(["k"]), "del"),
+    "unlink_many": (lambda c: c.unlink_many(["k"]), "unlink"),
     "compare_and_delete": (lambda c: c.compare_and_delete("k", "1"), "eval"),
     "expire": (lambda c: c.expire("k", 5), "pexpire"),
     "increment": (lambda c: c.increment("k", 1, 60), "incrby"),

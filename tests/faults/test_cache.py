@@ -1,0 +1,364 @@
+"""RedisCacheProvider on bad days: servers killed and paused, replies lost, owners of locks that die, forks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.backends import WAIT, in_child, in_threads
+from tests.contract.test_cache_provider import FAILS_OPEN
+from tests.faults.proxy import Proxy
+from tests.faults.test_redis import SLACK, client_of, raw, server  # noqa: F401
+from tests.services import Server
+
+CALLS = {name: call for name, (call, _) in FAILS_OPEN.items()}
+
+
+def caught(call: Callable[[infra.RedisCacheProvider], Any], cache: infra.RedisCacheProvider) -> infra.CacheError:
+    with pytest.raises(infra.CacheError) as found:
+        call(cache)
+    return found.value
+
+
+# --- servers that do not answer
+
+
+def test_a_server_that_was_killed(server: Server) -> None:  # noqa: F811
+    """FakeCacheProvider.down is this."""
+    fake = fakes.FakeCacheProvider()
+    fake.down = True
+    with client_of(server.url, deadline=0.25, retries=100) as client:
+        cache = infra.RedisCacheProvider(client)
+        cache.set("k", 1)
+        server.kill()
+        for name, call in CALLS.items():
+            started = time.monotonic()
+            real, twin = caught(call, cache), caught(call, fake)
+            assert time.monotonic() - started < 0.25 + SLACK
+            for error in (real, twin):
+                assert (error.service, error.operation, error.retryable) == ("cache", name, True)
+                assert type(error.__cause__) is infra.ConnectionError
+            assert str(real).startswith("the cache does not answer: redis at 127.0.0.1:")
+        server.start()
+        fake.down = False
+        assert cache.get("k", 5) == fake.get("k", 5) == 5
+
+
+def test_failing_open_while_the_server_is_killed(
+    server: Server,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake = fakes.FakeCacheProvider(fail_open=True)
+    fake.down = True
+    with client_of(server.url, deadline=0.3, retries=0) as client, caplog.at_level(logging.WARNING, "infra"):
+        cache = infra.RedisCacheProvider(client, fail_open=True)
+        cache.set("k", 1)
+        server.kill()
+        for name, (call, expected) in FAILS_OPEN.items():
+            for each in (cache, fake):
+                caplog.clear()
+                if expected is infra.CacheError:
+                    caught(call, each)
+                    assert caplog.records == []
+                else:
+                    assert call(each) == expected
+                    [record] = caplog.records
+                    assert (record.levelname, vars(record)["service"]) == ("WARNING", "cache")
+                    assert (vars(record)["operation"], vars(record)["outcome"]) == (name, "ConnectionError")
+
+
+def test_a_server_that_is_paused(server: Server) -> None:  # noqa: F811
+    with client_of(server.url, socket_timeout=0.2, deadline=0.4) as client:
+        strict, lenient = infra.RedisCacheProvider(client), infra.RedisCacheProvider(client, fail_open=True)
+        strict.set("k", 1)
+        server.pause()
+        for name in ("get", "set", "get_or_set", "set_nx", "delete_pattern", "lock"):
+            started = time.monotonic()
+            assert type(caught(CALLS[name], strict).__cause__) is infra.TimeoutError
+            assert time.monotonic() - started < 0.4 + SLACK
+        started = time.monotonic()
+        assert lenient.get_or_set("k", lambda: "mine") == "mine"
+        assert time.monotonic() - started < 0.4 + SLACK  # one deadline, not one for each command
+        started = time.monotonic()
+        results = in_threads(10, lambda _: strict.lock("k", 60).acquire())
+        assert {type(result) for result in results} == {infra.CacheError}
+        assert time.monotonic() - started < 2 * 0.4 + SLACK  # who waits for another thread hears of it
+        server.resume()
+
+
+def test_no_connection_is_free(server: Server) -> None:  # noqa: F811
+    with client_of(server.url, pool_size=1, deadline=0.1) as client:
+        cache = infra.RedisCacheProvider(client)
+        cache.set("k", 1)
+        held: infra._Place[Any] = infra._Place()
+        client._transport.pool.acquire(held, infra.Attempt(time.monotonic() + 1, time.monotonic))
+        assert type(caught(CALLS["get"], cache).__cause__) is infra.PoolTimeoutError
+        client._transport.pool.release(held)
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_a_server_that_dies_under_a_factory(server: Server, fail_open: bool) -> None:  # noqa: F811
+    with client_of(server.url, deadline=0.4, retries=100) as client:
+        cache, calls = infra.RedisCacheProvider(client, fail_open=fail_open), []
+
+        def factory() -> str:
+            calls.append(1)
+            if len(calls) == 1:
+                server.kill()
+            return "value"
+
+        started = time.monotonic()
+        results = in_threads(10, lambda _: cache.get_or_set("k", factory))
+        assert time.monotonic() - started < 2 * 0.4 + SLACK
+        if fail_open:
+            assert results == ["value"] * 10
+        else:
+            assert {type(result) for result in results} == {infra.CacheError}
+            assert calls == [1]
+        assert cache._turns == {}
+        server.start()
+        assert cache.get_or_set("k", lambda: "again") == "again"
+
+
+def test_a_server_that_dies_under_a_lock(server: Server, caplog: pytest.LogCaptureFixture) -> None:  # noqa: F811
+    with client_of(server.url, deadline=0.3, retries=0) as client:
+        cache = infra.RedisCacheProvider(client)
+        lock = cache.lock("k", 60)
+        with caplog.at_level(logging.WARNING, "infra"), lock:
+            server.kill()
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "stays for the rest of its ttl" in caplog.text
+        server.start()
+        with pytest.raises(LookupError), lock:
+            server.kill()
+            raise LookupError
+        assert cache._turns == {}
+        server.start()
+        assert lock.acquire(0) is True
+        server.kill()
+        assert caught(lambda _: lock.release(), cache).operation == "lock"
+
+
+def test_a_full_memory_and_another_type(
+    server: Server,  # noqa: F811
+    raw: Any,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    raw.lpush("list", "x")
+    with client_of(server.url, retries=0) as client:
+        strict, lenient = infra.RedisCacheProvider(client), infra.RedisCacheProvider(client, fail_open=True)
+        for cache in (strict, lenient):
+            with pytest.raises(infra.CacheError, match="WRONGTYPE"):
+                cache.get("list")
+        raw.config_set("maxmemory", "1")
+        with pytest.raises(infra.CacheError, match="out of memory"):
+            strict.set("k", 1)
+        with pytest.raises(infra.CacheError, match="out of memory"):
+            lenient.set_nx("k", 1)
+        with caplog.at_level(logging.WARNING, "infra"):
+            lenient.set("k", 1)
+            assert lenient.get_or_set("k", lambda: 7) == 7
+        operations = [(record.levelname, vars(record)["operation"]) for record in caplog.records]
+        assert operations == [("WARNING", "set"), ("WARNING", "get_or_set")]
+
+
+# --- replies that are lost
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "times"),
+    [
+        ("get", "get", 2),
+        ("get_many", "get", 2),
+        ("set", "set", 2),
+        ("set_many", "set", 2),
+        ("exists", "exists", 2),
+        ("ttl", "pttl", 2),
+        ("set_nx", "set", 1),
+        ("increment", "incrby", 1),
+        ("check_rate_limit", "incrby", 1),
+        ("lock", "set", 1),
+        ("delete", "del", 1),
+        ("expire", "pexpire", 1),
+    ],
+)
+def test_a_lost_reply(server: Server, raw: Any, name: str, command: str, times: int) -> None:  # noqa: F811
+    with Proxy(server.port) as proxy, client_of(f"redis://127.0.0.1:{proxy.port}") as client:
+        cache = infra.RedisCacheProvider(client)
+        cache.exists("warm")
+        raw.config_resetstat()
+        proxy.swallow = True
+        if times == 2:
+            CALLS[name](cache)
+        else:
+            assert caught(CALLS[name], cache).retryable is True  # for the caller to decide
+        assert (proxy.swallowed, raw.info("commandstats")[f"cmdstat_{command}"]["calls"]) == (1, times)
+
+
+# --- processes
+
+
+@pytest.fixture
+def children() -> Iterator[Callable[[Callable[[], None]], int]]:
+    """``children(work)`` runs the work in a forked child of its own, and returns its process id."""
+    started: list[int] = []
+
+    def start(work: Callable[[], None]) -> int:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        started.append(child)
+        return child
+
+    yield start
+    assert [os.waitpid(child, 0)[1] for child in started] == [0] * len(started)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_four_processes_on_one_cold_key(server: Server, raw: Any, children: Any) -> None:  # noqa: F811
+    def work() -> None:
+        def factory() -> str:
+            client.increment("calls")
+            while client.get("arrived") != "4":
+                time.sleep(0.01)
+            return "value"
+
+        with client_of(server.url) as client:
+            client.increment("arrived")
+            assert infra.RedisCacheProvider(client).get_or_set("k", factory) == "value"
+
+    for _ in range(4):
+        children(work)
+    deadline = time.monotonic() + WAIT
+    while raw.get("k") is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert raw.get("calls") == b"1"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_the_owner_of_a_lock_dies(server: Server) -> None:  # noqa: F811
+    with client_of(server.url) as client:
+        cache = infra.RedisCacheProvider(client)
+        started = time.monotonic()
+
+        def work() -> None:
+            with client_of(server.url) as own:
+                assert infra.RedisCacheProvider(own).lock("k", 0.5).acquire(0) is True
+
+        in_child(work)
+        assert cache.lock("k", 60).acquire(0) is False
+        with cache.lock("k", 60, timeout=WAIT):
+            assert 0.5 <= time.monotonic() - started < 0.5 + 2 * infra.CacheLock.POLL + SLACK
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_fills_and_locks(server: Server) -> None:  # noqa: F811
+    """The child does not wait for a thread that it does not have."""
+    begun, done = threading.Event(), threading.Event()
+    with client_of(server.url) as client:
+        cache = infra.RedisCacheProvider(client)
+
+        def factory() -> str:
+            with cache._guard:  # at its worst
+                begun.set()
+                assert done.wait(WAIT)
+            return "parent's"
+
+        thread = threading.Thread(target=lambda: cache.get_or_set("k", factory))
+        thread.start()
+        assert begun.wait(WAIT)
+
+        def work() -> None:
+            started = time.monotonic()
+            assert cache.get_or_set("k", lambda: "child's", timeout=0.1) == "child's"
+            assert time.monotonic() - started < 0.1 + SLACK
+            client.close()
+
+        try:
+            in_child(work)
+        finally:
+            done.set()
+            thread.join(WAIT)
+        assert cache.get("k") == "parent's"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_does_not_release_its_parents_lock(server: Server) -> None:  # noqa: F811
+    with client_of(server.url) as client:
+        cache = infra.RedisCacheProvider(client)
+        with cache.lock("k", 60) as lock:
+
+            def work() -> None:
+                assert lock.release() is False
+                client.close()
+
+            in_child(work)
+            with client_of(server.url) as other:
+                assert infra.RedisCacheProvider(other).lock("k", 60).acquire(0) is False
+            assert lock.release() is True
+
+
+# --- nothing leaks
+
+
+def test_no_key_and_no_value_leaves_through_any_door(
+    server: Server,  # noqa: F811
+    raw: Any,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secret, texts = "tell-nobody-739182", []
+
+    def collect(call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except Exception as error:
+            texts.append("".join(traceback.format_exception(error)) + repr(error))
+
+    with caplog.at_level(logging.DEBUG), client_of(server.url, deadline=0.2, socket_timeout=0.1) as client:
+        caches = [infra.RedisCacheProvider(client, secret, fail_open=each) for each in (False, True)]
+
+        def everything() -> None:
+            for cache in caches:
+                collect(lambda: cache.set(secret, {secret: secret}))
+                collect(lambda: cache.set(secret, {secret: {secret}}))
+                collect(lambda: cache.set(secret, secret + "\0"))
+                collect(lambda: cache.set(secret + " ", 1))
+                collect(lambda: cache.get_many([secret]))
+                collect(lambda: cache.increment(secret))
+                collect(lambda: cache.set_nx(secret, secret))
+                collect(lambda: cache.delete_pattern(secret))
+                collect(lambda: cache.get_or_set(secret, lambda: secret))
+                collect(lambda: cache.check_rate_limit(secret, 1, 1))
+                collect(lambda: cache.lock(secret, 1, 0).__enter__())
+                texts.append(repr(cache) + repr(cache.lock(secret, 1)))
+
+        everything()
+        for name in raw.keys("*"):
+            raw.set(name, "{" + secret)
+        everything()
+        for name in raw.keys("*"):
+            raw.delete(name)
+            raw.lpush(name, secret)
+        everything()
+        server.kill()
+        everything()
+    said = "\n".join(texts) + caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    assert len(texts) > 60
+    assert secret not in said
