@@ -61,7 +61,7 @@ def names_used(suite: type) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and re.search(
-            r"\b(client|cache|service|listener|database|users|tokens|organizations|benchmarks|submissions)$",
+            r"\b(client|cache|service|listener|database|users|tokens|organizations|benchmarks|submissions|storage)$",
             ast.unparse(node.value),
         )
     }

@@ -24,6 +24,7 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.PostgresSubmissionRepository, fakes.FakeSubmissionRepository, set()),
     (infra.RedisClient, fakes.FakeRedisClient, set()),
     (infra.VerificationCache, fakes.FakeVerificationCache, set()),
+    (infra.S3StorageProvider, fakes.FakeStorageProvider, {"fetch"}),
     (infra.MockSmsService, fakes.FakeSmsService, set()),
     (infra.TwilioSmsService, fakes.FakeSmsService, set()),
     (infra.SnsSmsService, fakes.FakeSmsService, set()),
@@ -60,6 +61,7 @@ def test_every_port_has_a_suite() -> None:
         infra.SubmissionRepository,
         infra.KeyValueClient,
         infra.VerificationCache,
+        infra.StorageProvider,
         infra.SmsService,
     }
 
