@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import infra
-from tests import services, twilio
+from tests import s3_stand_in, services, twilio
 
 T = TypeVar("T")
 
@@ -116,12 +116,14 @@ def s3_config(url: str, **changes: Any) -> infra.S3StorageConfig:
 
 
 @pytest.fixture(scope="session")
-def s3(service: Callable[[str], str]) -> Iterator[Callable[[str], infra.S3StorageProvider]]:
+def s3(
+    service: Callable[[str], str], strict_s3: s3_stand_in.StrictS3
+) -> Iterator[Callable[[str], infra.S3StorageProvider]]:
     """``s3(name)``: a provider that tests share, because boto3 takes its time to make one; each has its own bucket."""
     made: dict[str, infra.S3StorageProvider] = {}
 
     def provider(name: str) -> infra.S3StorageProvider:
-        url = service(name)
+        url = strict_s3.url if name == "strict" else service(name)
         if name not in made:
             made[name] = infra.S3StorageProvider(s3_config(url))
         return made[name]
@@ -129,6 +131,14 @@ def s3(service: Callable[[str], str]) -> Iterator[Callable[[str], infra.S3Storag
     yield provider
     for each in made.values():
         each.close()
+
+
+@pytest.fixture(scope="session")
+def strict_s3() -> Iterator[s3_stand_in.StrictS3]:
+    """Needs nothing but Python; shared: a bucket for each test, and no bad days."""
+    _versions["strict s3"] = "stand-in"
+    with s3_stand_in.StrictS3() as server:
+        yield server
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ import pytest
 import fakes
 import infra
 from tests import twilio
-from tests.conftest import s3_config
 
 WAIT = 10.0  # seconds that a test waits for another thread before it fails
 
@@ -250,12 +249,13 @@ def on_fake_storage() -> Any:
 
 
 def on_s3(name: str) -> Any:
+    """``name`` is a kind of server, or "strict": our stand-in."""
+
     @pytest.fixture
-    def backend(
-        self: object, no_aws: None, service: Callable[[str], str], s3: Callable[[str], infra.S3StorageProvider]
-    ) -> Iterator[StorageBackend]:
+    def backend(self: object, no_aws: None, s3: Callable[[str], infra.S3StorageProvider]) -> Iterator[StorageBackend]:
         opened: list[infra.S3StorageProvider] = []
-        config, storage = s3_config(service(name)), s3(name)
+        storage = s3(name)
+        config = storage.config
 
         def connect(**options: Any) -> infra.S3StorageProvider:
             opened.append(infra.S3StorageProvider(config, **options))
