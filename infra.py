@@ -6465,7 +6465,7 @@ _S3_ERRORS = (
 )  # fmt: skip
 # Which codes say that the same request may succeed later, besides any HTTP status of 500 or above.
 _S3_RETRYABLE = frozenset({"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"})
-_S3_ABSENT = {"NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
+_S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
 # Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
 _S3_REPEATABLE = frozenset(
     {"upload", "download", "download_to", "open", "exists", "list_objects", "get_metadata", "delete", "delete_batch"}
@@ -6612,9 +6612,12 @@ class S3StorageProvider(StorageProvider):
     def _refusal(exc: Any) -> InfrastructureError:
         status, code = _aws_refusal(exc)
         why = f"HTTP {status}" + (f", {code}" if code else "")
-        if status == 404 or code in ("NoSuchKey", *_S3_ABSENT):
-            resource = _S3_ABSENT.get(code or "", "object")
+        bare = exc.operation_name == "HeadObject"  # an answer without a body
+        resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and bare else code or "")
+        if resource:
             return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
+        if code is None and status < 500 and not bare:  # a proxy, or another kind of server
+            why += ": the answer is not of S3's form, see S3_ENDPOINT"
         if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
             why += ": the bucket may be in another region, see AWS_REGION"
         passing = status >= 500 or status == 429 or code in _S3_RETRYABLE or (code or "").startswith("Throttl")

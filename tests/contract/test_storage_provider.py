@@ -105,10 +105,14 @@ class Raw(io.RawIOBase):
 
 
 class Broken(io.BytesIO):
-    """Fails in the middle."""
+    """Fails when that many bytes have been read."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(some(limit + 1))
+        self.limit = limit
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.tell() >= PART:
+        if self.tell() >= self.limit:
             raise OSError("the disk is gone")
         return super().read(size)
 
@@ -215,8 +219,8 @@ class StorageProviderContract(Contract):
     def test_a_file_that_fails_leaves_what_was_there(self, backend: StorageBackend) -> None:
         storage, bucket = backend.connect(part_size=PART), backend.bucket
         storage.upload(bucket, "k", b"as it was")
-        for size in (PART, 2 * PART, 3 * PART):  # in the first two blocks, and later
-            file = Broken(some(size))
+        for limit in (0, PART, 2 * PART):  # before anything is sent, and later
+            file = Broken(limit)
             with pytest.raises(OSError, match="the disk is gone"):
                 storage.upload(bucket, "k", file)
             assert not file.closed
