@@ -39,7 +39,7 @@ import urllib.parse
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
@@ -1355,13 +1355,36 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
 # === storage =========================================================================================================
 
 
-@dataclass(frozen=True)
 class _Object:
-    data: bytes
-    content_type: str
-    metadata: Mapping[str, str]
-    last_modified: datetime
-    etag: str
+    """``last_modified`` and ``etag`` are made when somebody asks: few do, and hashing is most of the work."""
+
+    __slots__ = ("_at", "_etag", "content_type", "data", "metadata", "part_size")
+
+    def __init__(
+        self, data: bytes, content_type: str, metadata: Mapping[str, str], at: datetime, part_size: int
+    ) -> None:
+        self.data = data
+        self.content_type = content_type
+        self.metadata = metadata
+        self.part_size = part_size  # 0: it is of one piece
+        self._at = at
+        self._etag = ""
+
+    @property
+    def last_modified(self) -> datetime:
+        return self._at.replace(microsecond=0)
+
+    @property
+    def etag(self) -> str:
+        if not self._etag:
+            parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
+            md5s = [hashlib.md5(part, usedforsecurity=False) for part in parts] or [hashlib.md5(usedforsecurity=False)]
+            digests = [each.digest() for each in md5s]
+            self._etag = infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
+        return self._etag
+
+    def copy(self, at: datetime, part_size: int) -> _Object:
+        return _Object(self.data, self.content_type, self.metadata, at, part_size)
 
 
 class _FakeSource(io.BytesIO, infra._Source):
@@ -1447,18 +1470,13 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         return found
 
     def _put(self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None:
-        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        self._bucket("upload", bucket)[key] = _Object(data, content_type, metadata, self._now(), etag)
+        self._bucket("upload", bucket)[key] = _Object(data, content_type, metadata, self._clock.now(), 0)
 
     def _put_parts(
         self, bucket: str, key: str, parts: Iterator[bytes], content_type: str, metadata: dict[str, str]
     ) -> None:
-        objects = self._bucket("upload", bucket)
-        kept = [*parts]
-        objects[key] = _Object(b"".join(kept), content_type, metadata, self._now(), _etag(kept))
-
-    def _now(self) -> datetime:
-        return infra._in_seconds(self._clock.now())
+        objects, data = self._bucket("upload", bucket), b"".join(parts)
+        objects[key] = _Object(data, content_type, metadata, self._clock.now(), self._part_size)
 
     def _get(self, bucket: str, key: str) -> bytes:
         return self._object("download", bucket, key).data
@@ -1508,14 +1526,14 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         return refused
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        found = self._object("copy", *source)
-        etag = hashlib.md5(found.data, usedforsecurity=False).hexdigest()
-        self._bucket("copy", target[0])[target[1]] = replace(found, last_modified=self._now(), etag=etag)
+        self._copied(source, target, 0)
 
     def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
+        self._copied(source, target, self._copy_part_size)
+
+    def _copied(self, source: tuple[str, str], target: tuple[str, str], part_size: int) -> None:
         found = self._object("copy", *source)
-        etag = _etag([*infra._blocks(found.data, self._copy_part_size)])
-        self._bucket("copy", target[0])[target[1]] = replace(found, last_modified=self._now(), etag=etag)
+        self._bucket("copy", target[0])[target[1]] = found.copy(self._clock.now(), part_size)
 
     def _create_bucket(self, bucket: str) -> None:
         self._buckets.setdefault(bucket, {})
@@ -1530,10 +1548,6 @@ _AMZ_DATE = "%Y%m%dT%H%M%SZ"
 
 def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
     return hmac.new(_TEST_KEY.encode(), repr((host, path, sorted(query.items()))).encode(), "sha256").hexdigest()
-
-
-def _etag(parts: Sequence[bytes]) -> str:
-    return infra._etag_of_parts([hashlib.md5(part, usedforsecurity=False).digest() for part in parts])
 
 
 # === sms =============================================================================================================

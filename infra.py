@@ -6074,11 +6074,15 @@ _BUCKET = re.compile(
 )
 _METADATA_NAME = re.compile("[0-9A-Za-z._-]+")  # what stores agree on, of the names that a header may have
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
+_PLAIN_KEY = re.compile("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
 _METHODS = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
 
 
+_is_bucket = functools.lru_cache(256)(_BUCKET.fullmatch)  # a program has few, and uses them often
+
+
 def _check_bucket(bucket: str) -> str:
-    if not isinstance(bucket, str) or not _BUCKET.fullmatch(bucket):
+    if not isinstance(bucket, str) or not _is_bucket(bucket):
         raise ValidationError(
             "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, begin and end with a "
             "letter or a digit, and be no IP address"
@@ -6089,6 +6093,8 @@ def _check_bucket(bucket: str) -> str:
 def _check_object_key(key: str) -> str:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; stores and clients that take keys for
     paths resolve dots and drop slashes."""
+    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # passes every rule below
+        return key
     _check_key(key)
     if len(key.encode()) > 1024:
         raise ValidationError("key should have at most 1,024 bytes in UTF-8")
@@ -6250,6 +6256,8 @@ class StorageProvider(_Closing):
         """
         at = _check_bucket(bucket), _check_object_key(key)
         kind, checked = _check_content_type(content_type), _check_metadata(metadata)
+        if data.__class__ is bytes and len(data) <= self._part_size:
+            return self._put(*at, data, kind, checked)  # the usual case, without any ado
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
