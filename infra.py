@@ -6312,7 +6312,7 @@ class StorageProvider(_Closing):
         The first thousand are asked for at once, more when they are wanted. Objects that come or go meanwhile may or
         may not be among them."""
         _check_bucket(bucket)
-        start = _check_text("prefix", prefix or "")
+        start = "" if prefix is None else _check_text("prefix", prefix)
         if len(start.encode()) > 1024:
             raise ValidationError("prefix should have at most 1,024 bytes in UTF-8")
         if max_keys is not None and (type(max_keys) is not int or max_keys < 1):
@@ -6489,7 +6489,8 @@ class S3StorageProvider(StorageProvider):
 
     On AWS the bucket is part of the host's name, else of the path. Requests are signed with version 4. Connections are
     opened on use, at most 32 are kept. All operations are repeated when their answer is lost, within
-    ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object.
+    ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is told
+    of each request, and of each piece that ``open`` and ``download_to`` read.
     """
 
     def __init__(

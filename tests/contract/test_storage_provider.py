@@ -378,7 +378,7 @@ class StorageProviderContract(Contract):
         for max_keys in (0, -1, 1.0, True, "1"):
             with pytest.raises(infra.ValidationError):
                 storage.list_objects(bucket, None, max_keys)  # type: ignore[arg-type]
-        for prefix in (5, b"a", "a\0", "\ud800", "é" * 513):
+        for prefix in (5, 0, b"", b"a", "a\0", "\ud800", "é" * 513):
             with pytest.raises(infra.ValidationError):
                 storage.list_objects(bucket, prefix)  # type: ignore[arg-type]
         for keys in ("abc", b"abc", None, 5):
