@@ -6489,8 +6489,8 @@ class S3StorageProvider(StorageProvider):
 
     On AWS the bucket is part of the host's name, else of the path. Requests are signed with version 4. Connections are
     opened on use, at most 32 are kept. All operations are repeated when their answer is lost, within
-    ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is told
-    of each request, and of each piece that ``open`` and ``download_to`` read.
+    ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is
+    told of each request, and of each piece that ``open`` and ``download_to`` read.
     """
 
     def __init__(
