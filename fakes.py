@@ -653,7 +653,11 @@ class FakeTable:
         def number(row: Row) -> Any:  # of an id: its text and its bytes have the same order
             return row[column].int
 
-        order = padded if width else number if rule.kind is uuid.UUID else operator.itemgetter(column)
+        def decimal(row: Row) -> Any:  # to Postgres NaN is the greatest
+            return (True, 0) if row[column].is_nan() else (False, row[column])
+
+        special = {uuid.UUID: number, Decimal: decimal}
+        order = padded if width else special.get(rule.kind, operator.itemgetter(column))
         if not rule.null:
             return order
         return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))
@@ -899,6 +903,8 @@ class FakeRepository(infra.Repository[R]):
     database: FakeDatabase
 
     def __init__(self, database: FakeDatabase, *arguments: Any, **options: Any) -> None:
+        if not isinstance(database, FakeDatabase):
+            raise infra.ConfigurationError(f"{type(self).__name__} takes a FakeDatabase")
         super().__init__(database, *arguments, **options)
         self._table = database.table(self.table)
         #: what reads the fields that are ``elsewhere``, of all the rows

@@ -1260,14 +1260,24 @@ class _Closing(ABC):
 
 def new_id(clock: Clock | None = None) -> uuid.UUID:
     """A version 7 UUID (RFC 9562 §5.7): Unix milliseconds first, so that ids sort by time; the 12 bits behind hold the
-    fraction of the millisecond (§6.2, method 3), the other 62 are random."""
-    if clock is None or clock.__class__ is SystemClock:
-        nanoseconds = time.time_ns()
-    else:
-        nanoseconds = int(clock.now().timestamp() * 1_000_000) * 1000
+    fraction of the millisecond (§6.2, method 3), the other 62 are random. Of a clock that stands still, as those of
+    tests do, each id is above the one before (method 2)."""
+    stands = clock is not None and clock.__class__ is not SystemClock
+    nanoseconds = int(clock.now().timestamp() * 1_000_000) * 1000 if clock is not None and stands else time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62
-    return uuid.UUID(int=value | int.from_bytes(os.urandom(8), "big") >> 2)
+    chance = int.from_bytes(os.urandom(8), "big")
+    if clock is None or not stands:
+        return uuid.UUID(int=value | chance >> 2)
+    with _newest_guard:
+        last = _newest.get(clock, 0)
+        found = last + 1 + (chance >> 32) if last >> 62 == value >> 62 else value | chance >> 3  # room to count
+        _newest[clock] = found
+    return uuid.UUID(int=found)
+
+
+_newest: weakref.WeakKeyDictionary[Clock, int] = weakref.WeakKeyDictionary()  # the last id of each clock
+_newest_guard = threading.Lock()
 
 
 def normalize_phone(phone: str) -> str:
@@ -1388,7 +1398,11 @@ def _document(name: str, value: Any) -> _Document:
         raise SerializationError(
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, False and None"
         )
-    if len(text) > 2 * _DEEPEST and _is_deeper(document.value, _DEEPEST):
+    if (
+        len(text) > 2 * _DEEPEST
+        and text.count("[") + text.count("{") > _DEEPEST
+        and _is_deeper(document.value, _DEEPEST)
+    ):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if "\\u0000" in _check_text(name, text) and _ESCAPED_NUL.search(text):
         raise ValidationError(f"{name} should not hold a NUL character")
@@ -3531,9 +3545,13 @@ class _Among(NamedTuple):
 def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T]:
     """What makes a record of values in the order of these fields. The ``__init__`` of a frozen dataclass sets each by a
     call, which takes three times as long as all at once: done where nothing else hangs on it."""
-    ours = vars(record).get("__dataclass_params__")
-    own = hasattr(record, "__post_init__") or ours is None or not ours.init or not getattr(record, "__dictoffset__", 0)
-    if own or {each.name for each in fields(record)} != {*names}:  # type: ignore[arg-type]
+    # Such an __init__, as the decorator writes it, refers to this name; one that stands in the class does not.
+    code = getattr(vars(record).get("__init__"), "__code__", None)
+    usual = "__dataclass_builtins_object__" in getattr(code, "co_freevars", ())
+    made_otherwise = type(record).__call__ is not type.__call__ or record.__new__ is not object.__new__
+    slots = any(hasattr(vars(base).get(name), "__set__") for base in record.__mro__ for name in names)
+    own = hasattr(record, "__post_init__") or slots or not getattr(record, "__dictoffset__", 0)
+    if own or made_otherwise or not usual or {each.name for each in fields(record)} != {*names}:  # type: ignore[arg-type]
         return lambda values: record(**dict(zip(names, values)))
 
     def make(values: Iterable[Any]) -> T:
@@ -3546,7 +3564,7 @@ def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T
 
 _KINDS: dict[Any, str] = {
     str: "text", bool: "True or False", int: "a whole number", float: "a finite number", bytes: "bytes",
-    Decimal: "a Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
+    Decimal: "a finite Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
     dict: "a dict", list: "a list",
 }  # fmt: skip
 
@@ -3608,11 +3626,27 @@ class Repository(ABC, Generic[R]):
         self._documents = [at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)]
         self._make = _maker(self.record, self._shown)
         self._checks = {name: self._check(name) for name in self._kinds}
-        if {self._kinds[name][0] for name in (*self.filter_fields, *self.sort_fields) if name in self._kinds} & {
-            dict,
-            list,
-        }:
-            raise ConfigurationError(f"{type(self).__name__}: documents are no fields to sort or filter by")
+        self._as_it_is = {"id", *self.kept, *(name for name, held in self.folded.items() if {*held} <= {*self.kept})}
+        self._check_attributes()
+
+    def _check_attributes(self) -> None:
+        """ConfigurationError for what would be noticed by a query that fails, or not at all."""
+        named = {
+            *self.key, *self.lengths, *self.formats, *self.trimmed, *self.visible, *self.guarded, *self.kept,
+            *self.filter_fields,
+        }  # fmt: skip
+        compared = {*self.filter_fields, *self.sort_fields, *self.guarded}
+        if unknown := sorted(named - self._kinds.keys()):
+            problem = f"there is no column {', '.join(unknown)}"
+        elif not compared.isdisjoint(self._fields[at] for at in self._documents):
+            problem = "documents are no fields to sort or filter by, nor to guard"
+        elif "updated_at" in self.guarded:
+            problem = "updated_at is no field to guard: update sets it"
+        elif any({*held} & {*self.kept} and name not in self._as_it_is for name, held in self.folded.items()):
+            problem = "a folded column holds fields that are kept, all of them or none"
+        else:
+            return
+        raise ConfigurationError(f"{type(self).__name__}: {problem}")
 
     @classmethod
     def _columns(cls) -> dict[str, tuple[type, bool]]:
@@ -3634,19 +3668,20 @@ class Repository(ABC, Generic[R]):
         """Stores a new record and returns it as stored, with id and times filled in where they are None."""
         values = self._filled(record)
         self._insert("create", values)
-        return self._stored(values)
+        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
 
     def find_by_id(self, id: uuid.UUID) -> R | None:
         """The record, or None."""
         return self._first("find_by_id", self._identity(id))
 
     def update(self, record: R) -> R:
-        """Stores every field of an existing record, with updated_at set, and returns it so. NotFoundError if it is
-        absent; ConflictError ``<table>_as_read`` if one of the ``guarded`` fields is not as it is stored: somebody has
-        changed it since the record was read, or it is to be changed by its own method."""
+        """Stores an existing record, with updated_at set, and returns it so; fields in ``kept`` stay as they are stored
+        (in what is returned they are as given). NotFoundError if it is absent; ConflictError ``<table>_as_read`` if one
+        of the ``guarded`` fields is not as it is stored: somebody has changed it since the record was read, or it is to
+        be changed by its own method."""
         values = self._edited(record)
         self._overwrite(values, values)
-        return self._stored(values)
+        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
 
     def delete(self, id: uuid.UUID) -> bool:
         """Removes the record and returns whether it was there."""
@@ -3679,7 +3714,9 @@ class Repository(ABC, Generic[R]):
             raise ValidationError(
                 f"{operation} sets this filter itself: {', '.join(where.keys() & query.filters.keys())}"
             )
-        where = {**where, **self._checked(query.filters)}
+        # In our order, not the caller's: the texts of statements are kept, so there should be few.
+        filters = {name: query.filters[name] for name in self.filter_fields if name in query.filters}
+        where = {**where, **self._checked(filters)}
         order = [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
         items = self._select(operation, where, order, query.per_page, (query.page - 1) * query.per_page)
         total = self._number(operation, where) if query.with_total else None
@@ -3708,6 +3745,7 @@ class Repository(ABC, Generic[R]):
     def _edited(self, record: R) -> dict[str, Any]:
         """The values of a record that is there already, checked."""
         values = self._values(record)
+        self._identity(values.get("id"))
         if "updated_at" in values:
             values["updated_at"] = self._clock.now()
         return self._checked(values)
@@ -3726,7 +3764,9 @@ class Repository(ABC, Generic[R]):
         return {name: values[name] for name in ("id", *self.guarded)}
 
     def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if name != "id" and name not in self.kept}
+        """What ``update`` writes: where nothing is left of it the id, as it is."""
+        changes = {name: value for name, value in values.items() if name not in self._as_it_is}
+        return changes or {"id": values["id"]}
 
     def _stored(self, values: Mapping[str, Any], *others: Any) -> R:
         """The record that these values, and the ``others`` that are ``elsewhere``, are read as."""
@@ -3794,10 +3834,13 @@ class Repository(ABC, Generic[R]):
                 return plain(value)
             return float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
 
+        def decimal(value: Any) -> Any:  # NaN has no order, infinity no place on MySQL
+            return plain(value if not isinstance(value, Decimal) or value.is_finite() else ...)
+
         def document(value: Any) -> Any:
             return _document(name, value) if isinstance(value, kind) else plain(value)
 
-        checks = {str: text, datetime: moment, float: number, dict: document, list: document}
+        checks = {str: text, datetime: moment, float: number, Decimal: decimal, dict: document, list: document}
         return checks.get(kind, plain)
 
     def _check_folded(self, changes: Mapping[str, Any]) -> None:
@@ -3807,6 +3850,10 @@ class Repository(ABC, Generic[R]):
                 raise ValidationError(f"{', '.join(sources)} can only be changed together: {name} holds them")
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
+        if name not in self._kinds:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no column {name}: its records are found by other methods"
+            )
         return {name: id} if id.__class__ is uuid.UUID is self._kinds[name][0] else self._checked({name: id})
 
     def _first(self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()) -> R | None:
@@ -3882,6 +3929,8 @@ class SqlRepository(Repository[R]):
     _others: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {}
 
     def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
+        if not isinstance(database, ConnectionPool):
+            raise ConfigurationError(f"{type(self).__name__} takes a ConnectionPool; on a FakeDatabase use its fake")
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
         self._names = {name: dialect.name(name) for name in self._kinds} | {
@@ -4239,7 +4288,7 @@ class UserRepository(Repository[User]):
         is not as it is stored: these have methods of their own."""
         values = self._edited(user)
         if values["email_verified"]:
-            same = {**self._as_read(values), "email_folded": values["email_folded"]}
+            same = {**self._as_read(values), "email": values["email"]}
             if self._change("update", same, self._changes(values)):
                 return self._stored(values)
         stored = {**values, "email_verified": False}
@@ -4281,9 +4330,19 @@ class UserRepository(Repository[User]):
         """Sets the role."""
         self._alter("update_role", id, {"role": role})
 
-    def update_email_verified(self, id: uuid.UUID, verified: bool = True) -> None:
-        """Sets whether the user has shown to receive mail at the address."""
-        self._alter("update_email_verified", id, {"email_verified": verified})
+    def update_email_verified(self, id: uuid.UUID, verified: bool = True, *, email: str | None = None) -> None:
+        """Sets whether the user has shown to receive mail at the address. ``email``: the address that the mail went to,
+        character by character; ConflictError ``users_as_read`` if it is another by now."""
+        operation = "update_email_verified"
+        if email is None:
+            self._alter(operation, id, {"email_verified": verified})
+            return
+        same = {**self._identity(id), "email": self._checked({"email": email})["email"]}
+        changes = {**self._checked({"email_verified": verified}), "updated_at": self._clock.now()}
+        if not self._change(operation, same, changes):
+            if not self._exists(operation, self._identity(id)):
+                raise self._missing(operation)
+            raise self._broken(operation, "users_as_read", "the e-mail address is another by now: send to that one")
 
     def update_last_active(self, id: uuid.UUID) -> None:
         """The user is active now; ``updated_at`` stays."""
@@ -4639,7 +4698,9 @@ class SubmissionRepository(Repository[Submission]):
     """Results of models at benchmarks, and the ranks that come of them. The rules: ``submissions_pkey``;
     ``submissions_benchmark_version_id_fkey`` (the version exists, and is one of that benchmark),
     ``submissions_user_id_fkey``, ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
-    ``submissions_verification_level_check``, ``submissions_visibility_check``."""
+    ``submissions_verification_level_check``, ``submissions_visibility_check``. Who may submit for an organization, and
+    whether a verified submission may still be edited, is for the program to say: ``update`` does not change the
+    level."""
 
     record = Submission
     table = "submissions"

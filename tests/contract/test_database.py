@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,6 +22,71 @@ NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
 class Cancelled(Exception):
     """Leaves a block on purpose."""
+
+
+class Called:
+    @property
+    def initial(self: Any) -> Any:
+        return self.name[0]
+
+
+@dataclass(frozen=True)
+class OwnInit:
+    name: str
+    id: uuid.UUID = infra.FILLED
+
+    def __init__(self, name: str, id: uuid.UUID = infra.FILLED) -> None:
+        for field, value in (("name", name), ("id", id), ("initial", name[0])):
+            object.__setattr__(self, field, value)
+
+
+@dataclass(frozen=True)
+class OwnNew:
+    name: str
+    id: uuid.UUID = infra.FILLED
+
+    def __new__(cls, name: str, id: uuid.UUID = infra.FILLED) -> OwnNew:
+        self = object.__new__(cls)
+        object.__setattr__(self, "initial", name[0])
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsBesideADict(Called):
+    name: str
+    id: uuid.UUID = infra.FILLED
+
+
+class Calling(type):
+    def __call__(cls, *arguments: Any, **options: Any) -> Any:
+        made = super().__call__(*arguments, **options)
+        object.__setattr__(made, "initial", made.name[0])
+        return made
+
+
+@dataclass(frozen=True)
+class OwnCall(metaclass=Calling):
+    name: str
+    id: uuid.UUID = infra.FILLED
+
+
+@dataclass(frozen=True)
+class AfterInit:
+    name: str
+    id: uuid.UUID = infra.FILLED
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "initial", self.name[0])
+
+
+@dataclass(frozen=True)
+class Priced:
+    name: Decimal
+    id: uuid.UUID = infra.FILLED
+
+
+@dataclass(frozen=True)
+class Heir(Called, Owner): ...
 
 
 def names(backend: DatabaseBackend) -> list[str]:
@@ -355,6 +423,29 @@ class DatabaseContract(Contract):
         assert found(infra._AtMost("a  ")) == (["a\t", "a"] if padded else ["a", "a\t"])
         assert found(infra._Contains("b ")) == ["b "]
         assert found(infra._OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
+
+    @pytest.mark.parametrize("record", [OwnInit, OwnNew, SlotsBesideADict, OwnCall, AfterInit, Heir])
+    def test_records_are_made_as_their_class_has_it(self, backend: DatabaseBackend, record: Any) -> None:
+        owners: Any = type("Owners", (type(backend.owners),), {"record": record})(backend.database)
+        made = owners.create(record("ada"))
+        found = owners.find_by_id(made.id)
+        assert (found, found.name, found.initial, made.initial) == (made, "ada", "a", "a")
+
+    @pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-Infinity"])
+    def test_decimals_are_finite(self, backend: DatabaseBackend, value: str) -> None:
+        priced: Any = type("Priced", (type(backend.owners),), {"record": Priced})(backend.database)
+        with pytest.raises(infra.ValidationError, match="finite"):
+            priced.create(Priced(Decimal(value)))
+        with pytest.raises(infra.ValidationError, match="finite"):
+            priced.page(infra.Query(filters={"name": Decimal(value)}))
+
+    def test_update_where_nothing_is_to_be_stored(self, backend: DatabaseBackend) -> None:
+        owners: Any = type("Owners", (type(backend.owners),), {"kept": ("name",)})(backend.database)
+        ada = owners.create(Owner("ada"))
+        owners.update(Owner("eve", ada.id))
+        assert owners.find_by_id(ada.id) == ada
+        with pytest.raises(infra.NotFoundError):
+            owners.update(Owner("eve", infra.new_id()))
 
     def test_an_offset_without_a_limit(self, backend: DatabaseBackend) -> None:
         for amount in range(4):

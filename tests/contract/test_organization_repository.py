@@ -276,6 +276,25 @@ class OrganizationRepositoryContract(Contract):
             assert conflict(lambda: organizations.update(replace(edited, **change))) == late
         assert organizations.find_by_id(acme.id) == edited
 
+    def test_a_folded_column_does_not_go_stale(self, backend: ExchangeBackend) -> None:
+        organizations, acme = backend.organizations, an_organization(backend)
+        for changes in ({"name": "New"}, {"name": "New", "slug": "new"}):
+            with pytest.raises(infra.ValidationError, match="search_folded"):
+                organizations._alter("rename", acme.id, changes)
+            with pytest.raises(infra.ValidationError, match="search_folded"):
+                organizations._change("rename", {}, changes)
+        assert organizations.search("new").items == []
+        organizations._alter("rename", acme.id, {"name": "New", "slug": "new", "description": ""})
+        assert [each.name for each in organizations.search("new").items] == ["New"]
+
+    def test_what_is_kept_is_searched_as_it_was(self, backend: ExchangeBackend) -> None:
+        kept = {"kept": ("name", "slug", "description")}
+        organizations: Any = type("Kept", (type(backend.organizations),), kept)(backend.database, clock=backend.clock)
+        acme = an_organization(backend)
+        organizations.update(replace(acme, name="Other", slug="other", website="https://acme"))
+        assert organizations.search("other").items == []
+        assert organizations.search("acme").items == [replace(acme, website="https://acme")]
+
     def test_update_of_nothing(self, backend: ExchangeBackend) -> None:
         organizations = backend.organizations
         acme = an_organization(backend)

@@ -246,9 +246,29 @@ def test_pages_are_read_from_an_index(exchange: Exchange) -> None:
     calls["members"] = lambda: organizations.find_members(crowd.id, ten)
     owner = organizations.find_members(crowd.id, infra.Query(filters={"role": "owner"})).items[0].user
     calls["owners"] = lambda: users.remove_from_organization(owner.id, crowd.id)
+    rare, late = users.page(infra.Query(per_page=1, sort="username")).items[0], infra.SystemClock().now()
+    entry = submissions.create(infra.Submission(benchmark.id, benchmark.version_id, "rare", rare.id, created_at=late))
+    calls["by a rare user"] = lambda: submissions.find_by_user(rare.id, ten)
+    calls["by a rare tag"] = lambda: exchange.benchmarks.find_by_tag("tag 001", ten)
+    calls["a model"] = lambda: submissions.exists_for_model_version(entry.model, benchmark.version_id)
+    calls["organizations"] = lambda: users.find_organizations(rare.id)
     for name, call in calls.items():
-        for plan in plans(exchange, call):
+        read_by = plans(exchange, call)
+        assert read_by, name
+        for plan in read_by:
             read = [int(found) for found in re.findall(r"(?:Scan|Index).*actual rows=(\d+)", plan)]
             dropped = [int(found) for found in re.findall(r"Rows Removed by \S+: (\d+)", plan)]
             assert "Seq Scan" not in plan, f"{name}\n{plan}"
             assert sum(read) + sum(dropped) <= 40, f"{name}\n{plan}"
+
+
+def test_what_refers_to_a_row_is_found_by_an_index(exchange: Exchange) -> None:
+    """Whoever deletes a row looks for those that refer to it."""
+    without = exchange.pool.fetch_all("""
+        SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = current_schema()::regnamespace
+        AND NOT EXISTS (
+            SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = ANY (conkey)
+            AND (indpred IS NULL OR pg_get_expr(indpred, indrelid) ~ '^[(][a-z_]+ IS NOT NULL[)]$')
+        )""")
+    assert without == []
+    assert exchange.pool.fetch_all("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == [(8,)]

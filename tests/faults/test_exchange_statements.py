@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,6 +32,18 @@ def backend(
 
 def some_users(backend: ExchangeBackend, count: int) -> list[infra.User]:
     return [backend.users.create(infra.User(f"user{number}@x", f"user{number}")) for number in range(count)]
+
+
+def test_filters_make_one_text_in_whichever_order(backend: ExchangeBackend) -> None:
+    """Texts of statements are kept: what callers ask for should not make new ones for ever."""
+    submissions: Any = backend.submissions
+    values: dict[str, Any] = dict.fromkeys(submissions.filter_fields, infra.new_id())
+    values |= {"model": "m", "verification_level": "audited", "visibility": "public"}
+    submissions.page(infra.Query(filters=values))
+    before = len(submissions._texts)
+    for names in itertools.permutations(values, 3):
+        submissions.page(infra.Query(filters={name: values[name] for name in (*names, *values)}))
+    assert len(submissions._texts) == before
 
 
 def test_no_method_costs_a_statement_for_each_item(backend: ExchangeBackend, calls: list[infra.Call]) -> None:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -460,22 +460,32 @@ def test_documents_are_not_compared() -> None:
     class Sorted(Notes):
         sort_fields = ("id", "tags")
 
+    class Guarded(Notes):
+        guarded = ("tags",)
+
     database = fakes.FakeDatabase("postgres", [fakes.Table.of(Notes)])
     Notes(database)
-    for bad in (Filtered, Sorted):
+    for bad in (Filtered, Sorted, Guarded):
         with pytest.raises(infra.ConfigurationError, match=bad.__name__):
             bad(database)
 
 
-def test_a_folded_column_does_not_go_stale() -> None:
-    organizations = fakes.FakeOrganizationRepository()
-    with pytest.raises(infra.ValidationError, match="search_folded"):
-        organizations._alter("rename", infra.new_id(), {"name": "New"})
-    with pytest.raises(infra.ValidationError, match="search_folded"):
-        organizations._change("rename", {}, {"name": "New", "slug": "new"})
-    assert (
-        organizations._change("rename", {}, organizations._checked({"name": "N", "slug": "n", "description": ""})) == 0
-    )
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        *(({name: ("naem",)}, "no column naem") for name in ("key", "trimmed", "visible", "guarded", "kept")),
+        *(({name: {"naem": "1"}}, "no column naem") for name in ("lengths", "formats")),
+        ({"filter_fields": ("naem", "slug")}, "no column naem"),
+        ({"trimmed": "name"}, "no column a, e, m, n"),  # a comma is missing
+        ({"guarded": ("updated_at",)}, "update sets it"),  # it would be refused always
+        ({"kept": ("name",)}, "all of them or none"),
+    ],
+    ids=str,
+)
+def test_attributes_of_a_repository_that_cannot_be_meant(attributes: dict[str, Any], reason: str) -> None:
+    bad: Any = type("Bad", (fakes.FakeOrganizationRepository,), attributes)
+    with pytest.raises(infra.ConfigurationError, match=f"^Bad: .*{reason}"):
+        bad()
 
 
 @pytest.mark.parametrize(("dialect", "value", "fits"), [
@@ -489,3 +499,28 @@ def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: 
     else:
         with pytest.raises(infra.ValidationError):
             prices.table("prices").insert({"id": 1, "p": Decimal(value)})
+
+
+def test_nan_is_the_greatest_number() -> None:
+    """https://www.postgresql.org/docs/current/datatype-numeric.html"""
+    prices = fakes.FakeDatabase("postgres", [fakes.Table("prices", {"p": fakes.Column(Decimal, null=True)}, ("p",))])
+    for value in ("2", "NaN", "-1"):
+        prices.table("prices").insert({"p": Decimal(value)})
+    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["p"])] == ["-1", "2", "NaN"]
+    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["-p"])] == ["NaN", "2", "-1"]
+
+
+def test_repositories_say_what_they_take() -> None:
+    with pytest.raises(infra.ConfigurationError, match="takes a ConnectionPool"):
+        infra.PostgresUserRepository(fakes.FakeDatabase("postgres"))  # type: ignore[arg-type]
+    with pytest.raises(infra.ConfigurationError, match="takes a FakeDatabase"):
+        fakes.FakeUserRepository("postgres")  # type: ignore[arg-type]
+
+
+def test_records_without_an_id() -> None:
+    members = fakes.FakeUserRepository()._members
+    member = infra._Member(infra.new_id(), infra.new_id(), "owner")
+    with pytest.raises(infra.ConfigurationError, match="no column id"):
+        members.find_by_id(infra.new_id())
+    with pytest.raises(infra.ConfigurationError, match="no column id"):
+        members.update(member)

@@ -64,6 +64,9 @@ def test_new_id() -> None:
     clock.advance(0.0005)
     assert first < infra.new_id(clock)
     assert len({infra.new_id() for _ in range(1000)}) == 1000
+    ids = [infra.new_id(clock) for _ in range(1000)]  # of one moment
+    assert sorted({*ids}) == ids
+    assert {(id.version, id.variant, id.int >> 64) for id in ids} == {(7, first.variant, ids[0].int >> 64)}
     assert abs((infra.new_id().int >> 80) / 1000 - datetime.now(timezone.utc).timestamp()) < 60
 
 
