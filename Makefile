@@ -38,6 +38,7 @@ check: $(VENV)/test
 bench: $(VENV)/bench servers
 	$(BIN)/python bench/fakes.py
 	$(BIN)/python bench/cache.py
+	$(BIN)/python bench/storage.py
 	$(BIN)/python bench/bus.py
 	$(BIN)/python bench/pool.py
 	$(BIN)/python bench/exchange.py

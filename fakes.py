@@ -16,6 +16,7 @@ repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository,
                    FakeOrganizationRepository, FakeBenchmarkRepository, FakeSubmissionRepository
 redis and cache    FakeRedisServer, FakeRedisClient, FakeCacheProvider
 verification       FakeVerificationCache
+storage            FakeStorageProvider
 messaging          FakeEventBus
 sms                SentSms, FakeSmsService
 infrastructure     FakeInfrastructure
@@ -24,13 +25,18 @@ infrastructure     FakeInfrastructure
 
 from __future__ import annotations
 
+import bisect
 import copy
 import functools
+import hashlib
+import hmac
 import inspect
+import io
 import math
 import operator
 import os
 import threading
+import urllib.parse
 import uuid
 import weakref
 from collections import deque
@@ -65,6 +71,7 @@ __all__ = [
     "FakeRedisServer",
     "FakeRepository",
     "FakeSmsService",
+    "FakeStorageProvider",
     "FakeSubmissionRepository",
     "FakeTable",
     "FakeTokenRepository",
@@ -1409,6 +1416,204 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
     ) -> None:
         """As ``VerificationCache``, with defaults for the first two."""
         super().__init__(client or FakeRedisClient(), key, *limits, **named)
+
+
+# === storage =========================================================================================================
+
+
+class _Object:
+    """``last_modified`` and ``etag`` are made when somebody asks: few do, and hashing is most of the work."""
+
+    __slots__ = ("_at", "_etag", "content_type", "data", "metadata", "part_size")
+
+    def __init__(
+        self, data: bytes, content_type: str, metadata: Mapping[str, str], at: datetime, part_size: int
+    ) -> None:
+        self.data = data
+        self.content_type = content_type
+        self.metadata = metadata
+        self.part_size = part_size  # 0: it is of one piece
+        self._at = at
+        self._etag = ""
+
+    @property
+    def last_modified(self) -> datetime:
+        return self._at.replace(microsecond=0)
+
+    @property
+    def etag(self) -> str:
+        if not self._etag:
+            parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
+            md5s = [hashlib.md5(part, usedforsecurity=False) for part in parts] or [hashlib.md5(usedforsecurity=False)]
+            digests = [each.digest() for each in md5s]
+            self._etag = infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
+        return self._etag
+
+    def copy(self, at: datetime, part_size: int) -> _Object:
+        return _Object(self.data, self.content_type, self.metadata, at, part_size)
+
+
+class _FakeSource(io.BytesIO, infra._Source):
+    pass
+
+
+class FakeStorageProvider(Faults, infra.StorageProvider):
+    """Twin of ``S3StorageProvider``; it begins without a bucket. Presigned URLs are honoured by ``fetch``, against the
+    clock.
+
+    Attributes:
+        denied: pairs of bucket and key that may not be deleted: "AccessDenied", and an entry in the ``errors`` of
+            ``delete_batch``.
+    """
+
+    _service = "storage"
+
+    def __init__(
+        self,
+        buckets: dict[str, dict[str, Any]] | None = None,
+        *,
+        part_size: int = 8 << 20,
+        copy_part_size: int = 128 << 20,
+        clock: infra.Clock | None = None,
+    ) -> None:
+        """``buckets``: share the dict to share the objects; what is in it is the fakes' own business."""
+        super().__init__(part_size, copy_part_size)
+        self.denied: set[tuple[str, str]] = set()
+        self._buckets: dict[str, dict[str, _Object]] = {} if buckets is None else buckets
+        self._clock = clock or infra.SystemClock()
+
+    def close(self) -> None:
+        self._shut()
+
+    def fetch(self, url: str, method: str = "GET", data: bytes = b"", content_type: str | None = None) -> bytes:
+        """What an HTTP client would do with a presigned URL; gives the body of the answer. StorageError for a URL that
+        is not as it was made, or for another method; from the moment on in which it ends, too."""
+        parts = urllib.parse.urlsplit(url)
+        query = dict(urllib.parse.parse_qsl(parts.query))
+        bucket, key = parts.netloc.removesuffix(_FAKE_HOST), urllib.parse.unquote(parts.path[1:])
+        signature = query.pop("X-Amz-Signature", "")
+        if query.get("method") != method or signature != _signature(parts.netloc, parts.path, query):
+            raise self._refused("fetch", "SignatureDoesNotMatch")
+        signed = datetime.strptime(query["X-Amz-Date"], _AMZ_DATE).replace(tzinfo=timezone.utc)
+        if self._clock.now() >= signed + timedelta(seconds=int(query["X-Amz-Expires"])):
+            raise self._refused("fetch", "AccessDenied")
+        if method == "PUT":
+            self._put(bucket, key, bytes(data), content_type or infra._CONTENT_TYPE, {})
+        elif method == "DELETE":
+            self._delete(bucket, key)
+        else:
+            found = self._get(bucket, key)
+            return found if method == "GET" else b""
+        return b""
+
+    fetch = _failing("fetch", fetch)
+
+    def _refused(self, operation: str, code: str) -> infra.StorageError:
+        return infra.StorageError(
+            f"storage refused the request (HTTP 403, {code})", code=code, service="storage", operation=operation
+        )
+
+    def _bucket(self, operation: str, bucket: str) -> dict[str, _Object]:
+        found = self._buckets.get(bucket)
+        if found is None:
+            raise infra.NotFoundError(
+                "storage has no such bucket (HTTP 404, NoSuchBucket)",
+                resource="bucket",
+                service="storage",
+                operation=operation,
+            )
+        return found
+
+    def _object(self, operation: str, bucket: str, key: str) -> _Object:
+        found = self._bucket(operation, bucket).get(key)
+        if found is None:
+            raise infra.NotFoundError(
+                "storage has no such object (HTTP 404, NoSuchKey)",
+                resource="object",
+                service="storage",
+                operation=operation,
+            )
+        return found
+
+    def _put(self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None:
+        self._bucket("upload", bucket)[key] = _Object(data, content_type, metadata, self._clock.now(), 0)
+
+    def _put_parts(
+        self, bucket: str, key: str, parts: Iterator[bytes], content_type: str, metadata: dict[str, str]
+    ) -> None:
+        objects, data = self._bucket("upload", bucket), b"".join(parts)
+        objects[key] = _Object(data, content_type, metadata, self._clock.now(), self._part_size)
+
+    def _get(self, bucket: str, key: str) -> bytes:
+        return self._object("download", bucket, key).data
+
+    def _source(self, operation: str, bucket: str, key: str) -> infra._Source:
+        return _FakeSource(self._object(operation, bucket, key).data)
+
+    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
+        host, path = bucket + _FAKE_HOST, "/" + urllib.parse.quote(key)
+        signed = self._clock.now().strftime(_AMZ_DATE)
+        query = {"X-Amz-Algorithm": "fake", "X-Amz-Date": signed, "X-Amz-Expires": str(seconds), "method": method}
+        query["X-Amz-Signature"] = _signature(host, path, query)
+        return f"https://{host}{path}?{urllib.parse.urlencode(query)}"
+
+    def _head(self, operation: str, bucket: str, key: str) -> infra.ObjectMetadata | None:
+        found = self._buckets.get(bucket, {}).get(key)
+        if found is None:
+            return None
+        return infra.ObjectMetadata(
+            len(found.data), found.content_type, found.last_modified, found.etag, dict(found.metadata)
+        )
+
+    def _list(
+        self, bucket: str, prefix: str, limit: int, token: str | None
+    ) -> tuple[list[infra.ObjectSummary], str | None]:
+        objects = self._bucket("list_objects", bucket)
+        keys = sorted(key for key in list(objects) if key.startswith(prefix))  # as the bytes of UTF-8 are
+        start = 0 if token is None else bisect.bisect(keys, token)
+        found = [(key, objects.get(key)) for key in keys[start : start + limit]]
+        more = found[-1][0] if start + limit < len(keys) else None
+        return [
+            infra.ObjectSummary(key, len(each.data), each.etag, each.last_modified) for key, each in found if each
+        ], more
+
+    def _delete(self, bucket: str, key: str) -> None:
+        objects = self._bucket("delete", bucket)
+        if (bucket, key) in self.denied:
+            raise self._refused("delete", "AccessDenied")
+        objects.pop(key, None)
+
+    def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        objects = self._bucket("delete_batch", bucket)
+        refused = {key: "AccessDenied" for key in keys if (bucket, key) in self.denied}
+        for key in keys:
+            if key not in refused:
+                objects.pop(key, None)
+        return refused
+
+    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
+        self._copied(source, target, 0)
+
+    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
+        self._copied(source, target, self._copy_part_size)
+
+    def _copied(self, source: tuple[str, str], target: tuple[str, str], part_size: int) -> None:
+        found = self._object("copy", *source)
+        self._bucket("copy", target[0])[target[1]] = found.copy(self._clock.now(), part_size)
+
+    def _create_bucket(self, bucket: str) -> None:
+        self._buckets.setdefault(bucket, {})
+
+    def _health_check(self) -> infra.Health:
+        return infra.Health("storage", "FakeStorageProvider", 0.0)
+
+
+_FAKE_HOST = ".s3.fake.invalid"
+_AMZ_DATE = "%Y%m%dT%H%M%SZ"
+
+
+def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
+    return hmac.new(_TEST_KEY.encode(), repr((host, path, sorted(query.items()))).encode(), "sha256").hexdigest()
 
 
 # === messaging =======================================================================================================

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Home: the project infra-twins. In a copy keep this line and __version__: they say what you have.
-"""Plain synchronous classes over MySQL, Postgres, Redis and SMS, with proven fakes in the twin module ``fakes``.
+"""Plain synchronous classes over MySQL, Postgres, Redis, S3 and SMS, with proven fakes in the twin module ``fakes``.
 
 An interface ("port") is one base class here; its docstrings are the contract. What is not storage (validation, key
 rules, TTL arithmetic, masking) is written once, in the port; a backend supplies the small underscore primitives. The
@@ -23,6 +23,7 @@ repositories       Repository, SqlRepository; PhoneUserRepository, TokenReposito
                    OrganizationRepository, BenchmarkRepository, SubmissionRepository, on Postgres
 redis and cache    KeyValueClient, Listener, RedisClient, RedisCacheProvider, CacheLock, RateLimit, CacheKey, MISSING
 verification       generate_code, VerificationCache
+storage            StoragePath, ObjectSummary, ObjectMetadata, DeleteResult, StorageProvider, S3StorageProvider
 messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent, Message, Subscription,
                    RedisEventBus
 sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService, create_sms_service
@@ -74,6 +75,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import (
     Any,
+    BinaryIO,
     ClassVar,
     Generic,
     NamedTuple,
@@ -113,6 +115,7 @@ __all__ = [
     "Database",
     "DatabaseConfig",
     "DatabaseError",
+    "DeleteResult",
     "Device",
     "Event",
     "EventChannel",
@@ -135,6 +138,8 @@ __all__ = [
     "MySQLPhoneUserRepository",
     "MySQLTokenRepository",
     "NotFoundError",
+    "ObjectMetadata",
+    "ObjectSummary",
     "Organization",
     "OrganizationRepository",
     "Page",
@@ -156,6 +161,7 @@ __all__ = [
     "Repository",
     "Rotation",
     "S3StorageConfig",
+    "S3StorageProvider",
     "SerializationError",
     "SmsConfig",
     "SmsError",
@@ -163,6 +169,8 @@ __all__ = [
     "SnsSmsService",
     "SqlRepository",
     "StorageError",
+    "StoragePath",
+    "StorageProvider",
     "Submission",
     "SubmissionEvent",
     "SubmissionRepository",
@@ -277,7 +285,11 @@ class CacheError(InfrastructureError):
 
 
 class StorageError(InfrastructureError):
-    """The object store refused a request."""
+    """The object store refused a request; ``code`` is its own word for why ("AccessDenied"), if it gave one."""
+
+    def __init__(self, message: str = "", *, code: str | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.code = code
 
 
 class MessagingError(InfrastructureError):
@@ -450,6 +462,13 @@ _DATABASE_URL = _Kind(
 )
 
 
+_S3_ENDPOINT = _Kind(
+    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port]",
+    str,
+    lambda v: _is_url({"https", "http"}, "[A-Za-z0-9._~/-]*")(v) and "@" not in v,
+)
+
+
 def _setting(default: Any, kind: _Kind, variable: str = "", *, secret: bool = False) -> Any:
     return field(default=default, metadata={"kind": kind, "variable": variable, "secret": secret})
 
@@ -542,16 +561,30 @@ class CacheConfig(_Settings):
 
 @dataclass(frozen=True, repr=False)
 class S3StorageConfig(_Settings):
-    """An S3 store. Without keys, boto3's own chain finds them. All times in seconds."""
+    """An S3 store: AWS's, or with an ``endpoint`` another one. Without keys, boto3's own chain finds some.
+
+    ``public_endpoint`` is where clients reach the same store, if not at ``endpoint``: presigned URLs are made for it.
+    Plain http is taken for both: whoever reads along sees the objects, but no secret key, which is never sent. All
+    times in seconds: ``connect_timeout`` bounds one connection attempt, ``read_timeout`` one wait for the server; no
+    call is tried again after the sum of both.
+    """
 
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION")
-    endpoint: str | None = _setting(None, _TEXT, "S3_ENDPOINT")
-    public_endpoint: str | None = _setting(None, _TEXT)
+    endpoint: str | None = _setting(None, _S3_ENDPOINT, "S3_ENDPOINT")
+    public_endpoint: str | None = _setting(None, _S3_ENDPOINT)
     access_key: str | None = _setting(None, _TEXT, "AWS_ACCESS_KEY_ID", secret=True)
     secret_key: str | None = _setting(None, _TEXT, "AWS_SECRET_ACCESS_KEY", secret=True)
     session_token: str | None = _setting(None, _TEXT, "AWS_SESSION_TOKEN", secret=True)
     connect_timeout: float = _setting(5.0, _WAIT)
     read_timeout: float = _setting(30.0, _WAIT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.access_key is None) != (self.secret_key is None) or (self.session_token and not self.access_key):
+            raise ConfigurationError(
+                "S3StorageConfig needs both or neither of access_key (AWS_ACCESS_KEY_ID) and secret_key "
+                "(AWS_SECRET_ACCESS_KEY), and session_token (AWS_SESSION_TOKEN) only with both"
+            )
 
 
 @dataclass(frozen=True, repr=False)
@@ -6603,11 +6636,886 @@ class VerificationCache:
         return _check_text("code", code, blank_ends=False, empty=False, longest=64)
 
 
+# === storage =========================================================================================================
+
+
+class StoragePath:
+    """Keys of the benchmark exchange's objects. A part is text or an id, not empty, without "/", and neither "." nor
+    "..", else a ValidationError: different parts never meet in one key."""
+
+    @staticmethod
+    def benchmark_dataset(benchmark: str | uuid.UUID, version: str, name: str) -> str:
+        """``benchmarks/<benchmark>/<version>/<name>``"""
+        return StoragePath._joined("benchmarks", benchmark, version, name)
+
+    @staticmethod
+    def submission_results(submission: str | uuid.UUID, name: str) -> str:
+        """``submissions/<submission>/results/<name>``"""
+        return StoragePath._joined("submissions", submission, "results", name)
+
+    @staticmethod
+    def user_avatar(user: str | uuid.UUID, name: str) -> str:
+        """``users/<user>/avatar/<name>``"""
+        return StoragePath._joined("users", user, "avatar", name)
+
+    @staticmethod
+    def verification_artifacts(submission: str | uuid.UUID, name: str) -> str:
+        """``verifications/<submission>/<name>``"""
+        return StoragePath._joined("verifications", submission, name)
+
+    @staticmethod
+    def _joined(*parts: str | uuid.UUID) -> str:
+        names = [str(part) if isinstance(part, uuid.UUID) else _check_key(part, "a part of a key") for part in parts]
+        if any("/" in name or name in (".", "..") for name in names):
+            raise ValidationError('a part of a key should not hold "/", nor be "." or ".."')
+        return _check_object_key("/".join(names))
+
+
+@dataclass(frozen=True)
+class ObjectSummary:
+    """An object in a list. ``size`` is in bytes, ``last_modified`` in UTC and whole seconds: S3 keeps no more. ``etag``
+    comes without its quotes; it is the MD5 of the bytes, unless they were uploaded in parts or the store encrypts."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+@dataclass(frozen=True)
+class ObjectMetadata:
+    """What is known of an object. ``metadata`` is the user's own, its names in lower case; for the rest see
+    :class:`ObjectSummary`."""
+
+    size: int
+    content_type: str
+    last_modified: datetime
+    etag: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DeleteResult:
+    """The keys that are gone now, in the order in which they were given, and for each other key the store's code."""
+
+    deleted: list[str]
+    errors: dict[str, str]
+
+
+_MIB = 1 << 20
+_LEAST_PART, _MOST_PARTS = 5 * _MIB, 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_LARGEST_PART = 5 << 30  # also of what one CopyObject takes
+_BATCH = 1000  # keys that one request may delete, or one answer may list
+_CHUNK = 256 * 1024
+_CONTENT_TYPE = "binary/octet-stream"  # S3's own default
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = re.compile(
+    r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
+)
+_METADATA_NAME = re.compile("[0-9A-Za-z._-]+")  # what stores agree on, of the names that a header may have
+_HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
+_PLAIN_KEY = re.compile("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
+_METHODS = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
+
+
+_is_bucket = functools.lru_cache(256)(_BUCKET.fullmatch)  # a program has few, and uses them often
+
+
+def _check_bucket(bucket: str) -> str:
+    if not isinstance(bucket, str) or not _is_bucket(bucket):
+        raise ValidationError(
+            "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, begin and end with a "
+            "letter or a digit, and be no IP address"
+        )
+    return bucket
+
+
+def _check_object_key(key: str) -> str:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; stores and clients that take keys for
+    paths resolve dots and drop slashes."""
+    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # passes every rule below
+        return key
+    _check_key(key)
+    if len(key.encode()) > 1024:
+        raise ValidationError("key should have at most 1,024 bytes in UTF-8")
+    *folders, name = key.split("/")
+    if name in (".", "..") or not {"", ".", ".."}.isdisjoint(folders):
+        raise ValidationError('key should neither begin with "/" nor hold "//", nor a part that is "." or ".."')
+    return str.__str__(key)
+
+
+def _check_content_type(content_type: str | None) -> str:
+    if content_type is None:
+        return _CONTENT_TYPE
+    if not isinstance(content_type, str) or not _HEADER_VALUE.fullmatch(content_type) or len(content_type) > 255:
+        raise ValidationError(
+            "content_type should be such as text/plain, in printable ASCII, of at most 255 characters"
+        )
+    return content_type
+
+
+def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise ValidationError("metadata should be a dict or another mapping of names to texts")
+    found: dict[str, str] = {}
+    for name, value in metadata.items():
+        if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
+            raise ValidationError("names of metadata should be ASCII letters, digits, hyphens, underscores and dots")
+        if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
+            raise ValidationError("values of metadata should be printable ASCII, without blanks at either end")
+        if name.lower() in found:
+            raise ValidationError("names of metadata should differ in more than case: S3 lowers it")
+        found[name.lower()] = value
+    if sum(len(name) + len(value) for name, value in found.items()) > 2048:
+        raise ValidationError("metadata should have at most 2,048 bytes, names and values together")
+    return found
+
+
+def _etag_of_parts(md5s: Sequence[bytes]) -> str:
+    """What S3 gives an object that came in parts: the MD5 of their MD5s, and how many there were."""
+    return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+
+
+_NO_BYTES = "data should be bytes, or a file opened in binary mode"
+
+
+def _read_block(file: Any, size: int) -> bytes:
+    """That many bytes, fewer only at the end: a raw file or a pipe may give less than it is asked for."""
+    blocks: list[bytes] = []
+    missing = size
+    while missing > 0:
+        block = file.read(missing)
+        if not isinstance(block, (bytes, bytearray, memoryview)):
+            raise ValidationError(_NO_BYTES)
+        if not block:
+            break
+        blocks.append(bytes(block))
+        missing -= len(block)
+    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+
+def _blocks(data: Any, size: int) -> Iterator[bytes]:
+    """The data in blocks of that size; the last one is shorter. Of nothing, none."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        view = memoryview(data)
+        view = view.cast("B") if view.nbytes and view.c_contiguous else memoryview(view.tobytes())
+        for at in range(0, len(view), size):
+            yield data if type(data) is bytes and len(data) <= size else bytes(view[at : at + size])
+        return
+    if not callable(getattr(data, "read", None)):
+        raise ValidationError(_NO_BYTES)
+    while block := _read_block(data, size):
+        yield block
+        if len(block) < size:
+            return
+
+
+def _drained(first: deque[T], rest: Iterator[T]) -> Iterator[T]:
+    """All of them, and none is kept."""
+    while first:
+        yield first.popleft()
+    yield from rest
+
+
+class _Source(ABC):
+    """The bytes of one object, from its start."""
+
+    @abstractmethod
+    def read(self, size: int) -> bytes:
+        """At most that many, none only at the end."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class _ObjectReader(io.RawIOBase):
+    """What ``open`` gives, behind a buffer."""
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._done = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        self._done = self._done or not data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
+
+    def _dealloc_warn(self, source: object) -> None:
+        """Called by the buffer when it is forgotten, as of a file; at its end an object holds nothing any more."""
+        if not self._done:
+            warnings.warn("an object opened for reading was not closed", ResourceWarning, source=source, stacklevel=2)
+
+
+class StorageProvider(_Closing):
+    """Objects, which are bytes under a key, in buckets, as S3 has them.
+
+    A key is text of at most 1,024 bytes in UTF-8, without blanks at either end; between slashes stands something other
+    than "." and "..", so that no store takes it for another. Buckets are named as AWS wants it. What breaks these rules
+    is a ValidationError, before anything is sent.
+
+    All methods raise ConnectionError or TimeoutError when the store cannot answer, StorageError with its code when it
+    refuses, ConfigurationError when there are no credentials, and, except ``exists``, NotFoundError whose ``resource``
+    says whether a "bucket" or an "object" is absent. Stores are strongly consistent: what was written is read. May be
+    shared by threads.
+    """
+
+    def __init__(self, part_size: int, copy_part_size: int) -> None:
+        for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
+            if type(size) is not int or not _LEAST_PART <= size <= _LARGEST_PART:
+                raise ConfigurationError(f"{name} should be a number of bytes from 5 MiB to 5 GiB")
+        self._part_size = part_size
+        self._copy_part_size = copy_part_size
+
+    def upload(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes | bytearray | memoryview | BinaryIO,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Stores bytes, or what a binary file holds from its position on, in place of what was there.
+
+        The file stays open, at its end; it need not be able to seek. What it raises comes through as it is. What is
+        larger than ``part_size`` goes in parts of that size, at most 10,000, one in memory at a time; if one fails, no
+        part stays, and the object that was there does. ``content_type`` defaults to "binary/octet-stream".
+        ``metadata``: names of ASCII letters, digits, hyphens, underscores and dots, which are lower-cased, to printable
+        ASCII without blanks at either end; 2,048 bytes in all.
+        """
+        at = _check_bucket(bucket), _check_object_key(key)
+        kind, checked = _check_content_type(content_type), _check_metadata(metadata)
+        if data.__class__ is bytes and len(data) <= self._part_size:
+            return self._put(*at, data, kind, checked)  # the usual case, without any ado
+        blocks = _blocks(data, self._part_size)
+        first = deque(itertools.islice(blocks, 2))
+        if len(first) < 2:
+            self._put(*at, first[0] if first else b"", kind, checked)
+        else:
+            self._put_parts(*at, _drained(first, blocks), kind, checked)
+
+    def download(self, bucket: str, key: str) -> bytes:
+        """All bytes of the object."""
+        return self._get(_check_bucket(bucket), _check_object_key(key))
+
+    def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
+        """Writes the object's bytes to a binary file, from its position on, a few at a time; the file stays open. If it
+        fails half-way, what was written stays written."""
+        at = _check_bucket(bucket), _check_object_key(key)
+        if not callable(getattr(file, "write", None)) or isinstance(file, io.TextIOBase):
+            raise ValidationError("file should be opened for writing in binary mode")
+        with contextlib.closing(self._source("download_to", *at)) as source:
+            while data := source.read(_CHUNK):
+                view = memoryview(data)
+                while view:  # a raw file may take less than it is given
+                    view = view[file.write(view) :]
+
+    def open(self, bucket: str, key: str) -> io.BufferedReader:
+        """A binary file that reads the object as it goes, forward only; close it, at its end or before. While it is
+        open it takes one connection. An object that is replaced meanwhile is a StorageError at the latest when the
+        connection has to be made anew, and never a mixture."""
+        at = _check_bucket(bucket), _check_object_key(key)
+        return io.BufferedReader(_ObjectReader(self._source("open", *at)), _CHUNK)
+
+    def get_presigned_url(self, bucket: str, key: str, expires_in: float, method: str = "GET") -> str:
+        """A URL with which anybody may GET, HEAD, PUT or DELETE this object, as ``method`` says, until ``expires_in``
+        seconds (1 to 604,800, a week; rounded up to whole ones) have passed; one signed with temporary credentials ends
+        with them. Asks the store nothing, so the object need not exist. The id of the access key is in it, the secret
+        key is not."""
+        at = _check_bucket(bucket), _check_object_key(key)
+        if not _is_number(expires_in, 1, 604_800):
+            raise ValidationError("expires_in should be a number of seconds from 1 to 604,800, which is a week")
+        if method not in _METHODS:
+            raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
+        return self._presign(*at, math.ceil(expires_in), method)
+
+    def exists(self, bucket: str, key: str) -> bool:
+        """Whether there is such an object; False also when there is no such bucket. A store that will not say (403) is
+        a StorageError: AWS answers so where the caller may not list the bucket."""
+        return self._head("exists", _check_bucket(bucket), _check_object_key(key)) is not None
+
+    def list_objects(
+        self, bucket: str, prefix: str | None = None, max_keys: int | None = None
+    ) -> Iterator[ObjectSummary]:
+        """The objects whose keys begin with ``prefix``, in the order of their keys' UTF-8 bytes, at most ``max_keys``.
+        The first thousand are asked for at once, more when they are wanted. Objects that come or go meanwhile may or
+        may not be among them."""
+        _check_bucket(bucket)
+        start = "" if prefix is None else _check_text("prefix", prefix)
+        if len(start.encode()) > 1024:
+            raise ValidationError("prefix should have at most 1,024 bytes in UTF-8")
+        if max_keys is not None and (type(max_keys) is not int or max_keys < 1):
+            raise ValidationError("max_keys should be a whole number of at least 1")
+        left = sys.maxsize if max_keys is None else max_keys
+
+        def pages(found: list[ObjectSummary], token: str | None) -> Iterator[ObjectSummary]:
+            wanted = left
+            while True:
+                yield from found[:wanted]
+                wanted -= len(found)
+                if token is None or wanted <= 0:
+                    return
+                found, token = self._list(bucket, start, min(wanted, _BATCH), token)
+
+        return pages(*self._list(bucket, start, min(left, _BATCH), None))
+
+    def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
+        """What is known of the object. NotFoundError says "object" also when the bucket is absent: the answer to a HEAD
+        has no body, and does not tell."""
+        found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
+        if found is None:
+            raise NotFoundError(
+                "there is no such object", resource="object", service="storage", operation="get_metadata"
+            )
+        return found
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Removes the object. One that is absent is no error: S3 does not say."""
+        self._delete(_check_bucket(bucket), _check_object_key(key))
+
+    def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
+        """Removes many, a thousand in one request; what is absent counts as deleted. A key that the store refuses to
+        delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is."""
+        _check_bucket(bucket)
+        names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
+        errors: dict[str, str] = {}
+        for at in range(0, len(names), _BATCH):
+            errors.update(self._delete_many(bucket, names[at : at + _BATCH]))
+        return DeleteResult([name for name in names if name not in errors], errors)
+
+    def copy(self, source_bucket: str, source_key: str, target_bucket: str, target_key: str) -> None:
+        """Copies within the store, content type and metadata included, whatever the size: above ``copy_part_size`` in
+        parts, of which none stays if one fails. Onto itself is a ValidationError, because S3 refuses that."""
+        source = _check_bucket(source_bucket), _check_object_key(source_key)
+        target = _check_bucket(target_bucket), _check_object_key(target_key)
+        if source == target:
+            raise ValidationError("an object cannot be copied onto itself")
+        found = self._head("copy", *source)
+        if found is not None and found.size > self._copy_part_size:
+            self._copy_parts(source, target)
+        else:  # also what is absent: the answer to this tells what it is
+            self._copy(source, target)
+
+    def create_bucket(self, bucket: str) -> None:
+        """Creates a bucket, unless it is there and one's own. One that belongs to somebody else is a StorageError."""
+        self._create_bucket(_check_bucket(bucket))
+
+    def health_check(self) -> Health:
+        """Asks for the list of buckets. That these credentials may not see it is an answer too, and a good one: the
+        store is there and knows them."""
+        return self._health_check()
+
+    @abstractmethod
+    def _put(self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None: ...
+    @abstractmethod
+    def _put_parts(
+        self, bucket: str, key: str, parts: Iterator[bytes], content_type: str, metadata: dict[str, str]
+    ) -> None: ...
+    @abstractmethod
+    def _get(self, bucket: str, key: str) -> bytes: ...
+    @abstractmethod
+    def _source(self, operation: str, bucket: str, key: str) -> _Source: ...
+    @abstractmethod
+    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str: ...
+    @abstractmethod
+    def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None: ...
+    @abstractmethod
+    def _list(
+        self, bucket: str, prefix: str, limit: int, token: str | None
+    ) -> tuple[list[ObjectSummary], str | None]: ...
+    @abstractmethod
+    def _delete(self, bucket: str, key: str) -> None: ...
+    @abstractmethod
+    def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]: ...
+    @abstractmethod
+    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None: ...
+    @abstractmethod
+    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None: ...
+    @abstractmethod
+    def _create_bucket(self, bucket: str) -> None: ...
+    @abstractmethod
+    def _health_check(self) -> Health: ...
+
+
+def _aws_client(
+    service: str,
+    *,
+    region_name: str,
+    endpoint_url: str | None,
+    keys: tuple[str | None, str | None, str | None],
+    connect_timeout: float,
+    read_timeout: float,
+    max_pool_connections: int = 10,
+    ca_file: str | None = None,
+    **options: Any,
+) -> Any:
+    """A client of boto3, from a session of its own, that tries each request once: repeating is the policy's.
+    ``options`` that the installed boto3 does not have yet are left out."""
+    boto3 = _driver("boto3", "boto3", service)
+    access_key, secret_key, token = keys
+    session = boto3.session.Session(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        aws_session_token=token,
+        region_name=region_name,
+    )
+    settings = importlib.import_module("botocore.config").Config
+    config = settings(
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        max_pool_connections=max_pool_connections,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        user_agent_extra=f"infra-twins/{__version__}",
+        **{name: value for name, value in options.items() if name in settings.OPTION_DEFAULTS},
+    )
+    return session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
+
+
+def _aws_refusal(exc: Any) -> tuple[int, str | None]:
+    """HTTP status and code of what AWS, or who speaks like it, has answered."""
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status, _aws_code(exc.response.get("Error", {}))
+
+
+def _aws_code(error: Mapping[str, Any]) -> str | None:
+    code = str(error.get("Code", ""))
+    return code if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z.]{1,80}", code) else None
+
+
+def _with_md5(request: Any, **_: Any) -> None:
+    """DeleteObjects as every store takes it: boto3 sends a CRC32 whatever its settings say, and most want the MD5 that
+    was the rule before (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
+    for name in {*request.headers}:
+        if name.lower().startswith(("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")):
+            del request.headers[name]
+    body = request.body.encode() if isinstance(request.body, str) else request.body
+    request.headers["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+# What botocore's exceptions mean: the first class that fits decides.
+_S3_ERRORS = (
+    ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
+    ("TokenRetrievalError", "unset"), ("SSOError", "unset"),
+    ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
+    ("ReadTimeoutError", "silent"), ("ClientError", "answered"),
+    ("HTTPClientError", "cut"), ("IncompleteReadError", "cut"), ("BotoCoreError", "odd"),
+)  # fmt: skip
+# Which codes say that the same request may succeed later, besides any HTTP status of 500 or above.
+_S3_RETRYABLE = frozenset({"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"})
+_S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
+# Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
+_S3_REPEATABLE = frozenset(
+    {"upload", "download", "download_to", "open", "exists", "list_objects", "get_metadata", "delete", "delete_batch"}
+    | {"copy", "create_bucket", "health_check"}
+)
+_S3_KEPT = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
+_NOT_IN_XML = re.compile("[\x01-\x08\x0b-\x1f\ufffe\uffff]")  # https://www.w3.org/TR/xml/#charsets; CR comes back as LF
+
+
+class S3StorageProvider(StorageProvider):
+    """S3 (https://docs.aws.amazon.com/AmazonS3/latest/API/), or a store that speaks its protocol, over boto3: tried on
+    the S3 gateway of MinIO and on moto.
+
+    On AWS the bucket is part of the host's name, else of the path. Requests are signed with version 4. Connections are
+    opened on use, at most 32 are kept. All operations are repeated when their answer is lost, within
+    ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is
+    told of each request, and of each piece that ``open`` and ``download_to`` read.
+    """
+
+    def __init__(
+        self,
+        config: S3StorageConfig | None = None,
+        *,
+        part_size: int = 8 * _MIB,
+        copy_part_size: int = 128 * _MIB,
+        ca_file: str | None = None,
+        clock: Clock | None = None,
+        observer: Callable[[Call], None] | None = None,
+    ) -> None:
+        """``ca_file``: certificates of the authorities to trust instead of the system's (or ``AWS_CA_BUNDLE``)."""
+        if not isinstance(config, S3StorageConfig | None):
+            raise ConfigurationError(
+                "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
+            )
+        super().__init__(part_size, copy_part_size)
+        if ca_file is not None:
+            _tls_context({"sslrootcert": ca_file}, "verify-full")  # says what is wrong with it
+        self.config = config = config or S3StorageConfig()
+        self._ca_file = ca_file
+        _driver("boto3", "boto3", "S3StorageProvider")
+        exceptions = importlib.import_module("botocore.exceptions")
+        known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
+        parser = importlib.import_module("botocore.parsers").ResponseParserError
+        self._errors = [(kind, meaning) for kind, meaning in [*known, (parser, "odd"), (OSError, "cut")] if kind]
+        self._policy = CallPolicy(
+            "storage",
+            translate=self._translate,
+            repeatable=_S3_REPEATABLE,
+            deadline=config.connect_timeout + config.read_timeout,
+            retries=3,
+            clock=clock or SystemClock(),
+            observer=observer,
+        )
+        self._closed = False
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: tuple[Any, Any] | None = None  # their sockets are the parent's
+
+    def close(self) -> None:
+        """Frees connections; every call is a ConnectionError from then on. Calling it again does nothing."""
+        with self._lock:
+            self._closed = True
+            clients, self._clients = self._clients, None
+        for client in clients or ():
+            client.close()
+
+    def _holds(self) -> bool:
+        return self._clients is not None
+
+    def _connected(self) -> tuple[Any, Any]:
+        """boto3's client, and the one that makes presigned URLs, built once: building two at a time is not safe."""
+        clients = self._clients
+        if clients is not None:
+            return clients
+        with self._lock:
+            if self._closed:
+                raise ConnectionError("S3StorageProvider is closed", retryable=False)
+            if self._clients is None:
+                client = signer = self._client(self.config.endpoint)
+                if self.config.public_endpoint is not None:
+                    signer = self._client(self.config.public_endpoint)
+                self._clients = client, signer
+            return self._clients
+
+    def _client(self, endpoint: str | None) -> Any:
+        config, options = self.config, {}
+        if endpoint is not None:  # boto3's newer checksums are AWS's alone
+            options = dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
+        client = _aws_client(
+            "s3",
+            region_name=config.region,
+            endpoint_url=endpoint,
+            keys=(config.access_key, config.secret_key, config.session_token),
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.read_timeout,
+            max_pool_connections=32,
+            ca_file=self._ca_file,
+            signature_version="s3v4",
+            s3={"addressing_style": "virtual" if endpoint is None else "path"},
+            **options,
+        )
+        if endpoint is not None:
+            client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
+        return client
+
+    def _call(self, operation: str, ask: Callable[[Any], T]) -> T:
+        def attempt(current: Attempt) -> T:
+            client = self._connected()[0]
+            current.sent = True
+            return ask(client)
+
+        return self._policy.call(operation, attempt)
+
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
+        if meaning is None and not type(exc).__module__.startswith("urllib3"):
+            return None
+        reason = _os_reason(exc)
+        if meaning == "unset":
+            attempt.sent = False
+            with self._lock:
+                self._clients = None  # which would not look again
+            return ConfigurationError(
+                "storage found no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
+            )
+        if not attempt.sent:  # boto3 could not build its client
+            return ConfigurationError(
+                f"storage cannot be used as it is set ({type(exc).__name__}): see AWS_REGION, and boto3's own settings"
+            )
+        if meaning == "unsent" or "certificate was refused" in reason:
+            attempt.sent = False
+            return ConnectionError(f"storage could not be reached{reason}")
+        if meaning == "answered":
+            return self._refusal(exc)
+        if meaning == "silent":
+            return TimeoutError("storage did not answer in time")
+        if meaning == "odd":
+            return StorageError(f"storage gave no usable answer ({type(exc).__name__})", retryable=False)
+        return ConnectionError(f"storage ended the connection{reason}")
+
+    @staticmethod
+    def _refusal(exc: Any) -> InfrastructureError:
+        status, code = _aws_refusal(exc)
+        why = f"HTTP {status}" + (f", {code}" if code else "")
+        bare = exc.operation_name == "HeadObject"  # an answer without a body
+        resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and bare else code or "")
+        if resource:
+            return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
+        if code is None and status < 500 and not bare:  # a proxy, or another kind of server
+            why += ": the answer is not of S3's form, see S3_ENDPOINT"
+        if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
+            why += ": the bucket may be in another region, see AWS_REGION"
+        passing = status >= 500 or status == 429 or code in _S3_RETRYABLE or (code or "").startswith("Throttl")
+        return StorageError(f"storage refused the request ({why})", code=code, retryable=passing and status != 501)
+
+    def _put(self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None:
+        self._call(
+            "upload",
+            lambda client: client.put_object(
+                Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata
+            ),
+        )
+
+    def _put_parts(
+        self, bucket: str, key: str, parts: Iterator[bytes], content_type: str, metadata: dict[str, str]
+    ) -> None:
+        def sent(data: bytes, client: Any, part: dict[str, Any]) -> str:
+            return str(client.upload_part(Body=data, **part)["ETag"])
+
+        headers = {"ContentType": content_type, "Metadata": metadata}
+        self._in_parts("upload", (bucket, key), headers, (functools.partial(sent, data) for data in parts))
+
+    def _in_parts(
+        self,
+        operation: str,
+        target: tuple[str, str],
+        headers: Mapping[str, Any],
+        parts: Iterator[Callable[[Any, dict[str, Any]], str]],
+    ) -> None:
+        """Each of ``parts`` sends itself and gives its ETag."""
+        upload = dict(zip(("Bucket", "Key"), target))
+        upload["UploadId"] = self._call(
+            operation, lambda client: client.create_multipart_upload(**upload, **headers)["UploadId"]
+        )
+        sent: list[dict[str, Any]] = []
+        try:
+            for number, part in enumerate(parts, 1):
+                if number > _MOST_PARTS:
+                    raise StorageError(
+                        "storage takes at most 10,000 parts: give a larger part_size",
+                        service="storage",
+                        operation=operation,
+                    )
+                place = {**upload, "PartNumber": number}
+                sent.append({"PartNumber": number, "ETag": self._call(operation, lambda client: part(client, place))})
+            self._complete(operation, target, upload, sent)
+        except BaseException:
+            try:
+                self._call(operation, lambda client: client.abort_multipart_upload(**upload))
+            except NotFoundError:
+                pass
+            except InfrastructureError as error:
+                logger.warning("storage %s: an unfinished upload may be left (%s)", operation, type(error).__name__)
+            raise
+
+    def _complete(
+        self, operation: str, target: tuple[str, str], upload: Mapping[str, Any], sent: list[dict[str, Any]]
+    ) -> None:
+        """When its answer was lost and it is repeated, some stores know the upload no more: then the object itself
+        tells whether it is made of these parts."""
+        try:
+            self._call(
+                operation, lambda client: client.complete_multipart_upload(**upload, MultipartUpload={"Parts": sent})
+            )
+        except NotFoundError as error:
+            etags = [part["ETag"].strip('"') for part in sent]
+            known = error.resource == "upload" and all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
+            found = self._head(operation, *target) if known else None
+            if found is None or found.etag != _etag_of_parts([bytes.fromhex(etag) for etag in etags]):
+                raise
+
+    def _get(self, bucket: str, key: str) -> bytes:
+        def read(client: Any) -> bytes:
+            with contextlib.closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+                data: bytes = body.read()
+                return data
+
+        return self._call("download", read)
+
+    def _source(self, operation: str, bucket: str, key: str) -> _Source:
+        return _S3Source(self, operation, {"Bucket": bucket, "Key": key})
+
+    def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
+        params = {"Bucket": bucket, "Key": key}
+        return self._policy.call(
+            "get_presigned_url",
+            lambda _: str(self._connected()[1].generate_presigned_url(_METHODS[method], params, seconds)),
+        )
+
+    def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
+        try:
+            answer = self._call(operation, lambda client: client.head_object(Bucket=bucket, Key=key))
+        except NotFoundError:
+            return None
+        return ObjectMetadata(
+            answer["ContentLength"],
+            answer.get("ContentType", _CONTENT_TYPE),
+            _in_seconds(answer["LastModified"]),
+            answer.get("ETag", "").strip('"'),
+            {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        )
+
+    def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> tuple[list[ObjectSummary], str | None]:
+        more = {} if token is None else {"ContinuationToken": token}
+        answer = self._call(
+            "list_objects",
+            lambda client: client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more),
+        )
+        found = [
+            ObjectSummary(each["Key"], each["Size"], each.get("ETag", "").strip('"'), _in_seconds(each["LastModified"]))
+            for each in answer.get("Contents", ())
+        ]
+        if not answer.get("IsTruncated"):
+            return found, None
+        following = answer.get("NextContinuationToken")
+        if not following or following == token:  # else it would never end, or end too early
+            raise StorageError(
+                "storage lists a part, and does not say how to go on", service="storage", operation="list_objects"
+            )
+        return found, following
+
+    def _delete(self, bucket: str, key: str) -> None:
+        self._call("delete", lambda client: client.delete_object(Bucket=bucket, Key=key))
+
+    def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        errors: dict[str, str] = {}
+        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
+        single = [key for key in keys if _NOT_IN_XML.search(key)]
+        if fit:
+            batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
+            try:
+                answer = self._call("delete_batch", lambda client: client.delete_objects(Bucket=bucket, Delete=batch))
+            except StorageError as error:
+                if error.code not in ("NotImplemented", "MethodNotAllowed"):
+                    raise
+                single, answer = [*keys], {}  # a store that has no such request
+            errors = {each.get("Key"): _aws_code(each) or "" for each in answer.get("Errors", ())}
+            if not errors.keys() <= {*fit}:
+                raise StorageError(
+                    "storage does not say which keys it refused", service="storage", operation="delete_batch"
+                )
+        for key in single:
+            try:
+                self._call("delete_batch", lambda client: client.delete_object(Bucket=bucket, Key=key))
+            except StorageError as error:
+                errors[key] = error.code or ""
+        return errors
+
+    def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
+        start, end = dict(zip(("Bucket", "Key"), source)), dict(zip(("Bucket", "Key"), target))
+        self._call("copy", lambda client: client.copy_object(**end, CopySource=start))
+
+    def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
+        start = dict(zip(("Bucket", "Key"), source))
+        found = self._call("copy", lambda client: client.head_object(**start))
+        size = found["ContentLength"]
+        step = max(self._copy_part_size, -(-size // _MOST_PARTS))
+        more = {"CopySource": start, "CopySourceIfMatch": found["ETag"]}  # the parts are to be of one object
+
+        def sent(at: int, client: Any, part: dict[str, Any]) -> str:
+            range = f"bytes={at}-{min(at + step, size) - 1}"
+            return str(client.upload_part_copy(CopySourceRange=range, **more, **part)["CopyPartResult"]["ETag"])
+
+        kept = {name: found[name] for name in _S3_KEPT if name in found}
+        self._in_parts("copy", target, kept, (functools.partial(sent, at) for at in range(0, size, step)))
+
+    def _create_bucket(self, bucket: str) -> None:
+        region = self.config.region
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        try:
+            self._call("create_bucket", lambda client: client.create_bucket(Bucket=bucket, **where))
+        except StorageError as error:
+            if error.code != "BucketAlreadyOwnedByYou":
+                raise
+
+    def _health_check(self) -> Health:
+        started, server = 0.0, ""
+
+        def ask(client: Any) -> None:
+            nonlocal started, server
+            started = time.perf_counter()
+            headers = client.list_buckets()["ResponseMetadata"].get("HTTPHeaders", {})
+            server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
+
+        try:
+            self._call("health_check", ask)
+        except StorageError as error:
+            if error.code != "AccessDenied":
+                raise
+        latency = time.perf_counter() - started
+        return Health("storage", server or ("S3" if self.config.endpoint is None else "S3 protocol"), latency)
+
+
+def _in_seconds(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc).replace(microsecond=0)
+
+
+class _S3Source(_Source):
+    """A read whose connection fails goes on where it was, over another one, if the object is still the same."""
+
+    def __init__(self, provider: S3StorageProvider, operation: str, place: Mapping[str, str]) -> None:
+        self._provider = provider
+        self._operation = operation
+        self._place = place
+        self._at, self._size, self._etag = 0, -1, ""
+        self._body: Any = None
+        self.read(0)
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._body = None
+
+    def read(self, size: int) -> bytes:
+        def next_bytes(client: Any) -> bytes:
+            try:
+                if self._body is None:
+                    if self._at == self._size:
+                        return b""
+                    self._body = self._open(client)
+                data: bytes = self._body.read(size) if size else b""
+            except BaseException:
+                self.close()
+                raise
+            self._at += len(data)
+            return data
+
+        return self._provider._call(self._operation, next_bytes)
+
+    def _open(self, client: Any) -> Any:
+        rest = {"Range": f"bytes={self._at}-", "IfMatch": f'"{self._etag}"'} if self._at else {}
+        answer = client.get_object(**self._place, **rest)
+        if not self._at:
+            self._size, self._etag = answer.get("ContentLength", -1), answer.get("ETag", "").strip('"')
+        elif not str(answer.get("ContentRange", "")).startswith(f"bytes {self._at}-"):
+            answer["Body"].close()
+            raise StorageError("storage cannot go on where a connection was lost", retryable=False)
+        return answer["Body"]
+
+    def close(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+
+
 # === messaging =======================================================================================================
 
 
 class EventChannel:
-    """Names of channels. An id is a ``uuid.UUID`` or text, encoded as by :class:`CacheKey`: different ids never meet."""
+    """Names of channels. An id is a UUID or text, encoded as by :class:`CacheKey`: different ids never meet."""
 
     BENCHMARK = "events:benchmark"
     SUBMISSION = "events:submission"
@@ -7488,40 +8396,11 @@ class SnsSmsService(_RemoteSmsService):
         return self._unknown(f"gave no usable answer{reason}")  # also when boto3 cannot parse it
 
     def _answered(self, exc: Any) -> SmsError:
-        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        given = str(exc.response.get("Error", {}).get("Code", ""))
-        code = given if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z.]{1,80}", given) else None
+        status, code = _aws_refusal(exc)
         if not 400 <= status < 500:
             return self._unknown(f"gave no usable answer (HTTP {status})")
         why = f"HTTP {status}" + (f", {code}" if code else "")
         return self._rejected(why, code=code, retryable=status == 429 or (code or "").startswith("Throttl"))
-
-
-def _aws_client(
-    service: str,
-    *,
-    region_name: str,
-    endpoint_url: str | None,
-    keys: tuple[str | None, str | None, str | None],
-    connect_timeout: float,
-    read_timeout: float,
-) -> Any:
-    """A client of boto3, from a session of its own, that tries each request once: repeating is the policy's."""
-    boto3 = _driver("boto3", "boto3", service)
-    access_key, secret_key, token = keys
-    session = boto3.session.Session(
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        aws_session_token=token,
-        region_name=region_name,
-    )
-    config = importlib.import_module("botocore.config").Config(
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        user_agent_extra=f"infra-twins/{__version__}",
-    )
-    return session.client(service, endpoint_url=endpoint_url, config=config)
 
 
 class FailoverSmsService(SmsService):

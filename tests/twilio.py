@@ -42,9 +42,10 @@ class StandIn(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
     request_queue_size = 64
+    handler: type[BaseHTTPRequestHandler]
 
     def __init__(self, certificates: Path | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), self.handler)
         self.port: int = self.socket.getsockname()[1]
         self.url = f"https://localhost:{self.port}" if certificates else f"http://127.0.0.1:{self.port}"
         self.connections = 0
@@ -124,6 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *_: Any) -> None:
         pass
+
+
+StandIn.handler = _Handler
 
 
 class Twilio(StandIn):

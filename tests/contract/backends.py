@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import http.client
 import io
 import json
 import math
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -188,6 +190,101 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
     finally:
         sys.setswitchinterval(usual)
     return results
+
+
+@dataclass
+class StorageBackend:
+    """``bucket`` is the test's own. ``connect()`` gives further providers of the same store, with other options;
+    ``fetch(url, method, data)`` is what plain HTTP gives for a URL: status and body."""
+
+    storage: infra.StorageProvider
+    connect: Callable[..., infra.StorageProvider]
+    fetch: Callable[..., tuple[int, bytes]]
+    uploads: Callable[[], int]  # that were begun and neither completed nor aborted
+    buckets: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bucket = self.new_bucket()
+
+    def new_bucket(self) -> str:
+        """A further one; it goes with the test, too."""
+        self.buckets.append(f"test-{uuid.uuid4().hex[:20]}")
+        self.storage.create_bucket(self.buckets[-1])
+        return self.buckets[-1]
+
+    def keys(self, prefix: str | None = None) -> list[str]:
+        return [each.key for each in self.storage.list_objects(self.bucket, prefix)]
+
+
+def remove_bucket(storage: infra.S3StorageProvider, bucket: str) -> None:
+    """With what is in it."""
+    raw = storage._connected()[0]
+    for upload in raw.list_multipart_uploads(Bucket=bucket).get("Uploads", ()):
+        raw.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    assert storage.delete_batch(bucket, [each.key for each in storage.list_objects(bucket)]).errors == {}
+    for each in storage.list_objects(bucket):  # folders of the gateway, which keeps objects as files
+        storage.delete(bucket, each.key)
+    raw.delete_bucket(Bucket=bucket)
+
+
+def over_http(url: str, method: str = "GET", data: bytes = b"") -> tuple[int, bytes]:
+    """Straight to the host, whatever proxies there are."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=WAIT)
+    try:
+        connection.request(method, f"{parts.path}?{parts.query}", data or None)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def on_fake_storage() -> Any:
+    @pytest.fixture
+    def backend(self: object) -> StorageBackend:
+        clock, buckets = fakes.FakeClock(), dict[str, Any]()
+
+        def connect(**options: Any) -> fakes.FakeStorageProvider:
+            return fakes.FakeStorageProvider(buckets, clock=clock, **options)
+
+        def fetch(url: str, method: str = "GET", data: bytes = b"") -> tuple[int, bytes]:
+            try:
+                return 200, storage.fetch(url, method, data)
+            except infra.NotFoundError:
+                return 404, b""
+            except infra.StorageError:
+                return 403, b""
+
+        storage = connect()
+        return StorageBackend(storage, connect, fetch, lambda: 0)
+
+    return backend
+
+
+def on_s3(name: str) -> Any:
+    """``name`` is a kind of server, or "strict": our stand-in."""
+
+    @pytest.fixture
+    def backend(self: object, no_aws: None, s3: Callable[[str], infra.S3StorageProvider]) -> Iterator[StorageBackend]:
+        opened: list[infra.S3StorageProvider] = []
+        storage = s3(name)
+        config = storage.config
+
+        def connect(**options: Any) -> infra.S3StorageProvider:
+            opened.append(infra.S3StorageProvider(config, **options))
+            return opened[-1]
+
+        def uploads() -> int:
+            return len(storage._connected()[0].list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
+
+        made = StorageBackend(storage, connect, over_http, uploads)
+        yield made
+        for each in opened:
+            each.close()
+        for bucket in made.buckets:
+            remove_bucket(storage, bucket)
+
+    return backend
 
 
 @dataclass

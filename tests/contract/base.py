@@ -62,7 +62,7 @@ def names_used(suite: type) -> set[str]:
         if isinstance(node, ast.Attribute)
         and re.search(
             r"\b(client|cache|lock|CacheKey|service|listener|bus|message|database|users|tokens|organizations|benchmarks|"
-            r"submissions)$",
+            r"submissions|storage)$",
             ast.unparse(node.value),
         )
     }

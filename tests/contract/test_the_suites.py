@@ -25,6 +25,7 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.RedisClient, fakes.FakeRedisClient, set()),
     (infra.RedisCacheProvider, fakes.FakeCacheProvider, set()),
     (infra.VerificationCache, fakes.FakeVerificationCache, set()),
+    (infra.S3StorageProvider, fakes.FakeStorageProvider, {"fetch"}),
     (infra.RedisEventBus, fakes.FakeEventBus, set()),
     (infra.MockSmsService, fakes.FakeSmsService, set()),
     (infra.TwilioSmsService, fakes.FakeSmsService, set()),
@@ -63,6 +64,7 @@ def test_every_port_has_a_suite() -> None:
         infra.KeyValueClient,
         infra.RedisCacheProvider,
         infra.VerificationCache,
+        infra.StorageProvider,
         infra.RedisEventBus,
         infra.SmsService,
     }

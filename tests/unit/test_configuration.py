@@ -105,6 +105,10 @@ def test_an_empty_variable_is_unset() -> None:
         ("DATABASE_URL", f"mysql://u:{SECRET}@db"),
         ("MYSQL_URL", f"postgresql://u:{SECRET}@db/x"),
         ("POSTGRES_URL", f"mysql://u:{SECRET}@db/x"),
+        ("S3_ENDPOINT", "s3.example.com"),
+        ("S3_ENDPOINT", f"https://u:{SECRET}@s3.example.com"),
+        ("S3_ENDPOINT", "https://s3.example.com/?bucket=x"),
+        ("S3_ENDPOINT", "ftp://s3.example.com"),
         ("SMS_PROVIDER", "pigeon"),
         ("PHONE_HASH_KEY", "too short"),
     ],
@@ -121,6 +125,23 @@ def test_fewer_connections_than_the_minimum() -> None:
     env = {"MYSQL_URL": "mysql://u:p@db/x", "DATABASE_MAX_CONNECTIONS": "2", "DATABASE_MIN_CONNECTIONS": "3"}
     with pytest.raises(infra.ConfigurationError, match="DATABASE_MIN_CONNECTIONS"):
         infra.Config.from_env(env)
+
+
+@pytest.mark.parametrize(
+    "names", [["ACCESS_KEY_ID"], ["SECRET_ACCESS_KEY"], ["SESSION_TOKEN"], ["SECRET_ACCESS_KEY", "SESSION_TOKEN"]]
+)
+def test_half_of_a_login_to_s3(names: list[str]) -> None:
+    with pytest.raises(infra.ConfigurationError, match=r"AWS_ACCESS_KEY_ID.*AWS_SECRET_ACCESS_KEY") as caught:
+        infra.Config.from_env({f"AWS_{name}": SECRET for name in names})
+    assert SECRET not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9000", "https://s3.example.com", "https://example.com/storage/v1/s3"]
+)
+def test_endpoints_of_s3(url: str) -> None:
+    config = infra.S3StorageConfig(endpoint=url, public_endpoint=url)
+    assert (config.endpoint, config.public_endpoint) == (url, url)
 
 
 def test_one_engine_has_one_url() -> None:
@@ -152,6 +173,8 @@ def test_one_engine_has_one_url() -> None:
         (infra.DatabaseConfig, {}),
         (infra.DatabaseConfig, {"url": ""}),
         (infra.S3StorageConfig, {"region": ""}),
+        (infra.S3StorageConfig, {"endpoint": ""}),
+        (infra.S3StorageConfig, {"public_endpoint": "files.example.com"}),
         (infra.SmsConfig, {"timeout": 0}),
     ],
 )
@@ -166,7 +189,7 @@ def test_reprs_mask_secrets() -> None:
         postgres=infra.DatabaseConfig(f"postgres://us@er:{SECRET}@db/x"),
         cache=infra.CacheConfig(f"redis://:{SECRET}@cache"),
         storage=infra.S3StorageConfig(
-            endpoint=f"http://u:{SECRET}@s3", access_key=SECRET, secret_key=SECRET, session_token=SECRET
+            endpoint="http://s3:9000", access_key=SECRET, secret_key=SECRET, session_token=SECRET
         ),
         sms=infra.SmsConfig("twilio", SECRET, SECRET, SECRET, SECRET),
         phone_hash_key="://" + SECRET,

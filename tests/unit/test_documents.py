@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import services
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -38,6 +40,10 @@ def needs_server(snippet: str) -> bool:
     return "from_env" in snippet or "create_pool" in snippet
 
 
+def s3_login(service: Callable[[str], str]) -> tuple[str, str, str]:
+    return service("s3"), *services.s3_keys()
+
+
 @pytest.mark.parametrize("snippet", [each for each in SNIPPETS if not needs_server(each)], ids=title)
 def test_readme_snippets_on_fakes(snippet: str) -> None:
     run("-c", snippet)
@@ -49,6 +55,8 @@ def test_readme_snippets_on_servers(
 ) -> None:
     variables = {"REDIS_URL": service("redis"), "MYSQL_URL": database("mariadb"), "POSTGRES_URL": database("postgres")}
     run("-m", "infra", "migrate", **variables)
+    if "storage" in snippet:
+        variables |= dict(zip(("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_login(service)))
     run("-c", snippet, SMS_PROVIDER="mock", **variables)
 
 

@@ -1,0 +1,684 @@
+"""Object stores on bad days: refusals, lost answers, cuts, uploads that fail half-way; and what is seen of secrets."""
+
+from __future__ import annotations
+
+import gc
+import io
+import logging
+import re
+import socket
+import subprocess
+import sys
+import time
+import traceback
+import urllib.parse
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests import services
+from tests.conftest import _or_skip, s3_config
+from tests.contract.backends import eventually, in_child, over_http, remove_bucket
+from tests.contract.test_storage_provider import PART, Broken, some
+from tests.s3_stand_in import CUT, LOSE, Refusal, StrictS3
+from tests.services import free_port
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("no_aws")]
+
+BUCKET, KEY = "tell-nobody-bucket", "tell-nobody/key"
+ACCESS, SECRET = "AKIAOFTHETESTS000000", "aws-secret-of-tests"
+SLACK = 1.0  # seconds that a busy machine may add
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StrictS3]:
+    with StrictS3() as server:
+        server.buckets[BUCKET] = {}
+        yield server
+
+
+@pytest.fixture
+def certificates() -> Path:
+    return _or_skip(services.certificates)
+
+
+def provider(server: StrictS3 | str, **options: Any) -> infra.S3StorageProvider:
+    """For the stand-in, or a URL."""
+    names = {"public_endpoint", "connect_timeout", "read_timeout", "region", "endpoint"} & options.keys()
+    url = server if isinstance(server, str) else server.url
+    usual = {"endpoint": url, "access_key": ACCESS, "secret_key": SECRET, "read_timeout": 5.0}
+    config = infra.S3StorageConfig(**{**usual, **{name: options.pop(name) for name in names}})
+    return infra.S3StorageProvider(config, part_size=PART, copy_part_size=PART, **options)
+
+
+@pytest.fixture
+def storage(stand_in: StrictS3) -> Iterator[infra.S3StorageProvider]:
+    with provider(stand_in) as made:
+        made.upload(BUCKET, KEY, b"as it was")
+        stand_in.asked.clear()
+        yield made
+
+
+# --- answers, and none
+
+REFUSALS: dict[str, tuple[Any, type[infra.InfrastructureError], str | None, bool, str]] = {
+    "forbidden": (Refusal(403, "AccessDenied"), infra.StorageError, "AccessDenied", False, "HTTP 403, AccessDenied"),
+    "odd request": (Refusal(400, "InvalidRequest"), infra.StorageError, "InvalidRequest", False, "HTTP 400"),
+    "wrong key": (Refusal(403, "SignatureDoesNotMatch"), infra.StorageError, "SignatureDoesNotMatch", False, "403"),
+    "elsewhere": (Refusal(400, "AuthorizationHeaderMalformed"), infra.StorageError, None, False, "see AWS_REGION"),
+    "slow down": (Refusal(503, "SlowDown"), infra.StorageError, "SlowDown", True, "HTTP 503, SlowDown"),
+    "internal": (Refusal(500, "InternalError"), infra.StorageError, "InternalError", True, "HTTP 500, InternalError"),
+    "busy": (Refusal(409, "OperationAborted"), infra.StorageError, "OperationAborted", True, "HTTP 409"),
+    "too many": (Refusal(429, "TooManyRequests"), infra.StorageError, "TooManyRequests", True, "HTTP 429"),
+    "not made": (Refusal(501, "NotImplemented"), infra.StorageError, "NotImplemented", False, "HTTP 501"),
+    "a key as code": (Refusal(400, "tell-nobody/key"), infra.StorageError, None, False, "(HTTP 400"),
+    "no such key": (Refusal(404, "NoSuchKey"), infra.NotFoundError, None, False, "no such object"),
+    "HTML 404": (b"HTTP/1.1 404 Nowhere\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, False, "S3_"),
+    "HTML 502": (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, True, "502"),
+    "cut": (LOSE, infra.ConnectionError, None, True, "storage ended the connection"),
+    "no HTTP": (b"+OK\r\n", infra.ConnectionError, None, True, "storage ended the connection"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_answers_mean(stand_in: StrictS3, name: str) -> None:
+    day, kind, code, retryable, words = REFUSALS[name]
+    calls: list[infra.Call] = []
+    stand_in.bad_day("list_objects", *[day] * 9)
+    with provider(stand_in, observer=calls.append) as storage, pytest.raises(kind) as caught:
+        storage.list_objects(BUCKET)
+    error = caught.value
+    assert words in str(error)
+    assert (error.service, error.operation, error.retryable) == ("storage", "list_objects", retryable)
+    if code is not None:
+        assert error.code == code  # type: ignore[attr-defined]
+    assert len(calls) == (4 if retryable else 1)
+
+
+def test_a_busy_store_is_asked_again(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    stand_in.bad_day("get_object", Refusal(503, "SlowDown"), Refusal(500, "InternalError"), LOSE)
+    assert storage.download(BUCKET, KEY) == b"as it was"
+    assert stand_in.asked == ["get_object"] * 4
+
+
+def test_forbidden_is_not_absent(service: Callable[[str], str], stand_in: StrictS3) -> None:
+    with infra.S3StorageProvider(s3_config(service("s3"), secret_key="wrong")) as wrong:
+        for call in (wrong.exists, wrong.get_metadata, wrong.download, wrong.open):
+            with pytest.raises(infra.StorageError, match="HTTP 403"):
+                call("any-bucket", "k")
+        with pytest.raises(infra.StorageError, match=r"\(HTTP 403, SignatureDoesNotMatch\)"):
+            wrong.health_check()
+
+
+def test_nobody_there() -> None:
+    with provider(f"http://127.0.0.1:{free_port()}") as storage:
+        started = time.monotonic()
+        with pytest.raises(infra.ConnectionError, match="could not be reached: Connection refused") as caught:
+            storage.exists(BUCKET, KEY)
+        assert caught.value.retryable
+        assert time.monotonic() - started < 1 + SLACK
+
+
+def test_a_host_that_does_not_exist() -> None:
+    with provider("http://store.invalid") as storage, pytest.raises(infra.ConnectionError, match="host name not found"):
+        storage.exists(BUCKET, KEY)
+
+
+def test_a_store_that_says_nothing() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        provider(f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout=0.2, connect_timeout=0.1) as storage,
+    ):
+        started = time.monotonic()
+        with pytest.raises(infra.TimeoutError, match="did not answer in time"):
+            storage.download(BUCKET, KEY)
+        assert time.monotonic() - started < 0.5 + SLACK
+
+
+def test_no_credentials(stand_in: StrictS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        provider(
+            stand_in,
+        ) as full,
+        infra.S3StorageProvider(infra.S3StorageConfig(endpoint=stand_in.url)) as storage,
+    ):
+        for call in (storage.download, storage.exists, lambda b, k: storage.get_presigned_url(b, k, 60)):
+            with pytest.raises(infra.ConfigurationError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as caught:
+                call(BUCKET, KEY)
+            assert (caught.value.service, caught.value.retryable) == ("storage", False)
+        assert stand_in.asked == []
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        assert storage.exists(BUCKET, KEY) is full.exists(BUCKET, KEY) is False  # it looks again
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "words"),
+    [({"AWS_PROFILE": "absent"}, {}, "ProfileNotFound"), ({}, {"region": "no region"}, "InvalidRegionError")],
+)
+def test_settings_that_boto3_refuses(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], options: dict[str, Any], words: str
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with (
+        provider("http://127.0.0.1:1", **options) as storage,
+        pytest.raises(infra.ConfigurationError, match=f"as it is set .{words}"),
+    ):
+        storage.exists(BUCKET, KEY)
+
+
+def test_wrong_arguments() -> None:
+    for wrong in ("http://store", {"region": "x"}, 5):
+        with pytest.raises(infra.ConfigurationError, match="S3StorageConfig"):
+            infra.S3StorageProvider(wrong)  # type: ignore[arg-type]
+    for size in (0, PART - 1, (5 << 30) + 1, 1e7, None):
+        for name in ("part_size", "copy_part_size"):
+            for kind in (infra.S3StorageProvider, fakes.FakeStorageProvider):
+                with pytest.raises(infra.ConfigurationError, match=f"^{name}"):
+                    kind(**{name: size})  # type: ignore[arg-type]
+    with pytest.raises(infra.ConfigurationError, match="readable PEM file"):
+        infra.S3StorageProvider(ca_file="/absent.pem")
+
+
+# --- TLS
+
+
+def test_over_https(certificates: Path) -> None:
+    with StrictS3(certificates) as server, provider(server, ca_file=str(certificates / "ca.pem")) as storage:
+        storage.create_bucket(BUCKET)
+        storage.upload(BUCKET, KEY, some(PART + 1), metadata={"a": "b"})
+        storage.upload(BUCKET, "small", io.BytesIO(b"x"))
+        storage.copy(BUCKET, KEY, BUCKET, "copied")
+        assert storage.download(BUCKET, "copied") == some(PART + 1)
+        with storage.open(BUCKET, KEY) as reader:
+            assert reader.read(9) == some(9)
+        assert [each.key for each in storage.list_objects(BUCKET)] == ["copied", "small", KEY]
+        assert storage.delete_batch(BUCKET, ["copied", "small", KEY]).errors == {}
+        assert storage.health_check().server == "Strict/1.0"
+
+
+def test_certificates_that_are_refused(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with StrictS3(certificates) as server:
+        server.buckets[BUCKET] = {}
+        elsewhere = server.url.replace("localhost", "127.0.0.1")
+        for url, authority in ((server.url, "other"), (elsewhere, "ca"), (server.url, None)):
+            ca_file = str(certificates / f"{authority}.pem") if authority else None
+            with provider(url, ca_file=ca_file) as storage:
+                with pytest.raises(infra.ConnectionError, match="its certificate was refused") as caught:
+                    storage.exists(BUCKET, KEY)
+                assert caught.value.retryable is False
+        assert server.asked == []
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates / "ca.pem"))
+        with provider(server) as storage:
+            assert storage.exists(BUCKET, KEY) is False
+
+
+# --- answers that are lost
+
+LOST: dict[str, tuple[list[str], Callable[[infra.S3StorageProvider], Any], Any]] = {
+    "upload": (["put_object"], lambda s: s.upload(BUCKET, "new", b"x"), None),
+    "upload in parts": (
+        ["create_multipart_upload", "upload_part", "complete_multipart_upload"],
+        lambda s: s.upload(BUCKET, "new", io.BytesIO(some(PART + 1))),
+        None,
+    ),
+    "download": (["get_object"], lambda s: s.download(BUCKET, KEY), b"as it was"),
+    "open": (["get_object"], lambda s: s.open(BUCKET, KEY).close(), None),
+    "exists": (["head_object"], lambda s: s.exists(BUCKET, KEY), True),
+    "get_metadata": (["head_object"], lambda s: s.get_metadata(BUCKET, KEY).size, 9),
+    "list_objects": (["list_objects"], lambda s: [each.key for each in s.list_objects(BUCKET)], [KEY]),
+    "delete": (["delete_object"], lambda s: s.delete(BUCKET, KEY), None),
+    "delete_batch": (["delete_objects"], lambda s: s.delete_batch(BUCKET, [KEY]).deleted, [KEY]),
+    "copy": (["head_object", "copy_object"], lambda s: s.copy(BUCKET, KEY, BUCKET, "new"), None),
+    "create_bucket": (["create_bucket"], lambda s: s.create_bucket("a-new-one"), None),
+    "health_check": (["list_buckets"], lambda s: s.health_check().server, "Strict/1.0"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_lost_answer_is_asked_for_again(stand_in: StrictS3, storage: infra.S3StorageProvider, name: str) -> None:
+    operations, call, expected = LOST[name]
+    for operation in operations:
+        stand_in.bad_day(operation, LOSE)
+    assert call(storage) == expected
+    for operation in operations:  # the object in parts is looked at, because the upload is gone
+        assert stand_in.asked.count(operation) == (3 if operation == "upload_part" else 2), operation
+    assert len(stand_in.uploads) == ("create_multipart_upload" in operations)  # begun twice, without a part
+    assert all(parts == {} for _, parts in stand_in.uploads.values())
+    if "upload" in name:
+        assert storage.download(BUCKET, "new") == (b"x" if name == "upload" else some(PART + 1))
+
+
+def test_an_upload_whose_end_is_not_known_is_an_error(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    """Somebody has written another object in between, and the upload is gone."""
+
+    def other(server: StrictS3) -> str:
+        server.put_object(BUCKET, KEY, {}, {}, b"another")
+        server.uploads.clear()
+        return LOSE
+
+    stand_in.bad_day("complete_multipart_upload", other, None)
+    with pytest.raises(infra.NotFoundError) as caught:
+        storage.upload(BUCKET, KEY, some(PART + 1))
+    assert caught.value.resource == "upload"
+    assert storage.download(BUCKET, KEY) == b"another"
+
+
+# --- uploads and copies that fail half-way
+
+
+@pytest.mark.parametrize("operation", ["upload_part", "complete_multipart_upload"])
+def test_a_failed_upload_leaves_no_part(stand_in: StrictS3, storage: infra.S3StorageProvider, operation: str) -> None:
+    stand_in.bad_day(operation, Refusal(403, "AccessDenied"))
+    file = io.BytesIO(some(2 * PART + 1))
+    with pytest.raises(infra.StorageError, match="AccessDenied") as caught:
+        storage.upload(BUCKET, KEY, file)
+    assert (caught.value.operation, file.closed, stand_in.uploads) == ("upload", False, {})
+    assert storage.download(BUCKET, KEY) == b"as it was"
+    storage.upload(BUCKET, KEY, file)  # what is left of it
+    assert file.tell() == 2 * PART + 1
+
+
+@pytest.mark.parametrize("operation", ["upload_part_copy", "complete_multipart_upload"])
+def test_a_failed_copy_leaves_no_part(stand_in: StrictS3, storage: infra.S3StorageProvider, operation: str) -> None:
+    storage.upload(BUCKET, "large", some(PART + 1))
+    stand_in.bad_day(operation, Refusal(403, "AccessDenied"))
+    with pytest.raises(infra.StorageError, match="AccessDenied") as caught:
+        storage.copy(BUCKET, "large", BUCKET, KEY)
+    assert (caught.value.operation, stand_in.uploads) == ("copy", {})
+    assert storage.download(BUCKET, KEY) == b"as it was"
+
+
+def test_a_copy_of_what_changes_meanwhile(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    storage.upload(BUCKET, "large", some(PART + 1))
+    stand_in.bad_day("upload_part_copy", None, lambda s: s.put_object(BUCKET, "large", {}, {}, some(PART + 2)) and None)
+    with pytest.raises(infra.StorageError, match="PreconditionFailed"):
+        storage.copy(BUCKET, "large", BUCKET, KEY)
+    assert (stand_in.uploads, storage.download(BUCKET, KEY)) == ({}, b"as it was")
+
+
+def test_a_copy_in_parts_keeps_what_a_copy_keeps(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    storage.upload(BUCKET, "large", some(PART + 1), "text/csv", {"a": "b"})
+    stand_in.buckets[BUCKET]["large"].headers["Cache-Control"] = "max-age=60"
+    storage.copy(BUCKET, "large", BUCKET, "copied")
+    headers = stand_in.buckets[BUCKET]["copied"].headers
+    assert (headers["Content-Type"], headers["Cache-Control"]) == ("text/csv", "max-age=60")
+    assert storage.get_metadata(BUCKET, "copied").metadata == {"a": "b"}
+    assert stand_in.asked.count("upload_part_copy") == 2
+
+
+def test_an_upload_that_cannot_be_ended_says_so(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_in.bad_day("abort_multipart_upload", Refusal(403, "AccessDenied"))
+    with pytest.raises(OSError, match="the disk is gone"):
+        storage.upload(BUCKET, KEY, Broken(2 * PART))
+    assert "storage upload: an unfinished upload may be left (StorageError)" in caplog.text
+    assert len(stand_in.uploads) == 1
+
+
+def test_more_parts_than_there_may_be(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra, "_MOST_PARTS", 2)
+    with pytest.raises(infra.StorageError, match="larger part_size"):
+        storage.upload(BUCKET, KEY, some(2 * PART + 1))
+    assert stand_in.uploads == {}
+    storage.upload(BUCKET, "large", some(2 * PART))
+    stand_in.buckets[BUCKET]["large"] = stand_in.buckets[BUCKET]["large"].__class__(some(2 * PART + 9), {}, "etag")
+    storage.copy(BUCKET, "large", BUCKET, "copied")  # in larger ones
+    assert stand_in.asked.count("upload_part_copy") == 2
+    assert storage.download(BUCKET, "copied") == some(2 * PART + 9)
+
+
+# --- reading what is cut
+
+
+@pytest.mark.parametrize("how", ["download", "download_to", "open"])
+def test_a_cut_in_the_middle(stand_in: StrictS3, storage: infra.S3StorageProvider, how: str) -> None:
+    storage.upload(BUCKET, KEY, some(1_000_000))
+    stand_in.bad_day("get_object", CUT, CUT, None)
+    file = io.BytesIO()
+    if how == "download":
+        file.write(storage.download(BUCKET, KEY))
+    elif how == "download_to":
+        storage.download_to(BUCKET, KEY, file)
+    else:
+        with storage.open(BUCKET, KEY) as reader:
+            file.write(reader.read())
+    assert file.getvalue() == some(1_000_000)
+    assert stand_in.asked.count("get_object") == 3
+    assert ("Range" in stand_in.headers_of["get_object"]) is (how != "download")
+
+
+def test_a_cut_after_which_the_object_is_another(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    storage.upload(BUCKET, KEY, some(1_000_000))
+    stand_in.bad_day("get_object", CUT, lambda s: s.put_object(BUCKET, KEY, {}, {}, some(1_000_001)) and None)
+    with storage.open(BUCKET, KEY) as reader, pytest.raises(infra.StorageError, match="PreconditionFailed") as caught:
+        reader.read()
+    assert caught.value.operation == "open"
+
+
+def test_a_store_that_cannot_go_on_in_the_middle(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    storage.upload(BUCKET, KEY, some(1_000_000))
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + some(1_000_000)
+    stand_in.bad_day("get_object", CUT, whole)
+    with pytest.raises(infra.StorageError, match="cannot go on"):
+        storage.download_to(BUCKET, KEY, io.BytesIO())
+
+
+def test_a_file_that_takes_no_more(storage: infra.S3StorageProvider) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError("no space left")
+
+    storage.upload(BUCKET, KEY, some(1_000_000))
+    file = Full()
+    with pytest.raises(OSError, match="no space left"):
+        storage.download_to(BUCKET, KEY, file)
+    assert not file.closed
+    assert storage.download(BUCKET, KEY) == some(1_000_000)
+
+
+# --- lists and batches
+
+
+def test_lists_are_lazy(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    fake = fakes.FakeStorageProvider()
+    fake.create_bucket(BUCKET)
+    for number in range(2500):
+        stand_in.put_object(BUCKET, f"{number:04}", {}, {}, b"")
+        fake.upload(BUCKET, f"{number:04}", b"")
+    storage.delete(BUCKET, KEY)
+    for each in (storage, fake):
+        listed = each.list_objects(BUCKET)
+        first = [next(listed).key for _ in range(1000)]
+        each.delete(BUCKET, "2400")  # nobody has asked for it yet
+        rest = [found.key for found in listed]
+        assert (len(first), len(rest), "2400" in rest) == (1000, 1499, False)
+    assert stand_in.asked.count("list_objects") == 3
+    assert len([*storage.list_objects(BUCKET, max_keys=1000)]) == 1000
+    assert stand_in.asked.count("list_objects") == 4
+
+
+def test_pages_without_objects_and_lists_without_end(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    def page(token: str) -> bytes:
+        body = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"
+        return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    empty = page("<NextContinuationToken>00</NextContinuationToken>")
+    stand_in.bad_day("list_objects", empty, None)
+    assert [each.key for each in storage.list_objects(BUCKET)] == [KEY]
+    stand_in.bad_day("list_objects", empty, empty)
+    with pytest.raises(infra.StorageError, match="does not say how to go on"):
+        list(storage.list_objects(BUCKET))
+    stand_in.bad_day("list_objects", page(""))
+    with pytest.raises(infra.StorageError, match="does not say how to go on"):
+        list(storage.list_objects(BUCKET))
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_one_failing_key_among_a_thousand(stand_in: StrictS3, storage: infra.S3StorageProvider, real: bool) -> None:
+    fake = fakes.FakeStorageProvider()
+    fake.create_bucket(BUCKET)
+    fake.denied.add((BUCKET, "0500"))
+    stand_in.undeletable.add("0500")
+    each: infra.StorageProvider = storage if real else fake
+    each.upload(BUCKET, "0500", b"x")
+    each.upload(BUCKET, "0999", b"x")
+    keys = [f"{number:04}" for number in range(1001)]
+    result = each.delete_batch(BUCKET, keys)
+    assert result == infra.DeleteResult([key for key in keys if key != "0500"], {"0500": "AccessDenied"})
+    assert (each.exists(BUCKET, "0500"), each.exists(BUCKET, "0999")) == (True, False)
+    with pytest.raises(infra.StorageError, match=r"\(HTTP 403, AccessDenied\)") as caught:
+        each.delete(BUCKET, "0500")
+    assert caught.value.code == "AccessDenied"
+    if real:
+        assert stand_in.asked.count("delete_objects") == 2
+
+
+def test_a_batch_of_nothing_asks_nobody(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    assert storage.delete_batch(BUCKET, []) == infra.DeleteResult([], {})
+    assert stand_in.asked == []
+
+
+def test_a_store_without_batches(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    stand_in.undeletable.add("b")
+    stand_in.bad_day("delete_objects", Refusal(501, "NotImplemented"), Refusal(405, "MethodNotAllowed"))
+    for _ in range(2):
+        result = storage.delete_batch(BUCKET, [KEY, "b", "absent"])
+        assert result == infra.DeleteResult([KEY, "absent"], {"b": "AccessDenied"})
+    assert stand_in.asked.count("delete_object") == 6
+
+
+def test_a_batch_whose_errors_name_no_key(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    body = b"<DeleteResult><Error><Code>AccessDenied</Code></Error></DeleteResult>"
+    stand_in.bad_day("delete_objects", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    with pytest.raises(infra.StorageError, match="does not say which keys"):
+        storage.delete_batch(BUCKET, [KEY])
+
+
+def test_a_bucket_of_somebody_else(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    storage.create_bucket(BUCKET)
+    stand_in.bad_day("create_bucket", Refusal(409, "BucketAlreadyExists"))
+    with pytest.raises(infra.StorageError, match="BucketAlreadyExists"):
+        storage.create_bucket(BUCKET)
+
+
+def test_health_without_the_right_to_see_buckets(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    stand_in.bad_day("list_buckets", Refusal(403, "AccessDenied"), Refusal(403, "InvalidAccessKeyId"))
+    assert storage.health_check().server == "S3 protocol"
+    with pytest.raises(infra.StorageError, match="InvalidAccessKeyId"):
+        storage.health_check()
+
+
+# --- presigned URLs
+
+
+def test_a_presigned_url_ends(service: Callable[[str], str], s3: Callable[[str], infra.S3StorageProvider]) -> None:
+    storage, clock = s3("s3"), fakes.FakeClock()
+    fake = fakes.FakeStorageProvider(clock=clock)
+    bucket = f"test-{int(time.time() * 1e6)}"
+    for each in (storage, fake):
+        each.create_bucket(bucket)
+        each.upload(bucket, "k", b"x")
+    url, short = (storage.get_presigned_url(bucket, "k", seconds) for seconds in (60, 1))
+    fake_url = fake.get_presigned_url(bucket, "k", 60)
+    assert (over_http(url), fake.fetch(fake_url)) == ((200, b"x"), b"x")
+    eventually(lambda: over_http(short)[0] == 403)
+    clock.advance(59.9)
+    assert fake.fetch(fake_url) == b"x"
+    clock.advance(0.1)
+    with pytest.raises(infra.StorageError, match="HTTP 403, AccessDenied"):
+        fake.fetch(fake_url)
+    remove_bucket(storage, bucket)
+
+
+def test_presigned_urls_name_the_host_that_clients_see(stand_in: StrictS3) -> None:
+    with provider("http://internal.invalid:9000", public_endpoint=stand_in.url) as storage:
+        url = storage.get_presigned_url(BUCKET, "a b", 60)
+        assert url.startswith(f"{stand_in.url}/{BUCKET}/a%20b?")
+        assert "internal" not in url
+        stand_in.put_object(BUCKET, "a b", {}, {}, b"x")
+        assert over_http(url) == (200, b"x")
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+        assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+        assert query["X-Amz-Credential"].startswith(f"{ACCESS}/")
+        assert SECRET not in url
+
+
+def test_a_public_endpoint_in_front_of_the_gateway(service: Callable[[str], str]) -> None:
+    inside = service("s3")
+    outside = inside.replace("127.0.0.1", "localhost")
+    with infra.S3StorageProvider(s3_config(inside, public_endpoint=outside)) as storage:
+        bucket = f"test-{int(time.time() * 1e6)}"
+        storage.create_bucket(bucket)
+        storage.upload(bucket, "k", b"x")
+        url = storage.get_presigned_url(bucket, "k", 60)
+        assert url.startswith(outside)
+        assert over_http(url) == (200, b"x")
+        assert over_http(url.replace("localhost", "127.0.0.1"))[0] == 403  # it is signed for that host
+        remove_bucket(storage, bucket)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_presigned_urls_of_aws(method: str) -> None:
+    for region, bucket, start in (
+        ("eu-north-1", "bkt", "https://bkt.s3.eu-north-1.amazonaws.com/a%20b?"),
+        ("eu-north-1", "my.bkt", "https://s3.eu-north-1.amazonaws.com/my.bkt/a%20b?"),  # no certificate is for it
+        ("us-east-1", "bkt", "https://bkt.s3.amazonaws.com/a%20b?"),
+    ):
+        config = infra.S3StorageConfig(region, access_key=ACCESS, secret_key=SECRET, session_token="a-session")
+        with infra.S3StorageProvider(config) as storage:
+            url = storage.get_presigned_url(bucket, "a b", 60, method)
+        assert url.startswith(start)
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+        assert set(query) == {"X-Amz-Security-Token"} | {
+            f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
+        }
+        assert (query["X-Amz-Expires"], f"/{region}/s3/" in query["X-Amz-Credential"]) == ("60", True)
+
+
+def test_presigned_urls_of_the_fake_can_be_read() -> None:
+    fake = fakes.FakeStorageProvider(clock=fakes.FakeClock())
+    fake.create_bucket(BUCKET)
+    url = fake.get_presigned_url(BUCKET, "a/é b", 90, "PUT")
+    parts = urllib.parse.urlsplit(url)
+    query = dict(urllib.parse.parse_qsl(parts.query))
+    assert (parts.scheme, urllib.parse.unquote(parts.path)) == ("https", "/a/é b")
+    assert (query["X-Amz-Expires"], query["X-Amz-Date"], query["method"]) == ("90", "20260101T000000Z", "PUT")
+    assert fake.fetch(url, "PUT", b"x", "text/plain") == b""
+    assert fake.get_metadata(BUCKET, "a/é b").content_type == "text/plain"
+    fake.down = True
+    with pytest.raises(infra.ConnectionError):
+        fake.fetch(url, "PUT")
+    for wrong in ("https://example.com/k", "", url + "&X-Amz-Expires=1000"):
+        fake.down = False
+        with pytest.raises(infra.StorageError, match="SignatureDoesNotMatch"):
+            fake.fetch(wrong, "PUT")
+
+
+# --- secrets, processes, memory
+
+
+def test_nothing_secret_is_told(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "infra")
+    calls: list[infra.Call] = []
+    told = [repr(storage)]
+    for day in (LOSE, Refusal(403, "AccessDenied"), Refusal(500, KEY), b"junk", Refusal(404, "NoSuchKey")):
+        for operation in ("put_object", "get_object", "head_object", "list_objects", "delete_objects", "copy_object"):
+            stand_in.bad_day(operation, *[day] * 4)
+        for call in (
+            lambda: storage.upload(BUCKET, KEY, b"tell-nobody", metadata={"a": "tell-nobody"}),
+            lambda: storage.download(BUCKET, KEY),
+            lambda: storage.get_metadata(BUCKET, KEY),
+            lambda: [*storage.list_objects(BUCKET, KEY)],
+            lambda: storage.delete_batch(BUCKET, [KEY]),
+            lambda: storage.copy(BUCKET, KEY, BUCKET, "other"),
+        ):
+            try:
+                call()
+            except infra.InfrastructureError as error:
+                told += [str(error), repr(error), "".join(traceback.format_exception(error)), repr(error.__cause__)]
+    told += [caplog.text, repr([vars(record) for record in caplog.records if record.name == "infra"]), repr(calls)]
+    assert len(told) > 50
+    sources = re.sub(r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told))  # lines of this file
+    for secret in ("tell-nobody", SECRET, ACCESS, stand_in.url, str(stand_in.port)):
+        assert secret not in sources
+
+
+def test_the_drivers_own_loggers_are_left_alone(storage: infra.S3StorageProvider) -> None:
+    storage.download(BUCKET, KEY)
+    assert logging.getLogger("botocore").level == logging.NOTSET
+
+
+def test_a_forgotten_provider_warns(stand_in: StrictS3) -> None:
+    held = [provider(stand_in)]
+    held[0].exists(BUCKET, KEY)
+
+    def forget() -> None:
+        held.clear()
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="S3StorageProvider was not closed"):
+        forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unused = provider(stand_in)
+        del unused
+        gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_connections_of_its_own(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+    storage.upload(BUCKET, KEY, some(2_000_000))
+    with storage.open(BUCKET, KEY) as reader:
+        assert reader.read(1000) == some(1000)
+        before = stand_in.connections
+
+        def child() -> None:
+            assert storage.exists(BUCKET, KEY)
+            assert reader.read() == some(2_000_000)[1000:]
+            storage.close()
+
+        in_child(child)
+        assert stand_in.connections == before + 1
+        assert reader.read() == some(2_000_000)[1000:]
+    assert storage.download(BUCKET, KEY) == some(2_000_000)
+
+
+MEMORY = """
+import io, resource, sys
+sys.path.insert(0, sys.argv[1])
+import infra
+
+SIZE = 100 << 20
+
+class Endless(io.RawIOBase):
+    left = SIZE
+    def read(self, size=-1):
+        size = min(size, self.left)
+        self.left -= size
+        return bytes(size)
+
+class Sink:
+    got = 0
+    def write(self, data):
+        self.got += len(data)
+        return len(data)
+
+storage = infra.S3StorageProvider(infra.S3StorageConfig("us-east-1", sys.argv[2], None, *sys.argv[3:5]))
+storage.upload(sys.argv[5], "small", bytes(1000))
+storage.download(sys.argv[5], "small")
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before = peak()
+storage.upload(sys.argv[5], "large", Endless())
+uploaded = peak()
+sink = Sink()
+storage.download_to(sys.argv[5], "large", sink)
+assert sink.got == SIZE
+storage.close()
+print(uploaded - before, peak() - before)
+"""
+
+
+def test_a_hundred_megabytes_in_flat_memory(s3: Callable[[str], infra.S3StorageProvider]) -> None:
+    storage = s3("s3")
+    bucket = f"test-{int(time.time() * 1e6)}"
+    storage.create_bucket(bucket)
+    root = str(Path(infra.__file__).parent)
+    keys = (storage.config.access_key or "", storage.config.secret_key or "")
+    command = [sys.executable, "-c", MEMORY, root, storage.config.endpoint or "", *keys, bucket]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert max(map(int, done.stdout.split())) < 40, done.stdout
+    assert storage.get_metadata(bucket, "large").etag.endswith("-13")
+    remove_bucket(storage, bucket)
