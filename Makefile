@@ -1,4 +1,4 @@
-# make demo        the quickstart on the fakes: no server, no driver
+# make demo        the quickstart and the benchmark exchange on the fakes: no server, no driver
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
 # make check       lint and types
@@ -22,6 +22,7 @@ help:
 
 demo: $(VENV)/base
 	$(BIN)/python -u examples/quickstart.py
+	$(BIN)/python -u examples/benchmark_exchange.py
 
 demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py

@@ -1687,7 +1687,10 @@ class FakeInfrastructure(infra.Infrastructure):
     benchmarks: FakeBenchmarkRepository
     submissions: FakeSubmissionRepository
     redis: FakeRedisClient
+    cache: FakeCacheProvider
     verification: FakeVerificationCache
+    storage: FakeStorageProvider
+    bus: FakeEventBus
     sms: FakeSmsService
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
@@ -1705,7 +1708,10 @@ class FakeInfrastructure(infra.Infrastructure):
             "benchmarks": FakeBenchmarkRepository(exchange, clock=self.clock),
             "submissions": FakeSubmissionRepository(exchange, clock=self.clock),
             "redis": redis,
+            "cache": FakeCacheProvider(redis, clock=self.clock),
             "verification": FakeVerificationCache(redis),
+            "storage": FakeStorageProvider(clock=self.clock),
+            "bus": FakeEventBus(redis),
             "sms": FakeSmsService(),
         }
 

@@ -8462,7 +8462,7 @@ def create_sms_service(
 class Infrastructure(_Closing):
     """All services of a project, each built on first use: ``clock``; ``accounts`` (MySQL or MariaDB) with
     ``phone_users`` and ``tokens``; ``exchange`` (Postgres) with ``users``, ``organizations``, ``benchmarks`` and
-    ``submissions``; ``redis``, ``verification``, ``sms``."""
+    ``submissions``; ``redis`` with ``cache``, ``verification`` and ``bus``; ``storage``; ``sms``."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         self.config = config
@@ -8546,8 +8546,21 @@ class Infrastructure(_Closing):
         return self._once("redis", lambda: RedisClient(self.config.cache, clock=self.clock))
 
     @property
+    def cache(self) -> RedisCacheProvider:
+        ttl = self.config.cache.default_ttl
+        return self._once("cache", lambda: RedisCacheProvider(self.redis, default_ttl=ttl, clock=self.clock))
+
+    @property
     def verification(self) -> VerificationCache:
         return self._once("verification", lambda: VerificationCache(self.redis, self.config.phone_hash_key))
+
+    @property
+    def storage(self) -> StorageProvider:
+        return self._once("storage", lambda: S3StorageProvider(self.config.storage, clock=self.clock))
+
+    @property
+    def bus(self) -> RedisEventBus:
+        return self._once("bus", lambda: RedisEventBus(self.redis))
 
     @property
     def sms(self) -> SmsService:
@@ -8575,8 +8588,12 @@ def _health(_: Any) -> int:
         asked["postgres"] = lambda services: services.exchange.health_check()
     if os.environ.get("REDIS_URL", "").strip():
         asked["redis"] = lambda services: services.redis.health_check()
+    if config.storage.endpoint or config.storage.access_key:
+        asked["storage"] = lambda services: services.storage.health_check()
     if not asked:
-        raise ConfigurationError("no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL or REDIS_URL")
+        raise ConfigurationError(
+            "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT or AWS_ACCESS_KEY_ID"
+        )
     down = False
     with Infrastructure(config) as services:
         for name, ask in asked.items():

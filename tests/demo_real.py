@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests import services
 
-EXAMPLES = ["examples/quickstart.py"]
-USED = {"redis": "REDIS_URL", "mariadb": "MYSQL_URL"}  # service: the variable that the demo reads
+EXAMPLES = ["examples/quickstart.py", "examples/benchmark_exchange.py"]
+# service: the variable that the demos read
+USED = {"redis": "REDIS_URL", "mariadb": "MYSQL_URL", "postgres": "POSTGRES_URL", "s3": "S3_ENDPOINT"}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -34,6 +35,7 @@ def transcript(example: str, *arguments: str, env: dict[str, str]) -> str:
 
 def main() -> int:
     env = {**os.environ, "PHONE_HASH_KEY": secrets.token_hex(32)}
+    env.update(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), services.s3_keys()))
     try:
         env.update((variable, services.shared(name)) for name, variable in USED.items())
     except services.Missing as missing:

@@ -40,8 +40,10 @@ def needs_server(snippet: str) -> bool:
     return "from_env" in snippet or "create_pool" in snippet
 
 
-def s3_login(service: Callable[[str], str]) -> tuple[str, str, str]:
-    return service("s3"), *services.s3_keys()
+def s3_login(service: Callable[[str], str]) -> dict[str, str]:
+    return dict(
+        zip(("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), (service("s3"), *services.s3_keys()))
+    )
 
 
 @pytest.mark.parametrize("snippet", [each for each in SNIPPETS if not needs_server(each)], ids=title)
@@ -56,7 +58,7 @@ def test_readme_snippets_on_servers(
     variables = {"REDIS_URL": service("redis"), "MYSQL_URL": database("mariadb"), "POSTGRES_URL": database("postgres")}
     run("-m", "infra", "migrate", **variables)
     if "storage" in snippet:
-        variables |= dict(zip(("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), s3_login(service)))
+        variables |= s3_login(service)
     run("-c", snippet, SMS_PROVIDER="mock", **variables)
 
 
@@ -79,6 +81,17 @@ def test_the_quickstart_is_the_same_on_real_servers(
     for _ in range(2):  # it cleans up after itself
         assert run("examples/quickstart.py", "--real", **variables) == fake
     assert "Accepted: True\n   Accepted again: False" in fake
+
+
+def test_the_benchmark_exchange_is_the_same_on_real_servers(
+    service: Callable[[str], str], database: Callable[[str], str]
+) -> None:
+    fake = run("examples/benchmark_exchange.py")
+    variables = {"REDIS_URL": service("redis"), "POSTGRES_URL": database("postgres"), **s3_login(service)}
+    run("-m", "infra", "migrate", **variables)
+    for _ in range(2):  # it cleans up after itself
+        assert run("examples/benchmark_exchange.py", "--real", **variables) == fake
+    assert "2. engine-1 by ada\n   2. engine-3 by bob" in fake
 
 
 @pytest.mark.parametrize(("name", "variable"), [("mariadb", "MYSQL_URL"), ("postgres", "POSTGRES_URL")])
