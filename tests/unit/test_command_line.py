@@ -11,10 +11,16 @@ import pytest
 
 import infra
 from tests.conftest import sql
-from tests.services import free_port
+from tests.services import free_port, s3_keys
 
 Run = Callable[..., tuple[int, str, str]]
-VARIABLES = ["DATABASE_URL", "MYSQL_URL", "POSTGRES_URL", "REDIS_URL", "DATABASE_MAX_CONNECTIONS"]
+VARIABLES = [
+    "DATABASE_URL", "MYSQL_URL", "POSTGRES_URL", "REDIS_URL", "DATABASE_MAX_CONNECTIONS", "S3_ENDPOINT",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+]  # fmt: skip
+
+
+SET = "set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT or AWS_ACCESS_KEY_ID"
 
 
 @pytest.fixture
@@ -86,8 +92,8 @@ def test_wrong_usage(run: Run, argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({}, "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL or REDIS_URL"),
-        ({"MYSQL_URL": " "}, "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL or REDIS_URL"),
+        ({}, f"no service is set: {SET}"),
+        ({"MYSQL_URL": " "}, f"no service is set: {SET}"),
         (
             {"DATABASE_URL": "oracle://root:hidden@127.0.0.1/shop"},
             "DATABASE_URL should be a URL mysql://… or mariadb://… or postgresql://… or postgres://user:password@host"
@@ -122,6 +128,19 @@ def test_health(run: Run, service: Callable[[str], str]) -> None:
     )
     assert (code, err) == (0, "")
     assert re.fullmatch(MYSQL_UP + POSTGRES_UP + REDIS_UP, out)
+
+
+def test_health_of_the_object_store(run: Run, service: Callable[[str], str]) -> None:
+    login = dict(zip(("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), (service("s3"), *s3_keys())))
+    code, out, err = run("health", **login)
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"storage  up    \S.* +\d+\.\d ms\n", out)
+    code, out, err = run("health", **{**login, "AWS_SECRET_ACCESS_KEY": "another-secret"})
+    assert (code, err) == (1, "")
+    assert out == "storage  down  storage refused the request (HTTP 403, SignatureDoesNotMatch)\n"
+    code, out, err = run("health", **{**login, "S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
+    assert (code, err) == (1, "")
+    assert out == "storage  down  storage could not be reached: Connection refused\n"
 
 
 def test_health_of_one_that_is_down(run: Run, service: Callable[[str], str]) -> None:
