@@ -28,7 +28,7 @@ demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
 
 test: $(VENV)/test servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 	$(BIN)/python tests/pythons.py
 
 check: $(VENV)/test

@@ -201,6 +201,7 @@ class StorageBackend:
     connect: Callable[..., infra.StorageProvider]
     fetch: Callable[..., tuple[int, bytes]]
     uploads: Callable[[], int]  # that were begun and neither completed nor aborted
+    many: int = 2500  # objects, so that a list has several pages
     buckets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -277,7 +278,7 @@ def on_s3(name: str) -> Any:
         def uploads() -> int:
             return len(storage._connected()[0].list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
 
-        made = StorageBackend(storage, connect, over_http, uploads)
+        made = StorageBackend(storage, connect, over_http, uploads, 2500 if name == "s3" else 1200)  # slower ones
         yield made
         for each in opened:
             each.close()
