@@ -28,8 +28,9 @@ demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
 
 test: $(VENV)/test servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
-	$(BIN)/python tests/pythons.py
+	@nice $(BIN)/python tests/pythons.py > $(VENV)/pythons.log 2>&1 & others=$$!; \
+	  $(BIN)/python -m pytest --numprocesses 2 --dist worksteal; failed=$$?; \
+	  wait $$others || failed=1; cat $(VENV)/pythons.log; exit $$failed
 
 check: $(VENV)/test
 	$(BIN)/ruff check .
