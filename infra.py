@@ -82,6 +82,7 @@ from typing import (
     NoReturn,
     TypeAlias,
     TypeVar,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -7719,7 +7720,7 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d
 
 def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """Of a field's type: what makes of a value one that JSON has, and the way back. Both raise ValidationError."""
-    choices = (hint,) if get_origin(hint) in (None, dict, list, tuple) else get_args(hint)
+    choices = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
     kinds = [each for each in choices if each is not type(None)]
     kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
 
@@ -7785,7 +7786,7 @@ def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
     if ready is None:
         try:
             hints = get_type_hints(kind)
-        except NameError:
+        except (NameError, AttributeError, SyntaxError, TypeError):
             raise ConfigurationError(f"{kind._type} has a field whose type its module does not know") from None
         found = [each for each in fields(kind) if each.init]
         if "type" in {each.name for each in found}:
