@@ -6379,7 +6379,7 @@ class RedisCacheProvider:
             raise ValidationError(f"limit should be {_COUNT.expected}")
         _milliseconds(window, "window")
         count, left = self._ask("check_rate_limit", self._client.increment, name, 1, window), window
-        if count > 1:
+        if count != 1:
             # No time left: the window has just ended. All the time in the world: somebody made the key without expiry.
             left = max(self._ask("check_rate_limit", self._client.ttl, name) or 0, 0.001)
             if left == math.inf:
@@ -6387,7 +6387,7 @@ class RedisCacheProvider:
                 left = window
         allowed = count <= limit
         reset_at = self._clock.now() + timedelta(seconds=left)
-        return RateLimit(allowed, max(0, limit - count), limit, reset_at, 0.0 if allowed else left)
+        return RateLimit(allowed, min(max(0, limit - count), limit), limit, reset_at, 0.0 if allowed else left)
 
     def _name(self, key: str, purpose: str = "") -> str:
         key = _check_key(key)
