@@ -5785,6 +5785,7 @@ class _RedisListener(Listener):
         self._unsent: list[_Change] = []  # waiting for a connection
         self._rejoining: builtins.set[_Change] | None = None  # what has to stand again before on_reconnect is called
         self._heard = False  # from this connection
+        self._handling = False  # a handler is at work: answers are read after it
         self._closed = False
         self._adopt(transport.policy.call("listen", transport.connect_listener))
         self._sleeper, self._waker = socket.socketpair()
@@ -5829,7 +5830,8 @@ class _RedisListener(Listener):
             )
             error = next((change.error for change in changes if change.error), None)
             if not answered:
-                error = TimeoutError("redis did not acknowledge in time", service="redis")
+                why = ": a handler is still at work" if self._handling else ""
+                error = TimeoutError(f"redis did not acknowledge in time{why}", service="redis")
             elif self._closed:
                 error = ConnectionError("the listener was closed", service="redis", retryable=False)
             self._conclude(changes, failed=error is not None)
@@ -5979,7 +5981,9 @@ class _RedisListener(Listener):
             except SerializationError:
                 logger.warning("a message that is not UTF-8 was dropped")
                 return
+            self._handling = True
             self._deliver(channel, pattern, payload)
+            self._handling = False
             return
         with self._changed:
             if not self._told:
@@ -8020,7 +8024,8 @@ class RedisEventBus(_Closing):
                     leave(*(name for _, name in left))
             except InfrastructureError as error:
                 if not self._closed:
-                    logger.warning("redis did not acknowledge that a subscription ended: %s", type(error).__name__)
+                    reason = f"{type(error).__name__}: {error}"
+                    logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
 
     def _drop(self, subscription: Subscription) -> list[tuple[bool, str]]:
         """Forgets it, and tells what nobody is subscribed to any more."""
