@@ -1621,7 +1621,8 @@ def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
 
 class FakeEventBus(Faults, infra.RedisEventBus):
     """``RedisEventBus`` itself, over a ``FakeRedisClient`` of its own unless one is given: handlers run in the
-    publisher's thread once ``publish`` has done its work, outside of the transactions that this thread has open."""
+    publisher's thread once ``publish`` has done its work, outside of the transactions that this thread has open on fake
+    databases. (One on a real database they join: use a real bus there.)"""
 
     _service = "redis"
 

@@ -82,6 +82,7 @@ from typing import (
     NoReturn,
     TypeAlias,
     TypeVar,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -5784,6 +5785,7 @@ class _RedisListener(Listener):
         self._unsent: list[_Change] = []  # waiting for a connection
         self._rejoining: builtins.set[_Change] | None = None  # what has to stand again before on_reconnect is called
         self._heard = False  # from this connection
+        self._handling = False  # a handler is at work: answers are read after it
         self._closed = False
         self._adopt(transport.policy.call("listen", transport.connect_listener))
         self._sleeper, self._waker = socket.socketpair()
@@ -5828,7 +5830,8 @@ class _RedisListener(Listener):
             )
             error = next((change.error for change in changes if change.error), None)
             if not answered:
-                error = TimeoutError("redis did not acknowledge in time", service="redis")
+                why = ": a handler is still at work" if self._handling else ""
+                error = TimeoutError(f"redis did not acknowledge in time{why}", service="redis")
             elif self._closed:
                 error = ConnectionError("the listener was closed", service="redis", retryable=False)
             self._conclude(changes, failed=error is not None)
@@ -5978,7 +5981,9 @@ class _RedisListener(Listener):
             except SerializationError:
                 logger.warning("a message that is not UTF-8 was dropped")
                 return
+            self._handling = True
             self._deliver(channel, pattern, payload)
+            self._handling = False
             return
         with self._changed:
             if not self._told:
@@ -6378,7 +6383,7 @@ class RedisCacheProvider:
             raise ValidationError(f"limit should be {_COUNT.expected}")
         _milliseconds(window, "window")
         count, left = self._ask("check_rate_limit", self._client.increment, name, 1, window), window
-        if count > 1:
+        if count != 1:
             # No time left: the window has just ended. All the time in the world: somebody made the key without expiry.
             left = max(self._ask("check_rate_limit", self._client.ttl, name) or 0, 0.001)
             if left == math.inf:
@@ -6386,7 +6391,7 @@ class RedisCacheProvider:
                 left = window
         allowed = count <= limit
         reset_at = self._clock.now() + timedelta(seconds=left)
-        return RateLimit(allowed, max(0, limit - count), limit, reset_at, 0.0 if allowed else left)
+        return RateLimit(allowed, min(max(0, limit - count), limit), limit, reset_at, 0.0 if allowed else left)
 
     def _name(self, key: str, purpose: str = "") -> str:
         key = _check_key(key)
@@ -7719,7 +7724,7 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d
 
 def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """Of a field's type: what makes of a value one that JSON has, and the way back. Both raise ValidationError."""
-    choices = (hint,) if get_origin(hint) in (None, dict, list, tuple) else get_args(hint)
+    choices = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
     kinds = [each for each in choices if each is not type(None)]
     kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
 
@@ -7785,7 +7790,7 @@ def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
     if ready is None:
         try:
             hints = get_type_hints(kind)
-        except NameError:
+        except (NameError, AttributeError, SyntaxError, TypeError):
             raise ConfigurationError(f"{kind._type} has a field whose type its module does not know") from None
         found = [each for each in fields(kind) if each.init]
         if "type" in {each.name for each in found}:
@@ -8019,7 +8024,8 @@ class RedisEventBus(_Closing):
                     leave(*(name for _, name in left))
             except InfrastructureError as error:
                 if not self._closed:
-                    logger.warning("redis did not acknowledge that a subscription ended: %s", type(error).__name__)
+                    reason = f"{type(error).__name__}: {error}"
+                    logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
 
     def _drop(self, subscription: Subscription) -> list[tuple[bool, str]]:
         """Forgets it, and tells what nobody is subscribed to any more."""

@@ -675,6 +675,15 @@ class CacheProviderContract(Contract):
         assert cache.check_rate_limit("k", 5, 60).retry_after == 60
         assert 50 < (cache.ttl("k") or 0) <= 60
 
+    def test_a_counter_below_zero_has_an_end_and_promises_no_more_than_the_limit(self, backend: CacheBackend) -> None:
+        cache = backend.cache()
+        cache.set("k", -5, ttl=0)
+        assert [cache.check_rate_limit("k", 2, 60).remaining for _ in range(7)] == [2, 2, 2, 2, 2, 1, 0]
+        assert 50 < (cache.ttl("k") or 0) <= 60
+        cache.set("k", -5, ttl=30)
+        now = cache._clock.now()
+        assert cache.check_rate_limit("k", 2, 60).reset_at - now < timedelta(seconds=40)
+
     def test_a_window_that_ends_during_the_call(self, backend: CacheBackend) -> None:
         client: Any = Between(backend.redis.client, "ttl", lambda: backend.advance(60))
         cache = backend.cache(client)

@@ -350,6 +350,30 @@ def test_a_bus_is_closed_while_a_handler_works(server: Server) -> None:
         assert heard.messages == [("c", None, "0")]
 
 
+def test_who_waits_for_a_slow_handler_is_told_so(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    heard, busy, over = Heard(), threading.Event(), threading.Event()
+
+    def handler(message: infra.Message) -> None:
+        busy.set()
+        assert over.wait(WAIT)
+
+    with bus_of(server.url, deadline=0.3) as bus:
+        subscription = bus.subscribe("c", handler)
+        bus.publish("c", note(1))
+        assert busy.wait(WAIT)
+        with pytest.raises(infra.TimeoutError, match="a handler is still at work"):
+            bus.subscribe("d", heard)
+        subscription.close()
+        assert "a subscription ended: TimeoutError: redis did not acknowledge in time: a handler is" in caplog.text
+        over.set()
+        eventually(lambda: [bus.publish(channel, note(2)) for channel in ("c", "d")] == [0, 0])
+        server.pause()
+        with pytest.raises(infra.TimeoutError) as caught:
+            bus.subscribe("d", heard)
+        assert "handler" not in str(caught.value)
+        server.resume()
+
+
 def test_a_raising_on_reconnect_hinders_nobody(server: Server, raw: Any) -> None:
     heard = Heard()
 

@@ -7,6 +7,7 @@ import enum
 import json
 import pickle
 import uuid
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
@@ -264,7 +265,28 @@ def test_families_that_cannot_be_written() -> None:
     class Local(Odd):
         local: Unknown  # type: ignore[name-defined] # noqa: F821
 
-    events = [Complex(1j), Pair((1, 2)), Either(1), Typed("x"), Local(1)]
+    @dataclass(frozen=True)
+    class Absent(Odd):
+        absent: uuid.Absent  # type: ignore[name-defined]
+
+    @dataclass(frozen=True)
+    class Garbled(Odd):
+        garbled: "int]"  # type: ignore[valid-type] # noqa: F722
+
+    @dataclass(frozen=True)
+    class Tags(Odd):
+        tags: set[str]
+
+    @dataclass(frozen=True)
+    class Words(Odd):
+        words: Sequence[str]
+
+    @dataclass(frozen=True)
+    class Kind(Odd):
+        kind: type[str]
+
+    events = [Complex(1j), Pair((1, 2)), Either(1), Typed("x"), Local(1), Absent(1), Garbled(1)]
+    events += [Tags({"a"}), Words("a text, which is a sequence too"), Kind(str)]
     for event in events:
         with pytest.raises(infra.ConfigurationError):
             text_of(event)

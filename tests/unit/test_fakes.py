@@ -556,3 +556,16 @@ def test_records_without_an_id() -> None:
         members.find_by_id(infra.new_id())
     with pytest.raises(infra.ConfigurationError, match="no column id"):
         members.update(member)
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_a_fill_whose_lock_cannot_be_released(fail_open: bool) -> None:
+    """The value, or the factory's error, matters more."""
+    client = fakes.FakeRedisClient()
+    cache = fakes.FakeCacheProvider(client, fail_open=fail_open)
+    for error in (infra.ConnectionError("gone"), infra.CacheError("refused", service="redis")):
+        client.fail_next("compare_and_delete", error)
+        assert cache.get_or_set(f"value {error}", lambda: 1) == 1
+        client.fail_next("compare_and_delete", error)
+        with pytest.raises(ZeroDivisionError):
+            cache.get_or_set(f"error {error}", lambda: 1 // 0)
