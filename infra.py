@@ -8568,9 +8568,11 @@ class Infrastructure(_Closing):
 
     def close(self) -> None:
         """Closes what was built, last first."""
-        with self._lock, contextlib.ExitStack() as stack:
+        with self._lock:
             self._closed = True
-            for each in self._built.values():
+            built = [*self._built.values()]
+        with contextlib.ExitStack() as stack:  # without the lock: what is waited for may be using the bundle
+            for each in built:
                 if isinstance(each, _Closing):
                     stack.callback(each.close)
 
