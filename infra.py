@@ -6911,7 +6911,7 @@ class StorageProvider(_Closing):
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
         """Writes the object's bytes to a binary file, from its position on, a few at a time; the file stays open. If it
-        fails half-way, what was written stays written."""
+        fails half-way, what was written stays written. A file that takes nothing for now is a BlockingIOError."""
         at = _check_bucket(bucket), _check_object_key(key)
         if not callable(getattr(file, "write", None)) or isinstance(file, io.TextIOBase):
             raise ValidationError("file should be opened for writing in binary mode")
@@ -6919,7 +6919,12 @@ class StorageProvider(_Closing):
             while data := source.read(_CHUNK):
                 view = memoryview(data)
                 while view:  # a raw file may take less than it is given
-                    view = view[file.write(view) :]
+                    taken = file.write(view)
+                    if taken is None and not isinstance(file, io.RawIOBase):
+                        break  # it does not count, as many a wrapper does not, and has taken all
+                    if not taken:
+                        raise BlockingIOError("file takes no more for now")
+                    view = view[taken:]
 
     def open(self, bucket: str, key: str) -> io.BufferedReader:
         """A binary file that reads the object as it goes, forward only; close it, at its end or before. While it is

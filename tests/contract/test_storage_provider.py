@@ -185,6 +185,32 @@ class StorageProviderContract(Contract):
         backend.storage.download_to(backend.bucket, "k", file)
         assert (file.getvalue(), file.tell(), file.closed) == (b"old new old", 7, False)
 
+    def test_a_file_that_does_not_say_how_much_it_took(self, backend: StorageBackend) -> None:
+        class Silent:
+            def __init__(self) -> None:
+                self.blocks: list[bytes] = []
+
+            def write(self, data: Any) -> None:
+                assert len(self.blocks) < 10, "it does not end"
+                self.blocks.append(bytes(data))
+
+        class Busy(Raw):
+            answer: Any = None  # as a raw file says that would have to wait
+
+            def write(self, data: Any) -> Any:
+                assert not self.data, "it is asked again"
+                self.data = b"asked"
+                return self.answer
+
+        backend.storage.upload(backend.bucket, "k", some(300_000))
+        silent = Silent()
+        backend.storage.download_to(backend.bucket, "k", silent)  # type: ignore[arg-type]
+        assert b"".join(silent.blocks) == some(300_000)
+        for busy in (Busy(), Busy()):
+            with pytest.raises(BlockingIOError):
+                backend.storage.download_to(backend.bucket, "k", busy)  # type: ignore[arg-type]
+            Busy.answer = 0
+
     def test_what_is_no_binary_file(self, backend: StorageBackend) -> None:
         storage, bucket = backend.storage, backend.bucket
         for data in BAD_DATA:
