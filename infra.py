@@ -7108,6 +7108,12 @@ def _with_md5(request: Any, **_: Any) -> None:
     request.headers["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
+def _without_redirects(context: dict[str, Any], **_: Any) -> None:
+    """Keeps boto3 from taking any redirect for AWS's "in another region": it asks for the region, is redirected again,
+    and so on until the stack ends."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
+
 # What botocore's exceptions mean: the first class that fits decides.
 _S3_ERRORS = (
     ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
@@ -7225,6 +7231,7 @@ class S3StorageProvider(StorageProvider):
         )
         if endpoint is not None:
             client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
+            client.meta.events.register("before-call.s3", _without_redirects)
         return client
 
     def _call(self, operation: str, ask: Callable[[Any], T]) -> T:

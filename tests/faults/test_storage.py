@@ -100,6 +100,24 @@ def test_what_answers_mean(stand_in: StrictS3, name: str) -> None:
     assert len(calls) == (4 if retryable else 1)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(stand_in: StrictS3, storage: infra.S3StorageProvider, status: int) -> None:
+    """As from http to https, by a proxy in front of the store."""
+    location = f"Location: https://127.0.0.1:{free_port()}/"
+    day = f"HTTP/1.1 {status} Elsewhere\r\n{location}\r\nContent-Length: 0\r\n\r\n".encode()
+    for name in ("list_buckets", "head_object", "get_object", "put_object"):
+        stand_in.bad_day(name, *[day] * 90)
+    for call in (
+        storage.exists,
+        storage.download,
+        lambda b, k: storage.upload(b, k, b""),
+        lambda *_: storage.health_check(),
+    ):
+        with pytest.raises(infra.StorageError, match=f"HTTP {status}"):
+            call(BUCKET, KEY)
+    assert len(stand_in.asked) == 4
+
+
 def test_a_busy_store_is_asked_again(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
     stand_in.bad_day("get_object", Refusal(503, "SlowDown"), Refusal(500, "InternalError"), LOSE)
     assert storage.download(BUCKET, KEY) == b"as it was"
