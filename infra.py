@@ -7168,7 +7168,9 @@ class S3StorageProvider(StorageProvider):
         exceptions = importlib.import_module("botocore.exceptions")
         known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
         parser = importlib.import_module("botocore.parsers").ResponseParserError
-        self._errors = [(kind, meaning) for kind, meaning in [*known, (parser, "odd"), (OSError, "cut")] if kind]
+        # The last two: what is missing from an answer, or is no number or time where one should be.
+        more = [(parser, "odd"), (OSError, "cut"), (KeyError, "odd"), (ValueError, "odd")]
+        self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
@@ -7256,7 +7258,8 @@ class S3StorageProvider(StorageProvider):
             )
         if not attempt.sent:  # boto3 could not build its client
             return ConfigurationError(
-                f"storage cannot be used as it is set ({type(exc).__name__}): see AWS_REGION, and boto3's own settings"
+                f"storage cannot be used as it is set ({type(exc).__name__}): "
+                "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
             )
         if meaning == "unsent" or "certificate was refused" in reason:
             attempt.sent = False
@@ -7369,28 +7372,34 @@ class S3StorageProvider(StorageProvider):
         )
 
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
+        def ask(client: Any) -> ObjectMetadata:
+            answer = client.head_object(Bucket=bucket, Key=key)
+            return ObjectMetadata(
+                answer["ContentLength"],
+                answer.get("ContentType", _CONTENT_TYPE),
+                _in_seconds(answer["LastModified"]),
+                answer.get("ETag", "").strip('"'),
+                {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+            )
+
         try:
-            answer = self._call(operation, lambda client: client.head_object(Bucket=bucket, Key=key))
+            return self._call(operation, ask)
         except NotFoundError:
             return None
-        return ObjectMetadata(
-            answer["ContentLength"],
-            answer.get("ContentType", _CONTENT_TYPE),
-            _in_seconds(answer["LastModified"]),
-            answer.get("ETag", "").strip('"'),
-            {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-        )
 
     def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> tuple[list[ObjectSummary], str | None]:
         more = {} if token is None else {"ContinuationToken": token}
-        answer = self._call(
-            "list_objects",
-            lambda client: client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more),
-        )
-        found = [
-            ObjectSummary(each["Key"], each["Size"], each.get("ETag", "").strip('"'), _in_seconds(each["LastModified"]))
-            for each in answer.get("Contents", ())
-        ]
+
+        def ask(client: Any) -> tuple[dict[str, Any], list[ObjectSummary]]:
+            answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
+            return answer, [
+                ObjectSummary(
+                    each["Key"], each["Size"], each.get("ETag", "").strip('"'), _in_seconds(each["LastModified"])
+                )
+                for each in answer.get("Contents", ())
+            ]
+
+        answer, found = self._call("list_objects", ask)
         if not answer.get("IsTruncated"):
             return found, None
         following = answer.get("NextContinuationToken")

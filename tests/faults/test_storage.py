@@ -118,6 +118,35 @@ def test_a_redirect_is_not_followed(stand_in: StrictS3, storage: infra.S3Storage
     assert len(stand_in.asked) == 4
 
 
+ODD_ANSWERS: dict[str, tuple[str, str, str]] = {
+    "no time": ("head_object", "ETag: x", ""),
+    "no time, but a secret": ("head_object", f"Last-Modified: {SECRET}", ""),
+    "no number": ("head_object", f"x-amz-missing-meta: {SECRET}", ""),
+    "nothing of an upload": ("create_multipart_upload", "ETag: x", ""),
+    "no size": ("list_objects", "ETag: x", f"<a><Contents><Key>{SECRET}</Key></Contents></a>"),
+    "no size that is one": ("list_objects", "ETag: x", f"<a><Contents><Size>{SECRET}</Size></Contents></a>"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_an_answer_that_lacks_what_it_should_say(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, name: str
+) -> None:
+    """As of a server that is not S3's, and says 200 to everything."""
+    operation, header, body = ODD_ANSWERS[name]
+    call: Callable[[], Any] = {
+        "head_object": lambda: storage.exists(BUCKET, KEY),
+        "create_multipart_upload": lambda: storage.upload(BUCKET, KEY, bytes(PART + 1)),
+        "list_objects": lambda: storage.list_objects(BUCKET),
+    }[operation]
+    stand_in.bad_day(operation, f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    with pytest.raises(infra.StorageError, match="gave no usable answer") as caught:
+        call()
+    assert (caught.value.service, caught.value.retryable) == ("storage", False)
+    assert SECRET not in repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
+    assert stand_in.asked == [operation]
+
+
 def test_a_busy_store_is_asked_again(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
     stand_in.bad_day("get_object", Refusal(503, "SlowDown"), Refusal(500, "InternalError"), LOSE)
     assert storage.download(BUCKET, KEY) == b"as it was"
@@ -177,7 +206,11 @@ def test_no_credentials(stand_in: StrictS3, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("env", "options", "words"),
-    [({"AWS_PROFILE": "absent"}, {}, "ProfileNotFound"), ({}, {"region": "no region"}, "InvalidRegionError")],
+    [
+        ({"AWS_PROFILE": "absent"}, {}, "ProfileNotFound"),
+        ({}, {"region": "no region"}, "InvalidRegionError"),
+        ({}, {"endpoint": "http://under_score:9000"}, "ValueError"),
+    ],
 )
 def test_settings_that_boto3_refuses(
     monkeypatch: pytest.MonkeyPatch, env: dict[str, str], options: dict[str, Any], words: str
