@@ -7397,6 +7397,7 @@ class S3StorageProvider(StorageProvider):
                     each["Key"], each["Size"], each.get("ETag", "").strip('"'), _in_seconds(each["LastModified"])
                 )
                 for each in answer.get("Contents", ())
+                if each["Key"].startswith(prefix)  # MinIO takes "/" for no prefix, and lists all there is
             ]
 
         answer, found = self._call("list_objects", ask)

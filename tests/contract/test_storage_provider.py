@@ -454,7 +454,7 @@ class StorageProviderContract(Contract):
         assert backend.keys("a/") == ["a/b", "a/b-c"]
         assert backend.keys("a/b-") == ["a/b-c"]
         assert backend.keys("😀") == ["😀", "😀b"]
-        assert backend.keys("A") == backend.keys("a/b-cd") == backend.keys("x/y") == []
+        assert backend.keys("/") == backend.keys("A") == backend.keys("a/b-cd") == backend.keys("x/y") == []
 
     def test_max_keys(self, backend: StorageBackend) -> None:
         for key in ("a", "b", "c"):
