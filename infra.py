@@ -7470,7 +7470,9 @@ class S3StorageProvider(StorageProvider):
         def ask(client: Any) -> None:
             nonlocal started, server
             started = time.perf_counter()
-            headers = client.list_buckets()["ResponseMetadata"].get("HTTPHeaders", {})
+            answer = client.list_buckets()
+            _ = answer["Buckets"]  # which every S3 says, and nothing else that answers with 200
+            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:

@@ -123,6 +123,8 @@ ODD_ANSWERS: dict[str, tuple[str, str, str]] = {
     "no time, but a secret": ("head_object", f"Last-Modified: {SECRET}", ""),
     "no number": ("head_object", f"x-amz-missing-meta: {SECRET}", ""),
     "nothing of an upload": ("create_multipart_upload", "ETag: x", ""),
+    "no buckets": ("list_buckets", "Content-Type: text/html", "<html></html>"),
+    "nothing": ("list_buckets", "Content-Type: text/html", ""),
     "no size": ("list_objects", "ETag: x", f"<a><Contents><Key>{SECRET}</Key></Contents></a>"),
     "no size that is one": ("list_objects", "ETag: x", f"<a><Contents><Size>{SECRET}</Size></Contents></a>"),
 }
@@ -138,6 +140,7 @@ def test_an_answer_that_lacks_what_it_should_say(
         "head_object": lambda: storage.exists(BUCKET, KEY),
         "create_multipart_upload": lambda: storage.upload(BUCKET, KEY, bytes(PART + 1)),
         "list_objects": lambda: storage.list_objects(BUCKET),
+        "list_buckets": storage.health_check,
     }[operation]
     stand_in.bad_day(operation, f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
     with pytest.raises(infra.StorageError, match="gave no usable answer") as caught:
