@@ -438,6 +438,11 @@ _COUNT_OR_0 = _Kind("a whole number of at least 0", _whole_number, lambda v: typ
 _YEAR = 365 * 86400.0  # far below what sockets, threads and Redis can count
 _WAIT = _Kind("a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR))
 _TTL_OR_0 = _Kind("a number of seconds, at least 0, at most a century", float, lambda v: _is_number(v, 0, 100 * _YEAR))
+_CREDENTIAL = _Kind(
+    "text without line breaks, and without blanks at either end",
+    str,
+    lambda v: _is_text(v) and v == v.strip() and not re.search(r"[\x00-\x1f\x7f]", v),
+)
 _HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
 _SMS_PROVIDER = _Kind("one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns"))
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
@@ -572,9 +577,9 @@ class S3StorageConfig(_Settings):
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION")
     endpoint: str | None = _setting(None, _S3_ENDPOINT, "S3_ENDPOINT")
     public_endpoint: str | None = _setting(None, _S3_ENDPOINT)
-    access_key: str | None = _setting(None, _TEXT, "AWS_ACCESS_KEY_ID", secret=True)
-    secret_key: str | None = _setting(None, _TEXT, "AWS_SECRET_ACCESS_KEY", secret=True)
-    session_token: str | None = _setting(None, _TEXT, "AWS_SESSION_TOKEN", secret=True)
+    access_key: str | None = _setting(None, _CREDENTIAL, "AWS_ACCESS_KEY_ID", secret=True)
+    secret_key: str | None = _setting(None, _CREDENTIAL, "AWS_SECRET_ACCESS_KEY", secret=True)
+    session_token: str | None = _setting(None, _CREDENTIAL, "AWS_SESSION_TOKEN", secret=True)
     connect_timeout: float = _setting(5.0, _WAIT)
     read_timeout: float = _setting(30.0, _WAIT)
 

@@ -227,6 +227,14 @@ def test_settings_that_boto3_refuses(
         storage.exists(BUCKET, KEY)
 
 
+@pytest.mark.parametrize("name", ["access_key", "secret_key", "session_token"])
+def test_a_key_with_the_line_break_of_its_file(name: str) -> None:
+    for wrong in (f"{SECRET}\n", f" {SECRET}", f"{SECRET}\0"):
+        with pytest.raises(infra.ConfigurationError, match=f"S3StorageConfig.{name} .* without line breaks") as caught:
+            infra.S3StorageConfig(**{"access_key": ACCESS, "secret_key": SECRET, name: wrong})  # type: ignore[arg-type]
+        assert SECRET not in str(caught.value)
+
+
 def test_wrong_arguments() -> None:
     for wrong in ("http://store", {"region": "x"}, 5):
         with pytest.raises(infra.ConfigurationError, match="S3StorageConfig"):
