@@ -1453,8 +1453,18 @@ class _Object:
         return _Object(self.data, self.content_type, self.metadata, at, part_size)
 
 
-class _FakeSource(io.BytesIO, infra._Source):
-    pass
+class _FakeSource(infra._Source):
+    def __init__(self, provider: FakeStorageProvider, operation: str, data: bytes) -> None:
+        self._provider = provider
+        self._operation = operation
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int) -> bytes:
+        self._provider._look(self._operation)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class FakeStorageProvider(Faults, infra.StorageProvider):
@@ -1513,6 +1523,11 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
             f"storage refused the request (HTTP 403, {code})", code=code, service="storage", operation=operation
         )
 
+    def _look(self, operation: str) -> None:
+        """What goes on after its call, a list or a reader, ends when the fake is closed or down."""
+        if self._closed or self._down:
+            self._take_fault(operation)
+
     def _bucket(self, operation: str, bucket: str) -> dict[str, _Object]:
         found = self._buckets.get(bucket)
         if found is None:
@@ -1548,7 +1563,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         return self._object("download", bucket, key).data
 
     def _source(self, operation: str, bucket: str, key: str) -> infra._Source:
-        return _FakeSource(self._object(operation, bucket, key).data)
+        return _FakeSource(self, operation, self._object(operation, bucket, key).data)
 
     def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
         host, path = bucket + _FAKE_HOST, "/" + urllib.parse.quote(key)
@@ -1568,6 +1583,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[infra.ObjectSummary], str | None]:
+        self._look("list_objects")
         objects = self._bucket("list_objects", bucket)
         keys = sorted(key for key in list(objects) if key.startswith(prefix))  # as the bytes of UTF-8 are
         start = 0 if token is None else bisect.bisect(keys, token)

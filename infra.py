@@ -439,6 +439,11 @@ _COUNT_OR_0 = _Kind("a whole number of at least 0", _whole_number, lambda v: typ
 _YEAR = 365 * 86400.0  # far below what sockets, threads and Redis can count
 _WAIT = _Kind("a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR))
 _TTL_OR_0 = _Kind("a number of seconds, at least 0, at most a century", float, lambda v: _is_number(v, 0, 100 * _YEAR))
+_CREDENTIAL = _Kind(
+    "text without line breaks, and without blanks at either end",
+    str,
+    lambda v: _is_text(v) and v == v.strip() and not re.search(r"[\x00-\x1f\x7f]", v),
+)
 _HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
 _SMS_PROVIDER = _Kind("one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns"))
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
@@ -573,9 +578,9 @@ class S3StorageConfig(_Settings):
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION")
     endpoint: str | None = _setting(None, _S3_ENDPOINT, "S3_ENDPOINT")
     public_endpoint: str | None = _setting(None, _S3_ENDPOINT)
-    access_key: str | None = _setting(None, _TEXT, "AWS_ACCESS_KEY_ID", secret=True)
-    secret_key: str | None = _setting(None, _TEXT, "AWS_SECRET_ACCESS_KEY", secret=True)
-    session_token: str | None = _setting(None, _TEXT, "AWS_SESSION_TOKEN", secret=True)
+    access_key: str | None = _setting(None, _CREDENTIAL, "AWS_ACCESS_KEY_ID", secret=True)
+    secret_key: str | None = _setting(None, _CREDENTIAL, "AWS_SECRET_ACCESS_KEY", secret=True)
+    session_token: str | None = _setting(None, _CREDENTIAL, "AWS_SESSION_TOKEN", secret=True)
     connect_timeout: float = _setting(5.0, _WAIT)
     read_timeout: float = _setting(30.0, _WAIT)
 
@@ -6916,7 +6921,7 @@ class StorageProvider(_Closing):
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
         """Writes the object's bytes to a binary file, from its position on, a few at a time; the file stays open. If it
-        fails half-way, what was written stays written."""
+        fails half-way, what was written stays written. A file that takes nothing for now is a BlockingIOError."""
         at = _check_bucket(bucket), _check_object_key(key)
         if not callable(getattr(file, "write", None)) or isinstance(file, io.TextIOBase):
             raise ValidationError("file should be opened for writing in binary mode")
@@ -6924,7 +6929,12 @@ class StorageProvider(_Closing):
             while data := source.read(_CHUNK):
                 view = memoryview(data)
                 while view:  # a raw file may take less than it is given
-                    view = view[file.write(view) :]
+                    taken = file.write(view)
+                    if taken is None and not isinstance(file, io.RawIOBase):
+                        break  # it does not count, as many a wrapper does not, and has taken all
+                    if not taken:
+                        raise BlockingIOError("file takes no more for now")
+                    view = view[taken:]
 
     def open(self, bucket: str, key: str) -> io.BufferedReader:
         """A binary file that reads the object as it goes, forward only; close it, at its end or before. While it is
@@ -7108,6 +7118,12 @@ def _with_md5(request: Any, **_: Any) -> None:
     request.headers["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
 
 
+def _without_redirects(context: dict[str, Any], **_: Any) -> None:
+    """Keeps boto3 from taking any redirect for AWS's "in another region": it asks for the region, is redirected again,
+    and so on until the stack ends."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
+
 # What botocore's exceptions mean: the first class that fits decides.
 _S3_ERRORS = (
     ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
@@ -7162,7 +7178,9 @@ class S3StorageProvider(StorageProvider):
         exceptions = importlib.import_module("botocore.exceptions")
         known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
         parser = importlib.import_module("botocore.parsers").ResponseParserError
-        self._errors = [(kind, meaning) for kind, meaning in [*known, (parser, "odd"), (OSError, "cut")] if kind]
+        # The last two: what is missing from an answer, or is no number or time where one should be.
+        more = [(parser, "odd"), (OSError, "cut"), (KeyError, "odd"), (ValueError, "odd")]
+        self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
@@ -7225,6 +7243,7 @@ class S3StorageProvider(StorageProvider):
         )
         if endpoint is not None:
             client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
+            client.meta.events.register("before-call.s3", _without_redirects)
         return client
 
     def _call(self, operation: str, ask: Callable[[Any], T]) -> T:
@@ -7249,7 +7268,8 @@ class S3StorageProvider(StorageProvider):
             )
         if not attempt.sent:  # boto3 could not build its client
             return ConfigurationError(
-                f"storage cannot be used as it is set ({type(exc).__name__}): see AWS_REGION, and boto3's own settings"
+                f"storage cannot be used as it is set ({type(exc).__name__}): "
+                "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
             )
         if meaning == "unsent" or "certificate was refused" in reason:
             attempt.sent = False
@@ -7362,28 +7382,35 @@ class S3StorageProvider(StorageProvider):
         )
 
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
+        def ask(client: Any) -> ObjectMetadata:
+            answer = client.head_object(Bucket=bucket, Key=key)
+            return ObjectMetadata(
+                answer["ContentLength"],
+                answer.get("ContentType", _CONTENT_TYPE),
+                _in_seconds(answer["LastModified"]),
+                answer.get("ETag", "").strip('"'),
+                {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+            )
+
         try:
-            answer = self._call(operation, lambda client: client.head_object(Bucket=bucket, Key=key))
+            return self._call(operation, ask)
         except NotFoundError:
             return None
-        return ObjectMetadata(
-            answer["ContentLength"],
-            answer.get("ContentType", _CONTENT_TYPE),
-            _in_seconds(answer["LastModified"]),
-            answer.get("ETag", "").strip('"'),
-            {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-        )
 
     def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> tuple[list[ObjectSummary], str | None]:
         more = {} if token is None else {"ContinuationToken": token}
-        answer = self._call(
-            "list_objects",
-            lambda client: client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more),
-        )
-        found = [
-            ObjectSummary(each["Key"], each["Size"], each.get("ETag", "").strip('"'), _in_seconds(each["LastModified"]))
-            for each in answer.get("Contents", ())
-        ]
+
+        def ask(client: Any) -> tuple[dict[str, Any], list[ObjectSummary]]:
+            answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
+            return answer, [
+                ObjectSummary(
+                    each["Key"], each["Size"], each.get("ETag", "").strip('"'), _in_seconds(each["LastModified"])
+                )
+                for each in answer.get("Contents", ())
+                if each["Key"].startswith(prefix)  # MinIO takes "/" for no prefix, and lists all there is
+            ]
+
+        answer, found = self._call("list_objects", ask)
         if not answer.get("IsTruncated"):
             return found, None
         following = answer.get("NextContinuationToken")
@@ -7453,7 +7480,9 @@ class S3StorageProvider(StorageProvider):
         def ask(client: Any) -> None:
             nonlocal started, server
             started = time.perf_counter()
-            headers = client.list_buckets()["ResponseMetadata"].get("HTTPHeaders", {})
+            answer = client.list_buckets()
+            _ = answer["Buckets"]  # which every S3 says, and nothing else that answers with 200
+            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:
@@ -8574,9 +8603,11 @@ class Infrastructure(_Closing):
 
     def close(self) -> None:
         """Closes what was built, last first."""
-        with self._lock, contextlib.ExitStack() as stack:
+        with self._lock:
             self._closed = True
-            for each in self._built.values():
+            built = [*self._built.values()]
+        with contextlib.ExitStack() as stack:  # without the lock: what is waited for may be using the bundle
+            for each in built:
                 if isinstance(each, _Closing):
                     stack.callback(each.close)
 

@@ -185,6 +185,32 @@ class StorageProviderContract(Contract):
         backend.storage.download_to(backend.bucket, "k", file)
         assert (file.getvalue(), file.tell(), file.closed) == (b"old new old", 7, False)
 
+    def test_a_file_that_does_not_say_how_much_it_took(self, backend: StorageBackend) -> None:
+        class Silent:
+            def __init__(self) -> None:
+                self.blocks: list[bytes] = []
+
+            def write(self, data: Any) -> None:
+                assert len(self.blocks) < 10, "it does not end"
+                self.blocks.append(bytes(data))
+
+        class Busy(Raw):
+            answer: Any = None  # as a raw file says that would have to wait
+
+            def write(self, data: Any) -> Any:
+                assert not self.data, "it is asked again"
+                self.data = b"asked"
+                return self.answer
+
+        backend.storage.upload(backend.bucket, "k", some(300_000))
+        silent = Silent()
+        backend.storage.download_to(backend.bucket, "k", silent)  # type: ignore[arg-type]
+        assert b"".join(silent.blocks) == some(300_000)
+        for busy in (Busy(), Busy()):
+            with pytest.raises(BlockingIOError):
+                backend.storage.download_to(backend.bucket, "k", busy)  # type: ignore[arg-type]
+            Busy.answer = 0
+
     def test_what_is_no_binary_file(self, backend: StorageBackend) -> None:
         storage, bucket = backend.storage, backend.bucket
         for data in BAD_DATA:
@@ -428,7 +454,7 @@ class StorageProviderContract(Contract):
         assert backend.keys("a/") == ["a/b", "a/b-c"]
         assert backend.keys("a/b-") == ["a/b-c"]
         assert backend.keys("😀") == ["😀", "😀b"]
-        assert backend.keys("A") == backend.keys("a/b-cd") == backend.keys("x/y") == []
+        assert backend.keys("/") == backend.keys("A") == backend.keys("a/b-cd") == backend.keys("x/y") == []
 
     def test_max_keys(self, backend: StorageBackend) -> None:
         for key in ("a", "b", "c"):
@@ -580,6 +606,21 @@ class StorageProviderContract(Contract):
                 call(storage, bucket, "k")
             assert (caught.value.service, caught.value.retryable) == ("storage", False)
         assert backend.keys() == ["k"]
+
+    def test_closing_ends_lists_and_readers(self, backend: StorageBackend) -> None:
+        storage, bucket = backend.connect(), backend.bucket
+        with ThreadPoolExecutor(4) as threads:
+            assert {*threads.map(lambda number: storage.upload(bucket, f"k{number:04}", b""), range(1001))} == {None}
+        storage.upload(bucket, "z", some(MIB))
+        with storage.open(bucket, "z") as reader:
+            assert reader.read(10) == some(10)
+            listed = storage.list_objects(bucket)
+            storage.close()
+            for name, call in (("open", lambda: reader.read(MIB)), ("list_objects", lambda: [*listed])):
+                with pytest.raises(infra.ConnectionError) as caught:
+                    call()
+                assert (caught.value.operation, caught.value.retryable) == (name, False)
+        assert reader.closed
 
 
 _ON_FILES = "the gateway keeps objects as files: a file is no folder, and a batch leaves folders behind"

@@ -100,6 +100,56 @@ def test_what_answers_mean(stand_in: StrictS3, name: str) -> None:
     assert len(calls) == (4 if retryable else 1)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(stand_in: StrictS3, storage: infra.S3StorageProvider, status: int) -> None:
+    """As from http to https, by a proxy in front of the store."""
+    location = f"Location: https://127.0.0.1:{free_port()}/"
+    day = f"HTTP/1.1 {status} Elsewhere\r\n{location}\r\nContent-Length: 0\r\n\r\n".encode()
+    for name in ("list_buckets", "head_object", "get_object", "put_object"):
+        stand_in.bad_day(name, *[day] * 90)
+    for call in (
+        storage.exists,
+        storage.download,
+        lambda b, k: storage.upload(b, k, b""),
+        lambda *_: storage.health_check(),
+    ):
+        with pytest.raises(infra.StorageError, match=f"HTTP {status}"):
+            call(BUCKET, KEY)
+    assert len(stand_in.asked) == 4
+
+
+ODD_ANSWERS: dict[str, tuple[str, str, str]] = {
+    "no time": ("head_object", "ETag: x", ""),
+    "no time, but a secret": ("head_object", f"Last-Modified: {SECRET}", ""),
+    "no number": ("head_object", f"x-amz-missing-meta: {SECRET}", ""),
+    "nothing of an upload": ("create_multipart_upload", "ETag: x", ""),
+    "no buckets": ("list_buckets", "Content-Type: text/html", "<html></html>"),
+    "nothing": ("list_buckets", "Content-Type: text/html", ""),
+    "no size": ("list_objects", "ETag: x", f"<a><Contents><Key>{SECRET}</Key></Contents></a>"),
+    "no size that is one": ("list_objects", "ETag: x", f"<a><Contents><Size>{SECRET}</Size></Contents></a>"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_an_answer_that_lacks_what_it_should_say(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, name: str
+) -> None:
+    """As of a server that is not S3's, and says 200 to everything."""
+    operation, header, body = ODD_ANSWERS[name]
+    call: Callable[[], Any] = {
+        "head_object": lambda: storage.exists(BUCKET, KEY),
+        "create_multipart_upload": lambda: storage.upload(BUCKET, KEY, bytes(PART + 1)),
+        "list_objects": lambda: storage.list_objects(BUCKET),
+        "list_buckets": storage.health_check,
+    }[operation]
+    stand_in.bad_day(operation, f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    with pytest.raises(infra.StorageError, match="gave no usable answer") as caught:
+        call()
+    assert (caught.value.service, caught.value.retryable) == ("storage", False)
+    assert SECRET not in repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
+    assert stand_in.asked == [operation]
+
+
 def test_a_busy_store_is_asked_again(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
     stand_in.bad_day("get_object", Refusal(503, "SlowDown"), Refusal(500, "InternalError"), LOSE)
     assert storage.download(BUCKET, KEY) == b"as it was"
@@ -159,7 +209,11 @@ def test_no_credentials(stand_in: StrictS3, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("env", "options", "words"),
-    [({"AWS_PROFILE": "absent"}, {}, "ProfileNotFound"), ({}, {"region": "no region"}, "InvalidRegionError")],
+    [
+        ({"AWS_PROFILE": "absent"}, {}, "ProfileNotFound"),
+        ({}, {"region": "no region"}, "InvalidRegionError"),
+        ({}, {"endpoint": "http://under_score:9000"}, "ValueError"),
+    ],
 )
 def test_settings_that_boto3_refuses(
     monkeypatch: pytest.MonkeyPatch, env: dict[str, str], options: dict[str, Any], words: str
@@ -171,6 +225,14 @@ def test_settings_that_boto3_refuses(
         pytest.raises(infra.ConfigurationError, match=f"as it is set .{words}"),
     ):
         storage.exists(BUCKET, KEY)
+
+
+@pytest.mark.parametrize("name", ["access_key", "secret_key", "session_token"])
+def test_a_key_with_the_line_break_of_its_file(name: str) -> None:
+    for wrong in (f"{SECRET}\n", f" {SECRET}", f"{SECRET}\0"):
+        with pytest.raises(infra.ConfigurationError, match=f"S3StorageConfig.{name} .* without line breaks") as caught:
+            infra.S3StorageConfig(**{"access_key": ACCESS, "secret_key": SECRET, name: wrong})  # type: ignore[arg-type]
+        assert SECRET not in str(caught.value)
 
 
 def test_wrong_arguments() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -261,6 +262,23 @@ def test_the_bundle() -> None:
     with pytest.raises(infra.ConnectionError, match="closed"):
         unused.sms  # noqa: B018
     assert isinstance(fakes.FakeInfrastructure.from_env({"REDIS_URL": "wrong"}).redis, fakes.FakeRedisClient)
+
+
+def test_a_bundle_that_closes_can_be_asked_by_what_it_waits_for() -> None:
+    """As the event bus waits for a handler that is at work."""
+    found: list[infra.SmsService] = []
+    services = infra.Infrastructure(infra.Config(sms=infra.SmsConfig(provider="mock")))
+
+    class Waits(infra._Closing):
+        def close(self) -> None:
+            handler = threading.Thread(target=lambda: found.append(services.sms), daemon=True)
+            handler.start()
+            handler.join(5)
+
+    sms = services.sms
+    services._once("waits", Waits)
+    services.close()
+    assert found == [sms]
 
 
 def test_the_outbox_shows_no_phone_and_no_code_by_accident() -> None:
