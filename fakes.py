@@ -1232,8 +1232,6 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
 
 class _FakeListener(infra.Listener):
-    keeps: object = None  # what lives as long as the listener
-
     def __init__(
         self, client: FakeRedisClient, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
     ) -> None:
@@ -1647,12 +1645,6 @@ class FakeEventBus(Faults, infra.RedisEventBus):
     ) -> None:
         """As ``RedisEventBus``, with a default for the first."""
         super().__init__(client or FakeRedisClient(), on_reconnect)
-
-    def _listen(self) -> infra.Listener:
-        listener = super()._listen()
-        if isinstance(listener, _FakeListener):
-            listener.keeps = self  # nothing has to be closed here, so nothing warns of a bus that was forgotten
-        return listener
 
 
 # === sms =============================================================================================================

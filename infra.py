@@ -43,6 +43,7 @@ import functools
 import hashlib
 import hmac
 import importlib
+import inspect
 import io
 import itertools
 import json
@@ -7225,9 +7226,14 @@ class S3StorageProvider(StorageProvider):
             return self._clients
 
     def _client(self, endpoint: str | None) -> Any:
-        config, options = self.config, {}
+        config = self.config
+        options: dict[str, Any] = {
+            "ignore_configured_endpoint_urls": True
+        }  # AWS_ENDPOINT_URL would get past what follows
         if endpoint is not None:  # boto3's newer checksums are AWS's alone
-            options = dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
+            options.update(
+                dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
+            )
         client = _aws_client(
             "s3",
             region_name=config.region,
@@ -7928,7 +7934,7 @@ class RedisEventBus(_Closing):
     Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline (the first
     subscription, which connects before it is told, within twice that), MessagingError if Redis refuses, and
     ValidationError before anything is sent. May be shared by threads. A forked child has no subscriptions until it
-    makes its own.
+    makes its own. A bus with subscriptions lives until it, or its client, is closed.
 
     Attributes:
         handler_errors: how often a handler has raised.
@@ -7996,8 +8002,8 @@ class RedisEventBus(_Closing):
         return self._listener is not None and self._listener._holds()
 
     def _join(self, operation: str, names: Sequence[str], handler: Callable[[Message], object]) -> Subscription:
-        if not callable(handler):
-            raise ValidationError("handler should be a function that takes a Message")
+        if not callable(handler) or inspect.iscoroutinefunction(handler):
+            raise ValidationError("handler should be a function that takes a Message, and not async: nobody would wait")
         subscription = Subscription(self, operation == "psubscribe", names, handler)
         try:
             with self._lock:
@@ -8017,17 +8023,7 @@ class RedisEventBus(_Closing):
         return subscription
 
     def _listen(self) -> Listener:
-        this = weakref.ref(self)  # the listener's thread does not keep a bus that was forgotten
-
-        def on_message(channel: str, pattern: str | None, payload: str) -> None:
-            if (bus := this()) is not None:
-                bus._receive(channel, pattern, payload)
-
-        def on_reconnect() -> None:
-            if (bus := this()) is not None and bus._on_reconnect is not None:
-                bus._on_reconnect()
-
-        return self._client.listen(on_message, on_reconnect)
+        return self._client.listen(self._receive, self._on_reconnect)
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
         message = Message(channel, pattern, payload)

@@ -367,6 +367,12 @@ class RedisEventBusContract(Contract):
 
     def test_bad_handlers(self, backend: BusBackend) -> None:
         bus, channel = backend.bus(), backend.channel("c")
+
+        async def nobody_waits(message: infra.Message) -> None: ...
+
+        for call in (bus.subscribe, bus.psubscribe):
+            with pytest.raises(infra.ValidationError):
+                call(channel, nobody_waits)
         for handler in (None, "print"):
             for call in (bus.subscribe, bus.psubscribe):
                 with pytest.raises(infra.ValidationError):
