@@ -15,8 +15,10 @@ SUITES = [
     "tests/contract/test_key_value_client.py",
     "tests/contract/test_verification_cache.py",
     "tests/contract/test_cache_provider.py",
+    "tests/contract/test_event_bus.py",
     "tests/faults/test_redis.py",
     "tests/faults/test_cache.py",
+    "tests/faults/test_bus.py",
     "tests/faults/test_cluster.py",
     "tests/faults/test_tls.py",
 ]
