@@ -47,7 +47,9 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-if TYPE_CHECKING:  # a type checker takes the plain import: it refuses the relative one in a file of no package
+if (
+    TYPE_CHECKING
+):  # a type checker takes the plain import: it refuses the relative one in a file of no package
     import infra
 elif __package__:
     from . import infra
@@ -152,19 +154,27 @@ class Faults:
                 setattr(cls, name, _failing(name, method))
 
     def fail_next(
-        self, method: str, error: BaseException | type[BaseException], times: int = 1, after_apply: bool = False
+        self,
+        method: str,
+        error: BaseException | type[BaseException],
+        times: int = 1,
+        after_apply: bool = False,
     ) -> None:
         """The next ``times`` calls of ``method`` ("*": of any) raise ``error``. With ``after_apply`` they do their work
         first, as when a reply is lost."""
         known = self._methods()
         if method != "*" and method not in known:
-            raise infra.ValidationError(f"there is no method {method!r} to fail; there are: {', '.join(known)}")
+            raise infra.ValidationError(
+                f"there is no method {method!r} to fail; there are: {', '.join(known)}"
+            )
         if type(times) is not int or times < 1:
             raise infra.ValidationError("times should be a whole number of at least 1")
         if isinstance(error, type) and issubclass(error, infra.InfrastructureError):
             error = error("failed on purpose")
         if not isinstance(error, BaseException):
-            raise infra.ValidationError("error should be an exception, or a class of this library's errors")
+            raise infra.ValidationError(
+                "error should be an exception, or a class of this library's errors"
+            )
         with self._fault_lock:
             self._faults = [*self._faults, _Fault(method, error, times, after_apply)]
             self._armed = True
@@ -188,7 +198,9 @@ class Faults:
     @classmethod
     def _methods(cls) -> list[str]:
         ports = [base for base in cls.__mro__[1:] if base not in (Faults, object)]
-        names = {name for port in ports for name, value in vars(port).items() if inspect.isroutine(value)}
+        names = {
+            name for port in ports for name, value in vars(port).items() if inspect.isroutine(value)
+        }
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
 
     def _take_fault(self, name: str) -> _Fault | None:
@@ -196,7 +208,10 @@ class Faults:
             if self._down or self._closed:
                 state = "is closed" if self._closed else "is down on purpose"
                 raise infra.ConnectionError(
-                    f"{type(self).__name__} {state}", service=self._service, operation=name, retryable=not self._closed
+                    f"{type(self).__name__} {state}",
+                    service=self._service,
+                    operation=name,
+                    retryable=not self._closed,
                 )
             fault = next((each for each in self._faults if each.method in ("*", name)), None)
             if fault:
@@ -294,7 +309,11 @@ MYSQL_TABLES = (
     Table.of(
         infra.TokenRepository,
         unique={"refresh_tokens_token_hash_key": ("token_hash",)},
-        foreign_keys={"refresh_tokens_user_id_fkey": ForeignKey(("user_id",), "phone_users", on_delete="cascade")},
+        foreign_keys={
+            "refresh_tokens_user_id_fkey": ForeignKey(
+                ("user_id",), "phone_users", on_delete="cascade"
+            )
+        },
     ),
 )
 POSTGRES_TABLES = (
@@ -327,7 +346,9 @@ POSTGRES_TABLES = (
     Table.of(
         infra._TagRepository,
         foreign_keys={
-            "benchmark_tags_benchmark_id_fkey": ForeignKey(("benchmark_id",), "benchmarks", on_delete="cascade")
+            "benchmark_tags_benchmark_id_fkey": ForeignKey(
+                ("benchmark_id",), "benchmarks", on_delete="cascade"
+            )
         },
     ),
     Table.of(
@@ -338,14 +359,18 @@ POSTGRES_TABLES = (
             "benchmark_versions_benchmark_id_number_key": ("benchmark_id", "number"),
         },
         foreign_keys={
-            "benchmark_versions_benchmark_id_fkey": ForeignKey(("benchmark_id",), "benchmarks", on_delete="cascade")
+            "benchmark_versions_benchmark_id_fkey": ForeignKey(
+                ("benchmark_id",), "benchmarks", on_delete="cascade"
+            )
         },
     ),
     Table.of(
         infra.SubmissionRepository,
         foreign_keys={
             "submissions_benchmark_version_id_fkey": ForeignKey(
-                ("benchmark_id", "benchmark_version_id"), "benchmark_versions", ("benchmark_id", "id")
+                ("benchmark_id", "benchmark_version_id"),
+                "benchmark_versions",
+                ("benchmark_id", "id"),
             ),
             "submissions_user_id_fkey": ForeignKey(("user_id",), "users"),
             "submissions_organization_id_fkey": ForeignKey(("organization_id",), "organizations"),
@@ -382,7 +407,11 @@ _begun = _Begun()
 
 def _as_another(work: Callable[[], None]) -> None:
     """Does what on real services another thread does: this one's open transactions are put aside meanwhile."""
-    aside = [(each._blocks, block) for each in list(_begun.databases) if (block := each._blocks.current) is not None]
+    aside = [
+        (each._blocks, block)
+        for each in list(_begun.databases)
+        if (block := each._blocks.current) is not None
+    ]
     for blocks, _ in aside:
         blocks.current = None
     try:
@@ -417,7 +446,9 @@ class FakeDatabase(Faults, infra.Database):
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
-        self._unchecked: list[tuple[FakeTable, tuple[Any, ...]]] = []  # rows whose parents are still to be looked for
+        self._unchecked: list[
+            tuple[FakeTable, tuple[Any, ...]]
+        ] = []  # rows whose parents are still to be looked for
         self._open: list[infra._Block] = []
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
@@ -441,11 +472,16 @@ class FakeDatabase(Faults, infra.Database):
     def close(self) -> None:
         self._shut()
 
-    def _error(self, meaning: infra._Meaning, constraint: str | None = None) -> infra.InfrastructureError:
+    def _error(
+        self, meaning: infra._Meaning, constraint: str | None = None
+    ) -> infra.InfrastructureError:
         details = {"kind": meaning.kind, "constraint": constraint} if meaning.kind else {}
         rule = f": {constraint}" if constraint else ""
         return meaning.error(
-            f"FakeDatabase {meaning.words}{rule}", service=self.engine, retryable=meaning.retryable, **details
+            f"FakeDatabase {meaning.words}{rule}",
+            service=self.engine,
+            retryable=meaning.retryable,
+            **details,
         )
 
     def _statement(self, operation: str, work: Callable[[], Any], *, write: bool = True) -> Any:
@@ -490,7 +526,9 @@ class FakeDatabase(Faults, infra.Database):
 
     def _wait_for_turn(self, block: infra._Block | None) -> None:
         if self._writer is not None and self._writer is not block:
-            own = self._writer.handle.thread == threading.get_ident()  # put aside: it would wait for itself
+            own = (
+                self._writer.handle.thread == threading.get_ident()
+            )  # put aside: it would wait for itself
             if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
                 raise self._error(infra._LOCKED)
         self._writer = block
@@ -535,7 +573,9 @@ class FakeDatabase(Faults, infra.Database):
                 self._writer = None
                 self._turn.notify_all()
 
-    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    def _insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> int:
         target = self.table(table)
 
         def work() -> None:
@@ -578,7 +618,11 @@ class FakeTable:
         self._pads = database.engine == "mysql"  # PAD SPACE, also of its binary collations
         self._rows: dict[tuple[Any, ...], Row] = {}
         self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], None]]] = {
-            columns: {} for columns in {*rules.unique.values(), *(each.columns for each in rules.foreign_keys.values())}
+            columns: {}
+            for columns in {
+                *rules.unique.values(),
+                *(each.columns for each in rules.foreign_keys.values()),
+            }
         }
         self._columns: list[tuple[str, Column, Any, float]] = [
             (name, each, each.kind, math.inf if each.length is None else each.length)
@@ -597,11 +641,17 @@ class FakeTable:
         return found[0] if found else None
 
     def select(
-        self, where: Where = None, order_by: Sequence[str] = (), limit: int | None = None, offset: int = 0
+        self,
+        where: Where = None,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[Row]:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
         greatest on Postgres."""
-        return self._select("select", lambda rows: [*map(self._copy, rows)], where, order_by, limit, offset)
+        return self._select(
+            "select", lambda rows: [*map(self._copy, rows)], where, order_by, limit, offset
+        )
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
         """Changes the rows and returns how many were found."""
@@ -675,7 +725,11 @@ class FakeTable:
     def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
         """MySQL pads texts with blanks to compare them; NULL is its least, but the greatest of Postgres."""
         rule = self.rules.columns[column]
-        width = max((len(row[column] or "") for row in rows), default=0) if self._pads and rule.kind is str else 0
+        width = (
+            max((len(row[column] or "") for row in rows), default=0)
+            if self._pads and rule.kind is str
+            else 0
+        )
 
         def padded(row: Row) -> Any:
             return row[column].ljust(width)
@@ -693,7 +747,9 @@ class FakeTable:
         return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))
 
     def _count(self, operation: str, where: Where) -> int:
-        count: int = self._database._statement(operation, lambda: len(self._matching(where)), write=False)
+        count: int = self._database._statement(
+            operation, lambda: len(self._matching(where)), write=False
+        )
         return count
 
     # Within a statement
@@ -703,7 +759,9 @@ class FakeTable:
         for name, rule in self.rules.foreign_keys.items():
             self._database.table(rule.table)._children.append((self, name, rule))
 
-    def _error(self, meaning: infra._Meaning, constraint: str | None = None) -> infra.InfrastructureError:
+    def _error(
+        self, meaning: infra._Meaning, constraint: str | None = None
+    ) -> infra.InfrastructureError:
         return self._database._error(meaning, constraint)
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
@@ -723,7 +781,11 @@ class FakeTable:
     def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
         if where is None or not isinstance(where, Mapping):
             visible, _ = self._candidates({})
-            return visible if where is None else [each for each in visible if where(self._copy(each[1]))]
+            return (
+                visible
+                if where is None
+                else [each for each in visible if where(self._copy(each[1]))]
+            )
         if not where.keys() <= self.rules.columns.keys():
             raise self._error(infra._UNKNOWN_NAME)
         equal: dict[str, Any] = {}
@@ -733,7 +795,8 @@ class FakeTable:
             if isinstance(value, infra._Among):
                 other: Any = value.repository
                 choices[name] = {
-                    self._comparable(row[value.column]): None for _, row in other._table._matching(value.where)
+                    self._comparable(row[value.column]): None
+                    for _, row in other._table._matching(value.where)
                 }
             elif isinstance(value, infra._OneOf):
                 choices[name] = {self._comparable(each): None for each in value.value}
@@ -762,7 +825,11 @@ class FakeTable:
                 each
                 for each in found
                 if (its := each[1][name]) is not None
-                and (holds(its.ljust(len(value)), value.ljust(len(its))) if pads else holds(its, value))
+                and (
+                    holds(its.ljust(len(value)), value.ljust(len(its)))
+                    if pads
+                    else holds(its, value)
+                )
             ]
         return found
 
@@ -814,7 +881,12 @@ class FakeTable:
         self._put(key, row)
 
     def _replace(
-        self, old_key: tuple[Any, ...] | None, old: Row | None, new: Mapping[str, Any], *, fitted: bool = False
+        self,
+        old_key: tuple[Any, ...] | None,
+        old: Row | None,
+        new: Mapping[str, Any],
+        *,
+        fitted: bool = False,
     ) -> None:
         """Checks every rule, then puts the new row in the old one's place."""
         rules = self.rules
@@ -839,7 +911,9 @@ class FakeTable:
         if key != old_key and key in self._rows:
             raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
         for name, columns in rules.unique.items():
-            taken = self._indexes[columns].get(self._key(row, columns))  # of a NULL there is nothing
+            taken = self._indexes[columns].get(
+                self._key(row, columns)
+            )  # of a NULL there is nothing
             if taken and (old_key not in taken or len(taken) > 1):
                 raise self._error(infra._UNIQUE, name)
         if old is not None and old_key is not None:
@@ -867,7 +941,8 @@ class FakeTable:
             parent = self._database.table(reference.table)
             wanted = dict(zip(reference.target, value or ()))
             if value is not None and not any(
-                parent._key(each, reference.target) == value for _, each in parent._candidates(wanted)[0]
+                parent._key(each, reference.target) == value
+                for _, each in parent._candidates(wanted)[0]
             ):
                 raise self._error(infra._FOREIGN_KEY, name)
 
@@ -880,7 +955,9 @@ class FakeTable:
             return
         self._set(key, None)
         # Rule by rule: what a cascade has removed restricts no longer. MySQL goes by name, Postgres by age.
-        children = sorted(self._children, key=lambda each: each[1]) if self._pads else self._children
+        children = (
+            sorted(self._children, key=lambda each: each[1]) if self._pads else self._children
+        )
         for child, name, rule in children:
             referring = child._referring(rule, self._key(row, rule.target))
             if referring and rule.on_delete == "restrict":
@@ -904,16 +981,26 @@ class FakeTable:
             if column.length is not None and len(value) > column.length:
                 if value[column.length :].strip(" "):
                     raise self._error(infra._MISFIT)
-                value = value[: column.length]  # as the SQL standard has it: blanks at the end do not count
+                value = value[
+                    : column.length
+                ]  # as the SQL standard has it: blanks at the end do not count
             return value
         if kind is datetime and isinstance(value, datetime):
             return infra._aware(value)
-        if kind is int and value.__class__ is int and -(bound := 2 ** ((column.length or 32) - 1)) <= value < bound:
+        if (
+            kind is int
+            and value.__class__ is int
+            and -(bound := 2 ** ((column.length or 32) - 1)) <= value < bound
+        ):
             return value
         if kind is float and value.__class__ is float:
             return infra._finite(value) if self._pads else value
         if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
-            return value if not self._pads and value.is_nan() and not value.is_snan() else infra._finite(value)
+            return (
+                value
+                if not self._pads and value.is_nan() and not value.is_snan()
+                else infra._finite(value)
+            )
         if kind in _AS_THEY_ARE and value.__class__ is kind:
             return value
         if kind in (dict, list) and isinstance(value, (kind, infra._Document)):
@@ -955,13 +1042,19 @@ class FakeRepository(infra.Repository[R]):
         order_by = [("-" if descending else "") + name for name, descending in order]
         columns = [name for name in names if name not in self._others]
         others = [self._others[name] for name in names[len(columns) :]]  # which stand last
-        documents = [(at, _copied) for at, name in enumerate(columns) if self._kinds[name][0] in (dict, list)]
+        documents = [
+            (at, _copied) for at, name in enumerate(columns) if self._kinds[name][0] in (dict, list)
+        ]
 
         def read(rows: list[Row]) -> list[tuple[Any, ...]]:
             found = [tuple(map(row.__getitem__, columns)) for row in rows]
             if documents:
                 found = [infra._converted(row, documents) for row in found]
-            return [(*row, *more) for row, *more in zip(found, *(other(rows) for other in others))] if others else found
+            return (
+                [(*row, *more) for row, *more in zip(found, *(other(rows) for other in others))]
+                if others
+                else found
+            )
 
         return self._table._select(operation, read, where, order_by, limit, offset)
 
@@ -991,7 +1084,9 @@ class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.Pho
         *,
         clock: infra.Clock | None = None,
     ) -> None:
-        super().__init__(database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), hash_key, clock=clock)
+        super().__init__(
+            database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), hash_key, clock=clock
+        )
 
 
 class FakeTokenRepository(Faults, FakeRepository[infra.RefreshToken], infra.TokenRepository):
@@ -999,7 +1094,9 @@ class FakeTokenRepository(Faults, FakeRepository[infra.RefreshToken], infra.Toke
 
     _service = "mysql"
 
-    def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
+    def __init__(
+        self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None
+    ) -> None:
         super().__init__(database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), clock=clock)
 
 
@@ -1008,7 +1105,9 @@ class _OnExchange:
 
     _service = "postgres"
 
-    def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
+    def __init__(
+        self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None
+    ) -> None:
         database = database or FakeDatabase("postgres", POSTGRES_TABLES, clock=clock)
         super().__init__(database, clock=clock)  # type: ignore[call-arg]
 
@@ -1017,45 +1116,69 @@ class FakeUserRepository(Faults, _OnExchange, FakeRepository[infra.User], infra.
     """Twin of ``PostgresUserRepository``."""
 
 
-class FakeOrganizationRepository(Faults, _OnExchange, FakeRepository[infra.Organization], infra.OrganizationRepository):
+class FakeOrganizationRepository(
+    Faults, _OnExchange, FakeRepository[infra.Organization], infra.OrganizationRepository
+):
     """Twin of ``PostgresOrganizationRepository``."""
 
 
-class FakeBenchmarkRepository(Faults, _OnExchange, FakeRepository[infra.Benchmark], infra.BenchmarkRepository):
+class FakeBenchmarkRepository(
+    Faults, _OnExchange, FakeRepository[infra.Benchmark], infra.BenchmarkRepository
+):
     """Twin of ``PostgresBenchmarkRepository``."""
 
-    def __init__(self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None) -> None:
+    def __init__(
+        self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None
+    ) -> None:
         super().__init__(database, clock=clock)
         self._others["tags"] = self._tags_of
 
     def _tags_of(self, rows: list[Row]) -> Iterator[tuple[str, ...]]:
         tags: dict[uuid.UUID, list[str]] = {row["id"]: [] for row in rows}
         if tags:
-            for _, row in self.database.table("benchmark_tags")._matching({"benchmark_id": infra._OneOf([*tags])}):
+            for _, row in self.database.table("benchmark_tags")._matching(
+                {"benchmark_id": infra._OneOf([*tags])}
+            ):
                 tags[row["benchmark_id"]].append(row["tag"])
         return (tuple(sorted(each)) for each in tags.values())
 
 
-class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submission], infra.SubmissionRepository):
+class FakeSubmissionRepository(
+    Faults, _OnExchange, FakeRepository[infra.Submission], infra.SubmissionRepository
+):
     """Twin of ``PostgresSubmissionRepository``."""
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         users, organizations = self.database.table("users"), self.database.table("organizations")
 
         def names(table: FakeTable, ids: set[Any], *columns: str) -> dict[Any, tuple[Any, ...]]:
-            return {row["id"]: tuple(map(row.get, columns)) for _, row in table._candidates({}, {"id": ids})[0]}
+            return {
+                row["id"]: tuple(map(row.get, columns))
+                for _, row in table._candidates({}, {"id": ids})[0]
+            }
 
         def work() -> list[tuple[Any, ...]]:
             found = self._table._matching(where)
-            rows = [row for _, row in found if row["visibility"] == "public" and row["aggregate_score"] is not None]
+            rows = [
+                row
+                for _, row in found
+                if row["visibility"] == "public" and row["aggregate_score"] is not None
+            ]
             rows.sort(key=operator.itemgetter("created_at", "id"))
             rows.sort(key=operator.itemgetter("aggregate_score"), reverse=True)
             del rows[limit:]
             user = names(users, {row["user_id"] for row in rows}, "username", "display_name")
-            organization = names(organizations, {row["organization_id"] for row in rows}, "id", "name")
+            organization = names(
+                organizations, {row["organization_id"] for row in rows}, "id", "name"
+            )
             organization[None] = (None, None)
             return [
-                (*_ranked_columns(row), *user[row["user_id"]], *organization[row["organization_id"]]) for row in rows
+                (
+                    *_ranked_columns(row),
+                    *user[row["user_id"]],
+                    *organization[row["organization_id"]],
+                )
+                for row in rows
             ]
 
         found: list[tuple[Any, ...]] = self.database._statement("leaderboard", work, write=False)
@@ -1063,7 +1186,13 @@ class FakeSubmissionRepository(Faults, _OnExchange, FakeRepository[infra.Submiss
 
 
 _ranked_columns = operator.itemgetter(
-    "id", "benchmark_version_id", "model", "aggregate_score", "verification_level", "created_at", "user_id"
+    "id",
+    "benchmark_version_id",
+    "model",
+    "aggregate_score",
+    "verification_level",
+    "created_at",
+    "user_id",
 )
 
 
@@ -1077,7 +1206,9 @@ class FakeRedisServer:
         self.clock = clock or infra.SystemClock()
         self._now = self.clock.monotonic
         self._lock = threading.RLock()
-        self._data: dict[str, tuple[str | int, float | None]] = {}  # value (a counter's as int) and moment of expiry
+        self._data: dict[
+            str, tuple[str | int, float | None]
+        ] = {}  # value (a counter's as int) and moment of expiry
         self._listeners: list[_FakeListener] = []
         self._publishing = threading.local()
 
@@ -1132,7 +1263,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     _service = "redis"
 
-    def __init__(self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None) -> None:
+    def __init__(
+        self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None
+    ) -> None:
         """``server``: share it to share data; it has its own clock."""
         self.server = server or FakeRedisServer(clock)
         self._listeners: list[_FakeListener] = []
@@ -1170,7 +1303,10 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def _delete_many(self, keys: Sequence[str]) -> int:
         server = self.server
         with server._lock:
-            return sum(server._entry(key) is not None and server._data.pop(key, None) is not None for key in keys)
+            return sum(
+                server._entry(key) is not None and server._data.pop(key, None) is not None
+                for key in keys
+            )
 
     _unlink_many = _delete_many
 
@@ -1222,7 +1358,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def _publish(self, channel: str, message: str) -> int:
         return self.server._publish(channel, message)
 
-    def _listen(self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None) -> infra.Listener:
+    def _listen(
+        self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
+    ) -> infra.Listener:
         listener = _FakeListener(self, on_message, on_reconnect)
         self._listeners = [each for each in (*self._listeners, listener) if not each._closed]
         return listener
@@ -1233,7 +1371,10 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
 class _FakeListener(infra.Listener):
     def __init__(
-        self, client: FakeRedisClient, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
+        self,
+        client: FakeRedisClient,
+        on_message: infra.MessageHandler,
+        on_reconnect: Callable[[], None] | None,
     ) -> None:
         super().__init__(on_message, on_reconnect)
         self._client = client
@@ -1242,7 +1383,9 @@ class _FakeListener(infra.Listener):
         self._closed = False
         self._channels: set[str] = set()
         self._globs: dict[str, Callable[[str], bool]] = {}
-        self._queue: deque[tuple[str, str | None, str] | None] = deque()  # None: the connection was lost
+        self._queue: deque[tuple[str, str | None, str] | None] = (
+            deque()
+        )  # None: the connection was lost
         self._busy = False  # some thread delivers; others leave it their messages, so that nobody waits for a handler
         with self._server._lock:
             self._server._listeners.append(self)
@@ -1250,7 +1393,9 @@ class _FakeListener(infra.Listener):
     def _apply(self, command: str, names: Sequence[str]) -> None:
         with self._server._lock:
             if self._closed:
-                raise infra.ConnectionError("the listener is closed", service="redis", retryable=False)
+                raise infra.ConnectionError(
+                    "the listener is closed", service="redis", retryable=False
+                )
             if self._client.down:
                 raise infra.TimeoutError("FakeRedisClient is down on purpose", service="redis")
             if command == "SUBSCRIBE":
@@ -1280,7 +1425,9 @@ class _FakeListener(infra.Listener):
                         self._busy = False
                         return
                     item = self._queue.popleft()
-                _as_another(functools.partial(self._deliver, *item) if item else self._announce_reconnect)
+                _as_another(
+                    functools.partial(self._deliver, *item) if item else self._announce_reconnect
+                )
         except BaseException:  # of a test that ends in its handler
             self._busy = False
             raise
@@ -1425,7 +1572,12 @@ class _Object:
     __slots__ = ("_at", "_etag", "content_type", "data", "metadata", "part_size")
 
     def __init__(
-        self, data: bytes, content_type: str, metadata: Mapping[str, str], at: datetime, part_size: int
+        self,
+        data: bytes,
+        content_type: str,
+        metadata: Mapping[str, str],
+        at: datetime,
+        part_size: int,
     ) -> None:
         self.data = data
         self.content_type = content_type
@@ -1442,7 +1594,9 @@ class _Object:
     def etag(self) -> str:
         if not self._etag:
             parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
-            md5s = [hashlib.md5(part, usedforsecurity=False) for part in parts] or [hashlib.md5(usedforsecurity=False)]
+            md5s = [hashlib.md5(part, usedforsecurity=False) for part in parts] or [
+                hashlib.md5(usedforsecurity=False)
+            ]
             digests = [each.digest() for each in md5s]
             self._etag = infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
         return self._etag
@@ -1493,14 +1647,18 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     def close(self) -> None:
         self._shut()
 
-    def fetch(self, url: str, method: str = "GET", data: bytes = b"", content_type: str | None = None) -> bytes:
+    def fetch(
+        self, url: str, method: str = "GET", data: bytes = b"", content_type: str | None = None
+    ) -> bytes:
         """What an HTTP client would do with a presigned URL; gives the body of the answer. StorageError for a URL that
         is not as it was made, or for another method; from the moment on in which it ends, too."""
         parts = urllib.parse.urlsplit(url)
         query = dict(urllib.parse.parse_qsl(parts.query))
         bucket, key = parts.netloc.removesuffix(_FAKE_HOST), urllib.parse.unquote(parts.path[1:])
         signature = query.pop("X-Amz-Signature", "")
-        if query.get("method") != method or signature != _signature(parts.netloc, parts.path, query):
+        if query.get("method") != method or signature != _signature(
+            parts.netloc, parts.path, query
+        ):
             raise self._refused("fetch", "SignatureDoesNotMatch")
         signed = datetime.strptime(query["X-Amz-Date"], _AMZ_DATE).replace(tzinfo=timezone.utc)
         if self._clock.now() >= signed + timedelta(seconds=int(query["X-Amz-Expires"])):
@@ -1518,7 +1676,10 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
 
     def _refused(self, operation: str, code: str) -> infra.StorageError:
         return infra.StorageError(
-            f"storage refused the request (HTTP 403, {code})", code=code, service="storage", operation=operation
+            f"storage refused the request (HTTP 403, {code})",
+            code=code,
+            service="storage",
+            operation=operation,
         )
 
     def _look(self, operation: str) -> None:
@@ -1548,11 +1709,20 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
             )
         return found
 
-    def _put(self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None:
-        self._bucket("upload", bucket)[key] = _Object(data, content_type, metadata, self._clock.now(), 0)
+    def _put(
+        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
+    ) -> None:
+        self._bucket("upload", bucket)[key] = _Object(
+            data, content_type, metadata, self._clock.now(), 0
+        )
 
     def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], content_type: str, metadata: dict[str, str]
+        self,
+        bucket: str,
+        key: str,
+        parts: Iterator[bytes],
+        content_type: str,
+        metadata: dict[str, str],
     ) -> None:
         objects, data = self._bucket("upload", bucket), b"".join(parts)
         objects[key] = _Object(data, content_type, metadata, self._clock.now(), self._part_size)
@@ -1566,7 +1736,12 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
         host, path = bucket + _FAKE_HOST, "/" + urllib.parse.quote(key)
         signed = self._clock.now().strftime(_AMZ_DATE)
-        query = {"X-Amz-Algorithm": "fake", "X-Amz-Date": signed, "X-Amz-Expires": str(seconds), "method": method}
+        query = {
+            "X-Amz-Algorithm": "fake",
+            "X-Amz-Date": signed,
+            "X-Amz-Expires": str(seconds),
+            "method": method,
+        }
         query["X-Amz-Signature"] = _signature(host, path, query)
         return f"https://{host}{path}?{urllib.parse.urlencode(query)}"
 
@@ -1575,7 +1750,11 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         if found is None:
             return None
         return infra.ObjectMetadata(
-            len(found.data), found.content_type, found.last_modified, found.etag, dict(found.metadata)
+            len(found.data),
+            found.content_type,
+            found.last_modified,
+            found.etag,
+            dict(found.metadata),
         )
 
     def _list(
@@ -1583,12 +1762,16 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     ) -> tuple[list[infra.ObjectSummary], str | None]:
         self._look("list_objects")
         objects = self._bucket("list_objects", bucket)
-        keys = sorted(key for key in list(objects) if key.startswith(prefix))  # as the bytes of UTF-8 are
+        keys = sorted(
+            key for key in list(objects) if key.startswith(prefix)
+        )  # as the bytes of UTF-8 are
         start = 0 if token is None else bisect.bisect(keys, token)
         found = [(key, objects.get(key)) for key in keys[start : start + limit]]
         more = found[-1][0] if start + limit < len(keys) else None
         return [
-            infra.ObjectSummary(key, len(each.data), each.etag, each.last_modified) for key, each in found if each
+            infra.ObjectSummary(key, len(each.data), each.etag, each.last_modified)
+            for key, each in found
+            if each
         ], more
 
     def _delete(self, bucket: str, key: str) -> None:
@@ -1627,7 +1810,9 @@ _AMZ_DATE = "%Y%m%dT%H%M%SZ"
 
 
 def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
-    return hmac.new(_TEST_KEY.encode(), repr((host, path, sorted(query.items()))).encode(), "sha256").hexdigest()
+    return hmac.new(
+        _TEST_KEY.encode(), repr((host, path, sorted(query.items()))).encode(), "sha256"
+    ).hexdigest()
 
 
 # === messaging =======================================================================================================
@@ -1641,7 +1826,9 @@ class FakeEventBus(Faults, infra.RedisEventBus):
     _service = "redis"
 
     def __init__(
-        self, client: infra.KeyValueClient | None = None, on_reconnect: Callable[[], None] | None = None
+        self,
+        client: infra.KeyValueClient | None = None,
+        on_reconnect: Callable[[], None] | None = None,
     ) -> None:
         """As ``RedisEventBus``, with a default for the first."""
         super().__init__(client or FakeRedisClient(), on_reconnect)

@@ -89,7 +89,9 @@ from typing import (
     get_type_hints,
 )
 
-if __name__ == "__main__":  # `python -m infra`: whoever imports infra from here on gets this very module
+if (
+    __name__ == "__main__"
+):  # `python -m infra`: whoever imports infra from here on gets this very module
     sys.modules[__spec__.name if __spec__ else "infra"] = sys.modules[__name__]
 
 __version__ = "0.1.0"
@@ -275,7 +277,12 @@ class ConflictError(DatabaseError):
     """
 
     def __init__(
-        self, message: str = "", *, constraint: str | None = None, kind: str | None = None, **details: Any
+        self,
+        message: str = "",
+        *,
+        constraint: str | None = None,
+        kind: str | None = None,
+        **details: Any,
     ) -> None:
         super().__init__(message, **details)
         self.constraint = constraint
@@ -376,15 +383,21 @@ class _Url:
                 for part in (parts.username, parts.password, parts.path[1:])
             )
             options = (
-                urllib.parse.parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
+                urllib.parse.parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
+                if parts.query
+                else []
             )
             url.encode()
         except ValueError:
             raise ValueError("malformed URL") from None
-        odd = re.search(r"[\s\x00-\x1f\x7f]", url) or "@" in parts.path or parts.fragment or port == 0
+        odd = (
+            re.search(r"[\s\x00-\x1f\x7f]", url) or "@" in parts.path or parts.fragment or port == 0
+        )
         if odd or len(dict(options)) != len(options) or not parts.scheme or not parts.hostname:
             raise ValueError("malformed URL")
-        return cls(parts.scheme, parts.hostname, port, user or None, password, path or "", dict(options))
+        return cls(
+            parts.scheme, parts.hostname, port, user or None, password, path or "", dict(options)
+        )
 
 
 @dataclass(frozen=True)
@@ -397,7 +410,11 @@ class _Kind:
 
 
 def _is_number(value: object, lowest: float, highest: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and lowest <= value <= highest
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and lowest <= value <= highest
+    )
 
 
 def _is_text(value: object, shortest: int = 1) -> bool:
@@ -424,7 +441,9 @@ def _is_url(
             url = _Url.parse(value)
         except (ValueError, TypeError, AttributeError):
             return False
-        fit = all(re.fullmatch((options or {}).get(name, ""), text) for name, text in url.options.items())
+        fit = all(
+            re.fullmatch((options or {}).get(name, ""), text) for name, text in url.options.items()
+        )
         return fit and url.scheme in schemes and re.fullmatch(path, url.path) is not None
 
     return valid
@@ -436,17 +455,27 @@ _TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
 _TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
 _TEXT = _Kind("non-empty text", str, _is_text)
 _COUNT = _Kind("a whole number of at least 1", _whole_number, lambda v: type(v) is int and v >= 1)
-_COUNT_OR_0 = _Kind("a whole number of at least 0", _whole_number, lambda v: type(v) is int and v >= 0)
+_COUNT_OR_0 = _Kind(
+    "a whole number of at least 0", _whole_number, lambda v: type(v) is int and v >= 0
+)
 _YEAR = 365 * 86400.0  # far below what sockets, threads and Redis can count
-_WAIT = _Kind("a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR))
-_TTL_OR_0 = _Kind("a number of seconds, at least 0, at most a century", float, lambda v: _is_number(v, 0, 100 * _YEAR))
+_WAIT = _Kind(
+    "a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR)
+)
+_TTL_OR_0 = _Kind(
+    "a number of seconds, at least 0, at most a century",
+    float,
+    lambda v: _is_number(v, 0, 100 * _YEAR),
+)
 _CREDENTIAL = _Kind(
     "text without line breaks, and without blanks at either end",
     str,
     lambda v: _is_text(v) and v == v.strip() and not re.search(r"[\x00-\x1f\x7f]", v),
 )
 _HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
-_SMS_PROVIDER = _Kind("one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns"))
+_SMS_PROVIDER = _Kind(
+    "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
+)
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
 _REDIS_KINDS = (
     _is_url({"redis"}, "[0-9]{0,5}"),
@@ -490,7 +519,9 @@ class _Settings:
             unset = value is None and each.default is None
             if kind and not unset and not kind.valid(value):
                 variable = each.metadata["variable"]
-                named = f"{type(self).__name__}.{each.name}" + (f" ({variable})" if variable else "")
+                named = f"{type(self).__name__}.{each.name}" + (
+                    f" ({variable})" if variable else ""
+                )
                 raise ConfigurationError(f"{named} should be {kind.expected}")
 
     def __repr__(self) -> str:
@@ -537,7 +568,9 @@ class DatabaseConfig(_Settings):
         if self.url is None:
             raise ConfigurationError(f"DatabaseConfig.url should be {_DATABASE_URL.expected}")
         super().__post_init__()
-        if self.min_connections > max(2, self.max_connections):  # 2 is the default: a pool of 1 need not repeat it
+        if self.min_connections > max(
+            2, self.max_connections
+        ):  # 2 is the default: a pool of 1 need not repeat it
             raise ConfigurationError(
                 "DatabaseConfig.min_connections (DATABASE_MIN_CONNECTIONS) should be at most max_connections"
             )
@@ -587,7 +620,9 @@ class S3StorageConfig(_Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.access_key is None) != (self.secret_key is None) or (self.session_token and not self.access_key):
+        if (self.access_key is None) != (self.secret_key is None) or (
+            self.session_token and not self.access_key
+        ):
             raise ConfigurationError(
                 "S3StorageConfig needs both or neither of access_key (AWS_ACCESS_KEY_ID) and secret_key "
                 "(AWS_SECRET_ACCESS_KEY), and session_token (AWS_SESSION_TOKEN) only with both"
@@ -624,13 +659,21 @@ class Config(_Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, kind in (("cache", CacheConfig), ("storage", S3StorageConfig), ("sms", SmsConfig)):
+        for name, kind in (
+            ("cache", CacheConfig),
+            ("storage", S3StorageConfig),
+            ("sms", SmsConfig),
+        ):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigurationError(f"Config.{name} should be a {kind.__name__}")
         for engine in ("mysql", "postgres"):
             database = getattr(self, engine)
-            if database is not None and not (isinstance(database, DatabaseConfig) and database.engine == engine):
-                raise ConfigurationError(f"Config.{engine} should be a DatabaseConfig with a URL of that engine")
+            if database is not None and not (
+                isinstance(database, DatabaseConfig) and database.engine == engine
+            ):
+                raise ConfigurationError(
+                    f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
+                )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Config:
@@ -649,17 +692,25 @@ class Config(_Settings):
     def _databases(env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
         """DATABASE_URL serves the engine that its scheme names; MYSQL_URL and POSTGRES_URL say the engine too."""
         found: dict[str, tuple[str, str]] = {}
-        for variable, wanted in (("MYSQL_URL", "mysql"), ("POSTGRES_URL", "postgres"), ("DATABASE_URL", None)):
+        for variable, wanted in (
+            ("MYSQL_URL", "mysql"),
+            ("POSTGRES_URL", "postgres"),
+            ("DATABASE_URL", None),
+        ):
             url = env.get(variable, "").strip()
             if not url:
                 continue
             engine = _ENGINES.get(url.partition(":")[0]) if _DATABASE_URL.valid(url) else None
             if engine is None or wanted not in (None, engine):
                 schemes = "://… or ".join(s for s, e in _ENGINES.items() if wanted in (None, e))
-                raise ConfigurationError(f"{variable} should be a URL {schemes}://user:password@host[:port]/database")
+                raise ConfigurationError(
+                    f"{variable} should be a URL {schemes}://user:password@host[:port]/database"
+                )
             other, same = found.setdefault(engine, (variable, url))
             if same != url:
-                raise ConfigurationError(f"{variable} and {other} name two different databases: set one of them")
+                raise ConfigurationError(
+                    f"{variable} and {other} name two different databases: set one of them"
+                )
         options = DatabaseConfig._read(env)
         return {engine: DatabaseConfig(url=url, **options) for engine, (_, url) in found.items()}
 
@@ -730,7 +781,9 @@ class Attempt:
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
         self.deadline = deadline
         self.sent = False
-        self.shared = False  # among several servers: what one of them has not done, another may have
+        self.shared = (
+            False  # among several servers: what one of them has not done, another may have
+        )
         self.final = False  # set when trying again is of no use, whatever the error says
         self.note: Any = None  # what the adapter's ``translate`` wants to know
         self._monotonic = monotonic
@@ -806,7 +859,11 @@ class CallPolicy:
                 return result
             # Outside the except block, so that __context__ does not carry the driver's text along, and that _causes can
             # tell what belongs to the failure from what the caller was handling when it called.
-            error = failure if isinstance(failure, InfrastructureError) else self._translate(failure, current)
+            error = (
+                failure
+                if isinstance(failure, InfrastructureError)
+                else self._translate(failure, current)
+            )
             if error is None:
                 try:
                     raise failure
@@ -817,7 +874,12 @@ class CallPolicy:
             if error is not failure:
                 error.__cause__ = _scrubbed(failure)
             now = monotonic()
-            if last is not None and now >= deadline and isinstance(error, TimeoutError) and not current.sent:
+            if (
+                last is not None
+                and now >= deadline
+                and isinstance(error, TimeoutError)
+                and not current.sent
+            ):
                 error = last  # for want of time the attempt found out less than the one before
             error.service = error.service or self.service
             error.operation = error.operation or operation
@@ -840,7 +902,12 @@ class CallPolicy:
                 operation,
                 type(error).__name__,
                 pause,
-                extra={"service": self.service, "operation": operation, "outcome": "retry", "attempt": number},
+                extra={
+                    "service": self.service,
+                    "operation": operation,
+                    "outcome": "retry",
+                    "attempt": number,
+                },
             )
             self._clock.sleep(pause)
             started = monotonic()
@@ -862,10 +929,14 @@ class CallPolicy:
 def _scrubbed(exc: Exception) -> Exception:
     """Takes the text out of a driver's exception, which may quote a URL, a key or a whole row; class, numeric code and
     traceback stay. Works in place where it can: a driver's attributes cannot be copied in general."""
-    if not (isinstance(exc, OSError) and exc.errno is not None):  # an errno's text is the system's own
+    if not (
+        isinstance(exc, OSError) and exc.errno is not None
+    ):  # an errno's text is the system's own
         code = exc.args[:1] if exc.args and isinstance(exc.args[0], int) else ()
         exc.args = (*code, "[text withheld]")
-    if hasattr(exc, "pgcode"):  # psycopg2 keeps the server's answer, rows included, where it cannot be removed
+    if hasattr(
+        exc, "pgcode"
+    ):  # psycopg2 keeps the server's answer, rows included, where it cannot be removed
         bare = type(exc)(*exc.args).with_traceback(exc.__traceback__)
         bare.__setstate__({"pgcode": exc.pgcode})
         exc = bare
@@ -891,16 +962,28 @@ _WANTS_CERTIFICATE = "it wants a client certificate: see sslcert and sslkey"
 _REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
 #: what OpenSSL's reasons and libpq's texts mean; only another setting or certificate helps
 _TLS_REFUSALS = (
-    ("certificate verify failed", "its certificate was refused (not signed by what sslrootcert names, or expired)"),
+    (
+        "certificate verify failed",
+        "its certificate was refused (not signed by what sslrootcert names, or expired)",
+    ),
     ("does not match host name", f"its certificate was refused ({_OTHER_HOST})"),
-    ("root certificate file", "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate"),
+    (
+        "root certificate file",
+        "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate",
+    ),
     ("private key file", "sslkey should name a file that only its owner may read"),
     ("does not support SSL", "it offers no TLS"),
     ("wrong version number", "what answers there is no TLS"),
     ("valid client certificate", _WANTS_CERTIFICATE),
     ("certificate required", _WANTS_CERTIFICATE),
-    ("alert handshake failure", "it refused the handshake: it may want a client certificate, see sslcert and sslkey"),
-    *((f"alert {reason}", _REFUSED_CERTIFICATE) for reason in ("unknown ca", "bad cert", "unsupported cert", "cert")),
+    (
+        "alert handshake failure",
+        "it refused the handshake: it may want a client certificate, see sslcert and sslkey",
+    ),
+    *(
+        (f"alert {reason}", _REFUSED_CERTIFICATE)
+        for reason in ("unknown ca", "bad cert", "unsupported cert", "cert")
+    ),
 )
 
 
@@ -909,7 +992,9 @@ def _tls_refusal(exc: BaseException | None) -> str:
     for each in _causes(exc):
         if hasattr(each, "verify_message"):  # ssl's, which quotes no more than the host's name
             return f"its certificate was refused ({each.verify_message.rstrip('.')})"
-        if type(each).__name__ == "CertificateError":  # urllib3's, which compares the names by itself
+        if (
+            type(each).__name__ == "CertificateError"
+        ):  # urllib3's, which compares the names by itself
             return f"its certificate was refused ({_OTHER_HOST})"
         if type(each).__module__ == "ssl":
             return _tls_words(str(getattr(each, "reason", "")).replace("_", " "))
@@ -941,7 +1026,9 @@ def _driver(module: str, package: str, needed_by: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as exc:
-        raise ConfigurationError(f"{needed_by} needs a package that is not installed: pip install '{package}'") from exc
+        raise ConfigurationError(
+            f"{needed_by} needs a package that is not installed: pip install '{package}'"
+        ) from exc
 
 
 def _tls_context(options: Mapping[str, str], mode: str) -> Any:
@@ -953,7 +1040,9 @@ def _tls_context(options: Mapping[str, str], mode: str) -> Any:
         try:
             open(path, "rb").close()
         except OSError as exc:
-            raise ConfigurationError(f"{name} should name a readable PEM file: {exc.strerror}") from exc
+            raise ConfigurationError(
+                f"{name} should name a readable PEM file: {exc.strerror}"
+            ) from exc
     at_fault = "sslrootcert"
     try:
         context = ssl.create_default_context(cafile=files.get("sslrootcert"))
@@ -961,18 +1050,24 @@ def _tls_context(options: Mapping[str, str], mode: str) -> Any:
         # As libpq has it: who names an authority wants it to be asked.
         unverified = mode not in ("verify-ca", "verify-full") and "sslrootcert" not in options
         context.verify_mode = ssl.CERT_NONE if unverified else ssl.CERT_REQUIRED
-        if "sslrootcert" in files:  # those that MySQL makes for itself are not to the letter of RFC 5280
+        if (
+            "sslrootcert" in files
+        ):  # those that MySQL makes for itself are not to the letter of RFC 5280
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if "sslcert" in options:
             at_fault = "sslcert and sslkey"
             # The password is that of a key that has none: OpenSSL would ask for one at the terminal.
             context.load_cert_chain(options["sslcert"], options.get("sslkey"), password="")
     except OSError as exc:
-        raise ConfigurationError(f"{at_fault} should name PEM files that fit, without a password") from exc
+        raise ConfigurationError(
+            f"{at_fault} should name PEM files that fit, without a password"
+        ) from exc
     return context
 
 
-def _open_socket(host: str, port: int, attempt: Attempt, longest: float = math.inf) -> socket.socket:
+def _open_socket(
+    host: str, port: int, attempt: Attempt, longest: float = math.inf
+) -> socket.socket:
     """A TCP connection within the deadline, and within ``longest`` seconds for each address of the host."""
     failure: OSError = OSError("no address")
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -982,7 +1077,9 @@ def _open_socket(host: str, port: int, attempt: Attempt, longest: float = math.i
             raw = socket.socket(family, kind, protocol)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.settimeout(min(longest, attempt.remaining() / (1 if number == len(addresses) else 2)))
+            raw.settimeout(
+                min(longest, attempt.remaining() / (1 if number == len(addresses) else 2))
+            )
             raw.connect(address)
             return raw
         except BaseException as exc:
@@ -1018,7 +1115,9 @@ class _Place(Generic[T]):
     def __init__(self) -> None:
         self.granted: object = None  # the pool's era, once granted
         self.resource: T | None = None
-        self.signal: threading.Lock | None = None  # held until granted; an Event's wait is not safe to interrupt
+        self.signal: threading.Lock | None = (
+            None  # held until granted; an Event's wait is not safe to interrupt
+        )
 
 
 class _Pool(Generic[T]):
@@ -1065,7 +1164,9 @@ class _Pool(Generic[T]):
         self._lock = threading.Lock()
         self._idle: list[T] = []
         self._queue: deque[_Place[T]] = deque()
-        self._era = object()  # another one after a fork: what the parent granted is not counted here
+        self._era = (
+            object()
+        )  # another one after a fork: what the parent granted is not counted here
         self.size = 0
 
     def _forget_parent(self) -> None:
@@ -1082,7 +1183,9 @@ class _Pool(Generic[T]):
         """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
         if self._queue or not self._idle:
             return None
-        place.granted = self._era  # first: who is interrupted behind the pop still has the right to a resource
+        place.granted = (
+            self._era
+        )  # first: who is interrupted behind the pop still has the right to a resource
         try:
             place.resource = resource = self._idle.pop()
         except IndexError:  # another thread was faster
@@ -1124,7 +1227,9 @@ class _Pool(Generic[T]):
         place.signal.acquire(timeout=attempt.remaining())
         if not place.granted:
             self.check_open()
-            raise PoolTimeoutError(f"{self._name}: no connection became free: {self.size} of {self.max_size} in use")
+            raise PoolTimeoutError(
+                f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
+            )
 
     def _serve(self) -> None:
         """Under the lock: what is idle goes to those who wait."""
@@ -1246,7 +1351,9 @@ class _Watchdog:
 
     def unwatch(self, watched: _Watched) -> None:
         if self._due.pop(watched, None) is None:
-            with self._changed:  # its socket is being shut down: the owner must not close the descriptor meanwhile
+            with (
+                self._changed
+            ):  # its socket is being shut down: the owner must not close the descriptor meanwhile
                 pass
 
     def _run(self) -> None:
@@ -1257,7 +1364,10 @@ class _Watchdog:
                 for watched, due in list(self._due.items()):
                     if due <= now and self._due.pop(watched, None) is not None:
                         watched.expired = True
-                        with contextlib.suppress(Exception), socket.socket(fileno=os.dup(watched.raw.fileno())) as twin:
+                        with (
+                            contextlib.suppress(Exception),
+                            socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
+                        ):
                             twin.shutdown(socket.SHUT_RDWR)
                 self._wakes_at = min(list(self._due.values()), default=math.inf)
                 self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
@@ -1289,7 +1399,9 @@ class _Closing(ABC):
         except AttributeError:  # the constructor failed half-way
             return
         if forgotten:
-            warnings.warn(f"{type(self).__name__} was not closed", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(
+                f"{type(self).__name__} was not closed", ResourceWarning, source=self, stacklevel=2
+            )
             self.close()
 
 
@@ -1301,20 +1413,30 @@ def new_id(clock: Clock | None = None) -> uuid.UUID:
     fraction of the millisecond (§6.2, method 3), the other 62 are random. Of a clock that stands still, as those of
     tests do, each id is above the one before (method 2)."""
     stands = clock is not None and clock.__class__ is not SystemClock
-    nanoseconds = int(clock.now().timestamp() * 1_000_000) * 1000 if clock is not None and stands else time.time_ns()
+    nanoseconds = (
+        int(clock.now().timestamp() * 1_000_000) * 1000
+        if clock is not None and stands
+        else time.time_ns()
+    )
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62
+    value = (
+        (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62
+    )
     chance = int.from_bytes(os.urandom(8), "big")
     if clock is None or not stands:
         return uuid.UUID(int=value | chance >> 2)
     with _newest_guard:
         last = _newest.get(clock, 0)
-        found = last + 1 + (chance >> 32) if last >> 62 == value >> 62 else value | chance >> 3  # room to count
+        found = (
+            last + 1 + (chance >> 32) if last >> 62 == value >> 62 else value | chance >> 3
+        )  # room to count
         _newest[clock] = found
     return uuid.UUID(int=found)
 
 
-_newest: weakref.WeakKeyDictionary[Clock, int] = weakref.WeakKeyDictionary()  # the last id of each clock
+_newest: weakref.WeakKeyDictionary[Clock, int] = (
+    weakref.WeakKeyDictionary()
+)  # the last id of each clock
 _newest_guard = threading.Lock()
 
 
@@ -1323,7 +1445,9 @@ def normalize_phone(phone: str) -> str:
     of RFC 3966 ("-", ".", "(", ")") are dropped. Raises ValidationError, which does not quote the number."""
     number = re.sub(r"[ .()-]", "", phone) if isinstance(phone, str) else ""
     if not re.fullmatch(r"\+[1-9][0-9]{6,14}", number):
-        raise ValidationError("phone should be a number in E.164 with its country code, such as +14155550100")
+        raise ValidationError(
+            "phone should be a number in E.164 with its country code, such as +14155550100"
+        )
     return number
 
 
@@ -1356,7 +1480,9 @@ _UNSEEN = re.compile(
 )
 
 
-def _check_text(name: str, text: str, *, blank_ends: bool = True, empty: bool = True, longest: int = 0) -> str:
+def _check_text(
+    name: str, text: str, *, blank_ends: bool = True, empty: bool = True, longest: int = 0
+) -> str:
     """Text that every backend stores alike; lengths count code points."""
     if not isinstance(text, str):
         raise ValidationError(f"{name} should be a str")
@@ -1389,7 +1515,9 @@ def _check_value(value: str, name: str = "value") -> str:
 def _check_many(name: str, items: Iterable[T]) -> list[T]:
     """A str is iterable too, but never what was meant."""
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
-        raise ValidationError(f"{name} should be a list or another iterable of them, not a single one")
+        raise ValidationError(
+            f"{name} should be a list or another iterable of them, not a single one"
+        )
     return list(items)
 
 
@@ -1420,7 +1548,9 @@ def _is_deeper(value: Any, levels: int) -> bool:
         layer = [each for each in layer if isinstance(each, (dict, list))]
         if not layer:
             return False
-        layer = [child for each in layer for child in (each.values() if isinstance(each, dict) else each)]
+        layer = [
+            child for each in layer for child in (each.values() if isinstance(each, dict) else each)
+        ]
     return True
 
 
@@ -1544,7 +1674,9 @@ class Database(_Closing):
 
     engine: str
 
-    def __init__(self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
+    ) -> None:
         self._blocks = _Blocks()
         self._runs = CallPolicy(  # of whole transactions: the exceptions in them are translated, or the caller's own
             self.engine,
@@ -1596,13 +1728,17 @@ class Database(_Closing):
         names = _check_many("columns", columns)
         for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
             if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise ValidationError("table and columns should be plain identifiers: letters, digits, underscores")
+                raise ValidationError(
+                    "table and columns should be plain identifiers: letters, digits, underscores"
+                )
         if len(set(names)) != len(names):
             raise ValidationError("columns should differ")
         if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
             raise ValidationError("insert_many needs columns, and rows to read")
         source, count = iter(rows), 0
-        batch = list(itertools.islice(source, _BATCH // 25))  # the first batch tells how large rows are
+        batch = list(
+            itertools.islice(source, _BATCH // 25)
+        )  # the first batch tells how large rows are
         if batch:
             with self.transaction(), self._unlimited():
                 while batch:
@@ -1610,9 +1746,13 @@ class Database(_Closing):
                         not issubclass(kind, Sequence) or issubclass(kind, (str, bytes))
                         for kind in set(map(type, batch))
                     ):
-                        raise ValidationError("each row should be a tuple or list of values, in the order of columns")
+                        raise ValidationError(
+                            "each row should be a tuple or list of values, in the order of columns"
+                        )
                     if set(map(len, batch)) != {len(names)}:
-                        raise ValidationError(f"each row should have {len(names)} values, one for each column")
+                        raise ValidationError(
+                            f"each row should have {len(names)} values, one for each column"
+                        )
                     size = self._insert_rows(table, names, batch)
                     count += len(batch)
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
@@ -1650,7 +1790,11 @@ class Database(_Closing):
         if block is not self._blocks.current or block.depth != depth:
             earlier = block.doom
             if block.depth:  # not over yet
-                self._doom(block, DatabaseError("its blocks did not end in the reverse order"), outermost=True)
+                self._doom(
+                    block,
+                    DatabaseError("its blocks did not end in the reverse order"),
+                    outermost=True,
+                )
                 if block is self._blocks.current:
                     block.depth -= 1
                     if not block.depth:
@@ -1660,7 +1804,9 @@ class Database(_Closing):
             if error is None and earlier is not None:
                 self._refuse(earlier, "was rolled back")
             if error is None:  # in a forked child, in another thread, or out of order
-                raise DatabaseError("this transaction is not the innermost one of this thread", service=self.engine)
+                raise DatabaseError(
+                    "this transaction is not the innermost one of this thread", service=self.engine
+                )
             return
         doom = block.doom
         proper = error is None and doom is None
@@ -1699,7 +1845,9 @@ class Database(_Closing):
         if block.doom is not None:
             if block.lost >= block.depth:
                 self._drop(block)
-            self._refuse(block.doom, "cannot go on: let this exception leave its block, or begin again")
+            self._refuse(
+                block.doom, "cannot go on: let this exception leave its block, or begin again"
+            )
 
     def _refuse(self, doom: InfrastructureError, fate: str) -> NoReturn:
         reason = f"{type(doom).__name__}: {doom}"
@@ -1732,7 +1880,9 @@ class Database(_Closing):
     @abstractmethod
     def _abandon(self, block: _Block) -> None: ...
     @abstractmethod
-    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int: ...
+    def _insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> int: ...
     @abstractmethod
     def _health_check(self) -> Health: ...
     @abstractmethod
@@ -1752,23 +1902,35 @@ class _Meaning(NamedTuple):
 
 _UNIQUE = _Meaning(ConflictError, "holds such a row already", kind="unique")
 _FOREIGN_KEY = _Meaning(
-    ConflictError, "has no such parent row, or rows that still refer to this one", kind="foreign_key"
+    ConflictError,
+    "has no such parent row, or rows that still refer to this one",
+    kind="foreign_key",
 )
 _CHECK = _Meaning(ConflictError, "does not allow such a row", kind="check")
 _NOT_NULL = _Meaning(ConflictError, "needs a value here", kind="not_null")
-_DEADLOCK = _Meaning(DatabaseError, "ended the transaction in favour of another: run it again", retryable=True)
+_DEADLOCK = _Meaning(
+    DatabaseError, "ended the transaction in favour of another: run it again", retryable=True
+)
 _LOCKED = _Meaning(DatabaseError, "waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _Meaning(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _Meaning(ConnectionError, "could not be reached, or ended the connection", retryable=True)
-_BUSY = _Meaning(ConnectionError, "takes no further connections at present", retryable=True, acted=False)
+_BUSY = _Meaning(
+    ConnectionError, "takes no further connections at present", retryable=True, acted=False
+)
 _UNREACHABLE = _Meaning(ConnectionError, "could not be reached", retryable=True, acted=False)
-_LOGIN = _Meaning(ConnectionError, "refused the login: check user, password, database and host", acted=False)
+_LOGIN = _Meaning(
+    ConnectionError, "refused the login: check user, password, database and host", acted=False
+)
 _NO_DATABASE = _Meaning(ConnectionError, "has no such database", acted=False)
 _NO_TLS = _Meaning(ConnectionError, "could not be reached: it offers no TLS", acted=False)
 _MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column")
-_TOO_LARGE = _Meaning(DatabaseError, "takes no row or statement of that size: see max_allowed_packet")
+_TOO_LARGE = _Meaning(
+    DatabaseError, "takes no row or statement of that size: see max_allowed_packet"
+)
 _SYNTAX = _Meaning(DatabaseError, "could not read the statement")
-_UNKNOWN_NAME = _Meaning(DatabaseError, "knows no table or column of that name: are all migrations applied?")
+_UNKNOWN_NAME = _Meaning(
+    DatabaseError, "knows no table or column of that name: are all migrations applied?"
+)
 _FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
@@ -1812,7 +1974,9 @@ class _Session(_Watched):
         self.is_readable: Callable[[int], Any] = poll.poll
 
 
-_inherited: list[Any] = []  # drivers' connections that are the parent's: their destructors take locks
+_inherited: list[
+    Any
+] = []  # drivers' connections that are the parent's: their destructors take locks
 _PLAIN: Mapping[type, Callable[[Any], Any]] = {
     str: str.__str__, int: int.__pos__, float: float.__pos__, bytes: lambda v: bytes(memoryview(v)),
 }  # fmt: skip
@@ -1858,8 +2022,12 @@ class _Dialect(ABC):
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
         self.tls_context: Any = None
-        if self.url.options.keys() & {*_TLS_FILES}:  # libpq would look for them at each connection, and give no code
-            self.tls_context = _tls_context(self.url.options, self.url.options.get("sslmode", "prefer"))
+        if self.url.options.keys() & {
+            *_TLS_FILES
+        }:  # libpq would look for them at each connection, and give no code
+            self.tls_context = _tls_context(
+                self.url.options, self.url.options.get("sslmode", "prefer")
+            )
 
     def convert(self, params: Any) -> Any:
         """Parameters as the driver takes them. Raises ValidationError."""
@@ -1868,7 +2036,9 @@ class _Dialect(ABC):
         if isinstance(params, (list, tuple)):
             known = self.converters
             return [
-                value if (converter := known.get(value.__class__, self.convert_one)) is None else converter(value)
+                value
+                if (converter := known.get(value.__class__, self.convert_one)) is None
+                else converter(value)
                 for value in params
             ]
         if isinstance(params, Mapping):
@@ -1879,11 +2049,16 @@ class _Dialect(ABC):
         try:
             converter = self.converters[value.__class__]
         except KeyError:
-            for known, converter in self.converters.items():  # a subclass: an enumeration of str, for one
+            for (
+                known,
+                converter,
+            ) in self.converters.items():  # a subclass: an enumeration of str, for one
                 if isinstance(value, known):
                     value = _plain(value, known)
                     return value if converter is None else converter(value)
-            raise ValidationError(f"a parameter should not be of type {type(value).__name__}") from None
+            raise ValidationError(
+                f"a parameter should not be of type {type(value).__name__}"
+            ) from None
         return value if converter is None else converter(value)
 
     def convert_many(self, values: Any) -> Any:
@@ -1902,7 +2077,11 @@ class _Dialect(ABC):
         kinds = set(map(type, values))
         writer = self.writers.get(kinds.pop()) if len(kinds) == 1 else None
         try:
-            return writer(values) if writer is not None else [self.write_one(value) for value in values]
+            return (
+                writer(values)
+                if writer is not None
+                else [self.write_one(value) for value in values]
+            )
         except ValidationError:
             raise
         except ValueError:  # an int of more digits than Python writes
@@ -1925,7 +2104,9 @@ class _Dialect(ABC):
         raise self.unfit(kind)
 
     def unfit(self, kind: str) -> ValidationError:
-        return ValidationError(f"the parameters do not fit the placeholders of the statement ({kind})")
+        return ValidationError(
+            f"the parameters do not fit the placeholders of the statement ({kind})"
+        )
 
     def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         """The code of a driver's exception, and what it means."""
@@ -1984,7 +2165,9 @@ class _Dialect(ABC):
     def expect(self, session: _Session, limited: bool) -> None:
         """From now on the server ends statements after query_timeout, or leaves them all the time they need."""
         session.limited = limited
-        self.be_patient(session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout)
+        self.be_patient(
+            session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout
+        )
 
     def name(self, name: str) -> str:
         """An identifier, quoted: it may be a reserved word."""
@@ -1994,7 +2177,9 @@ class _Dialect(ABC):
         """Ends on the server what the client has given up, where the server does not do that by itself."""
 
 
-def _written(column: Sequence[str], special: re.Pattern[str], escape: Callable[[str], str]) -> Sequence[str]:
+def _written(
+    column: Sequence[str], special: re.Pattern[str], escape: Callable[[str], str]
+) -> Sequence[str]:
     """Texts of a column, checked and, where one needs it, escaped."""
     joined = "".join(column)
     if "\0" in joined or not joined.isascii():
@@ -2023,7 +2208,10 @@ class _MySqlDialect(_Dialect):
     port = 3306
     settings_roll_back = False
     #: The server's own limit by flavour: MySQL's covers SELECT only, so there a socket timeout and KILL do the rest.
-    limits: ClassVar = {"MariaDB": "max_statement_time={seconds}", "MySQL": "max_execution_time={milliseconds}"}
+    limits: ClassVar = {
+        "MariaDB": "max_statement_time={seconds}",
+        "MySQL": "max_execution_time={milliseconds}",
+    }
     grace = 1.0
     missing: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password "
@@ -2079,7 +2267,9 @@ class _MySqlDialect(_Dialect):
         re.IGNORECASE | re.DOTALL,
     )
     #: statements whose rows end no transaction
-    reads = re.compile(r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE)
+    reads = re.compile(
+        r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE
+    )
     session = (  # messages in English, because names of rules are taken from them
         "SET time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
         "sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
@@ -2166,8 +2356,12 @@ class _MySqlDialect(_Dialect):
 
     def limit(self, session: _Session, limited: bool) -> None:
         seconds = self.config.query_timeout if limited else 0
-        limit = self.limits[self.flavour(session)].format(seconds=seconds, milliseconds=math.ceil(seconds * 1000))
-        reader = 60 if limited else math.ceil(self.config.idle_timeout)  # seconds that one may pause in a stream
+        limit = self.limits[self.flavour(session)].format(
+            seconds=seconds, milliseconds=math.ceil(seconds * 1000)
+        )
+        reader = (
+            60 if limited else math.ceil(self.config.idle_timeout)
+        )  # seconds that one may pause in a stream
         with session.raw.cursor() as cursor:
             cursor.execute(f"SET {limit}, net_write_timeout={reader}")
         self.expect(session, limited)
@@ -2178,7 +2372,9 @@ class _MySqlDialect(_Dialect):
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
         cursor.execute(self.bound(cursor, sql, params))
         if cursor.description is not None and not self.reads.match(sql):
-            session.raw.query("DO 0")  # PyMySQL takes no status from rows; reads also what is left of a CALL's answers
+            session.raw.query(
+                "DO 0"
+            )  # PyMySQL takes no status from rows; reads also what is left of a CALL's answers
 
     def survives(self, session: _Session) -> bool:
         session.raw.query("DO 0")  # an error carries no status
@@ -2194,7 +2390,9 @@ class _MySqlDialect(_Dialect):
             control = self.connect(patience, 0.0)
             control.raw.kill(session.raw.thread_id())
         except (self.driver.Error, OSError) as exc:
-            logger.warning("mysql: a statement that timed out may still run (%s)", type(exc).__name__)
+            logger.warning(
+                "mysql: a statement that timed out may still run (%s)", type(exc).__name__
+            )
         finally:
             if control is not None:
                 self.disconnect(control)
@@ -2245,7 +2443,9 @@ class _MySqlDialect(_Dialect):
                 table = name.rpartition(".")[0] or table
                 return f"{table}_pkey" if table else None
             return name.rpartition(".")[2]
-        found = re.search("CONSTRAINT `([^`]*)`", text) or re.search("constraint '([^']*)'", text, re.IGNORECASE)
+        found = re.search("CONSTRAINT `([^`]*)`", text) or re.search(
+            "constraint '([^']*)'", text, re.IGNORECASE
+        )
         return found[1].rpartition(".")[2] if found else None
 
     def insert_rows(
@@ -2265,7 +2465,10 @@ class _MySqlDialect(_Dialect):
             if length + len(head) > self._packet:
                 raise self.driver.err.DataError(1153, "")
             if size and size + length > room:
-                yield size, functools.partial(cursor.execute, head + "), (".join(texts[start:at]) + ")")
+                yield (
+                    size,
+                    functools.partial(cursor.execute, head + "), (".join(texts[start:at]) + ")"),
+                )
                 start, size = at, 0
             size += length + 4
         yield size, functools.partial(cursor.execute, head + "), (".join(texts[start:]) + ")")
@@ -2323,7 +2526,9 @@ class _PostgresDialect(_Dialect):
         bool: None,
         int: None,
         float: None,
-        Decimal: lambda v: v if v.is_nan() and not v.is_snan() else _finite(v),  # psycopg2 makes infinity NaN
+        Decimal: lambda v: (
+            v if v.is_nan() and not v.is_snan() else _finite(v)
+        ),  # psycopg2 makes infinity NaN
         str: lambda v: _check_value(v, "a parameter"),
         bytes: None,
         datetime: _aware,
@@ -2341,18 +2546,29 @@ class _PostgresDialect(_Dialect):
         super().__init__(config)
         self.converters[list] = lambda values: [self.convert_one(value) for value in values]
         ext = self.driver.extensions
-        to_uuid = ext.new_type((2950,), "UUID", lambda text, cursor: None if text is None else uuid.UUID(text))
-        to_bytes = ext.new_type((17,), "BYTES", lambda text, cursor: None if text is None else bytes.fromhex(text[2:]))
-        to_json = ext.new_type((114,), "JSON", lambda text, cursor: None if text is None else json.loads(text))
+        to_uuid = ext.new_type(
+            (2950,), "UUID", lambda text, cursor: None if text is None else uuid.UUID(text)
+        )
+        to_bytes = ext.new_type(
+            (17,), "BYTES", lambda text, cursor: None if text is None else bytes.fromhex(text[2:])
+        )
+        to_json = ext.new_type(
+            (114,), "JSON", lambda text, cursor: None if text is None else json.loads(text)
+        )
         self._types = [to_uuid, to_bytes, to_json, ext.new_array_type((2951,), "UUID[]", to_uuid)]
         self.writers = {
-            str: lambda column: _written(column, _COPY_SPECIAL, lambda text: text.translate(_COPY_ESCAPES)),
+            str: lambda column: _written(
+                column, _COPY_SPECIAL, lambda text: text.translate(_COPY_ESCAPES)
+            ),
             bool: lambda column: ["t" if value else "f" for value in column],
             type(None): lambda column: ["\\N"] * len(column),
             bytes: lambda column: ["\\\\x" + value.hex() for value in column],
             datetime: lambda column: list(map(datetime.isoformat, _all_aware(column))),
             Decimal: lambda column: [str(self.convert_one(value)) for value in column],
-            **{each: lambda column: list(map(str, column)) for each in (int, float, uuid.UUID, date)},
+            **{
+                each: lambda column: list(map(str, column))
+                for each in (int, float, uuid.UUID, date)
+            },
         }
 
     def connect(self, seconds: float, now: float) -> _Session:
@@ -2388,7 +2604,9 @@ class _PostgresDialect(_Dialect):
             milliseconds = math.ceil(self.config.query_timeout * 1000)
             with raw.cursor() as cursor:
                 lock = max(1, milliseconds * 9 // 10)  # before the statement's, to be told apart
-                self.execute(session, cursor, self.session.format(milliseconds=milliseconds, lock=lock))
+                self.execute(
+                    session, cursor, self.session.format(milliseconds=milliseconds, lock=lock)
+                )
             self.expect(session, True)
         except BaseException:
             self.disconnect(session)
@@ -2407,7 +2625,11 @@ class _PostgresDialect(_Dialect):
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
         try:
             return self._watched(session, cursor.execute, sql, params)
-        except (TypeError, ValueError, LookupError) as exc:  # from before it was sent; rows are read by fetch
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+        ) as exc:  # from before it was sent; rows are read by fetch
             kind = type(exc).__name__
         raise self.unfit(kind)
 
@@ -2447,9 +2669,13 @@ class _PostgresDialect(_Dialect):
         if code is None:
             refusal = _tls_words(str(exc)) if isinstance(exc, self.driver.OperationalError) else ""
             if refusal:  # libpq has words only
-                return None, _Meaning(ConnectionError, f"could not be reached: {refusal}", acted=False)
+                return None, _Meaning(
+                    ConnectionError, f"could not be reached: {refusal}", acted=False
+                )
             kinds = self.driver.OperationalError, self.driver.InterfaceError
-            return None, _LOST if isinstance(exc, kinds) or type(exc) is self.driver.DatabaseError else _REFUSED
+            return None, _LOST if isinstance(exc, kinds) or type(
+                exc
+            ) is self.driver.DatabaseError else _REFUSED
         return code, self.errors.get(code) or self.errors.get(code[:2]) or _REFUSED
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
@@ -2465,7 +2691,9 @@ class _PostgresDialect(_Dialect):
         data = ("\n".join(texts) + "\n").encode()
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, columns))}) FROM STDIN"
         cursor = session.raw.cursor()
-        copy = functools.partial(self._watched, session, cursor.copy_expert, command, io.BytesIO(data), 1 << 16)
+        copy = functools.partial(
+            self._watched, session, cursor.copy_expert, command, io.BytesIO(data), 1 << 16
+        )
         yield len(data), copy
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
@@ -2532,7 +2760,9 @@ def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
     return list(cursor.fetchall()) if cursor.description else []
 
 
-def _converted(row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
+def _converted(
+    row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]
+) -> tuple[Any, ...]:
     """The row with the values of some columns read as something else."""
     values = list(row)
     for at, reader in readers:
@@ -2565,7 +2795,9 @@ class ConnectionPool(Database):
         observer: Callable[[Call], None] | None = None,
     ) -> None:
         if not isinstance(config, DatabaseConfig):
-            raise ConfigurationError("ConnectionPool takes a DatabaseConfig: ConnectionPool(DatabaseConfig(url=…))")
+            raise ConfigurationError(
+                "ConnectionPool takes a DatabaseConfig: ConnectionPool(DatabaseConfig(url=…))"
+            )
         clock = clock or SystemClock()
         self.config = config
         self.engine = config.engine
@@ -2619,7 +2851,9 @@ class ConnectionPool(Database):
         """All rows, in memory; for many rows see ``stream``."""
         return self._statement("fetch_all", self._checked(sql), params, _all_rows)
 
-    def stream(self, sql: str, params: Any = None, batch_size: int = 1000) -> Iterator[tuple[Any, ...]]:
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000
+    ) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, ``batch_size`` of them in memory at a time, over a connection that is taken from the
         pool until the iterator ends or is closed. Not bounded by ``query_timeout``; a server that is silent for
         ``idle_timeout`` is a TimeoutError. DatabaseError inside this thread's transaction, which it would not see."""
@@ -2651,7 +2885,9 @@ class ConnectionPool(Database):
     def _is_dead(self, session: _Session) -> bool:
         if session.is_readable(0):  # idle, a server has nothing to say but goodbye
             extra = {"service": self.engine, "operation": "connection", "outcome": "reconnect"}
-            logger.warning("%s ended a connection while it was idle: it is replaced", self.engine, extra=extra)
+            logger.warning(
+                "%s ended a connection while it was idle: it is replaced", self.engine, extra=extra
+            )
             return True
         now = self._monotonic()
         idle = now - session.idle_since
@@ -2676,12 +2912,16 @@ class ConnectionPool(Database):
 
     def _wait(self, place: _Place[_Session], timeout: float | None) -> _Session:
         until = None if timeout is None else self._monotonic() + timeout
-        return self._policy.call("connection", lambda attempt: self._pool.acquire(place, attempt), until=until)
+        return self._policy.call(
+            "connection", lambda attempt: self._pool.acquire(place, attempt), until=until
+        )
 
     def _roll_back(self, session: _Session) -> bool:
         """Whether what a borrower left open could be ended in order."""
         try:
-            self._policy.call("rollback", lambda attempt: self._perform(attempt, session, "ROLLBACK"), retries=0)
+            self._policy.call(
+                "rollback", lambda attempt: self._perform(attempt, session, "ROLLBACK"), retries=0
+            )
         except InfrastructureError:
             return False
         return self._is_idle(session)
@@ -2718,12 +2958,24 @@ class ConnectionPool(Database):
             return fetch(cursor)
         except ValidationError:
             raise
-        except (ValueError, OverflowError, RecursionError) as exc:  # and may quote it: a date, half a document
+        except (
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as exc:  # and may quote it: a date, half a document
             kind = type(exc).__name__
-        raise SerializationError(f"a value of the result has no form in Python ({kind}): convert it in the statement")
+        raise SerializationError(
+            f"a value of the result has no form in Python ({kind}): convert it in the statement"
+        )
 
     def _statement(
-        self, operation: str, sql: str, params: Any, fetch: Callable[[Any], T], *, repeatable: bool = False
+        self,
+        operation: str,
+        sql: str,
+        params: Any,
+        fetch: Callable[[Any], T],
+        *,
+        repeatable: bool = False,
     ) -> T:
         params = self._dialect.convert(params)
         block = self._blocks.current
@@ -2735,7 +2987,9 @@ class ConnectionPool(Database):
                     service=self.engine,
                     operation=operation,
                 )
-            result: T = self._within(block, operation, lambda a, session: self._perform(a, session, sql, params, fetch))
+            result: T = self._within(
+                block, operation, lambda a, session: self._perform(a, session, sql, params, fetch)
+            )
             return result
         driver_error = self._dialect.driver.Error
 
@@ -2751,7 +3005,9 @@ class ConnectionPool(Database):
                     raise
                 sound = self._is_idle(session)
                 if not sound:
-                    raise DatabaseError("the statement left a transaction open, and was rolled back: use transaction()")
+                    raise DatabaseError(
+                        "the statement left a transaction open, and was rolled back: use transaction()"
+                    )
                 return answer
             finally:
                 self._give_back(place, sound)
@@ -2777,7 +3033,9 @@ class ConnectionPool(Database):
                 self._doom(block, error, outermost=True)
                 raise self._ended(operation) from error
             raise
-        except BaseException:  # Ctrl-C, for one: nobody knows what the next bytes on this connection belong to
+        except (
+            BaseException
+        ):  # Ctrl-C, for one: nobody knows what the next bytes on this connection belong to
             self._dialect.disconnect(session)
             self._doom(block, ConnectionError("a statement was interrupted"), outermost=True)
             raise
@@ -2817,14 +3075,18 @@ class ConnectionPool(Database):
             cursor = self._policy.call("stream", begin, retries=0)
             rows: Sequence[tuple[Any, ...]] = [()] * batch_size
             while len(rows) == batch_size:
-                rows = self._policy.call("stream", lambda _: dialect.fetch(session, cursor, batch_size), retries=0)
+                rows = self._policy.call(
+                    "stream", lambda _: dialect.fetch(session, cursor, batch_size), retries=0
+                )
                 yield from rows
             self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
             sound = self._is_idle(session)
         finally:
             self._give_back(place, sound)
 
-    def _insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    def _insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> int:
         block = self._blocks.current
         assert block is not None
 
@@ -2867,7 +3129,9 @@ class ConnectionPool(Database):
             self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
             yield _MigrationSession(self, session)
         finally:
-            self._give_back(place, False)  # its end is the lock's, and of whatever else a migration left in it
+            self._give_back(
+                place, False
+            )  # its end is the lock's, and of whatever else a migration left in it
 
     def _health_check(self) -> Health:
         started = time.perf_counter()
@@ -2899,13 +3163,17 @@ class ConnectionPool(Database):
         session = block.handle.resource
         if command == "COMMIT" or self._dialect.is_open(session):
             operation = command.lower()
-            self._policy.call(operation, lambda attempt: self._perform(attempt, session, command), retries=0)
+            self._policy.call(
+                operation, lambda attempt: self._perform(attempt, session, command), retries=0
+            )
 
     def _savepoint(self, block: _Block, command: str) -> None:
         if command != "ROLLBACK TO SAVEPOINT":
             self._check(block)
         text = f"{command} level_{block.depth}"
-        self._within(block, "savepoint", lambda attempt, session: self._perform(attempt, session, text))
+        self._within(
+            block, "savepoint", lambda attempt, session: self._perform(attempt, session, text)
+        )
 
     def _abandon(self, block: _Block) -> None:
         place = block.handle
@@ -2919,7 +3187,12 @@ class ConnectionPool(Database):
         dialect = self._dialect
         if isinstance(exc, RuntimeError):
             return next(
-                (ConfigurationError(words) for name, words in dialect.missing.items() if name in str(exc)), None
+                (
+                    ConfigurationError(words)
+                    for name, words in dialect.missing.items()
+                    if name in str(exc)
+                ),
+                None,
             )
         if not isinstance(exc, (dialect.driver.Error, OSError)):
             return None
@@ -2942,7 +3215,10 @@ class ConnectionPool(Database):
 
 
 def create_pool(
-    config: DatabaseConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
+    config: DatabaseConfig,
+    *,
+    clock: Clock | None = None,
+    observer: Callable[[Call], None] | None = None,
 ) -> ConnectionPool:
     """A pool of connections to the database that ``config.url`` names; its scheme picks the driver. Connects on first
     use."""
@@ -2954,7 +3230,9 @@ def create_pool(
 #: The library's own migrations, beside this file.
 SCHEMA = Path(__file__).with_name("schema.sql")
 
-_MARKER = re.compile(r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
+_MARKER = re.compile(
+    r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?"
+)
 # A line that is meant as one: were it taken for a comment, its SQL would join the migration above.
 _MARKER_LIKE = re.compile(r"-- migration |(?i:\s*--\s*migration\s+[0-9])")
 _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
@@ -3036,7 +3314,11 @@ def split_statements(sql: str, engine: str) -> list[str]:
         if opened in quotes:
             prefixed = opened == "'" and re.search(r"(?<![\w$])[eE]\Z", sql[max(0, end - 2) : end])
             escapes = opened != "`" if engine == "mysql" else prefixed
-            inside = rf"[^{opened}\\]|\\.|{opened}{opened}" if escapes else rf"[^{opened}]|{opened}{opened}"
+            inside = (
+                rf"[^{opened}\\]|\\.|{opened}{opened}"
+                if escapes
+                else rf"[^{opened}]|{opened}{opened}"
+            )
             at = _closed(re.compile(f"(?:{inside})*{opened}", re.DOTALL).match(sql, at), sql, at)
         elif opened[0] == "$" and engine == "postgres":
             at = _closed(re.compile(re.escape(opened)).search(sql, at), sql, at)
@@ -3070,11 +3352,17 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     SQL in front of the first marker, or numbers that do not rise."""
     path = Path(path)
     if len(path.stem) > 100:
-        raise ConfigurationError("the name of a file of migrations is part of their record: at most 100 characters")
+        raise ConfigurationError(
+            "the name of a file of migrations is part of their record: at most 100 characters"
+        )
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not at U+2028, which a text in quotes may hold
+        lines = path.read_text(encoding="utf-8-sig").split(
+            "\n"
+        )  # not at U+2028, which a text in quotes may hold
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}") from None
+        raise ConfigurationError(
+            f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}"
+        ) from None
 
     def split(first: int, last: int, where: str) -> tuple[str, ...]:
         try:  # with empty lines in front: a message names the file's line
@@ -3085,7 +3373,9 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     found: list[Migration] = []
     starts = [at for at, line in enumerate(lines) if _MARKER_LIKE.match(line)]
     if split(0, starts[0] if starts else len(lines), path.name):
-        raise ConfigurationError(f"{path.name}: SQL should stand below a line such as: -- migration 1 users mysql")
+        raise ConfigurationError(
+            f"{path.name}: SQL should stand below a line such as: -- migration 1 users mysql"
+        )
     for start, end in zip(starts, [*starts[1:], len(lines)]):
         marker = _MARKER.fullmatch(lines[start].rstrip())
         if marker is None:
@@ -3097,7 +3387,9 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
         if dialect != engine:
             continue
         if found and int(number) <= found[-1].number:
-            raise ConfigurationError(f"{path.name}, line {start + 1}: the numbers of {engine} migrations should rise")
+            raise ConfigurationError(
+                f"{path.name}, line {start + 1}: the numbers of {engine} migrations should rise"
+            )
         statements = split(start + 1, end, f"{path.name}, migration {number}")
         together = engine == "postgres" and not alone
         if together and any(map(_TRANSACTION.match, statements)):
@@ -3105,7 +3397,9 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
                 f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction "
                 "already, unless its marker ends in no-transaction"
             )
-        found.append(Migration(path.stem, int(number), name, statements, _checksum(statements), together))
+        found.append(
+            Migration(path.stem, int(number), name, statements, _checksum(statements), together)
+        )
     return found
 
 
@@ -3137,9 +3431,15 @@ class _MigrationSession:
             self.fetch_all(self._pool._dialect.unlock)
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
-        pool, sql, params = self._pool, self._pool._checked(sql), self._pool._dialect.convert(params)
+        pool, sql, params = (
+            self._pool,
+            self._pool._checked(sql),
+            self._pool._dialect.convert(params),
+        )
         perform = pool._perform
-        return pool._policy.call("migrate", lambda a: perform(a, self._session, sql, params, fetch), retries=0)
+        return pool._policy.call(
+            "migrate", lambda a: perform(a, self._session, sql, params, fetch), retries=0
+        )
 
 
 class Migrator:
@@ -3162,14 +3462,22 @@ class Migrator:
         progress: Callable[[str], None] = lambda line: None,
     ) -> None:
         if not isinstance(pool, ConnectionPool):
-            raise ConfigurationError("Migrator takes a ConnectionPool: a fake database has its tables from the start")
+            raise ConfigurationError(
+                "Migrator takes a ConnectionPool: a fake database has its tables from the start"
+            )
         self.pool = pool
-        self.migrations = [each for path in paths or (SCHEMA,) for each in read_migrations(path, pool.engine)]
+        self.migrations = [
+            each for path in paths or (SCHEMA,) for each in read_migrations(path, pool.engine)
+        ]
         keys = [(each.source, each.number) for each in self.migrations]
         if len(set(keys)) != len(keys):
-            raise ConfigurationError("two files of migrations have the same name: it is part of their record")
+            raise ConfigurationError(
+                "two files of migrations have the same name: it is part of their record"
+            )
         if not _is_number(lock_timeout, 0, _YEAR):
-            raise ConfigurationError("lock_timeout should be a number of seconds, at least 0, at most a year")
+            raise ConfigurationError(
+                "lock_timeout should be a number of seconds, at least 0, at most a year"
+            )
         self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = clock or SystemClock()
@@ -3181,7 +3489,9 @@ class Migrator:
             "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' AND table_schema = "
             + self.pool._dialect.current_schema
         )
-        return self._compare(self._recorded(self.pool.fetch_all, "schema_migrations") if there else {})
+        return self._compare(
+            self._recorded(self.pool.fetch_all, "schema_migrations") if there else {}
+        )
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
         """Applies what is pending and returns it; ``dry_run`` returns it without changing anything."""
@@ -3202,12 +3512,17 @@ class Migrator:
             dirty = [each for each in dirty if each.number == number]
             if not dirty:
                 raise NotFoundError(
-                    f"no migration {number} is dirty: see {self._command} --status", resource="migration"
+                    f"no migration {number} is dirty: see {self._command} --status",
+                    resource="migration",
                 )
             each = dirty[0]
-            migration = next(m for m in self.migrations if (m.source, m.number) == (each.source, each.number))
+            migration = next(
+                m for m in self.migrations if (m.source, m.number) == (each.source, each.number)
+            )
             step = each.statement if done else each.statement - 1
-            self._record(session, migration, step, "applied" if step == len(migration.statements) else "done")
+            self._record(
+                session, migration, step, "applied" if step == len(migration.statements) else "done"
+            )
 
         self._locked(settle)
 
@@ -3242,14 +3557,20 @@ class Migrator:
                 (each.source, each.number), (None, _checksum(()), "pending", 0, None)
             )
             # What was done has to stand as it was; what was not may be mended.
-            done = {"applied": len(each.statements), "done": statement, "started": statement - 1}.get(state, 0)
+            done = {
+                "applied": len(each.statements),
+                "done": statement,
+                "started": statement - 1,
+            }.get(state, 0)
             if checksum != _checksum(each.statements[:done]):
                 state = "edited"
             elif state == "started":
                 state = "dirty"
             elif state == "done":
                 state, statement = "partial", statement + 1
-            result.append(MigrationStatus(each.source, each.number, each.name, state, statement, applied_at))
+            result.append(
+                MigrationStatus(each.source, each.number, each.name, state, statement, applied_at)
+            )
         for (source, number), (name, _, _, statement, applied_at) in recorded.items():
             result.append(MigrationStatus(source, number, name, "unknown", statement, applied_at))
         return result
@@ -3258,14 +3579,18 @@ class Migrator:
         for each in found:
             name = f"migration {each.source} {each.number} ({each.name})"
             if each.state == "edited":
-                self._refuse(f"{name} was edited after it was applied: restore its text; a change is a new migration")
+                self._refuse(
+                    f"{name} was edited after it was applied: restore its text; a change is a new migration"
+                )
             if each.state == "dirty":
                 self._refuse(
                     f"{name} is dirty: its statement {each.statement} was begun, and may or may not have taken effect. "
                     f"Look at the schema, then: {self._command} --repair {each.number} --done (it has taken effect) or "
                     "--retry (run it again)"
                 )
-        open = {(each.source, each.number) for each in found if each.state in ("pending", "partial")}
+        open = {
+            (each.source, each.number) for each in found if each.state in ("pending", "partial")
+        }
         return [each for each in self.migrations if (each.source, each.number) in open]
 
     def _refuse(self, message: str) -> NoReturn:
@@ -3273,7 +3598,9 @@ class Migrator:
 
     def _apply(self, session: _MigrationSession) -> list[Migration]:
         found = self._compare(self._recorded(session.fetch_all, session.history))
-        begun = {(each.source, each.number): each.statement for each in found if each.state == "partial"}
+        begun = {
+            (each.source, each.number): each.statement for each in found if each.state == "partial"
+        }
         pending = self._pending(found)
         for migration in pending:
             self._progress(f"applying {migration}")
@@ -3308,7 +3635,9 @@ class Migrator:
                 raise failure from error
         return pending
 
-    def _record(self, session: _MigrationSession, migration: Migration, statement: int, state: str) -> None:
+    def _record(
+        self, session: _MigrationSession, migration: Migration, statement: int, state: str
+    ) -> None:
         done = migration.statements[: statement - (state == "started")]
         values = (migration.name, _checksum(done), state, statement, self._clock.now())
         key = migration.source, migration.number
@@ -3602,8 +3931,12 @@ def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T
     # Such an __init__, as the decorator writes it, refers to this name; one that stands in the class does not.
     code = getattr(vars(record).get("__init__"), "__code__", None)
     usual = "__dataclass_builtins_object__" in getattr(code, "co_freevars", ())
-    made_otherwise = type(record).__call__ is not type.__call__ or record.__new__ is not object.__new__
-    slots = any(hasattr(vars(base).get(name), "__set__") for base in record.__mro__ for name in names)
+    made_otherwise = (
+        type(record).__call__ is not type.__call__ or record.__new__ is not object.__new__
+    )
+    slots = any(
+        hasattr(vars(base).get(name), "__set__") for base in record.__mro__ for name in names
+    )
     own = hasattr(record, "__post_init__") or slots or not getattr(record, "__dictoffset__", 0)
     if own or made_otherwise or not usual or {each.name for each in fields(record)} != {*names}:  # type: ignore[arg-type]
         return lambda values: record(**dict(zip(names, values)))
@@ -3677,10 +4010,16 @@ class Repository(ABC, Generic[R]):
         shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
         self._fields = tuple(each.name for each in shown)
         self._shown = (*self._fields, *self.elsewhere)
-        self._documents = [at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)]
+        self._documents = [
+            at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)
+        ]
         self._make = _maker(self.record, self._shown)
         self._checks = {name: self._check(name) for name in self._kinds}
-        self._as_it_is = {"id", *self.kept, *(name for name, held in self.folded.items() if {*held} <= {*self.kept})}
+        self._as_it_is = {
+            "id",
+            *self.kept,
+            *(name for name, held in self.folded.items() if {*held} <= {*self.kept}),
+        }
         self._check_attributes()
 
     def _check_attributes(self) -> None:
@@ -3696,7 +4035,10 @@ class Repository(ABC, Generic[R]):
             problem = "documents are no fields to sort or filter by, nor to guard"
         elif "updated_at" in self.guarded:
             problem = "updated_at is no field to guard: update sets it"
-        elif any({*held} & {*self.kept} and name not in self._as_it_is for name, held in self.folded.items()):
+        elif any(
+            {*held} & {*self.kept} and name not in self._as_it_is
+            for name, held in self.folded.items()
+        ):
             problem = "a folded column holds fields that are kept, all of them or none"
         else:
             return
@@ -3706,13 +4048,18 @@ class Repository(ABC, Generic[R]):
     def _columns(cls) -> dict[str, tuple[type, bool]]:
         """Of each column its type, and whether it may be None."""
         hints = get_type_hints(cls.record)
-        shown = [each.name for each in fields(cls.record) if each.init and each.name not in cls.elsewhere]  # type: ignore[arg-type]
+        record: Any = cls.record
+        shown = [
+            each.name for each in fields(record) if each.init and each.name not in cls.elsewhere
+        ]
         columns = {}
         for name, hint in {**{name: hints[name] for name in shown}, **cls.hidden}.items():
             choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
             kinds = [get_origin(each) or each for each in choices if each is not type(None)]
             if len(kinds) != 1 or kinds[0] not in _KINDS:
-                raise ConfigurationError(f"{cls.record.__name__}.{name} has a type that no column has")
+                raise ConfigurationError(
+                    f"{cls.record.__name__}.{name} has a type that no column has"
+                )
             columns[name] = kinds[0], type(None) in choices
         for name, sources in cls.folded.items():
             columns[name] = str, any(columns[source][1] for source in sources)
@@ -3761,18 +4108,26 @@ class Repository(ABC, Generic[R]):
         sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
         sort = query.sort or sorts[0]
         if sort not in sorts or type(query.descending) is not bool:
-            raise ValidationError(f"sort should be one of: {', '.join(sorts)}; descending True or False")
+            raise ValidationError(
+                f"sort should be one of: {', '.join(sorts)}; descending True or False"
+            )
         if unknown := set(query.filters) - set(self.filter_fields):
-            raise ValidationError(f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}")
+            raise ValidationError(
+                f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}"
+            )
         if where.keys() & query.filters.keys():
             raise ValidationError(
                 f"{operation} sets this filter itself: {', '.join(where.keys() & query.filters.keys())}"
             )
         # In our order, not the caller's: the texts of statements are kept, so there should be few.
-        filters = {name: query.filters[name] for name in self.filter_fields if name in query.filters}
+        filters = {
+            name: query.filters[name] for name in self.filter_fields if name in query.filters
+        }
         where = {**where, **self._checked(filters)}
         order = [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
-        items = self._select(operation, where, order, query.per_page, (query.page - 1) * query.per_page)
+        items = self._select(
+            operation, where, order, query.per_page, (query.page - 1) * query.per_page
+        )
         total = self._number(operation, where) if query.with_total else None
         return Page(items, query.page, query.per_page, total)
 
@@ -3809,8 +4164,9 @@ class Repository(ABC, Generic[R]):
         if not self._change("update", self._as_read(read), self._changes(values)):
             if not self.guarded or not self._exists("update", {"id": read["id"]}):
                 raise self._missing("update")
+            names = ", ".join(self.guarded)
             message = (
-                f"{', '.join(self.guarded)} have to be as they are stored: read it again; update does not change them"
+                f"{names} have to be as they are stored: read it again; update does not change them"
             )
             raise self._broken("update", f"{self.table}_as_read", message)
 
@@ -3830,7 +4186,9 @@ class Repository(ABC, Generic[R]):
                 stored[at] = stored[at].value
         return self._make(stored)
 
-    def _alter(self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True) -> None:
+    def _alter(
+        self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True
+    ) -> None:
         """Changes some fields of one record; NotFoundError if it is absent."""
         changes = self._checked(changes)
         if edit and "updated_at" in self._kinds:
@@ -3839,13 +4197,19 @@ class Repository(ABC, Generic[R]):
             raise self._missing(operation)
 
     def _missing(self, operation: str) -> NotFoundError:
-        return NotFoundError(f"no such {self.resource}", resource=self.resource, operation=operation)
+        return NotFoundError(
+            f"no such {self.resource}", resource=self.resource, operation=operation
+        )
 
     def _broken(self, operation: str, constraint: str, message: str) -> ConflictError:
         """For a rule that no constraint of the table can state."""
         engine = self.database.engine
         return ConflictError(
-            f"{message}: {constraint}", constraint=constraint, kind="check", service=engine, operation=operation
+            f"{message}: {constraint}",
+            constraint=constraint,
+            kind="check",
+            service=engine,
+            operation=operation,
         )
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -3861,7 +4225,11 @@ class Repository(ABC, Generic[R]):
     def _check(self, name: str) -> Callable[[Any], Any]:
         """What gives a value of the column as it is stored, or refuses it."""
         kind, optional = self._kinds[name]
-        strict, visible, longest = name in self.trimmed, name in self.visible, self.lengths.get(name, 0)
+        strict, visible, longest = (
+            name in self.trimmed,
+            name in self.visible,
+            self.lengths.get(name, 0),
+        )
         fits = re.compile(self.formats[name]).fullmatch if name in self.formats else None
 
         def plain(value: Any) -> Any:
@@ -3872,11 +4240,21 @@ class Repository(ABC, Generic[R]):
         def text(value: Any) -> Any:
             if not isinstance(value, str):
                 return plain(value)
-            if strict or not value.isascii() or "\0" in value or 0 < longest < len(value) or value.__class__ is not str:
-                value = _check_text(name, value, blank_ends=not strict, empty=not strict, longest=longest)
+            if (
+                strict
+                or not value.isascii()
+                or "\0" in value
+                or 0 < longest < len(value)
+                or value.__class__ is not str
+            ):
+                value = _check_text(
+                    name, value, blank_ends=not strict, empty=not strict, longest=longest
+                )
             if fits is not None and not fits(value):
                 raise ValidationError(f"{name} should match {self.formats[name]}")
-            if visible and not (value.isprintable() and (value.isascii() or not _UNSEEN.search(value))):
+            if visible and not (
+                value.isprintable() and (value.isascii() or not _UNSEEN.search(value))
+            ):
                 raise ValidationError(f"{name} should not hold characters that cannot be seen")
             return value
 
@@ -3894,23 +4272,38 @@ class Repository(ABC, Generic[R]):
         def document(value: Any) -> Any:
             return _document(name, value) if isinstance(value, kind) else plain(value)
 
-        checks = {str: text, datetime: moment, float: number, Decimal: decimal, dict: document, list: document}
+        checks = {
+            str: text,
+            datetime: moment,
+            float: number,
+            Decimal: decimal,
+            dict: document,
+            list: document,
+        }
         return checks.get(kind, plain)
 
     def _check_folded(self, changes: Mapping[str, Any]) -> None:
         """A folded column follows all of the fields that it holds, or would go stale."""
         for name, sources in self.folded.items():
             if name not in changes and not changes.keys().isdisjoint(sources):
-                raise ValidationError(f"{', '.join(sources)} can only be changed together: {name} holds them")
+                raise ValidationError(
+                    f"{', '.join(sources)} can only be changed together: {name} holds them"
+                )
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
         if name not in self._kinds:
             raise ConfigurationError(
                 f"{type(self).__name__} has no column {name}: its records are found by other methods"
             )
-        return {name: id} if id.__class__ is uuid.UUID is self._kinds[name][0] else self._checked({name: id})
+        return (
+            {name: id}
+            if id.__class__ is uuid.UUID is self._kinds[name][0]
+            else self._checked({name: id})
+        )
 
-    def _first(self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()) -> R | None:
+    def _first(
+        self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()
+    ) -> R | None:
         found = self._select(operation, where, order, limit=1)
         return found[0] if found else None
 
@@ -3953,7 +4346,9 @@ class Repository(ABC, Generic[R]):
         offset: int = 0,
     ) -> list[tuple[Any, ...]]: ...
     @abstractmethod
-    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int: ...
+    def _change(
+        self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]
+    ) -> int: ...
     @abstractmethod
     def _remove(self, operation: str, where: Mapping[str, Any]) -> int: ...
     @abstractmethod
@@ -3984,7 +4379,9 @@ class SqlRepository(Repository[R]):
 
     def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
-            raise ConfigurationError(f"{type(self).__name__} takes a ConnectionPool; on a FakeDatabase use its fake")
+            raise ConfigurationError(
+                f"{type(self).__name__} takes a ConnectionPool; on a FakeDatabase use its fake"
+            )
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
         self._names = {name: dialect.name(name) for name in self._kinds} | {
@@ -4015,7 +4412,9 @@ class SqlRepository(Repository[R]):
         if found is None:
             sql = f"SELECT {', '.join(self._names[name] for name in names)} {self._from}{self._condition(where)}"
             if order:
-                sql += " ORDER BY " + ", ".join(self._names[name] + " DESC" * descending for name, descending in order)
+                sql += " ORDER BY " + ", ".join(
+                    self._names[name] + " DESC" * descending for name, descending in order
+                )
             sql += " LIMIT %s" * (limit is not None)
             if offset:
                 sql += self.database._dialect.no_limit * (limit is None) + " OFFSET %s"
@@ -4030,10 +4429,14 @@ class SqlRepository(Repository[R]):
             params.append(offset)
         text, converters = found
 
-        def fetch(cursor: Any) -> list[tuple[Any, ...]]:  # within the door: what cannot be read is an error of ours
+        def fetch(
+            cursor: Any,
+        ) -> list[tuple[Any, ...]]:  # within the door: what cannot be read is an error of ours
             return [_converted(row, converters) for row in cursor.fetchall()]
 
-        return self.database._statement(operation, text, params, fetch if converters else _all_rows, repeatable=True)
+        return self.database._statement(
+            operation, text, params, fetch if converters else _all_rows, repeatable=True
+        )
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         self._check_folded(changes)
@@ -4048,7 +4451,9 @@ class SqlRepository(Repository[R]):
 
     def _number(self, operation: str, where: Mapping[str, Any]) -> int:
         sql = f"SELECT count(*) {self._from}{self._condition(where)}"
-        row = self.database._statement(operation, sql, self._parameters(where), _first_row, repeatable=True)
+        row = self.database._statement(
+            operation, sql, self._parameters(where), _first_row, repeatable=True
+        )
         return int(row[0]) if row else 0
 
     def _beside(self, port: type) -> Any:
@@ -4120,7 +4525,9 @@ class PhoneUserRepository(Repository[PhoneUser]):
     sort_fields: ClassVar = ("created_at", "updated_at")
     filter_fields: ClassVar = ("country_code", "user_type", "is_verified", "is_blocked")
 
-    def __init__(self, database: Database, hash_key: str | bytes | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, database: Database, hash_key: str | bytes | None = None, *, clock: Clock | None = None
+    ) -> None:
         super().__init__(database, clock=clock)
         if hash_key is None:
             logger.warning(
@@ -4145,7 +4552,9 @@ class PhoneUserRepository(Repository[PhoneUser]):
 
     def count(self, user_type: str | None = None) -> int:
         """How many users there are, of that type or, without one, at all."""
-        return self._number("count", {} if user_type is None else self._checked({"user_type": user_type}))
+        return self._number(
+            "count", {} if user_type is None else self._checked({"user_type": user_type})
+        )
 
     def _hash(self, phone: str) -> str:
         return hash_phone(phone, self._hash_key)
@@ -4171,7 +4580,9 @@ class TokenRepository(Repository[RefreshToken]):
         """A new token that begins a family, valid for ``ttl`` seconds. ConflictError ``refresh_tokens_user_id_fkey`` if
         there is no such user."""
         family = new_id(self._clock)
-        return self._issue("issue", user_id, family, self._lifetime(ttl), device or Device(), new_id(self._clock))
+        return self._issue(
+            "issue", user_id, family, self._lifetime(ttl), device or Device(), new_id(self._clock)
+        )
 
     def find(self, token: str) -> RefreshToken | None:
         """The token's record, valid or not; None if it was never issued, or is deleted."""
@@ -4221,7 +4632,12 @@ class TokenRepository(Repository[RefreshToken]):
     def _rotate(self, digest: str, lifetime: timedelta, grace: timedelta) -> Rotation:
         now, successor = self._clock.now(), new_id(self._clock)
         # The one conditional write: the row's lock decides who wins, and a revocation of the family waits for it.
-        use = {"last_used_at": now, "revoked_at": now, "revoke_reason": "rotated", "replaced_by": successor}
+        use = {
+            "last_used_at": now,
+            "revoked_at": now,
+            "revoke_reason": "rotated",
+            "replaced_by": successor,
+        }
         won = self._change("rotate", {"token_hash": digest, **self._valid()}, use)
         old = self._first("rotate", {"token_hash": digest})
         if old is None:
@@ -4238,16 +4654,32 @@ class TokenRepository(Repository[RefreshToken]):
             self._revoke_all("rotate", {"family": old.family}, "reused")
             return Rotation("reused")
         # A write again, so that a revocation of the family comes either before it or after the sibling is there.
-        if not self._change("rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}):
+        if not self._change(
+            "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
+        ):
             return Rotation("revoked")
-        return Rotation("raced", self._issue("rotate", old.user_id, old.family, lifetime, device, successor))
+        return Rotation(
+            "raced", self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
+        )
 
     def _issue(
-        self, operation: str, user: uuid.UUID, family: uuid.UUID, lifetime: timedelta, device: Device, id: uuid.UUID
+        self,
+        operation: str,
+        user: uuid.UUID,
+        family: uuid.UUID,
+        lifetime: timedelta,
+        device: Device,
+        id: uuid.UUID,
     ) -> Issued:
         token, now = secrets.token_urlsafe(32), self._clock.now()
         record = RefreshToken(
-            user, self._digest(token), family, id, created_at=now, expires_at=now + lifetime, **vars(device)
+            user,
+            self._digest(token),
+            family,
+            id,
+            created_at=now,
+            expires_at=now + lifetime,
+            **vars(device),
         )
         values = self._checked(vars(record))
         self._insert(operation, values)
@@ -4279,7 +4711,9 @@ class TokenRepository(Repository[RefreshToken]):
 
     @staticmethod
     def _digest(token: str) -> str:
-        return hashlib.sha256(_check_text("token", token, empty=False, longest=512).encode()).hexdigest()
+        return hashlib.sha256(
+            _check_text("token", token, empty=False, longest=512).encode()
+        ).hexdigest()
 
 
 _LAST_OWNER = "organization_members_last_owner"
@@ -4314,7 +4748,13 @@ class UserRepository(Repository[User]):
     record = User
     table = "users"
     resource = "user"
-    lengths: ClassVar = {"email": 254, "username": 50, "display_name": 100, "role": 20, "password_hash": 255}
+    lengths: ClassVar = {
+        "email": 254,
+        "username": 50,
+        "display_name": 100,
+        "role": 20,
+        "password_hash": 255,
+    }
     formats: ClassVar = {
         "email": r"[^\s@]+@[^\s@]+",
         "username": r"[^\s@]+",
@@ -4384,7 +4824,9 @@ class UserRepository(Repository[User]):
         """Sets the role."""
         self._alter("update_role", id, {"role": role})
 
-    def update_email_verified(self, id: uuid.UUID, verified: bool = True, *, email: str | None = None) -> None:
+    def update_email_verified(
+        self, id: uuid.UUID, verified: bool = True, *, email: str | None = None
+    ) -> None:
         """Sets whether the user has shown to receive mail at the address. ``email``: the address that the mail went to,
         character by character; ConflictError ``users_as_read`` if it is another by now."""
         operation = "update_email_verified"
@@ -4396,13 +4838,17 @@ class UserRepository(Repository[User]):
         if not self._change(operation, same, changes):
             if not self._exists(operation, self._identity(id)):
                 raise self._missing(operation)
-            raise self._broken(operation, "users_as_read", "the e-mail address is another by now: send to that one")
+            raise self._broken(
+                operation, "users_as_read", "the e-mail address is another by now: send to that one"
+            )
 
     def update_last_active(self, id: uuid.UUID) -> None:
         """The user is active now; ``updated_at`` stays."""
         self._alter("update_last_active", id, {"last_active_at": self._clock.now()}, edit=False)
 
-    def add_to_organization(self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str = "member") -> None:
+    def add_to_organization(
+        self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str = "member"
+    ) -> None:
         """Makes the user a "member", an "admin" or an "owner". ConflictError ``organization_members_pkey`` if it
         belongs to the organization already, ``organization_members_user_id_fkey`` or
         ``organization_members_organization_id_fkey`` if one of the two is absent."""
@@ -4421,7 +4867,9 @@ class UserRepository(Repository[User]):
 
         return self.database.run(work)
 
-    def update_organization_role(self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str) -> None:
+    def update_organization_role(
+        self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str
+    ) -> None:
         """Sets the role. NotFoundError for who does not belong to the organization; ConflictError
         ``organization_members_last_owner`` for the only owner, who stays one."""
         operation, who = "update_organization_role", self._membership(user_id, organization_id)
@@ -4463,7 +4911,9 @@ class UserRepository(Repository[User]):
     def _keep_an_owner(self, operation: str, who: Mapping[str, Any]) -> None:
         owners = {"organization_id": who["organization_id"], "role": "owner"}
         if self._members._rows(operation, ("user_id",), owners, limit=2) == [(who["user_id"],)]:
-            raise self._broken(operation, _LAST_OWNER, "an organization keeps an owner: name another first")
+            raise self._broken(
+                operation, _LAST_OWNER, "an organization keeps an owner: name another first"
+            )
 
     @functools.cached_property
     def _members(self) -> Repository[_Member]:
@@ -4533,16 +4983,22 @@ class OrganizationRepository(Repository[Organization]):
         operation = "find_members"
         page = self._members._page(operation, self._members._identity(id, "organization_id"), query)
         users = self._users._by_id(operation, (each.user_id for each in page.items))
-        items = [Member(users[m.user_id], m.role, m.created_at) for m in page.items if m.user_id in users]
+        items = [
+            Member(users[m.user_id], m.role, m.created_at) for m in page.items if m.user_id in users
+        ]
         return Page(items, page.page, page.per_page, page.total)
 
     def count_members(self, id: uuid.UUID) -> int:
         """How many members it has, owners and admins included."""
-        return self._members._number("count_members", self._members._identity(id, "organization_id"))
+        return self._members._number(
+            "count_members", self._members._identity(id, "organization_id")
+        )
 
     def find_by_type(self, organization_type: str, query: Query = Query()) -> Page[Organization]:
         """A page of the organizations of that type."""
-        return self._page("find_by_type", self._checked({"organization_type": organization_type}), query)
+        return self._page(
+            "find_by_type", self._checked({"organization_type": organization_type}), query
+        )
 
     def search(self, text: str, query: Query = Query()) -> Page[Organization]:
         """A page of those whose name, slug or description holds the text, whatever its case. No character of it has
@@ -4692,7 +5148,10 @@ class BenchmarkRepository(Repository[Benchmark]):
 
     def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:
         """What the benchmark was at that version, for example "1.0.0"; or None."""
-        where = {**self._versions._identity(id, "benchmark_id"), **self._versions._checked({"version": version})}
+        where = {
+            **self._versions._identity(id, "benchmark_id"),
+            **self._versions._checked({"version": version}),
+        }
         return self._versions._first("find_version", where)
 
     def find_version_history(self, id: uuid.UUID) -> list[BenchmarkVersion]:
@@ -4725,7 +5184,9 @@ class BenchmarkRepository(Repository[Benchmark]):
         if rows:
             self._tags._insert(operation, *rows)
 
-    def _version(self, values: Mapping[str, Any], number: int, changelog: str, breaking: bool) -> dict[str, Any]:
+    def _version(
+        self, values: Mapping[str, Any], number: int, changelog: str, breaking: bool
+    ) -> dict[str, Any]:
         """The history's row for the benchmark of these values."""
         same = ("version", "evaluation_criteria", "execution_config", "test_cases")
         return {
@@ -4786,7 +5247,9 @@ class SubmissionRepository(Repository[Submission]):
         """A page of the user's submissions, whatever their visibility: meant for the user."""
         return self._page("find_by_user", self._identity(user_id, "user_id"), query)
 
-    def update_verification(self, id: uuid.UUID, level: str, verification: dict[str, Any] | None = None) -> None:
+    def update_verification(
+        self, id: uuid.UUID, level: str, verification: dict[str, Any] | None = None
+    ) -> None:
         """Sets the level, as of now, and what is to be said about it (JSON). NotFoundError if it is absent."""
         now = None if level == "unverified" else self._clock.now()
         changes = {"verification_level": level, "verified_at": now, "verification": verification}
@@ -4822,12 +5285,17 @@ class SubmissionRepository(Repository[Submission]):
             where.update(self._identity(version_id, "benchmark_version_id"))
         where.update({"visibility": "public", "aggregate_score": _Above(-math.inf)})
         return self._first(
-            "find_best_for_model", where, [("aggregate_score", True), ("created_at", False), ("id", False)]
+            "find_best_for_model",
+            where,
+            [("aggregate_score", True), ("created_at", False), ("id", False)],
         )
 
     def exists_for_model_version(self, model: str, version_id: uuid.UUID) -> bool:
         """Whether the model has a submission, of any visibility, at that version of a benchmark."""
-        where = {**self._identity(version_id, "benchmark_version_id"), **self._checked({"model": model})}
+        where = {
+            **self._identity(version_id, "benchmark_version_id"),
+            **self._checked({"model": model}),
+        }
         return self._exists("exists_for_model_version", where)
 
     @abstractmethod
@@ -4855,7 +5323,10 @@ class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository)
     """``BenchmarkRepository`` on Postgres: ``PostgresBenchmarkRepository(pool, clock=None)``."""
 
     _others: ClassVar = {
-        "tags": ("ARRAY(SELECT tag FROM benchmark_tags WHERE benchmark_id = benchmarks.id ORDER BY tag)", tuple)
+        "tags": (
+            "ARRAY(SELECT tag FROM benchmark_tags WHERE benchmark_id = benchmarks.id ORDER BY tag)",
+            tuple,
+        )
     }
 
 
@@ -4880,7 +5351,9 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         sql = self._version_ranking if "benchmark_version_id" in where else self._ranking
-        return self.database._statement("leaderboard", sql, [*where.values(), limit], _all_rows, repeatable=True)
+        return self.database._statement(
+            "leaderboard", sql, [*where.values(), limit], _all_rows, repeatable=True
+        )
 
 
 # === redis and cache =================================================================================================
@@ -5025,7 +5498,9 @@ class KeyValueClient(_Closing):
     def ttl(self, key: str) -> float | None:
         """Seconds until the key expires, in milliseconds' precision; ``math.inf`` if never; None when absent."""
         milliseconds = self._pttl(_check_key(key))
-        return None if milliseconds == -2 else math.inf if milliseconds == -1 else milliseconds / 1000
+        return (
+            None if milliseconds == -2 else math.inf if milliseconds == -1 else milliseconds / 1000
+        )
 
     def expire(self, key: str, seconds: float) -> bool:
         """Sets the time until expiry, counted from now; returns whether the key exists."""
@@ -5040,7 +5515,9 @@ class KeyValueClient(_Closing):
         """
         if type(amount) is not int or not -(2**63) <= amount < 2**63:
             raise ValidationError("amount should be an int of at most 64 bits")
-        return self._increment(_check_key(key), amount, None if ttl is None else _milliseconds(ttl, "ttl"))
+        return self._increment(
+            _check_key(key), amount, None if ttl is None else _milliseconds(ttl, "ttl")
+        )
 
     def scan(self, glob: str = "*") -> Iterator[str]:
         """The keys that match, in no order; all but the first thousand or so are asked for lazily. A key that is there
@@ -5056,7 +5533,9 @@ class KeyValueClient(_Closing):
         """Sends to the subscribers of now and returns how many there were. Never repeated after it was sent."""
         return self._publish(_check_key(channel, "channel"), _check_value(message, "message"))
 
-    def listen(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None) -> Listener:
+    def listen(
+        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None = None
+    ) -> Listener:
         """Opens a listener that is subscribed to nothing yet. ``on_reconnect()`` is called, between messages, each time
         it has subscribed again after a lost connection: messages may have been lost. While it is open it keeps what its
         handlers refer to alive: close it, or its client."""
@@ -5095,7 +5574,9 @@ class KeyValueClient(_Closing):
     @abstractmethod
     def _publish(self, channel: str, message: str) -> int: ...
     @abstractmethod
-    def _listen(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> Listener: ...
+    def _listen(
+        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
+    ) -> Listener: ...
     @abstractmethod
     def _health_check(self) -> Health: ...
 
@@ -5103,15 +5584,39 @@ class KeyValueClient(_Closing):
 # What redis-py's exceptions mean: the first class that fits decides. The columns: class name, our error, whether the
 # caller may try again, whether the server may have acted on the command, words for the message.
 _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...] = (
-    ("AuthenticationError", ConnectionError, False, False, "refused the login: check the user and password"),
+    (
+        "AuthenticationError",
+        ConnectionError,
+        False,
+        False,
+        "refused the login: check the user and password",
+    ),
     ("BusyLoadingError", ConnectionError, True, False, "is still loading its data"),
     ("TimeoutError", TimeoutError, True, True, "did not answer in time"),
-    ("ConnectionError", ConnectionError, True, True, "could not be reached, or ended the connection"),
+    (
+        "ConnectionError",
+        ConnectionError,
+        True,
+        True,
+        "could not be reached, or ended the connection",
+    ),
     ("ReadOnlyError", CacheError, True, True, "is a read-only replica"),
     ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
-    ("AskError", CacheError, False, False, "is one node of a Redis Cluster: use a redis+cluster:// URL"),  # and MOVED
+    (
+        "AskError",
+        CacheError,
+        False,
+        False,
+        "is one node of a Redis Cluster: use a redis+cluster:// URL",
+    ),  # and MOVED
     ("TryAgainError", CacheError, True, False, "is moving the key to another node"),
-    ("ClusterDownError", CacheError, True, False, "says that its cluster does not serve the key at present"),
+    (
+        "ClusterDownError",
+        CacheError,
+        True,
+        False,
+        "says that its cluster does not serve the key at present",
+    ),
     ("OutOfMemoryError", CacheError, True, True, "is out of memory"),
     ("RedisError", CacheError, False, True, "refused the command"),
     ("OSError", ConnectionError, True, True, "could not be reached"),
@@ -5120,7 +5625,9 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
 _REDIS_REPEATABLE = frozenset({"get", "get_many", "exists", "ttl", "set", "set_many", "scan"})
 _Address = tuple[str, int]  # host and port
 _PIPELINE = 1000  # commands in one round trip: bounds memory on both sides
-_COMPARE_AND_DELETE = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
+_COMPARE_AND_DELETE = (
+    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
+)
 
 
 class _RedisTransport:
@@ -5130,13 +5637,17 @@ class _RedisTransport:
     failed, and every timeout is ours.
     """
 
-    def __init__(self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None) -> None:
+    def __init__(
+        self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None
+    ) -> None:
         self.config = config
         self._redis = _driver("redis", "redis>=5", "RedisClient")
         self._url = _Url.parse(config.url)
         self._tls: Any = None
         if self._url.scheme.startswith("rediss"):
-            self._tls = _tls_context(self._url.options, self._url.options.get("sslmode", "verify-full"))
+            self._tls = _tls_context(
+                self._url.options, self._url.options.get("sslmode", "verify-full")
+            )
         self._errors: list[tuple[type[Exception], type[InfrastructureError], bool, bool, str]] = [
             (getattr(self._redis.exceptions, name, None) or getattr(builtins, name), *rest)
             for name, *rest in _REDIS_ERRORS
@@ -5192,7 +5703,9 @@ class _RedisTransport:
                 connection._sock.settimeout(config.socket_timeout)
             connection._parser.on_connect(connection)
             if url.password is not None:
-                self.ask(connection, attempt, ("AUTH", *([url.user] if url.user else []), url.password))
+                self.ask(
+                    connection, attempt, ("AUTH", *([url.user] if url.user else []), url.password)
+                )
             elif self._tls is not None:
                 # A server may judge our certificate, and send its session tickets, when the handshake is over for us.
                 # Who answers is done with both: nothing was sent in vain, and what is readable is a reply.
@@ -5256,20 +5769,26 @@ class _RedisTransport:
     ) -> list[Any]:
         """As ``send``, to one of the ``nodes``, whatever key it is about."""
         return self.policy.call(
-            operation, lambda attempt: self._accepted(self.exchange(attempt, [(node, commands)])[0]), until=until
+            operation,
+            lambda attempt: self._accepted(self.exchange(attempt, [(node, commands)])[0]),
+            until=until,
         )
 
     def send_each(self, operation: str, commands: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         """Sends many commands, each about the key that is its second word, and gives their replies in order."""
         until = self.policy.until()
         for start in range(0, len(commands), _PIPELINE):
-            yield from self.send_to(self.address, operation, *commands[start : start + _PIPELINE], until=until)
+            yield from self.send_to(
+                self.address, operation, *commands[start : start + _PIPELINE], until=until
+            )
 
     def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
         """Sends a command that takes any number of keys, for all of these; its replies are to be added up."""
         until = self.policy.until()
         for start in range(0, len(keys), _PIPELINE):
-            yield from self.send_to(self.address, operation, (word, *keys[start : start + _PIPELINE]), until=until)
+            yield from self.send_to(
+                self.address, operation, (word, *keys[start : start + _PIPELINE]), until=until
+            )
 
     def _accepted(self, replies: list[Any]) -> list[Any]:
         if isinstance(replies[-1], list) and len(replies) > 1:
@@ -5350,7 +5869,9 @@ class _RedisTransport:
 
     def refused(self, refusal: Exception) -> InfrastructureError:
         """What a refusal that came as a value means."""
-        error = self._translate(refusal, Attempt(0, time.monotonic)) or CacheError("redis refused the command")
+        error = self._translate(refusal, Attempt(0, time.monotonic)) or CacheError(
+            "redis refused the command"
+        )
         error.service, error.__cause__ = "redis", _scrubbed(refusal)
         return error
 
@@ -5358,7 +5879,9 @@ class _RedisTransport:
         for known, error, retryable, acted, words in self._errors:
             if isinstance(exc, known):
                 attempt.sent = attempt.sent and (acted or attempt.shared)
-                code = re.match("[A-Z]{3,}(?= )", str(exc))  # of "WRONGTYPE Operation against …" the code may be quoted
+                code = re.match(
+                    "[A-Z]{3,}(?= )", str(exc)
+                )  # of "WRONGTYPE Operation against …" the code may be quoted
                 detail = _os_reason(exc) or (code and f" ({code[0]})") or ""
                 host, port = attempt.note or self.address
                 where = f"redis at {host}:{port}"
@@ -5395,7 +5918,9 @@ class _ClusterTransport(_RedisTransport):
     REDIRECTS = 5  # in one attempt
     REFRESH = 60.0  # seconds after which the slots are asked for again in any case
 
-    def __init__(self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None) -> None:
+    def __init__(
+        self, config: CacheConfig, clock: Clock, observer: Callable[[Call], None] | None
+    ) -> None:
         super().__init__(config, clock, observer)
         self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
         self._pools = {self.address: self.pool}
@@ -5403,7 +5928,9 @@ class _ClusterTransport(_RedisTransport):
         self._masters: list[_Address] = []
         self._outdated = True
         self._learned = 0.0  # when
-        self._failures: dict[_Address, float] = {}  # when they were, of nodes that have not answered since
+        self._failures: dict[
+            _Address, float
+        ] = {}  # when they were, of nodes that have not answered since
         self._forget_parent()
         _fork_aware.add(self)
 
@@ -5445,7 +5972,11 @@ class _ClusterTransport(_RedisTransport):
         return answers
 
     def _promptest(self, parts: Sequence[Any], sent: Sequence[int]) -> Sequence[int]:
-        return sent[:] if not self._failures else sorted(sent, key=lambda number: self._failed_at(parts[number][0]))
+        return (
+            sent[:]
+            if not self._failures
+            else sorted(sent, key=lambda number: self._failed_at(parts[number][0]))
+        )
 
     def _blame(self, address: _Address, reason: BaseException | None = None) -> None:
         if not isinstance(reason, InfrastructureError):  # that is ours: a full pool, a deadline
@@ -5467,11 +5998,15 @@ class _ClusterTransport(_RedisTransport):
         if not self._learning.acquire(timeout=attempt.remaining()):
             raise TimeoutError("the deadline passed")
         try:
-            if anew or self._outdated or before == self._learned:  # no other thread has asked meanwhile
+            if (
+                anew or self._outdated or before == self._learned
+            ):  # no other thread has asked meanwhile
                 asked = min([*self._masters, self.address], key=self._failed_at)
                 [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
                 if type(reply) is self._refusal:
-                    raise CacheError("redis at {}:{} is no node of a cluster: use a redis:// URL".format(*asked))
+                    raise CacheError(
+                        "redis at {}:{} is no node of a cluster: use a redis:// URL".format(*asked)
+                    )
                 self._adopt(asked, self._accepted([reply])[0])
         finally:
             attempt.sent = False
@@ -5486,11 +6021,17 @@ class _ClusterTransport(_RedisTransport):
         masters = [address for address in dict.fromkeys(owners) if address is not None]
         if not masters:  # a node that has left, or a cluster that is being built
             self._blame(asked)
-            raise CacheError("redis at {}:{} knows of no slots at present".format(*asked), retryable=True)
+            raise CacheError(
+                "redis at {}:{} knows of no slots at present".format(*asked), retryable=True
+            )
         self._learned = time.monotonic()
         with self._lock:
             self._owners, self._masters, self._outdated = owners, masters, False
-            gone = [self._pools.pop(each) for each in [*self._pools] if each not in (self.address, *masters)]
+            gone = [
+                self._pools.pop(each)
+                for each in [*self._pools]
+                if each not in (self.address, *masters)
+            ]
         for pool in gone:
             for _ in range(pool.size):
                 pool._tidy()
@@ -5529,15 +6070,23 @@ class _ClusterTransport(_RedisTransport):
     def send_each(self, operation: str, commands: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         until = self.policy.until()
         for start in range(0, len(commands), _PIPELINE):
-            batch = [(self._slot(each[1].encode()), (each,)) for each in commands[start : start + _PIPELINE]]
+            batch = [
+                (self._slot(each[1].encode()), (each,))
+                for each in commands[start : start + _PIPELINE]
+            ]
 
             def attempt(current: Attempt) -> list[Any]:
-                return [reply for (reply,) in self._perform(current, list(itertools.starmap(_Unit, batch)))]
+                return [
+                    reply
+                    for (reply,) in self._perform(current, list(itertools.starmap(_Unit, batch)))
+                ]
 
             yield from self.policy.call(operation, attempt, until=until)
 
     def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
-        return self.send_each(operation, [(word, key) for key in keys])  # a command has to keep to one slot
+        return self.send_each(
+            operation, [(word, key) for key in keys]
+        )  # a command has to keep to one slot
 
     def _perform(self, attempt: Attempt, units: Sequence[_Unit]) -> list[list[Any]]:
         """Runs the units, following redirections, and returns the replies of each. All nodes work at once."""
@@ -5552,12 +6101,15 @@ class _ClusterTransport(_RedisTransport):
             nodes = sorted(parts)  # all threads take connections in one order
             attempt.shared = attempt.shared or len(nodes) > 1
             answers = self.exchange(
-                attempt, [(node, [c for unit in parts[node] for c in unit.words()]) for node in nodes]
+                attempt,
+                [(node, [c for unit in parts[node] for c in unit.words()]) for node in nodes],
             )
             for node, replies in zip(nodes, answers):
                 following = iter(replies)
                 for unit in parts[node]:
-                    unit.replies = list(itertools.islice(following, len(unit.words())))[unit.asking :]
+                    unit.replies = list(itertools.islice(following, len(unit.words())))[
+                        unit.asking :
+                    ]
             waiting = [unit for unit in waiting if self._redirected(unit)]
             attempt.sent = len(waiting) < len(units)
             attempt.shared = attempt.sent and len(units) > 1
@@ -5569,7 +6121,9 @@ class _ClusterTransport(_RedisTransport):
         attempt.note = unit.node
         try:
             return self._accepted(unit.replies)
-        except self._redis.exceptions.ClusterDownError:  # of this node: others may know of a better one
+        except (
+            self._redis.exceptions.ClusterDownError
+        ):  # of this node: others may know of a better one
             self._blame(unit.node)
             raise
 
@@ -5577,7 +6131,9 @@ class _ClusterTransport(_RedisTransport):
         """Whether the node has sent the unit elsewhere, undone: for good, so that the slots have to be learned anew, or
         this once."""
         exceptions = self._redis.exceptions
-        redirection = next((each for each in unit.replies if isinstance(each, exceptions.AskError)), None)
+        redirection = next(
+            (each for each in unit.replies if isinstance(each, exceptions.AskError)), None
+        )
         if redirection is None:
             return False
         unit.node = (redirection.host or unit.node[0], redirection.port)
@@ -5610,7 +6166,9 @@ def _text(raw: Any) -> Any:
         return raw.decode()
     except UnicodeDecodeError:
         pass
-    raise SerializationError("Redis holds bytes that are not UTF-8")  # outside: the cause would quote them
+    raise SerializationError(
+        "Redis holds bytes that are not UTF-8"
+    )  # outside: the cause would quote them
 
 
 class RedisClient(KeyValueClient):
@@ -5630,11 +6188,17 @@ class RedisClient(KeyValueClient):
         observer: Callable[[Call], None] | None = None,
     ) -> None:
         if not isinstance(config, CacheConfig | None):
-            raise ConfigurationError("RedisClient takes a CacheConfig: RedisClient(CacheConfig(url=…))")
+            raise ConfigurationError(
+                "RedisClient takes a CacheConfig: RedisClient(CacheConfig(url=…))"
+            )
         self._listeners: list[_RedisListener] = []
         self._closed = False
         config = config or CacheConfig()
-        kind = _ClusterTransport if _Url.parse(config.url).scheme.endswith("+cluster") else _RedisTransport
+        kind = (
+            _ClusterTransport
+            if _Url.parse(config.url).scheme.endswith("+cluster")
+            else _RedisTransport
+        )
         self._transport = kind(config, clock or SystemClock(), observer)
         self._send = self._transport.send
         self._forget_parent()
@@ -5659,14 +6223,21 @@ class RedisClient(KeyValueClient):
         return value
 
     def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
-        return [_text(raw) for raw in self._transport.send_each("get_many", [("GET", key) for key in keys])]
+        return [
+            _text(raw)
+            for raw in self._transport.send_each("get_many", [("GET", key) for key in keys])
+        ]
 
     def _set(self, key: str, value: str, ttl: int | None) -> None:
-        self._send("set", ("SET", key, value) if ttl is None else ("SET", key, value, "PX", ttl), key=key)
+        self._send(
+            "set", ("SET", key, value) if ttl is None else ("SET", key, value, "PX", ttl), key=key
+        )
 
     def _set_many(self, pairs: Sequence[tuple[str, str]], ttl: int | None) -> None:
         expiry = () if ttl is None else ("PX", ttl)
-        for _ in self._transport.send_each("set_many", [("SET", key, value, *expiry) for key, value in pairs]):
+        for _ in self._transport.send_each(
+            "set_many", [("SET", key, value, *expiry) for key, value in pairs]
+        ):
             pass
 
     def _set_nx(self, key: str, value: str, ttl: int | None) -> bool:
@@ -5720,7 +6291,9 @@ class RedisClient(KeyValueClient):
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])
 
-    def _listen(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> Listener:
+    def _listen(
+        self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
+    ) -> Listener:
         listener = _RedisListener(self._transport, on_message, on_reconnect)
         with self._lock:
             closed = self._closed
@@ -5734,7 +6307,9 @@ class RedisClient(KeyValueClient):
         until = self._transport.policy.until()
         nodes = self._transport.nodes("health_check", until)
         for node in nodes:
-            info = _text(self._transport.send_to(node, "health_check", ("INFO", "server"), until=until)[0])
+            info = _text(
+                self._transport.send_to(node, "health_check", ("INFO", "server"), until=until)[0]
+            )
         latency = time.perf_counter() - started
         found = dict(re.findall(r"(\w+):(.*?)\r", info))
         name = "Valkey" if "valkey_version" in found else "Redis"
@@ -5779,17 +6354,24 @@ class _RedisListener(Listener):
     QUIET = 5
 
     def __init__(
-        self, transport: _RedisTransport, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
+        self,
+        transport: _RedisTransport,
+        on_message: MessageHandler,
+        on_reconnect: Callable[[], None] | None,
     ) -> None:
         super().__init__(on_message, on_reconnect)
         self._transport = transport
-        self._changed = threading.Condition()  # guards what follows, and is notified when any of it changes
+        self._changed = (
+            threading.Condition()
+        )  # guards what follows, and is notified when any of it changes
         #: subscriptions, each with the calls that wait for it, and None once one of them was answered
         self._wanted: dict[tuple[bool, bytes], builtins.set[_Change | None]] = {}
         self._told: deque[_Change] = deque()  # not answered yet
         self._outgoing: deque[_Change] = deque()  # of those, what has not been sent yet
         self._unsent: list[_Change] = []  # waiting for a connection
-        self._rejoining: builtins.set[_Change] | None = None  # what has to stand again before on_reconnect is called
+        self._rejoining: builtins.set[_Change] | None = (
+            None  # what has to stand again before on_reconnect is called
+        )
         self._heard = False  # from this connection
         self._handling = False  # a handler is at work: answers are read after it
         self._closed = False
@@ -5797,7 +6379,9 @@ class _RedisListener(Listener):
         self._sleeper, self._waker = socket.socketpair()
         self._sleeper.setblocking(False)
         self._waker.setblocking(False)
-        self._thread: threading.Thread | None = threading.Thread(target=self._run, name="infra-listener", daemon=True)
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._run, name="infra-listener", daemon=True
+        )
         _fork_aware.add(self)
         self._thread.start()
 
@@ -5832,7 +6416,8 @@ class _RedisListener(Listener):
                 self._conclude(changes)
                 return
             answered = self._changed.wait_for(
-                lambda: self._closed or all(change.settled for change in changes), self._transport.config.deadline
+                lambda: self._closed or all(change.settled for change in changes),
+                self._transport.config.deadline,
             )
             error = next((change.error for change in changes if change.error), None)
             if not answered:
@@ -5876,7 +6461,9 @@ class _RedisListener(Listener):
         try:
             while self._outgoing:
                 change = self._outgoing.popleft()
-                for part in self._connection.pack_command(change.command, *([change.name] if change.name else [])):
+                for part in self._connection.pack_command(
+                    change.command, *([change.name] if change.name else [])
+                ):
                     self._socket.sendall(part)
         except OSError:
             self._hang_up()
@@ -5896,7 +6483,9 @@ class _RedisListener(Listener):
     def _hang_up(self) -> None:
         """Wakes the thread, which finds the connection ended."""
         try:
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # TLS, which the thread may be using, left alone
+            socket.socket.shutdown(
+                self._socket, socket.SHUT_RDWR
+            )  # TLS, which the thread may be using, left alone
         except OSError:
             pass  # it has ended already
 
@@ -5923,7 +6512,9 @@ class _RedisListener(Listener):
                 if isinstance(error, TimeoutError) and self._connection is not None:
                     self._transport.silent(self._connection)
             except BaseException:
-                logger.exception("the listener stops: a handler asked to exit, or the library has a defect")
+                logger.exception(
+                    "the listener stops: a handler asked to exit, or the library has a defect"
+                )
                 self._closed = True
             with self._changed:
                 connection, self._connection = self._connection, None
@@ -5935,7 +6526,12 @@ class _RedisListener(Listener):
                     logger.warning(
                         "listener lost its connection (%s); connecting again",
                         reason,
-                        extra={"service": "redis", "operation": "listen", "outcome": reason, "attempt": failures},
+                        extra={
+                            "service": "redis",
+                            "operation": "listen",
+                            "outcome": reason,
+                            "attempt": failures,
+                        },
                     )
                     self._changed.wait_for(lambda: self._closed, policy.pause(failures))
                 if self._closed:
@@ -5951,7 +6547,10 @@ class _RedisListener(Listener):
             connection = self._transport.connect_listener(attempt)
             with self._changed:
                 self._adopt(connection)
-                again = [_Change("PSUBSCRIBE" if is_glob else "SUBSCRIBE", name) for is_glob, name in self._wanted]
+                again = [
+                    _Change("PSUBSCRIBE" if is_glob else "SUBSCRIBE", name)
+                    for is_glob, name in self._wanted
+                ]
                 unsent, self._unsent = self._unsent, []
                 self._rejoining = set(again)
                 self._tell(*again, *unsent)
@@ -6020,7 +6619,9 @@ class _Missing(enum.Enum):
 #: as the default of :meth:`RedisCacheProvider.get` it tells an absent key from a cached None
 MISSING = _Missing.MISSING
 
-_TO_ESCAPE = re.compile(r"[%:*?\[\]\\{}\s]")  # "{}": who chooses a part shall not choose the node of a cluster
+_TO_ESCAPE = re.compile(
+    r"[%:*?\[\]\\{}\s]"
+)  # "{}": who chooses a part shall not choose the node of a cluster
 _GLOB_SIGNS = re.compile(r"[*?\[\]\\]")
 
 
@@ -6087,7 +6688,9 @@ class _Turn:
         self.expires = math.inf  # by the cache's clock: from then on the lock may be another's
         self.ended = threading.Event()
         self.text: str | None = None  # what a thread that filled a key leaves to those who wait
-        self.silence: CacheError | None = None  # Redis did not answer it: those who wait need not find out one by one
+        self.silence: CacheError | None = (
+            None  # Redis did not answer it: those who wait need not find out one by one
+        )
 
 
 def _this_thread() -> tuple[int, int]:
@@ -6114,7 +6717,12 @@ class CacheLock:
     POLL = 0.05  # seconds between two questions to Redis whether another process is done
 
     def __init__(
-        self, cache: RedisCacheProvider, name: str, ttl: float, timeout: float, ask: Callable[..., Any] | None = None
+        self,
+        cache: RedisCacheProvider,
+        name: str,
+        ttl: float,
+        timeout: float,
+        ask: Callable[..., Any] | None = None,
     ) -> None:
         self._cache = cache
         self._name = name
@@ -6137,7 +6745,9 @@ class CacheLock:
         if turn is None or turn.owner != _this_thread():
             return False
         try:
-            return bool(self._ask("lock", self._cache._client.compare_and_delete, self._name, token))
+            return bool(
+                self._ask("lock", self._cache._client.compare_and_delete, self._name, token)
+            )
         finally:
             self._cache._end(self._name, turn)
 
@@ -6145,7 +6755,10 @@ class CacheLock:
         """Raises TimeoutError when the lock was not free in time."""
         if not self.acquire():
             raise TimeoutError(
-                f"the lock was not free within {self._timeout:g} s", service="cache", operation="lock", retryable=True
+                f"the lock was not free within {self._timeout:g} s",
+                service="cache",
+                operation="lock",
+                retryable=True,
             )
         return self
 
@@ -6154,9 +6767,16 @@ class CacheLock:
         extra = {"service": "cache", "operation": "lock", "outcome": "lost"}
         try:
             if hasattr(self._held, "lock") and not self.release():
-                logger.warning("a lock was not its owner's any more: another may have had it meanwhile", extra=extra)
+                logger.warning(
+                    "a lock was not its owner's any more: another may have had it meanwhile",
+                    extra=extra,
+                )
         except CacheError as error:
-            logger.warning("a lock stays for the rest of its ttl: %s", error, extra={**extra, "outcome": "CacheError"})
+            logger.warning(
+                "a lock stays for the rest of its ttl: %s",
+                error,
+                extra={**extra, "outcome": "CacheError"},
+            )
 
     def _acquire(self, timeout: float, settled: Callable[[_Turn | None], bool]) -> _Turn | None:
         """This thread's turn, or None. ``settled`` is asked after each wait, with the turn that was waited for, if it
@@ -6294,7 +6914,9 @@ class RedisCacheProvider:
             nonlocal removed
             found = self._client.scan(glob)
             while batch := [*itertools.islice(found, _PIPELINE)]:
-                removed += self._client.unlink_many(name for name in batch if not name.startswith(own))
+                removed += self._client.unlink_many(
+                    name for name in batch if not name.startswith(own)
+                )
 
         self._try("delete_pattern", None, remove)
         return removed
@@ -6317,10 +6939,17 @@ class RedisCacheProvider:
         """Adds to the whole number that the key holds (absent: 0) and returns the sum, in one atomic step. ``ttl``
         takes effect only when this call creates the key. Never repeated after it was sent. CacheError if the value is
         no whole number, or the sum leaves 64 bits."""
-        return self._ask("increment", self._client.increment, self._name(key), amount, self._seconds(ttl))
+        return self._ask(
+            "increment", self._client.increment, self._name(key), amount, self._seconds(ttl)
+        )
 
     def get_or_set(
-        self, key: str, factory: Callable[[], Any], ttl: float | None = None, *, timeout: float = 10.0
+        self,
+        key: str,
+        factory: Callable[[], Any],
+        ttl: float | None = None,
+        *,
+        timeout: float = 10.0,
     ) -> Any:
         """The value or, when absent, what ``factory()`` returns, stored as ``set`` does.
 
@@ -6360,7 +6989,9 @@ class RedisCacheProvider:
         # A factory that asks for its own key does not wait for itself.
         turn = None if self._is_mine(lock._name) else lock._acquire(timeout, settled)
         try:
-            if text is None and not (turn and settled(None)):  # others may have filled it before the lock was obtained
+            if text is None and not (
+                turn and settled(None)
+            ):  # others may have filled it before the lock was obtained
                 text = _document("value", factory()).text
                 ask("set", self._put, name, text, seconds)
             if turn:
@@ -6368,7 +6999,9 @@ class RedisCacheProvider:
         finally:
             if turn:
                 turn.silence = silence
-                with contextlib.suppress(CacheError):  # the value, or the factory's error, matters more
+                with contextlib.suppress(
+                    CacheError
+                ):  # the value, or the factory's error, matters more
                     lock.release()
         return _value_of(text, "get_or_set")
 
@@ -6397,7 +7030,9 @@ class RedisCacheProvider:
                 left = window
         allowed = count <= limit
         reset_at = self._clock.now() + timedelta(seconds=left)
-        return RateLimit(allowed, min(max(0, limit - count), limit), limit, reset_at, 0.0 if allowed else left)
+        return RateLimit(
+            allowed, min(max(0, limit - count), limit), limit, reset_at, 0.0 if allowed else left
+        )
 
     def _name(self, key: str, purpose: str = "") -> str:
         key = _check_key(key)
@@ -6424,7 +7059,10 @@ class RedisCacheProvider:
             return call(*arguments)
         except (ConnectionError, TimeoutError) as error:
             raise CacheError(
-                f"the cache does not answer: {error}", service="cache", operation=operation, retryable=error.retryable
+                f"the cache does not answer: {error}",
+                service="cache",
+                operation=operation,
+                retryable=error.retryable,
             ) from error
 
     def _try(self, operation: str, instead: T, call: Callable[..., T], *arguments: Any) -> T:
@@ -6567,7 +7205,9 @@ class VerificationCache:
         # The count lives as long as the code, which another instance, with another code_ttl, may have stored.
         lifetime = int(generation.partition("-")[0]) / 1000
         attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
-        if attempt > self._max_attempts or not hmac.compare_digest(digest, self._digest(phone, generation, code)):
+        if attempt > self._max_attempts or not hmac.compare_digest(
+            digest, self._digest(phone, generation, code)
+        ):
             return False
         # Of several right guesses one removes the code; a code stored meanwhile has another generation and stays.
         return self._client.compare_and_delete(self._name(phone), stored)
@@ -6613,7 +7253,9 @@ class VerificationCache:
                 try:
                     self._client.compare_and_delete(self._name(phone), stored)
                 except InfrastructureError as second:
-                    logger.warning("a code whose message failed stays stored: %s", type(second).__name__)
+                    logger.warning(
+                        "a code whose message failed stays stored: %s", type(second).__name__
+                    )
             raise
 
     def _check_limits(self, phone: str) -> None:
@@ -6627,7 +7269,9 @@ class VerificationCache:
     def _refuse(self, limit: str) -> NoReturn:
         wait = self._client.ttl(limit) or 0.0
         raise RateLimitedError(
-            f"too many codes for this phone: try again in {wait:.0f} s", service="verification", retry_after=wait
+            f"too many codes for this phone: try again in {wait:.0f} s",
+            service="verification",
+            retry_after=wait,
         )
 
     def _store(self, phone: str, code: str) -> str:
@@ -6640,7 +7284,9 @@ class VerificationCache:
         return ":".join(("verification", hash_phone(phone, self._key), *parts))
 
     def _digest(self, phone: str, generation: str, code: str) -> str:
-        return hmac.new(self._key, f"code:{phone}:{generation}:{code}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(
+            self._key, f"code:{phone}:{generation}:{code}".encode(), hashlib.sha256
+        ).hexdigest()
 
     @staticmethod
     def _check_code(code: str) -> str:
@@ -6676,7 +7322,10 @@ class StoragePath:
 
     @staticmethod
     def _joined(*parts: str | uuid.UUID) -> str:
-        names = [str(part) if isinstance(part, uuid.UUID) else _check_key(part, "a part of a key") for part in parts]
+        names = [
+            str(part) if isinstance(part, uuid.UUID) else _check_key(part, "a part of a key")
+            for part in parts
+        ]
         if any("/" in name or name in (".", "..") for name in names):
             raise ValidationError('a part of a key should not hold "/", nor be "." or ".."')
         return _check_object_key("/".join(names))
@@ -6714,7 +7363,10 @@ class DeleteResult:
 
 
 _MIB = 1 << 20
-_LEAST_PART, _MOST_PARTS = 5 * _MIB, 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_LEAST_PART, _MOST_PARTS = (
+    5 * _MIB,
+    10_000,
+)  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _LARGEST_PART = 5 << 30  # also of what one CopyObject takes
 _BATCH = 1000  # keys that one request may delete, or one answer may list
 _CHUNK = 256 * 1024
@@ -6723,10 +7375,19 @@ _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 _BUCKET = re.compile(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-_METADATA_NAME = re.compile("[0-9A-Za-z._-]+")  # what stores agree on, of the names that a header may have
+_METADATA_NAME = re.compile(
+    "[0-9A-Za-z._-]+"
+)  # what stores agree on, of the names that a header may have
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
-_PLAIN_KEY = re.compile("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
-_METHODS = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
+_PLAIN_KEY = re.compile(
+    "(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}"
+)
+_METHODS = {
+    "GET": "get_object",
+    "HEAD": "head_object",
+    "PUT": "put_object",
+    "DELETE": "delete_object",
+}
 
 
 _is_bucket = functools.lru_cache(256)(_BUCKET.fullmatch)  # a program has few, and uses them often
@@ -6751,14 +7412,20 @@ def _check_object_key(key: str) -> str:
         raise ValidationError("key should have at most 1,024 bytes in UTF-8")
     *folders, name = key.split("/")
     if name in (".", "..") or not {"", ".", ".."}.isdisjoint(folders):
-        raise ValidationError('key should neither begin with "/" nor hold "//", nor a part that is "." or ".."')
+        raise ValidationError(
+            'key should neither begin with "/" nor hold "//", nor a part that is "." or ".."'
+        )
     return str.__str__(key)
 
 
 def _check_content_type(content_type: str | None) -> str:
     if content_type is None:
         return _CONTENT_TYPE
-    if not isinstance(content_type, str) or not _HEADER_VALUE.fullmatch(content_type) or len(content_type) > 255:
+    if (
+        not isinstance(content_type, str)
+        or not _HEADER_VALUE.fullmatch(content_type)
+        or len(content_type) > 255
+    ):
         raise ValidationError(
             "content_type should be such as text/plain, in printable ASCII, of at most 255 characters"
         )
@@ -6774,9 +7441,13 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in metadata.items():
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
-            raise ValidationError("names of metadata should be ASCII letters, digits, hyphens, underscores and dots")
+            raise ValidationError(
+                "names of metadata should be ASCII letters, digits, hyphens, underscores and dots"
+            )
         if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
-            raise ValidationError("values of metadata should be printable ASCII, without blanks at either end")
+            raise ValidationError(
+                "values of metadata should be printable ASCII, without blanks at either end"
+            )
         if name.lower() in found:
             raise ValidationError("names of metadata should differ in more than case: S3 lowers it")
         found[name.lower()] = value
@@ -6866,7 +7537,12 @@ class _ObjectReader(io.RawIOBase):
     def _dealloc_warn(self, source: object) -> None:
         """Called by the buffer when it is forgotten, as of a file; at its end an object holds nothing any more."""
         if not self._done:
-            warnings.warn("an object opened for reading was not closed", ResourceWarning, source=source, stacklevel=2)
+            warnings.warn(
+                "an object opened for reading was not closed",
+                ResourceWarning,
+                source=source,
+                stacklevel=2,
+            )
 
 
 class StorageProvider(_Closing):
@@ -6944,14 +7620,18 @@ class StorageProvider(_Closing):
         at = _check_bucket(bucket), _check_object_key(key)
         return io.BufferedReader(_ObjectReader(self._source("open", *at)), _CHUNK)
 
-    def get_presigned_url(self, bucket: str, key: str, expires_in: float, method: str = "GET") -> str:
+    def get_presigned_url(
+        self, bucket: str, key: str, expires_in: float, method: str = "GET"
+    ) -> str:
         """A URL with which anybody may GET, HEAD, PUT or DELETE this object, as ``method`` says, until ``expires_in``
         seconds (1 to 604,800, a week; rounded up to whole ones) have passed; one signed with temporary credentials ends
         with them. Asks the store nothing, so the object need not exist. The id of the access key is in it, the secret
         key is not."""
         at = _check_bucket(bucket), _check_object_key(key)
         if not _is_number(expires_in, 1, 604_800):
-            raise ValidationError("expires_in should be a number of seconds from 1 to 604,800, which is a week")
+            raise ValidationError(
+                "expires_in should be a number of seconds from 1 to 604,800, which is a week"
+            )
         if method not in _METHODS:
             raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
         return self._presign(*at, math.ceil(expires_in), method)
@@ -6992,7 +7672,10 @@ class StorageProvider(_Closing):
         found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
         if found is None:
             raise NotFoundError(
-                "there is no such object", resource="object", service="storage", operation="get_metadata"
+                "there is no such object",
+                resource="object",
+                service="storage",
+                operation="get_metadata",
             )
         return found
 
@@ -7010,7 +7693,9 @@ class StorageProvider(_Closing):
             errors.update(self._delete_many(bucket, names[at : at + _BATCH]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
-    def copy(self, source_bucket: str, source_key: str, target_bucket: str, target_key: str) -> None:
+    def copy(
+        self, source_bucket: str, source_key: str, target_bucket: str, target_key: str
+    ) -> None:
         """Copies within the store, content type and metadata included, whatever the size: above ``copy_part_size`` in
         parts, of which none stays if one fails. Onto itself is a ValidationError, because S3 refuses that."""
         source = _check_bucket(source_bucket), _check_object_key(source_key)
@@ -7033,10 +7718,17 @@ class StorageProvider(_Closing):
         return self._health_check()
 
     @abstractmethod
-    def _put(self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None: ...
+    def _put(
+        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
+    ) -> None: ...
     @abstractmethod
     def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], content_type: str, metadata: dict[str, str]
+        self,
+        bucket: str,
+        key: str,
+        parts: Iterator[bytes],
+        content_type: str,
+        metadata: dict[str, str],
     ) -> None: ...
     @abstractmethod
     def _get(self, bucket: str, key: str) -> bytes: ...
@@ -7113,10 +7805,14 @@ def _with_md5(request: Any, **_: Any) -> None:
     """DeleteObjects as every store takes it: boto3 sends a CRC32 whatever its settings say, and most want the MD5 that
     was the rule before (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
     for name in {*request.headers}:
-        if name.lower().startswith(("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")):
+        if name.lower().startswith(
+            ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
+        ):
             del request.headers[name]
     body = request.body.encode() if isinstance(request.body, str) else request.body
-    request.headers["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    request.headers["Content-MD5"] = base64.b64encode(
+        hashlib.md5(body, usedforsecurity=False).digest()
+    ).decode()
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
@@ -7134,15 +7830,36 @@ _S3_ERRORS = (
     ("HTTPClientError", "cut"), ("IncompleteReadError", "cut"), ("BotoCoreError", "odd"),
 )  # fmt: skip
 # Which codes say that the same request may succeed later, besides any HTTP status of 500 or above.
-_S3_RETRYABLE = frozenset({"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"})
+_S3_RETRYABLE = frozenset(
+    {"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"}
+)
 _S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
 # Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
 _S3_REPEATABLE = frozenset(
-    {"upload", "download", "download_to", "open", "exists", "list_objects", "get_metadata", "delete", "delete_batch"}
+    {
+        "upload",
+        "download",
+        "download_to",
+        "open",
+        "exists",
+        "list_objects",
+        "get_metadata",
+        "delete",
+        "delete_batch",
+    }
     | {"copy", "create_bucket", "health_check"}
 )
-_S3_KEPT = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
-_NOT_IN_XML = re.compile("[\x01-\x08\x0b-\x1f\ufffe\uffff]")  # https://www.w3.org/TR/xml/#charsets; CR comes back as LF
+_S3_KEPT = (
+    "ContentType",
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "Metadata",
+)
+_NOT_IN_XML = re.compile(
+    "[\x01-\x08\x0b-\x1f\ufffe\uffff]"
+)  # https://www.w3.org/TR/xml/#charsets; CR comes back as LF
 
 
 class S3StorageProvider(StorageProvider):
@@ -7232,7 +7949,10 @@ class S3StorageProvider(StorageProvider):
         }  # AWS_ENDPOINT_URL would get past what follows
         if endpoint is not None:  # boto3's newer checksums are AWS's alone
             options.update(
-                dict.fromkeys(("request_checksum_calculation", "response_checksum_validation"), "when_required")
+                dict.fromkeys(
+                    ("request_checksum_calculation", "response_checksum_validation"),
+                    "when_required",
+                )
             )
         client = _aws_client(
             "s3",
@@ -7285,7 +8005,9 @@ class S3StorageProvider(StorageProvider):
         if meaning == "silent":
             return TimeoutError("storage did not answer in time")
         if meaning == "odd":
-            return StorageError(f"storage gave no usable answer ({type(exc).__name__})", retryable=False)
+            return StorageError(
+                f"storage gave no usable answer ({type(exc).__name__})", retryable=False
+            )
         return ConnectionError(f"storage ended the connection{reason}")
 
     @staticmethod
@@ -7298,12 +8020,25 @@ class S3StorageProvider(StorageProvider):
             return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
         if code is None and status < 500 and not bare:  # a proxy, or another kind of server
             why += ": the answer is not of S3's form, see S3_ENDPOINT"
-        if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
+        if code in (
+            "PermanentRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+        ):
             why += ": the bucket may be in another region, see AWS_REGION"
-        passing = status >= 500 or status == 429 or code in _S3_RETRYABLE or (code or "").startswith("Throttl")
-        return StorageError(f"storage refused the request ({why})", code=code, retryable=passing and status != 501)
+        passing = (
+            status >= 500
+            or status == 429
+            or code in _S3_RETRYABLE
+            or (code or "").startswith("Throttl")
+        )
+        return StorageError(
+            f"storage refused the request ({why})", code=code, retryable=passing and status != 501
+        )
 
-    def _put(self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]) -> None:
+    def _put(
+        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
+    ) -> None:
         self._call(
             "upload",
             lambda client: client.put_object(
@@ -7312,13 +8047,20 @@ class S3StorageProvider(StorageProvider):
         )
 
     def _put_parts(
-        self, bucket: str, key: str, parts: Iterator[bytes], content_type: str, metadata: dict[str, str]
+        self,
+        bucket: str,
+        key: str,
+        parts: Iterator[bytes],
+        content_type: str,
+        metadata: dict[str, str],
     ) -> None:
         def sent(data: bytes, client: Any, part: dict[str, Any]) -> str:
             return str(client.upload_part(Body=data, **part)["ETag"])
 
         headers = {"ContentType": content_type, "Metadata": metadata}
-        self._in_parts("upload", (bucket, key), headers, (functools.partial(sent, data) for data in parts))
+        self._in_parts(
+            "upload", (bucket, key), headers, (functools.partial(sent, data) for data in parts)
+        )
 
     def _in_parts(
         self,
@@ -7330,7 +8072,8 @@ class S3StorageProvider(StorageProvider):
         """Each of ``parts`` sends itself and gives its ETag."""
         upload = dict(zip(("Bucket", "Key"), target))
         upload["UploadId"] = self._call(
-            operation, lambda client: client.create_multipart_upload(**upload, **headers)["UploadId"]
+            operation,
+            lambda client: client.create_multipart_upload(**upload, **headers)["UploadId"],
         )
         sent: list[dict[str, Any]] = []
         try:
@@ -7342,7 +8085,12 @@ class S3StorageProvider(StorageProvider):
                         operation=operation,
                     )
                 place = {**upload, "PartNumber": number}
-                sent.append({"PartNumber": number, "ETag": self._call(operation, lambda client: part(client, place))})
+                sent.append(
+                    {
+                        "PartNumber": number,
+                        "ETag": self._call(operation, lambda client: part(client, place)),
+                    }
+                )
             self._complete(operation, target, upload, sent)
         except BaseException:
             try:
@@ -7350,23 +8098,38 @@ class S3StorageProvider(StorageProvider):
             except NotFoundError:
                 pass
             except InfrastructureError as error:
-                logger.warning("storage %s: an unfinished upload may be left (%s)", operation, type(error).__name__)
+                logger.warning(
+                    "storage %s: an unfinished upload may be left (%s)",
+                    operation,
+                    type(error).__name__,
+                )
             raise
 
     def _complete(
-        self, operation: str, target: tuple[str, str], upload: Mapping[str, Any], sent: list[dict[str, Any]]
+        self,
+        operation: str,
+        target: tuple[str, str],
+        upload: Mapping[str, Any],
+        sent: list[dict[str, Any]],
     ) -> None:
         """When its answer was lost and it is repeated, some stores know the upload no more: then the object itself
         tells whether it is made of these parts."""
         try:
             self._call(
-                operation, lambda client: client.complete_multipart_upload(**upload, MultipartUpload={"Parts": sent})
+                operation,
+                lambda client: client.complete_multipart_upload(
+                    **upload, MultipartUpload={"Parts": sent}
+                ),
             )
         except NotFoundError as error:
             etags = [part["ETag"].strip('"') for part in sent]
-            known = error.resource == "upload" and all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
+            known = error.resource == "upload" and all(
+                re.fullmatch("[0-9a-f]{32}", etag) for etag in etags
+            )
             found = self._head(operation, *target) if known else None
-            if found is None or found.etag != _etag_of_parts([bytes.fromhex(etag) for etag in etags]):
+            if found is None or found.etag != _etag_of_parts(
+                [bytes.fromhex(etag) for etag in etags]
+            ):
                 raise
 
     def _get(self, bucket: str, key: str) -> bytes:
@@ -7384,7 +8147,9 @@ class S3StorageProvider(StorageProvider):
         params = {"Bucket": bucket, "Key": key}
         return self._policy.call(
             "get_presigned_url",
-            lambda _: str(self._connected()[1].generate_presigned_url(_METHODS[method], params, seconds)),
+            lambda _: str(
+                self._connected()[1].generate_presigned_url(_METHODS[method], params, seconds)
+            ),
         )
 
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
@@ -7403,17 +8168,24 @@ class S3StorageProvider(StorageProvider):
         except NotFoundError:
             return None
 
-    def _list(self, bucket: str, prefix: str, limit: int, token: str | None) -> tuple[list[ObjectSummary], str | None]:
+    def _list(
+        self, bucket: str, prefix: str, limit: int, token: str | None
+    ) -> tuple[list[ObjectSummary], str | None]:
         more = {} if token is None else {"ContinuationToken": token}
 
         def ask(client: Any) -> tuple[dict[str, Any], list[ObjectSummary]]:
             answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
             return answer, [
                 ObjectSummary(
-                    each["Key"], each["Size"], each.get("ETag", "").strip('"'), _in_seconds(each["LastModified"])
+                    each["Key"],
+                    each["Size"],
+                    each.get("ETag", "").strip('"'),
+                    _in_seconds(each["LastModified"]),
                 )
                 for each in answer.get("Contents", ())
-                if each["Key"].startswith(prefix)  # MinIO takes "/" for no prefix, and lists all there is
+                if each["Key"].startswith(
+                    prefix
+                )  # MinIO takes "/" for no prefix, and lists all there is
             ]
 
         answer, found = self._call("list_objects", ask)
@@ -7422,7 +8194,9 @@ class S3StorageProvider(StorageProvider):
         following = answer.get("NextContinuationToken")
         if not following or following == token:  # else it would never end, or end too early
             raise StorageError(
-                "storage lists a part, and does not say how to go on", service="storage", operation="list_objects"
+                "storage lists a part, and does not say how to go on",
+                service="storage",
+                operation="list_objects",
             )
         return found, following
 
@@ -7436,7 +8210,10 @@ class S3StorageProvider(StorageProvider):
         if fit:
             batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
             try:
-                answer = self._call("delete_batch", lambda client: client.delete_objects(Bucket=bucket, Delete=batch))
+                answer = self._call(
+                    "delete_batch",
+                    lambda client: client.delete_objects(Bucket=bucket, Delete=batch),
+                )
             except StorageError as error:
                 if error.code not in ("NotImplemented", "MethodNotAllowed"):
                     raise
@@ -7444,11 +8221,15 @@ class S3StorageProvider(StorageProvider):
             errors = {each.get("Key"): _aws_code(each) or "" for each in answer.get("Errors", ())}
             if not errors.keys() <= {*fit}:
                 raise StorageError(
-                    "storage does not say which keys it refused", service="storage", operation="delete_batch"
+                    "storage does not say which keys it refused",
+                    service="storage",
+                    operation="delete_batch",
                 )
         for key in single:
             try:
-                self._call("delete_batch", lambda client: client.delete_object(Bucket=bucket, Key=key))
+                self._call(
+                    "delete_batch", lambda client: client.delete_object(Bucket=bucket, Key=key)
+                )
             except StorageError as error:
                 errors[key] = error.code or ""
         return errors
@@ -7462,18 +8243,31 @@ class S3StorageProvider(StorageProvider):
         found = self._call("copy", lambda client: client.head_object(**start))
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // _MOST_PARTS))
-        more = {"CopySource": start, "CopySourceIfMatch": found["ETag"]}  # the parts are to be of one object
+        more = {
+            "CopySource": start,
+            "CopySourceIfMatch": found["ETag"],
+        }  # the parts are to be of one object
 
         def sent(at: int, client: Any, part: dict[str, Any]) -> str:
             range = f"bytes={at}-{min(at + step, size) - 1}"
-            return str(client.upload_part_copy(CopySourceRange=range, **more, **part)["CopyPartResult"]["ETag"])
+            return str(
+                client.upload_part_copy(CopySourceRange=range, **more, **part)["CopyPartResult"][
+                    "ETag"
+                ]
+            )
 
         kept = {name: found[name] for name in _S3_KEPT if name in found}
-        self._in_parts("copy", target, kept, (functools.partial(sent, at) for at in range(0, size, step)))
+        self._in_parts(
+            "copy", target, kept, (functools.partial(sent, at) for at in range(0, size, step))
+        )
 
     def _create_bucket(self, bucket: str) -> None:
         region = self.config.region
-        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        where = (
+            {}
+            if region == "us-east-1"
+            else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        )
         try:
             self._call("create_bucket", lambda client: client.create_bucket(Bucket=bucket, **where))
         except StorageError as error:
@@ -7497,7 +8291,9 @@ class S3StorageProvider(StorageProvider):
             if error.code != "AccessDenied":
                 raise
         latency = time.perf_counter() - started
-        return Health("storage", server or ("S3" if self.config.endpoint is None else "S3 protocol"), latency)
+        return Health(
+            "storage", server or ("S3" if self.config.endpoint is None else "S3 protocol"), latency
+        )
 
 
 def _in_seconds(moment: datetime) -> datetime:
@@ -7507,7 +8303,9 @@ def _in_seconds(moment: datetime) -> datetime:
 class _S3Source(_Source):
     """A read whose connection fails goes on where it was, over another one, if the object is still the same."""
 
-    def __init__(self, provider: S3StorageProvider, operation: str, place: Mapping[str, str]) -> None:
+    def __init__(
+        self, provider: S3StorageProvider, operation: str, place: Mapping[str, str]
+    ) -> None:
         self._provider = provider
         self._operation = operation
         self._place = place
@@ -7539,7 +8337,10 @@ class _S3Source(_Source):
         rest = {"Range": f"bytes={self._at}-", "IfMatch": f'"{self._etag}"'} if self._at else {}
         answer = client.get_object(**self._place, **rest)
         if not self._at:
-            self._size, self._etag = answer.get("ContentLength", -1), answer.get("ETag", "").strip('"')
+            self._size, self._etag = (
+                answer.get("ContentLength", -1),
+                answer.get("ETag", "").strip('"'),
+            )
         elif not str(answer.get("ContentRange", "")).startswith(f"bytes {self._at}-"):
             answer["Body"].close()
             raise StorageError("storage cannot go on where a connection was lost", retryable=False)
@@ -7610,12 +8411,19 @@ class Event:
         super().__init_subclass__()
         if Event in cls.__bases__:
             cls._family, cls._members = cls, {}
-            aliases = ((name, value) for name, value in vars(cls).items() if name[0] != "_" and isinstance(value, str))
+            aliases = (
+                (name, value)
+                for name, value in vars(cls).items()
+                if name[0] != "_" and isinstance(value, str)
+            )
             cls._aliases = {value: name for name, value in aliases}
             return
         family = cls._family
         name = family._aliases.get(cls.__name__, cls.__name__)
-        cls.__name__, cls.__qualname__ = name, f"{family.__qualname__}.{name}"  # where repr and pickle find it
+        cls.__name__, cls.__qualname__ = (
+            name,
+            f"{family.__qualname__}.{name}",
+        )  # where repr and pickle find it
         cls._type = f"{family.__name__}.{name}"
         family._members[cls._type] = cls
         setattr(family, name, cls)
@@ -7773,10 +8581,16 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
         return _check_value(value, name)
 
     def whole(value: Any) -> Any:
-        return value if value.__class__ is int and -(2**63) <= value < 2**63 else refuse(f"{_KINDS[int]} of 64 bits")
+        return (
+            value
+            if value.__class__ is int and -(2**63) <= value < 2**63
+            else refuse(f"{_KINDS[int]} of 64 bits")
+        )
 
     def number(value: Any) -> Any:
-        return float(value) if _is_number(value, -sys.float_info.max, sys.float_info.max) else refuse()
+        return (
+            float(value) if _is_number(value, -sys.float_info.max, sys.float_info.max) else refuse()
+        )
 
     def id_text(value: Any) -> Any:
         return str(value) if isinstance(value, uuid.UUID) else refuse()
@@ -7808,15 +8622,24 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
     if kind is tuple and get_args(kinds[0])[1:] == (...,):
         write_one, read_one = _event_codec(name, get_args(kinds[0])[0])
         codecs[tuple] = (
-            lambda value: [*map(write_one, value)] if isinstance(value, tuple) else refuse("a tuple"),
-            lambda value: tuple(map(read_one, value)) if isinstance(value, list) else refuse("a list"),
+            lambda value: (
+                [*map(write_one, value)] if isinstance(value, tuple) else refuse("a tuple")
+            ),
+            lambda value: (
+                tuple(map(read_one, value)) if isinstance(value, list) else refuse("a list")
+            ),
         )
     if kind not in codecs:
-        raise ConfigurationError(f"{name} has a type that no field of an event has: see infra.Event")
+        raise ConfigurationError(
+            f"{name} has a type that no field of an event has: see infra.Event"
+        )
     write, read = codecs[kind]
     if len(choices) == 1:
         return write, read
-    return lambda value: None if value is None else write(value), lambda value: None if value is None else read(value)
+    return (
+        lambda value: None if value is None else write(value),
+        lambda value: None if value is None else read(value),
+    )
 
 
 def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
@@ -7826,7 +8649,9 @@ def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
         try:
             hints = get_type_hints(kind)
         except (NameError, AttributeError, SyntaxError, TypeError):
-            raise ConfigurationError(f"{kind._type} has a field whose type its module does not know") from None
+            raise ConfigurationError(
+                f"{kind._type} has a field whose type its module does not know"
+            ) from None
         found = [each for each in fields(kind) if each.init]
         if "type" in {each.name for each in found}:
             raise ConfigurationError(f"{kind._type} has a field called type: that name is taken")
@@ -7844,7 +8669,10 @@ def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
 def _event_text(event: Event) -> str:
     """The event as JSON; raises SerializationError."""
     try:
-        values = {each.name: each.write(getattr(event, each.name)) for each in _event_fields(event.__class__)}
+        values = {
+            each.name: each.write(getattr(event, each.name))
+            for each in _event_fields(event.__class__)
+        }
         return _encode({"type": event._type, **values})
     except (ValidationError, SerializationError) as error:
         reason = str(error)
@@ -7905,7 +8733,11 @@ class Subscription(_Closing):
     keeps it; you need it only to close it earlier."""
 
     def __init__(
-        self, bus: RedisEventBus, is_glob: bool, names: Sequence[str], handler: Callable[[Message], object]
+        self,
+        bus: RedisEventBus,
+        is_glob: bool,
+        names: Sequence[str],
+        handler: Callable[[Message], object],
     ) -> None:
         self._bus = bus
         self._keys = [(is_glob, name) for name in names]
@@ -7940,10 +8772,16 @@ class RedisEventBus(_Closing):
         handler_errors: how often a handler has raised.
     """
 
-    def __init__(self, client: KeyValueClient, on_reconnect: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, client: KeyValueClient, on_reconnect: Callable[[], None] | None = None
+    ) -> None:
         """``client`` is not closed with the bus. ``on_reconnect()`` is called in the thread of the handlers."""
-        if not isinstance(client, KeyValueClient) or not (on_reconnect is None or callable(on_reconnect)):
-            raise ValidationError("RedisEventBus takes a RedisClient, and a function for on_reconnect")
+        if not isinstance(client, KeyValueClient) or not (
+            on_reconnect is None or callable(on_reconnect)
+        ):
+            raise ValidationError(
+                "RedisEventBus takes a RedisClient, and a function for on_reconnect"
+            )
         self.handler_errors = 0
         self._client = client
         self._on_reconnect = on_reconnect
@@ -7954,14 +8792,18 @@ class RedisEventBus(_Closing):
     def _forget_parent(self) -> None:
         self._lock = threading.Lock()  # guards what follows
         self._listener: Listener | None = None
-        self._joined: dict[tuple[bool, str], tuple[Subscription, ...]] = {}  # by whether it is a glob, and its name
+        self._joined: dict[
+            tuple[bool, str], tuple[Subscription, ...]
+        ] = {}  # by whether it is a glob, and its name
 
     def publish(self, channel: str, event: Event) -> int:
         """Sends the event to the subscribers of now and returns how many Redis counts: one for each bus or other
         connection that is subscribed to the channel, and one for each of its globs that match. Never repeated after it
         was sent. SerializationError if a field holds what its type does not allow."""
         if not isinstance(event, Event) or not event._type:
-            raise ValidationError("event should be one of a family, such as BenchmarkEvent.Created(…)")
+            raise ValidationError(
+                "event should be one of a family, such as BenchmarkEvent.Created(…)"
+            )
         if self._closed:
             raise self._over("publish")
         try:
@@ -7974,7 +8816,9 @@ class RedisEventBus(_Closing):
         or at once when called from inside a handler. A handler subscribed twice is called twice."""
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
-    def subscribe_many(self, channels: Iterable[str], handler: Callable[[Message], object]) -> Subscription:
+    def subscribe_many(
+        self, channels: Iterable[str], handler: Callable[[Message], object]
+    ) -> Subscription:
         """As ``subscribe``, to several channels at once."""
         names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
         if not names:
@@ -8001,9 +8845,13 @@ class RedisEventBus(_Closing):
     def _holds(self) -> bool:
         return self._listener is not None and self._listener._holds()
 
-    def _join(self, operation: str, names: Sequence[str], handler: Callable[[Message], object]) -> Subscription:
+    def _join(
+        self, operation: str, names: Sequence[str], handler: Callable[[Message], object]
+    ) -> Subscription:
         if not callable(handler) or inspect.iscoroutinefunction(handler):
-            raise ValidationError("handler should be a function that takes a Message, and not async: nobody would wait")
+            raise ValidationError(
+                "handler should be a function that takes a Message, and not async: nobody would wait"
+            )
         subscription = Subscription(self, operation == "psubscribe", names, handler)
         try:
             with self._lock:
@@ -8034,8 +8882,14 @@ class RedisEventBus(_Closing):
                 subscription._handler(message)
             except Exception as error:
                 self.handler_errors += 1
-                details = {"service": "redis", "operation": "handle", "outcome": type(error).__name__}
-                logger.warning("a handler of channel %s raised", channel, exc_info=True, extra=details)
+                details = {
+                    "service": "redis",
+                    "operation": "handle",
+                    "outcome": type(error).__name__,
+                }
+                logger.warning(
+                    "a handler of channel %s raised", channel, exc_info=True, extra=details
+                )
 
     def _leave(self, subscription: Subscription) -> None:
         listener = self._listener
@@ -8050,7 +8904,9 @@ class RedisEventBus(_Closing):
             except InfrastructureError as error:
                 if not self._closed:
                     reason = f"{type(error).__name__}: {error}"
-                    logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
+                    logger.warning(
+                        "redis did not acknowledge that a subscription ended: %s", reason
+                    )
 
     def _drop(self, subscription: Subscription) -> list[tuple[bool, str]]:
         """Forgets it, and tells what nobody is subscribed to any more."""
@@ -8067,11 +8923,15 @@ class RedisEventBus(_Closing):
         return left
 
     def _over(self, operation: str) -> ConnectionError:
-        return ConnectionError("the event bus is closed", service="redis", operation=operation, retryable=False)
+        return ConnectionError(
+            "the event bus is closed", service="redis", operation=operation, retryable=False
+        )
 
     @staticmethod
     def _refused(error: CacheError) -> MessagingError:
-        return MessagingError(str(error), service=error.service, operation=error.operation, retryable=error.retryable)
+        return MessagingError(
+            str(error), service=error.service, operation=error.operation, retryable=error.retryable
+        )
 
 
 # === sms =============================================================================================================
@@ -8112,7 +8972,10 @@ class SmsService(_Closing):
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
         if self._closed:
             raise ConnectionError(
-                "the SMS service is closed", service="sms", operation=self._operation(code), retryable=False
+                "the SMS service is closed",
+                service="sms",
+                operation=self._operation(code),
+                retryable=False,
             )
         return self._send(phone, message, code)
 
@@ -8135,9 +8998,13 @@ class MockSmsService(SmsService):
 
     provider_name = "mock"
 
-    def __init__(self, stream: io.TextIOBase | None = None, *, simulate_failure: bool = False) -> None:
+    def __init__(
+        self, stream: io.TextIOBase | None = None, *, simulate_failure: bool = False
+    ) -> None:
         """``stream`` defaults to the standard output of the moment of sending."""
-        logger.warning("MockSmsService prints messages, codes included, and sends none: for development only")
+        logger.warning(
+            "MockSmsService prints messages, codes included, and sends none: for development only"
+        )
         self.simulate_failure = simulate_failure
         self.message_count = 0
         self._stream = stream
@@ -8145,15 +9012,23 @@ class MockSmsService(SmsService):
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         if self.simulate_failure:
-            raise SmsError("the mock provider was told to fail", service="sms", operation="send_sms")
+            raise SmsError(
+                "the mock provider was told to fail", service="sms", operation="send_sms"
+            )
         with self._lock:
             stream = self._stream or sys.stdout
             lines = [f"SMS to {mask_phone(phone)}", *message.splitlines()]
             width = max(map(len, lines))
             edge = f"+{'-' * (width + 2)}+"
             framed = "\n".join([edge, *(f"| {line:<{width}} |" for line in lines), edge])
-            encoding = getattr(stream, "encoding", None) or "utf-8"  # a console that knows ASCII only still shows codes
-            print(framed.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+            encoding = (
+                getattr(stream, "encoding", None) or "utf-8"
+            )  # a console that knows ASCII only still shows codes
+            print(
+                framed.encode(encoding, "backslashreplace").decode(encoding),
+                file=stream,
+                flush=True,
+            )
             self.message_count += 1
         return f"mock-{new_id()}"
 
@@ -8164,7 +9039,9 @@ class _RemoteSmsService(SmsService):
     A connection that fails before the request has left is tried once more within ``config.timeout``; afterwards never.
     """
 
-    def __init__(self, config: SmsConfig, clock: Clock | None, observer: Callable[[Call], None] | None) -> None:
+    def __init__(
+        self, config: SmsConfig, clock: Clock | None, observer: Callable[[Call], None] | None
+    ) -> None:
         self.config = config
         self._policy = CallPolicy(
             "sms",
@@ -8178,7 +9055,8 @@ class _RemoteSmsService(SmsService):
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         return self._policy.call(
-            self._operation(code), lambda attempt: self._post(attempt, phone, message, code is not None)
+            self._operation(code),
+            lambda attempt: self._post(attempt, phone, message, code is not None),
         )
 
     @staticmethod
@@ -8187,17 +9065,25 @@ class _RemoteSmsService(SmsService):
             raise ConfigurationError("endpoint should be https://host[:port]")
         url = _Url.parse(endpoint)
         if url.scheme == "http" and url.host not in ("localhost", "127.0.0.1", "::1"):
-            raise ConfigurationError("endpoint should be https: requests carry phones, codes and secrets")
+            raise ConfigurationError(
+                "endpoint should be https: requests carry phones, codes and secrets"
+            )
         return url
 
     def _unsent(self, exc: Exception) -> ConnectionError:
-        return ConnectionError(f"{self.provider_name} could not be reached{_os_reason(exc)}; nothing was sent")
+        return ConnectionError(
+            f"{self.provider_name} could not be reached{_os_reason(exc)}; nothing was sent"
+        )
 
     def _unknown(self, why: str) -> SmsError:
-        return SmsError(f"{self.provider_name} {why}: the message may have been sent", outcome="unknown")
+        return SmsError(
+            f"{self.provider_name} {why}: the message may have been sent", outcome="unknown"
+        )
 
     def _rejected(self, why: str, **details: Any) -> SmsError:
-        return SmsError(f"{self.provider_name} refused the message ({why})", outcome="rejected", **details)
+        return SmsError(
+            f"{self.provider_name} refused the message ({why})", outcome="rejected", **details
+        )
 
     @abstractmethod
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str: ...
@@ -8227,7 +9113,11 @@ class TwilioSmsService(_RemoteSmsService):
     ) -> None:
         """``endpoint``: that of a region, for example https://api.dublin.ie1.twilio.com; plain http only on the local
         machine."""
-        for name, variable in (("api_key", "SMS_API_KEY"), ("api_secret", "SMS_API_SECRET"), ("sender", "SMS_FROM")):
+        for name, variable in (
+            ("api_key", "SMS_API_KEY"),
+            ("api_secret", "SMS_API_SECRET"),
+            ("sender", "SMS_FROM"),
+        ):
             if getattr(config, name) is None:
                 raise ConfigurationError(f"twilio needs SmsConfig.{name} ({variable})")
         account = config.account_sid or config.api_key or ""
@@ -8239,7 +9129,10 @@ class TwilioSmsService(_RemoteSmsService):
         self._url = self._endpoint(endpoint)
         super().__init__(config, clock, observer)
         sender = config.sender or ""
-        self._sender = ("MessagingServiceSid" if re.fullmatch("MG[0-9a-fA-F]{32}", sender) else "From", sender)
+        self._sender = (
+            "MessagingServiceSid" if re.fullmatch("MG[0-9a-fA-F]{32}", sender) else "From",
+            sender,
+        )
         self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
         self._tls: Any = _tls_context({}, "verify-full") if self._url.scheme == "https" else None
 
@@ -8254,7 +9147,9 @@ class TwilioSmsService(_RemoteSmsService):
             "Accept": "application/json",
             "User-Agent": f"infra-twins/{__version__}",
         }
-        connection = http.client.HTTPConnection(self._url.host, self._url.port or (443 if self._tls else 80))
+        connection = http.client.HTTPConnection(
+            self._url.host, self._url.port or (443 if self._tls else 80)
+        )
         # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
         with self._connect(connection.host, connection.port, attempt) as raw, raw.makefile("rb", 0):
             watched = _Watched(raw, raw.gettimeout() or 0.0)
@@ -8291,9 +9186,13 @@ class TwilioSmsService(_RemoteSmsService):
         given = found.get("code") or found.get("error_code")
         code = str(given) if type(given) is int else None
         sid = found.get("sid")
-        refused = 400 <= status < 500 or (status < 300 and found.get("status") in ("failed", "undelivered", "canceled"))
+        refused = 400 <= status < 500 or (
+            status < 300 and found.get("status") in ("failed", "undelivered", "canceled")
+        )
         if refused:
-            why = f"HTTP {status}" + (f", code {code}: https://www.twilio.com/docs/api/errors/{code}" if code else "")
+            why = f"HTTP {status}" + (
+                f", code {code}: https://www.twilio.com/docs/api/errors/{code}" if code else ""
+            )
             wait = headers.get("Retry-After", "")
             retry_after = float(wait) if re.fullmatch("[0-9]{1,6}", wait) else None
             raise self._rejected(why, code=code, retryable=status == 429, retry_after=retry_after)
@@ -8306,7 +9205,9 @@ class TwilioSmsService(_RemoteSmsService):
 
         if not isinstance(exc, (OSError, http.client.HTTPException)):
             return None
-        return self._unknown(f"did not answer{_os_reason(exc)}") if attempt.sent else self._unsent(exc)
+        return (
+            self._unknown(f"did not answer{_os_reason(exc)}") if attempt.sent else self._unsent(exc)
+        )
 
 
 # What botocore's exceptions mean for a message: the first class that fits decides.
@@ -8337,7 +9238,9 @@ class SnsSmsService(_RemoteSmsService):
     ) -> None:
         """``endpoint``: a URL other than AWS's own, such as a VPC endpoint; plain http only on the local machine."""
         if (config.api_key is None) != (config.api_secret is None):
-            raise ConfigurationError("aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET")
+            raise ConfigurationError(
+                "aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET"
+            )
         if endpoint is not None:
             self._endpoint(endpoint)
         sender, self._attributes = config.sender, {}
@@ -8347,7 +9250,9 @@ class SnsSmsService(_RemoteSmsService):
                 raise ConfigurationError(
                     "SmsConfig.sender (SMS_FROM) should be a number, or 1 to 11 letters and digits, at least one letter"
                 )
-            self._attributes["AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"] = sender
+            self._attributes[
+                "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
+            ] = sender
         super().__init__(config, clock, observer)
         _driver("boto3", "boto3", "SnsSmsService")
         exceptions = importlib.import_module("botocore.exceptions")
@@ -8373,7 +9278,8 @@ class SnsSmsService(_RemoteSmsService):
                     region_name=config.region,
                     endpoint_url=self._endpoint_url,
                     keys=(config.api_key, config.api_secret, None),
-                    connect_timeout=config.timeout * 0.2,  # twice, and the answer, are within the whole
+                    connect_timeout=config.timeout
+                    * 0.2,  # twice, and the answer, are within the whole
                     read_timeout=config.timeout * 0.5,
                 )
             return self._client
@@ -8389,14 +9295,18 @@ class SnsSmsService(_RemoteSmsService):
             client.close()
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
-        attributes = {**self._attributes, **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {})}
+        attributes = {
+            **self._attributes,
+            **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {}),
+        }
         client = self._connected()
         attempt.sent = True
         answer = client.publish(
             PhoneNumber=phone,
             Message=message,
             MessageAttributes={
-                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+                name: {"DataType": "String", "StringValue": value}
+                for name, value in attributes.items()
             },
         )
         sent: str | None = answer.get("MessageId")
@@ -8409,7 +9319,8 @@ class SnsSmsService(_RemoteSmsService):
         reason = _os_reason(exc)
         if not attempt.sent:  # boto3 could not build its client
             why = (
-                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see AWS_REGION, and boto3's own settings"
+                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see AWS_REGION, "
+                "and boto3's own settings"
             )
             return ConfigurationError(why) if meaning else None
         if meaning == "unset":
@@ -8431,7 +9342,9 @@ class SnsSmsService(_RemoteSmsService):
         if not 400 <= status < 500:
             return self._unknown(f"gave no usable answer (HTTP {status})")
         why = f"HTTP {status}" + (f", {code}" if code else "")
-        return self._rejected(why, code=code, retryable=status == 429 or (code or "").startswith("Throttl"))
+        return self._rejected(
+            why, code=code, retryable=status == 429 or (code or "").startswith("Throttl")
+        )
 
 
 class FailoverSmsService(SmsService):
@@ -8523,7 +9436,9 @@ class Infrastructure(_Closing):
     def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
         def build() -> ConnectionPool:
             if config is None:
-                raise ConfigurationError(f"no database is set for {name}: set {variable} or DATABASE_URL")
+                raise ConfigurationError(
+                    f"no database is set for {name}: set {variable} or DATABASE_URL"
+                )
             return create_pool(config, clock=self.clock)
 
         return self._once(name, build)
@@ -8547,13 +9462,18 @@ class Infrastructure(_Closing):
     @property
     def tokens(self) -> TokenRepository:
         def build() -> TokenRepository:
-            return MySQLTokenRepository(self._pool("accounts", self.config.mysql, "MYSQL_URL"), clock=self.clock)
+            return MySQLTokenRepository(
+                self._pool("accounts", self.config.mysql, "MYSQL_URL"), clock=self.clock
+            )
 
         return self._once("tokens", build)
 
     def _of_exchange(self, name: str, adapter: Callable[..., T]) -> T:
         return self._once(
-            name, lambda: adapter(self._pool("exchange", self.config.postgres, "POSTGRES_URL"), clock=self.clock)
+            name,
+            lambda: adapter(
+                self._pool("exchange", self.config.postgres, "POSTGRES_URL"), clock=self.clock
+            ),
         )
 
     @property
@@ -8579,15 +9499,21 @@ class Infrastructure(_Closing):
     @property
     def cache(self) -> RedisCacheProvider:
         ttl = self.config.cache.default_ttl
-        return self._once("cache", lambda: RedisCacheProvider(self.redis, default_ttl=ttl, clock=self.clock))
+        return self._once(
+            "cache", lambda: RedisCacheProvider(self.redis, default_ttl=ttl, clock=self.clock)
+        )
 
     @property
     def verification(self) -> VerificationCache:
-        return self._once("verification", lambda: VerificationCache(self.redis, self.config.phone_hash_key))
+        return self._once(
+            "verification", lambda: VerificationCache(self.redis, self.config.phone_hash_key)
+        )
 
     @property
     def storage(self) -> StorageProvider:
-        return self._once("storage", lambda: S3StorageProvider(self.config.storage, clock=self.clock))
+        return self._once(
+            "storage", lambda: S3StorageProvider(self.config.storage, clock=self.clock)
+        )
 
     @property
     def bus(self) -> RedisEventBus:
@@ -8602,7 +9528,9 @@ class Infrastructure(_Closing):
         with self._lock:
             self._closed = True
             built = [*self._built.values()]
-        with contextlib.ExitStack() as stack:  # without the lock: what is waited for may be using the bundle
+        with (
+            contextlib.ExitStack() as stack
+        ):  # without the lock: what is waited for may be using the bundle
             for each in built:
                 if isinstance(each, _Closing):
                     stack.callback(each.close)
@@ -8632,7 +9560,9 @@ def _health(_: Any) -> int:
         for name, ask in asked.items():
             try:
                 found = ask(services)
-                print(f"{name:<8} up    {found.server:<18} {found.latency * 1000:.1f} ms", flush=True)
+                print(
+                    f"{name:<8} up    {found.server:<18} {found.latency * 1000:.1f} ms", flush=True
+                )
             except ConfigurationError:
                 raise
             except InfrastructureError as error:
@@ -8648,7 +9578,9 @@ def _migrate(arguments: Any) -> int:
     if not databases:
         raise ConfigurationError("no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL")
     if arguments.repair is not None and arguments.done is None:
-        raise ConfigurationError("--repair needs --done (the statement has taken effect) or --retry (run it again)")
+        raise ConfigurationError(
+            "--repair needs --done (the statement has taken effect) or --retry (run it again)"
+        )
     if arguments.repair is None and arguments.done is not None:
         raise ConfigurationError("--done and --retry belong to --repair NUMBER")
 
@@ -8659,16 +9591,31 @@ def _migrate(arguments: Any) -> int:
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(create_pool(database)) for database in databases]
         migrators = [  # all files are read before a database is changed
-            Migrator(pool, *arguments.files, lock_timeout=arguments.lock_timeout, progress=told(pool.engine))
+            Migrator(
+                pool,
+                *arguments.files,
+                lock_timeout=arguments.lock_timeout,
+                progress=told(pool.engine),
+            )
             for pool in pools
         ]
         for migrator in migrators:
             where = f"{migrator.pool.engine}: "
             if arguments.status:
                 for each in migrator.status():
-                    step = f" at statement {each.statement}" if each.state in ("dirty", "partial") else ""
-                    when = f" {each.applied_at:%Y-%m-%d %H:%M}" if each.applied_at and each.state == "applied" else ""
-                    print(f"{where}{each.source} {each.number} {each.name}: {each.state}{step}{when}")
+                    step = (
+                        f" at statement {each.statement}"
+                        if each.state in ("dirty", "partial")
+                        else ""
+                    )
+                    when = (
+                        f" {each.applied_at:%Y-%m-%d %H:%M}"
+                        if each.applied_at and each.state == "applied"
+                        else ""
+                    )
+                    print(
+                        f"{where}{each.source} {each.number} {each.name}: {each.state}{step}{when}"
+                    )
             elif arguments.repair is not None:
                 try:
                     migrator.repair(arguments.repair, done=arguments.done)
@@ -8676,7 +9623,9 @@ def _migrate(arguments: Any) -> int:
                     absent = error
                     continue
                 settled = True
-                print(f"{where}migration {arguments.repair} is settled: go on with {migrator._command}")
+                print(
+                    f"{where}migration {arguments.repair} is settled: go on with {migrator._command}"
+                )
             else:
                 found = migrator.apply(dry_run=arguments.dry_run)
                 for migration in found if arguments.dry_run else ():
@@ -8703,7 +9652,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"infra {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    health = commands.add_parser("health", help="state, version and latency of each service; exits 1 when one is down")
+    health = commands.add_parser(
+        "health", help="state, version and latency of each service; exits 1 when one is down"
+    )
     health.set_defaults(run=_health)
     migrate = commands.add_parser(
         "migrate",
@@ -8712,14 +9663,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         "is set, those of its engine. Several runners take turns.",
     )
     migrate.add_argument("files", nargs="*", metavar="FILE", help="files of migrations, in order")
-    migrate.add_argument("--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners")
+    migrate.add_argument(
+        "--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners"
+    )
     action = migrate.add_mutually_exclusive_group()
-    action.add_argument("--status", action="store_true", help="shows the state of each; changes nothing")
-    action.add_argument("--dry-run", action="store_true", help="shows the statements; changes nothing")
-    action.add_argument("--repair", type=int, metavar="NUMBER", help="settles a migration that is dirty, with:")
+    action.add_argument(
+        "--status", action="store_true", help="shows the state of each; changes nothing"
+    )
+    action.add_argument(
+        "--dry-run", action="store_true", help="shows the statements; changes nothing"
+    )
+    action.add_argument(
+        "--repair", type=int, metavar="NUMBER", help="settles a migration that is dirty, with:"
+    )
     outcome = migrate.add_mutually_exclusive_group()
-    outcome.add_argument("--done", dest="done", action="store_const", const=True, help="its statement took effect")
-    outcome.add_argument("--retry", dest="done", action="store_const", const=False, help="run its statement again")
+    outcome.add_argument(
+        "--done", dest="done", action="store_const", const=True, help="its statement took effect"
+    )
+    outcome.add_argument(
+        "--retry", dest="done", action="store_const", const=False, help="run its statement again"
+    )
     migrate.set_defaults(run=_migrate)
     arguments = parser.parse_args(argv)
     try:

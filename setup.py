@@ -29,7 +29,9 @@ DRIVERS = {
 
 setup(
     name="infra-twins",
-    version=re.findall('^__version__ = "(.+)"', (HERE / "infra.py").read_text(encoding="utf-8"), re.MULTILINE)[0],
+    version=re.findall(
+        '^__version__ = "(.+)"', (HERE / "infra.py").read_text(encoding="utf-8"), re.MULTILINE
+    )[0],
     description="Plain synchronous classes over MySQL, Postgres, Redis, S3 and SMS, each with a proven fake",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+sys.path[:] = [str(ROOT)] + [
+    entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
+]
 
 import redis
 
@@ -83,7 +85,9 @@ def by_hand(client: Any) -> Iterator[Work]:
                 if message is not None:
                     document = json.loads(message["data"])
                     infra.BenchmarkEvent.StatusChanged(
-                        uuid.UUID(document["benchmark_id"]), document["old_status"], document["new_status"]
+                        uuid.UUID(document["benchmark_id"]),
+                        document["old_status"],
+                        document["new_status"],
                     )
                     arrivals.came()
 
@@ -106,7 +110,9 @@ def main() -> int:
             redis.Redis.from_url(url, decode_responses=True) as bare,
             by_hand(bare) as theirs,
         ):
-            ratio = compare("publish to handler", ours(bus), theirs, target=0.8, rounds=31, number=1)
+            ratio = compare(
+                "publish to handler", ours(bus), theirs, target=0.8, rounds=31, number=1
+            )
             title = f"RedisEventBus, times as fast as redis-py {redis.__version__} on {client.health_check().server}"
         return report(title, [ratio])
     finally:

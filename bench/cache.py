@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+sys.path[:] = [str(ROOT)] + [
+    entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
+]
 
 import redis
 
@@ -36,7 +38,11 @@ def of_client(url: str, cluster_url: str) -> int:
             client.set_many({"key": "value" * 10, **dict.fromkeys(keys, "value")})
         pairs = {
             "get": (lambda: ours.get("key"), lambda: bare.get("key"), 1000),
-            "set": (lambda: ours.set("key", "value" * 10), lambda: bare.set("key", "value" * 10), 1000),
+            "set": (
+                lambda: ours.set("key", "value" * 10),
+                lambda: bare.set("key", "value" * 10),
+                1000,
+            ),
             "cluster get": (lambda: cluster.get("key"), lambda: bare_cluster.get("key"), 500),
             "cluster get_many(100)": (
                 lambda: cluster.get_many(keys),
@@ -110,7 +116,9 @@ def of_cache(url: str) -> int:
                 before=lambda: fill(bare, MANY),
             ),
         ]
-        missed = report(f"RedisCacheProvider, times as fast as redis-py {redis.__version__}", ratios)
+        missed = report(
+            f"RedisCacheProvider, times as fast as redis-py {redis.__version__}", ratios
+        )
     grown = peaks[1] - peaks[0]
     print(f"delete_pattern of {MANY} keys: peak memory {grown:.1f} MB above that of 10000", end="")
     print(f" (promised {FLAT})" + ("" if grown <= FLAT else "  MISSED"))

@@ -19,7 +19,9 @@ def database(service: str) -> Iterator[infra.ConnectionPool]:
     with infra.create_pool(infra.DatabaseConfig(url=server)) as admin:
         admin.execute(f"CREATE DATABASE {name}")
         try:
-            with infra.create_pool(infra.DatabaseConfig(url=f"{server.rpartition('/')[0]}/{name}")) as pool:
+            with infra.create_pool(
+                infra.DatabaseConfig(url=f"{server.rpartition('/')[0]}/{name}")
+            ) as pool:
                 yield pool
         finally:
             admin.execute(f"DROP DATABASE {name}")
@@ -28,5 +30,11 @@ def database(service: str) -> Iterator[infra.ConnectionPool]:
 def login(pool: infra.ConnectionPool, name_of_database: str) -> dict[str, Any]:
     """The arguments of the pool's driver, for the others."""
     url = infra._Url.parse(pool.config.url)
-    found = {"host": url.host, "port": url.port, "user": url.user, "password": url.password, name_of_database: url.path}
+    found = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.user,
+        "password": url.password,
+        name_of_database: url.path,
+    }
     return {name: value for name, value in found.items() if value is not None}

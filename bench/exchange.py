@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+sys.path[:] = [str(ROOT)] + [
+    entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
+]
 
 import psycopg2
 import psycopg2.extensions
@@ -69,10 +71,16 @@ class World:
         self.draw = random.Random(20260101)
         self.users = [self.id(FIRST) for _ in range(USERS)]
         self.organizations = [self.id(FIRST) for _ in range(ORGANIZATIONS)]
-        self.benchmarks = [Made(self.id(FIRST), tuple(self.id(FIRST) for _ in range(3))) for _ in range(BENCHMARKS)]
-        self.criteria = json.dumps({"metric": "accuracy", "weights": {"exact": 0.7, "partial": 0.3}})
+        self.benchmarks = [
+            Made(self.id(FIRST), tuple(self.id(FIRST) for _ in range(3))) for _ in range(BENCHMARKS)
+        ]
+        self.criteria = json.dumps(
+            {"metric": "accuracy", "weights": {"exact": 0.7, "partial": 0.3}}
+        )
         self.config = json.dumps({"timeout": 60, "shots": 5, "temperature": 0.0})
-        self.cases = json.dumps([{"input": f"What is {n} + {n}?", "expected": str(2 * n)} for n in range(5)])
+        self.cases = json.dumps(
+            [{"input": f"What is {n} + {n}?", "expected": str(2 * n)} for n in range(5)]
+        )
 
     def id(self, at: datetime) -> uuid.UUID:
         """Of version 7, as ``infra.new_id`` makes them at that moment."""
@@ -175,7 +183,10 @@ class World:
         draw = self.draw
         benchmarks, users = Skewed(draw, self.benchmarks, 1.5), Skewed(draw, range(USERS), 0.8)
         models = [f"model-{n}-{size}b" for n in range(40) for size in (1, 8, 70)]
-        results = [json.dumps({"accuracy": n / 100, "cases": {"passed": n, "failed": 100 - n}}) for n in range(101)]
+        results = [
+            json.dumps({"accuracy": n / 100, "cases": {"passed": n, "failed": 100 - n}})
+            for n in range(101)
+        ]
         execution = json.dumps({"seconds": 81.5, "runner": "1.4.2", "seed": 7})
         levels = ["unverified"] * 6 + ["community_verified"] * 2 + ["platform_verified", "audited"]
         visibilities = ["public"] * 17 + ["unlisted"] * 2 + ["private"]
@@ -219,7 +230,11 @@ def progress(rows: Iterator[T], count: int) -> Iterator[T]:
     for n, row in enumerate(rows, 1):
         yield row
         if n % 100_000 == 0 or n == count:
-            print(f"  {n:,} of {count:,} submissions, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"  {n:,} of {count:,} submissions, {time.monotonic() - started:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 class Leaderboards:
@@ -227,7 +242,10 @@ class Leaderboards:
     than in EXPLAIN: that rounds to whole rows for each turn of a loop, and knows nothing of the one or two at the ends
     of an index that the planner looks at."""
 
-    index_of: tuple[str, str] = ("submissions_leaderboard_idx", "submissions_version_leaderboard_idx")
+    index_of: tuple[str, str] = (
+        "submissions_leaderboard_idx",
+        "submissions_version_leaderboard_idx",
+    )
     most = 200
 
     def __init__(self, pool: infra.ConnectionPool) -> None:
@@ -237,25 +255,47 @@ class Leaderboards:
 
     def head(self) -> None:
         server = self.pool.health_check().server
-        print(f"leaderboard(limit=100) on {server}: rows read, at most {self.most} of submissions promised")
-        print(f"{'':<40}{'entries':>8}{'of them':>9}{'users':>8}{'organiz.':>9}{'in all':>9}{'ms':>9}  index")
+        print(
+            f"leaderboard(limit=100) on {server}: rows read, at most {self.most} of submissions promised"
+        )
+        print(
+            f"{'':<40}{'entries':>8}{'of them':>9}{'users':>8}{'organiz.':>9}{'in all':>9}{'ms':>9}  index"
+        )
 
     def show(self, name: str, benchmark: Made, version: uuid.UUID | None = None) -> None:
         repository = self.submissions
         sql = repository._ranking if version is None else repository._version_ranking
         params = [benchmark.id, *([] if version is None else [version]), 100]
         index = self.index_of[version is not None]
-        explained = self.pool.fetch_one(f"EXPLAIN (ANALYZE, BUFFERS off, FORMAT JSON) {sql}", params)
+        explained = self.pool.fetch_one(
+            f"EXPLAIN (ANALYZE, BUFFERS off, FORMAT JSON) {sql}", params
+        )
         assert explained is not None
-        scans = [node for node in nodes(explained[0][0]["Plan"]) if node.get("Relation Name") == "submissions"]
+        scans = [
+            node
+            for node in nodes(explained[0][0]["Plan"])
+            if node.get("Relation Name") == "submissions"
+        ]
         removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-        explains = sum((n["Actual Rows"] + sum(n.get(each, 0) for each in removed)) * n["Actual Loops"] for n in scans)
+        explains = sum(
+            (n["Actual Rows"] + sum(n.get(each, 0) for each in removed)) * n["Actual Loops"]
+            for n in scans
+        )
         entries, read = self.read(lambda: repository.leaderboard(benchmark.id, version, 100))
-        assert explains <= read["submissions"] <= explains + 10, "EXPLAIN and the statistics should tell the same"
-        used = [str(node["Index Name"]) for scan in scans for node in nodes(scan) if "Index Name" in node]
+        assert explains <= read["submissions"] <= explains + 10, (
+            "EXPLAIN and the statistics should tell the same"
+        )
+        used = [
+            str(node["Index Name"])
+            for scan in scans
+            for node in nodes(scan)
+            if "Index Name" in node
+        ]
         kept = used == [index] and read["submissions"] <= self.most
         self.missed |= int(not kept)
-        seconds = [timed(lambda: repository.leaderboard(benchmark.id, version, 100), 1) for _ in range(7)]
+        seconds = [
+            timed(lambda: repository.leaderboard(benchmark.id, version, 100), 1) for _ in range(7)
+        ]
         total = sum(read.values())
         self.largest = max(self.largest, total)
         print(
@@ -270,7 +310,10 @@ class Leaderboards:
             before = self.counters()
             answer = work()
             after = self.counters()
-        return answer, {table: after[table] - before[table] for table in ("submissions", "users", "organizations")}
+        return answer, {
+            table: after[table] - before[table]
+            for table in ("submissions", "users", "organizations")
+        }
 
     def counters(self) -> dict[str, int]:
         rows = self.pool.fetch_all(
@@ -390,7 +433,9 @@ def reads(pool: infra.ConnectionPool, world: World) -> int:
     every("")
     boards.show("busy, version since ANALYZE", busy, world.publish(pool, busy))
     if boards.largest > boards.most:
-        print(f"in all up to {boards.largest}, which is more than {boards.most}: each entry's names are read too")
+        print(
+            f"in all up to {boards.largest}, which is more than {boards.most}: each entry's names are read too"
+        )
     return boards.missed
 
 
@@ -400,14 +445,20 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
     busy = world.benchmarks[0].id
     counts = {
         "page of 100": statements(pool, lambda: benchmarks.page(PER_PAGE)),
-        "with its total": statements(pool, lambda: benchmarks.page(infra.Query(per_page=100, with_total=True))),
+        "with its total": statements(
+            pool, lambda: benchmarks.page(infra.Query(per_page=100, with_total=True))
+        ),
     }
     missed = int(max(counts.values()) > 3)
     found = ", ".join(f"{name} {count}" for name, count in counts.items())
-    print(f"\nStatements for benchmarks with their tags, at most 3 promised: {found}{'  MISSED' if missed else ''}\n")
+    print(
+        f"\nStatements for benchmarks with their tags, at most 3 promised: {found}{'  MISSED' if missed else ''}\n"
+    )
     with contextlib.ExitStack() as end:
         hand = ByHand(pool, end)
-        engine = sqlalchemy.create_engine("postgresql+psycopg2://", connect_args=login(pool, "dbname"))
+        engine = sqlalchemy.create_engine(
+            "postgresql+psycopg2://", connect_args=login(pool, "dbname")
+        )
         end.callback(engine.dispose)
         theirs = orm.BenchmarkRepository(engine)
         page, slug = benchmarks.page(PER_PAGE).items, "benchmark-7"
@@ -453,7 +504,9 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
         def new() -> infra.Benchmark:
             slug = f"new-{infra.new_id()}"
             tags = ("a", "b", "c", "d", "e")
-            return infra.Benchmark(slug, "New", category="cost", created_by=world.users[0], tags=tags)
+            return infra.Benchmark(
+                slug, "New", category="cost", created_by=world.users[0], tags=tags
+            )
 
         def touched() -> None:
             for each in theirs.page(1, 100):
@@ -463,7 +516,14 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
         missed |= report(
             f"Elapsed time, times as fast as SQLAlchemy {sqlalchemy.__version__}'s ORM",
             [
-                compare("page of 100", lambda: benchmarks.page(PER_PAGE), touched, target=2, rounds=51, number=20),
+                compare(
+                    "page of 100",
+                    lambda: benchmarks.page(PER_PAGE),
+                    touched,
+                    target=2,
+                    rounds=51,
+                    number=20,
+                ),
                 compare(
                     "find_by_slug",
                     lambda: benchmarks.find_by_slug(slug),
@@ -496,13 +556,21 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--rows", type=int, default=1_000_000, metavar="N", help="submissions; the promises are for %(default)s of them"
+        "--rows",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="submissions; the promises are for %(default)s of them",
     )
     world = World(parser.parse_args().rows)
     try:
         with database("postgres") as pool:
             infra.Migrator(pool).apply()
-            for table in ("users", "organizations", "submissions"):  # it would make statistics at some moment or other
+            for table in (
+                "users",
+                "organizations",
+                "submissions",
+            ):  # it would make statistics at some moment or other
                 pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
             world.load(pool)
             return reads(pool, world) | costs(pool, world)

@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+sys.path[:] = [str(ROOT)] + [
+    entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
+]
 
 import boto3
 import fakeredis
@@ -44,7 +46,10 @@ def of_redis() -> int:
         compare(name, mine, other, target=25, rounds=21, number=20_000, theirs_number=1000)
         for name, (mine, other) in pairs.items()
     ]
-    return report(f"FakeRedisClient, times as fast as fakeredis {importlib.metadata.version('fakeredis')}", ratios)
+    return report(
+        f"FakeRedisClient, times as fast as fakeredis {importlib.metadata.version('fakeredis')}",
+        ratios,
+    )
 
 
 def of_storage() -> int:
@@ -77,7 +82,15 @@ def of_storage() -> int:
             theirs.head_object(Bucket="bench-bucket", Key="key")
 
         # The fake hashes what is uploaded when somebody asks for it.
-        hashed = compare("upload, get_metadata", both, theirs_both, target=0, rounds=21, number=5000, theirs_number=10)
+        hashed = compare(
+            "upload, get_metadata",
+            both,
+            theirs_both,
+            target=0,
+            rounds=21,
+            number=5000,
+            theirs_number=10,
+        )
         theirs.close()
     title = f"FakeStorageProvider, times as fast as boto3 {boto3.__version__} on moto {moto.__version__}"
     return report(title, [*ratios, hashed])
@@ -91,7 +104,10 @@ class Exchange:
         engine = sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.pool.StaticPool)
         orm.Base.metadata.create_all(engine)
         self.users, self.their_users = fakes.FakeUserRepository(ours), orm.UserRepository(engine)
-        self.benchmarks, self.their_benchmarks = fakes.FakeBenchmarkRepository(ours), orm.BenchmarkRepository(engine)
+        self.benchmarks, self.their_benchmarks = (
+            fakes.FakeBenchmarkRepository(ours),
+            orm.BenchmarkRepository(engine),
+        )
         self.submissions, self.their_submissions = (
             fakes.FakeSubmissionRepository(ours),
             orm.SubmissionRepository(engine),
@@ -116,7 +132,9 @@ class Exchange:
                 evaluation_criteria=PROFILE,
             )
             self.benchmark = self.benchmarks.create(benchmark)
-            self.their_benchmark = self.their_benchmarks.create(replace(benchmark, created_by=their_user.id))
+            self.their_benchmark = self.their_benchmarks.create(
+                replace(benchmark, created_by=their_user.id)
+            )
         for n in range(30):
             submission = infra.Submission(
                 self.benchmark.id,
@@ -186,8 +204,11 @@ class Exchange:
         assert ours
         assert theirs
         assert (ours.username, ours.profile) == (theirs.username, theirs.profile)
-        assert [(each.slug, each.tags) for each in self.benchmarks.page(infra.Query(per_page=20)).items] == [
-            (each.slug, tuple(tag.tag for tag in each.tags)) for each in self.their_benchmarks.page(1, 20)
+        assert [
+            (each.slug, each.tags) for each in self.benchmarks.page(infra.Query(per_page=20)).items
+        ] == [
+            (each.slug, tuple(tag.tag for tag in each.tags))
+            for each in self.their_benchmarks.page(1, 20)
         ]
         assert [
             (each.rank, each.model, each.aggregate_score, each.username, each.organization_name)
@@ -202,10 +223,21 @@ def of_repositories() -> int:
     exchange = Exchange()
     exchange.check()
     ratios = [
-        compare(name, mine, other, target=10, rounds=21, number=TURN, theirs_number=TURN // 10, before=exchange.prepare)
+        compare(
+            name,
+            mine,
+            other,
+            target=10,
+            rounds=21,
+            number=TURN,
+            theirs_number=TURN // 10,
+            before=exchange.prepare,
+        )
         for name, (mine, other) in exchange.pairs().items()
     ]
-    return report(f"Fake repositories, times as fast as SQLAlchemy {sqlalchemy.__version__} on SQLite", ratios)
+    return report(
+        f"Fake repositories, times as fast as SQLAlchemy {sqlalchemy.__version__} on SQLite", ratios
+    )
 
 
 def main() -> int:

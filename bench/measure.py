@@ -78,12 +78,19 @@ def compare(
     return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), target)
 
 
-def extra(name: str, ours: Work, theirs: Work, *, limit: float, rounds: int, number: int, records: int = 1) -> Extra:
+def extra(
+    name: str, ours: Work, theirs: Work, *, limit: float, rounds: int, number: int, records: int = 1
+) -> Extra:
     """Runs both ``number`` times a round, in turn; a call gives that many ``records``."""
     times = []
     gc.disable()
     for _ in range(rounds):
-        times.append([timed(work, number, time.thread_time) / (number * records) * 1e6 for work in (ours, theirs)])
+        times.append(
+            [
+                timed(work, number, time.thread_time) / (number * records) * 1e6
+                for work in (ours, theirs)
+            ]
+        )
     gc.enable()
     mine, other = map(min, zip(*times))
     return Extra(name, mine, other, limit)
@@ -95,7 +102,9 @@ def report(title: str, ratios: list[Ratio]) -> int:
     for ratio in ratios:
         mark = "" if ratio.median >= ratio.target else "  MISSED"
         promised = f"{ratio.target:>9.2f}x" if ratio.target else f"{'-':>10}"
-        print(f"{ratio.name:<28}{ratio.median:>8.2f}x{ratio.low:>8.2f}x{ratio.high:>8.2f}x{promised}{mark}")
+        print(
+            f"{ratio.name:<28}{ratio.median:>8.2f}x{ratio.low:>8.2f}x{ratio.high:>8.2f}x{promised}{mark}"
+        )
     sys.stdout.flush()
     return int(any(ratio.median < ratio.target for ratio in ratios))
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import ForeignKey, String, UniqueConstraint, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, selectinload
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    mapped_column,
+    relationship,
+    selectinload,
+)
 
 import infra
 
@@ -68,13 +75,19 @@ class Organization(Base):
 class Tag(Base):
     __tablename__ = "benchmark_tags"
 
-    benchmark_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("benchmarks.id", ondelete="CASCADE"), primary_key=True)
+    benchmark_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("benchmarks.id", ondelete="CASCADE"), primary_key=True
+    )
     tag: Mapped[str] = mapped_column(String(50), primary_key=True)
 
 
 class Version(Base):
     __tablename__ = "benchmark_versions"
-    __table_args__ = (UniqueConstraint("benchmark_id", "version", name="benchmark_versions_benchmark_id_version_key"),)
+    __table_args__ = (
+        UniqueConstraint(
+            "benchmark_id", "version", name="benchmark_versions_benchmark_id_version_key"
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=infra.new_id)
     benchmark_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("benchmarks.id", ondelete="CASCADE"))
@@ -115,7 +128,9 @@ class Benchmark(Base):
 class Submission(Base):
     __tablename__ = "submissions"
     __table_args__ = (
-        sqlalchemy.Index("submissions_leaderboard_idx", "benchmark_id", sqlalchemy.text("aggregate_score DESC")),
+        sqlalchemy.Index(
+            "submissions_leaderboard_idx", "benchmark_id", sqlalchemy.text("aggregate_score DESC")
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=infra.new_id)
@@ -164,7 +179,9 @@ class UserRepository(Repository):
 
     def find_by_email(self, email: str) -> User | None:
         with self.session() as session:
-            found: User | None = session.scalar(select(User).where(User.email_folded == email.casefold()))
+            found: User | None = session.scalar(
+                select(User).where(User.email_folded == email.casefold())
+            )
             return found
 
     def update(self, user: infra.User) -> User:
@@ -220,7 +237,11 @@ class BenchmarkRepository(Repository):
 
     def find_by_slug(self, slug: str) -> Benchmark | None:
         with self.session() as session:
-            statement = select(Benchmark).options(selectinload(Benchmark.tags)).where(Benchmark.slug == slug)
+            statement = (
+                select(Benchmark)
+                .options(selectinload(Benchmark.tags))
+                .where(Benchmark.slug == slug)
+            )
             found: Benchmark | None = session.scalar(statement)
             return found
 

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+sys.path[:] = [str(ROOT)] + [
+    entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
+]
 
 import psycopg2
 import psycopg2.pool
@@ -31,20 +33,27 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
 ROWS = [(n, f"somebody's name {n}", n / 7, NOW + timedelta(seconds=n)) for n in range(100_000)]
 
 
-def checkouts(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> dict[str, tuple[float, Work]]:
+def checkouts(
+    pool: infra.ConnectionPool, end: contextlib.ExitStack
+) -> dict[str, tuple[float, Work]]:
     """The promise, and the other pool's way to take a connection and give it back. Each has room for ten."""
     arguments = login(pool, "dbname")
     queue_pool = sqlalchemy.create_engine(
         "postgresql+psycopg2://", connect_args=arguments, pool_size=10, max_overflow=0
     ).pool
     end.callback(queue_pool.dispose)
-    pooled_db = PooledDB(psycopg2, mincached=1, maxcached=10, maxconnections=10, blocking=True, **arguments)
+    pooled_db = PooledDB(
+        psycopg2, mincached=1, maxcached=10, maxconnections=10, blocking=True, **arguments
+    )
     end.callback(pooled_db.close)
     threaded = psycopg2.pool.ThreadedConnectionPool(1, 10, **arguments)
     end.callback(threaded.closeall)
     return {
         f"SQLAlchemy {sqlalchemy.__version__} QueuePool": (3, lambda: queue_pool.connect().close()),
-        f"DBUtils {importlib.metadata.version('dbutils')} PooledDB": (1, lambda: pooled_db.connection().close()),
+        f"DBUtils {importlib.metadata.version('dbutils')} PooledDB": (
+            1,
+            lambda: pooled_db.connection().close(),
+        ),
         "ThreadedConnectionPool": (0.4, lambda: threaded.putconn(threaded.getconn())),
     }
 
@@ -65,7 +74,9 @@ class Notes(infra.SqlRepository[Note]):
 
 def of_a_note(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
     """``find_by_id`` on Postgres."""
-    pool.execute("CREATE TABLE notes (text TEXT, done BOOLEAN, id UUID PRIMARY KEY, created_at TIMESTAMPTZ)")
+    pool.execute(
+        "CREATE TABLE notes (text TEXT, done BOOLEAN, id UUID PRIMARY KEY, created_at TIMESTAMPTZ)"
+    )
     notes = Notes(pool)
     note = notes.create(Note("buy milk"))
     raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
@@ -73,9 +84,15 @@ def of_a_note(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Wo
 
     def by_hand() -> Note | None:
         with raw.cursor() as cursor:
-            cursor.execute("SELECT text, done, id, created_at FROM notes WHERE id = %s", (str(note.id),))
+            cursor.execute(
+                "SELECT text, done, id, created_at FROM notes WHERE id = %s", (str(note.id),)
+            )
             row = cursor.fetchone()
-        return Note(row[0], row[1], uuid.UUID(row[2]), row[3].astimezone(timezone.utc)) if row else None
+        return (
+            Note(row[0], row[1], uuid.UUID(row[2]), row[3].astimezone(timezone.utc))
+            if row
+            else None
+        )
 
     def ours() -> Note | None:
         return notes.find_by_id(note.id)
@@ -129,12 +146,21 @@ def copy(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, W
     raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
 
     def escaped(text: str) -> str:
-        return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+        return (
+            text.replace("\\", "\\\\")
+            .replace("\t", "\\t")
+            .replace("\n", "\\n")
+            .replace("\r", "\\r")
+        )
 
     def by_hand() -> None:
-        lines = ["\t".join((str(id), escaped(name), str(score), str(at))) for id, name, score, at in ROWS]
+        lines = [
+            "\t".join((str(id), escaped(name), str(score), str(at))) for id, name, score, at in ROWS
+        ]
         with raw, raw.cursor() as cursor:
-            cursor.copy_expert("COPY people (id, name, score, seen_at) FROM STDIN", io.StringIO("\n".join(lines)))
+            cursor.copy_expert(
+                "COPY people (id, name, score, seen_at) FROM STDIN", io.StringIO("\n".join(lines))
+            )
 
     return lambda: pool.insert_many("people", COLUMNS, ROWS), by_hand
 
@@ -146,7 +172,9 @@ def executemany(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[
 
     def by_hand() -> None:
         with raw.cursor() as cursor:
-            cursor.executemany("INSERT INTO people (id, name, score, seen_at) VALUES (%s, %s, %s, %s)", ROWS)
+            cursor.executemany(
+                "INSERT INTO people (id, name, score, seen_at) VALUES (%s, %s, %s, %s)", ROWS
+            )
         raw.commit()
 
     return lambda: pool.insert_many("people", COLUMNS, ROWS), by_hand
@@ -154,7 +182,9 @@ def executemany(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[
 
 def people(pool: infra.ConnectionPool, double: str, moment: str) -> Work:
     """Makes the table; the answer empties it, and checks that everything was there."""
-    pool.execute(f"CREATE TABLE people (id INTEGER NOT NULL, name VARCHAR(50), score {double}, seen_at {moment})")
+    pool.execute(
+        f"CREATE TABLE people (id INTEGER NOT NULL, name VARCHAR(50), score {double}, seen_at {moment})"
+    )
 
     def empty() -> None:
         assert pool.fetch_one("SELECT count(*) FROM people") in ((0,), (len(ROWS),))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:] = [str(ROOT)] + [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+sys.path[:] = [str(ROOT)] + [
+    entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
+]
 
 import boto3
 import botocore
@@ -22,7 +25,9 @@ SMALL = b"x" * 1000
 
 def main() -> int:
     access_key, secret_key = services.s3_keys()
-    config = infra.S3StorageConfig(endpoint=services.shared("s3"), access_key=access_key, secret_key=secret_key)
+    config = infra.S3StorageConfig(
+        endpoint=services.shared("s3"), access_key=access_key, secret_key=secret_key
+    )
     bare = boto3.session.Session(access_key, secret_key, region_name=config.region).client(
         "s3",
         endpoint_url=config.endpoint,
@@ -37,7 +42,7 @@ def main() -> int:
         ),
     )
     bucket = f"bench-{uuid.uuid4().hex[:20]}"
-    kind = {"ContentType": "binary/octet-stream", "Metadata": {"a": "b"}}
+    kind: dict[str, Any] = {"ContentType": "binary/octet-stream", "Metadata": {"a": "b"}}
     try:
         with infra.S3StorageProvider(config) as ours:
             ours.create_bucket(bucket)
@@ -45,7 +50,9 @@ def main() -> int:
                 ours.upload(bucket, key, SMALL)
             pairs = {
                 "upload of 1 kB": (
-                    lambda: ours.upload(bucket, "ours", SMALL, kind["ContentType"], kind["Metadata"]),  # type: ignore[arg-type]
+                    lambda: ours.upload(
+                        bucket, "ours", SMALL, kind["ContentType"], kind["Metadata"]
+                    ),
                     lambda: bare.put_object(Bucket=bucket, Key="theirs", Body=SMALL, **kind),
                 ),
                 "download of 1 kB": (
@@ -58,7 +65,8 @@ def main() -> int:
                 ),
             }
             ratios = [
-                compare(name, mine, other, target=0.9, rounds=31, number=50) for name, (mine, other) in pairs.items()
+                compare(name, mine, other, target=0.9, rounds=31, number=50)
+                for name, (mine, other) in pairs.items()
             ]
             title = f"S3StorageProvider, times as fast as boto3 {boto3.__version__} on {ours.health_check().server}"
             ours.delete_batch(bucket, ["ours", "theirs"])

@@ -35,36 +35,66 @@ def main(services: infra.Infrastructure) -> None:
     print("1. Two people, and a lab.")
     ada = users.create(infra.User("ada@example.org", "ada"))
     bob = users.create(infra.User("bob@example.org", "bob"))
-    lab = organizations.create(infra.Organization("Analytical Lab", "analytical-lab"), owner_id=ada.id)
+    lab = organizations.create(
+        infra.Organization("Analytical Lab", "analytical-lab"), owner_id=ada.id
+    )
     users.add_to_organization(bob.id, lab.id)
-    print(f"   {lab.name}: {[(each.user.username, each.role) for each in organizations.find_members(lab.id).items]}")
+    print(
+        f"   {lab.name}: {[(each.user.username, each.role) for each in organizations.find_members(lab.id).items]}"
+    )
 
     print("2. Somebody wants to know what happens.")
     told: queue.Queue[infra.Message] = queue.Queue()
-    subscription = bus.subscribe_many([infra.EventChannel.BENCHMARK, infra.EventChannel.SUBMISSION], told.put)
+    subscription = bus.subscribe_many(
+        [infra.EventChannel.BENCHMARK, infra.EventChannel.SUBMISSION], told.put
+    )
 
     print("3. A benchmark is published with its data set.")
     draft = infra.Benchmark(
-        "long-sums", "Long sums", category="accuracy", tags=("reasoning", "maths"), created_by=ada.id
+        "long-sums",
+        "Long sums",
+        category="accuracy",
+        tags=("reasoning", "maths"),
+        created_by=ada.id,
     )
     sums = services.benchmarks.create(draft)
     storage.create_bucket(BUCKET)
     key = infra.StoragePath.benchmark_dataset(sums.slug, sums.version, "cases.json")
-    storage.upload(BUCKET, key, json.dumps(DATA_SET).encode(), content_type="application/json", metadata={"by": "ada"})
+    storage.upload(
+        BUCKET,
+        key,
+        json.dumps(DATA_SET).encode(),
+        content_type="application/json",
+        metadata={"by": "ada"},
+    )
     about = storage.get_metadata(BUCKET, key)
     print(f"   {key}: {about.size} bytes of {about.content_type}, metadata {about.metadata}")
     for status in ("under_review", "active"):
         services.benchmarks.update_status(sums.id, status)
-    bus.publish(infra.EventChannel.BENCHMARK, infra.BenchmarkEvent.Created(sums.id, sums.name, ada.id))
+    bus.publish(
+        infra.EventChannel.BENCHMARK, infra.BenchmarkEvent.Created(sums.id, sums.name, ada.id)
+    )
 
     print("4. Models are submitted, and ranked.")
-    for user, model, score in ((ada, "engine-1", 0.8), (bob, "engine-2", 0.9), (bob, "engine-3", 0.8)):
-        made = services.submissions.create(infra.Submission(sums.id, sums.version_id, model, user.id, lab.id, score))
-        bus.publish(infra.EventChannel.SUBMISSION, infra.SubmissionEvent.Created(made.id, sums.id, made.model, score))
+    for user, model, score in (
+        (ada, "engine-1", 0.8),
+        (bob, "engine-2", 0.9),
+        (bob, "engine-3", 0.8),
+    ):
+        made = services.submissions.create(
+            infra.Submission(sums.id, sums.version_id, model, user.id, lab.id, score)
+        )
+        bus.publish(
+            infra.EventChannel.SUBMISSION,
+            infra.SubmissionEvent.Created(made.id, sums.id, made.model, score),
+        )
 
     def ranks() -> list[list[object]]:
         print("   (asking the database)")
-        return [[each.rank, each.model, each.username] for each in services.submissions.leaderboard(sums.id)]
+        return [
+            [each.rank, each.model, each.username]
+            for each in services.submissions.leaderboard(sums.id)
+        ]
 
     name = infra.CacheKey.leaderboard(sums.id)
     for _ in range(2):  # the second time from the cache
@@ -76,7 +106,9 @@ def main(services: infra.Infrastructure) -> None:
         message = told.get(timeout=10)
         if message.channel == infra.EventChannel.BENCHMARK:
             published = message.deserialize(infra.BenchmarkEvent.Created)
-            print(f"   {message.channel}: {published.name}, by ada: {published.created_by == ada.id}")
+            print(
+                f"   {message.channel}: {published.name}, by ada: {published.created_by == ada.id}"
+            )
         else:
             submitted = message.deserialize(infra.SubmissionEvent.Created)
             print(f"   {message.channel}: {submitted.model_name} with {submitted.score}")
@@ -85,7 +117,9 @@ def main(services: infra.Infrastructure) -> None:
     print("6. And downloads the data set by a URL that is good for a minute.")
     url = storage.get_presigned_url(BUCKET, key, expires_in=60)
     data = fetch(services, url)
-    print(f"   {len(json.loads(data))} cases. The same as stored: {data == storage.download(BUCKET, key)}")
+    print(
+        f"   {len(json.loads(data))} cases. The same as stored: {data == storage.download(BUCKET, key)}"
+    )
 
     print("7. All is taken back, what refers to others first.")
     for submission in services.submissions.find_for_benchmark(sums.id).items:
@@ -103,7 +137,9 @@ def main(services: infra.Infrastructure) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", action="store_true", help="use the services that the environment names")
+    parser.add_argument(
+        "--real", action="store_true", help="use the services that the environment names"
+    )
     if parser.parse_args().real:
         with infra.Infrastructure.from_env() as real:
             main(real)

@@ -84,7 +84,10 @@ if __name__ == "__main__":
     contract(FakeNotes(fakes.FakeDatabase("mysql", TABLES)))
     if "--real" in sys.argv:
         url = os.environ.get("MYSQL_URL") or os.environ["POSTGRES_URL"]
-        with infra.create_pool(infra.DatabaseConfig(url=url)) as pool, tempfile.TemporaryDirectory() as folder:
+        with (
+            infra.create_pool(infra.DatabaseConfig(url=url)) as pool,
+            tempfile.TemporaryDirectory() as folder,
+        ):
             (Path(folder) / "notes.sql").write_text(MIGRATIONS)
             infra.Migrator(pool, Path(folder) / "notes.sql").apply()
             contract(SqlNotes(pool))

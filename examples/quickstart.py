@@ -57,25 +57,33 @@ def main(services: infra.Infrastructure) -> None:
     print(f"   Accepted: {guesses}")
 
     print("5. A code expires.")
-    brief = infra.VerificationCache(services.redis, key="a key for this example only, 32+", code_ttl=0.2)
+    brief = infra.VerificationCache(
+        services.redis, key="a key for this example only, 32+", code_ttl=0.2
+    )
     brief.store_code(PHONE, "123456")
     print(f"   Valid: {brief.code_exists(PHONE)}")
     time.sleep(0.3)
-    print(f"   A moment later: {brief.code_exists(PHONE)}, accepted: {brief.verify_code(PHONE, '123456')}")
+    print(
+        f"   A moment later: {brief.code_exists(PHONE)}, accepted: {brief.verify_code(PHONE, '123456')}"
+    )
 
     print("6. The provider fails: no usable code is left.")
     sms.simulate_failure = True
     try:
         verification.send_code(sms, PHONE)
     except infra.SmsError as error:
-        print(f"   {type(error).__name__}: outcome {error.outcome}. Valid: {verification.code_exists(PHONE)}")
+        print(
+            f"   {type(error).__name__}: outcome {error.outcome}. Valid: {verification.code_exists(PHONE)}"
+        )
 
     print(f"   Messages sent: {sms.message_count}")
 
     print("7. The first sign-in creates the user.")
     users, tokens = services.phone_users, services.tokens
     user = users.find_by_phone(PHONE) or users.create_for_phone(PHONE)
-    print(f"   Country code: {user.country_code}. Found again: {users.find_by_phone(PHONE) == user}")
+    print(
+        f"   Country code: {user.country_code}. Found again: {users.find_by_phone(PHONE) == user}"
+    )
     try:
         users.create_for_phone("+1 (415) 555-0100")
     except infra.ConflictError as error:
@@ -91,21 +99,29 @@ def main(services: infra.Infrastructure) -> None:
     )
 
     print("9. Somebody has copied the old token: its whole family dies.")
-    print(f"   {tokens.rotate(first.token, ttl=3600).outcome}. Valid: the new {tokens.is_valid(second.token)}")
+    print(
+        f"   {tokens.rotate(first.token, ttl=3600).outcome}. Valid: the new {tokens.is_valid(second.token)}"
+    )
     print(f"   The owner asks: {tokens.rotate(second.token, ttl=3600).outcome}")
 
     print("10. A token expires, by the clock of the application.")
     short = tokens.issue(user.id, ttl=0.2)
     print(f"   Valid: {tokens.is_valid(short.token)}")
     time.sleep(0.3)
-    print(f"   A moment later: {tokens.is_valid(short.token)}, {tokens.rotate(short.token, ttl=3600).outcome}")
+    print(
+        f"   A moment later: {tokens.is_valid(short.token)}, {tokens.rotate(short.token, ttl=3600).outcome}"
+    )
 
-    print(f"The user goes: {users.delete(user.id)}. The tokens went along: {tokens.find(first.token) is None}")
+    print(
+        f"The user goes: {users.delete(user.id)}. The tokens went along: {tokens.find(first.token) is None}"
+    )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--real", action="store_true", help="use the servers that the environment names")
+    parser.add_argument(
+        "--real", action="store_true", help="use the servers that the environment names"
+    )
     if parser.parse_args().real:
         with infra.Infrastructure.from_env() as real:
             main(real)

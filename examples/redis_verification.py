@@ -23,7 +23,12 @@ def main() -> None:
     clock = fakes.FakeClock()
     redis = fakes.FakeRedisClient(clock=clock)
     verification = infra.VerificationCache(
-        redis, key="thirty-two bytes or more of secret", code_ttl=300, resend_after=30, max_codes=3, window=3600
+        redis,
+        key="thirty-two bytes or more of secret",
+        code_ttl=300,
+        resend_after=30,
+        max_codes=3,
+        window=3600,
     )
     sms = fakes.FakeSmsService()
 
@@ -41,7 +46,10 @@ def main() -> None:
     try:
         sign_in(verification, PHONE, sms.outbox[-1].code or "")
     except infra.TimeoutError:
-        print("Redis did not answer; the code is used up all the same:", not verification.code_exists(PHONE))
+        print(
+            "Redis did not answer; the code is used up all the same:",
+            not verification.code_exists(PHONE),
+        )
 
     clock.advance(30)
     verification.send_code(sms, PHONE)

@@ -14,7 +14,11 @@ def remind(sms: infra.SmsService, phone: str) -> str:
     try:
         sms.send_sms(phone, "Your appointment is tomorrow at 9:00.")
     except infra.SmsError as error:
-        return "not sent" if error.outcome == "rejected" else "perhaps sent: do not send again by itself"
+        return (
+            "not sent"
+            if error.outcome == "rejected"
+            else "perhaps sent: do not send again by itself"
+        )
     except infra.ValidationError:
         return "that is no phone number"
     return "sent"

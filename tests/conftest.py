@@ -17,10 +17,14 @@ from tests import s3_stand_in, services, twilio
 
 T = TypeVar("T")
 
-settings.register_profile("short", max_examples=40, stateful_step_count=40, deadline=None, derandomize=True)
+settings.register_profile(
+    "short", max_examples=40, stateful_step_count=40, deadline=None, derandomize=True
+)
 settings.register_profile("long", max_examples=2000, stateful_step_count=80, deadline=None)
 for profile in ("short", "long"):
-    settings.register_profile(profile, settings.get_profile(profile), suppress_health_check=list(HealthCheck))
+    settings.register_profile(
+        profile, settings.get_profile(profile), suppress_health_check=list(HealthCheck)
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 _versions: dict[str, str] = {}
@@ -111,7 +115,12 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def s3_config(url: str, **changes: Any) -> infra.S3StorageConfig:
     """For a server of the tests."""
     access_key, secret_key = services.s3_keys()
-    usual = {"endpoint": url, "access_key": access_key, "secret_key": secret_key, "read_timeout": 10.0}
+    usual = {
+        "endpoint": url,
+        "access_key": access_key,
+        "secret_key": secret_key,
+        "read_timeout": 10.0,
+    }
     return infra.S3StorageConfig(**{**usual, **changes})
 
 
@@ -166,18 +175,24 @@ def _note_version(name: str, url: str) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"service", "private_server", "database", "no_aws", "s3"} & set(getattr(item, "fixturenames", ())):
+        if {"service", "private_server", "database", "no_aws", "s3"} & set(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker("real")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workeroutput"):  # one of several processes: the first one makes the summary
+    if hasattr(
+        session.config, "workeroutput"
+    ):  # one of several processes: the first one makes the summary
         session.config.workeroutput["seen"] = _versions, _not_shown
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    for known, found in zip((_versions, _not_shown), getattr(node, "workeroutput", {}).get("seen", ())):
+    for known, found in zip(
+        (_versions, _not_shown), getattr(node, "workeroutput", {}).get("seen", ())
+    ):
         known.update(found)
 
 

@@ -15,7 +15,12 @@ from tests import services
 
 EXAMPLES = ["examples/quickstart.py", "examples/benchmark_exchange.py"]
 # service: the variable that the demos read
-USED = {"redis": "REDIS_URL", "mariadb": "MYSQL_URL", "postgres": "POSTGRES_URL", "s3": "S3_ENDPOINT"}
+USED = {
+    "redis": "REDIS_URL",
+    "mariadb": "MYSQL_URL",
+    "postgres": "POSTGRES_URL",
+    "s3": "S3_ENDPOINT",
+}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -47,7 +52,11 @@ def main() -> int:
             real = transcript(example, "--real", env=env)
             print(f"--- {example} on the fakes", flush=True)
             fake = transcript(example, env=env)
-            difference = list(difflib.unified_diff(real.splitlines(), fake.splitlines(), "real", "fake", lineterm=""))
+            difference = list(
+                difflib.unified_diff(
+                    real.splitlines(), fake.splitlines(), "real", "fake", lineterm=""
+                )
+            )
             if difference or not real:
                 print("\n".join(["The transcripts differ:", *difference]))
                 return 1

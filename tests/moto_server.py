@@ -11,7 +11,11 @@ from typing import Any
 def main() -> None:
     import moto.iam.responses
     import moto.sns.responses  # noqa: F401  # the first request need not wait for them
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
     from moto.sns.models import sns_backends
     from werkzeug.serving import run_simple
 

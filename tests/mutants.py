@@ -104,7 +104,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         'lifetime = int(generation.partition("-")[0]) / 1000',
         "lifetime = 5",
     ),
-    ("codes: a refused window starts the time between codes", "infra.py", "self._client.delete(resend)", "pass"),
+    (
+        "codes: a refused window starts the time between codes",
+        "infra.py",
+        "self._client.delete(resend)",
+        "pass",
+    ),
     (
         "real increment: no transaction",
         "infra.py",
@@ -141,7 +146,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "error = self._transport.refused(reply) if isinstance(reply, Exception) else None",
         "error = None\n            if isinstance(reply, Exception):\n                raise reply",
     ),
-    ("fake listener: handlers at once", "fakes.py", "            if self._busy:\n                return\n", ""),
+    (
+        "fake listener: handlers at once",
+        "fakes.py",
+        "            if self._busy:\n                return\n",
+        "",
+    ),
     (
         "databases: a doomed transaction goes on",
         "infra.py",
@@ -180,7 +190,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "        self._pool.release(place, broken=not sound)\n",
         "        self._pool.release(place)\n",
     ),
-    ("databases: an UPDATE counts what it changed", "infra.py", "CLIENT.FOUND_ROWS", "CLIENT.LONG_FLAG"),
+    (
+        "databases: an UPDATE counts what it changed",
+        "infra.py",
+        "CLIENT.FOUND_ROWS",
+        "CLIENT.LONG_FLAG",
+    ),
     ("databases: MySQL is not strict", "infra.py", "sql_mode='STRICT_ALL_TABLES,", "sql_mode='"),
     (
         "databases: the first 'for key' names the rule",
@@ -251,8 +266,18 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):",
         "if False:",
     ),
-    ("cluster: a move is forgotten", "infra.py", "self._outdated = self._outdated or not unit.asking", "pass"),
-    ("cluster: no ASKING", "infra.py", 'return (("ASKING",), *self.commands) if self.asking else', "return"),
+    (
+        "cluster: a move is forgotten",
+        "infra.py",
+        "self._outdated = self._outdated or not unit.asking",
+        "pass",
+    ),
+    (
+        "cluster: no ASKING",
+        "infra.py",
+        'return (("ASKING",), *self.commands) if self.asking else',
+        "return",
+    ),
     (
         "cluster: what a redirection left undone looks done",
         "infra.py",
@@ -265,9 +290,24 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "attempt.sent = attempt.sent and (acted or attempt.shared)",
         "attempt.sent = attempt.sent and acted",
     ),
-    ("cluster: one that failed is not told from the others", "infra.py", "self._failures[address] = ", "_ = "),
-    ("cluster: slots are learned once", "infra.py", "            self._outdated = True\n\n    def", "\n    def"),
-    ("cluster: connections in any order", "infra.py", "nodes = sorted(parts)", "nodes = list(parts)"),
+    (
+        "cluster: one that failed is not told from the others",
+        "infra.py",
+        "self._failures[address] = ",
+        "_ = ",
+    ),
+    (
+        "cluster: slots are learned once",
+        "infra.py",
+        "            self._outdated = True\n\n    def",
+        "\n    def",
+    ),
+    (
+        "cluster: connections in any order",
+        "infra.py",
+        "nodes = sorted(parts)",
+        "nodes = list(parts)",
+    ),
     (
         "sms: what is unknown counts as rejected",
         "infra.py",
@@ -310,16 +350,36 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         'for name in ("id", *self.guarded)}',
         'for name in ("id",)}',
     ),
-    ("exchange: any move of a status", "infra.py", "_OneOf(self.moves[status])", "_OneOf([*self.moves])"),
-    ("exchange: what is kept is stored", "infra.py", "if name not in self._as_it_is}", 'if name != "id"}'),
-    ("exchange: what is kept is folded anew", "infra.py", "if {*held} <= {*self.kept})}", "if not held)}"),
+    (
+        "exchange: any move of a status",
+        "infra.py",
+        "_OneOf(self.moves[status])",
+        "_OneOf([*self.moves])",
+    ),
+    (
+        "exchange: what is kept is stored",
+        "infra.py",
+        "if name not in self._as_it_is}",
+        'if name != "id"}',
+    ),
+    (
+        "exchange: what is kept is folded anew",
+        "infra.py",
+        "if {*held} <= {*self.kept})}",
+        "if not held)}",
+    ),
     (
         "exchange: filters in any order",
         "infra.py",
         "for name in self.filter_fields if name in query.filters}",
         "for name in query.filters}",
     ),
-    ("records: past an __init__ of their own", "infra.py", "or made_otherwise or not usual or", "or made_otherwise or"),
+    (
+        "records: past an __init__ of their own",
+        "infra.py",
+        "or made_otherwise or not usual or",
+        "or made_otherwise or",
+    ),
     ("records: past a metaclass", "infra.py", "type(record).__call__ is not type.__call__ or ", ""),
     (
         "records: into a __dict__ beside slots",
@@ -327,7 +387,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         'hasattr(record, "__post_init__") or slots or',
         'hasattr(record, "__post_init__") or',
     ),
-    ("records: update of nothing", "infra.py", 'return changes or {"id": values["id"]}', "return changes"),
+    (
+        "records: update of nothing",
+        "infra.py",
+        'return changes or {"id": values["id"]}',
+        "return changes",
+    ),
     ("records: infinite decimals", "infra.py", "Decimal: decimal, dict", "dict"),
     (
         "exchange: another address stays verified",
@@ -347,7 +412,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "            if row[3] != last:\n",
         "            if True:\n",
     ),
-    ("exchange: private submissions are ranked", "infra.py", "AND visibility = 'public' AND", "AND"),
+    (
+        "exchange: private submissions are ranked",
+        "infra.py",
+        "AND visibility = 'public' AND",
+        "AND",
+    ),
     (
         "exchange: private submissions are ranked by the fake",
         "fakes.py",
@@ -360,7 +430,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         'return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())',
         "return text.casefold()",
     ),
-    ("exchange: a search has wildcards", "infra.py", """re.sub("[|%_]", r"|\\g<0>", value.value)""", "value.value"),
+    (
+        "exchange: a search has wildcards",
+        "infra.py",
+        """re.sub("[|%_]", r"|\\g<0>", value.value)""",
+        "value.value",
+    ),
     ("exchange: tuples pass as JSON", "infra.py", "same = document.value == value", "same = True"),
     (
         "storage: boto3's checksum instead of the MD5",
@@ -416,7 +491,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         'known = error.resource == "upload" and',
         'known = error.resource == "never" and',
     ),
-    ("exchange: documents of the fake are live", "fakes.py", "infra._decode(value.text)[0] if", "value.value if"),
+    (
+        "exchange: documents of the fake are live",
+        "fakes.py",
+        "infra._decode(value.text)[0] if",
+        "value.value if",
+    ),
     (
         "bus: a listener for every handler",
         "infra.py",
@@ -472,7 +552,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "            elif not reasons:\n",
         "            else:\n",
     ),
-    ("cache: the prefix is a glob", "infra.py", r'_GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)', "self._prefix"),
+    (
+        "cache: the prefix is a glob",
+        "infra.py",
+        r'_GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)',
+        "self._prefix",
+    ),
     (
         "cache: delete_pattern takes locks along",
         "infra.py",
@@ -497,7 +582,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
         "self._cache._client.compare_and_delete, self._name, token)",
         "self._cache._client.delete, self._name)",
     ),
-    ("cache: each thread finds out that Redis is away", "infra.py", "            turn.silence = error\n", ""),
+    (
+        "cache: each thread finds out that Redis is away",
+        "infra.py",
+        "            turn.silence = error\n",
+        "",
+    ),
     (
         "cache: set_nx fails open",
         "infra.py",
@@ -516,10 +606,17 @@ MUTANTS: list[tuple[str, str, str, str]] = [  # what is broken, file, the text, 
 _DATABASES = ["tests/contract/test_database.py", "tests/contract/test_phone_user_repository.py"]
 SUITES = {  # of mutants whose name begins so; the others run everything
     "databases": [*_DATABASES, "tests/faults/test_databases.py"],
-    "fake database": [*_DATABASES, "tests/unit/test_fakes.py", "tests/contract/test_token_repository.py"],
+    "fake database": [
+        *_DATABASES,
+        "tests/unit/test_fakes.py",
+        "tests/contract/test_token_repository.py",
+    ],
     "tokens": ["tests/contract/test_token_repository.py"],
     "exchange": [
-        *(f"tests/contract/test_{each}_repository.py" for each in ("user", "organization", "benchmark", "submission")),
+        *(
+            f"tests/contract/test_{each}_repository.py"
+            for each in ("user", "organization", "benchmark", "submission")
+        ),
         "tests/faults/test_benchmark_statements.py",
         "tests/faults/test_exchange_statements.py",
     ],
@@ -529,8 +626,16 @@ SUITES = {  # of mutants whose name begins so; the others run everything
     "cache": ["tests/contract/test_cache_provider.py", "tests/faults/test_cache.py"],
     "cluster": ["tests/faults/test_cluster.py", "tests/contract/test_key_value_client.py"],
     "listener": ["tests/faults/test_redis.py"],
-    "bus": ["tests/unit/test_events.py", "tests/contract/test_event_bus.py", "tests/faults/test_bus.py"],
-    "pool": ["tests/unit/test_pool.py", "tests/faults/test_redis.py", "tests/faults/test_databases.py"],
+    "bus": [
+        "tests/unit/test_events.py",
+        "tests/contract/test_event_bus.py",
+        "tests/faults/test_bus.py",
+    ],
+    "pool": [
+        "tests/unit/test_pool.py",
+        "tests/faults/test_redis.py",
+        "tests/faults/test_databases.py",
+    ],
 }
 
 
@@ -539,11 +644,15 @@ def survives(name: str, file: str, text: str, replacement: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
         shutil.copytree(
-            ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", ".hypothesis", "*.egg-info")
+            ROOT,
+            copy,
+            ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", ".hypothesis", "*.egg-info"),
         )
         source = (copy / file).read_text(encoding="utf-8")
         if source.count(text) != 1:
-            sys.exit(f"the text to break stands {source.count(text)} times in {file}, not once: {text!r}")
+            sys.exit(
+                f"the text to break stands {source.count(text)} times in {file}, not once: {text!r}"
+            )
         (copy / file).write_text(source.replace(text, replacement), encoding="utf-8")
         suites = ["tests/contract", "tests/faults", "tests/unit"]
         if name.split(":")[0] in SUITES:

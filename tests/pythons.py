@@ -39,14 +39,29 @@ def run(version: tuple[int, int], executable: str) -> tuple[str, bool, str]:
     python = venv / "bin" / "python"
     commands = []
     if not (venv / "ready").exists():
-        install = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", *NEEDS]
+        install = [
+            str(python),
+            "-m",
+            "pip",
+            "--quiet",
+            "--disable-pip-version-check",
+            "install",
+            *NEEDS,
+        ]
         commands = [[executable, "-m", "venv", "--clear", str(venv)], install]
     output = ""
     with tempfile.TemporaryDirectory() as cache:
-        commands.append([str(python), "-m", "pytest", "-q", "-m", "not real", "-o", f"cache_dir={cache}"])
+        commands.append(
+            [str(python), "-m", "pytest", "-q", "-m", "not real", "-o", f"cache_dir={cache}"]
+        )
         for command in commands:
             done = subprocess.run(
-                command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                command,
+                cwd=ROOT,
+                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )
             output += done.stdout
             if done.returncode:
@@ -64,7 +79,9 @@ def main() -> int:
             if not passed:
                 failed.append(name)
     tested = ", ".join(".".join(map(str, version)) for version in others) or "none on this machine"
-    print(f"other Pythons tested: {tested}" + (f"; FAILED on {', '.join(failed)}" if failed else ""))
+    print(
+        f"other Pythons tested: {tested}" + (f"; FAILED on {', '.join(failed)}" if failed else "")
+    )
     return bool(failed)
 
 

@@ -9,7 +9,14 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ["5.0.0", "5.3.1", "6.4.0", "7.4.1", "8.1.0", "8.1.0 hiredis"]  # the last with the parser in C
+VERSIONS = [
+    "5.0.0",
+    "5.3.1",
+    "6.4.0",
+    "7.4.1",
+    "8.1.0",
+    "8.1.0 hiredis",
+]  # the last with the parser in C
 #: what uses redis-py: alone, as a cluster, over TLS and both
 SUITES = [
     "tests/contract/test_key_value_client.py",
@@ -43,7 +50,10 @@ def main() -> int:
             )
             if done.returncode:
                 failed.append(version)
-    print(f"redis-py tested: {', '.join(VERSIONS)}" + (f"; FAILED: {', '.join(failed)}" if failed else ""))
+    print(
+        f"redis-py tested: {', '.join(VERSIONS)}"
+        + (f"; FAILED: {', '.join(failed)}" if failed else "")
+    )
     return bool(failed)
 
 

@@ -94,12 +94,22 @@ class StrictS3(StandIn):
         return 204, {}, ""
 
     def list_multipart_uploads(self, *_: Any) -> Any:
-        found = "".join(f"<Upload><Key>k</Key><UploadId>{id}</UploadId></Upload>" for id in self.uploads)
+        found = "".join(
+            f"<Upload><Key>k</Key><UploadId>{id}</UploadId></Upload>" for id in self.uploads
+        )
         return 200, {}, f"<ListMultipartUploadsResult>{found}</ListMultipartUploadsResult>"
 
     def list_objects(self, bucket: str, _: str, query: dict[str, str], *__: Any) -> Any:
-        after, prefix, limit = query.get("continuation-token", ""), query["prefix"], int(query["max-keys"])
-        keys = sorted(key for key in self.of(bucket) if key.startswith(prefix) and key > bytes.fromhex(after).decode())
+        after, prefix, limit = (
+            query.get("continuation-token", ""),
+            query["prefix"],
+            int(query["max-keys"]),
+        )
+        keys = sorted(
+            key
+            for key in self.of(bucket)
+            if key.startswith(prefix) and key > bytes.fromhex(after).decode()
+        )
         shown = "".join(
             f"<Contents><Key>{urllib.parse.quote(key)}</Key><LastModified>{stored.time.isoformat()}</LastModified>"
             f"<ETag>&quot;{stored.etag}&quot;</ETag><Size>{len(stored.data)}</Size></Contents>"
@@ -107,10 +117,14 @@ class StrictS3(StandIn):
         )
         more = f"<IsTruncated>{'true' if len(keys) > limit else 'false'}</IsTruncated><EncodingType>url</EncodingType>"
         if len(keys) > limit:
-            more += f"<NextContinuationToken>{keys[limit - 1].encode().hex()}</NextContinuationToken>"
+            more += (
+                f"<NextContinuationToken>{keys[limit - 1].encode().hex()}</NextContinuationToken>"
+            )
         return 200, {}, f"<ListBucketResult>{more}{shown}</ListBucketResult>"
 
-    def delete_objects(self, bucket: str, _: str, __: dict[str, str], headers: Any, body: bytes) -> Any:
+    def delete_objects(
+        self, bucket: str, _: str, __: dict[str, str], headers: Any, body: bytes
+    ) -> Any:
         if headers.get("Content-MD5") != base64.b64encode(hashlib.md5(body).digest()).decode():  # noqa: S324
             raise Refusal(400, "InvalidRequest")
         keys = texts(body, "Key")
@@ -132,17 +146,29 @@ class StrictS3(StandIn):
     def copy_object(self, bucket: str, key: str, _: Any, headers: Any, __: bytes) -> Any:
         source = self.object(*source_of(headers))
         self.of(bucket)[key] = source
-        return 200, {}, f"<CopyObjectResult><ETag>&quot;{source.etag}&quot;</ETag></CopyObjectResult>"
+        return (
+            200,
+            {},
+            f"<CopyObjectResult><ETag>&quot;{source.etag}&quot;</ETag></CopyObjectResult>",
+        )
 
     def get_object(self, bucket: str, key: str, _: Any, headers: Any, __: bytes) -> Any:
         found = self.object(bucket, key)
         if headers.get("If-Match", f'"{found.etag}"') != f'"{found.etag}"':
             raise Refusal(412, "PreconditionFailed")
-        known = {**found.headers, "ETag": f'"{found.etag}"', "Last-Modified": format_datetime(found.time, usegmt=True)}
+        known = {
+            **found.headers,
+            "ETag": f'"{found.etag}"',
+            "Last-Modified": format_datetime(found.time, usegmt=True),
+        }
         if "Range" in headers:
             start = int(re.findall("bytes=([0-9]+)-$", headers["Range"])[0])
             size = len(found.data)
-            return 206, {**known, "Content-Range": f"bytes {start}-{size - 1}/{size}"}, found.data[start:]
+            return (
+                206,
+                {**known, "Content-Range": f"bytes {start}-{size - 1}/{size}"},
+                found.data[start:],
+            )
         return 200, known, found.data
 
     head_object = get_object
@@ -154,17 +180,27 @@ class StrictS3(StandIn):
         objects.pop(key, None)
         return 204, {}, ""
 
-    def create_multipart_upload(self, bucket: str, key: str, _: Any, headers: Any, __: bytes) -> Any:
+    def create_multipart_upload(
+        self, bucket: str, key: str, _: Any, headers: Any, __: bytes
+    ) -> Any:
         self.of(bucket)
         id = str(next(self._ids))
         self.uploads[id] = kept(headers), {}
-        return 200, {}, f"<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+        return (
+            200,
+            {},
+            f"<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>",
+        )
 
-    def upload_part(self, bucket: str, key: str, query: dict[str, str], headers: Any, body: bytes) -> Any:
+    def upload_part(
+        self, bucket: str, key: str, query: dict[str, str], headers: Any, body: bytes
+    ) -> Any:
         self.upload(query["uploadId"])[1][int(query["partNumber"])] = body
         return 200, {"ETag": f'"{hashlib.md5(body).hexdigest()}"'}, ""  # noqa: S324
 
-    def upload_part_copy(self, bucket: str, key: str, query: dict[str, str], headers: Any, _: bytes) -> Any:
+    def upload_part_copy(
+        self, bucket: str, key: str, query: dict[str, str], headers: Any, _: bytes
+    ) -> Any:
         source = self.object(*source_of(headers))
         if headers["x-amz-copy-source-if-match"] != f'"{source.etag}"':
             raise Refusal(412, "PreconditionFailed")
@@ -174,7 +210,9 @@ class StrictS3(StandIn):
         _, answer, _ = self.upload_part(bucket, key, query, headers, source.data[first : last + 1])
         return 200, {}, f"<CopyPartResult><ETag>{answer['ETag']}</ETag></CopyPartResult>"
 
-    def complete_multipart_upload(self, bucket: str, key: str, query: dict[str, str], _: Any, body: bytes) -> Any:
+    def complete_multipart_upload(
+        self, bucket: str, key: str, query: dict[str, str], _: Any, body: bytes
+    ) -> Any:
         headers, parts = self.upload(query["uploadId"])
         numbers = [int(text) for text in texts(body, "PartNumber")]
         if numbers != sorted(parts):
@@ -199,7 +237,11 @@ def texts(body: bytes, tag: str) -> list[str]:
 
 
 def kept(headers: Any) -> dict[str, str]:
-    names = [name for name in headers if name.lower() == "content-type" or name.lower().startswith("x-amz-meta-")]
+    names = [
+        name
+        for name in headers
+        if name.lower() == "content-type" or name.lower().startswith("x-amz-meta-")
+    ]
     return {
         "Content-Type": "binary/octet-stream",
         **{name: headers[name] for name in [*names, "Cache-Control"] if name in headers},
@@ -207,24 +249,33 @@ def kept(headers: Any) -> dict[str, str]:
 
 
 def source_of(headers: Any) -> tuple[str, str]:
-    bucket, _, key = urllib.parse.unquote(headers["x-amz-copy-source"]).removeprefix("/").partition("/")
+    bucket, _, key = (
+        urllib.parse.unquote(headers["x-amz-copy-source"]).removeprefix("/").partition("/")
+    )
     return bucket, key
 
 
 def refuse_what_others_refuse(query: dict[str, str], headers: Any) -> None:
     for name in headers:
-        if name.lower().startswith(("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "transfer-encoding")):
+        if name.lower().startswith(
+            ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "transfer-encoding")
+        ):
             raise Refusal(400, "InvalidRequest")
     chunked = "aws-chunked" in headers.get("Content-Encoding", "")
     if chunked or headers.get("x-amz-content-sha256", "").startswith("STREAMING"):
         raise Refusal(501, "NotImplemented")
-    if not headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 ") and "X-Amz-Signature" not in query:
+    if (
+        not headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 ")
+        and "X-Amz-Signature" not in query
+    ):
         raise Refusal(403, "AccessDenied")
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # an answer has two parts when the client asks whether it may go on
+    disable_nagle_algorithm = (
+        True  # an answer has two parts when the client asks whether it may go on
+    )
     server: StrictS3
 
     def parse_request(self) -> bool:
@@ -250,18 +301,29 @@ class _Handler(BaseHTTPRequestHandler):
             refuse_what_others_refuse(query, self.headers)
             if not isinstance(day, bytes):
                 with self.server.lock:
-                    status, headers, text = getattr(self.server, operation)(bucket, key, query, self.headers, body)
+                    status, headers, text = getattr(self.server, operation)(
+                        bucket, key, query, self.headers, body
+                    )
         except Refusal as refusal:
             status, code = refusal.args
-            headers, text = {}, f"<Error><Code>{code}</Code><Message>about {escape(key)}</Message></Error>"
+            headers, text = (
+                {},
+                f"<Error><Code>{code}</Code><Message>about {escape(key)}</Message></Error>",
+            )
         if day == LOSE or isinstance(day, bytes):
             self.close_connection = True
             self.wfile.write(day if isinstance(day, bytes) else b"")
             return
         data = text if isinstance(text, bytes) else text.encode()
         lines = [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"Content-Length: {len(data)}", f"Date: {formatdate(usegmt=True)}", "Server: Strict/1.0"]
-        start = "\r\n".join([f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *lines, "", ""]).encode("latin-1")
+        lines += [
+            f"Content-Length: {len(data)}",
+            f"Date: {formatdate(usegmt=True)}",
+            "Server: Strict/1.0",
+        ]
+        start = "\r\n".join(
+            [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *lines, "", ""]
+        ).encode("latin-1")
         if day == CUT:
             self.close_connection, data = True, data[: len(data) // 2]
         self.wfile.write(start + (b"" if self.command == "HEAD" or status == 204 else data))

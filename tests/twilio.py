@@ -33,7 +33,9 @@ Answer = bytes | Callable[[Send], None]
 def response(status: int, body: str, *headers: str, length: int | None = None) -> bytes:
     """All of an HTTP response; ``length`` is what it says of its body if that is not the truth."""
     size = f"Content-Length: {len(body.encode()) if length is None else length}"
-    return "\r\n".join([f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", size, *headers, "", body]).encode()
+    return "\r\n".join(
+        [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", size, *headers, "", body]
+    ).encode()
 
 
 class StandIn(socketserver.ThreadingTCPServer):
@@ -47,7 +49,9 @@ class StandIn(socketserver.ThreadingTCPServer):
     def __init__(self, certificates: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), self.handler)
         self.port: int = self.socket.getsockname()[1]
-        self.url = f"https://localhost:{self.port}" if certificates else f"http://127.0.0.1:{self.port}"
+        self.url = (
+            f"https://localhost:{self.port}" if certificates else f"http://127.0.0.1:{self.port}"
+        )
         self.connections = 0
         self.requests: list[dict[str, str]] = []  # the forms that were read to their end
         self.bad_days: deque[Answer] = deque()
@@ -146,7 +150,9 @@ class Twilio(StandIn):
     def answer(self, path: str, headers: Any, form: dict[str, str]) -> bytes:
         resource = f"/2010-04-01/Accounts/{ACCOUNT}/Messages"
         login = base64.b64decode(headers.get("Authorization", "").removeprefix("Basic ")).decode()
-        to, body, sender, service = (form.get(name) for name in ("To", "Body", "From", "MessagingServiceSid"))
+        to, body, sender, service = (
+            form.get(name) for name in ("To", "Body", "From", "MessagingServiceSid")
+        )
         if path != f"{resource}.json":
             return self.error(404, 20404, f"The requested resource {path} was not found")
         if login not in (f"{ACCOUNT}:{TOKEN}", f"{API_KEY}:{API_SECRET}"):
@@ -156,14 +162,18 @@ class Twilio(StandIn):
         if not body:
             return self.error(400, 21602, "Message body is required.")
         if len(body) > 1600:
-            return self.error(400, 21617, "The concatenated message body exceeds the 1600 character limit")
+            return self.error(
+                400, 21617, "The concatenated message body exceeds the 1600 character limit"
+            )
         if not sender and not service:
             return self.error(400, 21603, "A 'From' phone number is required.")
         if sender == INVALID or service not in (None, MESSAGING_SERVICE):
             return self.error(400, 21212, f"Invalid From Number (caller ID): {sender or service}")
         if sender not in (None, NUMBER):
             return self.error(
-                400, 21606, f"The 'From' phone number {sender} is not a valid, SMS-capable inbound number"
+                400,
+                21606,
+                f"The 'From' phone number {sender} is not a valid, SMS-capable inbound number",
             )
         sid, now = f"SM{secrets.token_hex(16)}", formatdate()
         message = {

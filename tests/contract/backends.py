@@ -46,7 +46,9 @@ class KeyValueBackend:
 
     def names(self, glob: str = "*") -> list[str]:
         """This test's keys that match, without the prefix, sorted."""
-        return sorted({key.removeprefix(self.prefix) for key in self.client.scan(self.prefix + glob)})
+        return sorted(
+            {key.removeprefix(self.prefix) for key in self.client.scan(self.prefix + glob)}
+        )
 
     def advance(self, seconds: float) -> None:
         self.age(seconds, self.prefix + "*")
@@ -60,9 +62,15 @@ def raw_redis(url: str) -> Any:
     tls: dict[str, Any] = {}
     if parts.scheme.startswith("rediss"):
         # redis-py's cluster client looks "localhost" up, and then the certificate is for another name.
-        tls = {"ssl": True, "ssl_ca_certs": parts.options["sslrootcert"], "ssl_check_hostname": False}
+        tls = {
+            "ssl": True,
+            "ssl_ca_certs": parts.options["sslrootcert"],
+            "ssl_check_hostname": False,
+        }
     kind: Any = redis.RedisCluster if parts.scheme.endswith("+cluster") else redis.Redis
-    return kind(host=parts.host, port=parts.port, username=parts.user, password=parts.password, **tls)
+    return kind(
+        host=parts.host, port=parts.port, username=parts.user, password=parts.password, **tls
+    )
 
 
 def grow_older(url: str, seconds: float, *globs: str) -> None:
@@ -90,12 +98,16 @@ def fake_key_value_backend() -> KeyValueBackend:
     )
 
 
-def real_key_value_backend(url: str, clients: list[infra.RedisClient], **options: Any) -> KeyValueBackend:
+def real_key_value_backend(
+    url: str, clients: list[infra.RedisClient], **options: Any
+) -> KeyValueBackend:
     def connect() -> infra.RedisClient:
         clients.append(infra.RedisClient(infra.CacheConfig(url=url, **options)))
         return clients[-1]
 
-    return KeyValueBackend(connect(), connect, lambda seconds, *globs: grow_older(url, seconds, *globs))
+    return KeyValueBackend(
+        connect(), connect, lambda seconds, *globs: grow_older(url, seconds, *globs)
+    )
 
 
 def on_fake_redis() -> Any:
@@ -120,7 +132,7 @@ def on_real_redis(name: str) -> Any:
 class Between:
     """A client that does something else just before one of its methods, so many ``times``."""
 
-    def __init__(self, client: infra.KeyValueClient, method: str, action: Callable[[], Any], times: int = 1) -> None:
+    def __init__(self, client: Any, method: str, action: Callable[[], Any], times: int = 1) -> None:
         self._client, self._method, self._action, self._times = client, method, action, times
 
     def __getattr__(self, name: str) -> Any:
@@ -150,12 +162,16 @@ class Inbox:
 
     def wait(self, count: int) -> list[tuple[str, str | None, str]]:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.messages) >= count, WAIT), f"only {len(self.messages)} came"
+            assert self._changed.wait_for(lambda: len(self.messages) >= count, WAIT), (
+                f"only {len(self.messages)} came"
+            )
             return list(self.messages)
 
     def wait_reconnects(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.reconnects >= count, WAIT), "no reconnect was announced"
+            assert self._changed.wait_for(lambda: self.reconnects >= count, WAIT), (
+                "no reconnect was announced"
+            )
 
 
 def eventually(condition: Callable[[], Any]) -> None:
@@ -222,8 +238,13 @@ def remove_bucket(storage: infra.S3StorageProvider, bucket: str) -> None:
     raw = storage._connected()[0]
     for upload in raw.list_multipart_uploads(Bucket=bucket).get("Uploads", ()):
         raw.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    assert storage.delete_batch(bucket, [each.key for each in storage.list_objects(bucket)]).errors == {}
-    for each in storage.list_objects(bucket):  # folders of the gateway, which keeps objects as files
+    assert (
+        storage.delete_batch(bucket, [each.key for each in storage.list_objects(bucket)]).errors
+        == {}
+    )
+    for each in storage.list_objects(
+        bucket
+    ):  # folders of the gateway, which keeps objects as files
         storage.delete(bucket, each.key)
     raw.delete_bucket(Bucket=bucket)
 
@@ -266,7 +287,9 @@ def on_s3(name: str) -> Any:
     """``name`` is a kind of server, or "strict": our stand-in."""
 
     @pytest.fixture
-    def backend(self: object, no_aws: None, s3: Callable[[str], infra.S3StorageProvider]) -> Iterator[StorageBackend]:
+    def backend(
+        self: object, no_aws: None, s3: Callable[[str], infra.S3StorageProvider]
+    ) -> Iterator[StorageBackend]:
         opened: list[infra.S3StorageProvider] = []
         storage = s3(name)
         config = storage.config
@@ -276,9 +299,15 @@ def on_s3(name: str) -> Any:
             return opened[-1]
 
         def uploads() -> int:
-            return len(storage._connected()[0].list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
+            return len(
+                storage._connected()[0]
+                .list_multipart_uploads(Bucket=made.bucket)
+                .get("Uploads", ())
+            )
 
-        made = StorageBackend(storage, connect, over_http, uploads, 2500 if name == "s3" else 1200)  # slower ones
+        made = StorageBackend(
+            storage, connect, over_http, uploads, 2500 if name == "s3" else 1200
+        )  # slower ones
         yield made
         for each in opened:
             each.close()
@@ -318,8 +347,12 @@ def on_mock_sms() -> Any:
         service = infra.MockSmsService(console)
 
         def texts() -> list[str]:
-            frames = re.findall(r"\+-+\+\n\| SMS to \*\*\*\d{4} *\|\n(.*?)\+-+\+\n", console.getvalue(), re.DOTALL)
-            return ["\n".join(line[2:-2].rstrip() for line in frame.splitlines()) for frame in frames]
+            frames = re.findall(
+                r"\+-+\+\n\| SMS to \*\*\*\d{4} *\|\n(.*?)\+-+\+\n", console.getvalue(), re.DOTALL
+            )
+            return [
+                "\n".join(line[2:-2].rstrip() for line in frame.splitlines()) for frame in frames
+            ]
 
         return SmsBackend(service, texts, lambda: setattr(service, "simulate_failure", True))
 
@@ -328,7 +361,9 @@ def on_mock_sms() -> Any:
 
 def on_twilio(**changes: Any) -> Any:
     """``changes``: of the usual SmsConfig, with the account's own login and a number."""
-    config = infra.SmsConfig(provider="twilio", api_key=twilio.ACCOUNT, api_secret=twilio.TOKEN, sender=twilio.NUMBER)
+    config = infra.SmsConfig(
+        provider="twilio", api_key=twilio.ACCOUNT, api_secret=twilio.TOKEN, sender=twilio.NUMBER
+    )
     config = dataclasses.replace(config, **changes)
 
     @pytest.fixture
@@ -362,7 +397,9 @@ def on_failover() -> Any:
     def backend(self: object) -> SmsBackend:
         fake, refusal = fakes.FakeSmsService(), infra.SmsError("refused", outcome="rejected")
         return SmsBackend(
-            infra.FailoverSmsService(infra.MockSmsService(io.StringIO(), simulate_failure=True), fake),
+            infra.FailoverSmsService(
+                infra.MockSmsService(io.StringIO(), simulate_failure=True), fake
+            ),
             lambda: [sent.message for sent in fake.outbox],
             lambda: fake.fail_next("*", refusal),
         )
@@ -380,7 +417,10 @@ class MotoAccount:
         self._account = f"{random.randrange(10**12):012}"
         self._ask("/", "Action=CreateUser&UserName=u")
         created = self._ask("/", "Action=CreateAccessKey&UserName=u")
-        key, secret = (re.findall(f"<{tag}>(.+)</{tag}>", created)[0] for tag in ("AccessKeyId", "SecretAccessKey"))
+        key, secret = (
+            re.findall(f"<{tag}>(.+)</{tag}>", created)[0]
+            for tag in ("AccessKeyId", "SecretAccessKey")
+        )
         self.config = infra.SmsConfig(provider="aws_sns", api_key=key, api_secret=secret)
 
     def _ask(self, path: str, data: str | None = None) -> str:

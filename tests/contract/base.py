@@ -34,12 +34,18 @@ class Contract:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.__name__.startswith("Test"):
-            inherited = {name for base in cls.__mro__[1:] for name in vars(base) if name.startswith("test_")}
+            inherited = {
+                name for base in cls.__mro__[1:] for name in vars(base) if name.startswith("test_")
+            }
             changed = inherited & set(vars(cls))
             if changed:
-                raise TypeError(f"{cls.__name__} replaces contract cases: {sorted(changed)}; declare them in `differs`")
+                raise TypeError(
+                    f"{cls.__name__} replaces contract cases: {sorted(changed)}; declare them in `differs`"
+                )
             if unknown := set(cls.differs) - inherited:
-                raise TypeError(f"{cls.__name__} declares differences of cases that do not exist: {sorted(unknown)}")
+                raise TypeError(
+                    f"{cls.__name__} declares differences of cases that do not exist: {sorted(unknown)}"
+                )
 
 
 def public_names(port: type) -> set[str]:
@@ -53,7 +59,11 @@ def public_names(port: type) -> set[str]:
 
 def names_used(suite: type) -> set[str]:
     """The attributes that the suite's cases touch on what they test: a client, a repository's users, …"""
-    cases = [value for name, value in inspect.getmembers(suite, inspect.isfunction) if name.startswith("test_")]
+    cases = [
+        value
+        for name, value in inspect.getmembers(suite, inspect.isfunction)
+        if name.startswith("test_")
+    ]
     trees = [ast.parse(textwrap.dedent(inspect.getsource(case))) for case in cases]
     return {
         node.attr

@@ -66,7 +66,10 @@ class FakeOwners(fakes.Faults, fakes.FakeRepository[Owner], Owners): ...
 class FakeItems(fakes.Faults, fakes.FakeRepository[Item], Items): ...
 
 
-TEXT = {"mysql": "VARCHAR({}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "postgres": 'VARCHAR({}) COLLATE "C"'}
+TEXT = {
+    "mysql": "VARCHAR({}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    "postgres": 'VARCHAR({}) COLLATE "C"',
+}
 ID = {"mysql": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin", "postgres": "UUID"}
 MOMENT = {"mysql": "DATETIME(6)", "postgres": "TIMESTAMPTZ"}
 TABLES = [
@@ -125,7 +128,12 @@ def create_tables(url: str) -> None:
         for statement in TABLES:
             text = TEXT[engine]
             pool.execute(
-                statement.format(id=ID[engine], moment=MOMENT[engine], text5=text.format(5), text10=text.format(10))
+                statement.format(
+                    id=ID[engine],
+                    moment=MOMENT[engine],
+                    text5=text.format(5),
+                    text10=text.format(10),
+                )
             )
 
 
@@ -188,7 +196,9 @@ def on_fake_accounts() -> Any:
         clock = fakes.FakeClock()
         database = fakes.FakeDatabase("mysql", fakes.MYSQL_TABLES, clock=clock)
         users = fakes.FakePhoneUserRepository(database, HASH_KEY, clock=clock)
-        return AccountsBackend(database, users, fakes.FakeTokenRepository(database, clock=clock), clock)
+        return AccountsBackend(
+            database, users, fakes.FakeTokenRepository(database, clock=clock), clock
+        )
 
     return backend
 
@@ -279,13 +289,23 @@ def fake_exchange() -> ExchangeBackend:
     clock = bundle.clock
     assert isinstance(clock, fakes.FakeClock)
     return ExchangeBackend(
-        bundle.exchange, bundle.users, bundle.organizations, bundle.benchmarks, bundle.submissions, clock
+        bundle.exchange,
+        bundle.users,
+        bundle.organizations,
+        bundle.benchmarks,
+        bundle.submissions,
+        clock,
     )
 
 
-def real_exchange(url: str, observer: Callable[[infra.Call], None] | None = None) -> ExchangeBackend:
+def real_exchange(
+    url: str, observer: Callable[[infra.Call], None] | None = None
+) -> ExchangeBackend:
     """With empty tables."""
-    pool, clock = infra.create_pool(infra.DatabaseConfig(url=url), observer=observer), fakes.FakeClock()
+    pool, clock = (
+        infra.create_pool(infra.DatabaseConfig(url=url), observer=observer),
+        fakes.FakeClock(),
+    )
     for table in ("submissions", "benchmarks", "organizations", "users"):
         pool.execute(f"DELETE FROM {table}")
     return ExchangeBackend(

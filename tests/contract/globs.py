@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 #: which of these names each pattern finds
-GLOB_NAMES = ["a", "b", "ab", "aB", "abc", "a:b", "a/b:c", "a*", "a?", "[a]", "a]", "a\\b", "^", "-", "é", "aé", "日本"]
+GLOB_NAMES = [
+    "a",
+    "b",
+    "ab",
+    "aB",
+    "abc",
+    "a:b",
+    "a/b:c",
+    "a*",
+    "a?",
+    "[a]",
+    "a]",
+    "a\\b",
+    "^",
+    "-",
+    "é",
+    "aé",
+    "日本",
+]
 GLOBS: dict[str, list[str]] = {
     "*": GLOB_NAMES,
     "**": GLOB_NAMES,

@@ -46,7 +46,9 @@ def a_user(backend: ExchangeBackend, username: str = "ada") -> infra.User:
 
 
 def a_draft(user: infra.User, slug: str = "mmlu", **fields: Any) -> infra.Benchmark:
-    return infra.Benchmark(**{"slug": slug, "name": "MMLU", "category": "accuracy", "created_by": user.id, **fields})
+    return infra.Benchmark(
+        **{"slug": slug, "name": "MMLU", "category": "accuracy", "created_by": user.id, **fields}
+    )
 
 
 def a_benchmark(backend: ExchangeBackend, slug: str = "mmlu", **fields: Any) -> infra.Benchmark:
@@ -68,7 +70,9 @@ def nested(depth: int) -> list[Any]:
 class BenchmarkRepositoryContract(Contract):
     port = infra.BenchmarkRepository
 
-    def unchanged(self, backend: ExchangeBackend, benchmark: infra.Benchmark, versions: int = 1) -> None:
+    def unchanged(
+        self, backend: ExchangeBackend, benchmark: infra.Benchmark, versions: int = 1
+    ) -> None:
         """The only benchmark is as it was, and so is its history."""
         assert backend.benchmarks.page().items == [benchmark]
         history = backend.benchmarks.find_version_history(benchmark.id)
@@ -80,8 +84,15 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks, user = backend.benchmarks, a_user(backend)
         assert benchmarks.find_by_slug("mmlu") is None
         assert benchmarks.exists_by_slug("mmlu") is False
-        made = benchmarks.create(infra.Benchmark("mmlu", "MMLU", category="accuracy", created_by=user.id))
-        assert (made.slug, made.name, made.description, made.long_description) == ("mmlu", "MMLU", "", "")
+        made = benchmarks.create(
+            infra.Benchmark("mmlu", "MMLU", category="accuracy", created_by=user.id)
+        )
+        assert (made.slug, made.name, made.description, made.long_description) == (
+            "mmlu",
+            "MMLU",
+            "",
+            "",
+        )
         assert (made.category, made.status, made.version) == ("accuracy", "draft", "1.0.0")
         assert (made.tags, made.license, made.created_by) == ((), None, user.id)
         assert (made.evaluation_criteria, made.execution_config, made.test_cases) == ({}, {}, [])
@@ -134,9 +145,29 @@ class BenchmarkRepositoryContract(Contract):
 
     @pytest.mark.parametrize(
         "changes",
-        [{"slug": slug} for slug in ("", "A", "a--b", "-a", "a-", "a b", "a_b", "é", "a\n", "a\0", "x" * 101, None, 5)]
+        [
+            {"slug": slug}
+            for slug in (
+                "",
+                "A",
+                "a--b",
+                "-a",
+                "a-",
+                "a b",
+                "a_b",
+                "é",
+                "a\n",
+                "a\0",
+                "x" * 101,
+                None,
+                5,
+            )
+        ]
         + [{"name": name} for name in ("", " x", "x\t", "x" * 201, "nul\0", "\ud800", None)]
-        + [{"version": version} for version in ("1.0", "01.0.0", "1.0.0-rc1", "1.0.0\n", "1.0.1234567890", "", None)]
+        + [
+            {"version": version}
+            for version in ("1.0", "01.0.0", "1.0.0-rc1", "1.0.0\n", "1.0.1234567890", "", None)
+        ]
         + [
             {"description": "x" * 5001},
             {"description": None},
@@ -162,7 +193,9 @@ class BenchmarkRepositoryContract(Contract):
     ) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend)
         for call in (
-            lambda: benchmarks.create(replace(made, **{"slug": "new", "id": None, "version_id": None, **changes})),
+            lambda: benchmarks.create(
+                replace(made, **{"slug": "new", "id": None, "version_id": None, **changes})
+            ),
             lambda: benchmarks.update(replace(made, **changes)),
         ):
             with pytest.raises(infra.ValidationError):
@@ -181,9 +214,16 @@ class BenchmarkRepositoryContract(Contract):
         with pytest.raises(infra.ConflictError) as caught:
             benchmarks.create(a_draft(user, tags=("new",), id=numbered(1), version_id=numbered(2)))
         error = caught.value
-        assert (error.constraint, error.kind, error.retryable) == ("benchmarks_slug_key", "unique", False)
+        assert (error.constraint, error.kind, error.retryable) == (
+            "benchmarks_slug_key",
+            "unique",
+            False,
+        )
         assert (error.service, error.operation) == ("postgres", "create")
-        assert (benchmarks.find_by_tag("new").items, benchmarks.find_version_history(numbered(1))) == ([], [])
+        assert (
+            benchmarks.find_by_tag("new").items,
+            benchmarks.find_version_history(numbered(1)),
+        ) == ([], [])
         with pytest.raises(infra.ConflictError) as taken:
             benchmarks.create(a_draft(user, "other", id=made.id))
         assert taken.value.constraint == "benchmarks_pkey"
@@ -202,11 +242,17 @@ class BenchmarkRepositoryContract(Contract):
         assert (error.constraint, error.kind) == ("benchmarks_created_by_fkey", "foreign_key")
         assert (error.service, error.operation) == ("postgres", "create")
         assert benchmarks.count() == 0
-        assert (benchmarks.find_version_history(numbered(1)), benchmarks.find_by_tag("a").items) == ([], [])
+        assert (
+            benchmarks.find_version_history(numbered(1)),
+            benchmarks.find_by_tag("a").items,
+        ) == ([], [])
         made = benchmarks.create(a_draft(user, tags=("a",)))
         with pytest.raises(infra.ConflictError) as changed:
             benchmarks.update(replace(made, created_by=numbered(9), tags=("b",)))
-        assert (changed.value.constraint, changed.value.operation) == ("benchmarks_created_by_fkey", "update")
+        assert (changed.value.constraint, changed.value.operation) == (
+            "benchmarks_created_by_fkey",
+            "update",
+        )
         self.unchanged(backend, made)
 
     def test_of_two_publishers_of_a_slug_one_wins(self, backend: ExchangeBackend) -> None:
@@ -248,9 +294,15 @@ class BenchmarkRepositoryContract(Contract):
             (("b", "a"), ("a", "b")),
             (["b", "a", "b"], ("a", "b")),
             ([], ()),
-            (("a", "A", "á", "a b", "Z", "😀", "\uffff"), ("A", "Z", "a", "a b", "á", "\uffff", "😀")),  # code points
+            (
+                ("a", "A", "á", "a b", "Z", "😀", "\uffff"),
+                ("A", "Z", "a", "a b", "á", "\uffff", "😀"),
+            ),  # code points
             (("e\u0301", "\u00e9"), ("e\u0301", "\u00e9")),  # composed or not: written just so
-            (("10", "9", "%", "'", '"', "\\", "a,b", "{a}"), ('"', "%", "'", "10", "9", "\\", "a,b", "{a}")),
+            (
+                ("10", "9", "%", "'", '"', "\\", "a,b", "{a}"),
+                ('"', "%", "'", "10", "9", "\\", "a,b", "{a}"),
+            ),
         ],
         ids=str,
     )
@@ -292,7 +344,9 @@ class BenchmarkRepositoryContract(Contract):
             changed = benchmarks.find_by_id(made.id)
             assert changed is not None
             assert changed.tags == tuple(sorted({*tags}))
-            assert [tag for tag in "abcz" if changed in benchmarks.find_by_tag(tag).items] == sorted({*tags})
+            assert [
+                tag for tag in "abcz" if changed in benchmarks.find_by_tag(tag).items
+            ] == sorted({*tags})
         assert benchmarks.find_by_id(other.id) == other
 
     def test_find_by_tag(self, backend: ExchangeBackend) -> None:
@@ -302,7 +356,9 @@ class BenchmarkRepositoryContract(Contract):
             tags = ("all", f"n{number}", "odd" if number % 2 else "even")
             category = "cost" if number < 2 else "safety"
             made.append(
-                benchmarks.create(a_draft(user, f"b-{number}", name=f"{9 - number}", category=category, tags=tags))
+                benchmarks.create(
+                    a_draft(user, f"b-{number}", name=f"{9 - number}", category=category, tags=tags)
+                )
             )
             backend.advance(1)
         untagged = benchmarks.create(a_draft(somebody, "plain"))
@@ -318,16 +374,31 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.find_by_tag("even", cheap) == infra.Page([made[0]], 1, 50, 1)
         theirs = infra.Query(filters={"created_by": somebody.id}, with_total=True)
         assert benchmarks.find_by_tag("all", theirs) == infra.Page([], 1, 50, 0)
-        assert benchmarks.find_by_tag("none", infra.Query(with_total=True)) == infra.Page([], 1, 50, 0)
+        assert benchmarks.find_by_tag("none", infra.Query(with_total=True)) == infra.Page(
+            [], 1, 50, 0
+        )
         assert benchmarks.find_by_id(untagged.id) == untagged
         benchmarks.delete(made[0].id)
         assert benchmarks.find_by_tag("even").items == [made[2], made[4]]
 
     def test_find_by_tag_is_literal(self, backend: ExchangeBackend) -> None:
-        benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("Code", "50%", "it's", "caf\u00e9"))
+        benchmarks, made = (
+            backend.benchmarks,
+            a_benchmark(backend, tags=("Code", "50%", "it's", "caf\u00e9")),
+        )
         for tag in ("Code", "50%", "it's", "caf\u00e9"):
             assert benchmarks.find_by_tag(tag).items == [made]
-        for tag in ("code", "Cod", "Code2", "%", "50_", "5%", "it''s", "cafe\u0301", "x' OR 'a' = 'a"):
+        for tag in (
+            "code",
+            "Cod",
+            "Code2",
+            "%",
+            "50_",
+            "5%",
+            "it''s",
+            "cafe\u0301",
+            "x' OR 'a' = 'a",
+        ):
             assert benchmarks.find_by_tag(tag).items == []
 
     @pytest.mark.parametrize("tag", ["", " ", "a ", "x" * 51, "nul\0", None, 5])
@@ -339,7 +410,9 @@ class BenchmarkRepositoryContract(Contract):
 
     def test_update_publishes_a_version(self, backend: ExchangeBackend) -> None:
         benchmarks = backend.benchmarks
-        made = a_benchmark(backend, tags=("a",), evaluation_criteria={"metric": "f1"}, test_cases=[1])
+        made = a_benchmark(
+            backend, tags=("a",), evaluation_criteria={"metric": "f1"}, test_cases=[1]
+        )
         other = a_benchmark(backend, "other")
         backend.advance(60)
         edited = replace(
@@ -351,19 +424,36 @@ class BenchmarkRepositoryContract(Contract):
         assert version_id.version == 7
         assert version_id not in (made.id, made.version_id)
         second = benchmarks.find_by_id(made.id)
-        assert second == replace(edited, version="1.1.0", version_id=version_id, tags=("b", "c"), updated_at=at(60))
+        assert second == replace(
+            edited, version="1.1.0", version_id=version_id, tags=("b", "c"), updated_at=at(60)
+        )
         assert benchmarks.find_by_slug("mmlu-pro") == second
         assert benchmarks.exists_by_slug("mmlu") is False
         backend.advance(60)
         third_id = benchmarks.update(replace(second, test_cases=[]), breaking=True)
         third = benchmarks.find_by_id(made.id)
-        assert third == replace(second, version="2.0.0", version_id=third_id, test_cases=[], updated_at=at(120))
+        assert third == replace(
+            second, version="2.0.0", version_id=third_id, test_cases=[], updated_at=at(120)
+        )
         assert benchmarks.find_version_history(made.id) == [
-            infra.BenchmarkVersion(made.id, "2.0.0", 3, "", True, {"metric": "em"}, {"k": [1]}, [], third_id, at(120)),
             infra.BenchmarkVersion(
-                made.id, "1.1.0", 2, "harder", False, {"metric": "em"}, {"k": [1]}, [1, 2], version_id, at(60)
+                made.id, "2.0.0", 3, "", True, {"metric": "em"}, {"k": [1]}, [], third_id, at(120)
             ),
-            infra.BenchmarkVersion(made.id, "1.0.0", 1, "", False, {"metric": "f1"}, {}, [1], made.version_id, DAWN),
+            infra.BenchmarkVersion(
+                made.id,
+                "1.1.0",
+                2,
+                "harder",
+                False,
+                {"metric": "em"},
+                {"k": [1]},
+                [1, 2],
+                version_id,
+                at(60),
+            ),
+            infra.BenchmarkVersion(
+                made.id, "1.0.0", 1, "", False, {"metric": "f1"}, {}, [1], made.version_id, DAWN
+            ),
         ]
         assert benchmarks.find_by_id(other.id) == other
         assert len(benchmarks.find_version_history(other.id)) == 1
@@ -379,10 +469,15 @@ class BenchmarkRepositoryContract(Contract):
             ("9.99.9", True, "10.0.0"),
         ],
     )
-    def test_the_next_version(self, backend: ExchangeBackend, version: str, breaking: bool, next_version: str) -> None:
+    def test_the_next_version(
+        self, backend: ExchangeBackend, version: str, breaking: bool, next_version: str
+    ) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend, version=version)
         benchmarks.update(made, breaking=breaking)
-        assert [(each.version, each.number, each.breaking) for each in benchmarks.find_version_history(made.id)] == [
+        assert [
+            (each.version, each.number, each.breaking)
+            for each in benchmarks.find_version_history(made.id)
+        ] == [
             (next_version, 2, breaking),
             (version, 1, False),
         ]
@@ -405,7 +500,10 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks, made = backend.benchmarks, a_benchmark(backend, test_cases=["old"])
         other = a_benchmark(backend, "other", version="1.1.0")
         version_id = benchmarks.update(replace(made, test_cases=["new"]))
-        first, second = benchmarks.find_version(made.id, "1.0.0"), benchmarks.find_version(made.id, "1.1.0")
+        first, second = (
+            benchmarks.find_version(made.id, "1.0.0"),
+            benchmarks.find_version(made.id, "1.1.0"),
+        )
         assert first is not None
         assert second is not None
         assert (first.id, first.test_cases, first.number) == (made.version_id, ["old"], 1)
@@ -423,7 +521,13 @@ class BenchmarkRepositoryContract(Contract):
 
     @pytest.mark.parametrize(
         "options",
-        [{"changelog": "x" * 10_001}, {"changelog": "nul\0"}, {"changelog": None}, {"breaking": None}, {"breaking": 1}],
+        [
+            {"changelog": "x" * 10_001},
+            {"changelog": "nul\0"},
+            {"changelog": None},
+            {"breaking": None},
+            {"breaking": 1},
+        ],
         ids=lambda options: str(options)[:30],
     )
     def test_a_bad_publication(self, backend: ExchangeBackend, options: dict[str, Any]) -> None:
@@ -438,9 +542,15 @@ class BenchmarkRepositoryContract(Contract):
         current = benchmarks.find_by_id(made.id)
         assert current is not None
         with pytest.raises(infra.ConflictError) as caught:
-            benchmarks.update(replace(made, name="Late", slug="late", tags=("b",)), changelog="late")
+            benchmarks.update(
+                replace(made, name="Late", slug="late", tags=("b",)), changelog="late"
+            )
         error = caught.value
-        assert (error.constraint, error.kind, error.retryable) == ("benchmarks_as_read", "check", False)
+        assert (error.constraint, error.kind, error.retryable) == (
+            "benchmarks_as_read",
+            "check",
+            False,
+        )
         assert (error.service, error.operation) == ("postgres", "update")
         self.unchanged(backend, current, versions=2)
         benchmarks.update(replace(current, name="In time"))
@@ -477,7 +587,10 @@ class BenchmarkRepositoryContract(Contract):
             with pytest.raises(infra.ValidationError):
                 benchmarks.update(bad)
         self.unchanged(backend, made)
-        assert (benchmarks.find_by_tag("b").items, benchmarks.find_version_history(numbered(1))) == ([], [])
+        assert (
+            benchmarks.find_by_tag("b").items,
+            benchmarks.find_version_history(numbered(1)),
+        ) == ([], [])
 
     def test_update_to_a_slug_that_is_taken(self, backend: ExchangeBackend) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a",))
@@ -485,17 +598,32 @@ class BenchmarkRepositoryContract(Contract):
         with pytest.raises(infra.ConflictError) as caught:
             benchmarks.update(replace(made, slug="taken", tags=("b",)))
         error = caught.value
-        assert (error.constraint, error.kind, error.operation) == ("benchmarks_slug_key", "unique", "update")
+        assert (error.constraint, error.kind, error.operation) == (
+            "benchmarks_slug_key",
+            "unique",
+            "update",
+        )
         assert benchmarks.find_by_id(made.id) == made
         assert len(benchmarks.find_version_history(made.id)) == 1
         assert benchmarks.find_by_tag("b").items == []
 
     def test_update_may_change_when_it_was_created(self, backend: ExchangeBackend) -> None:
-        benchmarks, made, somebody = backend.benchmarks, a_benchmark(backend), a_user(backend, "bob")
+        benchmarks, made, somebody = (
+            backend.benchmarks,
+            a_benchmark(backend),
+            a_user(backend, "bob"),
+        )
         backend.advance(5)
-        version_id = benchmarks.update(replace(made, created_at=at(-3600), created_by=somebody.id, updated_at=at(999)))
+        version_id = benchmarks.update(
+            replace(made, created_at=at(-3600), created_by=somebody.id, updated_at=at(999))
+        )
         assert benchmarks.find_by_id(made.id) == replace(
-            made, created_at=at(-3600), created_by=somebody.id, updated_at=at(5), version="1.1.0", version_id=version_id
+            made,
+            created_at=at(-3600),
+            created_by=somebody.id,
+            updated_at=at(5),
+            version="1.1.0",
+            version_id=version_id,
         )
 
     @pytest.mark.parametrize("count", [2, 6])
@@ -507,10 +635,14 @@ class BenchmarkRepositoryContract(Contract):
             assert before is not None
 
             def work(number: int) -> uuid.UUID:
-                return benchmarks.update(replace(before, name=f"by {number}", tags=(f"t{turn}-{number}",)))
+                return benchmarks.update(
+                    replace(before, name=f"by {number}", tags=(f"t{turn}-{number}",))
+                )
 
             results = in_threads(count, work)
-            (winner,) = [number for number, each in enumerate(results) if isinstance(each, uuid.UUID)]
+            (winner,) = [
+                number for number, each in enumerate(results) if isinstance(each, uuid.UUID)
+            ]
             late = [each for each in results if isinstance(each, infra.ConflictError)]
             assert [each.constraint for each in late] == ["benchmarks_as_read"] * (count - 1)
             current = benchmarks.find_by_id(before.id)
@@ -523,7 +655,9 @@ class BenchmarkRepositoryContract(Contract):
             )
         assert current is not None
         history = benchmarks.find_version_history(current.id)
-        assert [(each.version, each.number) for each in history] == [(f"1.{n}.0", n + 1) for n in range(7, -1, -1)]
+        assert [(each.version, each.number) for each in history] == [
+            (f"1.{n}.0", n + 1) for n in range(7, -1, -1)
+        ]
 
     def test_editors_who_read_again_all_publish(self, backend: ExchangeBackend) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend)
@@ -534,7 +668,9 @@ class BenchmarkRepositoryContract(Contract):
                 found = benchmarks.find_by_id(made.id)
                 assert found is not None
                 try:
-                    edited = replace(found, test_cases=[*found.test_cases, number], tags=(f"by {number}",))
+                    edited = replace(
+                        found, test_cases=[*found.test_cases, number], tags=(f"by {number}",)
+                    )
                     published.append(benchmarks.update(edited))
                 except infra.ConflictError as error:
                     if error.constraint != "benchmarks_as_read":
@@ -544,16 +680,29 @@ class BenchmarkRepositoryContract(Contract):
         results = in_threads(4, work)
         assert [len(each) for each in results] == [5] * 4, results
         history = benchmarks.find_version_history(made.id)
-        assert [(each.version, each.number) for each in history] == [(f"1.{n}.0", n + 1) for n in range(20, -1, -1)]
-        assert {each.id for each in history} == {made.version_id, *(id for each in results for id in each)}
+        assert [(each.version, each.number) for each in history] == [
+            (f"1.{n}.0", n + 1) for n in range(20, -1, -1)
+        ]
+        assert {each.id for each in history} == {
+            made.version_id,
+            *(id for each in results for id in each),
+        }
         authors = history[0].test_cases
         assert sorted(authors) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
-        assert [each.test_cases for each in history] == [authors[:n] for n in range(20, -1, -1)]  # none was overwritten
+        assert [each.test_cases for each in history] == [
+            authors[:n] for n in range(20, -1, -1)
+        ]  # none was overwritten
         found = benchmarks.find_by_id(made.id)
         assert found is not None
-        assert (found.version_id, found.test_cases, found.tags) == (history[0].id, authors, (f"by {authors[-1]}",))
+        assert (found.version_id, found.test_cases, found.tags) == (
+            history[0].id,
+            authors,
+            (f"by {authors[-1]}",),
+        )
 
-    def test_of_an_editor_and_a_reviewer_at_once_nobody_is_lost(self, backend: ExchangeBackend) -> None:
+    def test_of_an_editor_and_a_reviewer_at_once_nobody_is_lost(
+        self, backend: ExchangeBackend
+    ) -> None:
         """Either the status moves first, and the editor is late; or both are there in the end."""
         benchmarks, user = backend.benchmarks, a_user(backend)
         for number in range(10):
@@ -569,7 +718,11 @@ class BenchmarkRepositoryContract(Contract):
             assert found is not None
             assert (moved, found.status) == (None, "under_review")
             if isinstance(edited, infra.ConflictError):
-                assert (edited.constraint, found.version, found.name) == ("benchmarks_as_read", "1.0.0", "MMLU")
+                assert (edited.constraint, found.version, found.name) == (
+                    "benchmarks_as_read",
+                    "1.0.0",
+                    "MMLU",
+                )
             else:
                 assert (edited, found.version, found.name) == (found.version_id, "1.1.0", "Edited")
 
@@ -597,7 +750,9 @@ class BenchmarkRepositoryContract(Contract):
     def test_moves(self, backend: ExchangeBackend, before: str) -> None:
         benchmarks, user = backend.benchmarks, a_user(backend)
         for status in STATUSES:
-            made = benchmarks.create(a_draft(user, status.replace("_", "-"), status=before, tags=("a",)))
+            made = benchmarks.create(
+                a_draft(user, status.replace("_", "-"), status=before, tags=("a",))
+            )
             backend.advance(1)
             if (before, status) in MOVES:
                 benchmarks.update_status(made.id, status)
@@ -608,10 +763,16 @@ class BenchmarkRepositoryContract(Contract):
                 with pytest.raises(infra.ConflictError) as caught:
                     benchmarks.update_status(made.id, status)
                 error = caught.value
-                assert (error.constraint, error.kind, error.retryable) == ("benchmarks_status_move", "check", False)
+                assert (error.constraint, error.kind, error.retryable) == (
+                    "benchmarks_status_move",
+                    "check",
+                    False,
+                )
                 assert (error.service, error.operation) == ("postgres", "update_status")
                 assert benchmarks.find_by_id(made.id) == made
-            assert [each.id for each in benchmarks.find_version_history(made.id)] == [made.version_id]
+            assert [each.id for each in benchmarks.find_version_history(made.id)] == [
+                made.version_id
+            ]
 
     def test_the_status_of_nothing(self, backend: ExchangeBackend) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend)
@@ -621,7 +782,9 @@ class BenchmarkRepositoryContract(Contract):
             assert (caught.value.resource, caught.value.operation) == ("benchmark", "update_status")
         self.unchanged(backend, made)
 
-    @pytest.mark.parametrize("status", ["", "gone", "Active", "active ", "active\0", None, 5, b"active", ["active"]])
+    @pytest.mark.parametrize(
+        "status", ["", "gone", "Active", "active ", "active\0", None, 5, b"active", ["active"]]
+    )
     def test_an_unknown_status(self, backend: ExchangeBackend, status: Any) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend, status="under_review")
         for id in (made.id, numbered(1)):
@@ -645,10 +808,18 @@ class BenchmarkRepositoryContract(Contract):
         assert "under_review" in str(caught.value)
         assert benchmarks.find_by_slug(Word.ACTIVE) == replace(made, status="under_review")
         query = infra.Query(filters={"status": Word.REVIEW}, sort=Word.NAME)
-        assert slugs(benchmarks.find_by_tag(Word.DRAFT, query)) == slugs(benchmarks.search(Word.ACTIVE)) == ["active"]
+        assert (
+            slugs(benchmarks.find_by_tag(Word.DRAFT, query))
+            == slugs(benchmarks.search(Word.ACTIVE))
+            == ["active"]
+        )
 
-    @pytest.mark.parametrize("choices", [("active", "draft"), ("active", "active"), ("draft", "draft")])
-    def test_of_two_reviewers_one_wins(self, backend: ExchangeBackend, choices: tuple[str, str]) -> None:
+    @pytest.mark.parametrize(
+        "choices", [("active", "draft"), ("active", "active"), ("draft", "draft")]
+    )
+    def test_of_two_reviewers_one_wins(
+        self, backend: ExchangeBackend, choices: tuple[str, str]
+    ) -> None:
         benchmarks, user = backend.benchmarks, a_user(backend)
         for number in range(20):
             made = benchmarks.create(a_draft(user, f"b-{number}", status="under_review"))
@@ -673,13 +844,32 @@ class BenchmarkRepositoryContract(Contract):
         ],
         ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
     )
-    def test_documents_come_back_as_they_were(self, backend: ExchangeBackend, value: dict[str, Any]) -> None:
+    def test_documents_come_back_as_they_were(
+        self, backend: ExchangeBackend, value: dict[str, Any]
+    ) -> None:
         benchmarks = backend.benchmarks
-        made = a_benchmark(backend, evaluation_criteria=value, execution_config={"in": value}, test_cases=[value, 1])
-        wanted = (repr(value), repr({"in": value}), repr([value, 1]))  # 1 is not 1.0, nor True, and keys have an order
-        for found in (made, benchmarks.find_by_id(made.id), benchmarks.find_version(made.id, "1.0.0")):
+        made = a_benchmark(
+            backend,
+            evaluation_criteria=value,
+            execution_config={"in": value},
+            test_cases=[value, 1],
+        )
+        wanted = (
+            repr(value),
+            repr({"in": value}),
+            repr([value, 1]),
+        )  # 1 is not 1.0, nor True, and keys have an order
+        for found in (
+            made,
+            benchmarks.find_by_id(made.id),
+            benchmarks.find_version(made.id, "1.0.0"),
+        ):
             assert found is not None
-            assert (repr(found.evaluation_criteria), repr(found.execution_config), repr(found.test_cases)) == wanted
+            assert (
+                repr(found.evaluation_criteria),
+                repr(found.execution_config),
+                repr(found.test_cases),
+            ) == wanted
         benchmarks.update(made)
         assert repr(benchmarks.page().items[0].test_cases) == wanted[2]
 
@@ -690,12 +880,20 @@ class BenchmarkRepositoryContract(Contract):
         made.evaluation_criteria["a"].append(3)
         made.test_cases[0].append(3)
         for _ in range(2):
-            found, version = benchmarks.find_by_id(made.id), benchmarks.find_version(made.id, "1.0.0")
+            found, version = (
+                benchmarks.find_by_id(made.id),
+                benchmarks.find_version(made.id, "1.0.0"),
+            )
             assert found is not None
             assert version is not None
             assert found.evaluation_criteria == version.evaluation_criteria == {"a": [1]}
             assert found.test_cases == version.test_cases == [[1]]
-            read: list[Any] = [found, version, *benchmarks.find_version_history(made.id), *benchmarks.page().items]
+            read: list[Any] = [
+                found,
+                version,
+                *benchmarks.find_version_history(made.id),
+                *benchmarks.page().items,
+            ]
             for each in read:
                 each.evaluation_criteria["a"].append(4)
                 each.test_cases[0].append(4)
@@ -717,17 +915,25 @@ class BenchmarkRepositoryContract(Contract):
             ("\ud800", infra.ValidationError),
         ],
         ids=lambda value: (
-            str(value)[:20].encode("ascii", "backslashreplace").decode() if not isinstance(value, list) else "deep"
+            str(value)[:20].encode("ascii", "backslashreplace").decode()
+            if not isinstance(value, list)
+            else "deep"
         ),
     )
     @pytest.mark.parametrize("field", ["evaluation_criteria", "execution_config", "test_cases"])
     def test_what_is_no_document(
-        self, backend: ExchangeBackend, field: str, value: Any, error: type[infra.InfrastructureError]
+        self,
+        backend: ExchangeBackend,
+        field: str,
+        value: Any,
+        error: type[infra.InfrastructureError],
     ) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend)
         document: Any = [value] if field == "test_cases" else {"key": value}
         for call in (
-            lambda: benchmarks.create(replace(made, **{"slug": "new", "id": None, field: document})),
+            lambda: benchmarks.create(
+                replace(made, **{"slug": "new", "id": None, field: document})
+            ),
             lambda: benchmarks.update(replace(made, **{field: document})),
         ):
             with pytest.raises(error) as caught:
@@ -737,11 +943,17 @@ class BenchmarkRepositoryContract(Contract):
 
     @pytest.mark.parametrize(
         ("field", "value"),
-        [(field, value) for field in ("evaluation_criteria", "execution_config") for value in NO_DICTS]
+        [
+            (field, value)
+            for field in ("evaluation_criteria", "execution_config")
+            for value in NO_DICTS
+        ]
         + [("test_cases", value) for value in NO_LISTS],
         ids=str,
     )
-    def test_a_document_of_another_kind(self, backend: ExchangeBackend, field: str, value: Any) -> None:
+    def test_a_document_of_another_kind(
+        self, backend: ExchangeBackend, field: str, value: Any
+    ) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend)
         with pytest.raises(infra.ValidationError):
             benchmarks.create(replace(made, **{"slug": "new", "id": None, field: value}))
@@ -760,7 +972,12 @@ class BenchmarkRepositoryContract(Contract):
             ("delta", "Emoji 😀🚀", "cafe\u0301 İstanbul", "safety"),
         ):
             draft = a_draft(
-                user, slug, name=name, description=description, category=category, long_description="hidden"
+                user,
+                slug,
+                name=name,
+                description=description,
+                category=category,
+                long_description="hidden",
             )
             benchmarks.create(draft)
             backend.advance(1)
@@ -807,19 +1024,32 @@ class BenchmarkRepositoryContract(Contract):
             "x' OR '1'='1": [],
         }.items():
             assert slugs(benchmarks.search(text)) == found, text
-        query = infra.Query(filters={"category": "safety"}, sort="name", descending=True, with_total=True)
+        query = infra.Query(
+            filters={"category": "safety"}, sort="name", descending=True, with_total=True
+        )
         page = benchmarks.search("A", query)
         assert (slugs(page), page.total) == (["gamma", "delta"], 2)
         page = benchmarks.search("", infra.Query(per_page=3, page=2, with_total=True))
         assert (slugs(page), page.total) == (["delta"], 4)
-        assert benchmarks.search("nowhere", infra.Query(with_total=True)) == infra.Page([], 1, 50, 0)
+        assert benchmarks.search("nowhere", infra.Query(with_total=True)) == infra.Page(
+            [], 1, 50, 0
+        )
 
     def test_search_follows_changes(self, backend: ExchangeBackend) -> None:
-        benchmarks, made = backend.benchmarks, a_benchmark(backend, name="Before", description="old", tags=("t",))
+        benchmarks, made = (
+            backend.benchmarks,
+            a_benchmark(backend, name="Before", description="old", tags=("t",)),
+        )
         assert benchmarks.search("BEFORE").items == [made]  # with its tags
         benchmarks.update(replace(made, slug="later", name="After", description="new"))
-        assert [slugs(benchmarks.search(text)) for text in ("before", "old", "mmlu")] == [[], [], []]
-        assert [slugs(benchmarks.search(text)) for text in ("AFTER", "NEW", "LATER")] == [["later"]] * 3
+        assert [slugs(benchmarks.search(text)) for text in ("before", "old", "mmlu")] == [
+            [],
+            [],
+            [],
+        ]
+        assert [slugs(benchmarks.search(text)) for text in ("AFTER", "NEW", "LATER")] == [
+            ["later"]
+        ] * 3
         benchmarks.update_status(made.id, "under_review")
         assert slugs(benchmarks.search("after")) == ["later"]
 
@@ -835,13 +1065,15 @@ class BenchmarkRepositoryContract(Contract):
         for category in ("performance", "accuracy", "reliability", "safety", "cost", "capability"):
             made[category] = a_benchmark(backend, category, category=category, tags=(category,))
         for category, benchmark in made.items():
-            assert benchmarks.find_by_category(category, infra.Query(with_total=True)) == infra.Page(
-                [benchmark], 1, 50, 1
-            )
+            assert benchmarks.find_by_category(
+                category, infra.Query(with_total=True)
+            ) == infra.Page([benchmark], 1, 50, 1)
         backend.advance(1)
         later = a_benchmark(backend, "later", category="cost", status="active")
         assert benchmarks.find_by_category("cost").items == [made["cost"], later]
-        assert benchmarks.find_by_category("cost", infra.Query(descending=True, per_page=1)).items == [later]
+        assert benchmarks.find_by_category(
+            "cost", infra.Query(descending=True, per_page=1)
+        ).items == [later]
         drafts = infra.Query(filters={"status": "draft"}, with_total=True)
         assert benchmarks.find_by_category("cost", drafts) == infra.Page([made["cost"]], 1, 50, 1)
         for bad in ("speed", "Cost", "", None, 5):
@@ -855,16 +1087,26 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.page() == infra.Page([], 1, 50, None)
         assert benchmarks.count() == 0
         made = []
-        for number, (name, license) in enumerate([("b", "MIT"), ("C", None), ("a", "MIT"), ("é", None), ("B", None)]):
+        for number, (name, license) in enumerate(
+            [("b", "MIT"), ("C", None), ("a", "MIT"), ("é", None), ("B", None)]
+        ):
             who = somebody if number == 2 else user
             tags = tuple(f"t{n}" for n in range(number))
-            made.append(benchmarks.create(a_draft(who, f"s-{number}", name=name, license=license, tags=tags)))
+            made.append(
+                benchmarks.create(
+                    a_draft(who, f"s-{number}", name=name, license=license, tags=tags)
+                )
+            )
             backend.advance(1)
         assert benchmarks.count() == 5
         assert benchmarks.page() == infra.Page(made, 1, 50, None)
-        assert benchmarks.page(infra.Query(per_page=2, with_total=True)) == infra.Page(made[:2], 1, 2, 5)
+        assert benchmarks.page(infra.Query(per_page=2, with_total=True)) == infra.Page(
+            made[:2], 1, 2, 5
+        )
         assert benchmarks.page(infra.Query(page=3, per_page=2)) == infra.Page(made[4:], 3, 2, None)
-        assert benchmarks.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page([], 4, 2, 5)
+        assert benchmarks.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page(
+            [], 4, 2, 5
+        )
         assert benchmarks.page(infra.Query(per_page=1000, page=10**9)).items == []
         by_name = [made[4], made[1], made[2], made[0], made[3]]  # by code point
         assert benchmarks.page(infra.Query(sort="name")).items == by_name
@@ -873,8 +1115,15 @@ class BenchmarkRepositoryContract(Contract):
         moved = replace(made[1], status="under_review", updated_at=at(5))
         by_change = [made[0], *made[2:], moved]
         assert benchmarks.page(infra.Query(sort="updated_at")).items == by_change
-        assert benchmarks.page(infra.Query(sort="updated_at", descending=True)).items == by_change[::-1]
-        assert benchmarks.page(infra.Query(sort="created_at", descending=True)).items == [*made[:1:-1], moved, made[0]]
+        assert (
+            benchmarks.page(infra.Query(sort="updated_at", descending=True)).items
+            == by_change[::-1]
+        )
+        assert benchmarks.page(infra.Query(sort="created_at", descending=True)).items == [
+            *made[:1:-1],
+            moved,
+            made[0],
+        ]
         for filters, found in (
             ({"category": "accuracy"}, [made[0], moved, *made[2:]]),
             ({"category": "cost"}, []),
@@ -895,7 +1144,11 @@ class BenchmarkRepositoryContract(Contract):
             query = infra.Query(sort=sort)
             assert slugs(benchmarks.page(query)) == ["b-1", "b-2", "b-3", "b-4", "b-5"]
             backwards = replace(query, descending=True, per_page=2, page=2)
-            assert slugs(benchmarks.page(backwards)) == slugs(benchmarks.find_by_tag("t", backwards)) == ["b-3", "b-2"]
+            assert (
+                slugs(benchmarks.page(backwards))
+                == slugs(benchmarks.find_by_tag("t", backwards))
+                == ["b-3", "b-2"]
+            )
 
     @pytest.mark.parametrize(
         "query",
@@ -946,18 +1199,25 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.find_version_history(made.id) == []
         assert benchmarks.find_by_tag("a").items == [other]
         self.unchanged(backend, other)
-        again = a_benchmark(backend, id=made.id, version_id=made.version_id)  # nothing is left in the way
+        again = a_benchmark(
+            backend, id=made.id, version_id=made.version_id
+        )  # nothing is left in the way
         assert again == replace(made, tags=())
         assert [each.version for each in benchmarks.find_version_history(made.id)] == ["1.0.0"]
 
     def test_what_has_submissions_stays(self, backend: ExchangeBackend) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a",))
-        submission = backend.submissions.create(infra.Submission(made.id, made.version_id, "gpt", made.created_by))
+        submission = backend.submissions.create(
+            infra.Submission(made.id, made.version_id, "gpt", made.created_by)
+        )
         benchmarks.update(made)
         with pytest.raises(infra.ConflictError) as caught:
             benchmarks.delete(made.id)
         error = caught.value
-        assert (error.constraint, error.kind) == ("submissions_benchmark_version_id_fkey", "foreign_key")
+        assert (error.constraint, error.kind) == (
+            "submissions_benchmark_version_id_fkey",
+            "foreign_key",
+        )
         assert (error.service, error.operation) == ("postgres", "delete")
         found = benchmarks.find_by_id(made.id)
         assert found is not None
@@ -989,7 +1249,10 @@ class BenchmarkRepositoryContract(Contract):
             assert benchmarks.find_by_slug("new") == new
             raise ZeroDivisionError
         self.unchanged(backend, made)
-        assert (benchmarks.find_by_tag("b").items, benchmarks.find_version_history(new.id)) == ([], [])
+        assert (benchmarks.find_by_tag("b").items, benchmarks.find_version_history(new.id)) == (
+            [],
+            [],
+        )
         with backend.database.transaction():
             benchmarks.update_status(made.id, "under_review")
             benchmarks.update(replace(made, status="under_review", tags=("c",)))
@@ -1049,9 +1312,13 @@ def test_a_call_takes_one_fault() -> None:
     """Methods share their code, and update calls several tables."""
     services = fakes.FakeInfrastructure()
     benchmarks = services.benchmarks
-    made = benchmarks.create(a_draft(services.users.create(infra.User("ada@example.org", "ada")), tags=("a",)))
+    made = benchmarks.create(
+        a_draft(services.users.create(infra.User("ada@example.org", "ada")), tags=("a",))
+    )
     calls: list[Callable[[], Any]] = [
-        lambda: benchmarks.create(replace(made, slug="new", id=infra.FILLED, version_id=infra.FILLED)),
+        lambda: benchmarks.create(
+            replace(made, slug="new", id=infra.FILLED, version_id=infra.FILLED)
+        ),
         lambda: benchmarks.update(made),
         lambda: benchmarks.update_status(made.id, "under_review"),
         lambda: benchmarks.find_by_tag("a", infra.Query(with_total=True)),

@@ -191,7 +191,8 @@ class CacheProviderContract(Contract):
         assert cache.get("k", infra.MISSING) is None
         assert cache.get_many(["k", "l"]) == {"k": None}
         assert cache.get_or_set("k", lambda: 5) is None
-        assert copy.deepcopy(infra.MISSING) is pickle.loads(pickle.dumps(infra.MISSING)) is infra.MISSING  # noqa: S301
+        assert copy.deepcopy(infra.MISSING) is infra.MISSING
+        assert pickle.loads(pickle.dumps(infra.MISSING)) is infra.MISSING  # noqa: S301
         assert repr(infra.MISSING) == "MISSING"
 
     def test_what_stands_in_redis(self, backend: CacheBackend) -> None:
@@ -224,7 +225,10 @@ class CacheProviderContract(Contract):
     @pytest.mark.parametrize("method", WITH_A_VALUE)
     def test_what_json_cannot_say(self, backend: CacheBackend, method: str) -> None:
         cache = backend.cache(fail_open=True)
-        for error, values in ((infra.SerializationError, NO_JSON), (infra.ValidationError, NO_TEXT)):
+        for error, values in (
+            (infra.SerializationError, NO_JSON),
+            (infra.ValidationError, NO_TEXT),
+        ):
             for value in values:
                 with pytest.raises(error):
                     WITH_A_VALUE[method](cache, value)
@@ -232,7 +236,9 @@ class CacheProviderContract(Contract):
 
     @pytest.mark.parametrize("text", FOREIGN, ids=lambda text: text[:20])
     @pytest.mark.parametrize("fail_open", [False, True])
-    def test_what_is_no_json_in_redis(self, backend: CacheBackend, text: str, fail_open: bool) -> None:
+    def test_what_is_no_json_in_redis(
+        self, backend: CacheBackend, text: str, fail_open: bool
+    ) -> None:
         cache = backend.cache(fail_open=fail_open)
         backend.redis.client.set(backend.redis.key("k"), text)
         cache.set("fine", 1)
@@ -395,7 +401,9 @@ class CacheProviderContract(Contract):
 
     def test_delete_pattern_of_thousands(self, backend: CacheBackend) -> None:
         cache = backend.cache()
-        cache.set_many(dict.fromkeys((f"{kind}:{number}" for kind in "ab" for number in range(2500)), 0))
+        cache.set_many(
+            dict.fromkeys((f"{kind}:{number}" for kind in "ab" for number in range(2500)), 0)
+        )
         assert cache.delete_pattern("a:*") == 2500
         assert cache.delete_pattern("a:*") == 0
         assert len(backend.redis.names()) == 2500
@@ -444,7 +452,9 @@ class CacheProviderContract(Contract):
         assert len({id(result) for result in results}) == 50
 
     @pytest.mark.parametrize("failures", [1, 3, 50])
-    def test_a_factory_that_raises_holds_up_nobody(self, backend: CacheBackend, failures: int) -> None:
+    def test_a_factory_that_raises_holds_up_nobody(
+        self, backend: CacheBackend, failures: int
+    ) -> None:
         reads: list[int] = []
         client: Any = Between(backend.redis.client, "get", lambda: reads.append(1), times=1000)
         cache, calls = backend.cache(client), []
@@ -458,7 +468,9 @@ class CacheProviderContract(Contract):
 
         results = in_threads(50, lambda _: cache.get_or_set("k", factory))
         errors = [result for result in results if isinstance(result, Exception)]
-        assert sorted(error.args for error in errors) == [(number,) for number in range(1, failures + 1)]
+        assert sorted(error.args for error in errors) == [
+            (number,) for number in range(1, failures + 1)
+        ]
         assert {type(error) for error in errors} == {LookupError}
         assert results.count(7) == 50 - failures
         assert len(calls) == min(failures + 1, 50)
@@ -485,7 +497,9 @@ class CacheProviderContract(Contract):
 
     def test_what_was_filled_just_before_the_lock_was_obtained(self, backend: CacheBackend) -> None:
         other = backend.elsewhere()
-        client: Any = Between(backend.redis.client, "set_nx", lambda: other.get_or_set("k", lambda: "once"))
+        client: Any = Between(
+            backend.redis.client, "set_nx", lambda: other.get_or_set("k", lambda: "once")
+        )
         assert backend.cache(client).get_or_set("k", lambda: "twice") == "once"
 
     def test_a_process_that_dies_in_its_factory(self, backend: CacheBackend) -> None:
@@ -566,7 +580,11 @@ class CacheProviderContract(Contract):
                 pytest.fail("it was obtained")
             assert timeout <= clock.monotonic() - started + 1e-6 < timeout + 0.01
             assert isinstance(caught.value, TimeoutError)
-            assert (caught.value.service, caught.value.operation, caught.value.retryable) == ("cache", "lock", True)
+            assert (caught.value.service, caught.value.operation, caught.value.retryable) == (
+                "cache",
+                "lock",
+                True,
+            )
             assert "nobody" not in repr(caught.value)
 
     def test_a_lock_is_waited_for(self, backend: CacheBackend) -> None:
@@ -600,7 +618,9 @@ class CacheProviderContract(Contract):
             assert lock.acquire(0) is True
         with backend.cache().lock("early", 60) as early:
             assert early.release() is True  # no reason to warn
-        assert [record.levelname for record in caplog.records if record.name == "infra"] == ["WARNING"]
+        assert [record.levelname for record in caplog.records if record.name == "infra"] == [
+            "WARNING"
+        ]
         assert backend.cache().lock("k", 60).acquire(0) is False
         assert lock.release() is True
 
@@ -616,7 +636,9 @@ class CacheProviderContract(Contract):
             assert cache.lock("k", 60).acquire(5) is False
         assert cache.lock("k", 60).acquire(0) is True
 
-    def test_locks_that_are_left_to_expire_leave_nothing_behind(self, backend: CacheBackend) -> None:
+    def test_locks_that_are_left_to_expire_leave_nothing_behind(
+        self, backend: CacheBackend
+    ) -> None:
         clock = fakes.FakeClock()
         cache = backend.cache(clock=clock)
         for number in range(1000):
@@ -667,7 +689,9 @@ class CacheProviderContract(Contract):
         cache = backend.cache()
         found = in_threads(50, lambda _: cache.check_rate_limit("k", 10, 60))
         assert sorted(each.remaining for each in found if each.allowed) == list(range(10))
-        assert {(each.remaining, each.retry_after > 50) for each in found if not each.allowed} == {(0, True)}
+        assert {(each.remaining, each.retry_after > 50) for each in found if not each.allowed} == {
+            (0, True)
+        }
 
     def test_a_counter_without_an_end_gets_one(self, backend: CacheBackend) -> None:
         cache = backend.cache()
@@ -675,10 +699,20 @@ class CacheProviderContract(Contract):
         assert cache.check_rate_limit("k", 5, 60).retry_after == 60
         assert 50 < (cache.ttl("k") or 0) <= 60
 
-    def test_a_counter_below_zero_has_an_end_and_promises_no_more_than_the_limit(self, backend: CacheBackend) -> None:
+    def test_a_counter_below_zero_has_an_end_and_promises_no_more_than_the_limit(
+        self, backend: CacheBackend
+    ) -> None:
         cache = backend.cache()
         cache.set("k", -5, ttl=0)
-        assert [cache.check_rate_limit("k", 2, 60).remaining for _ in range(7)] == [2, 2, 2, 2, 2, 1, 0]
+        assert [cache.check_rate_limit("k", 2, 60).remaining for _ in range(7)] == [
+            2,
+            2,
+            2,
+            2,
+            2,
+            1,
+            0,
+        ]
         assert 50 < (cache.ttl("k") or 0) <= 60
         cache.set("k", -5, ttl=30)
         now = cache._clock.now()
@@ -701,10 +735,14 @@ class CacheProviderContract(Contract):
             FAILS_OPEN[method][0](cache)
         assert (caught.value.service, caught.value.operation) == ("cache", method)
         assert isinstance(caught.value.__cause__, infra.ConnectionError)
-        assert caught.value.retryable is caught.value.__cause__.retryable is False  # a closed client stays closed
+        assert (
+            caught.value.retryable is caught.value.__cause__.retryable is False
+        )  # a closed client stays closed
 
     @pytest.mark.parametrize("method", FAILS_OPEN)
-    def test_failing_open(self, backend: CacheBackend, method: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_failing_open(
+        self, backend: CacheBackend, method: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         cache = backend.elsewhere(fail_open=True)
         call, expected = FAILS_OPEN[method]
         cache._client.close()
@@ -769,7 +807,10 @@ class CacheProviderContract(Contract):
             (lambda bad: cache.lock("k", 1).acquire(bad), BAD_TTLS),
             (lambda bad: cache.check_rate_limit("k", bad, 1), [0, -1, 1.5, True, "1", None]),
             (lambda bad: cache.check_rate_limit("k", 1, bad), [None, *BAD_SECONDS]),
-            (lambda bad: backend.make(backend.redis.client, bad), [" a", "a ", "a\0", "\ud800", 5, None, b"a"]),
+            (
+                lambda bad: backend.make(backend.redis.client, bad),
+                [" a", "a ", "a\0", "\ud800", 5, None, b"a"],
+            ),
             (lambda bad: backend.cache(default_ttl=bad), [None, *BAD_TTLS]),
         ]
         for call, values in calls:
@@ -789,7 +830,24 @@ class CacheProviderContract(Contract):
         assert CacheKey.rate_limit("user1", "api") == "ratelimit:user1:api"
         assert CacheKey.rate_limit("::1", 7) == "ratelimit:%3A%3A1:7"
         assert CacheKey.user("a*b?[c]\\{d}%é ") == "user:a%2Ab%3F%5Bc%5D%5C%7Bd%7D%25é%20"
-        parts = ["a", "a:b", "b", "*", "?", "[a]", "%2A", "%", "a%3Ab", "\\", " a", "a ", "é", "\u00a0", "{a}", "A"]
+        parts = [
+            "a",
+            "a:b",
+            "b",
+            "*",
+            "?",
+            "[a]",
+            "%2A",
+            "%",
+            "a%3Ab",
+            "\\",
+            " a",
+            "a ",
+            "é",
+            "\u00a0",
+            "{a}",
+            "A",
+        ]
         pairs = [CacheKey.rate_limit(one, other) for one in parts for other in parts]
         assert len(set(pairs)) == len(parts) ** 2
         cache = backend.cache()
@@ -813,7 +871,9 @@ class OnRealRedis(CacheProviderContract):
     @pytest.fixture
     def backend(self, service: Callable[[str], str]) -> Iterator[CacheBackend]:
         clients: list[infra.RedisClient] = []
-        yield CacheBackend(real_key_value_backend(service(self.server), clients), infra.RedisCacheProvider)
+        yield CacheBackend(
+            real_key_value_backend(service(self.server), clients), infra.RedisCacheProvider
+        )
         for client in clients:
             client.close()
 

@@ -15,7 +15,13 @@ import pytest
 import infra
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import DatabaseBackend, Item, Owner, on_fake_database, on_real_database
+from tests.contract.databases import (
+    DatabaseBackend,
+    Item,
+    Owner,
+    on_fake_database,
+    on_real_database,
+)
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
@@ -90,11 +96,15 @@ class Heir(Called, Owner): ...
 
 
 def names(backend: DatabaseBackend) -> list[str]:
-    return [owner.name for owner in backend.owners.page(infra.Query(sort="name", per_page=1000)).items]
+    return [
+        owner.name for owner in backend.owners.page(infra.Query(sort="name", per_page=1000)).items
+    ]
 
 
 def amounts(backend: DatabaseBackend) -> list[int]:
-    return [item.amount for item in backend.items.page(infra.Query(sort="amount", per_page=1000)).items]
+    return [
+        item.amount for item in backend.items.page(infra.Query(sort="amount", per_page=1000)).items
+    ]
 
 
 def conflict(call: Callable[[], Any]) -> tuple[str | None, str | None]:
@@ -194,7 +204,9 @@ class DatabaseContract(Contract):
         def other() -> None:
             begun.wait(WAIT)
             with backend.database.transaction():
-                found = backend.items._change("update", {"id": first.id}, {"note": "other"})  # waits here
+                found = backend.items._change(
+                    "update", {"id": first.id}, {"note": "other"}
+                )  # waits here
                 assert done.is_set()
                 assert found == 1
 
@@ -250,7 +262,10 @@ class DatabaseContract(Contract):
         backend.owners.create(Owner("a"))
         if backend.engine == "mysql":
             with backend.database.transaction():
-                assert conflict(lambda: backend.owners.create(Owner("a"))) == ("owners_name_key", "unique")
+                assert conflict(lambda: backend.owners.create(Owner("a"))) == (
+                    "owners_name_key",
+                    "unique",
+                )
                 backend.owners.create(Owner("b"))
             assert names(backend) == ["a", "b"]
             return
@@ -259,12 +274,18 @@ class DatabaseContract(Contract):
             backend.database.transaction(),
         ):
             backend.owners.create(Owner("b"))
-            assert conflict(lambda: backend.owners.create(Owner("a"))) == ("owners_name_key", "unique")
+            assert conflict(lambda: backend.owners.create(Owner("a"))) == (
+                "owners_name_key",
+                "unique",
+            )
             with pytest.raises(infra.DatabaseError, match="cannot go on") as caught:
                 backend.owners.create(Owner("c"))
             assert caught.value.retryable is False
             assert not isinstance(caught.value, infra.ConflictError)
-            with pytest.raises(infra.DatabaseError, match="cannot go on"), backend.database.transaction():
+            with (
+                pytest.raises(infra.DatabaseError, match="cannot go on"),
+                backend.database.transaction(),
+            ):
                 pass
         assert ended.value.retryable is False
         assert isinstance(ended.value.__cause__, infra.ConflictError)
@@ -375,15 +396,24 @@ class DatabaseContract(Contract):
         first = backend.owners.create(Owner("a"))
         other = backend.owners.create(Owner("b"))
         assert conflict(lambda: backend.owners.create(Owner("a"))) == ("owners_name_key", "unique")
-        assert conflict(lambda: backend.owners.create(Owner("c", first.id))) == ("owners_pkey", "unique")
-        assert conflict(lambda: backend.owners.update(Owner("a", other.id))) == ("owners_name_key", "unique")
+        assert conflict(lambda: backend.owners.create(Owner("c", first.id))) == (
+            "owners_pkey",
+            "unique",
+        )
+        assert conflict(lambda: backend.owners.update(Owner("a", other.id))) == (
+            "owners_name_key",
+            "unique",
+        )
         assert names(backend) == ["a", "b"]
 
     def test_unique_takes_nulls_for_distinct(self, backend: DatabaseBackend) -> None:
         backend.items.create(Item(label=None))
         backend.items.create(Item(label=None))
         backend.items.create(Item(label="x"))
-        assert conflict(lambda: backend.items.create(Item(label="x"))) == ("items_label_key", "unique")
+        assert conflict(lambda: backend.items.create(Item(label="x"))) == (
+            "items_label_key",
+            "unique",
+        )
         assert backend.items.count() == 3
 
     def test_a_value_cannot_fake_the_name_of_a_rule(self, backend: DatabaseBackend) -> None:
@@ -396,7 +426,10 @@ class DatabaseContract(Contract):
         for name in ("a", "A", "ä", "a\u0308", "😀", "", " a", "ß", "ss"):
             backend.owners.create(Owner(name))
         if backend.engine == "mysql":
-            assert conflict(lambda: backend.owners.create(Owner("a "))) == ("owners_name_key", "unique")
+            assert conflict(lambda: backend.owners.create(Owner("a "))) == (
+                "owners_name_key",
+                "unique",
+            )
             found = backend.owners.find_by_name("a  ")
             assert found is not None
             assert found.name == "a"
@@ -404,7 +437,9 @@ class DatabaseContract(Contract):
             backend.owners.create(Owner("a "))
             assert backend.owners.find_by_name("a  ") is None
         order = ["", " a", "A", "a", "a ", "a\u0308", "ss", "ß", "ä", "😀"]
-        assert sorted(names(backend)) == sorted(order if backend.engine == "postgres" else order[:4] + order[5:])
+        assert sorted(names(backend)) == sorted(
+            order if backend.engine == "postgres" else order[:4] + order[5:]
+        )
         assert names(backend) == sorted(names(backend), key=lambda name: name.encode())
 
     def test_text_in_conditions(self, backend: DatabaseBackend) -> None:
@@ -414,7 +449,10 @@ class DatabaseContract(Contract):
             items.create(Item(label=label))
 
         def found(condition: Any) -> list[Any]:
-            return [each.label for each in items._select("find", {"label": condition}, [("label", False)])]
+            return [
+                each.label
+                for each in items._select("find", {"label": condition}, [("label", False)])
+            ]
 
         padded = backend.engine == "mysql"
         assert found(infra._Above("a ")) == ["b ", "c"]
@@ -424,8 +462,12 @@ class DatabaseContract(Contract):
         assert found(infra._Contains("b ")) == ["b "]
         assert found(infra._OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
 
-    @pytest.mark.parametrize("record", [OwnInit, OwnNew, SlotsBesideADict, OwnCall, AfterInit, Heir])
-    def test_records_are_made_as_their_class_has_it(self, backend: DatabaseBackend, record: Any) -> None:
+    @pytest.mark.parametrize(
+        "record", [OwnInit, OwnNew, SlotsBesideADict, OwnCall, AfterInit, Heir]
+    )
+    def test_records_are_made_as_their_class_has_it(
+        self, backend: DatabaseBackend, record: Any
+    ) -> None:
         owners: Any = type("Owners", (type(backend.owners),), {"record": record})(backend.database)
         made = owners.create(record("ada"))
         found = owners.find_by_id(made.id)
@@ -451,17 +493,28 @@ class DatabaseContract(Contract):
         for amount in range(4):
             backend.items.create(Item(amount=amount))
         order = [("amount", False)]
-        assert [each.amount for each in backend.items._select("find", {}, order, offset=2)] == [2, 3]
-        assert [each.amount for each in backend.items._select("find", {}, order, limit=1, offset=2)] == [2]
+        assert [each.amount for each in backend.items._select("find", {}, order, offset=2)] == [
+            2,
+            3,
+        ]
+        assert [
+            each.amount for each in backend.items._select("find", {}, order, limit=1, offset=2)
+        ] == [2]
 
     def test_foreign_keys(self, backend: DatabaseBackend) -> None:
         for field in ("owner_id", "keeper_id", "guard_id"):
             nobody: Any = {field: infra.new_id()}
-            assert conflict(lambda: backend.items.create(Item(**nobody))) == (f"items_{field}_fkey", "foreign_key")
+            assert conflict(lambda: backend.items.create(Item(**nobody))) == (
+                f"items_{field}_fkey",
+                "foreign_key",
+            )
         owner = backend.owners.create(Owner("a"))
         item = backend.items.create(Item(owner_id=owner.id))
         moved = Item(owner_id=infra.new_id(), id=item.id)
-        assert conflict(lambda: backend.items.update(moved)) == ("items_owner_id_fkey", "foreign_key")
+        assert conflict(lambda: backend.items.update(moved)) == (
+            "items_owner_id_fkey",
+            "foreign_key",
+        )
         assert backend.items.find_by_id(item.id) == item
 
     def test_on_delete(self, backend: DatabaseBackend) -> None:
@@ -469,7 +522,10 @@ class DatabaseContract(Contract):
         backend.items.create(Item(amount=1, owner_id=a.id))
         kept = backend.items.create(Item(amount=2, owner_id=b.id, keeper_id=a.id))
         guarded = backend.items.create(Item(amount=3, guard_id=b.id))
-        assert conflict(lambda: backend.owners.delete(b.id)) == ("items_guard_id_fkey", "foreign_key")
+        assert conflict(lambda: backend.owners.delete(b.id)) == (
+            "items_guard_id_fkey",
+            "foreign_key",
+        )
         assert amounts(backend) == [1, 2, 3]
         assert backend.owners.delete(a.id) is True
         assert amounts(backend) == [2, 3]
@@ -483,17 +539,29 @@ class DatabaseContract(Contract):
         a = backend.owners.create(Owner("a"))
         backend.items.create(Item(owner_id=a.id, guard_id=a.id))
         if backend.engine == "mysql":
-            assert conflict(lambda: backend.owners.delete(a.id)) == ("items_guard_id_fkey", "foreign_key")
+            assert conflict(lambda: backend.owners.delete(a.id)) == (
+                "items_guard_id_fkey",
+                "foreign_key",
+            )
             assert backend.items.count() == 1
         else:
             assert backend.owners.delete(a.id) is True
             assert backend.items.count() == 0
 
     def test_check_and_not_null(self, backend: DatabaseBackend) -> None:
-        assert conflict(lambda: backend.items.create(Item(amount=-1))) == ("items_amount_check", "check")
-        assert conflict(lambda: backend.items.create(Item(note=None))) == ("items_note_not_null", "not_null")
+        assert conflict(lambda: backend.items.create(Item(amount=-1))) == (
+            "items_amount_check",
+            "check",
+        )
+        assert conflict(lambda: backend.items.create(Item(note=None))) == (
+            "items_note_not_null",
+            "not_null",
+        )
         item = backend.items.create(Item())
-        assert conflict(lambda: backend.items.update(Item(amount=-1, id=item.id))) == ("items_amount_check", "check")
+        assert conflict(lambda: backend.items.update(Item(amount=-1, id=item.id))) == (
+            "items_amount_check",
+            "check",
+        )
         assert conflict(lambda: backend.items.update(Item(note=None, id=item.id))) == (
             "items_note_not_null",
             "not_null",
@@ -552,7 +620,18 @@ class DatabaseContract(Contract):
 
     def test_insert_many(self, backend: DatabaseBackend) -> None:
         database, owner = backend.database, backend.owners.create(Owner("a"))
-        texts = ["", "plain", "it's", 'quo"te', "back\\slash", "tab\tnew\n", "\r\x1a\\N", "%s %% {}", "日本é😀", "\\"]
+        texts = [
+            "",
+            "plain",
+            "it's",
+            'quo"te',
+            "back\\slash",
+            "tab\tnew\n",
+            "\r\x1a\\N",
+            "%s %% {}",
+            "日本é😀",
+            "\\",
+        ]
         columns = ["id", "amount", "note", "label", "owner_id", "seen_at"]
         rows = [
             (infra.new_id(), number, text, None if number % 2 else str(number), owner.id, NOON)
@@ -561,8 +640,21 @@ class DatabaseContract(Contract):
         assert database.insert_many("items", columns, rows) == 10
         found = backend.items.page(infra.Query(sort="amount")).items
         assert [item.note for item in found] == texts
-        assert [item.label for item in found] == ["0", None, "2", None, "4", None, "6", None, "8", None]
-        assert {(item.owner_id, item.seen_at, item.keeper_id) for item in found} == {(owner.id, NOON, None)}
+        assert [item.label for item in found] == [
+            "0",
+            None,
+            "2",
+            None,
+            "4",
+            None,
+            "6",
+            None,
+            "8",
+            None,
+        ]
+        assert {(item.owner_id, item.seen_at, item.keeper_id) for item in found} == {
+            (owner.id, NOON, None)
+        }
 
     def test_insert_many_reads_a_generator_in_batches(self, backend: DatabaseBackend) -> None:
         """It may query the same database while it is read."""
@@ -602,7 +694,11 @@ class DatabaseContract(Contract):
         with pytest.raises(infra.DatabaseError):
             insert("items", columns, rows((infra.new_id(), 1, "longer than ten")))
         with pytest.raises(infra.ValidationError):
-            insert("items", ["id", "amount", "note", "seen_at"], [(infra.new_id(), 1, "", datetime(2026, 1, 1))])
+            insert(
+                "items",
+                ["id", "amount", "note", "seen_at"],
+                [(infra.new_id(), 1, "", datetime(2026, 1, 1))],
+            )
         assert backend.items.count() == 0
 
     def test_insert_many_in_a_transaction(self, backend: DatabaseBackend) -> None:
@@ -638,7 +734,9 @@ class DatabaseContract(Contract):
             (5, ["id"], [(1,)]),
         ],
     )
-    def test_insert_many_refuses(self, backend: DatabaseBackend, table: Any, columns: Any, rows: Any) -> None:
+    def test_insert_many_refuses(
+        self, backend: DatabaseBackend, table: Any, columns: Any, rows: Any
+    ) -> None:
         with pytest.raises(infra.ValidationError):
             backend.database.insert_many(table, columns, rows)
         assert backend.owners.count() == 0

@@ -117,11 +117,15 @@ class RedisEventBusContract(Contract):
     # --- events
 
     @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__qualname__)
-    def test_an_event_arrives_as_it_was_published(self, backend: BusBackend, event: infra.Event) -> None:
+    def test_an_event_arrives_as_it_was_published(
+        self, backend: BusBackend, event: infra.Event
+    ) -> None:
         bus, channel, received, came = backend.bus(), backend.channel("c"), [], threading.Event()
 
         def handler(message: infra.Message) -> None:
-            received.append((message.channel, message.pattern, message.deserialize(type(event)._family)))
+            received.append(
+                (message.channel, message.pattern, message.deserialize(type(event)._family))
+            )
             came.set()
 
         bus.subscribe(channel, handler)
@@ -131,7 +135,9 @@ class RedisEventBusContract(Contract):
         assert isinstance(received[0][2], type(event))
 
     @pytest.mark.parametrize("event", UNWRITABLE, ids=repr)
-    def test_what_json_cannot_say_is_not_sent(self, backend: BusBackend, event: infra.Event) -> None:
+    def test_what_json_cannot_say_is_not_sent(
+        self, backend: BusBackend, event: infra.Event
+    ) -> None:
         bus, channel, heard = backend.bus(), backend.channel("c"), Heard()
         bus.subscribe(channel, heard)
         with pytest.raises(infra.SerializationError, match=r"^\w+\.\w+: "):
@@ -139,16 +145,26 @@ class RedisEventBusContract(Contract):
         bus.publish(channel, note(1))
         assert heard.notes(1) == ["1"]
 
-    @pytest.mark.parametrize("event", [None, "text", {"type": "SystemEvent.CacheCleared"}, infra.SystemEvent(), object])
+    @pytest.mark.parametrize(
+        "event", [None, "text", {"type": "SystemEvent.CacheCleared"}, infra.SystemEvent(), object]
+    )
     def test_only_events_are_published(self, backend: BusBackend, event: Any) -> None:
         with pytest.raises(infra.ValidationError, match="family"):
             backend.bus().publish(backend.channel("c"), event)
 
-    def test_a_bad_payload_hinders_nobody(self, backend: BusBackend, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_bad_payload_hinders_nobody(
+        self, backend: BusBackend, caplog: pytest.LogCaptureFixture
+    ) -> None:
         bus, channel, heard, payloads = backend.bus(), backend.channel("c"), Heard(), []
         bus.subscribe(channel, lambda message: payloads.append(message.payload))
         bus.subscribe(channel, heard)
-        bad = ["", "[]", "hush {", '{"type":"UserEvent.Created"}', '{"type":"SystemEvent.CacheCleared","pattern":5}']
+        bad = [
+            "",
+            "[]",
+            "hush {",
+            '{"type":"UserEvent.Created"}',
+            '{"type":"SystemEvent.CacheCleared","pattern":5}',
+        ]
         for payload in bad:
             assert backend.redis.client.publish(channel, payload) == 1
         bus.publish(channel, note(1))
@@ -183,11 +199,18 @@ class RedisEventBusContract(Contract):
         heard.wait(9)
 
     def test_a_channel_and_a_matching_glob_deliver_twice(self, backend: BusBackend) -> None:
-        bus, heard, channel, glob = backend.bus(), Heard(), backend.channel("c"), backend.channel("[c]")
+        bus, heard, channel, glob = (
+            backend.bus(),
+            Heard(),
+            backend.channel("c"),
+            backend.channel("[c]"),
+        )
         bus.subscribe(channel, heard)
         bus.psubscribe(glob, heard)
         assert bus.publish(channel, note(1)) == 2
-        assert sorted(heard.wait(2), key=repr) == sorted([(channel, None, "1"), (channel, glob, "1")], key=repr)
+        assert sorted(heard.wait(2), key=repr) == sorted(
+            [(channel, None, "1"), (channel, glob, "1")], key=repr
+        )
 
     def test_a_glob_and_a_channel_of_the_same_name(self, backend: BusBackend) -> None:
         bus, by_name, by_glob, name = backend.bus(), Heard(), Heard(), backend.channel("?")
@@ -205,7 +228,9 @@ class RedisEventBusContract(Contract):
         bus.psubscribe(backend.channel(glob), heard)
         found = [name for name in GLOB_NAMES if bus.publish(backend.channel(name), note(1)) == 1]
         assert sorted(found) == sorted(GLOBS[glob])
-        assert heard.wait(len(found)) == [(backend.channel(name), backend.channel(glob), "1") for name in found]
+        assert heard.wait(len(found)) == [
+            (backend.channel(name), backend.channel(glob), "1") for name in found
+        ]
 
     def test_subscribe_many(self, backend: BusBackend) -> None:
         bus, heard, a, b = backend.bus(), Heard(), backend.channel("a"), backend.channel("b")
@@ -235,7 +260,9 @@ class RedisEventBusContract(Contract):
 
     # --- handlers
 
-    def test_a_raising_handler_hinders_nobody(self, backend: BusBackend, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_raising_handler_hinders_nobody(
+        self, backend: BusBackend, caplog: pytest.LogCaptureFixture
+    ) -> None:
         bus, heard, channel = backend.bus(), Heard(), backend.channel("c")
 
         def broken(message: infra.Message) -> None:
@@ -247,11 +274,21 @@ class RedisEventBusContract(Contract):
         bus.publish(channel, note(2))
         assert heard.notes(2) == ["1", "2"]
         assert bus.handler_errors == 2
-        records = [record for record in caplog.records if "a handler of channel" in record.getMessage()]
-        assert [(each.levelname, vars(each)["outcome"]) for each in records] == [("WARNING", "RuntimeError")] * 2
+        records = [
+            record for record in caplog.records if "a handler of channel" in record.getMessage()
+        ]
+        assert [(each.levelname, vars(each)["outcome"]) for each in records] == [
+            ("WARNING", "RuntimeError")
+        ] * 2
 
     def test_a_handler_may_publish_and_subscribe(self, backend: BusBackend) -> None:
-        bus, heard, a, b, log = backend.bus(), Heard(), backend.channel("a"), backend.channel("b"), Inbox()
+        bus, heard, a, b, log = (
+            backend.bus(),
+            Heard(),
+            backend.channel("a"),
+            backend.channel("b"),
+            Inbox(),
+        )
 
         def handler(message: infra.Message) -> None:
             log(message.channel, None, "begins")
@@ -271,7 +308,10 @@ class RedisEventBusContract(Contract):
         eventually(lambda: bus.publish(b, note(2)) == 1)
         bus.publish(a, note(3))
         assert heard.notes(2) == ["1", "3"]
-        assert log.wait(3)[:2] == [(a, None, "begins"), (a, None, "ends")]  # once: it has closed its subscription
+        assert log.wait(3)[:2] == [
+            (a, None, "begins"),
+            (a, None, "ends"),
+        ]  # once: it has closed its subscription
 
     def test_a_publish_inside_a_handler_comes_after_it(self, backend: BusBackend) -> None:
         bus, log, channel = backend.bus(), Inbox(), backend.channel("c")
@@ -298,7 +338,12 @@ class RedisEventBusContract(Contract):
         assert never.messages == []
 
     def test_a_handler_may_close_its_bus(self, backend: BusBackend) -> None:
-        bus, never, channel, closed = backend.bus(), Heard(), backend.channel("c"), threading.Event()
+        bus, never, channel, closed = (
+            backend.bus(),
+            Heard(),
+            backend.channel("c"),
+            threading.Event(),
+        )
 
         def handler(message: infra.Message) -> None:
             bus.close()
@@ -325,7 +370,9 @@ class RedisEventBusContract(Contract):
 
         bus.subscribe(channel, handler)
         bus.psubscribe(channel + "*", handler)
-        in_threads(4, lambda number: [bus.publish(channel, note(f"{number}:{turn}")) for turn in range(25)])
+        in_threads(
+            4, lambda number: [bus.publish(channel, note(f"{number}:{turn}")) for turn in range(25)]
+        )
         notes = heard.notes(200)
         assert most == [1]
         for number in range(4):  # of one publisher, in order
@@ -433,7 +480,9 @@ class OnRealRedis(RedisEventBusContract):
     @pytest.fixture
     def backend(self, service: Callable[[str], str]) -> Iterator[BusBackend]:
         clients: list[infra.RedisClient] = []
-        backend = BusBackend(real_key_value_backend(service(self.server), clients), infra.RedisEventBus)
+        backend = BusBackend(
+            real_key_value_backend(service(self.server), clients), infra.RedisEventBus
+        )
         yield backend
         backend.close()
         for client in clients:

@@ -11,13 +11,34 @@ from typing import Any
 import pytest
 
 import infra
-from tests.contract.backends import Inbox, KeyValueBackend, eventually, in_threads, on_fake_redis, on_real_redis
+from tests.contract.backends import (
+    Inbox,
+    KeyValueBackend,
+    eventually,
+    in_threads,
+    on_fake_redis,
+    on_real_redis,
+)
 from tests.contract.base import Contract
 from tests.contract.globs import GLOB_NAMES, GLOBS
 
 Client = infra.KeyValueClient
 
-BAD_KEYS: list[Any] = ["", " a", "a ", "\ta", "a\n", "a\u00a0", "a\0b", "\ud800", 5, None, b"a", True, ["a"]]
+BAD_KEYS: list[Any] = [
+    "",
+    " a",
+    "a ",
+    "\ta",
+    "a\n",
+    "a\u00a0",
+    "a\0b",
+    "\ud800",
+    5,
+    None,
+    b"a",
+    True,
+    ["a"],
+]
 BAD_VALUES: list[Any] = ["a\0b", "a\udfffb", 5, None, b"a", 1.5, True, ["a"]]
 BAD_SECONDS: list[Any] = [0, -1, -0.001, math.nan, math.inf, -math.inf, True, "5", 1e10, 10**400]
 BAD_AMOUNTS: list[Any] = [1.0, "1", None, True, 2**63, -(2**63) - 1]
@@ -75,7 +96,8 @@ class KeyValueClientContract(Contract):
         assert backend.names() == []
 
     @pytest.mark.parametrize(
-        "value", ["v", "", " padded ", "0", "line\nbreak\r\n", "$5\r\nhello", "é日本🎉", "x" * 1_000_000]
+        "value",
+        ["v", "", " padded ", "0", "line\nbreak\r\n", "$5\r\nhello", "é日本🎉", "x" * 1_000_000],
     )
     def test_a_value_comes_back_as_written(self, backend: KeyValueBackend, value: str) -> None:
         key = backend.key("k")
@@ -106,7 +128,9 @@ class KeyValueClientContract(Contract):
         client.delete(Colour.RED)
 
     def test_keys_differ_by_case_and_by_composition(self, backend: KeyValueBackend) -> None:
-        backend.client.set_many({backend.key("k"): "1", backend.key("K"): "2", backend.key("é"): "3"})
+        backend.client.set_many(
+            {backend.key("k"): "1", backend.key("K"): "2", backend.key("é"): "3"}
+        )
         assert backend.client.get(backend.key("k")) == "1"
         assert backend.client.get(backend.key("K")) == "2"
         assert backend.client.get(backend.key("e\u0301")) is None
@@ -286,15 +310,38 @@ class KeyValueClientContract(Contract):
         assert client.ttl(key) == math.inf
 
     @pytest.mark.parametrize(
-        "text", ["", "a", "1.0", "1e3", "01", "+1", "-0", " 1", "1 ", "1_000", "٣", "0x1", "--1", "-", str(2**63)]
+        "text",
+        [
+            "",
+            "a",
+            "1.0",
+            "1e3",
+            "01",
+            "+1",
+            "-0",
+            " 1",
+            "1 ",
+            "1_000",
+            "٣",
+            "0x1",
+            "--1",
+            "-",
+            str(2**63),
+        ],
     )
     @pytest.mark.parametrize("ttl", [None, 10])
-    def test_increment_of_what_is_no_integer(self, backend: KeyValueBackend, text: str, ttl: float | None) -> None:
+    def test_increment_of_what_is_no_integer(
+        self, backend: KeyValueBackend, text: str, ttl: float | None
+    ) -> None:
         client, key = backend.client, backend.key("k")
         client.set(key, text)
         with pytest.raises(infra.CacheError) as caught:
             client.increment(key, 1, ttl)
-        assert (caught.value.service, caught.value.operation, caught.value.retryable) == ("redis", "increment", False)
+        assert (caught.value.service, caught.value.operation, caught.value.retryable) == (
+            "redis",
+            "increment",
+            False,
+        )
         assert (client.get(key), client.ttl(key)) == (text, math.inf)
 
     def test_increment_stays_within_64_bits(self, backend: KeyValueBackend) -> None:
@@ -311,7 +358,9 @@ class KeyValueClientContract(Contract):
 
     def test_increments_of_many_threads_all_count(self, backend: KeyValueBackend) -> None:
         key = backend.key("k")
-        results = in_threads(8, lambda _: [backend.client.increment(key, ttl=60) for _ in range(50)])
+        results = in_threads(
+            8, lambda _: [backend.client.increment(key, ttl=60) for _ in range(50)]
+        )
         assert sorted(total for each in results for total in each) == list(range(1, 401))
 
     def test_writes_of_many_threads_never_tear_an_increment(self, backend: KeyValueBackend) -> None:
@@ -378,7 +427,12 @@ class KeyValueClientContract(Contract):
             for payload in ("1", "", "é日本🎉", "a\nb"):
                 assert backend.connect().publish(channel, payload) == 1
             assert backend.client.publish(channel + "x", "elsewhere") == 0
-            expected = [(channel, None, "1"), (channel, None, ""), (channel, None, "é日本🎉"), (channel, None, "a\nb")]
+            expected = [
+                (channel, None, "1"),
+                (channel, None, ""),
+                (channel, None, "é日本🎉"),
+                (channel, None, "a\nb"),
+            ]
             assert inbox.wait(4) == expected
 
     def test_a_channel_and_a_matching_glob_deliver_twice(self, backend: KeyValueBackend) -> None:
@@ -388,7 +442,9 @@ class KeyValueClientContract(Contract):
             listener.subscribe(channel)
             listener.psubscribe(glob)
             assert backend.client.publish(channel, "m") == 2
-            assert sorted(inbox.wait(2), key=str) == sorted([(channel, None, "m"), (channel, glob, "m")], key=str)
+            assert sorted(inbox.wait(2), key=str) == sorted(
+                [(channel, None, "m"), (channel, glob, "m")], key=str
+            )
 
     def test_every_listener_gets_every_message(self, backend: KeyValueBackend) -> None:
         inboxes, channel = [Inbox(), Inbox(), Inbox()], backend.key("c")
@@ -420,7 +476,9 @@ class KeyValueClientContract(Contract):
             assert backend.client.publish(a, "4") == 1
             assert inbox.wait(3) == [(a, glob, "1"), (b, None, "3"), (a, None, "4")]
 
-    def test_a_raising_handler_hinders_nobody(self, backend: KeyValueBackend, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_raising_handler_hinders_nobody(
+        self, backend: KeyValueBackend, caplog: pytest.LogCaptureFixture
+    ) -> None:
         inbox, channel = Inbox(), backend.key("c")
 
         def handler(name: str, pattern: str | None, payload: str) -> None:
@@ -432,7 +490,10 @@ class KeyValueClientContract(Contract):
             backend.client.publish(channel, "1")
             backend.client.publish(channel, "2")
             assert inbox.wait(2) == [(channel, None, "1"), (channel, None, "2")]
-        assert [record.levelname for record in caplog.records if "raised" in record.message] == ["WARNING", "WARNING"]
+        assert [record.levelname for record in caplog.records if "raised" in record.message] == [
+            "WARNING",
+            "WARNING",
+        ]
 
     def test_a_handler_may_publish_and_subscribe(self, backend: KeyValueBackend) -> None:
         events, a, b = Inbox(), backend.key("a"), backend.key("b")
@@ -457,7 +518,9 @@ class KeyValueClientContract(Contract):
                 (b, None, "2 ends"),
             ]
 
-    def test_a_handler_may_wait_for_another_thread_that_publishes(self, backend: KeyValueBackend) -> None:
+    def test_a_handler_may_wait_for_another_thread_that_publishes(
+        self, backend: KeyValueBackend
+    ) -> None:
         inbox, channel, joined = Inbox(), backend.key("c"), []
 
         def handler(name: str, pattern: str | None, payload: str) -> None:
@@ -485,7 +548,12 @@ class KeyValueClientContract(Contract):
 
         with backend.client.listen(handler) as listener:
             listener.subscribe(channel)
-            in_threads(4, lambda number: [backend.client.publish(channel, f"{number}:{turn}") for turn in range(25)])
+            in_threads(
+                4,
+                lambda number: [
+                    backend.client.publish(channel, f"{number}:{turn}") for turn in range(25)
+                ],
+            )
             payloads = [payload for _, _, payload in inbox.wait(100)]
         assert most == [1]
         for number in range(4):  # of one publisher, in order
@@ -530,7 +598,12 @@ class KeyValueClientContract(Contract):
 
     def test_listeners_refuse_bad_names(self, backend: KeyValueBackend) -> None:
         with backend.client.listen(Inbox()) as listener:
-            for call in (listener.subscribe, listener.psubscribe, listener.unsubscribe, listener.punsubscribe):
+            for call in (
+                listener.subscribe,
+                listener.psubscribe,
+                listener.unsubscribe,
+                listener.punsubscribe,
+            ):
                 with pytest.raises(infra.ValidationError):
                     call()
                 for name in BAD_KEYS:
@@ -580,7 +653,12 @@ class KeyValueClientContract(Contract):
         with backend.connect() as client:
             client.set(backend.key("k"), "v")
         client.close()
-        for call in (lambda: client.get("k"), client.scan, client.health_check, lambda: client.listen(Inbox())):
+        for call in (
+            lambda: client.get("k"),
+            client.scan,
+            client.health_check,
+            lambda: client.listen(Inbox()),
+        ):
             with pytest.raises(infra.ConnectionError) as caught:
                 call()
             assert (caught.value.service, caught.value.retryable) == ("redis", False)

@@ -17,8 +17,22 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import ExchangeBackend, RolledBack, on_fake_exchange, on_real_exchange, overlapped
-from tests.contract.test_user_repository import BAD_TEXT, DAWN, a_user, conflict, missing, roles, rule
+from tests.contract.databases import (
+    ExchangeBackend,
+    RolledBack,
+    on_fake_exchange,
+    on_real_exchange,
+    overlapped,
+)
+from tests.contract.test_user_repository import (
+    BAD_TEXT,
+    DAWN,
+    a_user,
+    conflict,
+    missing,
+    roles,
+    rule,
+)
 
 BAD_URLS = [
     *BAD_TEXT[1:], "", "example.com", "//example.com", "ftp://example.com", "javascript:alert(1)", "http://",
@@ -107,7 +121,9 @@ def an_organization(
 ) -> infra.Organization:
     """Of a new user, if none is given."""
     owner = owner or a_user(backend, f"owner-of-{slug}")
-    return backend.organizations.create(infra.Organization(**{"name": slug.title(), "slug": slug, **fields}), owner.id)
+    return backend.organizations.create(
+        infra.Organization(**{"name": slug.title(), "slug": slug, **fields}), owner.id
+    )
 
 
 def slugs(page: infra.Page[infra.Organization]) -> list[str]:
@@ -130,7 +146,9 @@ class OrganizationRepositoryContract(Contract):
         assert acme.id.version == 7
         assert organizations.find_by_id(acme.id) == organizations.find_by_slug("acme") == acme
         assert organizations.exists_by_slug("acme") is True
-        assert organizations.find_members(acme.id) == infra.Page([infra.Member(ada, "owner", DAWN)], 1, 50, None)
+        assert organizations.find_members(acme.id) == infra.Page(
+            [infra.Member(ada, "owner", DAWN)], 1, 50, None
+        )
         assert organizations.count_members(acme.id) == 1
 
     def test_what_is_absent(self, backend: ExchangeBackend) -> None:
@@ -154,9 +172,15 @@ class OrganizationRepositoryContract(Contract):
         assert stored == given  # the same moments
         assert {stored.created_at.tzinfo, stored.updated_at.tzinfo} == {timezone.utc}
         assert organizations.find_by_id(id) == given
-        assert organizations.find_members(id).items == [infra.Member(ada, "owner", DAWN)]  # joined now
+        assert organizations.find_members(id).items == [
+            infra.Member(ada, "owner", DAWN)
+        ]  # joined now
         again = infra.Organization("Acme", "acme", id=id)
-        assert conflict(lambda: organizations.create(again, ada.id)) == ("organizations_pkey", "unique", "create")
+        assert conflict(lambda: organizations.create(again, ada.id)) == (
+            "organizations_pkey",
+            "unique",
+            "create",
+        )
         assert organizations.page().items == [given]
 
     def test_the_longest_values(self, backend: ExchangeBackend) -> None:
@@ -178,7 +202,9 @@ class OrganizationRepositoryContract(Contract):
         """A refused one leaves no owner behind; of names there may be several."""
         organizations, ada, grace = backend.organizations, a_user(backend), a_user(backend, "grace")
         acme = an_organization(backend, "acme", ada)
-        create = functools.partial(organizations.create, infra.Organization("Secret", "acme"), grace.id)
+        create = functools.partial(
+            organizations.create, infra.Organization("Secret", "acme"), grace.id
+        )
         assert conflict(create) == ("organizations_slug_key", "unique", "create")
         with pytest.raises(infra.ConflictError) as caught:
             organizations.create(replace(acme, id=infra.FILLED), grace.id)
@@ -196,7 +222,10 @@ class OrganizationRepositoryContract(Contract):
         with pytest.raises(infra.ConflictError) as caught:
             organizations.create(acme, infra.new_id())
         error = caught.value
-        assert (error.constraint, error.kind) == ("organization_members_user_id_fkey", "foreign_key")
+        assert (error.constraint, error.kind) == (
+            "organization_members_user_id_fkey",
+            "foreign_key",
+        )
         assert (error.service, error.operation) == ("postgres", "create")
         for owner in (None, "01890000-0000-7000-8000-000000000001", 5, ada):
             with pytest.raises(infra.ValidationError):
@@ -211,8 +240,14 @@ class OrganizationRepositoryContract(Contract):
         acme = an_organization(backend, "acme", ada)
         backend.advance(1)
         bad = {field: value}
-        calls: list[Callable[[], infra.Organization]] = [lambda: organizations.update(replace(acme, **bad))]
-        calls.append(lambda: organizations.create(replace(infra.Organization("Other", "other"), **bad), ada.id))
+        calls: list[Callable[[], infra.Organization]] = [
+            lambda: organizations.update(replace(acme, **bad))
+        ]
+        calls.append(
+            lambda: organizations.create(
+                replace(infra.Organization("Other", "other"), **bad), ada.id
+            )
+        )
         for call in calls:
             with pytest.raises(infra.ValidationError) as caught:
                 call()
@@ -229,11 +264,18 @@ class OrganizationRepositoryContract(Contract):
             with pytest.raises(infra.ValidationError):
                 call(value)
 
-    @pytest.mark.parametrize("id", ["01890000-0000-7000-8000-000000000001", None, 5, b"0123456789abcdef"], ids=str)
+    @pytest.mark.parametrize(
+        "id", ["01890000-0000-7000-8000-000000000001", None, 5, b"0123456789abcdef"], ids=str
+    )
     def test_an_id_is_a_uuid(self, backend: ExchangeBackend, id: Any) -> None:
         organizations = backend.organizations
         changes = organizations.verify, organizations.unverify, organizations.delete
-        for call in (*changes, organizations.find_by_id, organizations.find_members, organizations.count_members):
+        for call in (
+            *changes,
+            organizations.find_by_id,
+            organizations.find_members,
+            organizations.count_members,
+        ):
             with pytest.raises(infra.ValidationError):
                 call(id)
 
@@ -256,7 +298,9 @@ class OrganizationRepositoryContract(Contract):
         assert organizations.find_members(acme.id).items == [infra.Member(ada, "owner", DAWN)]
         for text, found in (("acme", []), ("TEXT", [changed]), ("new", [changed])):
             assert organizations.search(text).items == found
-        emptied = organizations.update(replace(changed, website=None, logo_url=None, description=""))
+        emptied = organizations.update(
+            replace(changed, website=None, logo_url=None, description="")
+        )
         assert organizations.find_by_id(acme.id) == emptied
         assert organizations.search("text").items == []
 
@@ -271,8 +315,14 @@ class OrganizationRepositoryContract(Contract):
         backend.advance(1)
         edited = organizations.update(replace(verified, name="New"))
         moment = DAWN + timedelta(seconds=1)
-        assert edited == replace(acme, name="New", verified=True, verification_date=DAWN, updated_at=moment)
-        for change in ({"verified": False}, {"verification_date": None}, {"verification_date": moment}):
+        assert edited == replace(
+            acme, name="New", verified=True, verification_date=DAWN, updated_at=moment
+        )
+        for change in (
+            {"verified": False},
+            {"verification_date": None},
+            {"verification_date": moment},
+        ):
             assert conflict(lambda: organizations.update(replace(edited, **change))) == late
         assert organizations.find_by_id(acme.id) == edited
 
@@ -289,7 +339,9 @@ class OrganizationRepositoryContract(Contract):
 
     def test_what_is_kept_is_searched_as_it_was(self, backend: ExchangeBackend) -> None:
         kept = {"kept": ("name", "slug", "description")}
-        organizations: Any = type("Kept", (type(backend.organizations),), kept)(backend.database, clock=backend.clock)
+        organizations: Any = type("Kept", (type(backend.organizations),), kept)(
+            backend.database, clock=backend.clock
+        )
         acme = an_organization(backend)
         organizations.update(replace(acme, name="Other", slug="other", website="https://acme"))
         assert organizations.search("other").items == []
@@ -298,7 +350,10 @@ class OrganizationRepositoryContract(Contract):
     def test_update_of_nothing(self, backend: ExchangeBackend) -> None:
         organizations = backend.organizations
         acme = an_organization(backend)
-        assert missing(lambda: organizations.update(replace(acme, id=infra.new_id()))) == ("organization", "update")
+        assert missing(lambda: organizations.update(replace(acme, id=infra.new_id()))) == (
+            "organization",
+            "update",
+        )
         with pytest.raises(infra.ValidationError):
             organizations.update(infra.Organization("Other", "other"))  # was never stored
         assert organizations.page().items == [acme]
@@ -316,7 +371,9 @@ class OrganizationRepositoryContract(Contract):
         for seconds in (30, 40):
             backend.advance(10)
             organizations.unverify(acme.id)
-            assert organizations.find_by_id(acme.id) == replace(acme, updated_at=DAWN + timedelta(seconds=seconds))
+            assert organizations.find_by_id(acme.id) == replace(
+                acme, updated_at=DAWN + timedelta(seconds=seconds)
+            )
         assert organizations.find_by_id(other.id) == other
         assert organizations.search("acme").total is None
         assert slugs(organizations.search("acme")) == ["acme"]
@@ -324,7 +381,10 @@ class OrganizationRepositoryContract(Contract):
     def test_verify_nothing(self, backend: ExchangeBackend) -> None:
         organizations = backend.organizations
         assert missing(lambda: organizations.verify(infra.new_id())) == ("organization", "verify")
-        assert missing(lambda: organizations.unverify(infra.new_id())) == ("organization", "unverify")
+        assert missing(lambda: organizations.unverify(infra.new_id())) == (
+            "organization",
+            "unverify",
+        )
 
     def test_delete_and_count(self, backend: ExchangeBackend) -> None:
         organizations, users = backend.organizations, backend.users
@@ -347,7 +407,9 @@ class OrganizationRepositoryContract(Contract):
     def test_what_submissions_name_stays(self, backend: ExchangeBackend) -> None:
         organizations, ada = backend.organizations, a_user(backend)
         acme = an_organization(backend, "acme", ada)
-        benchmark = backend.benchmarks.create(infra.Benchmark("b", "B", category="accuracy", created_by=ada.id))
+        benchmark = backend.benchmarks.create(
+            infra.Benchmark("b", "B", category="accuracy", created_by=ada.id)
+        )
         submission = backend.submissions.create(
             infra.Submission(benchmark.id, benchmark.version_id, "model", ada.id, acme.id)
         )
@@ -380,11 +442,19 @@ class OrganizationRepositoryContract(Contract):
         assert organizations.find_members(acme.id, admins) == infra.Page([members[2]], 1, 1, 2)
         backwards = infra.Query(sort="created_at", descending=True)
         assert organizations.find_members(acme.id, backwards).items == members[::-1]
-        assert (organizations.count_members(acme.id), organizations.count_members(other.id)) == (5, 2)
+        assert (organizations.count_members(acme.id), organizations.count_members(other.id)) == (
+            5,
+            2,
+        )
         users.update_role(joining[0].id, "admin")  # members are shown as they are now
         assert organizations.find_members(acme.id).items[-1].user.role == "admin"
         assert users.remove_from_organization(joining[1].id, acme.id)
-        assert [each.user.username for each in organizations.find_members(acme.id).items] == ["zoe", "b", "c", "e"]
+        assert [each.user.username for each in organizations.find_members(acme.id).items] == [
+            "zoe",
+            "b",
+            "c",
+            "e",
+        ]
         assert organizations.count_members(acme.id) == 4
 
     def test_who_joined_at_once_is_in_the_order_of_ids(self, backend: ExchangeBackend) -> None:
@@ -397,7 +467,9 @@ class OrganizationRepositoryContract(Contract):
         found = [
             each.user.username
             for page in (1, 2, 3, 4)
-            for each in backend.organizations.find_members(acme.id, infra.Query(page=page, per_page=2)).items
+            for each in backend.organizations.find_members(
+                acme.id, infra.Query(page=page, per_page=2)
+            ).items
         ]
         assert found == ["owner-of-acme", *in_order]
 
@@ -434,17 +506,33 @@ class OrganizationRepositoryContract(Contract):
             made.append(an_organization(backend, f"n{number}", ada, organization_type=kind))
             backend.advance(1)
         assert organizations.page() == infra.Page(made, 1, 50, None)
-        assert organizations.page(infra.Query(per_page=2, with_total=True)) == infra.Page(made[:2], 1, 2, 5)
-        assert organizations.page(infra.Query(page=3, per_page=2)) == infra.Page(made[4:], 3, 2, None)
+        assert organizations.page(infra.Query(per_page=2, with_total=True)) == infra.Page(
+            made[:2], 1, 2, 5
+        )
+        assert organizations.page(infra.Query(page=3, per_page=2)) == infra.Page(
+            made[4:], 3, 2, None
+        )
         assert organizations.page(infra.Query(page=9, with_total=True)) == infra.Page([], 9, 50, 5)
-        both = infra.Query(filters={"organization_type": "enterprise", "verified": False}, with_total=True)
+        both = infra.Query(
+            filters={"organization_type": "enterprise", "verified": False}, with_total=True
+        )
         assert organizations.page(both) == infra.Page([made[1], made[3]], 1, 50, 2)
         organizations.verify(made[1].id)
         assert organizations.page(both) == infra.Page([made[3]], 1, 50, 1)
 
     def test_the_order_of_a_page(self, backend: ExchangeBackend) -> None:
         organizations, ada = backend.organizations, a_user(backend)
-        names = ["b", "Z", "a b", "\u00e9", "\ufffd", "🚀", "10", "9", "ab"]  # by code points, not as one writes
+        names = [
+            "b",
+            "Z",
+            "a b",
+            "\u00e9",
+            "\ufffd",
+            "🚀",
+            "10",
+            "9",
+            "ab",
+        ]  # by code points, not as one writes
         made = []
         for number, name in enumerate(names):
             made.append(an_organization(backend, f"n{number}", ada, name=name))
@@ -462,17 +550,24 @@ class OrganizationRepositoryContract(Contract):
             for descending in (False, True):
                 query = infra.Query(sort=sort, descending=descending)
                 for page in (organizations.page(query), organizations.search("", query)):
-                    assert [each.name for each in page.items] == (expected[::-1] if descending else expected)
+                    assert [each.name for each in page.items] == (
+                        expected[::-1] if descending else expected
+                    )
 
     @pytest.mark.parametrize("sort", ["created_at", "updated_at", "name"])
-    def test_equal_sort_values_are_in_the_order_of_ids(self, backend: ExchangeBackend, sort: str) -> None:
+    def test_equal_sort_values_are_in_the_order_of_ids(
+        self, backend: ExchangeBackend, sort: str
+    ) -> None:
         ada = a_user(backend)
         made = [an_organization(backend, f"n{number}", ada, name="same") for number in range(6)]
         in_order = sorted(made, key=lambda each: str(each.id))
         for descending, expected in ((False, in_order), (True, in_order[::-1])):
             query = infra.Query(sort=sort, descending=descending, per_page=4)
             assert backend.organizations.page(query).items == expected[:4]
-            assert backend.organizations.find_by_type("individual", replace(query, page=2)).items == expected[4:]
+            assert (
+                backend.organizations.find_by_type("individual", replace(query, page=2)).items
+                == expected[4:]
+            )
 
     @pytest.mark.parametrize(
         "query",
@@ -517,13 +612,17 @@ class OrganizationRepositoryContract(Contract):
             assert organizations.find_by_type(kind) == infra.Page(both, 1, 50, None)
             second = infra.Query(page=2, per_page=1, with_total=True)
             assert organizations.find_by_type(kind, second) == infra.Page(both[1:], 2, 1, 2)
-            assert organizations.find_by_type(kind, infra.Query(descending=True)).items == both[::-1]
+            assert (
+                organizations.find_by_type(kind, infra.Query(descending=True)).items == both[::-1]
+            )
         organizations.verify(made[1].id)
         verified = infra.Query(filters={"verified": True}, with_total=True)
         assert slugs(organizations.find_by_type("research_institution", verified)) == ["n1"]
         assert organizations.find_by_type("enterprise", verified) == infra.Page([], 1, 50, 0)
 
-    @pytest.mark.parametrize("value", [*BAD_TEXT, "", "bank", "Enterprise", "enterprise "], ids=ascii)
+    @pytest.mark.parametrize(
+        "value", [*BAD_TEXT, "", "bank", "Enterprise", "enterprise "], ids=ascii
+    )
     def test_an_unknown_type(self, backend: ExchangeBackend, value: Any) -> None:
         with pytest.raises(infra.ValidationError):
             backend.organizations.find_by_type(value)
@@ -532,7 +631,9 @@ class OrganizationRepositoryContract(Contract):
         organizations = backend.organizations
         for kind in ("enterprise", "individual"):
             with pytest.raises(infra.ValidationError):
-                organizations.find_by_type("individual", infra.Query(filters={"organization_type": kind}))
+                organizations.find_by_type(
+                    "individual", infra.Query(filters={"organization_type": kind})
+                )
 
     def test_search(self, backend: ExchangeBackend) -> None:
         """The text is what it is: no sign has a meaning of its own."""
@@ -542,7 +643,10 @@ class OrganizationRepositoryContract(Contract):
             backend.advance(1)
         found = {text: slugs(organizations.search(text)) for text, _ in SEARCHES}
         assert found == dict(SEARCHES)
-        totals = {text: organizations.search(text, infra.Query(per_page=1, with_total=True)).total for text in found}
+        totals = {
+            text: organizations.search(text, infra.Query(per_page=1, with_total=True)).total
+            for text in found
+        }
         assert totals == {text: len(expected) for text, expected in SEARCHES}
 
     def test_a_page_of_a_search(self, backend: ExchangeBackend) -> None:
@@ -550,14 +654,25 @@ class OrganizationRepositoryContract(Contract):
         made = {}
         for number, name in enumerate(["Lab C", "lab a", "Other", "LAB B", "a lab"]):
             kind = "enterprise" if number % 2 else "open_source"
-            made[name] = an_organization(backend, f"n{number}", ada, name=name, organization_type=kind)
+            made[name] = an_organization(
+                backend, f"n{number}", ada, name=name, organization_type=kind
+            )
             backend.advance(1)
         by_name = infra.Query(sort="name", per_page=2, with_total=True)
-        pages = [[each.name for each in organizations.search("lab", replace(by_name, page=n)).items] for n in (1, 2, 3)]
+        pages = [
+            [each.name for each in organizations.search("lab", replace(by_name, page=n)).items]
+            for n in (1, 2, 3)
+        ]
         assert pages == [["LAB B", "Lab C"], ["a lab", "lab a"], []]
-        assert organizations.search("LAB", by_name) == infra.Page([made["LAB B"], made["Lab C"]], 1, 2, 4)
-        enterprises = infra.Query(filters={"organization_type": "enterprise", "verified": False}, with_total=True)
-        assert organizations.search("lab", enterprises) == infra.Page([made["lab a"], made["LAB B"]], 1, 50, 2)
+        assert organizations.search("LAB", by_name) == infra.Page(
+            [made["LAB B"], made["Lab C"]], 1, 2, 4
+        )
+        enterprises = infra.Query(
+            filters={"organization_type": "enterprise", "verified": False}, with_total=True
+        )
+        assert organizations.search("lab", enterprises) == infra.Page(
+            [made["lab a"], made["LAB B"]], 1, 50, 2
+        )
         organizations.verify(made["lab a"].id)
         assert organizations.search("lab", enterprises) == infra.Page([made["LAB B"]], 1, 50, 1)
         assert organizations.search("", enterprises).total == 1
@@ -607,15 +722,21 @@ class OrganizationRepositoryContract(Contract):
 
     def test_one_of_many_at_once_gets_the_slug(self, backend: ExchangeBackend) -> None:
         ada = a_user(backend)
-        results = in_threads(6, lambda number: an_organization(backend, "acme", ada, name=f"Acme {number}"))
+        results = in_threads(
+            6, lambda number: an_organization(backend, "acme", ada, name=f"Acme {number}")
+        )
         created = [each for each in results if isinstance(each, infra.Organization)]
         assert len(created) == 1
-        assert {rule(each) for each in results if each is not created[0]} == {"organizations_slug_key"}
+        assert {rule(each) for each in results if each is not created[0]} == {
+            "organizations_slug_key"
+        }
         assert backend.organizations.page().items == created
         assert [each.organization for each in backend.users.find_organizations(ada.id)] == created
 
     @pytest.mark.parametrize("commit", [True, False])
-    def test_a_slug_that_another_transaction_takes(self, backend: ExchangeBackend, commit: bool) -> None:
+    def test_a_slug_that_another_transaction_takes(
+        self, backend: ExchangeBackend, commit: bool
+    ) -> None:
         ada, grace = a_user(backend), a_user(backend, "grace")
         result = overlapped(
             backend.database,

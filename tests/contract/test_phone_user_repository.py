@@ -27,7 +27,12 @@ class PhoneUserRepositoryContract(Contract):
         assert users.find_by_phone(PHONE) is None
         assert users.exists_by_phone(PHONE) is False
         user = users.create_for_phone("+1 (415) 555-0100")
-        assert (user.country_code, user.user_type, user.is_verified, user.is_blocked) == ("1", None, False, False)
+        assert (user.country_code, user.user_type, user.is_verified, user.is_blocked) == (
+            "1",
+            None,
+            False,
+            False,
+        )
         assert (user.created_at, user.updated_at, user.last_login_at) == (DAWN, DAWN, None)
         assert user.id.version == 7
         assert user.phone_hash == infra.hash_phone(PHONE, HASH_KEY)
@@ -67,7 +72,11 @@ class PhoneUserRepositoryContract(Contract):
         with pytest.raises(infra.ConflictError) as caught:
             users.create_for_phone("+1 415 555 0100", "worker")
         error = caught.value
-        assert (error.constraint, error.kind, error.retryable) == ("phone_users_phone_hash_key", "unique", False)
+        assert (error.constraint, error.kind, error.retryable) == (
+            "phone_users_phone_hash_key",
+            "unique",
+            False,
+        )
         assert (error.service, error.operation) == ("mysql", "create")
         assert "5550100" not in str(error)
         assert user.phone_hash not in str(error)
@@ -95,7 +104,11 @@ class PhoneUserRepositoryContract(Contract):
         users.create_for_phone("+14155550102", "worker")
         users.create_for_phone("+14155550103", "customer")
         users.create_for_phone("+14155550104")
-        assert (users.count(), users.count("worker"), users.count(user_type="customer")) == (4, 2, 1)
+        assert (users.count(), users.count("worker"), users.count(user_type="customer")) == (
+            4,
+            2,
+            1,
+        )
         with pytest.raises(infra.ValidationError):
             users.count("boss")
 
@@ -155,15 +168,23 @@ class PhoneUserRepositoryContract(Contract):
         other = users.create_for_phone("+447700900123")
         backend.advance(60)
         login = DAWN + timedelta(seconds=30)
-        changed = users.update(replace(user, user_type="worker", is_verified=True, last_login_at=login))
+        changed = users.update(
+            replace(user, user_type="worker", is_verified=True, last_login_at=login)
+        )
         assert changed == replace(
-            user, user_type="worker", is_verified=True, last_login_at=login, updated_at=DAWN + timedelta(seconds=60)
+            user,
+            user_type="worker",
+            is_verified=True,
+            last_login_at=login,
+            updated_at=DAWN + timedelta(seconds=60),
         )
         assert users.find_by_id(user.id) == changed
         assert users.find_by_id(other.id) == other
         assert users.update(changed) == changed
         assert users.update(replace(changed, user_type=None)).user_type is None
-        moved = users.update(replace(changed, created_at=login))  # what is returned is what is stored
+        moved = users.update(
+            replace(changed, created_at=login)
+        )  # what is returned is what is stored
         assert users.find_by_id(user.id) == moved
         with pytest.raises(infra.ConflictError) as conflict:
             users.update(replace(changed, phone_hash=other.phone_hash))
@@ -202,12 +223,18 @@ class PhoneUserRepositoryContract(Contract):
         assert users.page() == infra.Page([], 1, 50, None)
         made = []
         for number in range(5):
-            made.append(users.create_for_phone(f"+1415555010{number}", "worker" if number % 2 else "customer"))
+            made.append(
+                users.create_for_phone(
+                    f"+1415555010{number}", "worker" if number % 2 else "customer"
+                )
+            )
             backend.advance(1)
         assert users.page() == infra.Page(made, 1, 50, None)
         assert users.page(infra.Query(per_page=2, with_total=True)) == infra.Page(made[:2], 1, 2, 5)
         assert users.page(infra.Query(page=3, per_page=2)) == infra.Page(made[4:], 3, 2, None)
-        assert users.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page([], 4, 2, 5)
+        assert users.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page(
+            [], 4, 2, 5
+        )
         assert users.page(infra.Query(descending=True)).items == made[::-1]
         workers = infra.Query(filters={"user_type": "worker"}, with_total=True)
         assert users.page(workers) == infra.Page([made[1], made[3]], 1, 50, 2)

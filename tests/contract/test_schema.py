@@ -15,7 +15,9 @@ import infra
 from tests.contract.databases import FAKE_TABLES, migrated, with_tables
 
 HERE = {"mysql": "database()", "postgres": "current_schema()"}
-TYPES: dict[str, tuple[type, int | None]] = {  # what information_schema says, as a Column's kind and length
+TYPES: dict[
+    str, tuple[type, int | None]
+] = {  # what information_schema says, as a Column's kind and length
     "tinyint": (bool, None),
     "boolean": (bool, None),
     "int": (int, None),
@@ -33,7 +35,9 @@ TYPES: dict[str, tuple[type, int | None]] = {  # what information_schema says, a
 def column(data_type: str, length: int | None, collation: str | None) -> tuple[type, int | None]:
     if data_type in TYPES:
         return TYPES[data_type]
-    assert collation == "C" or str(collation).endswith("_bin"), "keys and filters compare text byte by byte"
+    assert collation == "C" or str(collation).endswith("_bin"), (
+        "keys and filters compare text byte by byte"
+    )
     return (uuid.UUID, None) if (data_type, length) == ("char", 36) else (str, length)
 
 
@@ -41,7 +45,9 @@ def real_rules(url: str) -> dict[str, Any]:
     """Columns, keys, foreign keys and names of checks, by table."""
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
         here = HERE[pool.engine]
-        rules: dict[str, Any] = defaultdict(lambda: {"columns": {}, "unique": {}, "foreign_keys": {}, "checks": set()})
+        rules: dict[str, Any] = defaultdict(
+            lambda: {"columns": {}, "unique": {}, "foreign_keys": {}, "checks": set()}
+        )
         for table, name, null, kind, length, collation in pool.fetch_all(
             "SELECT table_name, column_name, is_nullable, data_type, character_maximum_length, collation_name "
             f"FROM information_schema.columns WHERE table_schema = {here}"

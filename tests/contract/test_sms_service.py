@@ -8,7 +8,14 @@ import pytest
 
 import infra
 from tests import twilio
-from tests.contract.backends import SmsBackend, on_failover, on_fake_sms, on_mock_sms, on_sns, on_twilio
+from tests.contract.backends import (
+    SmsBackend,
+    on_failover,
+    on_fake_sms,
+    on_mock_sms,
+    on_sns,
+    on_twilio,
+)
 from tests.contract.base import Contract
 from tests.contract.test_verification_cache import BAD_CODES, BAD_PHONES, PHONE
 

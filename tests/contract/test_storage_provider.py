@@ -95,7 +95,10 @@ class Raw(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        given, self.data = self.data[: min(len(buffer), self.step)], self.data[min(len(buffer), self.step) :]
+        given, self.data = (
+            self.data[: min(len(buffer), self.step)],
+            self.data[min(len(buffer), self.step) :],
+        )
         buffer[: len(given)] = given
         return len(given)
 
@@ -127,7 +130,9 @@ class StorageProviderContract(Contract):
 
     # --- bytes in, bytes out
 
-    @pytest.mark.parametrize("data", [b"", b"x", b"\x00\xff\r\n", b"caf\xc3\xa9" * 1000, some(MIB)], ids=len)
+    @pytest.mark.parametrize(
+        "data", [b"", b"x", b"\x00\xff\r\n", b"caf\xc3\xa9" * 1000, some(MIB)], ids=len
+    )
     def test_bytes_come_back_as_they_were(self, backend: StorageBackend, data: bytes) -> None:
         storage, bucket = backend.storage, backend.bucket
         assert storage.upload(bucket, "k", data) is None  # type: ignore[func-returns-value]
@@ -168,7 +173,10 @@ class StorageProviderContract(Contract):
         storage.upload(bucket, "k", file)
         assert (file.closed, file.tell()) == (False, 18)
         storage.upload(bucket, "end", file)  # at its end there is nothing
-        assert (storage.download(bucket, "k"), storage.download(bucket, "end")) == (b"then read", b"")
+        assert (storage.download(bucket, "k"), storage.download(bucket, "end")) == (
+            b"then read",
+            b"",
+        )
 
     def test_a_stream_that_cannot_seek(self, backend: StorageBackend) -> None:
         stream = Raw(some(100_000))
@@ -231,7 +239,11 @@ class StorageProviderContract(Contract):
         assert (file.closed, file.tell()) == (False, len(data) if as_file else 0)
         assert storage.download(bucket, "k") == data
         found = storage.get_metadata(bucket, "k")
-        assert (found.size, found.content_type, found.metadata) == (len(data), "text/csv", {"made-by": "parts"})
+        assert (found.size, found.content_type, found.metadata) == (
+            len(data),
+            "text/csv",
+            {"made-by": "parts"},
+        )
         parts = [hashlib.md5(data[at : at + PART]).digest() for at in (0, PART, 2 * PART)]  # noqa: S324
         assert found.etag == hashlib.md5(b"".join(parts)).hexdigest() + "-3"  # noqa: S324
         assert [each.etag for each in storage.list_objects(bucket)] == [found.etag]
@@ -298,7 +310,12 @@ class StorageProviderContract(Contract):
         found = storage.get_metadata(bucket, "k")
         assert (found.size, found.content_type) == (5, "text/plain; charset=utf-8")
         assert found.etag == "5d41402abc4b2a76b9719d911017c592"
-        assert found.metadata == {"answer": "42", "x-empty": "", "made_by": 'a  "b" <c> & d', "v1.2": "~"}
+        assert found.metadata == {
+            "answer": "42",
+            "x-empty": "",
+            "made_by": 'a  "b" <c> & d',
+            "v1.2": "~",
+        }
         assert (found.last_modified.tzinfo, found.last_modified.microsecond) == (timezone.utc, 0)
         (listed,) = storage.list_objects(bucket)
         assert listed == infra.ObjectSummary("k", 5, found.etag, found.last_modified)
@@ -330,7 +347,9 @@ class StorageProviderContract(Contract):
         assert storage.download(bucket, "copied") == key.encode()
         storage.copy(bucket, "copied", bucket, key + "2")
         assert storage.get_metadata(bucket, key + "2").metadata == {"a": "b"}
-        assert storage.delete_batch(bucket, [key, key + "2"]) == infra.DeleteResult([key, key + "2"], {})
+        assert storage.delete_batch(bucket, [key, key + "2"]) == infra.DeleteResult(
+            [key, key + "2"], {}
+        )
         assert backend.keys() == ["copied"]
         storage.upload(bucket, key, b"")
         storage.delete(bucket, key)
@@ -341,7 +360,9 @@ class StorageProviderContract(Contract):
             backend.storage.upload(backend.bucket, key, b"x")
             assert backend.storage.download(backend.bucket, key) == b"x"
             assert backend.keys() == [key]
-            assert backend.storage.delete_batch(backend.bucket, [key]) == infra.DeleteResult([key], {})
+            assert backend.storage.delete_batch(backend.bucket, [key]) == infra.DeleteResult(
+                [key], {}
+            )
         assert backend.keys() == []
 
     def test_a_character_that_xml_does_not_have(self, backend: StorageBackend) -> None:
@@ -437,14 +458,31 @@ class StorageProviderContract(Contract):
             else:
                 assert call(bucket) == expected
 
-    def test_a_list_of_what_is_absent_fails_before_it_is_read(self, backend: StorageBackend) -> None:
+    def test_a_list_of_what_is_absent_fails_before_it_is_read(
+        self, backend: StorageBackend
+    ) -> None:
         with pytest.raises(infra.NotFoundError):
             backend.storage.list_objects(NOBODYS)
 
     # --- lists
 
     def test_lists_are_in_the_order_of_bytes(self, backend: StorageBackend) -> None:
-        keys = ["Z", "a", "a b", "a-b", "a.b", "a/b", "a/b-c", "a0", "b", "é", "\uff5e", "\ufffd", "😀", "😀b"]
+        keys = [
+            "Z",
+            "a",
+            "a b",
+            "a-b",
+            "a.b",
+            "a/b",
+            "a/b-c",
+            "a0",
+            "b",
+            "é",
+            "\uff5e",
+            "\ufffd",
+            "😀",
+            "😀b",
+        ]
         for key in reversed(keys[2:]):  # "a" beside "a/b" is for the case above
             backend.storage.upload(backend.bucket, key, b"")
         assert keys == sorted(keys, key=str.encode)
@@ -454,7 +492,13 @@ class StorageProviderContract(Contract):
         assert backend.keys("a/") == ["a/b", "a/b-c"]
         assert backend.keys("a/b-") == ["a/b-c"]
         assert backend.keys("😀") == ["😀", "😀b"]
-        assert backend.keys("/") == backend.keys("A") == backend.keys("a/b-cd") == backend.keys("x/y") == []
+        assert (
+            backend.keys("/")
+            == backend.keys("A")
+            == backend.keys("a/b-cd")
+            == backend.keys("x/y")
+            == []
+        )
 
     def test_max_keys(self, backend: StorageBackend) -> None:
         for key in ("a", "b", "c"):
@@ -473,7 +517,9 @@ class StorageProviderContract(Contract):
         assert backend.keys() == sorted(keys)
         assert backend.keys("3-") == [f"3-{number:04}é" for number in range(3, backend.many, 7)]
         for limit in (1000, 1001):
-            assert [each.key for each in storage.list_objects(bucket, max_keys=limit)] == sorted(keys)[:limit]
+            assert [each.key for each in storage.list_objects(bucket, max_keys=limit)] == sorted(
+                keys
+            )[:limit]
         assert storage.delete_batch(bucket, iter(keys)) == infra.DeleteResult(keys, {})
         assert backend.keys() == []
 
@@ -489,7 +535,9 @@ class StorageProviderContract(Contract):
         storage, bucket = backend.storage, backend.bucket
         for key in ("a", "b", "c"):
             storage.upload(bucket, key, b"x")
-        assert storage.delete_batch(bucket, ["c", "absent", "a", "c"]) == infra.DeleteResult(["c", "absent", "a"], {})
+        assert storage.delete_batch(bucket, ["c", "absent", "a", "c"]) == infra.DeleteResult(
+            ["c", "absent", "a"], {}
+        )
         assert backend.keys() == ["b"]
         assert storage.delete_batch(bucket, []) == infra.DeleteResult([], {})
         assert storage.delete_batch(bucket, {"b": 1}) == infra.DeleteResult(["b"], {})
@@ -498,13 +546,21 @@ class StorageProviderContract(Contract):
 
     @pytest.mark.parametrize("size", [0, PART, PART + 1])
     def test_copy(self, backend: StorageBackend, size: int) -> None:
-        storage, bucket, other = backend.connect(copy_part_size=PART), backend.bucket, backend.new_bucket()
+        storage, bucket, other = (
+            backend.connect(copy_part_size=PART),
+            backend.bucket,
+            backend.new_bucket(),
+        )
         storage.upload(bucket, "a b", some(size), "text/csv", {"Made-By": "hand"})
         assert storage.copy(bucket, "a b", other, "é/c") is None  # type: ignore[func-returns-value]
         storage.copy(bucket, "a b", bucket, "d")
         for place in ((other, "é/c"), (bucket, "d"), (bucket, "a b")):
             found = storage.get_metadata(*place)
-            assert (found.size, found.content_type, found.metadata) == (size, "text/csv", {"made-by": "hand"})
+            assert (found.size, found.content_type, found.metadata) == (
+                size,
+                "text/csv",
+                {"made-by": "hand"},
+            )
             assert storage.download(*place) == some(size)
         assert backend.uploads() == 0
 
@@ -537,13 +593,17 @@ class StorageProviderContract(Contract):
         put = storage.get_presigned_url(bucket, "a/é b", 604_800, "PUT")
         assert backend.fetch(put, "PUT", b"by plain HTTP")[0] == 200
         assert storage.download(bucket, "a/é b") == b"by plain HTTP"
-        get, head = (storage.get_presigned_url(bucket, "a/é b", 1.5, method) for method in ("GET", "HEAD"))
+        get, head = (
+            storage.get_presigned_url(bucket, "a/é b", 1.5, method) for method in ("GET", "HEAD")
+        )
         assert backend.fetch(get) == (200, b"by plain HTTP")
         assert backend.fetch(head, "HEAD") == (200, b"")
         assert "X-Amz-Expires=2&" in get
         assert "X-Amz-Expires=604800&" in put
         for _ in range(2):
-            assert backend.fetch(storage.get_presigned_url(bucket, "a/é b", 60, "DELETE"), "DELETE")[0] in (200, 204)
+            assert backend.fetch(
+                storage.get_presigned_url(bucket, "a/é b", 60, "DELETE"), "DELETE"
+            )[0] in (200, 204)
         assert not storage.exists(bucket, "a/é b")
         assert backend.fetch(get)[0] == 404
         assert backend.fetch(storage.get_presigned_url(NOBODYS, "k", 60))[0] == 404
@@ -610,20 +670,29 @@ class StorageProviderContract(Contract):
     def test_closing_ends_lists_and_readers(self, backend: StorageBackend) -> None:
         storage, bucket = backend.connect(), backend.bucket
         with ThreadPoolExecutor(4) as threads:
-            assert {*threads.map(lambda number: storage.upload(bucket, f"k{number:04}", b""), range(1001))} == {None}
+            assert {
+                *threads.map(
+                    lambda number: storage.upload(bucket, f"k{number:04}", b""), range(1001)
+                )
+            } == {None}
         storage.upload(bucket, "z", some(MIB))
         with storage.open(bucket, "z") as reader:
             assert reader.read(10) == some(10)
             listed = storage.list_objects(bucket)
             storage.close()
-            for name, call in (("open", lambda: reader.read(MIB)), ("list_objects", lambda: [*listed])):
+            for name, call in (
+                ("open", lambda: reader.read(MIB)),
+                ("list_objects", lambda: [*listed]),
+            ):
                 with pytest.raises(infra.ConnectionError) as caught:
                     call()
                 assert (caught.value.operation, caught.value.retryable) == (name, False)
         assert reader.closed
 
 
-_ON_FILES = "the gateway keeps objects as files: a file is no folder, and a batch leaves folders behind"
+_ON_FILES = (
+    "the gateway keeps objects as files: a file is no folder, and a batch leaves folders behind"
+)
 _UNSIGNED = "moto does not look at signatures"
 
 
@@ -633,14 +702,19 @@ class TestFake(StorageProviderContract):
 
 class TestS3Gateway(StorageProviderContract):
     backend = on_s3("s3")
-    differs: ClassVar = {"test_a_key_and_keys_below_it": _ON_FILES, "test_a_batch_leaves_no_folders": _ON_FILES}
+    differs: ClassVar = {
+        "test_a_key_and_keys_below_it": _ON_FILES,
+        "test_a_batch_leaves_no_folders": _ON_FILES,
+    }
 
 
 class TestStrictStandIn(StorageProviderContract):
     """Which refuses boto3's newer checksums, and batches without an MD5."""
 
     backend = on_s3("strict")
-    differs: ClassVar = {"test_presigned_urls_are_for_what_they_say": "the stand-in does not look at signatures"}
+    differs: ClassVar = {
+        "test_presigned_urls_are_for_what_they_say": "the stand-in does not look at signatures"
+    }
 
 
 class TestMoto(StorageProviderContract):

@@ -38,7 +38,9 @@ def a_user(backend: ExchangeBackend, username: str = "ada") -> infra.User:
 
 def a_benchmark(backend: ExchangeBackend, slug: str = "mmlu") -> infra.Benchmark:
     user = backend.users.find_by_username("ada") or a_user(backend)
-    return backend.benchmarks.create(infra.Benchmark(slug, "MMLU", category="accuracy", created_by=user.id))
+    return backend.benchmarks.create(
+        infra.Benchmark(slug, "MMLU", category="accuracy", created_by=user.id)
+    )
 
 
 def next_version(backend: ExchangeBackend, benchmark: infra.Benchmark) -> infra.Benchmark:
@@ -48,7 +50,9 @@ def next_version(backend: ExchangeBackend, benchmark: infra.Benchmark) -> infra.
     return found
 
 
-def a_draft(benchmark: infra.Benchmark, score: Any = None, model: str = "gpt", **fields: Any) -> infra.Submission:
+def a_draft(
+    benchmark: infra.Benchmark, score: Any = None, model: str = "gpt", **fields: Any
+) -> infra.Submission:
     """To the benchmark's version, by who made it."""
     return infra.Submission(
         **{
@@ -76,12 +80,25 @@ class SubmissionRepositoryContract(Contract):
     def test_create(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         made = submissions.create(
-            infra.Submission(benchmark.id, benchmark.version_id, "gpt-5 (mini)", benchmark.created_by)
+            infra.Submission(
+                benchmark.id, benchmark.version_id, "gpt-5 (mini)", benchmark.created_by
+            )
         )
-        assert (made.benchmark_id, made.benchmark_version_id) == (benchmark.id, benchmark.version_id)
-        assert (made.model, made.user_id, made.organization_id) == ("gpt-5 (mini)", benchmark.created_by, None)
+        assert (made.benchmark_id, made.benchmark_version_id) == (
+            benchmark.id,
+            benchmark.version_id,
+        )
+        assert (made.model, made.user_id, made.organization_id) == (
+            "gpt-5 (mini)",
+            benchmark.created_by,
+            None,
+        )
         assert (made.aggregate_score, made.results, made.execution) == (None, {}, {})
-        assert (made.verification_level, made.verified_at, made.verification) == ("unverified", None, None)
+        assert (made.verification_level, made.verified_at, made.verification) == (
+            "unverified",
+            None,
+            None,
+        )
         assert (made.visibility, made.created_at, made.updated_at) == ("public", DAWN, DAWN)
         assert made.id.version == 7
         assert submissions.find_by_id(made.id) == made
@@ -90,7 +107,11 @@ class SubmissionRepositoryContract(Contract):
         assert submissions.count() == 1
 
     def test_create_keeps_what_is_given(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, somebody = backend.submissions, a_benchmark(backend), a_user(backend, "bob")
+        submissions, benchmark, somebody = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_user(backend, "bob"),
+        )
         organization = backend.organizations.create(infra.Organization("Lab", "lab"), somebody.id)
         created = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.Submission(
@@ -136,15 +157,23 @@ class SubmissionRepositoryContract(Contract):
         assert [repr(each.aggregate_score) for each in submissions.leaderboard(benchmark.id)] == (
             [] if given is None else [stored]
         )
-        assert repr(submissions.update(replace(made, aggregate_score=given)).aggregate_score) == stored
+        assert (
+            repr(submissions.update(replace(made, aggregate_score=given)).aggregate_score) == stored
+        )
 
     @pytest.mark.parametrize(
         "changes",
         [
             *[{"aggregate_score": score} for score in NO_SCORES],
-            *[{"model": model} for model in ("", " gpt", "gpt\n", "x" * 201, "nul\0", "\ud800", None, 5)],
+            *[
+                {"model": model}
+                for model in ("", " gpt", "gpt\n", "x" * 201, "nul\0", "\ud800", None, 5)
+            ],
             *[{"verification_level": level} for level in ("", "trusted", "Audited", None)],
-            *[{"visibility": visibility} for visibility in ("", "hidden", "Public", "public ", None)],
+            *[
+                {"visibility": visibility}
+                for visibility in ("", "hidden", "Public", "public ", None)
+            ],
             *[{"results": value} for value in [*NO_DICTS, None]],
             *[{"execution": value} for value in [*NO_DICTS, None]],
             *[{"verification": value} for value in NO_DICTS],
@@ -171,7 +200,11 @@ class SubmissionRepositoryContract(Contract):
         assert submissions.page().items == [made]
 
     def test_what_it_refers_to_is_there(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, other = backend.submissions, a_benchmark(backend), a_benchmark(backend, "other")
+        submissions, benchmark, other = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_benchmark(backend, "other"),
+        )
         made = submissions.create(a_draft(benchmark))
         version, nobody = "submissions_benchmark_version_id_fkey", "submissions_user_id_fkey"
         broken: list[tuple[dict[str, Any], str]] = [
@@ -194,7 +227,11 @@ class SubmissionRepositoryContract(Contract):
                     call()
                 error = caught.value
                 assert (error.constraint, error.kind) == (constraint, "foreign_key"), changes
-                assert (error.service, error.operation, error.retryable) == ("postgres", operation, False)
+                assert (error.service, error.operation, error.retryable) == (
+                    "postgres",
+                    operation,
+                    False,
+                )
         assert submissions.page().items == [made]
 
     def test_a_model_submits_as_often_as_it_likes(self, backend: ExchangeBackend) -> None:
@@ -247,10 +284,18 @@ class SubmissionRepositoryContract(Contract):
         ],
         ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
     )
-    def test_documents_come_back_as_they_were(self, backend: ExchangeBackend, value: dict[str, Any]) -> None:
+    def test_documents_come_back_as_they_were(
+        self, backend: ExchangeBackend, value: dict[str, Any]
+    ) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
-        made = submissions.create(a_draft(benchmark, results=value, execution={"in": value}, verification=value))
-        wanted = (repr(value), repr({"in": value}), repr(value))  # 1 is not 1.0, nor True, and keys have an order
+        made = submissions.create(
+            a_draft(benchmark, results=value, execution={"in": value}, verification=value)
+        )
+        wanted = (
+            repr(value),
+            repr({"in": value}),
+            repr(value),
+        )  # 1 is not 1.0, nor True, and keys have an order
         for found in (made, submissions.find_by_id(made.id), *submissions.page().items):
             assert found is not None
             assert (repr(found.results), repr(found.execution), repr(found.verification)) == wanted
@@ -261,7 +306,9 @@ class SubmissionRepositoryContract(Contract):
 
     def test_documents_are_copies(self, backend: ExchangeBackend) -> None:
         submissions, benchmark, given = backend.submissions, a_benchmark(backend), {"a": [1]}
-        made = submissions.create(a_draft(benchmark, 1, results=given, execution=given, verification=given))
+        made = submissions.create(
+            a_draft(benchmark, 1, results=given, execution=given, verification=given)
+        )
         given["a"].append(2)
         made.results["a"].append(3)
         for _ in range(2):
@@ -289,7 +336,11 @@ class SubmissionRepositoryContract(Contract):
     )
     @pytest.mark.parametrize("field", ["results", "execution", "verification"])
     def test_what_is_no_document(
-        self, backend: ExchangeBackend, field: str, value: Any, error: type[infra.InfrastructureError]
+        self,
+        backend: ExchangeBackend,
+        field: str,
+        value: Any,
+        error: type[infra.InfrastructureError],
     ) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         made = submissions.create(a_draft(benchmark))
@@ -308,10 +359,17 @@ class SubmissionRepositoryContract(Contract):
     # --- changes
 
     def test_update(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, somebody = backend.submissions, a_benchmark(backend), a_user(backend, "bob")
+        submissions, benchmark, somebody = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_user(backend, "bob"),
+        )
         organization = backend.organizations.create(infra.Organization("Lab", "lab"), somebody.id)
         elsewhere = a_benchmark(backend, "elsewhere")
-        made, other = submissions.create(a_draft(benchmark, 1)), submissions.create(a_draft(benchmark, 2))
+        made, other = (
+            submissions.create(a_draft(benchmark, 1)),
+            submissions.create(a_draft(benchmark, 2)),
+        )
         backend.advance(60)
         edited = replace(
             made, benchmark_id=elsewhere.id, benchmark_version_id=elsewhere.version_id, model="new",
@@ -327,14 +385,19 @@ class SubmissionRepositoryContract(Contract):
         assert back == replace(made, aggregate_score=None, updated_at=at(60))
         assert submissions.find_by_id(made.id) == back
 
-    def test_update_takes_back_nothing_of_what_others_have_changed(self, backend: ExchangeBackend) -> None:
+    def test_update_takes_back_nothing_of_what_others_have_changed(
+        self, backend: ExchangeBackend
+    ) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         made = submissions.create(a_draft(benchmark, verification={"by": "nobody"}))
 
         def late(record: infra.Submission) -> None:
             with pytest.raises(infra.ConflictError) as caught:
                 submissions.update(record)
-            assert (caught.value.constraint, caught.value.operation) == ("submissions_as_read", "update")
+            assert (caught.value.constraint, caught.value.operation) == (
+                "submissions_as_read",
+                "update",
+            )
 
         submissions.update_verification(made.id, "audited", {"by": "eve"})
         late(replace(made, results={"a": 1}))
@@ -344,8 +407,14 @@ class SubmissionRepositoryContract(Contract):
         submissions.update_visibility(made.id, "public")
         edited = submissions.update(replace(made, results={"a": 1}))
         stored = replace(made, results={"a": 1}, verification={"by": "eve"})
-        assert submissions.find_by_id(made.id) == stored == replace(edited, verification={"by": "eve"})
-        for change in ({"verification_level": "audited"}, {"verified_at": at(0)}, {"visibility": "unlisted"}):
+        assert (
+            submissions.find_by_id(made.id) == stored == replace(edited, verification={"by": "eve"})
+        )
+        for change in (
+            {"verification_level": "audited"},
+            {"verified_at": at(0)},
+            {"visibility": "unlisted"},
+        ):
             late(replace(stored, **change))
         assert submissions.find_by_id(made.id) == stored
 
@@ -354,7 +423,9 @@ class SubmissionRepositoryContract(Contract):
         made = submissions.create(a_draft(benchmark))
         calls: dict[str, Callable[[], Any]] = {
             "update": lambda: submissions.update(replace(made, id=numbered(1))),
-            "update_verification": lambda: submissions.update_verification(numbered(1), "audited", {}),
+            "update_verification": lambda: submissions.update_verification(
+                numbered(1), "audited", {}
+            ),
             "update_visibility": lambda: submissions.update_visibility(numbered(1), "private"),
         }
         for operation, call in calls.items():
@@ -367,7 +438,10 @@ class SubmissionRepositoryContract(Contract):
 
     def test_update_verification(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
-        made, other = submissions.create(a_draft(benchmark, 1)), submissions.create(a_draft(benchmark, 2))
+        made, other = (
+            submissions.create(a_draft(benchmark, 1)),
+            submissions.create(a_draft(benchmark, 2)),
+        )
         for seconds, level, verification in (
             (10, "community_verified", {"by": ["eve"]}),
             (20, "platform_verified", {}),
@@ -385,7 +459,9 @@ class SubmissionRepositoryContract(Contract):
             )
         backend.advance(10)
         submissions.update_verification(made.id, "unverified", {"withdrawn": True})
-        assert submissions.find_by_id(made.id) == replace(made, verification={"withdrawn": True}, updated_at=at(50))
+        assert submissions.find_by_id(made.id) == replace(
+            made, verification={"withdrawn": True}, updated_at=at(50)
+        )
         submissions.update_verification(made.id, "unverified")
         assert submissions.find_by_id(made.id) == replace(made, updated_at=at(50))
         assert submissions.find_by_id(other.id) == other
@@ -393,12 +469,17 @@ class SubmissionRepositoryContract(Contract):
     @pytest.mark.parametrize(
         ("level", "verification"),
         [
-            *[(level, {}) for level in ("", "trusted", "Audited", "audited ", "audited\0", None, 5)],
+            *[
+                (level, {})
+                for level in ("", "trusted", "Audited", "audited ", "audited\0", None, 5)
+            ],
             *[("audited", value) for value in NO_DICTS],
         ],
         ids=str,
     )
-    def test_a_bad_verification(self, backend: ExchangeBackend, level: Any, verification: Any) -> None:
+    def test_a_bad_verification(
+        self, backend: ExchangeBackend, level: Any, verification: Any
+    ) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         made = submissions.create(a_draft(benchmark))
         for id in (made.id, numbered(1)):
@@ -408,11 +489,16 @@ class SubmissionRepositoryContract(Contract):
 
     def test_update_visibility(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
-        made, other = submissions.create(a_draft(benchmark, 1)), submissions.create(a_draft(benchmark, 2))
+        made, other = (
+            submissions.create(a_draft(benchmark, 1)),
+            submissions.create(a_draft(benchmark, 2)),
+        )
         for number, visibility in enumerate(("private", "unlisted", "public", "public"), 1):
             backend.advance(1)
             submissions.update_visibility(made.id, visibility)
-            assert submissions.find_by_id(made.id) == replace(made, visibility=visibility, updated_at=at(number))
+            assert submissions.find_by_id(made.id) == replace(
+                made, visibility=visibility, updated_at=at(number)
+            )
         assert submissions.find_by_id(other.id) == other
         for bad in ("", "hidden", "Public", "public\0", None, 5):
             for id in (made.id, numbered(1)):
@@ -433,59 +519,100 @@ class SubmissionRepositoryContract(Contract):
         submissions.update_verification(made.id, Word.UNVERIFIED)
         assert submissions.exists_for_model_version(Word.GPT, benchmark.version_id) is True
         query = infra.Query(sort=Word.SCORE, filters={"model": Word.GPT})
-        assert submissions.find_for_benchmark(benchmark.id, query, visibility=Word.PRIVATE).items == [made]
+        assert submissions.find_for_benchmark(
+            benchmark.id, query, visibility=Word.PRIVATE
+        ).items == [made]
 
     # --- lists
 
     def test_find_for_benchmark(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, other = backend.submissions, a_benchmark(backend), a_benchmark(backend, "other")
+        submissions, benchmark, other = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_benchmark(backend, "other"),
+        )
         made = {}
         for number, (model, visibility) in enumerate(
-            [("a", "public"), ("b", "private"), ("c", "unlisted"), ("d", "public"), ("e", "private")]
+            [
+                ("a", "public"),
+                ("b", "private"),
+                ("c", "unlisted"),
+                ("d", "public"),
+                ("e", "private"),
+            ]
         ):
-            made[model] = submissions.create(a_draft(benchmark, -number, model, visibility=visibility))
+            made[model] = submissions.create(
+                a_draft(benchmark, -number, model, visibility=visibility)
+            )
             submissions.create(a_draft(other, number, f"other {model}", visibility=visibility))
             backend.advance(1)
         find = submissions.find_for_benchmark
         assert find(benchmark.id) == infra.Page([made["a"], made["d"]], 1, 50, None)
-        assert models(submissions.find_for_benchmark(benchmark.id, visibility="private")) == ["b", "e"]
+        assert models(submissions.find_for_benchmark(benchmark.id, visibility="private")) == [
+            "b",
+            "e",
+        ]
         assert models(find(benchmark.id, visibility="unlisted")) == ["c"]
         assert models(find(benchmark.id, visibility=None)) == ["a", "b", "c", "d", "e"]
         query = infra.Query(per_page=2, page=2, descending=True, with_total=True)
-        assert find(benchmark.id, query, visibility=None) == infra.Page([made["c"], made["b"]], 2, 2, 5)
+        assert find(benchmark.id, query, visibility=None) == infra.Page(
+            [made["c"], made["b"]], 2, 2, 5
+        )
         assert find(benchmark.id, query) == infra.Page([], 2, 2, 2)
         assert models(find(benchmark.id, infra.Query(sort="aggregate_score"))) == ["d", "a"]
-        assert models(find(benchmark.id, infra.Query(filters={"model": "b"}), visibility=None)) == ["b"]
-        assert models(find(benchmark.id, infra.Query(filters={"visibility": "private"}), visibility=None)) == ["b", "e"]
-        assert find(numbered(1), infra.Query(with_total=True), visibility=None) == infra.Page([], 1, 50, 0)
+        assert models(find(benchmark.id, infra.Query(filters={"model": "b"}), visibility=None)) == [
+            "b"
+        ]
+        assert models(
+            find(benchmark.id, infra.Query(filters={"visibility": "private"}), visibility=None)
+        ) == ["b", "e"]
+        assert find(numbered(1), infra.Query(with_total=True), visibility=None) == infra.Page(
+            [], 1, 50, 0
+        )
         calls: list[Callable[[], Any]] = [
             lambda: find(benchmark.id, visibility="hidden"),
             lambda: find(benchmark.id, visibility=""),
-            lambda: find(benchmark.id, infra.Query(filters={"visibility": "private"})),  # which of the two?
-            lambda: find(benchmark.id, infra.Query(filters={"benchmark_id": other.id}), visibility=None),
+            lambda: find(
+                benchmark.id, infra.Query(filters={"visibility": "private"})
+            ),  # which of the two?
+            lambda: find(
+                benchmark.id, infra.Query(filters={"benchmark_id": other.id}), visibility=None
+            ),
         ]
         for call in calls:
             with pytest.raises(infra.ValidationError):
                 call()
 
     def test_find_by_user(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, other = backend.submissions, a_benchmark(backend), a_benchmark(backend, "other")
+        submissions, benchmark, other = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_benchmark(backend, "other"),
+        )
         somebody = a_user(backend, "bob")
         for model, visibility in (("a", "public"), ("b", "private"), ("c", "unlisted")):
             submissions.create(a_draft(benchmark, None, model, visibility=visibility))
             submissions.create(a_draft(other, None, f"{model} by bob", user_id=somebody.id))
             backend.advance(1)
         assert models(submissions.find_by_user(benchmark.created_by)) == ["a", "b", "c"]
-        page = submissions.find_by_user(somebody.id, infra.Query(per_page=2, descending=True, with_total=True))
+        page = submissions.find_by_user(
+            somebody.id, infra.Query(per_page=2, descending=True, with_total=True)
+        )
         assert (models(page), page.total) == (["c by bob", "b by bob"], 3)
         private = infra.Query(filters={"visibility": "private"})
         assert models(submissions.find_by_user(benchmark.created_by, private)) == ["b"]
         assert submissions.find_by_user(numbered(1)) == infra.Page([], 1, 50, None)
         with pytest.raises(infra.ValidationError):
-            submissions.find_by_user(somebody.id, infra.Query(filters={"user_id": benchmark.created_by}))
+            submissions.find_by_user(
+                somebody.id, infra.Query(filters={"user_id": benchmark.created_by})
+            )
 
     def test_page(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, other = backend.submissions, a_benchmark(backend), a_benchmark(backend, "other")
+        submissions, benchmark, other = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_benchmark(backend, "other"),
+        )
         somebody = a_user(backend, "bob")
         organization = backend.organizations.create(infra.Organization("Lab", "lab"), somebody.id)
         assert submissions.page() == infra.Page([], 1, 50, None)
@@ -503,17 +630,27 @@ class SubmissionRepositoryContract(Contract):
             backend.advance(1)
         assert submissions.count() == 5
         assert submissions.page() == infra.Page(made, 1, 50, None)
-        assert submissions.page(infra.Query(per_page=2, with_total=True)) == infra.Page(made[:2], 1, 2, 5)
+        assert submissions.page(infra.Query(per_page=2, with_total=True)) == infra.Page(
+            made[:2], 1, 2, 5
+        )
         assert submissions.page(infra.Query(page=3, per_page=2)) == infra.Page(made[4:], 3, 2, None)
-        assert submissions.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page([], 4, 2, 5)
+        assert submissions.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page(
+            [], 4, 2, 5
+        )
         assert submissions.page(infra.Query(descending=True)).items == made[::-1]
         by_score = [made[2], made[4], made[0], made[1], made[3]]  # None is the greatest, then by id
         assert submissions.page(infra.Query(sort="aggregate_score")).items == by_score
-        assert submissions.page(infra.Query(sort="aggregate_score", descending=True)).items == by_score[::-1]
+        assert (
+            submissions.page(infra.Query(sort="aggregate_score", descending=True)).items
+            == by_score[::-1]
+        )
         changed = submissions.update(made[1])
         by_change = [made[0], *made[2:], changed]
         assert submissions.page(infra.Query(sort="updated_at")).items == by_change
-        assert submissions.page(infra.Query(sort="updated_at", descending=True)).items == by_change[::-1]
+        assert (
+            submissions.page(infra.Query(sort="updated_at", descending=True)).items
+            == by_change[::-1]
+        )
         for filters, found in (
             ({"benchmark_id": benchmark.id}, ["a", "b", "%"]),
             ({"benchmark_version_id": other.version_id}, ["a", "A"]),
@@ -533,7 +670,9 @@ class SubmissionRepositoryContract(Contract):
     def test_equal_sort_values_are_in_the_order_of_ids(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         for number in (3, 1, 5, 2, 4):
-            submissions.create(a_draft(benchmark, None if number > 3 else 7, f"m{number}", id=numbered(number)))
+            submissions.create(
+                a_draft(benchmark, None if number > 3 else 7, f"m{number}", id=numbered(number))
+            )
         for sort in ("created_at", "updated_at", "aggregate_score", ""):
             query = infra.Query(sort=sort)
             assert models(submissions.page(query)) == ["m1", "m2", "m3", "m4", "m5"]
@@ -573,7 +712,11 @@ class SubmissionRepositoryContract(Contract):
     # --- one model
 
     def test_find_best_for_model(self, backend: ExchangeBackend) -> None:
-        submissions, first, other = backend.submissions, a_benchmark(backend), a_benchmark(backend, "other")
+        submissions, first, other = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_benchmark(backend, "other"),
+        )
         second = next_version(backend, first)
         assert submissions.find_best_for_model(first.id, "gpt") is None
         submissions.create(a_draft(first, None))
@@ -609,7 +752,11 @@ class SubmissionRepositoryContract(Contract):
             submissions.delete(best.id)
 
     def test_exists_for_model_version(self, backend: ExchangeBackend) -> None:
-        submissions, first, other = backend.submissions, a_benchmark(backend), a_benchmark(backend, "other")
+        submissions, first, other = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_benchmark(backend, "other"),
+        )
         second = next_version(backend, first)
         for model, visibility in (("a", "public"), ("b", "private"), ("c", "unlisted")):
             submissions.create(a_draft(first, None, model, visibility=visibility))
@@ -623,7 +770,11 @@ class SubmissionRepositoryContract(Contract):
     # --- leaderboard
 
     def test_leaderboard(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, bob = backend.submissions, a_benchmark(backend), a_user(backend, "bob")
+        submissions, benchmark, bob = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_user(backend, "bob"),
+        )
         organization = backend.organizations.create(infra.Organization("The Lab", "lab"), bob.id)
         low = submissions.create(a_draft(benchmark, 0.5, "low"))
         backend.advance(1)
@@ -678,7 +829,11 @@ class SubmissionRepositoryContract(Contract):
 
     def test_equal_scores_share_a_rank(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
-        for number, score, seconds in (  # in the order of submission; ids and times go their own ways
+        for (
+            number,
+            score,
+            seconds,
+        ) in (  # in the order of submission; ids and times go their own ways
             (7, 1, 1),
             (3, 5, 4),
             (5, 5, 3),
@@ -687,28 +842,45 @@ class SubmissionRepositoryContract(Contract):
             (2, 1, 1),
             (1, 0, 0),
         ):
-            submissions.create(a_draft(benchmark, score, f"m{number}", id=numbered(number), created_at=at(seconds)))
+            submissions.create(
+                a_draft(benchmark, score, f"m{number}", id=numbered(number), created_at=at(seconds))
+            )
         wanted = [(1, "m6"), (2, "m4"), (2, "m5"), (2, "m3"), (5, "m2"), (5, "m7"), (7, "m1")]
         for version_id in (None, benchmark.version_id):
             assert ranks(submissions.leaderboard(benchmark.id, version_id)) == wanted
             for limit in (1, 2, 3, 4, 7, 1000):
-                assert ranks(submissions.leaderboard(benchmark.id, version_id, limit)) == wanted[:limit]
+                assert (
+                    ranks(submissions.leaderboard(benchmark.id, version_id, limit))
+                    == wanted[:limit]
+                )
 
     def test_two_best(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         for model, score in (("a", 2.5), ("b", 1), ("c", 2), ("d", 2)):
             submissions.create(a_draft(benchmark, score, model))
             backend.advance(1)
-        assert ranks(submissions.leaderboard(benchmark.id)) == [(1, "a"), (2, "c"), (2, "d"), (4, "b")]
+        assert ranks(submissions.leaderboard(benchmark.id)) == [
+            (1, "a"),
+            (2, "c"),
+            (2, "d"),
+            (4, "b"),
+        ]
         submissions.create(a_draft(benchmark, 2.5, "e"))
-        assert ranks(submissions.leaderboard(benchmark.id, limit=3)) == [(1, "a"), (1, "e"), (3, "c")]
+        assert ranks(submissions.leaderboard(benchmark.id, limit=3)) == [
+            (1, "a"),
+            (1, "e"),
+            (3, "c"),
+        ]
 
     def test_scores_are_compared_as_they_are(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         for score in (0.3, -1e-300, 0.1 + 0.2, -0.0, 0, -2, 0.0, 1e300, 5e-324, -(10**300)):
             submissions.create(a_draft(benchmark, score, f"{score:.1e}"))
             backend.advance(1)
-        found = [(each.rank, repr(each.aggregate_score)) for each in submissions.leaderboard(benchmark.id)]
+        found = [
+            (each.rank, repr(each.aggregate_score))
+            for each in submissions.leaderboard(benchmark.id)
+        ]
         assert found == [
             (1, "1e+300"),
             (2, "0.30000000000000004"),
@@ -747,7 +919,11 @@ class SubmissionRepositoryContract(Contract):
         assert ranks(submissions.leaderboard(benchmark.id)) == [(1, "public")]
 
     def test_versions(self, backend: ExchangeBackend) -> None:
-        submissions, first, other = backend.submissions, a_benchmark(backend), a_benchmark(backend, "other")
+        submissions, first, other = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_benchmark(backend, "other"),
+        )
         second = next_version(backend, first)
         third = next_version(backend, second)
         for benchmark, model, score in (
@@ -762,9 +938,17 @@ class SubmissionRepositoryContract(Contract):
         found = submissions.leaderboard(first.id)
         assert ranks(found) == [(1, "a"), (1, "b"), (3, "b"), (4, "a")]
         versions = [each.benchmark_version_id for each in found]
-        assert versions == [second.version_id, first.version_id, second.version_id, first.version_id]
+        assert versions == [
+            second.version_id,
+            first.version_id,
+            second.version_id,
+            first.version_id,
+        ]
         assert ranks(submissions.leaderboard(first.id, first.version_id)) == [(1, "b"), (2, "a")]
-        assert ranks(submissions.leaderboard(first.id, version_id=second.version_id)) == [(1, "a"), (2, "b")]
+        assert ranks(submissions.leaderboard(first.id, version_id=second.version_id)) == [
+            (1, "a"),
+            (2, "b"),
+        ]
         assert submissions.leaderboard(first.id, third.version_id) == []
         assert submissions.leaderboard(first.id, other.version_id) == []
         assert submissions.leaderboard(first.id, numbered(1)) == []
@@ -780,7 +964,10 @@ class SubmissionRepositoryContract(Contract):
 
     def test_delete(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
-        made, other = submissions.create(a_draft(benchmark, 1)), submissions.create(a_draft(benchmark, 2))
+        made, other = (
+            submissions.create(a_draft(benchmark, 1)),
+            submissions.create(a_draft(benchmark, 2)),
+        )
         assert submissions.delete(numbered(1)) is False
         assert submissions.delete(made.id) is True
         assert submissions.delete(made.id) is False
@@ -789,22 +976,42 @@ class SubmissionRepositoryContract(Contract):
         assert submissions.count() == 1
 
     def test_who_submitted_something_stays(self, backend: ExchangeBackend) -> None:
-        submissions, benchmark, somebody = backend.submissions, a_benchmark(backend), a_user(backend, "bob")
-        organization = backend.organizations.create(infra.Organization("Lab", "lab"), benchmark.created_by)
-        made = submissions.create(a_draft(benchmark, user_id=somebody.id, organization_id=organization.id))
+        submissions, benchmark, somebody = (
+            backend.submissions,
+            a_benchmark(backend),
+            a_user(backend, "bob"),
+        )
+        organization = backend.organizations.create(
+            infra.Organization("Lab", "lab"), benchmark.created_by
+        )
+        made = submissions.create(
+            a_draft(benchmark, user_id=somebody.id, organization_id=organization.id)
+        )
         deletions: list[tuple[Callable[[], bool], str]] = [
             (lambda: backend.users.delete(somebody.id), "submissions_user_id_fkey"),
-            (lambda: backend.organizations.delete(organization.id), "submissions_organization_id_fkey"),
-            (lambda: backend.benchmarks.delete(benchmark.id), "submissions_benchmark_version_id_fkey"),
+            (
+                lambda: backend.organizations.delete(organization.id),
+                "submissions_organization_id_fkey",
+            ),
+            (
+                lambda: backend.benchmarks.delete(benchmark.id),
+                "submissions_benchmark_version_id_fkey",
+            ),
         ]
         for delete, constraint in deletions:
             with pytest.raises(infra.ConflictError) as caught:
                 delete()
             error = caught.value
-            assert (error.constraint, error.kind, error.operation) == (constraint, "foreign_key", "delete")
+            assert (error.constraint, error.kind, error.operation) == (
+                constraint,
+                "foreign_key",
+                "delete",
+            )
             assert (error.service, error.retryable) == ("postgres", False)
         assert submissions.page().items == [made]
-        assert [each.role for each in backend.organizations.find_members(organization.id).items] == ["owner"]
+        assert [
+            each.role for each in backend.organizations.find_members(organization.id).items
+        ] == ["owner"]
         submissions.update(replace(made, user_id=benchmark.created_by, organization_id=None))
         assert backend.users.delete(somebody.id) is True
         assert backend.organizations.delete(organization.id) is True
@@ -834,7 +1041,9 @@ class SubmissionRepositoryContract(Contract):
                 assert deleted is True
                 assert isinstance(created, infra.ConflictError)
                 assert created.constraint == "submissions_benchmark_version_id_fkey"
-        assert submissions.find_by_user(user.id, infra.Query(with_total=True)).total == sum(outcomes)
+        assert submissions.find_by_user(user.id, infra.Query(with_total=True)).total == sum(
+            outcomes
+        )
 
     def test_it_takes_part_in_a_transaction(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
@@ -877,7 +1086,9 @@ def test_the_fake_fails_on_demand() -> None:
     submissions.fail_next("create", infra.TimeoutError, after_apply=True)
     with pytest.raises(infra.TimeoutError):
         submissions.create(a_draft(benchmark, 1))
-    assert ranks(submissions.leaderboard(benchmark.id)) == [(1, "gpt")]  # the work was done, the answer was lost
+    assert ranks(submissions.leaderboard(benchmark.id)) == [
+        (1, "gpt")
+    ]  # the work was done, the answer was lost
     submissions.fail_next("leaderboard", infra.TimeoutError)
     with pytest.raises(infra.TimeoutError):
         submissions.leaderboard(benchmark.id)

@@ -115,6 +115,13 @@ def test_both_files_have_the_same_version_and_export_what_exists() -> None:
     for module in (infra, fakes):
         assert len(set(module.__all__)) == len(module.__all__)  # ruff keeps it sorted
         assert all(hasattr(module, name) for name in module.__all__)
-        own = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+        own = {
+            name
+            for name, value in vars(module).items()
+            if getattr(value, "__module__", None) == module.__name__
+        }
         public = {name for name in own if not name.startswith("_")}
-        assert public - set(module.__all__) - {"ConnectionError", "TimeoutError", "E", "R", "T"} == set()
+        assert (
+            public - set(module.__all__) - {"ConnectionError", "TimeoutError", "E", "R", "T"}
+            == set()
+        )

@@ -38,7 +38,12 @@ class TokenRepositoryContract(Contract):
         record = first.record
         assert record.user_id == user.id
         assert (record.created_at, record.expires_at) == (DAWN, DAWN + timedelta(days=1))
-        assert (record.last_used_at, record.revoked_at, record.revoke_reason, record.replaced_by) == (None,) * 4
+        assert (
+            record.last_used_at,
+            record.revoked_at,
+            record.revoke_reason,
+            record.replaced_by,
+        ) == (None,) * 4
         assert (record.device_id, record.device_name) == ("device 1", "Ada's phone")
         assert (record.ip_address, record.user_agent) == ("2001:db8::1", "agent/1.0 (日本)")
         assert second.record.expires_at == DAWN + timedelta(seconds=0.5)
@@ -130,7 +135,9 @@ class TokenRepositoryContract(Contract):
         assert tokens.revoke(new.token, "signed out") is True
         assert tokens.revoke(new.token) is False
         moment = DAWN + timedelta(seconds=10)
-        assert tokens.find(new.token) == replace(new.record, revoked_at=moment, revoke_reason="signed out")
+        assert tokens.find(new.token) == replace(
+            new.record, revoked_at=moment, revoke_reason="signed out"
+        )
         assert (tokens.is_valid(new.token), tokens.is_valid(other.token)) == (False, True)
         assert tokens.rotate(new.token, DAY) == infra.Rotation("revoked", None)
         assert tokens.is_valid(other.token) is True
@@ -158,7 +165,12 @@ class TokenRepositoryContract(Contract):
         tokens.revoke(made[0].token)
         assert tokens.revoke_all_for_user(user.id, "password changed") == 2
         assert tokens.revoke_all_for_user(user.id) == 0
-        assert [tokens.is_valid(each.token) for each in (*made, other)] == [False, False, False, True]
+        assert [tokens.is_valid(each.token) for each in (*made, other)] == [
+            False,
+            False,
+            False,
+            True,
+        ]
 
     def test_revoke_family(self, backend: AccountsBackend) -> None:
         tokens, user = backend.tokens, a_user(backend)
@@ -166,18 +178,30 @@ class TokenRepositoryContract(Contract):
         second = issued(tokens.rotate(first.token, DAY))
         assert tokens.revoke_family(first.record.family) == 1
         assert tokens.revoke_family(infra.new_id()) == 0
-        assert [tokens.is_valid(each.token) for each in (first, second, other)] == [False, False, True]
+        assert [tokens.is_valid(each.token) for each in (first, second, other)] == [
+            False,
+            False,
+            True,
+        ]
         assert tokens.rotate(second.token, DAY).outcome == "revoked"
 
     def test_delete_expired(self, backend: AccountsBackend) -> None:
         tokens, user = backend.tokens, a_user(backend)
-        short, revoked, long = tokens.issue(user.id, 10), tokens.issue(user.id, 10), tokens.issue(user.id, 11)
+        short, revoked, long = (
+            tokens.issue(user.id, 10),
+            tokens.issue(user.id, 10),
+            tokens.issue(user.id, 11),
+        )
         tokens.revoke(revoked.token)
         assert tokens.delete_expired() == 0
         backend.advance(10)
         assert tokens.delete_expired() == 2
         assert tokens.delete_expired() == 0
-        assert [tokens.find(each.token) for each in (short, revoked, long)] == [None, None, long.record]
+        assert [tokens.find(each.token) for each in (short, revoked, long)] == [
+            None,
+            None,
+            long.record,
+        ]
         assert tokens.rotate(short.token, DAY).outcome == "unknown"
 
     # --- rotation
@@ -191,12 +215,19 @@ class TokenRepositoryContract(Contract):
         second = issued(rotation)
         moment = DAWN + timedelta(seconds=100)
         assert tokens.find(first.token) == replace(
-            first.record, last_used_at=moment, revoked_at=moment, revoke_reason="rotated", replaced_by=second.record.id
+            first.record,
+            last_used_at=moment,
+            revoked_at=moment,
+            revoke_reason="rotated",
+            replaced_by=second.record.id,
         )
         assert second.token != first.token
         assert tokens.find(second.token) == second.record
         assert (second.record.family, second.record.user_id) == (first.record.family, user.id)
-        assert (second.record.created_at, second.record.expires_at) == (moment, moment + timedelta(days=2))
+        assert (second.record.created_at, second.record.expires_at) == (
+            moment,
+            moment + timedelta(days=2),
+        )
         assert (second.record.device_id, second.record.user_agent) == ("d", "a")
         assert (tokens.is_valid(first.token), tokens.is_valid(second.token)) == (False, True)
         assert tokens.rotate(second.token, DAY).outcome == "rotated"
@@ -207,7 +238,9 @@ class TokenRepositoryContract(Contract):
         second = issued(tokens.rotate(first.token, DAY))
         third = issued(tokens.rotate(second.token, DAY))
         assert tokens.rotate(first.token, DAY) == infra.Rotation("reused", None)
-        assert [tokens.is_valid(each.token) for each in (first, second, third, other)] == [False] * 3 + [True]
+        assert [tokens.is_valid(each.token) for each in (first, second, third, other)] == [
+            False
+        ] * 3 + [True]
         found = tokens.find(third.token)
         assert found is not None
         assert found.revoke_reason == "reused"
@@ -230,7 +263,11 @@ class TokenRepositoryContract(Contract):
         assert rotation.outcome == "raced"
         sibling = issued(rotation)
         assert sibling.record.family == second.record.family == first.record.family
-        assert [tokens.is_valid(each.token) for each in (first, second, sibling)] == [False, True, True]
+        assert [tokens.is_valid(each.token) for each in (first, second, sibling)] == [
+            False,
+            True,
+            True,
+        ]
         found = tokens.find(first.token)
         assert found is not None
         assert found.replaced_by == second.record.id
@@ -255,12 +292,18 @@ class TokenRepositoryContract(Contract):
             tokens.rotate(new.token, DAY, grace)
         assert tokens.is_valid(new.token) is True
 
-    @pytest.mark.parametrize(("count", "grace", "others"), [(2, 0.0, "reused"), (2, 60.0, "raced"), (8, 60.0, "raced")])
-    def test_of_many_at_once_one_rotates(self, backend: AccountsBackend, count: int, grace: float, others: str) -> None:
+    @pytest.mark.parametrize(
+        ("count", "grace", "others"), [(2, 0.0, "reused"), (2, 60.0, "raced"), (8, 60.0, "raced")]
+    )
+    def test_of_many_at_once_one_rotates(
+        self, backend: AccountsBackend, count: int, grace: float, others: str
+    ) -> None:
         tokens, user = backend.tokens, a_user(backend)
         first = tokens.issue(user.id, DAY)
         rotations = in_threads(count, lambda _: tokens.rotate(first.token, DAY, grace))
-        assert sorted(each.outcome for each in rotations) == sorted([others] * (count - 1) + ["rotated"])
+        assert sorted(each.outcome for each in rotations) == sorted(
+            [others] * (count - 1) + ["rotated"]
+        )
         assert len(tokens.find_by_user(user.id)) == (count if grace else 0)
 
     def test_a_family_that_ends_during_rotations_stays_dead(self, backend: AccountsBackend) -> None:
@@ -291,7 +334,9 @@ class TokenRepositoryContract(Contract):
 
     def test_records(self, backend: AccountsBackend) -> None:
         tokens, user = backend.tokens, a_user(backend)
-        record = infra.RefreshToken(user.id, "ab" * 32, infra.new_id(), expires_at=DAWN + timedelta(days=1))
+        record = infra.RefreshToken(
+            user.id, "ab" * 32, infra.new_id(), expires_at=DAWN + timedelta(days=1)
+        )
         stored = tokens.create(record)
         assert stored == replace(record, id=stored.id, created_at=DAWN)
         assert tokens.find_by_id(stored.id) == stored

@@ -22,7 +22,13 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import ExchangeBackend, RolledBack, on_fake_exchange, on_real_exchange, overlapped
+from tests.contract.databases import (
+    ExchangeBackend,
+    RolledBack,
+    on_fake_exchange,
+    on_real_exchange,
+    overlapped,
+)
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"
@@ -64,21 +70,33 @@ UNSEEN = (
 )
 BAD_TEXT: list[Any] = [None, 5, b"x", "nul\0", "half \ud83d", "\udc00"]
 BAD = [
-    *(("email", value) for value in [*BAD_TEXT, "", "@", "ada", "ada@", "@x", "a@b@c", "a@@b", "a b@c", "a@b c"]),
-    *(("email", value) for value in [" a@b", "a@b ", "a@b\n", "a\t@b", "a@\u00a0b", "a\u2003@b", "x" * 253 + "@b"]),
+    *(
+        ("email", value)
+        for value in [*BAD_TEXT, "", "@", "ada", "ada@", "@x", "a@b@c", "a@@b", "a b@c", "a@b c"]
+    ),
+    *(
+        ("email", value)
+        for value in [" a@b", "a@b ", "a@b\n", "a\t@b", "a@\u00a0b", "a\u2003@b", "x" * 253 + "@b"]
+    ),
     *(
         (field, f"a{unseen}@b"[: 2 if field == "username" else None])
         for field in ("email", "username")
         for unseen in UNSEEN
     ),
-    *(("username", value) for value in [*BAD_TEXT, "", " ", "a b", " ab", "ab\n", "a@b", "a\u3000b", "x" * 51]),
+    *(
+        ("username", value)
+        for value in [*BAD_TEXT, "", " ", "a b", " ab", "ab\n", "a@b", "a\u3000b", "x" * 51]
+    ),
     *(("display_name", value) for value in [*BAD_TEXT, "x" * 101]),
     *(("role", value) for value in [*BAD_TEXT, "", "boss", "Admin", "admin\n", "admin|reviewer"]),
     *(("email_verified", value) for value in [None, 0, 1, "yes"]),
     *(("profile", value) for value in [None, [], [["a", 1]], "{}", 5, ()]),
     *(("id", value) for value in [5, "01890000-0000-7000-8000-000000000001", b"0123456789abcdef"]),
     *(("created_at", value) for value in [datetime(2026, 1, 1), date(2026, 1, 1), "2026-01-01", 0]),
-    *(("last_active_at", value) for value in [datetime(2026, 1, 1), date(2026, 1, 1), "2026-01-01", False]),
+    *(
+        ("last_active_at", value)
+        for value in [datetime(2026, 1, 1), date(2026, 1, 1), "2026-01-01", False]
+    ),
 ]
 
 
@@ -97,11 +115,33 @@ def circular() -> dict[str, Any]:
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "empty": {},
-    "nested": {"a": {"b": [1, {"c": [[], {}]}], "": None}, "yes": True, "no": False, "zero": 0, "one": 1},
-    "numbers": {"big": 10**30, "least": -(10**30), "tenth": 0.1, "tiny": 5e-324, "huge": 1.7976931348623157e308},
+    "nested": {
+        "a": {"b": [1, {"c": [[], {}]}], "": None},
+        "yes": True,
+        "no": False,
+        "zero": 0,
+        "one": 1,
+    },
+    "numbers": {
+        "big": 10**30,
+        "least": -(10**30),
+        "tenth": 0.1,
+        "tiny": 5e-324,
+        "huge": 1.7976931348623157e308,
+    },
     "zeros": {"minus": -0.0, "float": 0.0, "int": 0, "whole": 1.0, "e": 1e22, "precise": 0.1 + 0.2},
-    "unicode": {"ключ": "значение", "family": "👩‍👩‍👧", "e\u0301": "\u00e9", "\u00e9": "e\u0301", "end": "\U0010ffff"},
-    "control": {"text": "\x01\t\n\r\x1f\x7f\u0085\u2028\ufeff", "quotes": "\"'`\\/", "percent": "%s %(a)s :a ? $1"},
+    "unicode": {
+        "ключ": "значение",
+        "family": "👩‍👩‍👧",
+        "e\u0301": "\u00e9",
+        "\u00e9": "e\u0301",
+        "end": "\U0010ffff",
+    },
+    "control": {
+        "text": "\x01\t\n\r\x1f\x7f\u0085\u2028\ufeff",
+        "quotes": "\"'`\\/",
+        "percent": "%s %(a)s :a ? $1",
+    },
     "escapes": {"text": "\\u0000", "more": "\\\\u0000", "surrogate": "\\ud800", "\\u0000": "\\"},
     "order": {"b": 1, "a": 2, "10": 3, "9": 4, "": 5},
     "deep": nested(50),
@@ -149,12 +189,17 @@ def a_user(backend: ExchangeBackend, name: str = "ada", **fields: Any) -> infra.
     return backend.users.create(infra.User(f"{name}@example.com", name, **fields))
 
 
-def an_organization(backend: ExchangeBackend, owner: infra.User, name: str = "acme") -> infra.Organization:
+def an_organization(
+    backend: ExchangeBackend, owner: infra.User, name: str = "acme"
+) -> infra.Organization:
     return backend.organizations.create(infra.Organization(name, name.lower()), owner.id)
 
 
 def roles(backend: ExchangeBackend, organization: infra.Organization) -> dict[str, str]:
-    return {each.user.username: each.role for each in backend.organizations.find_members(organization.id).items}
+    return {
+        each.user.username: each.role
+        for each in backend.organizations.find_members(organization.id).items
+    }
 
 
 def conflict(call: Callable[[], Any]) -> tuple[str | None, str | None, str | None]:
@@ -219,7 +264,9 @@ class UserRepositoryContract(Contract):
         assert conflict(lambda: users.create(with_same_id)) == ("users_pkey", "unique", "create")
         assert users.page().items == [given]
 
-    @pytest.mark.parametrize("moment", [datetime.min, datetime.max, datetime(1582, 10, 10), datetime(1969, 12, 31)])
+    @pytest.mark.parametrize(
+        "moment", [datetime.min, datetime.max, datetime(1582, 10, 10), datetime(1969, 12, 31)]
+    )
     def test_any_moment(self, backend: ExchangeBackend, moment: datetime) -> None:
         user = a_user(backend, last_active_at=moment.replace(tzinfo=timezone.utc))
         assert backend.users.find_by_id(user.id) == user
@@ -255,31 +302,58 @@ class UserRepositoryContract(Contract):
         grace = users.create(infra.User("grace@example.org", "grace"))
         assert (user.email, user.username) == (f"{stored}@example.com", stored)
         mail = f"{other}@EXAMPLE.com"
-        assert users.find_by_email(mail) == users.find_by_username(other) == users.find_by_id(user.id) == user
+        assert (
+            users.find_by_email(mail)
+            == users.find_by_username(other)
+            == users.find_by_id(user.id)
+            == user
+        )
         assert users.exists_by_email(mail) is users.exists_by_username(other) is True
         assert users.find_credentials(mail) == infra.Credentials(user, None)
         same_mail, same_name = infra.User(mail, "else"), infra.User("else@example.com", other)
         assert conflict(lambda: users.create(same_mail)) == ("users_email_key", "unique", "create")
-        assert conflict(lambda: users.create(same_name)) == ("users_username_key", "unique", "create")
-        assert conflict(lambda: users.update(replace(grace, email=mail)))[::2] == ("users_email_key", "update")
-        assert conflict(lambda: users.update(replace(grace, username=other)))[::2] == ("users_username_key", "update")
+        assert conflict(lambda: users.create(same_name)) == (
+            "users_username_key",
+            "unique",
+            "create",
+        )
+        assert conflict(lambda: users.update(replace(grace, email=mail)))[::2] == (
+            "users_email_key",
+            "update",
+        )
+        assert conflict(lambda: users.update(replace(grace, username=other)))[::2] == (
+            "users_username_key",
+            "update",
+        )
         assert users.page().items == sorted([user, grace], key=lambda each: str(each.id))
         changed = users.update(replace(user, email=mail, username=other))  # its own
         assert (changed.email, changed.username) == (mail, other)
-        assert users.find_by_email(f"{stored}@example.com") == users.find_by_username(stored) == changed
+        assert (
+            users.find_by_email(f"{stored}@example.com")
+            == users.find_by_username(stored)
+            == changed
+        )
 
     @pytest.mark.parametrize(("first", "second"), TWO_NAMES)
     def test_two_names(self, backend: ExchangeBackend, first: str, second: str) -> None:
         users = backend.users
         user = a_user(backend, first)
-        assert users.find_by_email(f"{second}@example.com") is users.find_by_username(second) is None
-        assert users.exists_by_email(f"{second}@example.com") is users.exists_by_username(second) is False
+        assert (
+            users.find_by_email(f"{second}@example.com") is users.find_by_username(second) is None
+        )
+        assert (
+            users.exists_by_email(f"{second}@example.com")
+            is users.exists_by_username(second)
+            is False
+        )
         other = a_user(backend, second)
         assert users.find_by_username(first) == user
         assert users.find_by_email(f"{second}@example.com") == other
 
     def test_a_conflict_shows_no_row(self, backend: ExchangeBackend) -> None:
-        secrets = [f"{secret}-{number}" for number, secret in enumerate(("mail", "document", "hash"))]
+        secrets = [
+            f"{secret}-{number}" for number, secret in enumerate(("mail", "document", "hash"))
+        ]
         for name in ("ada", "grace"):
             user = infra.User(secrets[0] + "@x", name, profile={"a": secrets[1]})
             create = functools.partial(backend.users.create, user, secrets[2])
@@ -293,10 +367,15 @@ class UserRepositoryContract(Contract):
     @pytest.mark.parametrize("field", ["email", "username"])
     def test_one_of_many_at_once_gets_the_name(self, backend: ExchangeBackend, field: str) -> None:
         def create(number: int) -> infra.User:
-            mixed = "".join(random.Random(number).choice((str.upper, str.lower))(each) for each in "adelaide")
+            mixed = "".join(
+                random.Random(number).choice((str.upper, str.lower))(each) for each in "adelaide"
+            )
             other = f"user{number}"
             return backend.users.create(
-                infra.User(f"{mixed if field == 'email' else other}@x", mixed if field == "username" else other)
+                infra.User(
+                    f"{mixed if field == 'email' else other}@x",
+                    mixed if field == "username" else other,
+                )
             )
 
         results = in_threads(6, create)
@@ -330,7 +409,9 @@ class UserRepositoryContract(Contract):
         backend.advance(1)
         bad = {field: value}
         calls: list[Callable[[], infra.User]] = [lambda: users.update(replace(user, **bad))]
-        calls.append(lambda: users.create(replace(infra.User("grace@example.com", "grace"), **bad), HASH))
+        calls.append(
+            lambda: users.create(replace(infra.User("grace@example.com", "grace"), **bad), HASH)
+        )
         for call in calls:
             with pytest.raises(infra.ValidationError) as caught:
                 call()
@@ -353,12 +434,21 @@ class UserRepositoryContract(Contract):
             with pytest.raises(infra.ValidationError):
                 call(value)
 
-    @pytest.mark.parametrize("id", ["01890000-0000-7000-8000-000000000001", None, 5, b"0123456789abcdef"], ids=str)
+    @pytest.mark.parametrize(
+        "id", ["01890000-0000-7000-8000-000000000001", None, 5, b"0123456789abcdef"], ids=str
+    )
     def test_an_id_is_a_uuid(self, backend: ExchangeBackend, id: Any) -> None:
         users, other = backend.users, infra.new_id()
-        calls: list[Callable[[Any], Any]] = [users.find_by_id, users.delete, users.find_organizations]
+        calls: list[Callable[[Any], Any]] = [
+            users.find_by_id,
+            users.delete,
+            users.find_organizations,
+        ]
         calls += [functools.partial(update, users) for _, update in UPDATES]
-        calls += [lambda who: users.add_to_organization(who, other), lambda who: users.add_to_organization(other, who)]
+        calls += [
+            lambda who: users.add_to_organization(who, other),
+            lambda who: users.add_to_organization(other, who),
+        ]
         calls += [lambda who: users.remove_from_organization(who, other)]
         calls += [lambda who: users.remove_from_organization(other, who)]
         calls += [lambda who: users.update_organization_role(who, other, "owner")]
@@ -370,7 +460,9 @@ class UserRepositoryContract(Contract):
     # --- documents
 
     @pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
-    def test_a_document_comes_back_as_it_was(self, backend: ExchangeBackend, document: dict[str, Any]) -> None:
+    def test_a_document_comes_back_as_it_was(
+        self, backend: ExchangeBackend, document: dict[str, Any]
+    ) -> None:
         users = backend.users
         exactly = json.dumps(document)  # 1 is not 1.0, 0.0 is not -0.0, and keys have an order
         user = a_user(backend, profile=document)
@@ -380,7 +472,9 @@ class UserRepositoryContract(Contract):
         credentials = users.find_credentials("ada@example.com")
         assert credentials is not None
         found = [user, edited, credentials.user, *users.page().items]
-        found += [each for each in (users.find_by_id(changed.id), users.find_by_username("ada")) if each]
+        found += [
+            each for each in (users.find_by_id(changed.id), users.find_by_username("ada")) if each
+        ]
         assert [json.dumps(each.profile) for each in found] == [exactly] * 8
         assert users.find_by_id(user.id) == user
 
@@ -391,7 +485,13 @@ class UserRepositoryContract(Contract):
         edited = users.update(replace(user, profile=given))
         found = users.find_by_id(user.id)
         assert found is not None
-        for each in (given, user.profile, edited.profile, found.profile, users.page().items[0].profile):
+        for each in (
+            given,
+            user.profile,
+            edited.profile,
+            found.profile,
+            users.page().items[0].profile,
+        ):
             each["a"].append(2)
             each["b"] = 1
             again = users.find_by_id(user.id)
@@ -404,13 +504,25 @@ class UserRepositoryContract(Contract):
     @pytest.mark.parametrize(
         ("make", "error"),
         [
-            *(pytest.param(make, infra.SerializationError, id=name) for name, make in NO_JSON.items()),
-            *(pytest.param(lambda v=v: v, infra.ValidationError, id=name) for name, v in NO_TEXT.items()),
-            *(pytest.param(lambda v=v: v, infra.ValidationError, id=str(v)) for v in (None, [], [{"a": 1}], "{}", 5)),
+            *(
+                pytest.param(make, infra.SerializationError, id=name)
+                for name, make in NO_JSON.items()
+            ),
+            *(
+                pytest.param(lambda v=v: v, infra.ValidationError, id=name)
+                for name, v in NO_TEXT.items()
+            ),
+            *(
+                pytest.param(lambda v=v: v, infra.ValidationError, id=str(v))
+                for v in (None, [], [{"a": 1}], "{}", 5)
+            ),
         ],
     )
     def test_a_bad_document(
-        self, backend: ExchangeBackend, make: Callable[[], Any], error: type[infra.InfrastructureError]
+        self,
+        backend: ExchangeBackend,
+        make: Callable[[], Any],
+        error: type[infra.InfrastructureError],
     ) -> None:
         users = backend.users
         user = a_user(backend, profile={"a": 1})
@@ -439,7 +551,10 @@ class UserRepositoryContract(Contract):
         for levels in (101, 500, 950, 985):
             with pytest.raises(infra.SerializationError):
                 a_user(backend, "grace", profile=nested(levels))
-        wide = {"a": [[[index]] for index in range(1000)], "b": {str(index): {} for index in range(1000)}}
+        wide = {
+            "a": [[[index]] for index in range(1000)],
+            "b": {str(index): {} for index in range(1000)},
+        }
         assert a_user(backend, "joan", profile=wide).profile == wide
 
     # --- passwords
@@ -470,7 +585,9 @@ class UserRepositoryContract(Contract):
     def test_a_hash_is_nowhere_else(self, backend: ExchangeBackend) -> None:
         users = backend.users
         ada = users.create(infra.User("ada@example.com", "ada"), HASH)
-        assert HASH not in str([vars(ada), *map(vars, users.page().items), vars(users.find_by_id(ada.id))])
+        assert HASH not in str(
+            [vars(ada), *map(vars, users.page().items), vars(users.find_by_id(ada.id))]
+        )
         credentials = users.find_credentials("ada@example.com")
         assert HASH in str(vars(credentials))
         assert HASH not in repr(credentials)
@@ -480,7 +597,18 @@ class UserRepositoryContract(Contract):
 
     @pytest.mark.parametrize(
         "hash",
-        ["", " ", " secret", "secret\n", "secret\0", "secret\ud800", "secret" * 43, 5, b"secret", True],
+        [
+            "",
+            " ",
+            " secret",
+            "secret\n",
+            "secret\0",
+            "secret\ud800",
+            "secret" * 43,
+            5,
+            b"secret",
+            True,
+        ],
         ids=ascii,
     )
     def test_a_bad_hash(self, backend: ExchangeBackend, hash: Any) -> None:
@@ -504,8 +632,14 @@ class UserRepositoryContract(Contract):
             (lambda users, who: users.update_role(who, "contributor"), {"role": "contributor"}),
             (lambda users, who: users.update_email_verified(who), {"email_verified": True}),
             (lambda users, who: users.update_email_verified(who, True), {"email_verified": True}),
-            (lambda users, who: users.update_email_verified(who, verified=False), {"email_verified": False}),
-            (lambda users, who: users.update_profile(who, {"new": [None]}), {"profile": {"new": [None]}}),
+            (
+                lambda users, who: users.update_email_verified(who, verified=False),
+                {"email_verified": False},
+            ),
+            (
+                lambda users, who: users.update_profile(who, {"new": [None]}),
+                {"profile": {"new": [None]}},
+            ),
             (lambda users, who: users.update_profile(who, {}), {"profile": {}}),
             (lambda users, who: users.update_password(who, HASH), {}),
             (lambda users, who: users.update_password(who, None), {}),
@@ -518,7 +652,10 @@ class UserRepositoryContract(Contract):
         fields: dict[str, Any],
     ) -> None:
         users = backend.users
-        ada, grace = a_user(backend, profile={"old": 1}), a_user(backend, "grace", profile={"old": 1})
+        ada, grace = (
+            a_user(backend, profile={"old": 1}),
+            a_user(backend, "grace", profile={"old": 1}),
+        )
         backend.advance(1.000001)
         change(users, ada.id)
         moment = DAWN + timedelta(seconds=1, microseconds=1)
@@ -531,16 +668,22 @@ class UserRepositoryContract(Contract):
         for seconds in (10, 20):
             backend.advance(10)
             users.update_last_active(ada.id)
-            assert users.find_by_id(ada.id) == replace(ada, last_active_at=DAWN + timedelta(seconds=seconds))
+            assert users.find_by_id(ada.id) == replace(
+                ada, last_active_at=DAWN + timedelta(seconds=seconds)
+            )
         assert users.find_by_id(grace.id) == grace
 
-    @pytest.mark.parametrize("role", ["anonymous", "registered", "contributor", "reviewer", "admin"])
+    @pytest.mark.parametrize(
+        "role", ["anonymous", "registered", "contributor", "reviewer", "admin"]
+    )
     def test_the_roles(self, backend: ExchangeBackend, role: str) -> None:
         users = backend.users
         assert a_user(backend, "grace", role=role).role == role
         ada = a_user(backend)
         users.update_role(ada.id, role)
-        assert [each.role for each in users.page(infra.Query(filters={"role": role})).items] == [role] * 2
+        assert [each.role for each in users.page(infra.Query(filters={"role": role})).items] == [
+            role
+        ] * 2
 
     @pytest.mark.parametrize("value", [*BAD_TEXT, "", "boss", "Admin", "owner"], ids=ascii)
     def test_a_bad_role(self, backend: ExchangeBackend, value: Any) -> None:
@@ -556,7 +699,10 @@ class UserRepositoryContract(Contract):
 
     @pytest.mark.parametrize(("operation", "call"), UPDATES)
     def test_a_change_of_nobody(
-        self, backend: ExchangeBackend, operation: str, call: Callable[[infra.UserRepository, uuid.UUID], None]
+        self,
+        backend: ExchangeBackend,
+        operation: str,
+        call: Callable[[infra.UserRepository, uuid.UUID], None],
     ) -> None:
         ada = a_user(backend)
         assert missing(lambda: call(backend.users, infra.new_id())) == ("user", operation)
@@ -580,7 +726,9 @@ class UserRepositoryContract(Contract):
         freed = a_user(backend)  # the old names are free again
         assert users.find_by_username("ada") == freed
 
-    def test_update_takes_back_nothing_of_what_others_have_changed(self, backend: ExchangeBackend) -> None:
+    def test_update_takes_back_nothing_of_what_others_have_changed(
+        self, backend: ExchangeBackend
+    ) -> None:
         users = backend.users
         ada = a_user(backend, role="admin")
         users.update_role(ada.id, "registered")  # by somebody else, since ada was read
@@ -593,10 +741,15 @@ class UserRepositoryContract(Contract):
         users.update_last_active(ada.id)
         verified = replace(ada, email_verified=True)
         edited = users.update(replace(verified, display_name="Ada"))
-        assert edited == replace(verified, display_name="Ada", updated_at=DAWN + timedelta(seconds=1))
+        assert edited == replace(
+            verified, display_name="Ada", updated_at=DAWN + timedelta(seconds=1)
+        )
         active = replace(edited, last_active_at=DAWN + timedelta(seconds=1))
         assert users.find_by_id(ada.id) == active
-        for change in ({"role": "reviewer"}, {"email_verified": False}):  # these have methods of their own
+        for change in (
+            {"role": "reviewer"},
+            {"email_verified": False},
+        ):  # these have methods of their own
             assert conflict(lambda: users.update(replace(active, **change))) == late
         assert users.find_by_id(ada.id) == active
 
@@ -605,16 +758,24 @@ class UserRepositoryContract(Contract):
         # ß folds to ss, but as a domain it is another one (RFC 5891): only the very same text is the same address.
         [("ada@example.com", True), ("ADA@Example.com", False), ("ada@example.org", False)],
     )
-    def test_another_address_is_not_verified(self, backend: ExchangeBackend, email: str, verified: bool) -> None:
+    def test_another_address_is_not_verified(
+        self, backend: ExchangeBackend, email: str, verified: bool
+    ) -> None:
         users = backend.users
         ada = a_user(backend, email_verified=True)
         changed = users.update(replace(ada, email=email))
-        assert changed == users.find_by_id(ada.id) == replace(ada, email=email, email_verified=verified)
+        assert (
+            changed
+            == users.find_by_id(ada.id)
+            == replace(ada, email=email, email_verified=verified)
+        )
 
     def test_an_address_is_verified_that_a_mail_went_to(self, backend: ExchangeBackend) -> None:
         users = backend.users
         ada = a_user(backend)
-        users.update(replace(ada, email="else@example.com"))  # before the link in the mail is followed
+        users.update(
+            replace(ada, email="else@example.com")
+        )  # before the link in the mail is followed
         late = "users_as_read", "check", "update_email_verified"
         for address in ("ada@example.com", "Else@example.com"):
             assert conflict(lambda: users.update_email_verified(ada.id, email=address)) == late
@@ -624,7 +785,9 @@ class UserRepositoryContract(Contract):
         assert found is not None
         assert (found.email, found.email_verified) == ("else@example.com", True)
         assert found.updated_at == DAWN + timedelta(seconds=1)
-        nobody = missing(lambda: users.update_email_verified(infra.new_id(), email="else@example.com"))
+        nobody = missing(
+            lambda: users.update_email_verified(infra.new_id(), email="else@example.com")
+        )
         assert nobody == ("user", "update_email_verified")
         with pytest.raises(infra.ValidationError):
             users.update_email_verified(ada.id, email="no address")
@@ -635,7 +798,10 @@ class UserRepositoryContract(Contract):
         assert missing(lambda: users.update(replace(ada, id=infra.new_id()))) == ("user", "update")
         with pytest.raises(infra.ValidationError):
             users.update(infra.User("grace@example.com", "grace"))  # was never stored
-        assert missing(lambda: users.update(replace(ada, id=infra.new_id(), email_verified=True)))[0] == "user"
+        assert (
+            missing(lambda: users.update(replace(ada, id=infra.new_id(), email_verified=True)))[0]
+            == "user"
+        )
         assert users.page().items == [ada]
 
     @pytest.mark.parametrize("value", [None, "ada", {}, infra.Organization("Ada", "ada")], ids=str)
@@ -659,15 +825,32 @@ class UserRepositoryContract(Contract):
 
     def test_who_is_needed_stays(self, backend: ExchangeBackend) -> None:
         users = backend.users
-        maker, submitter, member = a_user(backend), a_user(backend, "grace"), a_user(backend, "joan")
+        maker, submitter, member = (
+            a_user(backend),
+            a_user(backend, "grace"),
+            a_user(backend, "joan"),
+        )
         organization = an_organization(backend, member)
-        benchmark = backend.benchmarks.create(infra.Benchmark("b", "B", category="accuracy", created_by=maker.id))
+        benchmark = backend.benchmarks.create(
+            infra.Benchmark("b", "B", category="accuracy", created_by=maker.id)
+        )
         submission = backend.submissions.create(
             infra.Submission(benchmark.id, benchmark.version_id, "model", submitter.id)
         )
-        assert conflict(lambda: users.delete(maker.id)) == ("benchmarks_created_by_fkey", "foreign_key", "delete")
-        assert conflict(lambda: users.delete(submitter.id)) == ("submissions_user_id_fkey", "foreign_key", "delete")
-        assert conflict(lambda: users.delete(member.id))[:2] == ("organization_members_user_id_fkey", "foreign_key")
+        assert conflict(lambda: users.delete(maker.id)) == (
+            "benchmarks_created_by_fkey",
+            "foreign_key",
+            "delete",
+        )
+        assert conflict(lambda: users.delete(submitter.id)) == (
+            "submissions_user_id_fkey",
+            "foreign_key",
+            "delete",
+        )
+        assert conflict(lambda: users.delete(member.id))[:2] == (
+            "organization_members_user_id_fkey",
+            "foreign_key",
+        )
         assert users.count() == 3
         backend.organizations.delete(organization.id)
         backend.submissions.delete(submission.id)
@@ -681,23 +864,42 @@ class UserRepositoryContract(Contract):
         assert users.page() == infra.Page([], 1, 50, None)
         made = []
         for number in range(5):
-            made.append(a_user(backend, f"user{number}", role="admin" if number % 2 else "reviewer"))
+            made.append(
+                a_user(backend, f"user{number}", role="admin" if number % 2 else "reviewer")
+            )
             backend.advance(1)
         assert users.page() == infra.Page(made, 1, 50, None)
         assert users.page(infra.Query(per_page=2, with_total=True)) == infra.Page(made[:2], 1, 2, 5)
         assert users.page(infra.Query(page=3, per_page=2)) == infra.Page(made[4:], 3, 2, None)
-        assert users.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page([], 4, 2, 5)
-        assert users.page(infra.Query(page=10**9, per_page=1000)) == infra.Page([], 10**9, 1000, None)
+        assert users.page(infra.Query(page=4, per_page=2, with_total=True)) == infra.Page(
+            [], 4, 2, 5
+        )
+        assert users.page(infra.Query(page=10**9, per_page=1000)) == infra.Page(
+            [], 10**9, 1000, None
+        )
         admins = infra.Query(filters={"role": "admin"}, with_total=True, per_page=1)
         assert users.page(admins) == infra.Page([made[1]], 1, 1, 2)
         users.update_email_verified(made[3].id)
         both = infra.Query(filters={"role": "admin", "email_verified": True})
         assert [each.id for each in users.page(both).items] == [made[3].id]
-        assert users.page(replace(both, filters={"role": "reviewer", "email_verified": True})).items == []
+        assert (
+            users.page(replace(both, filters={"role": "reviewer", "email_verified": True})).items
+            == []
+        )
 
     def test_the_order_of_a_page(self, backend: ExchangeBackend) -> None:
         users = backend.users
-        names = ["b", "Z", "a", "\u00e9", "\ufffd", "🚀", "10", "9", "ab"]  # by code points, not as one writes
+        names = [
+            "b",
+            "Z",
+            "a",
+            "\u00e9",
+            "\ufffd",
+            "🚀",
+            "10",
+            "9",
+            "ab",
+        ]  # by code points, not as one writes
         made = []
         for name in names:
             made.append(a_user(backend, name))
@@ -714,10 +916,14 @@ class UserRepositoryContract(Contract):
         for sort, expected in orders.items():
             for descending in (False, True):
                 page = users.page(infra.Query(sort=sort, descending=descending))
-                assert [each.username for each in page.items] == (expected[::-1] if descending else expected)
+                assert [each.username for each in page.items] == (
+                    expected[::-1] if descending else expected
+                )
 
     @pytest.mark.parametrize("sort", ["created_at", "updated_at"])
-    def test_equal_sort_values_are_in_the_order_of_ids(self, backend: ExchangeBackend, sort: str) -> None:
+    def test_equal_sort_values_are_in_the_order_of_ids(
+        self, backend: ExchangeBackend, sort: str
+    ) -> None:
         made = [a_user(backend, f"user{number}") for number in range(6)]
         in_order = sorted(made, key=lambda user: str(user.id))
         for descending, expected in ((False, in_order), (True, in_order[::-1])):
@@ -780,10 +986,14 @@ class UserRepositoryContract(Contract):
         users.add_to_organization(grace.id, organization.id, "admin")
         moment = DAWN + timedelta(seconds=60)
         assert users.find_organizations(ada.id) == [infra.Membership(organization, "owner", DAWN)]
-        assert users.find_organizations(grace.id) == [infra.Membership(organization, "admin", moment)]
+        assert users.find_organizations(grace.id) == [
+            infra.Membership(organization, "admin", moment)
+        ]
         backend.advance(60)
         users.update_organization_role(grace.id, organization.id, "member")  # joined when it did
-        assert users.find_organizations(grace.id) == [infra.Membership(organization, "member", moment)]
+        assert users.find_organizations(grace.id) == [
+            infra.Membership(organization, "member", moment)
+        ]
         assert users.remove_from_organization(grace.id, organization.id) is True
         assert users.remove_from_organization(grace.id, organization.id) is False
         assert users.find_organizations(grace.id) == users.find_organizations(infra.new_id()) == []
@@ -803,7 +1013,9 @@ class UserRepositoryContract(Contract):
         users.update_organization_role(joan.id, organization.id, role=role)
         assert roles(backend, organization) == {"ada": "owner", "grace": role, "joan": role}
 
-    @pytest.mark.parametrize("value", [*BAD_TEXT, "", "boss", "Owner", "owner ", "registered"], ids=ascii)
+    @pytest.mark.parametrize(
+        "value", [*BAD_TEXT, "", "boss", "Owner", "owner ", "registered"], ids=ascii
+    )
     def test_a_bad_role_of_a_member(self, backend: ExchangeBackend, value: Any) -> None:
         users = backend.users
         ada, grace = a_user(backend), a_user(backend, "grace")
@@ -820,7 +1032,11 @@ class UserRepositoryContract(Contract):
         ada, grace = a_user(backend), a_user(backend, "grace")
         organization = an_organization(backend, ada)
         users.add_to_organization(grace.id, organization.id)
-        pairs = [(grace.id, organization.id), (infra.new_id(), organization.id), (ada.id, infra.new_id())]
+        pairs = [
+            (grace.id, organization.id),
+            (infra.new_id(), organization.id),
+            (ada.id, infra.new_id()),
+        ]
         assert [conflict(lambda: users.add_to_organization(*pair, "admin")) for pair in pairs] == [
             ("organization_members_pkey", "unique", "add_to_organization"),
             ("organization_members_user_id_fkey", "foreign_key", "add_to_organization"),
@@ -845,14 +1061,19 @@ class UserRepositoryContract(Contract):
             leaves = conflict(lambda: users.remove_from_organization(ada.id, organization.id))
             assert leaves == (*kept, "remove_from_organization")
             for role in ("member", "admin"):
-                steps_down = conflict(lambda: users.update_organization_role(ada.id, organization.id, role))
+                steps_down = conflict(
+                    lambda: users.update_organization_role(ada.id, organization.id, role)
+                )
                 assert steps_down == (*kept, "update_organization_role")
         users.update_organization_role(ada.id, organization.id, "owner")
         assert roles(backend, organization) == {"ada": "owner", "grace": "admin"}
         users.update_organization_role(grace.id, organization.id, "member")
         users.update_organization_role(grace.id, organization.id, "owner")
         users.update_organization_role(ada.id, organization.id, "admin")
-        assert conflict(lambda: users.remove_from_organization(grace.id, organization.id))[0] == kept[0]
+        assert (
+            conflict(lambda: users.remove_from_organization(grace.id, organization.id))[0]
+            == kept[0]
+        )
         assert users.remove_from_organization(ada.id, organization.id) is True
         assert roles(backend, organization) == {"grace": "owner"}
 
@@ -912,7 +1133,9 @@ class UserRepositoryContract(Contract):
                 return users.remove_from_organization(who.id, organization.id)
             return users.update_organization_role(who.id, organization.id, "admin")
 
-        result = overlapped(backend.database, lambda: go(ada, first), lambda: go(grace, second), commit=commit)
+        result = overlapped(
+            backend.database, lambda: go(ada, first), lambda: go(grace, second), commit=commit
+        )
         if commit:
             assert rule(result) == "organization_members_last_owner"
             assert roles(backend, organization)["grace"] == "owner"
@@ -923,7 +1146,9 @@ class UserRepositoryContract(Contract):
     @pytest.mark.parametrize("commit", [True, False])
     @pytest.mark.parametrize("how", ["leaves", "steps down"])
     @pytest.mark.parametrize("waits", ["for both", "for the first"])
-    def test_a_new_owner_does_not_slip_away(self, backend: ExchangeBackend, waits: str, how: str, commit: bool) -> None:
+    def test_a_new_owner_does_not_slip_away(
+        self, backend: ExchangeBackend, waits: str, how: str, commit: bool
+    ) -> None:
         """Ada hands over to Grace, who is going at that moment: what Grace's statements saw first is not true later."""
         users = backend.users
         ada, grace = a_user(backend), a_user(backend, "grace")
@@ -955,7 +1180,9 @@ class UserRepositoryContract(Contract):
             assert roles(backend, organization)["ada"] == "owner"
 
     @pytest.mark.parametrize("commit", [True, False])
-    def test_joining_while_the_user_is_deleted(self, backend: ExchangeBackend, commit: bool) -> None:
+    def test_joining_while_the_user_is_deleted(
+        self, backend: ExchangeBackend, commit: bool
+    ) -> None:
         users = backend.users
         ada, grace = a_user(backend), a_user(backend, "grace")
         organization = an_organization(backend, ada)
@@ -994,19 +1221,34 @@ class UserRepositoryContract(Contract):
             lambda: users.add_to_organization(grace.id, organization.id, "admin"),
             commit=commit,
         )
-        assert (rule(result) if commit else result) == ("organization_members_pkey" if commit else None)
-        assert roles(backend, organization) == {"ada": "owner", "grace": "owner" if commit else "admin"}
+        assert (rule(result) if commit else result) == (
+            "organization_members_pkey" if commit else None
+        )
+        assert roles(backend, organization) == {
+            "ada": "owner",
+            "grace": "owner" if commit else "admin",
+        }
 
     def test_find_organizations(self, backend: ExchangeBackend) -> None:
         """By name, by its code points; those of one name by id."""
         users = backend.users
         ada, grace = a_user(backend), a_user(backend, "grace")
         made = {}
-        for slug, name in [("z", "alpha"), ("y", "\u00c9clair"), ("x", "Zeta"), ("w", "same"), ("v", "same")]:
+        for slug, name in [
+            ("z", "alpha"),
+            ("y", "\u00c9clair"),
+            ("x", "Zeta"),
+            ("w", "same"),
+            ("v", "same"),
+        ]:
             organization = backend.organizations.create(infra.Organization(name, slug), ada.id)
             backend.advance(1)
-            users.add_to_organization(grace.id, organization.id, "admin" if slug < "y" else "member")
-            made[slug] = infra.Membership(organization, "admin" if slug < "y" else "member", backend.clock.now())
+            users.add_to_organization(
+                grace.id, organization.id, "admin" if slug < "y" else "member"
+            )
+            made[slug] = infra.Membership(
+                organization, "admin" if slug < "y" else "member", backend.clock.now()
+            )
         an_organization(backend, ada, "not-graces")
         same = sorted([made["w"], made["v"]], key=lambda each: str(each.organization.id))
         assert users.find_organizations(grace.id) == [made["x"], made["z"], *same, made["y"]]

@@ -37,7 +37,18 @@ BAD_PHONES: list[Any] = [
     5,
     b"+14155550100",
 ]
-BAD_CODES: list[Any] = ["", " ", " 123456", "123456\n", "12\0", "\ud800", None, 123456, b"123456", "1" * 65]
+BAD_CODES: list[Any] = [
+    "",
+    " ",
+    " 123456",
+    "123456\n",
+    "12\0",
+    "\ud800",
+    None,
+    123456,
+    b"123456",
+    "1" * 65,
+]
 
 
 @dataclass
@@ -55,12 +66,16 @@ class VerificationBackend:
         self.redis.age(seconds, *self.globs())
 
     def globs(self) -> list[str]:
-        return [f"verification:{infra.hash_phone(phone, self.key)}*" for phone in (PHONE, OTHER_PHONE)]
+        return [
+            f"verification:{infra.hash_phone(phone, self.key)}*" for phone in (PHONE, OTHER_PHONE)
+        ]
 
     def stored(self) -> dict[str, str]:
         """Everything that these caches keep."""
         client = self.redis.client
-        return client.get_many(sorted({name for glob in self.globs() for name in client.scan(glob)}))
+        return client.get_many(
+            sorted({name for glob in self.globs() for name in client.scan(glob)})
+        )
 
 
 class VerificationCacheContract(Contract):
@@ -114,7 +129,10 @@ class VerificationCacheContract(Contract):
     def test_another_process_with_the_key_shares_codes(self, backend: VerificationBackend) -> None:
         backend.cache().store_code(PHONE, "123456")
         elsewhere = backend.make(backend.redis.connect(), backend.key)
-        assert backend.make(backend.redis.client, "another key".ljust(32)).verify_code(PHONE, "123456") is False
+        assert (
+            backend.make(backend.redis.client, "another key".ljust(32)).verify_code(PHONE, "123456")
+            is False
+        )
         assert elsewhere.verify_code(PHONE, "123456") is True
 
     def test_a_new_code_replaces_the_old_one(self, backend: VerificationBackend) -> None:
@@ -146,7 +164,9 @@ class VerificationCacheContract(Contract):
         assert cache.verify_code(PHONE, "123456") is False
 
     @pytest.mark.parametrize("guesser_ttl", [600, 60])
-    def test_attempts_count_as_long_as_the_code_lives(self, backend: VerificationBackend, guesser_ttl: float) -> None:
+    def test_attempts_count_as_long_as_the_code_lives(
+        self, backend: VerificationBackend, guesser_ttl: float
+    ) -> None:
         """Also when who guesses has a shorter code_ttl than who stored the code."""
         cache, guesser = backend.cache(code_ttl=600), backend.cache(code_ttl=guesser_ttl)
         cache.store_code(PHONE, "123456")
@@ -182,7 +202,11 @@ class VerificationCacheContract(Contract):
 
     @pytest.mark.parametrize(("guess", "successes"), [("000000", 0), ("123456", 1)])
     def test_fifty_threads_guess(
-        self, backend: VerificationBackend, monkeypatch: pytest.MonkeyPatch, guess: str, successes: int
+        self,
+        backend: VerificationBackend,
+        monkeypatch: pytest.MonkeyPatch,
+        guess: str,
+        successes: int,
     ) -> None:
         cache = backend.cache()
         cache.store_code(PHONE, "123456")
@@ -200,18 +224,26 @@ class VerificationCacheContract(Contract):
         assert cache.code_exists(PHONE) is (not successes)
 
     @pytest.mark.parametrize("method", ["increment", "compare_and_delete"])
-    def test_a_code_stored_during_a_guess_survives_it(self, backend: VerificationBackend, method: str) -> None:
+    def test_a_code_stored_during_a_guess_survives_it(
+        self, backend: VerificationBackend, method: str
+    ) -> None:
         cache = backend.cache()
         cache.store_code(PHONE, "111111")
-        client: Any = Between(backend.redis.client, method, lambda: cache.store_code(PHONE, "222222"))
+        client: Any = Between(
+            backend.redis.client, method, lambda: cache.store_code(PHONE, "222222")
+        )
         assert backend.make(client, backend.key).verify_code(PHONE, "111111") is False
         assert cache.get_remaining_attempts(PHONE) == 3
         assert cache.verify_code(PHONE, "222222") is True
 
-    def test_the_same_code_stored_during_a_guess_survives_it(self, backend: VerificationBackend) -> None:
+    def test_the_same_code_stored_during_a_guess_survives_it(
+        self, backend: VerificationBackend
+    ) -> None:
         cache = backend.cache()
         cache.store_code(PHONE, "111111")
-        client: Any = Between(backend.redis.client, "compare_and_delete", lambda: cache.store_code(PHONE, "111111"))
+        client: Any = Between(
+            backend.redis.client, "compare_and_delete", lambda: cache.store_code(PHONE, "111111")
+        )
         assert backend.make(client, backend.key).verify_code(PHONE, "111111") is False
         assert cache.verify_code(PHONE, "111111") is True
 
@@ -250,7 +282,9 @@ class VerificationCacheContract(Contract):
         backend.advance(50)
         cache.send_code(sms, PHONE)
 
-    def test_a_send_that_one_limit_refuses_does_not_count_for_the_other(self, backend: VerificationBackend) -> None:
+    def test_a_send_that_one_limit_refuses_does_not_count_for_the_other(
+        self, backend: VerificationBackend
+    ) -> None:
         cache, sms = backend.cache(resend_after=30, max_codes=2, window=100), fakes.FakeSmsService()
         cache.send_code(sms, PHONE)
         for _ in range(3):  # too early: no code of the window is used up
@@ -259,7 +293,9 @@ class VerificationCacheContract(Contract):
         backend.advance(30)
         cache.send_code(sms, PHONE)
         backend.advance(30)
-        for _ in range(2):  # the window is full: that, and not the time between two codes, is what to wait for
+        for _ in range(
+            2
+        ):  # the window is full: that, and not the time between two codes, is what to wait for
             with pytest.raises(infra.RateLimitedError) as caught:
                 cache.send_code(sms, PHONE)
             assert 39 < caught.value.retry_after <= 40
@@ -280,7 +316,9 @@ class VerificationCacheContract(Contract):
             (RuntimeError(""), True),  # nobody knows
         ],
     )
-    def test_a_failed_send(self, backend: VerificationBackend, error: Exception, kept: bool) -> None:
+    def test_a_failed_send(
+        self, backend: VerificationBackend, error: Exception, kept: bool
+    ) -> None:
         cache, sms = backend.cache(), fakes.FakeSmsService()
         cache.store_code(PHONE, "111111")
         sms.fail_next("send_verification_code", error, after_apply=True)
@@ -292,7 +330,9 @@ class VerificationCacheContract(Contract):
     def test_a_failed_send_leaves_a_newer_code(self, backend: VerificationBackend) -> None:
         cache, sms = backend.cache(), fakes.FakeSmsService()
         sms.fail_next("*", infra.SmsError("refused"))
-        service: Any = Between(sms, "send_verification_code", lambda: cache.store_code(PHONE, "222222"))  # type: ignore[arg-type]
+        service: Any = Between(
+            sms, "send_verification_code", lambda: cache.store_code(PHONE, "222222")
+        )
         with pytest.raises(infra.SmsError):
             cache.send_code(service, PHONE)
         assert cache.verify_code(PHONE, "222222") is True
@@ -385,7 +425,9 @@ class OnRealRedis(VerificationCacheContract):
     @pytest.fixture
     def backend(self, service: Callable[[str], str]) -> Iterator[VerificationBackend]:
         clients: list[infra.RedisClient] = []
-        yield VerificationBackend(real_key_value_backend(service(self.server), clients), infra.VerificationCache)
+        yield VerificationBackend(
+            real_key_value_backend(service(self.server), clients), infra.VerificationCache
+        )
         for client in clients:
             client.close()
 

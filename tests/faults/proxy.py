@@ -96,7 +96,11 @@ class ScriptedRedis(Listening):
     def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
             stream = client.makefile("rb")
-            while header := stream.readline():  # *<number of words>, then for each $<length> and the word
-                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(header[1:]))]
+            while (
+                header := stream.readline()
+            ):  # *<number of words>, then for each $<length> and the word
+                words = [
+                    stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(header[1:]))
+                ]
                 self.commands.append(words[0])
                 self._answer(words, client.sendall)

@@ -30,7 +30,9 @@ class Exchange:
             self.pool.execute(f"DELETE FROM {table}")
         self.benchmarks = infra.PostgresBenchmarkRepository(self.pool)
         self.submissions = infra.PostgresSubmissionRepository(self.pool)
-        self.user = infra.PostgresUserRepository(self.pool).create(infra.User("ada@example.org", "ada"))
+        self.user = infra.PostgresUserRepository(self.pool).create(
+            infra.User("ada@example.org", "ada")
+        )
 
     def see(self, call: infra.Call) -> None:
         assert (call.outcome, call.attempt) == ("ok", 1)
@@ -39,7 +41,12 @@ class Exchange:
     def draft(self, slug: str, tags: int = 3, cases: int = 3) -> infra.Benchmark:
         names = tuple(f"tag {number:03}" for number in range(tags))
         return infra.Benchmark(
-            slug, "MMLU", category="accuracy", created_by=self.user.id, tags=names, test_cases=[*range(cases)]
+            slug,
+            "MMLU",
+            category="accuracy",
+            created_by=self.user.id,
+            tags=names,
+            test_cases=[*range(cases)],
         )
 
     def cost(self, call: Callable[[], Any]) -> tuple[int, Any]:
@@ -61,7 +68,9 @@ def exchange(database: Callable[[str], str], request: pytest.FixtureRequest) -> 
 
 
 @pytest.mark.parametrize(("tags", "statements"), [(0, 2), (1, 3), (5, 3), (50, 3), (100, 3)])
-def test_create_and_update_cost_the_same_whatever_they_hold(exchange: Exchange, tags: int, statements: int) -> None:
+def test_create_and_update_cost_the_same_whatever_they_hold(
+    exchange: Exchange, tags: int, statements: int
+) -> None:
     benchmarks = exchange.benchmarks
     cost, made = exchange.cost(lambda: benchmarks.create(exchange.draft("mmlu", tags, tags * 10)))
     assert cost == statements  # the benchmark, its version, its tags
@@ -87,7 +96,10 @@ def test_reading_benchmarks(exchange: Exchange) -> None:
             (infra.Query(per_page=per_page, filters={"status": "active"}, with_total=True), 2),
         ):
             assert exchange.cost(lambda: benchmarks.page(query))[0] == statements
-            assert exchange.cost(lambda: benchmarks.find_by_category("accuracy", query))[0] == statements
+            assert (
+                exchange.cost(lambda: benchmarks.find_by_category("accuracy", query))[0]
+                == statements
+            )
             assert exchange.cost(lambda: benchmarks.find_by_tag("tag 000", query))[0] == statements
             assert exchange.cost(lambda: benchmarks.search("mm", query))[0] == statements
     assert len(benchmarks.page().items) == 50
@@ -108,7 +120,10 @@ def test_reading_benchmarks(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("rows", [2, 60])
 def test_submissions(exchange: Exchange, rows: int) -> None:
-    submissions, benchmark = exchange.submissions, exchange.benchmarks.create(exchange.draft("mmlu"))
+    submissions, benchmark = (
+        exchange.submissions,
+        exchange.benchmarks.create(exchange.draft("mmlu")),
+    )
     draft = infra.Submission(benchmark.id, benchmark.version_id, "gpt", exchange.user.id, None, 0.5)
     organizations = infra.PostgresOrganizationRepository(exchange.pool)
     for number in range(rows):
@@ -147,7 +162,8 @@ def many(exchange: Exchange, count: int) -> infra.Benchmark:
     ids = [infra.new_id() for _ in range(count)]
     numbers, texts = range(count), [*map(str, range(count))]
     visibilities = [
-        "unlisted" if number % 100 == 0 else "private" if number % 5 == 0 else "public" for number in numbers
+        "unlisted" if number % 100 == 0 else "private" if number % 5 == 0 else "public"
+        for number in numbers
     ]
 
     def fill(table: str, **columns: Iterable[Any]) -> None:
@@ -211,11 +227,19 @@ def test_ranks_are_read_from_an_index(exchange: Exchange) -> None:
     submissions, benchmark = exchange.submissions, many(exchange, 5000)
     for call, index, limit in (
         (lambda: submissions.leaderboard(benchmark.id, limit=10), "leaderboard_idx", 10),
-        (lambda: submissions.leaderboard(benchmark.id, benchmark.version_id, limit=10), "leaderboard_idx", 10),
+        (
+            lambda: submissions.leaderboard(benchmark.id, benchmark.version_id, limit=10),
+            "leaderboard_idx",
+            10,
+        ),
         (lambda: submissions.find_best_for_model(benchmark.id, "m7"), "best_for_model_idx", 1),
     ):
         (plan,) = plans(exchange, call)
-        ((before, scan),) = [lines for lines in itertools.pairwise(plan.splitlines()) if " on submissions" in lines[1]]
+        ((before, scan),) = [
+            lines
+            for lines in itertools.pairwise(plan.splitlines())
+            if " on submissions" in lines[1]
+        ]
         assert index in scan, plan
         assert re.search(rf"actual rows={limit}(\.00)? ", scan), plan
         assert "Limit" in before, plan
@@ -244,13 +268,22 @@ def test_pages_are_read_from_an_index(exchange: Exchange) -> None:
     calls["by category"] = lambda: exchange.benchmarks.find_by_category("cost", ten)
     calls["by type"] = lambda: organizations.find_by_type("enterprise", ten)
     calls["members"] = lambda: organizations.find_members(crowd.id, ten)
-    owner = organizations.find_members(crowd.id, infra.Query(filters={"role": "owner"})).items[0].user
+    owner = (
+        organizations.find_members(crowd.id, infra.Query(filters={"role": "owner"})).items[0].user
+    )
     calls["owners"] = lambda: users.remove_from_organization(owner.id, crowd.id)
-    rare, late = users.page(infra.Query(per_page=1, sort="username")).items[0], infra.SystemClock().now()
-    entry = submissions.create(infra.Submission(benchmark.id, benchmark.version_id, "rare", rare.id, created_at=late))
+    rare, late = (
+        users.page(infra.Query(per_page=1, sort="username")).items[0],
+        infra.SystemClock().now(),
+    )
+    entry = submissions.create(
+        infra.Submission(benchmark.id, benchmark.version_id, "rare", rare.id, created_at=late)
+    )
     calls["by a rare user"] = lambda: submissions.find_by_user(rare.id, ten)
     calls["by a rare tag"] = lambda: exchange.benchmarks.find_by_tag("tag 001", ten)
-    calls["a model"] = lambda: submissions.exists_for_model_version(entry.model, benchmark.version_id)
+    calls["a model"] = lambda: submissions.exists_for_model_version(
+        entry.model, benchmark.version_id
+    )
     calls["organizations"] = lambda: users.find_organizations(rare.id)
     for name, call in calls.items():
         read_by = plans(exchange, call)
@@ -271,4 +304,6 @@ def test_what_refers_to_a_row_is_found_by_an_index(exchange: Exchange) -> None:
             AND (indpred IS NULL OR pg_get_expr(indpred, indrelid) ~ '^[(][a-z_]+ IS NOT NULL[)]$')
         )""")
     assert without == []
-    assert exchange.pool.fetch_all("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == [(8,)]
+    assert exchange.pool.fetch_all("SELECT count(*) FROM pg_constraint WHERE contype = 'f'") == [
+        (8,)
+    ]

@@ -17,7 +17,14 @@ import pytest
 import fakes
 import infra
 from tests.contract.backends import WAIT, eventually, in_child, in_threads
-from tests.contract.databases import DatabaseBackend, Owner, RolledBack, fake_backend, real_backend, with_tables
+from tests.contract.databases import (
+    DatabaseBackend,
+    Owner,
+    RolledBack,
+    fake_backend,
+    real_backend,
+    with_tables,
+)
 from tests.contract.test_event_bus import Heard, note
 from tests.faults.proxy import Proxy
 from tests.faults.test_redis import SLACK, client_of
@@ -39,7 +46,9 @@ def raw(server: Server) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def bus_of(url: str, on_reconnect: Callable[[], None] | None = None, **options: Any) -> Iterator[infra.RedisEventBus]:
+def bus_of(
+    url: str, on_reconnect: Callable[[], None] | None = None, **options: Any
+) -> Iterator[infra.RedisEventBus]:
     with client_of(url, **options) as client, infra.RedisEventBus(client, on_reconnect) as bus:
         yield bus
 
@@ -109,7 +118,9 @@ def test_a_subscription_that_ends_while_the_server_is_away(server: Server) -> No
 
 def test_paused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     heard = Heard()
-    with bus_of(server.url, deadline=0.3, socket_timeout=2) as bus:  # so long is a silent connection kept
+    with bus_of(
+        server.url, deadline=0.3, socket_timeout=2
+    ) as bus:  # so long is a silent connection kept
         bus.subscribe("a", heard)
         subscription = bus.subscribe("b", heard)
         server.pause()
@@ -126,9 +137,13 @@ def test_paused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
         subscription.close()  # is no error
         assert "redis did not acknowledge that a subscription ended: TimeoutError" in caplog.text
         server.resume()
-        eventually(lambda: [bus.publish(channel, note(1)) for channel in ("a", "b", "c")] == [1, 0, 0])
+        eventually(
+            lambda: [bus.publish(channel, note(1)) for channel in ("a", "b", "c")] == [1, 0, 0]
+        )
 
-        def after_the_pause() -> set[str]:  # what was published during it, without an answer, may come before
+        def after_the_pause() -> set[
+            str
+        ]:  # what was published during it, without an answer, may come before
             return {channel for channel, _, text in heard.wait(0) if text == "1"}
 
         eventually(after_the_pause)
@@ -178,7 +193,10 @@ def test_one_subscribes_in_vain_to_what_another_waits_for(server: Server) -> Non
                 bus.subscribe("c", heard)
             failed.append(True)
 
-        threads = [threading.Thread(target=hasty), threading.Thread(target=lambda: bus.subscribe("c", heard))]
+        threads = [
+            threading.Thread(target=hasty),
+            threading.Thread(target=lambda: bus.subscribe("c", heard)),
+        ]
         threads[0].start()
         eventually(lambda: listener._told)
         with listener._changed:  # of those who begin to wait from now on
@@ -270,12 +288,17 @@ def test_one_thread_for_a_bus_from_its_first_subscription_on(server: Server) -> 
     with bus_of(server.url) as bus:
         bus.publish("c", note(1))
         assert listeners() == before
-        assert in_threads(4, lambda number: type(bus.subscribe(f"c{number}", Heard()))) == [infra.Subscription] * 4
+        assert (
+            in_threads(4, lambda number: type(bus.subscribe(f"c{number}", Heard())))
+            == [infra.Subscription] * 4
+        )
         assert listeners() == before + 1
     eventually(lambda: listeners() == before)
 
 
-def test_who_joins_while_the_last_one_leaves(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_joins_while_the_last_one_leaves(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard = Heard()
     with bus_of(server.url) as bus:
         last = bus.subscribe("c", heard)
@@ -296,7 +319,9 @@ def test_who_joins_while_the_last_one_leaves(server: Server, monkeypatch: pytest
         assert heard.notes(1) == ["1"]
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads; they are the point
+@pytest.mark.filterwarnings(
+    "ignore:.*fork.*:DeprecationWarning"
+)  # Python 3.12 warns of threads; they are the point
 def test_a_forked_child_subscribes_anew(server: Server) -> None:
     heard = Heard()
     with bus_of(server.url, heard.inbox.on_reconnect) as bus:
@@ -352,7 +377,9 @@ def test_a_bus_is_closed_while_a_handler_works(server: Server) -> None:
         assert heard.messages == [("c", None, "0")]
 
 
-def test_who_waits_for_a_slow_handler_is_told_so(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_waits_for_a_slow_handler_is_told_so(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     heard, busy, over = Heard(), threading.Event(), threading.Event()
 
     def handler(message: infra.Message) -> None:
@@ -366,7 +393,10 @@ def test_who_waits_for_a_slow_handler_is_told_so(server: Server, caplog: pytest.
         with pytest.raises(infra.TimeoutError, match="a handler is still at work"):
             bus.subscribe("d", heard)
         subscription.close()
-        assert "a subscription ended: TimeoutError: redis did not acknowledge in time: a handler is" in caplog.text
+        assert (
+            "a subscription ended: TimeoutError: redis did not acknowledge in time: a handler is"
+            in caplog.text
+        )
         over.set()
         eventually(lambda: [bus.publish(channel, note(2)) for channel in ("c", "d")] == [0, 0])
         server.pause()
@@ -426,7 +456,9 @@ REAL = [pytest.param(name, marks=pytest.mark.real) for name in ("mariadb", "post
 def together(request: pytest.FixtureRequest) -> Iterator[Together]:
     channel = f"test:{uuid.uuid4().hex}"
     if request.param.startswith("fake"):
-        yield Together(fakes.FakeEventBus(), fake_backend(request.param.removeprefix("fake ")), channel)
+        yield Together(
+            fakes.FakeEventBus(), fake_backend(request.param.removeprefix("fake ")), channel
+        )
         return
     url = request.getfixturevalue("service")("redis")
     data = real_backend(with_tables(request.getfixturevalue("database"), request.param))
@@ -469,7 +501,10 @@ def test_a_handler_of_the_fake_does_not_wait_for_its_own_thread() -> None:
         owners, database = together.data.owners, together.data.database
         with database.transaction():
             owners.create(Owner("outer"))
-            for work in (lambda: owners.create(Owner("x")), lambda: database.run(lambda: owners.create(Owner("x")))):
+            for work in (
+                lambda: owners.create(Owner("x")),
+                lambda: database.run(lambda: owners.create(Owner("x"))),
+            ):
                 started = time.monotonic()
                 error = together.publish(work)
                 assert time.monotonic() - started < 5

@@ -23,7 +23,9 @@ from tests.services import Server
 CALLS = {name: call for name, (call, _) in FAILS_OPEN.items()}
 
 
-def caught(call: Callable[[infra.RedisCacheProvider], Any], cache: infra.RedisCacheProvider) -> infra.CacheError:
+def caught(
+    call: Callable[[infra.RedisCacheProvider], Any], cache: infra.RedisCacheProvider
+) -> infra.CacheError:
     with pytest.raises(infra.CacheError) as found:
         call(cache)
     return found.value
@@ -59,7 +61,10 @@ def test_failing_open_while_the_server_is_killed(
 ) -> None:
     fake = fakes.FakeCacheProvider(fail_open=True)
     fake.down = True
-    with client_of(server.url, deadline=0.3, retries=0) as client, caplog.at_level(logging.WARNING, "infra"):
+    with (
+        client_of(server.url, deadline=0.3, retries=0) as client,
+        caplog.at_level(logging.WARNING, "infra"),
+    ):
         cache = infra.RedisCacheProvider(client, fail_open=True)
         cache.set("k", 1)
         server.kill()
@@ -73,12 +78,18 @@ def test_failing_open_while_the_server_is_killed(
                     assert call(each) == expected
                     [record] = caplog.records
                     assert (record.levelname, vars(record)["service"]) == ("WARNING", "cache")
-                    assert (vars(record)["operation"], vars(record)["outcome"]) == (name, "ConnectionError")
+                    assert (vars(record)["operation"], vars(record)["outcome"]) == (
+                        name,
+                        "ConnectionError",
+                    )
 
 
 def test_a_server_that_is_paused(server: Server) -> None:  # noqa: F811
     with client_of(server.url, socket_timeout=0.2, deadline=0.4) as client:
-        strict, lenient = infra.RedisCacheProvider(client), infra.RedisCacheProvider(client, fail_open=True)
+        strict, lenient = (
+            infra.RedisCacheProvider(client),
+            infra.RedisCacheProvider(client, fail_open=True),
+        )
         strict.set("k", 1)
         server.pause()
         for name in ("get", "set", "get_or_set", "set_nx", "delete_pattern", "lock"):
@@ -91,7 +102,9 @@ def test_a_server_that_is_paused(server: Server) -> None:  # noqa: F811
         started = time.monotonic()
         results = in_threads(10, lambda _: strict.lock("k", 60).acquire())
         assert {type(result) for result in results} == {infra.CacheError}
-        assert time.monotonic() - started < 2 * 0.4 + SLACK  # who waits for another thread hears of it
+        assert (
+            time.monotonic() - started < 2 * 0.4 + SLACK
+        )  # who waits for another thread hears of it
         server.resume()
 
 
@@ -155,7 +168,10 @@ def test_a_full_memory_and_another_type(
 ) -> None:
     raw.lpush("list", "x")
     with client_of(server.url, retries=0) as client:
-        strict, lenient = infra.RedisCacheProvider(client), infra.RedisCacheProvider(client, fail_open=True)
+        strict, lenient = (
+            infra.RedisCacheProvider(client),
+            infra.RedisCacheProvider(client, fail_open=True),
+        )
         for cache in (strict, lenient):
             with pytest.raises(infra.CacheError, match="WRONGTYPE"):
                 cache.get("list")
@@ -201,7 +217,10 @@ def test_a_lost_reply(server: Server, raw: Any, name: str, command: str, times: 
             CALLS[name](cache)
         else:
             assert caught(CALLS[name], cache).retryable is True  # for the caller to decide
-        assert (proxy.swallowed, raw.info("commandstats")[f"cmdstat_{command}"]["calls"]) == (1, times)
+        assert (proxy.swallowed, raw.info("commandstats")[f"cmdstat_{command}"]["calls"]) == (
+            1,
+            times,
+        )
 
 
 # --- processes
@@ -331,8 +350,13 @@ def test_no_key_and_no_value_leaves_through_any_door(
         except Exception as error:
             texts.append("".join(traceback.format_exception(error)) + repr(error))
 
-    with caplog.at_level(logging.DEBUG), client_of(server.url, deadline=0.2, socket_timeout=0.1) as client:
-        caches = [infra.RedisCacheProvider(client, secret, fail_open=each) for each in (False, True)]
+    with (
+        caplog.at_level(logging.DEBUG),
+        client_of(server.url, deadline=0.2, socket_timeout=0.1) as client,
+    ):
+        caches = [
+            infra.RedisCacheProvider(client, secret, fail_open=each) for each in (False, True)
+        ]
 
         def everything() -> None:
             for cache in caches:

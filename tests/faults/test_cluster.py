@@ -75,7 +75,10 @@ def keys_of(number: int, count: int = 1) -> list[str]:
 
 def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) -> None:
     a, b, c = (keys_of(number)[0] for number in range(3))
-    killed, inbox = cluster.nodes[0], Inbox()  # the one of the URL, and the one that channels live on
+    killed, inbox = (
+        cluster.nodes[0],
+        Inbox(),
+    )  # the one of the URL, and the one that channels live on
     calls: list[Callable[[infra.KeyValueClient], Any]] = [
         lambda client: client.get(a),
         lambda client: client.increment(a),
@@ -95,14 +98,20 @@ def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) 
         connections = raw[1].info("stats")["total_connections_received"]
         for call in calls:
             started = time.monotonic()
-            with pytest.raises(infra.ConnectionError, match=f"redis at 127.0.0.1:{killed.port} could not") as caught:
+            with pytest.raises(
+                infra.ConnectionError, match=f"redis at 127.0.0.1:{killed.port} could not"
+            ) as caught:
                 call(client)
             assert time.monotonic() - started < 0.4 + SLACK
             assert caught.value.retryable is True
             assert (client.get(b), client.get(c)) == ("2", "4")
-        with pytest.raises(infra.ConnectionError):  # it has the URL, and has not learned of other nodes
+        with pytest.raises(
+            infra.ConnectionError
+        ):  # it has the URL, and has not learned of other nodes
             fresh.get(b)
-        assert raw[1].info("stats")["total_connections_received"] <= connections + 2  # the listener's, perhaps fresh's
+        assert (
+            raw[1].info("stats")["total_connections_received"] <= connections + 2
+        )  # the listener's, perhaps fresh's
         inbox.wait_reconnects(1)
         assert client.publish("c", "elsewhere") == 1
         killed.start()
@@ -120,7 +129,11 @@ def test_a_node_is_paused(cluster: RedisCluster) -> None:
     with client_of(cluster, socket_timeout=0.2, deadline=0.6) as client:
         client.set_many({a: "1", b: "2"})
         cluster.nodes[0].pause()
-        for call in (lambda: client.get(a), lambda: client.increment(a), lambda: client.delete_many([a, b])):
+        for call in (
+            lambda: client.get(a),
+            lambda: client.increment(a),
+            lambda: client.delete_many([a, b]),
+        ):
             started = time.monotonic()
             with pytest.raises(infra.TimeoutError, match=str(cluster.nodes[0].port)):
                 call()
@@ -156,7 +169,10 @@ class Moving:
 
     def __init__(self, raw: list[Any], slot: int, source: int, target: int) -> None:
         self.slot, self.source, self.target = slot, raw[source], raw[target]
-        self.ids = [raw[source].execute_command("CLUSTER MYID"), raw[target].execute_command("CLUSTER MYID")]
+        self.ids = [
+            raw[source].execute_command("CLUSTER MYID"),
+            raw[target].execute_command("CLUSTER MYID"),
+        ]
         self.raw = raw
 
     def begin(self) -> Moving:
@@ -189,7 +205,11 @@ def test_slots_move_under_a_pipeline(cluster: RedisCluster, raw: list[Any]) -> N
         assert [each["calls"] for each in calls] == [150, 250, 200]
         assert [each["rejected_calls"] for each in calls] == [50, 0, 0]
         client.get_many(keys)  # what has moved is known from now on
-        assert [each.info("commandstats")["cmdstat_get"]["rejected_calls"] for each in raw] == [50, 0, 0]
+        assert [each.info("commandstats")["cmdstat_get"]["rejected_calls"] for each in raw] == [
+            50,
+            0,
+            0,
+        ]
         for key in moved[:25]:
             moving = Moving(raw, slot_of(key), 1, 0).begin()
             moving.move(key)
@@ -256,7 +276,9 @@ class Script:
         self.log: list[tuple[int, bytes]] = []
         self.owners = [*range(count)]
         self._answer = answer
-        self.nodes = [ScriptedRedis(functools.partial(self._reply, number)) for number in range(count)]
+        self.nodes = [
+            ScriptedRedis(functools.partial(self._reply, number)) for number in range(count)
+        ]
         self.ports = [node.port for node in self.nodes]
 
     def __enter__(self) -> Script:
@@ -280,9 +302,14 @@ class Script:
 
     def slots(self, host: bytes = b"127.0.0.1") -> bytes:
         count = len(self.owners)
-        shares = [(n * 16384 // count, (n + 1) * 16384 // count - 1, self.ports[o]) for n, o in enumerate(self.owners)]
+        shares = [
+            (n * 16384 // count, (n + 1) * 16384 // count - 1, self.ports[o])
+            for n, o in enumerate(self.owners)
+        ]
         entry = b"*3\r\n:%d\r\n:%d\r\n*2\r\n$%d\r\n%s\r\n:%d\r\n"
-        return b"*%d\r\n" % count + b"".join(entry % (*share[:2], len(host), host, share[2]) for share in shares)
+        return b"*%d\r\n" % count + b"".join(
+            entry % (*share[:2], len(host), host, share[2]) for share in shares
+        )
 
     def client(self, **options: Any) -> infra.RedisClient:
         url = f"redis+cluster://127.0.0.1:{self.ports[0]}"
@@ -294,14 +321,22 @@ class Script:
 
 def key_in(share: int, shares: int) -> str:
     """A key in that share of the slots."""
-    return next(key for key in map("k{}".format, range(1000)) if slot_of(key) * shares // 16384 == share)
+    return next(
+        key for key in map("k{}".format, range(1000)) if slot_of(key) * shares // 16384 == share
+    )
 
 
 def test_nodes_that_send_us_in_circles() -> None:
     with Script(
-        1, lambda n, words: b"-MOVED 1 127.0.0.1:%d\r\n" % script.ports[0] if words[0] == b"INCRBY" else None
+        1,
+        lambda n, words: (
+            b"-MOVED 1 127.0.0.1:%d\r\n" % script.ports[0] if words[0] == b"INCRBY" else None
+        ),
     ) as script:
-        with script.client(retries=1) as client, pytest.raises(infra.CacheError, match="from node to node") as caught:
+        with (
+            script.client(retries=1) as client,
+            pytest.raises(infra.CacheError, match="from node to node") as caught,
+        ):
             client.increment("k")
         assert (caught.value.retryable, script.count(b"INCRBY")) == (True, [2 * 6])
 
@@ -332,13 +367,21 @@ def test_a_node_that_left_keeps_no_connections() -> None:
         assert (gone.size, list(client._transport._pools)) == (0, [("127.0.0.1", script.ports[0])])  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("goodbye", [b"-CLUSTERDOWN Hash slot not served\r\n", b"-MOVED 1 127.0.0.1:%d\r\n"])
+@pytest.mark.parametrize(
+    "goodbye", [b"-CLUSTERDOWN Hash slot not served\r\n", b"-MOVED 1 127.0.0.1:%d\r\n"]
+)
 def test_a_node_that_left_and_still_runs(goodbye: bytes) -> None:
     """It knows of no slots any more; the others do."""
 
     def answer(number: int, words: list[bytes]) -> bytes | None:
         if number == 0 and script.owners == [1]:
-            return b"*0\r\n" if words[0] == b"CLUSTER" else goodbye % script.ports[1] if b"%d" in goodbye else goodbye
+            return (
+                b"*0\r\n"
+                if words[0] == b"CLUSTER"
+                else goodbye % script.ports[1]
+                if b"%d" in goodbye
+                else goodbye
+            )
         return {b"INCRBY": b":1\r\n", b"PUBLISH": b":1\r\n"}.get(words[0])
 
     with Script(2, answer) as script, script.client() as client:
@@ -351,7 +394,10 @@ def test_a_node_that_left_and_still_runs(goodbye: bytes) -> None:
 
 
 def test_slots_are_asked_for_again_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Script(1, lambda n, words: b":1\r\n" if words[0] == b"INCRBY" else None) as script, script.client() as client:
+    with (
+        Script(1, lambda n, words: b":1\r\n" if words[0] == b"INCRBY" else None) as script,
+        script.client() as client,
+    ):
         for _ in range(3):
             client.increment("k")
         assert script.count(b"CLUSTER") == [1]
@@ -390,7 +436,11 @@ def test_channels_move_on_from_a_silent_node() -> None:
         client.listen(inbox, inbox.on_reconnect) as listener,
     ):
         listener.subscribe("c")
-        assert (client.publish("c", "m"), script.count(b"PUBLISH"), script.count(b"SUBSCRIBE")) == (1, [1, 0], [1, 0])
+        assert (client.publish("c", "m"), script.count(b"PUBLISH"), script.count(b"SUBSCRIBE")) == (
+            1,
+            [1, 0],
+            [1, 0],
+        )
         script.mute = frozenset([0])
         with pytest.raises(infra.TimeoutError):
             client.publish("c", "m")
@@ -425,7 +475,9 @@ def test_what_one_node_has_not_done_another_may_have(method: str) -> None:
 def test_a_refusal_names_its_node() -> None:
     refusal = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
     with (
-        Script(2, lambda n, words: (b"+OK\r\n", refusal)[n] if words[0] == b"SET" else None) as script,
+        Script(
+            2, lambda n, words: (b"+OK\r\n", refusal)[n] if words[0] == b"SET" else None
+        ) as script,
         script.client() as client,
         pytest.raises(infra.CacheError, match=f":{script.ports[1]} is out of memory"),
     ):
@@ -436,7 +488,10 @@ def test_a_user_who_may_not_ask_for_the_slots(cluster: RedisCluster, raw: list[A
     raw[0].execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-cluster")
     url = cluster.url.replace("://", "://u:p@")
     try:
-        with infra.RedisClient(infra.CacheConfig(url=url)) as client, pytest.raises(infra.CacheError, match="NOPERM"):
+        with (
+            infra.RedisClient(infra.CacheConfig(url=url)) as client,
+            pytest.raises(infra.CacheError, match="NOPERM"),
+        ):
             client.get("k")
     finally:
         raw[0].execute_command("ACL", "DELUSER", "u")
@@ -451,13 +506,19 @@ def test_lost_replies(cluster: RedisCluster, raw: list[Any]) -> None:
     def announce(port: int) -> None:
         raw[0].config_set("cluster-announce-port", port)
         found = port or cluster.nodes[0].port
-        eventually(lambda: all(f":{found}@".encode() in node.ask("CLUSTER NODES") for node in cluster.nodes))
+        eventually(
+            lambda: all(
+                f":{found}@".encode() in node.ask("CLUSTER NODES") for node in cluster.nodes
+            )
+        )
 
     with Proxy(cluster.nodes[0].port) as proxy, client_of(cluster) as client:
         announce(proxy.port)
         try:
             renamed: Any = Renamed(client, keys_of(0)[0])
-            for number, method in enumerate(sorted(set(CALLS) - {"publish", "scan", "health_check"}), 1):
+            for number, method in enumerate(
+                sorted(set(CALLS) - {"publish", "scan", "health_check"}), 1
+            ):
                 call, command = CALLS[method]
                 renamed.exists("k")  # the connection stands
                 raw[0].config_resetstat()
@@ -469,7 +530,11 @@ def test_lost_replies(cluster: RedisCluster, raw: list[Any]) -> None:
                         call(renamed)
                     assert caught.value.retryable is True
                 times = raw[0].info("commandstats")[f"cmdstat_{command}"]["calls"]
-                assert (method, proxy.swallowed, times) == (method, number, 2 if method in REPEATED else 1)
+                assert (method, proxy.swallowed, times) == (
+                    method,
+                    number,
+                    2 if method in REPEATED else 1,
+                )
         finally:
             announce(0)
 
@@ -483,7 +548,9 @@ class Renamed:
     def __getattr__(self, name: str) -> Any:
         def call(first: Any, *rest: Any) -> Any:
             renamed: Any = {self._key: "1"} if isinstance(first, dict) else [self._key]
-            return getattr(self._client, name)(self._key if isinstance(first, str) else renamed, *rest)
+            return getattr(self._client, name)(
+                self._key if isinstance(first, str) else renamed, *rest
+            )
 
         return call
 

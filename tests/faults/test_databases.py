@@ -44,7 +44,9 @@ class Home:
         self.engine = "mysql" if isinstance(server, MariaDbServer) else "postgres"
         self._eye: Any = None
         self._endure()
-        for session in self.connections():  # of a test that failed, or that is about to go by itself
+        for (
+            session
+        ) in self.connections():  # of a test that failed, or that is about to go by itself
             with contextlib.suppress(Exception):
                 self.ask(self.pick(f"KILL {session}", f"SELECT pg_terminate_backend({session})"))
         eventually(lambda: self.connections() == [])
@@ -65,16 +67,22 @@ class Home:
         if self.engine == "mysql":
             import pymysql
 
-            return pymysql.connect(host="127.0.0.1", port=port, user="root", database=name, autocommit=True)
+            return pymysql.connect(
+                host="127.0.0.1", port=port, user="root", database=name, autocommit=True
+            )
         import psycopg2
 
         connection = psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname=name)
         connection.autocommit = True
         return connection
 
-    def pool(self, *, port: int = 0, clock: Any = None, observer: Any = None, **options: Any) -> infra.ConnectionPool:
+    def pool(
+        self, *, port: int = 0, clock: Any = None, observer: Any = None, **options: Any
+    ) -> infra.ConnectionPool:
         url = self.url.replace(str(self.server.port), str(port or self.server.port))
-        return infra.create_pool(infra.DatabaseConfig(url=url, **options), clock=clock, observer=observer)
+        return infra.create_pool(
+            infra.DatabaseConfig(url=url, **options), clock=clock, observer=observer
+        )
 
     def pick(self, mysql: T, postgres: T) -> T:
         return mysql if self.engine == "mysql" else postgres
@@ -146,7 +154,9 @@ class Home:
 
     def numbers(self, last: int) -> str:
         """SQL for the rows 1 … last."""
-        return self.pick(f"SELECT seq FROM seq_1_to_{last}", f"SELECT n FROM generate_series(1, {last}) AS n")
+        return self.pick(
+            f"SELECT seq FROM seq_1_to_{last}", f"SELECT n FROM generate_series(1, {last}) AS n"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +306,9 @@ def test_run_does_not_repeat_what_a_kill_ended(fragile: Home, at: str) -> None:
 
 def test_killed_while_a_statement_runs(fragile: Home) -> None:
     with fragile.pool() as pool:
-        running = threading.Thread(target=lambda: caught.append(failure(lambda: pool.execute(fragile.sleep(60)))))
+        running = threading.Thread(
+            target=lambda: caught.append(failure(lambda: pool.execute(fragile.sleep(60))))
+        )
         caught: list[Exception] = []
         running.start()
         eventually(fragile.running)
@@ -313,7 +325,9 @@ def test_who_waits_for_a_place_does_not_wait_twice(fragile: Home) -> None:
     """Its turn comes while the server is away: it is told so, and not left waiting for a second turn."""
     caught: list[Exception] = []
     with fragile.pool(max_connections=1, min_connections=1, acquire_timeout=30) as pool:
-        waiting = threading.Thread(target=lambda: caught.append(failure(lambda: pool.connection().__enter__())))
+        waiting = threading.Thread(
+            target=lambda: caught.append(failure(lambda: pool.connection().__enter__()))
+        )
         lease: Any = pool.connection()
         with lease:
             waiting.start()
@@ -346,7 +360,9 @@ class Notes(infra.SqlRepository[Note]):
 def notes(home: Home) -> Note:
     """One record in the table of ``Notes``."""
     key, moment = home.pick("CHAR(36)", "UUID"), home.pick("DATETIME(6)", "TIMESTAMPTZ")
-    home.ask(f"CREATE TABLE notes (id {key} PRIMARY KEY, text VARCHAR(99) NOT NULL, created_at {moment} NOT NULL)")
+    home.ask(
+        f"CREATE TABLE notes (id {key} PRIMARY KEY, text VARCHAR(99) NOT NULL, created_at {moment} NOT NULL)"
+    )
     with home.pool() as pool:
         return Notes(pool).create(Note("first"))
 
@@ -372,7 +388,10 @@ def wire(home: Home) -> Iterator[Wire]:
     def observer(call: infra.Call) -> None:
         calls.append((call.operation, call.outcome, call.attempt))
 
-    with Proxy(home.server.port) as proxy, home.pool(port=proxy.port, observer=observer, max_connections=2) as pool:
+    with (
+        Proxy(home.server.port) as proxy,
+        home.pool(port=proxy.port, observer=observer, max_connections=2) as pool,
+    ):
         pool.fetch_one("SELECT 1")
         yield Wire(pool, proxy, calls)
 
@@ -412,7 +431,10 @@ def test_a_statement_whose_reply_is_lost_is_sent_once(home: Home, wire: Wire, me
     wire.lose()
     with pytest.raises(infra.ConnectionError) as caught:
         getattr(wire.pool, method)("INSERT INTO t (n) SELECT count(*) FROM t RETURNING n")
-    assert (caught.value.retryable, caught.value.operation) == (True, method)  # for the caller to decide
+    assert (caught.value.retryable, caught.value.operation) == (
+        True,
+        method,
+    )  # for the caller to decide
     assert wire.calls == [(method, "ConnectionError", 1)]
     assert home.rows() == [0]
 
@@ -492,7 +514,10 @@ def test_a_commit_whose_reply_is_lost_has_happened_once(home: Home, wire: Wire, 
 
 def test_paused_before_login(home: Home) -> None:
     with home.pool(connect_timeout=1) as pool, home.paused():
-        with lasts(0.9, home.pick(1, 2)), pytest.raises(infra.TimeoutError):  # libpq waits at least 2 s
+        with (
+            lasts(0.9, home.pick(1, 2)),
+            pytest.raises(infra.TimeoutError),
+        ):  # libpq waits at least 2 s
             pool.execute(insert(1))
         assert pool.stats().open == 0
     with home.pool(connect_timeout=1) as pool:
@@ -522,7 +547,10 @@ def test_paused_inside_a_query(home: Home) -> None:
 
 SLOW: dict[str, tuple[str, str]] = {
     "select": ("SELECT sleep(60)", "SELECT pg_sleep(60)"),
-    "update": ("UPDATE t SET v = 1 WHERE sleep(60) = 0", "UPDATE t SET v = 1 WHERE pg_sleep(60) IS NOT NULL"),
+    "update": (
+        "UPDATE t SET v = 1 WHERE sleep(60) = 0",
+        "UPDATE t SET v = 1 WHERE pg_sleep(60) IS NOT NULL",
+    ),
     "busy": (
         "SELECT count(*) FROM seq_1_to_1000000 a, seq_1_to_1000000 b",
         "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b",
@@ -540,12 +568,19 @@ def test_a_statement_beyond_query_timeout(home: Home, kind: str) -> None:
             call(sql)
         assert caught.value.retryable is False
         eventually(lambda: home.running() == [])
-        assert pool.stats() == infra.PoolStats(10, 1, 0, 1, 0)  # the server stopped it: the connection is in order
-        assert (pool.fetch_all("SELECT n FROM t"), home.ask("SELECT v FROM t")) == ([(1,)], [(None,)])
+        assert pool.stats() == infra.PoolStats(
+            10, 1, 0, 1, 0
+        )  # the server stopped it: the connection is in order
+        assert (pool.fetch_all("SELECT n FROM t"), home.ask("SELECT v FROM t")) == (
+            [(1,)],
+            [(None,)],
+        )
 
 
 @mysql_only
-def test_where_the_server_sets_no_limit_the_client_does(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_server_sets_no_limit_the_client_does(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on MySQL, whose limit covers SELECT only: a timeout of the socket one second later, then KILL."""
     monkeypatch.setattr(infra._MySqlDialect, "flavour", lambda self, session: "MySQL")
     monkeypatch.setattr(infra._MySqlDialect, "limits", {"MySQL": "@limit={milliseconds}"})
@@ -588,11 +623,15 @@ def test_fifty_threads_on_five_connections(home: Home) -> None:
         for turn in range(4):
             pool.execute(insert(number * 10 + turn))
             with pool.transaction():
-                assert pool.fetch_one("SELECT n FROM t WHERE n = %s", [number * 10 + turn]) == (number * 10 + turn,)
+                assert pool.fetch_one("SELECT n FROM t WHERE n = %s", [number * 10 + turn]) == (
+                    number * 10 + turn,
+                )
             with pool.connection() as raw:
                 raw.cursor().execute("SELECT 1")
             assert len(list(pool.stream(home.numbers(3)))) == 3
-            assert isinstance(failure(lambda: pool.execute(insert(number * 10 + turn))), infra.ConflictError)
+            assert isinstance(
+                failure(lambda: pool.execute(insert(number * 10 + turn))), infra.ConflictError
+            )
 
     with home.pool(max_connections=5) as pool, counted(home) as counts:
         assert in_threads(50, work) == [None] * 50
@@ -602,7 +641,11 @@ def test_fifty_threads_on_five_connections(home: Home) -> None:
 
 
 def test_who_waits_too_long_is_told_the_numbers(home: Home) -> None:
-    with home.pool(max_connections=5, acquire_timeout=0.3) as pool, contextlib.ExitStack() as leases, counted(home):
+    with (
+        home.pool(max_connections=5, acquire_timeout=0.3) as pool,
+        contextlib.ExitStack() as leases,
+        counted(home),
+    ):
         for _ in range(5):
             leases.enter_context(pool.connection())
         calls: list[Callable[[], Any]] = [
@@ -794,7 +837,11 @@ def test_a_deadlock_in_a_nested_block(home: Home) -> None:
                 crossing.add(1 + number)
                 crossing.meet()
                 try:
-                    transact(pool, lambda: pool.execute(insert(20 + number)), lambda: crossing.add(2 - number))
+                    transact(
+                        pool,
+                        lambda: pool.execute(insert(20 + number)),
+                        lambda: crossing.add(2 - number),
+                    )
                 except infra.DatabaseError as error:
                     fate = "lost" if error.retryable else "lost for ever"
                 if fate == "won" or home.engine == "postgres":
@@ -832,7 +879,9 @@ def test_too_long_a_wait_for_a_lock(home: Home) -> None:
             pool.execute("UPDATE t SET v = 2")
         assert (type(caught.value), caught.value.retryable) == (infra.DatabaseError, True)
         calls = [insert(2), "UPDATE t SET v = 2", insert(3)]
-        steps = [lambda sql=sql: outcomes.append(outcome(lambda: pool.execute(sql))) for sql in calls]
+        steps = [
+            lambda sql=sql: outcomes.append(outcome(lambda: pool.execute(sql))) for sql in calls
+        ]
         outcomes: list[Any] = []
         with pytest.raises(infra.DatabaseError, match="was rolled back"):
             transact(pool, *steps)
@@ -848,7 +897,9 @@ def test_ddl_in_a_transaction(home: Home) -> None:
     with home.pool() as pool:
         if home.engine == "postgres":
             with pytest.raises(ZeroDivisionError):
-                transact(pool, lambda: pool.execute(insert(1)), lambda: pool.execute(ddl), lambda: 1 // 0)
+                transact(
+                    pool, lambda: pool.execute(insert(1)), lambda: pool.execute(ddl), lambda: 1 // 0
+                )
             assert home.rows() == []
             assert home.ask("SELECT to_regclass('made')") == [(None,)]
             return
@@ -975,7 +1026,9 @@ def test_after_a_long_idle_time_a_connection_has_to_answer_first(home: Home) -> 
         assert pool.fetch_one(home.who) == first  # it answered
         clock.advance(29)
         proxy.swallow = True
-        assert type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError  # sent without a question
+        assert (
+            type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError
+        )  # sent without a question
         second = pool.fetch_one(home.who)
         clock.advance(31)
         proxy.swallow = True
@@ -1221,16 +1274,23 @@ def test_a_stream_abandoned_half_way(home: Home) -> None:
             assert pool.stats().in_use == 1
             rows.close()  # type: ignore[attr-defined]
             assert pool.stats().in_use == 0
-            for number, row in pool.stream(f"SELECT 5, q.* FROM ({home.numbers(1000)}) AS q", batch_size=10):
+            for number, row in pool.stream(
+                f"SELECT 5, q.* FROM ({home.numbers(1000)}) AS q", batch_size=10
+            ):
                 assert (number, row) == (5, 1)
                 break
             gc.collect()
             assert pool.fetch_one("SELECT 7") == (7,)
         pool.stream("SELECT 1")  # not begun: takes nothing
         eventually(lambda: home.transactions() == 0 and len(home.connections()) == 1)
-        assert list(pool.stream(home.numbers(7), batch_size=7)) == [(number,) for number in range(1, 8)]
+        assert list(pool.stream(home.numbers(7), batch_size=7)) == [
+            (number,) for number in range(1, 8)
+        ]
         same = pool.fetch_one(home.who)
-        assert list(pool.stream(home.numbers(0) if home.engine == "postgres" else "SELECT 1 FROM t")) == []
+        assert (
+            list(pool.stream(home.numbers(0) if home.engine == "postgres" else "SELECT 1 FROM t"))
+            == []
+        )
         assert pool.fetch_one(home.who) == same  # one that came to its end costs no connection
 
 
@@ -1270,12 +1330,21 @@ def test_a_stream_inside_a_transaction_is_refused(home: Home) -> None:
 
 def test_a_stream_that_fails(home: Home) -> None:
     with home.pool(max_connections=1, min_connections=1, idle_timeout=1, acquire_timeout=1) as pool:
-        assert type(failure(lambda: list(pool.stream("SELECT n FROM no_such_table")))) is infra.DatabaseError
-        assert type(failure(lambda: list(pool.stream("SELECT %s", [1, 2])))) is infra.ValidationError
+        assert (
+            type(failure(lambda: list(pool.stream("SELECT n FROM no_such_table"))))
+            is infra.DatabaseError
+        )
+        assert (
+            type(failure(lambda: list(pool.stream("SELECT %s", [1, 2])))) is infra.ValidationError
+        )
         wide = f"SELECT q.*, repeat('x', 10000) FROM ({home.numbers(200_000)}) AS q"  # soon fills what lies between
         rows = pool.stream(wide, batch_size=10)
         next(rows)
-        with home.paused(), lasts(0.9, 1), pytest.raises(infra.TimeoutError):  # silent for idle_timeout
+        with (
+            home.paused(),
+            lasts(0.9, 1),
+            pytest.raises(infra.TimeoutError),
+        ):  # silent for idle_timeout
             for _ in rows:
                 pass
         assert pool.stats().in_use == 0
@@ -1312,7 +1381,10 @@ def told(error: BaseException) -> str:
     texts, each = ["".join(traceback.format_exception(error))], error
     while each is not None:
         texts += [str(each), repr(each), repr(vars(each))]
-        texts += [str(getattr(each, name, "")) for name in ("pgerror", "diag", "cursor", "original_exception")]
+        texts += [
+            str(getattr(each, name, ""))
+            for name in ("pgerror", "diag", "cursor", "original_exception")
+        ]
         if diag := getattr(each, "diag", None):
             texts += [str(getattr(diag, name)) for name in dir(diag) if not name.startswith("_")]
         each = each.__cause__ or each.__context__  # type: ignore[assignment]
@@ -1342,13 +1414,20 @@ def test_a_wrong_password_and_a_missing_database(home: Home) -> None:
         urls["missing database"] = f"{scheme}://{account}@{place}/no_such_database"
     for kind, url in urls.items():
         config = infra.DatabaseConfig(url=url)
-        with infra.create_pool(config) as pool, lasts(0, 1), pytest.raises(infra.ConnectionError) as caught:
+        with (
+            infra.create_pool(config) as pool,
+            lasts(0, 1),
+            pytest.raises(infra.ConnectionError) as caught,
+        ):
             pool.execute("SELECT 1")
         assert f"{home.engine} at {place}" in str(caught.value)
         assert secret not in told(caught.value) + repr(config) + repr(pool) + repr(vars(pool)), kind
         assert (caught.value.service, caught.value.operation) == (home.engine, "execute")
         if home.engine == "mysql":  # psycopg2 gives no code for what happens at login
-            words = {"wrong password": "refused the login", "missing database": "has no such database"}
+            words = {
+                "wrong password": "refused the login",
+                "missing database": "has no such database",
+            }
             assert words[kind] in str(caught.value)
             assert caught.value.retryable is False
 
@@ -1357,8 +1436,14 @@ def test_a_wrong_password_and_a_missing_database(home: Home) -> None:
 def test_nobody_is_there(scheme: str) -> None:
     port = free_port()
     for place in (f"127.0.0.1:{port}", f"no-such-host.invalid:{port}"):
-        config = infra.DatabaseConfig(url=f"{scheme}://u:s3cret-739182@{place}/d", acquire_timeout=2)
-        with infra.create_pool(config) as pool, lasts(0, 2), pytest.raises(infra.ConnectionError) as caught:
+        config = infra.DatabaseConfig(
+            url=f"{scheme}://u:s3cret-739182@{place}/d", acquire_timeout=2
+        )
+        with (
+            infra.create_pool(config) as pool,
+            lasts(0, 2),
+            pytest.raises(infra.ConnectionError) as caught,
+        ):
             pool.fetch_one("SELECT 1")
         assert place in str(caught.value)
         assert caught.value.retryable is True
@@ -1387,7 +1472,9 @@ def test_a_url_that_is_none_of_ours(url: str) -> None:
 
 def test_no_row_is_quoted(home: Home) -> None:
     secret = "row-739182"
-    home.ask("CREATE TABLE secrets (id INTEGER NOT NULL, word VARCHAR(20) NOT NULL UNIQUE, CHECK (id < 100))")
+    home.ask(
+        "CREATE TABLE secrets (id INTEGER NOT NULL, word VARCHAR(20) NOT NULL UNIQUE, CHECK (id < 100))"
+    )
     home.ask(f"INSERT INTO secrets VALUES (1, '{secret}')")
     with home.pool() as pool:
         calls: list[Callable[[], Any]] = [
@@ -1412,19 +1499,27 @@ def test_no_row_is_quoted(home: Home) -> None:
             kinds.append(getattr(error, "kind", None))
         assert kinds[:3] == ["unique", "check", "not_null"]
         with pytest.raises(infra.DatabaseError) as caught:
-            transact(pool, lambda: failure(calls[0]), lambda: pool.execute(f"SELECT '{secret}' FROM no_such_table"))
+            transact(
+                pool,
+                lambda: failure(calls[0]),
+                lambda: pool.execute(f"SELECT '{secret}' FROM no_such_table"),
+            )
         assert secret not in told(caught.value)
     assert home.ask("SELECT count(*) FROM secrets") == [(1,)]
 
 
-@pytest.mark.parametrize("earlier", [infra.TimeoutError("earlier"), TimeoutError(), ConnectionRefusedError(111, "no")])
+@pytest.mark.parametrize(
+    "earlier", [infra.TimeoutError("earlier"), TimeoutError(), ConnectionRefusedError(111, "no")]
+)
 def test_what_the_caller_is_handling_is_not_the_cause(home: Home, earlier: Exception) -> None:
     home.ask(insert(1))
     with home.pool() as pool:
         try:
             raise earlier
         except OSError:
-            with pytest.raises(infra.ConflictError, match="holds such a row already: t_pkey") as caught:
+            with pytest.raises(
+                infra.ConflictError, match="holds such a row already: t_pkey"
+            ) as caught:
                 pool.execute(insert(1))
     assert caught.value.retryable is False
 
@@ -1452,7 +1547,9 @@ def test_ddl_that_fails_has_committed_all_the_same(home: Home) -> None:
             assert home.rows() == [1, 2]
 
 
-@pytest.mark.parametrize("sql", ["BEGIN", " commit", "/* x */ ROLLBACK", "START  TRANSACTION", "-- x\nEND"])
+@pytest.mark.parametrize(
+    "sql", ["BEGIN", " commit", "/* x */ ROLLBACK", "START  TRANSACTION", "-- x\nEND"]
+)
 def test_statements_of_transactions_are_refused_within_one(home: Home, sql: str) -> None:
     with home.pool() as pool, pool.transaction():
         pool.execute(insert(1))
@@ -1515,13 +1612,17 @@ def test_a_server_that_speaks_german(home: Home) -> None:
     home.ask("SET GLOBAL lc_messages = 'de_DE'")
     try:
         with home.pool() as pool:
-            pool.execute("CREATE TABLE secrets (v VARCHAR(20), CONSTRAINT secrets_v_key UNIQUE (v))")
+            pool.execute(
+                "CREATE TABLE secrets (v VARCHAR(20), CONSTRAINT secrets_v_key UNIQUE (v))"
+            )
             pool.execute("INSERT INTO secrets VALUES ('+14155550100')")
             with pytest.raises(infra.ConflictError) as caught:
                 pool.execute("INSERT INTO secrets VALUES ('+14155550100')")
             assert caught.value.constraint == "secrets_v_key"
             with pytest.raises(infra.ConflictError) as caught:
-                pool.execute("SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062, MESSAGE_TEXT = '+14155550100'")
+                pool.execute(
+                    "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062, MESSAGE_TEXT = '+14155550100'"
+                )
             assert caught.value.constraint is None
             assert "4155550100" not in str(caught.value)
     finally:
@@ -1531,7 +1632,9 @@ def test_a_server_that_speaks_german(home: Home) -> None:
 @mysql_only
 def test_a_row_beyond_the_largest_packet(home: Home) -> None:
     columns = [f"a_column_with_a_rather_long_name_number_{number}" for number in range(30)]
-    home.ask(f"CREATE TABLE notes (id INTEGER, {', '.join(f'{each} LONGTEXT' for each in columns)})")
+    home.ask(
+        f"CREATE TABLE notes (id INTEGER, {', '.join(f'{each} LONGTEXT' for each in columns)})"
+    )
     before = home.ask("SELECT @@max_allowed_packet")[0][0]
     home.ask("SET GLOBAL max_allowed_packet = 1048576")
     try:

@@ -31,7 +31,10 @@ def backend(
 
 
 def some_users(backend: ExchangeBackend, count: int) -> list[infra.User]:
-    return [backend.users.create(infra.User(f"user{number}@x", f"user{number}")) for number in range(count)]
+    return [
+        backend.users.create(infra.User(f"user{number}@x", f"user{number}"))
+        for number in range(count)
+    ]
 
 
 def test_filters_make_one_text_in_whichever_order(backend: ExchangeBackend) -> None:
@@ -46,10 +49,15 @@ def test_filters_make_one_text_in_whichever_order(backend: ExchangeBackend) -> N
     assert len(submissions._texts) == before
 
 
-def test_no_method_costs_a_statement_for_each_item(backend: ExchangeBackend, calls: list[infra.Call]) -> None:
+def test_no_method_costs_a_statement_for_each_item(
+    backend: ExchangeBackend, calls: list[infra.Call]
+) -> None:
     users, organizations = backend.users, backend.organizations
     owner, joins, leaves, goes, *members = some_users(backend, 52)
-    acme, *_ = [organizations.create(infra.Organization("A", f"a{number}"), owner.id) for number in range(20)]
+    acme, *_ = [
+        organizations.create(infra.Organization("A", f"a{number}"), owner.id)
+        for number in range(20)
+    ]
     for member in (leaves, *members):
         users.add_to_organization(member.id, acme.id)
     costs: dict[str, int] = {}
@@ -57,13 +65,18 @@ def test_no_method_costs_a_statement_for_each_item(backend: ExchangeBackend, cal
     def cost(name: str, call: Callable[[], Any], items: int | None = None) -> None:
         calls.clear()
         result = call()
-        costs[name] = len([each for each in calls if each.operation not in ("begin", "commit", "run")])
+        costs[name] = len(
+            [each for each in calls if each.operation not in ("begin", "commit", "run")]
+        )
         if items is not None:
             assert len(result.items if isinstance(result, infra.Page) else result) == items
 
     total, late, nobody = infra.Query(with_total=True), infra.Query(page=9), infra.new_id()
     mail, id = owner.email, owner.id
-    cost("users.create", lambda: users.create(infra.User("new@x", "new", profile={"a": [*range(100)]}), "hash"))
+    cost(
+        "users.create",
+        lambda: users.create(infra.User("new@x", "new", profile={"a": [*range(100)]}), "hash"),
+    )
     cost("users.find_by_id", lambda: users.find_by_id(id))
     cost("users.find_by_email", lambda: users.find_by_email(mail))
     cost("users.find_by_username", lambda: users.find_by_username("user0"))
@@ -82,9 +95,17 @@ def test_no_method_costs_a_statement_for_each_item(backend: ExchangeBackend, cal
     cost("users.page, total", lambda: users.page(total), 50)
     cost("users.delete", lambda: users.delete(goes.id))
     cost("users.add_to_organization", lambda: users.add_to_organization(joins.id, acme.id))
-    cost("users.update_organization_role", lambda: users.update_organization_role(joins.id, acme.id, "admin"))
-    cost("users.update_organization_role, owner", lambda: users.update_organization_role(joins.id, acme.id, "owner"))
-    cost("users.remove_from_organization", lambda: users.remove_from_organization(leaves.id, acme.id))
+    cost(
+        "users.update_organization_role",
+        lambda: users.update_organization_role(joins.id, acme.id, "admin"),
+    )
+    cost(
+        "users.update_organization_role, owner",
+        lambda: users.update_organization_role(joins.id, acme.id, "owner"),
+    )
+    cost(
+        "users.remove_from_organization", lambda: users.remove_from_organization(leaves.id, acme.id)
+    )
     cost("users.find_organizations", lambda: users.find_organizations(id), 20)
     cost("users.find_organizations, none", lambda: users.find_organizations(nobody), 0)
     cost("organizations.create", lambda: organizations.create(infra.Organization("New", "new"), id))
@@ -98,11 +119,17 @@ def test_no_method_costs_a_statement_for_each_item(backend: ExchangeBackend, cal
     cost("organizations.page", organizations.page, 21)
     cost("organizations.page, total", lambda: organizations.page(total), 21)
     cost("organizations.find_members", lambda: organizations.find_members(acme.id), 50)
-    cost("organizations.find_members, total", lambda: organizations.find_members(acme.id, total), 50)
+    cost(
+        "organizations.find_members, total", lambda: organizations.find_members(acme.id, total), 50
+    )
     cost("organizations.find_members, none", lambda: organizations.find_members(nobody), 0)
     cost("organizations.count_members", lambda: organizations.count_members(acme.id))
     cost("organizations.find_by_type", lambda: organizations.find_by_type("individual"), 21)
-    cost("organizations.find_by_type, total", lambda: organizations.find_by_type("individual", total), 21)
+    cost(
+        "organizations.find_by_type, total",
+        lambda: organizations.find_by_type("individual", total),
+        21,
+    )
     cost("organizations.search", lambda: organizations.search("a"), 20)
     cost("organizations.search, total", lambda: organizations.search("a", total), 20)
     cost("organizations.delete", lambda: organizations.delete(acme.id))  # its 50 memberships too
@@ -142,4 +169,7 @@ def test_only_those_who_change_owners_wait_for_each_other(backend: ExchangeBacke
     with backend.database.transaction():
         assert users.remove_from_organization(ada.id, acme.id) is True
         assert in_threads(1, meanwhile) == [[3, True]]
-    assert {each.user.username for each in organizations.find_members(acme.id).items} == {"user1", "user2"}
+    assert {each.user.username for each in organizations.find_members(acme.id).items} == {
+        "user1",
+        "user2",
+    }

@@ -37,7 +37,9 @@ class Shop:
 
     def write(self, *migrations: str, flag: str = "") -> None:
         """Each text becomes a migration; the numbers begin at 1."""
-        markers = (f"-- migration {number} step_{number} {self.engine}{flag}\n" for number in range(1, 100))
+        markers = (
+            f"-- migration {number} step_{number} {self.engine}{flag}\n" for number in range(1, 100)
+        )
         self.file.write_text("".join(map("".join, zip(markers, migrations))))
 
     def migrator(self, *more: Path, **options: Any) -> infra.Migrator:
@@ -58,11 +60,16 @@ class Shop:
 
     def tables(self) -> list[str]:
         here = {"mysql": "database()", "postgres": "'public'"}[self.engine]
-        rows = self.pool.fetch_all(f"SELECT table_name FROM information_schema.tables WHERE table_schema = {here}")
+        rows = self.pool.fetch_all(
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = {here}"
+        )
         return sorted(name for (name,) in rows)
 
     def sleep(self, seconds: float) -> str:
-        return {"mysql": f"SELECT SLEEP({seconds});\n", "postgres": f"SELECT pg_sleep({seconds});\n"}[self.engine]
+        return {
+            "mysql": f"SELECT SLEEP({seconds});\n",
+            "postgres": f"SELECT pg_sleep({seconds});\n",
+        }[self.engine]
 
     def where(self) -> str:
         parts = urllib.parse.urlsplit(self.url)
@@ -89,11 +96,15 @@ class Shop:
         env = {name: value for name, value in os.environ.items() if name not in others}
         env |= {"DATABASE_URL": self.url, "PYTHONPATH": str(ROOT)}
         pipe = subprocess.PIPE
-        return subprocess.Popen([sys.executable, *arguments], env=env, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            [sys.executable, *arguments], env=env, stdout=pipe, stderr=pipe, text=True
+        )
 
 
 @pytest.fixture(params=["mariadb", "postgres"])
-def shop(request: pytest.FixtureRequest, database: Callable[[str], str], tmp_path: Path) -> Iterator[Shop]:
+def shop(
+    request: pytest.FixtureRequest, database: Callable[[str], str], tmp_path: Path
+) -> Iterator[Shop]:
     shop = Shop(database(request.param), tmp_path)
     with shop.pool:
         yield shop
@@ -162,7 +173,10 @@ def test_two_files(shop: Shop, tmp_path: Path) -> None:
     shop.write(A)
     more = tmp_path / "more.sql"
     more.write_text(f"-- migration 1 step_1 {shop.engine}\nALTER TABLE a ADD more INT;\n")
-    assert [str(each) for each in shop.migrator(more).apply()] == ["shop 1 (step_1)", "more 1 (step_1)"]
+    assert [str(each) for each in shop.migrator(more).apply()] == [
+        "shop 1 (step_1)",
+        "more 1 (step_1)",
+    ]
     assert shop.migrator(more).apply() == []
     shop.write(A, "ALTER TABLE a DROP COLUMN more;\n")
     assert [str(each) for each in shop.migrator(more).apply()] == ["shop 2 (step_2)"]
@@ -174,7 +188,9 @@ def test_names_of_files_differ_as_in_python(shop: Shop, tmp_path: Path) -> None:
         shop.file = tmp_path / f"{name}.sql"
         shop.write(table)
         assert shop.apply() == [1]
-    rows = shop.pool.fetch_all("SELECT source, number, state FROM schema_migrations ORDER BY source")
+    rows = shop.pool.fetch_all(
+        "SELECT source, number, state FROM schema_migrations ORDER BY source"
+    )
     assert rows == [("Größe", 1, "applied"), ("große", 1, "applied"), ("größe", 1, "applied")]
     shop.file = tmp_path / ("n" * 100 + ".sql")
     shop.write("")
@@ -205,7 +221,9 @@ def test_what_is_not_in_the_files_is_unknown(shop: Shop) -> None:
     shop.write(A, B)
     assert shop.apply(clock=fakes.FakeClock()) == [1, 2]
     shop.write(A)
-    assert shop.migrator().status()[1] == infra.MigrationStatus("shop", 2, "step_2", "unknown", 1, NEW_YEAR)
+    assert shop.migrator().status()[1] == infra.MigrationStatus(
+        "shop", 2, "step_2", "unknown", 1, NEW_YEAR
+    )
     assert shop.apply() == []
 
 
@@ -289,7 +307,9 @@ def test_a_rule_that_only_commit_checks(postgres_shop: Shop) -> None:
 
 def test_a_failed_step_is_dirty(stepwise: Shop) -> None:
     shop = stepwise
-    shop.pool.execute("DROP TABLE a")  # so that the statement would now work: it still is for somebody to decide
+    shop.pool.execute(
+        "DROP TABLE a"
+    )  # so that the statement would now work: it still is for somebody to decide
     command = f"infra migrate {shop.file} --repair 1"
     assert shop.states() == [(1, "dirty", 3)]
     message = (
@@ -379,7 +399,10 @@ def test_what_is_not_dirty_cannot_be_repaired(shop: Shop) -> None:
     for number in (1, 3, 4):  # applied, pending, unheard of
         with pytest.raises(infra.NotFoundError) as caught:
             shop.migrator().repair(number, done=number != 3)
-        assert str(caught.value) == f"no migration {number} is dirty: see infra migrate {shop.file} --status"
+        assert (
+            str(caught.value)
+            == f"no migration {number} is dirty: see infra migrate {shop.file} --status"
+        )
         assert caught.value.resource == "migration"
     assert shop.states() == before
 
@@ -432,7 +455,9 @@ def test_killed_between_a_record_and_its_statement(shop: Shop) -> None:
     assert shop.tables() == ["a", "b", "c", "schema_migrations"]
 
 
-@pytest.mark.parametrize("moment", [("before", "started", "2"), ("after", "done", "2"), ("before", "applied", "3")])
+@pytest.mark.parametrize(
+    "moment", [("before", "started", "2"), ("after", "done", "2"), ("before", "applied", "3")]
+)
 def test_killed_between_statements(shop: Shop, moment: tuple[str, str, str]) -> None:
     """Nothing is in doubt, so the next run goes on by itself."""
     shop.write(A + B + C, flag=" no-transaction")
@@ -498,7 +523,9 @@ def test_a_runner_waits_for_lock_timeout(shop: Shop) -> None:
     assert shop.apply(progress=meanwhile) == [1]
 
 
-def test_the_lock_is_free_when_a_runner_has_ended(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_is_free_when_a_runner_has_ended(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before its connection has: a server may take its time to notice that."""
     shop.write(A)
     other, found = Shop(shop.url, shop.file.parent), []
@@ -529,9 +556,13 @@ def test_a_runner_that_waits_computes_afterwards_what_is_pending(shop: Shop) -> 
     assert second == [[]]
 
 
-def test_two_databases_of_a_server_do_not_wait_for_each_other(shop: Shop, database: Callable[[str], str]) -> None:
+def test_two_databases_of_a_server_do_not_wait_for_each_other(
+    shop: Shop, database: Callable[[str], str]
+) -> None:
     shop.write(A)
-    other = Shop(database({"mysql": "mariadb", "postgres": "postgres"}[shop.engine]), shop.file.parent)
+    other = Shop(
+        database({"mysql": "mariadb", "postgres": "postgres"}[shop.engine]), shop.file.parent
+    )
     second: list[list[int]] = []
     with other.pool:
         assert shop.apply(progress=lambda line: second.append(other.apply(lock_timeout=0))) == [1]
@@ -603,7 +634,9 @@ def test_create_index_concurrently(postgres_shop: Shop) -> None:
     )
     shop.write(A, index, flag=" no-transaction")
     assert shop.apply() == [2]
-    assert shop.pool.fetch_one("SELECT indexname FROM pg_indexes WHERE tablename = 'a'") == ("a_id_idx",)
+    assert shop.pool.fetch_one("SELECT indexname FROM pg_indexes WHERE tablename = 'a'") == (
+        "a_id_idx",
+    )
 
 
 # --- the servers judge how scripts are split
@@ -629,10 +662,14 @@ def test_mysql_splits_alike(database: Callable[[str], str]) -> None:
             found = [cursor.fetchall()]
             while cursor.nextset():
                 found.append(cursor.fetchall())
-            return [each for each in found if each]  # a comment behind the last one gives an empty result
+            return [
+                each for each in found if each
+            ]  # a comment behind the last one gives an empty result
 
         for script, *statements in SCRIPTS["mysql"]:
-            assert results(script) == [result for each in statements for result in results(each)], script
+            assert results(script) == [result for each in statements for result in results(each)], (
+                script
+            )
             assert all(len(results(each)) == 1 for each in statements), script
 
 
@@ -644,5 +681,7 @@ def test_postgres_splits_alike(database: Callable[[str], str]) -> None:
             cursor.execute(script)
             whole = cursor.fetchall()
             for each in statements:
-                cursor.execute(each if each.startswith("DO") else f"SELECT * FROM (\n{each}\n) AS one")
+                cursor.execute(
+                    each if each.startswith("DO") else f"SELECT * FROM (\n{each}\n) AS one"
+                )
             assert cursor.fetchall() == whole, script

@@ -49,11 +49,16 @@ def raw(server: Server) -> Iterator[Any]:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("call", [lambda c: c.get("k"), lambda c: c.increment("k"), lambda c: c.listen(Inbox())])
+@pytest.mark.parametrize(
+    "call", [lambda c: c.get("k"), lambda c: c.increment("k"), lambda c: c.listen(Inbox())]
+)
 def test_a_closed_port(call: Callable[[infra.RedisClient], Any]) -> None:
     port = free_port()
     started = time.monotonic()
-    with client_of(f"redis://127.0.0.1:{port}", deadline=1) as client, pytest.raises(infra.ConnectionError) as caught:
+    with (
+        client_of(f"redis://127.0.0.1:{port}", deadline=1) as client,
+        pytest.raises(infra.ConnectionError) as caught,
+    ):
         call(client)
     assert time.monotonic() - started < 1 + SLACK
     assert (
@@ -66,7 +71,10 @@ def test_a_closed_port(call: Callable[[infra.RedisClient], Any]) -> None:
 
 @pytest.mark.real
 def test_a_host_with_many_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as waiting:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        contextlib.ExitStack() as waiting,
+    ):
         for _ in range(3):  # the queue is full: further connections wait
             filler = waiting.enter_context(socket.socket())
             filler.setblocking(False)
@@ -91,7 +99,10 @@ def test_an_unknown_host() -> None:
 
 @pytest.mark.real
 def test_what_the_caller_is_handling_is_not_the_cause() -> None:
-    with ScriptedRedis(slow(0.3)) as server, client_of(server.url, socket_timeout=0.1, deadline=0.2) as client:
+    with (
+        ScriptedRedis(slow(0.3)) as server,
+        client_of(server.url, socket_timeout=0.1, deadline=0.2) as client,
+    ):
         try:
             raise ConnectionRefusedError(111, "Connection refused")
         except OSError:
@@ -208,14 +219,22 @@ def slow(seconds: float, every: int = 1) -> Callable[[list[bytes], Callable[[byt
     [
         (lambda c: c.get("k"), slow(0.25)),  # AUTH and SELECT take their time too
         (lambda c: c.get_many([str(n) for n in range(20)]), slow(0.08)),
-        (lambda c: c.get_many([str(n) for n in range(4000)]), slow(0.12, 500)),  # four batches of 0.24 s
+        (
+            lambda c: c.get_many([str(n) for n in range(4000)]),
+            slow(0.12, 500),
+        ),  # four batches of 0.24 s
         (lambda c: c.listen(Inbox()), slow(0.4)),
     ],
 )
-def test_a_slow_server_does_not_stretch_the_deadline(call: Callable[[infra.RedisClient], Any], pace: Any) -> None:
+def test_a_slow_server_does_not_stretch_the_deadline(
+    call: Callable[[infra.RedisClient], Any], pace: Any
+) -> None:
     with ScriptedRedis(pace) as server:
         started = time.monotonic()
-        with client_of(server.url, socket_timeout=0.3, deadline=0.6) as client, pytest.raises(infra.TimeoutError):
+        with (
+            client_of(server.url, socket_timeout=0.3, deadline=0.6) as client,
+            pytest.raises(infra.TimeoutError),
+        ):
             call(client)
         assert time.monotonic() - started < 0.6 + SLACK
 
@@ -228,8 +247,14 @@ def test_a_slow_call_leaves_no_short_timeout_behind() -> None:
         time.sleep(next(delays, 0))
         send(b"$1\r\nv\r\n")
 
-    with ScriptedRedis(answer) as server, client_of(server.url, socket_timeout=1.5, deadline=1.6) as client:
-        assert client.get_many(["a", "b"]) == {"a": "v", "b": "v"}  # the second wait was cut to what remained
+    with (
+        ScriptedRedis(answer) as server,
+        client_of(server.url, socket_timeout=1.5, deadline=1.6) as client,
+    ):
+        assert client.get_many(["a", "b"]) == {
+            "a": "v",
+            "b": "v",
+        }  # the second wait was cut to what remained
         assert client.get("a") == "v"
         assert client._transport.pool._idle[0]._sock.gettimeout() == 1.5
 
@@ -252,7 +277,10 @@ def test_a_reply_nobody_asked_for_is_no_answer_to_the_next_command(apart: bool) 
     def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
         if words[0] != b"GET":
             return send(b"+OK\r\n")
-        reply, stray = b"$%d\r\nvalue-%s\r\n" % (len(words[1]) + 6, words[1]), b"-ERR idle timeout, closing\r\n"
+        reply, stray = (
+            b"$%d\r\nvalue-%s\r\n" % (len(words[1]) + 6, words[1]),
+            b"-ERR idle timeout, closing\r\n",
+        )
         if words[1] != b"a":
             send(reply)
         elif apart:
@@ -272,7 +300,9 @@ def test_a_counter_and_its_expiry_are_created_in_one_transaction(server: Server,
         raw.config_resetstat()
         client.increment("k", 1, 60)
         stats = raw.info("commandstats")
-        assert [stats[f"cmdstat_{name}"]["calls"] for name in ("multi", "set", "incrby", "exec")] == [1, 1, 1, 1]
+        assert [
+            stats[f"cmdstat_{name}"]["calls"] for name in ("multi", "set", "incrby", "exec")
+        ] == [1, 1, 1, 1]
 
 
 # --- what the server refuses
@@ -285,10 +315,15 @@ def test_a_wrong_password(server: Server, raw: Any) -> None:
         f"redis://:wrong-secret@127.0.0.1:{server.port}",
         f"redis://u:wrong-secret@127.0.0.1:{server.port}",
     ):
-        with client_of(url) as client, pytest.raises(infra.ConnectionError, match="refused the login") as caught:
+        with (
+            client_of(url) as client,
+            pytest.raises(infra.ConnectionError, match="refused the login") as caught,
+        ):
             client.get("k")
         assert caught.value.retryable is False
-        assert "secret" not in "".join(traceback.format_exception(caught.value)) + repr(client._transport.config)
+        assert "secret" not in "".join(traceback.format_exception(caught.value)) + repr(
+            client._transport.config
+        )
     with client_of(f"redis://:right%2Dsecret@127.0.0.1:{server.port}/3") as client:
         client.set("k", "v")
     raw.execute_command("AUTH", "right-secret")
@@ -296,7 +331,10 @@ def test_a_wrong_password(server: Server, raw: Any) -> None:
 
 
 def test_a_database_that_is_not_there(server: Server) -> None:
-    with client_of(server.url + "/99") as client, pytest.raises(infra.CacheError, match="refused the command"):
+    with (
+        client_of(server.url + "/99") as client,
+        pytest.raises(infra.CacheError, match="refused the command"),
+    ):
         client.get("k")
 
 
@@ -317,7 +355,9 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
                 read()
             assert "xff" not in "".join(traceback.format_exception(caught.value))
         assert client.increment("n") == 1
-        assert raw.info("stats")["total_connections_received"] == before + 1  # a refusal ends no connection
+        assert (
+            raw.info("stats")["total_connections_received"] == before + 1
+        )  # a refusal ends no connection
 
 
 def test_a_full_memory(server: Server, raw: Any) -> None:
@@ -366,7 +406,10 @@ def test_a_listener_survives_a_restart(server: Server, caplog: pytest.LogCapture
 
 def test_subscribing_while_the_server_is_away(server: Server) -> None:
     inbox = Inbox()
-    with client_of(server.url, deadline=0.3) as client, client.listen(inbox, inbox.on_reconnect) as listener:
+    with (
+        client_of(server.url, deadline=0.3) as client,
+        client.listen(inbox, inbox.on_reconnect) as listener,
+    ):
         server.kill()
         with pytest.raises(infra.TimeoutError):
             listener.subscribe("c")
@@ -387,10 +430,17 @@ def test_a_subscribe_in_vain_leaves_earlier_subscriptions(server: Server) -> Non
         with pytest.raises(infra.TimeoutError):
             listener.psubscribe("c*")
         server.resume()
-        eventually(lambda: (client.publish("a", "1"), client.publish("b", "2"), client.publish("c", "3")) == (1, 0, 0))
+        eventually(
+            lambda: (
+                (client.publish("a", "1"), client.publish("b", "2"), client.publish("c", "3"))
+                == (1, 0, 0)
+            )
+        )
 
 
-def test_threads_that_change_one_subscription_wait_for_their_own_answer(server: Server, caplog: Any) -> None:
+def test_threads_that_change_one_subscription_wait_for_their_own_answer(
+    server: Server, caplog: Any
+) -> None:
     inbox = Inbox()
     with client_of(server.url, deadline=2) as client, client.listen(inbox) as listener:
         listener.subscribe("bystander")
@@ -426,19 +476,26 @@ def test_a_forbidden_channel(server: Server, raw: Any) -> None:
         for call in calls:
             with pytest.raises(infra.CacheError) as caught:
                 call(listener)
-            assert (caught.value.service, caught.value.operation) in (("redis", "subscribe"), ("redis", "psubscribe"))
+            assert (caught.value.service, caught.value.operation) in (
+                ("redis", "subscribe"),
+                ("redis", "psubscribe"),
+            )
         with pytest.raises(infra.CacheError):
             client.publish("secret", "m")
         assert client.publish("ok1", "1") == 1
         eventually(lambda: client.publish("ok2", "2") == 0)
-        raw.execute_command("ACL", "SETUSER", "u", "resetchannels", "&other")  # ends connections that hold the channel
+        raw.execute_command(
+            "ACL", "SETUSER", "u", "resetchannels", "&other"
+        )  # ends connections that hold the channel
         assert inbox.wait(1)[0] == ("ok1", None, "1")
         inbox.wait_reconnects(1)
         listener.subscribe("other")
         assert client.publish("other", "3") == 1
 
 
-def test_a_quiet_listener_is_left_alone(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_quiet_listener_is_left_alone(
+    server: Server, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     inbox = Inbox()
     with client_of(server.url, socket_timeout=0.1, deadline=0.2) as client:
         for subscribed in (False, True):
@@ -446,7 +503,9 @@ def test_a_quiet_listener_is_left_alone(server: Server, raw: Any, caplog: pytest
                 if subscribed:
                     listener.subscribe("c")
                 raw.config_resetstat()
-                eventually(lambda: raw.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] >= 3)
+                eventually(
+                    lambda: raw.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] >= 3
+                )
                 assert (inbox.reconnects, caplog.records) == (0, [])
         with client.listen(inbox) as listener:
             listener.subscribe("c")
@@ -478,7 +537,10 @@ def test_half_a_message_holds_nobody_up() -> None:
             send(b"x")
             time.sleep(0.02)
 
-    with ScriptedRedis(answer) as server, client_of(server.url, socket_timeout=1, deadline=0.3) as client:
+    with (
+        ScriptedRedis(answer) as server,
+        client_of(server.url, socket_timeout=1, deadline=0.3) as client,
+    ):
         listener = client.listen(Inbox())
         listener.subscribe("c")
         started = time.monotonic()
@@ -488,7 +550,9 @@ def test_half_a_message_holds_nobody_up() -> None:
         assert time.monotonic() - started < 0.3 + SLACK
 
 
-def test_a_message_that_is_not_utf8_is_dropped(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_is_not_utf8_is_dropped(
+    server: Server, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     inbox = Inbox()
     with client_of(server.url) as client, client.listen(inbox) as listener:
         listener.subscribe("c")
@@ -584,7 +648,9 @@ def test_no_connection_is_free(server: Server) -> None:
         assert client.get("k") is None
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12 warns of threads; they are the point
+@pytest.mark.filterwarnings(
+    "ignore:.*fork.*:DeprecationWarning"
+)  # Python 3.12 warns of threads; they are the point
 def test_a_forked_child_opens_connections_of_its_own(server: Server) -> None:
     inbox = Inbox()
     with client_of(server.url) as client, client.listen(inbox, inbox.on_reconnect) as listener:
@@ -619,7 +685,9 @@ def test_a_fork_while_another_thread_builds_a_service(server: Server) -> None:
         if child == 0:
             code = 1
             try:
-                worker = threading.Thread(target=lambda: services.redis.set("k", "child"), daemon=True)
+                worker = threading.Thread(
+                    target=lambda: services.redis.set("k", "child"), daemon=True
+                )
                 worker.start()
                 worker.join(5)
                 code = int(worker.is_alive())
@@ -667,7 +735,9 @@ def test_closing_wakes_who_waits(server: Server) -> None:
 # --- nothing leaks
 
 
-def test_no_secret_leaves_through_any_door(server: Server, raw: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_leaves_through_any_door(
+    server: Server, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     phone, code, password = "+14155557391", "739182", "tell-nobody-739182"
     texts: list[str] = []
 
@@ -680,7 +750,9 @@ def test_no_secret_leaves_through_any_door(server: Server, raw: Any, caplog: pyt
     sms = infra.MockSmsService(io.StringIO())
     failing = infra.MockSmsService(io.StringIO(), simulate_failure=True)
     with caplog.at_level(logging.DEBUG):
-        config = infra.CacheConfig(url=f"redis://:{password}@127.0.0.1:{server.port}", deadline=0.3, socket_timeout=0.1)
+        config = infra.CacheConfig(
+            url=f"redis://:{password}@127.0.0.1:{server.port}", deadline=0.3, socket_timeout=0.1
+        )
         raw.config_set("requirepass", password)
         with infra.RedisClient(config) as client:
             cache = infra.VerificationCache(client, key=f"{password:32}", resend_after=60)
@@ -715,7 +787,9 @@ def test_no_secret_leaves_through_any_door(server: Server, raw: Any, caplog: pyt
             server.resume()
             server.kill()
             everything(phone, code)
-    everything_said = "\n".join(texts) + caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    everything_said = (
+        "\n".join(texts) + caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+    )
     assert len(texts) > 60
     assert "Traceback" in everything_said
     # Hashes, generations and ids may hold six digits by chance; nothing else is left out of the search.

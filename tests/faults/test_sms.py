@@ -34,14 +34,23 @@ Row = tuple[twilio.Answer | str, str, str | None, bool, float | None]
 
 def by_twilio(url: str, **changes: Any) -> infra.TwilioSmsService:
     observer, endpoint = changes.pop("observer", None), url
-    usual = {"api_key": twilio.ACCOUNT, "api_secret": twilio.TOKEN, "sender": twilio.NUMBER, "timeout": 5.0}
-    return infra.TwilioSmsService(infra.SmsConfig(**{**usual, **changes}), endpoint=endpoint, observer=observer)
+    usual = {
+        "api_key": twilio.ACCOUNT,
+        "api_secret": twilio.TOKEN,
+        "sender": twilio.NUMBER,
+        "timeout": 5.0,
+    }
+    return infra.TwilioSmsService(
+        infra.SmsConfig(**{**usual, **changes}), endpoint=endpoint, observer=observer
+    )
 
 
 def by_sns(url: str | None, **changes: Any) -> infra.SnsSmsService:
     observer, endpoint = changes.pop("observer", None), url
     usual = {"api_key": AWS_KEY, "api_secret": AWS_SECRET, "timeout": 5.0}
-    return infra.SnsSmsService(infra.SmsConfig(**{**usual, **changes}), endpoint=endpoint, observer=observer)
+    return infra.SnsSmsService(
+        infra.SmsConfig(**{**usual, **changes}), endpoint=endpoint, observer=observer
+    )
 
 
 @pytest.fixture(params=[by_twilio, pytest.param(by_sns, marks=pytest.mark.real)])
@@ -62,7 +71,9 @@ def certificates() -> Path:
     return _or_skip(services.certificates)
 
 
-def failure(service: infra.SmsService, error: type[infra.InfrastructureError] = infra.SmsError) -> Any:
+def failure(
+    service: infra.SmsService, error: type[infra.InfrastructureError] = infra.SmsError
+) -> Any:
     """What sending raises, well before long."""
     started = time.monotonic()
     with service, pytest.raises(error) as caught:
@@ -112,22 +123,55 @@ def aws_error(status: int, code: str) -> bytes:
     """https://docs.aws.amazon.com/sns/latest/api/CommonErrors.html"""
     error = f"<Type>Sender</Type><Code>{code}</Code><Message>about {PHONE}</Message>"
     space = 'xmlns="http://sns.amazonaws.com/doc/2010-03-31/"'
-    return response(status, f"<ErrorResponse {space}><Error>{error}</Error><RequestId>1</RequestId></ErrorResponse>")
+    return response(
+        status,
+        f"<ErrorResponse {space}><Error>{error}</Error><RequestId>1</RequestId></ErrorResponse>",
+    )
 
 
 SNS: dict[str, Row] = {
     "throttled": (aws_error(400, "Throttling"), "rejected", "Throttling", True, None),
     "SNS's throttled": (aws_error(429, "Throttled"), "rejected", "Throttled", True, None),
-    "bad parameter": (aws_error(400, "InvalidParameter"), "rejected", "InvalidParameter", False, None),
-    "forbidden": (aws_error(403, "AuthorizationError"), "rejected", "AuthorizationError", False, None),
+    "bad parameter": (
+        aws_error(400, "InvalidParameter"),
+        "rejected",
+        "InvalidParameter",
+        False,
+        None,
+    ),
+    "forbidden": (
+        aws_error(403, "AuthorizationError"),
+        "rejected",
+        "AuthorizationError",
+        False,
+        None,
+    ),
     "a phone as code": (aws_error(400, PHONE), "rejected", None, False, None),
     "error 500": (aws_error(500, "InternalError"), "unknown", None, False, None),
     "error 503": (aws_error(503, "ServiceUnavailable"), "unknown", None, False, None),
     "HTML 502": (response(502, HTML), "unknown", None, False, None),
-    "half": (response(200, "<PublishResponse><PublishResult><MessageId>1"), "unknown", None, False, None),
-    "half, and cut": (response(200, "<PublishResponse><Publish", length=500), "unknown", None, False, None),
+    "half": (
+        response(200, "<PublishResponse><PublishResult><MessageId>1"),
+        "unknown",
+        None,
+        False,
+        None,
+    ),
+    "half, and cut": (
+        response(200, "<PublishResponse><Publish", length=500),
+        "unknown",
+        None,
+        False,
+        None,
+    ),
     "empty": (response(200, ""), "unknown", None, False, None),
-    "no id": (response(200, "<PublishResponse><PublishResult/></PublishResponse>"), "unknown", None, False, None),
+    "no id": (
+        response(200, "<PublishResponse><PublishResult/></PublishResponse>"),
+        "unknown",
+        None,
+        False,
+        None,
+    ),
     "no HTTP": (b"+OK\r\n", "unknown", None, False, None),
     "cut": (b"", "unknown", None, False, None),
     "slow": ("slow", "unknown", None, False, None),
@@ -145,7 +189,10 @@ def check(service: infra.SmsService, server: StandIn, row: Row) -> None:
     bad_day(server, row[0])
     error = failure(service)
     assert (error.outcome, error.code, error.retryable, error.retry_after) == row[1:]
-    assert (len(server.requests), server.connections) == (1, 1)  # whatever it means, it is not sent again
+    assert (len(server.requests), server.connections) == (
+        1,
+        1,
+    )  # whatever it means, it is not sent again
     if not isinstance(row[0], bytes):
         eventually(server.hung_up.is_set if row[0] != "slow" else lambda: True)
 
@@ -162,22 +209,39 @@ def test_what_sns_answers(stand_in: StandIn, no_aws: None, name: str) -> None:
     check(by_sns(stand_in.url, timeout=0.4 if lasting else 5.0), stand_in, SNS[name])
 
 
-@pytest.mark.parametrize("name", ["invalid number", "half, and cut", "cut", "slow headers", "slow body", "endless"])
-def test_what_twilio_answers_over_tls(certificates: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["invalid number", "half, and cut", "cut", "slow headers", "slow body", "endless"]
+)
+def test_what_twilio_answers_over_tls(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
     with StandIn(certificates) as server:
-        check(by_twilio(server.url, timeout=0.3 if isinstance(TWILIO[name][0], str) else 5.0), server, TWILIO[name])
+        check(
+            by_twilio(server.url, timeout=0.3 if isinstance(TWILIO[name][0], str) else 5.0),
+            server,
+            TWILIO[name],
+        )
 
 
-def test_cut_before_the_request_was_read(stand_in: StandIn, provider: Callable[..., infra.SmsService]) -> None:
+def test_cut_before_the_request_was_read(
+    stand_in: StandIn, provider: Callable[..., infra.SmsService]
+) -> None:
     stand_in.deaf = True
     assert failure(provider(stand_in.url)).outcome == "unknown"
     assert (len(stand_in.requests), stand_in.connections) == (0, 1)
 
 
 def test_what_errors_say(stand_in: StandIn, no_aws: None) -> None:
-    stand_in.bad_days.extend([Twilio.error(400, 21211, PHONE), b"", aws_error(400, "Throttling"), response(502, HTML)])
-    services = [by_twilio(stand_in.url), by_twilio(stand_in.url), by_sns(stand_in.url), by_twilio(stand_in.url)]
+    stand_in.bad_days.extend(
+        [Twilio.error(400, 21211, PHONE), b"", aws_error(400, "Throttling"), response(502, HTML)]
+    )
+    services = [
+        by_twilio(stand_in.url),
+        by_twilio(stand_in.url),
+        by_sns(stand_in.url),
+        by_twilio(stand_in.url),
+    ]
     assert [str(failure(service)) for service in services] == [
         f"twilio refused the message (HTTP 400, code 21211: {LIST}/21211)",
         "twilio did not answer: the message may have been sent",
@@ -199,7 +263,9 @@ def test_what_errors_say(stand_in: StandIn, no_aws: None) -> None:
         ({"sender": f"MG{'9' * 32}"}, "21212"),
     ],
 )
-def test_settings_that_twilio_refuses(twilio_server: Twilio, changes: dict[str, str], code: str) -> None:
+def test_settings_that_twilio_refuses(
+    twilio_server: Twilio, changes: dict[str, str], code: str
+) -> None:
     error = failure(by_twilio(twilio_server.url, **changes))
     assert (error.outcome, error.code, twilio_server.messages) == ("rejected", code, [])
 
@@ -215,7 +281,9 @@ def test_the_descriptor_stays_ours_until_the_watchdog_lets_go(
         unwatch(watched)
 
     monkeypatch.setattr(infra._watchdog, "unwatch", look)
-    stand_in.bad_days.append(response(201, f'{{"sid": "{SID}", "status": "queued"}}', "Connection: close"))
+    stand_in.bad_days.append(
+        response(201, f'{{"sid": "{SID}", "status": "queued"}}', "Connection: close")
+    )
     assert by_twilio(stand_in.url).send_sms(PHONE, MESSAGE) == SID
     assert descriptors[0] >= 0
 
@@ -225,7 +293,9 @@ def test_the_descriptor_stays_ours_until_the_watchdog_lets_go(
 
 def test_a_closed_port(provider: Callable[..., infra.SmsService]) -> None:
     calls: list[infra.Call] = []
-    error = failure(provider(f"http://127.0.0.1:{free_port()}", observer=calls.append), infra.ConnectionError)
+    error = failure(
+        provider(f"http://127.0.0.1:{free_port()}", observer=calls.append), infra.ConnectionError
+    )
     assert str(error).endswith(" could not be reached: Connection refused; nothing was sent")
     assert error.retryable is True
     assert [(call.service, call.operation, call.outcome, call.attempt) for call in calls] == [
@@ -252,12 +322,17 @@ def test_cut_before_tls_stands(certificates: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("addresses", [1, 2])
-def test_a_server_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch, addresses: int) -> None:
+def test_a_server_that_accepts_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, addresses: int
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", mute.getsockname())
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address] * addresses)
         error = failure(by_twilio("https://localhost", timeout=0.3), infra.ConnectionError)
-    assert "could not be reached: it is silent to a TLS handshake, as a port without TLS may be; not" in str(error)
+    assert (
+        "could not be reached: it is silent to a TLS handshake, as a port without TLS may be; not"
+        in str(error)
+    )
     assert error.retryable is True
 
 
@@ -272,11 +347,17 @@ def test_the_next_address_is_tried(twilio_server: Twilio, monkeypatch: pytest.Mo
 def test_certificates(
     certificates: Path, monkeypatch: pytest.MonkeyPatch, provider: Callable[..., infra.SmsService]
 ) -> None:
-    accepted = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
+    accepted = (
+        "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
+    )
     with Twilio(certificates) as server:
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", server.port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        for authority, host in (("other", "localhost"), ("ca", "elsewhere.test"), ("ca", "localhost")):
+        for authority, host in (
+            ("other", "localhost"),
+            ("ca", "elsewhere.test"),
+            ("ca", "localhost"),
+        ):
             monkeypatch.setenv("SSL_CERT_FILE", str(certificates / f"{authority}.pem"))
             monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates / f"{authority}.pem"))
             url, server.connections = f"https://{host}:{server.port}", 0
@@ -304,14 +385,19 @@ def test_what_sns_is_asked(stand_in: StandIn, no_aws: None) -> None:
 
     def attribute(number: int, name: str, value: str) -> dict[str, str]:
         entry = f"MessageAttributes.entry.{number}."
-        return {f"{entry}Name": name, f"{entry}Value.DataType": "String", f"{entry}Value.StringValue": value}
+        return {
+            f"{entry}Name": name,
+            f"{entry}Value.DataType": "String",
+            f"{entry}Value.StringValue": value,
+        }
 
     usual = {"Action": "Publish", "Version": "2010-03-31", "PhoneNumber": PHONE}
     assert stand_in.requests == [
         {**usual, "Message": f"Your verification code is {CODE}"}
         | attribute(1, "AWS.SNS.SMS.SenderID", "Shop-1")
         | attribute(2, "AWS.SNS.SMS.SMSType", "Transactional"),
-        {**usual, "Message": MESSAGE} | attribute(1, "AWS.MM.SMS.OriginationNumber", "+15005550006"),
+        {**usual, "Message": MESSAGE}
+        | attribute(1, "AWS.MM.SMS.OriginationNumber", "+15005550006"),
     ]
 
 
@@ -398,8 +484,13 @@ def test_closing(account: MotoAccount) -> None:
 
 
 def test_no_credentials(no_aws: None) -> None:
-    error = failure(by_sns("http://127.0.0.1:1", api_key=None, api_secret=None), infra.ConfigurationError)
-    assert str(error) == "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
+    error = failure(
+        by_sns("http://127.0.0.1:1", api_key=None, api_secret=None), infra.ConfigurationError
+    )
+    assert (
+        str(error)
+        == "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
+    )
 
 
 def test_credentials_that_come_later(account: MotoAccount, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,12 +508,17 @@ def test_credentials_that_come_later(account: MotoAccount, monkeypatch: pytest.M
     [({"AWS_PROFILE": "absent"}, {}), ({}, {"region": "no region"})],
 )
 def test_settings_of_boto3(
-    no_aws: None, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], changes: dict[str, str]
+    no_aws: None,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    changes: dict[str, str],
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     error = failure(by_sns("http://127.0.0.1:1", **changes), infra.ConfigurationError)
-    assert re.match(r"aws_sns cannot be used as it is set \((ProfileNotFound|InvalidRegionError)\)", str(error))
+    assert re.match(
+        r"aws_sns cannot be used as it is set \((ProfileNotFound|InvalidRegionError)\)", str(error)
+    )
 
 
 @pytest.mark.parametrize(
@@ -471,7 +567,11 @@ def test_wrong_settings_of_sns(no_aws: None, build: Callable[[], Any], text: str
 
 def test_the_provider_decides(no_aws: None) -> None:
     login = {"api_key": twilio.ACCOUNT, "api_secret": twilio.TOKEN, "sender": twilio.NUMBER}
-    kinds = {"mock": infra.MockSmsService, "twilio": infra.TwilioSmsService, "aws_sns": infra.SnsSmsService}
+    kinds = {
+        "mock": infra.MockSmsService,
+        "twilio": infra.TwilioSmsService,
+        "aws_sns": infra.SnsSmsService,
+    }
     for provider, kind in kinds.items():
         assert type(infra.create_sms_service(infra.SmsConfig(provider=provider, **login))) is kind  # type: ignore[arg-type]
 
@@ -529,11 +629,17 @@ def test_failover_closes_all() -> None:
     assert [part.is_available() for part in parts] == [False, False]
 
 
-@pytest.mark.parametrize(("answer", "requests"), [(Twilio.error(400, 21610, "unsubscribed"), 1), (b"", 0)])
-def test_failover_between_servers(stand_in: StandIn, twilio_server: Twilio, answer: bytes, requests: int) -> None:
+@pytest.mark.parametrize(
+    ("answer", "requests"), [(Twilio.error(400, 21610, "unsubscribed"), 1), (b"", 0)]
+)
+def test_failover_between_servers(
+    stand_in: StandIn, twilio_server: Twilio, answer: bytes, requests: int
+) -> None:
     stand_in.bad_days.append(answer)
     down = by_twilio(f"http://127.0.0.1:{free_port()}")
-    with infra.FailoverSmsService(down, by_twilio(stand_in.url), by_twilio(twilio_server.url)) as service:
+    with infra.FailoverSmsService(
+        down, by_twilio(stand_in.url), by_twilio(twilio_server.url)
+    ) as service:
         if requests:
             assert service.send_sms(PHONE, MESSAGE) == twilio_server.messages[0]["sid"]
         else:
@@ -544,7 +650,9 @@ def test_failover_between_servers(stand_in: StandIn, twilio_server: Twilio, answ
 # --- codes, and secrets
 
 
-@pytest.mark.parametrize(("answer", "stays"), [(Twilio.error(400, 21211, "no"), False), (response(500, ""), True)])
+@pytest.mark.parametrize(
+    ("answer", "stays"), [(Twilio.error(400, 21211, "no"), False), (response(500, ""), True)]
+)
 def test_the_code_of_a_failed_message(twilio_server: Twilio, answer: bytes, stays: bool) -> None:
     cache = infra.VerificationCache(fakes.FakeRedisClient(), key="k" * 32)
     twilio_server.bad_days.append(answer)
@@ -562,7 +670,17 @@ def test_no_secret_leaves_through_any_door(
 ) -> None:
     texts: list[str] = []
     login = base64.b64encode(f"{twilio.ACCOUNT}:{twilio.TOKEN}".encode()).decode()
-    secrets = [PHONE[1:], PHONE[-7:], CODE, "tell-nobody", twilio.TOKEN, twilio.ACCOUNT, login, AWS_KEY, AWS_SECRET]
+    secrets = [
+        PHONE[1:],
+        PHONE[-7:],
+        CODE,
+        "tell-nobody",
+        twilio.TOKEN,
+        twilio.ACCOUNT,
+        login,
+        AWS_KEY,
+        AWS_SECRET,
+    ]
 
     def collect(call: Callable[[], Any]) -> None:
         try:
@@ -581,7 +699,9 @@ def test_no_secret_leaves_through_any_door(
         for answer, *_ in rows.values():
             sending = provider(stand_in.url, timeout=0.2 if isinstance(answer, str) else 5.0)
             bad_day(stand_in, answer)
-            twin = infra.FailoverSmsService(sending, infra.MockSmsService(io.StringIO(), simulate_failure=True))
+            twin = infra.FailoverSmsService(
+                sending, infra.MockSmsService(io.StringIO(), simulate_failure=True)
+            )
             with sending:
                 texts += [repr(sending), str(sending), repr(sending.config), repr(twin)]  # type: ignore[attr-defined]
                 collect(lambda: twin.send_sms(PHONE, MESSAGE))

@@ -49,7 +49,13 @@ def certificates() -> Path:
 
 def provider(server: StrictS3 | str, **options: Any) -> infra.S3StorageProvider:
     """For the stand-in, or a URL."""
-    names = {"public_endpoint", "connect_timeout", "read_timeout", "region", "endpoint"} & options.keys()
+    names = {
+        "public_endpoint",
+        "connect_timeout",
+        "read_timeout",
+        "region",
+        "endpoint",
+    } & options.keys()
     url = server if isinstance(server, str) else server.url
     usual = {"endpoint": url, "access_key": ACCESS, "secret_key": SECRET, "read_timeout": 5.0}
     config = infra.S3StorageConfig(**{**usual, **{name: options.pop(name) for name in names}})
@@ -94,14 +100,20 @@ def test_what_answers_mean(stand_in: StrictS3, name: str) -> None:
         storage.list_objects(BUCKET)
     error = caught.value
     assert words in str(error)
-    assert (error.service, error.operation, error.retryable) == ("storage", "list_objects", retryable)
+    assert (error.service, error.operation, error.retryable) == (
+        "storage",
+        "list_objects",
+        retryable,
+    )
     if code is not None:
         assert error.code == code  # type: ignore[attr-defined]
     assert len(calls) == (4 if retryable else 1)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed(stand_in: StrictS3, storage: infra.S3StorageProvider, status: int) -> None:
+def test_a_redirect_is_not_followed(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, status: int
+) -> None:
     """As from http to https, by a proxy in front of the store."""
     location = f"Location: https://127.0.0.1:{free_port()}/"
     day = f"HTTP/1.1 {status} Elsewhere\r\n{location}\r\nContent-Length: 0\r\n\r\n".encode()
@@ -126,7 +138,11 @@ ODD_ANSWERS: dict[str, tuple[str, str, str]] = {
     "no buckets": ("list_buckets", "Content-Type: text/html", "<html></html>"),
     "nothing": ("list_buckets", "Content-Type: text/html", ""),
     "no size": ("list_objects", "ETag: x", f"<a><Contents><Key>{SECRET}</Key></Contents></a>"),
-    "no size that is one": ("list_objects", "ETag: x", f"<a><Contents><Size>{SECRET}</Size></Contents></a>"),
+    "no size that is one": (
+        "list_objects",
+        "ETag: x",
+        f"<a><Contents><Size>{SECRET}</Size></Contents></a>",
+    ),
 }
 
 
@@ -142,11 +158,16 @@ def test_an_answer_that_lacks_what_it_should_say(
         "list_objects": lambda: storage.list_objects(BUCKET),
         "list_buckets": storage.health_check,
     }[operation]
-    stand_in.bad_day(operation, f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    stand_in.bad_day(
+        operation,
+        f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode(),
+    )
     with pytest.raises(infra.StorageError, match="gave no usable answer") as caught:
         call()
     assert (caught.value.service, caught.value.retryable) == ("storage", False)
-    assert SECRET not in repr(caught.value) + repr(caught.value.__cause__) + repr(caught.value.__context__)
+    assert SECRET not in repr(caught.value) + repr(caught.value.__cause__) + repr(
+        caught.value.__context__
+    )
     assert stand_in.asked == [operation]
 
 
@@ -168,21 +189,28 @@ def test_forbidden_is_not_absent(service: Callable[[str], str], stand_in: Strict
 def test_nobody_there() -> None:
     with provider(f"http://127.0.0.1:{free_port()}") as storage:
         started = time.monotonic()
-        with pytest.raises(infra.ConnectionError, match="could not be reached: Connection refused") as caught:
+        with pytest.raises(
+            infra.ConnectionError, match="could not be reached: Connection refused"
+        ) as caught:
             storage.exists(BUCKET, KEY)
         assert caught.value.retryable
         assert time.monotonic() - started < 1 + SLACK
 
 
 def test_a_host_that_does_not_exist() -> None:
-    with provider("http://store.invalid") as storage, pytest.raises(infra.ConnectionError, match="host name not found"):
+    with (
+        provider("http://store.invalid") as storage,
+        pytest.raises(infra.ConnectionError, match="host name not found"),
+    ):
         storage.exists(BUCKET, KEY)
 
 
 def test_a_store_that_says_nothing() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        provider(f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout=0.2, connect_timeout=0.1) as storage,
+        provider(
+            f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout=0.2, connect_timeout=0.1
+        ) as storage,
     ):
         started = time.monotonic()
         with pytest.raises(infra.TimeoutError, match="did not answer in time"):
@@ -197,8 +225,14 @@ def test_no_credentials(stand_in: StrictS3, monkeypatch: pytest.MonkeyPatch) -> 
         ) as full,
         infra.S3StorageProvider(infra.S3StorageConfig(endpoint=stand_in.url)) as storage,
     ):
-        for call in (storage.download, storage.exists, lambda b, k: storage.get_presigned_url(b, k, 60)):
-            with pytest.raises(infra.ConfigurationError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") as caught:
+        for call in (
+            storage.download,
+            storage.exists,
+            lambda b, k: storage.get_presigned_url(b, k, 60),
+        ):
+            with pytest.raises(
+                infra.ConfigurationError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) as caught:
                 call(BUCKET, KEY)
             assert (caught.value.service, caught.value.retryable) == ("storage", False)
         assert stand_in.asked == []
@@ -230,7 +264,9 @@ def test_settings_that_boto3_refuses(
 @pytest.mark.parametrize("name", ["access_key", "secret_key", "session_token"])
 def test_a_key_with_the_line_break_of_its_file(name: str) -> None:
     for wrong in (f"{SECRET}\n", f" {SECRET}", f"{SECRET}\0"):
-        with pytest.raises(infra.ConfigurationError, match=f"S3StorageConfig.{name} .* without line breaks") as caught:
+        with pytest.raises(
+            infra.ConfigurationError, match=f"S3StorageConfig.{name} .* without line breaks"
+        ) as caught:
             infra.S3StorageConfig(**{"access_key": ACCESS, "secret_key": SECRET, name: wrong})  # type: ignore[arg-type]
         assert SECRET not in str(caught.value)
 
@@ -252,7 +288,10 @@ def test_wrong_arguments() -> None:
 
 
 def test_over_https(certificates: Path) -> None:
-    with StrictS3(certificates) as server, provider(server, ca_file=str(certificates / "ca.pem")) as storage:
+    with (
+        StrictS3(certificates) as server,
+        provider(server, ca_file=str(certificates / "ca.pem")) as storage,
+    ):
         storage.create_bucket(BUCKET)
         storage.upload(BUCKET, KEY, some(PART + 1), metadata={"a": "b"})
         storage.upload(BUCKET, "small", io.BytesIO(b"x"))
@@ -272,7 +311,9 @@ def test_certificates_that_are_refused(certificates: Path, monkeypatch: pytest.M
         for url, authority in ((server.url, "other"), (elsewhere, "ca"), (server.url, None)):
             ca_file = str(certificates / f"{authority}.pem") if authority else None
             with provider(url, ca_file=ca_file) as storage:
-                with pytest.raises(infra.ConnectionError, match="its certificate was refused") as caught:
+                with pytest.raises(
+                    infra.ConnectionError, match="its certificate was refused"
+                ) as caught:
                     storage.exists(BUCKET, KEY)
                 assert caught.value.retryable is False
         assert server.asked == []
@@ -294,7 +335,11 @@ LOST: dict[str, tuple[list[str], Callable[[infra.S3StorageProvider], Any], Any]]
     "open": (["get_object"], lambda s: s.open(BUCKET, KEY).close(), None),
     "exists": (["head_object"], lambda s: s.exists(BUCKET, KEY), True),
     "get_metadata": (["head_object"], lambda s: s.get_metadata(BUCKET, KEY).size, 9),
-    "list_objects": (["list_objects"], lambda s: [each.key for each in s.list_objects(BUCKET)], [KEY]),
+    "list_objects": (
+        ["list_objects"],
+        lambda s: [each.key for each in s.list_objects(BUCKET)],
+        [KEY],
+    ),
     "delete": (["delete_object"], lambda s: s.delete(BUCKET, KEY), None),
     "delete_batch": (["delete_objects"], lambda s: s.delete_batch(BUCKET, [KEY]).deleted, [KEY]),
     "copy": (["head_object", "copy_object"], lambda s: s.copy(BUCKET, KEY, BUCKET, "new"), None),
@@ -304,20 +349,28 @@ LOST: dict[str, tuple[list[str], Callable[[infra.S3StorageProvider], Any], Any]]
 
 
 @pytest.mark.parametrize("name", LOST)
-def test_a_lost_answer_is_asked_for_again(stand_in: StrictS3, storage: infra.S3StorageProvider, name: str) -> None:
+def test_a_lost_answer_is_asked_for_again(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, name: str
+) -> None:
     operations, call, expected = LOST[name]
     for operation in operations:
         stand_in.bad_day(operation, LOSE)
     assert call(storage) == expected
     for operation in operations:  # the object in parts is looked at, because the upload is gone
-        assert stand_in.asked.count(operation) == (3 if operation == "upload_part" else 2), operation
-    assert len(stand_in.uploads) == ("create_multipart_upload" in operations)  # begun twice, without a part
+        assert stand_in.asked.count(operation) == (3 if operation == "upload_part" else 2), (
+            operation
+        )
+    assert len(stand_in.uploads) == (
+        "create_multipart_upload" in operations
+    )  # begun twice, without a part
     assert all(parts == {} for _, parts in stand_in.uploads.values())
     if "upload" in name:
         assert storage.download(BUCKET, "new") == (b"x" if name == "upload" else some(PART + 1))
 
 
-def test_an_upload_whose_end_is_not_known_is_an_error(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_an_upload_whose_end_is_not_known_is_an_error(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     """Somebody has written another object in between, and the upload is gone."""
 
     def other(server: StrictS3) -> str:
@@ -336,7 +389,9 @@ def test_an_upload_whose_end_is_not_known_is_an_error(stand_in: StrictS3, storag
 
 
 @pytest.mark.parametrize("operation", ["upload_part", "complete_multipart_upload"])
-def test_a_failed_upload_leaves_no_part(stand_in: StrictS3, storage: infra.S3StorageProvider, operation: str) -> None:
+def test_a_failed_upload_leaves_no_part(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, operation: str
+) -> None:
     stand_in.bad_day(operation, Refusal(403, "AccessDenied"))
     file = io.BytesIO(some(2 * PART + 1))
     with pytest.raises(infra.StorageError, match="AccessDenied") as caught:
@@ -348,7 +403,9 @@ def test_a_failed_upload_leaves_no_part(stand_in: StrictS3, storage: infra.S3Sto
 
 
 @pytest.mark.parametrize("operation", ["upload_part_copy", "complete_multipart_upload"])
-def test_a_failed_copy_leaves_no_part(stand_in: StrictS3, storage: infra.S3StorageProvider, operation: str) -> None:
+def test_a_failed_copy_leaves_no_part(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, operation: str
+) -> None:
     storage.upload(BUCKET, "large", some(PART + 1))
     stand_in.bad_day(operation, Refusal(403, "AccessDenied"))
     with pytest.raises(infra.StorageError, match="AccessDenied") as caught:
@@ -357,15 +414,23 @@ def test_a_failed_copy_leaves_no_part(stand_in: StrictS3, storage: infra.S3Stora
     assert storage.download(BUCKET, KEY) == b"as it was"
 
 
-def test_a_copy_of_what_changes_meanwhile(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_a_copy_of_what_changes_meanwhile(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     storage.upload(BUCKET, "large", some(PART + 1))
-    stand_in.bad_day("upload_part_copy", None, lambda s: s.put_object(BUCKET, "large", {}, {}, some(PART + 2)) and None)
+    stand_in.bad_day(
+        "upload_part_copy",
+        None,
+        lambda s: s.put_object(BUCKET, "large", {}, {}, some(PART + 2)) and None,
+    )
     with pytest.raises(infra.StorageError, match="PreconditionFailed"):
         storage.copy(BUCKET, "large", BUCKET, KEY)
     assert (stand_in.uploads, storage.download(BUCKET, KEY)) == ({}, b"as it was")
 
 
-def test_a_copy_in_parts_keeps_what_a_copy_keeps(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_a_copy_in_parts_keeps_what_a_copy_keeps(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     storage.upload(BUCKET, "large", some(PART + 1), "text/csv", {"a": "b"})
     stand_in.buckets[BUCKET]["large"].headers["Cache-Control"] = "max-age=60"
     storage.copy(BUCKET, "large", BUCKET, "copied")
@@ -393,7 +458,9 @@ def test_more_parts_than_there_may_be(
         storage.upload(BUCKET, KEY, some(2 * PART + 1))
     assert stand_in.uploads == {}
     storage.upload(BUCKET, "large", some(2 * PART))
-    stand_in.buckets[BUCKET]["large"] = stand_in.buckets[BUCKET]["large"].__class__(some(2 * PART + 9), {}, "etag")
+    stand_in.buckets[BUCKET]["large"] = stand_in.buckets[BUCKET]["large"].__class__(
+        some(2 * PART + 9), {}, "etag"
+    )
     storage.copy(BUCKET, "large", BUCKET, "copied")  # in larger ones
     assert stand_in.asked.count("upload_part_copy") == 2
     assert storage.download(BUCKET, "copied") == some(2 * PART + 9)
@@ -403,7 +470,9 @@ def test_more_parts_than_there_may_be(
 
 
 @pytest.mark.parametrize("how", ["download", "download_to", "open"])
-def test_a_cut_in_the_middle(stand_in: StrictS3, storage: infra.S3StorageProvider, how: str) -> None:
+def test_a_cut_in_the_middle(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, how: str
+) -> None:
     storage.upload(BUCKET, KEY, some(1_000_000))
     stand_in.bad_day("get_object", CUT, CUT, None)
     file = io.BytesIO()
@@ -419,15 +488,24 @@ def test_a_cut_in_the_middle(stand_in: StrictS3, storage: infra.S3StorageProvide
     assert ("Range" in stand_in.headers_of["get_object"]) is (how != "download")
 
 
-def test_a_cut_after_which_the_object_is_another(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_a_cut_after_which_the_object_is_another(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     storage.upload(BUCKET, KEY, some(1_000_000))
-    stand_in.bad_day("get_object", CUT, lambda s: s.put_object(BUCKET, KEY, {}, {}, some(1_000_001)) and None)
-    with storage.open(BUCKET, KEY) as reader, pytest.raises(infra.StorageError, match="PreconditionFailed") as caught:
+    stand_in.bad_day(
+        "get_object", CUT, lambda s: s.put_object(BUCKET, KEY, {}, {}, some(1_000_001)) and None
+    )
+    with (
+        storage.open(BUCKET, KEY) as reader,
+        pytest.raises(infra.StorageError, match="PreconditionFailed") as caught,
+    ):
         reader.read()
     assert caught.value.operation == "open"
 
 
-def test_a_store_that_cannot_go_on_in_the_middle(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_a_store_that_cannot_go_on_in_the_middle(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     storage.upload(BUCKET, KEY, some(1_000_000))
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + some(1_000_000)
     stand_in.bad_day("get_object", CUT, whole)
@@ -469,7 +547,9 @@ def test_lists_are_lazy(stand_in: StrictS3, storage: infra.S3StorageProvider) ->
     assert stand_in.asked.count("list_objects") == 4
 
 
-def test_pages_without_objects_and_lists_without_end(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_pages_without_objects_and_lists_without_end(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     def page(token: str) -> bytes:
         body = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"
         return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
@@ -486,7 +566,9 @@ def test_pages_without_objects_and_lists_without_end(stand_in: StrictS3, storage
 
 
 @pytest.mark.parametrize("real", [False, True])
-def test_one_failing_key_among_a_thousand(stand_in: StrictS3, storage: infra.S3StorageProvider, real: bool) -> None:
+def test_one_failing_key_among_a_thousand(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, real: bool
+) -> None:
     fake = fakes.FakeStorageProvider()
     fake.create_bucket(BUCKET)
     fake.denied.add((BUCKET, "0500"))
@@ -496,7 +578,9 @@ def test_one_failing_key_among_a_thousand(stand_in: StrictS3, storage: infra.S3S
     each.upload(BUCKET, "0999", b"x")
     keys = [f"{number:04}" for number in range(1001)]
     result = each.delete_batch(BUCKET, keys)
-    assert result == infra.DeleteResult([key for key in keys if key != "0500"], {"0500": "AccessDenied"})
+    assert result == infra.DeleteResult(
+        [key for key in keys if key != "0500"], {"0500": "AccessDenied"}
+    )
     assert (each.exists(BUCKET, "0500"), each.exists(BUCKET, "0999")) == (True, False)
     with pytest.raises(infra.StorageError, match=r"\(HTTP 403, AccessDenied\)") as caught:
         each.delete(BUCKET, "0500")
@@ -505,23 +589,31 @@ def test_one_failing_key_among_a_thousand(stand_in: StrictS3, storage: infra.S3S
         assert stand_in.asked.count("delete_objects") == 2
 
 
-def test_a_batch_of_nothing_asks_nobody(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_a_batch_of_nothing_asks_nobody(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     assert storage.delete_batch(BUCKET, []) == infra.DeleteResult([], {})
     assert stand_in.asked == []
 
 
 def test_a_store_without_batches(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
     stand_in.undeletable.add("b")
-    stand_in.bad_day("delete_objects", Refusal(501, "NotImplemented"), Refusal(405, "MethodNotAllowed"))
+    stand_in.bad_day(
+        "delete_objects", Refusal(501, "NotImplemented"), Refusal(405, "MethodNotAllowed")
+    )
     for _ in range(2):
         result = storage.delete_batch(BUCKET, [KEY, "b", "absent"])
         assert result == infra.DeleteResult([KEY, "absent"], {"b": "AccessDenied"})
     assert stand_in.asked.count("delete_object") == 6
 
 
-def test_a_batch_whose_errors_name_no_key(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_a_batch_whose_errors_name_no_key(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     body = b"<DeleteResult><Error><Code>AccessDenied</Code></Error></DeleteResult>"
-    stand_in.bad_day("delete_objects", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    stand_in.bad_day(
+        "delete_objects", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
     with pytest.raises(infra.StorageError, match="does not say which keys"):
         storage.delete_batch(BUCKET, [KEY])
 
@@ -533,8 +625,12 @@ def test_a_bucket_of_somebody_else(stand_in: StrictS3, storage: infra.S3StorageP
         storage.create_bucket(BUCKET)
 
 
-def test_health_without_the_right_to_see_buckets(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
-    stand_in.bad_day("list_buckets", Refusal(403, "AccessDenied"), Refusal(403, "InvalidAccessKeyId"))
+def test_health_without_the_right_to_see_buckets(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    stand_in.bad_day(
+        "list_buckets", Refusal(403, "AccessDenied"), Refusal(403, "InvalidAccessKeyId")
+    )
     assert storage.health_check().server == "S3 protocol"
     with pytest.raises(infra.StorageError, match="InvalidAccessKeyId"):
         storage.health_check()
@@ -543,7 +639,9 @@ def test_health_without_the_right_to_see_buckets(stand_in: StrictS3, storage: in
 # --- presigned URLs
 
 
-def test_a_presigned_url_ends(service: Callable[[str], str], s3: Callable[[str], infra.S3StorageProvider]) -> None:
+def test_a_presigned_url_ends(
+    service: Callable[[str], str], s3: Callable[[str], infra.S3StorageProvider]
+) -> None:
     storage, clock = s3("s3"), fakes.FakeClock()
     fake = fakes.FakeStorageProvider(clock=clock)
     bucket = f"test-{int(time.time() * 1e6)}"
@@ -585,7 +683,9 @@ def test_a_public_endpoint_in_front_of_the_gateway(service: Callable[[str], str]
         url = storage.get_presigned_url(bucket, "k", 60)
         assert url.startswith(outside)
         assert over_http(url) == (200, b"x")
-        assert over_http(url.replace("localhost", "127.0.0.1"))[0] == 403  # it is signed for that host
+        assert (
+            over_http(url.replace("localhost", "127.0.0.1"))[0] == 403
+        )  # it is signed for that host
         remove_bucket(storage, bucket)
 
 
@@ -593,18 +693,28 @@ def test_a_public_endpoint_in_front_of_the_gateway(service: Callable[[str], str]
 def test_presigned_urls_of_aws(method: str) -> None:
     for region, bucket, start in (
         ("eu-north-1", "bkt", "https://bkt.s3.eu-north-1.amazonaws.com/a%20b?"),
-        ("eu-north-1", "my.bkt", "https://s3.eu-north-1.amazonaws.com/my.bkt/a%20b?"),  # no certificate is for it
+        (
+            "eu-north-1",
+            "my.bkt",
+            "https://s3.eu-north-1.amazonaws.com/my.bkt/a%20b?",
+        ),  # no certificate is for it
         ("us-east-1", "bkt", "https://bkt.s3.amazonaws.com/a%20b?"),
     ):
-        config = infra.S3StorageConfig(region, access_key=ACCESS, secret_key=SECRET, session_token="a-session")
+        config = infra.S3StorageConfig(
+            region, access_key=ACCESS, secret_key=SECRET, session_token="a-session"
+        )
         with infra.S3StorageProvider(config) as storage:
             url = storage.get_presigned_url(bucket, "a b", 60, method)
         assert url.startswith(start)
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
         assert set(query) == {"X-Amz-Security-Token"} | {
-            f"X-Amz-{name}" for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
+            f"X-Amz-{name}"
+            for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
         }
-        assert (query["X-Amz-Expires"], f"/{region}/s3/" in query["X-Amz-Credential"]) == ("60", True)
+        assert (query["X-Amz-Expires"], f"/{region}/s3/" in query["X-Amz-Credential"]) == (
+            "60",
+            True,
+        )
 
 
 def test_presigned_urls_of_the_fake_can_be_read() -> None:
@@ -614,7 +724,11 @@ def test_presigned_urls_of_the_fake_can_be_read() -> None:
     parts = urllib.parse.urlsplit(url)
     query = dict(urllib.parse.parse_qsl(parts.query))
     assert (parts.scheme, urllib.parse.unquote(parts.path)) == ("https", "/a/é b")
-    assert (query["X-Amz-Expires"], query["X-Amz-Date"], query["method"]) == ("90", "20260101T000000Z", "PUT")
+    assert (query["X-Amz-Expires"], query["X-Amz-Date"], query["method"]) == (
+        "90",
+        "20260101T000000Z",
+        "PUT",
+    )
     assert fake.fetch(url, "PUT", b"x", "text/plain") == b""
     assert fake.get_metadata(BUCKET, "a/é b").content_type == "text/plain"
     fake.down = True
@@ -635,8 +749,21 @@ def test_nothing_secret_is_told(
     caplog.set_level(logging.DEBUG, "infra")
     calls: list[infra.Call] = []
     told = [repr(storage)]
-    for day in (LOSE, Refusal(403, "AccessDenied"), Refusal(500, KEY), b"junk", Refusal(404, "NoSuchKey")):
-        for operation in ("put_object", "get_object", "head_object", "list_objects", "delete_objects", "copy_object"):
+    for day in (
+        LOSE,
+        Refusal(403, "AccessDenied"),
+        Refusal(500, KEY),
+        b"junk",
+        Refusal(404, "NoSuchKey"),
+    ):
+        for operation in (
+            "put_object",
+            "get_object",
+            "head_object",
+            "list_objects",
+            "delete_objects",
+            "copy_object",
+        ):
             stand_in.bad_day(operation, *[day] * 4)
         for call in (
             lambda: storage.upload(BUCKET, KEY, b"tell-nobody", metadata={"a": "tell-nobody"}),
@@ -649,10 +776,21 @@ def test_nothing_secret_is_told(
             try:
                 call()
             except infra.InfrastructureError as error:
-                told += [str(error), repr(error), "".join(traceback.format_exception(error)), repr(error.__cause__)]
-    told += [caplog.text, repr([vars(record) for record in caplog.records if record.name == "infra"]), repr(calls)]
+                told += [
+                    str(error),
+                    repr(error),
+                    "".join(traceback.format_exception(error)),
+                    repr(error.__cause__),
+                ]
+    told += [
+        caplog.text,
+        repr([vars(record) for record in caplog.records if record.name == "infra"]),
+        repr(calls),
+    ]
     assert len(told) > 50
-    sources = re.sub(r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told))  # lines of this file
+    sources = re.sub(
+        r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told)
+    )  # lines of this file
     for secret in ("tell-nobody", SECRET, ACCESS, stand_in.url, str(stand_in.port)):
         assert secret not in sources
 
@@ -680,7 +818,9 @@ def test_a_forgotten_provider_warns(stand_in: StrictS3) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_has_connections_of_its_own(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
+def test_a_forked_child_has_connections_of_its_own(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
     storage.upload(BUCKET, KEY, some(2_000_000))
     with storage.open(BUCKET, KEY) as reader:
         assert reader.read(1000) == some(1000)

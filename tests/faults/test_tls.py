@@ -47,7 +47,9 @@ def files() -> Path:
     return _or_skip(certificates)
 
 
-def at(url: str, host: str = "localhost", *, user: str = "", port: int = 0, **options: object) -> str:
+def at(
+    url: str, host: str = "localhost", *, user: str = "", port: int = 0, **options: object
+) -> str:
     """The same server by that name, and with those options alone."""
     parts = infra._Url.parse(url)
     account = user or (f"{parts.user}@" if parts.user else "")
@@ -55,11 +57,17 @@ def at(url: str, host: str = "localhost", *, user: str = "", port: int = 0, **op
     return f"{parts.scheme}://{account}{host}:{port or parts.port}/{parts.path}?{query}".rstrip("?")
 
 
-def opened(url: str, calls: list[infra.Call] | None = None, **options: Any) -> infra.RedisClient | infra.ConnectionPool:
+def opened(
+    url: str, calls: list[infra.Call] | None = None, **options: Any
+) -> infra.RedisClient | infra.ConnectionPool:
     observer = calls.append if calls is not None else None
     if url.startswith("redis"):
-        return infra.RedisClient(infra.CacheConfig(url=url, **{"deadline": 2, **options}), observer=observer)
-    config = infra.DatabaseConfig(url=url, **{"connect_timeout": 2, "acquire_timeout": 4, **options})
+        return infra.RedisClient(
+            infra.CacheConfig(url=url, **{"deadline": 2, **options}), observer=observer
+        )
+    config = infra.DatabaseConfig(
+        url=url, **{"connect_timeout": 2, "acquire_timeout": 4, **options}
+    )
     return infra.create_pool(config, observer=observer)
 
 
@@ -69,14 +77,23 @@ def cipher(url: str) -> str:
         if isinstance(service, infra.ConnectionPool):
             mysql = "SHOW STATUS LIKE 'Ssl_cipher'"
             postgres = "SELECT cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-            return str(service.fetch_all(mysql if service.engine == "mysql" else postgres)[0][-1] or "")
+            return str(
+                service.fetch_all(mysql if service.engine == "mysql" else postgres)[0][-1] or ""
+            )
         service.set("tls", "1")
         assert service.get("tls") == "1"
         pools = getattr(service._transport, "_pools", {0: service._transport.pool}).values()
-        return str(getattr(next(pool._idle[0] for pool in pools if pool._idle)._sock, "cipher", lambda: "")() or "")
+        return str(
+            getattr(
+                next(pool._idle[0] for pool in pools if pool._idle)._sock, "cipher", lambda: ""
+            )()
+            or ""
+        )
 
 
-def refusal(url: str, error: type[infra.InfrastructureError] = infra.ConnectionError, **options: Any) -> str:
+def refusal(
+    url: str, error: type[infra.InfrastructureError] = infra.ConnectionError, **options: Any
+) -> str:
     """The message. One attempt is enough to know, and nothing secret is told."""
     calls: list[infra.Call] = []
     started = time.monotonic()
@@ -84,8 +101,14 @@ def refusal(url: str, error: type[infra.InfrastructureError] = infra.ConnectionE
         service.health_check()
     assert time.monotonic() - started < 2 + SLACK
     if error is infra.ConnectionError:
-        assert (type(caught.value), caught.value.retryable, len(calls)) == (infra.ConnectionError, False, 1)
-    assert SECRET not in "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+        assert (type(caught.value), caught.value.retryable, len(calls)) == (
+            infra.ConnectionError,
+            False,
+            1,
+        )
+    assert SECRET not in "".join(traceback.format_exception(caught.value)) + repr(
+        vars(caught.value)
+    )
     return str(caught.value)
 
 
@@ -105,7 +128,9 @@ def test_what_is_accepted(kind: str, service: Service, files: Path) -> None:
         assert cipher(each), each
     if not kind.startswith("redis"):
         assert not cipher(at(url, sslmode="disable"))
-        assert cipher(at(url)) or kind == "mariadb-tls"  # PyMySQL before 1.2 does not ask for it by itself
+        assert (
+            cipher(at(url)) or kind == "mariadb-tls"
+        )  # PyMySQL before 1.2 does not ask for it by itself
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,12 +138,22 @@ def test_what_is_refused(kind: str, service: Service, files: Path) -> None:
     url = service(kind)
     user = f"{infra._Url.parse(url).user or 'u'}:{SECRET}@"
     other = files / "other.pem"
-    for mode in ("verify-full", "verify-ca", "require"):  # as libpq has it: an authority that is named is asked
-        assert "its certificate was refused (" in refusal(at(url, user=user, sslmode=mode, sslrootcert=other))
-    told = refusal(at(url, "127.0.0.1", user=user, sslmode="verify-full", sslrootcert=files / "ca.pem"))
+    for mode in (
+        "verify-full",
+        "verify-ca",
+        "require",
+    ):  # as libpq has it: an authority that is named is asked
+        assert "its certificate was refused (" in refusal(
+            at(url, user=user, sslmode=mode, sslrootcert=other)
+        )
+    told = refusal(
+        at(url, "127.0.0.1", user=user, sslmode="verify-full", sslrootcert=files / "ca.pem")
+    )
     assert "its certificate was refused (" in told
     assert "another host" in told or "not valid for '127.0.0.1'" in told
-    told = refusal(at(url, user=user, sslmode="verify-full"))  # the system's authorities, or for libpq a file at home
+    told = refusal(
+        at(url, user=user, sslmode="verify-full")
+    )  # the system's authorities, or for libpq a file at home
     assert "its certificate was refused (" in told or "need sslrootcert" in told
 
 
@@ -135,13 +170,19 @@ def test_redis_without_tls(scheme: str, service: Service) -> None:
     """It takes the handshake for the beginning of a command, and waits for the rest."""
     url = at(service("redis"), "127.0.0.1", user=f":{SECRET}@").replace("redis", scheme, 1)
     told = refusal(url, infra.TimeoutError, connect_timeout=0.2, deadline=0.3)
-    assert "did not answer in time: it is silent to a TLS handshake, as a port without TLS may be" in told
+    assert (
+        "did not answer in time: it is silent to a TLS handshake, as a port without TLS may be"
+        in told
+    )
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
 def test_a_plain_client_of_redis_over_tls(scheme: str, service: Service) -> None:
     url = at(service("redis-tls"), user=f":{SECRET}@").replace("rediss", scheme, 1)
-    with opened(url, deadline=1) as client, pytest.raises(infra.ConnectionError, match="ended the connection"):
+    with (
+        opened(url, deadline=1) as client,
+        pytest.raises(infra.ConnectionError, match="ended the connection"),
+    ):
         client.health_check()
 
 
@@ -157,7 +198,10 @@ def test_files_are_read_at_once(scheme: str, option: str, files: Path, tmp_path:
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("nothing of the kind\n")
     for path, told in (
-        (tmp_path / "absent.pem", f"^{option} should name a readable PEM file: No such file or directory$"),
+        (
+            tmp_path / "absent.pem",
+            f"^{option} should name a readable PEM file: No such file or directory$",
+        ),
         (garbage, f"{option}.*should name PEM files that fit"),
     ):
         with pytest.raises(infra.ConfigurationError, match=told) as caught:
@@ -168,13 +212,25 @@ def test_files_are_read_at_once(scheme: str, option: str, files: Path, tmp_path:
 
 def test_a_key_with_a_password_is_no_question_at_the_terminal(files: Path, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
-    words = ["openssl", "ec", "-aes128", "-passout", "pass:word", "-in", str(files / "key.pem"), "-out", str(key)]
+    words = [
+        "openssl",
+        "ec",
+        "-aes128",
+        "-passout",
+        "pass:word",
+        "-in",
+        str(files / "key.pem"),
+        "-out",
+        str(key),
+    ]
     subprocess.run(words, check=True, capture_output=True)
     with pytest.raises(infra.ConfigurationError, match="without a password"):
         opened(f"rediss://localhost?sslcert={files}/cert.pem&sslkey={key}")
 
 
-def test_an_authority_of_ones_own_need_not_be_to_the_letter(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_authority_of_ones_own_need_not_be_to_the_letter(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Python 3.13 and later are strict by default, and refuse the certificates that MySQL makes at its first start."""
     usual = ssl.create_default_context
 
@@ -186,7 +242,10 @@ def test_an_authority_of_ones_own_need_not_be_to_the_letter(files: Path, monkeyp
     monkeypatch.setattr(ssl, "create_default_context", strict)
     own = infra._tls_context({"sslrootcert": f"{files}/ca.pem"}, "verify-full")
     assert not own.verify_flags & ssl.VERIFY_X509_STRICT
-    assert infra._tls_context({"sslrootcert": "system"}, "verify-full").verify_flags & ssl.VERIFY_X509_STRICT
+    assert (
+        infra._tls_context({"sslrootcert": "system"}, "verify-full").verify_flags
+        & ssl.VERIFY_X509_STRICT
+    )
 
 
 # --- who is let in
@@ -212,7 +271,9 @@ class StrictMariaDb(TlsMariaDbServer):
     def prepare(self) -> None:
         super().prepare()
         with open(self.folder / "init.sql", "a") as script:
-            script.write("CREATE USER strict@'127.0.0.1' REQUIRE X509;\nGRANT ALL ON infra.* TO strict@'127.0.0.1';\n")
+            script.write(
+                "CREATE USER strict@'127.0.0.1' REQUIRE X509;\nGRANT ALL ON infra.* TO strict@'127.0.0.1';\n"
+            )
 
 
 class StrictPostgres(TlsPostgresServer):
@@ -220,7 +281,9 @@ class StrictPostgres(TlsPostgresServer):
         super().prepare()
         (self.folder / "cert.pem").write_bytes((certificates() / "expired.pem").read_bytes())
         rules = self.folder / "data" / "pg_hba.conf"
-        rules.write_text(f"hostssl all strict 127.0.0.1/32 trust clientcert=verify-ca\n{rules.read_text()}")
+        rules.write_text(
+            f"hostssl all strict 127.0.0.1/32 trust clientcert=verify-ca\n{rules.read_text()}"
+        )
 
     def command(self) -> list[str]:
         return [*super().command(), "-c", f"ssl_ca_file={certificates()}/ca.pem"]
@@ -241,9 +304,30 @@ def strict() -> Iterator[Callable[[str], str]]:
     """``strict(kind)``: the URL of a server that wants a certificate of the user "strict"."""
     started: dict[str, Server] = {}
     folder = _or_skip(certificates)
-    shutil.copy(folder / "cert.pem", folder / "expired.pem")  # unless this openssl can make one of yesterday
-    ask = ["req", "-new", "-key", "key.pem", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    sign = ["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-copy_extensions", "copy"]
+    shutil.copy(
+        folder / "cert.pem", folder / "expired.pem"
+    )  # unless this openssl can make one of yesterday
+    ask = [
+        "req",
+        "-new",
+        "-key",
+        "key.pem",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    ]
+    sign = [
+        "x509",
+        "-req",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca-key.pem",
+        "-CAcreateserial",
+        "-copy_extensions",
+        "copy",
+    ]
     asked = subprocess.run(["openssl", *ask], cwd=folder, check=True, capture_output=True).stdout
     signed = subprocess.run(
         ["openssl", *sign, "-days", "-1"], cwd=folder, check=False, capture_output=True, input=asked
@@ -281,10 +365,14 @@ def test_a_client_certificate(kind: str, strict: Service, files: Path) -> None:
     user = "" if kind == "redis-tls" else "strict@"
     url, host = strict(kind), "127.0.0.1"
     key = files / "key.pem"
-    assert cipher(at(url, host, user=user, sslmode="require", sslcert=files / "cert.pem", sslkey=key))
+    assert cipher(
+        at(url, host, user=user, sslmode="require", sslcert=files / "cert.pem", sslkey=key)
+    )
     told = refusal(at(url, host, user=user, sslmode="require"))
     wanted = "it wants a client certificate: see sslcert and sslkey"
-    assert ("refused the login" if kind == "mariadb-tls" else wanted) in told  # MariaDB says no more than that
+    assert (
+        "refused the login" if kind == "mariadb-tls" else wanted
+    ) in told  # MariaDB says no more than that
     key = files / "other-key.pem"
     url = at(url, host, user=user, sslmode="require", sslcert=files / "other.pem", sslkey=key)
     if kind != "mariadb-tls":
@@ -344,7 +432,10 @@ def redis(url: str, **options: Any) -> infra.RedisClient:
 
 def test_killed_and_restarted(server: Server) -> None:
     inbox = Inbox()
-    with redis(server.url, deadline=10, retries=100) as client, client.listen(inbox, inbox.on_reconnect) as listener:
+    with (
+        redis(server.url, deadline=10, retries=100) as client,
+        client.listen(inbox, inbox.on_reconnect) as listener,
+    ):
         listener.subscribe("c")
         client.set("k", "1")
         server.kill()
@@ -356,20 +447,27 @@ def test_killed_and_restarted(server: Server) -> None:
 
 
 def test_a_lost_reply(server: Server) -> None:
-    with Proxy(server.port) as proxy, redis(server.url.replace(str(server.port), str(proxy.port))) as client:
+    with (
+        Proxy(server.port) as proxy,
+        redis(server.url.replace(str(server.port), str(proxy.port))) as client,
+    ):
         assert client.increment("k") == 1
         proxy.swallow = True
         with pytest.raises(infra.ConnectionError) as caught:
             client.increment("k")
         assert caught.value.retryable is True  # for the caller to decide
         proxy.swallow = True
-        assert client.increment("k") == 3  # it was the server's part of the handshake: nothing had been sent
+        assert (
+            client.increment("k") == 3
+        )  # it was the server's part of the handshake: nothing had been sent
         proxy.swallow = True
         assert client.get("k") == "3"
         assert proxy.swallowed == 3
 
 
-def test_a_listener_that_threads_change_in_a_flood(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_listener_that_threads_change_in_a_flood(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     inbox = Inbox()
     with redis(server.url, deadline=5) as client, client.listen(inbox) as listener:
         listener.subscribe("flood")
@@ -377,7 +475,9 @@ def test_a_listener_that_threads_change_in_a_flood(server: Server, caplog: pytes
         def work(number: int) -> None:
             for turn in range(100):
                 if number == 2:
-                    client.publish("flood", f"{turn} " + "x" * (2**20 if turn % 50 == 7 else 100))  # or 64 records
+                    client.publish(
+                        "flood", f"{turn} " + "x" * (2**20 if turn % 50 == 7 else 100)
+                    )  # or 64 records
                 else:
                     (listener.subscribe if number else listener.unsubscribe)("c")
 
@@ -444,7 +544,9 @@ def test_forks(service: Service, server: Server) -> None:
     """A child opens connections of its own, and its end is not that of its parent's."""
     inbox = Inbox()
     with contextlib.ExitStack() as stack:
-        pools = [stack.enter_context(opened(service(kind))) for kind in ("mariadb-tls", "postgres-tls")]
+        pools = [
+            stack.enter_context(opened(service(kind))) for kind in ("mariadb-tls", "postgres-tls")
+        ]
         client = stack.enter_context(redis(server.url))
         listener = stack.enter_context(client.listen(inbox, inbox.on_reconnect))
         listener.subscribe("c")
@@ -452,7 +554,9 @@ def test_forks(service: Service, server: Server) -> None:
         connection = client._transport.pool._idle[0]
 
         def who(pool: Any) -> Any:
-            return pool.fetch_one("SELECT " + ("CONNECTION_ID()" if pool.engine == "mysql" else "pg_backend_pid()"))
+            return pool.fetch_one(
+                "SELECT " + ("CONNECTION_ID()" if pool.engine == "mysql" else "pg_backend_pid()")
+            )
 
         before = [who(pool) for pool in pools]
 
@@ -483,7 +587,9 @@ def greet(connection: socket.socket, *, tls: bool = False) -> None:
     """Handshake v10, with the flags for the protocol of 4.1, databases, plugins and perhaps TLS."""
     able = 0x8_0000 | 0x8000 | 0x0200 | 0x0008 | 0x0002 | (0x0800 if tls else 0)
     nonce = b"n" * 20
-    greeting = b"\x0a8.4.0\0" + struct.pack("<I8sxHBHHB10x", 1, nonce[:8], able & 0xFFFF, 45, 2, able >> 16, 21)
+    greeting = b"\x0a8.4.0\0" + struct.pack(
+        "<I8sxHBHHB10x", 1, nonce[:8], able & 0xFFFF, 45, 2, able >> 16, 21
+    )
     connection.sendall(packet(0, greeting + nonce[8:] + b"\0caching_sha2_password\0"))
 
 
@@ -524,7 +630,9 @@ def test_caching_sha2_password_on_mysql(monkeypatch: pytest.MonkeyPatch) -> None
     url = os.environ.get("MYSQL_URL", "")
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(opened(url)) if url else None
-        if not isinstance(pool, infra.ConnectionPool) or not pool.health_check().server.startswith("MySQL"):
+        if not isinstance(pool, infra.ConnectionPool) or not pool.health_check().server.startswith(
+            "MySQL"
+        ):
             not_shown("caching_sha2_password", "set MYSQL_URL to a MySQL server")
         name = f"sha2_{os.getpid()}"
         stack.callback(pool.execute, f"DROP USER IF EXISTS {name}")
@@ -533,10 +641,16 @@ def test_caching_sha2_password_on_mysql(monkeypatch: pytest.MonkeyPatch) -> None
         host = infra._Url.parse(url).host
         for mode in ("require", "disable"):
             pool.execute("FLUSH PRIVILEGES")  # the server forgets the passwords that it has seen
-            assert bool(cipher(at(url, host, user=f"{name}:{SECRET}@", sslmode=mode))) == (mode == "require")
-            assert "refused the login" in refusal(at(url, host, user=f"{name}:{SECRET}x@", sslmode=mode))
+            assert bool(cipher(at(url, host, user=f"{name}:{SECRET}@", sslmode=mode))) == (
+                mode == "require"
+            )
+            assert "refused the login" in refusal(
+                at(url, host, user=f"{name}:{SECRET}x@", sslmode=mode)
+            )
         pool.execute("FLUSH PRIVILEGES")
         monkeypatch.setattr("pymysql._auth._have_cryptography", False)
-        told = refusal(at(url, host, user=f"{name}:{SECRET}x@", sslmode="disable"), infra.ConfigurationError)
+        told = refusal(
+            at(url, host, user=f"{name}:{SECRET}x@", sslmode="disable"), infra.ConfigurationError
+        )
         assert "PyMySQL[rsa]" in told
         assert "wrong password" in told

@@ -17,7 +17,9 @@ import infra
 from tests.contract.backends import Inbox
 
 NAMES = st.sampled_from(["a", "b", "ab", "é", " bad"])
-GLOBS = st.one_of(st.sampled_from(["*", "?", "a*", "[^a]", "b"]), st.text("ab*?[]^-\\é", min_size=1, max_size=5))
+GLOBS = st.one_of(
+    st.sampled_from(["*", "?", "a*", "[^a]", "b"]), st.text("ab*?[]^-\\é", min_size=1, max_size=5)
+)
 
 
 class Side:
@@ -62,11 +64,15 @@ class Machine(RuleBasedStateMachine):
             try:
                 outcomes.append(("answer", call(side)))
             except infra.InfrastructureError as error:
-                outcomes.append(("error", (type(error), error.service, error.operation, error.retryable)))
+                outcomes.append(
+                    ("error", (type(error), error.service, error.operation, error.retryable))
+                )
         assert outcomes[0] == outcomes[1]
         return outcomes[0][1]
 
-    def join(self, call: Callable[[Side, Callable[[infra.Message], None]], infra.Subscription]) -> None:
+    def join(
+        self, call: Callable[[Side, Callable[[infra.Message], None]], infra.Subscription]
+    ) -> None:
         self.both(lambda side: side.subscriptions.append(call(side, side.handler(self.handlers))))
         self.handlers += 1
 
@@ -76,7 +82,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(names=st.lists(NAMES, max_size=3))
     def subscribe_many(self, names: list[str]) -> None:
-        self.join(lambda side, handler: side.bus.subscribe_many([self.prefix + name for name in names], handler))
+        self.join(
+            lambda side, handler: side.bus.subscribe_many(
+                [self.prefix + name for name in names], handler
+            )
+        )
 
     @rule(glob=GLOBS)
     def psubscribe(self, glob: str) -> None:
@@ -104,7 +114,9 @@ class Machine(RuleBasedStateMachine):
         for side in self.sides:
             last = Inbox()
             name = f"last:{self.prefix}"
-            with side.bus.subscribe(name, lambda message: last(message.channel, None, message.payload)):
+            with side.bus.subscribe(
+                name, lambda message: last(message.channel, None, message.payload)
+            ):
                 assert side.client.publish(name, "last") == 1
                 last.wait(1)
         fake, real = self.sides

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 import fakes
 import infra
@@ -19,13 +25,20 @@ from tests.contract.backends import grow_older
 
 KEYS = st.sampled_from(["a", "b", "ab", "a:b", "é", " bad", "~a"])
 VALUES = st.one_of(
-    st.sampled_from([None, True, 0, 1, -1, 1.5, "", "1", [], {}, float("nan"), (1,), {1: 1}, "nul\0"]),
-    st.recursive(st.one_of(st.integers(), st.text(max_size=2)), lambda v: st.lists(v) | st.dictionaries(st.text(), v)),
+    st.sampled_from(
+        [None, True, 0, 1, -1, 1.5, "", "1", [], {}, float("nan"), (1,), {1: 1}, "nul\0"]
+    ),
+    st.recursive(
+        st.one_of(st.integers(), st.text(max_size=2)),
+        lambda v: st.lists(v) | st.dictionaries(st.text(), v),
+    ),
 )
 SECONDS = st.sampled_from([1000, 10_000, 20_000, 30_000, 0, -1])
 TTL = st.one_of(st.none(), SECONDS)
 AMOUNTS = st.sampled_from([1, 1, 2, 0, -1, 2**63 - 1, -(2**63), 2**63])
-GLOBS = st.one_of(st.sampled_from(["*", "?", "a*", "*:*", "[^a]", "~*"]), st.text("ab*?[]^-\\é:", max_size=6))
+GLOBS = st.one_of(
+    st.sampled_from(["*", "?", "a*", "*:*", "[^a]", "~*"]), st.text("ab*?[]^-\\é:", max_size=6)
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -58,7 +71,9 @@ class Machine(RuleBasedStateMachine):
             try:
                 outcomes.append(("answer", call()))
             except infra.InfrastructureError as error:
-                outcomes.append(("error", (type(error), error.service, error.operation, error.retryable)))
+                outcomes.append(
+                    ("error", (type(error), error.service, error.operation, error.retryable))
+                )
         assert repr(outcomes[0]) == repr(outcomes[1])  # True is no 1
         return outcomes[0][1]
 
@@ -87,7 +102,9 @@ class Machine(RuleBasedStateMachine):
     def set_nx(self, key: str, value: Any, ttl: float | None) -> None:
         self.both(lambda c: c.set_nx(key, value, ttl))
 
-    @rule(key=st.sampled_from(["a", "b"]), text=st.sampled_from(["", "{", "NaN", " [1] ", "1 2", "7"]))
+    @rule(
+        key=st.sampled_from(["a", "b"]), text=st.sampled_from(["", "{", "NaN", " [1] ", "1 2", "7"])
+    )
     def another_program_writes(self, key: str, text: str) -> None:
         for client in (self.fake_client, self.client):
             client.set(self.prefix + key, text)
@@ -154,5 +171,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", ["redis", "redis-6.2", "redis-cluster"])
 def test_fake_and_real_agree(service: Callable[[str], str], name: str) -> None:
     machine = type("CacheMachine", (Machine,), {"url": service(name)})
-    examples = settings().max_examples // (1 if name == "redis" else 4)  # on the others it is the client that differs
+    examples = settings().max_examples // (
+        1 if name == "redis" else 4
+    )  # on the others it is the client that differs
     run_state_machine_as_test(machine, settings=settings(max_examples=examples))

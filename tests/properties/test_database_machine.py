@@ -18,19 +18,47 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 import fakes
 import infra
-from tests.contract.databases import DatabaseBackend, Item, Owner, fake_backend, real_backend, with_tables
+from tests.contract.databases import (
+    DatabaseBackend,
+    Item,
+    Owner,
+    fake_backend,
+    real_backend,
+    with_tables,
+)
 
 IDS = [uuid.UUID(int=number << 64) for number in range(1, 5)]
 ID = st.sampled_from(IDS)
 REFERENCE = st.one_of(st.none(), ID)
 NAMES = st.sampled_from(
-    ["a", "A", "a ", " a", "b", "é", "e\u0301", "😀", "", "0123456789", "0123456789 ", "0123456789x"]
+    [
+        "a",
+        "A",
+        "a ",
+        " a",
+        "b",
+        "é",
+        "e\u0301",
+        "😀",
+        "",
+        "0123456789",
+        "0123456789 ",
+        "0123456789x",
+    ]
 )
-LABELS = st.one_of(st.none(), st.sampled_from(["x", "X", "x ", "", "12345", "12345  ", "123456", "'\\%\n"]))
+LABELS = st.one_of(
+    st.none(), st.sampled_from(["x", "X", "x ", "", "12345", "12345  ", "123456", "'\\%\n"])
+)
 AMOUNTS = st.sampled_from([0, 1, 1, 2, -1, 2**31 - 1, 2**31])
 NOTES = st.sampled_from(["", "n", None])
 ITEM = st.builds(
-    Item, amount=AMOUNTS, label=LABELS, note=NOTES, owner_id=REFERENCE, keeper_id=REFERENCE, guard_id=REFERENCE
+    Item,
+    amount=AMOUNTS,
+    label=LABELS,
+    note=NOTES,
+    owner_id=REFERENCE,
+    keeper_id=REFERENCE,
+    guard_id=REFERENCE,
 )
 
 
@@ -55,7 +83,9 @@ class Machine(RuleBasedStateMachine):
             try:
                 outcomes.append(("answer", call(backend)))
             except infra.ConflictError as error:
-                outcomes.append(("conflict", error.kind, error.constraint, error.retryable, error.operation))
+                outcomes.append(
+                    ("conflict", error.kind, error.constraint, error.retryable, error.operation)
+                )
             except infra.InfrastructureError as error:
                 outcomes.append(("error", type(error), error.retryable, error.operation))
         fake, real = outcomes
@@ -79,13 +109,21 @@ class Machine(RuleBasedStateMachine):
         others = [row for row in self.rows("owners") if row["id"] != id]
         taken = {self.stored(row["name"], 10) for row in others}
         self.broken = sum(
-            (len(name.rstrip(" ")) > 10, self.stored(name, 10) in taken, len(others) < len(self.rows("owners")))
+            (
+                len(name.rstrip(" ")) > 10,
+                self.stored(name, 10) in taken,
+                len(others) < len(self.rows("owners")),
+            )
         )
 
     def count_broken_by_item(self, id: uuid.UUID, item: Item) -> None:
         known = {row["id"] for row in self.rows("owners")} | {None}
         items = self.rows("items")
-        taken = {self.stored(row["label"], 5) for row in items if row["id"] != id and row["label"] is not None}
+        taken = {
+            self.stored(row["label"], 5)
+            for row in items
+            if row["id"] != id and row["label"] is not None
+        }
         label = item.label or ""
         self.broken = sum(
             (
@@ -109,7 +147,9 @@ class Machine(RuleBasedStateMachine):
         for number in (0, 1):
             self.both(lambda b: b.owners.create(Owner("ab"[number], IDS[number])))
         self.both(lambda b: b.items.create(Item(label="x", owner_id=IDS[0], id=IDS[0])))
-        self.both(lambda b: b.items.create(Item(amount=1, keeper_id=IDS[0], guard_id=IDS[1], id=IDS[1])))
+        self.both(
+            lambda b: b.items.create(Item(amount=1, keeper_id=IDS[0], guard_id=IDS[1], id=IDS[1]))
+        )
 
     @rule(id=ID, name=NAMES)
     def create_owner(self, id: uuid.UUID, name: str) -> None:
@@ -165,7 +205,9 @@ class Machine(RuleBasedStateMachine):
     @rule(amount=AMOUNTS, label=LABELS)
     def find_items(self, amount: int, label: str | None) -> None:
         self.broken = 0
-        query = infra.Query(sort="amount", filters={"label": label, "amount": min(amount, 5)}, with_total=True)
+        query = infra.Query(
+            sort="amount", filters={"label": label, "amount": min(amount, 5)}, with_total=True
+        )
         self.both(lambda b: b.items.page(query))
 
     @precondition(lambda self: len(self.blocks) < 3)
@@ -199,10 +241,16 @@ class Machine(RuleBasedStateMachine):
             self.broken = 0
             everything = infra.Query(sort="amount", per_page=1000)
             self.both(
-                lambda b: (b.items.page(everything), {o.id: o for o in b.owners.page(infra.Query(sort="name")).items})
+                lambda b: (
+                    b.items.page(everything),
+                    {o.id: o for o in b.owners.page(infra.Query(sort="name")).items},
+                )
             )
         else:  # both refuse
-            assert [backend.database._blocks.current is None for backend in self.backends] == [False, False]
+            assert [backend.database._blocks.current is None for backend in self.backends] == [
+                False,
+                False,
+            ]
 
 
 @pytest.mark.parametrize("name", ["mariadb", "postgres"])

@@ -41,7 +41,9 @@ def nested(levels: int) -> Any:
 
 UTC = timezone.utc
 IDS = [uuid.UUID(int=number << 64) for number in range(1, 4)]
-DRAWN = [uuid.UUID(int=9 << 64 | number) for number in range(1, 3)]  # the first that the library draws
+DRAWN = [
+    uuid.UUID(int=9 << 64 | number) for number in range(1, 3)
+]  # the first that the library draws
 GREATEST = uuid.UUID(int=10 << 64)  # of no row, or of one that was there first
 ID = mostly([*IDS, *IDS[:2], *DRAWN], GREATEST, None, str(IDS[0]))
 NEW_ID = st.sampled_from([*IDS, infra.FILLED, infra.FILLED])
@@ -58,7 +60,25 @@ MOMENTS = st.sampled_from(
 )
 NAIVE = datetime(2026, 1, 1)
 # As case, composition, patterns and quotes have it; with what nobody sees; and what is no text of ours.
-TEXTS = ["a", "A", "b", "é", "e\u0301", "É", "ß", "SS", "İ", "%", "_", "a|%", "a\\", "'\"", "😀", "\uff5e", "a b"]
+TEXTS = [
+    "a",
+    "A",
+    "b",
+    "é",
+    "e\u0301",
+    "É",
+    "ß",
+    "SS",
+    "İ",
+    "%",
+    "_",
+    "a|%",
+    "a\\",
+    "'\"",
+    "😀",
+    "\uff5e",
+    "a b",
+]
 INVISIBLE = ["a\u200b", "\u2060b", "a\u00ad", "\x7f", "\x01", "\ufeffa"]
 LOOSE = [*TEXTS, *INVISIBLE, "", " ", "a ", " a", "a\n", "\ta", "\u2028"]
 NO_TEXT = ["a\0", "\ud800", 1, b"a"]
@@ -99,7 +119,9 @@ def records(record: type, parts: Fields, refused: Sequence[Changes]) -> st.Searc
 def changes(parts: Fields, refused: Sequence[Changes]) -> st.SearchStrategy[Changes]:
     """Of one field, mostly: some fields may not be changed together with others."""
     single = [st.fixed_dictionaries({name: values}) for name, values in parts.items()]
-    return st.one_of(st.just({}), *single, st.fixed_dictionaries({}, optional=parts), st.sampled_from(refused))
+    return st.one_of(
+        st.just({}), *single, st.fixed_dictionaries({}, optional=parts), st.sampled_from(refused)
+    )
 
 
 NAMES = ["a", "A", "é", "e\u0301", "É", "ß", "SS", "%", "'\"\\", "😀"]
@@ -110,7 +132,9 @@ USER_PARTS: Fields = {
     "email": st.sampled_from([*EMAILS, "x" * 252 + "@x"]),
     "username": st.sampled_from([*NAMES, "x" * 50]),
     "display_name": st.sampled_from([*LOOSE, "x" * 100]),
-    "role": st.sampled_from(["anonymous", "registered", "contributor", "reviewer", "admin", Role.ADMIN]),
+    "role": st.sampled_from(
+        ["anonymous", "registered", "contributor", "reviewer", "admin", Role.ADMIN]
+    ),
     "email_verified": st.booleans(),
     "profile": st.sampled_from(DOCUMENTS),
     "created_at": MOMENTS,
@@ -150,12 +174,32 @@ ORGANIZATION_REFUSED = refusals(
     verified=[0],
     verification_date=[NAIVE],
 )
-ORGANIZATION = records(infra.Organization, {"id": NEW_ID, **ORGANIZATION_PARTS}, ORGANIZATION_REFUSED)
+ORGANIZATION = records(
+    infra.Organization, {"id": NEW_ID, **ORGANIZATION_PARTS}, ORGANIZATION_REFUSED
+)
 ORGANIZATION_CHANGES = changes(ORGANIZATION_PARTS, ORGANIZATION_REFUSED)
 MEMBER_ROLE = mostly(["member", "admin", "owner", "owner", Role.OWNER], "king", "", None, "owner ")
-TAGS = [(), ("a",), ("b", "a"), ("A", "a", "a"), ("é", "e\u0301", "É"), ("%", "_", "'\"\\", "a b"), ("x" * 50,), ["a"]]
+TAGS = [
+    (),
+    ("a",),
+    ("b", "a"),
+    ("A", "a", "a"),
+    ("é", "e\u0301", "É"),
+    ("%", "_", "'\"\\", "a b"),
+    ("x" * 50,),
+    ["a"],
+]
 TAG = mostly(["a", "a", "A", "b", "é", "e\u0301", "%", "_"], "", "a ", "x" * 51, *NO_TEXT)
-VERSION = mostly(["1.0.0", "1.1.0", "1.2.0", "2.0.0"], "0.0.0", "1", "1.0.0 ", "01.0.0", "1.0.1000000000", "", None)
+VERSION = mostly(
+    ["1.0.0", "1.1.0", "1.2.0", "2.0.0"],
+    "0.0.0",
+    "1",
+    "1.0.0 ",
+    "01.0.0",
+    "1.0.1000000000",
+    "",
+    None,
+)
 CATEGORIES = ["safety", "cost"]
 STATUSES = ["draft", "under_review", "active", "deprecated", "archived"]
 BENCHMARK_PARTS: Fields = {
@@ -196,7 +240,9 @@ BENCHMARK = records(
     },
     BENCHMARK_REFUSED,
 )
-BENCHMARK_CHANGES = changes(BENCHMARK_PARTS, [*BENCHMARK_REFUSED, {"version": "1.2.3"}, {"status": "active"}])
+BENCHMARK_CHANGES = changes(
+    BENCHMARK_PARTS, [*BENCHMARK_REFUSED, {"version": "1.2.3"}, {"status": "active"}]
+)
 MODEL = mostly(["a", "A", "é", "e\u0301", "%"], "", " a", "x" * 200, "x" * 201, None, *NO_TEXT)
 LEVELS = ["unverified", "community_verified", "platform_verified", "audited"]
 VISIBILITIES = ["public", "unlisted", "private"]
@@ -204,7 +250,9 @@ SUBMISSION_PARTS: Fields = {
     "model": st.sampled_from(["a", "A", "é", "e\u0301", "%"]),
     "user_id": mostly(IDS[:2], IDS[2]),
     "organization_id": mostly([None, IDS[0]], IDS[2]),
-    "aggregate_score": st.sampled_from([None, 1.0, 1.0, 1, 0.0, -0.0, 0.1 + 0.2, -1.5, 5e-324, -1.7e308]),
+    "aggregate_score": st.sampled_from(
+        [None, 1.0, 1.0, 1, 0.0, -0.0, 0.1 + 0.2, -1.5, 5e-324, -1.7e308]
+    ),
     "results": st.sampled_from(DOCUMENTS),
     "execution": st.sampled_from(DOCUMENTS[:2]),
     "visibility": mostly(["public"], *VISIBILITIES),
@@ -226,7 +274,11 @@ SUBMISSION_REFUSED = refusals(
 )
 SUBMISSION = records(
     infra.Submission,
-    {"id": NEW_ID, "benchmark_id": st.sampled_from(IDS), "benchmark_version_id": st.sampled_from(IDS)}
+    {
+        "id": NEW_ID,
+        "benchmark_id": st.sampled_from(IDS),
+        "benchmark_version_id": st.sampled_from(IDS),
+    }
     | SUBMISSION_PARTS,
     SUBMISSION_REFUSED,
 )
@@ -240,20 +292,28 @@ def queries(sorts: Sequence[str], filters: Fields) -> st.SearchStrategy[infra.Qu
         per_page=[0, 1001, None],
         sort=["id", "nothing", "created_at desc"],
         descending=[1],
-        filters=[{"id": IDS[0]}, *({name: value} for name in filters for value in (1.5, None, "a\0"))],
+        filters=[
+            {"id": IDS[0]},
+            *({name: value} for name in filters for value in (1.5, None, "a\0")),
+        ],
     )
     parts: Fields = {
         "page": mostly([1], 2, 10**9),
         "per_page": st.sampled_from([1, 2, 50]),
         "sort": st.sampled_from(["", *sorts]),
         "descending": st.booleans(),
-        "filters": st.one_of(st.just({}), *(st.fixed_dictionaries({name: each}) for name, each in filters.items())),
+        "filters": st.one_of(
+            st.just({}), *(st.fixed_dictionaries({name: each}) for name, each in filters.items())
+        ),
         "with_total": st.booleans(),
     }
     return records(infra.Query, parts, refused)
 
 
-USERS = queries(["created_at", "updated_at", "username"], {"role": USER_PARTS["role"], "email_verified": st.booleans()})
+USERS = queries(
+    ["created_at", "updated_at", "username"],
+    {"role": USER_PARTS["role"], "email_verified": st.booleans()},
+)
 ORGANIZATIONS = queries(
     ["created_at", "updated_at", "name"],
     {"organization_type": st.sampled_from(TYPES), "verified": st.booleans()},
@@ -289,7 +349,9 @@ BY_SCORE = infra.Query(per_page=1000, sort="aggregate_score", descending=True)
 def exact(value: Any) -> Any:
     """What == takes for the same, 1, 1.0 and True or 0.0 and -0.0, is told apart; so is the order of a document."""
     if is_dataclass(value):
-        return type(value), *((each.name, exact(getattr(value, each.name))) for each in fields(value))
+        return type(value), *(
+            (each.name, exact(getattr(value, each.name))) for each in fields(value)
+        )
     if isinstance(value, dict):
         return dict, *((exact(key), exact(each)) for key, each in value.items())
     if isinstance(value, (list, tuple)):
@@ -341,7 +403,9 @@ class Machine(RuleBasedStateMachine):
                 answer = call(backend)
                 outcomes.append(("answer", exact(answer)))
             except infra.ConflictError as error:
-                outcomes.append(("conflict", error.retryable, error.operation, error.kind, error.constraint))
+                outcomes.append(
+                    ("conflict", error.retryable, error.operation, error.kind, error.constraint)
+                )
             except infra.NotFoundError as error:
                 outcomes.append(("nothing", error.retryable, error.operation, error.resource))
             except infra.InfrastructureError as error:
@@ -382,7 +446,10 @@ class Machine(RuleBasedStateMachine):
                 names.add(name)
         for name, parent in table.rules.foreign_keys.items():
             wanted = [values[each] for each in parent.columns]
-            found = [[row[each] for each in parent.target] for row in self.fake.table(parent.table).select()]
+            found = [
+                [row[each] for each in parent.target]
+                for row in self.fake.table(parent.table).select()
+            ]
             if None not in wanted and wanted not in found:
                 names.add(name)
         return names
@@ -391,14 +458,18 @@ class Machine(RuleBasedStateMachine):
         """Several rules may hold a row: each table that refers to it has one."""
         table = self.fake.table(name)
         children = table._children if self.sound else []
-        holding = {each for child, each, reference in children if child.select({reference.columns[-1]: id})}
+        holding = {
+            each for child, each, reference in children if child.select({reference.columns[-1]: id})
+        }
         self.both(lambda b: getattr(b, name).delete(id), holding)
 
     def keep(self, name: str, record: Any) -> None:
         if record is not None:
             self.kept.setdefault(name, []).append(record)
 
-    def again(self, name: str, back: int, fresh: bool = False, change: Changes | None = None) -> Any:
+    def again(
+        self, name: str, back: int, fresh: bool = False, change: Changes | None = None
+    ) -> Any:
         """A record that was kept, as it was then or as it is now, with these changes."""
         kept = self.kept[name]
         record = kept[max(0, len(kept) - 1 - back)]
@@ -442,7 +513,10 @@ class Machine(RuleBasedStateMachine):
         if self.sound:
             assert self.both(self.everything) is not None
         else:  # both refuse
-            assert [backend.database._blocks.current is None for backend in self.backends] == [False, False]
+            assert [backend.database._blocks.current is None for backend in self.backends] == [
+                False,
+                False,
+            ]
 
 
 class UserMachine(Machine):
@@ -451,7 +525,12 @@ class UserMachine(Machine):
     def everything(self, b: ExchangeBackend) -> Any:
         users, organizations = b.users.page(BY_USERNAME), b.organizations.page(BY_NAME)
         members = [b.organizations.find_members(each.id, ALL) for each in organizations.items]
-        return users, organizations, members, [b.users.find_credentials(each.email) for each in users.items]
+        return (
+            users,
+            organizations,
+            members,
+            [b.users.find_credentials(each.email) for each in users.items],
+        )
 
     @initialize()
     def seed(self) -> None:
@@ -505,20 +584,33 @@ class UserMachine(Machine):
     @step(organization=ORGANIZATION, owner=ID)
     def create_organization(self, organization: infra.Organization, owner: Any) -> None:
         broken = self.broken(self.backends[0].organizations, organization, new=True)
-        self.keep("organizations", self.both(lambda b: b.organizations.create(organization, owner), broken))
+        self.keep(
+            "organizations",
+            self.both(lambda b: b.organizations.create(organization, owner), broken),
+        )
 
     @step(back=BACK, fresh=st.booleans(), change=ORGANIZATION_CHANGES)
     def update_organization(self, back: int, fresh: bool, change: Changes) -> None:
         organization = self.again("organizations", back, fresh, change)
         broken = self.broken(self.backends[0].organizations, organization, new=False)
-        self.keep("organizations", self.both(lambda b: b.organizations.update(organization), broken))
+        self.keep(
+            "organizations", self.both(lambda b: b.organizations.update(organization), broken)
+        )
 
     @step(id=ID, verify=st.booleans())
     def verify(self, id: Any, verify: bool) -> None:
         self.both(lambda b: b.organizations.verify(id) if verify else b.organizations.unverify(id))
 
-    @step(id=ID, slug=mostly(SLUGS, *NO_SLUGS), text=WANTED, type=mostly(TYPES, "firm", None), query=ORGANIZATIONS)
-    def find_organizations(self, id: Any, slug: Any, text: Any, type: Any, query: infra.Query) -> None:
+    @step(
+        id=ID,
+        slug=mostly(SLUGS, *NO_SLUGS),
+        text=WANTED,
+        type=mostly(TYPES, "firm", None),
+        query=ORGANIZATIONS,
+    )
+    def find_organizations(
+        self, id: Any, slug: Any, text: Any, type: Any, query: infra.Query
+    ) -> None:
         self.keep("organizations", self.both(lambda b: b.organizations.find_by_id(id)))
         self.both(lambda b: b.organizations.find_by_slug(slug))
         self.both(lambda b: b.organizations.exists_by_slug(slug))
@@ -562,7 +654,15 @@ class BenchmarkMachine(Machine):
             self.both(lambda b: b.users.create(infra.User(f"{name}@x", name, id=id)))
         self.both(lambda b: b.organizations.create(infra.Organization("a", "a", id=IDS[0]), IDS[0]))
         self.create_benchmark(
-            infra.Benchmark("a", "a", category="cost", created_by=IDS[0], id=IDS[0], version_id=IDS[0], tags=("a",))
+            infra.Benchmark(
+                "a",
+                "a",
+                category="cost",
+                created_by=IDS[0],
+                id=IDS[0],
+                version_id=IDS[0],
+                tags=("a",),
+            )
         )
         # Three that share a rank, in no order of ids: the first is the greatest. The last is not ranked.
         submission = infra.Submission(IDS[0], IDS[0], "a", IDS[0], aggregate_score=1.0, id=GREATEST)
@@ -578,7 +678,9 @@ class BenchmarkMachine(Machine):
 
     @step(benchmark=BENCHMARK)
     def create_benchmark(self, benchmark: infra.Benchmark) -> None:
-        broken = self.broken(self.backends[0].benchmarks, replace(benchmark, version_id=IDS[0]), new=True)
+        broken = self.broken(
+            self.backends[0].benchmarks, replace(benchmark, version_id=IDS[0]), new=True
+        )
         self.keep("benchmarks", self.both(lambda b: b.benchmarks.create(benchmark), broken))
 
     @step(
@@ -588,10 +690,14 @@ class BenchmarkMachine(Machine):
         changelog=mostly(["", "a", "é'%"], "x" * 10_001, None, *NO_TEXT),
         breaking=mostly([True, False], None, 1),
     )
-    def update_benchmark(self, back: int, fresh: bool, change: Changes, changelog: Any, breaking: Any) -> None:
+    def update_benchmark(
+        self, back: int, fresh: bool, change: Changes, changelog: Any, breaking: Any
+    ) -> None:
         benchmark = self.again("benchmarks", back, fresh, change)
         broken = self.broken(self.backends[0].benchmarks, benchmark, new=False)
-        self.both(lambda b: b.benchmarks.update(benchmark, changelog=changelog, breaking=breaking), broken)
+        self.both(
+            lambda b: b.benchmarks.update(benchmark, changelog=changelog, breaking=breaking), broken
+        )
 
     @step(id=ID, status=mostly(STATUSES, "gone", None, ""))
     def update_status(self, id: Any, status: Any) -> None:
@@ -625,7 +731,9 @@ class BenchmarkMachine(Machine):
     def create_submission(self, submission: infra.Submission, back: int, known: bool) -> None:
         if known and submission.benchmark_id in IDS and submission.benchmark_version_id in IDS:
             benchmark = self.again("benchmarks", back)
-            submission = replace(submission, benchmark_id=benchmark.id, benchmark_version_id=benchmark.version_id)
+            submission = replace(
+                submission, benchmark_id=benchmark.id, benchmark_version_id=benchmark.version_id
+            )
         broken = self.broken(self.backends[0].submissions, submission, new=True)
         self.keep("submissions", self.both(lambda b: b.submissions.create(submission), broken))
 
@@ -651,7 +759,12 @@ class BenchmarkMachine(Machine):
         self.both(lambda b: b.submissions.update_verification(id, level, verification))
         self.both(lambda b: b.submissions.update_visibility(id, visibility))
 
-    @step(back=BACK, version=mostly([True, False], None), limit=mostly([1, 2, 3, 100], 0, 1001, True), model=MODEL)
+    @step(
+        back=BACK,
+        version=mostly([True, False], None),
+        limit=mostly([1, 2, 3, 100], 0, 1001, True),
+        model=MODEL,
+    )
     def rank(self, back: int, version: bool | None, limit: Any, model: Any) -> None:
         """Of one version, of all; None: of one whose id is none."""
         benchmark = self.again("benchmarks", back)

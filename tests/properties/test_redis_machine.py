@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 import fakes
 import infra
@@ -21,13 +27,17 @@ from tests.contract.backends import Inbox, grow_older
 
 KEYS = st.sampled_from(["a", "b", "ab", "é", " bad"])
 VALUES = st.one_of(
-    st.sampled_from(["", "v", "w", "0", "1", "-1", "007", "1.5", str(2**63 - 1), str(-(2**63)), "nul\0"]),
+    st.sampled_from(
+        ["", "v", "w", "0", "1", "-1", "007", "1.5", str(2**63 - 1), str(-(2**63)), "nul\0"]
+    ),
     st.text(max_size=3),
 )
 SECONDS = st.sampled_from([1000, 10_000, 20_000, 30_000, 0, -1])
 TTL = st.one_of(st.none(), SECONDS)
 AMOUNTS = st.sampled_from([1, 1, 2, 0, -1, 2**63 - 1, -(2**63), 2**63])
-GLOBS = st.one_of(st.sampled_from(["*", "?", "a*", "[^a]", "[a-b]", "\\a"]), st.text("ab*?[]^-\\é", max_size=6))
+GLOBS = st.one_of(
+    st.sampled_from(["*", "?", "a*", "[^a]", "[a-b]", "\\a"]), st.text("ab*?[]^-\\é", max_size=6)
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -54,7 +64,9 @@ class Machine(RuleBasedStateMachine):
             try:
                 outcomes.append(("answer", call(client)))
             except infra.InfrastructureError as error:
-                outcomes.append(("error", (type(error), error.service, error.operation, error.retryable)))
+                outcomes.append(
+                    ("error", (type(error), error.service, error.operation, error.retryable))
+                )
         assert outcomes[0] == outcomes[1]
         return outcomes[0][1]
 
@@ -81,7 +93,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(items=st.dictionaries(KEYS, VALUES, max_size=3), seconds=TTL)
     def set_many(self, items: dict[str, str], seconds: float | None) -> None:
-        self.both(lambda c: c.set_many({self.prefix + key: value for key, value in items.items()}, seconds))
+        self.both(
+            lambda c: c.set_many(
+                {self.prefix + key: value for key, value in items.items()}, seconds
+            )
+        )
 
     @rule(key=KEYS, value=VALUES, seconds=TTL)
     def set_nx(self, key: str, value: str, seconds: float | None) -> None:
@@ -120,14 +136,22 @@ class Machine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         grow_older(self.url, seconds, self.prefix + "*")
 
-    @rule(name=KEYS, glob=GLOBS, command=st.sampled_from(["subscribe", "psubscribe", "unsubscribe", "punsubscribe"]))
+    @rule(
+        name=KEYS,
+        glob=GLOBS,
+        command=st.sampled_from(["subscribe", "psubscribe", "unsubscribe", "punsubscribe"]),
+    )
     def change_subscriptions(self, name: str, glob: str, command: str) -> None:
         if not self.listeners:
-            self.listeners = [client.listen(inbox) for client, inbox in zip((self.fake, self.real), self.inboxes)]
+            self.listeners = [
+                client.listen(inbox) for client, inbox in zip((self.fake, self.real), self.inboxes)
+            ]
         outcomes = []
         for listener in self.listeners:
             try:
-                getattr(listener, command)(self.prefix + (glob if command.startswith("p") else name))
+                getattr(listener, command)(
+                    self.prefix + (glob if command.startswith("p") else name)
+                )
                 outcomes.append("done")
             except infra.InfrastructureError as error:
                 outcomes.append(type(error).__name__)

@@ -19,9 +19,13 @@ import infra
 from tests.contract.backends import over_http, remove_bucket
 
 # No key is the beginning of another up to a slash: the gateway keeps objects as files.
-KEYS = st.sampled_from(["a", "b", "a b", "a+%&=", "é😀", "\uff5e", "d/x", "d/y.z", "d/é/x", "d//x", "../x", "x" * 1025])
+KEYS = st.sampled_from(
+    ["a", "b", "a b", "a+%&=", "é😀", "\uff5e", "d/x", "d/y.z", "d/é/x", "d//x", "../x", "x" * 1025]
+)
 GOOD_KEYS = ["a", "b", "a b", "a+%&=", "é😀", "\uff5e", "d/x", "d/y.z", "d/é/x"]
-DATA = st.one_of(st.sampled_from([b"", b"v", b"\x00\xff\r\n", b"x" * 70_000]), st.binary(max_size=5))
+DATA = st.one_of(
+    st.sampled_from([b"", b"v", b"\x00\xff\r\n", b"x" * 70_000]), st.binary(max_size=5)
+)
 TYPES = st.sampled_from([None, None, "text/plain", "text/html; charset=utf-8", "né"])
 METADATA = st.one_of(
     st.none(),
@@ -31,7 +35,10 @@ METADATA = st.one_of(
         max_size=2,
     ),
 )
-PREFIXES = st.one_of(st.none(), st.sampled_from(["", "a", "a ", "d", "d/", "d/é", "d/é/x", "é", "\uff5e", "none", "A"]))
+PREFIXES = st.one_of(
+    st.none(),
+    st.sampled_from(["", "a", "a ", "d", "d/", "d/é", "d/é/x", "é", "\uff5e", "none", "A"]),
+)
 BUCKETS = st.sampled_from([0, 0, 0, 1, 1, 2])  # the last one is not there
 
 
@@ -45,7 +52,11 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         fake, real = (
-            [(each.key, each.etag) for bucket in self.buckets[:2] for each in storage.list_objects(bucket)]
+            [
+                (each.key, each.etag)
+                for bucket in self.buckets[:2]
+                for each in storage.list_objects(bucket)
+            ]
             for storage in (self.fake, self.real)
         )
         for bucket in self.buckets[:2]:
@@ -60,7 +71,9 @@ class Machine(RuleBasedStateMachine):
                 outcomes.append(call(storage))
             except infra.InfrastructureError as error:
                 resource = getattr(error, "resource", None)
-                outcomes.append((type(error), error.service, error.operation, error.retryable, resource))
+                outcomes.append(
+                    (type(error), error.service, error.operation, error.retryable, resource)
+                )
         assert outcomes[0] == outcomes[1]
         return outcomes[0]
 
@@ -76,9 +89,19 @@ class Machine(RuleBasedStateMachine):
 
     @rule(bucket=BUCKETS, key=KEYS, data=DATA, kind=TYPES, metadata=METADATA, as_file=st.booleans())
     def upload(
-        self, bucket: int, key: str, data: bytes, kind: str | None, metadata: dict[str, str] | None, as_file: bool
+        self,
+        bucket: int,
+        key: str,
+        data: bytes,
+        kind: str | None,
+        metadata: dict[str, str] | None,
+        as_file: bool,
     ) -> None:
-        self.both(lambda s: s.upload(self.buckets[bucket], key, io.BytesIO(data) if as_file else data, kind, metadata))
+        self.both(
+            lambda s: s.upload(
+                self.buckets[bucket], key, io.BytesIO(data) if as_file else data, kind, metadata
+            )
+        )
 
     @rule(bucket=BUCKETS, key=KEYS)
     def download(self, bucket: int, key: str) -> None:
@@ -116,7 +139,9 @@ class Machine(RuleBasedStateMachine):
     def delete(self, bucket: int, key: str) -> None:
         self.both(lambda s: s.delete(self.buckets[bucket], key))
 
-    @rule(bucket=BUCKETS, keys=st.lists(st.sampled_from(GOOD_KEYS[:6]), max_size=4))  # a batch leaves folders there
+    @rule(
+        bucket=BUCKETS, keys=st.lists(st.sampled_from(GOOD_KEYS[:6]), max_size=4)
+    )  # a batch leaves folders there
     def delete_batch(self, bucket: int, keys: list[str]) -> None:  # type: ignore[valid-type]
         self.both(lambda s: s.delete_batch(self.buckets[bucket], keys))
 
@@ -124,7 +149,12 @@ class Machine(RuleBasedStateMachine):
     def copy(self, bucket: int, key: str, to: int, name: str) -> None:
         self.both(lambda s: s.copy(self.buckets[bucket], key, self.buckets[to], name))
 
-    @rule(bucket=BUCKETS, key=KEYS, method=st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "POST"]), data=DATA)
+    @rule(
+        bucket=BUCKETS,
+        key=KEYS,
+        method=st.sampled_from(["GET", "HEAD", "PUT", "DELETE", "POST"]),
+        data=DATA,
+    )
     def presigned(self, bucket: int, key: str, method: str, data: bytes) -> None:
         def fetched(storage: infra.StorageProvider) -> Any:
             url = storage.get_presigned_url(self.buckets[bucket], key, 60, method)

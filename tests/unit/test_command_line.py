@@ -45,7 +45,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["health", "--help"], ["migrate", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["health", "--help"], ["migrate", "--help"], ["--version"]]
+)
 def test_it_answers(run: Run, argv: list[str]) -> None:
     code, out, err = run(*argv)
     assert (code, err) == (0, "")
@@ -124,14 +126,22 @@ def test_health(run: Run, service: Callable[[str], str]) -> None:
     assert (code, err) == (0, "")
     assert re.fullmatch(POSTGRES_UP, out)
     code, out, err = run(
-        "health", MYSQL_URL=service("mariadb"), POSTGRES_URL=service("postgres"), REDIS_URL=service("redis")
+        "health",
+        MYSQL_URL=service("mariadb"),
+        POSTGRES_URL=service("postgres"),
+        REDIS_URL=service("redis"),
     )
     assert (code, err) == (0, "")
     assert re.fullmatch(MYSQL_UP + POSTGRES_UP + REDIS_UP, out)
 
 
 def test_health_of_the_object_store(run: Run, service: Callable[[str], str]) -> None:
-    login = dict(zip(("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), (service("s3"), *s3_keys())))
+    login = dict(
+        zip(
+            ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+            (service("s3"), *s3_keys()),
+        )
+    )
     code, out, err = run("health", **login)
     assert (code, err) == (0, "")
     assert re.fullmatch(r"storage  up    \S.* +\d+\.\d ms\n", out)
@@ -146,14 +156,20 @@ def test_health_of_the_object_store(run: Run, service: Callable[[str], str]) -> 
 def test_health_of_one_that_is_down(run: Run, service: Callable[[str], str]) -> None:
     """The others are shown all the same."""
     port = free_port()
-    urls = {"MYSQL_URL": service("mariadb"), "POSTGRES_URL": service("postgres"), "REDIS_URL": service("redis")}
+    urls = {
+        "MYSQL_URL": service("mariadb"),
+        "POSTGRES_URL": service("postgres"),
+        "REDIS_URL": service("redis"),
+    }
     ups = {"MYSQL_URL": MYSQL_UP, "POSTGRES_URL": POSTGRES_UP, "REDIS_URL": REDIS_UP}
     for variable, kind, name in (
         ("MYSQL_URL", "mysql", "shop"),
         ("POSTGRES_URL", "postgres", "shop"),
         ("REDIS_URL", "redis", ""),
     ):
-        code, out, err = run("health", **{**urls, variable: f"{kind}://user:hidden@127.0.0.1:{port}/{name}"})
+        code, out, err = run(
+            "health", **{**urls, variable: f"{kind}://user:hidden@127.0.0.1:{port}/{name}"}
+        )
         assert (code, err) == (1, "")
         down = rf"{kind:<8} down  {kind} at 127\.0\.0\.1:{port} could not be reached.*\n"
         assert re.fullmatch("".join({**ups, variable: down}.values()), out)
@@ -169,7 +185,9 @@ def test_health_over_tls(run: Run, service: Callable[[str], str]) -> None:
     assert (code, err) == (0, "")
     assert re.fullmatch(r"redis    up    Redis \d+\.\d+\.\d+, cluster of 3 +\d+\.\d ms\n", out)
     urls["REDIS_URL"] = service("redis-tls")
-    code, out, err = run("health", **{name: url.replace("/ca.pem", "/other.pem") for name, url in urls.items()})
+    code, out, err = run(
+        "health", **{name: url.replace("/ca.pem", "/other.pem") for name, url in urls.items()}
+    )
     assert (code, err) == (1, "")
     for line, kind in zip(out.splitlines(), ("mysql", "postgres", "redis")):
         down = rf"{kind:<8} down  {kind} at localhost:\d+ could not be reached: its certificate was refused \(.+\).*"
@@ -240,10 +258,14 @@ postgres: applying shop 2 (totals)
     assert run("migrate", "--dry-run", shop, **both) == (0, idle, "")
     code, out, err = run("migrate", shop, "--status", **both)
     assert (code, err) == (0, "")
-    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d\n", "WHEN\n", out) == pending.replace("pending", "applied WHEN")
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d\n", "WHEN\n", out) == pending.replace(
+        "pending", "applied WHEN"
+    )
 
 
-def test_migrate_alone_applies_the_librarys_own(run: Run, database: Callable[[str], str], shop: Path) -> None:
+def test_migrate_alone_applies_the_librarys_own(
+    run: Run, database: Callable[[str], str], shop: Path
+) -> None:
     url = database("mariadb")
     first = f"mysql: applying {infra.read_migrations(infra.SCHEMA, 'mysql')[0]}\n"
     assert first == "mysql: applying schema 1 (phone_accounts)\n"
@@ -251,19 +273,32 @@ def test_migrate_alone_applies_the_librarys_own(run: Run, database: Callable[[st
     assert (code, err) == (0, "")
     assert out.startswith(first)
     assert run("migrate", shop, DATABASE_URL=url)[0] == 0
-    assert "mysql: schema 1 phone_accounts: unknown\n" in run("migrate", shop, "--status", DATABASE_URL=url)[1]
+    assert (
+        "mysql: schema 1 phone_accounts: unknown\n"
+        in run("migrate", shop, "--status", DATABASE_URL=url)[1]
+    )
 
 
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
 def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None:
     url = both[f"{engine.upper()}_URL"]
-    shop.write_text(f"-- migration 7 a {engine} no-transaction\nCREATE TABLE a (id INT);\nCREATE TABLE a (id INT);\n")
+    shop.write_text(
+        f"-- migration 7 a {engine} no-transaction\nCREATE TABLE a (id INT);\nCREATE TABLE a (id INT);\n"
+    )
     code, out, err = run("migrate", shop, DATABASE_URL=url)
     assert (code, out) == (1, f"{engine}: applying shop 7 (a)\n")
-    assert err.startswith(f"infra: migration shop 7 (a) failed at its statement 2, CREATE TABLE a … ({engine} at ")
-    assert err.endswith(f"): look at the schema, then: infra migrate {shop} --repair 7 --done or --retry\n")
+    assert err.startswith(
+        f"infra: migration shop 7 (a) failed at its statement 2, CREATE TABLE a … ({engine} at "
+    )
+    assert err.endswith(
+        f"): look at the schema, then: infra migrate {shop} --repair 7 --done or --retry\n"
+    )
 
-    assert run("migrate", shop, "--status", DATABASE_URL=url) == (0, f"{engine}: shop 7 a: dirty at statement 2\n", "")
+    assert run("migrate", shop, "--status", DATABASE_URL=url) == (
+        0,
+        f"{engine}: shop 7 a: dirty at statement 2\n",
+        "",
+    )
     for option in ("--dry-run", "--lock-timeout=1"):
         code, out, err = run("migrate", shop, option, DATABASE_URL=url)
         assert (code, out) == (1, "")
@@ -273,7 +308,9 @@ def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None
             "it again)\n"
         )
 
-    which = "infra: --repair needs --done (the statement has taken effect) or --retry (run it again)\n"
+    which = (
+        "infra: --repair needs --done (the statement has taken effect) or --retry (run it again)\n"
+    )
     assert run("migrate", shop, "--repair", "7", DATABASE_URL=url) == (2, "", which)
     for option in ("--done", "--retry"):
         expected = (2, "", "infra: --done and --retry belong to --repair NUMBER\n")
@@ -290,10 +327,16 @@ def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None
     code, out, err = run("migrate", shop, DATABASE_URL=url)
     assert (code, out) == (1, f"{engine}: applying shop 7 (a)\n")
     assert run("migrate", "--done", "--repair", "7", shop, DATABASE_URL=url) == (0, settled, "")
-    assert run("migrate", shop, DATABASE_URL=url) == (0, f"{engine}: up to date, 1 migrations\n", "")
+    assert run("migrate", shop, DATABASE_URL=url) == (
+        0,
+        f"{engine}: up to date, 1 migrations\n",
+        "",
+    )
 
 
-def test_repair_finds_the_database_that_is_dirty(run: Run, both: dict[str, str], shop: Path) -> None:
+def test_repair_finds_the_database_that_is_dirty(
+    run: Run, both: dict[str, str], shop: Path
+) -> None:
     failing = "CREATE TABLE orders (id int);\n"
     shop.write_text(SHOP + ";\n-- migration 3 again postgres no-transaction\n" + failing)
     assert run("migrate", shop, **both)[0] == 1
@@ -304,11 +347,17 @@ def test_repair_finds_the_database_that_is_dirty(run: Run, both: dict[str, str],
 
 
 def test_a_failing_transaction(run: Run, database: Callable[[str], str], shop: Path) -> None:
-    shop.write_text("-- migration 1 a postgres\nCREATE TABLE a (id int);\nINSERT INTO a VALUES ('a private value');\n")
+    shop.write_text(
+        "-- migration 1 a postgres\nCREATE TABLE a (id int);\nINSERT INTO a VALUES ('a private value');\n"
+    )
     code, out, err = run("migrate", shop, DATABASE_URL=database("postgres"))
     assert (code, out) == (1, "postgres: applying shop 1 (a)\n")
-    assert err.startswith("infra: migration shop 1 (a) failed at its statement 2, INSERT INTO a … (postgres at ")
-    assert err.endswith("(code 22P02)): the whole migration was rolled back; mend it and run again\n")
+    assert err.startswith(
+        "infra: migration shop 1 (a) failed at its statement 2, INSERT INTO a … (postgres at "
+    )
+    assert err.endswith(
+        "(code 22P02)): the whole migration was rolled back; mend it and run again\n"
+    )
     assert "private" not in err
 
 
@@ -318,10 +367,14 @@ def test_a_wrong_file(run: Run, both: dict[str, str], shop: Path) -> None:
     message = "infra: wrong.sql: the file of migrations cannot be read: FileNotFoundError\n"
     assert run("migrate", shop, wrong, **both) == (2, "", message)
     wrong.write_text("CREATE TABLE wrong (id int);\n")
-    message = "infra: wrong.sql: SQL should stand below a line such as: -- migration 1 users mysql\n"
+    message = (
+        "infra: wrong.sql: SQL should stand below a line such as: -- migration 1 users mysql\n"
+    )
     assert run("migrate", shop, wrong, **both) == (2, "", message)
     wrong.write_text("-- migration 1 a postgres\nSELECT 'a\n")
-    message = "infra: wrong.sql, migration 1: a quote or comment that opens in line 2 is never closed\n"
+    message = (
+        "infra: wrong.sql, migration 1: a quote or comment that opens in line 2 is never closed\n"
+    )
     assert run("migrate", shop, wrong, **both) == (2, "", message)
     assert run("migrate", shop, "--status", **both)[1].count("pending") == 4
 
@@ -336,7 +389,9 @@ def test_migrate_without_a_database(run: Run) -> None:
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])
 def test_migrate_when_the_server_is_down(run: Run, engine: str, option: list[str]) -> None:
     port = free_port()
-    code, out, err = run("migrate", *option, DATABASE_URL=f"{engine}://user:hidden@127.0.0.1:{port}/shop")
+    code, out, err = run(
+        "migrate", *option, DATABASE_URL=f"{engine}://user:hidden@127.0.0.1:{port}/shop"
+    )
     assert (code, out) == (1, "")
     assert err.startswith(f"infra: {engine} at 127.0.0.1:{port} could not be reached")
     assert err.count("\n") == 1
@@ -344,13 +399,21 @@ def test_migrate_when_the_server_is_down(run: Run, engine: str, option: list[str
 
 
 @pytest.mark.parametrize("engine", ["mariadb", "postgres"])
-def test_migrate_while_another_runner_does(run: Run, database: Callable[[str], str], shop: Path, engine: str) -> None:
+def test_migrate_while_another_runner_does(
+    run: Run, database: Callable[[str], str], shop: Path, engine: str
+) -> None:
     url = database(engine)
     found = []
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
-        meanwhile = lambda line: found.append(run("migrate", shop, "--lock-timeout", 0, DATABASE_URL=url))  # noqa: E731
+
+        def meanwhile(line: str) -> None:
+            found.append(run("migrate", shop, "--lock-timeout", 0, DATABASE_URL=url))
+
         infra.Migrator(pool, shop, progress=meanwhile).apply()
-    assert found == [(1, "", "infra: another runner holds the lock of migrations for more than 0 s\n")] * 2
+    assert (
+        found
+        == [(1, "", "infra: another runner holds the lock of migrations for more than 0 s\n")] * 2
+    )
 
 
 PASSWORD = "p4ss/w%rd-Höhle"
@@ -367,7 +430,9 @@ def with_password(database: Callable[[str], str], service: Callable[[str], str])
     sql(server, f"DROP USER {name}")
 
 
-def test_no_password_is_shown(run: Run, with_password: str, shop: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_password_is_shown(
+    run: Run, with_password: str, shop: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     wrong = with_password.replace("p4ss", "p4ss-of-old")
     failing = shop.with_name("failing.sql")

@@ -16,7 +16,12 @@ def test_defaults() -> None:
     config = infra.Config.from_env({})
     assert config == infra.Config()
     assert config.cache == infra.CacheConfig("redis://localhost:6379", 5, 3600, 1, 2, 5, 3)
-    assert (config.mysql, config.postgres, config.sms.provider, config.phone_hash_key) == (None, None, None, None)
+    assert (config.mysql, config.postgres, config.sms.provider, config.phone_hash_key) == (
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 def test_every_variable() -> None:
@@ -46,7 +51,9 @@ def test_every_variable() -> None:
         mysql=infra.DatabaseConfig("mysql://u:p@db/accounts", 7, 0),
         postgres=infra.DatabaseConfig("postgresql://u:p@db:5433/exchange", 7, 0),
         cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9),
-        storage=infra.S3StorageConfig("eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token"),
+        storage=infra.S3StorageConfig(
+            "eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token"
+        ),
         sms=infra.SmsConfig("twilio", "AC1", "auth", "AC2", "+14155550100", region="eu-north-1"),
         phone_hash_key=SECRET,
     )
@@ -68,7 +75,10 @@ def test_urls_of_redis(url: str) -> None:
 
 
 def test_an_empty_variable_is_unset() -> None:
-    assert infra.Config.from_env({"REDIS_URL": "", "SMS_PROVIDER": "  ", "DATABASE_URL": ""}) == infra.Config()
+    assert (
+        infra.Config.from_env({"REDIS_URL": "", "SMS_PROVIDER": "  ", "DATABASE_URL": ""})
+        == infra.Config()
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,16 +132,28 @@ def test_a_wrong_variable_is_named_and_not_quoted(variable: str, value: str) -> 
 
 
 def test_fewer_connections_than_the_minimum() -> None:
-    env = {"MYSQL_URL": "mysql://u:p@db/x", "DATABASE_MAX_CONNECTIONS": "2", "DATABASE_MIN_CONNECTIONS": "3"}
+    env = {
+        "MYSQL_URL": "mysql://u:p@db/x",
+        "DATABASE_MAX_CONNECTIONS": "2",
+        "DATABASE_MIN_CONNECTIONS": "3",
+    }
     with pytest.raises(infra.ConfigurationError, match="DATABASE_MIN_CONNECTIONS"):
         infra.Config.from_env(env)
 
 
 @pytest.mark.parametrize(
-    "names", [["ACCESS_KEY_ID"], ["SECRET_ACCESS_KEY"], ["SESSION_TOKEN"], ["SECRET_ACCESS_KEY", "SESSION_TOKEN"]]
+    "names",
+    [
+        ["ACCESS_KEY_ID"],
+        ["SECRET_ACCESS_KEY"],
+        ["SESSION_TOKEN"],
+        ["SECRET_ACCESS_KEY", "SESSION_TOKEN"],
+    ],
 )
 def test_half_of_a_login_to_s3(names: list[str]) -> None:
-    with pytest.raises(infra.ConfigurationError, match=r"AWS_ACCESS_KEY_ID.*AWS_SECRET_ACCESS_KEY") as caught:
+    with pytest.raises(
+        infra.ConfigurationError, match=r"AWS_ACCESS_KEY_ID.*AWS_SECRET_ACCESS_KEY"
+    ) as caught:
         infra.Config.from_env({f"AWS_{name}": SECRET for name in names})
     assert SECRET not in repr(caught.value)
 
@@ -146,7 +168,9 @@ def test_endpoints_of_s3(url: str) -> None:
 
 def test_one_engine_has_one_url() -> None:
     url, other = "mysql://u:p@db/x", "mariadb://u:p@db/y"
-    assert infra.Config.from_env({"DATABASE_URL": url, "MYSQL_URL": url}).mysql == infra.DatabaseConfig(url)
+    assert infra.Config.from_env(
+        {"DATABASE_URL": url, "MYSQL_URL": url}
+    ).mysql == infra.DatabaseConfig(url)
     with pytest.raises(infra.ConfigurationError, match="DATABASE_URL and MYSQL_URL") as caught:
         infra.Config.from_env({"DATABASE_URL": other, "MYSQL_URL": url})
     assert "db/" not in str(caught.value)
@@ -203,4 +227,10 @@ def test_reprs_mask_secrets() -> None:
 
 def test_urls_are_decoded_in_parts() -> None:
     url = infra._Url.parse("redis://us%40er:p%3A%2F@[::1]:7000/3")
-    assert (url.host, url.port, url.user, url.password, url.path) == ("::1", 7000, "us@er", "p:/", "3")
+    assert (url.host, url.port, url.user, url.password, url.path) == (
+        "::1",
+        7000,
+        "us@er",
+        "p:/",
+        "3",
+    )

@@ -42,11 +42,16 @@ def needs_server(snippet: str) -> bool:
 
 def s3_login(service: Callable[[str], str]) -> dict[str, str]:
     return dict(
-        zip(("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), (service("s3"), *services.s3_keys()))
+        zip(
+            ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+            (service("s3"), *services.s3_keys()),
+        )
     )
 
 
-@pytest.mark.parametrize("snippet", [each for each in SNIPPETS if not needs_server(each)], ids=title)
+@pytest.mark.parametrize(
+    "snippet", [each for each in SNIPPETS if not needs_server(each)], ids=title
+)
 def test_readme_snippets_on_fakes(snippet: str) -> None:
     run("-c", snippet)
 
@@ -55,7 +60,11 @@ def test_readme_snippets_on_fakes(snippet: str) -> None:
 def test_readme_snippets_on_servers(
     snippet: str, service: Callable[[str], str], database: Callable[[str], str]
 ) -> None:
-    variables = {"REDIS_URL": service("redis"), "MYSQL_URL": database("mariadb"), "POSTGRES_URL": database("postgres")}
+    variables = {
+        "REDIS_URL": service("redis"),
+        "MYSQL_URL": database("mariadb"),
+        "POSTGRES_URL": database("postgres"),
+    }
     run("-m", "infra", "migrate", **variables)
     if "storage" in snippet:
         variables |= s3_login(service)
@@ -67,7 +76,9 @@ def test_the_readme_has_snippets_and_no_blanks_to_fill_in() -> None:
     assert re.findall(r"[A-Z]+_RATIOS|TODO|XXX|TBD", README) == []
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name
+)
 def test_examples(example: Path) -> None:
     assert run(str(example)) == run(str(example)) != ""
 
@@ -87,28 +98,43 @@ def test_the_benchmark_exchange_is_the_same_on_real_servers(
     service: Callable[[str], str], database: Callable[[str], str]
 ) -> None:
     fake = run("examples/benchmark_exchange.py")
-    variables = {"REDIS_URL": service("redis"), "POSTGRES_URL": database("postgres"), **s3_login(service)}
+    variables = {
+        "REDIS_URL": service("redis"),
+        "POSTGRES_URL": database("postgres"),
+        **s3_login(service),
+    }
     run("-m", "infra", "migrate", **variables)
     for _ in range(2):  # it cleans up after itself
         assert run("examples/benchmark_exchange.py", "--real", **variables) == fake
     assert "2. engine-1 by ada\n   2. engine-3 by bob" in fake
 
 
-@pytest.mark.parametrize(("name", "variable"), [("mariadb", "MYSQL_URL"), ("postgres", "POSTGRES_URL")])
+@pytest.mark.parametrize(
+    ("name", "variable"), [("mariadb", "MYSQL_URL"), ("postgres", "POSTGRES_URL")]
+)
 def test_the_repository_of_ones_own_on_real_servers(
     database: Callable[[str], str], name: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MYSQL_URL", raising=False)
     url = database(name)
     for _ in range(2):
-        assert run("examples/own_repository.py", "--real", **{variable: url}) == "The contract holds.\n"
-    assert len((ROOT / "examples" / "own_repository.py").read_text(encoding="utf-8").splitlines()) < 100
+        assert (
+            run("examples/own_repository.py", "--real", **{variable: url})
+            == "The contract holds.\n"
+        )
+    assert (
+        len((ROOT / "examples" / "own_repository.py").read_text(encoding="utf-8").splitlines())
+        < 100
+    )
 
 
 def test_every_variable_is_in_the_readme() -> None:
     text = (ROOT / "infra.py").read_text(encoding="utf-8")
     variables = set(
-        re.findall(r'"((?:[A-Z]+_)+[A-Z]+)"', text[text.index("# === configuration") : text.index("# === clock")])
+        re.findall(
+            r'"((?:[A-Z]+_)+[A-Z]+)"',
+            text[text.index("# === configuration") : text.index("# === clock")],
+        )
     )
     assert variables - set(re.findall(r"`([A-Z_]+)`", README)) == set()
 
@@ -118,7 +144,9 @@ def test_the_layout_is_the_one_that_users_know() -> None:
         "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench", "Makefile",
         "pyproject.toml", "docker-compose.test.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".gitignore",
     }  # fmt: skip
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listed.returncode:
         pytest.skip("not a git checkout")
     assert {line.split("/")[0] for line in listed.stdout.splitlines()} == wanted
@@ -128,7 +156,9 @@ def test_banners_are_in_the_order_of_the_contents() -> None:
     orders = []
     for name in ("infra.py", "fakes.py"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        contents = re.findall(r"^([a-z][a-z ]+[a-z])  +\S", text[: text.index("from __future__")], re.MULTILINE)
+        contents = re.findall(
+            r"^([a-z][a-z ]+[a-z])  +\S", text[: text.index("from __future__")], re.MULTILINE
+        )
         banners = re.findall(r"^# === ([a-z ]+) ===", text, re.MULTILINE)
         assert contents == banners
         orders.append(banners)

@@ -20,7 +20,9 @@ import infra
 from tests.contract.backends import WAIT
 
 ERRORS = [
-    value for value in vars(infra).values() if inspect.isclass(value) and issubclass(value, infra.InfrastructureError)
+    value
+    for value in vars(infra).values()
+    if inspect.isclass(value) and issubclass(value, infra.InfrastructureError)
 ]
 
 
@@ -53,7 +55,8 @@ def test_errors_keep_their_details() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [http.client.IncompleteRead(b"tell-nobody", 99), ValueError("tell-nobody", {"tell-nobody": 1})]
+    "error",
+    [http.client.IncompleteRead(b"tell-nobody", 99), ValueError("tell-nobody", {"tell-nobody": 1})],
 )
 def test_a_scrubbed_cause_can_still_be_shown(error: Exception) -> None:
     vars(error).update(details={"word": "tell-nobody"}, number=7, text="tell-nobody")
@@ -70,7 +73,9 @@ def test_a_scrubbed_cause_can_still_be_shown(error: Exception) -> None:
     cause = caught.value.__cause__
     assert type(cause) is type(error)
     assert vars(cause)["number"] == 7
-    assert "nobody" not in f"{cause!r} {cause} {vars(cause)}" + "".join(traceback.format_exception(caught.value))
+    assert "nobody" not in f"{cause!r} {cause} {vars(cause)}" + "".join(
+        traceback.format_exception(caught.value)
+    )
 
 
 def test_errors_are_also_the_builtin_ones() -> None:
@@ -99,7 +104,9 @@ def policy(clock: infra.Clock | None = None, **options: Any) -> infra.CallPolicy
         return infra.ConnectionError("lost") if isinstance(exc, DriverError) else None
 
     defaults: dict[str, Any] = {"repeatable": frozenset({"get"}), "deadline": 5.0, "retries": 3}
-    return infra.CallPolicy("svc", translate=translate, clock=clock or fakes.FakeClock(), **{**defaults, **options})
+    return infra.CallPolicy(
+        "svc", translate=translate, clock=clock or fakes.FakeClock(), **{**defaults, **options}
+    )
 
 
 class Scripted:
@@ -117,7 +124,8 @@ class Scripted:
 
 
 @pytest.mark.parametrize(
-    ("operation", "sent", "calls"), [("get", False, 3), ("get", True, 3), ("incr", False, 3), ("incr", True, None)]
+    ("operation", "sent", "calls"),
+    [("get", False, 3), ("get", True, 3), ("incr", False, 3), ("incr", True, None)],
 )
 def test_what_is_repeated(operation: str, sent: bool, calls: int | None) -> None:
     attempt = Scripted(2, sent)
@@ -153,8 +161,12 @@ def test_the_deadline_covers_everything() -> None:
     assert clock.monotonic() == 6.0
 
 
-@pytest.mark.parametrize(("sent", "expected"), [(False, infra.ConnectionError), (True, infra.TimeoutError)])
-def test_an_attempt_that_had_no_time_says_less_than_the_one_before(sent: bool, expected: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("sent", "expected"), [(False, infra.ConnectionError), (True, infra.TimeoutError)]
+)
+def test_an_attempt_that_had_no_time_says_less_than_the_one_before(
+    sent: bool, expected: type[Exception]
+) -> None:
     clock, failures = fakes.FakeClock(), iter([DriverError("refused")])
 
     def attempt(current: infra.Attempt) -> None:
@@ -179,7 +191,10 @@ def test_pauses_grow_at_random_up_to_a_bound() -> None:
 
 
 def test_refusals_and_mistakes_are_not_repeated() -> None:
-    for error, expected in ((infra.CacheError("no"), infra.CacheError), (KeyError("mistake"), KeyError)):
+    for error, expected in (
+        (infra.CacheError("no"), infra.CacheError),
+        (KeyError("mistake"), KeyError),
+    ):
         attempt = Scripted(1, False, error)
         with pytest.raises(expected):
             policy().call("get", attempt)
@@ -216,7 +231,10 @@ def test_the_observer_and_the_log_see_each_attempt(caplog: pytest.LogCaptureFixt
 
     with caplog.at_level(logging.DEBUG, "infra"):
         assert policy(clock, observer=seen.append, backoff=0.0).call("get", attempt) == "answer"
-    assert seen == [infra.Call("svc", "get", "ConnectionError", 0.5, 1), infra.Call("svc", "get", "ok", 0.5, 2)]
+    assert seen == [
+        infra.Call("svc", "get", "ConnectionError", 0.5, 1),
+        infra.Call("svc", "get", "ok", 0.5, 2),
+    ]
     assert [(r.levelname, r.outcome, r.attempt) for r in caplog.records] == [  # type: ignore[attr-defined]
         ("DEBUG", "ConnectionError", 1),
         ("WARNING", "retry", 1),
@@ -244,7 +262,9 @@ class Resource:
         self.closed = False
 
 
-def pool_of(size: int, made: list[Resource], fail: Callable[[], bool] = lambda: False) -> infra._Pool[Resource]:
+def pool_of(
+    size: int, made: list[Resource], fail: Callable[[], bool] = lambda: False
+) -> infra._Pool[Resource]:
     def connect(_: infra.Attempt) -> Resource:
         if fail():
             raise DriverError
@@ -252,7 +272,11 @@ def pool_of(size: int, made: list[Resource], fail: Callable[[], bool] = lambda: 
         return made[-1]
 
     return infra._Pool(
-        "pool", size, connect=connect, disconnect=lambda r: setattr(r, "closed", True), is_dead=lambda r: r.dead
+        "pool",
+        size,
+        connect=connect,
+        disconnect=lambda r: setattr(r, "closed", True),
+        is_dead=lambda r: r.dead,
     )
 
 
@@ -261,7 +285,9 @@ def soon() -> infra.Attempt:
     return infra.Attempt(clock.monotonic() + WAIT, clock.monotonic)
 
 
-def take(pool: infra._Pool[Resource], attempt: infra.Attempt | None = None) -> infra._Place[Resource]:
+def take(
+    pool: infra._Pool[Resource], attempt: infra.Attempt | None = None
+) -> infra._Place[Resource]:
     """A place with a resource in it; on failure it is released, as callers do."""
     place: infra._Place[Resource] = infra._Place()
     try:
@@ -327,7 +353,9 @@ def test_who_waits_too_long_leaves_the_queue() -> None:
     pool = pool_of(1, [])
     held = take(pool)
     clock = infra.SystemClock()
-    with pytest.raises(infra.PoolTimeoutError, match="pool: no connection became free: 1 of 1 in use"):
+    with pytest.raises(
+        infra.PoolTimeoutError, match="pool: no connection became free: 1 of 1 in use"
+    ):
         take(pool, infra.Attempt(clock.monotonic() + 0.01, clock.monotonic))
     assert not pool._queue
     pool.release(held)
@@ -348,7 +376,10 @@ def test_who_is_interrupted_while_waiting_takes_nothing_along(granted: bool) -> 
     with pytest.raises(KeyboardInterrupt):
         take(pool, Interrupted(0, float))
     pool.release(held)
-    assert (len(pool._queue), pool.size) == (0, int(not granted))  # `take` calls what it was granted broken
+    assert (len(pool._queue), pool.size) == (
+        0,
+        int(not granted),
+    )  # `take` calls what it was granted broken
     assert take(pool).resource is not None
 
 

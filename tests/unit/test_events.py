@@ -77,7 +77,9 @@ def read(payload: Any, family: Any = OrderEvent) -> Any:
         ),
         (
             infra.SystemEvent.MaintenanceScheduled(
-                NOON, datetime(2026, 1, 2, 14, 0, 0, 5, tzinfo=timezone(timedelta(hours=1))), "disks"
+                NOON,
+                datetime(2026, 1, 2, 14, 0, 0, 5, tzinfo=timezone(timedelta(hours=1))),
+                "disks",
             ),
             '{"type":"SystemEvent.MaintenanceScheduled","starts_at":"2026-01-02T12:00:00+00:00",'
             '"ends_at":"2026-01-02T13:00:00.000005+00:00","reason":"disks"}',
@@ -99,7 +101,9 @@ def test_the_wire(event: infra.Event, expected: str) -> None:
 def test_old_and_new_programs_can_talk() -> None:
     newer = f'{{"order_id":"{str(A).upper()}","from_the_future":[[1e9],{{}}],"type":"OrderEvent.Placed"}}'
     assert read(newer) == OrderPlaced(A)
-    assert read(f' {{"type": "OrderEvent.Placed", "order_id": "{A}", "price": 5}} ') == OrderPlaced(A, price=5.0)
+    assert read(f' {{"type": "OrderEvent.Placed", "order_id": "{A}", "price": 5}} ') == OrderPlaced(
+        A, price=5.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,13 +306,28 @@ def test_families_that_cannot_be_written() -> None:
 
 def test_channels() -> None:
     channel = infra.EventChannel
-    names = ("BENCHMARK", "SUBMISSION", "VERIFICATION", "LEADERBOARD", "USER", "ORGANIZATION", "GOVERNANCE", "SYSTEM")
-    assert [getattr(channel, name) for name in names] == [f"events:{name.lower()}" for name in names]
+    names = (
+        "BENCHMARK",
+        "SUBMISSION",
+        "VERIFICATION",
+        "LEADERBOARD",
+        "USER",
+        "ORGANIZATION",
+        "GOVERNANCE",
+        "SYSTEM",
+    )
+    assert [getattr(channel, name) for name in names] == [
+        f"events:{name.lower()}" for name in names
+    ]
     assert channel.benchmark_specific("123") == "events:benchmark:123"
     assert channel.submission_specific(A) == f"events:submission:{A}"
-    assert channel.benchmark_specific("a:b*c?[d]\\e%") == "events:benchmark:a%3Ab%2Ac%3F%5Bd%5D%5Ce%25"
+    assert (
+        channel.benchmark_specific("a:b*c?[d]\\e%") == "events:benchmark:a%3Ab%2Ac%3F%5Bd%5D%5Ce%25"
+    )
     assert channel.benchmark_specific("é-^") == "events:benchmark:é-^"
-    assert channel.benchmark_specific(" {a}") == "events:benchmark:%20%7Ba%7D"  # as in a key of the cache
+    assert (
+        channel.benchmark_specific(" {a}") == "events:benchmark:%20%7Ba%7D"
+    )  # as in a key of the cache
     wrong: list[Any] = ["", "a\0", "\ud800", None, b"a"]
     for id in wrong:
         for call in (channel.benchmark_specific, channel.submission_specific):

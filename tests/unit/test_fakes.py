@@ -261,7 +261,9 @@ def test_the_bundle() -> None:
     unused.close()
     with pytest.raises(infra.ConnectionError, match="closed"):
         unused.sms  # noqa: B018
-    assert isinstance(fakes.FakeInfrastructure.from_env({"REDIS_URL": "wrong"}).redis, fakes.FakeRedisClient)
+    assert isinstance(
+        fakes.FakeInfrastructure.from_env({"REDIS_URL": "wrong"}).redis, fakes.FakeRedisClient
+    )
 
 
 def test_a_bundle_that_closes_can_be_asked_by_what_it_waits_for() -> None:
@@ -306,7 +308,11 @@ def test_a_pattern_full_of_stars_is_quick() -> None:
 
 NOTES = fakes.Table(
     "notes",
-    {"id": fakes.Column(int), "title": fakes.Column(str, null=True, length=5), "parent": fakes.Column(int, null=True)},
+    {
+        "id": fakes.Column(int),
+        "title": fakes.Column(str, null=True, length=5),
+        "parent": fakes.Column(int, null=True),
+    },
     unique={"notes_title_key": ("title",)},
     foreign_keys={"notes_parent_fkey": fakes.ForeignKey(("parent",), "notes", on_delete="cascade")},
 )
@@ -336,7 +342,9 @@ def test_a_fake_table_selects_in_order(notes: fakes.FakeTable) -> None:
     assert [row["id"] for row in notes.select(order_by=["title"])] == [2, 3, 1, 4]
     assert [row["id"] for row in notes.select(order_by=["-title"])] == [4, 1, 3, 2]
     assert [row["id"] for row in notes.select({"title": None})] == [2]
-    assert [row["id"] for row in notes.select(lambda row: row["id"] > 1, ["-id"], limit=2, offset=1)] == [3, 2]
+    assert [
+        row["id"] for row in notes.select(lambda row: row["id"] > 1, ["-id"], limit=2, offset=1)
+    ] == [3, 2]
     assert notes.update(lambda row: row["id"] > 2, {"title": None}) == 2
     assert notes.delete({"title": None}) == 3
     assert [row["id"] for row in notes.select()] == [1]
@@ -356,7 +364,9 @@ def test_a_fake_table_selects_in_order(notes: fakes.FakeTable) -> None:
         lambda t: t._database.table("nothing"),
     ],
 )
-def test_a_fake_table_refuses(notes: fakes.FakeTable, call: Callable[[fakes.FakeTable], object]) -> None:
+def test_a_fake_table_refuses(
+    notes: fakes.FakeTable, call: Callable[[fakes.FakeTable], object]
+) -> None:
     with pytest.raises(infra.DatabaseError):
         call(notes)
     assert notes.select() == []
@@ -423,8 +433,12 @@ def test_a_database_that_is_down_takes_its_repositories_along() -> None:
 
 def test_run_repeats_a_deadlock_made_on_purpose() -> None:
     services = fakes.FakeInfrastructure()
-    services.phone_users.fail_next("create", infra.DatabaseError("deadlock", retryable=True), times=2, after_apply=True)
-    user = services.accounts.run(lambda: services.phone_users.create(infra.PhoneUser("ab" * 32, "1")))
+    services.phone_users.fail_next(
+        "create", infra.DatabaseError("deadlock", retryable=True), times=2, after_apply=True
+    )
+    user = services.accounts.run(
+        lambda: services.phone_users.create(infra.PhoneUser("ab" * 32, "1"))
+    )
     assert services.phone_users.page().items == [user]
 
 
@@ -450,7 +464,9 @@ def test_postgres_looks_for_parents_at_the_end_of_the_statement() -> None:
     assert [row["id"] for row in database.table("notes").select(order_by=["id"])] == [1, 2]
 
 
-@pytest.mark.parametrize(("dialect", "order"), [("mysql", [2, 3, 1, 4]), ("postgres", [3, 1, 4, 2])])
+@pytest.mark.parametrize(
+    ("dialect", "order"), [("mysql", [2, 3, 1, 4]), ("postgres", [3, 1, 4, 2])]
+)
 def test_null_and_blanks_in_the_order(dialect: str, order: list[int]) -> None:
     notes = fakes.FakeDatabase(dialect, [NOTES]).table("notes")
     for number, title in enumerate(["a", None, "a\t" if dialect == "mysql" else "Z", "b"], 1):
@@ -523,7 +539,10 @@ def test_documents_are_not_compared() -> None:
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        *(({name: ("naem",)}, "no column naem") for name in ("key", "trimmed", "visible", "guarded", "kept")),
+        *(
+            ({name: ("naem",)}, "no column naem")
+            for name in ("key", "trimmed", "visible", "guarded", "kept")
+        ),
         *(({name: {"naem": "1"}}, "no column naem") for name in ("lengths", "formats")),
         ({"filter_fields": ("naem", "slug")}, "no column naem"),
         ({"trimmed": "name"}, "no column a, e, m, n"),  # a comma is missing
@@ -532,7 +551,9 @@ def test_documents_are_not_compared() -> None:
     ],
     ids=str,
 )
-def test_attributes_of_a_repository_that_cannot_be_meant(attributes: dict[str, Any], reason: str) -> None:
+def test_attributes_of_a_repository_that_cannot_be_meant(
+    attributes: dict[str, Any], reason: str
+) -> None:
     bad: Any = type("Bad", (fakes.FakeOrganizationRepository,), attributes)
     with pytest.raises(infra.ConfigurationError, match=f"^Bad: .*{reason}"):
         bad()
@@ -543,7 +564,9 @@ def test_attributes_of_a_repository_that_cannot_be_meant(attributes: dict[str, A
     ("postgres", "NaN", True), ("postgres", "Infinity", False), ("postgres", "sNaN", False),
 ])  # fmt: skip
 def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: bool) -> None:
-    prices = fakes.FakeDatabase(dialect, [fakes.Table("prices", {"id": fakes.Column(int), "p": fakes.Column(Decimal)})])
+    prices = fakes.FakeDatabase(
+        dialect, [fakes.Table("prices", {"id": fakes.Column(int), "p": fakes.Column(Decimal)})]
+    )
     if fits:
         prices.table("prices").insert({"id": 1, "p": Decimal(value)})
     else:
@@ -553,11 +576,21 @@ def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: 
 
 def test_nan_is_the_greatest_number() -> None:
     """https://www.postgresql.org/docs/current/datatype-numeric.html"""
-    prices = fakes.FakeDatabase("postgres", [fakes.Table("prices", {"p": fakes.Column(Decimal, null=True)}, ("p",))])
+    prices = fakes.FakeDatabase(
+        "postgres", [fakes.Table("prices", {"p": fakes.Column(Decimal, null=True)}, ("p",))]
+    )
     for value in ("2", "NaN", "-1"):
         prices.table("prices").insert({"p": Decimal(value)})
-    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["p"])] == ["-1", "2", "NaN"]
-    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["-p"])] == ["NaN", "2", "-1"]
+    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["p"])] == [
+        "-1",
+        "2",
+        "NaN",
+    ]
+    assert [str(row["p"]) for row in prices.table("prices").select(order_by=["-p"])] == [
+        "NaN",
+        "2",
+        "-1",
+    ]
 
 
 def test_repositories_say_what_they_take() -> None:

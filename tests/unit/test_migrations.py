@@ -45,7 +45,11 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ("SELECT 1 /*! + 1 */; SELECT 2", "SELECT 1 /*! + 1 */", "SELECT 2"),
         ("/*!40101 SELECT 1 */; SELECT 2", "/*!40101 SELECT 1 */", "SELECT 2"),
         ("/*M! SELECT 1 */; SELECT 2", "/*M! SELECT 1 */", "SELECT 2"),  # MariaDB runs that, too
-        ("-- first;\nSELECT 1; /* second; */ SELECT 2", "-- first;\nSELECT 1", "/* second; */ SELECT 2"),
+        (
+            "-- first;\nSELECT 1; /* second; */ SELECT 2",
+            "-- first;\nSELECT 1",
+            "/* second; */ SELECT 2",
+        ),
         ("SELECT 1 AS a$b$c; SELECT 2 AS a$b$c", "SELECT 1 AS a$b$c", "SELECT 2 AS a$b$c"),
         ("SELECT '$$'; SELECT '$$'", "SELECT '$$'", "SELECT '$$'"),
     ],
@@ -54,10 +58,18 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ("\n SELECT 1 ;\n\n SELECT\n 2 \n", "SELECT 1", "SELECT\n 2"),
         ("SELECT 1;\r\nSELECT 2; -- done\r\n", "SELECT 1", "SELECT 2"),
         ("SELECT 'it''s; one'; SELECT 2", "SELECT 'it''s; one'", "SELECT 2"),
-        (r"SELECT 'C:\'; SELECT 'D:\'", r"SELECT 'C:\'", r"SELECT 'D:\'"),  # no escapes in plain ones
+        (
+            r"SELECT 'C:\'; SELECT 'D:\'",
+            r"SELECT 'C:\'",
+            r"SELECT 'D:\'",
+        ),  # no escapes in plain ones
         (r"SELECT E'it\'s; one'; SELECT 2", r"SELECT E'it\'s; one'", "SELECT 2"),
         (r"SELECT e'it''s; \\'; SELECT 2", r"SELECT e'it''s; \\'", "SELECT 2"),
-        (r"SELECT 'a_b' LIKE 'a' ESCAPE'\'; SELECT ''", r"SELECT 'a_b' LIKE 'a' ESCAPE'\'", "SELECT ''"),
+        (
+            r"SELECT 'a_b' LIKE 'a' ESCAPE'\'; SELECT ''",
+            r"SELECT 'a_b' LIKE 'a' ESCAPE'\'",
+            "SELECT ''",
+        ),
         (r'SELECT true"a\"; SELECT 1 AS "b"', r'SELECT true"a\"', 'SELECT 1 AS "b"'),
         ("SELECT U&'\\0441;'; SELECT B'1'", "SELECT U&'\\0441;'", "SELECT B'1'"),
         ('SELECT 1 AS "a;""b\'"; SELECT 2', 'SELECT 1 AS "a;""b\'"', "SELECT 2"),
@@ -70,15 +82,31 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ("SELECT 5 # 3; SELECT 2", "SELECT 5 # 3", "SELECT 2"),  # an operator
         ("SELECT 5#3 -- ';\n; SELECT 2", "SELECT 5#3 -- ';", "SELECT 2"),
         ("SELECT '[7]'::json #>> '{0}'; SELECT 2", "SELECT '[7]'::json #>> '{0}'", "SELECT 2"),
-        ("SELECT 1 /* a /* b; */ it's; */ + 1; SELECT 2", "SELECT 1 /* a /* b; */ it's; */ + 1", "SELECT 2"),
+        (
+            "SELECT 1 /* a /* b; */ it's; */ + 1; SELECT 2",
+            "SELECT 1 /* a /* b; */ it's; */ + 1",
+            "SELECT 2",
+        ),
         ("SELECT 1 /*/*/ ; */ ; */ + 1; SELECT 2", "SELECT 1 /*/*/ ; */ ; */ + 1", "SELECT 2"),
         ("SELECT 6 /2; SELECT 6*/**/2", "SELECT 6 /2", "SELECT 6*/**/2"),
-        ("-- first;\nSELECT 1; /* second; */ SELECT 2", "-- first;\nSELECT 1", "/* second; */ SELECT 2"),
+        (
+            "-- first;\nSELECT 1; /* second; */ SELECT 2",
+            "-- first;\nSELECT 1",
+            "/* second; */ SELECT 2",
+        ),
         ("SELECT $$it's; \"one$$; SELECT 2", "SELECT $$it's; \"one$$", "SELECT 2"),
-        ("SELECT $a$ ; $$ ; $b$ ; $A$ ; $a$; SELECT 2", "SELECT $a$ ; $$ ; $b$ ; $A$ ; $a$", "SELECT 2"),
+        (
+            "SELECT $a$ ; $$ ; $b$ ; $A$ ; $a$; SELECT 2",
+            "SELECT $a$ ; $$ ; $b$ ; $A$ ; $a$",
+            "SELECT 2",
+        ),
         ("SELECT $_1$;$_1$; SELECT $$$$", "SELECT $_1$;$_1$", "SELECT $$$$"),
         ("SELECT $é$ ; ' $é$; SELECT 2", "SELECT $é$ ; ' $é$", "SELECT 2"),
-        ("SELECT 1 AS a$b$c; SELECT 2 AS a$b$c", "SELECT 1 AS a$b$c", "SELECT 2 AS a$b$c"),  # part of the names
+        (
+            "SELECT 1 AS a$b$c; SELECT 2 AS a$b$c",
+            "SELECT 1 AS a$b$c",
+            "SELECT 2 AS a$b$c",
+        ),  # part of the names
         ("SELECT 1 AS é$$; SELECT 2 AS é$$", "SELECT 1 AS é$$", "SELECT 2 AS é$$"),
         ("SELECT '$$;'; SELECT '$$'", "SELECT '$$;'", "SELECT '$$'"),
         ("DO $$ BEGIN PERFORM 1; END $$; SELECT 2", "DO $$ BEGIN PERFORM 1; END $$", "SELECT 2"),
@@ -163,12 +191,16 @@ def test_never_closed(engine: str, opened: str) -> None:
     assert str(caught.value) == "a quote or comment that opens in line 3 is never closed"
 
 
-PLAIN = st.text(st.characters(exclude_characters="'\"`;#$-/*", exclude_categories=["Cs"])).filter(str.strip)
+PLAIN = st.text(st.characters(exclude_characters="'\"`;#$-/*", exclude_categories=["Cs"])).filter(
+    str.strip
+)
 
 
 @given(st.lists(PLAIN), st.sampled_from(ENGINES))
 def test_statements_without_quotes_come_back(statements: list[str], engine: str) -> None:
-    assert infra.split_statements(";".join(statements), engine) == [each.strip() for each in statements]
+    assert infra.split_statements(";".join(statements), engine) == [
+        each.strip() for each in statements
+    ]
 
 
 @given(st.text("'\"`;#$-/*!\\Ee \nM1"), st.sampled_from(ENGINES))
@@ -217,7 +249,12 @@ def checksum(file: Path, text: str | bytes, engine: str = "mysql") -> str:
 
 def test_each_engine_reads_its_own(file: Path) -> None:
     orders, total = read(file, SHOP)
-    assert (orders.source, orders.number, orders.name, orders.transaction) == ("shop", 1, "orders", False)
+    assert (orders.source, orders.number, orders.name, orders.transaction) == (
+        "shop",
+        1,
+        "orders",
+        False,
+    )
     assert orders.statements == (
         "CREATE TABLE orders (id INT)",
         "-- With an index; it's needed.\nCREATE INDEX orders_id_idx ON orders (id)",
@@ -226,7 +263,12 @@ def test_each_engine_reads_its_own(file: Path) -> None:
     assert str(orders) == "shop 1 (orders)"
 
     orders, total = infra.read_migrations(str(file), "postgres")
-    assert (orders.source, orders.number, orders.name, orders.transaction) == ("shop", 1, "orders", True)
+    assert (orders.source, orders.number, orders.name, orders.transaction) == (
+        "shop",
+        1,
+        "orders",
+        True,
+    )
     assert orders.statements == ("CREATE TABLE orders (id int)",)
     assert (total.number, total.name, total.transaction) == (2, "total", False)
     assert total.statements == ("ALTER TABLE orders ADD total int",)
@@ -238,13 +280,17 @@ def test_nothing_for_this_engine(file: Path, text: str) -> None:
 
 
 def test_the_librarys_own_schema() -> None:
-    names = [(each.source, each.number, each.name) for each in infra.read_migrations(infra.SCHEMA, "mysql")]
+    names = [
+        (each.source, each.number, each.name)
+        for each in infra.read_migrations(infra.SCHEMA, "mysql")
+    ]
     assert names[:1] == [("schema", 1, "phone_accounts")]
     assert {each.source for each in infra.read_migrations(infra.SCHEMA, "postgres")} <= {"schema"}
 
 
 MARKER = (
-    "the marker should be: -- migration NUMBER name mysql|postgres [no-transaction], the name in lower case, digits"
+    "the marker should be: -- migration NUMBER name mysql|postgres [no-transaction], "
+    "the name in lower case, digits"
 )
 
 
@@ -306,12 +352,19 @@ def test_numbers_that_do_not_rise(file: Path, second: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["CREATE TABLE a (id INT)", "SELECT 1;\n-- migration 1 a mysql\n", "/*! SELECT 1 */\n-- migration 1 a mysql\n"],
+    [
+        "CREATE TABLE a (id INT)",
+        "SELECT 1;\n-- migration 1 a mysql\n",
+        "/*! SELECT 1 */\n-- migration 1 a mysql\n",
+    ],
 )
 def test_sql_before_the_first_marker(file: Path, text: str) -> None:
     with pytest.raises(infra.ConfigurationError) as caught:
         read(file, text)
-    assert str(caught.value) == "shop.sql: SQL should stand below a line such as: -- migration 1 users mysql"
+    assert (
+        str(caught.value)
+        == "shop.sql: SQL should stand below a line such as: -- migration 1 users mysql"
+    )
 
 
 @pytest.mark.parametrize(
@@ -334,7 +387,15 @@ def test_what_is_never_closed_is_found_by_its_line(file: Path, text: str, messag
 
 
 @pytest.mark.parametrize(
-    "word", ["BEGIN", "begin work", "/* all */ -- at once\ncommit", "-- end it\nEND", "Start\nTransaction", "ROLLBACK"]
+    "word",
+    [
+        "BEGIN",
+        "begin work",
+        "/* all */ -- at once\ncommit",
+        "-- end it\nEND",
+        "Start\nTransaction",
+        "ROLLBACK",
+    ],
 )
 def test_a_transaction_within_a_transaction(file: Path, word: str) -> None:
     """A COMMIT would leave what follows, and the record, outside."""
@@ -351,7 +412,8 @@ def test_a_transaction_within_a_transaction(file: Path, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["SAVEPOINT a", "ROLLBACK TO a", "rollback work to a", "-- COMMIT\nSELECT 1", "SELECT 'END'"]
+    "word",
+    ["SAVEPOINT a", "ROLLBACK TO a", "rollback work to a", "-- COMMIT\nSELECT 1", "SELECT 'END'"],
 )
 def test_what_does_not_end_a_transaction(file: Path, word: str) -> None:
     (found,) = read(file, f"-- migration 1 a postgres\n{word};\n", "postgres")
@@ -362,18 +424,26 @@ def test_a_long_name(tmp_path: Path) -> None:
     """It is part of the record."""
     with pytest.raises(infra.ConfigurationError) as caught:
         read(tmp_path / ("n" * 101 + ".sql"), "")
-    assert str(caught.value) == "the name of a file of migrations is part of their record: at most 100 characters"
+    assert (
+        str(caught.value)
+        == "the name of a file of migrations is part of their record: at most 100 characters"
+    )
 
 
 def test_files_that_cannot_be_read(file: Path, tmp_path: Path) -> None:
     with pytest.raises(infra.ConfigurationError) as caught:
         infra.read_migrations(file, "mysql")
     assert str(caught.value) == "shop.sql: the file of migrations cannot be read: FileNotFoundError"
-    with pytest.raises(infra.ConfigurationError, match=r": the file of migrations cannot be read: IsADirectoryError$"):
+    with pytest.raises(
+        infra.ConfigurationError,
+        match=r": the file of migrations cannot be read: IsADirectoryError$",
+    ):
         infra.read_migrations(tmp_path, "mysql")
     with pytest.raises(infra.ConfigurationError) as caught:
         read(file, "-- migration 1 größe mysql".encode("latin-1"))
-    assert str(caught.value) == "shop.sql: the file of migrations cannot be read: UnicodeDecodeError"
+    assert (
+        str(caught.value) == "shop.sql: the file of migrations cannot be read: UnicodeDecodeError"
+    )
 
 
 def test_a_byte_order_mark_is_no_sql(file: Path) -> None:
@@ -386,7 +456,9 @@ BODY = "-- migration 1 a mysql\nCREATE TABLE a (\n  id INT\n);\n\nINSERT INTO a 
 
 
 def test_the_checksum_ignores_how_lines_end(file: Path) -> None:
-    assert checksum(file, BODY) == "d62bf7b58fca297a6af79f98b515594f88d0cf353a376afabcc867ee6653b55c"
+    assert (
+        checksum(file, BODY) == "d62bf7b58fca297a6af79f98b515594f88d0cf353a376afabcc867ee6653b55c"
+    )
     for same in (
         BODY.replace("\n", "\r\n"),
         BODY.replace("\n", "\r"),
@@ -399,14 +471,18 @@ def test_the_checksum_ignores_how_lines_end(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("(1)", "(2)"), ("  id", " id"), ("INT\n)", "INT)"), (";\n\n", "; SELECT 1;\n"), ("id", "ID")]
+    ("old", "new"),
+    [("(1)", "(2)"), ("  id", " id"), ("INT\n)", "INT)"), (";\n\n", "; SELECT 1;\n"), ("id", "ID")],
 )
 def test_an_edit_changes_the_checksum(file: Path, old: str, new: str) -> None:
     assert checksum(file, BODY.replace(old, new)) != checksum(file, BODY)
 
 
 def test_two_statements_are_not_one(file: Path) -> None:
-    one, two = "-- migration 1 a mysql\nSELECT ';1'", "-- migration 1 a mysql\nSELECT ';1';SELECT ';1'"
+    one, two = (
+        "-- migration 1 a mysql\nSELECT ';1'",
+        "-- migration 1 a mysql\nSELECT ';1';SELECT ';1'",
+    )
     assert checksum(file, one) != checksum(file, two)
 
 
@@ -422,18 +498,26 @@ def test_texts_in_quotes_are_kept_as_they_are(file: Path, engine: str) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("url", ["mysql://root@127.0.0.1:1/shop", "postgresql://postgres@127.0.0.1:1/shop"])
+@pytest.mark.parametrize(
+    "url", ["mysql://root@127.0.0.1:1/shop", "postgresql://postgres@127.0.0.1:1/shop"]
+)
 def test_files_are_read_before_anything_is_asked(tmp_path: Path, url: str) -> None:
     file, double = tmp_path / "shop.sql", tmp_path / "copy" / "shop.sql"
     double.parent.mkdir()
     for each in (file, double):
         each.write_text(SHOP)
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
-        assert [str(each) for each in infra.Migrator(pool, file).migrations] == ["shop 1 (orders)", each_total(pool)]
+        assert [str(each) for each in infra.Migrator(pool, file).migrations] == [
+            "shop 1 (orders)",
+            each_total(pool),
+        ]
         assert infra.Migrator(pool).migrations == infra.read_migrations(infra.SCHEMA, pool.engine)
         with pytest.raises(infra.ConfigurationError) as caught:
             infra.Migrator(pool, file, double)
-        assert str(caught.value) == "two files of migrations have the same name: it is part of their record"
+        assert (
+            str(caught.value)
+            == "two files of migrations have the same name: it is part of their record"
+        )
         with pytest.raises(infra.ConfigurationError, match=r"^no-such-file\.sql: "):
             infra.Migrator(pool, file, tmp_path / "no-such-file.sql")
 

@@ -49,7 +49,10 @@ def test_hash_phone() -> None:
     key = "k" * 32
     number = b"+14155550100"
     assert infra.hash_phone("+1 415 555-0100") == hashlib.sha256(number).hexdigest()
-    assert infra.hash_phone("+14155550100", key) == hmac.new(key.encode(), number, "sha256").hexdigest()
+    assert (
+        infra.hash_phone("+14155550100", key)
+        == hmac.new(key.encode(), number, "sha256").hexdigest()
+    )
     assert infra.hash_phone("+14155550100", key.encode()) == infra.hash_phone("+14155550100", key)
     with pytest.raises(infra.ConfigurationError):
         infra.hash_phone("+14155550100", "k" * 31)
@@ -66,7 +69,9 @@ def test_new_id() -> None:
     assert len({infra.new_id() for _ in range(1000)}) == 1000
     ids = [infra.new_id(clock) for _ in range(1000)]  # of one moment
     assert sorted({*ids}) == ids
-    assert {(id.version, id.variant, id.int >> 64) for id in ids} == {(7, first.variant, ids[0].int >> 64)}
+    assert {(id.version, id.variant, id.int >> 64) for id in ids} == {
+        (7, first.variant, ids[0].int >> 64)
+    }
     assert abs((infra.new_id().int >> 80) / 1000 - datetime.now(timezone.utc).timestamp()) < 60
 
 
@@ -98,7 +103,9 @@ def test_clocks() -> None:
     assert system.monotonic() <= system.monotonic()
 
 
-def test_the_console_provider(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_console_provider(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, "infra"):
         sms = infra.create_sms_service(infra.SmsConfig(provider="mock"))
         assert isinstance(sms, infra.MockSmsService)
@@ -132,7 +139,10 @@ def test_the_console_provider(capsys: pytest.CaptureFixture[str], caplog: pytest
     [
         (infra.SmsConfig(), "SMS_PROVIDER.*mock, twilio, aws_sns"),
         (infra.SmsConfig(provider="twilio"), "SmsConfig.api_key .SMS_API_KEY."),
-        (infra.SmsConfig(provider="aws_sns", api_key="id"), "both or neither of SMS_API_KEY and SMS_API_SECRET"),
+        (
+            infra.SmsConfig(provider="aws_sns", api_key="id"),
+            "both or neither of SMS_API_KEY and SMS_API_SECRET",
+        ),
     ],
 )
 def test_without_a_usable_provider(config: infra.SmsConfig, words: str) -> None:

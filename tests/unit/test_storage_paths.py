@@ -20,10 +20,17 @@ PATHS: list[tuple[Callable[..., str], int]] = [
 
 def test_paths() -> None:
     id = uuid.UUID(int=7)
-    assert infra.StoragePath.benchmark_dataset("bench1", "1.0.0", "data.json") == "benchmarks/bench1/1.0.0/data.json"
-    assert infra.StoragePath.submission_results(id, "all.json") == f"submissions/{id}/results/all.json"
+    assert (
+        infra.StoragePath.benchmark_dataset("bench1", "1.0.0", "data.json")
+        == "benchmarks/bench1/1.0.0/data.json"
+    )
+    assert (
+        infra.StoragePath.submission_results(id, "all.json") == f"submissions/{id}/results/all.json"
+    )
     assert infra.StoragePath.user_avatar(id, "face.png") == f"users/{id}/avatar/face.png"
-    assert infra.StoragePath.verification_artifacts(id, "log é.txt") == f"verifications/{id}/log é.txt"
+    assert (
+        infra.StoragePath.verification_artifacts(id, "log é.txt") == f"verifications/{id}/log é.txt"
+    )
 
 
 @pytest.mark.parametrize(("path", "count"), PATHS)

@@ -72,7 +72,11 @@ print("it works")
 
 def run(folder: Path, *command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", *command], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -91,7 +95,10 @@ def test_copied_files_work_without_drivers(tmp_path: Path, place: str, imports: 
         shutil.copy(ROOT / name, tmp_path / place)
     for package in {Path("pkg"), Path("pkg/_vendor")} if place != "." else set():
         (tmp_path / package / "__init__.py").touch()
-    assert run(tmp_path, "-c", f"{BLOCK_DRIVERS}\nsys.path.insert(0, '')\n{imports}\n{USE}") == "it works\n"
+    assert (
+        run(tmp_path, "-c", f"{BLOCK_DRIVERS}\nsys.path.insert(0, '')\n{imports}\n{USE}")
+        == "it works\n"
+    )
     module = "infra" if place == "." else "pkg._vendor.infra"
     assert run(tmp_path, "-m", module, "--version").startswith("infra 0.")
 
@@ -106,7 +113,9 @@ def test_python_m_infra_is_one_module(tmp_path: Path) -> None:
         "except SystemExit as done:\n    assert done.code == 0\n"
     )
     run(tmp_path, "-c", script)
-    (tmp_path / "probe.py").write_text("import sys, infra\nassert infra is sys.modules['__main__']\nprint('one')\n")
+    (tmp_path / "probe.py").write_text(
+        "import sys, infra\nassert infra is sys.modules['__main__']\nprint('one')\n"
+    )
     text = (tmp_path / "infra.py").read_text().replace("sys.exit(main())", "import probe")
     (tmp_path / "infra.py").write_text(text)
     assert run(tmp_path, "-m", "infra") == "one\n"
