@@ -2214,6 +2214,7 @@ def _stoppable(base: Any) -> Any:
         #: whether the statement could be ended; None if that was not tried
         stopped: bool | None = None
         peer: Any = None  # the server's address
+        _read_timeout: float
 
         def _read_query_result(self, unbuffered: bool = False) -> Any:
             if self.await_answer is None:
@@ -3275,8 +3276,7 @@ class ConnectionPool(Database):
         if meaning.error is TimeoutError:
             attempt.final = True  # it has had its time
             if code is None and session is not None and attempt.sent:
-                if dialect.timed_out(session):
-                    meaning = _TOO_SLOW
+                meaning = _TOO_SLOW if dialect.timed_out(session) else meaning
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
         detail = _os_reason(exc) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable}

@@ -16,7 +16,6 @@ import fakes
 import infra
 from tests.contract.backends import WAIT, eventually
 
-
 # Conditions of repositories have no public names yet: tests take them from here.
 Above, AtMost, Contains, OneOf = infra._Above, infra._AtMost, infra._Contains, infra._OneOf
 
