@@ -2246,7 +2246,7 @@ class _MySqlDialect(_Dialect):
         "MariaDB": ("max_statement_time={seconds}", True),
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
-    grace = 1.0
+    grace = 2.0
     #: seconds after query_timeout at which the client ends a statement that the server's own limit does not cover
     kill_after = 0.1
     missing: ClassVar = {
@@ -2572,7 +2572,7 @@ class _PostgresDialect(_Dialect):
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
     unlock = "SELECT pg_advisory_unlock(hashtext(%s))"
-    grace = 0.5
+    grace = 2.0
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
     errors: ClassVar = {
         "23505": _UNIQUE,
