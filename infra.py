@@ -2216,19 +2216,22 @@ def _stoppable(base: Any) -> Any:
         peer: Any = None  # the server's address
         _read_timeout: float
 
-        def _read_query_result(self, unbuffered: bool = False) -> Any:
-            if self.await_answer is None:
-                return super()._read_query_result(unbuffered)
+        def query(self, sql: Any, unbuffered: bool = False) -> Any:
             usual, self.stopped = self._read_timeout, None
             try:
-                try:
-                    self.await_answer(self)
-                except BaseException:  # the answer would be taken for the next statement's
-                    self._force_close()
-                    raise
-                return super()._read_query_result(unbuffered)
+                return super().query(sql, unbuffered)
+            except Exception:
+                raise
+            except BaseException:  # Ctrl-C: the answer would be taken for the next statement's
+                self._force_close()
+                raise
             finally:
                 self._read_timeout = usual
+
+        def _execute_command(self, command: Any, sql: Any) -> None:
+            super()._execute_command(command, sql)
+            if self.await_answer is not None:  # nothing of the answer is in a buffer yet
+                self.await_answer(self)
 
     return StoppableConnection
 
