@@ -85,17 +85,18 @@ $(VENV)/test $(VENV)/bench: $(VENV)/%: setup.py pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/base
 
 # Servers that wheels do not carry. A missing one that cannot be installed is a skip that says so, or a failure under
-# REQUIRE_SERVICES=1; a URL in the environment serves too.
+# REQUIRE_SERVICES=1; a URL in the environment serves too. Oracle MySQL comes into .cache, where Debian's packages fit.
 servers: | $(BIN)/python
 	@wanted=""; \
 	[ -n "$$REDIS_URL" ] || command -v redis-server >/dev/null || wanted="$$wanted redis-server"; \
-	[ -n "$$MYSQL_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$$wanted mariadb-server"; \
+	[ -n "$$MARIADB_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$$wanted mariadb-server"; \
 	[ -n "$$POSTGRES_URL" ] || command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
 	command -v ps >/dev/null || wanted="$$wanted procps"; \
 	command -v openssl >/dev/null || wanted="$$wanted openssl"; \
 	if [ -z "$$wanted" ]; then :; \
 	elif [ -n "$(AS_ROOT)" ]; then echo "installing$$wanted"; $(APT) update && $(APT) install -y --no-install-recommends $$wanted; \
 	else echo "not installed:$$wanted; install them, or set the variables that docker-compose.test.yml shows"; fi
+	@[ -n "$$MYSQL_URL" ] || $(BIN)/python -m tests.services fetch mysql || :
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

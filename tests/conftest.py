@@ -31,16 +31,6 @@ settings.load_profile("machines")
 _versions: dict[str, str] = {}
 
 
-def _or_skip(start: Callable[[], T]) -> T:
-    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure."""
-    try:
-        return start()
-    except services.Missing as missing:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
 _not_shown: dict[str, str] = {}
 
 
@@ -48,6 +38,20 @@ def not_shown(what: str, remedy: str) -> NoReturn:
     """Skips what this machine cannot show, even under REQUIRE_SERVICES=1; the summary names it."""
     _not_shown[what] = remedy
     pytest.skip(f"{what} is not shown on this machine: {remedy}")
+
+
+def _or_skip(start: Callable[[], T]) -> T:
+    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure, unless this kind
+    of machine cannot have it."""
+    try:
+        return start()
+    except services.NotHere as reason:
+        what, _, remedy = str(reason).partition(": ")
+        not_shown(what, remedy)
+    except services.Missing as missing:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
