@@ -35,15 +35,10 @@ SESSIONS = {
 
 
 def durable(server: Server) -> Server:
-    """The server keeps what it commits; the tests' servers are otherwise in more of a hurry."""
-    if server.url.startswith("mysql"):
-        with open(server.folder / "init.sql", "a") as file:  # which it runs at each start
-            file.write("SET GLOBAL innodb_flush_log_at_trx_commit = 2;\n")
-        server.kill()
-        server.start()
-    else:
-        with connect(server) as pool:
-            pool.execute("ALTER DATABASE postgres SET synchronous_commit = on")
+    """The server, started anew so that it keeps what it commits."""
+    server.durable = True
+    server.kill()
+    server.start()
     return server
 
 
@@ -140,11 +135,8 @@ def test_a_database_server_is_killed(private_server: Callable[[str], Server], na
     assert {*stored} <= {*writers.done, *writers.unknown}
 
 
-def test_a_redis_server_is_killed(private_server: Callable[[str], Any]) -> None:
-    server = private_server("redis")
-    server.kill()
-    server.more = {"appendonly": "yes", "appendfsync": "always"}
-    server.start()
+def test_a_redis_server_is_killed(private_server: Callable[[str], Server]) -> None:
+    server = durable(private_server("redis"))
     with infra.RedisClient(infra.CacheConfig(url=server.url)) as client:
 
         def write(number: int) -> None:

@@ -146,7 +146,9 @@ def test_sdist_to_wheel_to_a_clean_environment(tmp_path: Path) -> None:
     run(tmp_path, "-W", "default", "-m", "pip", *offline, str(wheel), python=python)
     script = f"{BLOCK_DRIVERS}\nimport infra, fakes\n{USE}"
     assert run(tmp_path, "-I", "-c", script, python=python) == "it works\n"
-    version = subprocess.run([clean / "bin" / "infra", "--version"], capture_output=True, check=True)
+    version = subprocess.run(
+        [clean / "bin" / "infra", "--version"], capture_output=True, check=True
+    )
     assert version.stdout.startswith(b"infra 0.")
 
 
