@@ -45,7 +45,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if (
     TYPE_CHECKING
@@ -421,12 +421,32 @@ def _as_another(work: Callable[[], None]) -> None:
             blocks.current = block
 
 
+class _KeyOrder(NamedTuple):
+    """Whether an engine checks foreign keys in the order of their names; else in that of their declaration."""
+
+    parents_by_name: bool  # those of a row that is written
+    children_by_name: bool  # those of other rows that refer to a row which is deleted
+
+
+_KEY_ORDERS = {  # tried on MySQL 9.7 (since 9.6 the checks are not InnoDB's), MariaDB 10.11, Postgres 15
+    "mysql": _KeyOrder(parents_by_name=True, children_by_name=False),
+    "mariadb": _KeyOrder(parents_by_name=False, children_by_name=True),
+    "postgres": _KeyOrder(parents_by_name=False, children_by_name=False),
+}
+
+
 class FakeDatabase(Faults, infra.Database):
     """Tables as dicts, with rules, transactions and savepoints.
 
     Other threads see what is committed. Writing transactions take turns: one that waits longer than ``lock_timeout``
     seconds for another gets the retryable error of a real lock timeout. Text in keys compares as on the real engine
     with a binary collation: MySQL takes no notice of blanks at the end.
+
+    Attributes:
+        engine: "mysql" (MariaDB too) or "postgres".
+        dialect: "mysql", "mariadb" or "postgres". "mysql" is MySQL 9.6 and later.
+        waiting: how many calls wait for another thread's transaction at this moment. Real servers show theirs in
+            pg_locks, or information_schema.innodb_trx.
     """
 
     def __init__(
@@ -437,11 +457,14 @@ class FakeDatabase(Faults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
     ) -> None:
-        """``dialect``: "mysql" or "postgres": after an error the rest of a transaction goes as it does there."""
-        if dialect not in ("mysql", "postgres"):
-            raise infra.ConfigurationError("dialect should be mysql or postgres")
-        self.engine = self._service = dialect
+        """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an error, and which
+        of several foreign keys is checked first. MySQL before 9.6 checks them in the order of "mariadb"."""
+        if dialect not in _KEY_ORDERS:
+            raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
+        self.dialect = dialect
+        self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(clock or FakeClock(), deadline=30.0)
+        self.waiting = 0
         self._lock_timeout = lock_timeout
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
@@ -452,7 +475,7 @@ class FakeDatabase(Faults, infra.Database):
         self._open: list[infra._Block] = []
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
-            table._refer()
+            table._refer(_KEY_ORDERS[dialect])
 
     def table(self, name: str) -> FakeTable:
         """The table's rows; DatabaseError if there is none of that name."""
@@ -529,8 +552,12 @@ class FakeDatabase(Faults, infra.Database):
             own = (
                 self._writer.handle.thread == threading.get_ident()
             )  # put aside: it would wait for itself
-            if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
-                raise self._error(infra._LOCKED)
+            self.waiting += 1
+            try:
+                if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
+                    raise self._error(infra._LOCKED)
+            finally:
+                self.waiting -= 1
         self._writer = block
 
     def _undo_to(self, mark: int) -> None:
@@ -629,7 +656,8 @@ class FakeTable:
             for name, each in rules.columns.items()
         ]
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
-        self._children: list[tuple[FakeTable, str, ForeignKey]] = []
+        self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
+        self._parents = list(rules.foreign_keys.items())
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """Adds a row; a column that is not given is NULL."""
@@ -754,10 +782,15 @@ class FakeTable:
 
     # Within a statement
 
-    def _refer(self) -> None:
+    def _refer(self, order: _KeyOrder) -> None:
         """Lets the tables that this one refers to know."""
         for name, rule in self.rules.foreign_keys.items():
-            self._database.table(rule.table)._children.append((self, name, rule))
+            children = self._database.table(rule.table)._children
+            children.append((self, name, rule))
+            if order.children_by_name:
+                children.sort(key=operator.itemgetter(1))
+        if order.parents_by_name:
+            self._parents.sort(key=operator.itemgetter(0))
 
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None
@@ -936,7 +969,7 @@ class FakeTable:
         row = self._rows.get(key)
         if row is None:
             return
-        for name, reference in self.rules.foreign_keys.items():
+        for name, reference in self._parents:
             value = self._key(row, reference.columns)
             parent = self._database.table(reference.table)
             wanted = dict(zip(reference.target, value or ()))
@@ -954,11 +987,7 @@ class FakeTable:
         if row is None:  # a cascade was here before
             return
         self._set(key, None)
-        # Rule by rule: what a cascade has removed restricts no longer. MySQL goes by name, Postgres by age.
-        children = (
-            sorted(self._children, key=lambda each: each[1]) if self._pads else self._children
-        )
-        for child, name, rule in children:
+        for child, name, rule in self._children:  # what a cascade has removed restricts no longer
             referring = child._referring(rule, self._key(row, rule.target))
             if referring and rule.on_delete == "restrict":
                 raise self._error(infra._FOREIGN_KEY, name)

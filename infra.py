@@ -2010,6 +2010,8 @@ class _Dialect(ABC):
     current_schema: ClassVar[str]
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
+    #: the parameters of the two, for the schema that is migrated
+    lock_params: Callable[[str], Sequence[str]]
     quote: ClassVar[str]
     #: what stands before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
@@ -2173,8 +2175,10 @@ class _Dialect(ABC):
         """An identifier, quoted: it may be a reserved word."""
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
 
-    def timed_out(self, session: _Session) -> None:  # noqa: B027
-        """Ends on the server what the client has given up, where the server does not do that by itself."""
+    def timed_out(self, session: _Session) -> bool:
+        """Ends on the server what the client has given up, where the server does not do that by itself. Returns whether
+        that was needed, and done."""
+        return False
 
 
 def _written(
@@ -2199,6 +2203,35 @@ def _mysql_datetime(text: str) -> datetime | str:
         return text
 
 
+@functools.cache
+def _stoppable(base: Any) -> Any:
+    """A subclass of PyMySQL's connection (tried on 1.1 and 1.2) that can end a statement of its own which takes long,
+    before it reads the answer."""
+
+    class StoppableConnection(base):  # type: ignore[misc]
+        #: called with the connection before it reads an answer; None if the client limits nothing
+        await_answer: Callable[[Any], None] | None = None
+        #: whether the statement could be ended; None if that was not tried
+        stopped: bool | None = None
+        peer: Any = None  # the server's address
+
+        def _read_query_result(self, unbuffered: bool = False) -> Any:
+            if self.await_answer is None:
+                return super()._read_query_result(unbuffered)
+            usual, self.stopped = self._read_timeout, None
+            try:
+                try:
+                    self.await_answer(self)
+                except BaseException:  # the answer would be taken for the next statement's
+                    self._force_close()
+                    raise
+                return super()._read_query_result(unbuffered)
+            finally:
+                self._read_timeout = usual
+
+    return StoppableConnection
+
+
 class _MySqlDialect(_Dialect):
     """MySQL and MariaDB over PyMySQL."""
 
@@ -2207,12 +2240,14 @@ class _MySqlDialect(_Dialect):
     package = "PyMySQL[rsa]>=1.1"
     port = 3306
     settings_roll_back = False
-    #: The server's own limit by flavour: MySQL's covers SELECT only, so there a socket timeout and KILL do the rest.
+    #: The server's own limit by flavour, and whether it covers all statements.
     limits: ClassVar = {
-        "MariaDB": "max_statement_time={seconds}",
-        "MySQL": "max_execution_time={milliseconds}",
+        "MariaDB": ("max_statement_time={seconds}", True),
+        "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
     grace = 1.0
+    #: seconds after query_timeout at which the client ends a statement that the server's own limit does not cover
+    kill_after = 0.1
     missing: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password "
         "may be the cause too",
@@ -2257,8 +2292,8 @@ class _MySqlDialect(_Dialect):
     no_limit = " LIMIT 18446744073709551615"  # https://dev.mysql.com/doc/refman/8.4/en/select.html
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
-    try_lock = "SELECT GET_LOCK(CONCAT('infra ', SHA1(DATABASE())), 0)"
-    unlock = "SELECT RELEASE_LOCK(CONCAT('infra ', SHA1(DATABASE())))"
+    try_lock = "SELECT GET_LOCK(%s, 0)"
+    unlock = "SELECT RELEASE_LOCK(%s)"
     #: the table that a statement writes to
     target = re.compile(
         r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|REPLACE|UPDATE)"
@@ -2280,6 +2315,7 @@ class _MySqlDialect(_Dialect):
         super().__init__(config)
         self._tls = self._tls_options()
         self._packet = 0
+        self._connection = _stoppable(self.driver.connections.Connection)
         self._streaming = importlib.import_module("pymysql.cursors").SSCursor
         self._escape = importlib.import_module("pymysql.converters").escape_string
         types = self.driver.constants.FIELD_TYPE
@@ -2317,7 +2353,7 @@ class _MySqlDialect(_Dialect):
         tls, prefers = self._tls, url.options.get("sslmode", "prefer") == "prefer"
         if prefers:
             self._tls = {}
-        raw = driver.connect(
+        raw = self._connection(
             host=url.host,
             port=url.port or self.port,
             user=url.user,
@@ -2333,6 +2369,7 @@ class _MySqlDialect(_Dialect):
             conv=self._conversions,
             **tls,
         )
+        raw.peer = raw._sock.getpeername()
         encrypted = hasattr(raw._sock, "getpeercert")
         if prefers:  # what the server can do is asked once: PyMySQL would load all certificates for each connection
             self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
@@ -2356,14 +2393,15 @@ class _MySqlDialect(_Dialect):
 
     def limit(self, session: _Session, limited: bool) -> None:
         seconds = self.config.query_timeout if limited else 0
-        limit = self.limits[self.flavour(session)].format(
-            seconds=seconds, milliseconds=math.ceil(seconds * 1000)
-        )
+        limit, covers_all = self.limits[self.flavour(session)]
+        limit = limit.format(seconds=seconds, milliseconds=math.ceil(seconds * 1000))
         reader = (
             60 if limited else math.ceil(self.config.idle_timeout)
         )  # seconds that one may pause in a stream
         with session.raw.cursor() as cursor:
             cursor.execute(f"SET {limit}, net_write_timeout={reader}")
+        session.raw.await_answer = self._await_answer if limited and not covers_all else None
+        session.raw.stopped = None
         self.expect(session, limited)
 
     def be_patient(self, session: _Session, seconds: float) -> None:
@@ -2371,6 +2409,11 @@ class _MySqlDialect(_Dialect):
 
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
         cursor.execute(self.bound(cursor, sql, params))
+        if (
+            session.raw.stopped
+        ):  # too late: what the server was told must not hit the next statement
+            with contextlib.suppress(self.driver.Error):
+                session.raw.query("DO 0")
         if cursor.description is not None and not self.reads.match(sql):
             session.raw.query(
                 "DO 0"
@@ -2380,22 +2423,48 @@ class _MySqlDialect(_Dialect):
         session.raw.query("DO 0")  # an error carries no status
         return self.in_transaction(session)
 
-    def timed_out(self, session: _Session) -> None:
-        """MySQL goes on with a statement whose client has gone."""
-        if self.flavour(session) == "MariaDB":  # has stopped it by itself
+    def _await_answer(self, raw: Any) -> None:
+        """Return when an answer comes, or end the statement. The server then answers that it was interrupted."""
+        answered = select.poll()
+        answered.register(raw._sock, select.POLLIN)
+        if answered.poll((self.config.query_timeout + self.kill_after) * 1000):
             return
-        patience = min(1.0, self.config.connect_timeout)
+        raw.stopped = self._kill("QUERY", raw)
+        # What the statement has done is rolled back first. A server that takes no KILL will not answer either.
+        raw._read_timeout = self.grace if raw.stopped else 0.001
+
+    def timed_out(self, session: _Session) -> bool:
+        """Servers go on with a statement whose client has gone."""
+        raw = session.raw
+        if session.limited and raw.await_answer is None:  # the server has stopped it by itself
+            return False
+        if raw.stopped is None:
+            raw.stopped = self._kill("CONNECTION", raw)
+        return session.limited and bool(raw.stopped)
+
+    def _kill(self, kind: str, raw: Any) -> bool:
+        """Whether the server could be told to end a connection's statement, or the connection."""
         control = None
         try:
-            control = self.connect(patience, 0.0)
-            control.raw.kill(session.raw.thread_id())
+            control = self.connect(min(1.0, self.config.connect_timeout), 0.0)
+            # Where a name leads to several servers, the number may be another client's on this one.
+            if control.raw.peer != raw.peer:
+                raise OSError
+            with control.raw.cursor() as cursor:
+                cursor.execute(f"KILL {kind} {raw.thread_id():d}")
         except (self.driver.Error, OSError) as exc:
             logger.warning(
                 "mysql: a statement that timed out may still run (%s)", type(exc).__name__
             )
+            return False
         finally:
             if control is not None:
                 self.disconnect(control)
+        return True
+
+    def lock_params(self, schema: str) -> Sequence[str]:
+        """A lock belongs to the whole server, and its name has at most 64 characters."""
+        return ["infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()]
 
     def is_open(self, session: _Session) -> bool:
         return bool(session.raw.open)
@@ -2500,8 +2569,8 @@ class _PostgresDialect(_Dialect):
     quote = '"'
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
-    try_lock = "SELECT pg_try_advisory_lock(hashtext('infra schema_migrations'))::int"
-    unlock = "SELECT pg_advisory_unlock(hashtext('infra schema_migrations'))"
+    try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
+    unlock = "SELECT pg_advisory_unlock(hashtext(%s))"
     grace = 0.5
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
     errors: ClassVar = {
@@ -2643,6 +2712,10 @@ class _PostgresDialect(_Dialect):
             raise
         finally:
             _watchdog.unwatch(session)
+
+    def lock_params(self, schema: str) -> Sequence[str]:
+        """A lock belongs to the database."""
+        return ["infra schema_migrations"]
 
     def is_open(self, session: _Session) -> bool:
         return not session.raw.closed
@@ -3202,7 +3275,8 @@ class ConnectionPool(Database):
         if meaning.error is TimeoutError:
             attempt.final = True  # it has had its time
             if code is None and session is not None and attempt.sent:
-                dialect.timed_out(session)
+                if dialect.timed_out(session):
+                    meaning = _TOO_SLOW
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
         detail = _os_reason(exc) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable}
@@ -3413,22 +3487,23 @@ class _MigrationSession:
         # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
         ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
         self.history = f"{dialect.quote}{schema}{dialect.quote}.schema_migrations"
+        self._lock = dialect.lock_params(schema)
 
     def execute(self, sql: str, params: Any = None) -> int:
         count: int = self._call(sql, params, _row_count)
         return count
 
-    def fetch_all(self, sql: str) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = self._call(sql, None, _all_rows)
+    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._call(sql, params, _all_rows)
         return rows
 
     def try_lock(self) -> bool:
-        return self.fetch_all(self._pool._dialect.try_lock) == [(1,)]
+        return self.fetch_all(self._pool._dialect.try_lock, self._lock) == [(1,)]
 
     def unlock(self) -> None:
         """A server notices the end of a connection a little later: the next runner should not have to wait for that."""
         with contextlib.suppress(InfrastructureError):
-            self.fetch_all(self._pool._dialect.unlock)
+            self.fetch_all(self._pool._dialect.unlock, self._lock)
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
         pool, sql, params = (
