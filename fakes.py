@@ -136,6 +136,12 @@ class Faults:
 
     Mix it in before the class whose interface the fake has: it works for that class's public methods, except those that
     ask nothing of the service (``close``, ``is_available``). A fault comes before the arguments are looked at.
+
+    ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them: they wait until the
+    service is back. ``close`` is for good, and they are never raised then.
+
+    A connection that fails inside a block of a ``FakeDatabase`` takes the transaction along, as it does on a server:
+    the block cannot go on, even if the caller catches the error. So does an error on Postgres.
     """
 
     _service = "fake"
@@ -204,21 +210,32 @@ class Faults:
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
 
     def _take_fault(self, name: str) -> _Fault | None:
+        self._check_reachable(name)
         with self._fault_lock:
-            if self._down or self._closed:
-                state = "is closed" if self._closed else "is down on purpose"
-                raise infra.ConnectionError(
-                    f"{type(self).__name__} {state}",
-                    service=self._service,
-                    operation=name,
-                    retryable=not self._closed,
-                )
             fault = next((each for each in self._faults if each.method in ("*", name)), None)
             if fault:
                 fault.times -= 1
                 self._faults = [each for each in self._faults if each.times]
-                self._armed = bool(self._faults)
+                self._armed = bool(self._down or self._closed or self._faults)
             return fault
+
+    def _check_reachable(self, name: str) -> None:
+        if self._down or self._closed:
+            state = "is closed" if self._closed else "is down on purpose"
+            error = infra.ConnectionError(
+                f"{type(self).__name__} {state}",
+                service=self._service,
+                operation=name,
+                retryable=not self._closed,
+            )
+            self._note_fault(error)
+            raise error
+
+    def _note_fault(self, error: BaseException) -> None:
+        """Called before an error is raised on purpose: a repository's ends the block it comes in."""
+        note = getattr(super(), "_note_fault", None)
+        if note is not None:
+            note(error)
 
 
 def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -235,6 +252,7 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             error = copy.copy(fault.error)  # each raise has a traceback of its own
         except Exception:  # what cannot be copied
             error = fault.error.with_traceback(None)
+        self._note_fault(error)
         raise error
 
     call._can_fail = True  # type: ignore[attr-defined]
@@ -449,6 +467,8 @@ class FakeDatabase(Faults, infra.Database):
             pg_locks, or information_schema.innodb_trx.
     """
 
+    _unfailing = Faults._unfailing | {"stats"}
+
     def __init__(
         self,
         dialect: str = "mysql",
@@ -495,6 +515,23 @@ class FakeDatabase(Faults, infra.Database):
     def close(self) -> None:
         self._shut()
 
+    def _take_fault(self, name: str) -> _Fault | None:
+        block = self._blocks.current
+        if block is not None and (self._down or self._closed):
+            return None  # the block's own connection meets the outage, and outlives close()
+        return super()._take_fault(name)
+
+    def _note_fault(self, error: BaseException) -> None:
+        """The open block of this thread ends as the server would end it."""
+        block = self._blocks.current
+        if block is None or block.doom is not None:
+            return
+        if isinstance(error, infra.ConnectionError):
+            block.handle.killed = True
+            self._doom(block, error, outermost=True)
+        elif isinstance(error, (infra.DatabaseError, infra.TimeoutError)):
+            self._doom(block, error, outermost=False)
+
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None
     ) -> infra.InfrastructureError:
@@ -513,13 +550,7 @@ class FakeDatabase(Faults, infra.Database):
         if block is not None:
             self._check(block)
         if self._down or (self._closed and block is None):  # a connection in use outlives close()
-            try:
-                self._take_fault(operation)
-            except infra.ConnectionError as error:
-                if block is not None:
-                    block.handle.killed = True  # the outage took the connection along
-                    self._doom(block, error, outermost=True)
-                raise
+            self._check_reachable(operation)
         try:
             with self._turn:
                 if block is not None and block.handle.killed:
@@ -566,31 +597,35 @@ class FakeDatabase(Faults, infra.Database):
             table._put(key, row)
 
     def _begin(self, block: infra._Block) -> None:
-        if self._down or self._closed:
-            self._take_fault("transaction")
+        self._check_reachable("transaction")
         block.handle = _Open()
         self._open = [*self._open, block]
         _begun.databases.add(self)
 
     def _end(self, block: infra._Block, command: str) -> None:
         with self._turn:
-            if (block.handle.killed or self._down) and command == "COMMIT":
-                raise self._error(infra._LOST)
+            if command == "COMMIT":
+                self._check_connection(block, "commit")
             if self._writer is block and command == "COMMIT":
                 self._undo.clear()
 
     def _savepoint(self, block: infra._Block, command: str) -> None:
         with self._turn:
-            if block.handle.killed:
-                error = self._error(infra._LOST)
-                self._doom(block, error, outermost=True)
-                raise error
+            self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
                 block.handle.marks.append(len(self._undo) if self._writer is block else 0)
                 return
             mark = block.handle.marks.pop()
             if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
                 self._undo_to(mark)
+
+    def _check_connection(self, block: infra._Block, operation: str) -> None:
+        if block.handle.killed or self._down:
+            block.handle.killed = True
+            error = self._error(infra._LOST)
+            error.operation = operation
+            self._doom(block, error, outermost=True)
+            raise error
 
     def _abandon(self, block: infra._Block) -> None:
         with self._turn:
@@ -613,7 +648,11 @@ class FakeDatabase(Faults, infra.Database):
         return 0
 
     def _health_check(self) -> infra.Health:
-        return infra.Health(self.engine, "FakeDatabase", 0.0)
+        def work() -> infra.Health:
+            return infra.Health(self.engine, "FakeDatabase", 0.0)
+
+        health: infra.Health = self._statement("health_check", work, write=False)
+        return health
 
     def _stats(self) -> infra.PoolStats:
         return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
@@ -1099,6 +1138,9 @@ class FakeRepository(infra.Repository[R]):
 
     def _beside(self, port: type) -> Any:
         return infra._joined(FakeRepository, port)(self.database, clock=self._clock)
+
+    def _note_fault(self, error: BaseException) -> None:
+        self.database._note_fault(error)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):

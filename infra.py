@@ -5442,8 +5442,9 @@ class Listener(_Closing):
 
     Messages come one at a time and, for one publisher, in order: ``on_message(channel, pattern, payload)``, ``pattern``
     being the glob that matched, or None for a channel subscribed to by name. A channel that is subscribed to by name
-    and by a matching glob delivers twice. What was published before a subscription, or while the connection was lost,
-    does not come. A handler that raises is logged; the next message comes all the same.
+    and by a matching glob delivers twice, first by name. Several matching globs deliver in no fixed order. What was
+    published before a subscription, or while the connection was lost, does not come. A handler that raises is logged;
+    the next message comes all the same.
 
     Each of the four calls below returns once the server has acknowledged it (TimeoutError otherwise), or at once when
     made from inside a handler. Names already subscribed to, or not, are no error.

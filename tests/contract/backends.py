@@ -211,13 +211,15 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
 @dataclass
 class StorageBackend:
     """``bucket`` is the test's own. ``connect()`` gives further providers of the same store, with other options;
-    ``fetch(url, method, data)`` is what plain HTTP gives for a URL: status and body."""
+    ``fetch(url, method, data)`` is what plain HTTP gives for a URL: status and body. ``pause(seconds)`` lets the
+    store's clock go on."""
 
     storage: infra.StorageProvider
     connect: Callable[..., infra.StorageProvider]
     fetch: Callable[..., tuple[int, bytes]]
     uploads: Callable[[], int]  # that were begun and neither completed nor aborted
     many: int = 2500  # objects, so that a list has several pages
+    pause: Callable[[float], None] = time.sleep
     buckets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -278,7 +280,7 @@ def on_fake_storage() -> Any:
                 return 403, b""
 
         storage = connect()
-        return StorageBackend(storage, connect, fetch, lambda: 0)
+        return StorageBackend(storage, connect, fetch, lambda: 0, pause=clock.advance)
 
     return backend
 
