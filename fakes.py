@@ -135,11 +135,12 @@ class Faults:
     """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
 
     Mix it in before the class whose interface the fake has: it works for that class's public methods, except those that
-    ask nothing of the service (``close``, ``is_available``). A fault comes before the arguments are looked at.
+    ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes before the arguments are looked
+    at.
     """
 
     _service = "fake"
-    _unfailing = frozenset({"close", "is_available"})
+    _unfailing = frozenset({"close", "is_available", "stats"})
     _faults: Sequence[_Fault] = ()
     _armed = False  # whether calls have to look here first: anything of the next three
     _down = False
@@ -445,6 +446,7 @@ class FakeDatabase(Faults, infra.Database):
         self._lock_timeout = lock_timeout
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
+        self._waiting = 0  # threads that wait for their turn to write
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
         self._unchecked: list[
             tuple[FakeTable, tuple[Any, ...]]
@@ -529,8 +531,12 @@ class FakeDatabase(Faults, infra.Database):
             own = (
                 self._writer.handle.thread == threading.get_ident()
             )  # put aside: it would wait for itself
-            if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
-                raise self._error(infra._LOCKED)
+            self._waiting += 1
+            try:
+                if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
+                    raise self._error(infra._LOCKED)
+            finally:
+                self._waiting -= 1
         self._writer = block
 
     def _undo_to(self, mark: int) -> None:
@@ -589,7 +595,7 @@ class FakeDatabase(Faults, infra.Database):
         return infra.Health(self.engine, "FakeDatabase", 0.0)
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
+        return infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)
 
 
 def _copied(value: Any) -> Any:
@@ -1367,6 +1373,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _health_check(self) -> infra.Health:
         return infra.Health("redis", "FakeRedisClient", 0.0)
+
+    def _stats(self) -> infra.PoolStats:
+        return infra.PoolStats(0, 0, 0, 0, 0)
 
 
 class _FakeListener(infra.Listener):
