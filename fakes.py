@@ -134,8 +134,9 @@ class _Fault:
 class Faults:
     """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
 
-    Mix it in before the class whose interface the fake has: it works for that class's public methods, except those that
-    ask nothing of the service (``close``, ``is_available``). A fault comes before the arguments are looked at.
+    Mix it in before the class whose interface the fake has: it works for that class's public methods,
+    except those that ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes
+    before the arguments are looked at.
 
     ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them: they wait until the
     service is back. ``close`` is for good, and they are never raised then.
@@ -145,7 +146,7 @@ class Faults:
     """
 
     _service = "fake"
-    _unfailing = frozenset({"close", "is_available"})
+    _unfailing = frozenset({"close", "is_available", "stats"})
     _faults: Sequence[_Fault] = ()
     _armed = False  # whether calls have to look here first: anything of the next three
     _down = False
@@ -463,8 +464,8 @@ class FakeDatabase(Faults, infra.Database):
     Attributes:
         engine: "mysql" (MariaDB too) or "postgres".
         dialect: "mysql", "mariadb" or "postgres". "mysql" is MySQL 9.6 and later.
-        waiting: how many calls wait for another thread's transaction at this moment. Real servers show theirs in
-            pg_locks, or information_schema.innodb_trx.
+
+    ``stats().waiting`` counts the calls that wait for another thread's transaction.
     """
 
     _unfailing = Faults._unfailing | {"stats"}
@@ -484,10 +485,10 @@ class FakeDatabase(Faults, infra.Database):
         self.dialect = dialect
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(clock or FakeClock(), deadline=30.0)
-        self.waiting = 0
         self._lock_timeout = lock_timeout
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
+        self._waiting = 0  # threads that wait for their turn to write
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
         self._unchecked: list[
             tuple[FakeTable, tuple[Any, ...]]
@@ -583,12 +584,12 @@ class FakeDatabase(Faults, infra.Database):
             own = (
                 self._writer.handle.thread == threading.get_ident()
             )  # put aside: it would wait for itself
-            self.waiting += 1
+            self._waiting += 1
             try:
                 if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
                     raise self._error(infra._LOCKED)
             finally:
-                self.waiting -= 1
+                self._waiting -= 1
         self._writer = block
 
     def _undo_to(self, mark: int) -> None:
@@ -655,7 +656,7 @@ class FakeDatabase(Faults, infra.Database):
         return health
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
+        return infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)
 
 
 def _copied(value: Any) -> Any:
@@ -1438,6 +1439,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _health_check(self) -> infra.Health:
         return infra.Health("redis", "FakeRedisClient", 0.0)
+
+    def _stats(self) -> infra.PoolStats:
+        return infra.PoolStats(0, 0, 0, 0, 0)
 
 
 class _FakeListener(infra.Listener):

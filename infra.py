@@ -13,9 +13,9 @@ Contents, in this order in both files (search for the banner ``# === name``):
 errors             InfrastructureError and what derives from it
 configuration      Config, DatabaseConfig, CacheConfig, S3StorageConfig, SmsConfig
 clock              Clock, SystemClock
-call policy        Call, Health, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
+call policy        Call, Health, PoolStats, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
-database           Database, PoolStats, ConnectionPool, create_pool
+database           Database, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
 records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, User, Credentials, Organization, Member,
                    Membership, Benchmark, BenchmarkVersion, Submission, LeaderboardEntry, Query, Page
@@ -70,7 +70,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -772,6 +772,17 @@ class Health:
     latency: float
 
 
+@dataclass(frozen=True)
+class PoolStats:
+    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
+
+    max_connections: int
+    open: int
+    in_use: int
+    idle: int
+    waiting: int
+
+
 class Attempt:
     """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
     the first byte that the service could act on leaves."""
@@ -1303,6 +1314,10 @@ class _Pool(Generic[T]):
         except IndexError:  # nothing is idle, or others were faster
             pass
 
+    def stats(self) -> PoolStats:
+        idle = len(self._idle)
+        return PoolStats(self.max_size, self.size, self.size - idle, idle, len(self._queue))
+
     def close(self) -> None:
         with self._lock:
             self.closed = True
@@ -1601,17 +1616,6 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
 
 
 # === database ========================================================================================================
-
-
-@dataclass(frozen=True)
-class PoolStats:
-    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
-
-    max_connections: int
-    open: int
-    in_use: int
-    idle: int
-    waiting: int
 
 
 class _Block:
@@ -3213,9 +3217,7 @@ class ConnectionPool(Database):
         return Health(self.engine, self._dialect.server(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
-        pool = self._pool
-        idle = len(pool._idle)
-        return PoolStats(pool.max_size, pool.size, pool.size - idle, idle, len(pool._queue))
+        return self._pool.stats()
 
     # Transactions
 
@@ -5621,6 +5623,10 @@ class KeyValueClient(_Closing):
         """Asks the server for its version; raises what any other call raises when it cannot answer."""
         return self._health_check()
 
+    def stats(self) -> PoolStats:
+        """Return the state of the connections, those of listeners apart. Asks no server."""
+        return self._stats()
+
     @abstractmethod
     def _get(self, key: str) -> str | None: ...
     @abstractmethod
@@ -5655,6 +5661,8 @@ class KeyValueClient(_Closing):
     ) -> Listener: ...
     @abstractmethod
     def _health_check(self) -> Health: ...
+    @abstractmethod
+    def _stats(self) -> PoolStats: ...
 
 
 # What redis-py's exceptions mean: the first class that fits decides. The columns: class name, our error, whether the
@@ -5753,9 +5761,9 @@ class _RedisTransport:
             is_dead=self._is_dead,
         )
 
-    def size(self) -> int:
-        """Connections that are open, those of listeners apart."""
-        return self.pool.size
+    def pools(self) -> list[_Pool[Any]]:
+        """The connections, those of listeners apart: one pool for each server."""
+        return [self.pool]
 
     def close(self) -> None:
         self.pool.close()
@@ -6027,8 +6035,8 @@ class _ClusterTransport(_RedisTransport):
                 pool = self._pools.setdefault(address, self._open_pool(address))
         return pool
 
-    def size(self) -> int:
-        return sum(pool.size for pool in list(self._pools.values()))
+    def pools(self) -> list[_Pool[Any]]:
+        return list(self._pools.values())
 
     def close(self) -> None:
         with self._lock:
@@ -6292,7 +6300,7 @@ class RedisClient(KeyValueClient):
         self._transport.close()
 
     def _holds(self) -> bool:
-        return self._transport.size() > 0 or any(each._holds() for each in self._listeners)
+        return self.stats().open > 0 or any(each._holds() for each in self._listeners)
 
     def _get(self, key: str) -> str | None:
         value: str | None = _text(self._send("get", ("GET", key), key=key)[0])
@@ -6392,6 +6400,10 @@ class RedisClient(KeyValueClient):
         cluster = f", cluster of {len(nodes)}" if found.get("redis_mode") == "cluster" else ""
         version = found.get("valkey_version") or found.get("redis_version")
         return Health("redis", f"{name} {version}{cluster}", latency)
+
+    def _stats(self) -> PoolStats:
+        each = [pool.stats() for pool in self._transport.pools()]
+        return PoolStats(*(sum(numbers) for numbers in zip(*map(astuple, each))))
 
 
 class _Change:

@@ -16,7 +16,6 @@ import fakes
 import infra
 from tests.contract.backends import WAIT, eventually
 
-
 # Conditions of repositories have no public names yet: tests take them from here.
 Above, AtMost, Contains, OneOf = infra._Above, infra._AtMost, infra._Contains, infra._OneOf
 
@@ -298,7 +297,7 @@ def overlapped(
 
     def waits() -> Any:
         if isinstance(database, fakes.FakeDatabase):
-            return database.waiting
+            return database.stats().waiting
         assert isinstance(database, infra.ConnectionPool)
         sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
         return (database.fetch_one(sql) or (0,))[0]

@@ -687,6 +687,16 @@ class KeyValueClientContract(Contract):
         assert health.server.startswith(("Redis ", "Valkey ", "FakeRedisClient"))
         assert 0 <= health.latency < 5
 
+    def test_stats(self, backend: KeyValueBackend) -> None:
+        client = backend.connect()
+        assert (client.stats().open, client.stats().in_use) == (0, 0)  # opened on use
+        client.get(backend.key("k"))
+        found = client.stats()
+        assert (found.in_use, found.waiting) == (0, 0)
+        assert 0 <= found.open == found.idle <= found.max_connections
+        client.close()
+        assert (client.stats().open, client.stats().idle) == (0, 0)
+
     def test_a_closed_client(self, backend: KeyValueBackend) -> None:
         with backend.connect() as client:
             client.set(backend.key("k"), "v")
