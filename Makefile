@@ -2,7 +2,7 @@
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
 # make unit        the tests on the fakes alone, without a server: for the quick loop
-# make check       lint and types
+# make check       lint and types, and whether each mutant still applies
 # make bench       measurements, side by side
 # make prove       the long runs: PART=machines, kills, size or versions runs one of them, each below an hour
 # make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
@@ -42,6 +42,7 @@ check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.mutants --check
 
 bench: $(VENV)/bench servers
 	$(BIN)/python bench/fakes.py
@@ -68,7 +69,7 @@ prove-versions: $(VENV)/test servers
 	$(BIN)/python tests/versions.py
 
 mutants: $(VENV)/test servers
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants
 
 $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV) >/dev/null || { \
