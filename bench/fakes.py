@@ -134,6 +134,8 @@ class Exchange:
         )
         self.numbers = itertools.count()
         self.drafts: list[infra.User] = []
+        self.edits: list[infra.User] = []
+        self.their_edits: list[infra.User] = []
         user = self.new_user()
         self.user, their_user = self.users.create(user), self.their_users.create(user)
         self.their_user = replace(self.user, id=their_user.id)
@@ -183,12 +185,12 @@ class Exchange:
     def prepare(self) -> None:
         """What users are made of is no part of the measurement."""
         self.drafts = [self.new_user() for _ in range(TURN)]
+        names = [f"Some Body {next(self.numbers)}" for _ in range(TURN)]
+        self.edits = [replace(self.user, display_name=name) for name in names]
+        self.their_edits = [replace(self.their_user, display_name=name) for name in names]
 
     def pairs(self) -> dict[str, tuple[Work, Work]]:
         email, page = self.user.email, infra.Query(per_page=20)
-
-        def changed(user: infra.User) -> infra.User:
-            return replace(user, display_name=f"Some Body {next(self.numbers)}")
 
         return {
             "create a user": (
@@ -200,8 +202,8 @@ class Exchange:
                 lambda: self.their_users.find_by_email(email),
             ),
             "update a user": (
-                lambda: self.users.update(changed(self.user)),
-                lambda: self.their_users.update(changed(self.their_user)),
+                lambda: self.users.update(self.edits.pop()),
+                lambda: self.their_users.update(self.their_edits.pop()),
             ),
             "find_by_slug, with tags": (
                 lambda: self.benchmarks.find_by_slug("benchmark-7"),
