@@ -643,7 +643,7 @@ class FakeDatabase(Faults, infra.Database):
 
         def work() -> None:
             for row in rows:
-                target._replace(None, None, dict(zip(columns, row)))
+                target._add(dict(zip(columns, row)))
 
         self._statement("insert_many", work)
         return 0
@@ -691,12 +691,13 @@ class FakeTable:
                 *(each.columns for each in rules.foreign_keys.values()),
             }
         }
-        self._columns: list[tuple[str, Column, Any, float]] = [
-            (name, each, each.kind, math.inf if each.length is None else each.length)
+        self._columns: dict[str, tuple[str, Column, Any, float]] = {
+            name: (name, each, each.kind, math.inf if each.length is None else each.length)
             for name, each in rules.columns.items()
-        ]
+        }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
         self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
+        self._targets: set[tuple[str, ...]] = set()  # the columns that children refer to
         self._parents = list(rules.foreign_keys.items())
 
     def insert(self, row: Mapping[str, Any]) -> None:
@@ -734,24 +735,23 @@ class FakeTable:
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
         def work() -> None:
             for row in rows:
-                self._replace(None, None, row)
+                self._add(row)
 
         self._database._statement(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
-            columns = self.rules.columns
-            if not changes.keys() <= columns.keys():
+            if not changes.keys() <= self._columns.keys():
                 raise self._error(infra._UNKNOWN_NAME)
-            new = changes
             if not self._pads:  # Postgres looks at the values before it looks for rows
-                new = {
-                    name: value if value is None else self._fit(name, columns[name], value)
-                    for name, value in changes.items()
-                }
+                new = self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
             found = self._matching(where)
+            if found and not self._pads:
+                self._refuse_nulls(new)
             for key, row in found:
-                self._replace(key, row, {**row, **new}, fitted=not self._pads)
+                if self._pads:
+                    new = self._fitted({**row, **changes}, self._columns.values())
+                self._replace(key, row, {**row, **new})
             return len(found)
 
         count: int = self._database._statement(operation, work)
@@ -825,10 +825,11 @@ class FakeTable:
     def _refer(self, order: _KeyOrder) -> None:
         """Lets the tables that this one refers to know."""
         for name, rule in self.rules.foreign_keys.items():
-            children = self._database.table(rule.table)._children
-            children.append((self, name, rule))
+            parent = self._database.table(rule.table)
+            parent._children.append((self, name, rule))
+            parent._targets.add(tuple(rule.target))
             if order.children_by_name:
-                children.sort(key=operator.itemgetter(1))
+                parent._children.sort(key=operator.itemgetter(1))
         if order.parents_by_name:
             self._parents.sort(key=operator.itemgetter(0))
 
@@ -953,29 +954,40 @@ class FakeTable:
         self._database._undo.append((self, key, self._rows.get(key)))
         self._put(key, row)
 
-    def _replace(
-        self,
-        old_key: tuple[Any, ...] | None,
-        old: Row | None,
-        new: Mapping[str, Any],
-        *,
-        fitted: bool = False,
-    ) -> None:
-        """Checks every rule, then puts the new row in the old one's place."""
-        rules = self.rules
-        if not new.keys() <= rules.columns.keys():
+    def _add(self, row: Mapping[str, Any]) -> None:
+        if not row.keys() <= self._columns.keys():
             raise self._error(infra._UNKNOWN_NAME)
+        self._replace(None, None, self._fitted(row, self._columns.values()))
+
+    def _fitted(
+        self,
+        values: Mapping[str, Any],
+        columns: Iterable[tuple[str, Column, Any, float]],
+        *,
+        nulls: bool = False,
+    ) -> Row:
+        """Return the values of these columns as they store them; ``nulls``: each lets NULL through."""
         row = {}
-        for name, column, kind, longest in self._columns:
-            value: Any = new.get(name)
+        for name, column, kind, longest in columns:
+            value: Any = values.get(name)
             if value.__class__ is not kind:
                 document = value.__class__ is infra._Document and kind in (dict, list)
-                fits = column.null if value is None else fitted or document
+                fits = nulls or column.null if value is None else document
             elif kind is str:
                 fits = value.isascii() and "\0" not in value and len(value) <= longest
             else:
                 fits = value.tzinfo is timezone.utc if kind is datetime else kind in _AS_THEY_ARE
             row[name] = value if fits else self._fit(name, column, value)
+        return row
+
+    def _refuse_nulls(self, new: Row) -> None:
+        for name, column, _, _ in self._columns.values():
+            if not column.null and new.get(name, ...) is None:
+                self._fit(name, column, None)
+
+    def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, row: Row) -> None:
+        """Checks every rule, then puts the new row, whose values fit, in the old one's place."""
+        rules = self.rules
         for name, test in rules.checks.items():
             if test(row) is False:
                 raise self._error(infra._CHECK, name)
@@ -990,10 +1002,8 @@ class FakeTable:
             if taken and (old_key not in taken or len(taken) > 1):
                 raise self._error(infra._UNIQUE, name)
         if old is not None and old_key is not None:
-            for child, name, rule in self._children:
-                before = self._key(old, rule.target)
-                if before != self._key(row, rule.target) and child._referring(rule, before):
-                    raise self._error(infra._FOREIGN_KEY, name)
+            if any(self._key(old, target) != self._key(row, target) for target in self._targets):
+                self._refuse_orphans(old, row)
             if key != old_key:
                 self._set(old_key, None)
         self._set(key, row)
@@ -1003,6 +1013,12 @@ class FakeTable:
             self._find_parents(key)
         else:  # Postgres looks at the end of the statement
             self._database._unchecked.append((self, key))
+
+    def _refuse_orphans(self, old: Row, row: Row) -> None:
+        for child, name, rule in self._children:
+            before = self._key(old, rule.target)
+            if before != self._key(row, rule.target) and child._referring(rule, before):
+                raise self._error(infra._FOREIGN_KEY, name)
 
     def _find_parents(self, key: tuple[Any, ...]) -> None:
         """Checks the foreign keys of a row, if it is still there."""
@@ -1036,7 +1052,10 @@ class FakeTable:
                     child._remove(each)
                 else:
                     before = child._rows[each]
-                    child._replace(each, before, {**before, **dict.fromkeys(rule.columns)})
+                    orphan = child._fitted(
+                        {**before, **dict.fromkeys(rule.columns)}, child._columns.values()
+                    )
+                    child._replace(each, before, orphan)
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
         """The value as the column stores it."""

@@ -1659,7 +1659,8 @@ _TRANSACTION = re.compile(
     r"(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_BATCH, _BATCH_BYTES = 25_000, 1 << 23  # rows, and text of them, that insert_many holds in memory
+# What insert_many holds in memory at most: rows, and bytes of their text.
+_BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
 
 class Database(_Closing):
@@ -1741,7 +1742,7 @@ class Database(_Closing):
             raise ValidationError("insert_many needs columns, and rows to read")
         source, count = iter(rows), 0
         batch = list(
-            itertools.islice(source, _BATCH // 25)
+            itertools.islice(source, _BATCH_ROWS // 25)
         )  # the first batch tells how large rows are
         if batch:
             with self.transaction(), self._unlimited():
@@ -1760,7 +1761,7 @@ class Database(_Closing):
                     size = self._insert_rows(table, names, batch)
                     count += len(batch)
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
-                    batch = list(itertools.islice(source, max(1, min(_BATCH, fitting))))
+                    batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
         return count
 
     def health_check(self) -> Health:
@@ -7456,7 +7457,7 @@ _LEAST_PART, _MOST_PARTS = (
     10_000,
 )  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _LARGEST_PART = 5 << 30  # also of what one CopyObject takes
-_BATCH = 1000  # keys that one request may delete, or one answer may list
+_KEYS_PER_REQUEST = 1000  # at most, to delete or to list
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -7750,9 +7751,9 @@ class StorageProvider(_Closing):
                 wanted -= len(found)
                 if token is None or wanted <= 0:
                     return
-                found, token = self._list(bucket, start, min(wanted, _BATCH), token)
+                found, token = self._list(bucket, start, min(wanted, _KEYS_PER_REQUEST), token)
 
-        return pages(*self._list(bucket, start, min(left, _BATCH), None))
+        return pages(*self._list(bucket, start, min(left, _KEYS_PER_REQUEST), None))
 
     def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
         """What is known of the object. NotFoundError says "object" also when the bucket is absent: the answer to a HEAD
@@ -7777,8 +7778,8 @@ class StorageProvider(_Closing):
         _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
-        for at in range(0, len(names), _BATCH):
-            errors.update(self._delete_many(bucket, names[at : at + _BATCH]))
+        for at in range(0, len(names), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, names[at : at + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(

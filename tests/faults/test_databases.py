@@ -473,8 +473,8 @@ def test_in_a_transaction_nothing_is_repeated(home: Home, notes: Note, wire: Wir
 
 def test_insert_many_whose_reply_is_lost_stores_nothing(home: Home, wire: Wire) -> None:
     def numbers() -> Iterator[tuple[int]]:
-        for number in range(infra._BATCH + 1000):
-            if number == infra._BATCH:  # the first batch is in
+        for number in range(infra._BATCH_ROWS + 1000):
+            if number == infra._BATCH_ROWS:  # the first batch is in
                 wire.lose()
             yield (number,)
 
