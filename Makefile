@@ -1,9 +1,10 @@
 # make demo        the quickstart and the benchmark exchange on the fakes: no server, no driver
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
-# make check       lint and types
+# make unit        the tests on the fakes alone, without a server: for the quick loop
+# make check       lint and types, and whether each mutant still applies
 # make bench       measurements, side by side
-# make prove       the long run of the differential machines, and every redis-py from 5 on against a closed port
+# make prove       the long runs: PART=machines, kills, size or versions runs one of them, each below an hour
 # make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
 
 PYTHON ?= python3
@@ -15,7 +16,8 @@ AS_ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get)
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test check bench prove mutants servers clean
+.PHONY: help demo demo-real test unit check bench prove prove-machines prove-kills prove-size prove-versions mutants \
+  servers clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -28,14 +30,19 @@ demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
 
 test: $(VENV)/test servers
-	@nice $(BIN)/python tests/pythons.py > $(VENV)/pythons.log 2>&1 & others=$$!; \
+	@nice sh -c '$(BIN)/python tests/pythons.py; pythons=$$?; $(BIN)/python tests/versions.py --short && exit $$pythons' \
+	    > $(VENV)/versions.log 2>&1 & others=$$!; \
 	  $(BIN)/python -m pytest --numprocesses 2 --dist worksteal; failed=$$?; \
-	  wait $$others || failed=1; cat $(VENV)/pythons.log; exit $$failed
+	  wait $$others || failed=1; cat $(VENV)/versions.log; exit $$failed
+
+unit: $(VENV)/test
+	$(BIN)/python -m pytest -q --numprocesses 2 -m "not real"
 
 check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.mutants --check
 
 bench: $(VENV)/bench servers
 	$(BIN)/python bench/fakes.py
@@ -45,12 +52,24 @@ bench: $(VENV)/bench servers
 	$(BIN)/python bench/pool.py
 	$(BIN)/python bench/exchange.py
 
-prove: $(VENV)/test servers
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties
-	$(BIN)/python tests/redis_versions.py
+PART ?= machines kills size versions
+prove: $(PART:%=prove-%)
+
+prove-%: export PROVE = 1
+prove-machines: $(VENV)/test servers
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/properties
+
+prove-kills: $(VENV)/test servers
+	$(BIN)/python -m pytest tests/faults/test_kills.py
+
+prove-size: $(VENV)/test servers
+	$(BIN)/python -m pytest tests/faults/test_size.py
+
+prove-versions: $(VENV)/test servers
+	$(BIN)/python tests/versions.py
 
 mutants: $(VENV)/test servers
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants
 
 $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV) >/dev/null || { \

@@ -134,12 +134,19 @@ class _Fault:
 class Faults:
     """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
 
-    Mix it in before the class whose interface the fake has: it works for that class's public methods, except those that
-    ask nothing of the service (``close``, ``is_available``). A fault comes before the arguments are looked at.
+    Mix it in before the class whose interface the fake has: it works for that class's public methods,
+    except those that ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes
+    before the arguments are looked at.
+
+    ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them: they wait until the
+    service is back. ``close`` is for good, and they are never raised then.
+
+    A connection that fails inside a block of a ``FakeDatabase`` takes the transaction along, as it does on a server:
+    the block cannot go on, even if the caller catches the error. So does an error on Postgres.
     """
 
     _service = "fake"
-    _unfailing = frozenset({"close", "is_available"})
+    _unfailing = frozenset({"close", "is_available", "stats"})
     _faults: Sequence[_Fault] = ()
     _armed = False  # whether calls have to look here first: anything of the next three
     _down = False
@@ -204,21 +211,32 @@ class Faults:
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
 
     def _take_fault(self, name: str) -> _Fault | None:
+        self._check_reachable(name)
         with self._fault_lock:
-            if self._down or self._closed:
-                state = "is closed" if self._closed else "is down on purpose"
-                raise infra.ConnectionError(
-                    f"{type(self).__name__} {state}",
-                    service=self._service,
-                    operation=name,
-                    retryable=not self._closed,
-                )
             fault = next((each for each in self._faults if each.method in ("*", name)), None)
             if fault:
                 fault.times -= 1
                 self._faults = [each for each in self._faults if each.times]
-                self._armed = bool(self._faults)
+                self._armed = bool(self._down or self._closed or self._faults)
             return fault
+
+    def _check_reachable(self, name: str) -> None:
+        if self._down or self._closed:
+            state = "is closed" if self._closed else "is down on purpose"
+            error = infra.ConnectionError(
+                f"{type(self).__name__} {state}",
+                service=self._service,
+                operation=name,
+                retryable=not self._closed,
+            )
+            self._note_fault(error)
+            raise error
+
+    def _note_fault(self, error: BaseException) -> None:
+        """Called before an error is raised on purpose: a repository's ends the block it comes in."""
+        note = getattr(super(), "_note_fault", None)
+        if note is not None:
+            note(error)
 
 
 def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -235,6 +253,7 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             error = copy.copy(fault.error)  # each raise has a traceback of its own
         except Exception:  # what cannot be copied
             error = fault.error.with_traceback(None)
+        self._note_fault(error)
         raise error
 
     call._can_fail = True  # type: ignore[attr-defined]
@@ -445,9 +464,11 @@ class FakeDatabase(Faults, infra.Database):
     Attributes:
         engine: "mysql" (MariaDB too) or "postgres".
         dialect: "mysql", "mariadb" or "postgres". "mysql" is MySQL 9.6 and later.
-        waiting: how many calls wait for another thread's transaction at this moment. Real servers show theirs in
-            pg_locks, or information_schema.innodb_trx.
+
+    ``stats().waiting`` counts the calls that wait for another thread's transaction.
     """
+
+    _unfailing = Faults._unfailing | {"stats"}
 
     def __init__(
         self,
@@ -464,10 +485,10 @@ class FakeDatabase(Faults, infra.Database):
         self.dialect = dialect
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(clock or FakeClock(), deadline=30.0)
-        self.waiting = 0
         self._lock_timeout = lock_timeout
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
+        self._waiting = 0  # threads that wait for their turn to write
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
         self._unchecked: list[
             tuple[FakeTable, tuple[Any, ...]]
@@ -495,6 +516,23 @@ class FakeDatabase(Faults, infra.Database):
     def close(self) -> None:
         self._shut()
 
+    def _take_fault(self, name: str) -> _Fault | None:
+        block = self._blocks.current
+        if block is not None and (self._down or self._closed):
+            return None  # the block's own connection meets the outage, and outlives close()
+        return super()._take_fault(name)
+
+    def _note_fault(self, error: BaseException) -> None:
+        """The open block of this thread ends as the server would end it."""
+        block = self._blocks.current
+        if block is None or block.doom is not None:
+            return
+        if isinstance(error, infra.ConnectionError):
+            block.handle.killed = True
+            self._doom(block, error, outermost=True)
+        elif isinstance(error, (infra.DatabaseError, infra.TimeoutError)):
+            self._doom(block, error, outermost=False)
+
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None
     ) -> infra.InfrastructureError:
@@ -513,13 +551,7 @@ class FakeDatabase(Faults, infra.Database):
         if block is not None:
             self._check(block)
         if self._down or (self._closed and block is None):  # a connection in use outlives close()
-            try:
-                self._take_fault(operation)
-            except infra.ConnectionError as error:
-                if block is not None:
-                    block.handle.killed = True  # the outage took the connection along
-                    self._doom(block, error, outermost=True)
-                raise
+            self._check_reachable(operation)
         try:
             with self._turn:
                 if block is not None and block.handle.killed:
@@ -552,12 +584,12 @@ class FakeDatabase(Faults, infra.Database):
             own = (
                 self._writer.handle.thread == threading.get_ident()
             )  # put aside: it would wait for itself
-            self.waiting += 1
+            self._waiting += 1
             try:
                 if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
                     raise self._error(infra._LOCKED)
             finally:
-                self.waiting -= 1
+                self._waiting -= 1
         self._writer = block
 
     def _undo_to(self, mark: int) -> None:
@@ -566,31 +598,35 @@ class FakeDatabase(Faults, infra.Database):
             table._put(key, row)
 
     def _begin(self, block: infra._Block) -> None:
-        if self._down or self._closed:
-            self._take_fault("transaction")
+        self._check_reachable("transaction")
         block.handle = _Open()
         self._open = [*self._open, block]
         _begun.databases.add(self)
 
     def _end(self, block: infra._Block, command: str) -> None:
         with self._turn:
-            if (block.handle.killed or self._down) and command == "COMMIT":
-                raise self._error(infra._LOST)
+            if command == "COMMIT":
+                self._check_connection(block, "commit")
             if self._writer is block and command == "COMMIT":
                 self._undo.clear()
 
     def _savepoint(self, block: infra._Block, command: str) -> None:
         with self._turn:
-            if block.handle.killed:
-                error = self._error(infra._LOST)
-                self._doom(block, error, outermost=True)
-                raise error
+            self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
                 block.handle.marks.append(len(self._undo) if self._writer is block else 0)
                 return
             mark = block.handle.marks.pop()
             if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
                 self._undo_to(mark)
+
+    def _check_connection(self, block: infra._Block, operation: str) -> None:
+        if block.handle.killed or self._down:
+            block.handle.killed = True
+            error = self._error(infra._LOST)
+            error.operation = operation
+            self._doom(block, error, outermost=True)
+            raise error
 
     def _abandon(self, block: infra._Block) -> None:
         with self._turn:
@@ -607,16 +643,20 @@ class FakeDatabase(Faults, infra.Database):
 
         def work() -> None:
             for row in rows:
-                target._replace(None, None, dict(zip(columns, row)))
+                target._add(dict(zip(columns, row)))
 
         self._statement("insert_many", work)
         return 0
 
     def _health_check(self) -> infra.Health:
-        return infra.Health(self.engine, "FakeDatabase", 0.0)
+        def work() -> infra.Health:
+            return infra.Health(self.engine, "FakeDatabase", 0.0)
+
+        health: infra.Health = self._statement("health_check", work, write=False)
+        return health
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
+        return infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)
 
 
 def _copied(value: Any) -> Any:
@@ -651,12 +691,13 @@ class FakeTable:
                 *(each.columns for each in rules.foreign_keys.values()),
             }
         }
-        self._columns: list[tuple[str, Column, Any, float]] = [
-            (name, each, each.kind, math.inf if each.length is None else each.length)
+        self._columns: dict[str, tuple[str, Column, Any, float]] = {
+            name: (name, each, each.kind, math.inf if each.length is None else each.length)
             for name, each in rules.columns.items()
-        ]
+        }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
         self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
+        self._targets: set[tuple[str, ...]] = set()  # the columns that children refer to
         self._parents = list(rules.foreign_keys.items())
 
     def insert(self, row: Mapping[str, Any]) -> None:
@@ -694,24 +735,23 @@ class FakeTable:
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
         def work() -> None:
             for row in rows:
-                self._replace(None, None, row)
+                self._add(row)
 
         self._database._statement(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
-            columns = self.rules.columns
-            if not changes.keys() <= columns.keys():
+            if not changes.keys() <= self._columns.keys():
                 raise self._error(infra._UNKNOWN_NAME)
-            new = changes
             if not self._pads:  # Postgres looks at the values before it looks for rows
-                new = {
-                    name: value if value is None else self._fit(name, columns[name], value)
-                    for name, value in changes.items()
-                }
+                new = self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
             found = self._matching(where)
+            if found and not self._pads:
+                self._refuse_nulls(new)
             for key, row in found:
-                self._replace(key, row, {**row, **new}, fitted=not self._pads)
+                if self._pads:
+                    new = self._fitted({**row, **changes}, self._columns.values())
+                self._replace(key, row, {**row, **new})
             return len(found)
 
         count: int = self._database._statement(operation, work)
@@ -785,10 +825,11 @@ class FakeTable:
     def _refer(self, order: _KeyOrder) -> None:
         """Lets the tables that this one refers to know."""
         for name, rule in self.rules.foreign_keys.items():
-            children = self._database.table(rule.table)._children
-            children.append((self, name, rule))
+            parent = self._database.table(rule.table)
+            parent._children.append((self, name, rule))
+            parent._targets.add(tuple(rule.target))
             if order.children_by_name:
-                children.sort(key=operator.itemgetter(1))
+                parent._children.sort(key=operator.itemgetter(1))
         if order.parents_by_name:
             self._parents.sort(key=operator.itemgetter(0))
 
@@ -913,29 +954,40 @@ class FakeTable:
         self._database._undo.append((self, key, self._rows.get(key)))
         self._put(key, row)
 
-    def _replace(
-        self,
-        old_key: tuple[Any, ...] | None,
-        old: Row | None,
-        new: Mapping[str, Any],
-        *,
-        fitted: bool = False,
-    ) -> None:
-        """Checks every rule, then puts the new row in the old one's place."""
-        rules = self.rules
-        if not new.keys() <= rules.columns.keys():
+    def _add(self, row: Mapping[str, Any]) -> None:
+        if not row.keys() <= self._columns.keys():
             raise self._error(infra._UNKNOWN_NAME)
+        self._replace(None, None, self._fitted(row, self._columns.values()))
+
+    def _fitted(
+        self,
+        values: Mapping[str, Any],
+        columns: Iterable[tuple[str, Column, Any, float]],
+        *,
+        nulls: bool = False,
+    ) -> Row:
+        """Return the values of these columns as they store them; ``nulls``: each lets NULL through."""
         row = {}
-        for name, column, kind, longest in self._columns:
-            value: Any = new.get(name)
+        for name, column, kind, longest in columns:
+            value: Any = values.get(name)
             if value.__class__ is not kind:
                 document = value.__class__ is infra._Document and kind in (dict, list)
-                fits = column.null if value is None else fitted or document
+                fits = nulls or column.null if value is None else document
             elif kind is str:
                 fits = value.isascii() and "\0" not in value and len(value) <= longest
             else:
                 fits = value.tzinfo is timezone.utc if kind is datetime else kind in _AS_THEY_ARE
             row[name] = value if fits else self._fit(name, column, value)
+        return row
+
+    def _refuse_nulls(self, new: Row) -> None:
+        for name, column, _, _ in self._columns.values():
+            if not column.null and new.get(name, ...) is None:
+                self._fit(name, column, None)
+
+    def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, row: Row) -> None:
+        """Checks every rule, then puts the new row, whose values fit, in the old one's place."""
+        rules = self.rules
         for name, test in rules.checks.items():
             if test(row) is False:
                 raise self._error(infra._CHECK, name)
@@ -950,10 +1002,8 @@ class FakeTable:
             if taken and (old_key not in taken or len(taken) > 1):
                 raise self._error(infra._UNIQUE, name)
         if old is not None and old_key is not None:
-            for child, name, rule in self._children:
-                before = self._key(old, rule.target)
-                if before != self._key(row, rule.target) and child._referring(rule, before):
-                    raise self._error(infra._FOREIGN_KEY, name)
+            if any(self._key(old, target) != self._key(row, target) for target in self._targets):
+                self._refuse_orphans(old, row)
             if key != old_key:
                 self._set(old_key, None)
         self._set(key, row)
@@ -963,6 +1013,12 @@ class FakeTable:
             self._find_parents(key)
         else:  # Postgres looks at the end of the statement
             self._database._unchecked.append((self, key))
+
+    def _refuse_orphans(self, old: Row, row: Row) -> None:
+        for child, name, rule in self._children:
+            before = self._key(old, rule.target)
+            if before != self._key(row, rule.target) and child._referring(rule, before):
+                raise self._error(infra._FOREIGN_KEY, name)
 
     def _find_parents(self, key: tuple[Any, ...]) -> None:
         """Checks the foreign keys of a row, if it is still there."""
@@ -996,7 +1052,10 @@ class FakeTable:
                     child._remove(each)
                 else:
                     before = child._rows[each]
-                    child._replace(each, before, {**before, **dict.fromkeys(rule.columns)})
+                    orphan = child._fitted(
+                        {**before, **dict.fromkeys(rule.columns)}, child._columns.values()
+                    )
+                    child._replace(each, before, orphan)
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
         """The value as the column stores it."""
@@ -1099,6 +1158,9 @@ class FakeRepository(infra.Repository[R]):
 
     def _beside(self, port: type) -> Any:
         return infra._joined(FakeRepository, port)(self.database, clock=self._clock)
+
+    def _note_fault(self, error: BaseException) -> None:
+        self.database._note_fault(error)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
@@ -1396,6 +1458,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _health_check(self) -> infra.Health:
         return infra.Health("redis", "FakeRedisClient", 0.0)
+
+    def _stats(self) -> infra.PoolStats:
+        return infra.PoolStats(0, 0, 0, 0, 0)
 
 
 class _FakeListener(infra.Listener):

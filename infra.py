@@ -13,9 +13,9 @@ Contents, in this order in both files (search for the banner ``# === name``):
 errors             InfrastructureError and what derives from it
 configuration      Config, DatabaseConfig, CacheConfig, S3StorageConfig, SmsConfig
 clock              Clock, SystemClock
-call policy        Call, Health, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
+call policy        Call, Health, PoolStats, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
-database           Database, PoolStats, ConnectionPool, create_pool
+database           Database, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
 records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, User, Credentials, Organization, Member,
                    Membership, Benchmark, BenchmarkVersion, Submission, LeaderboardEntry, Query, Page
@@ -70,7 +70,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -772,6 +772,17 @@ class Health:
     latency: float
 
 
+@dataclass(frozen=True)
+class PoolStats:
+    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
+
+    max_connections: int
+    open: int
+    in_use: int
+    idle: int
+    waiting: int
+
+
 class Attempt:
     """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
     the first byte that the service could act on leaves."""
@@ -1303,6 +1314,10 @@ class _Pool(Generic[T]):
         except IndexError:  # nothing is idle, or others were faster
             pass
 
+    def stats(self) -> PoolStats:
+        idle = len(self._idle)
+        return PoolStats(self.max_size, self.size, self.size - idle, idle, len(self._queue))
+
     def close(self) -> None:
         with self._lock:
             self.closed = True
@@ -1603,17 +1618,6 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
 # === database ========================================================================================================
 
 
-@dataclass(frozen=True)
-class PoolStats:
-    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
-
-    max_connections: int
-    open: int
-    in_use: int
-    idle: int
-    waiting: int
-
-
 class _Block:
     """A thread's open transaction: how deep its blocks are nested and, once it cannot go on, why."""
 
@@ -1655,7 +1659,8 @@ _TRANSACTION = re.compile(
     r"(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_BATCH, _BATCH_BYTES = 25_000, 1 << 23  # rows, and text of them, that insert_many holds in memory
+# What insert_many holds in memory at most: rows, and bytes of their text.
+_BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
 
 class Database(_Closing):
@@ -1737,7 +1742,7 @@ class Database(_Closing):
             raise ValidationError("insert_many needs columns, and rows to read")
         source, count = iter(rows), 0
         batch = list(
-            itertools.islice(source, _BATCH // 25)
+            itertools.islice(source, _BATCH_ROWS // 25)
         )  # the first batch tells how large rows are
         if batch:
             with self.transaction(), self._unlimited():
@@ -1756,7 +1761,7 @@ class Database(_Closing):
                     size = self._insert_rows(table, names, batch)
                     count += len(batch)
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
-                    batch = list(itertools.islice(source, max(1, min(_BATCH, fitting))))
+                    batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
         return count
 
     def health_check(self) -> Health:
@@ -3217,9 +3222,7 @@ class ConnectionPool(Database):
         return Health(self.engine, self._dialect.server(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
-        pool = self._pool
-        idle = len(pool._idle)
-        return PoolStats(pool.max_size, pool.size, pool.size - idle, idle, len(pool._queue))
+        return self._pool.stats()
 
     # Transactions
 
@@ -5445,8 +5448,9 @@ class Listener(_Closing):
 
     Messages come one at a time and, for one publisher, in order: ``on_message(channel, pattern, payload)``, ``pattern``
     being the glob that matched, or None for a channel subscribed to by name. A channel that is subscribed to by name
-    and by a matching glob delivers twice. What was published before a subscription, or while the connection was lost,
-    does not come. A handler that raises is logged; the next message comes all the same.
+    and by a matching glob delivers twice, first by name. Several matching globs deliver in no fixed order. What was
+    published before a subscription, or while the connection was lost, does not come. A handler that raises is logged;
+    the next message comes all the same.
 
     Each of the four calls below returns once the server has acknowledged it (TimeoutError otherwise), or at once when
     made from inside a handler. Names already subscribed to, or not, are no error.
@@ -5623,6 +5627,10 @@ class KeyValueClient(_Closing):
         """Asks the server for its version; raises what any other call raises when it cannot answer."""
         return self._health_check()
 
+    def stats(self) -> PoolStats:
+        """Return the state of the connections, those of listeners apart. Asks no server."""
+        return self._stats()
+
     @abstractmethod
     def _get(self, key: str) -> str | None: ...
     @abstractmethod
@@ -5657,6 +5665,8 @@ class KeyValueClient(_Closing):
     ) -> Listener: ...
     @abstractmethod
     def _health_check(self) -> Health: ...
+    @abstractmethod
+    def _stats(self) -> PoolStats: ...
 
 
 # What redis-py's exceptions mean: the first class that fits decides. The columns: class name, our error, whether the
@@ -5755,9 +5765,9 @@ class _RedisTransport:
             is_dead=self._is_dead,
         )
 
-    def size(self) -> int:
-        """Connections that are open, those of listeners apart."""
-        return self.pool.size
+    def pools(self) -> list[_Pool[Any]]:
+        """The connections, those of listeners apart: one pool for each server."""
+        return [self.pool]
 
     def close(self) -> None:
         self.pool.close()
@@ -6029,8 +6039,8 @@ class _ClusterTransport(_RedisTransport):
                 pool = self._pools.setdefault(address, self._open_pool(address))
         return pool
 
-    def size(self) -> int:
-        return sum(pool.size for pool in list(self._pools.values()))
+    def pools(self) -> list[_Pool[Any]]:
+        return list(self._pools.values())
 
     def close(self) -> None:
         with self._lock:
@@ -6294,7 +6304,7 @@ class RedisClient(KeyValueClient):
         self._transport.close()
 
     def _holds(self) -> bool:
-        return self._transport.size() > 0 or any(each._holds() for each in self._listeners)
+        return self.stats().open > 0 or any(each._holds() for each in self._listeners)
 
     def _get(self, key: str) -> str | None:
         value: str | None = _text(self._send("get", ("GET", key), key=key)[0])
@@ -6394,6 +6404,10 @@ class RedisClient(KeyValueClient):
         cluster = f", cluster of {len(nodes)}" if found.get("redis_mode") == "cluster" else ""
         version = found.get("valkey_version") or found.get("redis_version")
         return Health("redis", f"{name} {version}{cluster}", latency)
+
+    def _stats(self) -> PoolStats:
+        each = [pool.stats() for pool in self._transport.pools()]
+        return PoolStats(*(sum(numbers) for numbers in zip(*map(astuple, each))))
 
 
 class _Change:
@@ -7446,7 +7460,7 @@ _LEAST_PART, _MOST_PARTS = (
     10_000,
 )  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _LARGEST_PART = 5 << 30  # also of what one CopyObject takes
-_BATCH = 1000  # keys that one request may delete, or one answer may list
+_KEYS_PER_REQUEST = 1000  # at most, to delete or to list
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -7740,9 +7754,9 @@ class StorageProvider(_Closing):
                 wanted -= len(found)
                 if token is None or wanted <= 0:
                     return
-                found, token = self._list(bucket, start, min(wanted, _BATCH), token)
+                found, token = self._list(bucket, start, min(wanted, _KEYS_PER_REQUEST), token)
 
-        return pages(*self._list(bucket, start, min(left, _BATCH), None))
+        return pages(*self._list(bucket, start, min(left, _KEYS_PER_REQUEST), None))
 
     def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
         """What is known of the object. NotFoundError says "object" also when the bucket is absent: the answer to a HEAD
@@ -7767,8 +7781,8 @@ class StorageProvider(_Closing):
         _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
-        for at in range(0, len(names), _BATCH):
-            errors.update(self._delete_many(bucket, names[at : at + _BATCH]))
+        for at in range(0, len(names), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, names[at : at + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(

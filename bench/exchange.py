@@ -3,7 +3,6 @@ benchmarks costs beside the same by hand, and how fast the repositories are besi
 
 from __future__ import annotations
 
-import argparse
 import bisect
 import contextlib
 import itertools
@@ -33,12 +32,13 @@ import sqlalchemy
 import infra
 from bench import orm
 from bench.database import database, login
-from bench.measure import Work, compare, extra, report, report_extras, timed
+from bench.measure import Bench, Work, arguments, timed
 from tests import services
 
 T = TypeVar("T")
 
 USERS, ORGANIZATIONS, BENCHMARKS = 2_000, 50, 200
+ROWS, FEWER_ROWS = 1_000_000, 50_000
 FIRST = datetime(2024, 1, 1, tzinfo=timezone.utc)
 TWO_YEARS = timedelta(days=730)
 PER_PAGE = infra.Query(per_page=100)
@@ -439,7 +439,7 @@ def reads(pool: infra.ConnectionPool, world: World) -> int:
     return boards.missed
 
 
-def costs(pool: infra.ConnectionPool, world: World) -> int:
+def costs(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
     benchmarks = infra.PostgresBenchmarkRepository(pool)
     submissions = infra.PostgresSubmissionRepository(pool)
     busy = world.benchmarks[0].id
@@ -449,11 +449,9 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
             pool, lambda: benchmarks.page(infra.Query(per_page=100, with_total=True))
         ),
     }
-    missed = int(max(counts.values()) > 3)
+    mark = bench.miss() if max(counts.values()) > 3 else ""
     found = ", ".join(f"{name} {count}" for name, count in counts.items())
-    print(
-        f"\nStatements for benchmarks with their tags, at most 3 promised: {found}{'  MISSED' if missed else ''}\n"
-    )
+    print(f"\nStatements for benchmarks with their tags, at most 3 promised: {found}{mark}\n")
     with contextlib.ExitStack() as end:
         hand = ByHand(pool, end)
         engine = sqlalchemy.create_engine(
@@ -468,10 +466,10 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
         ]
         assert benchmarks.find_by_slug(slug) == hand.find_by_slug(slug) is not None
         assert submissions.leaderboard(busy) == hand.leaderboard(busy)
-        missed |= report_extras(
+        bench.report_extras(
             "Microseconds of client CPU, beside the same by hand",
             [
-                extra(
+                bench.compare_cpu(
                     "page of 100, each record",
                     lambda: benchmarks.page(PER_PAGE),
                     hand.page,
@@ -480,7 +478,7 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
                     number=3,
                     records=100,
                 ),
-                extra(
+                bench.compare_cpu(
                     "leaderboard, each entry",
                     lambda: submissions.leaderboard(busy),
                     lambda: hand.leaderboard(busy),
@@ -489,7 +487,7 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
                     number=3,
                     records=100,
                 ),
-                extra(
+                bench.compare_cpu(
                     "find_by_slug, a call",
                     lambda: benchmarks.find_by_slug(slug),
                     lambda: hand.find_by_slug(slug),
@@ -513,10 +511,10 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
                 for tag in each.tags:
                     assert tag.tag
 
-        missed |= report(
+        bench.report(
             f"Elapsed time, times as fast as SQLAlchemy {sqlalchemy.__version__}'s ORM",
             [
-                compare(
+                bench.compare(
                     "page of 100",
                     lambda: benchmarks.page(PER_PAGE),
                     touched,
@@ -524,7 +522,7 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
                     rounds=51,
                     number=20,
                 ),
-                compare(
+                bench.compare(
                     "find_by_slug",
                     lambda: benchmarks.find_by_slug(slug),
                     lambda: theirs.find_by_slug(slug),
@@ -532,7 +530,7 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
                     rounds=31,
                     number=100,
                 ),
-                compare(
+                bench.compare(
                     "create, with 5 tags",
                     lambda: benchmarks.create(new()),
                     lambda: theirs.create(new()),
@@ -540,7 +538,7 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
                     rounds=31,
                     number=20,
                 ),
-                compare(
+                bench.compare(
                     "leaderboard, by hand",
                     lambda: submissions.leaderboard(busy),
                     lambda: hand.leaderboard(busy),
@@ -550,19 +548,19 @@ def costs(pool: infra.ConnectionPool, world: World) -> int:
                 ),
             ],
         )
-    return missed
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument(
         "--rows",
         type=int,
-        default=1_000_000,
         metavar="N",
-        help="submissions; the promises are for %(default)s of them",
+        help=f"submissions; the promises are for {ROWS:,} of them, a short run has {FEWER_ROWS:,}",
     )
-    world = World(parser.parse_args().rows)
+    options = parser.parse_args()
+    bench = Bench(short=options.short)
+    world = World(options.rows or bench.size(ROWS, FEWER_ROWS))
     try:
         with database("postgres") as pool:
             infra.Migrator(pool).apply()
@@ -573,7 +571,9 @@ def main() -> int:
             ):  # it would make statistics at some moment or other
                 pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
             world.load(pool)
-            return reads(pool, world) | costs(pool, world)
+            bench.missed |= bool(reads(pool, world))
+            costs(bench, pool, world)
+            return int(bench.missed)
     finally:
         services.stop_shared()
 

@@ -14,18 +14,19 @@ from hypothesis import HealthCheck, settings
 
 import infra
 from tests import s3_stand_in, services, twilio
+from tests.scale import PROVE, scaled
 
 T = TypeVar("T")
 
 settings.register_profile(
-    "short", max_examples=40, stateful_step_count=40, deadline=None, derandomize=True
+    "machines",
+    max_examples=scaled(2000),
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=not PROVE,
+    suppress_health_check=list(HealthCheck),
 )
-settings.register_profile("long", max_examples=2000, stateful_step_count=80, deadline=None)
-for profile in ("short", "long"):
-    settings.register_profile(
-        profile, settings.get_profile(profile), suppress_health_check=list(HealthCheck)
-    )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+settings.load_profile("machines")
 
 _versions: dict[str, str] = {}
 

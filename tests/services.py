@@ -124,6 +124,8 @@ class Server:
     def url(self) -> str:
         raise AssertionError("a kind of server says its URL")
 
+    #: True from the next start on: what is committed outlives a SIGKILL, and commits take longer
+    durable = False
     #: the account that the process runs under, when this one is root
     account: str | None = None
 
@@ -186,10 +188,18 @@ class Server:
 
     def pause(self) -> None:
         """Stops the server in its tracks: its sockets stay open, and nobody answers."""
+        self._freeze()
         family = self.family()
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
         while not all(map(is_stopped, family)):  # a thread may go on for a moment
+            time.sleep(0.001)
+
+    def _freeze(self) -> None:
+        """Stops the first process, so that it forks no further one."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        while not is_stopped(self.process.pid):
             time.sleep(0.001)
 
     def resume(self) -> None:
@@ -219,7 +229,8 @@ class RedisServer(Server):
             "port": str(self.port),
             "bind": "127.0.0.1",
             "save": "",
-            "appendonly": "no",
+            "appendonly": "yes" if self.durable else "no",
+            "appendfsync": "always",
             "dir": str(self.folder),
         }
 
@@ -352,7 +363,8 @@ class MariaDbServer(Server):
         more = {
             "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket", "skip-name-resolve": 1,
             "pid-file": self.folder / "pid", "init-file": self.folder / "init.sql", "max-connections": 500,
-            "innodb-flush-log-at-trx-commit": 0, "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
+            "innodb-flush-log-at-trx-commit": 2 if self.durable else 0,
+            "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
         }  # fmt: skip
         return [
             self.binary,
@@ -400,7 +412,7 @@ class MySqlServer(Server):
         more = {
             "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket",
             "tmpdir": self.folder, "pid-file": self.folder / "pid", "max-connections": 500,
-            "innodb-flush-log-at-trx-commit": 0, "innodb-buffer-pool-size": "64M",
+            "innodb-flush-log-at-trx-commit": 2 if self.durable else 0, "innodb-buffer-pool-size": "64M",
             "innodb-fast-shutdown": 2,
         }  # fmt: skip
         return [
@@ -458,18 +470,23 @@ class PostgresServer(Server):
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
         settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "max_connections": 200,
-            "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",
+            "synchronous_commit": "on" if self.durable else "off", "full_page_writes": "off", "shared_buffers": "64MB",
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [self.binary, "-D", "data", "-p", str(self.port), *options]
 
     def kill(self) -> None:
-        """All of its processes at once: one that outlives the first would keep the next start from its memory."""
+        """All of its processes: one that outlives the first would keep the next start from its memory."""
+        family = []
         if self.process is not None and self.process.poll() is None:
-            for pid in self.family():
+            self._freeze()
+            family = self.family()
+            for pid in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         super().kill()
+        while not all(map(has_ended, family)):
+            time.sleep(0.001)
 
     def is_ready(self) -> bool:
         """A login is answered by R, or by E while the server still recovers."""
@@ -593,6 +610,17 @@ def is_stopped(pid: int) -> bool:
         for each in Path(f"/proc/{pid}/task").glob("*/stat")
     ]
     return all(state in "Tt" for state, *_ in stats)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or dead and not yet collected by its parent."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except ProcessLookupError:
+        return True
+    except FileNotFoundError:  # gone meanwhile; where there is no /proc, only the signal tells
+        return Path("/proc/self").exists()
 
 
 def answers(host: str, port: int, question: bytes = b"", expected: bytes = b"") -> bool:

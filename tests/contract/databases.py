@@ -94,6 +94,7 @@ TABLES = [
     "CREATE TABLE items (id {id} NOT NULL PRIMARY KEY, amount INTEGER NOT NULL, label {text5} NULL, "
     "note {text10} NOT NULL, owner_id {id} NULL, keeper_id {id} NULL, guard_id {id} NULL, seen_at {moment} NULL, "
     "CONSTRAINT items_label_key UNIQUE (label), CONSTRAINT items_amount_check CHECK (amount >= 0), "
+    "CONSTRAINT items_label_check CHECK (label <> 'never'), "
     "CONSTRAINT items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners (id) ON DELETE CASCADE, "
     "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) ON DELETE RESTRICT, "
     "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) ON DELETE SET NULL)",
@@ -102,7 +103,10 @@ _owners = fakes.Table.of(Owners, unique={"owners_name_key": ("name",)})
 _items = fakes.Table.of(
     Items,
     unique={"items_label_key": ("label",)},
-    checks={"items_amount_check": lambda row: row["amount"] >= 0},
+    checks={
+        "items_amount_check": lambda row: row["amount"] >= 0,
+        "items_label_check": lambda row: None if row["label"] is None else row["label"] != "never",
+    },
     foreign_keys={
         "items_owner_id_fkey": fakes.ForeignKey(("owner_id",), "owners", on_delete="cascade"),
         "items_guard_id_fkey": fakes.ForeignKey(("guard_id",), "owners", on_delete="restrict"),
@@ -293,7 +297,7 @@ def overlapped(
 
     def waits() -> Any:
         if isinstance(database, fakes.FakeDatabase):
-            return database.waiting
+            return database.stats().waiting
         assert isinstance(database, infra.ConnectionPool)
         sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
         return (database.fetch_one(sql) or (0,))[0]

@@ -685,6 +685,18 @@ class CacheProviderContract(Contract):
         assert cache.delete("k") is True
         assert cache.check_rate_limit("k", 2, 60).remaining == 1
 
+    def test_a_rate_limit_ends_by_the_callers_clock(self, backend: CacheBackend) -> None:
+        clock = fakes.FakeClock(datetime(2030, 5, 1, tzinfo=timezone.utc))
+        cache = backend.cache(clock=clock)
+        first = cache.check_rate_limit("k", 1, 60)
+        assert first.reset_at == datetime(2030, 5, 1, 0, 1, tzinfo=timezone.utc)
+        clock.advance(3600)
+        for number in range(1, 3):
+            found = cache.check_rate_limit("k", number, 60)
+            left = (found.reset_at - clock.now()).total_seconds()
+            assert 50 < left <= 60
+            assert found.retry_after == (0.0 if found.allowed else pytest.approx(left, abs=1e-5))
+
     def test_fifty_threads_at_a_limit_of_ten(self, backend: CacheBackend) -> None:
         cache = backend.cache()
         found = in_threads(50, lambda _: cache.check_rate_limit("k", 10, 60))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -201,6 +201,112 @@ class DatabaseContract(Contract):
             raise Cancelled
         assert names(backend) == ["a"]
 
+    def test_others_see_no_step_of_a_transaction(self, backend: DatabaseBackend) -> None:
+        """Rows that are changed twice: others see what was committed before the first change."""
+        owners = backend.owners
+        kept, deleted = owners.create(Owner("a")), owners.create(Owner("x"))
+        made = Owner("m", infra.new_id())
+
+        def seen() -> tuple[Any, ...]:
+            return (
+                names(backend),
+                owners.count(),
+                owners.find_by_id(kept.id),
+                [name for name in "abcxyzmn" if owners.find_by_name(name)],
+                owners.find_by_id(made.id),
+                [each.name for each in owners.page(infra.Query(filters={"name": "a"})).items],
+            )
+
+        def changed(name: str) -> Callable[[], Any]:
+            return lambda: owners.update(Owner(name, kept.id))
+
+        before = (["a", "x"], 2, kept, ["a", "x"], None, ["a"])
+        steps: list[tuple[Callable[[], Any], list[str]]] = [
+            (changed("b"), ["b", "x"]),
+            (changed("c"), ["c", "x"]),
+            (lambda: owners.update(Owner("y", deleted.id)), ["c", "y"]),
+            (lambda: owners.delete(deleted.id), ["c"]),
+            (lambda: owners.create(Owner("z", deleted.id)), ["c", "z"]),
+            (lambda: owners.create(made), ["c", "m", "z"]),
+            (lambda: owners.update(Owner("n", made.id)), ["c", "n", "z"]),
+        ]
+
+        def walk() -> None:
+            for step, mine in steps:
+                step()
+                assert names(backend) == mine
+                assert in_another_thread(seen) == before
+
+        with pytest.raises(Cancelled), backend.database.transaction():
+            walk()
+            raise Cancelled
+        assert in_another_thread(seen) == seen() == before
+        with backend.database.transaction():
+            with pytest.raises(Cancelled), backend.database.transaction():
+                walk()
+                raise Cancelled
+            assert names(backend) == ["a", "x"]
+            assert in_another_thread(seen) == before
+            walk()
+        assert in_another_thread(seen) == seen()
+        assert names(backend) == ["c", "n", "z"]
+
+    def test_a_savepoint_while_another_commits(self, backend: DatabaseBackend) -> None:
+        """What the other thread has committed stays, whatever becomes of our block."""
+        database = backend.database
+        begun, savepoint, committed = (threading.Event() for _ in range(3))
+
+        def other() -> None:
+            with database.transaction():
+                for name in ("other 1", "other 2", "other 3"):
+                    backend.owners.create(Owner(name))
+                begun.set()
+                assert savepoint.wait(WAIT)
+            backend.owners.create(Owner("other 4"))
+            committed.set()
+
+        thread = threading.Thread(target=other, daemon=True)
+        with database.transaction():
+            assert names(backend) == []
+            with pytest.raises(Cancelled), database.transaction():
+                thread.start()
+                assert begun.wait(WAIT)
+                with pytest.raises(Cancelled), database.transaction():
+                    savepoint.set()
+                    assert committed.wait(WAIT)
+                    backend.owners.create(Owner("inner 1"))
+                    backend.owners.create(Owner("inner 2"))
+                    raise Cancelled
+                assert names(backend) == ["other 1", "other 2", "other 3", "other 4"]
+                backend.owners.create(Owner("middle"))
+                raise Cancelled
+            backend.owners.create(Owner("outer"))
+        thread.join(WAIT)
+        assert names(backend) == ["other 1", "other 2", "other 3", "other 4", "outer"]
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_a_rollback_without_changes_leaves_those_of_others(
+        self, backend: DatabaseBackend, nested: bool
+    ) -> None:
+        database = backend.database
+
+        def other() -> None:
+            with pytest.raises(Cancelled), database.transaction():
+                assert names(backend) == []
+                if nested:
+                    with pytest.raises(Cancelled), database.transaction():
+                        assert names(backend) == []
+                        raise Cancelled
+                raise Cancelled
+
+        with database.transaction():
+            first = backend.owners.create(Owner("a"))
+            in_another_thread(other)
+            assert names(backend) == ["a"]
+            backend.owners.update(Owner("b", first.id))
+            in_another_thread(other)
+        assert names(backend) == ["b"]
+
     def test_a_writer_waits_for_the_other(self, backend: DatabaseBackend) -> None:
         first = backend.items.create(Item(amount=1))
         begun, done = threading.Event(), threading.Event()
@@ -311,6 +417,54 @@ class DatabaseContract(Contract):
         assert caught.value.constraint == "owners_name_key"
         assert names(backend) == ["a"]
         backend.owners.create(Owner("b"))
+
+    @pytest.mark.parametrize("read", ["page", "count"])
+    def test_a_failed_read_in_a_transaction(self, backend: DatabaseBackend, read: str) -> None:
+        """MySQL goes on; Postgres has ended the transaction, although nothing was to be changed."""
+
+        class Mistaken(type(backend.owners)):  # type: ignore[misc]
+            hidden: ClassVar = {"nothing": str}
+
+            def read(self) -> None:
+                if read == "page":
+                    self._rows("page", ("name",), {"nothing": "x"})
+                else:
+                    self._number("count", {"nothing": "x"})
+
+        database, mistaken = backend.database, Mistaken(backend.database)
+
+        def fail() -> None:
+            with pytest.raises(infra.DatabaseError, match="knows no table or column") as caught:
+                mistaken.read()
+            assert (caught.value.operation, caught.value.retryable) == (read, False)
+
+        with database.transaction():
+            backend.owners.create(Owner("a"))
+            with pytest.raises(Cancelled), database.transaction():
+                backend.owners.create(Owner("b"))
+                fail()
+                raise Cancelled
+            backend.owners.create(Owner("c"))
+        assert names(backend) == ["a", "c"]
+        if backend.engine == "mysql":
+            with database.transaction():
+                fail()
+                backend.owners.create(Owner("d"))
+            assert names(backend) == ["a", "c", "d"]
+            return
+        with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+            backend.owners.create(Owner("d"))
+            fail()
+            for call in (
+                lambda: backend.owners.create(Owner("e")),
+                lambda: names(backend),
+                backend.owners.count,
+                mistaken.read,
+                lambda: database.insert_many("owners", ["id", "name"], [(infra.new_id(), "e")]),
+            ):
+                with pytest.raises(infra.DatabaseError, match="cannot go on"):
+                    call()
+        assert names(backend) == ["a", "c"]
 
     def test_bad_values_do_not_end_a_transaction(self, backend: DatabaseBackend) -> None:
         with backend.database.transaction():
@@ -579,6 +733,26 @@ class DatabaseContract(Contract):
         )
         assert amounts(backend) == [0]
 
+    def test_a_check_that_is_null_passes(self, backend: DatabaseBackend) -> None:
+        """NULL <> 'never' is NULL: only a check that is false refuses the row."""
+        item = backend.items.create(Item(label=None))
+        assert backend.items.update(Item(amount=1, id=item.id)) == Item(amount=1, id=item.id)
+        assert backend.items.update(Item(label="ever", id=item.id)).label == "ever"
+        assert conflict(lambda: backend.items.create(Item(label="never"))) == (
+            "items_label_check",
+            "check",
+        )
+        assert conflict(lambda: backend.items.update(Item(label="never", id=item.id))) == (
+            "items_label_check",
+            "check",
+        )
+        backend.items.update(Item(label=None, id=item.id))
+        columns = ["id", "amount", "note", "label"]
+        rows = [(infra.new_id(), 2, "", None), (infra.new_id(), 3, "", "ever")]
+        assert backend.database.insert_many("items", columns, rows) == 2
+        found = backend.items.page(infra.Query(sort="amount")).items
+        assert [each.label for each in found] == [None, None, "ever"]
+
     def test_length_counts_characters(self, backend: DatabaseBackend) -> None:
         backend.owners.create(Owner("😀" * 10))
         for name in ("x" * 11, "é" * 11):
@@ -781,6 +955,23 @@ class DatabaseContract(Contract):
             assert caught.value.retryable is False
         with pytest.raises(infra.ConnectionError), database.transaction():
             pass
+
+    def test_close_inside_a_transaction(self, backend: DatabaseBackend) -> None:
+        """A connection in use outlives it: the block is finished first."""
+        database = backend.database
+        with database.transaction():
+            backend.owners.create(Owner("a"))
+            database.close()
+            with database.transaction():
+                backend.owners.create(Owner("b"))
+            with pytest.raises(Cancelled), database.transaction():
+                backend.owners.create(Owner("c"))
+                raise Cancelled
+            assert database.run(lambda: backend.owners.create(Owner("d"))).name == "d"
+            assert database.insert_many("owners", ["id", "name"], [(infra.new_id(), "e")]) == 1
+            assert names(backend) == ["a", "b", "d", "e"]
+        with pytest.raises(infra.ConnectionError, match="closed"):
+            backend.owners.count()
 
 
 class TestFakeMySQL(DatabaseContract):

@@ -212,6 +212,39 @@ class RedisEventBusContract(Contract):
             [(channel, None, "1"), (channel, glob, "1")], key=repr
         )
 
+    def test_the_channel_delivers_before_the_globs(self, backend: BusBackend) -> None:
+        """Handlers of one channel run in the order of subscribing. Globs have no order among themselves."""
+        bus, log, channel = backend.bus(), Inbox(), backend.channel("c")
+        globs = [backend.channel(glob) for glob in ("*", "?", "[c]")]
+
+        def named(name: str) -> Callable[[infra.Message], None]:
+            return lambda message: log(name, message.pattern, message.payload)
+
+        for glob in globs:
+            bus.psubscribe(glob, named("glob 1"))
+        bus.subscribe(channel, named("1"))
+        bus.subscribe_many([backend.channel("x"), channel], named("2"))
+        bus.subscribe(channel, named("3"))
+        for glob in globs:
+            bus.psubscribe(glob, named("glob 2"))
+        assert bus.publish(channel, note(1)) == 4
+        found = [(name, pattern) for name, pattern, _ in log.wait(9)]
+        assert found[:3] == [("1", None), ("2", None), ("3", None)]
+        assert [name for name, _ in found[3:]] == ["glob 1", "glob 2"] * 3
+        assert [pattern for _, pattern in found[3::2]] == [pattern for _, pattern in found[4::2]]
+        assert sorted(str(pattern) for _, pattern in found[3::2]) == sorted(globs)
+
+    @pytest.mark.parametrize("glob_ends", [False, True])
+    def test_the_end_of_one_leaves_its_namesake(self, backend: BusBackend, glob_ends: bool) -> None:
+        bus, by_name, by_glob, name = backend.bus(), Heard(), Heard(), backend.channel("a")
+        channel, glob = bus.subscribe(name, by_name), bus.psubscribe(name, by_glob)
+        (glob if glob_ends else channel).close()
+        assert bus.publish(name, note(1)) == 1
+        assert (by_name if glob_ends else by_glob).notes(1) == ["1"]
+        (channel if glob_ends else glob).close()
+        assert bus.publish(name, note(2)) == 0
+        assert len(by_name.messages) + len(by_glob.messages) == 1
+
     def test_a_glob_and_a_channel_of_the_same_name(self, backend: BusBackend) -> None:
         bus, by_name, by_glob, name = backend.bus(), Heard(), Heard(), backend.channel("?")
         bus.subscribe(name, by_name)

@@ -446,6 +446,21 @@ class KeyValueClientContract(Contract):
                 [(channel, None, "m"), (channel, glob, "m")], key=str
             )
 
+    def test_the_channel_delivers_before_the_globs(self, backend: KeyValueBackend) -> None:
+        """Redis keeps globs in a hash table: among themselves they have no order."""
+        inbox, channel = Inbox(), backend.key("c")
+        globs = [backend.key(glob) for glob in ("*", "?", "[c]", "c*")]
+        with backend.client.listen(inbox) as listener:
+            listener.psubscribe(*globs)
+            listener.subscribe(channel)
+            for payload in ("1", "2", "3"):
+                assert backend.client.publish(channel, payload) == 5
+            found = inbox.wait(15)
+        for number, payload in enumerate(("1", "2", "3")):
+            first, *others = found[5 * number : 5 * number + 5]
+            assert first == (channel, None, payload)
+            assert sorted(others, key=str) == [(channel, glob, payload) for glob in sorted(globs)]
+
     def test_every_listener_gets_every_message(self, backend: KeyValueBackend) -> None:
         inboxes, channel = [Inbox(), Inbox(), Inbox()], backend.key("c")
         listeners = [
@@ -475,6 +490,29 @@ class KeyValueClientContract(Contract):
             listener.subscribe(a)
             assert backend.client.publish(a, "4") == 1
             assert inbox.wait(3) == [(a, glob, "1"), (b, None, "3"), (a, None, "4")]
+
+    def test_a_channel_and_a_glob_of_the_same_name(self, backend: KeyValueBackend) -> None:
+        inbox, name = Inbox(), backend.key("a")
+        with backend.client.listen(inbox) as listener:
+            listener.subscribe(name)
+            listener.psubscribe(name)
+            listener.unsubscribe(name)
+            assert backend.client.publish(name, "1") == 1
+            listener.unsubscribe(name)  # it is not subscribed to by name
+            assert backend.client.publish(name, "2") == 1
+            listener.subscribe(name)
+            listener.punsubscribe(name)
+            assert backend.client.publish(name, "3") == 1
+            listener.punsubscribe(name)
+            assert backend.client.publish(name, "4") == 1
+            listener.unsubscribe(name)
+            assert backend.client.publish(name, "5") == 0
+            assert inbox.wait(4) == [
+                (name, name, "1"),
+                (name, name, "2"),
+                (name, None, "3"),
+                (name, None, "4"),
+            ]
 
     def test_a_raising_handler_hinders_nobody(
         self, backend: KeyValueBackend, caplog: pytest.LogCaptureFixture
@@ -648,6 +686,16 @@ class KeyValueClientContract(Contract):
         assert health.service == "redis"
         assert health.server.startswith(("Redis ", "Valkey ", "FakeRedisClient"))
         assert 0 <= health.latency < 5
+
+    def test_stats(self, backend: KeyValueBackend) -> None:
+        client = backend.connect()
+        assert (client.stats().open, client.stats().in_use) == (0, 0)  # opened on use
+        client.get(backend.key("k"))
+        found = client.stats()
+        assert (found.in_use, found.waiting) == (0, 0)
+        assert 0 <= found.open == found.idle <= found.max_connections
+        client.close()
+        assert (client.stats().open, client.stats().idle) == (0, 0)
 
     def test_a_closed_client(self, backend: KeyValueBackend) -> None:
         with backend.connect() as client:

@@ -586,6 +586,28 @@ class StorageProviderContract(Contract):
             b"new", "binary/octet-stream", {},
         )  # fmt: skip
 
+    @pytest.mark.parametrize("size", [1, PART + 1])
+    def test_a_copy_is_as_old_as_the_copying(self, backend: StorageBackend, size: int) -> None:
+        storage, bucket = backend.connect(copy_part_size=PART), backend.bucket
+
+        def moment(key: str) -> datetime:
+            (listed,) = storage.list_objects(bucket, key)
+            assert storage.get_metadata(bucket, key).last_modified == listed.last_modified
+            return listed.last_modified
+
+        storage.upload(bucket, "source", some(size))
+        storage.upload(bucket, "target", b"")
+        first = moment("source")
+        backend.pause(1.1)
+        storage.copy(bucket, "source", bucket, "target")
+        copied = moment("target")
+        assert timedelta(seconds=1) <= copied - first < timedelta(minutes=2)
+        assert moment("source") == first  # reading leaves it as it was
+        backend.pause(1.1)
+        storage.upload(bucket, "source", b"")
+        assert moment("source") - copied >= timedelta(seconds=1)
+        assert moment("target") == copied
+
     # --- presigned URLs
 
     def test_presigned_urls(self, backend: StorageBackend) -> None:

@@ -192,6 +192,29 @@ class VerificationCacheContract(Contract):
         assert cache.code_exists(PHONE) is False
         assert cache.verify_code(PHONE, "123456") is False
 
+    @pytest.mark.parametrize("end", ["clear", "verify", "store"])
+    @pytest.mark.parametrize(
+        ("options", "wait"), [({"resend_after": 30}, 30), ({"max_codes": 1, "window": 50}, 50)]
+    )
+    def test_the_end_of_a_code_leaves_the_limits_on_sending(
+        self, backend: VerificationBackend, end: str, options: dict[str, Any], wait: float
+    ) -> None:
+        cache, sms = backend.cache(**options), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        if end == "clear":
+            cache.clear(PHONE)
+        elif end == "verify":
+            assert cache.verify_code(PHONE, sms.outbox[0].code or "") is True
+        else:
+            cache.store_code(PHONE, "123456")
+        with pytest.raises(infra.RateLimitedError) as caught:
+            cache.send_code(sms, PHONE)
+        assert wait - 5 < caught.value.retry_after <= wait
+        assert len(sms.outbox) == 1
+        backend.advance(wait)
+        cache.send_code(sms, PHONE)
+        assert cache.verify_code(PHONE, sms.outbox[1].code or "") is True
+
     def test_codes_may_be_any_text(self, backend: VerificationBackend) -> None:
         cache = backend.cache()
         for code in ("1", "0" * 64, "Größe-7", "a b"):

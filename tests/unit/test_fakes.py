@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -155,6 +156,25 @@ def test_faults_reach_the_public_method_only() -> None:
     assert redis.get("k") is None
     with pytest.raises(infra.ConnectionError):
         cache.clear(PHONE)
+
+
+def test_a_fault_waits_until_what_is_down_is_back() -> None:
+    redis = fakes.FakeRedisClient()
+    redis.fail_next("get", infra.TimeoutError("the fault"), times=2)
+    redis.down = True
+    for _ in range(3):
+        with pytest.raises(infra.ConnectionError, match="down on purpose"):
+            redis.get("k")
+    redis.fail_next("get", infra.CacheError("told while it was down"))
+    redis.down = False
+    for error in (infra.TimeoutError, infra.TimeoutError, infra.CacheError):
+        with pytest.raises(error):
+            redis.get("k")
+    assert redis.get("k") is None
+    redis.fail_next("get", infra.TimeoutError("the fault"))
+    redis.close()
+    with pytest.raises(infra.ConnectionError, match="closed"):
+        redis.get("k")
 
 
 def test_faults_that_make_no_sense() -> None:
@@ -491,6 +511,203 @@ def test_an_outage_ends_a_transaction() -> None:
         database.close()  # what is in use is finished first
     with pytest.raises(infra.ConnectionError):
         notes.select()
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_an_outage_that_a_block_meets(dialect: str) -> None:
+    """Whichever call meets it, the connection is gone, and with it what the block did."""
+    database = fakes.FakeDatabase(dialect, [NOTES])
+    notes = database.table("notes")
+    notes.insert({"id": 1})
+
+    def nested() -> None:
+        with database.transaction():
+            pytest.fail("there is no savepoint")
+
+    calls: list[tuple[str, Callable[[], Any]]] = [
+        ("insert", lambda: notes.insert({"id": 3})),
+        ("select", notes.select),
+        ("savepoint", nested),
+        ("savepoint", lambda: database.run(lambda: None)),
+        ("savepoint", lambda: database.insert_many("notes", ["id"], [(3,)])),
+        ("health_check", database.health_check),
+    ]
+    for operation, call in calls:
+        with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+            notes.insert({"id": 2})
+            database.down = True
+            with pytest.raises(infra.ConnectionError) as caught:
+                call()
+            assert (caught.value.operation, caught.value.service) == (operation, dialect)
+            assert database.stats().in_use == 1  # asks nobody
+            database.down = False
+            for _, refused in calls:
+                with pytest.raises(infra.DatabaseError, match="cannot go on"):
+                    refused()
+        assert [row["id"] for row in notes.select()] == [1]
+        assert database.stats().in_use == 0
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+@pytest.mark.parametrize("how", ["down", "killed"])
+def test_an_outage_that_the_commit_meets(dialect: str, how: str) -> None:
+    """As in tests/faults of the real one: nothing is stored, and ``run`` does not repeat it."""
+    database = fakes.FakeDatabase(dialect, [NOTES])
+    notes, calls = database.table("notes"), list[int]()
+
+    def work() -> None:
+        calls.append(1)
+        notes.insert({"id": len(calls)})
+        if how == "down":
+            database.down = True
+        else:
+            database.kill_connections()
+
+    def transact() -> None:
+        with database.transaction():
+            work()
+
+    ways: list[Callable[[], None]] = [transact, lambda: database.run(work)]
+    for number, way in enumerate(ways, 1):
+        with pytest.raises(infra.ConnectionError) as caught:
+            way()
+        assert (caught.value.operation, len(calls)) == ("commit", number)
+        database.down = False
+        assert (notes.select(), database.stats().in_use) == ([], 0)
+    with pytest.raises(ZeroDivisionError), database.transaction():  # says more than the outage
+        work()
+        raise ZeroDivisionError
+    database.down = False
+    with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+        notes.insert({"id": 8})
+        with pytest.raises(infra.ConnectionError), database.transaction():
+            notes.insert({"id": 9})
+            work()  # the RELEASE of the savepoint finds out
+        database.down = False
+    assert (notes.select(), database.stats().in_use) == ([], 0)
+
+
+@pytest.mark.parametrize("after_apply", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "error", "goes_on"),
+    [
+        ("mysql", infra.ConnectionError("gone"), False),
+        ("mysql", infra.DatabaseError("a deadlock", retryable=True), False),
+        ("mysql", infra.ConflictError("taken"), True),
+        ("mysql", infra.TimeoutError("query_timeout"), True),
+        ("mysql", infra.NotFoundError("no such note"), True),
+        ("postgres", infra.ConnectionError("gone"), False),
+        ("postgres", infra.ConflictError("taken"), False),
+        ("postgres", infra.TimeoutError("query_timeout"), False),
+        ("postgres", infra.NotFoundError("no such note"), True),
+        ("postgres", infra.ValidationError("too long"), True),
+    ],
+    ids=repr,
+)
+def test_a_fault_inside_a_block_has_the_errors_effect(
+    dialect: str, error: infra.InfrastructureError, goes_on: bool, after_apply: bool
+) -> None:
+    """Of a read, too: the caller who catches it cannot go on with a transaction that is no more."""
+
+    @dataclass(frozen=True)
+    class Note:
+        title: str
+        id: uuid.UUID = infra.FILLED
+
+    class Notes(fakes.Faults, fakes.FakeRepository[Note]):
+        record, table, resource = Note, "notes", "note"
+
+    database = fakes.FakeDatabase(dialect, [fakes.Table.of(Notes)])
+    notes = Notes(database)
+    notes.fail_next("count", error, after_apply=after_apply)
+    if goes_on:
+        with database.transaction():
+            notes.create(Note("a"))
+            with pytest.raises(type(error)):
+                notes.count()
+            notes.create(Note("b"))
+        assert notes.count() == 2
+        return
+    with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+        notes.create(Note("a"))
+        with pytest.raises(type(error)):
+            notes.count()
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            notes.create(Note("b"))
+    assert notes.count() == 0
+
+
+def test_a_repository_that_is_down_takes_the_block_along() -> None:
+    services = fakes.FakeInfrastructure()
+    with (
+        pytest.raises(infra.DatabaseError, match="was rolled back"),
+        services.accounts.transaction(),
+    ):
+        services.phone_users.create_for_phone(PHONE)
+        services.tokens.down = True
+        with pytest.raises(infra.ConnectionError):
+            services.tokens.count()
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            services.phone_users.count()
+    assert services.phone_users.count() == 0
+
+
+def test_keys_that_may_not_be_deleted() -> None:
+    storage = fakes.FakeStorageProvider()
+    for bucket in ("bucket", "other"):
+        storage.create_bucket(bucket)
+        for key in ("a", "b", "c", "d"):
+            storage.upload(bucket, key, key.encode())
+    storage.denied |= {("bucket", "b"), ("bucket", "d"), ("bucket", "absent")}
+    assert storage.delete_batch("bucket", ["d", "c", "absent", "b", "e"]) == infra.DeleteResult(
+        ["c", "e"], {"d": "AccessDenied", "absent": "AccessDenied", "b": "AccessDenied"}
+    )
+    assert [each.key for each in storage.list_objects("bucket")] == ["a", "b", "d"]
+    with pytest.raises(infra.StorageError) as caught:
+        storage.delete("bucket", "b")
+    error = caught.value
+    assert (error.code, error.operation, error.retryable) == ("AccessDenied", "delete", False)
+    with pytest.raises(infra.StorageError, match="AccessDenied"):
+        storage.fetch(storage.get_presigned_url("bucket", "b", 60, "DELETE"), "DELETE")
+    assert storage.download("bucket", "b") == b"b"
+    assert storage.delete_batch("other", ["b", "d"]) == infra.DeleteResult(["b", "d"], {})
+    storage.denied.clear()
+    assert storage.delete_batch("bucket", ["b", "d"]) == infra.DeleteResult(["b", "d"], {})
+    assert [each.key for each in storage.list_objects("bucket")] == ["a"]
+
+
+def test_one_denied_key_among_a_thousand() -> None:
+    storage = fakes.FakeStorageProvider()
+    storage.create_bucket("bucket")
+    keys = [f"{number:04}" for number in range(2001)]
+    for key in keys:
+        storage.upload("bucket", key, b"x")
+    storage.denied |= {("bucket", "0500"), ("bucket", "1999")}
+    result = storage.delete_batch("bucket", reversed(keys))
+    assert result.deleted == [key for key in reversed(keys) if key not in ("0500", "1999")]
+    assert result.errors == {"1999": "AccessDenied", "0500": "AccessDenied"}
+    assert [each.key for each in storage.list_objects("bucket")] == ["0500", "1999"]
+
+
+def test_a_rate_limit_ends_by_the_clock_of_the_client() -> None:
+    clock = fakes.FakeClock()
+    over_client = fakes.FakeCacheProvider(fakes.FakeRedisClient(clock=clock))
+    alone = fakes.FakeCacheProvider(clock=clock)
+    services = fakes.FakeInfrastructure(clock)
+    for cache in (over_client, alone, services.cache):
+        assert cache.check_rate_limit("k", 1, 60) == infra.RateLimit(
+            True, 0, 1, datetime(2026, 1, 1, 0, 1, tzinfo=timezone.utc), 0.0
+        )
+    clock.advance(20)
+    for cache in (over_client, alone, services.cache):
+        found = cache.check_rate_limit("k", 1, 60)
+        assert found.reset_at == datetime(2026, 1, 1, 0, 1, tzinfo=timezone.utc)
+        assert (found.allowed, found.retry_after) == (False, 40.0)
+    own = fakes.FakeCacheProvider(
+        fakes.FakeRedisClient(clock=clock),
+        clock=fakes.FakeClock(datetime(2030, 1, 1, tzinfo=timezone.utc)),
+    )
+    assert own.check_rate_limit("k", 1, 60).reset_at.year == 2030
 
 
 def test_a_record_by_keyword_and_without_times() -> None:
