@@ -22,7 +22,7 @@ import pytest
 
 import infra
 from tests.conftest import _or_skip, not_shown
-from tests.contract.backends import WAIT, Inbox, in_child, in_threads
+from tests.contract.backends import WAIT, Inbox, eventually, in_child, in_threads, raw_redis
 from tests.faults.proxy import Proxy, Stub
 from tests.services import (
     SERVICES,
@@ -530,9 +530,45 @@ def test_a_listener_that_has_just_come(server: Server, caplog: pytest.LogCapture
     assert caplog.records == []
 
 
+class Stalling(Proxy):
+    """While ``going`` is not set, it takes nothing more from clients: their sends time out in the end."""
+
+    def __init__(self, target: int) -> None:
+        self.going = threading.Event()
+        self.going.set()
+        super().__init__(target)
+
+    def request(self, data: bytes) -> bytes:
+        assert self.going.wait(WAIT)
+        return data
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """What the call returns, or the class of its error."""
+    try:
+        return call()
+    except infra.InfrastructureError as error:
+        return type(error)
+
+
+def in_background(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Begins the call in another thread; what is returned waits for its result."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(call()))
+    thread.start()
+
+    def result() -> Any:
+        thread.join(WAIT)
+        return results[0]
+
+    return result
+
+
 def test_what_a_listener_still_finds_behind_the_end_is_not_taken_for_plain_text(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It ends the connection itself when it cannot send, and then reads what has come."""
+    authority: Any = {"sslrootcert": certificates() / "ca.pem"}
     inbox, busy, over = Inbox(), threading.Event(), threading.Event()
 
     def handler(*message: Any) -> None:
@@ -540,18 +576,27 @@ def test_what_a_listener_still_finds_behind_the_end_is_not_taken_for_plain_text(
         busy.set()
         assert over.wait(WAIT)
 
-    with redis(server.url) as client, client.listen(handler, inbox.on_reconnect) as listener:
+    with (
+        redis(server.url) as client,
+        Stalling(server.port) as proxy,
+        redis(at(server.url, port=proxy.port, **authority), socket_timeout=1) as other,
+        other.listen(handler, inbox.on_reconnect) as listener,
+    ):
         listener.subscribe("c")
         for number in range(3):
             client.publish("c", str(number))
         assert busy.wait(WAIT)
-        with listener._changed:
-            listener._hang_up()  # type: ignore[attr-defined]
+        proxy.going.clear()
+        asked = in_background(lambda: outcome(lambda: listener.subscribe("x" * 2**23)))
         over.set()
+        assert asked() is infra.TimeoutError
+        proxy.going.set()
         inbox.wait_reconnects(1)
         payloads = [payload for _, _, payload in inbox.messages]
         assert payloads == ["0", "1", "2"][: len(payloads)]  # hiredis looks for no more
-    assert [record.outcome for record in caplog.records] == ["ConnectionError"]  # type: ignore[attr-defined]
+    outcomes = [record.outcome for record in caplog.records]  # type: ignore[attr-defined]
+    assert outcomes[0] == "ConnectionError"
+    assert {*outcomes[1:]} <= {"TimeoutError"}  # while the proxy takes nothing
 
 
 @pytest.mark.parametrize("kind", ["redis-tls", "redis-cluster-tls"])
@@ -582,7 +627,12 @@ def test_forks(service: Service, server: Server) -> None:
         listener = stack.enter_context(client.listen(inbox, inbox.on_reconnect))
         listener.subscribe("c")
         client.set("k", "parent")
-        connection = client._transport.pool._idle[0]
+        raw = stack.enter_context(raw_redis(server.url))
+
+        def connections() -> set[int]:
+            return {int(each["id"]) for each in raw.client_list()}
+
+        clients = connections()
 
         def who(pool: Any) -> Any:
             return pool.fetch_one(
@@ -601,7 +651,7 @@ def test_forks(service: Service, server: Server) -> None:
         in_child(work)
         assert [who(pool) for pool in pools] == before
         assert client.get("k") == "child"
-        assert client._transport.pool._idle == [connection]
+        eventually(lambda: connections() == clients)
         assert client.publish("c", "still there") == 1
         assert inbox.wait(1) == [("c", None, "still there")]
         assert inbox.reconnects == 0
