@@ -441,13 +441,14 @@ def _as_another(work: Callable[[], None]) -> None:
 
 
 class _KeyOrder(NamedTuple):
-    """Whether an engine checks foreign keys in the order of their names; else in that of their declaration."""
+    """Whether an engine checks foreign keys by name; if not, in the order of declaration."""
 
     parents_by_name: bool  # those of a row that is written
     children_by_name: bool  # those of other rows that refer to a row which is deleted
 
 
-_KEY_ORDERS = {  # tried on MySQL 9.7 (since 9.6 the checks are not InnoDB's), MariaDB 10.11, Postgres 15
+# Tried on MySQL 9.7, MariaDB 10.11 and Postgres 15. Since 9.6 MySQL's checks are not InnoDB's.
+_KEY_ORDERS = {
     "mysql": _KeyOrder(parents_by_name=True, children_by_name=False),
     "mariadb": _KeyOrder(parents_by_name=False, children_by_name=True),
     "postgres": _KeyOrder(parents_by_name=False, children_by_name=False),
@@ -478,8 +479,9 @@ class FakeDatabase(Faults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
     ) -> None:
-        """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an error, and which
-        of several foreign keys is checked first. MySQL before 9.6 checks them in the order of "mariadb"."""
+        """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an
+        error, and which of several foreign keys is checked first. MySQL before 9.6 checks them in
+        the order of "mariadb"."""
         if dialect not in _KEY_ORDERS:
             raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
         self.dialect = dialect

@@ -2181,8 +2181,10 @@ class _Dialect(ABC):
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
 
     def timed_out(self, session: _Session) -> bool:
-        """Ends on the server what the client has given up, where the server does not do that by itself. Returns whether
-        that was needed, and done."""
+        """End on the server what the client has given up, if the server does not do so itself.
+
+        Return whether that was needed, and done.
+        """
         return False
 
 
@@ -2210,8 +2212,8 @@ def _mysql_datetime(text: str) -> datetime | str:
 
 @functools.cache
 def _stoppable(base: Any) -> Any:
-    """A subclass of PyMySQL's connection (tried on 1.1 and 1.2) that can end a statement of its own which takes long,
-    before it reads the answer."""
+    """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) with a hook between a
+    statement and its answer, in which a slow statement can be ended."""
 
     class StoppableConnection(base):  # type: ignore[misc]
         #: called with the connection before it reads an answer; None if the client limits nothing
@@ -2255,7 +2257,7 @@ class _MySqlDialect(_Dialect):
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
     grace = 2.0
-    #: seconds after query_timeout at which the client ends a statement that the server's own limit does not cover
+    #: seconds after query_timeout; then the client ends a statement that the server does not limit
     kill_after = 0.1
     missing: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password "
@@ -2433,13 +2435,14 @@ class _MySqlDialect(_Dialect):
         return self.in_transaction(session)
 
     def _await_answer(self, raw: Any) -> None:
-        """Return when an answer comes, or end the statement. The server then answers that it was interrupted."""
+        """Wait for an answer, or end the statement: then the answer is that it was interrupted."""
         answered = select.poll()
         answered.register(raw._sock, select.POLLIN)
         if answered.poll((self.config.query_timeout + self.kill_after) * 1000):
             return
         raw.stopped = self._kill("QUERY", raw)
-        # What the statement has done is rolled back first. A server that takes no KILL will not answer either.
+        # The server first rolls back what the statement has done. One that takes no KILL will not
+        # answer either.
         raw._read_timeout = self.grace if raw.stopped else 0.001
 
     def timed_out(self, session: _Session) -> bool:

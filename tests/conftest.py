@@ -41,8 +41,8 @@ def not_shown(what: str, remedy: str) -> NoReturn:
 
 
 def _or_skip(start: Callable[[], T]) -> T:
-    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure, unless this kind
-    of machine cannot have it."""
+    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure,
+    unless this kind of machine cannot have it."""
     try:
         return start()
     except services.NotHere as reason:

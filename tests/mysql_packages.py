@@ -1,8 +1,9 @@
 """Oracle MySQL for the tests: Debian packages, unpacked into a cache folder of the project.
 
-Debian 12 and 13 carry no MySQL, the suite "sid" of the same archive does. A private apt, with lists, cache and an
-empty dpkg status of its own, fetches the server with libc and every other library that it needs. Nothing is installed
-and nothing needs root. The root's own dynamic loader starts the server.
+Debian 12 and 13 carry no MySQL, the suite "sid" of the same archive does. A private apt, with lists,
+cache and an empty dpkg status of its own, fetches the server with libc and every other library that
+it needs. Nothing is installed and nothing needs root. The server runs by the dynamic loader that was
+fetched along.
 
 The cache holds ``root``, the unpacked packages, and ``data``, an initialised data folder to copy.
 """
@@ -32,7 +33,7 @@ UNUSED = [
 ]  # fmt: skip
 #: The archive's keys where Debian 12 and 13 keep them. Without the file apt asks its trusted.gpg.d.
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-#: Read after the machine's own settings: proxy, certificates, accounts and mirrors stay as they are there.
+#: Read after the machine's own settings, so that proxy, certificates and accounts are its own.
 SETTINGS = """
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
@@ -52,7 +53,7 @@ Dir::State "{folder}/state";
 Dir::State::lists "{folder}/lists";
 Dir::State::status "{folder}/status";
 """
-#: What the first start leaves in the data folder. Servers do not look names up, so root is not root@localhost.
+#: What initialising leaves in the data folder. Servers look no names up: root is not root@localhost.
 INITIAL = """CREATE DATABASE infra;
 CREATE USER root@'%';
 GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;

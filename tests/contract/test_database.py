@@ -682,7 +682,7 @@ class DatabaseContract(Contract):
         assert backend.items.count() == 0
 
     def test_of_several_missing_parents_one_is_named(self, backend: DatabaseBackend) -> None:
-        """MySQL checks the keys in the order of their names, the others in that of their declaration."""
+        """MySQL checks the keys by name, the others in the order of their declaration."""
         item = backend.items.create(Item())
         first = {"mysql": "items_guard_id_fkey"}.get(backend.dialect, "items_owner_id_fkey")
         nobody = infra.new_id()
@@ -695,7 +695,7 @@ class DatabaseContract(Contract):
         assert backend.items.find_by_id(item.id) == item
 
     def test_a_row_that_is_deleted_along_and_guards(self, backend: DatabaseBackend) -> None:
-        """By a cascade and by a restriction: MariaDB takes the keys by name, the others the older one first."""
+        """By a cascade and by a restriction: MariaDB takes the keys by name, the others by age."""
         a = backend.owners.create(Owner("a"))
         backend.items.create(Item(owner_id=a.id, guard_id=a.id))
         if backend.dialect == "mariadb":

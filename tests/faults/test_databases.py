@@ -154,8 +154,8 @@ class Home:
         return self.pick(f"SELECT sleep({seconds})", f"SELECT pg_sleep({seconds})")
 
     def slow(self, seconds: float) -> str:
-        """A query of that length, once there is a row in t. When it is ended it fails on every server; of a
-        sleep alone MySQL makes an answer."""
+        """A query of that length, once there is a row in t. Ended by a server, it fails; of a sleep
+        alone MySQL makes an answer."""
         return self.pick(f"SELECT n FROM t WHERE sleep({seconds}) = 0", self.sleep(seconds))
 
     def numbers(self, last: int) -> str:
@@ -611,7 +611,7 @@ def test_a_statement_beyond_query_timeout(home: Home, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["select", "update", "insert"])
 def test_beyond_query_timeout_in_a_transaction(home: Home, kind: str) -> None:
-    """MySQL ends the statement, Postgres the transaction or, in a nested block, what is behind its savepoint."""
+    """MySQL ends the statement, Postgres the transaction, or what is behind a savepoint."""
     home.ask(insert(1))
     sql = slow_statement(home, kind)
     with home.pool(query_timeout=1) as pool:

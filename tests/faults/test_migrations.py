@@ -561,7 +561,7 @@ def test_the_lock_is_free_when_a_runner_has_ended(shop: Shop) -> None:
 def test_the_lock_is_that_of_earlier_versions(
     shop: Shop, request: pytest.FixtureRequest, database: Callable[[str], str]
 ) -> None:
-    """Runners of both exclude each other. MySQL 9.6 and later cannot make the name any more: they have no SHA1()."""
+    """Runners of both exclude each other. MySQL 9.6 has no SHA1() to make the name with."""
     name = f"größe_{os.getpid()}"
     kind = request.node.callspec.params["shop"]
     url = f"{shop.url.rpartition('/')[0]}/{urllib.parse.quote(name)}"

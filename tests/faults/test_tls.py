@@ -75,8 +75,8 @@ def opened(
 
 
 def cipher(url: str) -> str:
-    """What the connection is encrypted with, as the server says it, or nothing. Redis says nothing of the kind: its
-    port for TLS speaks nothing else."""
+    """What the connection is encrypted with, as the server says it, or nothing. Redis does not say
+    it: its port for TLS speaks nothing else."""
     with opened(url) as service:
         if isinstance(service, infra.ConnectionPool):
             mysql = "SHOW STATUS LIKE 'Ssl_cipher'"
@@ -531,7 +531,7 @@ def test_a_listener_that_has_just_come(server: Server, caplog: pytest.LogCapture
 
 
 class Stalling(Proxy):
-    """While ``going`` is not set, it takes nothing more from clients: their sends time out in the end."""
+    """While ``going`` is not set, it takes nothing from clients: their sends time out in the end."""
 
     def __init__(self, target: int) -> None:
         self.going = threading.Event()

@@ -80,8 +80,8 @@ class Machine(RuleBasedStateMachine):
         self.backends[1].database.close()
 
     def both(self, call: Callable[[DatabaseBackend], Any], *, own_block: bool = False) -> Any:
-        """Runs the call on both and compares; gives the answer, or None after an error. What has a block of its own
-        fails without the block around it."""
+        """Runs the call on both and compares; gives the answer, or None after an error. What has a
+        block of its own fails without the block around it."""
         outcomes: list[tuple[Any, ...]] = []
         for backend in self.backends:
             try:
