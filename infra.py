@@ -1992,6 +1992,14 @@ def _plain(value: Any, kind: type) -> Any:
     return _PLAIN[kind](value) if kind in _PLAIN and value.__class__ is not kind else value
 
 
+_LONGEST = 2**31 - 1  # milliseconds that poll, libpq and Postgres can count: 24 days
+
+
+def _timeout(seconds: float) -> int:
+    """As milliseconds."""
+    return min(math.ceil(seconds * 1000), _LONGEST)
+
+
 class _Dialect(ABC):
     """What differs between the engines: drivers, codes, texts, as data and small functions."""
 
@@ -2438,7 +2446,8 @@ class _MySqlDialect(_Dialect):
         """Wait for an answer, or end the statement: then the answer is that it was interrupted."""
         answered = select.poll()
         answered.register(raw._sock, select.POLLIN)
-        if answered.poll((self.config.query_timeout + self.kill_after) * 1000):
+        milliseconds = (self.config.query_timeout + self.kill_after) * 1000
+        if answered.poll(min(milliseconds, _LONGEST)):
             return
         raw.stopped = self._kill("QUERY", raw)
         # The server first rolls back what the statement has done. One that takes no KILL will not
@@ -2669,7 +2678,7 @@ class _PostgresDialect(_Dialect):
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
-                tcp_user_timeout=math.ceil((self.config.query_timeout + self.grace) * 1000),
+                tcp_user_timeout=_timeout(self.config.query_timeout + self.grace),
                 **url.options,
             )
         except driver.OperationalError as exc:
@@ -2682,7 +2691,7 @@ class _PostgresDialect(_Dialect):
             raw.autocommit = True
             for each in self._types:
                 driver.extensions.register_type(each, raw)
-            milliseconds = math.ceil(self.config.query_timeout * 1000)
+            milliseconds = _timeout(self.config.query_timeout)
             with raw.cursor() as cursor:
                 lock = max(1, milliseconds * 9 // 10)  # before the statement's, to be told apart
                 self.execute(
@@ -2697,7 +2706,7 @@ class _PostgresDialect(_Dialect):
     def limit(self, session: _Session, limited: bool) -> None:
         seconds = self.config.query_timeout if limited else 0
         with session.raw.cursor() as cursor:
-            self.execute(session, cursor, f"SET statement_timeout = {math.ceil(seconds * 1000)}")
+            self.execute(session, cursor, f"SET statement_timeout = {_timeout(seconds)}")
         self.expect(session, limited)
 
     def be_patient(self, session: _Session, seconds: float) -> None:

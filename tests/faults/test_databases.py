@@ -1905,6 +1905,17 @@ def test_a_block_that_is_entered_twice(home: Home) -> None:
         assert pool.stats().in_use == 0
 
 
+@pytest.mark.parametrize("seconds", [1e-3, 365 * 86400.0])
+def test_the_shortest_and_the_longest_query_timeout(home: Home, seconds: float) -> None:
+    with home.pool(query_timeout=seconds) as pool:
+        if seconds < 1:
+            with pytest.raises(infra.TimeoutError, match="query_timeout"):
+                home.ask(insert(1))
+                pool.fetch_all(home.slow(60))
+        else:
+            assert pool.execute(insert(1)) == 1
+
+
 def test_a_pool_of_one_needs_no_further_settings(home: Home) -> None:
     with home.pool(max_connections=1) as pool:
         assert pool.execute(insert(1)) == 1
