@@ -2267,6 +2267,8 @@ class _MySqlDialect(_Dialect):
     grace = 2.0
     #: seconds after query_timeout; then the client ends a statement that the server does not limit
     kill_after = 0.1
+    #: seconds for the login that this takes
+    kill_patience = 3.0
     missing: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password "
         "may be the cause too",
@@ -2367,7 +2369,7 @@ class _MySqlDialect(_Dialect):
             return {}
         return {"ssl": self.tls_context or _tls_context(options, mode)}
 
-    def connect(self, seconds: float, now: float) -> _Session:
+    def log_in(self, seconds: float) -> Any:
         url, driver = self.url, self.driver
         tls, prefers = self._tls, url.options.get("sslmode", "prefer") == "prefer"
         if prefers:
@@ -2392,10 +2394,15 @@ class _MySqlDialect(_Dialect):
         encrypted = hasattr(raw._sock, "getpeercert")
         if prefers:  # what the server can do is asked once: PyMySQL would load all certificates for each connection
             self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
+        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 goes on without
+            raw._force_close()
+            raise driver.err.OperationalError(2026, "")
+        return raw
+
+    def connect(self, seconds: float, now: float) -> _Session:
+        raw = self.log_in(seconds)
         session = _Session(raw, raw._sock.fileno(), now, self.config.max_lifetime)
         try:
-            if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 goes on without
-                raise driver.err.OperationalError(2026, "")
             # Whole seconds, and below query_timeout where that leaves one: at the same moment either error may win.
             lock_seconds = max(1, math.ceil(self.config.query_timeout) - 1)
             with raw.cursor() as cursor:
@@ -2467,12 +2474,11 @@ class _MySqlDialect(_Dialect):
         """Whether the server could be told to end a connection's statement, or the connection."""
         control = None
         try:
-            control = self.connect(min(1.0, self.config.connect_timeout), 0.0)
+            control = self.log_in(min(self.kill_patience, self.config.connect_timeout))
             # Where a name leads to several servers, the number may be another client's on this one.
-            if control.raw.peer != raw.peer:
+            if control.peer != raw.peer:
                 raise OSError
-            with control.raw.cursor() as cursor:
-                cursor.execute(f"KILL {kind} {raw.thread_id():d}")
+            control.query(f"KILL {kind} {raw.thread_id():d}")
         except (self.driver.Error, OSError) as exc:
             logger.warning(
                 "mysql: a statement that timed out may still run (%s)", type(exc).__name__
@@ -2480,7 +2486,7 @@ class _MySqlDialect(_Dialect):
             return False
         finally:
             if control is not None:
-                self.disconnect(control)
+                control._force_close()
         return True
 
     def lock_params(self, schema: str) -> Sequence[str]:

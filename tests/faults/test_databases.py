@@ -132,8 +132,11 @@ class Home:
     def connections(self) -> list[int]:
         return self._sessions("1 = 1")
 
-    def running(self) -> list[int]:
-        return self._sessions(self.pick("command <> 'Sleep'", "state = 'active'"))
+    def running(self, words: str = "") -> list[int]:
+        """Sessions in which a statement runs, with these words in it."""
+        text = self.pick("COALESCE(info, '')", "query")
+        busy = self.pick("command <> 'Sleep'", "state = 'active'")
+        return self._sessions(f"{busy} AND {text} LIKE '%{words}%'")
 
     def transactions(self) -> int:
         """How many sessions are in a transaction."""
@@ -1337,7 +1340,7 @@ def test_ctrl_c_while_a_query_runs(home: Home) -> None:
         before: list[int] = []  # those that still sleep
 
         def sleeps() -> bool:
-            return not {*home.running()} <= {*before}
+            return not {*home.running(nap)} <= {*before}
 
         def in_transaction() -> None:
             with pool.transaction():
@@ -1374,13 +1377,13 @@ def test_ctrl_c_while_a_query_runs(home: Home) -> None:
             goes_on,
         ]
         for call in calls:
-            before = home.running()
+            before = home.running(nap)
             with pytest.raises(KeyboardInterrupt), ctrl_c(sleeps):
                 call()
             assert pool.stats().in_use == 0
             for value in range(5):
                 assert pool.fetch_one("SELECT %s", [value]) == (value,)
-        before = home.running()
+        before = home.running(nap)
         with pytest.raises(infra.DatabaseError), ctrl_c(sleeps):
             in_nested_blocks()
         assert pool.stats().in_use == 0
