@@ -69,7 +69,7 @@ def service() -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture(scope="session")
 def database(service: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
-    """``database(name)``: the URL of a new, empty database on the shared server of that name; dropped at the end."""
+    """``database(name)``: the URL of a new, empty database on the shared server of that name."""
     made: list[tuple[str, str]] = []
 
     def url(name: str) -> str:
@@ -80,7 +80,7 @@ def database(service: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
 
     yield url
     for server, made_name in made:
-        if server in services.shared_urls():
+        if server in services.lasting_urls():
             sql(server, f"DROP DATABASE IF EXISTS {made_name}")
 
 

@@ -931,9 +931,9 @@ def stop_shared() -> None:
             server.stop()
 
 
-def shared_urls() -> set[str]:
-    """Of the shared servers that still run."""
-    return {url for url, _ in _shared.values()}
+def lasting_urls() -> set[str]:
+    """Of the shared servers that outlive the run: the environment names them."""
+    return {url for url, server in _shared.values() if server is None}
 
 
 def main(arguments: list[str]) -> int:
