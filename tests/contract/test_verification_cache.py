@@ -95,7 +95,7 @@ class VerificationCacheContract(Contract):
         cache.store_code(PHONE, "123456")
         assert cache.code_exists(PHONE) is True
         assert cache.get_remaining_attempts(PHONE) == 3
-        assert 299 < (cache.get_code_ttl(PHONE) or 0) <= 300
+        assert 280 < (cache.get_code_ttl(PHONE) or 0) <= 300
         assert cache.verify_code(PHONE, "123456") is True
         assert cache.verify_code(PHONE, "123456") is False
         assert cache.code_exists(PHONE) is False
