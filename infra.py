@@ -7455,10 +7455,7 @@ class DeleteResult:
 
 
 _MIB = 1 << 20
-_LEAST_PART, _MOST_PARTS = (
-    5 * _MIB,
-    10_000,
-)  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_LEAST_PART = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _LARGEST_PART = 5 << 30  # also of what one CopyObject takes
 _KEYS_PER_REQUEST = 1000  # at most, to delete or to list
 _CHUNK = 256 * 1024
@@ -7964,6 +7961,8 @@ class S3StorageProvider(StorageProvider):
     told of each request, and of each piece that ``open`` and ``download_to`` read.
     """
 
+    MOST_PARTS = 10_000  # of one upload, as on AWS; for a store that takes fewer, derive a class
+
     def __init__(
         self,
         config: S3StorageConfig | None = None,
@@ -8170,9 +8169,9 @@ class S3StorageProvider(StorageProvider):
         sent: list[dict[str, Any]] = []
         try:
             for number, part in enumerate(parts, 1):
-                if number > _MOST_PARTS:
+                if number > self.MOST_PARTS:
                     raise StorageError(
-                        "storage takes at most 10,000 parts: give a larger part_size",
+                        f"storage takes at most {self.MOST_PARTS:,} parts: give a larger part_size",
                         service="storage",
                         operation=operation,
                     )
@@ -8334,7 +8333,7 @@ class S3StorageProvider(StorageProvider):
         start = dict(zip(("Bucket", "Key"), source))
         found = self._call("copy", lambda client: client.head_object(**start))
         size = found["ContentLength"]
-        step = max(self._copy_part_size, -(-size // _MOST_PARTS))
+        step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         more = {
             "CopySource": start,
             "CopySourceIfMatch": found["ETag"],
