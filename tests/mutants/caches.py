@@ -11,8 +11,10 @@ ON_CLUSTER = ("contract/test_key_value_client.py::TestCluster",)
 REDIS_FAULTS = ("faults/test_redis.py",)
 CLUSTER_FAULTS = ("faults/test_cluster.py",)
 CODES = ("contract/test_verification_cache.py",)
-CACHE = ("contract/test_cache_provider.py", "faults/test_cache.py")
-BUS = ("contract/test_event_bus.py", "faults/test_bus.py", "unit/test_fakes.py")
+CACHE = ("contract/test_cache_provider.py",)
+CACHE_FAULTS = ("faults/test_cache.py",)
+BUS = ("contract/test_event_bus.py", "faults/test_bus.py")
+BUS_FAULTS = ("faults/test_bus.py",)
 EVENTS = ("unit/test_events.py",)
 
 CLIENTS: list[Mutant] = [
@@ -99,19 +101,19 @@ CLIENTS: list[Mutant] = [
         ),
         REDIS_FAULTS,
     ),
-    OnFakes(
+    OnServers(
         "client: the deadline is forgotten between replies",
         INFRA,
         Drop("_RedisTransport._read", "self._hurry(connection, attempt)"),
         REDIS_FAULTS,
     ),
-    OnFakes(
+    OnServers(
         "client: every batch has a deadline of its own",
         INFRA,
         Replace("_RedisTransport.send_each", "self.policy.until()", "None"),
         REDIS_FAULTS,
     ),
-    OnFakes(
+    OnServers(
         "client: a server that loads counts as acted",
         INFRA,
         Replace(
@@ -121,19 +123,19 @@ CLIENTS: list[Mutant] = [
         ),
         REDIS_FAULTS,
     ),
-    OnFakes(
+    OnServers(
         "listener: a subscribe in vain forgets earlier ones",
         INFRA,
         Replace("_RedisListener._conclude", "reasons.remove(change)", "reasons.clear()"),
         REDIS_FAULTS,
     ),
-    OnFakes(
+    OnServers(
         "listener: a call that fails to subscribe takes from the others",
         INFRA,
         Always("_RedisListener._conclude", "not reasons"),
-        BUS,
+        BUS_FAULTS,
     ),
-    OnFakes(
+    OnServers(
         "listener: a refusal looks acknowledged",
         INFRA,
         Never("_RedisListener._receive", "isinstance(reply, Exception)"),
@@ -284,11 +286,11 @@ PROVIDERS: list[Mutant] = [
         ),
         CACHE,
     ),
-    OnFakes(
+    OnServers(
         "cache: each thread finds out that Redis is away",
         INFRA,
         Drop("CacheLock._acquire", "turn.silence = error"),
-        CACHE,
+        CACHE_FAULTS,
     ),
     OnFakes(
         "cache: set_nx fails open",
@@ -329,11 +331,11 @@ BUSES: list[Mutant] = [
         ),
         BUS,
     ),
-    OnFakes(
+    OnServers(
         "bus: a subscriber that joins does not wait for one that leaves",
         INFRA,
         Replace("RedisEventBus._leave", "listener._changed", "contextlib.nullcontext()"),
-        BUS,
+        BUS_FAULTS,
     ),
     OnFakes(
         "bus: globs and channels of one name are one",

@@ -174,7 +174,7 @@ TABLES: list[Mutant] = [
         ),
         TOKENS,
     ),
-    OnFakes(
+    OnServers(
         "tokens: a family's end misses rotations under way",
         INFRA,
         Replace(
@@ -188,7 +188,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     count += self._revoke(operation, where, reason)
 """,
         ),
-        TOKENS,
+        ("contract/test_token_repository.py::TestMariaDB",),
     ),
     OnFakes(
         "records: past an __init__ of their own",
@@ -269,9 +269,9 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: what is kept is folded anew",
         INFRA,
         Replace("Repository.__init__", "{*held} <= {*self.kept}", "not held"),
-        BENCHMARKS,
+        ORGANIZATIONS,
     ),
-    OnFakes(
+    OnServers(
         "exchange: filters in any order",
         INFRA,
         Replace(
@@ -279,7 +279,7 @@ if self._number(operation, {**where, "revoked_at": None}):
             "{name: query.filters[name] for name in self.filter_fields if name in query.filters}",
             "{name: query.filters[name] for name in query.filters}",
         ),
-        USERS,
+        ("faults/test_exchange_statements.py",),
     ),
     OnFakes(
         "exchange: another address stays verified",

@@ -110,7 +110,7 @@ OBJECTS: list[Mutant] = [
             "FakeStorageProvider.fetch",
             "self._clock.now() >= signed + timedelta(seconds=int(query['X-Amz-Expires']))",
         ),
-        STORAGE,
+        FAULTS,
     ),
     OnServers(
         "storage: an end whose answer is lost is an error",
