@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -13,7 +14,12 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import AccountsBackend, on_fake_accounts, on_real_accounts
+from tests.contract.databases import (
+    AccountsBackend,
+    on_fake_accounts,
+    on_real_accounts,
+    overlapped,
+)
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 DAY = 86400.0
@@ -319,6 +325,19 @@ class TokenRepositoryContract(Contract):
             results = in_threads(4, work)
             assert isinstance(results[0], int), results
             assert set(results[1:]) <= {"rotated", "raced", "revoked"}
+            assert tokens.find_by_user(user.id) == []
+
+    def test_a_family_that_ends_while_it_is_rotated(self, backend: AccountsBackend) -> None:
+        """The new token may stand where the statement that ends the family has already passed."""
+        tokens, user = backend.tokens, a_user(backend)
+        for _ in range(10):
+            new = tokens.issue(user.id, DAY)
+            ended = overlapped(
+                backend.database,
+                functools.partial(tokens.rotate, new.token, DAY),
+                functools.partial(tokens.revoke_family, new.record.family),
+            )
+            assert ended == 1
             assert tokens.find_by_user(user.id) == []
 
     def test_a_rotation_in_a_transaction_that_fails(self, backend: AccountsBackend) -> None:

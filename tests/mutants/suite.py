@@ -30,7 +30,15 @@ WORKERS = 2
 TIMEOUT = 240.0  # seconds for one mutant's tests
 SERVERS = ("redis", "mariadb", "postgres")  # started once for each worker
 #: Raised in the mutated file, these mean that the mutant crashes instead of giving a wrong answer.
-CRASHES = ("NameError", "UnboundLocalError", "AttributeError", "TypeError", "ImportError")
+CRASHES = (
+    "AttributeError",
+    "ImportError",
+    "IndexError",
+    "KeyError",
+    "NameError",
+    "TypeError",
+    "UnboundLocalError",
+)
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,15 @@ class OnServers(Mutant):
 
 
 class Sources:
-    """The two files and their trees, each read once."""
+    """The two files of that folder and their trees, each read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = ROOT) -> None:
+        self._folder = folder
         self._read: dict[str, tuple[str, ast.Module]] = {}
 
     def __getitem__(self, file: str) -> tuple[str, ast.Module]:
         if file not in self._read:
-            text = (ROOT / file).read_text(encoding="utf-8")
+            text = (self._folder / file).read_text(encoding="utf-8")
             self._read[file] = text, ast.parse(text)
         return self._read[file]
 
