@@ -133,7 +133,7 @@ def test_the_check_of_mutants_can_fail() -> None:
 @pytest.mark.parametrize(
     ("code", "output", "ok", "what"),
     [
-        (1, "FAILED tests/unit/test_a.py::b - assert 1 == 2\n", True, "unit/test_a.py::b - assert"),
+        (1, "/x/y.py:7: assert 1\nFAILED tests/a.py::b - as…\n", True, "a.py::b: assert 1"),
         (0, "3 passed\n", False, "NOT NOTICED"),
         (5, "no tests ran\n", False, "THE TESTS DID NOT RUN"),
         (2, "ERROR tests/unit/test_a.py - ImportError\n", False, "THE TESTS DID NOT RUN"),
