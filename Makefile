@@ -1,8 +1,9 @@
 # make demo        the quickstart and the benchmark exchange on the fakes: no server, no driver
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
-# make check       lint and types
-# make bench       measurements, side by side
+# make check       lint, types, and no module-level name assigned twice
+# make bench       measurements, side by side; fails when a promise is missed
+# make bench-check a short run of them, about a minute; fails at half of a promise
 # make prove       the long run of the differential machines, and every redis-py from 5 on against a closed port
 # make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
 
@@ -15,7 +16,7 @@ AS_ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get)
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test check bench prove mutants servers clean
+.PHONY: help demo demo-real test check bench bench-check prove mutants servers clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -36,14 +37,16 @@ check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/names.py
 
-bench: $(VENV)/bench servers
-	$(BIN)/python bench/fakes.py
-	$(BIN)/python bench/cache.py
-	$(BIN)/python bench/storage.py
-	$(BIN)/python bench/bus.py
-	$(BIN)/python bench/pool.py
-	$(BIN)/python bench/exchange.py
+BENCHES := imports fakes cache storage bus pool exchange
+
+bench bench-check: $(VENV)/bench servers
+	@missed=""; \
+	for each in $(BENCHES); do \
+	  $(BIN)/python bench/$$each.py $(if $(filter %-check,$@),--short) || missed="$$missed $$each"; \
+	done; \
+	if [ -n "$$missed" ]; then echo "failed:$$missed"; exit 1; fi
 
 prove: $(VENV)/test servers
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties
