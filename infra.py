@@ -4802,6 +4802,8 @@ _LAST_OWNER = "organization_members_last_owner"
 
 @dataclass(frozen=True)
 class _Member:
+    """A row of organization_members."""
+
     organization_id: uuid.UUID
     user_id: uuid.UUID
     role: str
@@ -5099,6 +5101,8 @@ class OrganizationRepository(Repository[Organization]):
 
 @dataclass(frozen=True)
 class _Tag:
+    """A row of benchmark_tags."""
+
     benchmark_id: uuid.UUID
     tag: str
 
@@ -8531,6 +8535,8 @@ class BenchmarkEvent(Event):
 
 @dataclass(frozen=True)
 class _BenchmarkCreated(BenchmarkEvent):
+    """A user has created the benchmark."""
+
     benchmark_id: uuid.UUID
     name: str
     created_by: uuid.UUID
@@ -8538,6 +8544,8 @@ class _BenchmarkCreated(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkUpdated(BenchmarkEvent):
+    """The benchmark has a new version."""
+
     benchmark_id: uuid.UUID
     version: str
     changelog: str = ""
@@ -8545,6 +8553,8 @@ class _BenchmarkUpdated(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkStatusChanged(BenchmarkEvent):
+    """The benchmark has moved from one status to another."""
+
     benchmark_id: uuid.UUID
     old_status: str
     new_status: str
@@ -8552,6 +8562,8 @@ class _BenchmarkStatusChanged(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkDeprecated(BenchmarkEvent):
+    """The benchmark should no longer be used."""
+
     benchmark_id: uuid.UUID
     reason: str
 
@@ -8567,6 +8579,8 @@ class SubmissionEvent(Event):
 
 @dataclass(frozen=True)
 class _SubmissionCreated(SubmissionEvent):
+    """A user has submitted results of a model."""
+
     submission_id: uuid.UUID
     benchmark_id: uuid.UUID
     model_name: str
@@ -8575,17 +8589,23 @@ class _SubmissionCreated(SubmissionEvent):
 
 @dataclass(frozen=True)
 class _VerificationStarted(SubmissionEvent):
+    """The verification of a submission has begun."""
+
     submission_id: uuid.UUID
 
 
 @dataclass(frozen=True)
 class _VerificationCompleted(SubmissionEvent):
+    """The verification of a submission has ended."""
+
     submission_id: uuid.UUID
     level: str
 
 
 @dataclass(frozen=True)
 class _LeaderboardPositionChanged(SubmissionEvent):
+    """A submission has another rank on its benchmark's leaderboard."""
+
     submission_id: uuid.UUID
     benchmark_id: uuid.UUID
     old_rank: int | None
@@ -8602,12 +8622,16 @@ class UserEvent(Event):
 
 @dataclass(frozen=True)
 class _UserCreated(UserEvent):
+    """A user has been created."""
+
     user_id: uuid.UUID
     username: str
 
 
 @dataclass(frozen=True)
 class _UserRoleChanged(UserEvent):
+    """A user has another role."""
+
     user_id: uuid.UUID
     old_role: str
     new_role: str
@@ -8615,6 +8639,8 @@ class _UserRoleChanged(UserEvent):
 
 @dataclass(frozen=True)
 class _UserProfileUpdated(UserEvent):
+    """A user's profile has changed."""
+
     user_id: uuid.UUID
     fields: tuple[str, ...]
 
@@ -8629,6 +8655,8 @@ class SystemEvent(Event):
 
 @dataclass(frozen=True)
 class _MaintenanceScheduled(SystemEvent):
+    """The service will be down for maintenance."""
+
     starts_at: datetime
     ends_at: datetime
     reason: str
@@ -8636,12 +8664,16 @@ class _MaintenanceScheduled(SystemEvent):
 
 @dataclass(frozen=True)
 class _HealthCheckFailed(SystemEvent):
+    """A part of the service did not answer its health check."""
+
     service: str
     error: str
 
 
 @dataclass(frozen=True)
 class _CacheCleared(SystemEvent):
+    """Keys have been removed from the cache."""
+
     pattern: str
 
 
