@@ -1,7 +1,7 @@
 # make demo        the quickstart and the benchmark exchange on the fakes: no server, no driver
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
-# make check       lint and types
+# make check       lint and types, and whether each mutant still applies
 # make bench       measurements, side by side
 # make prove       the long run of the differential machines, and every redis-py from 5 on against a closed port
 # make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
@@ -36,6 +36,7 @@ check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.mutants --check
 
 bench: $(VENV)/bench servers
 	$(BIN)/python bench/fakes.py
@@ -50,7 +51,7 @@ prove: $(VENV)/test servers
 	$(BIN)/python tests/redis_versions.py
 
 mutants: $(VENV)/test servers
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants
 
 $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV) >/dev/null || { \

@@ -17,6 +17,8 @@ from tests import s3_stand_in, services, twilio
 
 T = TypeVar("T")
 
+pytest_plugins = ["tests.contract.calls"]
+
 settings.register_profile(
     "short", max_examples=40, stateful_step_count=40, deadline=None, derandomize=True
 )

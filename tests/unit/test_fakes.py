@@ -15,7 +15,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.backends import in_threads
+from tests.contract.backends import WAIT, eventually, in_threads
 
 PHONE = "+14155550100"
 
@@ -323,6 +323,20 @@ def test_a_pattern_full_of_stars_is_quick() -> None:
     assert list(redis.scan("*a" * 50 + "b")) == []
 
 
+def test_a_presigned_url_of_the_fake_ends() -> None:
+    """On real stores the same is shown by `tests/faults/test_storage.py`."""
+    clock = fakes.FakeClock()
+    storage = fakes.FakeStorageProvider(clock=clock)
+    storage.create_bucket("bucket")
+    storage.upload("bucket", "k", b"x")
+    url = storage.get_presigned_url("bucket", "k", 60)
+    clock.advance(59.9)
+    assert storage.fetch(url) == b"x"
+    clock.advance(0.1)
+    with pytest.raises(infra.StorageError, match="HTTP 403, AccessDenied"):
+        storage.fetch(url)
+
+
 # --- FakeDatabase
 
 
@@ -418,6 +432,38 @@ def test_a_lock_timeout_can_be_repeated() -> None:
     assert type(error) is infra.DatabaseError
     assert error.retryable is True
     assert [row["id"] for row in notes.select()] == [1]
+
+
+@pytest.mark.parametrize(("dialect", "rows"), [("mysql", [1]), ("postgres", [1, 3])])
+def test_a_lock_timeout_in_a_nested_block(dialect: str, rows: list[int]) -> None:
+    """MySQL's block cannot go on; Postgres goes back to the savepoint."""
+    database = fakes.FakeDatabase(dialect, [NOTES], lock_timeout=0.01)
+    notes, held, timed_out = database.table("notes"), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with database.transaction():
+            notes.insert({"id": 1})
+            held.set()
+            assert timed_out.wait(WAIT)
+
+    def second() -> None:
+        with database.transaction():
+            assert held.wait(WAIT)
+            with pytest.raises(infra.DatabaseError) as caught, database.transaction():
+                notes.insert({"id": 2})
+            assert caught.value.retryable is True
+            timed_out.set()
+            eventually(lambda: [row["id"] for row in notes.select()] == [1])
+            notes.insert({"id": 3})
+
+    results = in_threads(2, lambda number: (first, second)[number]())
+    assert results[0] is None
+    if dialect == "mysql":
+        assert type(results[1]) is infra.DatabaseError
+        assert "cannot go on" in str(results[1])
+    else:
+        assert results[1] is None
+    assert [row["id"] for row in notes.select()] == rows
 
 
 def test_killed_connections() -> None:
