@@ -285,6 +285,9 @@ def overlapped(
         if isinstance(database, fakes.FakeDatabase):
             return database._turn._waiters  # type: ignore[attr-defined]
         assert isinstance(database, infra.ConnectionPool)
+        if database.engine == "mysql":  # counted for the whole server
+            sql = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+            return int((database.fetch_one(sql) or ("", 0))[1])
         sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
         return (database.fetch_one(sql) or (0,))[0]
 

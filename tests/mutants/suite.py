@@ -30,7 +30,15 @@ WORKERS = 2
 TIMEOUT = 240.0  # seconds for one mutant's tests
 SERVERS = ("redis", "mariadb", "postgres")  # started once for each worker
 #: Raised in the mutated file, these mean that the mutant crashes instead of giving a wrong answer.
-CRASHES = ("NameError", "UnboundLocalError", "AttributeError", "TypeError", "ImportError")
+CRASHES = (
+    "AttributeError",
+    "ImportError",
+    "IndexError",
+    "KeyError",
+    "NameError",
+    "TypeError",
+    "UnboundLocalError",
+)
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,15 @@ class OnServers(Mutant):
 
 
 class Sources:
-    """The two files and their trees, each read once."""
+    """The two files of that folder and their trees, each read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = ROOT) -> None:
+        self._folder = folder
         self._read: dict[str, tuple[str, ast.Module]] = {}
 
     def __getitem__(self, file: str) -> tuple[str, ast.Module]:
         if file not in self._read:
-            text = (ROOT / file).read_text(encoding="utf-8")
+            text = (self._folder / file).read_text(encoding="utf-8")
             self._read[file] = text, ast.parse(text)
         return self._read[file]
 
@@ -145,7 +154,8 @@ class Worker:
         self._copy = folder / f"copy-{next(self._numbers)}"
         ignored = (".venv", ".git", ".*_cache", "__pycache__", ".hypothesis", "*.egg-info")
         shutil.copytree(ROOT, self._copy, ignore=shutil.ignore_patterns(*ignored))
-        self._env = {**os.environ, "COLUMNS": "250", "REQUIRE_SERVICES": "1"}
+        self._env = {**os.environ, "REQUIRE_SERVICES": "1"}
+        self._process: subprocess.Popen[str] | None = None
         self._servers: list[services.Server] = []
         for name in SERVERS if servers else ():
             variable = services.SERVICES[name].variable
@@ -154,8 +164,15 @@ class Worker:
                 self._env[variable] = self._servers[-1].url
 
     def close(self) -> None:
+        """Also in the middle of a run, after Ctrl-C."""
+        self._kill()
         for server in self._servers:
             server.stop()
+
+    def _kill(self) -> None:
+        """Ends the tests that run, with the servers that they have started: all in one session."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def run(self, mutant: Mutant) -> Result:
         """Whether the tests notice the mutant, by a wrong answer."""
@@ -195,7 +212,7 @@ class Worker:
         """The exit code, None after a timeout, and the output."""
         options = ["-q", "-x", "-rf", "--tb=line", "-p", "no:cacheprovider", "-n", "0"]
         chosen = ["-m", marker] if marker else []
-        process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *options, *chosen, *ids],
             cwd=self._copy,
             env=self._env,
@@ -207,7 +224,7 @@ class Worker:
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # the session of its own, servers included
+            self._kill()
             return None, process.communicate()[0]
         return process.returncode, output
 
@@ -220,7 +237,8 @@ def unchanged(mutants: Sequence[Mutant], file: str) -> list[Edit]:
 
 def verdict(code: int | None, output: str) -> tuple[bool, str]:
     """Whether a failed test has noticed the mutant, and the line that says so."""
-    failed = re.search(r"^FAILED tests/(.*)", output, re.MULTILINE)
+    failed = re.search(r"^FAILED tests/(.*?)( - .*)?$", output, re.MULTILINE)
+    reason = re.search(r"^\S+\.py:\d+: (.*)", output, re.MULTILINE)
     crash = re.search(rf"/({FAKES}|{INFRA}):\d+: ({'|'.join(CRASHES)})\b.*", output)
     if code is None:
         return False, f"DOES NOT END within {TIMEOUT:g} s"
@@ -230,7 +248,14 @@ def verdict(code: int | None, output: str) -> tuple[bool, str]:
         return False, f"THE TESTS DID NOT RUN:\n{output[-2000:]}"
     if crash is not None:
         return False, f"CRASHES instead of a wrong answer: {crash[0]}: {failed[1]}"
-    return True, failed[1]
+    return True, f"{failed[1]}: {reason[1] if reason else ''}"
+
+
+def drain(tasks: queue.SimpleQueue[Any]) -> None:
+    """No worker takes another task, after Ctrl-C."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            tasks.get_nowait()
 
 
 def run(mutants: Sequence[Mutant]) -> int:
@@ -270,6 +295,7 @@ def run(mutants: Sequence[Mutant]) -> int:
             worker = Worker(Path(folder), needed)
             closing.callback(worker.close)
             threads.append(threading.Thread(target=work, args=(worker,)))
+        closing.callback(drain, tasks)
         for thread in threads:
             thread.start()
         for thread in threads:
