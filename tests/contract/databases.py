@@ -205,6 +205,19 @@ def on_real_database(name: str) -> Any:
     return backend
 
 
+def unchecked(repository: infra.Repository[Any]) -> Any:
+    """A repository of the same table that leaves the texts to the database's own checks."""
+    kind: Any = type("Unchecked", (type(repository),), {"formats": {}})
+    return kind(repository.database)
+
+
+def violation(call: Callable[[], Any]) -> tuple[str | None, str | None]:
+    """The rule that the call breaks, and its kind."""
+    with pytest.raises(infra.ConflictError) as caught:
+        call()
+    return caught.value.constraint, caught.value.kind
+
+
 @dataclass
 class AccountsBackend:
     """The phone accounts; ``clock`` is the repositories', on real servers too."""

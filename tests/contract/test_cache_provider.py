@@ -10,6 +10,7 @@ import logging
 import math
 import pickle
 import threading
+import time
 import traceback
 import tracemalloc
 import uuid
@@ -319,6 +320,18 @@ class CacheProviderContract(Contract):
             WITH_A_TTL[method](cache, ttl)
             left = cache.ttl("k") or 0
             assert left == expected or expected - 10 < left <= expected
+            cache.delete("k")
+
+    @pytest.mark.parametrize("method", WITH_A_TTL)
+    def test_times_to_live_are_not_in_whole_seconds(
+        self, backend: CacheBackend, method: str
+    ) -> None:
+        cache = backend.cache()
+        for ttl in (60.5, 7.75):
+            started = time.monotonic()
+            WITH_A_TTL[method](cache, ttl)
+            left = cache.ttl("k") or 0.0
+            assert ttl - (time.monotonic() - started) - 0.003 <= left <= ttl + 1e-6
             cache.delete("k")
 
     def test_a_key_lives_until_its_time(self, backend: CacheBackend) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -272,6 +273,41 @@ class KeyValueClientContract(Contract):
         client.set_with_expiry(key, "v", 99.9991)
         assert 80 < (client.ttl(key) or 0) <= 100.0
 
+    @pytest.mark.parametrize(
+        "method", ["set_with_expiry", "set_many", "set_nx", "expire", "increment"]
+    )
+    def test_times_to_live_are_not_in_whole_seconds(
+        self, backend: KeyValueBackend, method: str
+    ) -> None:
+        client, key = backend.client, backend.key("k")
+        for seconds in (100.5, 7.75, 30.001):
+            client.delete(key)
+            if method == "expire":
+                client.set_with_expiry(key, "v", 500)
+            started = time.monotonic()
+            WITH_SECONDS[method](client, key, seconds)
+            left = client.ttl(key) or 0.0
+            passed = time.monotonic() - started
+            # A server rounds the time of each of the two calls to a millisecond.
+            assert seconds - passed - 0.003 <= left <= seconds + 1e-6
+
+    def test_set_many_gives_all_keys_the_same_time(self, backend: KeyValueBackend) -> None:
+        client, keys = backend.client, [backend.key(name) for name in "abc"]
+        client.set(keys[1], "without an end")
+        client.set_many(dict.fromkeys(keys, "v"), 50)
+        assert all(40 < (client.ttl(key) or 0) <= 50 for key in keys)
+        backend.advance(50)
+        assert backend.names() == []
+
+    def test_expire_may_shorten_and_prolong(self, backend: KeyValueBackend) -> None:
+        client, key = backend.client, backend.key("k")
+        client.set_with_expiry(key, "v", 100)
+        for seconds in (20, 200, 5):
+            assert client.expire(key, seconds) is True
+            assert seconds - 4 < (client.ttl(key) or 0) <= seconds
+        backend.advance(5)
+        assert client.get(key) is None
+
     def test_a_century_is_the_longest_duration(self, backend: KeyValueBackend) -> None:
         client, key = backend.client, backend.key("k")
         century = 100 * 365 * 86400
@@ -489,6 +525,9 @@ class KeyValueClientContract(Contract):
             listener.unsubscribe(b)
             listener.subscribe(a)
             assert backend.client.publish(a, "4") == 1
+            listener.psubscribe(glob, b)
+            listener.punsubscribe(b, glob)
+            assert backend.client.publish(b, "5") == 0
             assert inbox.wait(3) == [(a, glob, "1"), (b, None, "3"), (a, None, "4")]
 
     def test_a_channel_and_a_glob_of_the_same_name(self, backend: KeyValueBackend) -> None:

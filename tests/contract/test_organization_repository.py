@@ -23,6 +23,8 @@ from tests.contract.databases import (
     on_fake_exchange,
     on_real_exchange,
     overlapped,
+    unchecked,
+    violation,
 )
 from tests.contract.test_user_repository import (
     BAD_TEXT,
@@ -132,6 +134,15 @@ def slugs(page: infra.Page[infra.Organization]) -> list[str]:
 
 class OrganizationRepositoryContract(Contract):
     port = infra.OrganizationRepository
+
+    def test_the_database_checks_texts_itself(self, backend: ExchangeBackend) -> None:
+        user = a_user(backend)
+        bad = infra.Organization("Acme", "acme", organization_type="bank")
+        assert violation(lambda: unchecked(backend.organizations).create(bad, user.id)) == (
+            "organizations_organization_type_check",
+            "check",
+        )
+        assert backend.organizations.count() == 0
 
     def test_an_organization(self, backend: ExchangeBackend) -> None:
         organizations, ada = backend.organizations, a_user(backend)

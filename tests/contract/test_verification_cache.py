@@ -30,6 +30,7 @@ BAD_PHONES: list[Any] = [
     "14155550100",
     "+0155550100",
     "+141555501001234567",
+    "+1415555010012345",
     "+141555",
     "+1415555010٠",
     "phone",
@@ -220,6 +221,13 @@ class VerificationCacheContract(Contract):
         for code in ("1", "0" * 64, "Größe-7", "a b"):
             cache.store_code(PHONE, code)
             assert cache.verify_code(PHONE, code) is True
+
+    def test_codes_are_compared_character_by_character(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(max_attempts=10)
+        cache.store_code(PHONE, "Größe-7")
+        for guess in ("größe-7", "GRÖSSE-7", "Gro\u0308ße-7", "Größe-7x", "Größe-", "Größe‐7"):
+            assert cache.verify_code(PHONE, guess) is False
+        assert cache.verify_code(PHONE, "Größe-7") is True
 
     # --- concurrency
 

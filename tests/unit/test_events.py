@@ -74,6 +74,51 @@ def read(payload: Any, family: Any = OrderEvent) -> Any:
             '"created_by":"00000000-0000-0000-0000-000000000002"}',
         ),
         (
+            infra.BenchmarkEvent.Updated(A, "1.1.0"),
+            f'{{"type":"BenchmarkEvent.Updated","benchmark_id":"{A}","version":"1.1.0",'
+            '"changelog":""}',
+        ),
+        (
+            infra.BenchmarkEvent.StatusChanged(A, "draft", "active"),
+            f'{{"type":"BenchmarkEvent.StatusChanged","benchmark_id":"{A}","old_status":"draft",'
+            '"new_status":"active"}',
+        ),
+        (
+            infra.BenchmarkEvent.Deprecated(A, "old"),
+            f'{{"type":"BenchmarkEvent.Deprecated","benchmark_id":"{A}","reason":"old"}}',
+        ),
+        (
+            infra.SubmissionEvent.Created(A, B, "gpt"),
+            f'{{"type":"SubmissionEvent.Created","submission_id":"{A}","benchmark_id":"{B}",'
+            '"model_name":"gpt","score":null}',
+        ),
+        (
+            infra.SubmissionEvent.VerificationStarted(A),
+            f'{{"type":"SubmissionEvent.VerificationStarted","submission_id":"{A}"}}',
+        ),
+        (
+            infra.SubmissionEvent.VerificationCompleted(A, "audited"),
+            f'{{"type":"SubmissionEvent.VerificationCompleted","submission_id":"{A}",'
+            '"level":"audited"}',
+        ),
+        (
+            infra.UserEvent.Created(A, "ada"),
+            f'{{"type":"UserEvent.Created","user_id":"{A}","username":"ada"}}',
+        ),
+        (
+            infra.UserEvent.RoleChanged(A, "registered", "admin"),
+            f'{{"type":"UserEvent.RoleChanged","user_id":"{A}","old_role":"registered",'
+            '"new_role":"admin"}',
+        ),
+        (
+            infra.SystemEvent.HealthCheckFailed("redis", "TimeoutError"),
+            '{"type":"SystemEvent.HealthCheckFailed","service":"redis","error":"TimeoutError"}',
+        ),
+        (
+            infra.SystemEvent.CacheCleared("b:*"),
+            '{"type":"SystemEvent.CacheCleared","pattern":"b:*"}',
+        ),
+        (
             infra.SubmissionEvent.LeaderboardPositionChanged(A, A, None, 3),
             f'{{"type":"SubmissionEvent.LeaderboardPositionChanged","submission_id":"{A}","benchmark_id":"{A}",'
             '"old_rank":null,"new_rank":3}',
@@ -349,3 +394,8 @@ def test_channels() -> None:
         for call in (channel.benchmark_specific, channel.submission_specific):
             with pytest.raises(infra.ValidationError):
                 call(id)
+
+
+def test_a_message_shows_no_payload_by_accident() -> None:
+    message = infra.Message("c", None, "tell nobody")
+    assert repr(message) == "Message(channel='c', pattern=None)"

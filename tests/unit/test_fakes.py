@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -108,6 +108,18 @@ def test_ten_tenths_of_a_second_are_a_second() -> None:
         for _ in range(round(ttl * 10)):
             assert redis.get("k") == "v"
             clock.advance(0.1)
+        assert redis.get("k") is None
+
+
+def test_durations_round_up_to_milliseconds() -> None:
+    clock = fakes.FakeClock()
+    redis = fakes.FakeRedisClient(clock=clock)
+    for seconds, stored in ((0.0001, 0.001), (1.0001, 1.001), (2.5, 2.5), (0.0019, 0.002)):
+        redis.set_with_expiry("k", "v", seconds)
+        assert redis.ttl("k") == stored
+        clock.advance(stored - 0.001)
+        assert redis.get("k") == "v"
+        clock.advance(0.001)
         assert redis.get("k") is None
 
 
@@ -224,6 +236,24 @@ def test_a_fault_on_one_fake_is_on_no_other() -> None:
     assert other.get("k") is None
 
 
+def test_a_lost_connection_loses_no_subscription() -> None:
+    """Of a bus neither, which is told by its own ``on_reconnect``."""
+    client, heard, told = fakes.FakeRedisClient(), list[str](), list[int]()
+    listener = client.listen(lambda channel, pattern, payload: heard.append(f"{pattern} {payload}"))
+    listener.subscribe("c")
+    listener.psubscribe("?")
+    bus = fakes.FakeEventBus(client, lambda: told.append(1))
+    bus.subscribe("c", lambda message: heard.append("bus"))
+    client.server.drop_connections()
+    assert told == [1]
+    assert client.publish("c", "m") == 3
+    assert heard == ["None m", "? m", "bus"]
+    bus.close()
+    listener.close()
+    client.server.drop_connections()
+    assert (told, client.publish("c", "m")) == ([1], 0)
+
+
 def test_drop_connections_tells_listeners() -> None:
     redis, told = fakes.FakeRedisClient(), []
     listener = redis.listen(lambda *_: None, lambda: told.append(1))
@@ -303,6 +333,88 @@ def test_a_bundle_that_closes_can_be_asked_by_what_it_waits_for(
     assert isinstance(sms, Waits)
     services.close()
     assert found == [sms]
+
+
+def test_the_bundle_is_one() -> None:
+    """Its parts share a Redis, two databases and the clock."""
+    services, heard = fakes.FakeInfrastructure(), list[tuple[str, str]]()
+    clock = services.clock
+    assert isinstance(clock, fakes.FakeClock)
+    clock.advance(3600.5)
+    services.cache.set("k", 1)
+    services.verification.store_code(PHONE, "123456")
+    with services.redis.listen(lambda channel, _, payload: heard.append((channel, payload))) as ear:
+        ear.subscribe("c")
+        assert services.bus.publish("c", infra.SystemEvent.CacheCleared("*")) == 1
+    assert heard == [("c", '{"type":"SystemEvent.CacheCleared","pattern":"*"}')]
+    assert len([*services.redis.scan()]) == 2
+    clock.advance(300)
+    assert [*services.redis.scan()] == ["k"]
+    user = services.phone_users.create_for_phone(PHONE)
+    assert services.tokens.issue(user.id, 60).record.user_id == user.id
+    assert services.tokens.database is services.phone_users.database is services.accounts
+    ada = services.users.create(infra.User("ada@example.org", "ada"))
+    acme = services.organizations.create(infra.Organization("Acme", "acme"), ada.id)
+    mmlu = services.benchmarks.create(
+        infra.Benchmark("mmlu", "MMLU", category="accuracy", created_by=ada.id)
+    )
+    made = services.submissions.create(infra.Submission(mmlu.id, mmlu.version_id, "m", ada.id))
+    services.storage.create_bucket("bucket")
+    services.storage.upload("bucket", "k", b"")
+    now = datetime(2026, 1, 1, 1, 5, 0, 500_000, timezone.utc)
+    assert clock.now() == now
+    assert services.storage.get_metadata("bucket", "k").last_modified == now.replace(microsecond=0)
+    token = services.tokens.find_by_user(user.id)[0]
+    for record in (user, token, ada, acme, mmlu, made):
+        assert record.created_at == now
+    assert {each.database for each in (services.users, services.organizations)} == {
+        services.exchange
+    }
+    assert services.cache.check_rate_limit("r", 1, 60).reset_at == now + timedelta(seconds=60)
+
+
+def test_the_bundle_closes_what_was_built_last_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    services = fakes.FakeInfrastructure()
+    names = ["sms", "bus", "storage", "redis", "exchange", "accounts"]
+
+    def noting(name: str) -> Callable[[], None]:
+        close = getattr(services, name).close
+
+        def note() -> None:
+            closed.append(name)
+            close()
+
+        return note
+
+    for name in names:
+        monkeypatch.setattr(getattr(services, name), "close", noting(name))
+    services.close()
+    assert closed == names
+    assert services.sms.is_available() is False
+
+
+def test_repositories_of_their_own() -> None:
+    """Without a database each fake makes one of the engine that its real twin runs on."""
+    clock = fakes.FakeClock(datetime(2030, 1, 1, tzinfo=timezone.utc))
+    user = fakes.FakePhoneUserRepository(clock=clock).create_for_phone(PHONE)
+    ada = fakes.FakeUserRepository(clock=clock).create(infra.User("ada@example.org", "ada"))
+    assert user.created_at == ada.created_at == clock.now()
+    kinds: list[tuple[type, str]] = [
+        (fakes.FakePhoneUserRepository, "mysql"),
+        (fakes.FakeTokenRepository, "mysql"),
+        (fakes.FakeUserRepository, "postgres"),
+        (fakes.FakeOrganizationRepository, "postgres"),
+        (fakes.FakeBenchmarkRepository, "postgres"),
+        (fakes.FakeSubmissionRepository, "postgres"),
+    ]
+    for kind, engine in kinds:
+        one, other = kind(), kind()
+        assert (one.database.engine, one.count()) == (engine, 0)
+        assert one.database is not other.database
+        assert one.database.health_check().service == engine
+    other_key = fakes.FakePhoneUserRepository(hash_key="another key".ljust(32))
+    assert other_key.create_for_phone(PHONE).phone_hash != user.phone_hash
 
 
 def test_the_outbox_shows_no_phone_and_no_code_by_accident() -> None:
@@ -412,6 +524,59 @@ def test_a_fake_database_knows_its_tables() -> None:
     with pytest.raises(infra.DatabaseError):
         database.table("nothing")
     assert database.table("notes").rules == NOTES
+
+
+def test_the_rules_of_a_column() -> None:
+    """Without more, a column is NOT NULL and takes a text of any length; a reference restricts."""
+    tables = [
+        fakes.Table("parents", {"id": fakes.Column(int), "text": fakes.Column(str)}),
+        fakes.Table(
+            "children",
+            {"id": fakes.Column(int), "parent": fakes.Column(int, null=True)},
+            foreign_keys={"children_parent_fkey": fakes.ForeignKey(("parent",), "parents")},
+        ),
+    ]
+    database = fakes.FakeDatabase("postgres", tables)
+    parents, children = database.table("parents"), database.table("children")
+    with pytest.raises(infra.ConflictError) as caught:
+        parents.insert({"id": 1})
+    assert (caught.value.constraint, caught.value.kind) == ("parents_text_not_null", "not_null")
+    parents.insert({"id": 1, "text": "x" * 100_000})
+    assert parents.find(id=1) == {"id": 1, "text": "x" * 100_000}
+    children.insert({"id": 5, "parent": 1})
+    with pytest.raises(infra.ConflictError) as caught:
+        parents.delete({"id": 1})
+    assert (caught.value.constraint, caught.value.kind) == ("children_parent_fkey", "foreign_key")
+    assert children.find(id=5) == {"id": 5, "parent": 1}
+
+
+def test_the_table_of_a_repository() -> None:
+    @dataclass(frozen=True)
+    class Note:
+        title: str
+        text: str | None
+        id: uuid.UUID = infra.FILLED
+
+    class Notes(fakes.FakeRepository[Note]):
+        record, table, resource = Note, "notes", "note"
+        lengths: ClassVar = {"title": 3}
+
+    rules = fakes.Table.of(Notes)
+    assert rules == fakes.Table(
+        "notes",
+        {
+            "title": fakes.Column(str, False, 3),
+            "text": fakes.Column(str, True, None),
+            "id": fakes.Column(uuid.UUID, False, None),
+        },
+        ("id",),
+    )
+    notes = fakes.FakeDatabase("mysql", [rules]).table("notes")
+    with pytest.raises(infra.ConflictError):
+        notes.insert({"id": infra.new_id(), "title": None})
+    with pytest.raises(infra.DatabaseError, match="does not fit"):
+        notes.insert({"id": infra.new_id(), "title": "four"})
+    notes.insert({"id": infra.new_id(), "title": "123", "text": None})
 
 
 def test_rows_that_refer_to_their_own_table(notes: fakes.FakeTable) -> None:
@@ -691,6 +856,39 @@ def test_a_fault_inside_a_block_has_the_errors_effect(
     assert notes.count() == 0
 
 
+@pytest.mark.parametrize(("dialect", "healed"), [("mysql", False), ("postgres", True)])
+def test_a_deadlock_in_a_nested_block(dialect: str, healed: bool) -> None:
+    """MySQL has rolled back the whole transaction; Postgres goes back to the savepoint."""
+
+    @dataclass(frozen=True)
+    class Note:
+        title: str
+        id: uuid.UUID = infra.FILLED
+
+    class Notes(fakes.Faults, fakes.FakeRepository[Note]):
+        record, table, resource = Note, "notes", "note"
+
+    database = fakes.FakeDatabase(dialect, [fakes.Table.of(Notes)])
+    notes = Notes(database)
+    notes.fail_next("count", infra.DatabaseError("a deadlock", retryable=True))
+
+    def work() -> None:
+        with database.transaction():
+            notes.create(Note("a"))
+            with pytest.raises(infra.DatabaseError, match="a deadlock"), database.transaction():
+                notes.create(Note("b"))
+                notes.count()
+            notes.create(Note("c"))
+
+    if healed:
+        work()
+        assert sorted(each.title for each in notes.page().items) == ["a", "c"]
+    else:
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            work()
+        assert notes.count() == 0
+
+
 def test_a_repository_that_is_down_takes_the_block_along() -> None:
     services = fakes.FakeInfrastructure()
     with (
@@ -741,6 +939,45 @@ def test_one_denied_key_among_a_thousand() -> None:
     assert result.deleted == [key for key in reversed(keys) if key not in ("0500", "1999")]
     assert result.errors == {"1999": "AccessDenied", "0500": "AccessDenied"}
     assert [each.key for each in storage.list_objects("bucket")] == ["0500", "1999"]
+
+
+def test_presigned_urls_end() -> None:
+    clock = fakes.FakeClock()
+    storage = fakes.FakeStorageProvider(clock=clock)
+    storage.create_bucket("bucket")
+    storage.upload("bucket", "k", b"x")
+    url = storage.get_presigned_url("bucket", "k", 59.5)
+    clock.advance(59.999)
+    assert storage.fetch(url) == b"x"
+    clock.advance(0.001)
+    with pytest.raises(infra.StorageError, match="AccessDenied"):
+        storage.fetch(url)
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_a_cache_that_is_down(fail_open: bool) -> None:
+    client = fakes.FakeRedisClient()
+    cache = fakes.FakeCacheProvider(client, fail_open=fail_open)
+    cache.set("k", 1)
+    cache.down = True
+    if fail_open:
+        assert cache.get("k", "absent") == "absent"
+        assert cache.set("l", 2) is None  # type: ignore[func-returns-value]
+        assert (cache.exists("k"), cache.delete("k"), cache.delete_pattern("*")) == (
+            False,
+            False,
+            0,
+        )
+    else:
+        for call in (lambda: cache.get("k"), lambda: cache.set("l", 2), lambda: cache.delete("k")):
+            with pytest.raises(infra.CacheError, match="does not answer"):
+                call()
+    for call in (lambda: cache.increment("n"), lambda: cache.set_nx("l", 2)):
+        with pytest.raises(infra.CacheError, match="does not answer"):
+            call()
+    assert client.get("k") == "1"  # the client is not down
+    cache.down = False
+    assert (cache.get("k"), cache.get("l"), cache.get("n")) == (1, None, None)
 
 
 def test_a_rate_limit_ends_by_the_clock_of_the_client() -> None:
