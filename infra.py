@@ -2854,7 +2854,8 @@ def _converted(
 
 
 class ConnectionPool(Database):
-    """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2: tried on MariaDB 10.11, Postgres 15 and 18.
+    """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2: tried on MySQL 9.7, MariaDB
+    10.11, Postgres 15 and 18.
 
     At most ``config.max_connections`` connections, opened on use and shared by threads; who has to wait is served in
     order of arrival. A connection is looked at when it is taken from the pool: one that has died, lived for

@@ -39,6 +39,7 @@ SETTINGS = """
 APT::Architecture "amd64";
 APT::Default-Release "";
 APT::Get::List-Cleanup "false";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Dir::Cache "{folder}/cache";

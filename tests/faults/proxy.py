@@ -49,6 +49,8 @@ class Proxy(Listening):
     """Forwards to ``target``; once ``swallow`` is True, the next reply is dropped and its connection ended. While
     ``open`` is not set, replies are kept back; ``kept`` counts those."""
 
+    lingers = False  # True: the end of a client's connection does not come through
+
     def __init__(self, target: int, port: int = 0) -> None:
         self.target = target
         self.swallow = False
@@ -68,9 +70,18 @@ class Proxy(Listening):
         threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
         self._pass(client, server, False)
 
+    def request(self, data: bytes) -> bytes | None:
+        """What of a client's request goes on to the server; None: its connection ends."""
+        return data
+
     def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if not replies:
+                    passed = self.request(data)
+                    if passed is None:
+                        break
+                    data = passed
                 if replies and self.swallow:
                     self.swallow = False
                     self.swallowed += 1
@@ -79,9 +90,23 @@ class Proxy(Listening):
                     self.kept += 1
                     self.open.wait()
                 sink.sendall(data)
+        if self.lingers and not replies:
+            return
         for each in (source, sink):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+class Recording(Proxy):
+    """Keeps what clients send, in plain text, in ``requests``."""
+
+    def __init__(self, target: int) -> None:
+        self.requests: list[bytes] = []
+        super().__init__(target)
+
+    def request(self, data: bytes) -> bytes:
+        self.requests.append(data)
+        return data
 
 
 class Stub(Listening):

@@ -8,7 +8,6 @@ import enum
 import gc
 import os
 import signal
-import socket
 import threading
 import time
 import traceback
@@ -1324,18 +1323,10 @@ class Holding(Proxy):
         self.held = threading.Event()
         super().__init__(port)
 
-    def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
-        if replies:
-            return super()._pass(source, sink, replies)
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if self.words in data:
-                    self.held.set()
-                if not self.held.is_set():
-                    sink.sendall(data)
-        for each in (source, sink):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+    def request(self, data: bytes) -> bytes:
+        if self.words in data:
+            self.held.set()
+        return b"" if self.held.is_set() else data
 
 
 @mysql_only

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -425,20 +423,13 @@ class Deadly(Proxy):
         self.aimed = threading.Event()
         super().__init__(port)
 
-    def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
-        if replies:
-            return super()._pass(source, sink, replies)
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if self.words in data:
-                    assert self.aimed.wait(WAIT)
-                    assert self.victim is not None
-                    self.victim.kill()
-                    break
-                sink.sendall(data)
-        for each in (source, sink):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+    def request(self, data: bytes) -> bytes | None:
+        if self.words not in data:
+            return data
+        assert self.aimed.wait(WAIT)
+        assert self.victim is not None
+        self.victim.kill()
+        return None
 
 
 def die(shop: Shop, before: str) -> None:
@@ -550,12 +541,10 @@ def test_a_runner_waits_for_lock_timeout(shop: Shop) -> None:
 class Lingering(Proxy):
     """The end of a client's connection does not come through, nor does libpq's goodbye."""
 
-    def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
-        if replies:
-            return super()._pass(source, sink, replies)
-        with contextlib.suppress(OSError):
-            while (data := source.recv(65536)) and data != b"X\0\0\0\4":
-                sink.sendall(data)
+    lingers = True
+
+    def request(self, data: bytes) -> bytes:
+        return b"" if data == b"X\0\0\0\4" else data
 
 
 def test_the_lock_is_free_when_a_runner_has_ended(shop: Shop) -> None:
