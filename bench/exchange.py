@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT)] + [
@@ -265,8 +265,9 @@ class Leaderboards:
 
     def show(self, name: str, benchmark: Made, version: uuid.UUID | None = None) -> None:
         repository = self.submissions
-        sql = repository._ranking if version is None else repository._version_ranking
-        params = [benchmark.id, *([] if version is None else [version]), 100]
+        [(sql, params)] = sent(
+            self.pool, lambda: repository.leaderboard(benchmark.id, version, 100)
+        )
         index = self.index_of[version is not None]
         explained = self.pool.fetch_one(
             f"EXPLAIN (ANALYZE, BUFFERS off, FORMAT JSON) {sql}", params
@@ -331,27 +332,32 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(each)
 
 
-class Counting(psycopg2.extensions.cursor):
-    """Counts statements where the driver takes them."""
+class Noting(psycopg2.extensions.cursor):
+    """Notes statements and parameters where the driver takes them."""
 
-    count = 0
+    noted: ClassVar[list[tuple[str, Any]]] = []
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        Counting.count += 1
+        Noting.noted.append((query, vars))
         super().execute(query, vars)
 
 
-def statements(pool: infra.ConnectionPool, work: Work) -> int:
-    """How many the work sends. The pool lends the same connection again, since nobody else asks for one."""
+def sent(pool: infra.ConnectionPool, work: Work) -> list[tuple[str, Any]]:
+    """What the work sends. The pool lends the same connection again, since nobody else asks for one."""
     with pool.connection() as raw:
-        raw.cursor_factory = Counting
-    Counting.count = 0
+        raw.cursor_factory = Noting
+    Noting.noted.clear()
     work()
-    found = Counting.count
+    found = [*Noting.noted]
     with pool.connection() as raw:
-        assert raw.cursor_factory is Counting
+        assert raw.cursor_factory is Noting
         raw.cursor_factory = None
     return found
+
+
+def statements(pool: infra.ConnectionPool, work: Work) -> int:
+    """How many the work sends."""
+    return len(sent(pool, work))
 
 
 class ByHand:
@@ -360,10 +366,12 @@ class ByHand:
     columns = (
         "slug, name, description, long_description, category, status, version, license, created_by, "
         "evaluation_criteria, execution_config, test_cases, id, version_id, created_at, updated_at, "
-        + infra.PostgresBenchmarkRepository._others["tags"][0]
+        "ARRAY(SELECT tag FROM benchmark_tags WHERE benchmark_id = benchmarks.id ORDER BY tag)"
     )
 
     def __init__(self, pool: infra.ConnectionPool, end: contextlib.ExitStack) -> None:
+        submissions = infra.PostgresSubmissionRepository(pool)
+        [(self.ranking, _)] = sent(pool, lambda: submissions.leaderboard(uuid.uuid4(), None, 100))
         self.raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
         self.raw.autocommit = True
         psycopg2.extras.register_uuid(conn_or_curs=self.raw)  # type: ignore[no-untyped-call]
@@ -406,7 +414,7 @@ class ByHand:
 
     def leaderboard(self, benchmark_id: uuid.UUID) -> list[infra.LeaderboardEntry]:
         with self.raw.cursor() as cursor:
-            cursor.execute(infra.PostgresSubmissionRepository._ranking, (str(benchmark_id), 100))
+            cursor.execute(self.ranking, (str(benchmark_id), 100))
             rows = cursor.fetchall()
         entries = []
         rank, score = 0, None
