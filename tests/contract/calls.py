@@ -1,10 +1,10 @@
-"""A pytest plugin: a public method counts as covered when a contract case calls it and gets an answer.
+"""A pytest plugin: a method counts as covered when a contract case calls it and gets an answer.
 
-While a case runs on a fake, the public methods of its port, and of the classes that the port hands out,
-note each call from outside of infra.py and fakes.py that returns. A mention is no call, nor is code that
-never runs, nor a call that only raises. The run fails if the cases of a suite leave a method out. A suite
-is judged only if all its cases ran, so a part of the tests may be chosen; the summary says how many
-suites were judged.
+While a case runs on a fake, the public methods of its port, and of the classes that the port hands
+out, note each call from outside of infra.py and fakes.py that returns. A mention is no call, nor is
+code that never runs, nor a call that only raises. The run fails if the cases of a suite leave a
+method out. A suite is judged only if all its cases ran, so a part of the tests may be chosen; the
+summary says how many suites were judged.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def noting(value: Any, note: Callable[[], None]) -> Any:
 
 @contextmanager
 def noted(port: type, called: set[Method]) -> Iterator[None]:
-    """Adds to ``called`` what is called in the block. Patched for the block only: no other test sees it."""
+    """Add to ``called`` what is called in the block; the classes are patched only for it."""
     changes = []
     for kind in (port, *COMPANIONS.get(port, ())):
         for name in public_names(kind):

@@ -57,7 +57,7 @@ def find(module: ast.Module, where: str) -> ast.stmt:
 
 
 def children(parent: ast.AST) -> Iterator[ast.stmt]:
-    """Its statements, and those in its blocks (`if`, `with`, …), but not in functions or classes."""
+    """Its statements, and those of its blocks (`if`, `with`, …), not of functions or classes."""
     for child in ast.iter_child_nodes(parent):
         if isinstance(child, ast.stmt):
             yield child

@@ -56,7 +56,7 @@ class Mutant:
 
 
 class OnFakes(Mutant):
-    """The tests that need no server must notice it: it is in fakes.py or in what both twins share."""
+    """Tests that need no server must notice it: it is in fakes.py or in what the twins share."""
 
     marker = "not real"
 
@@ -196,9 +196,11 @@ class Worker:
     def _edited(self, edits: dict[str, list[Edit]]) -> Iterator[None]:
         for file, of_file in edits.items():
             self._write(file, self._sources.edited(file, of_file))
-        yield
-        for file in edits:
-            self._write(file, self._sources[file][0])
+        try:
+            yield
+        finally:
+            for file in edits:
+                self._write(file, self._sources[file][0])
 
     def _write(self, file: str, text: str) -> None:
         path = self._copy / file
