@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 ASSIGNMENTS = (ast.Assign, ast.AnnAssign)
+NO_BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)  # names are their own
 
 
 class DoesNotApply(Exception):
@@ -61,7 +62,7 @@ def children(parent: ast.AST) -> Iterator[ast.stmt]:
     for child in ast.iter_child_nodes(parent):
         if isinstance(child, ast.stmt):
             yield child
-        if not isinstance(child, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+        if not isinstance(child, NO_BLOCKS):
             yield from children(child)
 
 
