@@ -45,7 +45,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if (
     TYPE_CHECKING
@@ -134,12 +134,19 @@ class _Fault:
 class Faults:
     """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
 
-    Mix it in before the class whose interface the fake has: it works for that class's public methods, except those that
-    ask nothing of the service (``close``, ``is_available``). A fault comes before the arguments are looked at.
+    Mix it in before the class whose interface the fake has: it works for that class's public methods,
+    except those that ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes
+    before the arguments are looked at.
+
+    ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them: they wait until the
+    service is back. ``close`` is for good, and they are never raised then.
+
+    A connection that fails inside a block of a ``FakeDatabase`` takes the transaction along, as it does on a server:
+    the block cannot go on, even if the caller catches the error. So does an error on Postgres.
     """
 
     _service = "fake"
-    _unfailing = frozenset({"close", "is_available"})
+    _unfailing = frozenset({"close", "is_available", "stats"})
     _faults: Sequence[_Fault] = ()
     _armed = False  # whether calls have to look here first: anything of the next three
     _down = False
@@ -204,21 +211,32 @@ class Faults:
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
 
     def _take_fault(self, name: str) -> _Fault | None:
+        self._check_reachable(name)
         with self._fault_lock:
-            if self._down or self._closed:
-                state = "is closed" if self._closed else "is down on purpose"
-                raise infra.ConnectionError(
-                    f"{type(self).__name__} {state}",
-                    service=self._service,
-                    operation=name,
-                    retryable=not self._closed,
-                )
             fault = next((each for each in self._faults if each.method in ("*", name)), None)
             if fault:
                 fault.times -= 1
                 self._faults = [each for each in self._faults if each.times]
-                self._armed = bool(self._faults)
+                self._armed = bool(self._down or self._closed or self._faults)
             return fault
+
+    def _check_reachable(self, name: str) -> None:
+        if self._down or self._closed:
+            state = "is closed" if self._closed else "is down on purpose"
+            error = infra.ConnectionError(
+                f"{type(self).__name__} {state}",
+                service=self._service,
+                operation=name,
+                retryable=not self._closed,
+            )
+            self._note_fault(error)
+            raise error
+
+    def _note_fault(self, error: BaseException) -> None:
+        """Called before an error is raised on purpose: a repository's ends the block it comes in."""
+        note = getattr(super(), "_note_fault", None)
+        if note is not None:
+            note(error)
 
 
 def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -235,6 +253,7 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             error = copy.copy(fault.error)  # each raise has a traceback of its own
         except Exception:  # what cannot be copied
             error = fault.error.with_traceback(None)
+        self._note_fault(error)
         raise error
 
     call._can_fail = True  # type: ignore[attr-defined]
@@ -421,13 +440,35 @@ def _as_another(work: Callable[[], None]) -> None:
             blocks.current = block
 
 
+class _KeyOrder(NamedTuple):
+    """Whether an engine checks foreign keys in the order of their names; else in that of their declaration."""
+
+    parents_by_name: bool  # those of a row that is written
+    children_by_name: bool  # those of other rows that refer to a row which is deleted
+
+
+_KEY_ORDERS = {  # tried on MySQL 9.7 (since 9.6 the checks are not InnoDB's), MariaDB 10.11, Postgres 15
+    "mysql": _KeyOrder(parents_by_name=True, children_by_name=False),
+    "mariadb": _KeyOrder(parents_by_name=False, children_by_name=True),
+    "postgres": _KeyOrder(parents_by_name=False, children_by_name=False),
+}
+
+
 class FakeDatabase(Faults, infra.Database):
     """Tables as dicts, with rules, transactions and savepoints.
 
     Other threads see what is committed. Writing transactions take turns: one that waits longer than ``lock_timeout``
     seconds for another gets the retryable error of a real lock timeout. Text in keys compares as on the real engine
     with a binary collation: MySQL takes no notice of blanks at the end.
+
+    Attributes:
+        engine: "mysql" (MariaDB too) or "postgres".
+        dialect: "mysql", "mariadb" or "postgres". "mysql" is MySQL 9.6 and later.
+
+    ``stats().waiting`` counts the calls that wait for another thread's transaction.
     """
+
+    _unfailing = Faults._unfailing | {"stats"}
 
     def __init__(
         self,
@@ -437,14 +478,17 @@ class FakeDatabase(Faults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
     ) -> None:
-        """``dialect``: "mysql" or "postgres": after an error the rest of a transaction goes as it does there."""
-        if dialect not in ("mysql", "postgres"):
-            raise infra.ConfigurationError("dialect should be mysql or postgres")
-        self.engine = self._service = dialect
+        """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an error, and which
+        of several foreign keys is checked first. MySQL before 9.6 checks them in the order of "mariadb"."""
+        if dialect not in _KEY_ORDERS:
+            raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
+        self.dialect = dialect
+        self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(clock or FakeClock(), deadline=30.0)
         self._lock_timeout = lock_timeout
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
+        self._waiting = 0  # threads that wait for their turn to write
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
         self._unchecked: list[
             tuple[FakeTable, tuple[Any, ...]]
@@ -452,7 +496,7 @@ class FakeDatabase(Faults, infra.Database):
         self._open: list[infra._Block] = []
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
-            table._refer()
+            table._refer(_KEY_ORDERS[dialect])
 
     def table(self, name: str) -> FakeTable:
         """The table's rows; DatabaseError if there is none of that name."""
@@ -472,6 +516,23 @@ class FakeDatabase(Faults, infra.Database):
     def close(self) -> None:
         self._shut()
 
+    def _take_fault(self, name: str) -> _Fault | None:
+        block = self._blocks.current
+        if block is not None and (self._down or self._closed):
+            return None  # the block's own connection meets the outage, and outlives close()
+        return super()._take_fault(name)
+
+    def _note_fault(self, error: BaseException) -> None:
+        """The open block of this thread ends as the server would end it."""
+        block = self._blocks.current
+        if block is None or block.doom is not None:
+            return
+        if isinstance(error, infra.ConnectionError):
+            block.handle.killed = True
+            self._doom(block, error, outermost=True)
+        elif isinstance(error, (infra.DatabaseError, infra.TimeoutError)):
+            self._doom(block, error, outermost=False)
+
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None
     ) -> infra.InfrastructureError:
@@ -490,13 +551,7 @@ class FakeDatabase(Faults, infra.Database):
         if block is not None:
             self._check(block)
         if self._down or (self._closed and block is None):  # a connection in use outlives close()
-            try:
-                self._take_fault(operation)
-            except infra.ConnectionError as error:
-                if block is not None:
-                    block.handle.killed = True  # the outage took the connection along
-                    self._doom(block, error, outermost=True)
-                raise
+            self._check_reachable(operation)
         try:
             with self._turn:
                 if block is not None and block.handle.killed:
@@ -529,8 +584,12 @@ class FakeDatabase(Faults, infra.Database):
             own = (
                 self._writer.handle.thread == threading.get_ident()
             )  # put aside: it would wait for itself
-            if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
-                raise self._error(infra._LOCKED)
+            self._waiting += 1
+            try:
+                if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
+                    raise self._error(infra._LOCKED)
+            finally:
+                self._waiting -= 1
         self._writer = block
 
     def _undo_to(self, mark: int) -> None:
@@ -539,31 +598,35 @@ class FakeDatabase(Faults, infra.Database):
             table._put(key, row)
 
     def _begin(self, block: infra._Block) -> None:
-        if self._down or self._closed:
-            self._take_fault("transaction")
+        self._check_reachable("transaction")
         block.handle = _Open()
         self._open = [*self._open, block]
         _begun.databases.add(self)
 
     def _end(self, block: infra._Block, command: str) -> None:
         with self._turn:
-            if (block.handle.killed or self._down) and command == "COMMIT":
-                raise self._error(infra._LOST)
+            if command == "COMMIT":
+                self._check_connection(block, "commit")
             if self._writer is block and command == "COMMIT":
                 self._undo.clear()
 
     def _savepoint(self, block: infra._Block, command: str) -> None:
         with self._turn:
-            if block.handle.killed:
-                error = self._error(infra._LOST)
-                self._doom(block, error, outermost=True)
-                raise error
+            self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
                 block.handle.marks.append(len(self._undo) if self._writer is block else 0)
                 return
             mark = block.handle.marks.pop()
             if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
                 self._undo_to(mark)
+
+    def _check_connection(self, block: infra._Block, operation: str) -> None:
+        if block.handle.killed or self._down:
+            block.handle.killed = True
+            error = self._error(infra._LOST)
+            error.operation = operation
+            self._doom(block, error, outermost=True)
+            raise error
 
     def _abandon(self, block: infra._Block) -> None:
         with self._turn:
@@ -586,10 +649,14 @@ class FakeDatabase(Faults, infra.Database):
         return 0
 
     def _health_check(self) -> infra.Health:
-        return infra.Health(self.engine, "FakeDatabase", 0.0)
+        def work() -> infra.Health:
+            return infra.Health(self.engine, "FakeDatabase", 0.0)
+
+        health: infra.Health = self._statement("health_check", work, write=False)
+        return health
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
+        return infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)
 
 
 def _copied(value: Any) -> Any:
@@ -629,8 +696,9 @@ class FakeTable:
             for name, each in rules.columns.items()
         }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
-        self._children: list[tuple[FakeTable, str, ForeignKey]] = []
+        self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
         self._targets: set[tuple[str, ...]] = set()  # the columns that children refer to
+        self._parents = list(rules.foreign_keys.items())
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """Adds a row; a column that is not given is NULL."""
@@ -754,12 +822,16 @@ class FakeTable:
 
     # Within a statement
 
-    def _refer(self) -> None:
+    def _refer(self, order: _KeyOrder) -> None:
         """Lets the tables that this one refers to know."""
         for name, rule in self.rules.foreign_keys.items():
             parent = self._database.table(rule.table)
             parent._children.append((self, name, rule))
             parent._targets.add(tuple(rule.target))
+            if order.children_by_name:
+                parent._children.sort(key=operator.itemgetter(1))
+        if order.parents_by_name:
+            self._parents.sort(key=operator.itemgetter(0))
 
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None
@@ -953,7 +1025,7 @@ class FakeTable:
         row = self._rows.get(key)
         if row is None:
             return
-        for name, reference in self.rules.foreign_keys.items():
+        for name, reference in self._parents:
             value = self._key(row, reference.columns)
             parent = self._database.table(reference.table)
             wanted = dict(zip(reference.target, value or ()))
@@ -971,11 +1043,7 @@ class FakeTable:
         if row is None:  # a cascade was here before
             return
         self._set(key, None)
-        # Rule by rule: what a cascade has removed restricts no longer. MySQL goes by name, Postgres by age.
-        children = (
-            sorted(self._children, key=lambda each: each[1]) if self._pads else self._children
-        )
-        for child, name, rule in children:
+        for child, name, rule in self._children:  # what a cascade has removed restricts no longer
             referring = child._referring(rule, self._key(row, rule.target))
             if referring and rule.on_delete == "restrict":
                 raise self._error(infra._FOREIGN_KEY, name)
@@ -999,11 +1067,10 @@ class FakeTable:
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
             if column.length is not None and len(value) > column.length:
-                if value[column.length :].strip(" "):
+                # In SQL blanks at the end do not count; to MySQL no white space of ASCII does.
+                if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
                     raise self._error(infra._MISFIT)
-                value = value[
-                    : column.length
-                ]  # as the SQL standard has it: blanks at the end do not count
+                value = value[: column.length]
             return value
         if kind is datetime and isinstance(value, datetime):
             return infra._aware(value)
@@ -1090,6 +1157,9 @@ class FakeRepository(infra.Repository[R]):
 
     def _beside(self, port: type) -> Any:
         return infra._joined(FakeRepository, port)(self.database, clock=self._clock)
+
+    def _note_fault(self, error: BaseException) -> None:
+        self.database._note_fault(error)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
@@ -1387,6 +1457,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _health_check(self) -> infra.Health:
         return infra.Health("redis", "FakeRedisClient", 0.0)
+
+    def _stats(self) -> infra.PoolStats:
+        return infra.PoolStats(0, 0, 0, 0, 0)
 
 
 class _FakeListener(infra.Listener):

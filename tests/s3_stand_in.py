@@ -145,7 +145,7 @@ class StrictS3(StandIn):
 
     def copy_object(self, bucket: str, key: str, _: Any, headers: Any, __: bytes) -> Any:
         source = self.object(*source_of(headers))
-        self.of(bucket)[key] = source
+        self.of(bucket)[key] = Stored(source.data, source.headers, source.etag)
         return (
             200,
             {},

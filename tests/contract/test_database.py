@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,8 +16,12 @@ import infra
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
+    Above,
+    AtMost,
+    Contains,
     DatabaseBackend,
     Item,
+    OneOf,
     Owner,
     on_fake_database,
     on_real_database,
@@ -197,6 +201,112 @@ class DatabaseContract(Contract):
             raise Cancelled
         assert names(backend) == ["a"]
 
+    def test_others_see_no_step_of_a_transaction(self, backend: DatabaseBackend) -> None:
+        """Rows that are changed twice: others see what was committed before the first change."""
+        owners = backend.owners
+        kept, deleted = owners.create(Owner("a")), owners.create(Owner("x"))
+        made = Owner("m", infra.new_id())
+
+        def seen() -> tuple[Any, ...]:
+            return (
+                names(backend),
+                owners.count(),
+                owners.find_by_id(kept.id),
+                [name for name in "abcxyzmn" if owners.find_by_name(name)],
+                owners.find_by_id(made.id),
+                [each.name for each in owners.page(infra.Query(filters={"name": "a"})).items],
+            )
+
+        def changed(name: str) -> Callable[[], Any]:
+            return lambda: owners.update(Owner(name, kept.id))
+
+        before = (["a", "x"], 2, kept, ["a", "x"], None, ["a"])
+        steps: list[tuple[Callable[[], Any], list[str]]] = [
+            (changed("b"), ["b", "x"]),
+            (changed("c"), ["c", "x"]),
+            (lambda: owners.update(Owner("y", deleted.id)), ["c", "y"]),
+            (lambda: owners.delete(deleted.id), ["c"]),
+            (lambda: owners.create(Owner("z", deleted.id)), ["c", "z"]),
+            (lambda: owners.create(made), ["c", "m", "z"]),
+            (lambda: owners.update(Owner("n", made.id)), ["c", "n", "z"]),
+        ]
+
+        def walk() -> None:
+            for step, mine in steps:
+                step()
+                assert names(backend) == mine
+                assert in_another_thread(seen) == before
+
+        with pytest.raises(Cancelled), backend.database.transaction():
+            walk()
+            raise Cancelled
+        assert in_another_thread(seen) == seen() == before
+        with backend.database.transaction():
+            with pytest.raises(Cancelled), backend.database.transaction():
+                walk()
+                raise Cancelled
+            assert names(backend) == ["a", "x"]
+            assert in_another_thread(seen) == before
+            walk()
+        assert in_another_thread(seen) == seen()
+        assert names(backend) == ["c", "n", "z"]
+
+    def test_a_savepoint_while_another_commits(self, backend: DatabaseBackend) -> None:
+        """What the other thread has committed stays, whatever becomes of our block."""
+        database = backend.database
+        begun, savepoint, committed = (threading.Event() for _ in range(3))
+
+        def other() -> None:
+            with database.transaction():
+                for name in ("other 1", "other 2", "other 3"):
+                    backend.owners.create(Owner(name))
+                begun.set()
+                assert savepoint.wait(WAIT)
+            backend.owners.create(Owner("other 4"))
+            committed.set()
+
+        thread = threading.Thread(target=other, daemon=True)
+        with database.transaction():
+            assert names(backend) == []
+            with pytest.raises(Cancelled), database.transaction():
+                thread.start()
+                assert begun.wait(WAIT)
+                with pytest.raises(Cancelled), database.transaction():
+                    savepoint.set()
+                    assert committed.wait(WAIT)
+                    backend.owners.create(Owner("inner 1"))
+                    backend.owners.create(Owner("inner 2"))
+                    raise Cancelled
+                assert names(backend) == ["other 1", "other 2", "other 3", "other 4"]
+                backend.owners.create(Owner("middle"))
+                raise Cancelled
+            backend.owners.create(Owner("outer"))
+        thread.join(WAIT)
+        assert names(backend) == ["other 1", "other 2", "other 3", "other 4", "outer"]
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_a_rollback_without_changes_leaves_those_of_others(
+        self, backend: DatabaseBackend, nested: bool
+    ) -> None:
+        database = backend.database
+
+        def other() -> None:
+            with pytest.raises(Cancelled), database.transaction():
+                assert names(backend) == []
+                if nested:
+                    with pytest.raises(Cancelled), database.transaction():
+                        assert names(backend) == []
+                        raise Cancelled
+                raise Cancelled
+
+        with database.transaction():
+            first = backend.owners.create(Owner("a"))
+            in_another_thread(other)
+            assert names(backend) == ["a"]
+            backend.owners.update(Owner("b", first.id))
+            in_another_thread(other)
+        assert names(backend) == ["b"]
+
     def test_a_writer_waits_for_the_other(self, backend: DatabaseBackend) -> None:
         first = backend.items.create(Item(amount=1))
         begun, done = threading.Event(), threading.Event()
@@ -204,16 +314,14 @@ class DatabaseContract(Contract):
         def other() -> None:
             begun.wait(WAIT)
             with backend.database.transaction():
-                found = backend.items._change(
-                    "update", {"id": first.id}, {"note": "other"}
-                )  # waits here
+                found = backend.items.change({"id": first.id}, {"note": "other"})  # waits here
                 assert done.is_set()
                 assert found == 1
 
         thread = threading.Thread(target=other)
         thread.start()
         with backend.database.transaction():
-            backend.items._change("update", {"id": first.id}, {"amount": 2})
+            backend.items.change({"id": first.id}, {"amount": 2})
             begun.set()
             thread.join(0.05)
             assert thread.is_alive()
@@ -309,6 +417,54 @@ class DatabaseContract(Contract):
         assert caught.value.constraint == "owners_name_key"
         assert names(backend) == ["a"]
         backend.owners.create(Owner("b"))
+
+    @pytest.mark.parametrize("read", ["page", "count"])
+    def test_a_failed_read_in_a_transaction(self, backend: DatabaseBackend, read: str) -> None:
+        """MySQL goes on; Postgres has ended the transaction, although nothing was to be changed."""
+
+        class Mistaken(type(backend.owners)):  # type: ignore[misc]
+            hidden: ClassVar = {"nothing": str}
+
+            def read(self) -> None:
+                if read == "page":
+                    self._rows("page", ("name",), {"nothing": "x"})
+                else:
+                    self._number("count", {"nothing": "x"})
+
+        database, mistaken = backend.database, Mistaken(backend.database)
+
+        def fail() -> None:
+            with pytest.raises(infra.DatabaseError, match="knows no table or column") as caught:
+                mistaken.read()
+            assert (caught.value.operation, caught.value.retryable) == (read, False)
+
+        with database.transaction():
+            backend.owners.create(Owner("a"))
+            with pytest.raises(Cancelled), database.transaction():
+                backend.owners.create(Owner("b"))
+                fail()
+                raise Cancelled
+            backend.owners.create(Owner("c"))
+        assert names(backend) == ["a", "c"]
+        if backend.engine == "mysql":
+            with database.transaction():
+                fail()
+                backend.owners.create(Owner("d"))
+            assert names(backend) == ["a", "c", "d"]
+            return
+        with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+            backend.owners.create(Owner("d"))
+            fail()
+            for call in (
+                lambda: backend.owners.create(Owner("e")),
+                lambda: names(backend),
+                backend.owners.count,
+                mistaken.read,
+                lambda: database.insert_many("owners", ["id", "name"], [(infra.new_id(), "e")]),
+            ):
+                with pytest.raises(infra.DatabaseError, match="cannot go on"):
+                    call()
+        assert names(backend) == ["a", "c"]
 
     def test_bad_values_do_not_end_a_transaction(self, backend: DatabaseBackend) -> None:
         with backend.database.transaction():
@@ -449,18 +605,15 @@ class DatabaseContract(Contract):
             items.create(Item(label=label))
 
         def found(condition: Any) -> list[Any]:
-            return [
-                each.label
-                for each in items._select("find", {"label": condition}, [("label", False)])
-            ]
+            return [each.label for each in items.with_label(condition)]
 
         padded = backend.engine == "mysql"
-        assert found(infra._Above("a ")) == ["b ", "c"]
-        assert found(infra._Above("a")) == (["b ", "c"] if padded else ["a\t", "b ", "c"])
-        assert found(infra._AtMost("b")) == (["a\t", "a", "b "] if padded else ["a", "a\t"])
-        assert found(infra._AtMost("a  ")) == (["a\t", "a"] if padded else ["a", "a\t"])
-        assert found(infra._Contains("b ")) == ["b "]
-        assert found(infra._OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
+        assert found(Above("a ")) == ["b ", "c"]
+        assert found(Above("a")) == (["b ", "c"] if padded else ["a\t", "b ", "c"])
+        assert found(AtMost("b")) == (["a\t", "a", "b "] if padded else ["a", "a\t"])
+        assert found(AtMost("a  ")) == (["a\t", "a"] if padded else ["a", "a\t"])
+        assert found(Contains("b ")) == ["b "]
+        assert found(OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
 
     @pytest.mark.parametrize(
         "record", [OwnInit, OwnNew, SlotsBesideADict, OwnCall, AfterInit, Heir]
@@ -492,14 +645,8 @@ class DatabaseContract(Contract):
     def test_an_offset_without_a_limit(self, backend: DatabaseBackend) -> None:
         for amount in range(4):
             backend.items.create(Item(amount=amount))
-        order = [("amount", False)]
-        assert [each.amount for each in backend.items._select("find", {}, order, offset=2)] == [
-            2,
-            3,
-        ]
-        assert [
-            each.amount for each in backend.items._select("find", {}, order, limit=1, offset=2)
-        ] == [2]
+        assert [each.amount for each in backend.items.by_amount(offset=2)] == [2, 3]
+        assert [each.amount for each in backend.items.by_amount(limit=1, offset=2)] == [2]
 
     def test_foreign_keys(self, backend: DatabaseBackend) -> None:
         for field in ("owner_id", "keeper_id", "guard_id"):
@@ -534,11 +681,70 @@ class DatabaseContract(Contract):
         assert backend.owners.delete(b.id) is True
         assert backend.items.count() == 0
 
+    def test_of_several_missing_parents_one_is_named(self, backend: DatabaseBackend) -> None:
+        """MySQL checks the keys in the order of their names, the others in that of their declaration."""
+        item = backend.items.create(Item())
+        first = {"mysql": "items_guard_id_fkey"}.get(backend.dialect, "items_owner_id_fkey")
+        nobody = infra.new_id()
+        orphan = Item(owner_id=nobody, keeper_id=nobody, guard_id=nobody)
+        assert conflict(lambda: backend.items.create(orphan)) == (first, "foreign_key")
+        orphan = replace(orphan, id=item.id)
+        assert conflict(lambda: backend.items.update(orphan)) == (first, "foreign_key")
+        orphan = replace(orphan, owner_id=None)
+        assert conflict(lambda: backend.items.update(orphan))[0] == "items_guard_id_fkey"
+        assert backend.items.find_by_id(item.id) == item
+
+    def test_on_delete_reaches_every_row(self, backend: DatabaseBackend) -> None:
+        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
+        for amount in range(3):
+            backend.items.create(Item(amount=amount, owner_id=a.id, keeper_id=b.id))
+            backend.items.create(Item(amount=10 + amount, owner_id=b.id, keeper_id=a.id))
+        assert backend.owners.delete(a.id) is True
+        found = backend.items.page(infra.Query(sort="amount")).items
+        assert [(each.amount, each.owner_id, each.keeper_id) for each in found] == [
+            (10, b.id, None),
+            (11, b.id, None),
+            (12, b.id, None),
+        ]
+        assert backend.owners.delete(b.id) is True
+        assert backend.items.count() == 0
+
+    def test_a_statement_changes_all_its_rows_or_none(self, backend: DatabaseBackend) -> None:
+        """Also inside a block, which goes on afterwards on MySQL."""
+
+        class Labelling(type(backend.items)):  # type: ignore[misc]
+            def label_all(self, label: str) -> int:
+                found: int = self._change("label_all", {}, {"label": label})
+                return found
+
+        items, guard = Labelling(backend.database), backend.owners.create(Owner("a"))
+        for amount in range(3):
+            backend.items.create(Item(amount=amount, label=str(amount), owner_id=guard.id))
+        backend.items.create(Item(amount=3, guard_id=guard.id))
+
+        def labels() -> list[str | None]:
+            return [each.label for each in items.page(infra.Query(sort="amount")).items]
+
+        calls: list[tuple[Callable[[], Any], str]] = [
+            (lambda: items.label_all("same"), "items_label_key"),
+            (lambda: backend.owners.delete(guard.id), "items_guard_id_fkey"),
+        ]
+        for call, constraint in calls:
+            with backend.database.transaction():
+                if backend.engine == "mysql":
+                    assert conflict(call)[0] == constraint
+                    assert labels() == ["0", "1", "2", None]
+                with pytest.raises(infra.ConflictError), backend.database.transaction():
+                    call()
+                assert labels() == ["0", "1", "2", None]
+            assert conflict(call)[0] == constraint
+            assert labels() == ["0", "1", "2", None]
+
     def test_a_row_that_is_deleted_along_and_guards(self, backend: DatabaseBackend) -> None:
-        """By a cascade and by a restriction: Postgres takes the older rule first, MySQL goes by name."""
+        """By a cascade and by a restriction: MariaDB takes the keys by name, the others the older one first."""
         a = backend.owners.create(Owner("a"))
         backend.items.create(Item(owner_id=a.id, guard_id=a.id))
-        if backend.engine == "mysql":
+        if backend.dialect == "mariadb":
             assert conflict(lambda: backend.owners.delete(a.id)) == (
                 "items_guard_id_fkey",
                 "foreign_key",
@@ -573,6 +779,26 @@ class DatabaseContract(Contract):
         )
         assert amounts(backend) == [0]
 
+    def test_a_check_that_is_null_passes(self, backend: DatabaseBackend) -> None:
+        """NULL <> 'never' is NULL: only a check that is false refuses the row."""
+        item = backend.items.create(Item(label=None))
+        assert backend.items.update(Item(amount=1, id=item.id)) == Item(amount=1, id=item.id)
+        assert backend.items.update(Item(label="ever", id=item.id)).label == "ever"
+        assert conflict(lambda: backend.items.create(Item(label="never"))) == (
+            "items_label_check",
+            "check",
+        )
+        assert conflict(lambda: backend.items.update(Item(label="never", id=item.id))) == (
+            "items_label_check",
+            "check",
+        )
+        backend.items.update(Item(label=None, id=item.id))
+        columns = ["id", "amount", "note", "label"]
+        rows = [(infra.new_id(), 2, "", None), (infra.new_id(), 3, "", "ever")]
+        assert backend.database.insert_many("items", columns, rows) == 2
+        found = backend.items.page(infra.Query(sort="amount")).items
+        assert [each.label for each in found] == [None, None, "ever"]
+
     def test_length_counts_characters(self, backend: DatabaseBackend) -> None:
         backend.owners.create(Owner("😀" * 10))
         for name in ("x" * 11, "é" * 11):
@@ -585,6 +811,39 @@ class DatabaseContract(Contract):
         found = backend.owners.find_by_id(stored)
         assert found is not None
         assert found.name == "0123456789"
+
+    @pytest.mark.parametrize(
+        ("end", "cut_by"),
+        [
+            ("  ", ("mysql", "postgres")),
+            ("\t", ("mysql",)),
+            (" \n", ("mysql",)),
+            ("\v\f\r ", ("mysql",)),
+            ("\x1f", ()),
+            ("\u00a0", ()),
+            ("\u2003", ()),
+            (" x", ()),
+        ],
+    )
+    def test_white_space_beyond_the_length(
+        self, backend: DatabaseBackend, end: str, cut_by: tuple[str, ...]
+    ) -> None:
+        """MySQL cuts off all white space of ASCII without an error, Postgres blanks."""
+        insert, columns = backend.database.insert_many, ["id", "name"]
+        name = "0123456789" + end
+        calls: list[Callable[[], Any]] = [
+            lambda: backend.owners.create(Owner(name)),
+            lambda: insert("owners", columns, [(infra.new_id(), name)]),
+        ]
+        for call in calls:
+            if backend.engine in cut_by:
+                call()
+                assert names(backend) == ["0123456789"]
+                backend.owners.delete(backend.owners.page().items[0].id)
+            else:
+                with pytest.raises(infra.DatabaseError, match="does not fit"):
+                    call()
+                assert names(backend) == []
 
     def test_numbers_have_bounds(self, backend: DatabaseBackend) -> None:
         item = backend.items.create(Item(amount=2**31 - 1))
@@ -614,7 +873,7 @@ class DatabaseContract(Contract):
     def test_an_update_that_changes_nothing_finds_its_row(self, backend: DatabaseBackend) -> None:
         item = backend.items.create(Item(amount=5))
         assert backend.items.update(item) == item
-        assert backend.items._change("update", {"amount": 5}, {"amount": 5}) == 1
+        assert backend.items.change({"amount": 5}, {"amount": 5}) == 1
 
     # --- insert_many
 
@@ -776,9 +1035,30 @@ class DatabaseContract(Contract):
         with pytest.raises(infra.ConnectionError), database.transaction():
             pass
 
+    def test_close_inside_a_transaction(self, backend: DatabaseBackend) -> None:
+        """A connection in use outlives it: the block is finished first."""
+        database = backend.database
+        with database.transaction():
+            backend.owners.create(Owner("a"))
+            database.close()
+            with database.transaction():
+                backend.owners.create(Owner("b"))
+            with pytest.raises(Cancelled), database.transaction():
+                backend.owners.create(Owner("c"))
+                raise Cancelled
+            assert database.run(lambda: backend.owners.create(Owner("d"))).name == "d"
+            assert database.insert_many("owners", ["id", "name"], [(infra.new_id(), "e")]) == 1
+            assert names(backend) == ["a", "b", "d", "e"]
+        with pytest.raises(infra.ConnectionError, match="closed"):
+            backend.owners.count()
+
 
 class TestFakeMySQL(DatabaseContract):
     backend = on_fake_database("mysql")
+
+
+class TestFakeMariaDB(DatabaseContract):
+    backend = on_fake_database("mariadb")
 
 
 class TestFakePostgres(DatabaseContract):
@@ -787,6 +1067,10 @@ class TestFakePostgres(DatabaseContract):
 
 class TestMariaDB(DatabaseContract):
     backend = on_real_database("mariadb")
+
+
+class TestMySQL(DatabaseContract):
+    backend = on_real_database("mysql")
 
 
 class TestPostgres(DatabaseContract):

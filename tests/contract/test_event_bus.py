@@ -111,6 +111,11 @@ class BusBackend:
             bus.close()
 
 
+def family_of(event: infra.Event) -> type[infra.Event]:
+    """The class just below Event."""
+    return next(each for each in type(event).__mro__ if infra.Event in each.__bases__)
+
+
 class RedisEventBusContract(Contract):
     port = infra.RedisEventBus
 
@@ -124,7 +129,7 @@ class RedisEventBusContract(Contract):
 
         def handler(message: infra.Message) -> None:
             received.append(
-                (message.channel, message.pattern, message.deserialize(type(event)._family))
+                (message.channel, message.pattern, message.deserialize(family_of(event)))
             )
             came.set()
 
@@ -212,6 +217,39 @@ class RedisEventBusContract(Contract):
             [(channel, None, "1"), (channel, glob, "1")], key=repr
         )
 
+    def test_the_channel_delivers_before_the_globs(self, backend: BusBackend) -> None:
+        """Handlers of one channel run in the order of subscribing. Globs have no order among themselves."""
+        bus, log, channel = backend.bus(), Inbox(), backend.channel("c")
+        globs = [backend.channel(glob) for glob in ("*", "?", "[c]")]
+
+        def named(name: str) -> Callable[[infra.Message], None]:
+            return lambda message: log(name, message.pattern, message.payload)
+
+        for glob in globs:
+            bus.psubscribe(glob, named("glob 1"))
+        bus.subscribe(channel, named("1"))
+        bus.subscribe_many([backend.channel("x"), channel], named("2"))
+        bus.subscribe(channel, named("3"))
+        for glob in globs:
+            bus.psubscribe(glob, named("glob 2"))
+        assert bus.publish(channel, note(1)) == 4
+        found = [(name, pattern) for name, pattern, _ in log.wait(9)]
+        assert found[:3] == [("1", None), ("2", None), ("3", None)]
+        assert [name for name, _ in found[3:]] == ["glob 1", "glob 2"] * 3
+        assert [pattern for _, pattern in found[3::2]] == [pattern for _, pattern in found[4::2]]
+        assert sorted(str(pattern) for _, pattern in found[3::2]) == sorted(globs)
+
+    @pytest.mark.parametrize("glob_ends", [False, True])
+    def test_the_end_of_one_leaves_its_namesake(self, backend: BusBackend, glob_ends: bool) -> None:
+        bus, by_name, by_glob, name = backend.bus(), Heard(), Heard(), backend.channel("a")
+        channel, glob = bus.subscribe(name, by_name), bus.psubscribe(name, by_glob)
+        (glob if glob_ends else channel).close()
+        assert bus.publish(name, note(1)) == 1
+        assert (by_name if glob_ends else by_glob).notes(1) == ["1"]
+        (channel if glob_ends else glob).close()
+        assert bus.publish(name, note(2)) == 0
+        assert len(by_name.messages) + len(by_glob.messages) == 1
+
     def test_a_glob_and_a_channel_of_the_same_name(self, backend: BusBackend) -> None:
         bus, by_name, by_glob, name = backend.bus(), Heard(), Heard(), backend.channel("?")
         bus.subscribe(name, by_name)
@@ -241,6 +279,27 @@ class RedisEventBusContract(Contract):
         subscription.close()
         assert (bus.publish(a, note(3)), bus.publish(b, note(4))) == (0, 1)
         assert heard.notes(3) == ["1", "2", "4"]
+
+    def test_the_end_of_a_subscription_to_many_ends_all(self, backend: BusBackend) -> None:
+        bus, heard, other = backend.bus(), Heard(), Heard()
+        names = [backend.channel(name) for name in "abcd"]
+        subscription = bus.subscribe_many(names, heard)
+        assert [bus.publish(name, note(name)) for name in names] == [1, 1, 1, 1]
+        assert heard.notes(4) == names
+        with bus.subscribe_many(names[:2], other):
+            subscription.close()
+            assert [bus.publish(name, note(name)) for name in names] == [1, 1, 0, 0]
+            assert other.notes(2) == names[:2]
+        assert [bus.publish(name, note(name)) for name in names] == [0, 0, 0, 0]
+        assert heard.notes(4) == names
+
+    def test_the_end_of_one_leaves_others_of_its_handler(self, backend: BusBackend) -> None:
+        bus, heard, channel = backend.bus(), Heard(), backend.channel("c")
+        first, _ = bus.subscribe(channel, heard), bus.subscribe(channel, heard)
+        first.close()
+        assert bus.publish(channel, note(1)) == 1
+        assert bus.publish(channel, note(2)) == 1
+        assert heard.notes(2) == ["1", "2"]
 
     def test_the_last_subscription_that_closes_unsubscribes(self, backend: BusBackend) -> None:
         bus, first, second, channel = backend.bus(), Heard(), Heard(), backend.channel("c")

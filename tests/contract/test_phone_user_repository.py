@@ -13,7 +13,14 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import HASH_KEY, AccountsBackend, on_fake_accounts, on_real_accounts
+from tests.contract.databases import (
+    HASH_KEY,
+    AccountsBackend,
+    on_fake_accounts,
+    on_real_accounts,
+    unchecked,
+    violation,
+)
 
 PHONE = "+14155550100"
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
@@ -200,6 +207,15 @@ class PhoneUserRepositoryContract(Contract):
             users.update(infra.PhoneUser("ab" * 32, "1"))
         assert users.page().items == [user]
 
+    def test_the_database_checks_texts_itself(self, backend: AccountsBackend) -> None:
+        bad = infra.PhoneUser("ab" * 32, "1", "boss")
+        assert violation(lambda: unchecked(backend.users).create(bad)) == (
+            "phone_users_user_type_check",
+            "check",
+        )
+        assert unchecked(backend.users).create(replace(bad, user_type=None)).user_type is None
+        assert backend.users.count() == 1
+
     def test_delete(self, backend: AccountsBackend) -> None:
         users = backend.users
         user = users.create_for_phone(PHONE)
@@ -288,6 +304,10 @@ class TestFake(PhoneUserRepositoryContract):
 
 class TestMariaDB(PhoneUserRepositoryContract):
     backend = on_real_accounts("mariadb")
+
+
+class TestMySQL(PhoneUserRepositoryContract):
+    backend = on_real_accounts("mysql")
 
 
 def test_the_fake_is_ready_to_use() -> None:

@@ -563,6 +563,12 @@ class StorageProviderContract(Contract):
             )
             assert storage.download(*place) == some(size)
         assert backend.uploads() == 0
+        if size <= PART:
+            md5 = hashlib.md5(some(size)).hexdigest()  # noqa: S324
+            assert {each.etag for each in storage.list_objects(bucket)} == {md5}
+            assert storage.get_metadata(other, "é/c").etag == md5
+        else:  # in two parts
+            assert storage.get_metadata(other, "é/c").etag[-2:] == "-2"
 
     def test_copy_what_or_where_it_cannot(self, backend: StorageBackend) -> None:
         storage, bucket = backend.connect(copy_part_size=PART), backend.bucket
@@ -585,6 +591,29 @@ class StorageProviderContract(Contract):
         assert (storage.download(bucket, "b"), found.content_type, found.metadata) == (
             b"new", "binary/octet-stream", {},
         )  # fmt: skip
+
+    @pytest.mark.parametrize("size", [1, PART + 1])
+    def test_a_copy_is_as_old_as_the_copying(self, backend: StorageBackend, size: int) -> None:
+        storage, bucket = backend.connect(copy_part_size=PART), backend.bucket
+
+        def moment(key: str) -> datetime:
+            (listed,) = storage.list_objects(bucket, key)
+            assert storage.get_metadata(bucket, key).last_modified == listed.last_modified
+            assert listed.last_modified.microsecond == 0
+            return listed.last_modified
+
+        storage.upload(bucket, "source", some(size))
+        storage.upload(bucket, "target", b"")
+        first = moment("source")
+        backend.pause(1.1)
+        storage.copy(bucket, "source", bucket, "target")
+        copied = moment("target")
+        assert timedelta(seconds=1) <= copied - first < timedelta(minutes=2)
+        assert moment("source") == first  # reading leaves it as it was
+        backend.pause(1.1)
+        storage.upload(bucket, "source", b"")
+        assert moment("source") - copied >= timedelta(seconds=1)
+        assert moment("target") == copied
 
     # --- presigned URLs
 

@@ -30,6 +30,7 @@ BAD_PHONES: list[Any] = [
     "14155550100",
     "+0155550100",
     "+141555501001234567",
+    "+1415555010012345",
     "+141555",
     "+1415555010٠",
     "phone",
@@ -95,7 +96,7 @@ class VerificationCacheContract(Contract):
         cache.store_code(PHONE, "123456")
         assert cache.code_exists(PHONE) is True
         assert cache.get_remaining_attempts(PHONE) == 3
-        assert 299 < (cache.get_code_ttl(PHONE) or 0) <= 300
+        assert 280 < (cache.get_code_ttl(PHONE) or 0) <= 300
         assert cache.verify_code(PHONE, "123456") is True
         assert cache.verify_code(PHONE, "123456") is False
         assert cache.code_exists(PHONE) is False
@@ -147,9 +148,9 @@ class VerificationCacheContract(Contract):
     def test_a_code_expires(self, backend: VerificationBackend) -> None:
         cache = backend.cache(code_ttl=60)
         cache.store_code(PHONE, "123456")
-        backend.advance(59)
-        assert 0 < (cache.get_code_ttl(PHONE) or 0) <= 1
-        backend.advance(1)
+        backend.advance(40)
+        assert 0 < (cache.get_code_ttl(PHONE) or 0) <= 20
+        backend.advance(20)
         assert cache.code_exists(PHONE) is False
         assert cache.verify_code(PHONE, "123456") is False
         assert cache.get_code_ttl(PHONE) is None
@@ -159,7 +160,7 @@ class VerificationCacheContract(Contract):
         cache.store_code(PHONE, "123456")
         backend.advance(40)
         cache.verify_code(PHONE, "000000")
-        assert 19 < (cache.get_code_ttl(PHONE) or 0) <= 20
+        assert 0 < (cache.get_code_ttl(PHONE) or 0) <= 20
         backend.advance(20)
         assert cache.verify_code(PHONE, "123456") is False
 
@@ -192,11 +193,41 @@ class VerificationCacheContract(Contract):
         assert cache.code_exists(PHONE) is False
         assert cache.verify_code(PHONE, "123456") is False
 
+    @pytest.mark.parametrize("end", ["clear", "verify", "store"])
+    @pytest.mark.parametrize(
+        ("options", "wait"), [({"resend_after": 30}, 30), ({"max_codes": 1, "window": 50}, 50)]
+    )
+    def test_the_end_of_a_code_leaves_the_limits_on_sending(
+        self, backend: VerificationBackend, end: str, options: dict[str, Any], wait: float
+    ) -> None:
+        cache, sms = backend.cache(**options), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        if end == "clear":
+            cache.clear(PHONE)
+        elif end == "verify":
+            assert cache.verify_code(PHONE, sms.outbox[0].code or "") is True
+        else:
+            cache.store_code(PHONE, "123456")
+        with pytest.raises(infra.RateLimitedError) as caught:
+            cache.send_code(sms, PHONE)
+        assert wait - 5 < caught.value.retry_after <= wait
+        assert len(sms.outbox) == 1
+        backend.advance(wait)
+        cache.send_code(sms, PHONE)
+        assert cache.verify_code(PHONE, sms.outbox[1].code or "") is True
+
     def test_codes_may_be_any_text(self, backend: VerificationBackend) -> None:
         cache = backend.cache()
         for code in ("1", "0" * 64, "Größe-7", "a b"):
             cache.store_code(PHONE, code)
             assert cache.verify_code(PHONE, code) is True
+
+    def test_codes_are_compared_character_by_character(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(max_attempts=10)
+        cache.store_code(PHONE, "Größe-7")
+        for guess in ("größe-7", "GRÖSSE-7", "Gro\u0308ße-7", "Größe-7x", "Größe-", "Größe‐7"):
+            assert cache.verify_code(PHONE, guess) is False
+        assert cache.verify_code(PHONE, "Größe-7") is True
 
     # --- concurrency
 
@@ -262,7 +293,7 @@ class VerificationCacheContract(Contract):
         cache.send_code(sms, PHONE)
         with pytest.raises(infra.RateLimitedError) as caught:
             cache.send_code(sms, PHONE)
-        assert 29 < caught.value.retry_after <= 30
+        assert 10 < caught.value.retry_after <= 30
         cache.send_code(sms, OTHER_PHONE)
         assert len(sms.outbox) == 2
         assert cache.verify_code(PHONE, sms.outbox[0].code or "") is True
@@ -277,7 +308,7 @@ class VerificationCacheContract(Contract):
         cache.send_code(sms, PHONE)
         with pytest.raises(infra.RateLimitedError) as caught:
             cache.send_code(sms, PHONE)
-        assert 49 < caught.value.retry_after <= 50
+        assert 30 < caught.value.retry_after <= 50
         assert len(sms.outbox) == 2
         backend.advance(50)
         cache.send_code(sms, PHONE)
@@ -298,7 +329,7 @@ class VerificationCacheContract(Contract):
         ):  # the window is full: that, and not the time between two codes, is what to wait for
             with pytest.raises(infra.RateLimitedError) as caught:
                 cache.send_code(sms, PHONE)
-            assert 39 < caught.value.retry_after <= 40
+            assert 20 < caught.value.retry_after <= 40
         assert len(sms.outbox) == 2
         backend.advance(40)
         cache.send_code(sms, PHONE)

@@ -143,6 +143,7 @@ def test_the_layout_is_the_one_that_users_know() -> None:
     wanted = {
         "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench", "Makefile",
         "pyproject.toml", "docker-compose.test.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".gitignore",
+        "MANIFEST.in",
     }  # fmt: skip
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

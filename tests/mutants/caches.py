@@ -1,0 +1,397 @@
+"""Mutants of the Redis client, codes, cache and event bus."""
+
+from __future__ import annotations
+
+from tests.mutants.edits import Always, Drop, Never, Replace, Text
+from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
+
+CLIENT = ("contract/test_key_value_client.py",)
+ON_REDIS = ("contract/test_key_value_client.py::TestRedis",)
+ON_CLUSTER = ("contract/test_key_value_client.py::TestCluster",)
+REDIS_FAULTS = ("faults/test_redis.py",)
+CLUSTER_FAULTS = ("faults/test_cluster.py",)
+CODES = ("contract/test_verification_cache.py",)
+CACHE = ("contract/test_cache_provider.py",)
+CACHE_FAULTS = ("faults/test_cache.py",)
+BUS = ("contract/test_event_bus.py", "faults/test_bus.py")
+BUS_FAULTS = ("faults/test_bus.py",)
+EVENTS = ("unit/test_events.py",)
+
+CLIENTS: list[Mutant] = [
+    OnFakes(
+        "client: the fake's compare_and_delete does not compare",
+        FAKES,
+        Replace(
+            "FakeRedisClient._compare_and_delete",
+            "self._get(key) == value",
+            "self._get(key) is not None",
+        ),
+        CLIENT,
+    ),
+    OnServers(
+        "client: compare_and_delete does not compare",
+        INFRA,
+        Text("_COMPARE_AND_DELETE", "redis.call('get',KEYS[1])==ARGV[1]", "true"),
+        ("contract/test_key_value_client.py::TestRedis::test_compare_and_delete",),
+    ),
+    OnFakes(
+        "client: the fake's increment sets the TTL on every call",
+        FAKES,
+        Replace(
+            "FakeRedisClient._increment",
+            "value, expiry = entry",
+            "value, expiry = entry[0], server._expiry(ttl) if ttl else entry[1]",
+        ),
+        CLIENT,
+    ),
+    OnFakes(
+        "client: the fake's increment sets no TTL",
+        FAKES,
+        Replace(
+            "FakeRedisClient._increment",
+            "total, expiry = amount, server._expiry(ttl)",
+            "total, expiry = amount, None",
+        ),
+        CLIENT,
+    ),
+    OnServers(
+        "client: increment sets the TTL on every call",
+        INFRA,
+        Replace(
+            "RedisClient._increment",
+            "('MULTI',), ('SET', key, 0, 'PX', ttl, 'NX'), ('INCRBY', key, amount), ('EXEC',)",
+            "('MULTI',), ('INCRBY', key, amount), ('PEXPIRE', key, ttl), ('INCRBY', key, 0),"
+            " ('EXEC',)",
+        ),
+        (
+            "contract/test_key_value_client.py::TestRedis::test_increment_sets_the_ttl_at_creation_only",
+        ),
+    ),
+    OnServers(
+        "client: increment is no transaction",
+        INFRA,
+        Replace(
+            "RedisClient._increment",
+            "('MULTI',), ('SET', key, 0, 'PX', ttl, 'NX'), ('INCRBY', key, amount), ('EXEC',)",
+            "('SET', key, 0, 'PX', ttl, 'NX'), ('INCRBY', key, amount)",
+        ),
+        ("faults/test_redis.py::test_a_counter_and_its_expiry_are_created_in_one_transaction",),
+    ),
+    OnFakes(
+        "client: the fake's globs are fnmatch's",
+        FAKES,
+        Replace(
+            "FakeRedisClient._scan",
+            "matches = _glob(glob)",
+            "from fnmatch import fnmatchcase; matches = lambda key: fnmatchcase(key, glob)",
+        ),
+        CLIENT,
+    ),
+    OnFakes(
+        "client: the fake's globs see characters instead of bytes",
+        FAKES,
+        Replace("_match", "name.encode()", "[min(ord(c), 255) for c in name]"),
+        CLIENT,
+    ),
+    OnServers(
+        "client: dead connections are handed out",
+        INFRA,
+        Replace(
+            "_RedisTransport._is_dead",
+            "connection._sock is None or bool(connection.can_read(0))",
+            "False",
+        ),
+        ("faults/test_redis.py::test_killed_and_restarted_between_calls",),
+    ),
+    OnServers(
+        "client: the deadline is forgotten between replies",
+        INFRA,
+        Drop("_RedisTransport._read", "self._hurry(connection, attempt)"),
+        ("faults/test_redis.py::test_a_slow_server_does_not_stretch_the_deadline",),
+    ),
+    OnServers(
+        "client: every batch has a deadline of its own",
+        INFRA,
+        Replace("_RedisTransport.send_each", "self.policy.until()", "None"),
+        ("faults/test_redis.py::test_a_slow_server_does_not_stretch_the_deadline",),
+    ),
+    OnServers(
+        "client: a server that loads counts as acted",
+        INFRA,
+        Replace(
+            "_REDIS_ERRORS",
+            "('BusyLoadingError', ConnectionError, True, False, 'is still loading its data')",
+            "('BusyLoadingError', ConnectionError, True, True, 'is still loading its data')",
+        ),
+        ("faults/test_redis.py::test_a_server_that_loads_its_data_has_not_acted",),
+    ),
+    OnServers(
+        "listener: a subscribe in vain forgets earlier ones",
+        INFRA,
+        Replace("_RedisListener._conclude", "reasons.remove(change)", "reasons.clear()"),
+        ("faults/test_redis.py::test_a_subscribe_in_vain_leaves_earlier_subscriptions",),
+    ),
+    OnServers(
+        "listener: a call that fails to subscribe takes from the others",
+        INFRA,
+        Always("_RedisListener._conclude", "not reasons"),
+        ("faults/test_bus.py::test_one_subscribes_in_vain_to_what_another_waits_for",),
+    ),
+    OnServers(
+        "listener: a refusal looks acknowledged",
+        INFRA,
+        Never("_RedisListener._receive", "isinstance(reply, Exception)"),
+        ("faults/test_redis.py::test_a_forbidden_channel",),
+    ),
+    OnFakes(
+        "listener: the fake calls handlers from within handlers",
+        FAKES,
+        Never("_FakeListener._drain", "self._busy"),
+        CLIENT,
+    ),
+]
+
+CLUSTERS: list[Mutant] = [
+    OnServers(
+        "cluster: a move is forgotten",
+        INFRA,
+        Drop("_ClusterTransport._redirected", "self._outdated = self._outdated or not unit.asking"),
+        ("faults/test_cluster.py::test_slots_move_under_a_pipeline",),
+    ),
+    OnServers(
+        "cluster: no ASKING",
+        INFRA,
+        Text("_Unit.words", "ASKING", "PING"),
+        ("faults/test_cluster.py::test_a_slot_that_is_moving",),
+    ),
+    OnServers(
+        "cluster: what a redirection left undone looks done",
+        INFRA,
+        Drop("_ClusterTransport._perform", "attempt.sent = len(waiting) < len(units)"),
+        ("faults/test_cluster.py::test_nodes_that_send_us_in_circles",),
+    ),
+    OnServers(
+        "cluster: what others did looks undone",
+        INFRA,
+        Replace("_RedisTransport._translate", "acted or attempt.shared", "acted"),
+        ("faults/test_cluster.py::test_what_one_node_has_not_done_another_may_have",),
+    ),
+    OnServers(
+        "cluster: a node that failed is not told from the others",
+        INFRA,
+        Drop("_ClusterTransport._blame", "self._failures[address] = time.monotonic()"),
+        ("faults/test_cluster.py::test_a_node_is_killed_and_comes_back",),
+    ),
+    OnServers(
+        "cluster: slots are learned once",
+        INFRA,
+        Drop("_ClusterTransport._blame", "self._outdated = True"),
+        ("faults/test_cluster.py::test_the_next_node_is_asked_for_the_slots",),
+    ),
+    OnServers(
+        "cluster: connections in any order",
+        INFRA,
+        Replace("_ClusterTransport._perform", "sorted(parts)", "list(parts)"),
+        ("faults/test_cluster.py::test_many_threads_share_few_connections",),
+    ),
+]
+
+VERIFICATION: list[Mutant] = [
+    OnFakes(
+        "codes: no generation",
+        INFRA,
+        Replace("VerificationCache._store", "secrets.token_hex(8)", "0"),
+        CODES,
+    ),
+    OnFakes(
+        "codes: attempt counted after the comparison",
+        INFRA,
+        Replace(
+            "VerificationCache.verify_code",
+            """
+attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
+if attempt > self._max_attempts or not hmac.compare_digest(
+    digest, self._digest(phone, generation, code)
+):
+    return False
+""",
+            """
+used = int(self._client.get(self._name(phone, "attempts", generation)) or 0)
+if used >= self._max_attempts or not hmac.compare_digest(
+    digest, self._digest(phone, generation, code)
+):
+    self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
+    return False
+""",
+        ),
+        CODES,
+    ),
+    OnFakes(
+        "codes: used up by several callers",
+        INFRA,
+        Replace(
+            "VerificationCache.verify_code",
+            "self._client.compare_and_delete(self._name(phone), stored)",
+            "self._client.delete(self._name(phone)) or True",
+        ),
+        CODES,
+    ),
+    OnFakes(
+        "codes: attempts forgotten before the code",
+        INFRA,
+        Replace("VerificationCache.verify_code", "int(generation.partition('-')[0]) / 1000", "5.0"),
+        CODES,
+    ),
+    OnFakes(
+        "codes: a refused window starts the time between codes",
+        INFRA,
+        Drop("VerificationCache._check_limits", "self._client.delete(resend)"),
+        CODES,
+    ),
+]
+
+PROVIDERS: list[Mutant] = [
+    OnFakes(
+        "cache: the prefix is a glob",
+        INFRA,
+        Replace(
+            "RedisCacheProvider.delete_pattern",
+            r"_GLOB_SIGNS.sub(r'\\\g<0>', self._prefix)",
+            "self._prefix",
+        ),
+        CACHE,
+    ),
+    OnFakes(
+        "cache: delete_pattern takes locks along",
+        INFRA,
+        Replace(
+            "RedisCacheProvider.delete_pattern",
+            "(name for name in batch if not name.startswith(own))",
+            "batch",
+        ),
+        CACHE,
+    ),
+    OnFakes(
+        "cache: threads wait at Redis",
+        INFRA,
+        Always("RedisCacheProvider._begin", "other.owner == turn.owner"),
+        CACHE,
+    ),
+    OnFakes(
+        "cache: what was filled meanwhile is filled again",
+        INFRA,
+        Replace("RedisCacheProvider.get_or_set", "not (turn and settled(None))", "True"),
+        CACHE,
+    ),
+    OnFakes(
+        "cache: a late owner releases the next one's lock",
+        INFRA,
+        Replace(
+            "CacheLock.release",
+            "self._ask('lock', self._cache._client.compare_and_delete, self._name, token)",
+            "self._ask('lock', self._cache._client.delete, self._name)",
+        ),
+        CACHE,
+    ),
+    OnServers(
+        "cache: each thread finds out that Redis is away",
+        INFRA,
+        Drop("CacheLock._acquire", "turn.silence = error"),
+        ("faults/test_cache.py::test_a_server_that_is_paused",),
+    ),
+    OnFakes(
+        "cache: set_nx fails open",
+        INFRA,
+        Replace(
+            "RedisCacheProvider.set_nx",
+            "self._ask('set_nx', self._client.set_nx, name, text, seconds)",
+            "self._try('set_nx', False, self._client.set_nx, name, text, seconds)",
+        ),
+        CACHE,
+    ),
+    OnFakes(
+        "cache: NaN is read",
+        INFRA,
+        Replace(
+            "_decode_strictly",
+            "json.JSONDecoder(parse_constant=_no_constant)",
+            "json.JSONDecoder()",
+        ),
+        CACHE,
+    ),
+]
+
+BUSES: list[Mutant] = [
+    OnFakes(
+        "bus: a listener for every handler",
+        INFRA,
+        Replace("RedisEventBus._join", "self._listener or self._listen()", "self._listen()"),
+        BUS,
+    ),
+    OnFakes(
+        "bus: the first that closes unsubscribes all",
+        INFRA,
+        Replace(
+            "RedisEventBus._drop",
+            "tuple(each for each in before if each is not subscription)",
+            "()",
+        ),
+        BUS,
+    ),
+    OnServers(
+        "bus: a subscriber that joins does not wait for one that leaves",
+        INFRA,
+        Replace("RedisEventBus._leave", "listener._changed", "contextlib.nullcontext()"),
+        ("faults/test_bus.py::test_who_joins_while_the_last_one_leaves",),
+    ),
+    OnFakes(
+        "bus: globs and channels of one name are one",
+        INFRA,
+        Replace(
+            "RedisEventBus._receive",
+            "(pattern is not None, pattern or channel)",
+            "(False, pattern or channel)",
+        ),
+        BUS,
+    ),
+    OnFakes(
+        "bus: a handler that raises ends the round",
+        INFRA,
+        Replace(
+            "RedisEventBus._receive",
+            "self.handler_errors += 1",
+            "self.handler_errors += 1; return",
+        ),
+        BUS,
+    ),
+    OnFakes(
+        "bus: errors quote the payload",
+        INFRA,
+        Replace("_event_of", "type(error).__name__", "repr(error)"),
+        EVENTS,
+    ),
+    OnFakes(
+        "bus: NaN is read",
+        INFRA,
+        Replace("_no_constant", "raise ValueError", "return 0.0"),
+        EVENTS,
+    ),
+    OnFakes(
+        "bus: handlers of the fake are in the transaction",
+        FAKES,
+        Drop("_as_another", "blocks.current = None"),
+        BUS,
+    ),
+    OnFakes(
+        "bus: handlers of the fake wait for their own thread",
+        FAKES,
+        Replace(
+            "FakeDatabase._wait_for_turn",
+            "own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout)",
+            "not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout)",
+        ),
+        BUS,
+    ),
+]
+
+MUTANTS: list[Mutant] = [*CLIENTS, *CLUSTERS, *VERIFICATION, *PROVIDERS, *BUSES]
