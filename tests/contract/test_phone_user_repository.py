@@ -207,6 +207,21 @@ class PhoneUserRepositoryContract(Contract):
             users.update(infra.PhoneUser("ab" * 32, "1"))
         assert users.page().items == [user]
 
+    def test_what_a_new_record_has(self, backend: AccountsBackend) -> None:
+        made = backend.users.create(infra.PhoneUser("ab" * 32, "49"))
+        assert made == infra.PhoneUser(
+            phone_hash="ab" * 32,
+            country_code="49",
+            user_type=None,
+            is_verified=False,
+            is_blocked=False,
+            id=made.id,
+            created_at=DAWN,
+            updated_at=DAWN,
+            last_login_at=None,
+        )
+        assert backend.users.find_by_id(made.id) == made
+
     def test_the_database_checks_texts_itself(self, backend: AccountsBackend) -> None:
         bad = infra.PhoneUser("ab" * 32, "1", "boss")
         assert violation(lambda: unchecked(backend.users).create(bad)) == (

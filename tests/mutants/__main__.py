@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.mutants import caches, databases, others, suite
+from tests.mutants import caches, databases, lies, others, suite
 
-LISTS = (databases.MUTANTS, caches.MUTANTS, others.MUTANTS)
+LISTS = (databases.MUTANTS, caches.MUTANTS, others.MUTANTS, lies.MUTANTS)
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 
 
