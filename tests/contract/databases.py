@@ -14,10 +14,11 @@ import pytest
 
 import fakes
 import infra
+from infra import _Above, _AtMost, _Contains, _OneOf
 from tests.contract.backends import WAIT, eventually
 
 # Conditions of repositories have no public names yet: tests take them from here.
-Above, AtMost, Contains, OneOf = infra._Above, infra._AtMost, infra._Contains, infra._OneOf
+Above, AtMost, Contains, OneOf = _Above, _AtMost, _Contains, _OneOf
 
 
 @dataclass(frozen=True)
