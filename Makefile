@@ -2,8 +2,9 @@
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
 # make unit        the tests on the fakes alone, without a server: for the quick loop
-# make check       lint and types, and whether each mutant still applies
-# make bench       measurements, side by side
+# make check       lint, types, names assigned twice, and whether each mutant still applies
+# make bench       measurements, side by side; fails when a promise is missed
+# make bench-check a short run of them, about a minute; fails at half of a promise
 # make prove       the long runs: PART=machines, kills, size or versions runs one of them, each below an hour
 # make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
 
@@ -16,8 +17,8 @@ AS_ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get)
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test unit check bench prove prove-machines prove-kills prove-size prove-versions mutants \
-  servers clean
+.PHONY: help demo demo-real test unit check bench bench-check prove prove-machines prove-kills prove-size prove-versions \
+  mutants servers clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -42,15 +43,17 @@ check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 
-bench: $(VENV)/bench servers
-	$(BIN)/python bench/fakes.py
-	$(BIN)/python bench/cache.py
-	$(BIN)/python bench/storage.py
-	$(BIN)/python bench/bus.py
-	$(BIN)/python bench/pool.py
-	$(BIN)/python bench/exchange.py
+BENCHES := imports fakes cache storage bus pool exchange
+
+bench bench-check: $(VENV)/bench servers
+	@missed=""; \
+	for each in $(BENCHES); do \
+	  $(BIN)/python bench/$$each.py $(if $(filter %-check,$@),--short) || missed="$$missed $$each"; \
+	done; \
+	if [ -n "$$missed" ]; then echo "failed:$$missed"; exit 1; fi
 
 PART ?= machines kills size versions
 prove: $(PART:%=prove-%)

@@ -1069,11 +1069,10 @@ class FakeTable:
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
             if column.length is not None and len(value) > column.length:
-                if value[column.length :].strip(" "):
+                # In SQL blanks at the end do not count; to MySQL no white space of ASCII does.
+                if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
                     raise self._error(infra._MISFIT)
-                value = value[
-                    : column.length
-                ]  # as the SQL standard has it: blanks at the end do not count
+                value = value[: column.length]
             return value
         if kind is datetime and isinstance(value, datetime):
             return infra._aware(value)

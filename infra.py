@@ -4821,6 +4821,8 @@ _LAST_OWNER = "organization_members_last_owner"
 
 @dataclass(frozen=True)
 class _Member:
+    """A row of organization_members."""
+
     organization_id: uuid.UUID
     user_id: uuid.UUID
     role: str
@@ -5118,6 +5120,8 @@ class OrganizationRepository(Repository[Organization]):
 
 @dataclass(frozen=True)
 class _Tag:
+    """A row of benchmark_tags."""
+
     benchmark_id: uuid.UUID
     tag: str
 
@@ -7474,10 +7478,7 @@ class DeleteResult:
 
 
 _MIB = 1 << 20
-_LEAST_PART, _MOST_PARTS = (
-    5 * _MIB,
-    10_000,
-)  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_LEAST_PART = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _LARGEST_PART = 5 << 30  # also of what one CopyObject takes
 _KEYS_PER_REQUEST = 1000  # at most, to delete or to list
 _CHUNK = 256 * 1024
@@ -7983,6 +7984,8 @@ class S3StorageProvider(StorageProvider):
     told of each request, and of each piece that ``open`` and ``download_to`` read.
     """
 
+    MOST_PARTS = 10_000  # of one upload, as on AWS; for a store that takes fewer, derive a class
+
     def __init__(
         self,
         config: S3StorageConfig | None = None,
@@ -8189,9 +8192,9 @@ class S3StorageProvider(StorageProvider):
         sent: list[dict[str, Any]] = []
         try:
             for number, part in enumerate(parts, 1):
-                if number > _MOST_PARTS:
+                if number > self.MOST_PARTS:
                     raise StorageError(
-                        "storage takes at most 10,000 parts: give a larger part_size",
+                        f"storage takes at most {self.MOST_PARTS:,} parts: give a larger part_size",
                         service="storage",
                         operation=operation,
                     )
@@ -8353,7 +8356,7 @@ class S3StorageProvider(StorageProvider):
         start = dict(zip(("Bucket", "Key"), source))
         found = self._call("copy", lambda client: client.head_object(**start))
         size = found["ContentLength"]
-        step = max(self._copy_part_size, -(-size // _MOST_PARTS))
+        step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         more = {
             "CopySource": start,
             "CopySourceIfMatch": found["ETag"],
@@ -8551,6 +8554,8 @@ class BenchmarkEvent(Event):
 
 @dataclass(frozen=True)
 class _BenchmarkCreated(BenchmarkEvent):
+    """A user has created the benchmark."""
+
     benchmark_id: uuid.UUID
     name: str
     created_by: uuid.UUID
@@ -8558,6 +8563,8 @@ class _BenchmarkCreated(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkUpdated(BenchmarkEvent):
+    """The benchmark has a new version."""
+
     benchmark_id: uuid.UUID
     version: str
     changelog: str = ""
@@ -8565,6 +8572,8 @@ class _BenchmarkUpdated(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkStatusChanged(BenchmarkEvent):
+    """The benchmark has moved from one status to another."""
+
     benchmark_id: uuid.UUID
     old_status: str
     new_status: str
@@ -8572,6 +8581,8 @@ class _BenchmarkStatusChanged(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkDeprecated(BenchmarkEvent):
+    """The benchmark should no longer be used."""
+
     benchmark_id: uuid.UUID
     reason: str
 
@@ -8587,6 +8598,8 @@ class SubmissionEvent(Event):
 
 @dataclass(frozen=True)
 class _SubmissionCreated(SubmissionEvent):
+    """A user has submitted results of a model."""
+
     submission_id: uuid.UUID
     benchmark_id: uuid.UUID
     model_name: str
@@ -8595,17 +8608,23 @@ class _SubmissionCreated(SubmissionEvent):
 
 @dataclass(frozen=True)
 class _VerificationStarted(SubmissionEvent):
+    """The verification of a submission has begun."""
+
     submission_id: uuid.UUID
 
 
 @dataclass(frozen=True)
 class _VerificationCompleted(SubmissionEvent):
+    """The verification of a submission has ended."""
+
     submission_id: uuid.UUID
     level: str
 
 
 @dataclass(frozen=True)
 class _LeaderboardPositionChanged(SubmissionEvent):
+    """A submission has another rank on its benchmark's leaderboard."""
+
     submission_id: uuid.UUID
     benchmark_id: uuid.UUID
     old_rank: int | None
@@ -8622,12 +8641,16 @@ class UserEvent(Event):
 
 @dataclass(frozen=True)
 class _UserCreated(UserEvent):
+    """A user has been created."""
+
     user_id: uuid.UUID
     username: str
 
 
 @dataclass(frozen=True)
 class _UserRoleChanged(UserEvent):
+    """A user has another role."""
+
     user_id: uuid.UUID
     old_role: str
     new_role: str
@@ -8635,6 +8658,8 @@ class _UserRoleChanged(UserEvent):
 
 @dataclass(frozen=True)
 class _UserProfileUpdated(UserEvent):
+    """A user's profile has changed."""
+
     user_id: uuid.UUID
     fields: tuple[str, ...]
 
@@ -8649,6 +8674,8 @@ class SystemEvent(Event):
 
 @dataclass(frozen=True)
 class _MaintenanceScheduled(SystemEvent):
+    """The service will be down for maintenance."""
+
     starts_at: datetime
     ends_at: datetime
     reason: str
@@ -8656,12 +8683,16 @@ class _MaintenanceScheduled(SystemEvent):
 
 @dataclass(frozen=True)
 class _HealthCheckFailed(SystemEvent):
+    """A part of the service did not answer its health check."""
+
     service: str
     error: str
 
 
 @dataclass(frozen=True)
 class _CacheCleared(SystemEvent):
+    """Keys have been removed from the cache."""
+
     pattern: str
 
 

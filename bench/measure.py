@@ -87,8 +87,8 @@ def timed(work: Work, number: int, clock: Callable[[], float] = time.perf_counte
 class Bench:
     """One run of a bench: whole, or short. It collects whether a promise was missed.
 
-    A short run takes at most ``SHORT_ROUNDS`` rounds for a ratio, a quarter of the rounds for an
-    extra, and a quarter of the calls in each round.
+    A short run takes at most ``SHORT_ROUNDS`` rounds for a ratio or a share, and a quarter of the
+    rounds for an extra. A round stays as long as it is: a short one measures the scheduler.
     """
 
     SHORT_ROUNDS = 7  # odd: the median is a round that was measured
@@ -105,10 +105,6 @@ class Bench:
     def rounds(self, whole: int) -> int:
         """Return how many rounds of a ratio or a share this run takes."""
         return min(whole, self.SHORT_ROUNDS) if self.short else whole
-
-    def calls(self, whole: int) -> int:
-        """Return how many calls a turn of this run makes."""
-        return math.ceil(whole / 4) if self.short else whole
 
     def compare(
         self,
@@ -129,8 +125,7 @@ class Bench:
         Where both work in this thread alone, take ``time.thread_time`` for the ``clock``: it does
         not count the time that the machine gives to others.
         """
-        theirs_number = self.calls(theirs_number or number)
-        number = self.calls(number)
+        theirs_number = theirs_number or number
 
         def turn(work: Work, number: int) -> float:
             before()
@@ -166,10 +161,9 @@ class Bench:
         or threads of the server, and a request to one that runs on another core costs the client
         twice the CPU (20 microseconds more, measured on Postgres): that would decide, not the code.
         """
-        number = self.calls(number)
         times = []
         gc.disable()
-        for _ in range(self.calls(rounds)):
+        for _ in range(math.ceil(rounds / 4) if self.short else rounds):
             times.append(
                 [
                     timed(work, number, time.thread_time) / (number * records) * 1e6

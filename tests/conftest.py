@@ -18,6 +18,8 @@ from tests.scale import PROVE, scaled
 
 T = TypeVar("T")
 
+pytest_plugins = ["tests.contract.calls"]
+
 settings.register_profile(
     "machines",
     max_examples=scaled(2000),

@@ -598,12 +598,13 @@ def s3_keys() -> tuple[str, str]:
     return _s3_keys
 
 
-_s3_keys = _S3_KEYS
 if "S3_ENDPOINT" in os.environ:
     _s3_keys = (
         os.environ.get("AWS_ACCESS_KEY_ID", ""),
         os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
     )
+else:
+    _s3_keys = _S3_KEYS
 
 
 def is_stopped(pid: int) -> bool:

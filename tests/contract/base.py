@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
+import importlib
 import inspect
-import re
-import textwrap
+import pkgutil
 from typing import Any, ClassVar
 
 import pytest
+
+import tests.contract
 
 
 class Contract:
@@ -57,22 +58,16 @@ def public_names(port: type) -> set[str]:
     }
 
 
-def names_used(suite: type) -> set[str]:
-    """The attributes that the suite's cases touch on what they test: a client, a repository's users, …"""
-    cases = [
-        value
-        for name, value in inspect.getmembers(suite, inspect.isfunction)
-        if name.startswith("test_")
-    ]
-    trees = [ast.parse(textwrap.dedent(inspect.getsource(case))) for case in cases]
+def suites() -> dict[type[Contract], list[type[Contract]]]:
+    """Each contract class with the backends that run it."""
+    for module in pkgutil.iter_modules(tests.contract.__path__):
+        importlib.import_module(f"tests.contract.{module.name}")
+
+    def below(suite: type[Contract]) -> list[type[Contract]]:
+        return [each for sub in suite.__subclasses__() for each in (sub, *below(sub))]
+
     return {
-        node.attr
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and re.search(
-            r"\b(client|cache|lock|CacheKey|service|listener|bus|message|database|users|tokens|organizations|benchmarks|"
-            r"submissions|storage)$",
-            ast.unparse(node.value),
-        )
+        suite: [each for each in below(suite) if each.__name__.startswith("Test")]
+        for suite in Contract.__subclasses__()
+        if "<locals>" not in suite.__qualname__  # one that a test made, and Python still remembers
     }

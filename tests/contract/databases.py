@@ -14,10 +14,11 @@ import pytest
 
 import fakes
 import infra
+from infra import _Above, _AtMost, _Contains, _OneOf
 from tests.contract.backends import WAIT, eventually
 
 # Conditions of repositories have no public names yet: tests take them from here.
-Above, AtMost, Contains, OneOf = infra._Above, infra._AtMost, infra._Contains, infra._OneOf
+Above, AtMost, Contains, OneOf = _Above, _AtMost, _Contains, _OneOf
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,19 @@ def on_real_database(name: str) -> Any:
     return backend
 
 
+def unchecked(repository: infra.Repository[Any]) -> Any:
+    """A repository of the same table that leaves the texts to the database's own checks."""
+    kind: Any = type("Unchecked", (type(repository),), {"formats": {}})
+    return kind(repository.database)
+
+
+def violation(call: Callable[[], Any]) -> tuple[str | None, str | None]:
+    """The rule that the call breaks, and its kind."""
+    with pytest.raises(infra.ConflictError) as caught:
+        call()
+    return caught.value.constraint, caught.value.kind
+
+
 @dataclass
 class AccountsBackend:
     """The phone accounts; ``clock`` is the repositories', on real servers too."""
@@ -301,6 +315,9 @@ def overlapped(
         if isinstance(database, fakes.FakeDatabase):
             return database.stats().waiting
         assert isinstance(database, infra.ConnectionPool)
+        if database.engine == "mysql":  # counted for the whole server
+            sql = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+            return int((database.fetch_one(sql) or ("", 0))[1])
         sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
         return (database.fetch_one(sql) or (0,))[0]
 

@@ -16,7 +16,13 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import ExchangeBackend, on_fake_exchange, on_real_exchange
+from tests.contract.databases import (
+    ExchangeBackend,
+    on_fake_exchange,
+    on_real_exchange,
+    unchecked,
+    violation,
+)
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 STATUSES = ("draft", "under_review", "active", "deprecated", "archived")
@@ -77,6 +83,17 @@ class BenchmarkRepositoryContract(Contract):
         assert backend.benchmarks.page().items == [benchmark]
         history = backend.benchmarks.find_version_history(benchmark.id)
         assert (len(history), history[0].id) == (versions, benchmark.version_id)
+
+    @pytest.mark.parametrize(("column", "text"), [("status", "gone"), ("category", "speed")])
+    def test_the_database_checks_texts_itself(
+        self, backend: ExchangeBackend, column: str, text: str
+    ) -> None:
+        draft = a_draft(a_user(backend), **{column: text})
+        assert violation(lambda: unchecked(backend.benchmarks).create(draft)) == (
+            f"benchmarks_{column}_check",
+            "check",
+        )
+        assert backend.benchmarks.count() == 0
 
     # --- what is created
 

@@ -694,6 +694,52 @@ class DatabaseContract(Contract):
         assert conflict(lambda: backend.items.update(orphan))[0] == "items_guard_id_fkey"
         assert backend.items.find_by_id(item.id) == item
 
+    def test_on_delete_reaches_every_row(self, backend: DatabaseBackend) -> None:
+        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
+        for amount in range(3):
+            backend.items.create(Item(amount=amount, owner_id=a.id, keeper_id=b.id))
+            backend.items.create(Item(amount=10 + amount, owner_id=b.id, keeper_id=a.id))
+        assert backend.owners.delete(a.id) is True
+        found = backend.items.page(infra.Query(sort="amount")).items
+        assert [(each.amount, each.owner_id, each.keeper_id) for each in found] == [
+            (10, b.id, None),
+            (11, b.id, None),
+            (12, b.id, None),
+        ]
+        assert backend.owners.delete(b.id) is True
+        assert backend.items.count() == 0
+
+    def test_a_statement_changes_all_its_rows_or_none(self, backend: DatabaseBackend) -> None:
+        """Also inside a block, which goes on afterwards on MySQL."""
+
+        class Labelling(type(backend.items)):  # type: ignore[misc]
+            def label_all(self, label: str) -> int:
+                found: int = self._change("label_all", {}, {"label": label})
+                return found
+
+        items, guard = Labelling(backend.database), backend.owners.create(Owner("a"))
+        for amount in range(3):
+            backend.items.create(Item(amount=amount, label=str(amount), owner_id=guard.id))
+        backend.items.create(Item(amount=3, guard_id=guard.id))
+
+        def labels() -> list[str | None]:
+            return [each.label for each in items.page(infra.Query(sort="amount")).items]
+
+        calls: list[tuple[Callable[[], Any], str]] = [
+            (lambda: items.label_all("same"), "items_label_key"),
+            (lambda: backend.owners.delete(guard.id), "items_guard_id_fkey"),
+        ]
+        for call, constraint in calls:
+            with backend.database.transaction():
+                if backend.engine == "mysql":
+                    assert conflict(call)[0] == constraint
+                    assert labels() == ["0", "1", "2", None]
+                with pytest.raises(infra.ConflictError), backend.database.transaction():
+                    call()
+                assert labels() == ["0", "1", "2", None]
+            assert conflict(call)[0] == constraint
+            assert labels() == ["0", "1", "2", None]
+
     def test_a_row_that_is_deleted_along_and_guards(self, backend: DatabaseBackend) -> None:
         """By a cascade and by a restriction: MariaDB takes the keys by name, the others by age."""
         a = backend.owners.create(Owner("a"))
@@ -765,6 +811,39 @@ class DatabaseContract(Contract):
         found = backend.owners.find_by_id(stored)
         assert found is not None
         assert found.name == "0123456789"
+
+    @pytest.mark.parametrize(
+        ("end", "cut_by"),
+        [
+            ("  ", ("mysql", "postgres")),
+            ("\t", ("mysql",)),
+            (" \n", ("mysql",)),
+            ("\v\f\r ", ("mysql",)),
+            ("\x1f", ()),
+            ("\u00a0", ()),
+            ("\u2003", ()),
+            (" x", ()),
+        ],
+    )
+    def test_white_space_beyond_the_length(
+        self, backend: DatabaseBackend, end: str, cut_by: tuple[str, ...]
+    ) -> None:
+        """MySQL cuts off all white space of ASCII without an error, Postgres blanks."""
+        insert, columns = backend.database.insert_many, ["id", "name"]
+        name = "0123456789" + end
+        calls: list[Callable[[], Any]] = [
+            lambda: backend.owners.create(Owner(name)),
+            lambda: insert("owners", columns, [(infra.new_id(), name)]),
+        ]
+        for call in calls:
+            if backend.engine in cut_by:
+                call()
+                assert names(backend) == ["0123456789"]
+                backend.owners.delete(backend.owners.page().items[0].id)
+            else:
+                with pytest.raises(infra.DatabaseError, match="does not fit"):
+                    call()
+                assert names(backend) == []
 
     def test_numbers_have_bounds(self, backend: DatabaseBackend) -> None:
         item = backend.items.create(Item(amount=2**31 - 1))

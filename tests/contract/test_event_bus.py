@@ -111,6 +111,11 @@ class BusBackend:
             bus.close()
 
 
+def family_of(event: infra.Event) -> type[infra.Event]:
+    """The class just below Event."""
+    return next(each for each in type(event).__mro__ if infra.Event in each.__bases__)
+
+
 class RedisEventBusContract(Contract):
     port = infra.RedisEventBus
 
@@ -124,7 +129,7 @@ class RedisEventBusContract(Contract):
 
         def handler(message: infra.Message) -> None:
             received.append(
-                (message.channel, message.pattern, message.deserialize(type(event)._family))
+                (message.channel, message.pattern, message.deserialize(family_of(event)))
             )
             came.set()
 
@@ -274,6 +279,27 @@ class RedisEventBusContract(Contract):
         subscription.close()
         assert (bus.publish(a, note(3)), bus.publish(b, note(4))) == (0, 1)
         assert heard.notes(3) == ["1", "2", "4"]
+
+    def test_the_end_of_a_subscription_to_many_ends_all(self, backend: BusBackend) -> None:
+        bus, heard, other = backend.bus(), Heard(), Heard()
+        names = [backend.channel(name) for name in "abcd"]
+        subscription = bus.subscribe_many(names, heard)
+        assert [bus.publish(name, note(name)) for name in names] == [1, 1, 1, 1]
+        assert heard.notes(4) == names
+        with bus.subscribe_many(names[:2], other):
+            subscription.close()
+            assert [bus.publish(name, note(name)) for name in names] == [1, 1, 0, 0]
+            assert other.notes(2) == names[:2]
+        assert [bus.publish(name, note(name)) for name in names] == [0, 0, 0, 0]
+        assert heard.notes(4) == names
+
+    def test_the_end_of_one_leaves_others_of_its_handler(self, backend: BusBackend) -> None:
+        bus, heard, channel = backend.bus(), Heard(), backend.channel("c")
+        first, _ = bus.subscribe(channel, heard), bus.subscribe(channel, heard)
+        first.close()
+        assert bus.publish(channel, note(1)) == 1
+        assert bus.publish(channel, note(2)) == 1
+        assert heard.notes(2) == ["1", "2"]
 
     def test_the_last_subscription_that_closes_unsubscribes(self, backend: BusBackend) -> None:
         bus, first, second, channel = backend.bus(), Heard(), Heard(), backend.channel("c")

@@ -13,7 +13,14 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import HASH_KEY, AccountsBackend, on_fake_accounts, on_real_accounts
+from tests.contract.databases import (
+    HASH_KEY,
+    AccountsBackend,
+    on_fake_accounts,
+    on_real_accounts,
+    unchecked,
+    violation,
+)
 
 PHONE = "+14155550100"
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
@@ -199,6 +206,30 @@ class PhoneUserRepositoryContract(Contract):
         with pytest.raises(infra.ValidationError):
             users.update(infra.PhoneUser("ab" * 32, "1"))
         assert users.page().items == [user]
+
+    def test_what_a_new_record_has(self, backend: AccountsBackend) -> None:
+        made = backend.users.create(infra.PhoneUser("ab" * 32, "49"))
+        assert made == infra.PhoneUser(
+            phone_hash="ab" * 32,
+            country_code="49",
+            user_type=None,
+            is_verified=False,
+            is_blocked=False,
+            id=made.id,
+            created_at=DAWN,
+            updated_at=DAWN,
+            last_login_at=None,
+        )
+        assert backend.users.find_by_id(made.id) == made
+
+    def test_the_database_checks_texts_itself(self, backend: AccountsBackend) -> None:
+        bad = infra.PhoneUser("ab" * 32, "1", "boss")
+        assert violation(lambda: unchecked(backend.users).create(bad)) == (
+            "phone_users_user_type_check",
+            "check",
+        )
+        assert unchecked(backend.users).create(replace(bad, user_type=None)).user_type is None
+        assert backend.users.count() == 1
 
     def test_delete(self, backend: AccountsBackend) -> None:
         users = backend.users

@@ -17,7 +17,13 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import ExchangeBackend, on_fake_exchange, on_real_exchange
+from tests.contract.databases import (
+    ExchangeBackend,
+    on_fake_exchange,
+    on_real_exchange,
+    unchecked,
+    violation,
+)
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 NO_DICTS: list[Any] = [[], (), "{}", 1]
@@ -76,6 +82,15 @@ def ranks(entries: list[infra.LeaderboardEntry]) -> list[tuple[int, str]]:
 
 class SubmissionRepositoryContract(Contract):
     port = infra.SubmissionRepository
+
+    @pytest.mark.parametrize("column", ["verification_level", "visibility"])
+    def test_the_database_checks_texts_itself(self, backend: ExchangeBackend, column: str) -> None:
+        draft = a_draft(a_benchmark(backend), **{column: "secret"})
+        assert violation(lambda: unchecked(backend.submissions).create(draft)) == (
+            f"submissions_{column}_check",
+            "check",
+        )
+        assert backend.submissions.count() == 0
 
     def test_create(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)

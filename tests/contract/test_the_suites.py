@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
+from typing import Any
 
 import pytest
 
 import fakes
 import infra
-import tests.contract
-from tests.contract.base import Contract, names_used, public_names
+from tests.contract import calls
+from tests.contract.base import Contract, public_names, suites
 
 SQL_ONLY = {"connection", "execute", "fetch_one", "fetch_all", "stream"}  # statements need a server
+
+
+def listener(module: str) -> type:
+    """The class of that module which ``KeyValueClient.listen`` returns; it has no public name."""
+    (found,) = [each for each in infra.Listener.__subclasses__() if each.__module__ == module]
+    return found
+
+
 TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of them has
     (infra.ConnectionPool, fakes.FakeDatabase, SQL_ONLY | {"table", "kill_connections"}),
     (infra.MySQLPhoneUserRepository, fakes.FakePhoneUserRepository, set()),
@@ -33,23 +40,10 @@ TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of
     (infra.FailoverSmsService, fakes.FakeSmsService, set()),
     (infra.SystemClock, fakes.FakeClock, {"advance"}),
     (infra.Infrastructure, fakes.FakeInfrastructure, set()),
-    (infra._RedisListener, fakes._FakeListener, set()),
+    (listener("infra"), listener("fakes"), set()),
 ]
+SECRET = "0123456789abcdef0123456789abcdef"
 ONLY_FAKES = {"fail_next", "down"}
-
-
-def suites() -> dict[type[Contract], list[type[Contract]]]:
-    """Each contract class with the backends that run it."""
-    for module in pkgutil.iter_modules(tests.contract.__path__):
-        importlib.import_module(f"tests.contract.{module.name}")
-
-    def below(suite: type[Contract]) -> list[type[Contract]]:
-        return [each for sub in suite.__subclasses__() for each in (sub, *below(sub))]
-
-    return {
-        suite: [each for each in below(suite) if each.__name__.startswith("Test")]
-        for suite in Contract.__subclasses__()
-    }
 
 
 def test_every_port_has_a_suite() -> None:
@@ -70,18 +64,6 @@ def test_every_port_has_a_suite() -> None:
     }
 
 
-def test_every_public_method_has_a_case() -> None:
-    for suite in suites():
-        wanted = public_names(suite.port)
-        if suite.port is infra.KeyValueClient:
-            wanted |= public_names(infra.Listener)
-        if suite.port is infra.RedisEventBus:
-            wanted |= public_names(infra.Subscription) | public_names(infra.Message)
-        if suite.port is infra.RedisCacheProvider:
-            wanted |= public_names(infra.CacheLock) | public_names(infra.CacheKey)
-        assert wanted - names_used(suite) == set(), f"{suite.__name__} has no case for these"
-
-
 def test_every_suite_runs_on_a_fake_and_on_something_else() -> None:
     for suite, backends in suites().items():
         names = [backend.__name__ for backend in backends]
@@ -99,6 +81,55 @@ def test_a_case_cannot_be_replaced_in_silence() -> None:
         type("TestX", (Suite,), {"test_it": None})
     with pytest.raises(TypeError, match="do not exist"):
         type("TestX", (Suite,), {"differs": {"test_gone": "why"}})
+
+
+def test_only_a_call_that_returns_covers_a_method() -> None:
+    """`calls.py` fails the run for a method that no case of its suite covers."""
+    called: set[tuple[str, str]] = set()
+    with calls.noted(infra.KeyValueClient, called), fakes.FakeRedisClient() as client:
+        assert [callable(client.exists), client.ttl is None] == [True, False]  # mentions
+        with pytest.raises(infra.ValidationError):
+            client.get(1)  # type: ignore[arg-type]
+        codes = infra.VerificationCache(client, SECRET)  # calls the client, as `with` does
+        codes.store_code("+14155550100", "123456")
+        assert called == set()
+        assert client.get("k") is None
+    assert called == {("KeyValueClient", "get")}
+    client.close()
+    assert called == {("KeyValueClient", "get")}
+
+
+class Port:
+    def one(self) -> None: ...
+
+    def other(self) -> None: ...
+
+
+class OfPort:
+    port = Port
+
+    def test_one(self) -> None: ...
+
+    def test_other(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("ran", "deselected", "left_out"),
+    [
+        (["test_one"], [], []),
+        (["test_one", "test_other"], [(__name__, "OfPort")], []),
+        (["test_one", "test_other"], [], ["OfPort has no case that calls Port.other"]),
+    ],
+)
+def test_what_a_suite_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, ran: list[str], deselected: list[Any], left_out: list[str]
+) -> None:
+    """Nothing is said of a suite that ran in part."""
+    suite = __name__, "OfPort"
+    monkeypatch.setattr(calls, "CALLED", {suite: {("Port", "one")}})
+    monkeypatch.setattr(calls, "RAN", {suite: {*ran}})
+    monkeypatch.setattr(calls, "DESELECTED", {*deselected})
+    assert calls.left_out() == left_out
 
 
 @pytest.mark.parametrize(("real", "fake", "extra"), TWINS)

@@ -13,7 +13,12 @@ import fakes
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
-from tests.contract.databases import AccountsBackend, on_fake_accounts, on_real_accounts
+from tests.contract.databases import (
+    AccountsBackend,
+    on_fake_accounts,
+    on_real_accounts,
+    overlapped,
+)
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 DAY = 86400.0
@@ -320,6 +325,21 @@ class TokenRepositoryContract(Contract):
             assert isinstance(results[0], int), results
             assert set(results[1:]) <= {"rotated", "raced", "revoked"}
             assert tokens.find_by_user(user.id) == []
+
+    def test_a_family_that_ends_while_it_is_rotated(self, backend: AccountsBackend) -> None:
+        """The new token stands where the statement that ends the family has already passed: its id is
+        below that of the old one, which a process with a faster clock issued."""
+        tokens, user = backend.tokens, a_user(backend)
+        ahead = fakes.FakeClock(DAWN + timedelta(seconds=1))
+        old = type(tokens)(backend.database, clock=ahead).issue(user.id, DAY)
+        ended = overlapped(
+            backend.database,
+            lambda: tokens.update(replace(old.record, device_name="locks the row")),
+            lambda: tokens.revoke_family(old.record.family),
+            lambda: tokens.rotate(old.token, DAY),
+        )
+        assert ended == 1
+        assert tokens.find_by_user(user.id) == []
 
     def test_a_rotation_in_a_transaction_that_fails(self, backend: AccountsBackend) -> None:
         tokens, user = backend.tokens, a_user(backend)

@@ -28,6 +28,8 @@ from tests.contract.databases import (
     on_fake_exchange,
     on_real_exchange,
     overlapped,
+    unchecked,
+    violation,
 )
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
@@ -223,6 +225,22 @@ def missing(call: Callable[[], Any]) -> tuple[str | None, str | None]:
 
 class UserRepositoryContract(Contract):
     port = infra.UserRepository
+
+    def test_the_database_checks_texts_itself(self, backend: ExchangeBackend) -> None:
+        user = a_user(backend)
+        organization = an_organization(backend, user)
+        bad = infra.User("eve@example.org", "eve", role="boss")
+        assert violation(lambda: unchecked(backend.users).create(bad)) == (
+            "users_role_check",
+            "check",
+        )
+        other = a_user(backend, "eve")
+        columns = ["organization_id", "user_id", "role", "created_at"]
+        rows = [(organization.id, other.id, "boss", DAWN)]
+        assert violation(
+            lambda: backend.database.insert_many("organization_members", columns, rows)
+        ) == ("organization_members_role_check", "check")
+        assert roles(backend, organization) == {"ada": "owner"}
 
     def test_a_user(self, backend: ExchangeBackend) -> None:
         users = backend.users

@@ -137,7 +137,7 @@ def test_a_server_that_dies_under_a_factory(server: Server, fail_open: bool) -> 
             return "value"
 
         started = time.monotonic()
-        results = in_threads(20, lambda _: cache.get_or_set("k", factory))
+        results = in_threads(20, lambda _: cache.get_or_set("k", factory, timeout=60))
         assert time.monotonic() - started < 2 * 2 + SLACK  # one after the other would take 40 s
         if fail_open:
             assert results == ["value"] * 20
@@ -308,7 +308,7 @@ def test_a_fork_while_another_thread_fills(server: Server) -> None:  # noqa: F81
             assert done.wait(6 * WAIT)
             return "parent's"
 
-        join = in_background(lambda: cache.get_or_set("k", factory))
+        join = in_background(lambda: cache.get_or_set("k", factory, timeout=600))
         assert begun.wait(WAIT)
 
         def work() -> None:

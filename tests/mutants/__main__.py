@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.mutants import caches, databases, others, suite
+from tests.mutants import caches, databases, lies, others, suite
 
-LISTS = (databases.MUTANTS, caches.MUTANTS, others.MUTANTS)
+LISTS = (databases.MUTANTS, caches.MUTANTS, others.MUTANTS, lies.MUTANTS)
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 
 
@@ -15,6 +15,10 @@ def main(arguments: list[str]) -> int:
     chosen = [mutant for mutant in MUTANTS if mutant.name.startswith(prefixes)]
     if "--fake" in arguments:
         chosen = [mutant for mutant in chosen if isinstance(mutant, suite.OnFakes)]
+    if unknown := {each for each in arguments if each.startswith("--")} - {"--fake", "--check"}:
+        sys.exit(f"no such option: {', '.join(unknown)}")
+    if not chosen:
+        sys.exit("no mutant has a name that begins so")
     if "--check" not in arguments:
         return suite.run(chosen)
     wrong = suite.check(chosen)

@@ -6,13 +6,10 @@ from tests.mutants.edits import Always, Drop, Never, Replace, Text
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 CLIENT = ("contract/test_key_value_client.py",)
-ON_REDIS = ("contract/test_key_value_client.py::TestRedis",)
-ON_CLUSTER = ("contract/test_key_value_client.py::TestCluster",)
-REDIS_FAULTS = ("faults/test_redis.py",)
-CLUSTER_FAULTS = ("faults/test_cluster.py",)
+ON_REDIS = "contract/test_key_value_client.py::TestRedis"
 CODES = ("contract/test_verification_cache.py",)
-CACHE = ("contract/test_cache_provider.py", "faults/test_cache.py")
-BUS = ("contract/test_event_bus.py", "faults/test_bus.py", "unit/test_fakes.py")
+CACHE = ("contract/test_cache_provider.py",)
+BUS = ("contract/test_event_bus.py", "faults/test_bus.py")
 EVENTS = ("unit/test_events.py",)
 
 CLIENTS: list[Mutant] = [
@@ -30,7 +27,7 @@ CLIENTS: list[Mutant] = [
         "client: compare_and_delete does not compare",
         INFRA,
         Text("_COMPARE_AND_DELETE", "redis.call('get',KEYS[1])==ARGV[1]", "true"),
-        ON_REDIS,
+        (f"{ON_REDIS}::test_compare_and_delete",),
     ),
     OnFakes(
         "client: the fake's increment sets the TTL on every call",
@@ -61,7 +58,7 @@ CLIENTS: list[Mutant] = [
             "('MULTI',), ('INCRBY', key, amount), ('PEXPIRE', key, ttl), ('INCRBY', key, 0),"
             " ('EXEC',)",
         ),
-        ON_REDIS,
+        (f"{ON_REDIS}::test_increment_sets_the_ttl_at_creation_only",),
     ),
     OnServers(
         "client: increment is no transaction",
@@ -71,7 +68,7 @@ CLIENTS: list[Mutant] = [
             "('MULTI',), ('SET', key, 0, 'PX', ttl, 'NX'), ('INCRBY', key, amount), ('EXEC',)",
             "('SET', key, 0, 'PX', ttl, 'NX'), ('INCRBY', key, amount)",
         ),
-        REDIS_FAULTS,
+        ("faults/test_redis.py::test_a_counter_and_its_expiry_are_created_in_one_transaction",),
     ),
     OnFakes(
         "client: the fake's globs are fnmatch's",
@@ -97,21 +94,21 @@ CLIENTS: list[Mutant] = [
             "connection._sock is None or bool(connection.can_read(0))",
             "False",
         ),
-        REDIS_FAULTS,
+        ("faults/test_redis.py::test_killed_and_restarted_between_calls",),
     ),
-    OnFakes(
+    OnServers(
         "client: the deadline is forgotten between replies",
         INFRA,
         Drop("_RedisTransport._read", "self._hurry(connection, attempt)"),
-        REDIS_FAULTS,
+        ("faults/test_redis.py::test_a_slow_server_does_not_stretch_the_deadline",),
     ),
-    OnFakes(
+    OnServers(
         "client: every batch has a deadline of its own",
         INFRA,
         Replace("_RedisTransport.send_each", "self.policy.until()", "None"),
-        REDIS_FAULTS,
+        ("faults/test_redis.py::test_a_slow_server_does_not_stretch_the_deadline",),
     ),
-    OnFakes(
+    OnServers(
         "client: a server that loads counts as acted",
         INFRA,
         Replace(
@@ -119,25 +116,25 @@ CLIENTS: list[Mutant] = [
             "('BusyLoadingError', ConnectionError, True, False, 'is still loading its data')",
             "('BusyLoadingError', ConnectionError, True, True, 'is still loading its data')",
         ),
-        REDIS_FAULTS,
+        ("faults/test_redis.py::test_a_server_that_loads_its_data_has_not_acted",),
     ),
-    OnFakes(
+    OnServers(
         "listener: a subscribe in vain forgets earlier ones",
         INFRA,
         Replace("_RedisListener._conclude", "reasons.remove(change)", "reasons.clear()"),
-        REDIS_FAULTS,
+        ("faults/test_redis.py::test_a_subscribe_in_vain_leaves_earlier_subscriptions",),
     ),
-    OnFakes(
+    OnServers(
         "listener: a call that fails to subscribe takes from the others",
         INFRA,
         Always("_RedisListener._conclude", "not reasons"),
-        BUS,
+        ("faults/test_bus.py::test_one_subscribes_in_vain_to_what_another_waits_for",),
     ),
-    OnFakes(
+    OnServers(
         "listener: a refusal looks acknowledged",
         INFRA,
         Never("_RedisListener._receive", "isinstance(reply, Exception)"),
-        REDIS_FAULTS,
+        ("faults/test_redis.py::test_a_forbidden_channel",),
     ),
     OnFakes(
         "listener: the fake calls handlers from within handlers",
@@ -152,38 +149,43 @@ CLUSTERS: list[Mutant] = [
         "cluster: a move is forgotten",
         INFRA,
         Drop("_ClusterTransport._redirected", "self._outdated = self._outdated or not unit.asking"),
-        CLUSTER_FAULTS,
+        ("faults/test_cluster.py::test_slots_move_under_a_pipeline",),
     ),
-    OnServers("cluster: no ASKING", INFRA, Never("_Unit.words", "self.asking"), CLUSTER_FAULTS),
+    OnServers(
+        "cluster: no ASKING",
+        INFRA,
+        Text("_Unit.words", "ASKING", "PING"),
+        ("faults/test_cluster.py::test_a_slot_that_is_moving",),
+    ),
     OnServers(
         "cluster: what a redirection left undone looks done",
         INFRA,
         Drop("_ClusterTransport._perform", "attempt.sent = len(waiting) < len(units)"),
-        CLUSTER_FAULTS,
+        ("faults/test_cluster.py::test_nodes_that_send_us_in_circles",),
     ),
     OnServers(
         "cluster: what others did looks undone",
         INFRA,
         Replace("_RedisTransport._translate", "acted or attempt.shared", "acted"),
-        CLUSTER_FAULTS,
+        ("faults/test_cluster.py::test_what_one_node_has_not_done_another_may_have",),
     ),
     OnServers(
         "cluster: a node that failed is not told from the others",
         INFRA,
         Drop("_ClusterTransport._blame", "self._failures[address] = time.monotonic()"),
-        CLUSTER_FAULTS,
+        ("faults/test_cluster.py::test_a_node_is_killed_and_comes_back",),
     ),
     OnServers(
         "cluster: slots are learned once",
         INFRA,
         Drop("_ClusterTransport._blame", "self._outdated = True"),
-        CLUSTER_FAULTS,
+        ("faults/test_cluster.py::test_the_next_node_is_asked_for_the_slots",),
     ),
     OnServers(
         "cluster: connections in any order",
         INFRA,
         Replace("_ClusterTransport._perform", "sorted(parts)", "list(parts)"),
-        CLUSTER_FAULTS,
+        ("faults/test_cluster.py::test_many_threads_share_few_connections",),
     ),
 ]
 
@@ -284,11 +286,11 @@ PROVIDERS: list[Mutant] = [
         ),
         CACHE,
     ),
-    OnFakes(
+    OnServers(
         "cache: each thread finds out that Redis is away",
         INFRA,
         Drop("CacheLock._acquire", "turn.silence = error"),
-        CACHE,
+        ("faults/test_cache.py::test_a_server_that_is_paused",),
     ),
     OnFakes(
         "cache: set_nx fails open",
@@ -329,11 +331,11 @@ BUSES: list[Mutant] = [
         ),
         BUS,
     ),
-    OnFakes(
+    OnServers(
         "bus: a subscriber that joins does not wait for one that leaves",
         INFRA,
         Replace("RedisEventBus._leave", "listener._changed", "contextlib.nullcontext()"),
-        BUS,
+        ("faults/test_bus.py::test_who_joins_while_the_last_one_leaves",),
     ),
     OnFakes(
         "bus: globs and channels of one name are one",

@@ -6,13 +6,8 @@ from tests.mutants.edits import Always, Drop, Never, Replace, Text
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 DATABASE = ("contract/test_database.py",)
-ON_DATABASES = ("contract/test_database.py", "faults/test_databases.py")
-ON_MARIADB = ("contract/test_database.py::TestMariaDB",)
 FAKE_DATABASE = ("contract/test_database.py", "unit/test_fakes.py")
-PHONE_USERS = ("contract/test_phone_user_repository.py",)
 TOKENS = ("contract/test_token_repository.py",)
-MIGRATIONS = ("unit/test_migrations.py",)
-MIGRATION_FAULTS = ("faults/test_migrations.py",)
 RECORDS = ("contract/test_database.py", "unit/test_fakes.py")
 USERS = ("contract/test_user_repository.py",)
 ORGANIZATIONS = ("contract/test_organization_repository.py",)
@@ -40,7 +35,7 @@ DATABASES: list[Mutant] = [
         "databases: an implicit commit goes unnoticed",
         INFRA,
         Never("ConnectionPool._within", "not self._dialect.in_transaction(session)"),
-        ON_DATABASES,
+        ("faults/test_databases.py::test_ddl_in_a_transaction",),
     ),
     OnFakes(
         "databases: run repeats whatever failed",
@@ -56,13 +51,13 @@ DATABASES: list[Mutant] = [
         "databases: a dead connection is handed out",
         INFRA,
         Never("ConnectionPool._is_dead", "session.is_readable(0)"),
-        ON_DATABASES,
+        ("faults/test_databases.py::test_killed_and_restarted_between_calls",),
     ),
     OnServers(
         "databases: an unsound connection is lent again",
         INFRA,
         Replace("ConnectionPool._give_back", "not sound", "False"),
-        ON_DATABASES,
+        ("faults/test_databases.py::test_a_failure_gives_the_place_back",),
     ),
     OnServers(
         "databases: an UPDATE counts what it changed",
@@ -72,13 +67,13 @@ DATABASES: list[Mutant] = [
             "driver.constants.CLIENT.FOUND_ROWS",
             "driver.constants.CLIENT.LONG_FLAG",
         ),
-        ON_MARIADB,
+        ("contract/test_database.py::TestMariaDB::test_update_where_nothing_is_to_be_stored",),
     ),
     OnServers(
         "databases: MySQL is not strict",
         INFRA,
         Text("_MySqlDialect.session", "STRICT_ALL_TABLES,", ""),
-        ON_MARIADB,
+        ("contract/test_database.py::TestMariaDB::test_check_and_not_null",),
     ),
     OnServers(
         "databases: the first 'for key' names the rule",
@@ -88,7 +83,7 @@ DATABASES: list[Mutant] = [
             'text.rpartition("for key \'")',
             'text.partition("for key \'")',
         ),
-        ON_MARIADB,
+        ("contract/test_database.py::TestMariaDB::test_a_value_cannot_fake_the_name_of_a_rule",),
     ),
     OnFakes("databases: naive datetimes pass", INFRA, Never("_aware", "offset is None"), DATABASE),
     OnFakes(
@@ -137,19 +132,19 @@ SCHEMAS: list[Mutant] = [
         "migrations: no lock",
         INFRA,
         Never("Migrator._locked", "not session.try_lock()"),
-        MIGRATION_FAULTS,
+        ("faults/test_migrations.py::test_three_processes_at_once",),
     ),
     OnServers(
         "migrations: no record before a statement",
         INFRA,
         Drop("Migrator._apply", "self._record(session, migration, step, 'started')"),
-        MIGRATION_FAULTS,
+        ("faults/test_migrations.py::test_a_failed_step_is_dirty",),
     ),
     OnServers(
         "migrations: edits pass",
         INFRA,
         Never("Migrator._compare", "checksum != _checksum(each.statements[:done])"),
-        MIGRATION_FAULTS,
+        ("faults/test_migrations.py::test_an_edited_migration_is_refused",),
     ),
 ]
 
@@ -174,7 +169,7 @@ TABLES: list[Mutant] = [
         ),
         TOKENS,
     ),
-    OnFakes(
+    OnServers(
         "tokens: a family's end misses rotations under way",
         INFRA,
         Replace(
@@ -188,7 +183,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     count += self._revoke(operation, where, reason)
 """,
         ),
-        TOKENS,
+        (f"{TOKENS[0]}::TestMariaDB::test_a_family_that_ends_while_it_is_rotated",),
     ),
     OnFakes(
         "records: past an __init__ of their own",
@@ -268,10 +263,12 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "exchange: what is kept is folded anew",
         INFRA,
-        Replace("Repository.__init__", "{*held} <= {*self.kept}", "not held"),
-        BENCHMARKS,
+        Replace(
+            "Repository._changes", "name not in self._as_it_is", "name not in ('id', *self.kept)"
+        ),
+        ORGANIZATIONS,
     ),
-    OnFakes(
+    OnServers(
         "exchange: filters in any order",
         INFRA,
         Replace(
@@ -279,7 +276,7 @@ if self._number(operation, {**where, "revoked_at": None}):
             "{name: query.filters[name] for name in self.filter_fields if name in query.filters}",
             "{name: query.filters[name] for name in query.filters}",
         ),
-        USERS,
+        ("faults/test_exchange_statements.py::test_filters_make_one_text_in_whichever_order",),
     ),
     OnFakes(
         "exchange: another address stays verified",
@@ -303,7 +300,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: private submissions are ranked",
         INFRA,
         Text("PostgresSubmissionRepository._ranking", " AND visibility = 'public'", ""),
-        ("contract/test_submission_repository.py::TestPostgres",),
+        (f"{SUBMISSIONS[0]}::TestPostgres::test_only_what_is_public_and_scored_is_ranked",),
     ),
     OnFakes(
         "exchange: the fake ranks private submissions",
@@ -331,7 +328,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         Replace(
             "SqlRepository._parameters", r"re.sub('[|%_]', r'|\g<0>', value.value)", "value.value"
         ),
-        ("contract/test_user_repository.py::TestPostgres",),
+        (f"{ORGANIZATIONS[0]}::TestPostgres::test_search",),
     ),
     OnFakes(
         "exchange: tuples pass as JSON",

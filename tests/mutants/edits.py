@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 ASSIGNMENTS = (ast.Assign, ast.AnnAssign)
+NO_BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)  # names are their own
 
 
 class DoesNotApply(Exception):
@@ -57,11 +58,11 @@ def find(module: ast.Module, where: str) -> ast.stmt:
 
 
 def children(parent: ast.AST) -> Iterator[ast.stmt]:
-    """Its statements, and those in its blocks (`if`, `with`, …), but not in functions or classes."""
+    """Its statements, and those of its blocks (`if`, `with`, …), not of functions or classes."""
     for child in ast.iter_child_nodes(parent):
         if isinstance(child, ast.stmt):
             yield child
-        if not isinstance(child, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+        if not isinstance(child, NO_BLOCKS):
             yield from children(child)
 
 
@@ -124,19 +125,26 @@ class Edit(ABC):
         raise DoesNotApply(f"{self.where} has this {len(found)} times, not {wanted}: {pattern}")
 
 
+def in_order(node: Any) -> tuple[int, int]:
+    """By the node's place in the file; ast.walk has another order."""
+    return node.lineno, node.col_offset
+
+
 def expressions_like(scope: ast.stmt, wanted: ast.expr) -> list[Any]:
-    return [(place, key) for place, key in places(scope) if equal(read(place, key), wanted)]
+    found = [(place, key) for place, key in places(scope) if equal(read(place, key), wanted)]
+    return sorted(found, key=lambda each: in_order(read(*each)))
 
 
 def runs_like(scope: ast.stmt, wanted: list[ast.stmt]) -> list[tuple[list[Any], int]]:
     """Where those statements follow each other in one block."""
-    return [
+    found = [
         (place, key)
         for place, key in places(scope)
         if isinstance(place, list)
         and isinstance(key, int)
         and equal(place[key : key + len(wanted)], wanted)
     ]
+    return sorted(found, key=lambda each: in_order(read(*each)))
 
 
 @dataclass(frozen=True)
@@ -181,17 +189,22 @@ class Swap(Edit):
     second: str
 
     def apply(self, scope: ast.stmt) -> None:
-        one, key = self.place(scope, self.first)
-        other, other_key = self.place(scope, self.second)
+        found = [self.only(each, text) for text, each in self.places(scope).items()]
+        (one, key), (other, other_key) = found
         before = read(one, key)
         write(one, key, read(other, other_key))
         write(other, other_key, before)
 
-    def place(self, scope: ast.stmt, text: str) -> tuple[Any, Any]:
-        wanted = expression(text)
-        found = expressions_like(scope, wanted) if wanted is not None else None
-        place, key = self.only(found or runs_like(scope, statements(text)), text)
-        return place, key
+    def places(self, scope: ast.stmt) -> dict[str, list[Any]]:
+        """Where each of the two stands; an expression cannot take a statement's place."""
+        texts = self.first, self.second
+        wanted = [each for each in map(expression, texts) if each is not None]
+        if len(wanted) == len(texts):
+            return {text: expressions_like(scope, each) for text, each in zip(texts, wanted)}
+        runs = [statements(text) for text in texts]
+        if any(len(run) > 1 for run in runs):
+            raise DoesNotApply(f"{self.where}: one statement each can be swapped: {texts}")
+        return {text: runs_like(scope, run) for text, run in zip(texts, runs)}
 
 
 @dataclass(frozen=True)
@@ -210,6 +223,7 @@ class Never(Edit):
             for node in ast.walk(scope)
             if isinstance(node, (ast.If, ast.While, ast.IfExp)) and equal(node.test, wanted)
         ]
+        found.sort(key=in_order)
         self.only(found, self.condition, self.nth).test = ast.Constant(self.value)
 
 
@@ -238,6 +252,7 @@ class Text(Edit):
             for match in re.finditer(re.escape(self.old), node.value)
             if id(node) not in prose
         ]
+        found.sort(key=lambda each: (in_order(each[0]), each[1]))
         node, start = self.only(found, repr(self.old), self.nth)
         node.value = node.value[:start] + self.new + node.value[start + len(self.old) :]
 

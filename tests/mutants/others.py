@@ -9,8 +9,7 @@ POLICY = ("unit/test_errors_and_policy.py",)
 POOL = ("unit/test_errors_and_policy.py", "unit/test_pool.py")
 FAULTS = ("unit/test_fakes.py",)
 STORAGE = ("contract/test_storage_provider.py",)
-STORAGE_FAULTS = ("faults/test_storage.py",)
-ON_S3 = ("contract/test_storage_provider.py::TestStrictStandIn",)
+ON_STAND_IN = "contract/test_storage_provider.py::TestStrictStandIn"
 SMS = ("contract/test_sms_service.py", "faults/test_sms.py")
 
 CALLS: list[Mutant] = [
@@ -58,7 +57,7 @@ OBJECTS: list[Mutant] = [
             "S3StorageProvider._client",
             "client.meta.events.register('before-sign.s3.DeleteObjects', _with_md5)",
         ),
-        (*ON_S3, *STORAGE_FAULTS),
+        ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),
     ),
     OnServers(
         "storage: a failed upload is not aborted",
@@ -67,7 +66,7 @@ OBJECTS: list[Mutant] = [
             "S3StorageProvider._in_parts",
             "self._call(operation, lambda client: client.abort_multipart_upload(**upload))",
         ),
-        (*ON_S3, *STORAGE_FAULTS),
+        (f"{ON_STAND_IN}::test_a_file_that_fails_leaves_what_was_there",),
     ),
     OnFakes(
         "storage: dots in keys",
@@ -79,19 +78,19 @@ OBJECTS: list[Mutant] = [
         "storage: forbidden is absent",
         INFRA,
         Replace("S3StorageProvider._refusal", "status == 404 and bare", "status > 402 and bare"),
-        STORAGE_FAULTS,
+        ("faults/test_storage.py::test_forbidden_is_not_absent",),
     ),
     OnServers(
         "storage: a cut read begins anew",
         INFRA,
         Never("_S3Source._open", "self._at"),
-        STORAGE_FAULTS,
+        ("faults/test_storage.py::test_a_cut_in_the_middle",),
     ),
     OnServers(
         "storage: the first thousand only",
         INFRA,
         Replace("S3StorageProvider._list", "return found, following", "return found, None"),
-        ON_S3,
+        (f"{ON_STAND_IN}::test_long_lists_are_whole",),
     ),
     OnServers(
         "storage: errors of a batch are dropped",
@@ -101,7 +100,7 @@ OBJECTS: list[Mutant] = [
             "{each.get('Key'): _aws_code(each) or '' for each in answer.get('Errors', ())}",
             "{}",
         ),
-        (*ON_S3, *STORAGE_FAULTS),
+        ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),
     ),
     OnFakes(
         "storage: the fake's presigned URLs never end",
@@ -110,13 +109,13 @@ OBJECTS: list[Mutant] = [
             "FakeStorageProvider.fetch",
             "self._clock.now() >= signed + timedelta(seconds=int(query['X-Amz-Expires']))",
         ),
-        STORAGE,
+        FAULTS,
     ),
     OnServers(
         "storage: an end whose answer is lost is an error",
         INFRA,
         Replace("S3StorageProvider._complete", "error.resource == 'upload'", "False"),
-        STORAGE_FAULTS,
+        ("faults/test_storage.py::test_a_lost_answer_is_asked_for_again",),
     ),
 ]
 

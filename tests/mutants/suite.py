@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import functools
 import itertools
 import os
 import queue
@@ -30,7 +31,15 @@ WORKERS = 2
 TIMEOUT = 240.0  # seconds for one mutant's tests
 SERVERS = ("redis", "mariadb", "postgres")  # started once for each worker
 #: Raised in the mutated file, these mean that the mutant crashes instead of giving a wrong answer.
-CRASHES = ("NameError", "UnboundLocalError", "AttributeError", "TypeError", "ImportError")
+CRASHES = (
+    "AttributeError",
+    "ImportError",
+    "IndexError",
+    "KeyError",
+    "NameError",
+    "TypeError",
+    "UnboundLocalError",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Mutant:
 
 
 class OnFakes(Mutant):
-    """The tests that need no server must notice it: it is in fakes.py or in what both twins share."""
+    """Tests that need no server must notice it: it is in fakes.py or in what the twins share."""
 
     marker = "not real"
 
@@ -58,29 +67,29 @@ class OnServers(Mutant):
 
 
 class Sources:
-    """The two files and their trees, each read once."""
+    """The two files of that folder and their trees, each read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = ROOT) -> None:
+        self._folder = folder
         self._read: dict[str, tuple[str, ast.Module]] = {}
 
     def __getitem__(self, file: str) -> tuple[str, ast.Module]:
         if file not in self._read:
-            text = (ROOT / file).read_text(encoding="utf-8")
+            text = (self._folder / file).read_text(encoding="utf-8")
             self._read[file] = text, ast.parse(text)
         return self._read[file]
 
     def edited(self, file: str, edits: Sequence[Edit]) -> str:
         """The file's text after those edits of different functions. Raises DoesNotApply."""
-        text, module = self[file]
-        lines = text.splitlines(keepends=True)
-        changes = [self._change(module, edit) for edit in edits]
+        lines = self[file][0].splitlines(keepends=True)
+        changes = [self.change(file, edit) for edit in edits]
         for first, last, new in sorted(changes, reverse=True):
             lines[first - 1 : last] = [new]
         return "".join(lines)
 
-    def _change(self, module: ast.Module, edit: Edit) -> tuple[int, int, str]:
-        """The first and the last line of what is edited, and its new text."""
-        before = find(module, edit.where)
+    def change(self, file: str, edit: Edit) -> tuple[int, int, str]:
+        """The first and last line of what is edited, and its new text. Raises DoesNotApply."""
+        before = find(self[file][1], edit.where)
         after = copy.deepcopy(before)
         edit.apply(after)
         if equal(before, after) and not isinstance(edit, Same):
@@ -106,7 +115,7 @@ def check(mutants: Sequence[Mutant]) -> list[str]:
     sources, wrong = Sources(), []
     for mutant in mutants:
         try:
-            sources.edited(mutant.file, [mutant.edit])
+            sources.change(mutant.file, mutant.edit)
         except (DoesNotApply, SyntaxError) as error:
             wrong.append(f"{mutant.name}: {mutant.file}: {error}")
         wrong += [f"{mutant.name}: no such test: {each}" for each in mutant.tests if unknown(each)]
@@ -115,6 +124,7 @@ def check(mutants: Sequence[Mutant]) -> list[str]:
     return wrong
 
 
+@functools.cache
 def unknown(test: str) -> bool:
     """Whether the file is missing, or a class or function that the id names."""
     file, *parts = test.split("::")
@@ -145,7 +155,8 @@ class Worker:
         self._copy = folder / f"copy-{next(self._numbers)}"
         ignored = (".venv", ".git", ".*_cache", "__pycache__", ".hypothesis", "*.egg-info")
         shutil.copytree(ROOT, self._copy, ignore=shutil.ignore_patterns(*ignored))
-        self._env = {**os.environ, "COLUMNS": "250", "REQUIRE_SERVICES": "1"}
+        self._env = {**os.environ, "REQUIRE_SERVICES": "1"}
+        self._process: subprocess.Popen[str] | None = None
         self._servers: list[services.Server] = []
         for name in SERVERS if servers else ():
             variable = services.SERVICES[name].variable
@@ -154,8 +165,15 @@ class Worker:
                 self._env[variable] = self._servers[-1].url
 
     def close(self) -> None:
+        """Also in the middle of a run, after Ctrl-C."""
+        self._kill()
         for server in self._servers:
             server.stop()
+
+    def _kill(self) -> None:
+        """Ends the tests that run, with the servers that they have started: all in one session."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def run(self, mutant: Mutant) -> Result:
         """Whether the tests notice the mutant, by a wrong answer."""
@@ -179,9 +197,11 @@ class Worker:
     def _edited(self, edits: dict[str, list[Edit]]) -> Iterator[None]:
         for file, of_file in edits.items():
             self._write(file, self._sources.edited(file, of_file))
-        yield
-        for file in edits:
-            self._write(file, self._sources[file][0])
+        try:
+            yield
+        finally:
+            for file in edits:
+                self._write(file, self._sources[file][0])
 
     def _write(self, file: str, text: str) -> None:
         path = self._copy / file
@@ -195,7 +215,7 @@ class Worker:
         """The exit code, None after a timeout, and the output."""
         options = ["-q", "-x", "-rf", "--tb=line", "-p", "no:cacheprovider", "-n", "0"]
         chosen = ["-m", marker] if marker else []
-        process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *options, *chosen, *ids],
             cwd=self._copy,
             env=self._env,
@@ -207,7 +227,7 @@ class Worker:
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # the session of its own, servers included
+            self._kill()
             return None, process.communicate()[0]
         return process.returncode, output
 
@@ -220,7 +240,8 @@ def unchanged(mutants: Sequence[Mutant], file: str) -> list[Edit]:
 
 def verdict(code: int | None, output: str) -> tuple[bool, str]:
     """Whether a failed test has noticed the mutant, and the line that says so."""
-    failed = re.search(r"^FAILED tests/(.*)", output, re.MULTILINE)
+    failed = re.search(r"^FAILED tests/(.*?)( - .*)?$", output, re.MULTILINE)
+    reason = re.search(r"^\S+\.py:\d+: (.*)", output, re.MULTILINE)
     crash = re.search(rf"/({FAKES}|{INFRA}):\d+: ({'|'.join(CRASHES)})\b.*", output)
     if code is None:
         return False, f"DOES NOT END within {TIMEOUT:g} s"
@@ -230,7 +251,14 @@ def verdict(code: int | None, output: str) -> tuple[bool, str]:
         return False, f"THE TESTS DID NOT RUN:\n{output[-2000:]}"
     if crash is not None:
         return False, f"CRASHES instead of a wrong answer: {crash[0]}: {failed[1]}"
-    return True, failed[1]
+    return True, f"{failed[1]}: {reason[1] if reason else ''}"
+
+
+def drain(tasks: queue.SimpleQueue[Any]) -> None:
+    """No worker takes another task, after Ctrl-C."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            tasks.get_nowait()
 
 
 def run(mutants: Sequence[Mutant]) -> int:
@@ -270,6 +298,7 @@ def run(mutants: Sequence[Mutant]) -> int:
             worker = Worker(Path(folder), needed)
             closing.callback(worker.close)
             threads.append(threading.Thread(target=work, args=(worker,)))
+        closing.callback(drain, tasks)
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -466,10 +466,10 @@ def test_no_password_is_shown(
 
 
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(_: object) -> int:
+    def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(infra, "_health", interrupted)
+    monkeypatch.setattr(infra.Config, "from_env", interrupted)
     assert infra.main(["health"]) == 130
     assert capsys.readouterr().err == "infra: interrupted\n"
 

@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.backends import in_threads
+from tests.contract.backends import WAIT, eventually, in_threads
 
 PHONE = "+14155550100"
 
@@ -39,8 +39,7 @@ def test_fail_next_several_times_and_any_method() -> None:
     with pytest.raises(infra.ConnectionError) as second:
         redis.increment("k")
     assert first.value is not second.value
-    assert redis.increment("k") == 1
-    assert redis._armed is False
+    assert [redis.increment("k") for _ in range(3)] == [1, 2, 3]
 
 
 def test_fail_next_after_the_work_was_done() -> None:
@@ -109,6 +108,18 @@ def test_ten_tenths_of_a_second_are_a_second() -> None:
         for _ in range(round(ttl * 10)):
             assert redis.get("k") == "v"
             clock.advance(0.1)
+        assert redis.get("k") is None
+
+
+def test_durations_round_up_to_milliseconds() -> None:
+    clock = fakes.FakeClock()
+    redis = fakes.FakeRedisClient(clock=clock)
+    for seconds, stored in ((0.0001, 0.001), (1.0001, 1.001), (2.5, 2.5), (0.0019, 0.002)):
+        redis.set_with_expiry("k", "v", seconds)
+        assert redis.ttl("k") == stored
+        clock.advance(stored - 0.001)
+        assert redis.get("k") == "v"
+        clock.advance(0.001)
         assert redis.get("k") is None
 
 
@@ -225,6 +236,24 @@ def test_a_fault_on_one_fake_is_on_no_other() -> None:
     assert other.get("k") is None
 
 
+def test_a_lost_connection_loses_no_subscription() -> None:
+    """Of a bus neither, which is told by its own ``on_reconnect``."""
+    client, heard, told = fakes.FakeRedisClient(), list[str](), list[int]()
+    listener = client.listen(lambda channel, pattern, payload: heard.append(f"{pattern} {payload}"))
+    listener.subscribe("c")
+    listener.psubscribe("?")
+    bus = fakes.FakeEventBus(client, lambda: told.append(1))
+    bus.subscribe("c", lambda message: heard.append("bus"))
+    client.server.drop_connections()
+    assert told == [1]
+    assert client.publish("c", "m") == 3
+    assert heard == ["None m", "? m", "bus"]
+    bus.close()
+    listener.close()
+    client.server.drop_connections()
+    assert (told, client.publish("c", "m")) == ([1], 0)
+
+
 def test_drop_connections_tells_listeners() -> None:
     redis, told = fakes.FakeRedisClient(), []
     listener = redis.listen(lambda *_: None, lambda: told.append(1))
@@ -286,21 +315,106 @@ def test_the_bundle() -> None:
     )
 
 
-def test_a_bundle_that_closes_can_be_asked_by_what_it_waits_for() -> None:
+def test_a_bundle_that_closes_can_be_asked_by_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As the event bus waits for a handler that is at work."""
     found: list[infra.SmsService] = []
     services = infra.Infrastructure(infra.Config(sms=infra.SmsConfig(provider="mock")))
 
-    class Waits(infra._Closing):
+    class Waits(infra.MockSmsService):
         def close(self) -> None:
             handler = threading.Thread(target=lambda: found.append(services.sms), daemon=True)
             handler.start()
-            handler.join(5)
+            handler.join(WAIT)
 
+    monkeypatch.setattr(infra, "create_sms_service", lambda *_, **__: Waits())
     sms = services.sms
-    services._once("waits", Waits)
+    assert isinstance(sms, Waits)
     services.close()
     assert found == [sms]
+
+
+def test_the_bundle_is_one() -> None:
+    """Its parts share a Redis, two databases and the clock."""
+    services, heard = fakes.FakeInfrastructure(), list[tuple[str, str]]()
+    clock = services.clock
+    assert isinstance(clock, fakes.FakeClock)
+    clock.advance(3600.5)
+    services.cache.set("k", 1)
+    services.verification.store_code(PHONE, "123456")
+    with services.redis.listen(lambda channel, _, payload: heard.append((channel, payload))) as ear:
+        ear.subscribe("c")
+        assert services.bus.publish("c", infra.SystemEvent.CacheCleared("*")) == 1
+    assert heard == [("c", '{"type":"SystemEvent.CacheCleared","pattern":"*"}')]
+    assert len([*services.redis.scan()]) == 2
+    clock.advance(300)
+    assert [*services.redis.scan()] == ["k"]
+    user = services.phone_users.create_for_phone(PHONE)
+    assert services.tokens.issue(user.id, 60).record.user_id == user.id
+    assert services.tokens.database is services.phone_users.database is services.accounts
+    ada = services.users.create(infra.User("ada@example.org", "ada"))
+    acme = services.organizations.create(infra.Organization("Acme", "acme"), ada.id)
+    mmlu = services.benchmarks.create(
+        infra.Benchmark("mmlu", "MMLU", category="accuracy", created_by=ada.id)
+    )
+    made = services.submissions.create(infra.Submission(mmlu.id, mmlu.version_id, "m", ada.id))
+    services.storage.create_bucket("bucket")
+    services.storage.upload("bucket", "k", b"")
+    now = datetime(2026, 1, 1, 1, 5, 0, 500_000, timezone.utc)
+    assert clock.now() == now
+    assert services.storage.get_metadata("bucket", "k").last_modified == now.replace(microsecond=0)
+    token = services.tokens.find_by_user(user.id)[0]
+    for record in (user, token, ada, acme, mmlu, made):
+        assert record.created_at == now
+    assert {each.database for each in (services.users, services.organizations)} == {
+        services.exchange
+    }
+    assert services.cache.check_rate_limit("r", 1, 60).reset_at == now + timedelta(seconds=60)
+
+
+def test_the_bundle_closes_what_was_built_last_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    services = fakes.FakeInfrastructure()
+    names = ["sms", "bus", "storage", "redis", "exchange", "accounts"]
+
+    def noting(name: str) -> Callable[[], None]:
+        close = getattr(services, name).close
+
+        def note() -> None:
+            closed.append(name)
+            close()
+
+        return note
+
+    for name in names:
+        monkeypatch.setattr(getattr(services, name), "close", noting(name))
+    services.close()
+    assert closed == names
+    assert services.sms.is_available() is False
+
+
+def test_repositories_of_their_own() -> None:
+    """Without a database each fake makes one of the engine that its real twin runs on."""
+    clock = fakes.FakeClock(datetime(2030, 1, 1, tzinfo=timezone.utc))
+    user = fakes.FakePhoneUserRepository(clock=clock).create_for_phone(PHONE)
+    ada = fakes.FakeUserRepository(clock=clock).create(infra.User("ada@example.org", "ada"))
+    assert user.created_at == ada.created_at == clock.now()
+    kinds: list[tuple[type, str]] = [
+        (fakes.FakePhoneUserRepository, "mysql"),
+        (fakes.FakeTokenRepository, "mysql"),
+        (fakes.FakeUserRepository, "postgres"),
+        (fakes.FakeOrganizationRepository, "postgres"),
+        (fakes.FakeBenchmarkRepository, "postgres"),
+        (fakes.FakeSubmissionRepository, "postgres"),
+    ]
+    for kind, engine in kinds:
+        one, other = kind(), kind()
+        assert (one.database.engine, one.count()) == (engine, 0)
+        assert one.database is not other.database
+        assert one.database.health_check().service == engine
+    other_key = fakes.FakePhoneUserRepository(hash_key="another key".ljust(32))
+    assert other_key.create_for_phone(PHONE).phone_hash != user.phone_hash
 
 
 def test_the_outbox_shows_no_phone_and_no_code_by_accident() -> None:
@@ -321,6 +435,20 @@ def test_a_pattern_full_of_stars_is_quick() -> None:
     redis = fakes.FakeRedisClient()
     redis.set("a" * 200, "v")
     assert list(redis.scan("*a" * 50 + "b")) == []
+
+
+def test_a_presigned_url_of_the_fake_ends() -> None:
+    """On real stores the same is shown by `tests/faults/test_storage.py`."""
+    clock = fakes.FakeClock()
+    storage = fakes.FakeStorageProvider(clock=clock)
+    storage.create_bucket("bucket")
+    storage.upload("bucket", "k", b"x")
+    url = storage.get_presigned_url("bucket", "k", 60)
+    clock.advance(59.9)
+    assert storage.fetch(url) == b"x"
+    clock.advance(0.1)
+    with pytest.raises(infra.StorageError, match="HTTP 403, AccessDenied"):
+        storage.fetch(url)
 
 
 # --- FakeDatabase
@@ -381,7 +509,6 @@ def test_a_fake_table_selects_in_order(notes: fakes.FakeTable) -> None:
         lambda t: t.select(order_by=["nothing"]),
         lambda t: t.update(None, {"nothing": 1}),
         lambda t: t.delete({"nothing": 1}),
-        lambda t: t._database.table("nothing"),
     ],
 )
 def test_a_fake_table_refuses(
@@ -390,6 +517,66 @@ def test_a_fake_table_refuses(
     with pytest.raises(infra.DatabaseError):
         call(notes)
     assert notes.select() == []
+
+
+def test_a_fake_database_knows_its_tables() -> None:
+    database = fakes.FakeDatabase("mysql", [NOTES])
+    with pytest.raises(infra.DatabaseError):
+        database.table("nothing")
+    assert database.table("notes").rules == NOTES
+
+
+def test_the_rules_of_a_column() -> None:
+    """Without more, a column is NOT NULL and takes a text of any length; a reference restricts."""
+    tables = [
+        fakes.Table("parents", {"id": fakes.Column(int), "text": fakes.Column(str)}),
+        fakes.Table(
+            "children",
+            {"id": fakes.Column(int), "parent": fakes.Column(int, null=True)},
+            foreign_keys={"children_parent_fkey": fakes.ForeignKey(("parent",), "parents")},
+        ),
+    ]
+    database = fakes.FakeDatabase("postgres", tables)
+    parents, children = database.table("parents"), database.table("children")
+    with pytest.raises(infra.ConflictError) as caught:
+        parents.insert({"id": 1})
+    assert (caught.value.constraint, caught.value.kind) == ("parents_text_not_null", "not_null")
+    parents.insert({"id": 1, "text": "x" * 100_000})
+    assert parents.find(id=1) == {"id": 1, "text": "x" * 100_000}
+    children.insert({"id": 5, "parent": 1})
+    with pytest.raises(infra.ConflictError) as caught:
+        parents.delete({"id": 1})
+    assert (caught.value.constraint, caught.value.kind) == ("children_parent_fkey", "foreign_key")
+    assert children.find(id=5) == {"id": 5, "parent": 1}
+
+
+def test_the_table_of_a_repository() -> None:
+    @dataclass(frozen=True)
+    class Note:
+        title: str
+        text: str | None
+        id: uuid.UUID = infra.FILLED
+
+    class Notes(fakes.FakeRepository[Note]):
+        record, table, resource = Note, "notes", "note"
+        lengths: ClassVar = {"title": 3}
+
+    rules = fakes.Table.of(Notes)
+    assert rules == fakes.Table(
+        "notes",
+        {
+            "title": fakes.Column(str, False, 3),
+            "text": fakes.Column(str, True, None),
+            "id": fakes.Column(uuid.UUID, False, None),
+        },
+        ("id",),
+    )
+    notes = fakes.FakeDatabase("mysql", [rules]).table("notes")
+    with pytest.raises(infra.ConflictError):
+        notes.insert({"id": infra.new_id(), "title": None})
+    with pytest.raises(infra.DatabaseError, match="does not fit"):
+        notes.insert({"id": infra.new_id(), "title": "four"})
+    notes.insert({"id": infra.new_id(), "title": "123", "text": None})
 
 
 def test_rows_that_refer_to_their_own_table(notes: fakes.FakeTable) -> None:
@@ -418,6 +605,38 @@ def test_a_lock_timeout_can_be_repeated() -> None:
     assert type(error) is infra.DatabaseError
     assert error.retryable is True
     assert [row["id"] for row in notes.select()] == [1]
+
+
+@pytest.mark.parametrize(("dialect", "rows"), [("mysql", [1]), ("postgres", [1, 3])])
+def test_a_lock_timeout_in_a_nested_block(dialect: str, rows: list[int]) -> None:
+    """MySQL's block cannot go on; Postgres goes back to the savepoint."""
+    database = fakes.FakeDatabase(dialect, [NOTES], lock_timeout=0.01)
+    notes, held, timed_out = database.table("notes"), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with database.transaction():
+            notes.insert({"id": 1})
+            held.set()
+            assert timed_out.wait(WAIT)
+
+    def second() -> None:
+        with database.transaction():
+            assert held.wait(WAIT)
+            with pytest.raises(infra.DatabaseError) as caught, database.transaction():
+                notes.insert({"id": 2})
+            assert caught.value.retryable is True
+            timed_out.set()
+            eventually(lambda: [row["id"] for row in notes.select()] == [1])
+            notes.insert({"id": 3})
+
+    results = in_threads(2, lambda number: (first, second)[number]())
+    assert results[0] is None
+    if dialect == "mysql":
+        assert type(results[1]) is infra.DatabaseError
+        assert "cannot go on" in str(results[1])
+    else:
+        assert results[1] is None
+    assert [row["id"] for row in notes.select()] == rows
 
 
 def test_killed_connections() -> None:
@@ -637,6 +856,39 @@ def test_a_fault_inside_a_block_has_the_errors_effect(
     assert notes.count() == 0
 
 
+@pytest.mark.parametrize(("dialect", "healed"), [("mysql", False), ("postgres", True)])
+def test_a_deadlock_in_a_nested_block(dialect: str, healed: bool) -> None:
+    """MySQL has rolled back the whole transaction; Postgres goes back to the savepoint."""
+
+    @dataclass(frozen=True)
+    class Note:
+        title: str
+        id: uuid.UUID = infra.FILLED
+
+    class Notes(fakes.Faults, fakes.FakeRepository[Note]):
+        record, table, resource = Note, "notes", "note"
+
+    database = fakes.FakeDatabase(dialect, [fakes.Table.of(Notes)])
+    notes = Notes(database)
+    notes.fail_next("count", infra.DatabaseError("a deadlock", retryable=True))
+
+    def work() -> None:
+        with database.transaction():
+            notes.create(Note("a"))
+            with pytest.raises(infra.DatabaseError, match="a deadlock"), database.transaction():
+                notes.create(Note("b"))
+                notes.count()
+            notes.create(Note("c"))
+
+    if healed:
+        work()
+        assert sorted(each.title for each in notes.page().items) == ["a", "c"]
+    else:
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            work()
+        assert notes.count() == 0
+
+
 def test_a_repository_that_is_down_takes_the_block_along() -> None:
     services = fakes.FakeInfrastructure()
     with (
@@ -687,6 +939,45 @@ def test_one_denied_key_among_a_thousand() -> None:
     assert result.deleted == [key for key in reversed(keys) if key not in ("0500", "1999")]
     assert result.errors == {"1999": "AccessDenied", "0500": "AccessDenied"}
     assert [each.key for each in storage.list_objects("bucket")] == ["0500", "1999"]
+
+
+def test_presigned_urls_end() -> None:
+    clock = fakes.FakeClock()
+    storage = fakes.FakeStorageProvider(clock=clock)
+    storage.create_bucket("bucket")
+    storage.upload("bucket", "k", b"x")
+    url = storage.get_presigned_url("bucket", "k", 59.5)
+    clock.advance(59.999)
+    assert storage.fetch(url) == b"x"
+    clock.advance(0.001)
+    with pytest.raises(infra.StorageError, match="AccessDenied"):
+        storage.fetch(url)
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+def test_a_cache_that_is_down(fail_open: bool) -> None:
+    client = fakes.FakeRedisClient()
+    cache = fakes.FakeCacheProvider(client, fail_open=fail_open)
+    cache.set("k", 1)
+    cache.down = True
+    if fail_open:
+        assert cache.get("k", "absent") == "absent"
+        assert cache.set("l", 2) is None  # type: ignore[func-returns-value]
+        assert (cache.exists("k"), cache.delete("k"), cache.delete_pattern("*")) == (
+            False,
+            False,
+            0,
+        )
+    else:
+        for call in (lambda: cache.get("k"), lambda: cache.set("l", 2), lambda: cache.delete("k")):
+            with pytest.raises(infra.CacheError, match="does not answer"):
+                call()
+    for call in (lambda: cache.increment("n"), lambda: cache.set_nx("l", 2)):
+        with pytest.raises(infra.CacheError, match="does not answer"):
+            call()
+    assert client.get("k") == "1"  # the client is not down
+    cache.down = False
+    assert (cache.get("k"), cache.get("l"), cache.get("n")) == (1, None, None)
 
 
 def test_a_rate_limit_ends_by_the_clock_of_the_client() -> None:
@@ -818,12 +1109,21 @@ def test_repositories_say_what_they_take() -> None:
 
 
 def test_records_without_an_id() -> None:
-    members = fakes.FakeUserRepository()._members
-    member = infra._Member(infra.new_id(), infra.new_id(), "owner")
+    @dataclass(frozen=True)
+    class Pair:
+        one: str
+        other: str
+
+    class Pairs(fakes.Faults, fakes.FakeRepository[Pair]):
+        record, table, resource, key = Pair, "pairs", "pair", ("one", "other")
+        lengths: ClassVar = {"one": 5, "other": 5}
+
+    pairs = Pairs(fakes.FakeDatabase("postgres", [fakes.Table.of(Pairs)]))
+    assert pairs.create(Pair("a", "b")) == Pair("a", "b")
     with pytest.raises(infra.ConfigurationError, match="no column id"):
-        members.find_by_id(infra.new_id())
+        pairs.find_by_id(infra.new_id())
     with pytest.raises(infra.ConfigurationError, match="no column id"):
-        members.update(member)
+        pairs.update(Pair("a", "b"))
 
 
 @pytest.mark.parametrize("fail_open", [False, True])

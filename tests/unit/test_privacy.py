@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import io
 import logging
-from datetime import datetime, timezone
+import time
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -31,7 +32,16 @@ def test_normalize_phone(given: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "phone", [*BAD_PHONES, "+1/4155550100", "+14155550100;ext=5", "0014155550100", "+1415555010\n0"]
+    "phone",
+    [
+        *BAD_PHONES,
+        "+1234567890123456",
+        "+123456",
+        "+1/4155550100",
+        "+14155550100;ext=5",
+        "0014155550100",
+        "+1415555010\n0",
+    ],
 )
 def test_what_is_not_e164(phone: Any) -> None:
     for call in (infra.normalize_phone, infra.mask_phone, infra.hash_phone):
@@ -80,7 +90,10 @@ def test_generate_code() -> None:
     assert {len(code) for code in codes} == {6}
     assert all(code.isdecimal() and code.isascii() for code in codes)
     assert len(codes) > 490
-    assert any(code.startswith("0") for code in codes)
+    many = [infra.generate_code() for _ in range(3000)]
+    for at in range(6):  # every place holds every digit; a right one misses in 1 of 10**136 runs
+        assert {code[at] for code in many} == {*"0123456789"}
+    assert {len(infra.generate_code(digits)) for digits in (8,)} == {8}
     assert len(infra.generate_code(10)) == 10
     for digits in (5, 11, 6.0, True, None):
         with pytest.raises(infra.ValidationError):
@@ -98,9 +111,21 @@ def test_clocks() -> None:
             clock.advance(seconds)
     with pytest.raises(infra.ValidationError):
         fakes.FakeClock(datetime(2026, 1, 1))
+    clock = fakes.FakeClock()
+    clock.advance(0.000_123)
+    clock.advance(1e-6)
+    assert clock.now() == datetime(2026, 1, 1, 0, 0, 0, 124, timezone.utc)
+    assert clock.monotonic() == 0.000_124
+    elsewhere = datetime(2026, 1, 1, 6, tzinfo=timezone(timedelta(hours=5)))
+    assert str(fakes.FakeClock(elsewhere).now()) == "2026-01-01 01:00:00+00:00"
     system = infra.SystemClock()
     assert system.now().tzinfo is timezone.utc
     assert system.monotonic() <= system.monotonic()
+    before, now, after = datetime.now(timezone.utc), system.now(), datetime.now(timezone.utc)
+    assert before <= now <= after
+    started = time.monotonic()
+    system.sleep(0.05)
+    assert time.monotonic() - started >= 0.049
 
 
 def test_the_console_provider(
@@ -148,3 +173,25 @@ def test_the_console_provider(
 def test_without_a_usable_provider(config: infra.SmsConfig, words: str) -> None:
     with pytest.raises(infra.ConfigurationError, match=words):
         infra.create_sms_service(config)
+
+
+def test_what_the_console_provider_counts() -> None:
+    sms = infra.MockSmsService(io.StringIO())
+    ids = {sms.send_sms("+14155550100", "Hello") for _ in range(3)}
+    sms.simulate_failure = True
+    for _ in range(2):
+        with pytest.raises(infra.SmsError):
+            sms.send_verification_code("+14155550100", "123456")
+    assert (sms.message_count, len(ids)) == (3, 3)
+
+
+def test_failover_is_available_while_one_is() -> None:
+    first, second = fakes.FakeSmsService(), fakes.FakeSmsService()
+    service = infra.FailoverSmsService(first, second)
+    assert service.is_available() is True
+    first.close()
+    assert service.is_available() is True
+    service.send_sms("+1 (415) 555-0100", "Hello")
+    assert [sent.phone for sent in second.outbox] == ["+14155550100"]
+    second.close()
+    assert service.is_available() is False

@@ -1,0 +1,175 @@
+"""A pytest plugin: a method counts as covered when a contract case calls it and gets an answer.
+
+While a case runs on a fake, the public methods of its port, and of the classes that the port hands
+out, note each call from outside of infra.py and fakes.py that returns. A mention is no call, nor is
+code that never runs, nor a call that only raises. The run fails if the cases of a suite leave a
+method out. A suite is judged only if all its cases ran, so a part of the tests may be chosen; the
+summary says how many suites were judged.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+import fakes
+import infra
+from tests.contract.base import Contract, public_names
+
+Method = tuple[str, str]  # the class that declares it for users, and its name
+Suite = tuple[str, str]  # the module and the name of its class
+
+#: The further classes of a port whose public methods its suite has to call.
+COMPANIONS: dict[type, tuple[type, ...]] = {
+    infra.KeyValueClient: (infra.Listener,),
+    infra.RedisCacheProvider: (infra.CacheLock, infra.CacheKey),
+    infra.RedisEventBus: (infra.Subscription, infra.Message),
+}
+_OURS = {infra.__file__, fakes.__file__}
+
+# By the suite's module and name, which processes can tell each other.
+CALLED: dict[Suite, set[Method]] = defaultdict(set)
+RAN: dict[Suite, set[str]] = defaultdict(set)  # its cases
+DESELECTED: set[Suite] = set()  # of which cases, or some of their parameters, were left out
+
+
+def methods(port: type) -> set[Method]:
+    """The public methods and properties that the suite of this port has to call."""
+    return {
+        (kind.__name__, name)
+        for kind in (port, *COMPANIONS.get(port, ()))
+        for name in public_names(kind)
+    }
+
+
+def with_subclasses(kind: type) -> list[type]:
+    found: list[type[Any]] = [kind]
+    for each in found:
+        below: list[type[Any]] = each.__subclasses__()
+        found += [sub for sub in below if sub not in found]
+    return found
+
+
+def noting(value: Any, note: Callable[[], None]) -> Any:
+    """The method or property; it notes each call from outside of our two files that returns."""
+    if isinstance(value, property):
+        return property(noting(value.fget, note), value.fset, value.fdel, value.__doc__)
+    if isinstance(value, (classmethod, staticmethod)):
+        return type(value)(noting(value.__func__, note))
+
+    @functools.wraps(value)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        result = value(*args, **kwargs)
+        if sys._getframe(1).f_code.co_filename not in _OURS:
+            note()
+        return result
+
+    return method
+
+
+@contextmanager
+def noted(port: type, called: set[Method]) -> Iterator[None]:
+    """Add to ``called`` what is called in the block; the classes are patched only for it."""
+    changes = []
+    for kind in (port, *COMPANIONS.get(port, ())):
+        for name in public_names(kind):
+            note = functools.partial(called.add, (kind.__name__, name))
+            for each in with_subclasses(kind):
+                changes.append((each, name, noting(inspect.getattr_static(each, name), note)))
+    with ExitStack() as undo:
+        for owner, name, value in changes:
+            if name in vars(owner):
+                undo.callback(setattr, owner, name, vars(owner)[name])
+            else:
+                undo.callback(delattr, owner, name)
+            setattr(owner, name, value)
+        yield
+
+
+def suite_on_fake(item: pytest.Item) -> type[Contract] | None:
+    """The suite whose case this is, if it runs on a fake."""
+    backend = getattr(item, "cls", None)
+    if backend is None or not issubclass(backend, Contract):
+        return None
+    if not backend.__name__.startswith("TestFake"):
+        return None
+    suite: type[Contract] = backend.__mro__[backend.__mro__.index(Contract) - 1]
+    return suite
+
+
+def key(suite: type[Contract]) -> Suite:
+    return suite.__module__, suite.__name__
+
+
+def judged() -> dict[Suite, type[Contract]]:
+    """The suites of which all cases ran."""
+    found = {}
+    for suite in RAN.keys() - DESELECTED:
+        module, name = suite
+        kind: type[Contract] = getattr(importlib.import_module(module), name)
+        if RAN[suite] == {case for case in dir(kind) if case.startswith("test_")}:
+            found[suite] = kind
+    return found
+
+
+def left_out() -> list[str]:
+    """What no case of these suites calls."""
+    return [
+        f"{kind.__name__} has no case that calls {owner}.{name}"
+        for suite, kind in sorted(judged().items())
+        for owner, name in sorted(methods(kind.port) - CALLED[suite])
+    ]
+
+
+# ---------------------------------------------------------------- hooks
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    suite = suite_on_fake(item)
+    if suite is None:
+        return (yield)
+    RAN[key(suite)].add(item.originalname)  # type: ignore[attr-defined]
+    with noted(suite.port, CALLED[key(suite)]):
+        return (yield)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    DESELECTED.update(key(suite) for suite in map(suite_on_fake, items) if suite)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        notes = [(suite, [*ran], [*CALLED[suite]]) for suite, ran in RAN.items()]
+        session.config.workeroutput["calls"] = notes, [*DESELECTED]
+    elif left_out() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes has ended: the first one judges what all of them have seen."""
+    notes, deselected = getattr(node, "workeroutput", {}).get("calls", ((), ()))
+    for suite, ran, called in notes:
+        RAN[tuple(suite)].update(ran)
+        CALLED[tuple(suite)].update(map(tuple, called))
+    DESELECTED.update(map(tuple, deselected))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if RAN:
+        suites = f"{len(judged())} of {len(RAN)} contract suites ran whole on their fakes"
+        terminalreporter.write_line(
+            f"public methods that no case calls: {len(left_out())} ({suites})"
+        )
+    for line in left_out():
+        terminalreporter.write_line(line, red=True)

@@ -1,0 +1,1871 @@
+"""Lies: a twin, or code that both run, gives a wrong answer that looks right.
+
+The first list holds the lies that once went unnoticed. The others hold two for each public class,
+in the order of fakes.py and then of infra.py. A class without code of its own has none: a record
+without defaults, or a fake that only mixes two others together.
+"""
+
+from __future__ import annotations
+
+from tests.mutants.edits import Always, Drop, Edit, Never, Replace, Swap, Text
+from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes
+
+UNIT = ("unit/test_fakes.py",)
+DATABASE = ("contract/test_database.py",)
+TABLES = ("contract/test_database.py", "unit/test_fakes.py")
+PHONE_USERS = ("contract/test_phone_user_repository.py",)
+TOKENS = ("contract/test_token_repository.py",)
+USERS = ("contract/test_user_repository.py",)
+ORGANIZATIONS = ("contract/test_organization_repository.py",)
+BENCHMARKS = ("contract/test_benchmark_repository.py",)
+SUBMISSIONS = ("contract/test_submission_repository.py",)
+CLIENT = ("contract/test_key_value_client.py",)
+CACHE = ("contract/test_cache_provider.py",)
+CODES = ("contract/test_verification_cache.py",)
+STORAGE = ("contract/test_storage_provider.py",)
+PATHS = ("unit/test_storage_paths.py",)
+BUS = ("contract/test_event_bus.py",)
+EVENTS = ("unit/test_events.py",)
+SMS = ("contract/test_sms_service.py", "faults/test_sms.py")
+ERRORS = ("unit/test_errors_and_policy.py",)
+PRIVACY = ("unit/test_privacy.py",)
+
+
+def fake(name: str, edit: Edit, tests: tuple[str, ...]) -> Mutant:
+    return OnFakes(f"lie: {name}", FAKES, edit, tests)
+
+
+def shared(name: str, edit: Edit, tests: tuple[str, ...]) -> Mutant:
+    return OnFakes(f"lie: {name}", INFRA, edit, tests)
+
+
+UNNOTICED: list[Mutant] = [
+    fake(
+        "1: globs deliver before the channel",
+        Swap(
+            "_FakeListener._matches",
+            "if channel in self._channels:\n    yield None",
+            "yield from (glob for glob, matches in self._globs.items() if matches(channel))",
+        ),
+        CLIENT,
+    ),
+    shared(
+        "1: the handler that subscribed last is called first",
+        Replace(
+            "RedisEventBus._join",
+            "(*self._joined.get(key, ()), subscription)",
+            "(subscription, *self._joined.get(key, ()))",
+        ),
+        BUS,
+    ),
+    fake(
+        "2: unsubscribe ends the glob of that name",
+        Replace(
+            "_FakeListener._apply",
+            "self._channels.difference_update(names)",
+            "self._channels.difference_update(names)\nfor name in names:\n    self._globs.pop(name, None)",
+        ),
+        CLIENT,
+    ),
+    fake(
+        "2: punsubscribe ends the channel of that name",
+        Replace(
+            "_FakeListener._apply",
+            "self._globs.pop(name, None)",
+            "self._globs.pop(name, None)\nself._channels.discard(name)",
+        ),
+        CLIENT,
+    ),
+    shared(
+        "2: the end of a subscription by name ends the glob",
+        Always("RedisEventBus._leave", "left[0][0]"),
+        BUS,
+    ),
+    fake(
+        "3: a savepoint counts what another thread has not committed",
+        Replace(
+            "FakeDatabase._savepoint",
+            "len(self._undo) if self._writer is block else 0",
+            "len(self._undo)",
+        ),
+        DATABASE,
+    ),
+    fake(
+        "3: a savepoint takes back what another thread has not committed",
+        Replace(
+            "FakeDatabase._savepoint",
+            "command == 'ROLLBACK TO SAVEPOINT' and self._writer is block",
+            "command == 'ROLLBACK TO SAVEPOINT'",
+        ),
+        DATABASE,
+    ),
+    fake(
+        "3: a block that has read takes back what another thread has not committed",
+        Replace(
+            "FakeDatabase._abandon",
+            "if self._writer is block:\n    self._undo_to(0)\n    self._writer = None\n"
+            "    self._turn.notify_all()",
+            "if self._writer is not None:\n    self._undo_to(0)\nif self._writer is block:\n"
+            "    self._writer = None\n    self._turn.notify_all()",
+        ),
+        DATABASE,
+    ),
+    fake(
+        "4: others see the first of two uncommitted updates",
+        Replace(
+            "FakeTable._candidates", "before.setdefault(key, row)", "before.__setitem__(key, row)"
+        ),
+        DATABASE,
+    ),
+    fake(
+        "5: a COMMIT does not notice that the database is down",
+        Replace(
+            "FakeDatabase._check_connection",
+            "block.handle.killed or self._down",
+            "block.handle.killed",
+        ),
+        UNIT,
+    ),
+    fake(
+        "5: a killed connection commits",
+        Never("FakeDatabase._end", "command == 'COMMIT'"),
+        UNIT,
+    ),
+    fake(
+        "5: a block outlives an outage that it met",
+        Drop(
+            "FakeDatabase._note_fault",
+            "block.handle.killed = True\nself._doom(block, error, outermost=True)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "6: a block of Postgres outlives a failed read",
+        Replace(
+            "FakeDatabase._statement",
+            "if block is not None:\n    self._doom(block, error, outermost=block.handle.killed)",
+            "if block is not None and write:\n"
+            "    self._doom(block, error, outermost=block.handle.killed)",
+        ),
+        DATABASE,
+    ),
+    fake(
+        "7: a CHECK that is NULL refuses the row",
+        Replace("FakeTable._replace", "test(row) is False", "not test(row)"),
+        DATABASE,
+    ),
+    fake(
+        "8: a denied key is denied in every bucket",
+        Replace(
+            "FakeStorageProvider._delete_many",
+            "(bucket, key) in self.denied",
+            "key in {each for _, each in self.denied}",
+        ),
+        UNIT,
+    ),
+    fake(
+        "8: a denied key of a batch is deleted all the same",
+        Always("FakeStorageProvider._delete_many", "key not in refused"),
+        UNIT,
+    ),
+    fake(
+        "9: a copy is as old as its source",
+        Replace("_Object.copy", "at", "self._at"),
+        STORAGE,
+    ),
+    fake(
+        "10: the fake cache has a clock of its own",
+        Never(
+            "FakeCacheProvider.__init__", "clock is None and isinstance(client, FakeRedisClient)"
+        ),
+        UNIT,
+    ),
+    shared(
+        "10: reset_at is on the computer's clock",
+        Replace("RedisCacheProvider.check_rate_limit", "self._clock.now()", "SystemClock().now()"),
+        CACHE,
+    ),
+    shared(
+        "11: clear forgets the time between two codes",
+        Replace(
+            "VerificationCache.clear",
+            "self._client.delete(self._name(normalize_phone(phone)))",
+            "phone = normalize_phone(phone)\n"
+            "self._client.delete_many([self._name(phone), self._name(phone, 'resend')])",
+        ),
+        CODES,
+    ),
+    shared(
+        "11: clear forgets how many codes were sent",
+        Replace(
+            "VerificationCache.clear",
+            "self._client.delete(self._name(normalize_phone(phone)))",
+            "phone = normalize_phone(phone)\n"
+            "self._client.delete_many([self._name(phone), self._name(phone, 'window')])",
+        ),
+        CODES,
+    ),
+    fake(
+        "12: the end of an outage forgets faults",
+        Replace("Faults.down", "self._down = value", "self._down, self._faults = value, []"),
+        UNIT,
+    ),
+    fake(
+        "12: an outage uses up faults",
+        Replace(
+            "Faults._take_fault",
+            "self._check_reachable(name)",
+            "if self._down:\n    self._faults = self._faults[1:]\nself._check_reachable(name)",
+        ),
+        UNIT,
+    ),
+]
+
+FAKE_CLOCK: list[Mutant] = [
+    fake(
+        "FakeClock: time goes by in whole seconds",
+        Replace("FakeClock.advance", "round(seconds * 1e9)", "round(seconds) * 10**9"),
+        PRIVACY,
+    ),
+    fake(
+        "FakeClock: the time of day has whole milliseconds",
+        Replace("FakeClock.now", "self._elapsed // 1000", "self._elapsed // 10**6 * 1000"),
+        PRIVACY,
+    ),
+    fake(
+        "FakeClock: a start elsewhere is taken for UTC",
+        Replace(
+            "FakeClock.__init__", "now.astimezone(timezone.utc)", "now.replace(tzinfo=timezone.utc)"
+        ),
+        PRIVACY,
+    ),
+]
+
+FAULTS: list[Mutant] = [
+    fake(
+        "Faults: once, whatever was asked for",
+        Replace("Faults._take_fault", "fault.times -= 1", "fault.times = 0"),
+        UNIT,
+    ),
+    fake(
+        "Faults: the last fault told comes first",
+        Replace(
+            "Faults.fail_next",
+            "[*self._faults, _Fault(method, error, times, after_apply)]",
+            "[_Fault(method, error, times, after_apply), *self._faults]",
+        ),
+        UNIT,
+    ),
+    fake(
+        "Faults: what is closed may be tried again",
+        Replace("Faults._check_reachable", "not self._closed", "True"),
+        CLIENT,
+    ),
+    fake(
+        "Faults: all callers share one exception",
+        Replace("_failing.call", "copy.copy(fault.error)", "fault.error"),
+        UNIT,
+    ),
+]
+
+TABLE_RULES: list[Mutant] = [
+    fake("Column: NULL unless told otherwise", Replace("Column.null", "False", "True"), UNIT),
+    fake("Column: a length of its own", Replace("Column.length", "None", "255", nth=2), UNIT),
+    fake(
+        "ForeignKey: cascades unless told otherwise",
+        Text("ForeignKey.on_delete", "restrict", "cascade"),
+        (*TABLES, *USERS),
+    ),
+    fake(
+        "ForeignKey: NULL unless told otherwise",
+        Text("ForeignKey.on_delete", "restrict", "set null"),
+        (*TABLES, *SUBMISSIONS),
+    ),
+    fake(
+        "Table: no column is NOT NULL",
+        Replace(
+            "Table.of",
+            "Column(kind, null, repository.lengths.get(name))",
+            "Column(kind, True, repository.lengths.get(name))",
+        ),
+        UNIT,
+    ),
+    fake(
+        "Table: no column has a length",
+        Replace("Table.of", "repository.lengths.get(name)", "None"),
+        UNIT,
+    ),
+    fake(
+        "MYSQL_TABLES: users with tokens stay",
+        Text("MYSQL_TABLES", "cascade", "restrict"),
+        PHONE_USERS,
+    ),
+    fake(
+        "MYSQL_TABLES: a phone may have two users",
+        Replace("MYSQL_TABLES", "('phone_hash',)", "('phone_hash', 'id')"),
+        PHONE_USERS,
+    ),
+    fake(
+        "POSTGRES_TABLES: user names may be taken twice",
+        Replace("POSTGRES_TABLES", "('username_folded',)", "('username_folded', 'id')"),
+        USERS,
+    ),
+    fake(
+        "POSTGRES_TABLES: a version of any benchmark will do",
+        Replace(
+            "POSTGRES_TABLES",
+            "ForeignKey(('benchmark_id', 'benchmark_version_id'), 'benchmark_versions', ('benchmark_id', 'id'))",
+            "ForeignKey(('benchmark_version_id',), 'benchmark_versions', ('id',))",
+        ),
+        SUBMISSIONS,
+    ),
+    fake(
+        "POSTGRES_TABLES: any status",
+        Replace(
+            "POSTGRES_TABLES",
+            "_choices(infra.BenchmarkRepository, 'category', 'status')",
+            "_choices(infra.BenchmarkRepository, 'category')",
+        ),
+        BENCHMARKS,
+    ),
+]
+
+FAKE_DATABASE: list[Mutant] = [
+    fake(
+        "FakeDatabase: two updates are taken back in the order of making",
+        Replace("FakeDatabase._undo_to", "self._undo.pop()", "self._undo.pop(mark)"),
+        DATABASE,
+    ),
+    fake(
+        "FakeDatabase: half of a statement stays",
+        Replace(
+            "FakeDatabase._statement",
+            "if write:\n    self._undo_to(mark)",
+            "if write and block is None:\n    self._undo_to(mark)",
+        ),
+        DATABASE,
+    ),
+    fake(
+        "FakeDatabase: a rollback takes back what came before the block",
+        Never("FakeDatabase._statement", "write and block is None"),
+        DATABASE,
+    ),
+    fake(
+        "FakeDatabase: a restart commits",
+        Drop("FakeDatabase.kill_connections", "self._undo_to(0)"),
+        UNIT,
+    ),
+    fake(
+        "FakeDatabase: an open block is no connection in use",
+        Replace(
+            "FakeDatabase._stats",
+            "infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)",
+            "infra.PoolStats(0, len(self._open), 0, len(self._open), self._waiting)",
+        ),
+        DATABASE,
+    ),
+]
+
+FAKE_TABLE: list[Mutant] = [
+    fake(
+        "FakeTable: a limit counts from the first row",
+        Replace("FakeTable._select.work", "rows[offset:offset + limit]", "rows[offset:limit]"),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: an update counts what it changed",
+        Replace(
+            "FakeTable._update.work",
+            "len(found)",
+            "sum(row != {**row, **new} for _, row in found)",
+        ),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: Postgres cuts off white space, as MySQL does",
+        Always("FakeTable._fit", "self._pads", nth=1),
+        DATABASE,
+    ),
+    fake(
+        "FakeTable: MySQL cuts off blanks only",
+        Never("FakeTable._fit", "self._pads", nth=1),
+        DATABASE,
+    ),
+    fake(
+        "FakeTable: numbers have 64 bits",
+        Replace("FakeTable._fit", "column.length or 32", "column.length or 64"),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: ON DELETE SET NULL takes the first row only",
+        Replace(
+            "FakeTable._remove",
+            "child._replace(each, before, orphan)",
+            "child._replace(each, before, orphan)\nbreak",
+        ),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: a row keeps its place in an index",
+        Replace("FakeTable._put", "before == after", "before is not None"),
+        TABLES,
+    ),
+]
+
+FAKE_REPOSITORIES: list[Mutant] = [
+    fake(
+        "FakeRepository: equal values are in the order of ids, also of those that descend",
+        Replace(
+            "FakeRepository._rows",
+            "'-' if descending else ''",
+            "'-' if descending and name != 'id' else ''",
+        ),
+        (*DATABASE, *USERS),
+    ),
+    fake(
+        "FakeRepository: only the first of several rows",
+        Replace(
+            "FakeRepository._insert",
+            "self._table._insert(operation, *rows)",
+            "self._table._insert(operation, *rows[:1])",
+        ),
+        BENCHMARKS,
+    ),
+    fake(
+        "FakePhoneUserRepository: every key is the same",
+        Replace("FakePhoneUserRepository.__init__", "hash_key", "_TEST_KEY"),
+        PHONE_USERS,
+    ),
+    fake(
+        "FakePhoneUserRepository: the computer's clock",
+        Replace(
+            "FakePhoneUserRepository.__init__",
+            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), hash_key, clock=clock)",
+            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), hash_key)",
+        ),
+        PHONE_USERS,
+    ),
+    fake(
+        "FakeTokenRepository: the computer's clock",
+        Replace(
+            "FakeTokenRepository.__init__",
+            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), clock=clock)",
+            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock))",
+        ),
+        TOKENS,
+    ),
+    fake(
+        "FakeTokenRepository: on another engine",
+        Replace(
+            "FakeTokenRepository.__init__",
+            "FakeDatabase('mysql', MYSQL_TABLES, clock=clock)",
+            "FakeDatabase('postgres', MYSQL_TABLES, clock=clock)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeUserRepository, FakeOrganizationRepository: the computer's clock",
+        Replace(
+            "_OnExchange.__init__",
+            "super().__init__(database, clock=clock)",
+            "super().__init__(database)",
+        ),
+        USERS,
+    ),
+    fake(
+        "FakeUserRepository, FakeOrganizationRepository: on another engine",
+        Replace(
+            "_OnExchange.__init__",
+            "FakeDatabase('postgres', POSTGRES_TABLES, clock=clock)",
+            "FakeDatabase('mysql', POSTGRES_TABLES, clock=clock)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeBenchmarkRepository: tags lose their case",
+        Replace("FakeBenchmarkRepository._tags_of", "row['tag']", "row['tag'].lower()"),
+        BENCHMARKS,
+    ),
+    fake(
+        "FakeBenchmarkRepository: no more than ten tags",
+        Replace(
+            "FakeBenchmarkRepository._tags_of", "tuple(sorted(each))", "tuple(sorted(each)[:10])"
+        ),
+        BENCHMARKS,
+    ),
+    fake(
+        "FakeSubmissionRepository: a score of 0 is none",
+        Replace(
+            "FakeSubmissionRepository._ranked.work",
+            "row['aggregate_score'] is not None",
+            "row['aggregate_score']",
+        ),
+        SUBMISSIONS,
+    ),
+    fake(
+        "FakeSubmissionRepository: of equal scores the later comes first",
+        Replace(
+            "FakeSubmissionRepository._ranked.work",
+            "rows.sort(key=operator.itemgetter('created_at', 'id'))",
+            "rows.sort(key=operator.itemgetter('created_at', 'id'), reverse=True)",
+        ),
+        SUBMISSIONS,
+    ),
+    fake(
+        "FakeSubmissionRepository: the best are chosen before they are sorted",
+        Replace(
+            "FakeSubmissionRepository._ranked.work",
+            "rows.sort(key=operator.itemgetter('aggregate_score'), reverse=True)\ndel rows[limit:]",
+            "del rows[limit:]\nrows.sort(key=operator.itemgetter('aggregate_score'), reverse=True)",
+        ),
+        SUBMISSIONS,
+    ),
+]
+
+FAKE_REDIS: list[Mutant] = [
+    fake(
+        "FakeRedisServer: a second more to live",
+        Replace("FakeRedisServer._entry", "self._now()", "self._now() - 1"),
+        CLIENT,
+    ),
+    fake(
+        "FakeRedisServer: a lost connection loses the subscriptions",
+        Replace(
+            "FakeRedisServer.drop_connections",
+            "listener._queue.append(None)",
+            "listener._queue.append(None)\nlistener._channels.clear()",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeRedisServer: a listener counts once",
+        Replace("FakeRedisServer._publish", "len(found)", "bool(found)"),
+        CLIENT,
+    ),
+    fake(
+        "Health: of a Redis that is a database",
+        Text("FakeRedisClient._health_check", "redis", "mysql"),
+        CLIENT,
+    ),
+    fake(
+        "Health: of a store that is S3",
+        Replace("FakeStorageProvider._health_check", "'storage'", "'s3'"),
+        STORAGE,
+    ),
+    fake(
+        "FakeRedisClient: times to live have whole seconds",
+        Replace("FakeRedisServer._expiry", "ttl / 1000", "ttl // 1000"),
+        CLIENT,
+    ),
+    fake(
+        "FakeRedisClient: only the first of many expires",
+        Replace(
+            "FakeRedisClient._set_many",
+            "for key, value in pairs:\n    self._set(key, value, ttl)",
+            "for key, value in pairs:\n    self._set(key, value, ttl)\n    ttl = None",
+        ),
+        CLIENT,
+    ),
+    fake(
+        "FakeRedisClient: scan finds what has expired",
+        Replace("FakeRedisClient._scan", "self.server._entry(key) is not None", "True"),
+        CLIENT,
+    ),
+    fake(
+        "FakeRedisClient: expire never shortens",
+        Replace(
+            "FakeRedisClient._pexpire",
+            "(entry[0], server._expiry(ttl))",
+            "(entry[0], max(entry[1] or 0.0, server._expiry(ttl) or 0.0))",
+        ),
+        CLIENT,
+    ),
+    fake(
+        "Listener: the fake's closed one is still counted",
+        Drop(
+            "_FakeListener._close",
+            "if self in self._server._listeners:\n    self._server._listeners.remove(self)",
+        ),
+        CLIENT,
+    ),
+    fake(
+        "FakeCacheProvider: a prefix gets a colon",
+        Replace(
+            "FakeCacheProvider.__init__",
+            "super().__init__(client, prefix, clock=clock, **named)",
+            "super().__init__(client, prefix and prefix.rstrip(':') + ':', clock=clock, **named)",
+        ),
+        CACHE,
+    ),
+    fake(
+        "FakeCacheProvider: down is a miss, also of one that does not fail open",
+        Replace(
+            "FakeCacheProvider._no_answer",
+            "raise infra.ConnectionError('FakeCacheProvider is down on purpose', service='redis')",
+            "return None",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeVerificationCache: limits are forgotten",
+        Replace(
+            "FakeVerificationCache.__init__",
+            "super().__init__(client or FakeRedisClient(), key, *limits, **named)",
+            "super().__init__(client or FakeRedisClient(), key, *limits[:1], **named)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeVerificationCache: every key is the same",
+        Replace(
+            "FakeVerificationCache.__init__",
+            "super().__init__(client or FakeRedisClient(), key, *limits, **named)",
+            "super().__init__(client or FakeRedisClient(), key and _TEST_KEY, *limits, **named)",
+        ),
+        CODES,
+    ),
+]
+
+FAKE_STORAGE: list[Mutant] = [
+    fake(
+        "FakeStorageProvider: a page begins with the last key of the one before",
+        Replace(
+            "FakeStorageProvider._list",
+            "bisect.bisect(keys, token)",
+            "bisect.bisect_left(keys, token)",
+        ),
+        STORAGE,
+    ),
+    fake(
+        "FakeStorageProvider: a copy has the default type",
+        Replace("_Object.copy", "self.content_type", "infra._CONTENT_TYPE"),
+        STORAGE,
+    ),
+    fake(
+        "FakeStorageProvider: HEAD has a body",
+        Replace("FakeStorageProvider.fetch", "method == 'GET'", "method in ('GET', 'HEAD')"),
+        STORAGE,
+    ),
+    fake(
+        "FakeStorageProvider: the ETag of parts is that of the whole",
+        Replace(
+            "_Object.etag",
+            "infra._etag_of_parts(digests) if self.part_size else digests[0].hex()",
+            "hashlib.md5(self.data, usedforsecurity=False).hexdigest()",
+        ),
+        STORAGE,
+    ),
+    fake(
+        "FakeStorageProvider: a bucket made again is empty",
+        Replace(
+            "FakeStorageProvider._create_bucket",
+            "self._buckets.setdefault(bucket, {})",
+            "self._buckets[bucket] = {}",
+        ),
+        STORAGE,
+    ),
+    fake(
+        "FakeStorageProvider: a URL lives a second longer",
+        Replace(
+            "FakeStorageProvider.fetch",
+            "self._clock.now() >= signed + timedelta(seconds=int(query['X-Amz-Expires']))",
+            "self._clock.now() > signed + timedelta(seconds=int(query['X-Amz-Expires']))",
+        ),
+        (*UNIT, *STORAGE, "faults/test_storage.py"),
+    ),
+]
+
+FAKE_OTHERS: list[Mutant] = [
+    fake(
+        "FakeEventBus: on_reconnect is lost",
+        Replace(
+            "FakeEventBus.__init__",
+            "super().__init__(client or FakeRedisClient(), on_reconnect)",
+            "super().__init__(client or FakeRedisClient())",
+        ),
+        (*UNIT, *BUS, "properties/test_bus_machine.py"),
+    ),
+    fake(
+        "FakeEventBus: the publisher waits for no handler",
+        Replace(
+            "_FakeListener._drain",
+            "_as_another(functools.partial(self._deliver, *item) if item else self._announce_reconnect)",
+            "if item is None or item[2] != '':\n    _as_another(functools.partial(self._deliver, *item)"
+            " if item else self._announce_reconnect)",
+        ),
+        CLIENT,
+    ),
+    fake(
+        "FakeSmsService: the newest message comes first",
+        Replace("FakeSmsService._send", "self.outbox.append(sent)", "self.outbox.insert(0, sent)"),
+        SMS,
+    ),
+    fake(
+        "FakeSmsService: a code is in the text only",
+        Replace(
+            "FakeSmsService._send",
+            "SentSms(f'fake-{infra.new_id()}', phone, message, code)",
+            "SentSms(f'fake-{infra.new_id()}', phone, message, None)",
+        ),
+        (*SMS, *CODES),
+    ),
+    fake(
+        "SentSms: phone and message change places",
+        Swap("SentSms", "phone: str", "message: str"),
+        (*SMS, *CODES),
+    ),
+    fake(
+        "SentSms: the repr shows the whole number",
+        Replace("SentSms.__repr__", "infra.mask_phone(self.phone)", "self.phone"),
+        UNIT,
+    ),
+    fake(
+        "FakeInfrastructure: codes are in a Redis of their own",
+        Replace(
+            "FakeInfrastructure.__init__",
+            "FakeVerificationCache(redis)",
+            "FakeVerificationCache(FakeRedisClient(clock=self.clock))",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeInfrastructure: the storage is on the computer's clock",
+        Replace(
+            "FakeInfrastructure.__init__",
+            "FakeStorageProvider(clock=self.clock)",
+            "FakeStorageProvider()",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeInfrastructure: tokens are in a database of their own",
+        Replace(
+            "FakeInfrastructure.__init__",
+            "FakeTokenRepository(accounts, clock=self.clock)",
+            "FakeTokenRepository(clock=self.clock)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeInfrastructure: events are in a Redis of their own",
+        Replace("FakeInfrastructure.__init__", "FakeEventBus(redis)", "FakeEventBus()"),
+        UNIT,
+    ),
+    fake(
+        "FakeInfrastructure: submissions are on the computer's clock",
+        Replace(
+            "FakeInfrastructure.__init__",
+            "FakeSubmissionRepository(exchange, clock=self.clock)",
+            "FakeSubmissionRepository(exchange)",
+        ),
+        SUBMISSIONS,
+    ),
+]
+
+ERROR_CLASSES: list[Mutant] = [
+    shared(
+        "ConflictError: the rule's name is lost",
+        Replace("ConflictError.__init__", "self.constraint = constraint", "self.constraint = None"),
+        DATABASE,
+    ),
+    shared(
+        "ConflictError: every rule is a unique one",
+        Replace("ConflictError.__init__", "self.kind = kind", "self.kind = kind and 'unique'"),
+        DATABASE,
+    ),
+    shared(
+        "InfrastructureError: False does not overrule a class that is retryable",
+        Replace("InfrastructureError.__init__", "retryable is not None", "retryable"),
+        CLIENT,
+    ),
+    shared(
+        "InfrastructureError: does not say the operation",
+        Never("InfrastructureError.__init__", "operation is not None"),
+        CLIENT,
+    ),
+    shared(
+        "InfrastructureError: is worth another attempt unless told otherwise",
+        Replace("InfrastructureError.retryable", "False", "True"),
+        DATABASE,
+    ),
+    shared(
+        "ConnectionError: is of no use to try again",
+        Replace("ConnectionError.retryable", "True", "False"),
+        ERRORS,
+    ),
+    shared(
+        "TimeoutError: is of no use to try again",
+        Replace("TimeoutError.retryable", "True", "False"),
+        ERRORS,
+    ),
+    shared(
+        "SmsError: unknown unless told otherwise",
+        Text("SmsError.__init__", "rejected", "unknown"),
+        (*SMS, *CODES),
+    ),
+    shared(
+        "SmsError: asks for no time to wait",
+        Replace("SmsError.__init__", "self.retry_after = retry_after", "self.retry_after = None"),
+        (*SMS, *ERRORS),
+    ),
+    shared(
+        "RateLimitedError: is of no use to try again",
+        Replace("RateLimitedError.retryable", "True", "False"),
+        (*CODES, *ERRORS),
+    ),
+    shared(
+        "RateLimitedError: the time to wait in whole seconds",
+        Replace(
+            "RateLimitedError.__init__",
+            "self.retry_after = retry_after",
+            "self.retry_after = retry_after // 1",
+        ),
+        (*CODES, *ERRORS),
+    ),
+    shared(
+        "NotFoundError: everything is an object",
+        Replace(
+            "NotFoundError.__init__",
+            "self.resource = resource",
+            "self.resource = resource and 'object'",
+        ),
+        STORAGE,
+    ),
+    shared(
+        "NotFoundError: nothing is a thing",
+        Replace("NotFoundError.__init__", "self.resource = resource", "self.resource = None"),
+        USERS,
+    ),
+    shared(
+        "StorageError: has no code",
+        Replace("StorageError.__init__", "self.code = code", "self.code = None"),
+        UNIT,
+    ),
+    shared(
+        "StorageError: the code in lower case",
+        Replace("StorageError.__init__", "self.code = code", "self.code = code and code.lower()"),
+        UNIT,
+    ),
+]
+
+CLOCKS_AND_IDS: list[Mutant] = [
+    shared(
+        "SystemClock: the time of day has whole seconds",
+        Replace(
+            "SystemClock.now",
+            "datetime.now(timezone.utc)",
+            "datetime.now(timezone.utc).replace(microsecond=0)",
+        ),
+        PRIVACY,
+    ),
+    shared(
+        "SystemClock: sleeps a tenth",
+        Replace("SystemClock.sleep", "time.sleep(seconds)", "time.sleep(seconds / 10)"),
+        PRIVACY,
+    ),
+    shared(
+        "new_id: of a clock that stands still, ids do not grow",
+        Replace("new_id", "last + 1 + (chance >> 32)", "value | chance >> 3"),
+        (*PRIVACY, *USERS),
+    ),
+    shared(
+        "normalize_phone: a number may have sixteen digits",
+        Text("normalize_phone", "{6,14}", "{6,15}"),
+        PRIVACY,
+    ),
+    shared(
+        "mask_phone: five digits",
+        Replace("mask_phone", "-4", "-5"),
+        (*PRIVACY, *SMS),
+    ),
+    shared(
+        "hash_phone: a number and its spelling differ",
+        Replace("hash_phone", "normalize_phone(phone).encode()", "phone.encode()"),
+        (*PRIVACY, *PHONE_USERS),
+    ),
+    shared("hash_phone: no key counts", Always("hash_phone", "key is None"), PRIVACY),
+    shared(
+        "generate_code: begins with a 0",
+        Replace("generate_code", "10 ** digits", "10 ** (digits - 1)"),
+        PRIVACY,
+    ),
+    shared(
+        "generate_code: has always six digits",
+        Replace(
+            "generate_code",
+            "f'{secrets.randbelow(10 ** digits):0{digits}}'",
+            "f'{secrets.randbelow(10 ** 6):06}'",
+        ),
+        PRIVACY,
+    ),
+]
+
+DATABASES: list[Mutant] = [
+    shared(
+        "Database: run outside a block has no transaction",
+        Replace(
+            "Database.run.attempt",
+            "with self.transaction():\n    return fn()",
+            "return fn()",
+        ),
+        DATABASE,
+    ),
+    shared(
+        "Database: insert_many counts its last batch only",
+        Replace("Database.insert_many", "count += len(batch)", "count = len(batch)"),
+        DATABASE,
+    ),
+    shared(
+        "Database: a nested block heals a deadlock of MySQL",
+        Replace(
+            "Database._doom",
+            "block.doom, block.doom_depth = error, 1",
+            "block.doom, block.doom_depth = error, block.depth",
+        ),
+        UNIT,
+    ),
+    shared(
+        "Database: the end of a block that an error ended is silent",
+        Never("Database._leave", "error is None and doom is not None"),
+        DATABASE,
+    ),
+    shared(
+        "Database: an error in an inner block is never healed",
+        Replace("Database._leave", "block.doom = None\nblock.depth -= 1", "block.depth -= 1"),
+        DATABASE,
+    ),
+]
+
+REPOSITORIES: list[Mutant] = [
+    shared(
+        "Repository: the total counts without the filters",
+        Replace(
+            "Repository._page",
+            "self._number(operation, where)",
+            "self._number(operation, {})",
+        ),
+        USERS,
+    ),
+    shared(
+        "Repository: times that are given are overwritten",
+        Replace(
+            "Repository._filled",
+            "values.get(name, now) is None",
+            "values.get(name, now) is None or (name == 'created_at' and name in values)",
+        ),
+        (*USERS, *PHONE_USERS),
+    ),
+    shared(
+        "Repository: update leaves updated_at",
+        Never("Repository._edited", "'updated_at' in values"),
+        USERS,
+    ),
+    shared(
+        "Repository: minus zero is kept",
+        Replace("Repository._check.number", "float(value) + 0.0", "float(value)"),
+        SUBMISSIONS,
+    ),
+    shared(
+        "Repository: the second page begins one late",
+        Replace(
+            "Repository._page",
+            "(query.page - 1) * query.per_page",
+            "(query.page - 1) * (query.per_page + 1)",
+        ),
+        USERS,
+    ),
+    shared(
+        "Repository: a descending order is that of the first column only",
+        Replace(
+            "Repository._page",
+            "(name, query.descending)",
+            "(name, query.descending and name not in self.key)",
+        ),
+        USERS,
+    ),
+    shared(
+        "Repository: a search trims its text",
+        Replace(
+            "Repository._search",
+            "_folded(_check_text('text', text, longest=200))",
+            "_folded(_check_text('text', text, longest=200)).strip()",
+        ),
+        ORGANIZATIONS,
+    ),
+    shared("Query: a page has 100 records", Replace("Query.per_page", "50", "100"), USERS),
+    shared("Query: the last comes first", Replace("Query.descending", "False", "True"), USERS),
+    shared(
+        "Page: says that it is the first",
+        Replace(
+            "Repository._page",
+            "Page(items, query.page, query.per_page, total)",
+            "Page(items, 1, query.per_page, total)",
+        ),
+        USERS,
+    ),
+    shared(
+        "Page: of members says how many there are on it",
+        Replace("OrganizationRepository.find_members", "page.per_page", "len(items)"),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "PhoneUser: is verified unless told otherwise",
+        Replace("PhoneUser.is_verified", "False", "True"),
+        PHONE_USERS,
+    ),
+    shared(
+        "PhoneUser: is a customer unless told otherwise",
+        Replace("PhoneUser.user_type", "None", "'customer'", nth=2),
+        PHONE_USERS,
+    ),
+    shared(
+        "User: is a contributor unless told otherwise",
+        Text("User.role", "registered", "contributor"),
+        USERS,
+    ),
+    shared(
+        "User: the e-mail address is verified unless told otherwise",
+        Replace("User.email_verified", "False", "True"),
+        USERS,
+    ),
+    shared(
+        "Organization: is an enterprise unless told otherwise",
+        Text("Organization.organization_type", "individual", "enterprise"),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "Organization: is verified unless told otherwise",
+        Replace("Organization.verified", "False", "True"),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "Benchmark: is active unless told otherwise",
+        Text("Benchmark.status", "draft", "active"),
+        BENCHMARKS,
+    ),
+    shared(
+        "Benchmark: begins with 0.1.0",
+        Text("Benchmark.version", "1.0.0", "0.1.0"),
+        BENCHMARKS,
+    ),
+    shared(
+        "Submission: is unlisted unless told otherwise",
+        Text("Submission.visibility", "public", "unlisted"),
+        SUBMISSIONS,
+    ),
+    shared(
+        "Submission: is verified by the community unless told otherwise",
+        Text("Submission.verification_level", "unverified", "community_verified"),
+        SUBMISSIONS,
+    ),
+    shared(
+        "PhoneUserRepository: counts all types",
+        Replace(
+            "PhoneUserRepository.count",
+            "{} if user_type is None else self._checked({'user_type': user_type})",
+            "{}",
+        ),
+        PHONE_USERS,
+    ),
+    shared(
+        "PhoneUserRepository: the type of a phone's new user is lost",
+        Replace(
+            "PhoneUserRepository.create_for_phone",
+            "PhoneUser(self._hash(phone), found[1], user_type)",
+            "PhoneUser(self._hash(phone), found[1])",
+        ),
+        PHONE_USERS,
+    ),
+    shared(
+        "PhoneUserRepository: calling codes of one digit have two",
+        Text("_CALLING_CODES", "(1|7|2[07]", "(1[2-9]|7|2[07]"),
+        PHONE_USERS,
+    ),
+    shared(
+        "TokenRepository: the oldest come first",
+        Replace(
+            "TokenRepository.find_by_user",
+            "[('created_at', True), ('id', True)]",
+            "[('created_at', False), ('id', False)]",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "TokenRepository: what is revoked may be revoked again, for another reason",
+        Replace("TokenRepository._revoke", "{**where, 'revoked_at': None}", "where"),
+        TOKENS,
+    ),
+    shared(
+        "TokenRepository: a grace ends a moment early",
+        Replace(
+            "TokenRepository._rotate",
+            "now - old.revoked_at > grace",
+            "now - old.revoked_at >= grace",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "TokenRepository: a rotation forgets the device",
+        Replace(
+            "TokenRepository._rotate",
+            "Device(old.device_id, old.device_name, old.ip_address, old.user_agent)",
+            "Device(old.device_id, old.device_name)",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "TokenRepository: a token is valid at its last moment",
+        Replace(
+            "TokenRepository._valid",
+            "self._clock.now()",
+            "self._clock.now() - timedelta(microseconds=1)",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "UserRepository: to be active is to be changed",
+        Replace("UserRepository.update_last_active", "False", "True"),
+        USERS,
+    ),
+    shared(
+        "UserRepository: organizations in the order of joining",
+        Replace(
+            "UserRepository.find_organizations",
+            "(each.organization.name, each.organization.id)",
+            "(each.joined_at, each.organization.id)",
+        ),
+        USERS,
+    ),
+    shared(
+        "UserRepository: somebody else leaves",
+        Replace(
+            "UserRepository.remove_from_organization.work",
+            "self._members._remove(operation, who) > 0",
+            "self._members._remove(operation, who) >= 0",
+        ),
+        USERS,
+    ),
+    shared(
+        "UserRepository: an address confirmed late counts, whatever it was",
+        Replace(
+            "UserRepository.update_email_verified",
+            "{**self._identity(id), 'email': self._checked({'email': email})['email']}",
+            "self._identity(id)",
+        ),
+        USERS,
+    ),
+    shared(
+        "Credentials: who has no password has an empty one",
+        Replace("UserRepository.find_credentials", "rows[0][-1]", "rows[0][-1] or ''"),
+        USERS,
+    ),
+    shared(
+        "Credentials: a password that is taken away is another one",
+        Replace("UserRepository.update_password", "password_hash", "password_hash or '!'"),
+        USERS,
+    ),
+    shared(
+        "Membership: every user is a member, owners too",
+        Replace("UserRepository.find_organizations", "each.role", "'member'"),
+        USERS,
+    ),
+    shared(
+        "Member: every user is a member, owners too",
+        Replace("OrganizationRepository.find_members", "m.role", "'member'"),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "Rotation: what was never issued has expired",
+        Replace("TokenRepository._rotate", "Rotation('unknown')", "Rotation('expired')"),
+        TOKENS,
+    ),
+    shared(
+        "Issued: the record is of no device",
+        Replace(
+            "TokenRepository._issue",
+            "RefreshToken(**values)",
+            "RefreshToken(**{**values, 'device_name': None})",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "RefreshToken: a family that was reused is just revoked",
+        Replace(
+            "TokenRepository._rotate",
+            "self._revoke_all('rotate', {'family': old.family}, 'reused')",
+            "self._revoke_all('rotate', {'family': old.family}, 'revoked')",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "Device: a new token has none",
+        Replace("TokenRepository.issue", "device or Device()", "Device()"),
+        TOKENS,
+    ),
+    shared(
+        "Membership: the user joined when the organization began",
+        Replace(
+            "UserRepository.find_organizations",
+            "each.created_at",
+            "found[each.organization_id].created_at",
+        ),
+        USERS,
+    ),
+    shared(
+        "Member: joined when the user was made",
+        Replace(
+            "OrganizationRepository.find_members", "m.created_at", "users[m.user_id].created_at"
+        ),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "BenchmarkVersion: none is breaking",
+        Replace(
+            "BenchmarkRepository._version",
+            "{'changelog': changelog, 'breaking': breaking}",
+            "{'changelog': changelog, 'breaking': False}",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "BenchmarkVersion: the number of the last one twice",
+        Replace(
+            "BenchmarkRepository.update.work",
+            "{**draft, 'number': number}",
+            "{**draft, 'number': number + 1}",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "LeaderboardEntry: the name to show is the user name",
+        Swap("LeaderboardEntry", "username: str", "display_name: str"),
+        SUBMISSIONS,
+    ),
+    fake(
+        "LeaderboardEntry: of two organizations the name of one",
+        Replace(
+            "FakeSubmissionRepository._ranked.work",
+            "organization[row['organization_id']]",
+            "organization[max(filter(None, {row['organization_id'] for row in rows}), default=None)]",
+        ),
+        SUBMISSIONS,
+    ),
+    shared(
+        "Rotation: what has expired is revoked",
+        Replace("TokenRepository._rotate", "Rotation('expired')", "Rotation('revoked')"),
+        TOKENS,
+    ),
+    shared(
+        "Issued: a token lives a second longer",
+        Replace(
+            "TokenRepository._issue", "now + lifetime", "now + lifetime + timedelta(seconds=1)"
+        ),
+        TOKENS,
+    ),
+    shared(
+        "RefreshToken: a rotation is no use",
+        Replace(
+            "TokenRepository._rotate",
+            "{'last_used_at': now, 'revoked_at': now, 'revoke_reason': 'rotated', 'replaced_by': successor}",
+            "{'revoked_at': now, 'revoke_reason': 'rotated', 'replaced_by': successor}",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "Device: name and id change places",
+        Swap("Device", "device_id: str | None = None", "device_name: str | None = None"),
+        TOKENS,
+    ),
+    shared(
+        "OrganizationRepository: the date of an earlier verification stays",
+        Replace(
+            "OrganizationRepository.unverify",
+            "{'verified': False, 'verification_date': None}",
+            "{'verified': False}",
+        ),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "OrganizationRepository: owners are no members",
+        Replace(
+            "OrganizationRepository.count_members",
+            "self._members._identity(id, 'organization_id')",
+            "{**self._members._identity(id, 'organization_id'), 'role': 'member'}",
+        ),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "OrganizationRepository: who creates one is an admin",
+        Replace(
+            "OrganizationRepository.create",
+            "_Member(values['id'], owner_id, 'owner')",
+            "_Member(values['id'], owner_id, 'admin')",
+        ),
+        ORGANIZATIONS,
+    ),
+    shared(
+        "BenchmarkRepository: a breaking version keeps the minor number",
+        Replace(
+            "BenchmarkRepository.update",
+            "f'{major + 1}.0.0' if breaking else f'{major}.{minor + 1}.0'",
+            "f'{major + 1}.{minor}.0' if breaking else f'{major}.{minor + 1}.0'",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "BenchmarkRepository: the oldest version comes first",
+        Replace(
+            "BenchmarkRepository.find_version_history", "[('number', True)]", "[('number', False)]"
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "BenchmarkRepository: a version is as old as its benchmark",
+        Replace("BenchmarkRepository._version", "values['updated_at']", "values['created_at']"),
+        BENCHMARKS,
+    ),
+    shared(
+        "BenchmarkRepository: a move of the status is no change",
+        Replace(
+            "BenchmarkRepository.update_status",
+            "{**self._checked({'status': status}), 'updated_at': self._clock.now()}",
+            "{**self._checked({'status': status})}",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "SubmissionRepository: ranks without gaps",
+        Replace(
+            "SubmissionRepository.leaderboard",
+            "rank, last = place, row[3]",
+            "rank, last = rank + 1, row[3]",
+        ),
+        SUBMISSIONS,
+    ),
+    shared(
+        "SubmissionRepository: what is not verified any more keeps its date",
+        Replace(
+            "SubmissionRepository.update_verification",
+            "None if level == 'unverified' else self._clock.now()",
+            "self._clock.now()",
+        ),
+        SUBMISSIONS,
+    ),
+    shared(
+        "SubmissionRepository: of equal scores the latest is the best",
+        Replace(
+            "SubmissionRepository.find_best_for_model",
+            "('created_at', False)",
+            "('created_at', True)",
+        ),
+        SUBMISSIONS,
+    ),
+    shared(
+        "SubmissionRepository: a model's private submissions are none",
+        Replace(
+            "SubmissionRepository.exists_for_model_version",
+            "self._checked({'model': model})",
+            "self._checked({'model': model, 'visibility': 'public'})",
+        ),
+        SUBMISSIONS,
+    ),
+]
+
+REDIS: list[Mutant] = [
+    shared(
+        "KeyValueClient: ttl in whole seconds",
+        Replace("KeyValueClient.ttl", "milliseconds / 1000", "milliseconds // 1000"),
+        CLIENT,
+    ),
+    shared(
+        "KeyValueClient: delete has always deleted",
+        Replace(
+            "KeyValueClient.delete",
+            "self._delete_many([_check_key(key)]) == 1",
+            "self._delete_many([_check_key(key)]) >= 0",
+        ),
+        CLIENT,
+    ),
+    shared(
+        "KeyValueClient: durations are rounded down",
+        Replace("_milliseconds", "math.ceil(seconds * 1000)", "max(1, int(seconds * 1000))"),
+        UNIT,
+    ),
+    shared(
+        "Listener: only the first of several globs ends",
+        Replace("Listener.punsubscribe", "globs", "globs[:1]"),
+        CLIENT,
+    ),
+    shared(
+        "Listener: only the first of several channels ends",
+        Replace("Listener.unsubscribe", "channels", "channels[:1]"),
+        CLIENT,
+    ),
+    shared(
+        "Listener: handlers are told the glob for the channel",
+        Replace(
+            "Listener._deliver",
+            "self._on_message(channel, pattern, payload)",
+            "self._on_message(pattern or channel, pattern, payload)",
+        ),
+        CLIENT,
+    ),
+    shared(
+        "RedisCacheProvider: what get_or_set fills lives as long as ever",
+        Replace(
+            "RedisCacheProvider.get_or_set",
+            "ask('set', self._put, name, text, seconds)",
+            "ask('set', self._put, name, text, self._default_ttl)",
+        ),
+        CACHE,
+    ),
+    shared(
+        "RedisCacheProvider: times to live have whole seconds",
+        Replace("RedisCacheProvider._seconds", "ttl or None", "round(ttl) or None"),
+        CACHE,
+    ),
+    shared(
+        "RedisCacheProvider: delete_pattern counts its last batch only",
+        Replace(
+            "RedisCacheProvider.delete_pattern.remove",
+            "removed += self._client.unlink_many((name for name in batch if not name.startswith(own)))",
+            "removed = self._client.unlink_many((name for name in batch if not name.startswith(own)))",
+        ),
+        CACHE,
+    ),
+    shared(
+        "RedisCacheProvider: increment prolongs",
+        Replace(
+            "RedisCacheProvider.increment",
+            "return self._ask('increment', self._client.increment, self._name(key), amount, self._seconds(ttl))",
+            "total = self._ask('increment', self._client.increment, self._name(key), amount, self._seconds(ttl))\n"
+            "if ttl:\n    self._client.expire(self._name(key), ttl)\nreturn total",
+        ),
+        CACHE,
+    ),
+    shared(
+        "CacheLock: was always its owner's when released",
+        Replace(
+            "CacheLock.release",
+            "bool(self._ask('lock', self._cache._client.compare_and_delete, self._name, token))",
+            "[self._ask('lock', self._cache._client.compare_and_delete, self._name, token)] != []",
+        ),
+        CACHE,
+    ),
+    shared(
+        "CacheLock: a time to wait given to acquire does not count",
+        Replace("CacheLock.acquire", "timeout is None", "timeout is None or timeout > 0"),
+        CACHE,
+    ),
+    shared(
+        "CacheLock: waits twice as long between questions",
+        Replace("CacheLock.POLL", "0.05", "0.1"),
+        CACHE,
+    ),
+    shared(
+        "RateLimit: the last call of a window is refused",
+        Replace("RedisCacheProvider.check_rate_limit", "count <= limit", "count < limit"),
+        CACHE,
+    ),
+    shared(
+        "RateLimit: the window begins anew with each call",
+        Replace(
+            "RedisCacheProvider.check_rate_limit",
+            "timedelta(seconds=left)",
+            "timedelta(seconds=window)",
+        ),
+        CACHE,
+    ),
+    shared(
+        "RateLimit: a call that is allowed has to wait",
+        Replace("RedisCacheProvider.check_rate_limit", "0.0 if allowed else left", "left"),
+        CACHE,
+    ),
+    shared(
+        "CacheKey: a leaderboard is a benchmark",
+        Text("CacheKey.leaderboard", "leaderboard", "benchmark"),
+        CACHE,
+    ),
+    shared(
+        "CacheKey: the action comes first",
+        Replace(
+            "CacheKey.rate_limit",
+            "_joined_key('ratelimit', who, action)",
+            "_joined_key('ratelimit', action, who)",
+        ),
+        CACHE,
+    ),
+    shared(
+        "CacheKey: a session is a user",
+        Text("CacheKey.session", "session", "user"),
+        CACHE,
+    ),
+    shared(
+        "VerificationCache: one attempt fewer",
+        Replace(
+            "VerificationCache.verify_code",
+            "attempt > self._max_attempts",
+            "attempt >= self._max_attempts",
+        ),
+        CODES,
+    ),
+    shared(
+        "VerificationCache: a code is left without attempts after one",
+        Replace(
+            "VerificationCache.get_remaining_attempts",
+            "self._max_attempts - int(used or 0)",
+            "self._max_attempts - int(used or 0) * self._max_attempts",
+        ),
+        CODES,
+    ),
+    shared(
+        "VerificationCache: the window begins anew with each code",
+        Replace(
+            "VerificationCache._check_limits",
+            "if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:\n"
+            "    self._client.delete(resend)\n    self._refuse(window)",
+            "if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:\n"
+            "    self._client.delete(resend)\n    self._refuse(window)\n"
+            "if self._max_codes:\n    self._client.expire(window, self._window)",
+        ),
+        CODES,
+    ),
+    shared(
+        "VerificationCache: codes are the same in any case",
+        Replace(
+            "VerificationCache._digest",
+            "f'code:{phone}:{generation}:{code}'",
+            "f'code:{phone}:{generation}:{code.casefold()}'",
+        ),
+        CODES,
+    ),
+]
+
+STORAGE_PORT: list[Mutant] = [
+    shared(
+        "StorageProvider: deleted keys come back sorted",
+        Replace(
+            "StorageProvider.delete_batch",
+            "DeleteResult([name for name in names if name not in errors], errors)",
+            "DeleteResult(sorted((name for name in names if name not in errors)), errors)",
+        ),
+        STORAGE,
+    ),
+    shared(
+        "StorageProvider: a URL's seconds are rounded down",
+        Replace("StorageProvider.get_presigned_url", "math.ceil(expires_in)", "int(expires_in)"),
+        STORAGE,
+    ),
+    shared(
+        "StorageProvider: a second page has one too many",
+        Replace(
+            "StorageProvider.list_objects.pages", "wanted -= len(found)", "wanted -= len(found) - 1"
+        ),
+        STORAGE,
+    ),
+    shared(
+        "StorageProvider: names of metadata keep their case",
+        Replace("_check_metadata", "found[name.lower()] = value", "found[name] = value"),
+        STORAGE,
+    ),
+    shared(
+        "StorageProvider: what fits exactly into one part goes in parts",
+        Replace("StorageProvider.upload", "len(first) < 2", "not first"),
+        STORAGE,
+    ),
+    shared(
+        "StorageProvider: a copy of exactly one part is in parts",
+        Replace(
+            "StorageProvider.copy",
+            "found.size > self._copy_part_size",
+            "found.size >= self._copy_part_size",
+        ),
+        STORAGE,
+    ),
+    fake(
+        "ObjectSummary: the size is that in characters",
+        Replace(
+            "FakeStorageProvider._list",
+            "len(each.data)",
+            "len(each.data.decode('utf-8', 'ignore'))",
+        ),
+        STORAGE,
+    ),
+    fake(
+        "ObjectSummary: has microseconds",
+        Replace("_Object.last_modified", "self._at.replace(microsecond=0)", "self._at"),
+        STORAGE,
+    ),
+    fake(
+        "ObjectMetadata: is live",
+        Replace("FakeStorageProvider._head", "dict(found.metadata)", "found.metadata"),
+        STORAGE,
+    ),
+    fake(
+        "ObjectMetadata: the ETag has quotes",
+        Replace("FakeStorageProvider._head", "found.etag", "f'\"{found.etag}\"'"),
+        STORAGE,
+    ),
+    shared(
+        "DeleteResult: what was given twice comes back twice",
+        Replace(
+            "StorageProvider.delete_batch",
+            "[*dict.fromkeys((_check_object_key(key) for key in _check_many('keys', keys)))]",
+            "[_check_object_key(key) for key in _check_many('keys', keys)]",
+        ),
+        STORAGE,
+    ),
+    shared(
+        "DeleteResult: a key that is refused counts as deleted",
+        Replace(
+            "StorageProvider.delete_batch",
+            "[name for name in names if name not in errors]",
+            "names",
+        ),
+        UNIT,
+    ),
+    shared(
+        "StoragePath: artifacts are results",
+        Text("StoragePath.verification_artifacts", "verifications", "submissions"),
+        PATHS,
+    ),
+    shared(
+        "StoragePath: versions share their data",
+        Replace(
+            "StoragePath.benchmark_dataset",
+            "StoragePath._joined('benchmarks', benchmark, version, name)",
+            "StoragePath._joined('benchmarks', benchmark, version.partition('.')[0], name)",
+        ),
+        PATHS,
+    ),
+]
+
+MESSAGING: list[Mutant] = [
+    shared(
+        "RedisEventBus: a handler subscribed twice is called once",
+        Replace(
+            "RedisEventBus._join",
+            "(*self._joined.get(key, ()), subscription)",
+            "(*(each for each in self._joined.get(key, ()) if each._handler is not handler), subscription)",
+        ),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: only the first error of a handler counts",
+        Replace("RedisEventBus._receive", "self.handler_errors += 1", "self.handler_errors = 1"),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: subscribe_many stops at the second channel",
+        Replace(
+            "RedisEventBus.subscribe_many", "[*dict.fromkeys(names)]", "[*dict.fromkeys(names)][:2]"
+        ),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: on_reconnect is not for its listener",
+        Replace(
+            "RedisEventBus._listen",
+            "self._client.listen(self._receive, self._on_reconnect)",
+            "self._client.listen(self._receive)",
+        ),
+        UNIT,
+    ),
+    shared(
+        "Subscription: the end of one ends those of its handler",
+        Replace(
+            "RedisEventBus._drop",
+            "each is not subscription",
+            "each._handler is not subscription._handler",
+        ),
+        BUS,
+    ),
+    shared(
+        "Subscription: its end leaves all channels but the first",
+        Replace("RedisEventBus._drop", "subscription._keys", "subscription._keys[:1]"),
+        BUS,
+    ),
+    shared(
+        "Message: the glob is taken for the channel",
+        Replace(
+            "RedisEventBus._receive",
+            "Message(channel, pattern, payload)",
+            "Message(pattern or channel, pattern, payload)",
+        ),
+        BUS,
+    ),
+    shared(
+        "Message: events of a family pass for one of its classes",
+        Replace("_event_of", "kind is None or not issubclass(kind, family)", "kind is None"),
+        EVENTS,
+    ),
+    shared(
+        "Message: the repr shows the payload",
+        Replace("Message.payload", "False", "True"),
+        EVENTS,
+    ),
+    shared(
+        "Event: times in whole seconds",
+        Replace(
+            "_event_codec.moment_text",
+            "_aware(value, name).isoformat()",
+            "_aware(value, name).isoformat(timespec='seconds')",
+        ),
+        (*EVENTS, *BUS),
+    ),
+    shared(
+        "Event: numbers are read as written by others, whole ones too",
+        Replace("_event_codec.number", "float(value)", "value"),
+        EVENTS,
+    ),
+    shared(
+        "Event: fields of others are lost without a default",
+        Replace("_event_of", "name in found", "name in found and found[name] is not None"),
+        (*EVENTS, *BUS),
+    ),
+    shared(
+        "BenchmarkEvent: old and new status change places",
+        Swap("_BenchmarkStatusChanged", "old_status: str", "new_status: str"),
+        EVENTS,
+    ),
+    shared(
+        "BenchmarkEvent: there is a changelog unless told otherwise",
+        Replace("_BenchmarkUpdated.changelog", "''", "'-'"),
+        EVENTS,
+    ),
+    shared(
+        "SubmissionEvent: old and new rank change places",
+        Swap("_LeaderboardPositionChanged", "old_rank: int | None", "new_rank: int | None"),
+        EVENTS,
+    ),
+    shared(
+        "SubmissionEvent: a score of 0 unless told otherwise",
+        Replace("_SubmissionCreated.score", "None", "0.0", nth=2),
+        EVENTS,
+    ),
+    shared(
+        "UserEvent: old and new role change places",
+        Swap("_UserRoleChanged", "old_role: str", "new_role: str"),
+        EVENTS,
+    ),
+    shared(
+        "UserEvent: Created is registered under another name",
+        Replace("UserEvent.Created", "'_UserCreated'", "'_UserMade'"),
+        EVENTS,
+    ),
+    shared(
+        "SystemEvent: a maintenance ends before it starts",
+        Swap("_MaintenanceScheduled", "starts_at: datetime", "ends_at: datetime"),
+        EVENTS,
+    ),
+    shared(
+        "SystemEvent: service and error change places",
+        Swap("_HealthCheckFailed", "service: str", "error: str"),
+        EVENTS,
+    ),
+    shared(
+        "EventChannel: a submission's channel is a benchmark's",
+        Replace("EventChannel.submission_specific", "cls.SUBMISSION", "cls.BENCHMARK"),
+        EVENTS,
+    ),
+    shared(
+        "EventChannel: verifications are submissions",
+        Text("EventChannel.VERIFICATION", "events:verification", "events:submission"),
+        EVENTS,
+    ),
+]
+
+SMS_PORT: list[Mutant] = [
+    shared(
+        "SmsService: the number is sent as it was spelt",
+        Replace(
+            "SmsService.send_sms",
+            "self._send_if_open(number, message, None)",
+            "self._send_if_open(phone, message, None)",
+        ),
+        SMS,
+    ),
+    shared(
+        "SmsService: a closed one is available",
+        Replace("SmsService.is_available", "not self._closed", "True"),
+        SMS,
+    ),
+    shared(
+        "SmsService: the code is in parts",
+        Replace(
+            "SmsService.send_verification_code",
+            "f'Your verification code is {code}'",
+            "f'Your verification code is {code[:3]} {code[3:]}'",
+        ),
+        SMS,
+    ),
+    shared(
+        "MockSmsService: what it was told to fail counts",
+        Replace(
+            "MockSmsService._send",
+            "raise SmsError('the mock provider was told to fail', service='sms', operation='send_sms')",
+            "self.message_count += 1\nraise SmsError('the mock provider was told to fail', service='sms')",
+        ),
+        PRIVACY,
+    ),
+    shared(
+        "MockSmsService: all messages have one id",
+        Replace("MockSmsService._send", "f'mock-{new_id()}'", "'mock-0'"),
+        SMS,
+    ),
+    shared(
+        "MockSmsService: counts from the start of the program",
+        Drop("MockSmsService._send", "self.message_count += 1"),
+        PRIVACY,
+    ),
+    shared(
+        "FailoverSmsService: is available when all are",
+        Replace("FailoverSmsService.is_available", "any", "all"),
+        PRIVACY,
+    ),
+    shared(
+        "FailoverSmsService: the last is asked first",
+        Replace("FailoverSmsService._send", "self.services", "self.services[::-1]"),
+        SMS,
+    ),
+    shared(
+        "FailoverSmsService: a code is sent as any text",
+        Replace(
+            "FailoverSmsService._send",
+            "service.send_verification_code(phone, code)",
+            "service.send_sms(phone, message)",
+        ),
+        SMS,
+    ),
+    shared(
+        "Infrastructure: what was built last stays open",
+        Replace("Infrastructure.close", "[*self._built.values()]", "[*self._built.values()][:-1]"),
+        UNIT,
+    ),
+    shared(
+        "Infrastructure: what was built first is closed first",
+        Replace("Infrastructure.close", "built", "reversed(built)", nth=2),
+        UNIT,
+    ),
+]
+
+MUTANTS: list[Mutant] = [
+    *UNNOTICED,
+    *FAKE_CLOCK,
+    *FAULTS,
+    *TABLE_RULES,
+    *FAKE_DATABASE,
+    *FAKE_TABLE,
+    *FAKE_REPOSITORIES,
+    *FAKE_REDIS,
+    *FAKE_STORAGE,
+    *FAKE_OTHERS,
+    *ERROR_CLASSES,
+    *CLOCKS_AND_IDS,
+    *DATABASES,
+    *REPOSITORIES,
+    *REDIS,
+    *STORAGE_PORT,
+    *MESSAGING,
+    *SMS_PORT,
+]
