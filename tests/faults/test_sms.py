@@ -25,7 +25,7 @@ import fakes
 import infra
 from tests import services, twilio
 from tests.conftest import _or_skip
-from tests.contract.backends import WAIT, MotoAccount, eventually, in_child, in_threads
+from tests.contract.backends import MotoAccount, eventually, in_child, in_threads
 from tests.faults.proxy import Proxy
 from tests.services import SERVICES, MotoServer, free_port
 from tests.twilio import StandIn, Twilio, response
@@ -284,8 +284,13 @@ def test_an_answer_at_the_last_moment_costs_no_other_connection_its_life(
     strangers: list[tuple[socket.socket, socket.socket]] = []
 
     def answer(send: twilio.Send) -> None:
-        assert late.wait(WAIT)
-        send(response(201, f'{{"sid": "{SID}", "status": "queued"}}', "Connection: close"))
+        status, _, rest = response(
+            201, f'{{"sid": "{SID}", "status": "queued"}}', "Connection: close"
+        ).partition(b"\r\n")
+        send(status + b"\r\n")
+        while not late.wait(0.2):  # so often that no wait for a byte ends in vain, only the whole
+            send(b"X-Drip: x\r\n")
+        send(rest)
 
     def slow_dup(descriptor: int) -> int:
         late.set()
