@@ -688,6 +688,28 @@ class DatabaseContract(Contract):
         assert backend.owners.delete(b.id) is True
         assert backend.items.count() == 0
 
+    def test_a_key_that_is_referred_to_stays(self, backend: DatabaseBackend) -> None:
+        class Renumbered(type(backend.owners)):  # type: ignore[misc]
+            def renumber(self, old: uuid.UUID, new: uuid.UUID) -> int:
+                found: int = self._change("renumber", {"id": old}, {"id": new})
+                return found
+
+        owners, new = Renumbered(backend.database), infra.new_id()
+        for field in ("owner_id", "keeper_id", "guard_id"):
+            owner = backend.owners.create(Owner(field[:5]))
+            reference: dict[str, Any] = {field: owner.id}
+            item = backend.items.create(Item(**reference))
+            assert conflict(lambda: owners.renumber(owner.id, new)) == (
+                f"items_{field}_fkey",
+                "foreign_key",
+            )
+            assert backend.items.find_by_id(item.id) == item
+            assert backend.items.delete(item.id) is True
+            assert owners.renumber(owner.id, new) == 1
+            assert backend.owners.find_by_id(owner.id) is None
+            assert backend.owners.find_by_id(new) == Owner(field[:5], new)
+            assert backend.owners.delete(new) is True
+
     def test_on_delete_reaches_every_row(self, backend: DatabaseBackend) -> None:
         a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
         for amount in range(3):
