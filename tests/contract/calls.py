@@ -1,15 +1,16 @@
-"""A pytest plugin: a public method counts as covered when a contract case calls it and gets an answer.
+"""A pytest plugin: a method counts as covered when a contract case calls it and gets an answer.
 
-While a case runs on a fake, the public methods of its port, and of the classes that the port hands out,
-note each call from outside of infra.py and fakes.py that returns. A mention is no call, nor is code that
-never runs, nor a call that only raises. The run fails if the cases of a suite leave a method out. A suite
-is judged only if all its cases ran, so a part of the tests may be chosen; the summary says how many
-suites were judged.
+While a case runs on a fake, the public methods of its port, and of the classes that the port hands
+out, note each call from outside of infra.py and fakes.py that returns. A mention is no call, nor is
+code that never runs, nor a call that only raises. The run fails if the cases of a suite leave a
+method out. A suite is judged only if all its cases ran, so a part of the tests may be chosen; the
+summary says how many suites were judged.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections import defaultdict
@@ -21,9 +22,10 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.base import Contract, public_names, suites
+from tests.contract.base import Contract, public_names
 
 Method = tuple[str, str]  # the class that declares it for users, and its name
+Suite = tuple[str, str]  # the module and the name of its class
 
 #: The further classes of a port whose public methods its suite has to call.
 COMPANIONS: dict[type, tuple[type, ...]] = {
@@ -33,9 +35,10 @@ COMPANIONS: dict[type, tuple[type, ...]] = {
 }
 _OURS = {infra.__file__, fakes.__file__}
 
-_called: dict[str, set[Method]] = defaultdict(set)  # for each suite
-_ran: dict[str, set[str]] = defaultdict(set)  # for each suite, its cases
-_deselected: set[str] = set()  # suites of which cases, or some of their parameters, were left out
+# By the suite's module and name, which processes can tell each other.
+_called: dict[Suite, set[Method]] = defaultdict(set)
+_ran: dict[Suite, set[str]] = defaultdict(set)  # its cases
+_deselected: set[Suite] = set()  # of which cases, or some of their parameters, were left out
 
 
 def methods(port: type) -> set[Method]:
@@ -74,7 +77,7 @@ def noting(value: Any, note: Callable[[], None]) -> Any:
 
 @contextmanager
 def noted(port: type, called: set[Method]) -> Iterator[None]:
-    """Adds to ``called`` what is called in the block. Patched for the block only: no other test sees it."""
+    """Add to ``called`` what is called in the block; the classes are patched only for it."""
     changes = []
     for kind in (port, *COMPANIONS.get(port, ())):
         for name in public_names(kind):
@@ -96,29 +99,33 @@ def suite_on_fake(item: pytest.Item) -> type[Contract] | None:
     backend = getattr(item, "cls", None)
     if backend is None or not issubclass(backend, Contract):
         return None
-    return backend.__mro__[backend.__mro__.index(Contract) - 1] if is_fake(backend) else None
+    if not backend.__name__.startswith("TestFake"):
+        return None
+    suite: type[Contract] = backend.__mro__[backend.__mro__.index(Contract) - 1]
+    return suite
 
 
-def is_fake(backend: type[Contract]) -> bool:
-    return backend.__name__.startswith("TestFake")
+def key(suite: type[Contract]) -> Suite:
+    return suite.__module__, suite.__name__
+
+
+def judged() -> dict[Suite, type[Contract]]:
+    """The suites of which all cases ran."""
+    found = {}
+    for suite in _ran.keys() - _deselected:
+        module, name = suite
+        kind: type[Contract] = getattr(importlib.import_module(module), name)
+        if _ran[suite] == {case for case in dir(kind) if case.startswith("test_")}:
+            found[suite] = kind
+    return found
 
 
 def left_out() -> list[str]:
-    """What cases of the suites that ran as a whole do not call."""
+    """What no case of these suites calls."""
     return [
-        f"{suite.__name__} has no case that calls {kind}.{name}"
-        for suite in judged()
-        for kind, name in sorted(methods(suite.port) - _called[suite.__name__])
-    ]
-
-
-def judged() -> list[type[Contract]]:
-    return [
-        suite
-        for suite in suites()
-        if suite.__name__ in _ran
-        and suite.__name__ not in _deselected
-        and _ran[suite.__name__] == {name for name in dir(suite) if name.startswith("test_")}
+        f"{kind.__name__} has no case that calls {owner}.{name}"
+        for suite, kind in sorted(judged().items())
+        for owner, name in sorted(methods(kind.port) - _called[suite])
     ]
 
 
@@ -130,19 +137,19 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     suite = suite_on_fake(item)
     if suite is None:
         return (yield)
-    _ran[suite.__name__].add(item.originalname)  # type: ignore[attr-defined]
-    with noted(suite.port, _called[suite.__name__]):
+    _ran[key(suite)].add(item.originalname)  # type: ignore[attr-defined]
+    with noted(suite.port, _called[key(suite)]):
         return (yield)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    _deselected.update(suite.__name__ for suite in map(suite_on_fake, items) if suite)
+    _deselected.update(key(suite) for suite in map(suite_on_fake, items) if suite)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
-        notes = [(name, [*ran], [*_called[name]]) for name, ran in _ran.items()]
+        notes = [(suite, [*ran], [*_called[suite]]) for suite, ran in _ran.items()]
         session.config.workeroutput["calls"] = notes, [*_deselected]
     elif left_out() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -152,10 +159,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_testnodedown(node: Any) -> None:
     """One of several processes has ended: the first one judges what all of them have seen."""
     notes, deselected = getattr(node, "workeroutput", {}).get("calls", ((), ()))
-    for name, ran, called in notes:
-        _ran[name].update(ran)
-        _called[name].update(map(tuple, called))
-    _deselected.update(deselected)
+    for suite, ran, called in notes:
+        _ran[tuple(suite)].update(ran)
+        _called[tuple(suite)].update(map(tuple, called))
+    _deselected.update(map(tuple, deselected))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -90,31 +91,37 @@ def test_only_a_call_that_returns_covers_a_method() -> None:
     assert called == {("KeyValueClient", "get")}
 
 
-def test_what_a_suite_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a suite that ran in part, nothing is said."""
+class Port:
+    def one(self) -> None: ...
 
-    class Port:
-        def one(self) -> None: ...
+    def other(self) -> None: ...
 
-        def other(self) -> None: ...
 
-    class Suite(Contract):
-        port = Port
+class OfPort:
+    port = Port
 
-        def test_one(self) -> None: ...
+    def test_one(self) -> None: ...
 
-        def test_other(self) -> None: ...
+    def test_other(self) -> None: ...
 
-    monkeypatch.setattr(calls, "suites", lambda: {Suite: []})
-    monkeypatch.setattr(calls, "_called", {"Suite": {("Port", "one")}})
-    for ran, deselected, left_out in (
-        ({"test_one"}, set[str](), []),
-        ({"test_one", "test_other"}, {"Suite"}, []),
-        ({"test_one", "test_other"}, set[str](), ["Suite has no case that calls Port.other"]),
-    ):
-        monkeypatch.setattr(calls, "_ran", {"Suite": ran})
-        monkeypatch.setattr(calls, "_deselected", deselected)
-        assert calls.left_out() == left_out
+
+@pytest.mark.parametrize(
+    ("ran", "deselected", "left_out"),
+    [
+        (["test_one"], [], []),
+        (["test_one", "test_other"], [(__name__, "OfPort")], []),
+        (["test_one", "test_other"], [], ["OfPort has no case that calls Port.other"]),
+    ],
+)
+def test_what_a_suite_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, ran: list[str], deselected: list[Any], left_out: list[str]
+) -> None:
+    """Nothing is said of a suite that ran in part."""
+    suite = __name__, "OfPort"
+    monkeypatch.setattr(calls, "_called", {suite: {("Port", "one")}})
+    monkeypatch.setattr(calls, "_ran", {suite: {*ran}})
+    monkeypatch.setattr(calls, "_deselected", {*deselected})
+    assert calls.left_out() == left_out
 
 
 @pytest.mark.parametrize(("real", "fake", "extra"), TWINS)

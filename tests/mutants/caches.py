@@ -6,15 +6,10 @@ from tests.mutants.edits import Always, Drop, Never, Replace, Text
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 CLIENT = ("contract/test_key_value_client.py",)
-ON_REDIS = ("contract/test_key_value_client.py::TestRedis",)
-ON_CLUSTER = ("contract/test_key_value_client.py::TestCluster",)
-REDIS_FAULTS = ("faults/test_redis.py",)
-CLUSTER_FAULTS = ("faults/test_cluster.py",)
+ON_REDIS = "contract/test_key_value_client.py::TestRedis"
 CODES = ("contract/test_verification_cache.py",)
 CACHE = ("contract/test_cache_provider.py",)
-CACHE_FAULTS = ("faults/test_cache.py",)
 BUS = ("contract/test_event_bus.py", "faults/test_bus.py")
-BUS_FAULTS = ("faults/test_bus.py",)
 EVENTS = ("unit/test_events.py",)
 
 CLIENTS: list[Mutant] = [
@@ -32,7 +27,7 @@ CLIENTS: list[Mutant] = [
         "client: compare_and_delete does not compare",
         INFRA,
         Text("_COMPARE_AND_DELETE", "redis.call('get',KEYS[1])==ARGV[1]", "true"),
-        ("contract/test_key_value_client.py::TestRedis::test_compare_and_delete",),
+        (f"{ON_REDIS}::test_compare_and_delete",),
     ),
     OnFakes(
         "client: the fake's increment sets the TTL on every call",
@@ -63,9 +58,7 @@ CLIENTS: list[Mutant] = [
             "('MULTI',), ('INCRBY', key, amount), ('PEXPIRE', key, ttl), ('INCRBY', key, 0),"
             " ('EXEC',)",
         ),
-        (
-            "contract/test_key_value_client.py::TestRedis::test_increment_sets_the_ttl_at_creation_only",
-        ),
+        (f"{ON_REDIS}::test_increment_sets_the_ttl_at_creation_only",),
     ),
     OnServers(
         "client: increment is no transaction",

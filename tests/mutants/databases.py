@@ -6,13 +6,8 @@ from tests.mutants.edits import Always, Drop, Never, Replace, Text
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 DATABASE = ("contract/test_database.py",)
-ON_DATABASES = ("contract/test_database.py", "faults/test_databases.py")
-ON_MARIADB = ("contract/test_database.py::TestMariaDB",)
 FAKE_DATABASE = ("contract/test_database.py", "unit/test_fakes.py")
-PHONE_USERS = ("contract/test_phone_user_repository.py",)
 TOKENS = ("contract/test_token_repository.py",)
-MIGRATIONS = ("unit/test_migrations.py",)
-MIGRATION_FAULTS = ("faults/test_migrations.py",)
 RECORDS = ("contract/test_database.py", "unit/test_fakes.py")
 USERS = ("contract/test_user_repository.py",)
 ORGANIZATIONS = ("contract/test_organization_repository.py",)
@@ -188,9 +183,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     count += self._revoke(operation, where, reason)
 """,
         ),
-        (
-            "contract/test_token_repository.py::TestMariaDB::test_a_family_that_ends_while_it_is_rotated",
-        ),
+        (f"{TOKENS[0]}::TestMariaDB::test_a_family_that_ends_while_it_is_rotated",),
     ),
     OnFakes(
         "records: past an __init__ of their own",
@@ -307,9 +300,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: private submissions are ranked",
         INFRA,
         Text("PostgresSubmissionRepository._ranking", " AND visibility = 'public'", ""),
-        (
-            "contract/test_submission_repository.py::TestPostgres::test_only_what_is_public_and_scored_is_ranked",
-        ),
+        (f"{SUBMISSIONS[0]}::TestPostgres::test_only_what_is_public_and_scored_is_ranked",),
     ),
     OnFakes(
         "exchange: the fake ranks private submissions",
@@ -337,7 +328,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         Replace(
             "SqlRepository._parameters", r"re.sub('[|%_]', r'|\g<0>', value.value)", "value.value"
         ),
-        ("contract/test_organization_repository.py::TestPostgres::test_search",),
+        (f"{ORGANIZATIONS[0]}::TestPostgres::test_search",),
     ),
     OnFakes(
         "exchange: tuples pass as JSON",

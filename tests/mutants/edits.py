@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 ASSIGNMENTS = (ast.Assign, ast.AnnAssign)
+NO_BLOCKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)  # names are their own
 
 
 class DoesNotApply(Exception):
@@ -57,11 +58,11 @@ def find(module: ast.Module, where: str) -> ast.stmt:
 
 
 def children(parent: ast.AST) -> Iterator[ast.stmt]:
-    """Its statements, and those in its blocks (`if`, `with`, …), but not in functions or classes."""
+    """Its statements, and those of its blocks (`if`, `with`, …), not of functions or classes."""
     for child in ast.iter_child_nodes(parent):
         if isinstance(child, ast.stmt):
             yield child
-        if not isinstance(child, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+        if not isinstance(child, NO_BLOCKS):
             yield from children(child)
 
 

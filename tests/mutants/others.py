@@ -9,8 +9,7 @@ POLICY = ("unit/test_errors_and_policy.py",)
 POOL = ("unit/test_errors_and_policy.py", "unit/test_pool.py")
 FAULTS = ("unit/test_fakes.py",)
 STORAGE = ("contract/test_storage_provider.py",)
-STORAGE_FAULTS = ("faults/test_storage.py",)
-ON_S3 = ("contract/test_storage_provider.py::TestStrictStandIn",)
+ON_STAND_IN = "contract/test_storage_provider.py::TestStrictStandIn"
 SMS = ("contract/test_sms_service.py", "faults/test_sms.py")
 
 CALLS: list[Mutant] = [
@@ -67,9 +66,7 @@ OBJECTS: list[Mutant] = [
             "S3StorageProvider._in_parts",
             "self._call(operation, lambda client: client.abort_multipart_upload(**upload))",
         ),
-        (
-            "contract/test_storage_provider.py::TestStrictStandIn::test_a_file_that_fails_leaves_what_was_there",
-        ),
+        (f"{ON_STAND_IN}::test_a_file_that_fails_leaves_what_was_there",),
     ),
     OnFakes(
         "storage: dots in keys",
@@ -93,7 +90,7 @@ OBJECTS: list[Mutant] = [
         "storage: the first thousand only",
         INFRA,
         Replace("S3StorageProvider._list", "return found, following", "return found, None"),
-        ("contract/test_storage_provider.py::TestStrictStandIn::test_long_lists_are_whole",),
+        (f"{ON_STAND_IN}::test_long_lists_are_whole",),
     ),
     OnServers(
         "storage: errors of a batch are dropped",

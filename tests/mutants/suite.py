@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import functools
 import itertools
 import os
 import queue
@@ -56,7 +57,7 @@ class Mutant:
 
 
 class OnFakes(Mutant):
-    """The tests that need no server must notice it: it is in fakes.py or in what both twins share."""
+    """Tests that need no server must notice it: it is in fakes.py or in what the twins share."""
 
     marker = "not real"
 
@@ -80,16 +81,15 @@ class Sources:
 
     def edited(self, file: str, edits: Sequence[Edit]) -> str:
         """The file's text after those edits of different functions. Raises DoesNotApply."""
-        text, module = self[file]
-        lines = text.splitlines(keepends=True)
-        changes = [self._change(module, edit) for edit in edits]
+        lines = self[file][0].splitlines(keepends=True)
+        changes = [self.change(file, edit) for edit in edits]
         for first, last, new in sorted(changes, reverse=True):
             lines[first - 1 : last] = [new]
         return "".join(lines)
 
-    def _change(self, module: ast.Module, edit: Edit) -> tuple[int, int, str]:
-        """The first and the last line of what is edited, and its new text."""
-        before = find(module, edit.where)
+    def change(self, file: str, edit: Edit) -> tuple[int, int, str]:
+        """The first and last line of what is edited, and its new text. Raises DoesNotApply."""
+        before = find(self[file][1], edit.where)
         after = copy.deepcopy(before)
         edit.apply(after)
         if equal(before, after) and not isinstance(edit, Same):
@@ -115,7 +115,7 @@ def check(mutants: Sequence[Mutant]) -> list[str]:
     sources, wrong = Sources(), []
     for mutant in mutants:
         try:
-            sources.edited(mutant.file, [mutant.edit])
+            sources.change(mutant.file, mutant.edit)
         except (DoesNotApply, SyntaxError) as error:
             wrong.append(f"{mutant.name}: {mutant.file}: {error}")
         wrong += [f"{mutant.name}: no such test: {each}" for each in mutant.tests if unknown(each)]
@@ -124,6 +124,7 @@ def check(mutants: Sequence[Mutant]) -> list[str]:
     return wrong
 
 
+@functools.cache
 def unknown(test: str) -> bool:
     """Whether the file is missing, or a class or function that the id names."""
     file, *parts = test.split("::")
@@ -196,9 +197,11 @@ class Worker:
     def _edited(self, edits: dict[str, list[Edit]]) -> Iterator[None]:
         for file, of_file in edits.items():
             self._write(file, self._sources.edited(file, of_file))
-        yield
-        for file in edits:
-            self._write(file, self._sources[file][0])
+        try:
+            yield
+        finally:
+            for file in edits:
+                self._write(file, self._sources[file][0])
 
     def _write(self, file: str, text: str) -> None:
         path = self._copy / file
