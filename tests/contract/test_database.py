@@ -671,23 +671,6 @@ class DatabaseContract(Contract):
         )
         assert backend.items.find_by_id(item.id) == item
 
-    def test_on_delete(self, backend: DatabaseBackend) -> None:
-        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
-        backend.items.create(Item(amount=1, owner_id=a.id))
-        kept = backend.items.create(Item(amount=2, owner_id=b.id, keeper_id=a.id))
-        guarded = backend.items.create(Item(amount=3, guard_id=b.id))
-        assert conflict(lambda: backend.owners.delete(b.id)) == (
-            "items_guard_id_fkey",
-            "foreign_key",
-        )
-        assert amounts(backend) == [1, 2, 3]
-        assert backend.owners.delete(a.id) is True
-        assert amounts(backend) == [2, 3]
-        assert backend.items.find_by_id(kept.id) == Item(amount=2, owner_id=b.id, id=kept.id)
-        assert backend.items.delete(guarded.id) is True
-        assert backend.owners.delete(b.id) is True
-        assert backend.items.count() == 0
-
     def test_a_key_that_is_referred_to_stays(self, backend: DatabaseBackend) -> None:
         class Renumbered(type(backend.owners)):  # type: ignore[misc]
             def renumber(self, old: uuid.UUID, new: uuid.UUID) -> int:
@@ -755,6 +738,23 @@ class DatabaseContract(Contract):
                 assert labels() == ["0", "1", "2", None]
             assert conflict(call)[0] == constraint
             assert labels() == ["0", "1", "2", None]
+
+    def test_on_delete(self, backend: DatabaseBackend) -> None:
+        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
+        backend.items.create(Item(amount=1, owner_id=a.id))
+        kept = backend.items.create(Item(amount=2, owner_id=b.id, keeper_id=a.id))
+        guarded = backend.items.create(Item(amount=3, guard_id=b.id))
+        assert conflict(lambda: backend.owners.delete(b.id)) == (
+            "items_guard_id_fkey",
+            "foreign_key",
+        )
+        assert amounts(backend) == [1, 2, 3]
+        assert backend.owners.delete(a.id) is True
+        assert amounts(backend) == [2, 3]
+        assert backend.items.find_by_id(kept.id) == Item(amount=2, owner_id=b.id, id=kept.id)
+        assert backend.items.delete(guarded.id) is True
+        assert backend.owners.delete(b.id) is True
+        assert backend.items.count() == 0
 
     def test_a_row_that_is_deleted_along_and_guards(self, backend: DatabaseBackend) -> None:
         """By a cascade and by a restriction: Postgres takes the older rule first, MySQL goes by name."""
