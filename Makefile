@@ -1,9 +1,11 @@
 # make demo        the quickstart and the benchmark exchange on the fakes: no server, no driver
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
-# make check       lint and types, and whether each mutant still applies
-# make bench       measurements, side by side
-# make prove       the long run of the differential machines, and every redis-py from 5 on against a closed port
+# make unit        the tests on the fakes alone, without a server: for the quick loop
+# make check       lint, types, names assigned twice, and whether each mutant still applies
+# make bench       measurements, side by side; fails when a promise is missed
+# make bench-check a short run of them, about a minute; fails at half of a promise
+# make prove       the long runs: PART=machines, kills, size or versions runs one of them, each below an hour
 # make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
 
 PYTHON ?= python3
@@ -15,7 +17,8 @@ AS_ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get)
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test check bench prove mutants servers clean
+.PHONY: help demo demo-real test unit check bench bench-check prove prove-machines prove-kills prove-size prove-versions \
+  mutants servers clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -28,27 +31,45 @@ demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
 
 test: $(VENV)/test servers
-	@nice $(BIN)/python tests/pythons.py > $(VENV)/pythons.log 2>&1 & others=$$!; \
+	@nice sh -c '$(BIN)/python tests/pythons.py; pythons=$$?; $(BIN)/python tests/versions.py --short && exit $$pythons' \
+	    > $(VENV)/versions.log 2>&1 & others=$$!; \
 	  $(BIN)/python -m pytest --numprocesses 2 --dist worksteal; failed=$$?; \
-	  wait $$others || failed=1; cat $(VENV)/pythons.log; exit $$failed
+	  wait $$others || failed=1; cat $(VENV)/versions.log; exit $$failed
+
+unit: $(VENV)/test
+	$(BIN)/python -m pytest -q --numprocesses 2 -m "not real"
 
 check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 
-bench: $(VENV)/bench servers
-	$(BIN)/python bench/fakes.py
-	$(BIN)/python bench/cache.py
-	$(BIN)/python bench/storage.py
-	$(BIN)/python bench/bus.py
-	$(BIN)/python bench/pool.py
-	$(BIN)/python bench/exchange.py
+BENCHES := imports fakes cache storage bus pool exchange
 
-prove: $(VENV)/test servers
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/properties
-	$(BIN)/python tests/redis_versions.py
+bench bench-check: $(VENV)/bench servers
+	@missed=""; \
+	for each in $(BENCHES); do \
+	  $(BIN)/python bench/$$each.py $(if $(filter %-check,$@),--short) || missed="$$missed $$each"; \
+	done; \
+	if [ -n "$$missed" ]; then echo "failed:$$missed"; exit 1; fi
+
+PART ?= machines kills size versions
+prove: $(PART:%=prove-%)
+
+prove-%: export PROVE = 1
+prove-machines: $(VENV)/test servers
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal tests/properties
+
+prove-kills: $(VENV)/test servers
+	$(BIN)/python -m pytest tests/faults/test_kills.py
+
+prove-size: $(VENV)/test servers
+	$(BIN)/python -m pytest tests/faults/test_size.py
+
+prove-versions: $(VENV)/test servers
+	$(BIN)/python tests/versions.py
 
 mutants: $(VENV)/test servers
 	$(BIN)/python -m tests.mutants
@@ -68,17 +89,18 @@ $(VENV)/test $(VENV)/bench: $(VENV)/%: setup.py pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/base
 
 # Servers that wheels do not carry. A missing one that cannot be installed is a skip that says so, or a failure under
-# REQUIRE_SERVICES=1; a URL in the environment serves too.
+# REQUIRE_SERVICES=1; a URL in the environment serves too. Oracle MySQL comes into .cache, where Debian's packages fit.
 servers: | $(BIN)/python
 	@wanted=""; \
 	[ -n "$$REDIS_URL" ] || command -v redis-server >/dev/null || wanted="$$wanted redis-server"; \
-	[ -n "$$MYSQL_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$$wanted mariadb-server"; \
+	[ -n "$$MARIADB_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$$wanted mariadb-server"; \
 	[ -n "$$POSTGRES_URL" ] || command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
 	command -v ps >/dev/null || wanted="$$wanted procps"; \
 	command -v openssl >/dev/null || wanted="$$wanted openssl"; \
 	if [ -z "$$wanted" ]; then :; \
 	elif [ -n "$(AS_ROOT)" ]; then echo "installing$$wanted"; $(APT) update && $(APT) install -y --no-install-recommends $$wanted; \
 	else echo "not installed:$$wanted; install them, or set the variables that docker-compose.test.yml shows"; fi
+	@[ -n "$$MYSQL_URL" ] || $(BIN)/python -m tests.services fetch mysql || :
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -45,7 +45,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if (
     TYPE_CHECKING
@@ -134,8 +134,9 @@ class _Fault:
 class Faults:
     """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
 
-    Mix it in before the class whose interface the fake has: it works for that class's public methods, except those that
-    ask nothing of the service (``close``, ``is_available``). A fault comes before the arguments are looked at.
+    Mix it in before the class whose interface the fake has: it works for that class's public methods,
+    except those that ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes
+    before the arguments are looked at.
 
     ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them:
     they wait until the service is back. After ``close`` they are never raised.
@@ -146,7 +147,7 @@ class Faults:
     """
 
     _service = "fake"
-    _unfailing = frozenset({"close", "is_available"})
+    _unfailing = frozenset({"close", "is_available", "stats"})
     _faults: Sequence[_Fault] = ()
     _armed = False  # whether calls have to look here first: anything of the next three
     _down = False
@@ -440,12 +441,32 @@ def _as_another(work: Callable[[], None]) -> None:
             blocks.current = block
 
 
+class _KeyOrder(NamedTuple):
+    """Whether an engine checks foreign keys in the order of their names; else in that of their declaration."""
+
+    parents_by_name: bool  # those of a row that is written
+    children_by_name: bool  # those of other rows that refer to a row which is deleted
+
+
+_KEY_ORDERS = {  # tried on MySQL 9.7 (since 9.6 the checks are not InnoDB's), MariaDB 10.11, Postgres 15
+    "mysql": _KeyOrder(parents_by_name=True, children_by_name=False),
+    "mariadb": _KeyOrder(parents_by_name=False, children_by_name=True),
+    "postgres": _KeyOrder(parents_by_name=False, children_by_name=False),
+}
+
+
 class FakeDatabase(Faults, infra.Database):
     """Tables as dicts, with rules, transactions and savepoints.
 
     Other threads see what is committed. Writing transactions take turns: one that waits longer than ``lock_timeout``
     seconds for another gets the retryable error of a real lock timeout. Text in keys compares as on the real engine
     with a binary collation: MySQL takes no notice of blanks at the end.
+
+    Attributes:
+        engine: "mysql" (MariaDB too) or "postgres".
+        dialect: "mysql", "mariadb" or "postgres". "mysql" is MySQL 9.6 and later.
+
+    ``stats().waiting`` counts the calls that wait for another thread's transaction.
     """
 
     _unfailing = Faults._unfailing | {"stats"}
@@ -458,14 +479,17 @@ class FakeDatabase(Faults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
     ) -> None:
-        """``dialect``: "mysql" or "postgres": after an error the rest of a transaction goes as it does there."""
-        if dialect not in ("mysql", "postgres"):
-            raise infra.ConfigurationError("dialect should be mysql or postgres")
-        self.engine = self._service = dialect
+        """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an error, and which
+        of several foreign keys is checked first. MySQL before 9.6 checks them in the order of "mariadb"."""
+        if dialect not in _KEY_ORDERS:
+            raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
+        self.dialect = dialect
+        self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(clock or FakeClock(), deadline=30.0)
         self._lock_timeout = lock_timeout
         self._turn = threading.Condition(threading.RLock())
         self._writer: infra._Block | None = None
+        self._waiting = 0  # threads that wait for their turn to write
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
         self._unchecked: list[
             tuple[FakeTable, tuple[Any, ...]]
@@ -473,7 +497,7 @@ class FakeDatabase(Faults, infra.Database):
         self._open: list[infra._Block] = []
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
-            table._refer()
+            table._refer(_KEY_ORDERS[dialect])
 
     def table(self, name: str) -> FakeTable:
         """The table's rows; DatabaseError if there is none of that name."""
@@ -561,8 +585,12 @@ class FakeDatabase(Faults, infra.Database):
             own = (
                 self._writer.handle.thread == threading.get_ident()
             )  # put aside: it would wait for itself
-            if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
-                raise self._error(infra._LOCKED)
+            self._waiting += 1
+            try:
+                if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
+                    raise self._error(infra._LOCKED)
+            finally:
+                self._waiting -= 1
         self._writer = block
 
     def _undo_to(self, mark: int) -> None:
@@ -616,7 +644,7 @@ class FakeDatabase(Faults, infra.Database):
 
         def work() -> None:
             for row in rows:
-                target._replace(None, None, dict(zip(columns, row)))
+                target._add(dict(zip(columns, row)))
 
         self._statement("insert_many", work)
         return 0
@@ -629,7 +657,7 @@ class FakeDatabase(Faults, infra.Database):
         return health
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, len(self._open), len(self._open), 0, 0)
+        return infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)
 
 
 def _copied(value: Any) -> Any:
@@ -664,12 +692,14 @@ class FakeTable:
                 *(each.columns for each in rules.foreign_keys.values()),
             }
         }
-        self._columns: list[tuple[str, Column, Any, float]] = [
-            (name, each, each.kind, math.inf if each.length is None else each.length)
+        self._columns: dict[str, tuple[str, Column, Any, float]] = {
+            name: (name, each, each.kind, math.inf if each.length is None else each.length)
             for name, each in rules.columns.items()
-        ]
+        }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
-        self._children: list[tuple[FakeTable, str, ForeignKey]] = []
+        self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
+        self._targets: set[tuple[str, ...]] = set()  # the columns that children refer to
+        self._parents = list(rules.foreign_keys.items())
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """Adds a row; a column that is not given is NULL."""
@@ -706,24 +736,23 @@ class FakeTable:
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
         def work() -> None:
             for row in rows:
-                self._replace(None, None, row)
+                self._add(row)
 
         self._database._statement(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
-            columns = self.rules.columns
-            if not changes.keys() <= columns.keys():
+            if not changes.keys() <= self._columns.keys():
                 raise self._error(infra._UNKNOWN_NAME)
-            new = changes
             if not self._pads:  # Postgres looks at the values before it looks for rows
-                new = {
-                    name: value if value is None else self._fit(name, columns[name], value)
-                    for name, value in changes.items()
-                }
+                new = self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
             found = self._matching(where)
+            if found and not self._pads:
+                self._refuse_nulls(new)
             for key, row in found:
-                self._replace(key, row, {**row, **new}, fitted=not self._pads)
+                if self._pads:
+                    new = self._fitted({**row, **changes}, self._columns.values())
+                self._replace(key, row, {**row, **new})
             return len(found)
 
         count: int = self._database._statement(operation, work)
@@ -794,10 +823,16 @@ class FakeTable:
 
     # Within a statement
 
-    def _refer(self) -> None:
+    def _refer(self, order: _KeyOrder) -> None:
         """Lets the tables that this one refers to know."""
         for name, rule in self.rules.foreign_keys.items():
-            self._database.table(rule.table)._children.append((self, name, rule))
+            parent = self._database.table(rule.table)
+            parent._children.append((self, name, rule))
+            parent._targets.add(tuple(rule.target))
+            if order.children_by_name:
+                parent._children.sort(key=operator.itemgetter(1))
+        if order.parents_by_name:
+            self._parents.sort(key=operator.itemgetter(0))
 
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None
@@ -920,29 +955,40 @@ class FakeTable:
         self._database._undo.append((self, key, self._rows.get(key)))
         self._put(key, row)
 
-    def _replace(
-        self,
-        old_key: tuple[Any, ...] | None,
-        old: Row | None,
-        new: Mapping[str, Any],
-        *,
-        fitted: bool = False,
-    ) -> None:
-        """Checks every rule, then puts the new row in the old one's place."""
-        rules = self.rules
-        if not new.keys() <= rules.columns.keys():
+    def _add(self, row: Mapping[str, Any]) -> None:
+        if not row.keys() <= self._columns.keys():
             raise self._error(infra._UNKNOWN_NAME)
+        self._replace(None, None, self._fitted(row, self._columns.values()))
+
+    def _fitted(
+        self,
+        values: Mapping[str, Any],
+        columns: Iterable[tuple[str, Column, Any, float]],
+        *,
+        nulls: bool = False,
+    ) -> Row:
+        """Return the values of these columns as they store them; ``nulls``: each lets NULL through."""
         row = {}
-        for name, column, kind, longest in self._columns:
-            value: Any = new.get(name)
+        for name, column, kind, longest in columns:
+            value: Any = values.get(name)
             if value.__class__ is not kind:
                 document = value.__class__ is infra._Document and kind in (dict, list)
-                fits = column.null if value is None else fitted or document
+                fits = nulls or column.null if value is None else document
             elif kind is str:
                 fits = value.isascii() and "\0" not in value and len(value) <= longest
             else:
                 fits = value.tzinfo is timezone.utc if kind is datetime else kind in _AS_THEY_ARE
             row[name] = value if fits else self._fit(name, column, value)
+        return row
+
+    def _refuse_nulls(self, new: Row) -> None:
+        for name, column, _, _ in self._columns.values():
+            if not column.null and new.get(name, ...) is None:
+                self._fit(name, column, None)
+
+    def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, row: Row) -> None:
+        """Checks every rule, then puts the new row, whose values fit, in the old one's place."""
+        rules = self.rules
         for name, test in rules.checks.items():
             if test(row) is False:
                 raise self._error(infra._CHECK, name)
@@ -957,10 +1003,8 @@ class FakeTable:
             if taken and (old_key not in taken or len(taken) > 1):
                 raise self._error(infra._UNIQUE, name)
         if old is not None and old_key is not None:
-            for child, name, rule in self._children:
-                before = self._key(old, rule.target)
-                if before != self._key(row, rule.target) and child._referring(rule, before):
-                    raise self._error(infra._FOREIGN_KEY, name)
+            if any(self._key(old, target) != self._key(row, target) for target in self._targets):
+                self._refuse_orphans(old, row)
             if key != old_key:
                 self._set(old_key, None)
         self._set(key, row)
@@ -971,12 +1015,18 @@ class FakeTable:
         else:  # Postgres looks at the end of the statement
             self._database._unchecked.append((self, key))
 
+    def _refuse_orphans(self, old: Row, row: Row) -> None:
+        for child, name, rule in self._children:
+            before = self._key(old, rule.target)
+            if before != self._key(row, rule.target) and child._referring(rule, before):
+                raise self._error(infra._FOREIGN_KEY, name)
+
     def _find_parents(self, key: tuple[Any, ...]) -> None:
         """Checks the foreign keys of a row, if it is still there."""
         row = self._rows.get(key)
         if row is None:
             return
-        for name, reference in self.rules.foreign_keys.items():
+        for name, reference in self._parents:
             value = self._key(row, reference.columns)
             parent = self._database.table(reference.table)
             wanted = dict(zip(reference.target, value or ()))
@@ -994,11 +1044,7 @@ class FakeTable:
         if row is None:  # a cascade was here before
             return
         self._set(key, None)
-        # Rule by rule: what a cascade has removed restricts no longer. MySQL goes by name, Postgres by age.
-        children = (
-            sorted(self._children, key=lambda each: each[1]) if self._pads else self._children
-        )
-        for child, name, rule in children:
+        for child, name, rule in self._children:  # what a cascade has removed restricts no longer
             referring = child._referring(rule, self._key(row, rule.target))
             if referring and rule.on_delete == "restrict":
                 raise self._error(infra._FOREIGN_KEY, name)
@@ -1007,7 +1053,10 @@ class FakeTable:
                     child._remove(each)
                 else:
                     before = child._rows[each]
-                    child._replace(each, before, {**before, **dict.fromkeys(rule.columns)})
+                    orphan = child._fitted(
+                        {**before, **dict.fromkeys(rule.columns)}, child._columns.values()
+                    )
+                    child._replace(each, before, orphan)
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
         """The value as the column stores it."""
@@ -1409,6 +1458,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     def _health_check(self) -> infra.Health:
         return infra.Health("redis", "FakeRedisClient", 0.0)
+
+    def _stats(self) -> infra.PoolStats:
+        return infra.PoolStats(0, 0, 0, 0, 0)
 
 
 class _FakeListener(infra.Listener):

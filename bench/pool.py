@@ -6,10 +6,12 @@ import contextlib
 import importlib.metadata
 import io
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT)] + [
@@ -24,13 +26,17 @@ from dbutils.pooled_db import PooledDB
 
 import infra
 from bench.database import database, login
-from bench.measure import Work, compare, extra, report, report_extras
+from bench.measure import Bench, Work, arguments
 from tests import services
 
 PHONE, HASH_KEY = "+905551234567", "k" * 32
 COLUMNS = ("id", "name", "score", "seen_at")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
-ROWS = [(n, f"somebody's name {n}", n / 7, NOW + timedelta(seconds=n)) for n in range(100_000)]
+Row = tuple[int, str, float, datetime]
+
+
+def rows(count: int) -> list[Row]:
+    return [(n, f"somebody's name {n}", n / 7, NOW + timedelta(seconds=n)) for n in range(count)]
 
 
 def checkouts(
@@ -72,15 +78,24 @@ class Notes(infra.SqlRepository[Note]):
     resource = "note"
 
 
-def of_a_note(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+def session_of(pool: infra.ConnectionPool) -> Any:
+    """Return the driver's connection that the pool lends again: both sides then use one session.
+
+    See ``Bench.compare_cpu`` for the reason. The pool has set its types and time zone: values come as
+    UUIDs and in UTC, so the code by hand need not convert them.
+    """
+    with pool.connection() as raw:
+        return raw
+
+
+def of_a_note(pool: infra.ConnectionPool) -> tuple[Work, Work]:
     """``find_by_id`` on Postgres."""
     pool.execute(
         "CREATE TABLE notes (text TEXT, done BOOLEAN, id UUID PRIMARY KEY, created_at TIMESTAMPTZ)"
     )
     notes = Notes(pool)
     note = notes.create(Note("buy milk"))
-    raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
-    raw.autocommit = True
+    raw = session_of(pool)
 
     def by_hand() -> Note | None:
         with raw.cursor() as cursor:
@@ -88,11 +103,7 @@ def of_a_note(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Wo
                 "SELECT text, done, id, created_at FROM notes WHERE id = %s", (str(note.id),)
             )
             row = cursor.fetchone()
-        return (
-            Note(row[0], row[1], uuid.UUID(row[2]), row[3].astimezone(timezone.utc))
-            if row
-            else None
-        )
+        return Note(row[0], row[1], row[2], row[3]) if row else None
 
     def ours() -> Note | None:
         return notes.find_by_id(note.id)
@@ -101,16 +112,12 @@ def of_a_note(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Wo
     return ours, by_hand
 
 
-def of_a_user(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+def of_a_user(pool: infra.ConnectionPool) -> tuple[Work, Work]:
     """``find_by_phone`` on MariaDB."""
     infra.Migrator(pool).apply()
     users = infra.MySQLPhoneUserRepository(pool, HASH_KEY)
     user = users.create_for_phone(PHONE, "customer")
-    raw = pymysql.connect(**login(pool, "database"), charset="utf8mb4", autocommit=True)
-    end.callback(raw.close)
-
-    def aware(value: datetime) -> datetime:
-        return value.replace(tzinfo=timezone.utc)
+    raw = session_of(pool)
 
     def by_hand() -> infra.PhoneUser | None:
         with raw.cursor() as cursor:
@@ -129,9 +136,9 @@ def of_a_user(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Wo
             is_verified=bool(row[3]),
             is_blocked=bool(row[4]),
             id=uuid.UUID(row[5]),
-            created_at=aware(row[6]),
-            updated_at=aware(row[7]),
-            last_login_at=aware(row[8]) if row[8] else None,
+            created_at=row[6],
+            updated_at=row[7],
+            last_login_at=row[8],
         )
 
     def ours() -> infra.PhoneUser | None:
@@ -141,7 +148,9 @@ def of_a_user(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Wo
     return ours, by_hand
 
 
-def copy(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+def copy(
+    pool: infra.ConnectionPool, people: list[Row], end: contextlib.ExitStack
+) -> tuple[Work, Work]:
     """Against COPY, of text that a program of one's own would make of the same rows."""
     raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
 
@@ -155,17 +164,20 @@ def copy(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, W
 
     def by_hand() -> None:
         lines = [
-            "\t".join((str(id), escaped(name), str(score), str(at))) for id, name, score, at in ROWS
+            "\t".join((str(id), escaped(name), str(score), str(at)))
+            for id, name, score, at in people
         ]
         with raw, raw.cursor() as cursor:
             cursor.copy_expert(
                 "COPY people (id, name, score, seen_at) FROM STDIN", io.StringIO("\n".join(lines))
             )
 
-    return lambda: pool.insert_many("people", COLUMNS, ROWS), by_hand
+    return lambda: pool.insert_many("people", COLUMNS, people), by_hand
 
 
-def executemany(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[Work, Work]:
+def executemany(
+    pool: infra.ConnectionPool, people: list[Row], end: contextlib.ExitStack
+) -> tuple[Work, Work]:
     """Against PyMySQL's executemany, which makes statements of many rows too."""
     raw = pymysql.connect(**login(pool, "database"), charset="utf8mb4")
     end.callback(raw.close)
@@ -173,27 +185,29 @@ def executemany(pool: infra.ConnectionPool, end: contextlib.ExitStack) -> tuple[
     def by_hand() -> None:
         with raw.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO people (id, name, score, seen_at) VALUES (%s, %s, %s, %s)", ROWS
+                "INSERT INTO people (id, name, score, seen_at) VALUES (%s, %s, %s, %s)", people
             )
         raw.commit()
 
-    return lambda: pool.insert_many("people", COLUMNS, ROWS), by_hand
+    return lambda: pool.insert_many("people", COLUMNS, people), by_hand
 
 
-def people(pool: infra.ConnectionPool, double: str, moment: str) -> Work:
-    """Makes the table; the answer empties it, and checks that everything was there."""
+def table(pool: infra.ConnectionPool, count: int, double: str, moment: str) -> Work:
+    """Makes the table people; the answer empties it, and checks that everything was there."""
     pool.execute(
         f"CREATE TABLE people (id INTEGER NOT NULL, name VARCHAR(50), score {double}, seen_at {moment})"
     )
 
     def empty() -> None:
-        assert pool.fetch_one("SELECT count(*) FROM people") in ((0,), (len(ROWS),))
+        assert pool.fetch_one("SELECT count(*) FROM people") in ((0,), (count,))
         pool.execute("TRUNCATE TABLE people")
 
     return empty
 
 
 def main() -> int:
+    bench = Bench(short=arguments(__doc__).parse_args().short)
+    people = rows(bench.size(100_000, 20_000))
     try:
         with (
             database("postgres") as postgres,
@@ -205,37 +219,45 @@ def main() -> int:
                 with postgres.connection():
                     pass
 
-            missed = report(
+            bench.report(
                 f"ConnectionPool, connection() on {postgres.health_check().server}, times as fast as",
                 [
-                    compare(name, lend, theirs, target=target, rounds=51, number=5000)
+                    bench.compare(
+                        name,
+                        lend,
+                        theirs,
+                        target=target,
+                        rounds=51,
+                        number=5000,
+                        clock=time.thread_time,
+                    )
                     for name, (target, theirs) in checkouts(postgres, end).items()
                 ],
             )
-            missed |= report_extras(
+            bench.report_extras(
                 "Repositories, microseconds of client CPU for one call, beside the same by hand",
                 [
-                    extra(name, ours, theirs, limit=25, rounds=200, number=20)
+                    bench.compare_cpu(name, ours, theirs, limit=25, rounds=200, number=20)
                     for name, (ours, theirs) in {
-                        "find_by_id, psycopg2": of_a_note(postgres, end),
-                        "find_by_phone, PyMySQL": of_a_user(mariadb, end),
+                        "find_by_id, psycopg2": of_a_note(postgres),
+                        "find_by_phone, PyMySQL": of_a_user(mariadb),
                     }.items()
                 ],
             )
-            empty_postgres = people(postgres, "DOUBLE PRECISION", "TIMESTAMPTZ")
-            empty_mariadb = people(mariadb, "DOUBLE", "DATETIME(6)")
+            empty_postgres = table(postgres, len(people), "DOUBLE PRECISION", "TIMESTAMPTZ")
+            empty_mariadb = table(mariadb, len(people), "DOUBLE", "DATETIME(6)")
             bulk = {
-                "psycopg2, COPY": (*copy(postgres, end), empty_postgres),
-                "PyMySQL, executemany": (*executemany(mariadb, end), empty_mariadb),
+                "psycopg2, COPY": (*copy(postgres, people, end), empty_postgres),
+                "PyMySQL, executemany": (*executemany(mariadb, people, end), empty_mariadb),
             }
-            missed |= report(
-                f"insert_many of {len(ROWS)} rows, on each server, times as fast as",
+            bench.report(
+                f"insert_many of {len(people)} rows, on each server, times as fast as",
                 [
-                    compare(name, ours, theirs, target=0.9, rounds=11, number=1, before=empty)
+                    bench.compare(name, ours, theirs, target=0.9, rounds=11, number=1, before=empty)
                     for name, (ours, theirs, empty) in bulk.items()
                 ],
             )
-        return missed
+        return int(bench.missed)
     finally:
         services.stop_shared()
 

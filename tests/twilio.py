@@ -83,17 +83,17 @@ class StandIn(socketserver.ThreadingTCPServer):
         if not isinstance(sys.exc_info()[1], OSError):  # a client may leave at any time
             raise
 
-    # --- bad days that last: some seconds, for a client that has no end of its own
+    # --- bad days that last: half a minute, for a client that has no end of its own
 
     def slow(self, send: Send) -> None:
-        self.over.wait(4)
+        self.over.wait(30)
 
     def drip(self, start: bytes) -> Callable[[Send], None]:
         """A byte at a time, each in good time."""
 
         def answer(send: Send) -> None:
-            for byte in itertools.chain(start, itertools.repeat(ord("x"), 200)):
-                if self.over.wait(0.02):
+            for byte in itertools.chain(start, itertools.repeat(ord("x"), 600)):
+                if self.over.wait(0.05):
                     break
                 send(bytes([byte]))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
+import functools
 import gc
 import http.client
 import io
@@ -21,6 +24,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -58,18 +62,22 @@ def raw_redis(url: str) -> Any:
     """redis-py's own client, to look at the server from outside."""
     import redis
 
-    parts = infra._Url.parse(url)
+    parts = urllib.parse.urlsplit(url)
     tls: dict[str, Any] = {}
     if parts.scheme.startswith("rediss"):
         # redis-py's cluster client looks "localhost" up, and then the certificate is for another name.
         tls = {
             "ssl": True,
-            "ssl_ca_certs": parts.options["sslrootcert"],
+            "ssl_ca_certs": dict(urllib.parse.parse_qsl(parts.query))["sslrootcert"],
             "ssl_check_hostname": False,
         }
     kind: Any = redis.RedisCluster if parts.scheme.endswith("+cluster") else redis.Redis
     return kind(
-        host=parts.host, port=parts.port, username=parts.user, password=parts.password, **tls
+        host=parts.hostname,
+        port=parts.port,
+        username=urllib.parse.unquote(parts.username or "") or None,
+        password=urllib.parse.unquote(parts.password or "") or None,
+        **tls,
     )
 
 
@@ -174,12 +182,59 @@ class Inbox:
             )
 
 
-def eventually(condition: Callable[[], Any]) -> None:
+class ShiftedClock(infra.Clock):
+    """The computer's clock, ``ahead`` seconds fast: a deadline comes earlier, and nobody waits for it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._haste = threading.local()
+
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc) + timedelta(seconds=self.monotonic() - time.monotonic())
+
+    def monotonic(self) -> float:
+        haste = vars(self._haste)
+        looks = haste["looks"] = haste.get("looks", 0) + 1
+        return time.monotonic() + self.ahead + (haste.get("seconds", 0.0) if looks > 1 else 0.0)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    @contextlib.contextmanager
+    def haste(self, seconds: float) -> Iterator[None]:
+        """The call in this block, which this thread makes, loses that many seconds once it has begun. Others do not."""
+        vars(self._haste).update(looks=0, seconds=seconds)
+        yield
+        vars(self._haste).clear()
+
+
+def eventually(condition: Callable[[], Any], seconds: float = WAIT) -> None:
     """Waits for what the other side does in its own time."""
-    deadline = time.monotonic() + WAIT
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.002)
+
+
+def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Runs the work in a thread; the function returned waits for its end, and gives its result, or exception."""
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def join() -> Any:
+        thread.join(WAIT)
+        assert results, "a thread hangs"
+        return results[0]
+
+    return join
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
@@ -235,9 +290,27 @@ class StorageBackend:
         return [each.key for each in self.storage.list_objects(self.bucket, prefix)]
 
 
+@functools.lru_cache
+def raw_s3(config: infra.S3StorageConfig) -> Any:
+    """boto3's own client, to look at the store from outside."""
+    import boto3
+    import botocore.config
+
+    client = boto3.session.Session().client(
+        "s3",
+        region_name=config.region,
+        endpoint_url=config.endpoint,
+        aws_access_key_id=config.access_key,
+        aws_secret_access_key=config.secret_key,
+        config=botocore.config.Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    atexit.register(client.close)
+    return client
+
+
 def remove_bucket(storage: infra.S3StorageProvider, bucket: str) -> None:
     """With what is in it."""
-    raw = storage._connected()[0]
+    raw = raw_s3(storage.config)
     for upload in raw.list_multipart_uploads(Bucket=bucket).get("Uploads", ()):
         raw.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
     assert (
@@ -301,11 +374,7 @@ def on_s3(name: str) -> Any:
             return opened[-1]
 
         def uploads() -> int:
-            return len(
-                storage._connected()[0]
-                .list_multipart_uploads(Bucket=made.bucket)
-                .get("Uploads", ())
-            )
+            return len(raw_s3(config).list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
 
         made = StorageBackend(
             storage, connect, over_http, uploads, 2500 if name == "s3" else 1200

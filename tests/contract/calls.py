@@ -36,9 +36,9 @@ COMPANIONS: dict[type, tuple[type, ...]] = {
 _OURS = {infra.__file__, fakes.__file__}
 
 # By the suite's module and name, which processes can tell each other.
-_called: dict[Suite, set[Method]] = defaultdict(set)
-_ran: dict[Suite, set[str]] = defaultdict(set)  # its cases
-_deselected: set[Suite] = set()  # of which cases, or some of their parameters, were left out
+CALLED: dict[Suite, set[Method]] = defaultdict(set)
+RAN: dict[Suite, set[str]] = defaultdict(set)  # its cases
+DESELECTED: set[Suite] = set()  # of which cases, or some of their parameters, were left out
 
 
 def methods(port: type) -> set[Method]:
@@ -112,10 +112,10 @@ def key(suite: type[Contract]) -> Suite:
 def judged() -> dict[Suite, type[Contract]]:
     """The suites of which all cases ran."""
     found = {}
-    for suite in _ran.keys() - _deselected:
+    for suite in RAN.keys() - DESELECTED:
         module, name = suite
         kind: type[Contract] = getattr(importlib.import_module(module), name)
-        if _ran[suite] == {case for case in dir(kind) if case.startswith("test_")}:
+        if RAN[suite] == {case for case in dir(kind) if case.startswith("test_")}:
             found[suite] = kind
     return found
 
@@ -125,7 +125,7 @@ def left_out() -> list[str]:
     return [
         f"{kind.__name__} has no case that calls {owner}.{name}"
         for suite, kind in sorted(judged().items())
-        for owner, name in sorted(methods(kind.port) - _called[suite])
+        for owner, name in sorted(methods(kind.port) - CALLED[suite])
     ]
 
 
@@ -137,20 +137,20 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     suite = suite_on_fake(item)
     if suite is None:
         return (yield)
-    _ran[key(suite)].add(item.originalname)  # type: ignore[attr-defined]
-    with noted(suite.port, _called[key(suite)]):
+    RAN[key(suite)].add(item.originalname)  # type: ignore[attr-defined]
+    with noted(suite.port, CALLED[key(suite)]):
         return (yield)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    _deselected.update(key(suite) for suite in map(suite_on_fake, items) if suite)
+    DESELECTED.update(key(suite) for suite in map(suite_on_fake, items) if suite)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
-        notes = [(suite, [*ran], [*_called[suite]]) for suite, ran in _ran.items()]
-        session.config.workeroutput["calls"] = notes, [*_deselected]
+        notes = [(suite, [*ran], [*CALLED[suite]]) for suite, ran in RAN.items()]
+        session.config.workeroutput["calls"] = notes, [*DESELECTED]
     elif left_out() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -160,14 +160,14 @@ def pytest_testnodedown(node: Any) -> None:
     """One of several processes has ended: the first one judges what all of them have seen."""
     notes, deselected = getattr(node, "workeroutput", {}).get("calls", ((), ()))
     for suite, ran, called in notes:
-        _ran[tuple(suite)].update(ran)
-        _called[tuple(suite)].update(map(tuple, called))
-    _deselected.update(map(tuple, deselected))
+        RAN[tuple(suite)].update(ran)
+        CALLED[tuple(suite)].update(map(tuple, called))
+    DESELECTED.update(map(tuple, deselected))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _ran:
-        suites = f"{len(judged())} of {len(_ran)} contract suites ran whole on their fakes"
+    if RAN:
+        suites = f"{len(judged())} of {len(RAN)} contract suites ran whole on their fakes"
         terminalreporter.write_line(
             f"public methods that no case calls: {len(left_out())} ({suites})"
         )

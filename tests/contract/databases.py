@@ -14,7 +14,11 @@ import pytest
 
 import fakes
 import infra
+from infra import _Above, _AtMost, _Contains, _OneOf
 from tests.contract.backends import WAIT, eventually
+
+# Conditions of repositories have no public names yet: tests take them from here.
+Above, AtMost, Contains, OneOf = _Above, _AtMost, _Contains, _OneOf
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,19 @@ class Items(infra.Repository[Item]):
     sort_fields = ("amount",)
     filter_fields = ("label", "amount", "owner_id")
 
+    def change(self, where: dict[str, Any], changes: dict[str, Any]) -> int:
+        return self._change("change", where, changes)
+
+    def remove(self, where: dict[str, Any]) -> int:
+        return self._remove("remove", where)
+
+    def with_label(self, condition: object) -> list[Item]:
+        """In the order of their labels."""
+        return self._select("with_label", {"label": condition}, [("label", False)])
+
+    def by_amount(self, *, limit: int | None = None, offset: int = 0) -> list[Item]:
+        return self._select("by_amount", {}, [("amount", False)], limit=limit, offset=offset)
+
 
 class SqlOwners(infra.SqlRepository[Owner], Owners): ...
 
@@ -80,8 +97,8 @@ TABLES = [
     "CONSTRAINT items_label_key UNIQUE (label), CONSTRAINT items_amount_check CHECK (amount >= 0), "
     "CONSTRAINT items_label_check CHECK (label <> 'never'), "
     "CONSTRAINT items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners (id) ON DELETE CASCADE, "
-    "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) ON DELETE SET NULL, "
-    "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) ON DELETE RESTRICT)",
+    "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) ON DELETE RESTRICT, "
+    "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) ON DELETE SET NULL)",
 ]
 _owners = fakes.Table.of(Owners, unique={"owners_name_key": ("name",)})
 _items = fakes.Table.of(
@@ -93,8 +110,8 @@ _items = fakes.Table.of(
     },
     foreign_keys={
         "items_owner_id_fkey": fakes.ForeignKey(("owner_id",), "owners", on_delete="cascade"),
-        "items_keeper_id_fkey": fakes.ForeignKey(("keeper_id",), "owners", on_delete="set null"),
         "items_guard_id_fkey": fakes.ForeignKey(("guard_id",), "owners", on_delete="restrict"),
+        "items_keeper_id_fkey": fakes.ForeignKey(("keeper_id",), "owners", on_delete="set null"),
     },
 )
 FAKE_TABLES = [
@@ -112,18 +129,29 @@ FAKE_TABLES = [
 
 @dataclass
 class DatabaseBackend:
+    """``dialect`` is that of the fake: what a server of this kind and version does."""
+
     database: infra.Database
     owners: Owners
     items: Items
+    dialect: str
 
     @property
     def engine(self) -> str:
         return self.database.engine
 
 
-def fake_backend(engine: str, **options: Any) -> DatabaseBackend:
-    database = fakes.FakeDatabase(engine, FAKE_TABLES, **options)
-    return DatabaseBackend(database, FakeOwners(database), FakeItems(database))
+def fake_backend(dialect: str, **options: Any) -> DatabaseBackend:
+    database = fakes.FakeDatabase(dialect, FAKE_TABLES, **options)
+    return DatabaseBackend(database, FakeOwners(database), FakeItems(database), dialect)
+
+
+def dialect_of(database: infra.Database) -> str:
+    """The name that FakeDatabase has for what this server is."""
+    name, version = database.health_check().server.split()[:2]
+    if name == "MySQL" and tuple(map(int, version.split(".")[:2])) >= (9, 6):
+        return "mysql"
+    return "postgres" if name == "PostgreSQL" else "mariadb"
 
 
 def create_tables(url: str) -> None:
@@ -145,7 +173,7 @@ def real_backend(url: str, **options: Any) -> DatabaseBackend:
     pool = infra.create_pool(infra.DatabaseConfig(url=url, **options))
     for table in ("items", "owners"):
         pool.execute(f"DELETE FROM {table}")
-    return DatabaseBackend(pool, SqlOwners(pool), SqlItems(pool))
+    return DatabaseBackend(pool, SqlOwners(pool), SqlItems(pool), dialect_of(pool))
 
 
 _made: dict[str, str] = {}
@@ -160,10 +188,10 @@ def with_tables(database: Callable[[str], str], name: str) -> str:
     return _made[name]
 
 
-def on_fake_database(engine: str) -> Any:
+def on_fake_database(dialect: str) -> Any:
     @pytest.fixture
     def backend(self: object) -> DatabaseBackend:
-        return fake_backend(engine)
+        return fake_backend(dialect)
 
     return backend
 
@@ -283,7 +311,7 @@ def overlapped(
 
     def waits() -> Any:
         if isinstance(database, fakes.FakeDatabase):
-            return database._turn._waiters  # type: ignore[attr-defined]
+            return database.stats().waiting
         assert isinstance(database, infra.ConnectionPool)
         if database.engine == "mysql":  # counted for the whole server
             sql = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"

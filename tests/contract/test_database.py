@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -16,8 +16,12 @@ import infra
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
+    Above,
+    AtMost,
+    Contains,
     DatabaseBackend,
     Item,
+    OneOf,
     Owner,
     on_fake_database,
     on_real_database,
@@ -310,16 +314,14 @@ class DatabaseContract(Contract):
         def other() -> None:
             begun.wait(WAIT)
             with backend.database.transaction():
-                found = backend.items._change(
-                    "update", {"id": first.id}, {"note": "other"}
-                )  # waits here
+                found = backend.items.change({"id": first.id}, {"note": "other"})  # waits here
                 assert done.is_set()
                 assert found == 1
 
         thread = threading.Thread(target=other)
         thread.start()
         with backend.database.transaction():
-            backend.items._change("update", {"id": first.id}, {"amount": 2})
+            backend.items.change({"id": first.id}, {"amount": 2})
             begun.set()
             thread.join(0.05)
             assert thread.is_alive()
@@ -603,18 +605,15 @@ class DatabaseContract(Contract):
             items.create(Item(label=label))
 
         def found(condition: Any) -> list[Any]:
-            return [
-                each.label
-                for each in items._select("find", {"label": condition}, [("label", False)])
-            ]
+            return [each.label for each in items.with_label(condition)]
 
         padded = backend.engine == "mysql"
-        assert found(infra._Above("a ")) == ["b ", "c"]
-        assert found(infra._Above("a")) == (["b ", "c"] if padded else ["a\t", "b ", "c"])
-        assert found(infra._AtMost("b")) == (["a\t", "a", "b "] if padded else ["a", "a\t"])
-        assert found(infra._AtMost("a  ")) == (["a\t", "a"] if padded else ["a", "a\t"])
-        assert found(infra._Contains("b ")) == ["b "]
-        assert found(infra._OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
+        assert found(Above("a ")) == ["b ", "c"]
+        assert found(Above("a")) == (["b ", "c"] if padded else ["a\t", "b ", "c"])
+        assert found(AtMost("b")) == (["a\t", "a", "b "] if padded else ["a", "a\t"])
+        assert found(AtMost("a  ")) == (["a\t", "a"] if padded else ["a", "a\t"])
+        assert found(Contains("b ")) == ["b "]
+        assert found(OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
 
     @pytest.mark.parametrize(
         "record", [OwnInit, OwnNew, SlotsBesideADict, OwnCall, AfterInit, Heir]
@@ -646,14 +645,8 @@ class DatabaseContract(Contract):
     def test_an_offset_without_a_limit(self, backend: DatabaseBackend) -> None:
         for amount in range(4):
             backend.items.create(Item(amount=amount))
-        order = [("amount", False)]
-        assert [each.amount for each in backend.items._select("find", {}, order, offset=2)] == [
-            2,
-            3,
-        ]
-        assert [
-            each.amount for each in backend.items._select("find", {}, order, limit=1, offset=2)
-        ] == [2]
+        assert [each.amount for each in backend.items.by_amount(offset=2)] == [2, 3]
+        assert [each.amount for each in backend.items.by_amount(limit=1, offset=2)] == [2]
 
     def test_foreign_keys(self, backend: DatabaseBackend) -> None:
         for field in ("owner_id", "keeper_id", "guard_id"):
@@ -692,6 +685,19 @@ class DatabaseContract(Contract):
             assert backend.owners.find_by_id(owner.id) is None
             assert backend.owners.find_by_id(new) == Owner(field[:5], new)
             assert backend.owners.delete(new) is True
+
+    def test_of_several_missing_parents_one_is_named(self, backend: DatabaseBackend) -> None:
+        """MySQL checks the keys in the order of their names, the others in that of their declaration."""
+        item = backend.items.create(Item())
+        first = {"mysql": "items_guard_id_fkey"}.get(backend.dialect, "items_owner_id_fkey")
+        nobody = infra.new_id()
+        orphan = Item(owner_id=nobody, keeper_id=nobody, guard_id=nobody)
+        assert conflict(lambda: backend.items.create(orphan)) == (first, "foreign_key")
+        orphan = replace(orphan, id=item.id)
+        assert conflict(lambda: backend.items.update(orphan)) == (first, "foreign_key")
+        orphan = replace(orphan, owner_id=None)
+        assert conflict(lambda: backend.items.update(orphan))[0] == "items_guard_id_fkey"
+        assert backend.items.find_by_id(item.id) == item
 
     def test_on_delete_reaches_every_row(self, backend: DatabaseBackend) -> None:
         a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
@@ -757,10 +763,10 @@ class DatabaseContract(Contract):
         assert backend.items.count() == 0
 
     def test_a_row_that_is_deleted_along_and_guards(self, backend: DatabaseBackend) -> None:
-        """By a cascade and by a restriction: Postgres takes the older rule first, MySQL goes by name."""
+        """By a cascade and by a restriction: MariaDB takes the keys by name, the others the older one first."""
         a = backend.owners.create(Owner("a"))
         backend.items.create(Item(owner_id=a.id, guard_id=a.id))
-        if backend.engine == "mysql":
+        if backend.dialect == "mariadb":
             assert conflict(lambda: backend.owners.delete(a.id)) == (
                 "items_guard_id_fkey",
                 "foreign_key",
@@ -889,7 +895,7 @@ class DatabaseContract(Contract):
     def test_an_update_that_changes_nothing_finds_its_row(self, backend: DatabaseBackend) -> None:
         item = backend.items.create(Item(amount=5))
         assert backend.items.update(item) == item
-        assert backend.items._change("update", {"amount": 5}, {"amount": 5}) == 1
+        assert backend.items.change({"amount": 5}, {"amount": 5}) == 1
 
     # --- insert_many
 
@@ -1073,12 +1079,20 @@ class TestFakeMySQL(DatabaseContract):
     backend = on_fake_database("mysql")
 
 
+class TestFakeMariaDB(DatabaseContract):
+    backend = on_fake_database("mariadb")
+
+
 class TestFakePostgres(DatabaseContract):
     backend = on_fake_database("postgres")
 
 
 class TestMariaDB(DatabaseContract):
     backend = on_real_database("mariadb")
+
+
+class TestMySQL(DatabaseContract):
+    backend = on_real_database("mysql")
 
 
 class TestPostgres(DatabaseContract):

@@ -321,6 +321,10 @@ class TestMariaDB(PhoneUserRepositoryContract):
     backend = on_real_accounts("mariadb")
 
 
+class TestMySQL(PhoneUserRepositoryContract):
+    backend = on_real_accounts("mysql")
+
+
 def test_the_fake_is_ready_to_use() -> None:
     users = fakes.FakePhoneUserRepository()
     assert users.find_by_phone(PHONE) is None

@@ -121,8 +121,9 @@ def fake_rules(tables: Iterable[fakes.Table]) -> dict[str, Any]:
     }
 
 
-def test_the_library_on_mariadb(database: Callable[[str], str]) -> None:
-    assert real_rules(migrated(database, "mariadb")) == fake_rules(fakes.MYSQL_TABLES)
+@pytest.mark.parametrize("name", ["mariadb", "mysql"])
+def test_the_library_on_mysql(database: Callable[[str], str], name: str) -> None:
+    assert real_rules(migrated(database, name)) == fake_rules(fakes.MYSQL_TABLES)
 
 
 @pytest.mark.parametrize("name", ["postgres", "postgres-18"])
@@ -130,18 +131,21 @@ def test_the_library_on_postgres(database: Callable[[str], str], name: str) -> N
     assert real_rules(migrated(database, name)) == fake_rules(fakes.POSTGRES_TABLES)
 
 
-@pytest.mark.parametrize("name", ["mariadb", "postgres", "postgres-18"])
+@pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres", "postgres-18"])
 def test_the_tables_of_the_tests(database: Callable[[str], str], name: str) -> None:
     assert real_rules(with_tables(database, name)) == fake_rules(FAKE_TABLES)
 
 
-def test_migrating_makes_the_same_whatever_was_there(database: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("name", ["mariadb", "mysql"])
+def test_migrating_makes_the_same_whatever_was_there(
+    database: Callable[[str], str], name: str
+) -> None:
     """One migration after the other, as over the years, or all at once."""
-    step_by_step = database("mariadb")
+    step_by_step = database(name)
     with infra.create_pool(infra.DatabaseConfig(url=step_by_step)) as pool:
         migrator = infra.Migrator(pool)
         every, migrator.migrations = migrator.migrations, []
         for migration in every:
             migrator.migrations.append(migration)
             assert migrator.apply() == [migration]
-    assert real_rules(step_by_step) == real_rules(migrated(database, "mariadb"))
+    assert real_rules(step_by_step) == real_rules(migrated(database, name))

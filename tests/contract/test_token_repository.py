@@ -397,6 +397,10 @@ class TestMariaDB(TokenRepositoryContract):
     backend = on_real_accounts("mariadb")
 
 
+class TestMySQL(TokenRepositoryContract):
+    backend = on_real_accounts("mysql")
+
+
 def test_the_fake_fails_on_demand() -> None:
     services = fakes.FakeInfrastructure()
     user = services.phone_users.create_for_phone("+14155550100")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
+import struct
+import termios
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,10 +15,11 @@ T = TypeVar("T")
 
 
 class Listening:
-    """A port on loopback; each connection is served in a thread of its own."""
+    """A port on loopback; each connection is served in a thread of its own. ``connections`` counts them."""
 
-    def __init__(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port: int = 0) -> None:
+        self.connections = 0
+        self._listening = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listening.getsockname()[1]
         self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -34,6 +38,7 @@ class Listening:
             while True:
                 client, _ = self._listening.accept()
                 self._sockets.append(client)
+                self.connections += 1
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -41,13 +46,23 @@ class Listening:
 
 
 class Proxy(Listening):
-    """Forwards to ``port``; once ``swallow`` is True, the next reply is dropped and its connection ended."""
+    """Forwards to ``target``; once ``swallow`` is True, the next reply is dropped and its connection ended. While
+    ``open`` is not set, replies are kept back; ``kept`` counts those."""
 
-    def __init__(self, port: int) -> None:
-        self.target = port
+    lingers = False  # True: the end of a client's connection does not come through
+
+    def __init__(self, target: int, port: int = 0) -> None:
+        self.target = target
         self.swallow = False
         self.swallowed = 0
-        super().__init__()
+        self.open = threading.Event()
+        self.open.set()
+        self.kept = 0
+        super().__init__(port)
+
+    def __exit__(self, *_: Any) -> None:
+        self.open.set()
+        super().__exit__()
 
     def _serve(self, client: socket.socket) -> None:
         server = socket.create_connection(("127.0.0.1", self.target))
@@ -55,17 +70,43 @@ class Proxy(Listening):
         threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
         self._pass(client, server, False)
 
+    def request(self, data: bytes) -> bytes | None:
+        """What of a client's request goes on to the server; None: its connection ends."""
+        return data
+
     def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if not replies:
+                    passed = self.request(data)
+                    if passed is None:
+                        break
+                    data = passed
                 if replies and self.swallow:
                     self.swallow = False
                     self.swallowed += 1
                     break
+                if replies and not self.open.is_set():
+                    self.kept += 1
+                    self.open.wait()
                 sink.sendall(data)
+        if self.lingers and not replies:
+            return
         for each in (source, sink):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+class Recording(Proxy):
+    """Keeps what clients send, in plain text, in ``requests``."""
+
+    def __init__(self, target: int) -> None:
+        self.requests: list[bytes] = []
+        super().__init__(target)
+
+    def request(self, data: bytes) -> bytes:
+        self.requests.append(data)
+        return data
 
 
 class Stub(Listening):
@@ -90,10 +131,26 @@ class ScriptedRedis(Listening):
     def __init__(self, answer: Callable[[list[bytes], Callable[[bytes], None]], None]) -> None:
         self._answer = answer
         self.commands: list[bytes] = []
+        self.ended: list[socket.socket] = []  # connections
         super().__init__()
         self.url = f"redis://:password@127.0.0.1:{self.port}/1"
 
+    def has_delivered(self) -> bool:
+        """Whether all that was sent is with the clients, read or not."""
+        unacknowledged = [
+            struct.unpack("i", fcntl.ioctl(each, termios.TIOCOUTQ, bytes(4)))[0]
+            for each in self._sockets
+            if each.fileno() >= 0
+        ]
+        return not any(unacknowledged)
+
     def _serve(self, client: socket.socket) -> None:
+        try:
+            self._converse(client)
+        finally:
+            self.ended.append(client)
+
+    def _converse(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
             stream = client.makefile("rb")
             while (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ import pytest
 
 import infra
 from tests.contract.databases import migrated
+from tests.faults.proxy import Recording
 
 pytestmark = pytest.mark.real
 
@@ -23,7 +25,8 @@ IN_TRANSACTION = {"begin", "commit", "run"}
 class Exchange:
     """One user; ``cost`` counts the statements that a call sends, beside those that begin and end transactions."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, proxy: Recording) -> None:
+        self.proxy = proxy
         self.calls: list[str] = []
         self.pool = infra.create_pool(infra.DatabaseConfig(url=url), observer=self.see)
         for table in ("submissions", "benchmarks", "organizations", "users"):
@@ -62,9 +65,12 @@ class Exchange:
 
 @pytest.fixture(params=["postgres", "postgres-18"])
 def exchange(database: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Exchange]:
-    made = Exchange(migrated(database, request.param))
-    yield made
-    made.pool.close()
+    url = migrated(database, request.param)
+    port = urllib.parse.urlsplit(url).port or 0
+    with Recording(port) as proxy:
+        made = Exchange(url.replace(f":{port}/", f":{proxy.port}/"), proxy)
+        with made.pool:
+            yield made
 
 
 @pytest.mark.parametrize(("tags", "statements"), [(0, 2), (1, 3), (5, 3), (50, 3), (100, 3)])
@@ -204,22 +210,26 @@ def many(exchange: Exchange, count: int) -> infra.Benchmark:
 
 def plans(exchange: Exchange, call: Callable[[], Any]) -> list[str]:
     """How the server runs what the call sends, read by read."""
-    sent: list[tuple[str, Any]] = []
-    pool, statement = exchange.pool, exchange.pool._statement
-
-    def keep(operation: str, sql: str, params: Any, *arguments: Any, **options: Any) -> Any:
-        sent.append((sql, params))
-        return statement(operation, sql, params, *arguments, **options)
-
-    pool._statement = keep  # type: ignore[method-assign]
+    exchange.proxy.requests.clear()
     call()
-    del pool._statement
+    sent = queries(b"".join(exchange.proxy.requests))
     explain = "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF)"
     return [
-        "\n".join(line for (line,) in pool.fetch_all(f"{explain} {sql}", params))
-        for sql, params in sent
+        "\n".join(line for (line,) in exchange.pool.fetch_all(f"{explain} {sql}"))
+        for sql in sent
         if sql.lstrip().startswith("SELECT")
     ]
+
+
+def queries(requests: bytes) -> list[str]:
+    """The texts of simple queries: "Q", the length behind it, the text and a NUL."""
+    found, at = [], 0
+    while at < len(requests):
+        assert requests[at : at + 1] == b"Q"
+        end = at + 1 + int.from_bytes(requests[at + 1 : at + 5], "big")
+        found.append(requests[at + 5 : end - 1].decode())
+        at = end
+    return found
 
 
 def test_ranks_are_read_from_an_index(exchange: Exchange) -> None:

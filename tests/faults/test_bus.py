@@ -16,7 +16,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.backends import WAIT, eventually, in_child, in_threads
+from tests.contract.backends import WAIT, eventually, in_background, in_child, in_threads
 from tests.contract.databases import (
     DatabaseBackend,
     Owner,
@@ -53,6 +53,14 @@ def bus_of(
         yield bus
 
 
+def is_closed(bus: infra.RedisEventBus) -> bool:
+    try:
+        bus.publish("nobody's", note(0))
+    except infra.ConnectionError as error:
+        return "closed" in str(error)
+    return False
+
+
 def listeners() -> int:
     return sum(thread.name == "infra-listener" for thread in threading.enumerate())
 
@@ -62,7 +70,7 @@ def listeners() -> int:
 
 @pytest.mark.real
 def test_a_closed_port() -> None:
-    with bus_of(f"redis://127.0.0.1:{free_port()}", deadline=0.5) as bus:
+    with bus_of(f"redis://127.0.0.1:{free_port()}") as bus:
         calls: list[Callable[[], Any]] = [
             lambda: bus.publish("c", note(1)),
             lambda: bus.subscribe("c", print),
@@ -72,7 +80,7 @@ def test_a_closed_port() -> None:
             started = time.monotonic()
             with pytest.raises(infra.ConnectionError) as caught:
                 call()
-            assert time.monotonic() - started < 0.5 + SLACK
+            assert time.monotonic() - started < 5 + SLACK
             assert caught.value.retryable is True
 
 
@@ -118,9 +126,11 @@ def test_a_subscription_that_ends_while_the_server_is_away(server: Server) -> No
 
 def test_paused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     heard = Heard()
-    with bus_of(
-        server.url, deadline=0.3, socket_timeout=2
-    ) as bus:  # so long is a silent connection kept
+    with (
+        bus_of(server.url) as publisher,
+        # So long that the silent connection is kept.
+        bus_of(server.url, deadline=1.5, socket_timeout=60) as bus,
+    ):
         bus.subscribe("a", heard)
         subscription = bus.subscribe("b", heard)
         server.pause()
@@ -133,12 +143,14 @@ def test_paused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
             started = time.monotonic()
             with pytest.raises(infra.TimeoutError):
                 call()
-            assert time.monotonic() - started < 0.3 + SLACK
+            assert time.monotonic() - started < 1.5 + SLACK
         subscription.close()  # is no error
         assert "redis did not acknowledge that a subscription ended: TimeoutError" in caplog.text
         server.resume()
         eventually(
-            lambda: [bus.publish(channel, note(1)) for channel in ("a", "b", "c")] == [1, 0, 0]
+            lambda: (
+                [publisher.publish(channel, note(1)) for channel in ("a", "b", "c")] == [1, 0, 0]
+            )
         )
 
         def after_the_pause() -> set[
@@ -151,19 +163,34 @@ def test_paused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
         assert bus.handler_errors == 0
 
 
-def test_a_dead_peer_is_noticed_and_a_quiet_channel_left_alone(server: Server, raw: Any) -> None:
+def test_a_dead_peer_is_noticed(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     heard = Heard()
-    with bus_of(server.url, heard.inbox.on_reconnect, socket_timeout=0.1, deadline=0.3) as bus:
+    with (
+        bus_of(server.url) as publisher,
+        bus_of(server.url, heard.inbox.on_reconnect, socket_timeout=0.1) as bus,
+    ):
         bus.subscribe("c", heard)
-        raw.config_resetstat()
-        eventually(lambda: raw.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] >= 2)
-        assert heard.inbox.reconnects == 0
         server.pause()
-        eventually(lambda: bus._listener._connection is None)  # type: ignore[union-attr]
+        caplog.clear()
+        eventually(lambda: "lost its connection (TimeoutError); connecting again" in caplog.text)
         server.resume()
         heard.inbox.wait_reconnects(1)
-        bus.publish("c", note(1))
+        eventually(lambda: publisher.publish("c", note(1)) and heard.messages)
+        assert heard.messages[0] == ("c", None, "1")
+
+
+def test_a_quiet_channel_is_left_alone(server: Server, raw: Any) -> None:
+    """The bus asks after five seconds of silence, and has a second for the answer."""
+    heard = Heard()
+    with bus_of(server.url, heard.inbox.on_reconnect, socket_timeout=1) as bus:
+        bus.subscribe("c", heard)
+        [before] = raw.client_list(_type="pubsub")
+        eventually(lambda: raw.client_list(_type="pubsub")[0]["cmd"] == "ping", 2 * WAIT)
+        bus.subscribe("d", heard)  # its answer comes behind that to the PING
+        assert bus.publish("c", note(1)) == 1
         assert heard.notes(1) == ["1"]
+        [after] = raw.client_list(_type="pubsub")
+        assert (after["id"], heard.inbox.reconnects) == (before["id"], 0)
 
 
 def test_a_publish_whose_answer_was_lost_is_not_repeated(server: Server) -> None:
@@ -181,31 +208,17 @@ def test_a_publish_whose_answer_was_lost_is_not_repeated(server: Server) -> None
 
 
 def test_one_subscribes_in_vain_to_what_another_waits_for(server: Server) -> None:
-    heard, failed = Heard(), []
-    with bus_of(server.url, deadline=0.3) as bus:
+    """The first gives up while the second, which has come later, has half of its time left."""
+    heard, deadline = Heard(), 4.0
+    with bus_of(server.url, deadline=deadline, socket_timeout=60) as bus:
         bus.subscribe("other", heard)
-        listener: Any = bus._listener
-        config = listener._transport.config
         server.pause()
-
-        def hasty() -> None:
-            with pytest.raises(infra.TimeoutError):
-                bus.subscribe("c", heard)
-            failed.append(True)
-
-        threads = [
-            threading.Thread(target=hasty),
-            threading.Thread(target=lambda: bus.subscribe("c", heard)),
-        ]
-        threads[0].start()
-        eventually(lambda: listener._told)
-        with listener._changed:  # of those who begin to wait from now on
-            object.__setattr__(config, "deadline", WAIT)
-        threads[1].start()
-        eventually(lambda: len(listener._told) >= 2 and failed)
+        first = in_background(lambda: bus.subscribe("c", heard))
+        time.sleep(deadline / 2)
+        second = in_background(lambda: bus.subscribe("c", heard))
+        assert type(first()) is infra.TimeoutError
         server.resume()
-        for thread in threads:
-            thread.join(WAIT)
+        assert isinstance(second(), infra.Subscription)
         assert bus.publish("c", note(1)) == 1
         assert heard.notes(1) == ["1"]
 
@@ -254,7 +267,8 @@ def test_a_refusal_takes_nothing_from_others(server: Server, raw: Any) -> None:
 
 def test_no_payload_leaves_through_an_error(caplog: pytest.LogCaptureFixture) -> None:
     secret, texts = "tell-nobody-739182", []
-    bus = fakes.FakeEventBus()
+    client = fakes.FakeRedisClient()
+    bus = fakes.FakeEventBus(client)
     bus.subscribe("c", lambda message: texts.append(repr(message)))
     bus.subscribe("c", lambda message: message.deserialize(infra.SystemEvent))
     payloads = [
@@ -268,7 +282,7 @@ def test_no_payload_leaves_through_an_error(caplog: pytest.LogCaptureFixture) ->
         '{"type":"SystemEvent.MaintenanceScheduled","starts_at":"2026-13-13T00:00:00Z","ends_at":"","reason":""}',
     ]
     for payload in payloads:
-        bus._client.publish("c", payload)
+        client.publish("c", payload)
         with pytest.raises(infra.SerializationError) as caught:
             infra.Message("c", None, payload).deserialize(infra.SystemEvent)
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -299,22 +313,32 @@ def test_one_thread_for_a_bus_from_its_first_subscription_on(server: Server) -> 
 def test_who_joins_while_the_last_one_leaves(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = Heard()
-    with bus_of(server.url) as bus:
-        last = bus.subscribe("c", heard)
-        joining = threading.Thread(target=lambda: bus.subscribe("c", heard))
-        drop = bus._drop
+    heard, joins = Heard(), []
 
-        def slow(subscription: infra.Subscription) -> list[tuple[bool, str]]:
-            left = drop(subscription)
-            joining.start()
-            eventually(lambda: bus._joined)
-            joining.join(0.2)  # it has to wait for the UNSUBSCRIBE
-            return left
+    class Client(infra.RedisClient):
+        """Just before it leaves a channel, another thread begins to join it."""
 
-        monkeypatch.setattr(bus, "_drop", slow)
-        last.close()
-        joining.join(WAIT)
+        def listen(self, *handlers: Any) -> infra.Listener:
+            listener = super().listen(*handlers)
+            leave, done = listener.unsubscribe, threading.Event()
+
+            def join() -> None:
+                bus.subscribe("c", heard)
+                done.set()
+
+            def slow(*channels: str) -> None:
+                joins.append(in_background(join))
+                done.wait(
+                    0.5
+                )  # in vain: it has to wait. A slow machine makes a mistake pass, no more
+                leave(*channels)
+
+            monkeypatch.setattr(listener, "unsubscribe", slow)
+            return listener
+
+    with Client(infra.CacheConfig(server.url)) as client, infra.RedisEventBus(client) as bus:
+        bus.subscribe("c", heard).close()
+        assert joins[0]() is None
         assert bus.publish("c", note(1)) == 1
         assert heard.notes(1) == ["1"]
 
@@ -324,7 +348,10 @@ def test_who_joins_while_the_last_one_leaves(
 )  # Python 3.12 warns of threads; they are the point
 def test_a_forked_child_subscribes_anew(server: Server) -> None:
     heard = Heard()
-    with bus_of(server.url, heard.inbox.on_reconnect) as bus:
+    with (
+        client_of(server.url) as client,
+        infra.RedisEventBus(client, heard.inbox.on_reconnect) as bus,
+    ):
         subscription = bus.subscribe("c", heard)
 
         def work() -> None:
@@ -335,7 +362,7 @@ def test_a_forked_child_subscribes_anew(server: Server) -> None:
             assert mine.notes(1) == ["1"]
             assert bus.publish("c", note(2)) == 1
             bus.close()
-            bus._client.close()
+            client.close()
 
         in_child(work)
         assert bus.publish("c", note(3)) == 1
@@ -368,12 +395,11 @@ def test_a_bus_is_closed_while_a_handler_works(server: Server) -> None:
         for number in range(3):
             bus.publish("c", note(number))
         assert busy.wait(WAIT)
-        closing = threading.Thread(target=bus.close)
-        closing.start()
-        eventually(lambda: bus._listener is None)
+        join = in_background(bus.close)
+        eventually(lambda: is_closed(bus))
         assert heard.messages == []
         over.set()
-        closing.join(WAIT)
+        assert join() is None
         assert heard.messages == [("c", None, "0")]
 
 
@@ -386,7 +412,7 @@ def test_who_waits_for_a_slow_handler_is_told_so(
         busy.set()
         assert over.wait(WAIT)
 
-    with bus_of(server.url, deadline=0.3) as bus:
+    with bus_of(server.url, deadline=1.5) as bus:
         subscription = bus.subscribe("c", handler)
         bus.publish("c", note(1))
         assert busy.wait(WAIT)
@@ -523,11 +549,12 @@ def test_another_thread_of_the_fake_waits_for_its_turn() -> None:
 
     def work() -> None:
         other.start()
-        eventually(lambda: together.data.database._turn._waiters)  # type: ignore[attr-defined]
+        eventually(lambda: together.data.database.stats().waiting == 1)
 
     with together.data.database.transaction():
         owners.create(Owner("outer"))
-        together.publish(work)
+        assert together.publish(work) is None
+        assert results == []
     other.join(WAIT)
     assert [each.name for each in results] == ["other's"]
 

@@ -361,8 +361,8 @@ FAKE_DATABASE: list[Mutant] = [
         "FakeDatabase: an open block is no connection in use",
         Replace(
             "FakeDatabase._stats",
-            "infra.PoolStats(0, len(self._open), len(self._open), 0, 0)",
-            "infra.PoolStats(0, len(self._open), 0, len(self._open), 0)",
+            "infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)",
+            "infra.PoolStats(0, len(self._open), 0, len(self._open), self._waiting)",
         ),
         DATABASE,
     ),
@@ -402,8 +402,8 @@ FAKE_TABLE: list[Mutant] = [
         "FakeTable: ON DELETE SET NULL takes the first row only",
         Replace(
             "FakeTable._remove",
-            "child._replace(each, before, {**before, **dict.fromkeys(rule.columns)})",
-            "child._replace(each, before, {**before, **dict.fromkeys(rule.columns)})\nbreak",
+            "child._replace(each, before, orphan)",
+            "child._replace(each, before, orphan)\nbreak",
         ),
         TABLES,
     ),

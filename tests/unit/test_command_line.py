@@ -118,7 +118,8 @@ POSTGRES_UP = r"postgres up    PostgreSQL \d+\.\d+ +\d+\.\d ms\n"
 REDIS_UP = r"redis    up    Redis \d+\.\d+\.\d+ +\d+\.\d ms\n"
 
 
-def test_health(run: Run, service: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("mysql", ["mariadb", "mysql"])
+def test_health(run: Run, service: Callable[[str], str], mysql: str) -> None:
     code, out, err = run("health", REDIS_URL=service("redis"))
     assert (code, err) == (0, "")
     assert re.fullmatch(REDIS_UP, out)
@@ -127,7 +128,7 @@ def test_health(run: Run, service: Callable[[str], str]) -> None:
     assert re.fullmatch(POSTGRES_UP, out)
     code, out, err = run(
         "health",
-        MYSQL_URL=service("mariadb"),
+        MYSQL_URL=service(mysql),
         POSTGRES_URL=service("postgres"),
         REDIS_URL=service("redis"),
     )
@@ -176,8 +177,9 @@ def test_health_of_one_that_is_down(run: Run, service: Callable[[str], str]) -> 
         assert "hidden" not in out
 
 
-def test_health_over_tls(run: Run, service: Callable[[str], str]) -> None:
-    urls = {"MYSQL_URL": service("mariadb-tls"), "POSTGRES_URL": service("postgres-tls")}
+@pytest.mark.parametrize("mysql", ["mariadb-tls", "mysql-tls"])
+def test_health_over_tls(run: Run, service: Callable[[str], str], mysql: str) -> None:
+    urls = {"MYSQL_URL": service(mysql), "POSTGRES_URL": service("postgres-tls")}
     code, out, err = run("health", **urls, REDIS_URL=service("redis-tls"))
     assert (code, err) == (0, "")
     assert re.fullmatch(MYSQL_UP + POSTGRES_UP + REDIS_UP, out)
@@ -219,9 +221,9 @@ def shop(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.fixture
-def both(database: Callable[[str], str]) -> dict[str, str]:
-    return {"MYSQL_URL": database("mariadb"), "POSTGRES_URL": database("postgres")}
+@pytest.fixture(params=["mariadb", "mysql"])
+def both(database: Callable[[str], str], request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"MYSQL_URL": database(request.param), "POSTGRES_URL": database("postgres")}
 
 
 def test_migrate(run: Run, both: dict[str, str], shop: Path) -> None:
@@ -263,10 +265,11 @@ postgres: applying shop 2 (totals)
     )
 
 
+@pytest.mark.parametrize("mysql", ["mariadb", "mysql"])
 def test_migrate_alone_applies_the_librarys_own(
-    run: Run, database: Callable[[str], str], shop: Path
+    run: Run, database: Callable[[str], str], shop: Path, mysql: str
 ) -> None:
-    url = database("mariadb")
+    url = database(mysql)
     first = f"mysql: applying {infra.read_migrations(infra.SCHEMA, 'mysql')[0]}\n"
     assert first == "mysql: applying schema 1 (phone_accounts)\n"
     code, out, err = run("migrate", DATABASE_URL=url)
@@ -398,7 +401,7 @@ def test_migrate_when_the_server_is_down(run: Run, engine: str, option: list[str
     assert "hidden" not in err
 
 
-@pytest.mark.parametrize("engine", ["mariadb", "postgres"])
+@pytest.mark.parametrize("engine", ["mariadb", "mysql", "postgres"])
 def test_migrate_while_another_runner_does(
     run: Run, database: Callable[[str], str], shop: Path, engine: str
 ) -> None:
@@ -419,10 +422,14 @@ def test_migrate_while_another_runner_does(
 PASSWORD = "p4ss/w%rd-Höhle"
 
 
-@pytest.fixture
-def with_password(database: Callable[[str], str], service: Callable[[str], str]) -> Iterator[str]:
+@pytest.fixture(params=["mariadb", "mysql"])
+def with_password(
+    database: Callable[[str], str],
+    service: Callable[[str], str],
+    request: pytest.FixtureRequest,
+) -> Iterator[str]:
     """The URL of a user who has one."""
-    server, url = service("mariadb"), database("mariadb")
+    server, url = service(request.param), database(request.param)
     place, name = url.rpartition("@")[2], url.rpartition("/")[2]
     sql(server, f"CREATE USER {name} IDENTIFIED BY '{PASSWORD}'")
     sql(server, f"GRANT ALL ON {name}.* TO {name}")
@@ -459,10 +466,10 @@ def test_no_password_is_shown(
 
 
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted(_: object) -> int:
+    def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(infra, "_health", interrupted)
+    monkeypatch.setattr(infra.Config, "from_env", interrupted)
     assert infra.main(["health"]) == 130
     assert capsys.readouterr().err == "infra: interrupted\n"
 

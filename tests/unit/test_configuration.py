@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import infra
+from tests.faults.proxy import ScriptedRedis
+from tests.services import free_port
 
 SECRET = "s3cret-s3cret-s3cret-s3cret-s3cret"
 
@@ -222,15 +226,44 @@ def test_reprs_mask_secrets() -> None:
     assert "mysql://***@db/x" in repr(config)
     assert "redis://***@cache" in repr(config)
     assert "secret_key='***'" in repr(config)
-    assert SECRET not in repr(infra._Url.parse(config.cache.url))
 
 
+@pytest.mark.real
+def test_no_part_of_a_client_shows_a_secret() -> None:
+    """As a debugger shows them, or a service that collects errors with their local variables."""
+    client = infra.RedisClient(infra.CacheConfig(f"redis://user:{SECRET}@cache"))
+    found: list[object] = [client]
+    for each in found:
+        own = [part for part in gc.get_referents(each) if type(part).__module__ == "infra"]
+        inner = [
+            part
+            for holder in gc.get_referents(each)
+            if isinstance(holder, (dict, list, tuple)) and len(holder) < 50
+            for part in gc.get_referents(holder)
+            if type(part).__module__ == "infra"
+        ]
+        found += [part for part in (*own, *inner) if not any(part is known for known in found)]
+    assert len(found) > 3
+    for each in found:
+        assert SECRET not in repr(each)
+
+
+@pytest.mark.real
 def test_urls_are_decoded_in_parts() -> None:
-    url = infra._Url.parse("redis://us%40er:p%3A%2F@[::1]:7000/3")
-    assert (url.host, url.port, url.user, url.password, url.path) == (
-        "::1",
-        7000,
-        "us@er",
-        "p:/",
-        "3",
-    )
+    asked: list[list[bytes]] = []
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        asked.append(words)
+        send(b"+OK\r\n" if words[0] != b"EXISTS" else b":1\r\n")
+
+    with ScriptedRedis(answer) as server:
+        url = f"redis://us%40er:p%3A%2F@127.0.0.1:{server.port}/3"
+        with infra.RedisClient(infra.CacheConfig(url)) as client:
+            assert client.exists("k") is True
+    assert asked == [[b"AUTH", b"us@er", b"p:/"], [b"SELECT", b"3"], [b"EXISTS", b"k"]]
+    port = free_port()
+    with (
+        infra.RedisClient(infra.CacheConfig(f"redis://[::1]:{port}")) as client,
+        pytest.raises(infra.ConnectionError, match=f"^redis at ::1:{port} could not be reached"),
+    ):
+        client.exists("k")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,7 @@ def test_the_layout_is_the_one_that_users_know() -> None:
     wanted = {
         "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench", "Makefile",
         "pyproject.toml", "docker-compose.test.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".gitignore",
+        "MANIFEST.in",
     }  # fmt: skip
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -164,3 +166,88 @@ def test_banners_are_in_the_order_of_the_contents() -> None:
         orders.append(banners)
     shared = [name for name in orders[0] if name in orders[1]]
     assert [name for name in orders[1] if name in orders[0]] == shared
+
+
+# --- tests, benchmarks and examples use what users can use
+
+#: what a file may import by name, because it tests just that
+IMPORTED_BY_NAME = {
+    "tests/unit/test_pool.py": {"_Pool", "_Place"},
+    "tests/unit/test_errors_and_policy.py": {"_Pool", "_Place"},
+    "tests/contract/databases.py": {"_Above", "_AtMost", "_Contains", "_OneOf"},
+}
+#: names that begin so, and are public all the same
+NOT_PRIVATE = {"_replace", "_asdict", "_fields", "_make"}  # of named tuples
+NOT_PRIVATE |= {"_create_unverified_context", "_exit", "_getframe"}  # of the standard library
+BY_TEXT = {"getattr", "setattr", "delattr", "hasattr"}
+
+
+def is_private(name: object) -> bool:
+    return (
+        isinstance(name, str)
+        and name.startswith("_")
+        and not name.startswith("__")
+        and name not in NOT_PRIVATE
+    )
+
+
+def is_own(node: ast.expr) -> bool:
+    """Whether this is ``self``, ``cls`` or ``super()``."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    return isinstance(node, ast.Name) and node.id in ("self", "cls", "super")
+
+
+def private_names(source: str, importable: set[str]) -> Iterator[str]:
+    """Line and name of each private name of something else that a file uses."""
+    for node in ast.walk(ast.parse(source)):
+        found: list[object] = []
+        if isinstance(node, ast.Attribute) and not is_own(node.value):
+            found = [node.attr]
+        elif isinstance(node, ast.ImportFrom) and node.module in ("infra", "fakes"):
+            found = [each.name for each in node.names if each.name not in importable]
+        elif isinstance(node, ast.Call) and len(node.args) >= 2 and not is_own(node.args[0]):
+            function, name = node.func, node.args[1]
+            called = function.attr if isinstance(function, ast.Attribute) else None
+            called = function.id if isinstance(function, ast.Name) else called
+            if called in BY_TEXT and isinstance(name, ast.Constant):
+                found = [name.value]
+        for each in filter(is_private, found):
+            yield f"{getattr(node, 'lineno', '')}: {each}"
+
+
+def test_private_names_are_found() -> None:
+    wrong = [
+        "infra._x",
+        "fakes._X.y",
+        "client._pool.size",
+        "from infra import _Url",
+        "monkeypatch.setattr(infra, '_x', 1)",
+        "getattr(client(), '_x')",
+        "[each._x for each in y]",
+    ]
+    fine = [
+        "self._x",
+        "cls._x",
+        "super()._x",
+        "row._replace(a=1)",
+        "x.__class__",
+        "os._exit(1)",
+        "_x = 1",
+        "from infra import _Pool",
+        "setattr(client, 'x', '_y')",
+    ]
+    assert [len([*private_names(each, {"_Pool"})]) for each in wrong] == [1] * len(wrong)
+    assert [[*private_names(each, {"_Pool"})] for each in fine] == [[]] * len(fine)
+
+
+def test_no_file_touches_private_names() -> None:
+    found = {}
+    for folder in ("tests", "bench", "examples"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            importable = IMPORTED_BY_NAME.get(name, set())
+            uses = [*private_names(path.read_text(encoding="utf-8"), importable)]
+            if uses:
+                found[name] = uses
+    assert found == {}

@@ -17,7 +17,8 @@ import pytest
 
 import fakes
 import infra
-from tests.contract.backends import WAIT
+from infra import _Place, _Pool
+from tests.contract.backends import WAIT, eventually
 
 ERRORS = [
     value
@@ -263,20 +264,23 @@ class Resource:
 
 
 def pool_of(
-    size: int, made: list[Resource], fail: Callable[[], bool] = lambda: False
-) -> infra._Pool[Resource]:
+    size: int,
+    made: list[Resource],
+    fail: Callable[[], bool] = lambda: False,
+    is_dead: Callable[[Resource], bool] = lambda each: each.dead,
+) -> _Pool[Resource]:
     def connect(_: infra.Attempt) -> Resource:
         if fail():
             raise DriverError
         made.append(Resource())
         return made[-1]
 
-    return infra._Pool(
+    return _Pool(
         "pool",
         size,
         connect=connect,
         disconnect=lambda r: setattr(r, "closed", True),
-        is_dead=lambda r: r.dead,
+        is_dead=is_dead,
     )
 
 
@@ -285,11 +289,9 @@ def soon() -> infra.Attempt:
     return infra.Attempt(clock.monotonic() + WAIT, clock.monotonic)
 
 
-def take(
-    pool: infra._Pool[Resource], attempt: infra.Attempt | None = None
-) -> infra._Place[Resource]:
+def take(pool: _Pool[Resource], attempt: infra.Attempt | None = None) -> _Place[Resource]:
     """A place with a resource in it; on failure it is released, as callers do."""
-    place: infra._Place[Resource] = infra._Place()
+    place: _Place[Resource] = _Place()
     try:
         assert pool.acquire(place, attempt or soon()) is place.resource
     except BaseException:
@@ -340,8 +342,7 @@ def test_waiters_are_served_in_order(broken: bool) -> None:
     for number in range(5):
         threads.append(threading.Thread(target=wait, args=(number,)))
         threads[-1].start()
-        while len(pool._queue) < number + 1:
-            pass
+        eventually(lambda: pool.stats().waiting == number + 1)
     pool.release(held, broken=broken)
     for thread in threads:
         thread.join(WAIT)
@@ -356,8 +357,8 @@ def test_who_waits_too_long_leaves_the_queue() -> None:
     with pytest.raises(
         infra.PoolTimeoutError, match="pool: no connection became free: 1 of 1 in use"
     ):
-        take(pool, infra.Attempt(clock.monotonic() + 0.01, clock.monotonic))
-    assert not pool._queue
+        take(pool, infra.Attempt(clock.monotonic() + 1, clock.monotonic))
+    assert pool.stats().waiting == 0
     pool.release(held)
     assert take(pool).resource is not None
 
@@ -376,7 +377,7 @@ def test_who_is_interrupted_while_waiting_takes_nothing_along(granted: bool) -> 
     with pytest.raises(KeyboardInterrupt):
         take(pool, Interrupted(0, float))
     pool.release(held)
-    assert (len(pool._queue), pool.size) == (
+    assert (pool.stats().waiting, pool.size) == (
         0,
         int(not granted),
     )  # `take` calls what it was granted broken
@@ -384,16 +385,17 @@ def test_who_is_interrupted_while_waiting_takes_nothing_along(granted: bool) -> 
 
 
 def test_who_is_interrupted_at_the_check_gives_the_place_back() -> None:
-    pool = pool_of(1, [])
+    interrupts = iter([True])
+
+    def is_dead(_: Resource) -> bool:
+        if next(interrupts, False):
+            raise KeyboardInterrupt
+        return False
+
+    pool = pool_of(1, [], is_dead=is_dead)
     pool.release(take(pool))
-
-    def interrupted(_: Resource) -> bool:
-        raise KeyboardInterrupt
-
-    usual, pool._is_dead = pool._is_dead, interrupted
     with pytest.raises(KeyboardInterrupt):
         take(pool)
-    pool._is_dead = usual
     assert pool.size == 0
     assert take(pool).resource is not None
 
@@ -407,6 +409,7 @@ def test_a_closed_pool() -> None:
     pool.close()
     assert [resource.closed for resource in made] == [True, False]
     pool.release(used)
-    assert ([resource.closed for resource in made], pool.size, pool._idle) == ([True, True], 0, [])
+    assert [resource.closed for resource in made] == [True, True]
+    assert pool.stats() == infra.PoolStats(2, 0, 0, 0, 0)
     with pytest.raises(infra.ConnectionError, match="closed"):
         take(pool)

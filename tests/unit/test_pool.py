@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import infra
+from infra import _Place, _Pool
 from tests.contract.backends import in_threads
 
 
@@ -55,7 +56,7 @@ class Maker:
 )
 def test_many_threads(threads: int, size: int, keep: int, trouble: float) -> None:
     maker, chance = Maker(), random.Random(1)
-    pool: infra._Pool[Thing] = infra._Pool(
+    pool: _Pool[Thing] = _Pool(
         "pool",
         size,
         connect=maker.connect,
@@ -68,7 +69,7 @@ def test_many_threads(threads: int, size: int, keep: int, trouble: float) -> Non
     def work(number: int) -> int:
         rnd, done = random.Random(number), 0
         for _ in range(400):
-            place: infra._Place[Thing] = infra._Place()
+            place: _Place[Thing] = _Place()
             hasty = rnd.random() < trouble
             attempt = infra.Attempt(time.monotonic() + (0.0002 if hasty else 30), time.monotonic)
             try:
@@ -90,8 +91,8 @@ def test_many_threads(threads: int, size: int, keep: int, trouble: float) -> Non
     results: list[Any] = in_threads(threads, work)
     assert all(isinstance(done, int) and done > 300 for done in results), results
     assert maker.peak <= size
-    assert pool.size == len(pool._idle) == maker.live
-    assert not pool._queue
+    found = pool.stats()
+    assert found == infra.PoolStats(size, maker.live, 0, maker.live, 0)
     if not trouble:
         assert maker.made <= size
     pool.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -70,9 +71,9 @@ print("it works")
 """
 
 
-def run(folder: Path, *command: str) -> str:
+def run(folder: Path, *command: str, python: str = sys.executable) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", *command],
+        [python, "-W", "error", *command],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -121,15 +122,34 @@ def test_python_m_infra_is_one_module(tmp_path: Path) -> None:
     assert run(tmp_path, "-m", "infra") == "one\n"
 
 
-@pytest.mark.real
-def test_the_wheel_holds_the_three_files(tmp_path: Path) -> None:
-    for name in (*FILES, "setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    run(tmp_path, "-W", "default", "setup.py", "-q", "bdist_wheel", "-d", "out")
-    (wheel,) = (tmp_path / "out").glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert set(FILES) <= set(names)
-    assert not [name for name in names if name.startswith(("tests", "bench", "examples"))]
+def checkout(folder: Path) -> Path:
+    """A copy of the files that a checkout holds, without caches and builds."""
+    unwanted = (".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*unwanted))
+    return folder
+
+
+@pytest.mark.real  # it needs `build` and setuptools
+def test_sdist_to_wheel_to_a_clean_environment(tmp_path: Path) -> None:
+    """`python -m build` makes the wheel from the sdist, so a file that the sdist lacks is noticed."""
+    source, out, clean = checkout(tmp_path / "source"), tmp_path / "out", tmp_path / "clean"
+    run(source, "-W", "default", "-m", "build", "--no-isolation", "--outdir", str(out))
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert {*FILES, "README.md", "LICENSE", "CHANGELOG.md", "tests/conftest.py"} <= packed
+    installed = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in installed if ".dist-info/" not in name} == set(FILES)
+    run(tmp_path, "-m", "venv", str(clean))
+    python = str(clean / "bin" / "python")
+    offline = ["install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    run(tmp_path, "-W", "default", "-m", "pip", *offline, str(wheel), python=python)
+    script = f"{BLOCK_DRIVERS}\nimport infra, fakes\n{USE}"
+    assert run(tmp_path, "-I", "-c", script, python=python) == "it works\n"
+    version = subprocess.run(
+        [clean / "bin" / "infra", "--version"], capture_output=True, check=True
+    )
+    assert version.stdout.startswith(b"infra 0.")
 
 
 def test_importing_changes_nothing() -> None:

@@ -1,0 +1,83 @@
+"""The releases of drivers that the library supports, each against real servers.
+
+All releases with all suites that use the driver; ``--short``: only the oldest release of each, with
+one suite.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACT, FAULTS = "tests/contract/test_", "tests/faults/test_"
+DATABASE = [f"{CONTRACT}database.py", f"{FAULTS}databases.py", f"{FAULTS}tls.py"]
+#: by package: releases, the oldest first, and the suites that use it, the short one first
+DRIVERS: dict[str, tuple[list[str], list[str]]] = {
+    "PyMySQL": (
+        ["1.1.0", "1.1.3"],
+        [*DATABASE, f"{CONTRACT}token_repository.py", f"{CONTRACT}phone_user_repository.py"],
+    ),
+    "psycopg2-binary": (
+        ["2.9.6", "2.9.10"],
+        [*DATABASE, f"{CONTRACT}user_repository.py", f"{CONTRACT}submission_repository.py"],
+    ),
+    "boto3": (
+        ["1.34.0", "1.36.0", "1.40.0"],
+        [
+            f"{CONTRACT}sms_service.py",
+            f"{CONTRACT}storage_provider.py",
+            f"{FAULTS}storage.py",
+            f"{FAULTS}sms.py",
+        ],
+    ),
+    "redis": (
+        ["5.0.0", "5.3.1", "6.4.0", "7.4.1", "8.1.0", "8.1.0 hiredis"],  # hiredis: the parser in C
+        [
+            f"{CONTRACT}event_bus.py",
+            f"{CONTRACT}key_value_client.py",
+            f"{CONTRACT}verification_cache.py",
+            f"{CONTRACT}cache_provider.py",
+            f"{FAULTS}redis.py",
+            f"{FAULTS}cache.py",
+            f"{FAULTS}bus.py",
+            f"{FAULTS}cluster.py",
+            f"{FAULTS}tls.py",
+        ],
+    ),
+}
+
+
+def passes(package: str, release: str, suites: list[str]) -> bool:
+    """Whether the suites pass with that release."""
+    version, *more = release.split()
+    with tempfile.TemporaryDirectory() as target:
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        subprocess.run([*pip, "--target", target, f"{package}=={version}", *more], check=True)
+        # PYTHONPATH stands before the environment's own packages.
+        check = f"import importlib.metadata as m; assert m.version({package!r}) == {version!r}"
+        script = f"{check}; import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
+        command = [sys.executable, "-c", script, "-q", "-p", "no:cacheprovider", *suites]
+        env = {**os.environ, "PYTHONPATH": target}
+        return not subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+
+
+def main() -> int:
+    short = "--short" in sys.argv[1:]
+    tested, failed = [], []
+    for package, (releases, suites) in DRIVERS.items():
+        for release in releases[:1] if short else releases:
+            print(f"--- {package} {release}", flush=True)
+            tested.append(f"{package} {release}")
+            if not passes(package, release, suites[:1] if short else suites):
+                failed.append(tested[-1])
+    outcome = f"; FAILED: {', '.join(failed)}" if failed else ""
+    print(f"releases of drivers tested: {', '.join(tested)}{outcome}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
