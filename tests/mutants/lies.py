@@ -2131,7 +2131,7 @@ SUBTLE: list[Mutant] = [
     fake(
         "FakeTable: what refers to a row may lose it to another key",
         Replace(
-            "FakeTable._replace",
+            "FakeTable._refuse_orphans",
             "before != self._key(row, rule.target) and child._referring(rule, before)",
             "False",
         ),
