@@ -138,11 +138,12 @@ class Faults:
     except those that ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes
     before the arguments are looked at.
 
-    ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them: they wait until the
-    service is back. ``close`` is for good, and they are never raised then.
+    ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them:
+    they wait until the service is back. After ``close`` they are never raised.
 
-    A connection that fails inside a block of a ``FakeDatabase`` takes the transaction along, as it does on a server:
-    the block cannot go on, even if the caller catches the error. So does an error on Postgres.
+    A connection that fails inside a block of a ``FakeDatabase`` takes the transaction along, as it
+    does on a server: the block cannot go on, even if the caller catches the error. An error of the
+    database does the same on Postgres.
     """
 
     _service = "fake"
@@ -233,7 +234,7 @@ class Faults:
             raise error
 
     def _note_fault(self, error: BaseException) -> None:
-        """Called before an error is raised on purpose: a repository's ends the block it comes in."""
+        """Called with each error raised on purpose: a repository's may end the open block."""
         note = getattr(super(), "_note_fault", None)
         if note is not None:
             note(error)

@@ -266,8 +266,8 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
 @dataclass
 class StorageBackend:
     """``bucket`` is the test's own. ``connect()`` gives further providers of the same store, with other options;
-    ``fetch(url, method, data)`` is what plain HTTP gives for a URL: status and body. ``pause(seconds)`` lets the
-    store's clock go on."""
+    ``fetch(url, method, data)`` is what plain HTTP gives for a URL: status and body.
+    ``pause(seconds)`` lets the store's clock go on."""
 
     storage: infra.StorageProvider
     connect: Callable[..., infra.StorageProvider]

@@ -95,6 +95,30 @@ class BenchmarkRepositoryContract(Contract):
         )
         assert backend.benchmarks.count() == 0
 
+    def test_others_see_tags_that_are_committed(self, backend: ExchangeBackend) -> None:
+        benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("old", "kept"))
+        other = a_benchmark(backend, "other", tags=("old",))
+
+        def seen() -> Any:
+            found = benchmarks.find_by_id(made.id)
+            assert found is not None
+            return (
+                found.tags,
+                *(sorted(slugs(benchmarks.find_by_tag(tag))) for tag in ("old", "kept", "new")),
+                len(benchmarks.find_version_history(made.id)),
+            )
+
+        def others() -> Any:
+            return in_threads(1, lambda _: seen())[0]
+
+        before: tuple[Any, ...] = (("kept", "old"), ["mmlu", "other"], ["mmlu"], [], 1)
+        with backend.database.transaction():
+            benchmarks.update(replace(made, tags=("new", "kept")))
+            benchmarks.delete(other.id)
+            assert others() == before
+            assert seen() == (("kept", "new"), [], ["mmlu"], ["mmlu"], 2)
+        assert others() == seen() == (("kept", "new"), [], ["mmlu"], ["mmlu"], 2)
+
     # --- what is created
 
     def test_create(self, backend: ExchangeBackend) -> None:

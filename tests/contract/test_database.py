@@ -664,22 +664,27 @@ class DatabaseContract(Contract):
         )
         assert backend.items.find_by_id(item.id) == item
 
-    def test_on_delete(self, backend: DatabaseBackend) -> None:
-        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
-        backend.items.create(Item(amount=1, owner_id=a.id))
-        kept = backend.items.create(Item(amount=2, owner_id=b.id, keeper_id=a.id))
-        guarded = backend.items.create(Item(amount=3, guard_id=b.id))
-        assert conflict(lambda: backend.owners.delete(b.id)) == (
-            "items_guard_id_fkey",
-            "foreign_key",
-        )
-        assert amounts(backend) == [1, 2, 3]
-        assert backend.owners.delete(a.id) is True
-        assert amounts(backend) == [2, 3]
-        assert backend.items.find_by_id(kept.id) == Item(amount=2, owner_id=b.id, id=kept.id)
-        assert backend.items.delete(guarded.id) is True
-        assert backend.owners.delete(b.id) is True
-        assert backend.items.count() == 0
+    def test_a_key_that_is_referred_to_stays(self, backend: DatabaseBackend) -> None:
+        class Renumbered(type(backend.owners)):  # type: ignore[misc]
+            def renumber(self, old: uuid.UUID, new: uuid.UUID) -> int:
+                found: int = self._change("renumber", {"id": old}, {"id": new})
+                return found
+
+        owners, new = Renumbered(backend.database), infra.new_id()
+        for field in ("owner_id", "keeper_id", "guard_id"):
+            owner = backend.owners.create(Owner(field[:5]))
+            reference: dict[str, Any] = {field: owner.id}
+            item = backend.items.create(Item(**reference))
+            assert conflict(lambda: owners.renumber(owner.id, new)) == (
+                f"items_{field}_fkey",
+                "foreign_key",
+            )
+            assert backend.items.find_by_id(item.id) == item
+            assert backend.items.delete(item.id) is True
+            assert owners.renumber(owner.id, new) == 1
+            assert backend.owners.find_by_id(owner.id) is None
+            assert backend.owners.find_by_id(new) == Owner(field[:5], new)
+            assert backend.owners.delete(new) is True
 
     def test_of_several_missing_parents_one_is_named(self, backend: DatabaseBackend) -> None:
         """MySQL checks the keys by name, the others in the order of their declaration."""
@@ -739,6 +744,23 @@ class DatabaseContract(Contract):
                 assert labels() == ["0", "1", "2", None]
             assert conflict(call)[0] == constraint
             assert labels() == ["0", "1", "2", None]
+
+    def test_on_delete(self, backend: DatabaseBackend) -> None:
+        a, b = backend.owners.create(Owner("a")), backend.owners.create(Owner("b"))
+        backend.items.create(Item(amount=1, owner_id=a.id))
+        kept = backend.items.create(Item(amount=2, owner_id=b.id, keeper_id=a.id))
+        guarded = backend.items.create(Item(amount=3, guard_id=b.id))
+        assert conflict(lambda: backend.owners.delete(b.id)) == (
+            "items_guard_id_fkey",
+            "foreign_key",
+        )
+        assert amounts(backend) == [1, 2, 3]
+        assert backend.owners.delete(a.id) is True
+        assert amounts(backend) == [2, 3]
+        assert backend.items.find_by_id(kept.id) == Item(amount=2, owner_id=b.id, id=kept.id)
+        assert backend.items.delete(guarded.id) is True
+        assert backend.owners.delete(b.id) is True
+        assert backend.items.count() == 0
 
     def test_a_row_that_is_deleted_along_and_guards(self, backend: DatabaseBackend) -> None:
         """By a cascade and by a restriction: MariaDB takes the keys by name, the others by age."""

@@ -218,7 +218,7 @@ class RedisEventBusContract(Contract):
         )
 
     def test_the_channel_delivers_before_the_globs(self, backend: BusBackend) -> None:
-        """Handlers of one channel run in the order of subscribing. Globs have no order among themselves."""
+        """Handlers of one channel run in the order of subscribing. Globs have no order."""
         bus, log, channel = backend.bus(), Inbox(), backend.channel("c")
         globs = [backend.channel(glob) for glob in ("*", "?", "[c]")]
 

@@ -92,6 +92,36 @@ class SubmissionRepositoryContract(Contract):
         )
         assert backend.submissions.count() == 0
 
+    def test_others_see_what_is_committed(self, backend: ExchangeBackend) -> None:
+        """Scores, and the names that the leaderboard takes from other tables."""
+        submissions, benchmark = backend.submissions, a_benchmark(backend)
+        user = backend.users.find_by_username("ada")
+        assert user is not None
+        acme = backend.organizations.create(infra.Organization("Acme", "acme"), user.id)
+        first = submissions.create(a_draft(benchmark, 0.5, organization_id=acme.id))
+
+        def board() -> list[tuple[Any, ...]]:
+            return [
+                (each.model, each.aggregate_score, each.display_name, each.organization_name)
+                for each in submissions.leaderboard(benchmark.id)
+            ]
+
+        def others() -> Any:
+            return in_threads(1, lambda _: (board(), submissions.count()))[0]
+
+        before = ([("gpt", 0.5, "Ada", "Acme")], 1)
+        with backend.database.transaction():
+            for score in (0.6, 0.7):
+                submissions.update(replace(first, aggregate_score=score))
+                assert others() == before
+            submissions.create(a_draft(benchmark, 0.9, "new"))
+            backend.users.update(replace(user, display_name="Lovelace"))
+            backend.organizations.update(replace(acme, name="Emca"))
+            assert others() == before
+            mine = [("new", 0.9, "Lovelace", None), ("gpt", 0.7, "Lovelace", "Emca")]
+            assert board() == mine
+        assert others() == (mine, 2)
+
     def test_create(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
         made = submissions.create(

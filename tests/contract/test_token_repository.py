@@ -190,6 +190,18 @@ class TokenRepositoryContract(Contract):
         ]
         assert tokens.rotate(second.token, DAY).outcome == "revoked"
 
+    def test_a_race_needs_a_valid_token_of_the_family(self, backend: AccountsBackend) -> None:
+        """Tokens of the user's other sign-ins do not count."""
+        tokens, user = backend.tokens, backend.users.create_for_phone("+14155550100")
+        first, other = tokens.issue(user.id, 600), tokens.issue(user.id, 600)
+        second = tokens.rotate(first.token, 600)
+        assert second.issued is not None
+        assert tokens.rotate(first.token, 600, 60).outcome == "raced"
+        tokens.revoke_family(first.record.family)
+        assert tokens.rotate(first.token, 600, 60) == infra.Rotation("revoked")
+        assert tokens.is_valid(other.token) is True
+        assert len(tokens.find_by_user(user.id)) == 1
+
     def test_delete_expired(self, backend: AccountsBackend) -> None:
         tokens, user = backend.tokens, a_user(backend)
         short, revoked, long = (

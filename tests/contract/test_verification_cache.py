@@ -301,6 +301,18 @@ class VerificationCacheContract(Contract):
         cache.send_code(sms, PHONE)
         assert len(sms.outbox) == 3
 
+    def test_who_asks_too_early_does_not_wait_longer(self, backend: VerificationBackend) -> None:
+        cache, sms = backend.cache(resend_after=30), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        backend.advance(20)
+        for _ in range(2):
+            with pytest.raises(infra.RateLimitedError) as caught:
+                cache.send_code(sms, PHONE)
+            assert 5 < caught.value.retry_after <= 10
+        backend.advance(10)
+        cache.send_code(sms, PHONE)
+        assert len(sms.outbox) == 2
+
     def test_max_codes(self, backend: VerificationBackend) -> None:
         cache, sms = backend.cache(max_codes=2, window=100), fakes.FakeSmsService()
         cache.send_code(sms, PHONE)

@@ -63,7 +63,8 @@ UNNOTICED: list[Mutant] = [
         Replace(
             "_FakeListener._apply",
             "self._channels.difference_update(names)",
-            "self._channels.difference_update(names)\nfor name in names:\n    self._globs.pop(name, None)",
+            "self._channels.difference_update(names)\nfor name in names:\n"
+            "    self._globs.pop(name, None)",
         ),
         CLIENT,
     ),
@@ -314,7 +315,8 @@ TABLE_RULES: list[Mutant] = [
         "POSTGRES_TABLES: a version of any benchmark will do",
         Replace(
             "POSTGRES_TABLES",
-            "ForeignKey(('benchmark_id', 'benchmark_version_id'), 'benchmark_versions', ('benchmark_id', 'id'))",
+            "ForeignKey(('benchmark_id', 'benchmark_version_id'), 'benchmark_versions', "
+            "('benchmark_id', 'id'))",
             "ForeignKey(('benchmark_version_id',), 'benchmark_versions', ('id',))",
         ),
         SUBMISSIONS,
@@ -440,8 +442,10 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakePhoneUserRepository: the computer's clock",
         Replace(
             "FakePhoneUserRepository.__init__",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), hash_key, clock=clock)",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), hash_key)",
+            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
+            "hash_key, clock=clock)",
+            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
+            "hash_key)",
         ),
         PHONE_USERS,
     ),
@@ -449,7 +453,8 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakeTokenRepository: the computer's clock",
         Replace(
             "FakeTokenRepository.__init__",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), clock=clock)",
+            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
+            "clock=clock)",
             "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock))",
         ),
         TOKENS,
@@ -689,8 +694,10 @@ FAKE_OTHERS: list[Mutant] = [
         "FakeEventBus: the publisher waits for no handler",
         Replace(
             "_FakeListener._drain",
-            "_as_another(functools.partial(self._deliver, *item) if item else self._announce_reconnect)",
-            "if item is None or item[2] != '':\n    _as_another(functools.partial(self._deliver, *item)"
+            "_as_another(functools.partial(self._deliver, *item) if item else "
+            "self._announce_reconnect)",
+            "if item is None or item[2] != '':\n"
+            "    _as_another(functools.partial(self._deliver, *item)"
             " if item else self._announce_reconnect)",
         ),
         CLIENT,
@@ -1246,7 +1253,8 @@ REPOSITORIES: list[Mutant] = [
         Replace(
             "FakeSubmissionRepository._ranked.work",
             "organization[row['organization_id']]",
-            "organization[max(filter(None, {row['organization_id'] for row in rows}), default=None)]",
+            "organization[max(filter(None, {row['organization_id'] for row in rows}), "
+            "default=None)]",
         ),
         SUBMISSIONS,
     ),
@@ -1266,7 +1274,8 @@ REPOSITORIES: list[Mutant] = [
         "RefreshToken: a rotation is no use",
         Replace(
             "TokenRepository._rotate",
-            "{'last_used_at': now, 'revoked_at': now, 'revoke_reason': 'rotated', 'replaced_by': successor}",
+            "{'last_used_at': now, 'revoked_at': now, 'revoke_reason': 'rotated', 'replaced_by': "
+            "successor}",
             "{'revoked_at': now, 'revoke_reason': 'rotated', 'replaced_by': successor}",
         ),
         TOKENS,
@@ -1428,8 +1437,10 @@ REDIS: list[Mutant] = [
         "RedisCacheProvider: delete_pattern counts its last batch only",
         Replace(
             "RedisCacheProvider.delete_pattern.remove",
-            "removed += self._client.unlink_many((name for name in batch if not name.startswith(own)))",
-            "removed = self._client.unlink_many((name for name in batch if not name.startswith(own)))",
+            "removed += self._client.unlink_many((name for name in batch if not "
+            "name.startswith(own)))",
+            "removed = self._client.unlink_many((name for name in batch if not "
+            "name.startswith(own)))",
         ),
         CACHE,
     ),
@@ -1437,8 +1448,10 @@ REDIS: list[Mutant] = [
         "RedisCacheProvider: increment prolongs",
         Replace(
             "RedisCacheProvider.increment",
-            "return self._ask('increment', self._client.increment, self._name(key), amount, self._seconds(ttl))",
-            "total = self._ask('increment', self._client.increment, self._name(key), amount, self._seconds(ttl))\n"
+            "return self._ask('increment', self._client.increment, self._name(key), amount, "
+            "self._seconds(ttl))",
+            "total = self._ask('increment', self._client.increment, self._name(key), amount, "
+            "self._seconds(ttl))\n"
             "if ttl:\n    self._client.expire(self._name(key), ttl)\nreturn total",
         ),
         CACHE,
@@ -1522,9 +1535,11 @@ REDIS: list[Mutant] = [
         "VerificationCache: the window begins anew with each code",
         Replace(
             "VerificationCache._check_limits",
-            "if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:\n"
+            "if self._max_codes and self._client.increment(window, ttl=self._window) > "
+            "self._max_codes:\n"
             "    self._client.delete(resend)\n    self._refuse(window)",
-            "if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:\n"
+            "if self._max_codes and self._client.increment(window, ttl=self._window) > "
+            "self._max_codes:\n"
             "    self._client.delete(resend)\n    self._refuse(window)\n"
             "if self._max_codes:\n    self._client.expire(window, self._window)",
         ),
@@ -1646,7 +1661,8 @@ MESSAGING: list[Mutant] = [
         Replace(
             "RedisEventBus._join",
             "(*self._joined.get(key, ()), subscription)",
-            "(*(each for each in self._joined.get(key, ()) if each._handler is not handler), subscription)",
+            "(*(each for each in self._joined.get(key, ()) if each._handler is not handler), "
+            "subscription)",
         ),
         BUS,
     ),
@@ -1803,8 +1819,10 @@ SMS_PORT: list[Mutant] = [
         "MockSmsService: what it was told to fail counts",
         Replace(
             "MockSmsService._send",
-            "raise SmsError('the mock provider was told to fail', service='sms', operation='send_sms')",
-            "self.message_count += 1\nraise SmsError('the mock provider was told to fail', service='sms')",
+            "raise SmsError('the mock provider was told to fail', service='sms', "
+            "operation='send_sms')",
+            "self.message_count += 1\nraise SmsError('the mock provider was told to fail', "
+            "service='sms')",
         ),
         PRIVACY,
     ),
@@ -1849,6 +1867,377 @@ SMS_PORT: list[Mutant] = [
     ),
 ]
 
+#: Changes that reach too far, moments, and what others see: harder to notice than those above.
+SUBTLE: list[Mutant] = [
+    fake(
+        "SubmissionRepository: others' leaderboard shows what is not committed",
+        Replace(
+            "FakeSubmissionRepository._ranked.work",
+            "self._table._matching(where)",
+            "[each for each in self._table._rows.items() if all(each[1][n] == v for n, v in "
+            "where.items())]",
+        ),
+        SUBMISSIONS,
+    ),
+    fake(
+        "BenchmarkRepository: others see tags that are not committed",
+        Replace(
+            "FakeBenchmarkRepository._tags_of",
+            "self.database.table('benchmark_tags')._matching({'benchmark_id': "
+            "infra._OneOf([*tags])})",
+            "[each for each in self.database.table('benchmark_tags')._rows.items() if "
+            "each[1]['benchmark_id'] in tags]",
+        ),
+        BENCHMARKS,
+    ),
+    fake(
+        "BenchmarkRepository: others find tags that are not committed",
+        Replace(
+            "FakeTable._matching",
+            "other._table._matching(value.where)",
+            "[each for each in other._table._rows.items() if each[1]['tag'] == value.where['tag']]",
+        ),
+        BENCHMARKS,
+    ),
+    fake(
+        "SubmissionRepository: names of others that are not committed",
+        Replace(
+            "FakeSubmissionRepository._ranked.names",
+            "table._candidates({}, {'id': ids})[0]",
+            "[(key, table._rows[key]) for key in zip(ids) if key in table._rows]",
+        ),
+        SUBMISSIONS,
+    ),
+    shared(
+        "VerificationCache: who asks too early waits longer",
+        Replace(
+            "VerificationCache._check_limits",
+            "self._refuse(resend)",
+            "self._client.expire(resend, self._resend_after)\nself._refuse(resend)",
+        ),
+        CODES,
+    ),
+    shared(
+        "VerificationCache: who asks too often waits longer",
+        Replace(
+            "VerificationCache._check_limits",
+            "self._refuse(window)",
+            "self._client.expire(window, self._window)\nself._refuse(window)",
+        ),
+        CODES,
+    ),
+    shared(
+        "VerificationCache: a right guess ends the time between two codes",
+        Replace(
+            "VerificationCache.verify_code",
+            "return self._client.compare_and_delete(self._name(phone), stored)",
+            "self._client.delete(self._name(phone, 'resend'))\n"
+            "return self._client.compare_and_delete(self._name(phone), stored)",
+        ),
+        CODES,
+    ),
+    fake(
+        "FakeStorageProvider: a PUT by URL forgets its type",
+        Replace(
+            "FakeStorageProvider.fetch",
+            "content_type or infra._CONTENT_TYPE",
+            "infra._CONTENT_TYPE",
+        ),
+        UNIT,
+    ),
+    shared(
+        "TokenRepository: revokes everybody's tokens",
+        Replace("TokenRepository.revoke_all_for_user", "self._checked({'user_id': user_id})", "{}"),
+        TOKENS,
+    ),
+    shared(
+        "TokenRepository: a family that ends takes the user's others along",
+        Replace(
+            "TokenRepository._rotate",
+            "self._revoke_all('rotate', {'family': old.family}, 'reused')",
+            "self._revoke_all('rotate', {'user_id': old.user_id}, 'reused')",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "TokenRepository: any valid token of the user lets a late one race",
+        Replace(
+            "TokenRepository._rotate",
+            "{'family': old.family, **self._valid()}",
+            "{'user_id': old.user_id, **self._valid()}",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "TokenRepository: what is revoked is deleted as if it had expired",
+        Replace(
+            "TokenRepository.delete_expired",
+            "return self._remove('delete_expired', {'expires_at': _AtMost(self._clock.now())})",
+            "self._remove('delete_expired', {'revoked_at': _AtMost(self._clock.now())})\n"
+            "return self._remove('delete_expired', {'expires_at': _AtMost(self._clock.now())})",
+        ),
+        TOKENS,
+    ),
+    shared(
+        "UserRepository: who leaves one organization leaves all",
+        Replace(
+            "UserRepository.remove_from_organization.work",
+            "self._members._remove(operation, who)",
+            "self._members._remove(operation, {'user_id': user_id})",
+        ),
+        USERS,
+    ),
+    shared(
+        "UserRepository: a role is that in all organizations",
+        Replace(
+            "UserRepository.update_organization_role.work",
+            "self._members._change(operation, who, change)",
+            "self._members._change(operation, {'user_id': user_id}, change)",
+        ),
+        USERS,
+    ),
+    shared(
+        "UserRepository: an owner of any organization may leave this one",
+        Replace(
+            "UserRepository._keep_an_owner",
+            "{'organization_id': who['organization_id'], 'role': 'owner'}",
+            "{'role': 'owner'}",
+        ),
+        USERS,
+    ),
+    shared(
+        "BenchmarkRepository: a new version takes all tags away",
+        Replace(
+            "BenchmarkRepository.update.work",
+            "self._tags._remove('update', mine)",
+            "self._tags._remove('update', {})",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "BenchmarkRepository: versions are counted over all benchmarks",
+        Replace(
+            "BenchmarkRepository.update.work",
+            "self._versions._number('update', mine)",
+            "self._versions._number('update', {})",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "BenchmarkRepository: finds the version of any benchmark",
+        Replace(
+            "BenchmarkRepository.find_version",
+            "{**self._versions._identity(id, 'benchmark_id'), "
+            "**self._versions._checked({'version': version})}",
+            "{**self._versions._checked({'version': version})}",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "SubmissionRepository: finds the model's best at any benchmark",
+        Replace(
+            "SubmissionRepository.find_best_for_model",
+            "{**self._identity(benchmark_id, 'benchmark_id'), **self._checked({'model': model})}",
+            "{**self._checked({'model': model})}",
+        ),
+        SUBMISSIONS,
+    ),
+    shared(
+        "SubmissionRepository: a model was seen at any version",
+        Replace(
+            "SubmissionRepository.exists_for_model_version",
+            "{**self._identity(version_id, 'benchmark_version_id'), **self._checked({'model': "
+            "model})}",
+            "{**self._checked({'model': model})}",
+        ),
+        SUBMISSIONS,
+    ),
+    shared(
+        "Repository: one field of all records is changed",
+        Replace("Repository._alter", "self._identity(id)", "{}"),
+        USERS,
+    ),
+    shared(
+        "Repository: an update stores all records",
+        Replace(
+            "Repository._as_read",
+            "{name: values[name] for name in ('id', *self.guarded)}",
+            "{name: values[name] for name in self.guarded}",
+        ),
+        USERS,
+    ),
+    shared(
+        "Repository: a status is that of all benchmarks",
+        Replace(
+            "BenchmarkRepository.update_status",
+            "{**who, 'status': _OneOf(self.moves[status])}",
+            "{'status': _OneOf(self.moves[status])}",
+        ),
+        BENCHMARKS,
+    ),
+    shared(
+        "Repository: an address is confirmed for all users",
+        Replace(
+            "UserRepository.update_email_verified",
+            "{**self._identity(id), 'email': self._checked({'email': email})['email']}",
+            "{'email_verified': not verified}",
+        ),
+        USERS,
+    ),
+    shared(
+        "Repository: a page of one filter only",
+        Replace(
+            "Repository._page",
+            "{name: query.filters[name] for name in self.filter_fields if name in query.filters}",
+            "dict([(name, query.filters[name]) for name in self.filter_fields if name in "
+            "query.filters][:1])",
+        ),
+        (*USERS, *PHONE_USERS),
+    ),
+    shared(
+        "Repository: a filter of None is none",
+        Replace("Repository._page", "name in query.filters", "query.filters.get(name) is not None"),
+        (*USERS, *PHONE_USERS, *SUBMISSIONS),
+    ),
+    fake(
+        "Faults: a fault of one method comes before those of all",
+        Replace(
+            "Faults._take_fault",
+            "next((each for each in self._faults if each.method in ('*', name)), None)",
+            "next((each for each in sorted(self._faults, key=lambda each: each.method == '*') if "
+            "each.method in ('*', name)), None)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "Faults: the end of an outage opens what was closed",
+        Replace(
+            "Faults.down",
+            "bool(value or self._closed or self._faults)",
+            "bool(value or self._faults)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "Faults: a class of errors has no words",
+        Replace("Faults.fail_next", "error('failed on purpose')", "error()"),
+        UNIT,
+    ),
+    fake(
+        "FakeTable: a NULL of several columns refers to nothing",
+        Replace("FakeTable._key", "return None", "pass"),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: what refers to a row may lose it to another key",
+        Replace(
+            "FakeTable._refuse_orphans",
+            "before != self._key(row, rule.target) and child._referring(rule, before)",
+            "False",
+        ),
+        TABLES,
+    ),
+    fake(
+        "FakeTable: a check sees the row as it was",
+        Replace("FakeTable._replace", "test(row) is False", "test(old or row) is False"),
+        TABLES,
+    ),
+    fake(
+        "FakeDatabase: a release takes back",
+        Replace(
+            "FakeDatabase._savepoint",
+            "command == 'ROLLBACK TO SAVEPOINT' and self._writer is block",
+            "self._writer is block",
+        ),
+        TABLES,
+    ),
+    fake(
+        "FakeDatabase: closing ends blocks",
+        Replace(
+            "FakeDatabase._statement",
+            "self._down or (self._closed and block is None)",
+            "self._down or self._closed",
+        ),
+        TABLES,
+    ),
+    fake(
+        "FakeRedisClient: a counter loses its time to live with the next call",
+        Replace(
+            "FakeRedisClient._increment",
+            "server._data[key] = (total, expiry)",
+            "server._data[key] = (total, None if entry else expiry)",
+        ),
+        CLIENT,
+    ),
+    fake(
+        "FakeRedisClient: a question mark of scan is no colon",
+        Replace("_glob", "frozenset(range(256))", "frozenset(range(256)) - {58}"),
+        CLIENT,
+    ),
+    fake(
+        "FakeRedisClient: unlink_many leaves the last",
+        Replace(
+            "FakeRedisClient._unlink_many",
+            "_delete_many",
+            "lambda self, keys: self._delete_many(keys[:-1]) + 1",
+        ),
+        CLIENT,
+    ),
+    shared(
+        "CacheLock: a lock is another's value",
+        Replace("RedisCacheProvider.lock", "self._name(key, '~lock:')", "self._name(key)"),
+        CACHE,
+    ),
+    shared(
+        "RedisCacheProvider: a cached None is a miss",
+        Replace("RedisCacheProvider.get", "text is None", "text in (None, 'null')"),
+        CACHE,
+    ),
+    shared(
+        "RedisCacheProvider: expire counts from the last one",
+        Replace(
+            "RedisCacheProvider.expire",
+            "self._try('expire', False, self._client.expire, name, ttl)",
+            "self._try('expire', False, self._client.expire, name, max(ttl, "
+            "self._client.ttl(name) or 0))",
+        ),
+        CACHE,
+    ),
+    shared(
+        "RedisEventBus: a glob's subscribers are told the glob's name for the pattern of another",
+        Replace(
+            "RedisEventBus.psubscribe",
+            "[_check_key(glob, 'glob')]",
+            "[_check_key(glob, 'glob'), glob + '*']",
+        ),
+        BUS,
+    ),
+    shared(
+        "StorageProvider: a prefix ends at its last slash",
+        Replace(
+            "StorageProvider.list_objects",
+            "_check_text('prefix', prefix)",
+            "_check_text('prefix', prefix).rpartition('/')[0]",
+        ),
+        STORAGE,
+    ),
+    shared(
+        "StorageProvider: download_to loses what a file did not take",
+        Replace("StorageProvider.download_to", "view[taken:]", "view[len(view):]"),
+        STORAGE,
+    ),
+    shared(
+        "StorageProvider: of nothing there is no object",
+        Replace(
+            "StorageProvider.exists",
+            "self._head('exists', _check_bucket(bucket), _check_object_key(key)) is not None",
+            "getattr(self._head('exists', _check_bucket(bucket), _check_object_key(key)), 'size', "
+            "0) > 0",
+        ),
+        STORAGE,
+    ),
+]
+
 MUTANTS: list[Mutant] = [
     *UNNOTICED,
     *FAKE_CLOCK,
@@ -1868,4 +2257,5 @@ MUTANTS: list[Mutant] = [
     *STORAGE_PORT,
     *MESSAGING,
     *SMS_PORT,
+    *SUBTLE,
 ]

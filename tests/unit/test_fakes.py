@@ -188,6 +188,33 @@ def test_a_fault_waits_until_what_is_down_is_back() -> None:
         redis.get("k")
 
 
+def test_faults_come_in_the_order_of_telling() -> None:
+    redis = fakes.FakeRedisClient()
+    redis.fail_next("*", infra.TimeoutError("first"))
+    redis.fail_next("get", infra.CacheError("second"))
+    redis.fail_next("*", infra.ConnectionError, times=2)
+    for error, words in (
+        (infra.TimeoutError, "first"),
+        (infra.CacheError, "second"),
+        (infra.ConnectionError, "failed on purpose"),
+        (infra.ConnectionError, "failed on purpose"),
+    ):
+        with pytest.raises(error) as caught:
+            redis.get("k")
+        assert str(caught.value) == words
+    assert redis.get("k") is None
+
+
+def test_the_end_of_an_outage_opens_nothing_that_was_closed() -> None:
+    redis = fakes.FakeRedisClient()
+    redis.close()
+    redis.down = True
+    redis.down = False
+    with pytest.raises(infra.ConnectionError, match="closed") as caught:
+        redis.get("k")
+    assert caught.value.retryable is False
+
+
 def test_faults_that_make_no_sense() -> None:
     redis = fakes.FakeRedisClient()
     for method in ("close", "no_such_method", "down", "_get", "fail_next", ""):
@@ -952,6 +979,17 @@ def test_presigned_urls_end() -> None:
     clock.advance(0.001)
     with pytest.raises(infra.StorageError, match="AccessDenied"):
         storage.fetch(url)
+
+
+def test_a_put_by_url() -> None:
+    storage = fakes.FakeStorageProvider()
+    storage.create_bucket("bucket")
+    url = storage.get_presigned_url("bucket", "k", 60, "PUT")
+    for content_type, stored in (("text/csv", "text/csv"), (None, "binary/octet-stream")):
+        assert storage.fetch(url, "PUT", b"a,b", content_type) == b""
+        found = storage.get_metadata("bucket", "k")
+        assert (found.content_type, found.size, found.metadata) == (stored, 3, {})
+        assert storage.download("bucket", "k") == b"a,b"
 
 
 @pytest.mark.parametrize("fail_open", [False, True])
