@@ -63,7 +63,7 @@ DATABASES: list[Mutant] = [
         "databases: an UPDATE counts what it changed",
         INFRA,
         Replace(
-            "_MySqlDialect.connect",
+            "_MySqlDialect.log_in",
             "driver.constants.CLIENT.FOUND_ROWS",
             "driver.constants.CLIENT.LONG_FLAG",
         ),

@@ -177,8 +177,10 @@ IMPORTED_BY_NAME = {
     "tests/contract/databases.py": {"_Above", "_AtMost", "_Contains", "_OneOf"},
 }
 #: names that begin so, and are public all the same
-NOT_PRIVATE = {"_replace", "_asdict", "_fields", "_make"}  # of named tuples
-NOT_PRIVATE |= {"_create_unverified_context", "_exit", "_getframe"}  # of the standard library
+NOT_PRIVATE = {
+    *("_asdict", "_fields", "_make", "_replace"),  # of named tuples
+    *("_create_unverified_context", "_exit", "_getframe"),  # of the standard library
+}
 BY_TEXT = {"getattr", "setattr", "delattr", "hasattr"}
 
 
