@@ -124,6 +124,10 @@ def read(payload: Any, family: Any = OrderEvent) -> Any:
             '"old_rank":null,"new_rank":3}',
         ),
         (
+            infra.UserEvent.ProfileUpdated(A, ("b", "a", "b")),
+            f'{{"type":"UserEvent.ProfileUpdated","user_id":"{A}","fields":["b","a","b"]}}',
+        ),
+        (
             infra.UserEvent.ProfileUpdated(A, ("a", "b")),
             f'{{"type":"UserEvent.ProfileUpdated","user_id":"{A}","fields":["a","b"]}}',
         ),
