@@ -47,7 +47,7 @@ class Listening:
 
 class Proxy(Listening):
     """Forwards to ``target``; once ``swallow`` is True, the next reply is dropped and its connection ended. While
-    ``open`` is not set, replies are kept back; ``kept`` counts those."""
+    ``open`` is not set, replies are kept back; ``kept`` counts those, ``passed`` those that clients have got."""
 
     lingers = False  # True: the end of a client's connection does not come through
 
@@ -57,7 +57,7 @@ class Proxy(Listening):
         self.swallowed = 0
         self.open = threading.Event()
         self.open.set()
-        self.kept = 0
+        self.kept = self.passed = 0
         super().__init__(port)
 
     def __exit__(self, *_: Any) -> None:
@@ -90,6 +90,7 @@ class Proxy(Listening):
                     self.kept += 1
                     self.open.wait()
                 sink.sendall(data)
+                self.passed += replies
         if self.lingers and not replies:
             return
         for each in (source, sink):
