@@ -37,7 +37,7 @@ test: $(VENV)/test servers
 	  wait $$others || failed=1; cat $(VENV)/versions.log; exit $$failed
 
 unit: $(VENV)/test
-	$(BIN)/python -m pytest -q --numprocesses 2 -m "not real"
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not real" tests/contract tests/unit
 
 check: $(VENV)/test
 	$(BIN)/ruff check .
