@@ -687,7 +687,8 @@ class FakeTable:
         self._database = database
         self._pads = database.engine == "mysql"  # PAD SPACE, also of its binary collations
         self._rows: dict[tuple[Any, ...], Row] = {}
-        self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], None]]] = {
+        #: by columns and their values: the rows, by primary key
+        self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], Row]]] = {
             columns: {}
             for columns in {
                 *rules.unique.values(),
@@ -843,6 +844,9 @@ class FakeTable:
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
         """The values as an index holds them; None if one is NULL: it equals nothing."""
+        if len(columns) == 1:  # nearly all: a third of the time
+            value = row[columns[0]]
+            return None if value is None else (self._comparable(value) if self._pads else value,)
         key = tuple(map(row.__getitem__, columns))
         for value in key:
             if value is None:
@@ -933,7 +937,7 @@ class FakeTable:
                 continue
             if index is None:
                 return [(value, rows[value]) for value in wanted if value in rows], columns
-            return [(key, rows[key]) for value in wanted for key in index.get(value, ())], columns
+            return [each for value in wanted for each in index.get(value, {}).items()], columns
         return [*rows.items()], ()
 
     def _put(self, key: tuple[Any, ...], row: Row | None) -> None:
@@ -942,14 +946,12 @@ class FakeTable:
         for columns, index in self._indexes.items():
             before = None if old is None else self._key(old, columns)
             after = None if row is None else self._key(row, columns)
-            if before == after:
-                continue
-            if before is not None:
+            if before is not None and before != after:
                 del index[before][key]
                 if not index[before]:
                     del index[before]
-            if after is not None:
-                index.setdefault(after, {})[key] = None
+            if after is not None and row is not None:
+                index.setdefault(after, {})[key] = row
         if row is not None:
             self._rows[key] = row
 

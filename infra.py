@@ -34,7 +34,6 @@ command line       main: python -m infra
 
 from __future__ import annotations
 
-import base64
 import builtins
 import contextlib
 import copy
@@ -51,14 +50,10 @@ import logging
 import math
 import operator
 import os
-import random
 import re
-import secrets
 import select
-import shlex
 import socket
 import sys
-import textwrap
 import threading
 import time
 import unicodedata
@@ -926,6 +921,8 @@ class CallPolicy:
 
     def pause(self, failures: int) -> float:
         """Seconds to wait after that many failures in a row."""
+        import random
+
         return random.uniform(0, min(self.backoff_max, self.backoff * 2.0 ** min(failures - 1, 30)))
 
     def _report(self, call: Call) -> None:
@@ -3578,6 +3575,8 @@ class Migrator:
             raise ConfigurationError(
                 "lock_timeout should be a number of seconds, at least 0, at most a year"
             )
+        import shlex
+
         self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = clock or SystemClock()
@@ -4317,7 +4316,10 @@ class Repository(ABC, Generic[R]):
         checks = self._checks
         checked = {name: checks[name](value) for name, value in values.items()}
         for name, sources in self.folded.items():
-            if sources[0] in checked and (len(sources) == 1 or checked.keys() >= {*sources}):
+            first = checked.get(sources[0], ...)
+            if len(sources) == 1 and first is not ...:
+                checked[name] = None if first is None else _folded(first)
+            elif first is not ... and checked.keys() >= {*sources}:
                 texts = [*map(checked.__getitem__, sources)]
                 checked[name] = None if None in texts else _folded("\n".join(texts))
         return checked
@@ -4771,6 +4773,8 @@ class TokenRepository(Repository[RefreshToken]):
         device: Device,
         id: uuid.UUID,
     ) -> Issued:
+        import secrets
+
         token, now = secrets.token_urlsafe(32), self._clock.now()
         record = RefreshToken(
             user,
@@ -6897,6 +6901,8 @@ class CacheLock:
         """This thread's turn, or None. ``settled`` is asked after each wait, with the turn that was waited for, if it
         was one of this process, whether the lock is not wanted any more."""
         cache, clock = self._cache, self._cache._clock
+        import secrets
+
         turn, token, left = _Turn(), secrets.token_hex(16), timeout
         obtained: _Turn | None = None
         try:
@@ -7248,6 +7254,8 @@ def generate_code(digits: int = 6) -> str:
     on attempts; six digits have 19.9, and VerificationCache limits them)."""
     if type(digits) is not int or not 6 <= digits <= 10:
         raise ValidationError("digits should be a whole number from 6 to 10")
+    import secrets
+
     return f"{secrets.randbelow(10**digits):0{digits}}"
 
 
@@ -7295,7 +7303,7 @@ class VerificationCache:
             logger.warning(
                 "VerificationCache has no key: only this instance can check the codes it stores; set PHONE_HASH_KEY"
             )
-            key = secrets.token_bytes(32)
+            key = os.urandom(32)
         self._client = client
         self._key = _key_bytes(key)
         self._code_ttl = code_ttl
@@ -7390,6 +7398,8 @@ class VerificationCache:
         )
 
     def _store(self, phone: str, code: str) -> str:
+        import secrets
+
         generation = f"{_milliseconds(self._code_ttl)}-{secrets.token_hex(8)}"
         stored = f"{generation}:{self._digest(phone, generation, code)}"
         self._client.set_with_expiry(self._name(phone), stored, self._code_ttl)
@@ -7921,6 +7931,8 @@ def _with_md5(request: Any, **_: Any) -> None:
             ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
         ):
             del request.headers[name]
+    import base64
+
     body = request.body.encode() if isinstance(request.body, str) else request.body
     request.headers["Content-MD5"] = base64.b64encode(
         hashlib.md5(body, usedforsecurity=False).digest()
@@ -9279,6 +9291,7 @@ class TwilioSmsService(_RemoteSmsService):
         self._tls: Any = _tls_context({}, "verify-full") if self._url.scheme == "https" else None
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
+        import base64
         import http.client
 
         form = urllib.parse.urlencode([("To", phone), ("Body", message), self._sender])
@@ -9715,6 +9728,8 @@ def _health(_: Any) -> int:
 
 def _migrate(arguments: Any) -> int:
     """Migrates each configured database."""
+    import textwrap
+
     config = Config.from_env()
     databases = [each for each in (config.mysql, config.postgres) if each]
     if not databases:

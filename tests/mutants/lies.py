@@ -409,7 +409,7 @@ FAKE_TABLE: list[Mutant] = [
     ),
     fake(
         "FakeTable: a row keeps its place in an index",
-        Replace("FakeTable._put", "before == after", "before is not None"),
+        Replace("FakeTable._put", "before != after", "False"),
         TABLES,
     ),
 ]
