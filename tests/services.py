@@ -192,7 +192,8 @@ class Server:
         self._freeze()
         family = self.family()
         for pid in family:
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):  # its client has just gone
+                os.kill(pid, signal.SIGSTOP)
         while not all(map(is_stopped, family)):  # a thread may go on for a moment
             time.sleep(0.001)
 
@@ -205,7 +206,8 @@ class Server:
 
     def resume(self) -> None:
         for pid in self.family():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -613,7 +615,7 @@ def is_stopped(pid: int) -> bool:
         each.read_text().rpartition(")")[2].split()
         for each in Path(f"/proc/{pid}/task").glob("*/stat")
     ]
-    return all(state in "Tt" for state, *_ in stats)
+    return all(state in "TtZX" for state, *_ in stats)  # or has ended, and waits for its parent
 
 
 def has_ended(pid: int) -> bool:
@@ -878,6 +880,7 @@ def keep(name: str, folder: Path) -> None:
     if os.fork():
         os.close(tell)
         sys.exit(0 if os.read(ready, 1) else "the keeper failed")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else nothing below would be tidied up
     server = private(name)
     try:
         (folder / "url.part").write_text(server.url)
@@ -898,6 +901,7 @@ def keep(name: str, folder: Path) -> None:
                     return
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _RUN = uuid.uuid4().hex  # of a run in one process

@@ -627,7 +627,10 @@ def test_the_lock_is_free_after_a_runner_was_killed(shop: Shop) -> None:
 
 def test_statements_may_take_longer_than_query_timeout(shop: Shop) -> None:
     hasty = Shop(shop.url, shop.file.parent, query_timeout=0.2)
-    hasty.write(hasty.sleep(0.4) + A + "INSERT INTO a VALUES (1);\n")
+    nap = hasty.sleep(1.5).strip(";\n")
+    # MySQL makes an answer of a SLEEP alone that is ended, and an error of this.
+    late = f"SELECT id FROM a WHERE id IN (SELECT 1 FROM ({nap}) AS q);\n"
+    hasty.write(A + "INSERT INTO a VALUES (1);\n" + late)
     slow = {  # of a SLEEP alone MySQL makes an answer
         "mysql": f"SELECT id FROM a WHERE SLEEP({WAIT}) = 0",
         "postgres": f"SELECT pg_sleep({WAIT})",
@@ -648,6 +651,15 @@ def test_a_server_that_is_silent_for_idle_timeout(shop: Shop) -> None:
         f"migration shop 1 (step_1) failed at its statement 2, {words} … ({shop.where()} did not answer in time): look"
     )
     assert shop.states() == [(1, "dirty", 2)]
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+def test_what_was_silent_for_idle_timeout_is_ended_on_the_server(shop: Shop) -> None:
+    hasty = Shop(shop.url, shop.file.parent, query_timeout=0.1, idle_timeout=1.5)
+    hasty.write(A + hasty.sleep(600))
+    with hasty.pool:
+        assert "did not answer in time" in hasty.refusal()
+    eventually(lambda: shop.sessions() == 0)
 
 
 # --- what Postgres alone has

@@ -168,7 +168,7 @@ def test_a_server_without_tls(kind: str, service: Service, files: Path) -> None:
 def test_redis_without_tls(scheme: str, service: Service) -> None:
     """It takes the handshake for the beginning of a command, and waits for the rest."""
     url = at(service("redis"), "127.0.0.1", user=f":{SECRET}@").replace("redis", scheme, 1)
-    told = refusal(url, infra.TimeoutError, connect_timeout=0.2, deadline=0.3)
+    told = refusal(url, infra.TimeoutError, connect_timeout=1.5, deadline=3)
     assert (
         "did not answer in time: it is silent to a TLS handshake, as a port without TLS may be"
         in told
@@ -446,8 +446,8 @@ def test_a_server_that_falls_silent_in_the_handshake(
 ) -> None:
     with Stub(silence) as server:
         url = f"{scheme}://u:{SECRET}@127.0.0.1:{server.port}/{'' if 'redis' in scheme else 'd'}?sslmode=require"
-        options = {"deadline": 0.5} if "redis" in scheme else {"acquire_timeout": 0.5}
-        assert words in refusal(url, infra.TimeoutError, connect_timeout=0.3, **options)
+        options = {"deadline": 3.0} if "redis" in scheme else {"acquire_timeout": 3.0}
+        assert words in refusal(url, infra.TimeoutError, connect_timeout=1.5, **options)
 
 
 @pytest.fixture
@@ -522,12 +522,35 @@ def test_a_listener_that_threads_change_in_a_flood(
 
 def test_a_listener_that_has_just_come(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """The session tickets that a server sends behind the handshake are no message to wait for."""
-    with redis(server.url, socket_timeout=0.2, deadline=1) as client:
+    with redis(server.url, socket_timeout=2, deadline=10) as client:
         for _ in range(3):
             with client.listen(Inbox()) as listener:
                 listener.subscribe("c")
                 assert client.publish("c", "1") == 1
     assert caplog.records == []
+
+
+class OnlyHandshakes(Proxy):
+    """Keeps back what the server says once the client has ended its part of the handshake."""
+
+    requests = 0
+
+    def request(self, data: bytes) -> bytes:
+        self.requests += 1
+        if self.requests > 1:  # the first is the ClientHello
+            self.open.clear()
+        return data
+
+
+def test_a_listener_comes_when_the_server_has_answered_it(server: Server) -> None:
+    """An answer to a request stands behind the session tickets, and behind a refused certificate."""
+    authority: Any = {"sslrootcert": certificates() / "ca.pem"}
+    with (
+        OnlyHandshakes(server.port) as proxy,
+        redis(at(server.url, port=proxy.port, **authority), socket_timeout=1, deadline=3) as client,
+        pytest.raises(infra.TimeoutError),
+    ):
+        client.listen(Inbox())
 
 
 class Stalling(Proxy):
