@@ -577,6 +577,28 @@ def test_the_rules_of_a_column() -> None:
     assert children.find(id=5) == {"id": 5, "parent": 1}
 
 
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgres"])
+def test_a_key_of_several_columns_with_a_null(dialect: str) -> None:
+    """It equals no other, and refers to nothing (SQL's MATCH SIMPLE): so do MySQL and Postgres."""
+    number, maybe = fakes.Column(int), fakes.Column(int, null=True)
+    tables = [
+        fakes.Table("parents", {"a": number, "b": number}, ("a", "b")),
+        fakes.Table(
+            "children",
+            {"id": number, "a": maybe, "b": maybe},
+            unique={"children_a_b_key": ("a", "b")},
+            foreign_keys={"children_a_fkey": fakes.ForeignKey(("a", "b"), "parents", ("a", "b"))},
+        ),
+    ]
+    children = fakes.FakeDatabase(dialect, tables).table("children")
+    for id in (1, 2):
+        children.insert({"id": id, "a": 5, "b": None})
+    assert [row["id"] for row in children.select({"a": 5, "b": None})] == [1, 2]
+    with pytest.raises(infra.ConflictError) as caught:
+        children.insert({"id": 3, "a": 5, "b": 6})
+    assert (caught.value.constraint, caught.value.kind) == ("children_a_fkey", "foreign_key")
+
+
 def test_the_table_of_a_repository() -> None:
     @dataclass(frozen=True)
     class Note:
