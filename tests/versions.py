@@ -51,7 +51,7 @@ DRIVERS: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-def passes(package: str, release: str, suites: list[str]) -> bool:
+def passes(package: str, release: str, suites: list[str], processes: int) -> bool:
     """Whether the suites pass with that release."""
     version, *more = release.split()
     with tempfile.TemporaryDirectory() as target:
@@ -60,7 +60,9 @@ def passes(package: str, release: str, suites: list[str]) -> bool:
         # PYTHONPATH stands before the environment's own packages.
         check = f"import importlib.metadata as m; assert m.version({package!r}) == {version!r}"
         script = f"{check}; import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
-        command = [sys.executable, "-c", script, "-q", "-p", "no:cacheprovider", *suites]
+        spread = ["--numprocesses", str(processes), "--dist", "worksteal"] if processes else []
+        options = ["-q", "-p", "no:cacheprovider", *spread]
+        command = [sys.executable, "-c", script, *options, *suites]
         env = {**os.environ, "PYTHONPATH": target}
         return not subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
 
@@ -72,7 +74,8 @@ def main() -> int:
         for release in releases[:1] if short else releases:
             print(f"--- {package} {release}", flush=True)
             tested.append(f"{package} {release}")
-            if not passes(package, release, suites[:1] if short else suites):
+            chosen, processes = (suites[:1], 0) if short else (suites, 2)
+            if not passes(package, release, chosen, processes):
                 failed.append(tested[-1])
     outcome = f"; FAILED: {', '.join(failed)}" if failed else ""
     print(f"releases of drivers tested: {', '.join(tested)}{outcome}")
