@@ -797,7 +797,7 @@ def test_nothing_secret_is_told(
     sources = re.sub(
         r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told)
     )  # lines of this file
-    for secret in ("tell-nobody", SECRET, ACCESS, stand_in.url, str(stand_in.port)):
+    for secret in ("tell-nobody", SECRET, ACCESS, stand_in.url, f":{stand_in.port}"):
         assert secret not in sources
 
 
