@@ -2371,22 +2371,28 @@ class _MySqlDialect(_Dialect):
         tls, prefers = self._tls, url.options.get("sslmode", "prefer") == "prefer"
         if prefers:
             self._tls = {}
-        raw = self._connection(
-            host=url.host,
-            port=url.port or self.port,
-            user=url.user,
-            password=(url.password or "").encode(),
-            database=url.path,
-            charset="utf8mb4",
-            autocommit=True,
-            client_flag=driver.constants.CLIENT.FOUND_ROWS,
-            connect_timeout=seconds,
-            read_timeout=seconds,
-            write_timeout=seconds,
-            local_infile=False,
-            conv=self._conversions,
-            **tls,
-        )
+        try:
+            raw = self._connection(
+                host=url.host,
+                port=url.port or self.port,
+                user=url.user,
+                password=(url.password or "").encode(),
+                database=url.path,
+                charset="utf8mb4",
+                autocommit=True,
+                client_flag=driver.constants.CLIENT.FOUND_ROWS,
+                connect_timeout=seconds,
+                read_timeout=seconds,
+                write_timeout=seconds,
+                local_infile=False,
+                conv=self._conversions,
+                **tls,
+            )
+        except driver.err.OperationalError as exc:
+            # PyMySQL before 1.2 logs in all the same, which Oracle MySQL calls a bad handshake.
+            if "ssl" in tls and exc.args[0] == 1043:
+                raise driver.err.OperationalError(2026, "") from None
+            raise
         raw.peer = raw._sock.getpeername()
         encrypted = hasattr(raw._sock, "getpeercert")
         if prefers:  # what the server can do is asked once: PyMySQL would load all certificates for each connection

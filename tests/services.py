@@ -45,11 +45,25 @@ class NotHere(Missing):
 
 def free_port() -> int:
     """Below those that the system hands out to clients, which might take it in between; of a Redis Cluster the nodes
-    talk to each other on a port 10,000 higher, which is free too."""
+    talk to each other on a port 10,000 higher, which is free too. Until this process ends no other test process
+    gets the port, so a server that was stopped can start again on it."""
     while True:
         port = random.randrange(11_000, 22_000)
-        if is_free(port) and is_free(port + 10_000):
+        if is_reserved(port) and is_free(port) and is_free(port + 10_000):
             return port
+
+
+def is_reserved(port: int) -> bool:
+    """Reserve the port for this process and return True, or False if a test process has it."""
+    folder = Path(tempfile.gettempdir(), f"infra-test-ports-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return False
+    return True  # the descriptor stays open, and with it the lock, as long as the process
 
 
 def is_free(port: int) -> bool:
