@@ -483,6 +483,7 @@ class FakeDatabase(Faults, infra.Database):
         """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an
         error, and which of several foreign keys is checked first. MySQL before 9.6 checks them in
         the order of "mariadb"."""
+        dialect = infra._plain(dialect)
         if dialect not in _KEY_ORDERS:
             raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
         self.dialect = dialect
@@ -503,6 +504,7 @@ class FakeDatabase(Faults, infra.Database):
 
     def table(self, name: str) -> FakeTable:
         """The table's rows; DatabaseError if there is none of that name."""
+        name = infra._plain(name)
         if name not in self._tables:
             raise self._error(infra._UNKNOWN_NAME)
         return self._tables[name]
@@ -880,13 +882,13 @@ class FakeTable:
                     for _, row in other._table._matching(value.where)
                 }
             elif isinstance(value, infra._OneOf):
-                choices[name] = {self._comparable(each): None for each in value.value}
+                choices[name] = {self._comparable(infra._plain(each)): None for each in value.value}
                 if not choices[name]:
                     raise infra.ValidationError("a tuple for IN should not be empty")
             elif holds := _COMPARISONS.get(value.__class__):
-                more.append((name, holds, value.value))
+                more.append((name, holds, infra._plain(value.value)))
             else:
-                equal[name] = self._comparable(value)
+                equal[name] = self._comparable(infra._plain(value))
         for wanted in choices.values():
             wanted.pop(None, None)  # NULL is not equal to NULL
         found, sure = self._candidates(equal, choices)
@@ -1068,7 +1070,7 @@ class FakeTable:
             if not column.null:
                 raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
             return None
-        kind = column.kind
+        kind, value = column.kind, infra._plain(value)
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
             if column.length is not None and len(value) > column.length:
@@ -1750,7 +1752,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     ) -> bytes:
         """What an HTTP client would do with a presigned URL; gives the body of the answer. StorageError for a URL that
         is not as it was made, or for another method; from the moment on in which it ends, too."""
-        parts = urllib.parse.urlsplit(url)
+        parts, method = urllib.parse.urlsplit(infra._plain(url)), infra._plain(method)
         query = dict(urllib.parse.parse_qsl(parts.query))
         bucket, key = parts.netloc.removesuffix(_FAKE_HOST), urllib.parse.unquote(parts.path[1:])
         signature = query.pop("X-Amz-Signature", "")
@@ -1762,7 +1764,8 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         if self._clock.now() >= signed + timedelta(seconds=int(query["X-Amz-Expires"])):
             raise self._refused("fetch", "AccessDenied")
         if method == "PUT":
-            self._put(bucket, key, bytes(data), content_type or infra._CONTENT_TYPE, {})
+            kind = infra._plain(content_type or infra._CONTENT_TYPE)
+            self._put(bucket, key, bytes(data), kind, {})
         elif method == "DELETE":
             self._delete(bucket, key)
         else:

@@ -37,6 +37,7 @@ from tests.contract.backends import (
 from tests.contract.base import Contract
 from tests.contract.globs import GLOB_NAMES, GLOBS
 from tests.contract.test_key_value_client import BAD_AMOUNTS, BAD_KEYS, BAD_SECONDS
+from tests.contract.texts import Number, Odd, Text, any_text, plain
 
 Cache = infra.RedisCacheProvider
 
@@ -232,6 +233,48 @@ class CacheProviderContract(Contract):
         assert type(cache.get("red")) is str
         with cache.lock(Colour.RED, 5):
             assert backend.redis.names() == ["red", "~lock:red"]
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: CacheBackend, text: Text) -> None:
+        cache = backend.cache(prefix=text("p:"))
+        k, document = text("k"), {text("a"): [text("é v"), {text("b"): text("")}], "n": Number.ONE}
+        read = {"a": ["é v", {"b": ""}], "n": 1}
+        cache.set(k, document)
+        assert backend.redis.names() == ["p:k"]
+        assert plain(cache.get(k)) == plain(cache.get("k")) == read
+        assert plain(cache.get_many([k, "other"])) == {"k": read}
+        assert [cache.exists(k), cache.expire(k, 50), (cache.ttl(k) or 0) > 10] == [True] * 3
+        assert [cache.delete(k), cache.set_nx(k, document), cache.set_nx(k, 1)] == [
+            True,
+            True,
+            False,
+        ]
+        assert plain(cache.get_or_set(k, lambda: 1)) == read
+        assert cache.delete_pattern(k) == 1
+        assert plain(cache.get_or_set(k, lambda: text("é"))) == "é"
+        assert type(cache.get_or_set(text("n"), lambda: Number.ONE)) is int
+        cache.set_many({k: text("é"), "m": text("")})
+        assert plain(cache.get_many(["k", "m"])) == {"k": "é", "m": ""}
+        assert [cache.increment(text("count")), cache.increment("count")] == [1, 2]
+        with cache.lock(k, 5):
+            assert cache.lock("k", 5).acquire(0) is False
+        assert cache.check_rate_limit(text("limit"), 2, 60).remaining == 1
+        assert cache.check_rate_limit("limit", 2, 60).remaining == 0
+
+    @any_text
+    def test_parts_of_any_subclass(self, backend: CacheBackend, text: Text) -> None:
+        made = [
+            infra.CacheKey.rate_limit(text("a:b"), text("é")),
+            infra.CacheKey.user(text("a b")),
+            infra.CacheKey.session(Number.ONE),
+        ]
+        assert plain(made) == ["ratelimit:a%3Ab:é", "user:a%20b", "session:1"]
+
+    def test_keys_that_are_the_same_text(self, backend: CacheBackend) -> None:
+        """One of the two values would be lost."""
+        with pytest.raises(infra.SerializationError):
+            backend.cache().set("k", {Odd("a"): 1, "a": 2})
+        assert backend.redis.names() == []
 
     @pytest.mark.parametrize("method", WITH_A_VALUE)
     def test_what_json_cannot_say(self, backend: CacheBackend, method: str) -> None:

@@ -25,6 +25,7 @@ from tests.contract.backends import (
 from tests.contract.base import Contract
 from tests.contract.globs import GLOB_NAMES, GLOBS
 from tests.contract.test_key_value_client import BAD_KEYS
+from tests.contract.texts import Text, any_text, plain
 
 A, B = uuid.UUID(int=1), uuid.UUID(int=2)
 NOON = datetime(2026, 1, 2, 12, 30, 15, 5, tzinfo=timezone.utc)
@@ -120,6 +121,25 @@ class RedisEventBusContract(Contract):
     port = infra.RedisEventBus
 
     # --- events
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: BusBackend, text: Text) -> None:
+        heard, channel, glob = Heard(), backend.channel("c"), backend.channel("d*")
+        bus = backend.bus()
+        bus.subscribe(text(channel), heard)
+        bus.subscribe_many([text(backend.channel("e"))], heard)
+        leave = bus.psubscribe(text(glob), heard)
+        for name in ("c", "d", "e"):
+            event = infra.SystemEvent.CacheCleared(text("é"))
+            assert bus.publish(text(backend.channel(name)), event) == 1
+        assert plain(heard.inbox.wait(3)) == [
+            (channel, None, "é"),
+            (backend.channel("d"), glob, "é"),
+            (backend.channel("e"), None, "é"),
+        ]
+        leave.close()
+        assert bus.publish(backend.channel("d"), event) == 0
+        assert plain(infra.EventChannel.benchmark_specific(text("a:b"))) == "events:benchmark:a%3Ab"
 
     @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__qualname__)
     def test_an_event_arrives_as_it_was_published(

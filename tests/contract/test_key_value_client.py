@@ -22,6 +22,7 @@ from tests.contract.backends import (
 )
 from tests.contract.base import Contract
 from tests.contract.globs import GLOB_NAMES, GLOBS
+from tests.contract.texts import Text, any_text, plain
 
 Client = infra.KeyValueClient
 
@@ -127,6 +128,44 @@ class KeyValueClientContract(Contract):
         client.set(Colour.RED, "v")
         assert [type(name) for name in client.scan("red")] == [str]
         client.delete(Colour.RED)
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: KeyValueBackend, text: Text) -> None:
+        client, key = backend.client, backend.key("k")
+        k, v = text(key), text("é v")
+        client.set(k, v)
+        assert client.get(key) == client.get(k) == "é v"
+        assert plain(client.get_many([k])) == {key: "é v"}
+        client.set_with_expiry(k, v, 100)
+        assert [client.exists(k), client.expire(k, 50), (client.ttl(k) or 0) > 10] == [True] * 3
+        assert [client.delete(k), client.set_nx(k, v), client.set_nx(k, v)] == [True, True, False]
+        assert plain([*client.scan(k)]) == [key]
+        assert client.compare_and_delete(k, text("v")) is False
+        assert client.compare_and_delete(k, v) is True
+        assert [client.increment(k), client.increment(key)] == [1, 2]
+        client.set_many({k: v}, 100)
+        assert plain(client.get_many([key])) == {key: "é v"}
+        assert client.delete_many([k]) == 1
+        client.set_many({k: v})
+        assert client.unlink_many([k]) == 1
+        assert backend.names() == []
+
+    @any_text
+    def test_channels_of_any_subclass(self, backend: KeyValueBackend, text: Text) -> None:
+        inbox, channel, glob = Inbox(), backend.key("c"), backend.key("d*")
+        with backend.client.listen(inbox) as listener:
+            listener.subscribe(text(channel))
+            listener.psubscribe(text(glob))
+            for name in ("c", "d"):
+                assert backend.client.publish(text(backend.key(name)), text("é m")) == 1
+            assert plain(inbox.wait(2)) == [
+                (channel, None, "é m"),
+                (backend.key("d"), glob, "é m"),
+            ]
+            listener.unsubscribe(text(channel))
+            listener.punsubscribe(text(glob))
+            for name in ("c", "d"):
+                assert backend.client.publish(backend.key(name), "m") == 0
 
     def test_keys_differ_by_case_and_by_composition(self, backend: KeyValueBackend) -> None:
         backend.client.set_many(

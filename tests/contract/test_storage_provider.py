@@ -15,6 +15,8 @@ import pytest
 import infra
 from tests.contract.backends import StorageBackend, in_threads, on_fake_storage, on_s3
 from tests.contract.base import Contract
+from tests.contract.texts import Raw as RawBytes
+from tests.contract.texts import Text, any_text, plain
 
 Storage = infra.StorageProvider
 
@@ -129,6 +131,38 @@ class StorageProviderContract(Contract):
     port = infra.StorageProvider
 
     # --- bytes in, bytes out
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: StorageBackend, text: Text) -> None:
+        storage, bucket, key = backend.storage, text(backend.bucket), text("é/k v")
+        metadata = {text("Name"): text("a value")}
+        for data in (b"data", io.BytesIO(b"data"), RawBytes(b"data"), Raw(b"data")):
+            storage.upload(bucket, key, data, text("text/plain"), metadata)  # type: ignore[arg-type]
+            found = plain(storage.get_metadata(backend.bucket, "é/k v"))
+            assert (found.content_type, found.metadata) == ("text/plain", {"name": "a value"})
+            assert storage.download(bucket, key) == b"data"
+        assert plain(storage.get_metadata(bucket, key)) == found
+        assert plain([each.key for each in storage.list_objects(bucket, text("é/"))]) == ["é/k v"]
+        assert storage.exists(bucket, key) is True
+        with storage.open(bucket, key) as reader:
+            assert reader.read() == b"data"
+        storage.download_to(bucket, key, file := io.BytesIO())
+        assert file.getvalue() == b"data"
+        storage.copy(bucket, key, bucket, text("copy"))
+        assert plain(storage.get_metadata(backend.bucket, "copy").metadata) == {"name": "a value"}
+        with pytest.raises(infra.ValidationError, match="itself"):
+            storage.copy(bucket, text("copy"), backend.bucket, "copy")
+        url = plain(storage.get_presigned_url(bucket, key, 60, text("GET")))
+        assert backend.fetch(url) == (200, b"data")
+        assert plain(storage.delete_batch(bucket, [text("copy")])).deleted == ["copy"]
+        storage.delete(bucket, key)
+        assert backend.keys() == []
+        storage.create_bucket(bucket)
+
+    @any_text
+    def test_paths_of_any_subclass(self, backend: StorageBackend, text: Text) -> None:
+        path = infra.StoragePath.benchmark_dataset(text("b"), text("1.0.0"), text("é"))
+        assert plain(path) == "benchmarks/b/1.0.0/é"
 
     @pytest.mark.parametrize(
         "data", [b"", b"x", b"\x00\xff\r\n", b"caf\xc3\xa9" * 1000, some(MIB)], ids=len
