@@ -484,7 +484,7 @@ class FakeDatabase(Faults, infra.Database):
         error, and which of several foreign keys is checked first. MySQL before 9.6 checks them in
         the order of "mariadb"."""
         dialect = infra._plain(dialect)
-        if dialect not in _KEY_ORDERS:
+        if not isinstance(dialect, str) or dialect not in _KEY_ORDERS:
             raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
         self.dialect = dialect
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"

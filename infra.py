@@ -3640,6 +3640,8 @@ class Migrator:
     def repair(self, number: int, *, done: bool) -> None:
         """Settles the dirty migration of that number: its statement in doubt counts as ``done``, or will be run again
         by the next ``apply``. NotFoundError if there is none."""
+        if type(number) is not int or type(done) is not bool:
+            raise ValidationError("number should be a whole number, done True or False")
 
         def settle(session: _MigrationSession) -> None:
             dirty = [
@@ -4715,6 +4717,8 @@ class TokenRepository(Repository[RefreshToken]):
     def issue(self, user_id: uuid.UUID, ttl: float, device: Device | None = None) -> Issued:
         """A new token that begins a family, valid for ``ttl`` seconds. ConflictError ``refresh_tokens_user_id_fkey`` if
         there is no such user."""
+        if not isinstance(device, Device | None):
+            raise ValidationError("device should be a Device")
         family = new_id(self._clock)
         return self._issue(
             "issue", user_id, family, self._lifetime(ttl), device or Device(), new_id(self._clock)
@@ -6529,14 +6533,20 @@ class _RedisListener(Listener):
         self._handling = False  # a handler is at work: answers are read after it
         self._closed = False
         self._adopt(transport.policy.call("listen", transport.connect_listener))
-        self._sleeper, self._waker = socket.socketpair()
-        self._sleeper.setblocking(False)
-        self._waker.setblocking(False)
-        self._thread: threading.Thread | None = threading.Thread(
-            target=self._run, name="infra-listener", daemon=True
-        )
-        _fork_aware.add(self)
-        self._thread.start()
+        with contextlib.ExitStack() as opened:  # what is closed if the rest fails
+            opened.callback(setattr, self, "_closed", True)
+            opened.callback(transport.disconnect, self._connection)
+            self._sleeper, self._waker = socket.socketpair()
+            opened.callback(self._sleeper.close)
+            opened.callback(self._waker.close)
+            self._sleeper.setblocking(False)
+            self._waker.setblocking(False)
+            self._thread: threading.Thread | None = threading.Thread(
+                target=self._run, name="infra-listener", daemon=True
+            )
+            _fork_aware.add(self)
+            self._thread.start()
+            opened.pop_all()
 
     def _holds(self) -> bool:
         return self._thread is not None and not self._closed
@@ -9572,8 +9582,9 @@ class FailoverSmsService(SmsService):
 
     def close(self) -> None:
         super().close()
-        for each in self.services:
-            each.close()
+        with contextlib.ExitStack() as stack:  # all of them, even if one of them raises
+            for each in reversed(self.services):
+                stack.callback(each.close)
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         failure: InfrastructureError = ConnectionError(

@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -833,6 +834,28 @@ class BenchmarkRepositoryContract(Contract):
             with pytest.raises(infra.ValidationError):
                 benchmarks.update_status(id, status)
         self.unchanged(backend, made)
+
+    def test_a_useless_argument_changes_nothing(self, backend: ExchangeBackend) -> None:
+        benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a",))
+        useless: Any = refusals.Useless()
+        user = infra.User("", "", id=made.created_by)
+
+        def state() -> Any:
+            return benchmarks.page().items, benchmarks.find_version_history(made.id)
+
+        refusals.check(benchmarks.update, [made], state, "changelog", "breaking")
+        refusals.check(benchmarks.update_status, [made.id, "under_review"], state)
+        refusals.check(benchmarks.create, [a_draft(user, "new")], state)
+        for field in vars(made).keys() - {"updated_at"}:  # which update sets itself
+            for call in (benchmarks.create, benchmarks.update):
+                draft = replace(made, **{field: useless})
+                with pytest.raises((infra.ValidationError, infra.SerializationError)):
+                    call(draft)
+        unfit: list[Any] = [["b", useless], ["b", "b" * 51], [""]]
+        for tags in unfit:
+            with pytest.raises(infra.ValidationError):
+                benchmarks.update(replace(made, tags=tags))
+        assert state()[0] == [made]
 
     @any_text
     def test_text_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:

@@ -24,6 +24,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     WAIT,
     Between,
@@ -233,6 +234,35 @@ class CacheProviderContract(Contract):
         assert type(cache.get("red")) is str
         with cache.lock(Colour.RED, 5):
             assert backend.redis.names() == ["red", "~lock:red"]
+
+    def test_a_useless_argument_changes_nothing(self, backend: CacheBackend) -> None:
+        cache, calls = backend.cache(), list[int]()
+        cache.set("k", 1, 1000)
+
+        def state() -> Any:
+            return backend.redis.names(), cache.get("k"), (cache.ttl("k") or 0) > 500, calls
+
+        for method, *arguments in (
+            (cache.set, "k", 2, 5),
+            (cache.set_many, {"n": 1}, 5),
+            (cache.set_nx, "n", 1, 5),
+            (cache.expire, "k", 5),
+            (cache.increment, "k", 1, 5),
+            (cache.get_or_set, "n", lambda: calls.append(1), 5),
+            (cache.lock, "k", 5, 5),
+            (cache.check_rate_limit, "n", 5, 5),
+            (cache.get_many, ["k"]), (cache.get, "k"), (cache.exists, "k"), (cache.ttl, "k"),
+            (cache.delete, "k"), (cache.delete_pattern, "k"),
+        ):  # fmt: skip
+            refusals.check(method, arguments, state)
+        with pytest.raises(infra.SerializationError):
+            cache.set_many({"n": 1, "m": refusals.Useless()})
+        with pytest.raises(infra.ValidationError):
+            cache.get_or_set("n", lambda: calls.append(1), timeout=refusals.Useless())  # type: ignore[arg-type]
+        with pytest.raises(infra.SerializationError):
+            cache.get_or_set("n", refusals.Useless)
+        refusals.check_iterable(cache.get_many, state)
+        assert (state(), calls) == ((["k"], 1, True, []), [])
 
     @any_text
     def test_text_of_any_subclass(self, backend: CacheBackend, text: Text) -> None:

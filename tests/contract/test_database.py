@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 import infra
+from tests.contract import refusals
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -559,6 +560,23 @@ class DatabaseContract(Contract):
         assert len(calls) == 6
 
     # --- rules
+
+    def test_a_useless_argument_changes_nothing(self, backend: DatabaseBackend) -> None:
+        insert, columns = backend.database.insert_many, ["id", "name"]
+        rows = [(uuid.UUID(int=number), str(number)) for number in range(3)]
+        refusals.check(insert, ["owners", columns, rows], lambda: names(backend))
+        useless = refusals.Useless()
+        bad_rows: list[Any] = [useless, (rows[0][0],), (*rows[0], ""), (useless, ""), "ab", None]
+        for bad in bad_rows:
+            with pytest.raises(infra.ValidationError):
+                insert("owners", columns, [*rows, bad])
+            with pytest.raises(infra.ValidationError):  # in a later batch
+                more = [(uuid.UUID(int=number), str(number)) for number in range(3, 1200)]
+                insert("owners", columns, [*rows, *more, bad])
+        refusals.check_iterable(
+            lambda many: insert("owners", columns, (rows[0] for _ in many)), lambda: names(backend)
+        )
+        assert names(backend) == []
 
     @any_text
     def test_text_of_any_subclass(self, backend: DatabaseBackend, text: Text) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     Inbox,
     KeyValueBackend,
@@ -121,6 +122,26 @@ class RedisEventBusContract(Contract):
     port = infra.RedisEventBus
 
     # --- events
+
+    def test_a_useless_argument_changes_nothing(self, backend: BusBackend) -> None:
+        heard, channel, bus, other = Heard(), backend.channel("c"), backend.bus(), backend.bus()
+        other.subscribe(channel, heard)
+
+        def listeners() -> int:
+            return other.publish(channel, note("last"))
+
+        for method, *arguments in (
+            (bus.publish, channel, note("x")),
+            (bus.subscribe, channel, heard),
+            (bus.subscribe_many, [channel], heard),
+            (bus.psubscribe, channel, heard),
+        ):
+            refusals.check(method, arguments, listeners)
+        with pytest.raises(infra.ValidationError):
+            bus.subscribe_many([channel, refusals.Useless()], heard)  # type: ignore[list-item]
+        refusals.check_iterable(lambda many: bus.subscribe_many([channel, *many], heard), listeners)
+        refusals.check_iterable(lambda many: bus.subscribe_many(many, heard), listeners)
+        assert {*heard.notes(12)} == {"last"}
 
     @any_text
     def test_text_of_any_subclass(self, backend: BusBackend, text: Text) -> None:

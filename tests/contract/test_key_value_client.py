@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     Inbox,
     KeyValueBackend,
@@ -128,6 +129,41 @@ class KeyValueClientContract(Contract):
         client.set(Colour.RED, "v")
         assert [type(name) for name in client.scan("red")] == [str]
         client.delete(Colour.RED)
+
+    def test_a_useless_argument_changes_nothing(self, backend: KeyValueBackend) -> None:
+        client, k, n = backend.client, backend.key("k"), backend.key("n")
+        client.set_with_expiry(k, "1", 1000)
+
+        def state() -> Any:
+            return backend.names(), client.get(k), (client.ttl(k) or 0) > 500
+
+        for method, *arguments in (
+            (client.set, k, "v"),
+            (client.set_with_expiry, k, "v", 5),
+            (client.set_many, {n: "v"}, 5),
+            (client.set_many, {n: "v", k: refusals.Useless()}, 5),
+            (client.set_nx, n, "v", 5),
+            (client.compare_and_delete, k, "1"),
+            (client.expire, k, 5),
+            (client.increment, k, 1, 5),
+            (client.publish, k, "v"),
+            (client.get, k), (client.exists, k), (client.ttl, k), (client.delete, k),
+            (client.get_many, [k]), (client.delete_many, [k]), (client.unlink_many, [k]),
+            (client.get_many, [n, refusals.Useless()]),
+            (client.delete_many, [k, refusals.Useless()]),
+            (client.unlink_many, [k, refusals.Useless()]),
+            (client.scan, k), (client.listen, print, None),
+        ):  # fmt: skip
+            refusals.check(method, arguments, state)
+        for of_many in (client.get_many, client.delete_many, client.unlink_many):
+            refusals.check_iterable(lambda many, of=of_many: of([k, *many]), state)  # type: ignore[misc]
+        inbox = Inbox()
+        with client.listen(inbox) as listener:
+            for change in (
+                listener.subscribe, listener.psubscribe, listener.unsubscribe, listener.punsubscribe
+            ):  # fmt: skip
+                refusals.check(change, [k, k], lambda: client.publish(k, "m"))
+        assert inbox.messages == []
 
     @any_text
     def test_text_of_any_subclass(self, backend: KeyValueBackend, text: Text) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import infra
 from tests import twilio
+from tests.contract import refusals
 from tests.contract.backends import (
     SmsBackend,
     on_failover,
@@ -39,6 +40,10 @@ class SmsServiceContract(Contract):
     def test_send_verification_code(self, backend: SmsBackend) -> None:
         assert backend.service.send_verification_code(PHONE, "123456") != ""
         assert backend.texts() == ["Your verification code is 123456"]
+
+    def test_a_useless_argument_sends_nothing(self, backend: SmsBackend) -> None:
+        refusals.check(backend.service.send_sms, [PHONE, "m"], backend.texts)
+        refusals.check(backend.service.send_verification_code, [PHONE, "123456"], backend.texts)
 
     @any_text
     def test_text_of_any_subclass(self, backend: SmsBackend, text: Text) -> None:

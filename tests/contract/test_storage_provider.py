@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 import infra
+from tests.contract import refusals
 from tests.contract.backends import StorageBackend, in_threads, on_fake_storage, on_s3
 from tests.contract.base import Contract
 from tests.contract.texts import Raw as RawBytes
@@ -131,6 +132,36 @@ class StorageProviderContract(Contract):
     port = infra.StorageProvider
 
     # --- bytes in, bytes out
+
+    def test_a_useless_argument_changes_nothing(self, backend: StorageBackend) -> None:
+        storage, bucket = backend.storage, backend.bucket
+        storage.upload(bucket, "k", b"data")
+        source, target = io.BytesIO(b"unread"), io.BytesIO()
+
+        def state() -> Any:
+            return backend.keys(), storage.download(bucket, "k"), source.tell(), target.tell()
+
+        for method, *arguments in (
+            (storage.upload, bucket, "k", source, "text/plain", {"a": "b"}),
+            (storage.copy, bucket, "k", bucket, "n"),
+            (storage.delete_batch, bucket, ["k"]),
+            (storage.delete_batch, bucket, ["k", refusals.Useless()]),
+            (storage.delete, bucket, "k"),
+            (storage.download, bucket, "k"),
+            (storage.download_to, bucket, "k", target),
+            (storage.open, bucket, "k"),
+            (storage.exists, bucket, "k"),
+            (storage.get_metadata, bucket, "k"),
+            (storage.get_presigned_url, bucket, "k", 60, "GET"),
+            (storage.list_objects, bucket, "k", 5),
+            (storage.create_bucket, bucket),
+        ):
+            refusals.check(method, arguments, state)
+        for metadata in ({"a": "b", "c": refusals.Useless()}, {"a": "b", refusals.Useless(): "c"}):
+            with pytest.raises(infra.ValidationError):
+                storage.upload(bucket, "k", source, metadata=metadata)  # type: ignore[arg-type]
+        refusals.check_iterable(lambda many: storage.delete_batch(bucket, ["k", *many]), state)
+        refusals.check_iterable(lambda many: storage.delete_batch(bucket, many), state)
 
     @any_text
     def test_text_of_any_subclass(self, backend: StorageBackend, text: Text) -> None:

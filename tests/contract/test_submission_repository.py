@@ -15,6 +15,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -551,6 +552,19 @@ class SubmissionRepositoryContract(Contract):
                 with pytest.raises(infra.ValidationError):
                     submissions.update_visibility(id, bad)  # type: ignore[arg-type]
         assert submissions.find_by_id(made.id) == replace(made, updated_at=at(4))
+
+    def test_a_useless_argument_changes_nothing(self, backend: ExchangeBackend) -> None:
+        submissions, benchmark = backend.submissions, a_benchmark(backend)
+        made = submissions.create(a_draft(benchmark, 1))
+        for method, *arguments in (
+            (submissions.create, a_draft(benchmark, 2)), (submissions.update, made),
+            (submissions.update_verification, made.id, "audited", {"a": 1}),
+            (submissions.update_visibility, made.id, "private"),
+            (submissions.leaderboard, benchmark.id, benchmark.version_id, 5),
+            (submissions.find_best_for_model, benchmark.id, "gpt", benchmark.version_id),
+            (submissions.find_by_user, made.user_id, infra.Query()),
+        ):  # fmt: skip
+            refusals.check(method, arguments, lambda: submissions.page().items)
 
     @any_text
     def test_text_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -37,6 +38,28 @@ def issued(rotation: infra.Rotation) -> infra.Issued:
 
 class TokenRepositoryContract(Contract):
     port = infra.TokenRepository
+
+    def test_a_useless_argument_changes_nothing(self, backend: AccountsBackend) -> None:
+        tokens, user = backend.tokens, a_user(backend)
+        issue = tokens.issue(user.id, DAY)
+        token, family = issue.token, issue.record.family
+        for method, *arguments in (
+            (tokens.issue, user.id, DAY, infra.Device()),
+            (tokens.rotate, token, DAY, 1.0),
+            (tokens.revoke, token, "lost"),
+            (tokens.revoke_all_for_user, user.id, "lost"),
+            (tokens.revoke_family, family, "lost"),
+            (tokens.find, token), (tokens.is_valid, token), (tokens.find_by_user, user.id),
+            (tokens.create, issue.record), (tokens.update, issue.record), (tokens.page, infra.Query()),
+        ):  # fmt: skip
+            refusals.check(method, arguments, lambda: tokens.page().items)
+
+    @pytest.mark.parametrize("device", [0, "", [], {}, 5, "phone", infra.Device])
+    def test_no_device(self, backend: AccountsBackend, device: Any) -> None:
+        user = a_user(backend)
+        with pytest.raises(infra.ValidationError, match="device should be a Device"):
+            backend.tokens.issue(user.id, DAY, device)
+        assert backend.tokens.count() == 0
 
     @any_text
     def test_text_of_any_subclass(self, backend: AccountsBackend, text: Text) -> None:

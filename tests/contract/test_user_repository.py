@@ -20,6 +20,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -311,6 +312,36 @@ class UserRepositoryContract(Contract):
         assert backend.users.find_by_id(user.id) == user
         backend.users.update_role(user.id, Role.ADMIN)
         assert backend.users.page(infra.Query(filters={"role": Role.ADMIN})).items == [user]
+
+    def test_a_useless_argument_changes_nothing(self, backend: ExchangeBackend) -> None:
+        users, organizations = backend.users, backend.organizations
+        ada, grace = a_user(backend), a_user(backend, "grace")
+        acme = an_organization(backend, ada)
+
+        def state() -> Any:
+            return users.page().items, roles(backend, acme), organizations.page().items
+
+        for method, *arguments in (
+            (users.create, infra.User("new@example.com", "new"), HASH),
+            (users.update, ada), (users.delete, grace.id),
+            (users.update_password, ada.id, HASH),
+            (users.update_profile, ada.id, {"a": 1}),
+            (users.update_role, ada.id, "admin"),
+            (users.update_email_verified, ada.id, True),
+            (users.update_last_active, ada.id),
+            (users.add_to_organization, grace.id, acme.id, "member"),
+            (users.remove_from_organization, ada.id, acme.id),
+            (users.update_organization_role, ada.id, acme.id, "admin"),
+            (users.find_organizations, ada.id),
+            (organizations.create, infra.Organization("New", "new"), ada.id),
+            (organizations.update, acme), (organizations.verify, acme.id),
+            (organizations.unverify, acme.id), (organizations.delete, acme.id),
+            (organizations.find_members, acme.id, infra.Query()),
+        ):  # fmt: skip
+            refusals.check(method, arguments, state)
+        refusals.check(
+            functools.partial(users.update_email_verified, ada.id), [], state, "verified", "email"
+        )
 
     @any_text
     def test_text_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:

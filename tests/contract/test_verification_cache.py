@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     Between,
     KeyValueBackend,
@@ -278,6 +279,18 @@ class VerificationCacheContract(Contract):
         )
         assert backend.make(client, backend.key).verify_code(PHONE, "111111") is False
         assert cache.verify_code(PHONE, "111111") is True
+
+    def test_a_useless_argument_changes_nothing(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(resend_after=30, max_codes=5)
+        cache.store_code(PHONE, "123456")
+        for method, *arguments in (
+            (cache.store_code, PHONE, "111111"),
+            (cache.verify_code, PHONE, "123456"),
+            (cache.send_code, fakes.FakeSmsService(), PHONE),
+            (cache.get_remaining_attempts, PHONE), (cache.code_exists, PHONE),
+            (cache.get_code_ttl, PHONE), (cache.clear, PHONE),
+        ):  # fmt: skip
+            refusals.check(method, arguments, backend.stored)
 
     @any_text
     def test_text_of_any_subclass(self, backend: VerificationBackend, text: Text) -> None:

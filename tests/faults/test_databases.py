@@ -1870,7 +1870,7 @@ class Day(date):
 
 
 class Moment(datetime):
-    __str__ = isoformat = Name.__str__
+    __str__ = isoformat = Name.__str__  # type: ignore[assignment]
 
 
 class Amount(Decimal):
