@@ -1983,7 +1983,8 @@ _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
 def _aware(value: datetime, name: str = "a datetime") -> datetime:
     """The same moment in UTC."""
-    value = _plain(value)
+    if value.__class__ is not datetime:
+        value = _plain(value)
     if value.tzinfo is timezone.utc:
         return value
     offset = value.utcoffset()
@@ -4375,15 +4376,17 @@ class Repository(ABC, Generic[R]):
         fits = re.compile(self.formats[name]).fullmatch if name in self.formats else None
 
         def plain(value: Any) -> Any:
-            value = _plain(value)
+            if value.__class__ is not kind:
+                value = _plain(value)
             if (value.__class__ is kind and kind is not float) or (value is None and optional):
                 return value
             raise ValidationError(f"{name} should be {_KINDS[kind]}")
 
         def text(value: Any) -> Any:
-            value = _plain(value)
-            if not isinstance(value, str):
-                return plain(value)
+            if value.__class__ is not str:
+                value = _plain(value)
+                if value.__class__ is not str:
+                    return plain(value)
             if strict or not value.isascii() or "\0" in value or 0 < longest < len(value):
                 value = _check_text(
                     name, value, blank_ends=not strict, empty=not strict, longest=longest
@@ -7571,7 +7574,8 @@ _is_bucket = functools.lru_cache(256)(_BUCKET.fullmatch)  # a program has few, a
 
 
 def _check_bucket(bucket: str) -> str:
-    bucket = _plain(bucket)
+    if bucket.__class__ is not str:
+        bucket = _plain(bucket)
     if not isinstance(bucket, str) or not _is_bucket(bucket):
         raise ValidationError(
             "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, begin and end with a "
