@@ -361,6 +361,8 @@ class UserRepositoryContract(Contract):
         assert plain(users.find_credentials(email)) == infra.Credentials(user, HASH)
         query = infra.Query(sort=text("username"), filters={text("role"): text("admin")})
         assert plain(users.page(query).items) == [user]
+        other = a_user(backend, "Abe")
+        assert users.page(infra.Query(sort=text("username"))).items == [other, user]
         changed = plain(users.update(replace(user, username=text("Grace"))))
         assert changed.username == "Grace"
         users.update_password(user.id, text("other"))
