@@ -170,7 +170,7 @@ class Faults:
     ) -> None:
         """The next ``times`` calls of ``method`` ("*": of any) raise ``error``. With ``after_apply`` they do their work
         first, as when a reply is lost."""
-        known = self._methods()
+        known, method = self._methods(), infra._plain(method)
         if method != "*" and method not in known:
             raise infra.ValidationError(
                 f"there is no method {method!r} to fail; there are: {', '.join(known)}"

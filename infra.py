@@ -5,7 +5,8 @@
 An interface ("port") is one base class here; its docstrings are the contract. What is not storage (validation, key
 rules, TTL arithmetic, masking) is written once, in the port; a backend supplies the small underscore primitives. The
 same contract tests run against the real adapter and its fake. Importing this module loads the standard library only:
-a driver is imported when its adapter is constructed.
+a driver is imported when its adapter is constructed. Text of a subclass of ``str``, such as a member of an enumeration,
+counts as its plain text in every parameter, setting and document.
 
 Contents, in this order in both files (search for the banner ``# === name``):
 
@@ -566,7 +567,7 @@ class _Settings:
         found = {}
         for each in fields(cls):
             variable = each.metadata.get("variable")
-            text = env.get(variable, "").strip() if variable else ""
+            text = _plain(env.get(variable, "")).strip() if variable else ""
             if text:
                 kind = each.metadata["kind"]
                 try:
@@ -722,7 +723,7 @@ class Config(_Settings):
             ("POSTGRES_URL", "postgres"),
             ("DATABASE_URL", None),
         ):
-            url = env.get(variable, "").strip()
+            url = _plain(env.get(variable, "")).strip()
             if not url:
                 continue
             engine = _ENGINES.get(url.partition(":")[0]) if _DATABASE_URL.valid(url) else None

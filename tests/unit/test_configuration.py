@@ -57,6 +57,9 @@ def test_text_of_any_subclass(text: Text) -> None:
         infra.Config(phone_hash_key=SECRET),
     ]
     assert made[0].engine == "mysql"  # type: ignore[attr-defined]
+    env = {"MYSQL_URL": text("mysql://u:p@db/accounts"), "SMS_PROVIDER": text(" twilio ")}
+    read = plain(infra.Config.from_env(env))
+    assert (read.mysql, read.sms.provider) == (made[0], "twilio")
     for config in made:
         texts = [each.name for each in dataclasses.fields(config) if "str" in str(each.type)]
         assert all(isinstance(getattr(config, name), str) for name in texts), "one is not set here"
