@@ -330,6 +330,21 @@ class StorageProviderContract(Contract):
         assert storage.download(bucket, "k") == b"as it was"
         assert backend.uploads() == 0
 
+    def test_a_file_that_turns_into_text(self, backend: StorageBackend) -> None:
+        """As one whose ``read`` wraps another does: the first parts are bytes, and sent."""
+
+        class Turning(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> Any:
+                return super().read(size) if self.tell() < limit else "text"
+
+        storage, bucket = backend.connect(part_size=PART), backend.bucket
+        storage.upload(bucket, "k", b"as it was")
+        for limit in (0, PART, 2 * PART):
+            with pytest.raises(infra.ValidationError, match="binary mode"):
+                storage.upload(bucket, "k", Turning(some(limit + 1)))
+        assert storage.download(bucket, "k") == b"as it was"
+        assert backend.uploads() == 0
+
     def test_parts_to_a_bucket_that_is_absent(self, backend: StorageBackend) -> None:
         file = io.BytesIO(some(PART + 1))
         with pytest.raises(infra.NotFoundError) as caught:
