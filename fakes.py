@@ -299,6 +299,9 @@ class Table:
     foreign_keys: Mapping[str, ForeignKey] = field(default_factory=dict)
     checks: Mapping[str, Callable[[Row], bool | None]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", infra._plain(self.name))
+
     @classmethod
     def of(cls, repository: Any, **rules: Any) -> Table:
         """The table of a repository's class: columns from its record and lengths, the other rules as given."""
@@ -786,7 +789,7 @@ class FakeTable:
 
         def work() -> list[Any]:
             rows = [row for _, row in self._matching(where)]
-            for name in reversed(order_by):
+            for name in map(infra._plain, reversed(order_by)):
                 column = name.lstrip("-")
                 if column not in self.rules.columns:
                     raise self._error(infra._UNKNOWN_NAME)
@@ -1764,8 +1767,8 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         if self._clock.now() >= signed + timedelta(seconds=int(query["X-Amz-Expires"])):
             raise self._refused("fetch", "AccessDenied")
         if method == "PUT":
-            kind = infra._plain(content_type or infra._CONTENT_TYPE)
-            self._put(bucket, key, bytes(data), kind, {})
+            content_type = infra._plain(content_type)
+            self._put(bucket, key, bytes(data), content_type or infra._CONTENT_TYPE, {})
         elif method == "DELETE":
             self._delete(bucket, key)
         else:

@@ -4148,6 +4148,7 @@ class Repository(ABC, Generic[R]):
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         self.database = database
         self._clock = clock or SystemClock()
+        self.table, self.resource = _plain(self.table), _plain(self.resource)
         self._kinds = self._columns()
         shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
         self._fields = tuple(each.name for each in shown)

@@ -599,6 +599,22 @@ class DatabaseContract(Contract):
         assert backend.items.with_label(AtMost(text("w"))) == []
         assert backend.items.remove({"label": text("x")}) == 1
 
+    @any_text
+    def test_a_table_named_by_any_subclass(self, backend: DatabaseBackend, text: Text) -> None:
+        attributes = {"table": text("owners"), "resource": text("owner"), "guarded": ("name",)}
+        kind: Any = type("Named", (type(backend.owners),), attributes)
+        owners = kind(backend.database)
+        made = owners.create(Owner("a"))
+        assert owners.find_by_name("a") == made
+        assert conflict(lambda: owners.create(Owner("b", made.id))) == ("owners_pkey", "unique")
+        assert conflict(lambda: owners.update(replace(made, name="b"))) == (
+            "owners_as_read",
+            "check",
+        )
+        with pytest.raises(infra.NotFoundError, match="no such owner") as caught:
+            owners.update(Owner("a", infra.new_id()))
+        assert plain(caught.value.resource) == "owner"
+
     def test_numbers_and_times_of_any_subclass(self, backend: DatabaseBackend) -> None:
         class Moment(datetime):
             def __str__(self) -> str:

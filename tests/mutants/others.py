@@ -243,6 +243,27 @@ TEXTS: list[Mutant] = [
         Replace("FakeTable._fit", "infra._plain(value)", "value"),
         on_fake("database", "test_numbers_and_times_of_any_subclass", "TestFakePostgres"),
     ),
+    OnFakes(
+        "text: a repository's table keeps its class",
+        INFRA,
+        Drop(
+            "Repository.__init__",
+            "self.table, self.resource = _plain(self.table), _plain(self.resource)",
+        ),
+        on_fake("database", "test_a_table_named_by_any_subclass", "TestFakePostgres"),
+    ),
+    OnFakes(
+        "text: a fake's condition is compared by its own ==",
+        FAKES,
+        Replace("FakeTable._matching", "infra._plain(value)", "value"),
+        ("unit/test_fakes.py::test_tables_take_text_of_any_subclass",),
+    ),
+    OnFakes(
+        "text: a PUT by URL keeps a member",
+        FAKES,
+        Drop("FakeStorageProvider.fetch", "content_type = infra._plain(content_type)"),
+        ("unit/test_fakes.py::test_a_presigned_put_of_any_subclass",),
+    ),
     OnServers(
         "text: a rule is named after a member's class",
         INFRA,
