@@ -170,7 +170,7 @@ class Faults:
     ) -> None:
         """The next ``times`` calls of ``method`` ("*": of any) raise ``error``. With ``after_apply`` they do their work
         first, as when a reply is lost."""
-        known = self._methods()
+        known, method = self._methods(), infra._plain(method)
         if method != "*" and method not in known:
             raise infra.ValidationError(
                 f"there is no method {method!r} to fail; there are: {', '.join(known)}"
@@ -298,6 +298,9 @@ class Table:
     unique: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     foreign_keys: Mapping[str, ForeignKey] = field(default_factory=dict)
     checks: Mapping[str, Callable[[Row], bool | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", infra._plain(self.name))
 
     @classmethod
     def of(cls, repository: Any, **rules: Any) -> Table:
@@ -483,7 +486,8 @@ class FakeDatabase(Faults, infra.Database):
         """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an
         error, and which of several foreign keys is checked first. MySQL before 9.6 checks them in
         the order of "mariadb"."""
-        if dialect not in _KEY_ORDERS:
+        dialect = infra._plain(dialect)
+        if not isinstance(dialect, str) or dialect not in _KEY_ORDERS:
             raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
         self.dialect = dialect
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
@@ -503,6 +507,7 @@ class FakeDatabase(Faults, infra.Database):
 
     def table(self, name: str) -> FakeTable:
         """The table's rows; DatabaseError if there is none of that name."""
+        name = infra._plain(name)
         if name not in self._tables:
             raise self._error(infra._UNKNOWN_NAME)
         return self._tables[name]
@@ -784,7 +789,7 @@ class FakeTable:
 
         def work() -> list[Any]:
             rows = [row for _, row in self._matching(where)]
-            for name in reversed(order_by):
+            for name in map(infra._plain, reversed(order_by)):
                 column = name.lstrip("-")
                 if column not in self.rules.columns:
                     raise self._error(infra._UNKNOWN_NAME)
@@ -880,13 +885,13 @@ class FakeTable:
                     for _, row in other._table._matching(value.where)
                 }
             elif isinstance(value, infra._OneOf):
-                choices[name] = {self._comparable(each): None for each in value.value}
+                choices[name] = {self._comparable(infra._plain(each)): None for each in value.value}
                 if not choices[name]:
                     raise infra.ValidationError("a tuple for IN should not be empty")
             elif holds := _COMPARISONS.get(value.__class__):
-                more.append((name, holds, value.value))
+                more.append((name, holds, infra._plain(value.value)))
             else:
-                equal[name] = self._comparable(value)
+                equal[name] = self._comparable(infra._plain(value))
         for wanted in choices.values():
             wanted.pop(None, None)  # NULL is not equal to NULL
         found, sure = self._candidates(equal, choices)
@@ -1068,7 +1073,7 @@ class FakeTable:
             if not column.null:
                 raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
             return None
-        kind = column.kind
+        kind, value = column.kind, infra._plain(value)
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
             if column.length is not None and len(value) > column.length:
@@ -1750,7 +1755,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     ) -> bytes:
         """What an HTTP client would do with a presigned URL; gives the body of the answer. StorageError for a URL that
         is not as it was made, or for another method; from the moment on in which it ends, too."""
-        parts = urllib.parse.urlsplit(url)
+        parts, method = urllib.parse.urlsplit(infra._plain(url)), infra._plain(method)
         query = dict(urllib.parse.parse_qsl(parts.query))
         bucket, key = parts.netloc.removesuffix(_FAKE_HOST), urllib.parse.unquote(parts.path[1:])
         signature = query.pop("X-Amz-Signature", "")
@@ -1762,6 +1767,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         if self._clock.now() >= signed + timedelta(seconds=int(query["X-Amz-Expires"])):
             raise self._refused("fetch", "AccessDenied")
         if method == "PUT":
+            content_type = infra._plain(content_type)
             self._put(bucket, key, bytes(data), content_type or infra._CONTENT_TYPE, {})
         elif method == "DELETE":
             self._delete(bucket, key)

@@ -5,7 +5,8 @@
 An interface ("port") is one base class here; its docstrings are the contract. What is not storage (validation, key
 rules, TTL arithmetic, masking) is written once, in the port; a backend supplies the small underscore primitives. The
 same contract tests run against the real adapter and its fake. Importing this module loads the standard library only:
-a driver is imported when its adapter is constructed.
+a driver is imported when its adapter is constructed. Text of a subclass of ``str``, such as a member of an enumeration,
+counts as its plain text in every parameter, setting and document.
 
 Contents, in this order in both files (search for the banner ``# === name``):
 
@@ -354,6 +355,35 @@ class RateLimitedError(InfrastructureError):
 # === configuration ===================================================================================================
 
 
+def _plain_moment(value: datetime) -> datetime:
+    day = value.year, value.month, value.day
+    at = value.hour, value.minute, value.second, value.microsecond
+    return datetime(*day, *at, value.tzinfo, fold=value.fold)
+
+
+#: what makes the plain value; a class comes before those that it derives from
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {
+    bool: bool, str: str.__str__, int: int.__pos__, float: float.__pos__, Decimal: Decimal,
+    bytes: lambda value: bytes(memoryview(value)),
+    uuid.UUID: lambda value: uuid.UUID(int=value.int),
+    datetime: _plain_moment,
+    date: lambda value: date(value.year, value.month, value.day),
+}  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """Return the plain value of a subclass's instance, for example of an enumeration's member.
+
+    Its own str(), format() or == may give anything ("Colour.RED"). Other values come back as they are.
+    """
+    if value.__class__ in _PLAIN:
+        return value
+    for kind, make in _PLAIN.items():
+        if isinstance(value, kind):
+            return make(value)
+    return value
+
+
 @dataclass(frozen=True)
 class _Url:
     """A service's URL in parts, percent-decoded. Drivers get these as keyword arguments, never the URL."""
@@ -510,7 +540,8 @@ class _Settings:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            kind, value = each.metadata.get("kind"), getattr(self, each.name)
+            kind, value = each.metadata.get("kind"), _plain(getattr(self, each.name))
+            object.__setattr__(self, each.name, value)
             unset = value is None and each.default is None
             if kind and not unset and not kind.valid(value):
                 variable = each.metadata["variable"]
@@ -536,7 +567,7 @@ class _Settings:
         found = {}
         for each in fields(cls):
             variable = each.metadata.get("variable")
-            text = env.get(variable, "").strip() if variable else ""
+            text = _plain(env.get(variable, "")).strip() if variable else ""
             if text:
                 kind = each.metadata["kind"]
                 try:
@@ -692,7 +723,7 @@ class Config(_Settings):
             ("POSTGRES_URL", "postgres"),
             ("DATABASE_URL", None),
         ):
-            url = env.get(variable, "").strip()
+            url = _plain(env.get(variable, "")).strip()
             if not url:
                 continue
             engine = _ENGINES.get(url.partition(":")[0]) if _DATABASE_URL.valid(url) else None
@@ -1455,7 +1486,7 @@ _newest_guard = threading.Lock()
 def normalize_phone(phone: str) -> str:
     """The number in E.164: "+", then 7 to 15 ASCII digits of which the first is not 0. Blanks and the visual separators
     of RFC 3966 ("-", ".", "(", ")") are dropped. Raises ValidationError, which does not quote the number."""
-    number = re.sub(r"[ .()-]", "", phone) if isinstance(phone, str) else ""
+    number = re.sub(r"[ .()-]", "", _plain(phone)) if isinstance(phone, str) else ""
     if not re.fullmatch(r"\+[1-9][0-9]{6,14}", number):
         raise ValidationError(
             "phone should be a number in E.164 with its country code, such as +14155550100"
@@ -1469,6 +1500,7 @@ def mask_phone(phone: str) -> str:
 
 
 def _key_bytes(key: str | bytes) -> bytes:
+    key = _plain(key)
     if isinstance(key, bytes) and len(key) >= 32:
         return key
     if isinstance(key, str) and _HASH_KEY.valid(key):
@@ -1498,6 +1530,7 @@ def _check_text(
     """Text that every backend stores alike; lengths count code points."""
     if not isinstance(text, str):
         raise ValidationError(f"{name} should be a str")
+    text = _plain(text)
     if not empty and not text:
         raise ValidationError(f"{name} should not be empty")
     if "\0" in text:
@@ -1508,7 +1541,7 @@ def _check_text(
         raise ValidationError(f"{name} should not begin or end with a blank")
     if longest and len(text) > longest:
         raise ValidationError(f"{name} should have at most {longest} characters")
-    return str.__str__(text)  # of a subclass, an enumeration's member for one, the plain text
+    return text
 
 
 def _check_key(key: str, name: str = "key") -> str:
@@ -1566,12 +1599,22 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return True
 
 
+def _plain_document(value: Any) -> Any:
+    """The document with plain texts and numbers; ValueError where two keys are the same text."""
+    if isinstance(value, dict):
+        found = {_plain(key): _plain_document(each) for key, each in value.items()}
+        if len(found) != len(value):
+            raise ValueError
+        return found
+    return [*map(_plain_document, value)] if isinstance(value, list) else _plain(value)
+
+
 def _document(name: str, value: Any) -> _Document:
     """Only what comes back as it was: RFC 8259 knows neither NaN nor tuples nor keys that are no text."""
     try:
         text = _encode(value)
         document = _Document(text, _decode(text)[0])
-        same = document.value == value
+        same = document.value == value or document.value == _plain_document(value)
     except (TypeError, ValueError, RecursionError):
         same = False
     if not same:
@@ -1706,6 +1749,8 @@ class Database(_Closing):
         """Runs ``fn()`` in a transaction and returns its answer; on a retryable DatabaseError (deadlock, serialization
         failure, lock timeout) again, a few times: ``fn`` should have no effects outside the database. Inside a
         transaction it runs once, in a savepoint, because only the outermost block can be repeated."""
+        if not callable(fn):
+            raise ValidationError("fn should be a function without arguments")
         if self._blocks.current is not None:
             with self.transaction():
                 return fn()
@@ -1727,7 +1772,7 @@ class Database(_Closing):
         ValidationError for names that are not plain identifiers, rows of another length, and values that no column
         can hold. Not bounded by ``query_timeout``.
         """
-        names = _check_many("columns", columns)
+        table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
         for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
             if not isinstance(name, str) or not pattern.fullmatch(name):
                 raise ValidationError(
@@ -1939,6 +1984,8 @@ _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
 def _aware(value: datetime, name: str = "a datetime") -> datetime:
     """The same moment in UTC."""
+    if value.__class__ is not datetime:
+        value = _plain(value)
     if value.tzinfo is timezone.utc:
         return value
     offset = value.utcoffset()
@@ -1979,16 +2026,6 @@ class _Session(_Watched):
 _inherited: list[
     Any
 ] = []  # drivers' connections that are the parent's: their destructors take locks
-_PLAIN: Mapping[type, Callable[[Any], Any]] = {
-    str: str.__str__, int: int.__pos__, float: float.__pos__, bytes: lambda v: bytes(memoryview(v)),
-}  # fmt: skip
-
-
-def _plain(value: Any, kind: type) -> Any:
-    """Of a subclass's instance the plain value: its own str() or repr() may be anything ("Colour.RED")."""
-    return _PLAIN[kind](value) if kind in _PLAIN and value.__class__ is not kind else value
-
-
 _LONGEST = 2**31 - 1  # milliseconds that poll, libpq and Postgres can count: 24 days
 
 
@@ -2054,7 +2091,7 @@ class _Dialect(ABC):
                 for value in params
             ]
         if isinstance(params, Mapping):
-            return {name: self.convert_one(value) for name, value in params.items()}
+            return {_plain(name): self.convert_one(value) for name, value in params.items()}
         raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
 
     def convert_one(self, value: Any) -> Any:
@@ -2066,7 +2103,7 @@ class _Dialect(ABC):
                 converter,
             ) in self.converters.items():  # a subclass: an enumeration of str, for one
                 if isinstance(value, known):
-                    value = _plain(value, known)
+                    value = _plain(value)
                     return value if converter is None else converter(value)
             raise ValidationError(
                 f"a parameter should not be of type {type(value).__name__}"
@@ -2100,10 +2137,11 @@ class _Dialect(ABC):
             raise ValidationError("a value should be a number that a column can hold") from None
 
     def write_one(self, value: Any) -> str:
-        for known, writer in self.writers.items():
-            if isinstance(value, known):
-                return writer((_plain(value, known),))[0]
-        raise ValidationError(f"a value should not be of type {type(value).__name__}")
+        found = _plain(value)
+        writer = self.writers.get(found.__class__)
+        if writer is None:
+            raise ValidationError(f"a value should not be of type {type(value).__name__}")
+        return writer((found,))[0]
 
     def bound(self, cursor: Any, sql: str, params: Any) -> Any:
         """The statement with its parameters in it, as the driver sends it."""
@@ -3042,6 +3080,7 @@ class ConnectionPool(Database):
 
     @staticmethod
     def _checked(sql: str) -> str:
+        sql = _plain(sql)
         if not isinstance(sql, str) or not sql or sql.isspace():
             raise ValidationError("sql should be a statement")
         return _check_value(sql, "sql")
@@ -3388,6 +3427,7 @@ def split_statements(sql: str, engine: str) -> list[str]:
     """The statements of a script. Knows quotes, comments and, for Postgres, dollar quotes; ValidationError for one that
     is never closed. Bodies that hold semicolons without quotes are beyond it: stored programs of MySQL; BEGIN ATOMIC
     and rules of several actions in Postgres."""
+    sql, engine = _plain(sql), _plain(engine)
     statements, start, at, solid = [], 0, 0, False  # solid: there is more than blanks and comments
     while True:
         token = _SQL_TOKEN.search(sql, at)
@@ -3452,7 +3492,7 @@ def _checksum(statements: Sequence[str]) -> str:
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     """The migrations of a file for one engine, in order. Raises ConfigurationError for a file that cannot be read, has
     SQL in front of the first marker, or numbers that do not rise."""
-    path = Path(path)
+    path, engine = Path(_plain(path)), _plain(engine)
     if len(path.stem) > 100:
         raise ConfigurationError(
             "the name of a file of migrations is part of their record: at most 100 characters"
@@ -3569,6 +3609,7 @@ class Migrator:
                 "Migrator takes a ConnectionPool: a fake database has its tables from the start"
             )
         self.pool = pool
+        paths = (*map(_plain, paths),)
         self.migrations = [
             each for path in paths or (SCHEMA,) for each in read_migrations(path, pool.engine)
         ]
@@ -3607,6 +3648,8 @@ class Migrator:
     def repair(self, number: int, *, done: bool) -> None:
         """Settles the dirty migration of that number: its statement in doubt counts as ``done``, or will be run again
         by the next ``apply``. NotFoundError if there is none."""
+        if type(number) is not int or type(done) is not bool:
+            raise ValidationError("number should be a whole number, done True or False")
 
         def settle(session: _MigrationSession) -> None:
             dirty = [
@@ -4111,6 +4154,7 @@ class Repository(ABC, Generic[R]):
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         self.database = database
         self._clock = clock or SystemClock()
+        self.table, self.resource = _plain(self.table), _plain(self.resource)
         self._kinds = self._columns()
         shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
         self._fields = tuple(each.name for each in shown)
@@ -4211,23 +4255,22 @@ class Repository(ABC, Generic[R]):
         if query.per_page > 1000:
             raise ValidationError("per_page should be at most 1000")
         sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
-        sort = query.sort or sorts[0]
+        sort = _plain(query.sort) or sorts[0]
         if sort not in sorts or type(query.descending) is not bool:
             raise ValidationError(
                 f"sort should be one of: {', '.join(sorts)}; descending True or False"
             )
-        if unknown := set(query.filters) - set(self.filter_fields):
+        given = {_plain(name): value for name, value in query.filters.items()}
+        if unknown := set(given) - set(self.filter_fields):
             raise ValidationError(
                 f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}"
             )
-        if where.keys() & query.filters.keys():
+        if where.keys() & given.keys():
             raise ValidationError(
-                f"{operation} sets this filter itself: {', '.join(where.keys() & query.filters.keys())}"
+                f"{operation} sets this filter itself: {', '.join(where.keys() & given.keys())}"
             )
         # In our order, not the caller's: the texts of statements are kept, so there should be few.
-        filters = {
-            name: query.filters[name] for name in self.filter_fields if name in query.filters
-        }
+        filters = {name: given[name] for name in self.filter_fields if name in given}
         where = {**where, **self._checked(filters)}
         order = [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
         items = self._select(
@@ -4341,20 +4384,18 @@ class Repository(ABC, Generic[R]):
         fits = re.compile(self.formats[name]).fullmatch if name in self.formats else None
 
         def plain(value: Any) -> Any:
+            if value.__class__ is not kind:
+                value = _plain(value)
             if (value.__class__ is kind and kind is not float) or (value is None and optional):
                 return value
             raise ValidationError(f"{name} should be {_KINDS[kind]}")
 
         def text(value: Any) -> Any:
-            if not isinstance(value, str):
-                return plain(value)
-            if (
-                strict
-                or not value.isascii()
-                or "\0" in value
-                or 0 < longest < len(value)
-                or value.__class__ is not str
-            ):
+            if value.__class__ is not str:
+                value = _plain(value)
+                if value.__class__ is not str:
+                    return plain(value)
+            if strict or not value.isascii() or "\0" in value or 0 < longest < len(value):
                 value = _check_text(
                     name, value, blank_ends=not strict, empty=not strict, longest=longest
                 )
@@ -4687,6 +4728,8 @@ class TokenRepository(Repository[RefreshToken]):
     def issue(self, user_id: uuid.UUID, ttl: float, device: Device | None = None) -> Issued:
         """A new token that begins a family, valid for ``ttl`` seconds. ConflictError ``refresh_tokens_user_id_fkey`` if
         there is no such user."""
+        if not isinstance(device, Device | None):
+            raise ValidationError("device should be a Device")
         family = new_id(self._clock)
         return self._issue(
             "issue", user_id, family, self._lifetime(ttl), device or Device(), new_id(self._clock)
@@ -4802,6 +4845,7 @@ class TokenRepository(Repository[RefreshToken]):
     def _revoke_all(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
         """Also what rotations that are under way bring forth: a statement that waited for one may have passed the place
         of its new token. A rotation needs a token that is committed and not revoked: without one, none is under way."""
+        reason = self._checked({"revoke_reason": reason})["revoke_reason"]
 
         def work() -> int:
             count = 0
@@ -4989,7 +5033,7 @@ class UserRepository(Repository[User]):
 
         def work() -> None:
             self._take_turns(operation, who)
-            if role != "owner":
+            if change["role"] != "owner":
                 self._keep_an_owner(operation, who)
             if not self._members._change(operation, who, change):
                 raise self._members._missing(operation)
@@ -5365,6 +5409,7 @@ class SubmissionRepository(Repository[Submission]):
         self, id: uuid.UUID, level: str, verification: dict[str, Any] | None = None
     ) -> None:
         """Sets the level, as of now, and what is to be said about it (JSON). NotFoundError if it is absent."""
+        level = _plain(level)
         now = None if level == "unverified" else self._clock.now()
         changes = {"verification_level": level, "verified_at": now, "verification": verification}
         self._alter("update_verification", id, changes)
@@ -5520,9 +5565,7 @@ class Listener(_Closing):
     def _change(self, command: str, names: Sequence[str]) -> None:
         if not names:
             raise ValidationError(f"{command.lower()} needs at least one name")
-        for name in names:
-            _check_key(name, "channel")
-        self._apply(command, names)
+        self._apply(command, [_check_key(name, "channel") for name in names])
 
     def _deliver(self, channel: str, pattern: str | None, payload: str) -> None:
         try:
@@ -6501,14 +6544,20 @@ class _RedisListener(Listener):
         self._handling = False  # a handler is at work: answers are read after it
         self._closed = False
         self._adopt(transport.policy.call("listen", transport.connect_listener))
-        self._sleeper, self._waker = socket.socketpair()
-        self._sleeper.setblocking(False)
-        self._waker.setblocking(False)
-        self._thread: threading.Thread | None = threading.Thread(
-            target=self._run, name="infra-listener", daemon=True
-        )
-        _fork_aware.add(self)
-        self._thread.start()
+        with contextlib.ExitStack() as opened:  # what is closed if the rest fails
+            opened.callback(setattr, self, "_closed", True)
+            opened.callback(transport.disconnect, self._connection)
+            self._sleeper, self._waker = socket.socketpair()
+            opened.callback(self._sleeper.close)
+            opened.callback(self._waker.close)
+            self._sleeper.setblocking(False)
+            self._waker.setblocking(False)
+            self._thread: threading.Thread | None = threading.Thread(
+                target=self._run, name="infra-listener", daemon=True
+            )
+            _fork_aware.add(self)
+            self._thread.start()
+            opened.pop_all()
 
     def _holds(self) -> bool:
         return self._thread is not None and not self._closed
@@ -6783,6 +6832,7 @@ class CacheKey:
 
 def _joined_key(kind: str, *parts: str | int | uuid.UUID) -> str:
     def written(part: object) -> str:
+        part = _plain(part)
         if isinstance(part, uuid.UUID) or type(part) is int:
             return str(part)
         text = _check_text("a part of a key", part, empty=False)  # type: ignore[arg-type]
@@ -7002,7 +7052,7 @@ class RedisCacheProvider:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values of those keys that exist. Not atomic: one pipeline of single reads."""
-        names = {self._name(key): key for key in _check_many("keys", keys)}
+        names = {self._name(key): _plain(key) for key in _check_many("keys", keys)}
         nothing: dict[str, str] = {}
         texts = self._try("get_many", nothing, self._client.get_many, names)
         return {names[name]: _value_of(text, "get_many") for name, text in texts.items()}
@@ -7265,6 +7315,12 @@ def generate_code(digits: int = 6) -> str:
     return f"{secrets.randbelow(10**digits):0{digits}}"
 
 
+def _sends_codes(sms: object) -> bool:
+    """Whether it has the method, or answers for another object; asks the object itself nothing."""
+    found = inspect.getattr_static(sms, "send_verification_code", None)
+    return not isinstance(sms, type) and (found is not None or hasattr(type(sms), "__getattr__"))
+
+
 class VerificationCache:
     """One-time codes for phone numbers, in Redis or its fake.
 
@@ -7371,6 +7427,8 @@ class VerificationCache:
         limits too.
         """
         phone = normalize_phone(phone)
+        if not _sends_codes(sms):
+            raise ValidationError("sms should be an SmsService")
         self._check_limits(phone)
         code = generate_code()
         stored = self._store(phone, code)
@@ -7454,7 +7512,9 @@ class StoragePath:
     @staticmethod
     def _joined(*parts: str | uuid.UUID) -> str:
         names = [
-            str(part) if isinstance(part, uuid.UUID) else _check_key(part, "a part of a key")
+            str(_plain(part))
+            if isinstance(part, uuid.UUID)
+            else _check_key(part, "a part of a key")
             for part in parts
         ]
         if any("/" in name or name in (".", "..") for name in names):
@@ -7522,6 +7582,8 @@ _is_bucket = functools.lru_cache(256)(_BUCKET.fullmatch)  # a program has few, a
 
 
 def _check_bucket(bucket: str) -> str:
+    if bucket.__class__ is not str:
+        bucket = _plain(bucket)
     if not isinstance(bucket, str) or not _is_bucket(bucket):
         raise ValidationError(
             "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, begin and end with a "
@@ -7535,7 +7597,7 @@ def _check_object_key(key: str) -> str:
     paths resolve dots and drop slashes."""
     if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # passes every rule below
         return key
-    _check_key(key)
+    key = _check_key(key)
     if len(key.encode()) > 1024:
         raise ValidationError("key should have at most 1,024 bytes in UTF-8")
     *folders, name = key.split("/")
@@ -7543,12 +7605,13 @@ def _check_object_key(key: str) -> str:
         raise ValidationError(
             'key should neither begin with "/" nor hold "//", nor a part that is "." or ".."'
         )
-    return str.__str__(key)
+    return key
 
 
 def _check_content_type(content_type: str | None) -> str:
     if content_type is None:
         return _CONTENT_TYPE
+    content_type = _plain(content_type)
     if (
         not isinstance(content_type, str)
         or not _HEADER_VALUE.fullmatch(content_type)
@@ -7568,6 +7631,7 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
         raise ValidationError("metadata should be a dict or another mapping of names to texts")
     found: dict[str, str] = {}
     for name, value in metadata.items():
+        name, value = _plain(name), _plain(value)
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
             raise ValidationError(
                 "names of metadata should be ASCII letters, digits, hyphens, underscores and dots"
@@ -7760,7 +7824,8 @@ class StorageProvider(_Closing):
             raise ValidationError(
                 "expires_in should be a number of seconds from 1 to 604,800, which is a week"
             )
-        if method not in _METHODS:
+        method = _plain(method)
+        if not isinstance(method, str) or method not in _METHODS:
             raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
         return self._presign(*at, math.ceil(expires_in), method)
 
@@ -7775,7 +7840,7 @@ class StorageProvider(_Closing):
         """The objects whose keys begin with ``prefix``, in the order of their keys' UTF-8 bytes, at most ``max_keys``.
         The first thousand are asked for at once, more when they are wanted. Objects that come or go meanwhile may or
         may not be among them."""
-        _check_bucket(bucket)
+        bucket = _check_bucket(bucket)
         start = "" if prefix is None else _check_text("prefix", prefix)
         if len(start.encode()) > 1024:
             raise ValidationError("prefix should have at most 1,024 bytes in UTF-8")
@@ -7814,7 +7879,7 @@ class StorageProvider(_Closing):
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Removes many, a thousand in one request; what is absent counts as deleted. A key that the store refuses to
         delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is."""
-        _check_bucket(bucket)
+        bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
         for at in range(0, len(names), _KEYS_PER_REQUEST):
@@ -8020,6 +8085,7 @@ class S3StorageProvider(StorageProvider):
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
             )
         super().__init__(part_size, copy_part_size)
+        ca_file = _plain(ca_file)
         if ca_file is not None:
             _tls_context({"sslrootcert": ca_file}, "verify-full")  # says what is wrong with it
         self.config = config = config or S3StorageConfig()
@@ -8735,12 +8801,14 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
         raise ValidationError(f"{name} should be {words or _KINDS[kind]}")
 
     def plain(value: Any) -> Any:
+        value = _plain(value)
         return value if value.__class__ is kind else refuse()
 
     def text(value: Any) -> Any:
         return _check_value(value, name)
 
     def whole(value: Any) -> Any:
+        value = _plain(value)
         return (
             value
             if value.__class__ is int and -(2**63) <= value < 2**63
@@ -8753,7 +8821,7 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
         )
 
     def id_text(value: Any) -> Any:
-        return str(value) if isinstance(value, uuid.UUID) else refuse()
+        return str(_plain(value)) if isinstance(value, uuid.UUID) else refuse()
 
     def id_of(value: Any) -> Any:
         return uuid.UUID(value) if isinstance(value, str) and _UUID.fullmatch(value) else refuse()
@@ -9111,8 +9179,8 @@ class SmsService(_Closing):
 
     def send_sms(self, phone: str, message: str) -> str:
         """Sends ``message`` and returns the provider's message id."""
-        number = normalize_phone(phone)
-        if not _check_text("message", message, longest=1600).strip():
+        number, message = normalize_phone(phone), _check_text("message", message, longest=1600)
+        if not message.strip():
             raise ValidationError("message should not be empty")
         return self._send_if_open(number, message, None)
 
@@ -9286,7 +9354,7 @@ class TwilioSmsService(_RemoteSmsService):
                 "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key (SMS_API_KEY) or, "
                 "with an API key (SK…) there, as SmsConfig.account_sid (SMS_ACCOUNT_SID)"
             )
-        self._url = self._endpoint(endpoint)
+        self._url = self._endpoint(_plain(endpoint))
         super().__init__(config, clock, observer)
         sender = config.sender or ""
         self._sender = (
@@ -9403,6 +9471,7 @@ class SnsSmsService(_RemoteSmsService):
                 "aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET"
             )
         if endpoint is not None:
+            endpoint = _plain(endpoint)
             self._endpoint(endpoint)
         sender, self._attributes = config.sender, {}
         if sender is not None:
@@ -9525,8 +9594,9 @@ class FailoverSmsService(SmsService):
 
     def close(self) -> None:
         super().close()
-        for each in self.services:
-            each.close()
+        with contextlib.ExitStack() as stack:  # all of them, even if one of them raises
+            for each in reversed(self.services):
+                stack.callback(each.close)
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         failure: InfrastructureError = ConnectionError(

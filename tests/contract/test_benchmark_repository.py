@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -23,6 +24,7 @@ from tests.contract.databases import (
     unchecked,
     violation,
 )
+from tests.contract.texts import Text, any_text, plain
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 STATUSES = ("draft", "under_review", "active", "deprecated", "archived")
@@ -832,6 +834,52 @@ class BenchmarkRepositoryContract(Contract):
             with pytest.raises(infra.ValidationError):
                 benchmarks.update_status(id, status)
         self.unchanged(backend, made)
+
+    def test_a_useless_argument_changes_nothing(self, backend: ExchangeBackend) -> None:
+        benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a",))
+        useless: Any = refusals.Useless()
+        user = infra.User("", "", id=made.created_by)
+
+        def state() -> Any:
+            return benchmarks.page().items, benchmarks.find_version_history(made.id)
+
+        refusals.check(benchmarks.update, [made], state, "changelog", "breaking")
+        refusals.check(benchmarks.update_status, [made.id, "under_review"], state)
+        refusals.check(benchmarks.create, [a_draft(user, "new")], state)
+        for field in vars(made).keys() - {"updated_at"}:  # which update sets itself
+            for call in (benchmarks.create, benchmarks.update):
+                draft = replace(made, **{field: useless})
+                with pytest.raises((infra.ValidationError, infra.SerializationError)):
+                    call(draft)
+        unfit: list[Any] = [["b", useless], ["b", "b" * 51], [""]]
+        for tags in unfit:
+            with pytest.raises(infra.ValidationError):
+                benchmarks.update(replace(made, tags=tags))
+        assert state()[0] == [made]
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:
+        benchmarks, user = backend.benchmarks, a_user(backend)
+        draft = a_draft(
+            user, text("a-b"), name=text("é"), category=text("safety"), tags=[text("y"), text("é")],
+            execution_config={text("a"): text("é")}, license=text("MIT"),
+        )  # fmt: skip
+        made = plain(benchmarks.create(draft))
+        assert (made.slug, made.tags, made.execution_config) == ("a-b", ("y", "é"), {"a": "é"})
+        assert plain(benchmarks.find_by_slug(text("a-b"))) == made
+        assert benchmarks.exists_by_slug(text("a-b")) is True
+        query = infra.Query(sort=text("name"), filters={text("status"): text("draft")})
+        for found in (
+            benchmarks.find_by_category(text("safety"), query),
+            benchmarks.find_by_tag(text("é"), query),
+            benchmarks.search(text("É"), query),
+        ):
+            assert plain(found.items) == [made]
+        changed = replace(made, description=text("é"), status=text("draft"), version=text("1.0.0"))
+        benchmarks.update(changed, changelog=text("é"))
+        assert plain(benchmarks.find_version(made.id, text("1.1.0"))).changelog == "é"
+        benchmarks.update_status(made.id, text("under_review"))
+        assert plain(benchmarks.find_by_id(made.id)).status == "under_review"
 
     def test_texts_may_be_members_of_an_enumeration(self, backend: ExchangeBackend) -> None:
         class Word(str, enum.Enum):

@@ -24,6 +24,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     WAIT,
     Between,
@@ -37,6 +38,7 @@ from tests.contract.backends import (
 from tests.contract.base import Contract
 from tests.contract.globs import GLOB_NAMES, GLOBS
 from tests.contract.test_key_value_client import BAD_AMOUNTS, BAD_KEYS, BAD_SECONDS
+from tests.contract.texts import Number, Odd, Text, any_text, plain
 
 Cache = infra.RedisCacheProvider
 
@@ -232,6 +234,77 @@ class CacheProviderContract(Contract):
         assert type(cache.get("red")) is str
         with cache.lock(Colour.RED, 5):
             assert backend.redis.names() == ["red", "~lock:red"]
+
+    def test_a_useless_argument_changes_nothing(self, backend: CacheBackend) -> None:
+        cache, calls = backend.cache(), list[int]()
+        cache.set("k", 1, 1000)
+
+        def state() -> Any:
+            return backend.redis.names(), cache.get("k"), (cache.ttl("k") or 0) > 500, calls
+
+        for method, *arguments in (
+            (cache.set, "k", 2, 5),
+            (cache.set_many, {"n": 1}, 5),
+            (cache.set_nx, "n", 1, 5),
+            (cache.expire, "k", 5),
+            (cache.increment, "k", 1, 5),
+            (cache.get_or_set, "n", lambda: calls.append(1), 5),
+            (cache.lock, "k", 5, 5),
+            (cache.check_rate_limit, "n", 5, 5),
+            (cache.get_many, ["k"]), (cache.get, "k"), (cache.exists, "k"), (cache.ttl, "k"),
+            (cache.delete, "k"), (cache.delete_pattern, "k"),
+        ):  # fmt: skip
+            refusals.check(method, arguments, state)
+        with pytest.raises(infra.SerializationError):
+            cache.set_many({"n": 1, "m": refusals.Useless()})
+        with pytest.raises(infra.ValidationError):
+            cache.get_or_set("n", lambda: calls.append(1), timeout=refusals.Useless())  # type: ignore[arg-type]
+        with pytest.raises(infra.SerializationError):
+            cache.get_or_set("n", refusals.Useless)
+        refusals.check_iterable(cache.get_many, state)
+        assert (state(), calls) == ((["k"], 1, True, []), [])
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: CacheBackend, text: Text) -> None:
+        cache = backend.cache(prefix=text("p:"))
+        k, document = text("k"), {text("a"): [text("é v"), {text("b"): text("")}], "n": Number.ONE}
+        read = {"a": ["é v", {"b": ""}], "n": 1}
+        cache.set(k, document)
+        assert backend.redis.names() == ["p:k"]
+        assert plain(cache.get(k)) == plain(cache.get("k")) == read
+        assert plain(cache.get_many([k, "other"])) == {"k": read}
+        assert [cache.exists(k), cache.expire(k, 50), (cache.ttl(k) or 0) > 10] == [True] * 3
+        assert [cache.delete(k), cache.set_nx(k, document), cache.set_nx(k, 1)] == [
+            True,
+            True,
+            False,
+        ]
+        assert plain(cache.get_or_set(k, lambda: 1)) == read
+        assert cache.delete_pattern(k) == 1
+        assert plain(cache.get_or_set(k, lambda: text("é"))) == "é"
+        assert type(cache.get_or_set(text("n"), lambda: Number.ONE)) is int
+        cache.set_many({k: text("é"), "m": text("")})
+        assert plain(cache.get_many(["k", "m"])) == {"k": "é", "m": ""}
+        assert [cache.increment(text("count")), cache.increment("count")] == [1, 2]
+        with cache.lock(k, 5):
+            assert cache.lock("k", 5).acquire(0) is False
+        assert cache.check_rate_limit(text("limit"), 2, 60).remaining == 1
+        assert cache.check_rate_limit("limit", 2, 60).remaining == 0
+
+    @any_text
+    def test_parts_of_any_subclass(self, backend: CacheBackend, text: Text) -> None:
+        made = [
+            infra.CacheKey.rate_limit(text("a:b"), text("é")),
+            infra.CacheKey.user(text("a b")),
+            infra.CacheKey.session(Number.ONE),
+        ]
+        assert plain(made) == ["ratelimit:a%3Ab:é", "user:a%20b", "session:1"]
+
+    def test_keys_that_are_the_same_text(self, backend: CacheBackend) -> None:
+        """One of the two values would be lost."""
+        with pytest.raises(infra.SerializationError):
+            backend.cache().set("k", {Odd("a"): 1, "a": 2})
+        assert backend.redis.names() == []
 
     @pytest.mark.parametrize("method", WITH_A_VALUE)
     def test_what_json_cannot_say(self, backend: CacheBackend, method: str) -> None:

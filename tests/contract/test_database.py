@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 import infra
+from tests.contract import refusals
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -26,6 +28,7 @@ from tests.contract.databases import (
     on_fake_database,
     on_real_database,
 )
+from tests.contract.texts import Number, Text, any_text, plain
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
@@ -535,6 +538,16 @@ class DatabaseContract(Contract):
                 backend.database.run(work)
         assert (calls, names(backend)) == ([1], ["a"])
 
+    @pytest.mark.parametrize("fn", [None, "fn", 5])
+    def test_run_of_no_function(self, backend: DatabaseBackend, fn: Any) -> None:
+        with pytest.raises(infra.ValidationError, match="fn should be a function"):
+            backend.database.run(fn)
+        with backend.database.transaction():
+            with pytest.raises(infra.ValidationError, match="fn should be a function"):
+                backend.database.run(fn)
+            backend.owners.create(Owner("a"))
+        assert names(backend) == ["a"]
+
     def test_run_gives_up(self, backend: DatabaseBackend) -> None:
         calls: list[int] = []
 
@@ -547,6 +560,84 @@ class DatabaseContract(Contract):
         assert len(calls) == 6
 
     # --- rules
+
+    def test_a_useless_argument_changes_nothing(self, backend: DatabaseBackend) -> None:
+        insert, columns = backend.database.insert_many, ["id", "name"]
+        rows = [(uuid.UUID(int=number), str(number)) for number in range(3)]
+        refusals.check(insert, ["owners", columns, rows], lambda: names(backend))
+        useless = refusals.Useless()
+        bad_rows: list[Any] = [useless, (rows[0][0],), (*rows[0], ""), (useless, ""), "ab", None]
+        for bad in bad_rows:
+            with pytest.raises(infra.ValidationError):
+                insert("owners", columns, [*rows, bad])
+            with pytest.raises(infra.ValidationError):  # in a later batch
+                more = [(uuid.UUID(int=number), str(number)) for number in range(3, 1200)]
+                insert("owners", columns, [*rows, *more, bad])
+        refusals.check_iterable(
+            lambda many: insert("owners", columns, (rows[0] for _ in many)), lambda: names(backend)
+        )
+        assert names(backend) == []
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: DatabaseBackend, text: Text) -> None:
+        database, id, a, b = backend.database, *(uuid.UUID(int=each) for each in (1, 2, 3))
+        columns, owners = [text("id"), text("name")], backend.owners
+        assert database.insert_many(text("owners"), columns, [(id, text("é")), (a, "b")]) == 2
+        assert plain(owners.find_by_id(id)) == Owner("é", id)
+        repeat = functools.partial(database.insert_many, text("owners"), columns)
+        assert conflict(lambda: repeat([(id, text("x"))])) == ("owners_pkey", "unique")
+        assert conflict(lambda: repeat([(b, text("é"))])) == ("owners_name_key", "unique")
+        assert plain(owners.find_by_name(text("é"))) == Owner("é", id)
+        query = infra.Query(sort=text("name"), filters={text("name"): text("b")})
+        assert owners.page(query).items == [Owner("b", a)]
+        assert plain(owners.update(Owner(text("c"), a))) == Owner("c", a)
+        assert names(backend) == ["c", "é"]
+        backend.items.create(Item(label=text("x"), note=text("é")))
+        assert len(plain(backend.items.with_label(OneOf([text("x"), text("y")])))) == 1
+        assert backend.items.change({"label": text("x")}, {"note": text("b")}) == 1
+        assert plain(backend.items.with_label(Contains(text("x"))))[0].note == "b"
+        assert backend.items.with_label(AtMost(text("w"))) == []
+        assert backend.items.remove({"label": text("x")}) == 1
+
+    @any_text
+    def test_a_table_named_by_any_subclass(self, backend: DatabaseBackend, text: Text) -> None:
+        attributes = {"table": text("owners"), "resource": text("owner"), "guarded": ("name",)}
+        kind: Any = type("Named", (type(backend.owners),), attributes)
+        owners = kind(backend.database)
+        made = owners.create(Owner("a"))
+        assert owners.find_by_name("a") == made
+        assert conflict(lambda: owners.create(Owner("b", made.id))) == ("owners_pkey", "unique")
+        assert conflict(lambda: owners.update(replace(made, name="b"))) == (
+            "owners_as_read",
+            "check",
+        )
+        with pytest.raises(infra.NotFoundError, match="no such owner") as caught:
+            owners.update(Owner("a", infra.new_id()))
+        assert plain(caught.value.resource) == "owner"
+
+    def test_numbers_and_times_of_any_subclass(self, backend: DatabaseBackend) -> None:
+        class Moment(datetime):
+            def __str__(self) -> str:
+                return "odd"
+
+            isoformat = __repr__ = __str__  # type: ignore[assignment]
+
+        class Id(uuid.UUID):
+            def __str__(self) -> str:
+                return "odd"
+
+        noon = Moment(2026, 1, 31, 12, tzinfo=timezone.utc)
+        columns = ["id", "amount", "note", "seen_at"]
+        row = Id(int=7), Number.ONE, "", noon
+        assert backend.database.insert_many("items", columns, [row]) == 1
+        made = backend.items.create(Item(Number.ONE, seen_at=noon))
+        assert (type(made.amount), type(made.seen_at)) == (int, datetime)
+        found = backend.items.find_by_id(uuid.UUID(int=7))
+        assert found is not None
+        for item in (found, backend.items.find_by_id(made.id), made):
+            assert item is not None
+            assert item == replace(made, id=item.id)
+            assert (type(item.amount), type(item.seen_at)) == (int, datetime)
 
     def test_unique(self, backend: DatabaseBackend) -> None:
         first = backend.owners.create(Owner("a"))

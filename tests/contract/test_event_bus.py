@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     Inbox,
     KeyValueBackend,
@@ -25,6 +26,7 @@ from tests.contract.backends import (
 from tests.contract.base import Contract
 from tests.contract.globs import GLOB_NAMES, GLOBS
 from tests.contract.test_key_value_client import BAD_KEYS
+from tests.contract.texts import Text, any_text, plain
 
 A, B = uuid.UUID(int=1), uuid.UUID(int=2)
 NOON = datetime(2026, 1, 2, 12, 30, 15, 5, tzinfo=timezone.utc)
@@ -120,6 +122,45 @@ class RedisEventBusContract(Contract):
     port = infra.RedisEventBus
 
     # --- events
+
+    def test_a_useless_argument_changes_nothing(self, backend: BusBackend) -> None:
+        heard, channel, bus, other = Heard(), backend.channel("c"), backend.bus(), backend.bus()
+        other.subscribe(channel, heard)
+
+        def listeners() -> int:
+            return other.publish(channel, note("last"))
+
+        for method, *arguments in (
+            (bus.publish, channel, note("x")),
+            (bus.subscribe, channel, heard),
+            (bus.subscribe_many, [channel], heard),
+            (bus.psubscribe, channel, heard),
+        ):
+            refusals.check(method, arguments, listeners)
+        with pytest.raises(infra.ValidationError):
+            bus.subscribe_many([channel, refusals.Useless()], heard)  # type: ignore[list-item]
+        refusals.check_iterable(lambda many: bus.subscribe_many([channel, *many], heard), listeners)
+        refusals.check_iterable(lambda many: bus.subscribe_many(many, heard), listeners)
+        assert {*heard.notes(12)} == {"last"}
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: BusBackend, text: Text) -> None:
+        heard, channel, glob = Heard(), backend.channel("c"), backend.channel("d*")
+        bus = backend.bus()
+        bus.subscribe(text(channel), heard)
+        bus.subscribe_many([text(backend.channel("e"))], heard)
+        leave = bus.psubscribe(text(glob), heard)
+        for name in ("c", "d", "e"):
+            event = infra.SystemEvent.CacheCleared(text("é"))
+            assert bus.publish(text(backend.channel(name)), event) == 1
+        assert plain(heard.inbox.wait(3)) == [
+            (channel, None, "é"),
+            (backend.channel("d"), glob, "é"),
+            (backend.channel("e"), None, "é"),
+        ]
+        leave.close()
+        assert bus.publish(backend.channel("d"), event) == 0
+        assert plain(infra.EventChannel.benchmark_specific(text("a:b"))) == "events:benchmark:a%3Ab"
 
     @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__qualname__)
     def test_an_event_arrives_as_it_was_published(

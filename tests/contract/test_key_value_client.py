@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     Inbox,
     KeyValueBackend,
@@ -22,6 +23,7 @@ from tests.contract.backends import (
 )
 from tests.contract.base import Contract
 from tests.contract.globs import GLOB_NAMES, GLOBS
+from tests.contract.texts import Text, any_text, plain
 
 Client = infra.KeyValueClient
 
@@ -127,6 +129,79 @@ class KeyValueClientContract(Contract):
         client.set(Colour.RED, "v")
         assert [type(name) for name in client.scan("red")] == [str]
         client.delete(Colour.RED)
+
+    def test_a_useless_argument_changes_nothing(self, backend: KeyValueBackend) -> None:
+        client, k, n = backend.client, backend.key("k"), backend.key("n")
+        client.set_with_expiry(k, "1", 1000)
+
+        def state() -> Any:
+            return backend.names(), client.get(k), (client.ttl(k) or 0) > 500
+
+        for method, *arguments in (
+            (client.set, k, "v"),
+            (client.set_with_expiry, k, "v", 5),
+            (client.set_many, {n: "v"}, 5),
+            (client.set_many, {n: "v", k: refusals.Useless()}, 5),
+            (client.set_nx, n, "v", 5),
+            (client.compare_and_delete, k, "1"),
+            (client.expire, k, 5),
+            (client.increment, k, 1, 5),
+            (client.publish, k, "v"),
+            (client.get, k), (client.exists, k), (client.ttl, k), (client.delete, k),
+            (client.get_many, [k]), (client.delete_many, [k]), (client.unlink_many, [k]),
+            (client.get_many, [n, refusals.Useless()]),
+            (client.delete_many, [k, refusals.Useless()]),
+            (client.unlink_many, [k, refusals.Useless()]),
+            (client.scan, k), (client.listen, print, None),
+        ):  # fmt: skip
+            refusals.check(method, arguments, state)
+        for of_many in (client.get_many, client.delete_many, client.unlink_many):
+            refusals.check_iterable(lambda many, of=of_many: of([k, *many]), state)  # type: ignore[misc]
+        inbox = Inbox()
+        with client.listen(inbox) as listener:
+            for change in (
+                listener.subscribe, listener.psubscribe, listener.unsubscribe, listener.punsubscribe
+            ):  # fmt: skip
+                refusals.check(change, [k, k], lambda: client.publish(k, "m"))
+        assert inbox.messages == []
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: KeyValueBackend, text: Text) -> None:
+        client, key = backend.client, backend.key("k")
+        k, v = text(key), text("é v")
+        client.set(k, v)
+        assert client.get(key) == client.get(k) == "é v"
+        assert plain(client.get_many([k])) == {key: "é v"}
+        client.set_with_expiry(k, v, 100)
+        assert [client.exists(k), client.expire(k, 50), (client.ttl(k) or 0) > 10] == [True] * 3
+        assert [client.delete(k), client.set_nx(k, v), client.set_nx(k, v)] == [True, True, False]
+        assert plain([*client.scan(k)]) == [key]
+        assert client.compare_and_delete(k, text("v")) is False
+        assert client.compare_and_delete(k, v) is True
+        assert [client.increment(k), client.increment(key)] == [1, 2]
+        client.set_many({k: v}, 100)
+        assert plain(client.get_many([key])) == {key: "é v"}
+        assert client.delete_many([k]) == 1
+        client.set_many({k: v})
+        assert client.unlink_many([k]) == 1
+        assert backend.names() == []
+
+    @any_text
+    def test_channels_of_any_subclass(self, backend: KeyValueBackend, text: Text) -> None:
+        inbox, channel, glob = Inbox(), backend.key("c"), backend.key("d*")
+        with backend.client.listen(inbox) as listener:
+            listener.subscribe(text(channel))
+            listener.psubscribe(text(glob))
+            for name in ("c", "d"):
+                assert backend.client.publish(text(backend.key(name)), text("é m")) == 1
+            assert plain(inbox.wait(2)) == [
+                (channel, None, "é m"),
+                (backend.key("d"), glob, "é m"),
+            ]
+            listener.unsubscribe(text(channel))
+            listener.punsubscribe(text(glob))
+            for name in ("c", "d"):
+                assert backend.client.publish(backend.key(name), "m") == 0
 
     def test_keys_differ_by_case_and_by_composition(self, backend: KeyValueBackend) -> None:
         backend.client.set_many(

@@ -35,6 +35,7 @@ from tests.contract.test_user_repository import (
     roles,
     rule,
 )
+from tests.contract.texts import Text, any_text, plain
 
 BAD_URLS = [
     *BAD_TEXT[1:], "", "example.com", "//example.com", "ftp://example.com", "javascript:alert(1)", "http://",
@@ -208,6 +209,26 @@ class OrganizationRepositoryContract(Contract):
         acme = an_organization(backend, organization_type=Kind.BANK)
         assert type(acme.organization_type) is str
         assert backend.organizations.find_by_type(Kind.BANK).items == [acme]
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:
+        organizations, ada = backend.organizations, a_user(backend, "ada")
+        given = infra.Organization(
+            text("Acmé"), text("acme"), text("é"), text("https://é"), text("http://a"),
+            text("enterprise"),
+        )  # fmt: skip
+        acme = plain(organizations.create(given, ada.id))
+        assert (acme.name, acme.website) == ("Acmé", "https://é")
+        assert plain(organizations.find_by_slug(text("acme"))) == acme
+        assert organizations.exists_by_slug(text("acme")) is True
+        query = infra.Query(
+            sort=text("name"), filters={text("organization_type"): text("enterprise")}
+        )
+        assert organizations.find_by_type(text("enterprise")).items == [acme]
+        assert organizations.search(text("ACMÉ"), query).items == [acme]
+        changed = plain(organizations.update(replace(acme, slug=text("acme-2"))))
+        assert changed.slug == "acme-2"
+        assert plain(organizations.find_by_id(acme.id)) == changed
 
     def test_a_slug_has_one_organization(self, backend: ExchangeBackend) -> None:
         """A refused one leaves no owner behind; of names there may be several."""

@@ -21,6 +21,7 @@ from tests.contract.databases import (
     unchecked,
     violation,
 )
+from tests.contract.texts import Text, any_text, plain
 
 PHONE = "+14155550100"
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
@@ -46,6 +47,21 @@ class PhoneUserRepositoryContract(Contract):
         assert users.find_by_phone(PHONE) == users.find_by_phone("+1-415-555-0100") == user
         assert users.find_by_id(user.id) == user
         assert users.exists_by_phone(PHONE) is True
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: AccountsBackend, text: Text) -> None:
+        phone, users = text("+1 (415) 555-0100"), backend.users
+        user = plain(users.create_for_phone(phone, text("worker")))
+        assert (user.phone_hash, user.user_type) == (infra.hash_phone(PHONE, HASH_KEY), "worker")
+        assert users.find_by_phone(phone) == users.find_by_id(user.id) == user
+        assert users.exists_by_phone(phone) is True
+        assert [users.count(text("worker")), users.count(text("customer"))] == [1, 0]
+        changed = plain(users.update(replace(user, country_code=text("49"))))
+        assert users.find_by_id(user.id) == changed == replace(user, country_code="49")
+        query = infra.Query(sort=text("updated_at"), filters={text("user_type"): text("worker")})
+        assert plain(users.page(query).items) == [changed]
+        assert infra.hash_phone(phone, text(HASH_KEY)) == infra.hash_phone(PHONE, HASH_KEY)
+        assert plain(infra.mask_phone(phone)) == "***0100"
 
     @pytest.mark.parametrize(
         ("phone", "code"),

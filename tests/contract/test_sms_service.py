@@ -8,6 +8,7 @@ import pytest
 
 import infra
 from tests import twilio
+from tests.contract import refusals
 from tests.contract.backends import (
     SmsBackend,
     on_failover,
@@ -18,6 +19,7 @@ from tests.contract.backends import (
 )
 from tests.contract.base import Contract
 from tests.contract.test_verification_cache import BAD_CODES, BAD_PHONES, PHONE
+from tests.contract.texts import Text, any_text, plain
 
 BAD_MESSAGES: list[Any] = ["", " \n", "a\0b", "\ud800", None, 5, b"text", "x" * 1601]
 
@@ -38,6 +40,16 @@ class SmsServiceContract(Contract):
     def test_send_verification_code(self, backend: SmsBackend) -> None:
         assert backend.service.send_verification_code(PHONE, "123456") != ""
         assert backend.texts() == ["Your verification code is 123456"]
+
+    def test_a_useless_argument_sends_nothing(self, backend: SmsBackend) -> None:
+        refusals.check(backend.service.send_sms, [PHONE, "m"], backend.texts)
+        refusals.check(backend.service.send_verification_code, [PHONE, "123456"], backend.texts)
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: SmsBackend, text: Text) -> None:
+        backend.service.send_sms(text(PHONE), text("é message"))
+        backend.service.send_verification_code(text(PHONE), text("é12"))
+        assert plain(backend.texts()) == ["é message", "Your verification code is é12"]
 
     def test_the_longest_message(self, backend: SmsBackend) -> None:
         backend.service.send_sms(PHONE, "x" * 1600)

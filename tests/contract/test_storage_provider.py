@@ -13,8 +13,11 @@ from typing import Any, ClassVar
 import pytest
 
 import infra
+from tests.contract import refusals
 from tests.contract.backends import StorageBackend, in_threads, on_fake_storage, on_s3
 from tests.contract.base import Contract
+from tests.contract.texts import Raw as RawBytes
+from tests.contract.texts import Text, any_text, plain
 
 Storage = infra.StorageProvider
 
@@ -129,6 +132,68 @@ class StorageProviderContract(Contract):
     port = infra.StorageProvider
 
     # --- bytes in, bytes out
+
+    def test_a_useless_argument_changes_nothing(self, backend: StorageBackend) -> None:
+        storage, bucket = backend.storage, backend.bucket
+        storage.upload(bucket, "k", b"data")
+        source, target = io.BytesIO(b"unread"), io.BytesIO()
+
+        def state() -> Any:
+            return backend.keys(), storage.download(bucket, "k"), source.tell(), target.tell()
+
+        for method, *arguments in (
+            (storage.upload, bucket, "k", source, "text/plain", {"a": "b"}),
+            (storage.copy, bucket, "k", bucket, "n"),
+            (storage.delete_batch, bucket, ["k"]),
+            (storage.delete_batch, bucket, ["k", refusals.Useless()]),
+            (storage.delete, bucket, "k"),
+            (storage.download, bucket, "k"),
+            (storage.download_to, bucket, "k", target),
+            (storage.open, bucket, "k"),
+            (storage.exists, bucket, "k"),
+            (storage.get_metadata, bucket, "k"),
+            (storage.get_presigned_url, bucket, "k", 60, "GET"),
+            (storage.list_objects, bucket, "k", 5),
+            (storage.create_bucket, bucket),
+        ):
+            refusals.check(method, arguments, state)
+        for metadata in ({"a": "b", "c": refusals.Useless()}, {"a": "b", refusals.Useless(): "c"}):
+            with pytest.raises(infra.ValidationError):
+                storage.upload(bucket, "k", source, metadata=metadata)  # type: ignore[arg-type]
+        refusals.check_iterable(lambda many: storage.delete_batch(bucket, ["k", *many]), state)
+        refusals.check_iterable(lambda many: storage.delete_batch(bucket, many), state)
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: StorageBackend, text: Text) -> None:
+        storage, bucket, key = backend.storage, text(backend.bucket), text("é/k v")
+        metadata = {text("Name"): text("a value")}
+        for data in (b"data", io.BytesIO(b"data"), RawBytes(b"data"), Raw(b"data")):
+            storage.upload(bucket, key, data, text("text/plain"), metadata)  # type: ignore[arg-type]
+            found = plain(storage.get_metadata(backend.bucket, "é/k v"))
+            assert (found.content_type, found.metadata) == ("text/plain", {"name": "a value"})
+            assert storage.download(bucket, key) == b"data"
+        assert plain(storage.get_metadata(bucket, key)) == found
+        assert plain([each.key for each in storage.list_objects(bucket, text("é/"))]) == ["é/k v"]
+        assert storage.exists(bucket, key) is True
+        with storage.open(bucket, key) as reader:
+            assert reader.read() == b"data"
+        storage.download_to(bucket, key, file := io.BytesIO())
+        assert file.getvalue() == b"data"
+        storage.copy(bucket, key, bucket, text("copy"))
+        assert plain(storage.get_metadata(backend.bucket, "copy").metadata) == {"name": "a value"}
+        with pytest.raises(infra.ValidationError, match="itself"):
+            storage.copy(bucket, text("copy"), backend.bucket, "copy")
+        url = plain(storage.get_presigned_url(bucket, key, 60, text("GET")))
+        assert backend.fetch(url) == (200, b"data")
+        assert plain(storage.delete_batch(bucket, [text("copy")])).deleted == ["copy"]
+        storage.delete(bucket, key)
+        assert backend.keys() == []
+        storage.create_bucket(bucket)
+
+    @any_text
+    def test_paths_of_any_subclass(self, backend: StorageBackend, text: Text) -> None:
+        path = infra.StoragePath.benchmark_dataset(text("b"), text("1.0.0"), text("é"))
+        assert plain(path) == "benchmarks/b/1.0.0/é"
 
     @pytest.mark.parametrize(
         "data", [b"", b"x", b"\x00\xff\r\n", b"caf\xc3\xa9" * 1000, some(MIB)], ids=len
@@ -262,6 +327,21 @@ class StorageProviderContract(Contract):
             with pytest.raises(OSError, match="the disk is gone"):
                 storage.upload(bucket, "k", file)
             assert not file.closed
+        assert storage.download(bucket, "k") == b"as it was"
+        assert backend.uploads() == 0
+
+    def test_a_file_that_turns_into_text(self, backend: StorageBackend) -> None:
+        """As one whose ``read`` wraps another does: the first parts are bytes, and sent."""
+
+        class Turning(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> Any:
+                return super().read(size) if self.tell() < limit else "text"
+
+        storage, bucket = backend.connect(part_size=PART), backend.bucket
+        storage.upload(bucket, "k", b"as it was")
+        for limit in (0, PART, 2 * PART):
+            with pytest.raises(infra.ValidationError, match="binary mode"):
+                storage.upload(bucket, "k", Turning(some(limit + 1)))
         assert storage.download(bucket, "k") == b"as it was"
         assert backend.uploads() == 0
 

@@ -15,6 +15,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -24,6 +25,7 @@ from tests.contract.databases import (
     unchecked,
     violation,
 )
+from tests.contract.texts import Text, any_text, plain
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 NO_DICTS: list[Any] = [[], (), "{}", 1]
@@ -550,6 +552,40 @@ class SubmissionRepositoryContract(Contract):
                 with pytest.raises(infra.ValidationError):
                     submissions.update_visibility(id, bad)  # type: ignore[arg-type]
         assert submissions.find_by_id(made.id) == replace(made, updated_at=at(4))
+
+    def test_a_useless_argument_changes_nothing(self, backend: ExchangeBackend) -> None:
+        submissions, benchmark = backend.submissions, a_benchmark(backend)
+        made = submissions.create(a_draft(benchmark, 1))
+        for method, *arguments in (
+            (submissions.create, a_draft(benchmark, 2)), (submissions.update, made),
+            (submissions.update_verification, made.id, "audited", {"a": 1}),
+            (submissions.update_visibility, made.id, "private"),
+            (submissions.leaderboard, benchmark.id, benchmark.version_id, 5),
+            (submissions.find_best_for_model, benchmark.id, "gpt", benchmark.version_id),
+            (submissions.find_by_user, made.user_id, infra.Query()),
+        ):  # fmt: skip
+            refusals.check(method, arguments, lambda: submissions.page().items)
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:
+        submissions, benchmark = backend.submissions, a_benchmark(backend)
+        draft = a_draft(benchmark, 1, text("é"), visibility=text("public"))
+        made = plain(submissions.create(draft))
+        assert (made.model, made.visibility) == ("é", "public")
+        assert plain(submissions.find_by_id(made.id)) == made
+        assert plain(submissions.find_best_for_model(benchmark.id, text("é"))) == made
+        assert submissions.exists_for_model_version(text("é"), benchmark.version_id) is True
+        query = infra.Query(sort=text("updated_at"), filters={text("model"): text("é")})
+        found = submissions.find_for_benchmark(benchmark.id, query, visibility=text("public"))
+        assert plain(found.items) == submissions.find_by_user(made.user_id, query).items == [made]
+        submissions.update_verification(made.id, text("audited"), {text("by"): text("é")})
+        submissions.update_visibility(made.id, text("private"))
+        changed = plain(submissions.find_by_id(made.id))
+        assert (changed.verification_level, changed.verification) == ("audited", {"by": "é"})
+        assert changed.visibility == "private"
+        assert changed.verified_at == at(0)
+        submissions.update_verification(made.id, text("unverified"))
+        assert plain(submissions.find_by_id(made.id)).verified_at is None
 
     def test_texts_may_be_members_of_an_enumeration(self, backend: ExchangeBackend) -> None:
         class Word(str, enum.Enum):

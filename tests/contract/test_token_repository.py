@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -19,6 +21,7 @@ from tests.contract.databases import (
     on_real_accounts,
     overlapped,
 )
+from tests.contract.texts import Text, any_text, plain
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 DAY = 86400.0
@@ -35,6 +38,64 @@ def issued(rotation: infra.Rotation) -> infra.Issued:
 
 class TokenRepositoryContract(Contract):
     port = infra.TokenRepository
+
+    def test_a_useless_argument_changes_nothing(self, backend: AccountsBackend) -> None:
+        tokens, user = backend.tokens, a_user(backend)
+        issue = tokens.issue(user.id, DAY)
+        token, family = issue.token, issue.record.family
+        for method, *arguments in (
+            (tokens.issue, user.id, DAY, infra.Device()),
+            (tokens.rotate, token, DAY, 1.0),
+            (tokens.revoke, token, "lost"),
+            (tokens.revoke_all_for_user, user.id, "lost"),
+            (tokens.revoke_family, family, "lost"),
+            (tokens.find, token), (tokens.is_valid, token), (tokens.find_by_user, user.id),
+            (tokens.create, issue.record), (tokens.update, issue.record), (tokens.page, infra.Query()),
+        ):  # fmt: skip
+            refusals.check(method, arguments, lambda: tokens.page().items)
+
+    @pytest.mark.parametrize("device", [0, "", [], {}, 5, "phone", infra.Device])
+    def test_no_device(self, backend: AccountsBackend, device: Any) -> None:
+        user = a_user(backend)
+        with pytest.raises(infra.ValidationError, match="device should be a Device"):
+            backend.tokens.issue(user.id, DAY, device)
+        assert backend.tokens.count() == 0
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: AccountsBackend, text: Text) -> None:
+        tokens, user = backend.tokens, a_user(backend)
+        device = infra.Device(text("d"), text("é"), text("::1"), text("agent"))
+        issue = plain(tokens.issue(user.id, DAY, device))
+        token, record = text(issue.token), issue.record
+        assert (record.device_id, record.device_name) == ("d", "é")
+        assert tokens.find(token) == tokens.find_by_id(record.id) == record
+        assert tokens.is_valid(token) is True
+        other = issued(plain(tokens.rotate(token, DAY)))
+        assert other.record.device_name == "é"
+        query = infra.Query(filters={text("device_id"): text("d")})
+        assert tokens.page(query).items == [tokens.find(issue.token), other.record]
+        assert tokens.revoke(text(other.token), text("lost")) is True
+        for revoke, id in (
+            (tokens.revoke_family, tokens.issue(user.id, DAY).record.family),
+            (tokens.revoke_all_for_user, tokens.issue(user.id, DAY).record.user_id),
+        ):
+            assert revoke(id, text("é")) == 1
+        reasons = [plain(each).revoke_reason for each in tokens.page().items]
+        assert reasons == ["rotated", "lost", "é", "é"]
+
+    @pytest.mark.parametrize("reason", [5, b"lost", "x" * 101, "\0"])
+    def test_a_bad_reason(self, backend: AccountsBackend, reason: Any) -> None:
+        """It is refused also where there is nothing to revoke."""
+        tokens, user = backend.tokens, a_user(backend)
+        issue = tokens.issue(user.id, DAY)
+        for id in (user.id, issue.record.family, uuid.UUID(int=1)):
+            for revoke in (tokens.revoke_family, tokens.revoke_all_for_user):
+                with pytest.raises(infra.ValidationError, match="revoke_reason"):
+                    revoke(id, reason)
+        for token in (issue.token, "unknown"):
+            with pytest.raises(infra.ValidationError, match="revoke_reason"):
+                tokens.revoke(token, reason)
+        assert tokens.find(issue.token) == issue.record
 
     def test_issue(self, backend: AccountsBackend) -> None:
         tokens, user = backend.tokens, a_user(backend)

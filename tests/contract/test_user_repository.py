@@ -20,6 +20,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -31,6 +32,7 @@ from tests.contract.databases import (
     unchecked,
     violation,
 )
+from tests.contract.texts import Number, Text, any_text, plain
 
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"
@@ -310,6 +312,81 @@ class UserRepositoryContract(Contract):
         assert backend.users.find_by_id(user.id) == user
         backend.users.update_role(user.id, Role.ADMIN)
         assert backend.users.page(infra.Query(filters={"role": Role.ADMIN})).items == [user]
+
+    def test_a_useless_argument_changes_nothing(self, backend: ExchangeBackend) -> None:
+        users, organizations = backend.users, backend.organizations
+        ada, grace = a_user(backend), a_user(backend, "grace")
+        acme = an_organization(backend, ada)
+
+        def state() -> Any:
+            return users.page().items, roles(backend, acme), organizations.page().items
+
+        for method, *arguments in (
+            (users.create, infra.User("new@example.com", "new"), HASH),
+            (users.update, ada), (users.delete, grace.id),
+            (users.update_password, ada.id, HASH),
+            (users.update_profile, ada.id, {"a": 1}),
+            (users.update_role, ada.id, "admin"),
+            (users.update_email_verified, ada.id, True),
+            (users.update_last_active, ada.id),
+            (users.add_to_organization, grace.id, acme.id, "member"),
+            (users.remove_from_organization, ada.id, acme.id),
+            (users.update_organization_role, ada.id, acme.id, "admin"),
+            (users.find_organizations, ada.id),
+            (organizations.create, infra.Organization("New", "new"), ada.id),
+            (organizations.update, acme), (organizations.verify, acme.id),
+            (organizations.unverify, acme.id), (organizations.delete, acme.id),
+            (organizations.find_members, acme.id, infra.Query()),
+        ):  # fmt: skip
+            refusals.check(method, arguments, state)
+        refusals.check(
+            functools.partial(users.update_email_verified, ada.id), [], state, "verified", "email"
+        )
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:
+        users, email, name = backend.users, text("Ada@example.com"), text("Ada")
+        profile = {text("a"): [text("é"), Number.ONE]}
+        user = users.create(
+            infra.User(email, name, text("é"), text("admin"), profile=profile), text(HASH)
+        )
+        assert plain(user) == plain(users.find_by_id(user.id))
+        assert (user.email, user.role, user.profile) == (
+            "Ada@example.com", "admin", {"a": ["é", 1]},
+        )  # fmt: skip
+        assert type(user.profile["a"][1]) is int
+        for found in (users.find_by_email(email), users.find_by_username(name)):
+            assert plain(found) == user
+        assert users.exists_by_email(email) is users.exists_by_username(name) is True
+        assert plain(users.find_credentials(email)) == infra.Credentials(user, HASH)
+        query = infra.Query(sort=text("username"), filters={text("role"): text("admin")})
+        assert plain(users.page(query).items) == [user]
+        other = a_user(backend, "Abe")
+        assert users.page(infra.Query(sort=text("username"))).items == [other, user]
+        changed = plain(users.update(replace(user, username=text("Grace"))))
+        assert changed.username == "Grace"
+        users.update_password(user.id, text("other"))
+        users.update_profile(user.id, {text("b"): text("é")})
+        users.update_role(user.id, text("reviewer"))
+        users.update_email_verified(user.id, email=email)
+        found = plain(users.find_credentials(email))
+        assert found == infra.Credentials(
+            replace(changed, profile={"b": "é"}, role="reviewer", email_verified=True), "other"
+        )
+
+    @any_text
+    def test_roles_of_any_subclass(self, backend: ExchangeBackend, text: Text) -> None:
+        users, ada, grace = backend.users, a_user(backend), a_user(backend, "grace")
+        acme = an_organization(backend, ada)
+        users.add_to_organization(grace.id, acme.id, text("admin"))
+        users.update_organization_role(grace.id, acme.id, text("member"))
+        users.update_organization_role(ada.id, acme.id, text("owner"))  # the only one
+        with pytest.raises(infra.ConflictError, match="last_owner"):
+            users.update_organization_role(ada.id, acme.id, text("member"))
+        assert plain(users.find_organizations(grace.id))[0].role == "member"
+        query = infra.Query(filters={text("role"): text("owner")})
+        found = plain(backend.organizations.find_members(acme.id, query).items)
+        assert [each.user for each in found] == [ada]
 
     # --- names
 

@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import refusals
 from tests.contract.backends import (
     Between,
     KeyValueBackend,
@@ -22,6 +23,7 @@ from tests.contract.backends import (
     real_key_value_backend,
 )
 from tests.contract.base import Contract
+from tests.contract.texts import Text, any_text, plain
 
 PHONE = "+14155550100"
 OTHER_PHONE = "+4915112345678"
@@ -278,7 +280,49 @@ class VerificationCacheContract(Contract):
         assert backend.make(client, backend.key).verify_code(PHONE, "111111") is False
         assert cache.verify_code(PHONE, "111111") is True
 
+    def test_a_useless_argument_changes_nothing(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(resend_after=30, max_codes=5)
+        cache.store_code(PHONE, "123456")
+        for method, *arguments in (
+            (cache.store_code, PHONE, "111111"),
+            (cache.verify_code, PHONE, "123456"),
+            (cache.send_code, fakes.FakeSmsService(), PHONE),
+            (cache.get_remaining_attempts, PHONE), (cache.code_exists, PHONE),
+            (cache.get_code_ttl, PHONE), (cache.clear, PHONE),
+        ):  # fmt: skip
+            refusals.check(method, arguments, backend.stored)
+
+    @any_text
+    def test_text_of_any_subclass(self, backend: VerificationBackend, text: Text) -> None:
+        cache, sms = backend.make(backend.redis.client, text(backend.key)), fakes.FakeSmsService()
+        phone, code = text("+1 415 555-0100"), text("é 12")
+        cache.store_code(phone, code)
+        assert backend.cache().verify_code(PHONE, "é 12") is True
+        backend.cache().store_code(PHONE, "é 12")
+        assert [cache.code_exists(phone), cache.get_remaining_attempts(phone)] == [True, 3]
+        assert (cache.get_code_ttl(phone) or 0) > 100
+        assert cache.verify_code(phone, code) is True
+        cache.send_code(sms, phone)
+        assert plain(sms.outbox[0].phone) == PHONE
+        cache.clear(phone)
+        assert backend.cache().code_exists(PHONE) is False
+
     # --- sending
+
+    @pytest.mark.parametrize(
+        "sender",
+        [None, "sms", 5, infra.MockSmsService, object()],
+        ids=["None", "text", "number", "class", "object"],
+    )
+    def test_a_service_that_sends_nothing(self, backend: VerificationBackend, sender: Any) -> None:
+        """It is refused before a code takes another one's place, and before a limit counts."""
+        cache = backend.cache(resend_after=30, max_codes=1)
+        cache.store_code(PHONE, "123456")
+        before = backend.stored()
+        with pytest.raises(infra.ValidationError, match="sms"):
+            cache.send_code(sender, PHONE)
+        assert backend.stored() == before
+        assert cache.send_code(fakes.FakeSmsService(), PHONE) != ""
 
     def test_send_code(self, backend: VerificationBackend) -> None:
         cache, sms = backend.cache(), fakes.FakeSmsService()

@@ -15,7 +15,7 @@ import tracemalloc
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +25,7 @@ import fakes
 import infra
 from tests.conftest import _note_version, _or_skip
 from tests.contract.backends import WAIT, eventually, in_child, in_threads
+from tests.contract.texts import Raw, Text, any_text
 from tests.faults.proxy import Proxy
 from tests.services import PostgresServer, Server, free_port, private
 
@@ -51,7 +52,7 @@ class Home:
             with contextlib.suppress(Exception):
                 self.ask(self.pick(f"KILL {session}", f"SELECT pg_terminate_backend({session})"))
         eventually(lambda: self.connections() == [])
-        self.ask("DROP TABLE IF EXISTS t, notes, secrets, made")
+        self.ask("DROP TABLE IF EXISTS t, notes, secrets, made, kinds")
         self.ask("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER)")
 
     def _endure(self) -> None:
@@ -1838,6 +1839,61 @@ def test_subclasses_are_their_plain_values(home: Home) -> None:
         pool.execute("INSERT INTO notes VALUES (%s, %s)", (Size.SMALL, Colour.RED))
         pool.insert_many("notes", ["id", "v"], [(Size.SMALL, Colour.RED), (1, "red")])
         assert pool.fetch_all("SELECT id, v FROM notes") == [(1, "red")] * 3
+
+
+@any_text
+def test_statements_of_any_subclass(home: Home, text: Text) -> None:
+    home.ask("CREATE TABLE notes (id INTEGER, v VARCHAR(20))")
+    with home.pool() as pool:
+        insert_one = text("INSERT INTO notes VALUES (%s, %s)")
+        assert pool.execute(insert_one, [Size.SMALL, text("é'\\ %s")]) == 1
+        select = text("SELECT v FROM notes WHERE v = %(v)s")
+        params = {text("v"): text("é'\\ %s")}
+        assert pool.fetch_all(select, params) == [("é'\\ %s",)]
+        assert pool.fetch_one(select, params) == ("é'\\ %s",)
+        assert list(pool.stream(select, params)) == [("é'\\ %s",)]
+        several = text("SELECT id FROM notes WHERE v IN %s")
+        assert pool.fetch_all(several, [(text("b"), text("é'\\ %s"))]) == [(1,)]
+        if home.engine == "postgres":
+            assert pool.fetch_one("SELECT %s", [[text("é"), text("b")]]) == (["é", "b"],)
+        with pool.transaction():
+            assert pool.execute(text("DELETE FROM notes WHERE v = %s"), [text("b")]) == 0
+
+
+class Name(str):
+    def __str__(self) -> str:
+        return "odd"
+
+
+class Day(date):
+    __str__ = isoformat = Name.__str__
+
+
+class Moment(datetime):
+    __str__ = isoformat = Name.__str__  # type: ignore[assignment]
+
+
+class Amount(Decimal):
+    __str__ = Name.__str__
+
+
+class Id(uuid.UUID):
+    __str__ = Name.__str__
+
+
+def test_values_of_other_subclasses(home: Home) -> None:
+    binary = "VARBINARY(5)" if home.engine == "mysql" else "BYTEA"
+    moment = "DATETIME(6)" if home.engine == "mysql" else "TIMESTAMPTZ"
+    columns = f"a DATE, b {moment}, c DECIMAL(5, 2), d CHAR(36), e DOUBLE PRECISION, f {binary}"
+    home.ask(f"CREATE TABLE kinds ({columns})")
+    noon, id = datetime(2026, 1, 31, 12, tzinfo=timezone.utc), uuid.UUID(int=7)
+    row = Day(2026, 1, 31), Moment(2026, 1, 31, 12, tzinfo=timezone.utc), Amount("1.50")
+    more = Id(int=7), type("Real", (float,), {"__repr__": Name.__str__})(1.5), Raw(b"\0a")
+    with home.pool() as pool:
+        pool.execute("INSERT INTO kinds VALUES (%s, %s, %s, %s, %s, %s)", [*row, *more])
+        pool.insert_many("kinds", ["a", "b", "c", "d", "e", "f"], [(*row, *more)])
+        found = date(2026, 1, 31), noon, Decimal("1.50"), str(id), 1.5, b"\0a"
+        assert pool.fetch_all("SELECT * FROM kinds") == [found] * 2
 
 
 @pytest.mark.parametrize(

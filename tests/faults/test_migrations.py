@@ -395,6 +395,17 @@ def test_a_statement_that_was_executed_stays_as_it_is(stepwise: Shop) -> None:
     assert shop.tables() == ["a", "b", "schema_migrations"]
 
 
+@pytest.mark.parametrize(
+    ("number", "done"), [("1", True), (1.0, True), (True, True), (None, True), (1, "no"), (1, None)]
+)
+def test_a_repair_of_no_number(shop: Shop, number: Any, done: Any) -> None:
+    """It is refused before the table of what was applied is made, and a text is not True."""
+    shop.write(A)
+    with pytest.raises(infra.ValidationError, match="number should be"):
+        shop.migrator().repair(number, done=done)
+    assert shop.tables() == []
+
+
 def test_what_is_not_dirty_cannot_be_repaired(shop: Shop) -> None:
     shop.write(A, B)
     shop.migrator().apply()

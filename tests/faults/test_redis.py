@@ -77,6 +77,28 @@ def raw(server: Server) -> Iterator[Any]:
         yield client
 
 
+@pytest.mark.parametrize(("owner", "name"), [(socket, "socketpair"), (threading.Thread, "start")])
+def test_a_listener_that_cannot_begin_leaves_no_connection(
+    server: Server, raw: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    """As when the process has no descriptor or no thread left."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("there is none left")
+
+    with client_of(server.url) as client:
+        client.get("k")
+        before = {each["id"] for each in raw.client_list()}
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            with pytest.raises(OSError, match="none left") as caught:
+                client.listen(lambda *_: None)
+        assert caught.value.__traceback__ is not None  # it keeps the listener alive
+        eventually(lambda: {each["id"] for each in raw.client_list()} == before)
+        with client.listen(lambda *_: None) as listener:
+            listener.subscribe("c")
+
+
 # --- connections that fail
 
 

@@ -669,6 +669,19 @@ def test_failover_closes_all() -> None:
     assert [part.is_available() for part in parts] == [False, False]
 
 
+def test_failover_closes_all_even_if_one_fails() -> None:
+    class Stuck(fakes.FakeSmsService):
+        def close(self) -> None:
+            raise OSError("it does not close")
+
+    parts = [fakes.FakeSmsService(), Stuck(), fakes.FakeSmsService()]
+    service = infra.FailoverSmsService(*parts)
+    with pytest.raises(OSError, match="it does not close"):
+        service.close()
+    assert [part.is_available() for part in parts] == [False, True, False]
+    assert service.is_available() is False
+
+
 @pytest.mark.parametrize(
     ("answer", "requests"), [(Twilio.error(400, 21610, "unsubscribed"), 1), (b"", 0)]
 )

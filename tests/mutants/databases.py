@@ -273,8 +273,8 @@ if self._number(operation, {**where, "revoked_at": None}):
         INFRA,
         Replace(
             "Repository._page",
-            "{name: query.filters[name] for name in self.filter_fields if name in query.filters}",
-            "{name: query.filters[name] for name in query.filters}",
+            "{name: given[name] for name in self.filter_fields if name in given}",
+            "{name: given[name] for name in given}",
         ),
         ("faults/test_exchange_statements.py::test_filters_make_one_text_in_whichever_order",),
     ),

@@ -2090,15 +2090,14 @@ SUBTLE: list[Mutant] = [
         "Repository: a page of one filter only",
         Replace(
             "Repository._page",
-            "{name: query.filters[name] for name in self.filter_fields if name in query.filters}",
-            "dict([(name, query.filters[name]) for name in self.filter_fields if name in "
-            "query.filters][:1])",
+            "{name: given[name] for name in self.filter_fields if name in given}",
+            "dict([(name, given[name]) for name in self.filter_fields if name in given][:1])",
         ),
         (*USERS, *PHONE_USERS),
     ),
     shared(
         "Repository: a filter of None is none",
-        Replace("Repository._page", "name in query.filters", "query.filters.get(name) is not None"),
+        Replace("Repository._page", "name in given", "given.get(name) is not None"),
         (*USERS, *PHONE_USERS, *SUBMISSIONS),
     ),
     fake(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.edits import Drop, Never, Replace, Text
+from tests.mutants.edits import Drop, Never, Replace, Swap, Text
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 POLICY = ("unit/test_errors_and_policy.py",)
@@ -119,6 +119,209 @@ OBJECTS: list[Mutant] = [
     ),
 ]
 
+
+def on_fake(port: str, case: str, backend: str = "TestFake") -> tuple[str, ...]:
+    return (f"contract/test_{port}.py::{backend}::{case}",)
+
+
+ANY = "test_text_of_any_subclass"
+
+TEXTS: list[Mutant] = [
+    OnFakes(
+        "text: a subclass's own str()",
+        INFRA,
+        Replace("_PLAIN", "str.__str__", "str"),
+        on_fake("user_repository", ANY),
+    ),
+    OnFakes(
+        "text: a member stays a member",
+        INFRA,
+        Drop("_check_text", "text = _plain(text)"),
+        on_fake("key_value_client", ANY),
+    ),
+    OnFakes(
+        "text: a content type stays a member",
+        INFRA,
+        Drop("_check_content_type", "content_type = _plain(content_type)"),
+        on_fake("storage_provider", ANY),
+    ),
+    OnFakes(
+        "text: metadata stay members",
+        INFRA,
+        Drop("_check_metadata", "name, value = _plain(name), _plain(value)"),
+        on_fake("storage_provider", ANY),
+    ),
+    OnFakes(
+        "text: a URL for a method that no store knows",
+        INFRA,
+        Drop("StorageProvider.get_presigned_url", "method = _plain(method)"),
+        on_fake("storage_provider", ANY),
+    ),
+    OnFakes(
+        "text: a bucket is not found by its name",
+        INFRA,
+        Never("_check_bucket", "bucket.__class__ is not str"),
+        on_fake("storage_provider", ANY),
+    ),
+    OnFakes(
+        "text: settings stay members",
+        INFRA,
+        Drop("_Settings.__post_init__", "object.__setattr__(self, each.name, value)"),
+        ("unit/test_configuration.py::test_text_of_any_subclass",),
+    ),
+    OnFakes(
+        "text: a message stays a member",
+        INFRA,
+        Replace(
+            "SmsService.send_sms",
+            "(normalize_phone(phone), _check_text('message', message, longest=1600))",
+            "(normalize_phone(phone), _check_text('message', message, longest=1600) and message)",
+        ),
+        on_fake("sms_service", ANY),
+    ),
+    OnFakes(
+        "text: a glob stays a member",
+        INFRA,
+        Replace(
+            "Listener._change",
+            "[_check_key(name, 'channel') for name in names]",
+            "[name for name in names if _check_key(name, 'channel')]",
+        ),
+        on_fake("key_value_client", "test_channels_of_any_subclass"),
+    ),
+    OnFakes(
+        "text: a cache gives the caller's keys back",
+        INFRA,
+        Replace("RedisCacheProvider.get_many", "_plain(key)", "key"),
+        on_fake("cache_provider", ANY),
+    ),
+    OnFakes(
+        "text: a part of a key is no number",
+        INFRA,
+        Drop("_joined_key.written", "part = _plain(part)"),
+        on_fake("cache_provider", "test_parts_of_any_subclass"),
+    ),
+    OnFakes(
+        "text: two keys of a document are one",
+        INFRA,
+        Never("_plain_document", "len(found) != len(value)"),
+        on_fake("cache_provider", "test_keys_that_are_the_same_text"),
+    ),
+    OnFakes(
+        "text: a document is compared by its own ==",
+        INFRA,
+        Replace("_document", "document.value == _plain_document(value)", "False"),
+        on_fake("cache_provider", ANY),
+    ),
+    OnFakes(
+        "text: a role is compared by its own ==",
+        INFRA,
+        Replace("UserRepository.update_organization_role.work", "change['role']", "role"),
+        on_fake("user_repository", "test_roles_of_any_subclass"),
+    ),
+    OnFakes(
+        "text: a level is compared by its own ==",
+        INFRA,
+        Drop("SubmissionRepository.update_verification", "level = _plain(level)"),
+        on_fake("submission_repository", ANY),
+    ),
+    OnFakes(
+        "text: a filter's name is compared by its own ==",
+        INFRA,
+        Replace("Repository._page", "_plain(name)", "name"),
+        on_fake("user_repository", ANY),
+    ),
+    OnFakes(
+        "text: a sort is compared by its own ==",
+        INFRA,
+        Replace("Repository._page", "_plain(query.sort)", "query.sort"),
+        on_fake("user_repository", ANY),
+    ),
+    OnFakes(
+        "text: the fake's tables refuse a member of IntEnum",
+        FAKES,
+        Replace("FakeTable._fit", "infra._plain(value)", "value"),
+        on_fake("database", "test_numbers_and_times_of_any_subclass", "TestFakePostgres"),
+    ),
+    OnFakes(
+        "text: a repository's table keeps its class",
+        INFRA,
+        Drop(
+            "Repository.__init__",
+            "self.table, self.resource = _plain(self.table), _plain(self.resource)",
+        ),
+        on_fake("database", "test_a_table_named_by_any_subclass", "TestFakePostgres"),
+    ),
+    OnFakes(
+        "text: a fake's condition is compared by its own ==",
+        FAKES,
+        Replace("FakeTable._matching", "infra._plain(value)", "value"),
+        ("unit/test_fakes.py::test_tables_take_text_of_any_subclass",),
+    ),
+    OnFakes(
+        "text: a PUT by URL keeps a member",
+        FAKES,
+        Drop("FakeStorageProvider.fetch", "content_type = infra._plain(content_type)"),
+        ("unit/test_fakes.py::test_a_presigned_put_of_any_subclass",),
+    ),
+    OnServers(
+        "text: a rule is named after a member's class",
+        INFRA,
+        Replace("Database.insert_many", "_plain(table)", "table"),
+        on_fake("database", ANY, "TestMariaDB"),
+    ),
+    OnServers(
+        "text: a named parameter is not found",
+        INFRA,
+        Replace("_Dialect.convert", "_plain(name)", "name"),
+        ("faults/test_databases.py::test_statements_of_any_subclass",),
+    ),
+    OnFakes(
+        "first: a limit counts before the service is looked at",
+        INFRA,
+        Swap(
+            "VerificationCache.send_code",
+            "if not _sends_codes(sms):\n    raise ValidationError('sms should be an SmsService')",
+            "self._check_limits(phone)",
+        ),
+        on_fake("verification_cache", "test_a_service_that_sends_nothing"),
+    ),
+    OnFakes(
+        "first: a reason is looked at only where there is a token",
+        INFRA,
+        Drop(
+            "TokenRepository._revoke_all",
+            "reason = self._checked({'revoke_reason': reason})['revoke_reason']",
+        ),
+        on_fake("token_repository", "test_a_bad_reason"),
+    ),
+    OnFakes(
+        "first: what is false is no device",
+        INFRA,
+        Never("TokenRepository.issue", "not isinstance(device, Device | None)"),
+        on_fake("token_repository", "test_no_device"),
+    ),
+    OnServers(
+        "first: a text says that a statement is done",
+        INFRA,
+        Replace(
+            "Migrator.repair",
+            "type(number) is not int or type(done) is not bool",
+            "type(number) is not int",
+        ),
+        ("faults/test_migrations.py::test_a_repair_of_no_number",),
+    ),
+    OnServers(
+        "first: a listener that cannot begin keeps its connection",
+        INFRA,
+        Drop(
+            "_RedisListener.__init__",
+            "opened.callback(transport.disconnect, self._connection)",
+        ),
+        ("faults/test_redis.py::test_a_listener_that_cannot_begin_leaves_no_connection",),
+    ),
+]
+
 MESSAGES: list[Mutant] = [
     OnFakes(
         "sms: what is unknown counts as rejected",
@@ -153,4 +356,4 @@ MESSAGES: list[Mutant] = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*CALLS, *OBJECTS, *MESSAGES]
+MUTANTS: list[Mutant] = [*CALLS, *OBJECTS, *TEXTS, *MESSAGES]

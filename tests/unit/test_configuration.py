@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import infra
+from tests.contract.texts import Text, any_text, plain
 from tests.faults.proxy import ScriptedRedis
 from tests.services import free_port
 
@@ -26,6 +28,41 @@ def test_defaults() -> None:
         None,
         None,
     )
+
+
+@any_text
+def test_text_of_any_subclass(text: Text) -> None:
+    """Each text of each class of settings; a driver would write str() of it into a login or a header."""
+    account, url = "AC" + "0" * 32, "redis://:p@cache:6380/2"
+    made = [
+        infra.DatabaseConfig(text("mysql://u:p@db/accounts")),
+        infra.CacheConfig(text(url)),
+        infra.S3StorageConfig(
+            text("eu-north-1"), text("http://s3:9000"), text("https://public"),
+            text("id"), text("key"), text("token"),
+        ),
+        infra.SmsConfig(
+            text("twilio"), text("SK1"), text("secret"), text(account), text("+14155550100"),
+            region=text("eu-north-1"),
+        ),
+        infra.Config(phone_hash_key=text(SECRET)),
+    ]  # fmt: skip
+    assert plain(made) == [
+        infra.DatabaseConfig("mysql://u:p@db/accounts"),
+        infra.CacheConfig(url),
+        infra.S3StorageConfig(
+            "eu-north-1", "http://s3:9000", "https://public", "id", "key", "token"
+        ),
+        infra.SmsConfig("twilio", "SK1", "secret", account, "+14155550100", region="eu-north-1"),
+        infra.Config(phone_hash_key=SECRET),
+    ]
+    assert made[0].engine == "mysql"  # type: ignore[attr-defined]
+    env = {"MYSQL_URL": text("mysql://u:p@db/accounts"), "SMS_PROVIDER": text(" twilio ")}
+    read = plain(infra.Config.from_env(env))
+    assert (read.mysql, read.sms.provider) == (made[0], "twilio")
+    for config in made:
+        texts = [each.name for each in dataclasses.fields(config) if "str" in str(each.type)]
+        assert all(isinstance(getattr(config, name), str) for name in texts), "one is not set here"
 
 
 def test_every_variable() -> None:

@@ -16,6 +16,7 @@ import pytest
 import fakes
 import infra
 from tests.contract.backends import WAIT, eventually, in_threads
+from tests.contract.texts import Number, Text, any_text, plain
 
 PHONE = "+14155550100"
 
@@ -551,6 +552,39 @@ def test_a_fake_database_knows_its_tables() -> None:
     with pytest.raises(infra.DatabaseError):
         database.table("nothing")
     assert database.table("notes").rules == NOTES
+
+
+@any_text
+def test_tables_take_text_of_any_subclass(text: Text) -> None:
+    rules = fakes.Table(text("notes"), NOTES.columns, unique=NOTES.unique)
+    database = fakes.FakeDatabase(text("mysql"), [rules])
+    assert plain([database.dialect, rules.name]) == ["mysql", "notes"]
+    notes = database.table(text("notes"))
+    notes.insert({"id": 1, "title": text("b"), "parent": Number.ONE})
+    notes.insert({"id": 2, "title": text("a")})
+    assert plain(notes.find(title=text("b "))) == {"id": 1, "title": "b", "parent": 1}
+    with pytest.raises(infra.ConflictError) as caught:
+        notes.insert({"id": 1})
+    assert caught.value.constraint == "notes_pkey"
+    assert notes.update({"title": text("b")}, {"title": text("c")}) == 1
+    assert plain(notes.select(order_by=[text("title")])) == [
+        {"id": 2, "title": "a", "parent": None},
+        {"id": 1, "title": "c", "parent": 1},
+    ]
+    assert notes.delete({"title": text("a ")}) == 1
+    redis = fakes.FakeRedisClient()
+    redis.fail_next(text("get"), infra.TimeoutError)
+    with pytest.raises(infra.TimeoutError):
+        redis.get("k")
+
+
+@any_text
+def test_a_presigned_put_of_any_subclass(text: Text) -> None:
+    storage = fakes.FakeStorageProvider()
+    storage.create_bucket("bucket")
+    url = storage.get_presigned_url("bucket", "k", 60, "PUT")
+    storage.fetch(text(url), text("PUT"), b"data", text("text/plain"))
+    assert plain(storage.get_metadata("bucket", "k")).content_type == "text/plain"
 
 
 def test_the_rules_of_a_column() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import infra
+from tests.contract.texts import Text, any_text, plain
 
 ENGINES = ["mysql", "postgres"]
 
@@ -112,6 +113,21 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ("DO $$ BEGIN PERFORM 1; END $$; SELECT 2", "DO $$ BEGIN PERFORM 1; END $$", "SELECT 2"),
     ],
 }
+
+
+@any_text
+def test_text_of_any_subclass(tmp_path: Path, text: Text) -> None:
+    path = tmp_path / "notes.sql"
+    path.write_text(
+        "-- migration 1 notes mysql\nSELECT 1; SELECT 2;\n-- migration 1 a postgres\nSELECT 3;\n"
+    )
+    (found,) = plain(infra.read_migrations(text(str(path)), text("mysql")))
+    assert (found.source, found.name, found.statements) == (
+        "notes",
+        "notes",
+        ("SELECT 1", "SELECT 2"),
+    )
+    assert plain(infra.split_statements(text("SELECT 1; # ; \n"), text("mysql"))) == ["SELECT 1"]
 
 
 @pytest.mark.parametrize(
