@@ -3730,9 +3730,6 @@ class _MigrationSession:
     def in_transaction(self) -> bool:
         return self._ask(self.dialect.survives)
 
-    def is_open(self) -> bool:
-        return self.dialect.is_open(self._session)
-
     def is_autocommit(self) -> bool:
         return self.dialect.is_autocommit(self._session)
 
@@ -4274,8 +4271,9 @@ class _MigrationRun:
         session, fate = self._session, ""
         with contextlib.suppress(InfrastructureError):
             if self._opened and not self._recording:
-                fate = self._roll_back()
-                if not fate and session.is_open() and not error.retryable:
+                if session.in_transaction():
+                    fate = self._roll_back()
+                elif not error.retryable:
                     # DDL commits before it fails: this statement alone is in doubt.
                     self._record(self._history, self._step, "started")
         return fate or self._advice()

@@ -608,6 +608,7 @@ def test_a_table_without_transactions_is_in_doubt(shop: Shop) -> None:
     shop.pool.execute("DELETE FROM schema_migrations WHERE number = 2")
     assert "look at the schema, then" in shop.refusal()
     assert (len(rows(shop)), shop.states()[2]) == (2, (3, "dirty", 3))
+    assert "the transaction of its statements 1 to 3 was begun" in shop.refusal()
 
 
 @pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
