@@ -2059,6 +2059,27 @@ class _Dialect(ABC):
     unlock: ClassVar[str]
     #: the parameters of the two, for the schema that is migrated
     lock_params: Callable[[str], Sequence[str]]
+    #: for the connection that writes the history: it waits shortly for locks, and may be idle
+    history_session: ClassVar[str]
+    #: what a new connection of a migration gets besides, so that no global setting counts
+    migration_session: ClassVar[str] = "SELECT 1"
+    #: where code stops in a script: texts, comments, quoted names
+    code_end: ClassVar[re.Pattern[str]]
+    #: texts without a backslash, and what stands between them
+    plain_texts: ClassVar[re.Pattern[str]]
+    #: the name of the history's table in code
+    history_name: ClassVar[re.Pattern[str]]
+    #: statements that change the session alone; they are repeated where a migration is resumed
+    session_statement: ClassVar[re.Pattern[str]]
+    #: statements that end a transaction and begin the next one
+    chains: ClassVar[re.Pattern[str]]
+    #: statements that no migration may hold: first word, pattern, and the reason
+    refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
+    #: the last warnings, and the code of the one that says that a rollback left something
+    warnings: ClassVar[str] = "SELECT 1 LIMIT 0"
+    incomplete_rollback: ClassVar[int] = 0
+    #: the options with which a dump leaves the history out
+    dump_without: ClassVar[str]
     quote: ClassVar[str]
     #: what stands before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
@@ -2230,6 +2251,38 @@ class _Dialect(ABC):
         """
         return False
 
+    @abstractmethod
+    def skip_text(self, sql: str, found: re.Match[str]) -> tuple[str, int]:
+        """Return what stands in the code for a text, comment or quoted name, and where it ends."""
+
+    def code(self, sql: str) -> Iterator[str]:
+        """Yield the parts of a statement that are neither text nor comment."""
+        at = 0
+        while found := self.code_end.search(sql, at):
+            yield sql[at : found.start()]
+            if run := self.plain_texts.match(sql, found.start()):  # 20 times faster, in a dump
+                yield _PLAIN_TEXT.sub("''", run[0])
+                at = run.end()
+            else:
+                instead, at = self.skip_text(sql, found)
+                yield instead
+        yield sql[at:]
+
+    def bodies(self, sql: str) -> Sequence[str]:
+        """Return the texts in a statement that the server runs at once."""
+        return ()
+
+    def is_autocommit(self, session: _Session) -> bool:
+        return True
+
+    def resets(self) -> str:
+        """Return the statements that give a migration's session its settings back."""
+        return "SELECT 1"
+
+    def is_locking(self, session: _Session, absent: str) -> bool:
+        """Return whether LOCK TABLES is in force. ``absent`` names a table that does not exist."""
+        return False
+
 
 def _written(
     column: Sequence[str], special: re.Pattern[str], escape: Callable[[str], str]
@@ -2243,6 +2296,34 @@ def _written(
 
 
 _MYSQL_SPECIAL = re.compile(r"""[\\'"\n\r\x1a]""")
+
+
+_PLAIN_TEXT = re.compile("'[^']*'")
+
+
+def _after(sql: str, end: str, at: int) -> int:
+    """The position behind the next ``end``. A doubled quote is two texts, side by side."""
+    found = sql.find(end, at)
+    return len(sql) if found < 0 else found + len(end)
+
+
+def _after_nested(sql: str, at: int) -> int:
+    """The position behind a comment of Postgres, which may hold others."""
+    depth, edge = 1, re.compile(r"/\*|\*/")
+    while depth and (found := edge.search(sql, at)):
+        at = found.end()
+        depth += 1 if found[0] == "/*" else -1
+    return at if not depth else len(sql)
+
+
+def _after_escaped(sql: str, quote: str, at: int) -> int:
+    """The position behind the closing quote of a text with backslashes in it."""
+    special = re.compile(rf"\\.|{quote}{quote}|{quote}", re.DOTALL)
+    while found := special.search(sql, at):
+        at = found.end()
+        if found[0] == quote:
+            return at
+    return len(sql)
 
 
 def _mysql_datetime(text: str) -> datetime | str:
@@ -2350,6 +2431,37 @@ class _MySqlDialect(_Dialect):
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(%s, 0)"
     unlock = "SELECT RELEASE_LOCK(%s)"
+    history_session = "SET lock_wait_timeout=10, wait_timeout=31536000"
+    migration_session = "SET foreign_key_checks=1, unique_checks=1"
+    plain_texts = re.compile(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
+    code_end = re.compile(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
+    history_name = re.compile(
+        r"(?<![\w$`])schema_migrations(?![\w$`])|(?<!`)`schema_migrations`(?!`)", re.IGNORECASE
+    )
+    session_statement = re.compile(
+        r"SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
+        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
+        re.IGNORECASE,
+    )
+    chains = re.compile(
+        r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
+    )
+    refused_statements = (
+        (
+            "SET",
+            re.compile(r"SET\b.*\b(?:GTID_PURGED|SQL_LOG_BIN)\b", re.IGNORECASE | re.DOTALL),
+            "GTID_PURGED and SQL_LOG_BIN keep its statements from the replicas: leave them out "
+            "(a dump has none with --set-gtid-purged=OFF)",
+        ),
+        (
+            "XA",
+            re.compile(r"XA\b", re.IGNORECASE),
+            "a transaction of XA outlives its connection: begin one with START TRANSACTION",
+        ),
+    )
+    warnings = "SHOW WARNINGS"
+    incomplete_rollback = 1196  # a table of an engine without transactions
+    dump_without = "--ignore-table=DATABASE.schema_migrations"
     #: the table that a statement writes to
     target = re.compile(
         r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|REPLACE|UPDATE)"
@@ -2534,6 +2646,27 @@ class _MySqlDialect(_Dialect):
         """A lock belongs to the whole server, and its name has at most 64 characters."""
         return ["infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()]
 
+    def skip_text(self, sql: str, found: re.Match[str]) -> tuple[str, int]:
+        opened, at = found[0], found.end()
+        if opened == "`":
+            end = _after(sql, "`", at)
+            return sql[found.start() : end], end
+        if opened in ("'", '"'):
+            return "''", _after_escaped(sql, opened, at)
+        if "!" in opened:  # the server runs what is in it
+            return " ", at
+        return " ", _after(sql, "*/" if opened == "/*" else "\n", at)
+
+    def is_autocommit(self, session: _Session) -> bool:
+        return bool(session.raw.server_status & 2)
+
+    def is_locking(self, session: _Session, absent: str) -> bool:
+        try:
+            session.raw.query(f"SELECT 1 FROM {absent}")
+        except self.driver.Error as exc:  # 1100: the table is not among the locked ones
+            return bool(exc.args[:1] == (1100,))
+        return False
+
     def is_open(self, session: _Session) -> bool:
         return bool(session.raw.open)
 
@@ -2639,6 +2772,29 @@ class _PostgresDialect(_Dialect):
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
     unlock = "SELECT pg_advisory_unlock(hashtext(%s))"
+    history_session = (  # Postgres 13 has no such setting
+        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+    )
+    plain_texts = re.compile(r"""(?:'[^'\\]*'(?!')[^'"$/\-]*){1,2000}""")
+    code_end = re.compile(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
+    history_name = re.compile(
+        r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
+    )
+    session_statement = re.compile(
+        r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b|SELECT\s+(?:pg_catalog\.)?set_config\b",
+        re.IGNORECASE,
+    )
+    chains = re.compile(
+        r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
+    )
+    refused_statements = (
+        (
+            "PREPARE",
+            re.compile(r"PREPARE\s+TRANSACTION\b", re.IGNORECASE),
+            "a prepared transaction outlives its connection: end it with COMMIT",
+        ),
+    )
+    dump_without = "--exclude-table=schema_migrations"
     grace = 2.0
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
     errors: ClassVar = {
@@ -2738,12 +2894,8 @@ class _PostgresDialect(_Dialect):
             raw.autocommit = True
             for each in self._types:
                 driver.extensions.register_type(each, raw)
-            milliseconds = _timeout(self.config.query_timeout)
             with raw.cursor() as cursor:
-                lock = max(1, milliseconds * 9 // 10)  # before the statement's, to be told apart
-                self.execute(
-                    session, cursor, self.session.format(milliseconds=milliseconds, lock=lock)
-                )
+                self.execute(session, cursor, self._settings(self.config.query_timeout))
             self.expect(session, True)
         except BaseException:
             self.disconnect(session)
@@ -2784,6 +2936,36 @@ class _PostgresDialect(_Dialect):
     def lock_params(self, schema: str) -> Sequence[str]:
         """A lock belongs to the database."""
         return ["infra schema_migrations"]
+
+    def skip_text(self, sql: str, found: re.Match[str]) -> tuple[str, int]:
+        opened, at = found[0], found.end()
+        if opened == '"':
+            end = _after(sql, '"', at)
+            return sql[found.start() : end], end
+        if opened == "'":
+            before = sql[max(0, found.start() - 2) : found.start()]
+            escapes = re.search(r"(?<![\w$])[eE]\Z", before)
+            return "''", _after_escaped(sql, "'", at) if escapes else _after(sql, "'", at)
+        if opened == "/*":
+            return " ", _after_nested(sql, at)
+        if opened == "--":
+            return " ", _after(sql, "\n", at)
+        return "''", _after(sql, opened, at)
+
+    def bodies(self, sql: str) -> Sequence[str]:
+        if not re.match(r"DO\b", _start_of_code(self, sql), re.IGNORECASE):
+            return ()
+        body = re.search(r"\$\w*\$(.*)\$\w*\$", sql, re.DOTALL)
+        return (body[1],) if body else ()
+
+    def resets(self) -> str:
+        return f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {self._settings(0)}"
+
+    def _settings(self, seconds: float) -> str:
+        """The session's settings, with that time for a statement; 0: as long as it needs."""
+        # The wait for a lock ends before the statement does, so that the two can be told apart.
+        lock = max(1, _timeout(self.config.query_timeout) * 9 // 10)
+        return self.session.format(milliseconds=_timeout(seconds), lock=lock)
 
     def is_open(self, session: _Session) -> bool:
         return not session.raw.closed
@@ -3265,16 +3447,38 @@ class ConnectionPool(Database):
                 self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
 
     @contextlib.contextmanager
-    def _migration_session(self) -> Iterator[_MigrationSession]:
+    def _migration_history(self) -> Iterator[_MigrationHistory]:
+        """Lend the connection that holds the lock of migrations and writes their history."""
         place: _Place[_Session] = _Place()
         try:
             session = self._take(place) or self._wait(place, None)
             self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
-            yield _MigrationSession(self, session)
+            yield _MigrationHistory(self, session)
         finally:
-            self._give_back(
-                place, False
-            )  # its end is the lock's, and of whatever else a migration left in it
+            self._give_back(place, False)  # the lock ends with its connection
+
+    @contextlib.contextmanager
+    def _migration_session(self, busy: Sequence[str]) -> Iterator[_MigrationSession]:
+        """Open a connection for one migration, beside the pool's, whose places may all be in use.
+
+        It holds the lock ``busy``, because a server goes on with a statement whose runner was killed.
+        """
+        session = self._policy.call("connection", self._connect)
+        lent = _MigrationSession(self, session)
+        try:
+            self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
+            lent.execute(self._dialect.migration_session)
+            lent.try_lock(busy)
+            yield lent
+            lent.unlock(busy)
+        except InfrastructureError:
+            lent.unlock(busy)
+            raise
+        except BaseException:  # Ctrl-C
+            self._dialect.timed_out(session)
+            raise
+        finally:
+            self._dialect.disconnect(session)
 
     def _health_check(self) -> Health:
         started = time.perf_counter()
@@ -3546,16 +3750,12 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 
 
 class _MigrationSession:
-    """A connection that holds the lock of migrations while it lasts; statements have ``idle_timeout``."""
+    """A connection of a runner; statements have ``idle_timeout``."""
 
     def __init__(self, pool: ConnectionPool, session: _Session) -> None:
         self._pool = pool
         self._session = session
-        dialect = pool._dialect
-        # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
-        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        self.history = f"{dialect.quote}{schema}{dialect.quote}.schema_migrations"
-        self._lock = dialect.lock_params(schema)
+        self.dialect = pool._dialect
 
     def execute(self, sql: str, params: Any = None) -> int:
         count: int = self._call(sql, params, _row_count)
@@ -3565,13 +3765,42 @@ class _MigrationSession:
         rows: list[tuple[Any, ...]] = self._call(sql, params, _all_rows)
         return rows
 
-    def try_lock(self) -> bool:
-        return self.fetch_all(self._pool._dialect.try_lock, self._lock) == [(1,)]
+    def try_lock(self, lock: Sequence[str]) -> bool:
+        return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
 
-    def unlock(self) -> None:
+    def unlock(self, lock: Sequence[str]) -> None:
         """A server notices the end of a connection a little later: the next runner should not have to wait for that."""
         with contextlib.suppress(InfrastructureError):
-            self.fetch_all(self._pool._dialect.unlock, self._lock)
+            self.fetch_all(self.dialect.unlock, lock)
+
+    def in_transaction(self) -> bool:
+        return self._ask(self.dialect.survives)
+
+    def is_autocommit(self) -> bool:
+        return self.dialect.is_autocommit(self._session)
+
+    def is_locking(self, absent: str) -> bool:
+        return self._ask(lambda session: self.dialect.is_locking(session, absent))
+
+    def roll_back(self) -> bool:
+        """Roll back what is open; return whether nothing of it is left."""
+        try:
+            if not self.in_transaction():
+                return False
+            self.execute("ROLLBACK")
+            # MariaDB still shows the warnings of the statement before.
+            warnings = self.fetch_all(self.dialect.warnings)
+            return all(self.dialect.incomplete_rollback not in row for row in warnings)
+        except InfrastructureError:
+            return False
+
+    def _ask(self, question: Callable[[_Session], T]) -> T:
+        def ask(attempt: Attempt) -> T:
+            attempt.note = self._session, ""
+            attempt.sent = True
+            return question(self._session)
+
+        return self._pool._policy.call("migrate", ask, retries=0)
 
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
         pool, sql, params = (
@@ -3585,12 +3814,93 @@ class _MigrationSession:
         )
 
 
+class _MigrationHistory(_MigrationSession):
+    """The connection that holds the lock and writes the history, untouched by any migration."""
+
+    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
+        super().__init__(pool, session)
+        dialect = self.dialect
+        self.execute(dialect.history_session)
+        # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
+        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
+        place = f"{dialect.quote}{schema}{dialect.quote}"
+        self.table = f"{place}.schema_migrations"
+        self.absent = f"{place}.schema_migrations_absent"
+        (name,) = dialect.lock_params(schema)
+        self.lock = [name]
+        self.busy = [f"{name} busy"]
+
+    def check(self) -> None:
+        """Raise ConnectionError if the connection, and so the lock, was lost."""
+        self.fetch_all("SELECT 1")
+
+
+def _record_checksum(migration: Migration, state: str, statement: int) -> str:
+    """The checksum of a record in that state: what was done has to stand as it was; the rest may be mended.
+
+    "started": the statement is in doubt. "done": it is not. "in 3": statement 3 began a transaction, which is in
+    doubt up to the statement. Releases without that state refuse the record, as an edited migration.
+    """
+    statements = migration.statements
+    if state.startswith("in "):
+        return _checksum((*statements[: _first_in_doubt(state, statement) - 1], state))
+    done = {"applied": len(statements), "done": statement, "started": statement - 1}.get(state, 0)
+    return _checksum(statements[:done])
+
+
+def _first_in_doubt(state: str, statement: int) -> int:
+    return int(state[3:]) if state.startswith("in ") else statement
+
+
+def _in_doubt(state: str, statement: int) -> str:
+    first = _first_in_doubt(state, statement)
+    if first == statement:
+        return f"its statement {statement} was"
+    return f"the transaction of its statements {first} to {statement} was"
+
+
+def _next_statement(
+    migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
+) -> int:
+    """The number of the first statement that is not done yet."""
+    record = recorded.get((migration.source, migration.number))
+    return record[3] + 1 if record else 1
+
+
+def _is_record_of(migration: Migration, number: int, record: tuple[Any, ...]) -> bool:
+    """Whether a record under another name tells of this migration."""
+    name, checksum, state, statement, _ = record
+    if not migration.statements or checksum != _record_checksum(migration, state, statement):
+        return False
+    # A few first statements may be those of another migration by chance.
+    return state == "applied" or (number, name) == (migration.number, migration.name)
+
+
+def _start_of_code(dialect: _Dialect, sql: str) -> str:
+    """A statement from its first word to the next text or comment."""
+    return next((part.strip() for part in dialect.code(sql) if part.strip()), "")
+
+
+def _names_history(dialect: _Dialect, sql: str) -> bool:
+    """Whether a statement names the table of the history outside texts and comments."""
+    if "schema_migrations" not in sql.lower():  # fast, for dumps
+        return False
+    return any(
+        dialect.history_name.search("".join(dialect.code(each)))
+        for each in (sql, *dialect.bodies(sql))
+    )
+
+
 class Migrator:
     """Applies the migrations of files (without any: the library's ``schema.sql``), in the order of files and numbers.
 
     Runners take turns: one applies, the others wait up to ``lock_timeout`` seconds, and find nothing left to do. What
     has been applied is recorded in the table ``schema_migrations``. ``progress`` is called with a line of text for each
     migration; statements are not bounded by ``query_timeout``.
+
+    Each migration runs on a new connection, so no setting of one reaches the next. That connection is opened beside
+    the pool's, one of which holds the lock and writes the history. A transaction or a LOCK TABLES that a migration
+    leaves open is refused.
 
     Raises ConfigurationError for a bad file, TimeoutError when another runner holds the lock, DatabaseError when a
     statement fails, or when the record does not fit the files: the message says what to do.
@@ -3624,6 +3934,7 @@ class Migrator:
             )
         import shlex
 
+        self._paths = {Path(path).stem: shlex.quote(str(path)) for path in paths or (SCHEMA,)}
         self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = clock or SystemClock()
@@ -3631,18 +3942,19 @@ class Migrator:
 
     def status(self) -> list[MigrationStatus]:
         """Every migration of the files, in order, then those that are recorded without being there. Changes nothing."""
+        return self._compare(self._look())
+
+    def _look(self) -> dict[tuple[str, int], tuple[Any, ...]]:
         there = self.pool.fetch_one(
             "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' AND table_schema = "
             + self.pool._dialect.current_schema
         )
-        return self._compare(
-            self._recorded(self.pool.fetch_all, "schema_migrations") if there else {}
-        )
+        return self._recorded(self.pool.fetch_all, "schema_migrations") if there else {}
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
         """Applies what is pending and returns it; ``dry_run`` returns it without changing anything."""
         if dry_run:
-            return self._pending(self.status())
+            return self._pending(self._look())
         return self._locked(self._apply)
 
     def repair(self, number: int, *, done: bool) -> None:
@@ -3651,14 +3963,13 @@ class Migrator:
         if type(number) is not int or type(done) is not bool:
             raise ValidationError("number should be a whole number, done True or False")
 
-        def settle(session: _MigrationSession) -> None:
-            dirty = [
-                each
-                for each in self._compare(self._recorded(session.fetch_all, session.history))
-                if each.state == "dirty"
-            ]
-            dirty = [each for each in dirty if each.number == number]
+        def settle(history: _MigrationHistory) -> None:
+            recorded = self._recorded(history.fetch_all, history.table)
+            found = [each for each in self._compare(recorded) if each.number == number]
+            dirty = [each for each in found if each.state == "dirty"]
             if not dirty:
+                if not done and any(each.state == "partial" for each in found):
+                    return  # the next apply runs the statement anyway
                 raise NotFoundError(
                     f"no migration {number} is dirty: see {self._command} --status",
                     resource="migration",
@@ -3667,29 +3978,84 @@ class Migrator:
             migration = next(
                 m for m in self.migrations if (m.source, m.number) == (each.source, each.number)
             )
-            step = each.statement if done else each.statement - 1
-            self._record(
-                session, migration, step, "applied" if step == len(migration.statements) else "done"
-            )
+            state = recorded[each.source, each.number][2]
+            step = each.statement if done else _first_in_doubt(state, each.statement) - 1
+            state = "applied" if step == len(migration.statements) else "done"
+            self._record(history, history.table, migration, step, state)
 
         self._locked(settle)
 
-    def _locked(self, work: Callable[[_MigrationSession], T]) -> T:
+    def take_over(self, stem: str) -> int:
+        """Gives the records of a file that was renamed to the one file of this Migrator; returns how many.
+
+        Args:
+            stem: the former name of the file, without its ending.
+
+        Raises:
+            ConfigurationError: there are several files.
+            NotFoundError: nothing is recorded under that name.
+            DatabaseError: the records do not fit the file, or the file has records of its own.
+        """
+        if len(self._paths) != 1:
+            raise ConfigurationError("give the one file that was renamed, and no other")
+        _check_text("stem", stem)
+        (source,) = self._paths
+
+        def move(history: _MigrationHistory) -> int:
+            recorded = self._recorded(history.fetch_all, history.table)
+            records = {
+                (source, number): record
+                for (old, number), record in recorded.items()
+                if old == stem
+            }
+            states = {
+                each.number: each.state
+                for each in self._compare(records)
+                if each.state not in ("pending", "unknown")
+            }
+            if not records or stem == source:
+                raise NotFoundError(
+                    f"nothing is recorded under the former name {stem!r} (the file's name without "
+                    f"its ending): see {self._command} --status",
+                    resource="migration",
+                )
+            if not states or "edited" in states.values():
+                self._refuse(
+                    f"the records of {stem} do not fit {source}: it is another file, or was edited"
+                )
+            if any((source, number) in recorded for number in states):
+                self._refuse(f"{source} has records of its own beside those of {stem}")
+            sql = f"UPDATE {history.table} SET source = %s WHERE source = %s AND number IN %s"
+            return history.execute(sql, (source, stem, tuple(states)))
+
+        return self._locked(move)
+
+    def _locked(self, work: Callable[[_MigrationHistory], T]) -> T:
         """Runs ``work`` while this runner holds the lock, which ends with the connection at the latest."""
-        with self.pool._migration_session() as session:
+        with self.pool._migration_history() as history:
             deadline = self._clock.monotonic() + self._lock_timeout
-            while not session.try_lock():
-                if self._clock.monotonic() >= deadline:
-                    raise TimeoutError(
-                        f"another runner holds the lock of migrations for more than {self._lock_timeout:g} s",
-                        service=self.pool.engine,
-                        operation="migrate",
-                    )
-                self._clock.sleep(0.1)
-            session.execute(_HISTORY.format(history=session.history, **self.pool._dialect.types))
-            result = work(session)
-            session.unlock()
+            self._wait(
+                history, history.lock, "another runner holds the lock of migrations", deadline
+            )
+            words = "a statement of a runner that has gone is still running"
+            self._wait(history, history.busy, words, deadline)
+            history.unlock(history.busy)
+            history.execute(_HISTORY.format(history=history.table, **self.pool._dialect.types))
+            result = work(history)
+            history.unlock(history.lock)
             return result
+
+    def _wait(
+        self, history: _MigrationHistory, lock: Sequence[str], words: str, deadline: float
+    ) -> None:
+        while not history.try_lock(lock):
+            if self._clock.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"{words} for more than {self._lock_timeout:g} s",
+                    service=self.pool.engine,
+                    operation="migrate",
+                )
+            self._clock.sleep(0.1)
 
     def _recorded(
         self, fetch_all: Callable[[str], list[tuple[Any, ...]]], history: str
@@ -3698,32 +4064,29 @@ class Migrator:
         rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
         return {(row[0], row[1]): row[2:] for row in rows}
 
-    def _compare(self, recorded: dict[tuple[str, int], tuple[Any, ...]]) -> list[MigrationStatus]:
-        result = []
+    def _compare(
+        self, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
+    ) -> list[MigrationStatus]:
+        result, unknown = [], dict(recorded)
         for each in self.migrations:
-            _, checksum, state, statement, applied_at = recorded.pop(
+            _, checksum, state, statement, applied_at = unknown.pop(
                 (each.source, each.number), (None, _checksum(()), "pending", 0, None)
             )
-            # What was done has to stand as it was; what was not may be mended.
-            done = {
-                "applied": len(each.statements),
-                "done": statement,
-                "started": statement - 1,
-            }.get(state, 0)
-            if checksum != _checksum(each.statements[:done]):
+            if checksum != _record_checksum(each, state, statement):
                 state = "edited"
-            elif state == "started":
+            elif state == "started" or state.startswith("in "):
                 state = "dirty"
             elif state == "done":
                 state, statement = "partial", statement + 1
             result.append(
                 MigrationStatus(each.source, each.number, each.name, state, statement, applied_at)
             )
-        for (source, number), (name, _, _, statement, applied_at) in recorded.items():
+        for (source, number), (name, _, _, statement, applied_at) in unknown.items():
             result.append(MigrationStatus(source, number, name, "unknown", statement, applied_at))
         return result
 
-    def _pending(self, found: Sequence[MigrationStatus]) -> list[Migration]:
+    def _pending(self, recorded: Mapping[tuple[str, int], tuple[Any, ...]]) -> list[Migration]:
+        found = self._compare(recorded)
         for each in found:
             name = f"migration {each.source} {each.number} ({each.name})"
             if each.state == "edited":
@@ -3731,73 +4094,259 @@ class Migrator:
                     f"{name} was edited after it was applied: restore its text; a change is a new migration"
                 )
             if each.state == "dirty":
+                state = recorded[each.source, each.number][2]
                 self._refuse(
-                    f"{name} is dirty: its statement {each.statement} was begun, and may or may not have taken effect. "
+                    f"{name} is dirty: {_in_doubt(state, each.statement)} begun, and may or may not have taken effect. "
                     f"Look at the schema, then: {self._command} --repair {each.number} --done (it has taken effect) or "
                     "--retry (run it again)"
                 )
-        open = {
-            (each.source, each.number) for each in found if each.state in ("pending", "partial")
-        }
-        return [each for each in self.migrations if (each.source, each.number) in open]
+        states = {(each.source, each.number): each.state for each in found}
+        pending = []
+        for migration in self.migrations:
+            state = states[migration.source, migration.number]
+            if state == "pending":
+                self._check_renamed(migration, recorded)
+            if state in ("pending", "partial"):
+                self._check_statements(migration, _next_statement(migration, recorded))
+                pending.append(migration)
+        return pending
+
+    def _check_renamed(
+        self, migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
+    ) -> None:
+        """Refuse to run statements again that have been applied under another name."""
+        known = {(each.source, each.number) for each in self.migrations}
+        for (source, number), record in recorded.items():
+            if (source, number) in known or not _is_record_of(migration, number, record):
+                continue
+            if source == migration.source:
+                advice = f"give it its number {number} again"
+            else:
+                file = self._paths[migration.source]
+                advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
+            self._refuse(
+                f"migration {migration} is recorded as {source} {number} already: {advice}; if it has "
+                "to run all the same, write a comment into its text"
+            )
+
+    def _check_statements(self, migration: Migration, first: int) -> None:
+        """Refuse what would change the history, or escape it, before anything is run."""
+        dialect = self.pool._dialect
+        for step, sql in enumerate(migration.statements[first - 1 :], first):
+            where = f"migration {migration}, statement {step}"
+            if _names_history(dialect, sql):
+                self._refuse(
+                    f"{where}: it names schema_migrations, the history of migrations: leave that out "
+                    f"(of a dump with {dialect.dump_without})"
+                )
+            start = _start_of_code(dialect, sql).upper()
+            for keyword, pattern, words in dialect.refused_statements:
+                if start.startswith(keyword) and pattern.match("".join(dialect.code(sql)).strip()):
+                    self._refuse(f"{where}: {words}")
 
     def _refuse(self, message: str) -> NoReturn:
         raise DatabaseError(message, service=self.pool.engine, operation="migrate")
 
-    def _apply(self, session: _MigrationSession) -> list[Migration]:
-        found = self._compare(self._recorded(session.fetch_all, session.history))
-        begun = {
-            (each.source, each.number): each.statement for each in found if each.state == "partial"
-        }
-        pending = self._pending(found)
+    def _apply(self, history: _MigrationHistory) -> list[Migration]:
+        recorded = self._recorded(history.fetch_all, history.table)
+        pending = self._pending(recorded)
         for migration in pending:
             self._progress(f"applying {migration}")
-            step = 0
-            try:
+            history.check()
+            first = _next_statement(migration, recorded)
+            with self.pool._migration_session(history.busy) as session:
+                run = _MigrationRun(self, history, session, migration, first)
                 if migration.transaction:
-                    session.execute("BEGIN")
-                    for statement in migration.statements:
-                        step += 1
-                        session.execute(statement)
-                    self._record(session, migration, step, "applied")
-                    session.execute("COMMIT")
+                    run.apply_together()
                 else:
-                    for step, statement in enumerate(migration.statements, 1):
-                        if step >= begun.get((migration.source, migration.number), 0):
-                            self._record(session, migration, step, "started")
-                            session.execute(statement)
-                            self._record(session, migration, step, "done")
-                    self._record(session, migration, step, "applied")
-            except InfrastructureError as error:
-                fate = f"look at the schema, then: {self._command} --repair {migration.number} --done or --retry"
-                if migration.transaction:
-                    fate = "the whole migration was rolled back; mend it and run again"
-                if migration.transaction and not isinstance(error, DatabaseError):
-                    fate = f"the connection was lost: see {self._command} --status, and run again"
-                words = " ".join(migration.statements[step - 1].split()[:3]) if step else "BEGIN"
-                failure = DatabaseError(
-                    f"migration {migration} failed at its statement {step}, {words} … ({error}): {fate}",
-                    service=self.pool.engine,
-                    operation="migrate",
-                )
-                raise failure from error
+                    run.apply_each()
         return pending
 
     def _record(
-        self, session: _MigrationSession, migration: Migration, statement: int, state: str
+        self,
+        session: _MigrationSession,
+        table: str,
+        migration: Migration,
+        statement: int,
+        state: str,
     ) -> None:
-        done = migration.statements[: statement - (state == "started")]
-        values = (migration.name, _checksum(done), state, statement, self._clock.now())
+        checksum = _record_checksum(migration, state, statement)
+        values = (migration.name, checksum, state, statement, self._clock.now())
         key = migration.source, migration.number
         columns = ("name", "checksum", "state", "statement", "applied_at")
         changes = ", ".join(f"{column} = %s" for column in columns)
         where = "WHERE source = %s AND number = %s"
-        if not session.execute(f"UPDATE {session.history} SET {changes} {where}", (*values, *key)):
+        if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
             session.execute(
-                f"INSERT INTO {session.history} (source, number, {', '.join(columns)}) "
+                f"INSERT INTO {table} (source, number, {', '.join(columns)}) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s)",
                 (*key, *values),
             )
+
+
+class _MigrationRun:
+    """One migration on a connection of its own, from statement ``first`` on; those before it are done."""
+
+    def __init__(
+        self,
+        migrator: Migrator,
+        history: _MigrationHistory,
+        session: _MigrationSession,
+        migration: Migration,
+        first: int,
+    ) -> None:
+        self._migrator = migrator
+        self._history = history
+        self._session = session
+        self._migration = migration
+        self._first = first
+        self._step = 0  # the statement that runs, or has run last
+        self._opened = 0  # the statement that began the transaction that is open
+        self._recording = False
+        self._ran = False  # the statement was sent
+
+    def apply_together(self) -> None:
+        """Run all statements and write their record in one transaction."""
+        session, ended = self._session, False
+        try:
+            self._resume()
+            session.execute("BEGIN")
+            for _ in self._statements():
+                if ended := not session.in_transaction():
+                    break
+            else:
+                session.execute(session.dialect.resets())
+                self._record(session, len(self._migration.statements), "applied")
+                self._history.check()  # else another runner may be at work
+                session.execute("COMMIT")
+        except InfrastructureError as error:
+            session.roll_back()
+            raise self._failure(error, self._fate_together(error)) from error
+        if ended:
+            self._record(self._history, self._step, "started")
+            self._migrator._refuse(
+                f"migration {self._migration}: its statement {self._words(self._step)} ended the "
+                "transaction, and what came before is committed: leave it out, or mark the migration "
+                f"no-transaction; {self._advice()}"
+            )
+
+    def apply_each(self) -> None:
+        """Run the statements, and record each before and after: those of a transaction when it has ended."""
+        history = self._history
+        try:
+            self._resume()
+            for sql in self._statements(before=self._record_started):
+                self._note_transaction(sql)
+                if not self._opened:
+                    self._record(history, self._step, "done")
+        except InfrastructureError as error:
+            raise self._failure(error, self._fate_each(error)) from error
+        self._refuse_left_open()
+        try:
+            self._record(history, len(self._migration.statements), "applied")
+        except InfrastructureError as error:
+            raise self._failure(error, "all its statements took effect; run again") from error
+
+    def _resume(self) -> None:
+        """Repeat the settings of the statements that are done: they ended with their session."""
+        dialect = self._session.dialect
+        for step, sql in enumerate(self._migration.statements[: self._first - 1], 1):
+            self._step = step
+            if dialect.session_statement.match(_start_of_code(dialect, sql)):
+                self._session.execute(sql)
+
+    def _statements(self, before: Callable[[], None] = lambda: None) -> Iterator[str]:
+        first = self._first
+        for step, sql in enumerate(self._migration.statements[first - 1 :], first):
+            self._step, self._ran = step, False
+            before()
+            self._ran = True
+            self._session.execute(sql)
+            yield sql
+
+    def _record_started(self) -> None:
+        self._record(self._history, self._step, f"in {self._opened}" if self._opened else "started")
+
+    def _record(self, session: _MigrationSession, statement: int, state: str) -> None:
+        self._recording = True
+        self._migrator._record(session, self._history.table, self._migration, statement, state)
+        self._recording = False
+
+    def _note_transaction(self, sql: str) -> None:
+        dialect = self._session.dialect
+        if not self._session.in_transaction():
+            self._opened = 0
+        elif not self._opened or dialect.chains.match(_start_of_code(dialect, sql)):
+            self._opened = self._step
+
+    def _refuse_left_open(self) -> None:
+        migration, session = self._migration, self._session
+        if self._opened:
+            begun = f"its statement {self._words(self._opened)} began"
+            if not session.is_autocommit():
+                begun += " with autocommit off"
+            fate = self._roll_back() or self._advice()
+            self._migrator._refuse(
+                f"migration {migration} leaves a transaction open, which {begun}: end it with COMMIT; {fate}"
+            )
+        if session.is_locking(self._history.absent):
+            self._migrator._refuse(
+                f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, and run again"
+            )
+
+    def _roll_back(self) -> str:
+        """Roll back the open transaction; return what to do then, or nothing if its fate is not known."""
+        opened, rolled_back = self._opened, self._session.roll_back()
+        if not rolled_back:
+            return ""
+        self._record(self._history, opened - 1, "done")
+        return f"the transaction that its statement {opened} began was rolled back; mend it and run again"
+
+    def _fate_together(self, error: InfrastructureError) -> str:
+        if self._recording and "(code 25006)" in str(error):
+            return (
+                "it makes its transaction READ ONLY, which has no room for its record: leave that out; "
+                "the whole migration was rolled back"
+            )
+        if isinstance(error, DatabaseError):
+            return "the whole migration was rolled back; mend it and run again"
+        return f"the connection was lost: see {self._migrator._command} --status, and run again"
+
+    def _fate_each(self, error: InfrastructureError) -> str:
+        if self._step < self._first:
+            return "it was to set the session for the statements behind it; mend it and run again"
+        if not self._ran:
+            return f"it was not run: see {self._migrator._command} --status, and run again"
+        session, fate = self._session, ""
+        with contextlib.suppress(InfrastructureError):
+            if self._opened and not self._recording:
+                if session.in_transaction():
+                    fate = self._roll_back()
+                elif not error.retryable:
+                    # DDL commits before it fails: this statement alone is in doubt.
+                    self._record(self._history, self._step, "started")
+        return fate or self._advice()
+
+    def _advice(self) -> str:
+        command = self._migrator._command
+        return f"look at the schema, then: {command} --repair {self._migration.number} --done or --retry"
+
+    def _words(self, step: int) -> str:
+        """The number of a statement and its first words: none of a text, which may be a secret."""
+        sql, found = self._migration.statements[step - 1] if step else "BEGIN", ""
+        for part in self._session.dialect.code(sql):
+            found += part
+            if len(found.split()) > 3:
+                break
+        return f"{step}, {' '.join(found.split()[:3])} …"
+
+    def _failure(self, error: InfrastructureError, fate: str) -> DatabaseError:
+        what = "the record of its statement" if self._recording else "its statement"
+        return DatabaseError(
+            f"migration {self._migration} failed at {what} {self._words(self._step)} ({error}): {fate}",
+            service=self._migrator.pool.engine,
+            operation="migrate",
+        )
 
 
 # === records =========================================================================================================
@@ -9859,6 +10408,14 @@ def _migrate(arguments: Any) -> int:
                 print(
                     f"{where}migration {arguments.repair} is settled: go on with {migrator._command}"
                 )
+            elif arguments.renamed_from is not None:
+                try:
+                    count = migrator.take_over(arguments.renamed_from)
+                except NotFoundError as error:
+                    absent = error
+                    continue
+                settled = True
+                print(f"{where}took over {count} records: go on with {migrator._command}")
             else:
                 found = migrator.apply(dry_run=arguments.dry_run)
                 for migration in found if arguments.dry_run else ():
@@ -9867,7 +10424,8 @@ def _migrate(arguments: Any) -> int:
                         print(textwrap.indent(statement + ";", "    "))
                 if not found:
                     print(f"{where}up to date, {len(migrator.migrations)} migrations")
-    if arguments.repair is not None and not settled:
+    takes = arguments.repair is not None or arguments.renamed_from is not None
+    if takes and not settled:
         raise absent
     return 0
 
@@ -9908,6 +10466,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     action.add_argument(
         "--repair", type=int, metavar="NUMBER", help="settles a migration that is dirty, with:"
+    )
+    action.add_argument(
+        "--renamed-from",
+        metavar="STEM",
+        help="takes over the records of FILE under its former name, without its ending",
     )
     outcome = migrate.add_mutually_exclusive_group()
     outcome.add_argument(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -505,6 +507,649 @@ def test_killed_in_a_transaction(postgres_shop: Shop, moment: str) -> None:
     assert shop.tables() == ["a", "b", "c", "schema_migrations"]
 
 
+# --- sessions
+
+ROWS = "INSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2);\n"
+BEGINS = [
+    ("mysql", "START TRANSACTION;\n"),
+    ("mysql", "BEGIN;\n"),
+    ("mysql", "SET autocommit=0;\n"),
+    ("mysql", "/*!40101 SET @@autocommit = 0 */;\n"),
+    ("postgres", "BEGIN;\n"),
+    ("postgres", "START TRANSACTION ISOLATION LEVEL SERIALIZABLE;\n"),
+]
+ENGINES = ["mariadb", "mysql", "postgres"]
+
+
+def scripts(shop: Shop, texts: list[tuple[str, str]]) -> list[str]:
+    return [text for engine, text in texts if engine == shop.engine]
+
+
+def rows(shop: Shop) -> list[tuple[Any, ...]]:
+    return shop.pool.fetch_all("SELECT id FROM a ORDER BY id")
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_transaction_that_is_left_open(shop: Shop, number: int) -> None:
+    """Its rows are rolled back, so that it must not pass for applied."""
+    found = scripts(shop, BEGINS)
+    begin = found[number % len(found)]
+    shop.write(A, begin + ROWS, flag=" no-transaction")
+    refusal = shop.refusal()
+    assert refusal.startswith(
+        "migration shop 2 (step_2) leaves a transaction open, which its statement "
+    )
+    assert ("autocommit off" in refusal) == ("autocommit" in begin)
+    begun = 2 if "autocommit" in begin else 1
+    assert refusal.endswith(
+        f"the transaction that its statement {begun} began was rolled back; mend it and run again"
+    )
+    assert (rows(shop), shop.states()[1]) == ([], (2, "partial", begun))
+    assert shop.refusal() == refusal
+    assert rows(shop) == []
+    shop.migrator().repair(2, done=False)  # it is in no doubt: this changes nothing
+    shop.write(A, begin + ROWS + "COMMIT;\n", flag=" no-transaction")
+    assert shop.apply() == [2]
+    assert (rows(shop), shop.states()[1]) == ([(1,), (2,)], (2, "applied", 4))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_transaction_that_is_ended(shop: Shop, number: int) -> None:
+    found = scripts(shop, BEGINS)
+    begin = found[number % len(found)]
+    shop.write(A, begin + ROWS + "COMMIT;\n" + B, flag=" no-transaction")
+    assert shop.apply() == [1, 2]
+    assert rows(shop) == [(1,), (2,)]
+
+
+def test_a_failure_in_a_transaction(shop: Shop) -> None:
+    """Nothing of it is left, so that it can be mended and run again as a whole."""
+    shop.write(
+        A, "BEGIN;\n" + ROWS + "INSERT INTO b VALUES (3);\nCOMMIT;\n", flag=" no-transaction"
+    )
+    assert shop.refusal().endswith(
+        "the transaction that its statement 1 began was rolled back; mend it and run again"
+    )
+    assert (rows(shop), shop.states()[1]) == ([], (2, "partial", 1))
+    shop.write(
+        A, "BEGIN;\n" + ROWS + "INSERT INTO a VALUES (3);\nCOMMIT;\n", flag=" no-transaction"
+    )
+    assert shop.apply() == [2]
+    assert rows(shop) == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+@pytest.mark.parametrize("begin", ["START TRANSACTION", "COMMIT AND CHAIN"])
+def test_a_transaction_that_ends_another(shop: Shop, begin: str) -> None:
+    """The rows of the first are committed: they are not written a second time."""
+    text = f"BEGIN;\nINSERT INTO a VALUES (1);\n{begin};\nINSERT INTO a VALUES (2);\n"
+    shop.write(A, text)
+    assert "its statement 3" in shop.refusal()
+    assert (rows(shop), shop.states()[1]) == ([(1,)], (2, "partial", 3))
+    shop.write(A, text + "COMMIT;\n")
+    assert shop.apply() == [2]
+    assert rows(shop) == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+def test_ddl_that_fails_in_a_transaction(shop: Shop) -> None:
+    """It commits before it fails: it alone is in doubt."""
+    text = "START TRANSACTION;\nINSERT INTO a VALUES (1);\n"
+    shop.write(A, text + A)
+    assert "look at the schema, then" in shop.refusal()
+    assert (rows(shop), shop.states()[1]) == ([(1,)], (2, "dirty", 3))
+    shop.write(A, text + B)
+    shop.migrator().repair(2, done=False)
+    assert shop.apply() == [2]
+    assert (rows(shop), shop.states()[1]) == ([(1,)], (2, "applied", 3))
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+def test_a_table_without_transactions_is_in_doubt(shop: Shop) -> None:
+    shop.write(
+        "CREATE TABLE a (id INT) ENGINE=MyISAM;\n", "BEGIN;\nINSERT INTO a VALUES (1);\n" + A
+    )
+    shop.refusal()
+    assert (rows(shop), shop.states()[1]) == ([(1,)], (2, "dirty", 3))
+    shop.write(
+        "CREATE TABLE a (id INT) ENGINE=MyISAM;\n",
+        B,
+        "BEGIN;\nINSERT INTO a VALUES (1);\nSELECT 1 FROM c;\n",
+    )
+    shop.pool.execute("DELETE FROM schema_migrations WHERE number = 2")
+    assert "look at the schema, then" in shop.refusal()
+    assert (len(rows(shop)), shop.states()[2]) == (2, (3, "dirty", 3))
+    assert "the transaction of its statements 1 to 3 was begun" in shop.refusal()
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+@pytest.mark.parametrize("lock", ["LOCK TABLES a WRITE", "LOCK TABLE a READ"])
+def test_tables_that_are_left_locked(shop: Shop, lock: str) -> None:
+    shop.write(A, f"{lock};\n", C)
+    refusal = (
+        "migration shop 2 (step_2) leaves LOCK TABLES in force: "
+        "end it with UNLOCK TABLES, and run again"
+    )
+    assert shop.refusal() == refusal
+    assert shop.refusal() == refusal
+    assert shop.states() == [(1, "applied", 1), (2, "partial", 2), (3, "pending", 0)]
+    shop.write(A, f"{lock};\nUNLOCK TABLES;\n", C)
+    assert shop.apply() == [2, 3]
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+def test_a_lock_that_covers_the_history(shop: Shop) -> None:
+    shop.write(A, "FLUSH TABLES WITH READ LOCK;\n", C)
+    assert shop.refusal().startswith(
+        "migration shop 2 (step_2) failed at the record of its statement 1, FLUSH TABLES WITH … ("
+    )
+    assert shop.states() == [(1, "applied", 1), (2, "dirty", 1), (3, "pending", 0)]
+
+
+DIRT = {
+    "mysql": [
+        "SET FOREIGN_KEY_CHECKS=0;\n",
+        "SET unique_checks=0, sql_mode='', time_zone='+05:00';\n",
+        "SET NAMES latin1;\n",
+        "SET @kept = 1;\n",
+        "SET autocommit=0;\n",
+        "USE mysql;\n",
+        "LOCK TABLES a WRITE;\nUNLOCK TABLES;\n",
+        "CREATE TEMPORARY TABLE b (id INT);\n",
+        "SET SESSION TRANSACTION READ ONLY;\n",
+        "SELECT GET_LOCK('kept', 0);\n",
+        "DO RELEASE_ALL_LOCKS();\n",
+    ],
+    "postgres": [
+        "SET search_path = pg_catalog;\n",
+        "SELECT pg_catalog.set_config('search_path', '', false);\n",
+        "SET session_replication_role = replica;\n",
+        "SET ROLE pg_monitor;\n",
+        "SET SESSION AUTHORIZATION pg_monitor;\n",
+        "SET TIME ZONE 'Asia/Tokyo';\n",
+        "SET default_transaction_read_only = on;\n",
+        "SET default_transaction_isolation = 'serializable';\n",
+        "SET statement_timeout = 1;\n",
+        "SET standard_conforming_strings = off;\n",
+        "CREATE TEMPORARY TABLE b (id int);\n",
+        "SELECT pg_advisory_unlock_all();\n",
+        "DISCARD TEMP;\n",
+    ],
+}
+SESSION = {
+    "mysql": (
+        "CONCAT_WS(' ', DATABASE() = '{name}', @@foreign_key_checks + 0, @@unique_checks + 0, @@autocommit + 0, "
+        "@@time_zone, @@sql_mode LIKE '%STRICT%', @kept IS NULL, @@character_set_client, "
+        "IS_USED_LOCK('kept') IS NULL)"
+    ),
+    "postgres": (
+        "concat_ws(' ', current_user, session_user, current_setting('search_path'), "
+        "current_setting('session_replication_role'), current_setting('timezone'), "
+        "current_setting('transaction_read_only'), current_setting('transaction_isolation'), "
+        "current_setting('statement_timeout'), current_setting('standard_conforming_strings'))"
+    ),
+}
+CLEAN = {
+    "mysql": "1 1 1 1 +00:00 1 1 utf8mb4 1",
+    "postgres": '{user} {user} "$user", public origin UTC off read committed 0 on',
+}
+
+
+@pytest.mark.parametrize("kind", [*ENGINES, "postgres-18"])
+@pytest.mark.parametrize("flag", ["", " no-transaction"])
+def test_no_setting_reaches_the_next_migration(
+    database: Callable[[str], str], tmp_path: Path, kind: str, flag: str
+) -> None:
+    shop = Shop(database(kind), tmp_path, max_connections=1)
+    parts = urllib.parse.urlsplit(shop.url)
+    look = SESSION[shop.engine].format(name=parts.path[1:])
+    table = "CREATE TABLE seen (id INT, text VARCHAR(300));\nCREATE TABLE a (id INT);\n"
+    look = f"INSERT INTO seen SELECT {{}}, {look};\n"
+    texts = [table]
+    for number, dirt in enumerate(DIRT[shop.engine]):
+        texts += [dirt, look.format(number) + f"CREATE TABLE b_{number} (id INT);\n"]
+    with shop.pool:
+        shop.write(*texts, flag=flag)
+        assert shop.apply() == [*range(1, len(texts) + 1)]
+        seen = [text for (text,) in shop.pool.fetch_all("SELECT text FROM seen ORDER BY id")]
+        assert seen == [CLEAN[shop.engine].format(user=parts.username)] * len(DIRT[shop.engine])
+        assert {state for _, state, _ in shop.states()} == {"applied"}
+        assert shop.apply() == []
+
+
+@pytest.mark.parametrize("kind", ["postgres", "postgres-18"])
+def test_a_transaction_that_is_read_only(
+    database: Callable[[str], str], tmp_path: Path, kind: str
+) -> None:
+    shop = Shop(database(kind), tmp_path)
+    with shop.pool:
+        shop.write(A, B + "SET TRANSACTION READ ONLY;\n")
+        assert shop.refusal() == (
+            "migration shop 2 (step_2) failed at the record of its statement 2, SET TRANSACTION READ … "
+            f"({shop.where()} refused the statement (code 25006)): it makes its transaction READ ONLY, "
+            "which has no room for its record: leave that out; the whole migration was rolled back"
+        )
+        assert shop.states() == [(1, "applied", 1), (2, "pending", 0)]
+        assert shop.tables() == ["a", "schema_migrations"]
+
+
+@pytest.mark.parametrize("flag", ["", " no-transaction"])
+def test_a_role_without_rights_on_the_history(postgres_shop: Shop, flag: str) -> None:
+    shop = postgres_shop
+    shop.write(A)
+    assert shop.apply() == [1]
+    role = f"infra_{os.getpid()}"
+    shop.pool.execute(f"CREATE ROLE {role}")
+    try:
+        shop.pool.execute(f"GRANT ALL ON SCHEMA public TO {role}")
+        shop.file.write_text(
+            f"{shop.file.read_text()}-- migration 2 step_2 postgres{flag}\nSET ROLE {role};\n{B}"
+            f"-- migration 3 step_3 postgres{flag}\nSET SESSION AUTHORIZATION {role};\n{C}"
+        )
+        assert shop.apply() == [2, 3]
+        owners = shop.pool.fetch_all(
+            "SELECT tablename::text, tableowner = %s FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
+            (role,),
+        )
+        assert owners == [("a", False), ("b", True), ("c", True), ("schema_migrations", False)]
+    finally:
+        shop.pool.execute(f"DROP OWNED BY {role}")
+        shop.pool.execute(f"DROP ROLE {role}")
+
+
+def test_a_session_that_is_resumed(shop: Shop) -> None:
+    """The settings of the statements that are done are those of the statements that are not."""
+    setting = {"mysql": "/*!40101 SET @kept = 7 */", "postgres": "SET application_name = 'seven'"}
+    seen = {"mysql": "@kept", "postgres": "length(current_setting('application_name')) + 2"}
+    first = f"{A}{setting[shop.engine]};\n"
+    last = f"INSERT INTO {{}} SELECT {seen[shop.engine]};\n"
+    shop.write(first + last.format("b"), flag=" no-transaction")
+    shop.refusal()
+    shop.write(first + last.format("a"), flag=" no-transaction")
+    shop.migrator().repair(1, done=False)
+    assert shop.apply() == [1]
+    assert rows(shop) == [(7,)]
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+def test_a_database_that_is_used_is_used_again(shop: Shop) -> None:
+    name = f"other_{os.getpid()}"
+    shop.pool.execute(f"CREATE DATABASE {name}")
+    try:
+        shop.write(f"USE {name};\n" + A + A + B)
+        shop.refusal()
+        shop.migrator().repair(1, done=True)
+        assert shop.apply() == [1]
+        assert shop.tables() == ["schema_migrations"]
+        found = shop.pool.fetch_all(f"SHOW TABLES FROM {name}")
+        assert sorted(found) == [("a",), ("b",)]
+    finally:
+        shop.pool.execute(f"DROP DATABASE {name}")
+
+
+def test_a_migration_that_was_done_in_part_does_not_repeat_that(postgres_shop: Shop) -> None:
+    """Its marker may have lost its flag meanwhile."""
+    shop = postgres_shop
+    shop.write(A + "INSERT INTO a VALUES (1);\n" + A, flag=" no-transaction")
+    shop.refusal()
+    shop.migrator().repair(1, done=False)
+    shop.write(A + "INSERT INTO a VALUES (1);\n" + B)
+    assert shop.apply() == [1]
+    assert (rows(shop), shop.tables()) == ([(1,)], ["a", "b", "schema_migrations"])
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "mysql"])
+@pytest.mark.parametrize("options", [(), ("--no-autocommit",), ("--skip-opt",)])
+def test_a_whole_dump(
+    database: Callable[[str], str], tmp_path: Path, kind: str, options: tuple[str, ...]
+) -> None:
+    """Of MariaDB, which is the one that this machine has."""
+    if shutil.which("mariadb-dump") is None:
+        pytest.skip("mariadb-dump is not installed")
+    shop = Shop(database("mariadb"), tmp_path)
+    with shop.pool:
+        shop.pool.execute("CREATE TABLE a (id INT PRIMARY KEY, b INT)")
+        shop.pool.execute(
+            "CREATE TABLE b (id INT PRIMARY KEY, text VARCHAR(20) CHARACTER SET utf8mb4)"
+        )
+        shop.pool.execute("ALTER TABLE a ADD CONSTRAINT a_b_fkey FOREIGN KEY (b) REFERENCES b (id)")
+        shop.pool.execute("INSERT INTO b VALUES (1, 'it''s; /* é')")
+        shop.pool.execute("INSERT INTO a VALUES (1, 1), (2, NULL)")
+    parts = urllib.parse.urlsplit(shop.url)
+    dump = subprocess.run(
+        ["mariadb-dump", "--no-defaults", *options, f"-h{parts.hostname}", f"-P{parts.port}",
+         f"-u{parts.username}", "--protocol=tcp", "--skip-ssl", parts.path[1:]],
+        capture_output=True, text=True, check=True, timeout=60,
+        env={**os.environ, "MYSQL_PWD": parts.password or ""},
+    ).stdout  # fmt: skip
+    other = Shop(database(kind), tmp_path, max_connections=1)
+    other.write(dump, C)
+    with other.pool:
+        assert other.apply() == [1, 2]
+        assert rows(other) == [(1,), (2,)]
+        assert other.pool.fetch_one("SELECT text FROM b") == ("it's; /* é",)
+        assert other.apply() == []
+
+
+NAMED = {
+    "mysql": [
+        "DROP TABLE schema_migrations",
+        "DELETE FROM `schema_migrations`",
+        "LOCK TABLES a WRITE, Schema_Migrations READ",
+        "/*!40000 ALTER TABLE `schema_migrations` DISABLE KEYS */",
+        "INSERT INTO a SELECT 1 FROM shop.schema_migrations",
+        "INSERT INTO a SELECT '\\'' FROM schema_migrations",
+        "SELECT 1 --1 FROM schema_migrations",
+    ],
+    "postgres": [
+        "DROP TABLE schema_migrations",
+        'DELETE FROM "schema_migrations"',
+        "TRUNCATE public.SCHEMA_MIGRATIONS",
+        "INSERT INTO a SELECT 1 /* /* */ */ FROM schema_migrations",
+        "INSERT INTO a SELECT length('\\') FROM schema_migrations",
+        "DO $$ BEGIN DELETE FROM schema_migrations; END $$",
+        "LOCK TABLE schema_migrations",
+    ],
+}
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_a_script_that_names_the_history(shop: Shop, number: int) -> None:
+    shop.write(A, B + NAMED[shop.engine][number] + ";\n")
+    option = {
+        "mysql": "--ignore-table=DATABASE.schema_migrations",
+        "postgres": "--exclude-table=schema_migrations",
+    }[shop.engine]
+    refusal = (
+        "migration shop 2 (step_2), statement 2: it names schema_migrations, the history of "
+        f"migrations: leave that out (of a dump with {option})"
+    )
+    assert shop.refusal(lambda: shop.migrator().apply(dry_run=True)) == refusal
+    assert shop.refusal() == refusal
+    assert shop.tables() == ["schema_migrations"]
+    assert shop.states() == [(1, "pending", 0), (2, "pending", 0)]
+
+
+def test_texts_and_comments_may_name_the_history(shop: Shop) -> None:
+    own = {
+        "mysql": "# schema_migrations\n/* ` */ "
+        "INSERT INTO a VALUES (\"schema_migrations\", '\\' schema_migrations');\n",
+        "postgres": "INSERT INTO a VALUES ($$schema_migrations$$, E'\\' schema_migrations');\n"
+        "DO $$ BEGIN PERFORM 'schema_migrations'; -- schema_migrations\nEND $$;\n"
+        'CREATE TABLE "Schema_migrations" (id int);\n',
+    }[shop.engine]
+    shop.write(
+        "-- schema_migrations\nCREATE TABLE a (text VARCHAR(40), more VARCHAR(40));\n"
+        "CREATE TABLE my_schema_migrations (schema_migrations_id INT); /* schema_migrations */\n"
+        "INSERT INTO a VALUES ('schema_migrations', 'it''s schema_migrations');\n" + own
+    )
+    assert shop.apply() == [1]
+    assert shop.pool.fetch_one("SELECT count(*) FROM a") == (2,)
+
+
+REFUSED = [
+    ("mysql", "XA START 'x'", "a transaction of XA outlives its connection"),
+    ("mysql", "SET @@SESSION.SQL_LOG_BIN= 0", "GTID_PURGED and SQL_LOG_BIN keep its statements"),
+    ("mysql", "SET @a = 'b', sql_log_bin = 0", "GTID_PURGED and SQL_LOG_BIN keep its statements"),
+    ("mysql", "SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ ''", "GTID_PURGED and SQL_LOG_BIN keep"),
+    ("postgres", "PREPARE TRANSACTION 'x'", "a prepared transaction outlives its connection"),
+]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_statements_that_outlive_the_session(shop: Shop, number: int) -> None:
+    found = [(sql, words) for engine, sql, words in REFUSED if engine == shop.engine]
+    sql, words = found[number % len(found)]
+    shop.write(A, B + sql + ";\n", flag=" no-transaction")
+    assert shop.refusal().startswith(f"migration shop 2 (step_2), statement 2: {words}")
+    assert shop.tables() == ["schema_migrations"]
+
+
+class Hooked(Proxy):
+    """Calls ``hook`` before a request with these words in it goes on."""
+
+    def __init__(self, port: int, words: str, hook: Callable[[], None]) -> None:
+        self.words = words.encode()
+        self.hook = hook
+        super().__init__(port)
+
+    def request(self, data: bytes) -> bytes:
+        if self.words in data:
+            self.words = b"no such words any more"
+            self.hook()
+        return data
+
+
+def end_sessions(shop: Shop, port: int, which: int) -> None:
+    """Ends one of a runner's connections: 0, the lock's, or 1, the migration's."""
+    query, kill = {
+        "mysql": (
+            "SELECT id FROM information_schema.processlist WHERE db = database() "
+            "AND id <> CONNECTION_ID() ORDER BY id",
+            "KILL {}",
+        ),
+        "postgres": (
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() ORDER BY backend_start",
+            "SELECT pg_terminate_backend({})",
+        ),
+    }[shop.engine]
+    found = shop.pool.fetch_all(query)
+    shop.pool.execute(kill.format(found[which][0]))
+    eventually(lambda: len(shop.pool.fetch_all(query)) == len(found) - 1)
+
+
+@pytest.mark.parametrize("flag", ["", " no-transaction"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_of_the_connections_is_lost(shop: Shop, flag: str, which: int) -> None:
+    """Nothing passes for applied that is not, and nothing is applied without the lock."""
+    shop.write(A, flag=flag)
+    assert shop.apply() == [1]
+    shop.write(A, B + C, flag=flag)
+    with Hooked(shop.port, "CREATE TABLE c", lambda: end_sessions(shop, shop.port, which)) as proxy:
+        other = Shop(shop.url, shop.file.parent, port=proxy.port, max_connections=1)
+        with other.pool:
+            refusal = shop.refusal(other.migrator().apply)
+    assert refusal.startswith("migration shop 2 (step_2) failed at ")
+    together = shop.engine == "postgres" and not flag
+    if together:
+        assert shop.states() == [(1, "applied", 1), (2, "pending", 0)]
+        assert shop.tables() == ["a", "schema_migrations"]
+    else:
+        assert shop.states() == [(1, "applied", 1), (2, "dirty", 2)]
+        tables = (
+            ["a", "b", "c", "schema_migrations"] if which == 0 else ["a", "b", "schema_migrations"]
+        )
+        assert shop.tables() == tables
+        shop.migrator().repair(2, done=which == 0)
+    assert shop.apply() == ([2] if together or which == 1 else [])
+    assert shop.tables() == ["a", "b", "c", "schema_migrations"]
+
+
+IN_DOUBT = "BEGIN;\nINSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2) /* second */;\nCOMMIT /* last */;\n"
+
+
+@pytest.mark.parametrize("moment", ["/* second */", "/* last */"])
+def test_killed_in_a_transaction_that_the_script_began(shop: Shop, moment: str) -> None:
+    shop.write(A, IN_DOUBT, flag=" no-transaction")
+    die(shop, moment)
+    step = 3 if moment == "/* second */" else 4
+    assert (rows(shop), shop.states()[1]) == ([], (2, "dirty", step))
+    refusal = shop.refusal()
+    assert (
+        f"is dirty: the transaction of its statements 1 to {step} was begun, and may or may not"
+        in refusal
+    )
+    shop.write(A, IN_DOUBT.replace("(1)", "(7)"), flag=" no-transaction")
+    assert shop.refusal() == refusal  # mended, and not yet settled
+    shop.migrator().repair(2, done=False)
+    assert shop.states()[1] == (2, "partial", 1)
+    assert shop.apply() == [2]
+    assert (rows(shop), shop.states()[1]) == ([(2,), (7,)], (2, "applied", 4))
+
+
+def test_killed_between_a_commit_and_its_record(shop: Shop) -> None:
+    shop.write(A, IN_DOUBT + B, flag=" no-transaction")
+    die(shop, record("done", 4))
+    assert (rows(shop), shop.states()[1]) == ([(1,), (2,)], (2, "dirty", 4))
+    shop.migrator().repair(2, done=True)
+    assert shop.apply() == [2]
+    assert (rows(shop), shop.states()[1]) == ([(1,), (2,)], (2, "applied", 5))
+    assert shop.tables() == ["a", "b", "schema_migrations"]
+
+
+def waits(shop: Shop) -> bool:
+    """Whether a statement of another connection waits for a row."""
+    query = {
+        "mysql": "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'INSERT INTO a %%'",
+        "postgres": "SELECT COUNT(*) FROM pg_stat_activity "
+        "WHERE query LIKE 'INSERT INTO a %%' AND wait_event_type = 'Lock'",
+    }[shop.engine]
+    return shop.pool.fetch_one(query, ()) == (1,)
+
+
+@contextlib.contextmanager
+def blocked(shop: Shop) -> Iterator[subprocess.Popen[str]]:
+    """A runner whose statement waits for a row, as long as this lasts."""
+    shop.write("CREATE TABLE a (id INT PRIMARY KEY);\n")
+    shop.apply()
+    insert = "INSERT INTO a VALUES (1);\n"
+    shop.write("CREATE TABLE a (id INT PRIMARY KEY);\n", insert, flag=" no-transaction")
+    with shop.pool.connection() as raw, raw.cursor() as cursor:  # rolls back at its end
+        cursor.execute("BEGIN")
+        cursor.execute("INSERT INTO a VALUES (1)")
+        process = shop.command("-m", "infra", "migrate", str(shop.file))
+        eventually(lambda: waits(shop), 30.0)
+        yield process
+
+
+def test_the_statement_of_a_killed_runner_still_runs(shop: Shop) -> None:
+    """Its lock has ended; to look at the schema is of no use before the statement has."""
+    with blocked(shop) as process:
+        process.kill()
+        process.communicate()
+
+        def is_refused() -> bool:
+            with pytest.raises(infra.TimeoutError) as caught:
+                shop.apply(lock_timeout=0)
+            words = "a statement of a runner that has gone is still running for more than 0 s"
+            return str(caught.value) == words
+
+        eventually(is_refused)
+    assert "is dirty" in shop.refusal()
+    assert rows(shop) == [(1,)]
+
+
+@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
+def test_ctrl_c_ends_the_statement_on_the_server(shop: Shop) -> None:
+    with blocked(shop) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=WAIT)[1] == "infra: interrupted\n"
+        eventually(lambda: shop.sessions() == 0)
+    assert (rows(shop), shop.states()[1]) == ([], (2, "dirty", 1))
+    shop.migrator().repair(2, done=False)
+    assert shop.apply() == [2]
+    assert rows(shop) == [(1,)]
+
+
+# --- files that were renamed
+
+
+def test_a_renamed_file(shop: Shop) -> None:
+    """Its statements do not run again."""
+    shop.write(A, B)
+    assert shop.apply() == [1, 2]
+    before = shop.pool.fetch_all(
+        "SELECT number, checksum, applied_at FROM schema_migrations ORDER BY 1"
+    )
+    shop.file = shop.file.rename(shop.file.with_name("new shop.sql"))
+    shop.write(A, B, C)
+    refusal = (
+        "migration new shop 1 (step_1) is recorded as shop 1 already: if the file was renamed: "
+        f"infra migrate '{shop.file}' --renamed-from shop; if it has to run all the same, "
+        "write a comment into its text"
+    )
+    assert shop.refusal(lambda: shop.migrator().apply(dry_run=True)) == refusal
+    assert shop.refusal() == refusal
+    assert shop.migrator().take_over("shop") == 2
+    assert (
+        shop.pool.fetch_all(
+            "SELECT number, checksum, applied_at FROM schema_migrations WHERE source = 'new shop' ORDER BY 1"
+        )
+        == before
+    )
+    assert shop.states() == [(1, "applied", 1), (2, "applied", 1), (3, "pending", 0)]
+    assert shop.apply() == [3]
+
+
+def test_a_file_renamed_while_it_was_dirty(stepwise: Shop) -> None:
+    shop = stepwise
+    shop.file = shop.file.rename(shop.file.with_name("new.sql"))
+    assert "is recorded as shop 1 already" in shop.refusal()
+    assert shop.migrator().take_over("shop") == 1
+    assert shop.states() == [(1, "dirty", 3)]
+    shop.migrator().repair(1, done=True)
+    assert shop.states() == [(1, "applied", 3)]
+
+
+def test_a_migration_of_another_number(shop: Shop) -> None:
+    shop.write(A, B)
+    assert shop.apply() == [1, 2]
+    shop.file.write_text(shop.file.read_text().replace("migration 2", "migration 3"))
+    assert shop.refusal() == (
+        "migration shop 3 (step_2) is recorded as shop 2 already: give it its number 2 again; "
+        "if it has to run all the same, write a comment into its text"
+    )
+
+
+def test_what_is_no_renamed_file(shop: Shop, tmp_path: Path) -> None:
+    """Empty migrations are equal; so are two files that are both there; a comment makes the rest differ."""
+    shop.write(A, "")
+    assert shop.apply() == [1, 2]
+    more = tmp_path / "more.sql"
+    more.write_text(f"-- migration 7 nothing {shop.engine}\n")
+    assert infra.Migrator(shop.pool, more).apply() != []
+    more.write_text(
+        f"-- migration 8 a {shop.engine}\nDROP TABLE a;\n-- migration 9 a {shop.engine}\n{A}"
+    )
+    assert [str(each) for each in shop.migrator(more).apply()] == ["more 8 (a)", "more 9 (a)"]
+    more.write_text(
+        f"-- migration 8 a {shop.engine}\nDROP TABLE a;\n-- migration 9 a {shop.engine}\n{A}"
+        f"-- migration 10 a {shop.engine}\n-- Once more.\nDROP TABLE a;\n"
+    )
+    assert [str(each) for each in infra.Migrator(shop.pool, more).apply()] == ["more 10 (a)"]
+
+
+def test_records_that_are_not_taken_over(shop: Shop, tmp_path: Path) -> None:
+    shop.write(A, B)
+    assert shop.apply() == [1, 2]
+    more = tmp_path / "more.sql"
+    more.write_text(f"-- migration 1 c {shop.engine}\n{C}")
+    other = infra.Migrator(shop.pool, more)
+    assert shop.refusal(lambda: other.take_over("shop")) == (
+        "the records of shop do not fit more: it is another file, or was edited"
+    )
+    with pytest.raises(infra.NotFoundError) as caught:
+        other.take_over("shop.sql")
+    assert str(caught.value) == (
+        "nothing is recorded under the former name 'shop.sql' (the file's name without its ending): "
+        f"see infra migrate {more} --status"
+    )
+    with pytest.raises(infra.ConfigurationError, match="the one file"):
+        shop.migrator(more).take_over("shop")
+    with pytest.raises(infra.ValidationError):
+        other.take_over(b"shop")  # type: ignore[arg-type]
+    more.write_text(shop.file.read_text() + f"-- migration 3 c {shop.engine}\n{C}")
+    shop.pool.execute(
+        "INSERT INTO schema_migrations SELECT 'more', number, name, checksum, state, statement, applied_at "
+        "FROM schema_migrations WHERE number = 1"
+    )
+    assert shop.refusal(lambda: infra.Migrator(shop.pool, more).take_over("shop")) == (
+        "more has records of its own beside those of shop"
+    )
+    assert shop.states() == [(1, "applied", 1), (2, "applied", 1), (1, "unknown", 1)]
+
+
 # --- several runners
 
 
@@ -565,7 +1210,7 @@ def test_the_lock_is_free_when_a_runner_has_ended(shop: Shop) -> None:
         other = Shop(shop.url, shop.file.parent, port=proxy.port)
         with other.pool:
             assert other.apply() == [1]
-        assert shop.sessions() == 1
+        assert shop.sessions() == 2  # that of the lock, and the migration's
         assert shop.apply(lock_timeout=0) == []
 
 

@@ -131,20 +131,81 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: no lock",
         INFRA,
-        Never("Migrator._locked", "not session.try_lock()"),
+        Never("Migrator._wait", "not history.try_lock(lock)"),
         ("faults/test_migrations.py::test_three_processes_at_once",),
     ),
     OnServers(
         "migrations: no record before a statement",
         INFRA,
-        Drop("Migrator._apply", "self._record(session, migration, step, 'started')"),
+        Drop("_MigrationRun._statements", "before()"),
         ("faults/test_migrations.py::test_a_failed_step_is_dirty",),
     ),
     OnServers(
         "migrations: edits pass",
         INFRA,
-        Never("Migrator._compare", "checksum != _checksum(each.statements[:done])"),
+        Never("Migrator._compare", "checksum != _record_checksum(each, state, statement)"),
         ("faults/test_migrations.py::test_an_edited_migration_is_refused",),
+    ),
+    OnServers(
+        "migrations: an open transaction passes for applied",
+        INFRA,
+        Always("_MigrationRun._note_transaction", "not self._session.in_transaction()"),
+        ("faults/test_migrations.py::test_a_transaction_that_is_left_open",),
+    ),
+    OnServers(
+        "migrations: locked tables pass",
+        INFRA,
+        Never("_MigrationRun._refuse_left_open", "session.is_locking(self._history.absent)"),
+        ("faults/test_migrations.py::test_tables_that_are_left_locked",),
+    ),
+    OnServers(
+        "migrations: the record is written under the script's role",
+        INFRA,
+        Drop(
+            "_MigrationRun.apply_together",
+            "session.execute(session.dialect.resets())",
+        ),
+        ("faults/test_migrations.py::test_a_role_without_rights_on_the_history",),
+    ),
+    OnServers(
+        "migrations: settings are lost where one is resumed",
+        INFRA,
+        Drop("_MigrationRun.apply_each", "self._resume()"),
+        ("faults/test_migrations.py::test_a_session_that_is_resumed",),
+    ),
+    OnServers(
+        "migrations: the rows of a transaction are written twice",
+        INFRA,
+        Replace(
+            "_MigrationRun._note_transaction",
+            "not self._opened or dialect.chains.match(_start_of_code(dialect, sql))",
+            "not self._opened",
+        ),
+        ("faults/test_migrations.py::test_a_transaction_that_ends_another",),
+    ),
+    OnServers(
+        "migrations: scripts may name the history",
+        INFRA,
+        Never("Migrator._check_statements", "_names_history(dialect, sql)"),
+        ("faults/test_migrations.py::test_a_script_that_names_the_history",),
+    ),
+    OnServers(
+        "migrations: a killed runner's statement is not waited for",
+        INFRA,
+        Drop("Migrator._locked", "self._wait(history, history.busy, words, deadline)"),
+        ("faults/test_migrations.py::test_the_statement_of_a_killed_runner_still_runs",),
+    ),
+    OnServers(
+        "migrations: a renamed file runs again",
+        INFRA,
+        Drop("Migrator._pending", "self._check_renamed(migration, recorded)"),
+        ("faults/test_migrations.py::test_a_file_renamed_while_it_was_dirty",),
+    ),
+    OnServers(
+        "migrations: any records are taken over",
+        INFRA,
+        Never("Migrator.take_over.move", "not states or 'edited' in states.values()"),
+        ("faults/test_migrations.py::test_records_that_are_not_taken_over",),
     ),
 ]
 

@@ -62,6 +62,7 @@ def test_the_help_of_migrate_names_its_options(run: Run) -> None:
         "--status",
         "--dry-run",
         "--repair NUMBER",
+        "--renamed-from STEM",
         "--done",
         "--retry",
     ):
@@ -77,6 +78,8 @@ def test_the_help_of_migrate_names_its_options(run: Run) -> None:
         ["migrate", "--status", "--dry-run"],
         ["migrate", "--status", "--repair", "1"],
         ["migrate", "--repair"],
+        ["migrate", "--renamed-from"],
+        ["migrate", "--renamed-from", "shop", "--status"],
         ["migrate", "--repair", "users"],
         ["migrate", "--repair", "1", "--done", "--retry"],
         ["migrate", "--lock-timeout", "soon"],
@@ -335,6 +338,23 @@ def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None
         f"{engine}: up to date, 1 migrations\n",
         "",
     )
+
+
+def test_a_renamed_file(run: Run, both: dict[str, str], shop: Path) -> None:
+    assert run("migrate", shop, **both)[0] == 0
+    new = shop.rename(shop.with_name("orders.sql"))
+    advice = f"if the file was renamed: infra migrate {new} --renamed-from shop;"
+    code, out, err = run("migrate", new, **both)
+    assert (code, out) == (1, "")
+    assert advice in err
+    took = "{0}: took over 2 records: go on with infra migrate {1}\n"
+    done = took.format("mysql", new) + took.format("postgres", new)
+    assert run("migrate", new, "--renamed-from", "shop", **both) == (0, done, "")
+    code, out, err = run("migrate", new, "--renamed-from", "shop", **both)
+    assert (code, out) == (1, "")
+    assert "nothing is recorded under the former name 'shop'" in err
+    idle = "mysql: up to date, 2 migrations\npostgres: up to date, 2 migrations\n"
+    assert run("migrate", new, **both) == (0, idle, "")
 
 
 def test_repair_finds_the_database_that_is_dirty(
