@@ -11,7 +11,8 @@ Contents, in this order in both files (search for the banner ``# === name``):
 
 =================  ====================================================================================================
 errors             InfrastructureError and what derives from it
-configuration      Config, DatabaseConfig, CacheConfig, S3StorageConfig, SmsConfig
+configuration      Config, DatabaseConfig, CacheConfig (RedisCacheConfig, RedisEventBusConfig), S3StorageConfig,
+                   SmsConfig
 clock              Clock, SystemClock
 call policy        Call, Health, PoolStats, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
@@ -153,9 +154,11 @@ __all__ = [
     "Query",
     "RateLimit",
     "RateLimitedError",
+    "RedisCacheConfig",
     "RedisCacheProvider",
     "RedisClient",
     "RedisEventBus",
+    "RedisEventBusConfig",
     "RefreshToken",
     "Repository",
     "Rotation",
@@ -494,10 +497,20 @@ _DATABASE_URL = _Kind(
 
 
 _S3_ENDPOINT = _Kind(
-    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port]",
+    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], without a path and "
+    "without the bucket",
     str,
-    lambda v: _is_url({"https", "http"}, "[A-Za-z0-9._~/-]*")(v) and "@" not in v,
+    lambda v: _is_url({"https", "http"}, "")(v) and "@" not in v and not _names_bucket(v),
 )
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+_HOST_OF_BUCKET = re.compile(
+    r".+\.s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?", re.IGNORECASE
+)
+
+
+def _names_bucket(endpoint: str) -> bool:
+    """Whether the URL is that of a bucket on AWS: with it, objects would get the bucket's name into their keys."""
+    return _HOST_OF_BUCKET.fullmatch(_Url.parse(endpoint).host) is not None
 
 
 def _setting(default: Any, kind: _Kind, variable: str = "", *, secret: bool = False) -> Any:
@@ -594,10 +607,16 @@ class CacheConfig(_Settings):
     retries: int = _setting(3, _COUNT_OR_0)
 
 
+# The cache and the event bus share one client, so its configuration has three names.
+RedisCacheConfig = CacheConfig
+RedisEventBusConfig = CacheConfig
+
+
 @dataclass(frozen=True, repr=False)
 class S3StorageConfig(_Settings):
     """An S3 store: AWS's, or with an ``endpoint`` another one. Without keys, boto3's own chain finds some.
 
+    An endpoint has no path, and does not name the bucket: objects would be stored under another key.
     ``public_endpoint`` is where clients reach the same store, if not at ``endpoint``: presigned URLs are made for it.
     Plain http is taken for both: whoever reads along sees the objects, but no secret key, which is never sent. All
     times in seconds: ``connect_timeout`` bounds one connection attempt, ``read_timeout`` one wait for the server; no
@@ -7432,18 +7451,18 @@ class StoragePath:
 
     @staticmethod
     def submission_results(submission: str | uuid.UUID, name: str) -> str:
-        """``submissions/<submission>/results/<name>``"""
-        return StoragePath._joined("submissions", submission, "results", name)
+        """``submissions/<submission>/<name>``"""
+        return StoragePath._joined("submissions", submission, name)
 
     @staticmethod
     def user_avatar(user: str | uuid.UUID, name: str) -> str:
-        """``users/<user>/avatar/<name>``"""
-        return StoragePath._joined("users", user, "avatar", name)
+        """``avatars/<user>/<name>``"""
+        return StoragePath._joined("avatars", user, name)
 
     @staticmethod
-    def verification_artifacts(submission: str | uuid.UUID, name: str) -> str:
-        """``verifications/<submission>/<name>``"""
-        return StoragePath._joined("verifications", submission, name)
+    def verification_artifacts(verification: str | uuid.UUID, name: str) -> str:
+        """``verifications/<verification>/<name>``"""
+        return StoragePath._joined("verifications", verification, name)
 
     @staticmethod
     def _joined(*parts: str | uuid.UUID) -> str:
