@@ -1048,6 +1048,13 @@ def _os_reason(exc: BaseException | None) -> str:
     return ""
 
 
+def _is_file(value: Any, method: str, *, binary: bool) -> bool:
+    """Whether the value is an open file, or an object like one, with that method: not a path, nor a class."""
+    other = io.TextIOBase if binary else (io.RawIOBase, io.BufferedIOBase)
+    usable = callable(getattr(value, method, None))
+    return usable and not isinstance(value, (type, other))
+
+
 def _driver(module: str, package: str, needed_by: str) -> Any:
     """Imports a driver on first use."""
     try:
@@ -1058,19 +1065,35 @@ def _driver(module: str, package: str, needed_by: str) -> Any:
         ) from exc
 
 
-def _tls_context(options: Mapping[str, str], mode: str) -> Any:
-    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html)."""
+def _check_path(name: str, path: Any) -> str:
+    """Return the path as text. Python takes a number or a bool for an open file's descriptor, and would close it."""
+    text = path if isinstance(path, str) else None
+    if isinstance(path, os.PathLike):
+        text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigurationError(f"{name} should be the path of a file, as text or as a Path")
+    return text
+
+
+def _check_readable(name: str, path: str) -> None:
+    """Raise ConfigurationError, which names the setting, if the file cannot be read."""
+    _check_path(name, path)
+    try:
+        open(path, "rb").close()
+    except (OSError, UnicodeEncodeError) as exc:
+        why = getattr(exc, "strerror", "") or "its name is no text of this system"
+        raise ConfigurationError(f"{name} should name a readable PEM file: {why}") from exc
+
+
+def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslrootcert") -> Any:
+    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html).
+    ``authority`` is what messages call sslrootcert."""
     import ssl
 
     files = {name: options[name] for name in _TLS_FILES if options.get(name, "system") != "system"}
     for name, path in files.items():
-        try:
-            open(path, "rb").close()
-        except OSError as exc:
-            raise ConfigurationError(
-                f"{name} should name a readable PEM file: {exc.strerror}"
-            ) from exc
-    at_fault = "sslrootcert"
+        _check_readable(authority if name == "sslrootcert" else name, path)
+    at_fault = authority
     try:
         context = ssl.create_default_context(cafile=files.get("sslrootcert"))
         context.check_hostname = mode == "verify-full"
@@ -3465,7 +3488,7 @@ def _checksum(statements: Sequence[str]) -> str:
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     """The migrations of a file for one engine, in order. Raises ConfigurationError for a file that cannot be read, has
     SQL in front of the first marker, or numbers that do not rise."""
-    path = Path(path)
+    path = Path(_check_path("path", path))
     if len(path.stem) > 100:
         raise ConfigurationError(
             "the name of a file of migrations is part of their record: at most 100 characters"
@@ -3474,7 +3497,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
         lines = path.read_text(encoding="utf-8-sig").split(
             "\n"
         )  # not at U+2028, which a text in quotes may hold
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, UnicodeError) as exc:
         raise ConfigurationError(
             f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}"
         ) from None
@@ -7628,7 +7651,7 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
         for at in range(0, len(view), size):
             yield data if type(data) is bytes and len(data) <= size else bytes(view[at : at + size])
         return
-    if not callable(getattr(data, "read", None)):
+    if not _is_file(data, "read", binary=True):
         raise ValidationError(_NO_BYTES)
     while block := _read_block(data, size):
         yield block
@@ -7741,7 +7764,7 @@ class StorageProvider(_Closing):
         """Writes the object's bytes to a binary file, from its position on, a few at a time; the file stays open. If it
         fails half-way, what was written stays written. A file that takes nothing for now is a BlockingIOError."""
         at = _check_bucket(bucket), _check_object_key(key)
-        if not callable(getattr(file, "write", None)) or isinstance(file, io.TextIOBase):
+        if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
         with contextlib.closing(self._source("download_to", *at)) as source:
             while data := source.read(_CHUNK):
@@ -8023,18 +8046,20 @@ class S3StorageProvider(StorageProvider):
         *,
         part_size: int = 8 * _MIB,
         copy_part_size: int = 128 * _MIB,
-        ca_file: str | None = None,
+        ca_file: str | Path | None = None,
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``ca_file``: certificates of the authorities to trust instead of the system's (or ``AWS_CA_BUNDLE``)."""
+        """``ca_file``: the path of a PEM file with the authorities to trust instead of the system's (or of
+        ``AWS_CA_BUNDLE``)."""
         if not isinstance(config, S3StorageConfig | None):
             raise ConfigurationError(
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
             )
         super().__init__(part_size, copy_part_size)
         if ca_file is not None:
-            _tls_context({"sslrootcert": ca_file}, "verify-full")  # says what is wrong with it
+            ca_file = os.path.abspath(_check_path("ca_file", ca_file))
+            _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
         self.config = config = config or S3StorageConfig()
         self._ca_file = ca_file
         _driver("boto3", "boto3", "S3StorageProvider")
@@ -9174,7 +9199,10 @@ class MockSmsService(SmsService):
     def __init__(
         self, stream: io.TextIOBase | None = None, *, simulate_failure: bool = False
     ) -> None:
-        """``stream`` defaults to the standard output of the moment of sending."""
+        """``stream``: a text file that is open for writing; the default is the standard output of the moment of
+        sending. Raises ConfigurationError for anything else."""
+        if stream is not None and not _is_file(stream, "write", binary=False):
+            raise ConfigurationError("stream should be a text file that is open for writing")
         logger.warning(
             "MockSmsService prints messages, codes included, and sends none: for development only"
         )

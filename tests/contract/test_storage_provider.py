@@ -36,7 +36,7 @@ ODD_KEYS = [
     "a|b", "a^b`c", "{a}[b]~(c)*!", "...", ".a", "a.", "é", "e\u0301", "日本", "😀", "\ufffd", "a\tb", "a\x7fb",
     "é" * 120, "+", "%", "&amp;", "sp  ace", "-", "_",
 ]  # fmt: skip
-BAD_DATA: list[Any] = ["text", None, 5, ["a"], object, io.StringIO("text")]
+BAD_DATA: list[Any] = ["text", None, 5, True, ["a"], object, io.BytesIO, io.StringIO("text")]
 BAD_TYPES: list[Any] = ["", " a/b", "a/b ", "a\nb", "é", "x" * 256, 5, b"a/b"]
 BAD_METADATA: list[Any] = [
     {"é": "a"}, {"": "a"}, {"a b": "a"}, {"a:b": "a"}, {"a!": "a"}, {"a\n": "a"}, {5: "a"}, {"a": "é"}, {"a": "a\nb"},
@@ -224,7 +224,7 @@ class StorageProviderContract(Contract):
         for data in BAD_DATA:
             with pytest.raises(infra.ValidationError):
                 storage.upload(bucket, "k", data)
-        for file in ("name", None, io.StringIO()):
+        for file in ("name", None, 1, True, io.BytesIO, io.StringIO()):
             with pytest.raises(infra.ValidationError):
                 storage.download_to(bucket, "k", file)  # type: ignore[arg-type]
         assert backend.keys() == []

@@ -605,6 +605,14 @@ def test_wrong_settings_of_sns(no_aws: None, build: Callable[[], Any], text: str
         build()
 
 
+def test_a_stream_that_is_no_text_file() -> None:
+    wrong: Any
+    for wrong in (1, True, "console", b"console", Path("console"), io.BytesIO(), io.StringIO):
+        with pytest.raises(infra.ConfigurationError, match=r"^stream should be a text file"):
+            infra.MockSmsService(wrong)
+    infra.MockSmsService(io.StringIO()).send_sms(PHONE, MESSAGE)
+
+
 def test_the_provider_decides(no_aws: None) -> None:
     login = {"api_key": twilio.ACCOUNT, "api_secret": twilio.TOKEN, "sender": twilio.NUMBER}
     kinds = {

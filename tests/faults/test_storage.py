@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -281,8 +282,23 @@ def test_wrong_arguments() -> None:
             for kind in (infra.S3StorageProvider, fakes.FakeStorageProvider):
                 with pytest.raises(infra.ConfigurationError, match=f"^{name}"):
                     kind(**{name: size})  # type: ignore[arg-type]
-    with pytest.raises(infra.ConfigurationError, match="readable PEM file"):
-        infra.S3StorageProvider(ca_file="/absent.pem")
+    for absent in ("/absent.pem", Path("/absent.pem"), "system"):  # the last is sslrootcert's word
+        with pytest.raises(infra.ConfigurationError, match=r"^ca_file .* readable PEM file"):
+            infra.S3StorageProvider(ca_file=absent)
+    with pytest.raises(infra.ConfigurationError, match=r"^ca_file should name PEM files"):
+        infra.S3StorageProvider(ca_file=__file__)
+
+
+def test_a_number_is_no_file_of_certificates() -> None:
+    """Python takes one for a descriptor: it would read the file behind it, and close it."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    try:
+        for wrong in (descriptor, b"/ca.pem", "", "a\0b", ["a"], io.BytesIO(), False, True):
+            with pytest.raises(infra.ConfigurationError, match=r"^ca_file should be the path"):
+                infra.S3StorageProvider(ca_file=wrong)  # type: ignore[arg-type]
+            os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # --- TLS
@@ -291,7 +307,7 @@ def test_wrong_arguments() -> None:
 def test_over_https(certificates: Path) -> None:
     with (
         StrictS3(certificates) as server,
-        provider(server, ca_file=str(certificates / "ca.pem")) as storage,
+        provider(server, ca_file=certificates / "ca.pem") as storage,
     ):
         storage.create_bucket(BUCKET)
         storage.upload(BUCKET, KEY, some(PART + 1), metadata={"a": "b"})
