@@ -1032,6 +1032,12 @@ def _tls_words(text: str) -> str:
     return next((words for reason, words in _TLS_REFUSALS if reason.lower() in text.lower()), "")
 
 
+def _is_cut(exc: BaseException | None) -> bool:
+    """Whether http.client has seen something, but no answer."""
+    names = [type(each).__name__ for each in _causes(exc) if type(each).__module__ == "http.client"]
+    return bool(names) and "RemoteDisconnected" not in names
+
+
 def _os_reason(exc: BaseException | None) -> str:
     """The system's words for the first OSError down the chain of causes; drivers wrap those without their number."""
     if refusal := _tls_refusal(exc):
@@ -1139,6 +1145,46 @@ def _open_socket(
                 raise
             failure = exc
     raise failure
+
+
+class _WholeLines(io.BufferedReader):
+    """An answer's bytes, of which no line may be cut: http.client takes the end of the stream for the end of the
+    headers, and of a body in chunks."""
+
+    _begun = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size and (line or self._begun):
+            import http.client
+
+            raise http.client.IncompleteRead(line)
+        self._begun = True
+        return line
+
+
+@functools.lru_cache(8)
+def _whole_answers(connection: Any) -> Any:
+    """A class of HTTP connections, as http.client's is one, whose answers are whole or an error."""
+
+    class Whole(connection):  # type: ignore[misc]
+        response_class: Any
+
+        def getresponse(self) -> Any:
+            usual = self.response_class
+
+            def whole(*arguments: Any, **options: Any) -> Any:
+                answer = usual(*arguments, **options)
+                answer.fp = _WholeLines(answer.fp.detach())  # nothing is read from it yet
+                return answer
+
+            self.response_class = whole
+            try:
+                return super().getresponse()
+            finally:
+                self.response_class = usual
+
+    return Whole
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -7803,7 +7849,7 @@ class StorageProvider(_Closing):
     def exists(self, bucket: str, key: str) -> bool:
         """Whether there is such an object; False also when there is no such bucket. A store that will not say (403) is
         a StorageError: AWS answers so where the caller may not list the bucket."""
-        return self._head("exists", _check_bucket(bucket), _check_object_key(key)) is not None
+        return self._exists(_check_bucket(bucket), _check_object_key(key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
@@ -7902,6 +7948,9 @@ class StorageProvider(_Closing):
     def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str: ...
     @abstractmethod
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None: ...
+    def _exists(self, bucket: str, key: str) -> bool:
+        return self._head("exists", bucket, key) is not None
+
     @abstractmethod
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -7951,7 +8000,21 @@ def _aws_client(
         user_agent_extra=f"infra-twins/{__version__}",
         **{name: value for name, value in options.items() if name in settings.OPTION_DEFAULTS},
     )
-    return session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
+    client = session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
+    _refuse_cut_answers(client)
+    return client
+
+
+def _refuse_cut_answers(client: Any) -> None:
+    """boto3 has no setting for the class of its connections. Tried on boto3 1.34, 1.36, 1.40 and 1.44."""
+    pools = client._endpoint.http_session._pool_classes_by_scheme
+    for scheme, pool in pools.items():
+        pools[scheme] = _of_whole_answers(pool)
+
+
+@functools.lru_cache(8)
+def _of_whole_answers(pool: Any) -> Any:
+    return type(pool.__name__, (pool,), {"ConnectionCls": _whole_answers(pool.ConnectionCls)})
 
 
 def _aws_refusal(exc: Any) -> tuple[int, str | None]:
@@ -7985,6 +8048,70 @@ def _without_redirects(context: dict[str, Any], **_: Any) -> None:
     """Keeps boto3 from taking any redirect for AWS's "in another region": it asks for the region, is redirected again,
     and so on until the stack ends."""
     context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+class _Incomplete(Exception):
+    """An answer lacks something that each answer of S3's to this request says: what, in our words."""
+
+
+# What each answer of S3's says: its outermost element, and fields as boto3 calls them
+# (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html).
+_S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ()),
+    "CopyObject": ("CopyObjectResult", ()),
+    "CreateMultipartUpload": ("InitiateMultipartUploadResult", ("UploadId",)),
+    "DeleteObjects": ("DeleteResult", ()),
+    "ListBuckets": ("ListAllMyBucketsResult", ("Buckets",)),
+    "ListObjectsV2": ("ListBucketResult", ("Name",)),
+    "PutObject": ("", ("ETag",)),
+    "UploadPart": ("", ("ETag",)),
+    "UploadPartCopy": ("CopyPartResult", ()),
+}
+_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")  # a web page that has none is no object
+_XML_ROOT = re.compile(
+    rb"\s*(?:\xef\xbb\xbf)?(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
+)
+
+
+def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+    """Raise _Incomplete for a status of success with something other than S3's answer. Called by boto3."""
+    metadata = parsed.get("ResponseMetadata", {})
+    status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
+    if not 200 <= status < 300:
+        return
+    root, needed = _S3_ANSWERS.get(model.name, ("", ()))
+    if root:
+        found = _XML_ROOT.match(http_response.content)
+        if found is None or found[1].decode("latin-1") != root:
+            raise _Incomplete(f"HTTP {status} without {root}")
+    _check_says(parsed, *needed)
+    page = headers.get("content-type", "").lower().startswith("text/html")
+    odd = ""
+    if model.name == "GetObject" and not _says_its_end(headers):
+        odd = f"HTTP {status} without Content-Length"
+    if model.name in ("GetObject", "HeadObject") and page and not headers.keys() & {*_S3_MARKS}:
+        odd = f"HTTP {status} with a web page"
+    if odd:
+        if "Body" in parsed:
+            parsed["Body"].close()
+        raise _Incomplete(odd)
+    if model.name == "AbortMultipartUpload" and status != 204:
+        raise _Incomplete(f"HTTP {status} instead of 204")
+
+
+def _check_says(answer: Mapping[str, Any], *names: str) -> None:
+    """Raise _Incomplete, which names the header or element that is missing or empty."""
+    for name in names:
+        if answer.get(name) in (None, ""):
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            header = "Content-Length" if name == "ContentLength" else name
+            header = "Last-Modified" if name == "LastModified" else header
+            raise _Incomplete(f"HTTP {status} without {header}")
+
+
+def _says_its_end(headers: Mapping[str, str]) -> bool:
+    """Whether a cut of the body would be noticed."""
+    return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
 
 # What botocore's exceptions mean: the first class that fits decides.
@@ -8067,8 +8194,9 @@ class S3StorageProvider(StorageProvider):
         known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
         parser = importlib.import_module("botocore.parsers").ResponseParserError
         # The last two: what is missing from an answer, or is no number or time where one should be.
-        more = [(parser, "odd"), (OSError, "cut"), (KeyError, "odd"), (ValueError, "odd")]
+        more = [(parser, "lost"), (OSError, "cut"), (KeyError, "lost"), (ValueError, "lost")]
         self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
+        self._refused = exceptions.ClientError
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
@@ -8137,6 +8265,7 @@ class S3StorageProvider(StorageProvider):
             s3={"addressing_style": "virtual" if endpoint is None else "path"},
             **options,
         )
+        client.meta.events.register("after-call.s3", _check_answer)
         if endpoint is not None:
             client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
             client.meta.events.register("before-call.s3", _without_redirects)
@@ -8145,12 +8274,21 @@ class S3StorageProvider(StorageProvider):
     def _call(self, operation: str, ask: Callable[[Any], T]) -> T:
         def attempt(current: Attempt) -> T:
             client = self._connected()[0]
-            current.sent = True
+            current.sent, current.note = True, client
             return ask(client)
 
         return self._policy.call(operation, attempt)
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        error = self._meaning(exc, attempt)
+        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
+            # Drops the connections that are kept: the store may have moved, so its name is looked up anew.
+            attempt.note.close()
+        return error
+
+    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        if isinstance(exc, _Incomplete):
+            return self._no_answer(str(exc))
         meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
         if meaning is None and not type(exc).__module__.startswith("urllib3"):
             return None
@@ -8174,11 +8312,23 @@ class S3StorageProvider(StorageProvider):
             return self._refusal(exc)
         if meaning == "silent":
             return TimeoutError("storage did not answer in time")
+        if meaning == "lost":
+            return self._no_answer(type(exc).__name__)
         if meaning == "odd":
             return StorageError(
                 f"storage gave no usable answer ({type(exc).__name__})", retryable=False
             )
+        if _is_cut(exc):
+            reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
         return ConnectionError(f"storage ended the connection{reason}")
+
+    @staticmethod
+    def _no_answer(why: str) -> StorageError:
+        """As good as a lost one: whatever stands between may pass, and the store answer the next time."""
+        return StorageError(
+            f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
+            retryable=True,
+        )
 
     @staticmethod
     def _refusal(exc: Any) -> InfrastructureError:
@@ -8304,7 +8454,8 @@ class S3StorageProvider(StorageProvider):
 
     def _get(self, bucket: str, key: str) -> bytes:
         def read(client: Any) -> bytes:
-            with contextlib.closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            answer = client.get_object(Bucket=bucket, Key=key)
+            with contextlib.closing(answer["Body"]) as body:
                 data: bytes = body.read()
                 return data
 
@@ -8325,11 +8476,12 @@ class S3StorageProvider(StorageProvider):
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
         def ask(client: Any) -> ObjectMetadata:
             answer = client.head_object(Bucket=bucket, Key=key)
+            _check_says(answer, "ContentLength", "LastModified", "ETag")
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
                 _in_seconds(answer["LastModified"]),
-                answer.get("ETag", "").strip('"'),
+                answer["ETag"].strip('"'),
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
 
@@ -8337,6 +8489,13 @@ class S3StorageProvider(StorageProvider):
             return self._call(operation, ask)
         except NotFoundError:
             return None
+
+    def _exists(self, bucket: str, key: str) -> bool:
+        try:
+            self._call("exists", lambda client: client.head_object(Bucket=bucket, Key=key))
+        except NotFoundError:
+            return False
+        return True
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -8371,7 +8530,30 @@ class S3StorageProvider(StorageProvider):
         return found, following
 
     def _delete(self, bucket: str, key: str) -> None:
-        self._call("delete", lambda client: client.delete_object(Bucket=bucket, Key=key))
+        self._remove("delete", bucket, key)
+
+    def _remove(self, operation: str, bucket: str, key: str) -> None:
+        place = {"Bucket": bucket, "Key": key}
+
+        def ask(client: Any) -> None:
+            answer = client.delete_object(**place)
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            # S3 says 204. Another server than a store may say 200 to all it is asked: the object itself tells.
+            if status != 204 and self._is_there(client, client.head_object, **place):
+                raise _Incomplete(f"HTTP {status}, and the object is still there")
+
+        self._call(operation, ask)
+
+    def _is_there(self, client: Any, ask: Callable[..., Any], **place: Any) -> bool:
+        """Over another connection: one that brought an odd answer may be at its end."""
+        client.close()
+        try:
+            ask(**place)
+        except self._refused as exc:
+            if _aws_refusal(exc)[0] != 404:
+                raise
+            return False
+        return True
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
         errors: dict[str, str] = {}
@@ -8397,9 +8579,7 @@ class S3StorageProvider(StorageProvider):
                 )
         for key in single:
             try:
-                self._call(
-                    "delete_batch", lambda client: client.delete_object(Bucket=bucket, Key=key)
-                )
+                self._remove("delete_batch", bucket, key)
             except StorageError as error:
                 errors[key] = error.code or ""
         return errors
@@ -8410,7 +8590,13 @@ class S3StorageProvider(StorageProvider):
 
     def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         start = dict(zip(("Bucket", "Key"), source))
-        found = self._call("copy", lambda client: client.head_object(**start))
+
+        def ask(client: Any) -> dict[str, Any]:
+            answer: dict[str, Any] = client.head_object(**start)
+            _check_says(answer, "ContentLength", "ETag")
+            return answer
+
+        found = self._call("copy", ask)
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         more = {
@@ -8438,8 +8624,16 @@ class S3StorageProvider(StorageProvider):
             if region == "us-east-1"
             else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         )
+
+        def ask(client: Any) -> None:
+            answer = client.create_bucket(Bucket=bucket, **where)
+            named = bucket in answer.get("Location", "")  # which not every store says
+            listed = {"Bucket": bucket, "Prefix": "", "MaxKeys": 1}
+            if not named and not self._is_there(client, client.list_objects_v2, **listed):
+                raise _Incomplete("HTTP 200, and there is no such bucket")
+
         try:
-            self._call("create_bucket", lambda client: client.create_bucket(Bucket=bucket, **where))
+            self._call("create_bucket", ask)
         except StorageError as error:
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
@@ -8451,7 +8645,6 @@ class S3StorageProvider(StorageProvider):
             nonlocal started, server
             started = time.perf_counter()
             answer = client.list_buckets()
-            _ = answer["Buckets"]  # which every S3 says, and nothing else that answers with 200
             headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
@@ -9349,7 +9542,7 @@ class TwilioSmsService(_RemoteSmsService):
             "Accept": "application/json",
             "User-Agent": f"infra-twins/{__version__}",
         }
-        connection = http.client.HTTPConnection(
+        connection = _whole_answers(http.client.HTTPConnection)(
             self._url.host, self._url.port or (443 if self._tls else 80)
         )
         # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
@@ -9502,7 +9695,7 @@ class SnsSmsService(_RemoteSmsService):
             **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {}),
         }
         client = self._connected()
-        attempt.sent = True
+        attempt.sent, attempt.note = True, client
         answer = client.publish(
             PhoneNumber=phone,
             Message=message,
@@ -9511,12 +9704,20 @@ class SnsSmsService(_RemoteSmsService):
                 for name, value in attributes.items()
             },
         )
-        sent: str | None = answer.get("MessageId")
+        sent = str(answer.get("MessageId", "")).strip()
         if not sent:
+            client.close()
             raise self._unknown("gave no message id")
         return sent
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        error = self._meaning(exc, attempt)
+        if attempt.note is not None:
+            # Drops the connections that are kept: SNS may have moved, so its name is looked up anew.
+            attempt.note.close()
+        return error
+
+    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
         reason = _os_reason(exc)
         if not attempt.sent:  # boto3 could not build its client
