@@ -7585,9 +7585,9 @@ _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 _BUCKET = re.compile(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-_METADATA_NAME = re.compile(
-    "[0-9A-Za-z._-]+"
-)  # what stores agree on, of the names that a header may have
+# What stores agree on, of the names that a header may have: some, and web servers in front of them, give an underscore
+# back as a hyphen, or drop the header.
+_METADATA_NAME = re.compile("[0-9A-Za-z.-]+")
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = re.compile(
     "(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}"
@@ -7652,7 +7652,7 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     for name, value in metadata.items():
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
             raise ValidationError(
-                "names of metadata should be ASCII letters, digits, hyphens, underscores and dots"
+                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores change underscores"
             )
         if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
             raise ValidationError(
@@ -7664,6 +7664,12 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if sum(len(name) + len(value) for name, value in found.items()) > 2048:
         raise ValidationError("metadata should have at most 2,048 bytes, names and values together")
     return found
+
+
+def _folders_last(key: str) -> tuple[bool, int]:
+    """To sort by: a store that keeps folders deletes only those that are empty."""
+    folder = key.endswith("/")
+    return folder, -len(key) if folder else 0
 
 
 def _etag_of_parts(md5s: Sequence[bytes]) -> str:
@@ -7763,7 +7769,7 @@ class StorageProvider(_Closing):
     is a ValidationError, before anything is sent.
 
     All methods raise ConnectionError or TimeoutError when the store cannot answer, StorageError with its code when it
-    refuses, ConfigurationError when there are no credentials, and, except ``exists``, NotFoundError whose ``resource``
+    refuses, a retryable StorageError without a code for an answer that is none of S3's, ConfigurationError when there are no credentials, and, except ``exists``, NotFoundError whose ``resource``
     says whether a "bucket" or an "object" is absent. Stores are strongly consistent: what was written is read. May be
     shared by threads.
     """
@@ -7788,8 +7794,8 @@ class StorageProvider(_Closing):
         The file stays open, at its end; it need not be able to seek. What it raises comes through as it is. What is
         larger than ``part_size`` goes in parts of that size, at most 10,000, one in memory at a time; if one fails, no
         part stays, and the object that was there does. ``content_type`` defaults to "binary/octet-stream".
-        ``metadata``: names of ASCII letters, digits, hyphens, underscores and dots, which are lower-cased, to printable
-        ASCII without blanks at either end; 2,048 bytes in all.
+        ``metadata``: names of ASCII letters, digits, hyphens and dots, which are lower-cased, to printable ASCII
+        without blanks at either end; 2,048 bytes in all. An underscore is refused: some stores make it a hyphen.
         """
         at = _check_bucket(bucket), _check_object_key(key)
         kind, checked = _check_content_type(content_type), _check_metadata(metadata)
@@ -7890,17 +7896,22 @@ class StorageProvider(_Closing):
         return found
 
     def delete(self, bucket: str, key: str) -> None:
-        """Removes the object. One that is absent is no error: S3 does not say."""
+        """Removes the object. One that is absent is no error: S3 does not say. Where a store keeps folders, a key that
+        ends in "/" is a StorageError with the code "FolderNotEmpty" while other keys begin with it."""
         self._delete(_check_bucket(bucket), _check_object_key(key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Removes many, a thousand in one request; what is absent counts as deleted. A key that the store refuses to
-        delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is."""
+        delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is.
+
+        Keys that end in "/" are deleted last, one by one. Where a store keeps folders, such a key stays while others
+        begin with it: its code is then "FolderNotEmpty"."""
         _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
-        for at in range(0, len(names), _KEYS_PER_REQUEST):
-            errors.update(self._delete_many(bucket, names[at : at + _KEYS_PER_REQUEST]))
+        ordered = sorted(names, key=_folders_last)
+        for at in range(0, len(ordered), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, ordered[at : at + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(
@@ -8084,7 +8095,9 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
         found = _XML_ROOT.match(http_response.content)
         if found is None or found[1].decode("latin-1") != root:
             raise _Incomplete(f"HTTP {status} without {root}")
-    _check_says(parsed, *needed)
+    path = urllib.parse.urlsplit(http_response.url).path
+    if not (model.name == "PutObject" and _is_folder(path, headers)):
+        _check_says(parsed, *needed)
     page = headers.get("content-type", "").lower().startswith("text/html")
     odd = ""
     if model.name == "GetObject" and not _says_its_end(headers):
@@ -8107,6 +8120,11 @@ def _check_says(answer: Mapping[str, Any], *names: str) -> None:
             header = "Content-Length" if name == "ContentLength" else name
             header = "Last-Modified" if name == "LastModified" else header
             raise _Incomplete(f"HTTP {status} without {header}")
+
+
+def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
+    """Whether a store may speak of a folder, which has no ETag."""
+    return key.endswith("/") and "x-amz-request-id" in headers
 
 
 def _says_its_end(headers: Mapping[str, str]) -> bool:
@@ -8160,7 +8178,8 @@ class S3StorageProvider(StorageProvider):
     the S3 gateway of MinIO and on moto.
 
     On AWS the bucket is part of the host's name, else of the path. Requests are signed with version 4. Connections are
-    opened on use, at most 32 are kept. All operations are repeated when their answer is lost, within
+    opened on use, at most 32 are kept, and none after a failure. An answer that is cut, or lacks what S3 always says,
+    is lost, whatever its status. All operations are repeated when their answer is lost, within
     ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is
     told of each request, and of each piece that ``open`` and ``download_to`` read.
     """
@@ -8174,16 +8193,22 @@ class S3StorageProvider(StorageProvider):
         part_size: int = 8 * _MIB,
         copy_part_size: int = 128 * _MIB,
         ca_file: str | Path | None = None,
+        keeps_folders: bool = False,
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
         """``ca_file``: the path of a PEM file with the authorities to trust instead of the system's (or of
-        ``AWS_CA_BUNDLE``)."""
+        ``AWS_CA_BUNDLE``). ``keeps_folders``: True for a store that keeps objects as files in folders, such as MinIO's
+        gateway to a file system: ``delete_batch`` then also removes the folders that it has emptied, which such a store
+        would go on to list, with one request or two for each."""
         if not isinstance(config, S3StorageConfig | None):
             raise ConfigurationError(
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
             )
         super().__init__(part_size, copy_part_size)
+        if type(keeps_folders) is not bool:
+            raise ConfigurationError("keeps_folders should be True or False")
+        self._keeps_folders = keeps_folders
         if ca_file is not None:
             ca_file = os.path.abspath(_check_path("ca_file", ca_file))
             _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
@@ -8476,12 +8501,14 @@ class S3StorageProvider(StorageProvider):
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
         def ask(client: Any) -> ObjectMetadata:
             answer = client.head_object(Bucket=bucket, Key=key)
-            _check_says(answer, "ContentLength", "LastModified", "ETag")
+            headers = answer["ResponseMetadata"]["HTTPHeaders"]
+            tagged = () if _is_folder(key, headers) else ("ETag",)
+            _check_says(answer, "ContentLength", "LastModified", *tagged)
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
                 _in_seconds(answer["LastModified"]),
-                answer["ETag"].strip('"'),
+                answer.get("ETag", "").strip('"'),
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
 
@@ -8541,6 +8568,12 @@ class S3StorageProvider(StorageProvider):
             # S3 says 204. Another server than a store may say 200 to all it is asked: the object itself tells.
             if status != 204 and self._is_there(client, client.head_object, **place):
                 raise _Incomplete(f"HTTP {status}, and the object is still there")
+            if key.endswith("/") and self._is_there(client, client.head_object, **place):
+                raise StorageError(
+                    "storage keeps this folder, which may not be empty: first delete what begins with its key",
+                    code="FolderNotEmpty",
+                    retryable=False,
+                )
 
         self._call(operation, ask)
 
@@ -8557,8 +8590,9 @@ class S3StorageProvider(StorageProvider):
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
         errors: dict[str, str] = {}
-        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
-        single = [key for key in keys if _NOT_IN_XML.search(key)]
+        # A batch leaves folders, and says that it has deleted them.
+        single = [key for key in keys if key.endswith("/") or _NOT_IN_XML.search(key)]
+        fit = [key for key in keys if not key.endswith("/") and not _NOT_IN_XML.search(key)]
         if fit:
             batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
             try:
@@ -8577,12 +8611,23 @@ class S3StorageProvider(StorageProvider):
                     service="storage",
                     operation="delete_batch",
                 )
+        if self._keeps_folders:
+            self._remove_empty_folders(bucket, [key for key in fit if key not in errors])
         for key in single:
             try:
                 self._remove("delete_batch", bucket, key)
             except StorageError as error:
                 errors[key] = error.code or ""
         return errors
+
+    def _remove_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
+        """Remove those that these keys were in, the deepest first: a batch leaves them, and lists would show them."""
+        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
+        for folder in sorted(folders, key=len, reverse=True):
+            place = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
+            answer = self._call("delete_batch", operator.methodcaller("list_objects_v2", **place))
+            if all(each["Key"] == folder for each in answer.get("Contents", ())):
+                self._remove("delete_batch", bucket, folder)
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         start, end = dict(zip(("Bucket", "Key"), source)), dict(zip(("Bucket", "Key"), target))

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 import urllib.parse
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -546,6 +547,8 @@ def test_wrong_arguments() -> None:
             for kind in (infra.S3StorageProvider, fakes.FakeStorageProvider):
                 with pytest.raises(infra.ConfigurationError, match=f"^{name}"):
                     kind(**{name: size})  # type: ignore[arg-type]
+    with pytest.raises(infra.ConfigurationError, match=r"^keeps_folders should be True or False"):
+        infra.S3StorageProvider(keeps_folders="yes")  # type: ignore[arg-type]
     for absent in ("/absent.pem", Path("/absent.pem"), "system"):  # the last is sslrootcert's word
         with pytest.raises(infra.ConfigurationError, match=r"^ca_file .* readable PEM file"):
             infra.S3StorageProvider(ca_file=absent)
@@ -902,6 +905,51 @@ def test_a_batch_whose_errors_name_no_key(
     )
     with pytest.raises(infra.StorageError, match="does not say which keys"):
         storage.delete_batch(BUCKET, [KEY])
+
+
+def test_a_store_that_keeps_folders(
+    service: Callable[[str], str], s3: Callable[[str], infra.S3StorageProvider]
+) -> None:
+    """The gateway's batch leaves the folders of what it deletes, and says that it deletes a folder that stays."""
+    cleaning, bucket = s3("s3"), f"test-{uuid.uuid4().hex[:20]}"
+    with infra.S3StorageProvider(cleaning.config) as usual:
+        usual.create_bucket(bucket)
+
+        def listed() -> list[str]:
+            return [each.key for each in usual.list_objects(bucket)]
+
+        for storage, left in ((usual, ["a/b/", "c/d"]), (cleaning, ["c/d"])):
+            for key in ("a/b/1", "a/b/2", "c/d"):
+                storage.upload(bucket, key, b"x")
+            assert storage.delete_batch(bucket, ["a/b/1", "a/b/2"]).errors == {}
+            assert listed() == left
+            usual.delete_batch(bucket, left)
+            usual.delete_batch(bucket, ["a/b/", "c/"])
+            assert listed() == []
+            storage.upload(bucket, "f/", b"")
+            storage.upload(bucket, "f/in", b"x")
+            assert storage.delete_batch(bucket, ["f/in"]).errors == {}
+            assert listed() == (["f/"] if storage is usual else [])
+            assert storage.delete_batch(bucket, ["f/"]) == infra.DeleteResult(["f/"], {})
+            assert listed() == []
+        remove_bucket(cleaning, bucket)
+
+
+def test_a_folder_that_stays_is_not_called_deleted(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    """A store that keeps folders may say that it has deleted one, and keep it."""
+    storage.upload(BUCKET, "f/", b"")
+    deleted = b"HTTP/1.1 204 No Content\r\n\r\n"
+    stand_in.bad_day("delete_object", deleted, deleted)
+    assert storage.delete_batch(BUCKET, ["f/", KEY]) == infra.DeleteResult(
+        [KEY], {"f/": "FolderNotEmpty"}
+    )
+    with pytest.raises(infra.StorageError, match="may not be empty") as caught:
+        storage.delete(BUCKET, "f/")
+    assert (caught.value.code, caught.value.retryable) == ("FolderNotEmpty", False)
+    storage.delete(BUCKET, "f/")
+    assert [*storage.list_objects(BUCKET)] == []
 
 
 def test_a_bucket_of_somebody_else(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
