@@ -7769,9 +7769,9 @@ class StorageProvider(_Closing):
     is a ValidationError, before anything is sent.
 
     All methods raise ConnectionError or TimeoutError when the store cannot answer, StorageError with its code when it
-    refuses, a retryable StorageError without a code for an answer that is none of S3's, ConfigurationError when there are no credentials, and, except ``exists``, NotFoundError whose ``resource``
-    says whether a "bucket" or an "object" is absent. Stores are strongly consistent: what was written is read. May be
-    shared by threads.
+    refuses, a retryable StorageError without a code for an answer that S3 would not give, ConfigurationError when there
+    are no credentials, and, except ``exists``, NotFoundError whose ``resource`` says whether a "bucket" or an "object"
+    is absent. Stores are strongly consistent: what was written is read. May be shared by threads.
     """
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
@@ -9658,6 +9658,13 @@ _SNS_ERRORS = (
 )  # fmt: skip
 
 
+def _check_published(http_response: Any, **_: Any) -> None:
+    """Raise _Incomplete for XML of something other than SNS, as a web page may be. Called by boto3."""
+    found = _XML_ROOT.match(http_response.content)
+    if http_response.status_code < 300 and found and found[1] != b"PublishResponse":
+        raise _Incomplete
+
+
 class SnsSmsService(_RemoteSmsService):
     """AWS SNS (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html) over boto3.
 
@@ -9722,6 +9729,7 @@ class SnsSmsService(_RemoteSmsService):
                     * 0.2,  # twice, and the answer, are within the whole
                     read_timeout=config.timeout * 0.5,
                 )
+                self._client.meta.events.register("after-call.sns", _check_published)
             return self._client
 
     def _holds(self) -> bool:
