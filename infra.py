@@ -8017,7 +8017,7 @@ def _aws_client(
 
 
 def _refuse_cut_answers(client: Any) -> None:
-    """boto3 has no setting for the class of its connections. Tried on boto3 1.34, 1.36, 1.40 and 1.44."""
+    """boto3 has no setting for the class of its connections. Tried on boto3 1.44."""
     pools = client._endpoint.http_session._pool_classes_by_scheme
     for scheme, pool in pools.items():
         pools[scheme] = _of_whole_answers(pool)
