@@ -8577,15 +8577,19 @@ class S3StorageProvider(StorageProvider):
 
         self._call(operation, ask)
 
-    def _is_there(self, client: Any, ask: Callable[..., Any], **place: Any) -> bool:
-        """Over another connection: one that brought an odd answer may be at its end."""
+    def _is_there(self, client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
+        """None if these credentials may not know. Over another connection: one that brought an odd answer may be at its
+        end."""
         client.close()
         try:
             ask(**place)
         except self._refused as exc:
-            if _aws_refusal(exc)[0] != 404:
-                raise
-            return False
+            status, code = _aws_refusal(exc)
+            if status == 404:
+                return False
+            if status == 403 and (code or exc.operation_name == "HeadObject"):  # which has no body
+                return None
+            raise
         return True
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
@@ -8674,7 +8678,7 @@ class S3StorageProvider(StorageProvider):
             answer = client.create_bucket(Bucket=bucket, **where)
             named = bucket in answer.get("Location", "")  # which not every store says
             listed = {"Bucket": bucket, "Prefix": "", "MaxKeys": 1}
-            if not named and not self._is_there(client, client.list_objects_v2, **listed):
+            if not named and self._is_there(client, client.list_objects_v2, **listed) is False:
                 raise _Incomplete("HTTP 200, and there is no such bucket")
 
         try:

@@ -90,7 +90,8 @@ REFUSALS: dict[str, tuple[Any, type[infra.InfrastructureError], str | None, bool
     "HTML 404": (b"HTTP/1.1 404 Nowhere\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, False, "S3_"),
     "HTML 502": (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, True, "502"),
     "cut": (LOSE, infra.ConnectionError, None, True, "storage ended the connection"),
-    "no HTTP": (b"+OK\r\n", infra.ConnectionError, None, True, "storage ended the connection"),
+    "no HTTP": (b"+OK\r\n", infra.ConnectionError, None, True, "does not speak HTTP: see S3_ENDPOINT"),
+    "half of a header": (b"HTTP/1.1 200 OK\r\nDa", infra.ConnectionError, None, True, "ended the connection in the"),
 }  # fmt: skip
 
 
@@ -254,6 +255,25 @@ def test_a_store_that_says_neither_where_a_bucket_is_nor_that_something_is_gone(
     stand_in.bad_day("delete_object", lambda _: with_200("delete_object"))
     storage.delete("a-new-one", KEY)
     assert stand_in.asked[3:] == ["delete_object", "head_object"]
+
+
+def test_credentials_that_may_not_look(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    """AWS says "forbidden" of what is absent, too, to those who may not list the bucket."""
+    forbidden = Refusal(403, "AccessDenied")
+    storage.upload(BUCKET, "f/", b"")
+    stand_in.bad_day("head_object", forbidden, forbidden)
+    storage.delete(BUCKET, "f/")
+    assert storage.delete_batch(BUCKET, ["f/"]) == infra.DeleteResult(["f/"], {})
+    empty = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    stand_in.bad_day("create_bucket", empty)
+    stand_in.bad_day("list_objects", forbidden)
+    storage.create_bucket("a-new-one")
+    stand_in.bad_day("create_bucket", empty)
+    stand_in.bad_day("list_objects", b"HTTP/1.1 403 No\r\nContent-Length: 6\r\n\r\n<html>")
+    with pytest.raises(infra.StorageError, match="see S3_ENDPOINT"):
+        storage.create_bucket("a-new-one")
 
 
 def test_an_error_with_the_status_of_success(
