@@ -12,7 +12,8 @@ Contents, in this order in both files (search for the banner ``# === name``):
 
 =================  ====================================================================================================
 errors             InfrastructureError and what derives from it
-configuration      Config, DatabaseConfig, CacheConfig, S3StorageConfig, SmsConfig
+configuration      Config, DatabaseConfig, CacheConfig (RedisCacheConfig, RedisEventBusConfig), S3StorageConfig,
+                   SmsConfig
 clock              Clock, SystemClock
 call policy        Call, Health, PoolStats, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
@@ -154,9 +155,11 @@ __all__ = [
     "Query",
     "RateLimit",
     "RateLimitedError",
+    "RedisCacheConfig",
     "RedisCacheProvider",
     "RedisClient",
     "RedisEventBus",
+    "RedisEventBusConfig",
     "RefreshToken",
     "Repository",
     "Rotation",
@@ -524,10 +527,20 @@ _DATABASE_URL = _Kind(
 
 
 _S3_ENDPOINT = _Kind(
-    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port]",
+    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], without a path and "
+    "without the bucket",
     str,
-    lambda v: _is_url({"https", "http"}, "[A-Za-z0-9._~/-]*")(v) and "@" not in v,
+    lambda v: _is_url({"https", "http"}, "")(v) and "@" not in v and not _names_bucket(v),
 )
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+_HOST_OF_BUCKET = re.compile(
+    r".+\.s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?", re.IGNORECASE
+)
+
+
+def _names_bucket(endpoint: str) -> bool:
+    """Whether the URL is that of a bucket on AWS: with it, objects would get the bucket's name into their keys."""
+    return _HOST_OF_BUCKET.fullmatch(_Url.parse(endpoint).host) is not None
 
 
 def _setting(default: Any, kind: _Kind, variable: str = "", *, secret: bool = False) -> Any:
@@ -625,10 +638,16 @@ class CacheConfig(_Settings):
     retries: int = _setting(3, _COUNT_OR_0)
 
 
+# The cache and the event bus share one client, so its configuration has three names.
+RedisCacheConfig = CacheConfig
+RedisEventBusConfig = CacheConfig
+
+
 @dataclass(frozen=True, repr=False)
 class S3StorageConfig(_Settings):
     """An S3 store: AWS's, or with an ``endpoint`` another one. Without keys, boto3's own chain finds some.
 
+    An endpoint has no path, and does not name the bucket: objects would be stored under another key.
     ``public_endpoint`` is where clients reach the same store, if not at ``endpoint``: presigned URLs are made for it.
     Plain http is taken for both: whoever reads along sees the objects, but no secret key, which is never sent. All
     times in seconds: ``connect_timeout`` bounds one connection attempt, ``read_timeout`` one wait for the server; no
@@ -1044,6 +1063,12 @@ def _tls_words(text: str) -> str:
     return next((words for reason, words in _TLS_REFUSALS if reason.lower() in text.lower()), "")
 
 
+def _is_cut(exc: BaseException | None) -> bool:
+    """Whether http.client has seen something, but no answer."""
+    names = [type(each).__name__ for each in _causes(exc) if type(each).__module__ == "http.client"]
+    return bool(names) and "RemoteDisconnected" not in names
+
+
 def _os_reason(exc: BaseException | None) -> str:
     """The system's words for the first OSError down the chain of causes; drivers wrap those without their number."""
     if refusal := _tls_refusal(exc):
@@ -1060,6 +1085,13 @@ def _os_reason(exc: BaseException | None) -> str:
     return ""
 
 
+def _is_file(value: Any, method: str, *, binary: bool) -> bool:
+    """Whether the value is an open file, or an object like one, with that method: not a path, nor a class."""
+    other = io.TextIOBase if binary else (io.RawIOBase, io.BufferedIOBase)
+    usable = callable(getattr(value, method, None))
+    return usable and not isinstance(value, (type, other))
+
+
 def _driver(module: str, package: str, needed_by: str) -> Any:
     """Imports a driver on first use."""
     try:
@@ -1070,19 +1102,36 @@ def _driver(module: str, package: str, needed_by: str) -> Any:
         ) from exc
 
 
-def _tls_context(options: Mapping[str, str], mode: str) -> Any:
-    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html)."""
+def _check_path(name: str, path: Any) -> str:
+    """Return the path as text. Python takes a number or a bool for an open file's descriptor, and would close it."""
+    text = path if isinstance(path, str) else None
+    if isinstance(path, os.PathLike):
+        text = os.fspath(path)
+    text = _plain(text)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigurationError(f"{name} should be the path of a file, as text or as a Path")
+    return text
+
+
+def _check_readable(name: str, path: str) -> None:
+    """Raise ConfigurationError, which names the setting, if the file cannot be read."""
+    _check_path(name, path)
+    try:
+        open(path, "rb").close()
+    except (OSError, UnicodeEncodeError) as exc:
+        why = getattr(exc, "strerror", "") or "its name is no text of this system"
+        raise ConfigurationError(f"{name} should name a readable PEM file: {why}") from exc
+
+
+def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslrootcert") -> Any:
+    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html).
+    ``authority`` is what messages call sslrootcert."""
     import ssl
 
     files = {name: options[name] for name in _TLS_FILES if options.get(name, "system") != "system"}
     for name, path in files.items():
-        try:
-            open(path, "rb").close()
-        except OSError as exc:
-            raise ConfigurationError(
-                f"{name} should name a readable PEM file: {exc.strerror}"
-            ) from exc
-    at_fault = "sslrootcert"
+        _check_readable(authority if name == "sslrootcert" else name, path)
+    at_fault = authority
     try:
         context = ssl.create_default_context(cafile=files.get("sslrootcert"))
         context.check_hostname = mode == "verify-full"
@@ -1128,6 +1177,46 @@ def _open_socket(
                 raise
             failure = exc
     raise failure
+
+
+class _WholeLines(io.BufferedReader):
+    """An answer's bytes, of which no line may be cut: http.client takes the end of the stream for the end of the
+    headers, and of a body in chunks."""
+
+    _begun = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size and (line or self._begun):
+            import http.client
+
+            raise http.client.IncompleteRead(line)
+        self._begun = True
+        return line
+
+
+@functools.lru_cache(8)
+def _whole_answers(connection: Any) -> Any:
+    """A class of HTTP connections, as http.client's is one, whose answers are whole or an error."""
+
+    class Whole(connection):  # type: ignore[misc]
+        response_class: Any
+
+        def getresponse(self) -> Any:
+            usual = self.response_class
+
+            def whole(*arguments: Any, **options: Any) -> Any:
+                answer = usual(*arguments, **options)
+                answer.fp = _WholeLines(answer.fp.detach())  # nothing is read from it yet
+                return answer
+
+            self.response_class = whole
+            try:
+                return super().getresponse()
+            finally:
+                self.response_class = usual
+
+    return Whole
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -3696,7 +3785,7 @@ def _checksum(statements: Sequence[str]) -> str:
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     """The migrations of a file for one engine, in order. Raises ConfigurationError for a file that cannot be read, has
     SQL in front of the first marker, or numbers that do not rise."""
-    path, engine = Path(_plain(path)), _plain(engine)
+    path, engine = Path(_check_path("path", path)), _plain(engine)
     if len(path.stem) > 100:
         raise ConfigurationError(
             "the name of a file of migrations is part of their record: at most 100 characters"
@@ -3705,7 +3794,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
         lines = path.read_text(encoding="utf-8-sig").split(
             "\n"
         )  # not at U+2028, which a text in quotes may hold
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, UnicodeError) as exc:
         raise ConfigurationError(
             f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}"
         ) from None
@@ -8045,18 +8134,18 @@ class StoragePath:
 
     @staticmethod
     def submission_results(submission: str | uuid.UUID, name: str) -> str:
-        """``submissions/<submission>/results/<name>``"""
-        return StoragePath._joined("submissions", submission, "results", name)
+        """``submissions/<submission>/<name>``"""
+        return StoragePath._joined("submissions", submission, name)
 
     @staticmethod
     def user_avatar(user: str | uuid.UUID, name: str) -> str:
-        """``users/<user>/avatar/<name>``"""
-        return StoragePath._joined("users", user, "avatar", name)
+        """``avatars/<user>/<name>``"""
+        return StoragePath._joined("avatars", user, name)
 
     @staticmethod
-    def verification_artifacts(submission: str | uuid.UUID, name: str) -> str:
-        """``verifications/<submission>/<name>``"""
-        return StoragePath._joined("verifications", submission, name)
+    def verification_artifacts(verification: str | uuid.UUID, name: str) -> str:
+        """``verifications/<verification>/<name>``"""
+        return StoragePath._joined("verifications", verification, name)
 
     @staticmethod
     def _joined(*parts: str | uuid.UUID) -> str:
@@ -8112,9 +8201,9 @@ _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 _BUCKET = re.compile(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-_METADATA_NAME = re.compile(
-    "[0-9A-Za-z._-]+"
-)  # what stores agree on, of the names that a header may have
+# What stores agree on, of the names that a header may have: some, and web servers in front of them, give an underscore
+# back as a hyphen, or drop the header.
+_METADATA_NAME = re.compile("[0-9A-Za-z.-]+")
 _HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = re.compile(
     "(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}"
@@ -8183,7 +8272,7 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
         name, value = _plain(name), _plain(value)
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
             raise ValidationError(
-                "names of metadata should be ASCII letters, digits, hyphens, underscores and dots"
+                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores change underscores"
             )
         if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
             raise ValidationError(
@@ -8195,6 +8284,12 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if sum(len(name) + len(value) for name, value in found.items()) > 2048:
         raise ValidationError("metadata should have at most 2,048 bytes, names and values together")
     return found
+
+
+def _folders_last(key: str) -> tuple[bool, int]:
+    """To sort by: a store that keeps folders deletes only those that are empty."""
+    folder = key.endswith("/")
+    return folder, -len(key) if folder else 0
 
 
 def _etag_of_parts(md5s: Sequence[bytes]) -> str:
@@ -8228,7 +8323,7 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
         for at in range(0, len(view), size):
             yield data if type(data) is bytes and len(data) <= size else bytes(view[at : at + size])
         return
-    if not callable(getattr(data, "read", None)):
+    if not _is_file(data, "read", binary=True):
         raise ValidationError(_NO_BYTES)
     while block := _read_block(data, size):
         yield block
@@ -8294,9 +8389,9 @@ class StorageProvider(_Closing):
     is a ValidationError, before anything is sent.
 
     All methods raise ConnectionError or TimeoutError when the store cannot answer, StorageError with its code when it
-    refuses, ConfigurationError when there are no credentials, and, except ``exists``, NotFoundError whose ``resource``
-    says whether a "bucket" or an "object" is absent. Stores are strongly consistent: what was written is read. May be
-    shared by threads.
+    refuses, a retryable StorageError without a code for an answer that S3 would not give, ConfigurationError when there
+    are no credentials, and, except ``exists``, NotFoundError whose ``resource`` says whether a "bucket" or an "object"
+    is absent. Stores are strongly consistent: what was written is read. May be shared by threads.
     """
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
@@ -8319,8 +8414,8 @@ class StorageProvider(_Closing):
         The file stays open, at its end; it need not be able to seek. What it raises comes through as it is. What is
         larger than ``part_size`` goes in parts of that size, at most 10,000, one in memory at a time; if one fails, no
         part stays, and the object that was there does. ``content_type`` defaults to "binary/octet-stream".
-        ``metadata``: names of ASCII letters, digits, hyphens, underscores and dots, which are lower-cased, to printable
-        ASCII without blanks at either end; 2,048 bytes in all.
+        ``metadata``: names of ASCII letters, digits, hyphens and dots, which are lower-cased, to printable ASCII
+        without blanks at either end; 2,048 bytes in all. An underscore is refused: some stores make it a hyphen.
         """
         at = _check_bucket(bucket), _check_object_key(key)
         kind, checked = _check_content_type(content_type), _check_metadata(metadata)
@@ -8341,7 +8436,7 @@ class StorageProvider(_Closing):
         """Writes the object's bytes to a binary file, from its position on, a few at a time; the file stays open. If it
         fails half-way, what was written stays written. A file that takes nothing for now is a BlockingIOError."""
         at = _check_bucket(bucket), _check_object_key(key)
-        if not callable(getattr(file, "write", None)) or isinstance(file, io.TextIOBase):
+        if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
         with contextlib.closing(self._source("download_to", *at)) as source:
             while data := source.read(_CHUNK):
@@ -8381,7 +8476,7 @@ class StorageProvider(_Closing):
     def exists(self, bucket: str, key: str) -> bool:
         """Whether there is such an object; False also when there is no such bucket. A store that will not say (403) is
         a StorageError: AWS answers so where the caller may not list the bucket."""
-        return self._head("exists", _check_bucket(bucket), _check_object_key(key)) is not None
+        return self._exists(_check_bucket(bucket), _check_object_key(key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
@@ -8422,17 +8517,22 @@ class StorageProvider(_Closing):
         return found
 
     def delete(self, bucket: str, key: str) -> None:
-        """Removes the object. One that is absent is no error: S3 does not say."""
+        """Removes the object. One that is absent is no error: S3 does not say. Where a store keeps folders, a key that
+        ends in "/" is a StorageError with the code "FolderNotEmpty" while other keys begin with it."""
         self._delete(_check_bucket(bucket), _check_object_key(key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Removes many, a thousand in one request; what is absent counts as deleted. A key that the store refuses to
-        delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is."""
+        delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is.
+
+        Keys that end in "/" are deleted last, one by one. Where a store keeps folders, such a key stays while others
+        begin with it: its code is then "FolderNotEmpty"."""
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
-        for at in range(0, len(names), _KEYS_PER_REQUEST):
-            errors.update(self._delete_many(bucket, names[at : at + _KEYS_PER_REQUEST]))
+        ordered = sorted(names, key=_folders_last)
+        for at in range(0, len(ordered), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, ordered[at : at + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(
@@ -8480,6 +8580,9 @@ class StorageProvider(_Closing):
     def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str: ...
     @abstractmethod
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None: ...
+    def _exists(self, bucket: str, key: str) -> bool:
+        return self._head("exists", bucket, key) is not None
+
     @abstractmethod
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -8529,7 +8632,21 @@ def _aws_client(
         user_agent_extra=f"infra-twins/{__version__}",
         **{name: value for name, value in options.items() if name in settings.OPTION_DEFAULTS},
     )
-    return session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
+    client = session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
+    _refuse_cut_answers(client)
+    return client
+
+
+def _refuse_cut_answers(client: Any) -> None:
+    """boto3 has no setting for the class of its connections. Tried on boto3 1.44."""
+    pools = client._endpoint.http_session._pool_classes_by_scheme
+    for scheme, pool in pools.items():
+        pools[scheme] = _of_whole_answers(pool)
+
+
+@functools.lru_cache(8)
+def _of_whole_answers(pool: Any) -> Any:
+    return type(pool.__name__, (pool,), {"ConnectionCls": _whole_answers(pool.ConnectionCls)})
 
 
 def _aws_refusal(exc: Any) -> tuple[int, str | None]:
@@ -8563,6 +8680,77 @@ def _without_redirects(context: dict[str, Any], **_: Any) -> None:
     """Keeps boto3 from taking any redirect for AWS's "in another region": it asks for the region, is redirected again,
     and so on until the stack ends."""
     context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+class _Incomplete(Exception):
+    """An answer lacks something that each answer of S3's to this request says: what, in our words."""
+
+
+# What each answer of S3's says: its outermost element, and fields as boto3 calls them
+# (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html).
+_S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ()),
+    "CopyObject": ("CopyObjectResult", ()),
+    "CreateMultipartUpload": ("InitiateMultipartUploadResult", ("UploadId",)),
+    "DeleteObjects": ("DeleteResult", ()),
+    "ListBuckets": ("ListAllMyBucketsResult", ("Buckets",)),
+    "ListObjectsV2": ("ListBucketResult", ("Name",)),
+    "PutObject": ("", ("ETag",)),
+    "UploadPart": ("", ("ETag",)),
+    "UploadPartCopy": ("CopyPartResult", ()),
+}
+_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")  # a web page that has none is no object
+_XML_ROOT = re.compile(
+    rb"\s*(?:\xef\xbb\xbf)?(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
+)
+
+
+def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+    """Raise _Incomplete for a status of success with something other than S3's answer. Called by boto3."""
+    metadata = parsed.get("ResponseMetadata", {})
+    status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
+    if not 200 <= status < 300:
+        return
+    root, needed = _S3_ANSWERS.get(model.name, ("", ()))
+    if root:
+        found = _XML_ROOT.match(http_response.content)
+        if found is None or found[1].decode("latin-1") != root:
+            raise _Incomplete(f"HTTP {status} without {root}")
+    path = urllib.parse.urlsplit(http_response.url).path
+    if not (model.name == "PutObject" and _is_folder(path, headers)):
+        _check_says(parsed, *needed)
+    page = headers.get("content-type", "").lower().startswith("text/html")
+    odd = ""
+    if model.name == "GetObject" and not _says_its_end(headers):
+        odd = f"HTTP {status} without Content-Length"
+    if model.name in ("GetObject", "HeadObject") and page and not headers.keys() & {*_S3_MARKS}:
+        odd = f"HTTP {status} with a web page"
+    if odd:
+        if "Body" in parsed:
+            parsed["Body"].close()
+        raise _Incomplete(odd)
+    if model.name == "AbortMultipartUpload" and status != 204:
+        raise _Incomplete(f"HTTP {status} instead of 204")
+
+
+def _check_says(answer: Mapping[str, Any], *names: str) -> None:
+    """Raise _Incomplete, which names the header or element that is missing or empty."""
+    for name in names:
+        if answer.get(name) in (None, ""):
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            header = "Content-Length" if name == "ContentLength" else name
+            header = "Last-Modified" if name == "LastModified" else header
+            raise _Incomplete(f"HTTP {status} without {header}")
+
+
+def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
+    """Whether a store may speak of a folder, which has no ETag."""
+    return key.endswith("/") and "x-amz-request-id" in headers
+
+
+def _says_its_end(headers: Mapping[str, str]) -> bool:
+    """Whether a cut of the body would be noticed."""
+    return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
 
 # What botocore's exceptions mean: the first class that fits decides.
@@ -8611,7 +8799,8 @@ class S3StorageProvider(StorageProvider):
     the S3 gateway of MinIO and on moto.
 
     On AWS the bucket is part of the host's name, else of the path. Requests are signed with version 4. Connections are
-    opened on use, at most 32 are kept. All operations are repeated when their answer is lost, within
+    opened on use, at most 32 are kept, and none after a failure. An answer that is cut, or lacks what S3 always says,
+    is lost, whatever its status. All operations are repeated when their answer is lost, within
     ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is
     told of each request, and of each piece that ``open`` and ``download_to`` read.
     """
@@ -8624,19 +8813,26 @@ class S3StorageProvider(StorageProvider):
         *,
         part_size: int = 8 * _MIB,
         copy_part_size: int = 128 * _MIB,
-        ca_file: str | None = None,
+        ca_file: str | Path | None = None,
+        keeps_folders: bool = False,
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``ca_file``: certificates of the authorities to trust instead of the system's (or ``AWS_CA_BUNDLE``)."""
+        """``ca_file``: the path of a PEM file with the authorities to trust instead of the system's (or of
+        ``AWS_CA_BUNDLE``). ``keeps_folders``: True for a store that keeps objects as files in folders, such as MinIO's
+        gateway to a file system: ``delete_batch`` then also removes the folders that it has emptied, which such a store
+        would go on to list, with one request or two for each."""
         if not isinstance(config, S3StorageConfig | None):
             raise ConfigurationError(
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
             )
         super().__init__(part_size, copy_part_size)
-        ca_file = _plain(ca_file)
+        if type(keeps_folders) is not bool:
+            raise ConfigurationError("keeps_folders should be True or False")
+        self._keeps_folders = keeps_folders
         if ca_file is not None:
-            _tls_context({"sslrootcert": ca_file}, "verify-full")  # says what is wrong with it
+            ca_file = os.path.abspath(_check_path("ca_file", ca_file))
+            _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
         self.config = config = config or S3StorageConfig()
         self._ca_file = ca_file
         _driver("boto3", "boto3", "S3StorageProvider")
@@ -8644,8 +8840,9 @@ class S3StorageProvider(StorageProvider):
         known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
         parser = importlib.import_module("botocore.parsers").ResponseParserError
         # The last two: what is missing from an answer, or is no number or time where one should be.
-        more = [(parser, "odd"), (OSError, "cut"), (KeyError, "odd"), (ValueError, "odd")]
+        more = [(parser, "lost"), (OSError, "cut"), (KeyError, "lost"), (ValueError, "lost")]
         self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
+        self._refused = exceptions.ClientError
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
@@ -8714,6 +8911,7 @@ class S3StorageProvider(StorageProvider):
             s3={"addressing_style": "virtual" if endpoint is None else "path"},
             **options,
         )
+        client.meta.events.register("after-call.s3", _check_answer)
         if endpoint is not None:
             client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
             client.meta.events.register("before-call.s3", _without_redirects)
@@ -8722,12 +8920,21 @@ class S3StorageProvider(StorageProvider):
     def _call(self, operation: str, ask: Callable[[Any], T]) -> T:
         def attempt(current: Attempt) -> T:
             client = self._connected()[0]
-            current.sent = True
+            current.sent, current.note = True, client
             return ask(client)
 
         return self._policy.call(operation, attempt)
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        error = self._meaning(exc, attempt)
+        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
+            # Drops the connections that are kept: the store may have moved, so its name is looked up anew.
+            attempt.note.close()
+        return error
+
+    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        if isinstance(exc, _Incomplete):
+            return self._no_answer(str(exc))
         meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
         if meaning is None and not type(exc).__module__.startswith("urllib3"):
             return None
@@ -8751,11 +8958,23 @@ class S3StorageProvider(StorageProvider):
             return self._refusal(exc)
         if meaning == "silent":
             return TimeoutError("storage did not answer in time")
+        if meaning == "lost":
+            return self._no_answer(type(exc).__name__)
         if meaning == "odd":
             return StorageError(
                 f"storage gave no usable answer ({type(exc).__name__})", retryable=False
             )
+        if _is_cut(exc):
+            reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
         return ConnectionError(f"storage ended the connection{reason}")
+
+    @staticmethod
+    def _no_answer(why: str) -> StorageError:
+        """As good as a lost one: whatever stands between may pass, and the store answer the next time."""
+        return StorageError(
+            f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
+            retryable=True,
+        )
 
     @staticmethod
     def _refusal(exc: Any) -> InfrastructureError:
@@ -8881,7 +9100,8 @@ class S3StorageProvider(StorageProvider):
 
     def _get(self, bucket: str, key: str) -> bytes:
         def read(client: Any) -> bytes:
-            with contextlib.closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            answer = client.get_object(Bucket=bucket, Key=key)
+            with contextlib.closing(answer["Body"]) as body:
                 data: bytes = body.read()
                 return data
 
@@ -8902,6 +9122,9 @@ class S3StorageProvider(StorageProvider):
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
         def ask(client: Any) -> ObjectMetadata:
             answer = client.head_object(Bucket=bucket, Key=key)
+            headers = answer["ResponseMetadata"]["HTTPHeaders"]
+            tagged = () if _is_folder(key, headers) else ("ETag",)
+            _check_says(answer, "ContentLength", "LastModified", *tagged)
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
@@ -8914,6 +9137,13 @@ class S3StorageProvider(StorageProvider):
             return self._call(operation, ask)
         except NotFoundError:
             return None
+
+    def _exists(self, bucket: str, key: str) -> bool:
+        try:
+            self._call("exists", lambda client: client.head_object(Bucket=bucket, Key=key))
+        except NotFoundError:
+            return False
+        return True
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -8948,12 +9178,46 @@ class S3StorageProvider(StorageProvider):
         return found, following
 
     def _delete(self, bucket: str, key: str) -> None:
-        self._call("delete", lambda client: client.delete_object(Bucket=bucket, Key=key))
+        self._remove("delete", bucket, key)
+
+    def _remove(self, operation: str, bucket: str, key: str) -> None:
+        place = {"Bucket": bucket, "Key": key}
+
+        def ask(client: Any) -> None:
+            answer = client.delete_object(**place)
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            # S3 says 204. Another server than a store may say 200 to all it is asked: the object itself tells.
+            if status != 204 and self._is_there(client, client.head_object, **place):
+                raise _Incomplete(f"HTTP {status}, and the object is still there")
+            if key.endswith("/") and self._is_there(client, client.head_object, **place):
+                raise StorageError(
+                    "storage keeps this folder, which may not be empty: first delete what begins with its key",
+                    code="FolderNotEmpty",
+                    retryable=False,
+                )
+
+        self._call(operation, ask)
+
+    def _is_there(self, client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
+        """None if these credentials may not know. Over another connection: one that brought an odd answer may be at its
+        end."""
+        client.close()
+        try:
+            ask(**place)
+        except self._refused as exc:
+            status, code = _aws_refusal(exc)
+            if status == 404:
+                return False
+            if status == 403 and (code or exc.operation_name == "HeadObject"):  # which has no body
+                return None
+            raise
+        return True
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
         errors: dict[str, str] = {}
-        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
-        single = [key for key in keys if _NOT_IN_XML.search(key)]
+        # A batch leaves folders, and says that it has deleted them.
+        single = [key for key in keys if key.endswith("/") or _NOT_IN_XML.search(key)]
+        fit = [key for key in keys if not key.endswith("/") and not _NOT_IN_XML.search(key)]
         if fit:
             batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
             try:
@@ -8972,14 +9236,23 @@ class S3StorageProvider(StorageProvider):
                     service="storage",
                     operation="delete_batch",
                 )
+        if self._keeps_folders:
+            self._remove_empty_folders(bucket, [key for key in fit if key not in errors])
         for key in single:
             try:
-                self._call(
-                    "delete_batch", lambda client: client.delete_object(Bucket=bucket, Key=key)
-                )
+                self._remove("delete_batch", bucket, key)
             except StorageError as error:
                 errors[key] = error.code or ""
         return errors
+
+    def _remove_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
+        """Remove those that these keys were in, the deepest first: a batch leaves them, and lists would show them."""
+        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
+        for folder in sorted(folders, key=len, reverse=True):
+            place = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
+            answer = self._call("delete_batch", operator.methodcaller("list_objects_v2", **place))
+            if all(each["Key"] == folder for each in answer.get("Contents", ())):
+                self._remove("delete_batch", bucket, folder)
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         start, end = dict(zip(("Bucket", "Key"), source)), dict(zip(("Bucket", "Key"), target))
@@ -8987,7 +9260,13 @@ class S3StorageProvider(StorageProvider):
 
     def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         start = dict(zip(("Bucket", "Key"), source))
-        found = self._call("copy", lambda client: client.head_object(**start))
+
+        def ask(client: Any) -> dict[str, Any]:
+            answer: dict[str, Any] = client.head_object(**start)
+            _check_says(answer, "ContentLength", "ETag")
+            return answer
+
+        found = self._call("copy", ask)
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
         more = {
@@ -9015,8 +9294,16 @@ class S3StorageProvider(StorageProvider):
             if region == "us-east-1"
             else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         )
+
+        def ask(client: Any) -> None:
+            answer = client.create_bucket(Bucket=bucket, **where)
+            named = bucket in answer.get("Location", "")  # which not every store says
+            listed = {"Bucket": bucket, "Prefix": "", "MaxKeys": 1}
+            if not named and self._is_there(client, client.list_objects_v2, **listed) is False:
+                raise _Incomplete("HTTP 200, and there is no such bucket")
+
         try:
-            self._call("create_bucket", lambda client: client.create_bucket(Bucket=bucket, **where))
+            self._call("create_bucket", ask)
         except StorageError as error:
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
@@ -9028,7 +9315,6 @@ class S3StorageProvider(StorageProvider):
             nonlocal started, server
             started = time.perf_counter()
             answer = client.list_buckets()
-            _ = answer["Buckets"]  # which every S3 says, and nothing else that answers with 200
             headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
@@ -9778,7 +10064,10 @@ class MockSmsService(SmsService):
     def __init__(
         self, stream: io.TextIOBase | None = None, *, simulate_failure: bool = False
     ) -> None:
-        """``stream`` defaults to the standard output of the moment of sending."""
+        """``stream``: a text file that is open for writing; the default is the standard output of the moment of
+        sending. Raises ConfigurationError for anything else."""
+        if stream is not None and not _is_file(stream, "write", binary=False):
+            raise ConfigurationError("stream should be a text file that is open for writing")
         logger.warning(
             "MockSmsService prints messages, codes included, and sends none: for development only"
         )
@@ -9925,7 +10214,7 @@ class TwilioSmsService(_RemoteSmsService):
             "Accept": "application/json",
             "User-Agent": f"infra-twins/{__version__}",
         }
-        connection = http.client.HTTPConnection(
+        connection = _whole_answers(http.client.HTTPConnection)(
             self._url.host, self._url.port or (443 if self._tls else 80)
         )
         # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
@@ -9996,6 +10285,13 @@ _SNS_ERRORS = (
 )  # fmt: skip
 
 
+def _check_published(http_response: Any, **_: Any) -> None:
+    """Raise _Incomplete for XML of something other than SNS, as a web page may be. Called by boto3."""
+    found = _XML_ROOT.match(http_response.content)
+    if http_response.status_code < 300 and found and found[1] != b"PublishResponse":
+        raise _Incomplete
+
+
 class SnsSmsService(_RemoteSmsService):
     """AWS SNS (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html) over boto3.
 
@@ -10061,6 +10357,7 @@ class SnsSmsService(_RemoteSmsService):
                     * 0.2,  # twice, and the answer, are within the whole
                     read_timeout=config.timeout * 0.5,
                 )
+                self._client.meta.events.register("after-call.sns", _check_published)
             return self._client
 
     def _holds(self) -> bool:
@@ -10079,7 +10376,7 @@ class SnsSmsService(_RemoteSmsService):
             **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {}),
         }
         client = self._connected()
-        attempt.sent = True
+        attempt.sent, attempt.note = True, client
         answer = client.publish(
             PhoneNumber=phone,
             Message=message,
@@ -10088,12 +10385,20 @@ class SnsSmsService(_RemoteSmsService):
                 for name, value in attributes.items()
             },
         )
-        sent: str | None = answer.get("MessageId")
+        sent = str(answer.get("MessageId", "")).strip()
         if not sent:
+            client.close()
             raise self._unknown("gave no message id")
         return sent
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        error = self._meaning(exc, attempt)
+        if attempt.note is not None:
+            # Drops the connections that are kept: SNS may have moved, so its name is looked up anew.
+            attempt.note.close()
+        return error
+
+    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
         reason = _os_reason(exc)
         if not attempt.sent:  # boto3 could not build its client

@@ -141,7 +141,7 @@ def s3(
     def provider(name: str) -> infra.S3StorageProvider:
         url = strict_s3.url if name == "strict" else service(name)
         if name not in made:
-            made[name] = infra.S3StorageProvider(s3_config(url))
+            made[name] = infra.S3StorageProvider(s3_config(url), keeps_folders=name == "s3")
         return made[name]
 
     yield provider

@@ -85,7 +85,7 @@ class StrictS3(StandIn):
         if bucket in self.buckets:
             raise Refusal(409, "BucketAlreadyOwnedByYou")
         self.buckets[bucket] = {}
-        return 200, {}, ""
+        return 200, {"Location": f"/{bucket}"}, ""
 
     def delete_bucket(self, bucket: str, *_: Any) -> Any:
         if self.of(bucket):
@@ -120,7 +120,7 @@ class StrictS3(StandIn):
             more += (
                 f"<NextContinuationToken>{keys[limit - 1].encode().hex()}</NextContinuationToken>"
             )
-        return 200, {}, f"<ListBucketResult>{more}{shown}</ListBucketResult>"
+        return 200, {}, f"<ListBucketResult><Name>{bucket}</Name>{more}{shown}</ListBucketResult>"
 
     def delete_objects(
         self, bucket: str, _: str, __: dict[str, str], headers: Any, body: bytes

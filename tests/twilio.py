@@ -56,6 +56,7 @@ class StandIn(socketserver.ThreadingTCPServer):
         self.requests: list[dict[str, str]] = []  # the forms that were read to their end
         self.bad_days: deque[Answer] = deque()
         self.deaf = False  # ends each connection before it reads
+        self.keep = False  # leaves a connection open after bytes of a bad day, if they are whole
         self.over = threading.Event()  # set at the end: whoever still answers stops
         self.hung_up = threading.Event()  # set when a client did not stay for an answer
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificates else None
@@ -115,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(form)
         answer: Answer = b""
         if self.server.bad_days:
-            answer, self.close_connection = self.server.bad_days.popleft(), True
+            answer, self.close_connection = self.server.bad_days.popleft(), not self.server.keep
         else:
             answer = self.server.answer(self.path, self.headers, form)
         try:

@@ -370,7 +370,7 @@ def on_s3(name: str) -> Any:
         config = storage.config
 
         def connect(**options: Any) -> infra.S3StorageProvider:
-            opened.append(infra.S3StorageProvider(config, **options))
+            opened.append(infra.S3StorageProvider(config, keeps_folders=name == "s3", **options))
             return opened[-1]
 
         def uploads() -> int:

@@ -109,6 +109,12 @@ TWILIO: dict[str, Row] = {  # answer or method, outcome, code, retryable, retry_
     "error 500": (Twilio.error(500, 20500, "Internal Server Error"), "unknown", None, False, None),
     "HTML 502": (response(502, HTML), "unknown", None, False, None),
     "HTML 200": (response(200, HTML), "unknown", None, False, None),
+    "empty": (response(201, ""), "unknown", None, False, None),
+    "no length, and cut": (b"HTTP/1.1 201 Created\r\n\r\n", "unknown", None, False, None),
+    "headers cut": (b"HTTP/1.1 201 Created\r\nContent-", "unknown", None, False, None),
+    "a wait cut": (
+        b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 1", "unknown", None, False, None,
+    ),
     "elsewhere": (response(302, "", "Location: http://127.0.0.1:1/"), "unknown", None, False, None),
     "half, and cut": (response(201, f'{{"sid": "{SID}', length=500), "unknown", None, False, None),
     "half": (response(201, f'{{"sid": "{SID}'), "unknown", None, False, None),
@@ -177,6 +183,31 @@ SNS: dict[str, Row] = {
         False,
         None,
     ),
+    "a blank id": (
+        response(
+            200,
+            "<PublishResponse><PublishResult><MessageId> </MessageId></PublishResult></PublishResponse>",
+        ),
+        "unknown",
+        None,
+        False,
+        None,
+    ),
+    "HTML 200": (response(200, HTML), "unknown", None, False, None),
+    "HTML 200 with an id": (
+        response(200, "<html><MessageId>1</MessageId></html>"),
+        "unknown",
+        None,
+        False,
+        None,
+    ),
+    "another answer": (
+        response(200, "<a><PublishResult><MessageId>1</MessageId></PublishResult></a>"),
+        "unknown",
+        None,
+        False,
+        None,
+    ),
     "no HTTP": (b"+OK\r\n", "unknown", None, False, None),
     "cut": (b"", "unknown", None, False, None),
     "slow": ("slow", "unknown", None, False, None),
@@ -212,6 +243,74 @@ def test_what_twilio_answers(stand_in: StandIn, name: str) -> None:
 def test_what_sns_answers(stand_in: StandIn, no_aws: None, name: str) -> None:
     lasting = isinstance(SNS[name][0], str)
     check(by_sns(stand_in.url, timeout=2 * LASTING if lasting else 5.0), stand_in, SNS[name])
+
+
+CUT: dict[str, tuple[Callable[..., infra.SmsService], bytes, str, str | None, float | None]] = {
+    "twilio, accepted": (
+        by_twilio, response(201, f'{{"sid": "{SID}", "status": "queued"}}', "Date: x"), SID, None, None,
+    ),
+    "twilio, refused": (
+        by_twilio, Twilio.error(429, 20429, "Too Many Requests", "Retry-After: 120"), "", "20429", 120.0,
+    ),
+    "sns, accepted": (
+        by_sns,
+        response(
+            200, "<PublishResponse><PublishResult><MessageId>id-12345</MessageId></PublishResult></PublishResponse>"
+        ),
+        "id-12345", None, None,
+    ),
+    "sns, refused": (by_sns, aws_error(400, "Throttling"), "", "Throttling", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_an_answer_cut_after_every_byte(stand_in: StandIn, no_aws: None, name: str) -> None:
+    """The connection ends in order. Nothing is told that the whole answer does not say."""
+    provider, whole, sid, code, retry_after = CUT[name]
+    told: list[tuple[str, str | None, float | None]] = []
+    headers = whole.index(b"\r\n\r\n") + 4
+    with provider(stand_in.url) as service:
+        for end in range(len(whole) + 1):
+            stand_in.bad_days.append(whole[:end])
+            try:
+                told.append((service.send_sms(PHONE, MESSAGE), None, None))
+            except infra.SmsError as error:
+                told.append((error.outcome, error.code, error.retry_after))
+    assert len(stand_in.requests) == len(whole) + 1
+    assert {*told[:headers]} == {("unknown", None, None)}
+    if sid:
+        assert {*told[headers:-1]} == {("unknown", None, None)}
+        assert told[-1] == (sid, None, None)
+    else:  # the status refuses; the code comes later
+        known = {("rejected", None, retry_after), ("rejected", code, retry_after)}
+        assert {*told[headers:-1]} <= known | {("unknown", None, None)}
+        assert told[-1] == ("rejected", code, retry_after)
+
+
+@pytest.mark.parametrize(
+    "day", [response(400, HTML), response(502, HTML), response(200, HTML), b"", b"+OK\r\n"]
+)
+def test_a_provider_that_has_moved_is_found(
+    monkeypatch: pytest.MonkeyPatch, provider: Callable[..., infra.SmsService], day: bytes
+) -> None:
+    """A connection that is kept ends with a failure, so that the name is looked up anew."""
+    kind = AcceptingSns if provider is by_sns else Twilio
+    with kind() as there, kind() as here:
+        port = there.port
+
+        def look_up(*_: Any, **__: Any) -> Any:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with provider("http://localhost") as service:
+            service.send_sms(PHONE, MESSAGE)
+            there.keep = True
+            there.bad_days.append(day)
+            with pytest.raises(infra.SmsError):
+                service.send_sms(PHONE, MESSAGE)
+            port = here.port
+            service.send_sms(PHONE, MESSAGE)
+            assert (len(there.requests), len(here.requests)) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -603,6 +702,14 @@ def test_wrong_settings(build: Callable[[], Any], text: str) -> None:
 def test_wrong_settings_of_sns(no_aws: None, build: Callable[[], Any], text: str) -> None:
     with pytest.raises(infra.ConfigurationError, match=text):
         build()
+
+
+def test_a_stream_that_is_no_text_file() -> None:
+    wrong: Any
+    for wrong in (1, True, "console", b"console", Path("console"), io.BytesIO(), io.StringIO):
+        with pytest.raises(infra.ConfigurationError, match=r"^stream should be a text file"):
+            infra.MockSmsService(wrong)
+    infra.MockSmsService(io.StringIO()).send_sms(PHONE, MESSAGE)
 
 
 def test_the_provider_decides(no_aws: None) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import io
 import logging
+import os
 import re
+import socket
 import subprocess
 import sys
 import time
 import traceback
 import urllib.parse
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,7 +90,8 @@ REFUSALS: dict[str, tuple[Any, type[infra.InfrastructureError], str | None, bool
     "HTML 404": (b"HTTP/1.1 404 Nowhere\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, False, "S3_"),
     "HTML 502": (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, True, "502"),
     "cut": (LOSE, infra.ConnectionError, None, True, "storage ended the connection"),
-    "no HTTP": (b"+OK\r\n", infra.ConnectionError, None, True, "storage ended the connection"),
+    "no HTTP": (b"+OK\r\n", infra.ConnectionError, None, True, "does not speak HTTP: see S3_ENDPOINT"),
+    "half of a header": (b"HTTP/1.1 200 OK\r\nDa", infra.ConnectionError, None, True, "ended the connection in the"),
 }  # fmt: skip
 
 
@@ -130,19 +134,66 @@ def test_a_redirect_is_not_followed(
     assert len(stand_in.asked) == 4
 
 
+HTML = "<html><body>Welcome</body></html>"
+HTTP_200 = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n"
 ODD_ANSWERS: dict[str, tuple[str, str, str]] = {
-    "no time": ("head_object", "ETag: x", ""),
     "no time, but a secret": ("head_object", f"Last-Modified: {SECRET}", ""),
     "no number": ("head_object", f"x-amz-missing-meta: {SECRET}", ""),
+    "a page about an object": ("head_object", "Content-Type: text/html", ""),
+    "a page for an object": ("get_object", "Content-Type: text/html; charset=utf-8", HTML),
+    "a page for an upload": ("put_object", "Content-Type: text/html", HTML),
+    "nothing for an upload": ("put_object", "Server: x", ""),
+    "nothing for a part": ("upload_part", "Server: x", ""),
+    "a page for a part": ("upload_part", "Server: x", HTML),
+    "nothing for the end": ("complete_multipart_upload", "Server: x", ""),
+    "a page for the end": ("complete_multipart_upload", "Server: x", HTML),
+    "nothing for a copy": ("copy_object", "Server: x", ""),
+    "a page for a copy": ("copy_object", "Server: x", HTML),
+    "nothing for a part of a copy": ("upload_part_copy", "Server: x", ""),
+    "no ETag for a part of a copy": ("upload_part_copy", "Server: x", "<CopyPartResult/>"),
+    "nothing for a bucket": ("create_bucket", "Server: x", ""),
+    "a page for a bucket": ("create_bucket", "Content-Type: text/html", HTML),
+    "nothing for a deletion": ("delete_object", "Server: x", ""),
+    "a page for a deletion": ("delete_object", "Content-Type: text/html", HTML),
+    "nothing for a batch": ("delete_objects", "Server: x", ""),
+    "a page for a batch": ("delete_objects", "Server: x", HTML),
+    "nothing for a list": ("list_objects", "Server: x", ""),
+    "a page for a list": ("list_objects", "Server: x", HTML),
+    "a list of no bucket": ("list_objects", "Server: x", "<ListBucketResult/>"),
+    "a list of a bucket without a name": (
+        "list_objects",
+        "Server: x",
+        "<ListBucketResult><Name></Name></ListBucketResult>",
+    ),
+    "another list": ("list_objects", "Server: x", "<a><Name>b</Name></a>"),
     "nothing of an upload": ("create_multipart_upload", "ETag: x", ""),
     "no buckets": ("list_buckets", "Content-Type: text/html", "<html></html>"),
     "nothing": ("list_buckets", "Content-Type: text/html", ""),
-    "no size": ("list_objects", "ETag: x", f"<a><Contents><Key>{SECRET}</Key></Contents></a>"),
+    "no size": (
+        "list_objects",
+        "ETag: x",
+        f"<ListBucketResult><Name>b</Name><Contents><Key>{SECRET}</Key></Contents></ListBucketResult>",
+    ),
     "no size that is one": (
         "list_objects",
         "ETag: x",
-        f"<a><Contents><Size>{SECRET}</Size></Contents></a>",
+        f"<ListBucketResult><Name>b</Name><Contents><Size>{SECRET}</Size></Contents></ListBucketResult>",
     ),
+}
+ASKS: dict[str, Callable[[infra.S3StorageProvider], Any]] = {
+    "head_object": lambda s: s.exists(BUCKET, KEY),
+    "get_object": lambda s: s.download(BUCKET, KEY),
+    "put_object": lambda s: s.upload(BUCKET, "new", b"x"),
+    "create_multipart_upload": lambda s: s.upload(BUCKET, "new", bytes(PART + 1)),
+    "upload_part": lambda s: s.upload(BUCKET, "new", bytes(PART + 1)),
+    "complete_multipart_upload": lambda s: s.upload(BUCKET, "new", bytes(PART + 1)),
+    "copy_object": lambda s: s.copy(BUCKET, KEY, BUCKET, "new"),
+    "upload_part_copy": lambda s: s.copy(BUCKET, "large", BUCKET, "new"),
+    "create_bucket": lambda s: s.create_bucket("a-new-one"),
+    "delete_object": lambda s: s.delete(BUCKET, KEY),
+    "delete_objects": lambda s: s.delete_batch(BUCKET, [KEY]),
+    "list_objects": lambda s: s.list_objects(BUCKET),
+    "list_buckets": lambda s: s.health_check(),
 }
 
 
@@ -150,25 +201,260 @@ ODD_ANSWERS: dict[str, tuple[str, str, str]] = {
 def test_an_answer_that_lacks_what_it_should_say(
     stand_in: StrictS3, storage: infra.S3StorageProvider, name: str
 ) -> None:
-    """As of a server that is not S3's, and says 200 to everything."""
+    """As of a server that is not S3's, and says 200 to everything: asked for again, as a lost answer is."""
     operation, header, body = ODD_ANSWERS[name]
-    call: Callable[[], Any] = {
-        "head_object": lambda: storage.exists(BUCKET, KEY),
-        "create_multipart_upload": lambda: storage.upload(BUCKET, KEY, bytes(PART + 1)),
-        "list_objects": lambda: storage.list_objects(BUCKET),
-        "list_buckets": storage.health_check,
-    }[operation]
-    stand_in.bad_day(
-        operation,
-        f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode(),
-    )
-    with pytest.raises(infra.StorageError, match="gave no usable answer") as caught:
-        call()
-    assert (caught.value.service, caught.value.retryable) == ("storage", False)
+    answer = f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    storage.upload(BUCKET, "large", some(PART + 1))
+    stand_in.asked.clear()
+    stand_in.bad_day(operation, *[answer] * 4)
+    with pytest.raises(infra.StorageError, match=r"gave no usable answer .* S3_ENDPOINT") as caught:
+        ASKS[operation](storage)
+    assert (caught.value.service, caught.value.retryable) == ("storage", True)
     assert SECRET not in repr(caught.value) + repr(caught.value.__cause__) + repr(
         caught.value.__context__
     )
-    assert stand_in.asked == [operation]
+    assert stand_in.asked.count(operation) == 4
+    stand_in.bad_day(operation, answer)
+    ASKS[operation](storage)
+    assert stand_in.asked.count(operation) >= 6
+
+
+@pytest.mark.parametrize("header", ["Content-Length", "Last-Modified", "ETag"])
+@pytest.mark.parametrize("how", ["get_metadata", "copy"])
+def test_a_header_that_is_missing_is_named(stand_in: StrictS3, how: str, header: str) -> None:
+    headers = {
+        "Content-Length": "9",
+        "Last-Modified": "Mon, 23 Nov 2026 06:42:13 GMT",
+        "ETag": '"0123456789abcdef0123456789abcdef"',
+    }
+    lines = "".join(f"{name}: {text}\r\n" for name, text in headers.items() if name != header)
+    with provider(stand_in, clock=fakes.FakeClock()) as storage:
+        storage.upload(BUCKET, KEY, b"as it was")
+        stand_in.bad_day("head_object", *[f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()] * 5)
+        call: Callable[[], Any] = {
+            "get_metadata": lambda: storage.get_metadata(BUCKET, KEY),
+            "copy": lambda: storage.copy(BUCKET, KEY, BUCKET, "new"),
+        }[how]
+        with pytest.raises(infra.StorageError, match=rf"\(HTTP 200 without {header}\)") as caught:
+            call()
+        assert (caught.value.operation, caught.value.retryable) == (how, True)
+        assert storage.exists(BUCKET, KEY) is True  # which needs no more than the status
+
+
+def test_a_store_that_says_neither_where_a_bucket_is_nor_that_something_is_gone(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    def with_200(operation: str) -> bytes:
+        getattr(stand_in, operation)("a-new-one", KEY)
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    stand_in.bad_day("create_bucket", lambda _: with_200("create_bucket"))
+    storage.create_bucket("a-new-one")
+    assert stand_in.asked == ["create_bucket", "list_objects"]
+    storage.upload("a-new-one", KEY, b"x")
+    stand_in.bad_day("delete_object", lambda _: with_200("delete_object"))
+    storage.delete("a-new-one", KEY)
+    assert stand_in.asked[3:] == ["delete_object", "head_object"]
+
+
+def test_credentials_that_may_not_look(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    """AWS says "forbidden" of what is absent, too, to those who may not list the bucket."""
+    forbidden = Refusal(403, "AccessDenied")
+    storage.upload(BUCKET, "f/", b"")
+    stand_in.bad_day("head_object", forbidden, forbidden)
+    storage.delete(BUCKET, "f/")
+    assert storage.delete_batch(BUCKET, ["f/"]) == infra.DeleteResult(["f/"], {})
+    empty = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    stand_in.bad_day("create_bucket", empty)
+    stand_in.bad_day("list_objects", forbidden)
+    storage.create_bucket("a-new-one")
+    stand_in.bad_day("create_bucket", empty)
+    stand_in.bad_day("list_objects", b"HTTP/1.1 403 No\r\nContent-Length: 6\r\n\r\n<html>")
+    with pytest.raises(infra.StorageError, match="see S3_ENDPOINT"):
+        storage.create_bucket("a-new-one")
+
+
+def test_an_error_with_the_status_of_success(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html"""
+    body = "<Error><Code>InternalError</Code><Message>again</Message></Error>"
+    day = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    storage.upload(BUCKET, "large", some(PART + 1))
+    for operation in (
+        "complete_multipart_upload",
+        "copy_object",
+        "upload_part_copy",
+        "delete_objects",
+    ):
+        stand_in.bad_day(operation, *[day] * 4)
+        with pytest.raises(infra.StorageError) as caught:
+            ASKS[operation](storage)
+        assert caught.value.retryable
+        stand_in.bad_day(operation, day)
+        ASKS[operation](storage)
+    assert storage.download(BUCKET, "new") == some(PART + 1)
+
+
+def answer(status: str, headers: str, body: str = "") -> bytes:
+    length = "" if status.startswith("204") else f"Content-Length: {len(body)}\n"
+    return f"HTTP/1.1 {status}\n{length}{headers}\n".replace("\n", "\r\n").encode() + body.encode()
+
+
+OBJECT = (
+    'ETag: "21f754de7c49298ea2512402aa10755c"\nLast-Modified: Mon, 23 Nov 2026 06:42:13 GMT\n'
+    "Content-Type: text/plain\nx-amz-meta-a: 12345\nx-amz-meta-b: 67890\n"
+)
+CHUNKED = f"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n{OBJECT}\n".replace("\n", "\r\n").encode()
+METADATA = {"a": "12345", "b": "67890"}
+LISTED = "<Key>tell-nobody/key</Key><Size>9</Size><LastModified>2026-11-23T06:42:13Z</LastModified>"
+# What each would answer, if its object were whole; the stand-in says a part of it, and does nothing.
+CUT_ANSWERS: dict[str, tuple[str, bytes, Callable[[Any], Any], Any]] = {
+    "download": (
+        "get_object", answer("200 OK", OBJECT, "as it was"), lambda s: s.download(BUCKET, KEY), b"as it was",
+    ),
+    "download in chunks": (
+        "get_object",
+        CHUNKED + b"0000005\r\nas it\r\n000004\r\n was\r\n00000\r\n\r\n",
+        lambda s: s.download(BUCKET, KEY),
+        b"as it was",
+    ),
+    "open": ("get_object", answer("200 OK", OBJECT, "as it was"), lambda s: read_all(s), b"as it was"),
+    "open in chunks": (
+        "get_object",
+        CHUNKED + b"00000009\r\nas it was\r\n000\r\n\r\n",
+        lambda s: read_all(s),
+        b"as it was",
+    ),
+    "exists": ("head_object", answer("404 Not Found", ""), lambda s: s.exists(BUCKET, KEY), True),
+    "get_metadata": (
+        "head_object",
+        answer("200 OK", f"Content-Length: 9\n{OBJECT}").replace(b"Content-Length: 0\r\n", b""),
+        lambda s: s.get_metadata(BUCKET, KEY).metadata,
+        METADATA,
+    ),
+    "list_objects": (
+        "list_objects",
+        answer("200 OK", "", f"<ListBucketResult><Name>b</Name><Contents>{LISTED}</Contents></ListBucketResult>"),
+        lambda s: [each.key for each in s.list_objects(BUCKET)],
+        [KEY],
+    ),
+    "list_objects until the end": (
+        "list_objects",
+        b"HTTP/1.1 200 OK\r\n\r\n<ListBucketResult><Name>b</Name></ListBucketResult>",
+        lambda s: [each.key for each in s.list_objects(BUCKET)],
+        [KEY],
+    ),
+    "upload": (
+        "put_object", answer("200 OK", 'ETag: "1"\n'),
+        lambda s: s.upload(BUCKET, KEY, b"new") or s.download(BUCKET, KEY), b"new",
+    ),
+    "copy": (
+        "copy_object", answer("200 OK", "", "<CopyObjectResult><ETag>1</ETag></CopyObjectResult>"),
+        lambda s: s.copy(BUCKET, KEY, BUCKET, "new") or s.download(BUCKET, "new"), b"as it was",
+    ),
+    "delete": (
+        "delete_object", answer("204 No Content", "Date: x\n"),
+        lambda s: s.delete(BUCKET, KEY) or s.exists(BUCKET, KEY), False,
+    ),
+    "delete_batch": (
+        "delete_objects", answer("200 OK", "", "<DeleteResult></DeleteResult>"),
+        lambda s: (s.delete_batch(BUCKET, [KEY]).deleted, s.exists(BUCKET, KEY)), ([KEY], False),
+    ),
+    "create_bucket": (
+        "create_bucket", answer("200 OK", "Location: /a-new-one\n"),
+        lambda s: s.create_bucket("a-new-one") or [*s.list_objects("a-new-one")], [],
+    ),
+    "health_check": (
+        "list_buckets",
+        answer("200 OK", "Server: x\n", "<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"),
+        lambda s: s.health_check().server, "Strict/1.0",
+    ),
+}  # fmt: skip
+
+
+def read_all(storage: infra.S3StorageProvider) -> bytes:
+    with storage.open(BUCKET, KEY) as reader:
+        return reader.read()
+
+
+@pytest.mark.parametrize("name", CUT_ANSWERS)
+def test_an_answer_cut_after_every_byte(stand_in: StrictS3, name: str) -> None:
+    """The connection ends in order. The answer is asked for again, and is right."""
+    operation, whole, call, expected = CUT_ANSWERS[name]
+    with provider(stand_in, clock=fakes.FakeClock()) as storage:
+        for end in range(len(whole)):
+            stand_in.buckets.pop("a-new-one", None)
+            stand_in.buckets[BUCKET].clear()
+            metadata = METADATA if name == "get_metadata" else {}
+            storage.upload(BUCKET, KEY, b"as it was", metadata=metadata)
+            stand_in.bad_day(operation, whole[:end])
+            stand_in.asked.clear()
+            assert call(storage) == expected, whole[:end]
+            assert stand_in.asked.count(operation) >= 2 or end == 0, whole[:end]
+
+
+def test_a_body_that_ends_with_the_connection_is_no_object(stand_in: StrictS3) -> None:
+    """Nobody could tell its end from a cut."""
+    day = f"HTTP/1.1 200 OK\n{OBJECT}\nas it".replace("\n", "\r\n").encode()
+    with provider(stand_in, clock=fakes.FakeClock()) as storage:
+        for how in (storage.download, storage.open):
+            stand_in.bad_day("get_object", *[day] * 4)
+            with pytest.raises(infra.StorageError, match="HTTP 200 without Content-Length"):
+                how(BUCKET, KEY)
+        stand_in.put_object(BUCKET, KEY, {}, {}, b"as it was")
+        stand_in.bad_day("get_object", day)
+        assert storage.download(BUCKET, KEY) == b"as it was"
+
+
+def test_a_page_that_was_stored_is_an_object(storage: infra.S3StorageProvider) -> None:
+    storage.upload(BUCKET, KEY, HTML.encode(), "text/html")
+    assert storage.download(BUCKET, KEY) == HTML.encode()
+    assert storage.get_metadata(BUCKET, KEY).content_type == "text/html"
+    assert storage.exists(BUCKET, KEY)
+
+
+@pytest.mark.parametrize(
+    "day", [Refusal(503, "SlowDown"), Refusal(429, "TooMany"), LOSE, b"+OK\r\n", HTTP_200]
+)
+def test_a_store_that_has_moved_is_found(
+    stand_in: StrictS3, monkeypatch: pytest.MonkeyPatch, day: Any
+) -> None:
+    """All connections that were kept are dropped after a failure, so that the name is looked up anew."""
+    with StrictS3() as other, provider("http://store.test", clock=fakes.FakeClock()) as storage:
+        port = stand_in.port
+
+        def look_up(*_: Any, **__: Any) -> Any:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        storage.upload(BUCKET, KEY, b"there")
+        readers = [storage.open(BUCKET, KEY) for _ in range(5)]
+        for each in readers:
+            with each:
+                assert each.read() == b"there"
+        assert stand_in.connections == 5
+        other.buckets[BUCKET] = {}
+        other.put_object(BUCKET, KEY, {}, {}, b"here")
+        port = other.port
+        assert storage.download(BUCKET, KEY) == b"there"  # over a connection that is kept
+        stand_in.bad_day("head_object", day)
+        assert storage.exists(BUCKET, KEY)
+        assert (other.asked, stand_in.asked.count("head_object")) == (["head_object"], 1)
+        assert storage.download(BUCKET, KEY) == b"here"
+
+
+def test_an_answer_that_says_absent_keeps_its_connection(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    before = stand_in.connections
+    for _ in range(3):
+        assert not storage.exists(BUCKET, "absent")
+        with pytest.raises(infra.NotFoundError):
+            storage.download(BUCKET, "absent")
+    assert stand_in.connections == before
 
 
 def test_a_busy_store_is_asked_again(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
@@ -281,8 +567,25 @@ def test_wrong_arguments() -> None:
             for kind in (infra.S3StorageProvider, fakes.FakeStorageProvider):
                 with pytest.raises(infra.ConfigurationError, match=f"^{name}"):
                     kind(**{name: size})  # type: ignore[arg-type]
-    with pytest.raises(infra.ConfigurationError, match="readable PEM file"):
-        infra.S3StorageProvider(ca_file="/absent.pem")
+    with pytest.raises(infra.ConfigurationError, match=r"^keeps_folders should be True or False"):
+        infra.S3StorageProvider(keeps_folders="yes")  # type: ignore[arg-type]
+    for absent in ("/absent.pem", Path("/absent.pem"), "system"):  # the last is sslrootcert's word
+        with pytest.raises(infra.ConfigurationError, match=r"^ca_file .* readable PEM file"):
+            infra.S3StorageProvider(ca_file=absent)
+    with pytest.raises(infra.ConfigurationError, match=r"^ca_file should name PEM files"):
+        infra.S3StorageProvider(ca_file=__file__)
+
+
+def test_a_number_is_no_file_of_certificates() -> None:
+    """Python takes one for a descriptor: it would read the file behind it, and close it."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    try:
+        for wrong in (descriptor, b"/ca.pem", "", "a\0b", ["a"], io.BytesIO(), False, True):
+            with pytest.raises(infra.ConfigurationError, match=r"^ca_file should be the path"):
+                infra.S3StorageProvider(ca_file=wrong)  # type: ignore[arg-type]
+            os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # --- TLS
@@ -291,7 +594,7 @@ def test_wrong_arguments() -> None:
 def test_over_https(certificates: Path) -> None:
     with (
         StrictS3(certificates) as server,
-        provider(server, ca_file=str(certificates / "ca.pem")) as storage,
+        provider(server, ca_file=certificates / "ca.pem") as storage,
     ):
         storage.create_bucket(BUCKET)
         storage.upload(BUCKET, KEY, some(PART + 1), metadata={"a": "b"})
@@ -557,7 +860,7 @@ def test_pages_without_objects_and_lists_without_end(
     stand_in: StrictS3, storage: infra.S3StorageProvider
 ) -> None:
     def page(token: str) -> bytes:
-        body = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"
+        body = f"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"
         return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
     empty = page("<NextContinuationToken>00</NextContinuationToken>")
@@ -622,6 +925,51 @@ def test_a_batch_whose_errors_name_no_key(
     )
     with pytest.raises(infra.StorageError, match="does not say which keys"):
         storage.delete_batch(BUCKET, [KEY])
+
+
+def test_a_store_that_keeps_folders(
+    service: Callable[[str], str], s3: Callable[[str], infra.S3StorageProvider]
+) -> None:
+    """The gateway's batch leaves the folders of what it deletes, and says that it deletes a folder that stays."""
+    cleaning, bucket = s3("s3"), f"test-{uuid.uuid4().hex[:20]}"
+    with infra.S3StorageProvider(cleaning.config) as usual:
+        usual.create_bucket(bucket)
+
+        def listed() -> list[str]:
+            return [each.key for each in usual.list_objects(bucket)]
+
+        for storage, left in ((usual, ["a/b/", "c/d"]), (cleaning, ["c/d"])):
+            for key in ("a/b/1", "a/b/2", "c/d"):
+                storage.upload(bucket, key, b"x")
+            assert storage.delete_batch(bucket, ["a/b/1", "a/b/2"]).errors == {}
+            assert listed() == left
+            usual.delete_batch(bucket, left)
+            usual.delete_batch(bucket, ["a/b/", "c/"])
+            assert listed() == []
+            storage.upload(bucket, "f/", b"")
+            storage.upload(bucket, "f/in", b"x")
+            assert storage.delete_batch(bucket, ["f/in"]).errors == {}
+            assert listed() == (["f/"] if storage is usual else [])
+            assert storage.delete_batch(bucket, ["f/"]) == infra.DeleteResult(["f/"], {})
+            assert listed() == []
+        remove_bucket(cleaning, bucket)
+
+
+def test_a_folder_that_stays_is_not_called_deleted(
+    stand_in: StrictS3, storage: infra.S3StorageProvider
+) -> None:
+    """A store that keeps folders may say that it has deleted one, and keep it."""
+    storage.upload(BUCKET, "f/", b"")
+    deleted = b"HTTP/1.1 204 No Content\r\n\r\n"
+    stand_in.bad_day("delete_object", deleted, deleted)
+    assert storage.delete_batch(BUCKET, ["f/", KEY]) == infra.DeleteResult(
+        [KEY], {"f/": "FolderNotEmpty"}
+    )
+    with pytest.raises(infra.StorageError, match="may not be empty") as caught:
+        storage.delete(BUCKET, "f/")
+    assert (caught.value.code, caught.value.retryable) == ("FolderNotEmpty", False)
+    storage.delete(BUCKET, "f/")
+    assert [*storage.list_objects(BUCKET)] == []
 
 
 def test_a_bucket_of_somebody_else(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:

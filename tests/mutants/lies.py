@@ -2230,10 +2230,9 @@ SUBTLE: list[Mutant] = [
     shared(
         "StorageProvider: of nothing there is no object",
         Replace(
-            "StorageProvider.exists",
-            "self._head('exists', _check_bucket(bucket), _check_object_key(key)) is not None",
-            "getattr(self._head('exists', _check_bucket(bucket), _check_object_key(key)), 'size', "
-            "0) > 0",
+            "StorageProvider._exists",
+            "self._head('exists', bucket, key) is not None",
+            "getattr(self._head('exists', bucket, key), 'size', 0) > 0",
         ),
         STORAGE,
     ),

@@ -322,6 +322,131 @@ TEXTS: list[Mutant] = [
     ),
 ]
 
+LACKS = ("faults/test_storage.py::test_an_answer_that_lacks_what_it_should_say",)
+
+ANSWERS: list[Mutant] = [
+    OnFakes(
+        "answers: the end of the stream ends the headers",
+        INFRA,
+        Replace("_WholeLines.readline", "line or self._begun", "False"),
+        ("faults/test_sms.py::test_what_twilio_answers",),
+    ),
+    OnServers(
+        "storage: boto3's connections take a cut answer",
+        INFRA,
+        Drop("_aws_client", "_refuse_cut_answers(client)"),
+        ("faults/test_storage.py::test_an_answer_cut_after_every_byte",),
+    ),
+    OnServers(
+        "storage: a body may end with the connection",
+        INFRA,
+        Replace("_check_answer", "not _says_its_end(headers)", "False"),
+        ("faults/test_storage.py::test_a_body_that_ends_with_the_connection_is_no_object",),
+    ),
+    OnServers(
+        "storage: an upload needs no ETag, a list no name",
+        INFRA,
+        Drop("_check_answer", "_check_says(parsed, *needed)"),
+        LACKS,
+    ),
+    OnServers(
+        "storage: any XML is an answer",
+        INFRA,
+        Replace("_check_answer", "found is None or found[1].decode('latin-1') != root", "False"),
+        LACKS,
+    ),
+    OnServers(
+        "storage: a web page is an object",
+        INFRA,
+        Replace(
+            "_check_answer",
+            "headers.get('content-type', '').lower().startswith('text/html')",
+            "False",
+        ),
+        LACKS,
+    ),
+    OnServers(
+        "storage: what lacks something is not asked for again",
+        INFRA,
+        Replace("S3StorageProvider._no_answer", "True", "False"),
+        LACKS,
+    ),
+    OnServers(
+        "storage: 200 is enough for a deletion",
+        INFRA,
+        Replace("S3StorageProvider._remove.ask", "status != 204", "False"),
+        LACKS,
+    ),
+    OnServers(
+        "storage: 200 is enough for a bucket",
+        INFRA,
+        Replace("S3StorageProvider._create_bucket.ask", "not named", "False"),
+        LACKS,
+    ),
+    OnServers(
+        "storage: a kept connection outlives a failure",
+        INFRA,
+        Drop("S3StorageProvider._translate", "attempt.note.close()"),
+        ("faults/test_storage.py::test_a_store_that_has_moved_is_found",),
+    ),
+    OnServers(
+        "storage: a folder that stays counts as deleted",
+        INFRA,
+        Replace("S3StorageProvider._remove.ask", "key.endswith('/')", "False"),
+        ("faults/test_storage.py::test_a_folder_that_stays_is_not_called_deleted",),
+    ),
+    OnServers(
+        "storage: folders that are emptied stay",
+        INFRA,
+        Never("S3StorageProvider._delete_many", "self._keeps_folders"),
+        ("faults/test_storage.py::test_a_store_that_keeps_folders",),
+    ),
+    OnFakes(
+        "storage: underscores in names of metadata",
+        INFRA,
+        Text("_METADATA_NAME", "[0-9A-Za-z.-]+", "[0-9A-Za-z._-]+"),
+        ("contract/test_storage_provider.py::TestFake::test_other_bad_input",),
+    ),
+    OnFakes(
+        "storage: an endpoint names a bucket",
+        INFRA,
+        Replace("_S3_ENDPOINT", "not _names_bucket(v)", "True"),
+        ("unit/test_configuration.py",),
+    ),
+    OnFakes(
+        "paths: any text is one",
+        INFRA,
+        Replace(
+            "_check_path",
+            "not isinstance(text, str) or not text or '\\0' in text",
+            "not isinstance(text, str)",
+        ),
+        ("unit/test_migrations.py::test_what_is_no_path_of_a_file",),
+    ),
+    OnServers(
+        "sms: a kept connection outlives a failure",
+        INFRA,
+        Drop("SnsSmsService._translate", "attempt.note.close()"),
+        ("faults/test_sms.py::test_a_provider_that_has_moved_is_found",),
+    ),
+    OnServers(
+        "sms: any XML is an answer of SNS",
+        INFRA,
+        Drop("_check_published", "raise _Incomplete"),
+        ("faults/test_sms.py::test_what_sns_answers",),
+    ),
+    OnFakes(
+        "sms: a wait that is cut is told",
+        INFRA,
+        Replace(
+            "TwilioSmsService._post",
+            "_whole_answers(http.client.HTTPConnection)",
+            "http.client.HTTPConnection",
+        ),
+        ("faults/test_sms.py::test_what_twilio_answers",),
+    ),
+]
+
 MESSAGES: list[Mutant] = [
     OnFakes(
         "sms: what is unknown counts as rejected",
@@ -356,4 +481,4 @@ MESSAGES: list[Mutant] = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*CALLS, *OBJECTS, *TEXTS, *MESSAGES]
+MUTANTS: list[Mutant] = [*CALLS, *OBJECTS, *TEXTS, *ANSWERS, *MESSAGES]

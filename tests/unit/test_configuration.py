@@ -200,11 +200,48 @@ def test_half_of_a_login_to_s3(names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9000", "https://s3.example.com", "https://example.com/storage/v1/s3"]
+    "url",
+    [
+        "http://127.0.0.1:9000",
+        "https://s3.example.com",
+        "https://s3.example.com/",
+        "http://[::1]:9000",
+        "https://s3.eu-north-1.amazonaws.com",
+        "https://s3.dualstack.eu-north-1.amazonaws.com",
+        "https://bucket.vpce-1a2b3c4d-5e6f.s3.us-east-1.vpce.amazonaws.com",
+    ],
 )
 def test_endpoints_of_s3(url: str) -> None:
     config = infra.S3StorageConfig(endpoint=url, public_endpoint=url)
     assert (config.endpoint, config.public_endpoint) == (url, url)
+
+
+@pytest.mark.parametrize("name", ["endpoint", "public_endpoint"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://s3.example.com/bucket",
+        "https://s3.example.com/bucket/",
+        "https://s3.example.com//",
+        "https://example.com/storage/v1/s3",
+        "http://127.0.0.1:9000/%2F",
+        "https://bucket.s3.amazonaws.com",
+        "https://bucket.s3.eu-north-1.amazonaws.com",
+        "https://my.bucket.s3-eu-west-1.amazonaws.com",
+        "https://bucket.s3.dualstack.eu-north-1.amazonaws.com/",
+        "https://bucket.s3.cn-north-1.amazonaws.com.cn",
+    ],
+)
+def test_an_endpoint_that_names_a_bucket(name: str, url: str) -> None:
+    """Objects would go to another bucket, or under another key."""
+    with pytest.raises(infra.ConfigurationError, match=rf"S3StorageConfig\.{name}.*without a path"):
+        infra.S3StorageConfig(**{name: url})  # type: ignore[arg-type]
+
+
+def test_names_of_configurations_of_redis() -> None:
+    assert infra.RedisCacheConfig is infra.CacheConfig
+    assert infra.RedisEventBusConfig is infra.CacheConfig
+    assert {"RedisCacheConfig", "RedisEventBusConfig"} <= {*infra.__all__}
 
 
 def test_one_engine_has_one_url() -> None:

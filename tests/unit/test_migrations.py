@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -462,6 +463,15 @@ def test_files_that_cannot_be_read(file: Path, tmp_path: Path) -> None:
     )
 
 
+def test_what_is_no_path_of_a_file() -> None:
+    """Python takes a number for an open file's descriptor, and closes it."""
+    for wrong in (0, 1, True, None, b"shop.sql", "", "a\0b", ["shop.sql"], io.StringIO()):
+        with pytest.raises(infra.ConfigurationError, match=r"^path should be the path of a file"):
+            infra.read_migrations(wrong, "mysql")  # type: ignore[arg-type]
+    with pytest.raises(infra.ConfigurationError, match="cannot be read: UnicodeEncodeError"):
+        infra.read_migrations("\ud800.sql", "mysql")
+
+
 def test_a_byte_order_mark_is_no_sql(file: Path) -> None:
     """Editors on Windows write one."""
     (found,) = read(file, b"\xef\xbb\xbf-- migration 1 a mysql\r\nSELECT 1;\r\n")
@@ -534,6 +544,8 @@ def test_files_are_read_before_anything_is_asked(tmp_path: Path, url: str) -> No
             str(caught.value)
             == "two files of migrations have the same name: it is part of their record"
         )
+        with pytest.raises(infra.ConfigurationError, match=r"^path should be the path of a file"):
+            infra.Migrator(pool, True)  # type: ignore[arg-type]
         with pytest.raises(infra.ConfigurationError, match=r"^no-such-file\.sql: "):
             infra.Migrator(pool, file, tmp_path / "no-such-file.sql")
 

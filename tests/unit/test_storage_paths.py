@@ -19,18 +19,23 @@ PATHS: list[tuple[Callable[..., str], int]] = [
 
 
 def test_paths() -> None:
-    id = uuid.UUID(int=7)
+    paths = infra.StoragePath
     assert (
-        infra.StoragePath.benchmark_dataset("bench1", "1.0.0", "data.json")
+        paths.benchmark_dataset("bench1", "1.0.0", "data.json")
         == "benchmarks/bench1/1.0.0/data.json"
     )
-    assert (
-        infra.StoragePath.submission_results(id, "all.json") == f"submissions/{id}/results/all.json"
-    )
-    assert infra.StoragePath.user_avatar(id, "face.png") == f"users/{id}/avatar/face.png"
-    assert (
-        infra.StoragePath.verification_artifacts(id, "log é.txt") == f"verifications/{id}/log é.txt"
-    )
+    assert paths.submission_results("sub123", "results.json") == "submissions/sub123/results.json"
+    assert paths.user_avatar("user456", "avatar.png") == "avatars/user456/avatar.png"
+    assert paths.verification_artifacts("ver789", "log.txt") == "verifications/ver789/log.txt"
+
+
+def test_ids_may_be_uuids_and_names_any_text() -> None:
+    id = uuid.UUID(int=7)
+    paths = infra.StoragePath
+    assert paths.benchmark_dataset(id, "2", "é.json") == f"benchmarks/{id}/2/é.json"
+    assert paths.submission_results(id, "all.json") == f"submissions/{id}/all.json"
+    assert paths.user_avatar(id, "face.png") == f"avatars/{id}/face.png"
+    assert paths.verification_artifacts(id, "log é.txt") == f"verifications/{id}/log é.txt"
 
 
 @pytest.mark.parametrize(("path", "count"), PATHS)
