@@ -1895,6 +1895,14 @@ def _check_element(name: str, value: Any) -> None:
         _fitted_column(name, _ColumnType("any", finite=False), [value])
 
 
+def _take_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    """The driver's own class, which is not loaded here: known by its attributes."""
+    for value in values:
+        if not all(hasattr(value, each) for each in ("lower", "upper", "lower_inc", "isempty")):
+            raise ValidationError(f"{name} should be a range, not of type {type(value).__name__}")
+    return values
+
+
 class _Holds(NamedTuple):
     """What columns of one kind take: words for a message, and how each type of value is taken."""
 
@@ -1927,6 +1935,7 @@ _TAKES: Mapping[str, _Holds] = {
     "id": _Holds("a uuid.UUID", {uuid.UUID: _take_as_is, str: _take_ids}),
     "document": _Holds("a document as a dict or list, not its text", _DOCUMENTS),
     "array": _Holds("a list", {list: _take_arrays}),
+    "range": _Holds("a range, or its text", {str: _take_texts, object: _take_ranges}),
     # what this library has no name for: the server decides
     "any": _Holds(
         "of a type that a column holds",
@@ -1968,8 +1977,8 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
         if kind is type(None):
             continue
         # Of a subclass its own type counts: an enumeration of str is a str, but True is no int.
-        known = next((base for base in kind.__mro__ if base in _VALUE_TYPES), None)
-        if known is None or known not in takers:
+        known = next((base for base in kind.__mro__ if base in _VALUE_TYPES), object)
+        if known not in takers:
             raise ValidationError(f"{name} should be {words}, not of type {kind.__name__}")
         places = [at for at, value in enumerate(values) if type(value) is kind]
         plain = [_plain(values[at], known) for at in places]
@@ -2354,7 +2363,7 @@ def _timeout(seconds: float) -> int:
 
 #: "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
 _CATALOGUE_TYPE = re.compile(
-    r"(?P<name>[a-z ]*[a-z])(?:\((?P<size>\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>[a-z ]*)"
+    r"(?P<name>[a-z][a-z0-9 ]*?)(?:\((?P<size>\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>[a-z ]*)"
 )
 #: Kinds of columns whose type has its size behind it, and those that have the digits of seconds.
 _SIZED = frozenset({"text", "bytes"})
@@ -3089,6 +3098,20 @@ def _postgres_array(value: Any) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _postgres_range(value: Any) -> str:
+    """A range's text (https://www.postgresql.org/docs/current/rangetypes.html#RANGETYPES-IO)."""
+    if value.isempty:
+        return "empty"
+    ends = ["" if end is None else _postgres_array(end) for end in (value.lower, value.upper)]
+    return "(["[value.lower_inc] + ",".join(ends) + ")]"[value.upper_inc]
+
+
+def _holds_untyped(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_holds_untyped, value))
+    return isinstance(value, (uuid.UUID, dict))
+
+
 #: how an array's elements are written, if not by ``str``
 _ARRAY_TEXTS: Mapping[type, Callable[[Any], str]] = {
     bytes: lambda value: "\\x" + value.hex(),
@@ -3166,6 +3189,10 @@ class _PostgresDialect(_Dialect):
         "interval": _ColumnType("duration"),
         "uuid": _ColumnType("id"),
         **dict.fromkeys(("json", "jsonb"), _ColumnType("document")),
+        **dict.fromkeys(
+            ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
+            _ColumnType("range"),
+        ),
     }
     #: of a table's columns the type, of a domain the one below it
     catalogue = (
@@ -3182,7 +3209,9 @@ class _PostgresDialect(_Dialect):
 
     def __init__(self, config: DatabaseConfig) -> None:
         super().__init__(config)
-        self.converters[list] = lambda values: [self.convert_one(value) for value in values]
+        self.converters[list] = self.convert_list
+        a_range = importlib.import_module("psycopg2.extras").Range
+        self.converters[a_range] = None
         ext = self.driver.extensions
         to_uuid = ext.new_type(
             (2950,), "UUID", lambda text, cursor: None if text is None else uuid.UUID(text)
@@ -3204,12 +3233,19 @@ class _PostgresDialect(_Dialect):
             datetime: lambda column: list(map(datetime.isoformat, column)),
             timedelta: lambda column: list(map(_postgres_interval, column)),
             list: lambda column: [_postgres_array(v).translate(_COPY_ESCAPES) for v in column],
+            a_range: lambda column: [_postgres_range(v).translate(_COPY_ESCAPES) for v in column],
             _Document: lambda column: self.writers[str]([value.text for value in column]),
             **{
                 each: lambda column: list(map(str, column))
                 for each in (int, float, uuid.UUID, date, Decimal, day_time)
             },
         }
+
+    def convert_list(self, values: Any) -> Any:
+        """A list, for an array. One of ids or documents is sent without a type: psycopg2 would make
+        it an array of text."""
+        converted = [self.convert_one(value) for value in values]
+        return _postgres_array(values) if _holds_untyped(values) else converted
 
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
