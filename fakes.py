@@ -272,15 +272,16 @@ Where = Mapping[str, Any] | Callable[[Row], bool] | None
 class Column:
     """A column's rules: the Python type of its values, and whether it may be NULL.
 
-    ``length``: the most characters of a text, bytes of bytes, digits of a Decimal (its precision),
-    or the bits of an int, 32 or 64. ``scale``: the digits behind the point, of a Decimal (without
-    one: none) or of a datetime's seconds (without one: 6). What does not fit exactly is refused.
-    ``ascii``: a text has only ASCII.
+    ``length``: the most characters of a text, the most bytes, or the bits of an int, 32 or 64.
+    ``precision`` and ``scale``: the digits of a Decimal, and those of them behind the point, as in
+    NUMERIC(precision, scale). ``scale`` of a datetime: the digits of its seconds behind the point
+    (None: 6). What does not fit exactly is refused. ``ascii``: a text has only ASCII.
     """
 
     kind: type
     null: bool = False
     length: int | None = None
+    precision: int | None = None
     scale: int | None = None
     ascii: bool = False
 
@@ -315,7 +316,10 @@ class Table:
         columns = {}
         for name, (kind, null) in repository._columns().items():
             holds = repository._column_type(name, kind)
-            columns[name] = Column(kind, null, holds.size, holds.scale, name in only)
+            length, precision = holds.size, None
+            if kind is Decimal:
+                length, precision = None, holds.size
+            columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
         return cls(repository.table, columns, tuple(repository.key), **rules)
 
 
@@ -666,9 +670,8 @@ class FakeDatabase(Faults, infra.Database):
         if mysql and column.kind in (day_time, timedelta):
             return infra._MySqlDialect.column_types["time"]._replace(scale=column.scale)
         kind = infra._COLUMN_KINDS[column.kind]
-        return infra._ColumnType(
-            kind, column.length, column.scale, ascii=column.ascii, finite=mysql
-        )
+        size = column.precision if column.kind is Decimal else column.length
+        return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
     def _insert_rows(
         self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
@@ -1135,7 +1138,7 @@ class FakeTable:
         if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
             if self._pads or not value.is_nan() or value.is_snan():
                 infra._finite(value)
-            exact = infra._exact_decimal(value, column.length, column.scale)
+            exact = infra._exact_decimal(value, column.precision, column.scale)
             if exact is None:
                 raise self._error(infra._MISFIT)
             return exact

@@ -1771,10 +1771,10 @@ _DIGITS = Context(prec=1000, traps=[Inexact, InvalidOperation])
 
 def _exact_decimal(value: Decimal, precision: int | None, scale: int | None) -> Decimal | None:
     """The number as a column of that precision and scale stores it; None if it does not fit."""
-    if precision is None or not value.is_finite():
+    if (precision is None and scale is None) or not value.is_finite():
         return value
     digits = scale or 0
-    if value and value.adjusted() >= precision - digits:
+    if value and precision is not None and value.adjusted() >= precision - digits:
         return None
     one = Decimal((0, (1,), -digits))
     try:

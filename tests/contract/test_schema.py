@@ -49,7 +49,7 @@ def column(
     if data_type in TYPES:
         kind, bits = TYPES[data_type]
         if kind is Decimal:
-            return fakes.Column(kind, length=precision, scale=scale)
+            return fakes.Column(kind, precision=precision, scale=scale)
         if kind is bytes:
             return fakes.Column(kind, length=length)
         if kind is datetime and seconds != 6:

@@ -286,14 +286,16 @@ TABLE_RULES: list[Mutant] = [
         "Table: no column is NOT NULL",
         Replace(
             "Table.of",
-            "Column(kind, null, holds.size, holds.scale, name in only)",
-            "Column(kind, True, holds.size, holds.scale, name in only)",
+            "Column(kind, null, length, precision, holds.scale, name in only)",
+            "Column(kind, True, length, precision, holds.scale, name in only)",
         ),
         UNIT,
     ),
     fake(
         "Table: no column has a length",
-        Replace("Table.of", "holds.size", "None"),
+        Replace(
+            "Table.of", "length, precision = holds.size, None", "length, precision = None, None"
+        ),
         UNIT,
     ),
     fake(
