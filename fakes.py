@@ -712,8 +712,8 @@ class FakeTable:
     """A table of a FakeDatabase; rows go in and out as dicts, copies both ways.
 
     ``where`` is a dict of values that columns have to equal (None: be NULL), a function of the row, or None for all
-    rows. Broken rules are ConflictError with the rule's name; an unknown column, a text too long or a value of another
-    type than the column's is DatabaseError.
+    rows. Broken rules are ConflictError with the rule's name; an unknown column, a value that does not fit its
+    column exactly or one of another type is DatabaseError.
     """
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:

@@ -3472,8 +3472,10 @@ class ConnectionPool(Database):
     after ``idle_timeout``, as connections are given back, down to ``min_connections``.
 
     SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%`` for a percent sign
-    where params are given. Parameters are None, bool, int, float, Decimal, str, bytes, aware datetimes, dates, UUIDs, a
-    tuple for ``IN %s``, and on Postgres a list for an array. Rows are tuples; datetimes are aware, in UTC.
+    where params are given. Parameters are None, bool, int, float, Decimal, str, bytes, aware datetimes, dates, times,
+    timedeltas, UUIDs, a dict for a JSON document, a tuple for ``IN %s``, and on Postgres a list for an array, naive
+    datetimes for TIMESTAMP, and ranges. ValidationError names a parameter that the engine does not take. Rows are
+    tuples; datetimes are aware, in UTC, except those of Postgres's TIMESTAMP.
 
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each statement, which the
     server stops too. What could not be sent is tried again; what was sent is not, reads of repositories excepted.
@@ -3532,7 +3534,8 @@ class ConnectionPool(Database):
         return self._pool.size > 0
 
     def execute(self, sql: str, params: Any = None) -> int:
-        """Runs one statement and returns how many rows it affected (an UPDATE: how many it found)."""
+        """Runs one statement and returns how many rows it affected (an UPDATE: how many it found).
+        The server rounds and converts values as its columns need it; ``insert_many`` refuses."""
         return self._statement("execute", self._checked(sql), params, _row_count)
 
     def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
