@@ -313,7 +313,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "fake database: a primary key may be NULL",
         FAKES,
         Replace("FakeTable.__init__", "replace(columns[name], null=False)", "columns[name]"),
-        DATABASE,
+        FAKE_DATABASE,
     ),
     OnFakes(
         "fake database: a decimal is kept as it was given",
