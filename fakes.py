@@ -41,8 +41,9 @@ import uuid
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
+from datetime import time as day_time
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -269,12 +270,20 @@ Where = Mapping[str, Any] | Callable[[Row], bool] | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column's rules: the Python type of its values, whether it may be NULL, how many characters a text may have (an
-    int: its bits, 32 or 64)."""
+    """A column's rules: the Python type of its values, and whether it may be NULL.
+
+    ``length``: the most characters of a text, the most bytes, or the bits of an int, 32 or 64.
+    ``precision`` and ``scale``: the digits of a Decimal, and those of them behind the point, as in
+    NUMERIC(precision, scale). ``scale`` of a datetime: the digits of its seconds behind the point
+    (None: 6). What does not fit exactly is refused. ``ascii``: a text has only ASCII.
+    """
 
     kind: type
     null: bool = False
     length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    ascii: bool = False
 
 
 @dataclass(frozen=True)
@@ -303,12 +312,17 @@ class Table:
         object.__setattr__(self, "name", infra._plain(self.name))
 
     @classmethod
-    def of(cls, repository: Any, **rules: Any) -> Table:
-        """The table of a repository's class: columns from its record and lengths, the other rules as given."""
-        columns = {
-            name: Column(kind, null, repository.lengths.get(name))
-            for name, (kind, null) in repository._columns().items()
-        }
+    def of(cls, repository: Any, *, ascii: Iterable[str] = (), **rules: Any) -> Table:
+        """The table of a repository's class: columns from its record, lengths and scales, the other
+        rules as given. ``ascii`` names the columns of ASCII alone."""
+        only = frozenset(ascii)
+        columns = {}
+        for name, (kind, null) in repository._columns().items():
+            holds = repository._column_type(name, kind)
+            length, precision = holds.size, None
+            if kind is Decimal:
+                length, precision = None, holds.size
+            columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
         return cls(repository.table, columns, tuple(repository.key), **rules)
 
 
@@ -326,11 +340,13 @@ def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool |
 MYSQL_TABLES = (
     Table.of(
         infra.PhoneUserRepository,
+        ascii=("phone_hash", "country_code", "user_type"),
         unique={"phone_users_phone_hash_key": ("phone_hash",)},
         checks=_choices(infra.PhoneUserRepository, "user_type"),
     ),
     Table.of(
         infra.TokenRepository,
+        ascii=("token_hash",),
         unique={"refresh_tokens_token_hash_key": ("token_hash",)},
         foreign_keys={
             "refresh_tokens_user_id_fkey": ForeignKey(
@@ -644,14 +660,32 @@ class FakeDatabase(Faults, infra.Database):
                 self._writer = None
                 self._turn.notify_all()
 
+    def _column_types(self, table: str, names: Sequence[str]) -> Sequence[infra._ColumnType]:
+        def work() -> list[infra._ColumnType]:
+            columns = self.table(table).rules.columns
+            if not columns.keys() >= {*names}:
+                raise self._error(infra._UNKNOWN_NAME)
+            return [self._column_type(columns[name]) for name in names]
+
+        found: list[infra._ColumnType] = self._statement("insert_many", work, write=False)
+        return found
+
+    def _column_type(self, column: Column) -> infra._ColumnType:
+        mysql = self.engine == "mysql"
+        if mysql and column.kind in (day_time, timedelta):
+            return infra._MySqlDialect.column_types["time"]._replace(scale=column.scale)
+        kind = infra._COLUMN_KINDS[column.kind]
+        size = column.precision if column.kind is Decimal else column.length
+        return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
+
     def _insert_rows(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+        self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> int:
         target = self.table(table)
 
         def work() -> None:
-            for row in rows:
-                target._add(dict(zip(columns, row)))
+            for row in zip(*columns):
+                target._add(dict(zip(names, row)))
 
         self._statement("insert_many", work)
         return 0
@@ -671,7 +705,7 @@ def _copied(value: Any) -> Any:
     return infra._decode(value.text)[0] if value.__class__ is infra._Document else value
 
 
-_AS_THEY_ARE = frozenset({bool, bytes, date, uuid.UUID})
+_AS_THEY_ARE = frozenset({bool, bytes, date, day_time, timedelta, uuid.UUID})
 _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     infra._Above: operator.gt,
     infra._AtMost: operator.le,
@@ -683,8 +717,8 @@ class FakeTable:
     """A table of a FakeDatabase; rows go in and out as dicts, copies both ways.
 
     ``where`` is a dict of values that columns have to equal (None: be NULL), a function of the row, or None for all
-    rows. Broken rules are ConflictError with the rule's name; an unknown column, a text too long or a value of another
-    type than the column's is DatabaseError.
+    rows. Broken rules are ConflictError with the rule's name; an unknown column, a value that does not fit its
+    column exactly or one of another type is DatabaseError.
     """
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
@@ -700,9 +734,12 @@ class FakeTable:
                 *(each.columns for each in rules.foreign_keys.values()),
             }
         }
+        columns = {**rules.columns}
+        for name in rules.primary_key:
+            columns[name] = replace(columns[name], null=False)
         self._columns: dict[str, tuple[str, Column, Any, float]] = {
             name: (name, each, each.kind, math.inf if each.length is None else each.length)
-            for name, each in rules.columns.items()
+            for name, each in columns.items()
         }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
         self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
@@ -985,8 +1022,10 @@ class FakeTable:
                 fits = nulls or column.null if value is None else document
             elif kind is str:
                 fits = value.isascii() and "\0" not in value and len(value) <= longest
+            elif kind is datetime:
+                fits = value.tzinfo is timezone.utc and column.scale is None
             else:
-                fits = value.tzinfo is timezone.utc if kind is datetime else kind in _AS_THEY_ARE
+                fits = kind in _AS_THEY_ARE and (kind is not bytes or len(value) <= longest)
             row[name] = value if fits else self._fit(name, column, value)
         return row
 
@@ -998,11 +1037,15 @@ class FakeTable:
     def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, row: Row) -> None:
         """Checks every rule, then puts the new row, whose values fit, in the old one's place."""
         rules = self.rules
+        checked = row
+        if rules.checks and self._pads:
+            checked = {name: self._comparable(value) for name, value in row.items()}
         for name, test in rules.checks.items():
-            if test(row) is False:
+            if test(checked) is False:
                 raise self._error(infra._CHECK, name)
         key = self._key(row, rules.primary_key)
-        assert key is not None
+        if key is None:  # _fitted refuses a NULL in it
+            raise self._error(infra._NOT_NULL, f"{rules.name}_{rules.primary_key[0]}_not_null")
         if key != old_key and key in self._rows:
             raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
         for name, columns in rules.unique.items():
@@ -1076,6 +1119,8 @@ class FakeTable:
         kind, value = column.kind, infra._plain(value)
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
+            if column.ascii and not value.isascii():
+                raise self._error(infra._MISFIT)
             if column.length is not None and len(value) > column.length:
                 # In SQL blanks at the end do not count; to MySQL no white space of ASCII does.
                 if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
@@ -1083,7 +1128,10 @@ class FakeTable:
                 value = value[: column.length]
             return value
         if kind is datetime and isinstance(value, datetime):
-            return infra._aware(value)
+            value = infra._aware(value)
+            if value.microsecond % infra._fraction(column.scale):
+                raise self._error(infra._MISFIT)
+            return value
         if (
             kind is int
             and value.__class__ is int
@@ -1093,14 +1141,19 @@ class FakeTable:
         if kind is float and value.__class__ is float:
             return infra._finite(value) if self._pads else value
         if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
-            return (
-                value
-                if not self._pads and value.is_nan() and not value.is_snan()
-                else infra._finite(value)
-            )
+            if self._pads or not value.is_nan() or value.is_snan():
+                infra._finite(value)
+            exact = infra._exact_decimal(value, column.precision, column.scale)
+            if exact is None:
+                raise self._error(infra._MISFIT)
+            return exact
         if kind in _AS_THEY_ARE and value.__class__ is kind:
+            if isinstance(value, bytes) and len(value) > (column.length or len(value)):
+                raise self._error(infra._MISFIT)
             return value
-        if kind in (dict, list) and isinstance(value, (kind, infra._Document)):
+        if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
+            return value  # MySQL's TIME
+        if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
             return value if isinstance(value, infra._Document) else infra._document(name, value)
         if not isinstance(value, tuple(infra._KINDS)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")

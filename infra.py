@@ -17,6 +17,7 @@ configuration      Config, DatabaseConfig, CacheConfig (RedisCacheConfig, RedisE
 clock              Clock, SystemClock
 call policy        Call, Health, PoolStats, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
 privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
+values             what a column takes: the one table of value types, for insert_many, records and fakes
 database           Database, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
 records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, User, Credentials, Organization, Member,
@@ -69,7 +70,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
+from datetime import time as day_time
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 from pathlib import Path
 from typing import (
     Any,
@@ -1744,6 +1746,371 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
     return math.ceil(seconds * 1000)
 
 
+# === values ==========================================================================================================
+
+
+def _aware(value: datetime, name: str = "a datetime") -> datetime:
+    """The same moment in UTC."""
+    if value.__class__ is not datetime:
+        value = _plain(value)
+    if value.tzinfo is timezone.utc:
+        return value
+    offset = value.utcoffset()
+    if offset is None:
+        raise ValidationError(f"{name} should be aware, for example datetime.now(timezone.utc)")
+    try:
+        return value.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValidationError(f"{name} should be between the years 1 and 9999 in UTC") from None
+
+
+def _finite(value: Any) -> Any:
+    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
+        raise ValidationError("a number should be finite")
+    return value
+
+
+class _ColumnType(NamedTuple):
+    """What a column holds: the kind of its values, a key of ``_TAKES``, and how large they may be."""
+
+    kind: str
+    #: characters of a text, bytes, digits of a decimal, bits of an int; None: no bound
+    size: int | None = None
+    #: digits behind the point, of a decimal or of seconds; None: as they are
+    scale: int | None = None
+    #: bytes of a text in UTF-8; None: no bound
+    octets: int | None = None
+    ascii: bool = False
+    unsigned: bool = False
+    #: the engine has neither NaN nor infinity
+    finite: bool = True
+    #: bytes of just that size: the server would fill up shorter ones
+    fixed: bool = False
+
+
+_Taker: TypeAlias = Callable[[str, _ColumnType, Sequence[Any]], Sequence[Any]]
+
+
+def _misfit(name: str) -> DatabaseError:
+    return DatabaseError(f"a value does not fit its column: {name}")
+
+
+def _take_as_is(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    return values
+
+
+def _take_texts(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence[str]:
+    joined = "".join(values)
+    if "\0" in joined or not joined.isascii():
+        for text in values:
+            _check_text(name, text)
+        if column.ascii:
+            raise _misfit(name)
+    # Servers cut off white space beyond the size without an error.
+    if column.size is not None and max(map(len, values)) > column.size:
+        raise _misfit(name)
+    if column.octets is not None and max(len(text.encode()) for text in values) > column.octets:
+        raise _misfit(name)
+    return values
+
+
+def _take_ids_as_texts(
+    name: str, column: _ColumnType, values: Sequence[uuid.UUID]
+) -> Sequence[str]:
+    return _take_texts(name, column, [*map(str, values)])
+
+
+def _take_bytes(name: str, column: _ColumnType, values: Sequence[bytes]) -> Sequence[bytes]:
+    if column.size is not None:
+        sizes = [*map(len, values)]
+        if max(sizes) > column.size or (column.fixed and min(sizes) < column.size):
+            raise _misfit(name)
+    return values
+
+
+def _take_flags(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[bool]:
+    """MySQL gives its BOOLEAN back as 0 and 1."""
+    if not {*values} <= {0, 1}:
+        raise ValidationError(f"{name} should be True or False")
+    return [*map(bool, values)]
+
+
+def _take_integers(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
+    bound = 1 << (column.size or 32) - (not column.unsigned)
+    low, high = min(values), max(values)
+    if low < (0 if column.unsigned else -bound) or high >= bound:
+        _check_digits(name, low, high)
+        raise _misfit(name)
+    return values
+
+
+def _check_digits(name: str, *values: int) -> None:
+    """Python writes no int of more than some thousand digits (sys.set_int_max_str_digits)."""
+    try:
+        for value in values:
+            str(value)
+    except ValueError:
+        raise ValidationError(f"{name} should be a number that a column can hold") from None
+
+
+def _take_any_integers(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
+    _check_digits(name, *values)
+    return values
+
+
+def _take_whole_decimals(
+    name: str, column: _ColumnType, values: Sequence[Decimal]
+) -> Sequence[int]:
+    """Sums are decimals to MySQL."""
+    for value in values:
+        if value.is_finite() and value.adjusted() > 100:
+            raise _misfit(name)
+        if not value.is_finite() or value != int(value):
+            raise ValidationError(f"{name} should be a whole number")
+    return _take_integers(name, column, [*map(int, values)])
+
+
+def _take_floats(name: str, column: _ColumnType, values: Sequence[float]) -> Sequence[float]:
+    if column.finite and not all(map(math.isfinite, values)):
+        raise ValidationError(f"{name} should be a finite number")
+    return values
+
+
+def _take_integers_as_floats(
+    name: str, column: _ColumnType, values: Sequence[int]
+) -> Sequence[float]:
+    _check_digits(name, *values)
+    try:
+        floats = [*map(float, values)]
+    except OverflowError:
+        raise _misfit(name) from None
+    if any(number != value for number, value in zip(floats, values)):
+        raise _misfit(name)
+    return floats
+
+
+#: the most digits that a column has (Postgres: NUMERIC(1000)); what would lose one raises
+_DIGITS = Context(prec=1000, traps=[Inexact, InvalidOperation])
+
+
+def _exact_decimal(value: Decimal, precision: int | None, scale: int | None) -> Decimal | None:
+    """The number as a column of that precision and scale stores it; None if it does not fit."""
+    if (precision is None and scale is None) or not value.is_finite():
+        return value
+    digits = scale or 0
+    if value and precision is not None and value.adjusted() >= precision - digits:
+        return None
+    one = Decimal((0, (1,), -digits))
+    try:
+        return _DIGITS.quantize(value if value else Decimal(0), one)  # zero has no sign in SQL
+    except DecimalException:
+        return None
+
+
+def _take_decimals(name: str, column: _ColumnType, values: Sequence[Decimal]) -> Sequence[Decimal]:
+    for value in values:
+        if not value.is_finite() and (column.finite or not value.is_nan() or value.is_snan()):
+            raise ValidationError(f"{name} should be a finite number")
+    exact = [_exact_decimal(value, column.size, column.scale) for value in values]
+    fitting = [value for value in exact if value is not None]
+    if len(fitting) < len(exact):
+        raise _misfit(name)
+    return fitting
+
+
+def _take_integers_as_decimals(
+    name: str, column: _ColumnType, values: Sequence[int]
+) -> Sequence[Decimal]:
+    _check_digits(name, *values)
+    return _take_decimals(name, column, [*map(Decimal, values)])
+
+
+def _check_fractions(name: str, column: _ColumnType, values: Sequence[datetime | day_time]) -> None:
+    step = _fraction(column.scale)
+    if step > 1 and any(value.microsecond % step for value in values):
+        raise _misfit(name)
+
+
+def _fraction(digits: int | None) -> int:
+    """Microseconds between two moments of a column with that many digits behind the second."""
+    return 1 if digits is None else int(10 ** (6 - digits))
+
+
+def _take_moments(name: str, column: _ColumnType, values: Sequence[datetime]) -> Sequence[datetime]:
+    moments = [_aware(value, name) for value in values]
+    _check_fractions(name, column, moments)
+    return moments
+
+
+def _take_local_moments(
+    name: str, column: _ColumnType, values: Sequence[datetime]
+) -> Sequence[datetime]:
+    """Of a column without a time zone: aware ones are stored as UTC."""
+    local = [
+        value if value.utcoffset() is None else _aware(value, name).replace(tzinfo=None)
+        for value in values
+    ]
+    _check_fractions(name, column, local)
+    return local
+
+
+def _take_times(name: str, column: _ColumnType, values: Sequence[day_time]) -> Sequence[day_time]:
+    if any(value.tzinfo is not None for value in values):
+        raise ValidationError(f"{name} should be a time without a time zone")
+    _check_fractions(name, column, values)
+    return values
+
+
+def _take_zoned_times(
+    name: str, column: _ColumnType, values: Sequence[day_time]
+) -> Sequence[day_time]:
+    _check_fractions(name, column, values)
+    return values
+
+
+def _take_durations(
+    name: str, column: _ColumnType, values: Sequence[timedelta]
+) -> Sequence[timedelta]:
+    step, bound = _fraction(column.scale), column.size
+    for value in values:
+        if value.microseconds % step or (bound is not None and abs(value).total_seconds() >= bound):
+            raise _misfit(name)
+    return values
+
+
+def _take_times_as_durations(
+    name: str, column: _ColumnType, values: Sequence[day_time]
+) -> Sequence[timedelta]:
+    """MySQL gives its TIME back as a timedelta."""
+    durations = [
+        timedelta(
+            hours=value.hour,
+            minutes=value.minute,
+            seconds=value.second,
+            microseconds=value.microsecond,
+        )
+        for value in _take_times(name, column, values)
+    ]
+    return _take_durations(name, column, durations)
+
+
+def _take_ids(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence[uuid.UUID]:
+    try:
+        return [*map(uuid.UUID, values)]
+    except ValueError:
+        raise ValidationError(f"{name} should be a uuid.UUID, or the text of one") from None
+
+
+def _take_documents(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[_Document]:
+    return [_document(name, value) for value in values]
+
+
+def _take_arrays(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    for value in values:
+        _check_element(name, value)
+    return values
+
+
+def _check_element(name: str, value: Any) -> None:
+    if isinstance(value, list):
+        for element in value:
+            _check_element(name, element)
+    elif value is not None:
+        _fitted_column(name, _ColumnType("any", finite=False), [value])
+
+
+def _take_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    """The driver's own class, which is not loaded here: known by its attributes."""
+    for value in values:
+        if not all(hasattr(value, each) for each in ("lower", "upper", "lower_inc", "isempty")):
+            raise ValidationError(f"{name} should be a range, not of type {type(value).__name__}")
+    return values
+
+
+class _Holds(NamedTuple):
+    """What columns of one kind take: words for a message, and how each type of value is taken."""
+
+    words: str
+    takers: Mapping[type, _Taker]
+
+
+_TEXTS: Mapping[type, _Taker] = {str: _take_texts, uuid.UUID: _take_ids_as_texts}
+_DOCUMENTS: Mapping[type, _Taker] = dict.fromkeys((dict, list), _take_documents)
+#: Which values a column takes, by the kind of the column. Any other type is refused.
+_TAKES: Mapping[str, _Holds] = {
+    "text": _Holds("text", _TEXTS),
+    # MySQL's type for texts and, by the convention of repositories, for documents
+    "long text": _Holds("text, or a document as a dict or list", {**_TEXTS, **_DOCUMENTS}),
+    "flag": _Holds("True or False", {bool: _take_as_is, int: _take_flags}),
+    "integer": _Holds("a whole number", {int: _take_integers, Decimal: _take_whole_decimals}),
+    "float": _Holds("a number", {float: _take_floats, int: _take_integers_as_floats}),
+    "decimal": _Holds("a Decimal", {Decimal: _take_decimals, int: _take_integers_as_decimals}),
+    "bytes": _Holds("bytes", {bytes: _take_bytes}),
+    "moment": _Holds("an aware datetime", {datetime: _take_moments}),
+    "local moment": _Holds("a datetime", {datetime: _take_local_moments}),
+    "date": _Holds("a date", {date: _take_as_is}),
+    "time": _Holds("a time", {day_time: _take_times}),
+    "zoned time": _Holds("a time", {day_time: _take_zoned_times}),
+    "duration": _Holds("a timedelta", {timedelta: _take_durations}),
+    # MySQL's TIME
+    "time or duration": _Holds(
+        "a time or timedelta", {day_time: _take_times_as_durations, timedelta: _take_durations}
+    ),
+    "id": _Holds("a uuid.UUID", {uuid.UUID: _take_as_is, str: _take_ids}),
+    "document": _Holds("a document as a dict or list, not its text", _DOCUMENTS),
+    "array": _Holds("a list", {list: _take_arrays}),
+    "range": _Holds("a range, or its text", {str: _take_texts, object: _take_ranges}),
+    # what this library has no name for: the server decides
+    "any": _Holds(
+        "of a type that a column holds",
+        {
+            **_TEXTS,
+            bool: _take_as_is,
+            int: _take_any_integers,
+            float: _take_floats,
+            Decimal: _take_decimals,
+            bytes: _take_as_is,
+            datetime: _take_local_moments,
+            date: _take_as_is,
+            day_time: _take_zoned_times,
+            timedelta: _take_durations,
+            dict: _take_documents,
+        },
+    ),
+}
+_VALUE_TYPES = frozenset({list, *_TAKES["any"].takers})
+#: the kind of column that a record's field has
+_COLUMN_KINDS: Mapping[type, str] = {
+    str: "text", bool: "flag", int: "integer", float: "float", Decimal: "decimal", bytes: "bytes",
+    datetime: "moment", date: "date", day_time: "time", timedelta: "duration", uuid.UUID: "id",
+    dict: "document", list: "document",
+}  # fmt: skip
+
+
+def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    """A column's values as it stores them.
+
+    Raises ValidationError for a type that it does not hold, DatabaseError for a size.
+    """
+    words, takers = _TAKES[column.kind]
+    kinds = [*dict.fromkeys(map(type, values))]
+    if len(kinds) == 1 and kinds[0] in takers:  # nearly always
+        return takers[kinds[0]](name, column, values)
+    fitted = list(values)
+    for kind in kinds:
+        if kind is type(None):
+            continue
+        # Of a subclass its own type counts: an enumeration of str is a str, but True is no int.
+        known = next((base for base in kind.__mro__ if base in _VALUE_TYPES), object)
+        if known not in takers:
+            raise ValidationError(f"{name} should be {words}, not of type {kind.__name__}")
+        places = [at for at, value in enumerate(values) if type(value) is kind]
+        plain = [_plain(values[at]) for at in places]
+        for at, value in zip(places, takers[known](name, column, plain)):
+            fitted[at] = value
+    return fitted
+
+
 # === database ========================================================================================================
 
 
@@ -1855,11 +2222,18 @@ class Database(_Closing):
         return self._runs.call("run", attempt)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-        """Inserts the rows, all or none, and returns how many; far faster than one by one. ``rows`` is read in batches,
-        each before the connection is touched, so that a generator may query the same database.
+        """Insert the rows, all or none, and return how many; far faster than one by one. ``rows`` is
+        read in batches, each before the connection is touched, so that a generator may query the
+        same database. Not bounded by ``query_timeout``.
 
-        ValidationError for names that are not plain identifiers, rows of another length, and values that no column
-        can hold. Not bounded by ``query_timeout``.
+        Each batch is checked before its first row is sent, against the columns' types as the
+        server's catalogue has them: text, bool, int, float, Decimal, bytes, aware datetimes, dates,
+        times, timedeltas, UUIDs, and a dict or list for a document (never its text). Also taken is
+        what ``fetch_*`` and ``stream`` return. Nothing is rounded or cut off.
+
+        Raises ValidationError for names that are not plain identifiers, rows of another length and
+        values of a type that the column does not hold; SerializationError for a document that is
+        not JSON; DatabaseError for a value beyond the column's size or scale. Each names the column.
         """
         table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
         for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
@@ -1877,23 +2251,32 @@ class Database(_Closing):
         )  # the first batch tells how large rows are
         if batch:
             with self.transaction(), self._unlimited():
+                types = self._column_types(table, names)
                 while batch:
-                    if any(
-                        not issubclass(kind, Sequence) or issubclass(kind, (str, bytes))
-                        for kind in set(map(type, batch))
-                    ):
-                        raise ValidationError(
-                            "each row should be a tuple or list of values, in the order of columns"
-                        )
-                    if set(map(len, batch)) != {len(names)}:
-                        raise ValidationError(
-                            f"each row should have {len(names)} values, one for each column"
-                        )
-                    size = self._insert_rows(table, names, batch)
+                    size = self._insert_rows(table, names, self._fitted(names, types, batch))
                     count += len(batch)
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
                     batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
         return count
+
+    def _fitted(
+        self, names: Sequence[str], types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
+    ) -> list[Sequence[Any]]:
+        """The rows by columns, each as it stores them."""
+        try:
+            for kind in set(map(type, rows)):
+                if not issubclass(kind, Sequence) or issubclass(kind, (str, bytes)):
+                    raise ValidationError(
+                        "each row should be a tuple or list of values, in the order of columns"
+                    )
+            if set(map(len, rows)) != {len(names)}:
+                raise ValidationError(
+                    f"each row should have {len(names)} values, one for each column"
+                )
+            return [*map(_fitted_column, names, types, zip(*rows))]
+        except InfrastructureError as error:
+            error.service, error.operation = self.engine, "insert_many"
+            raise
 
     def health_check(self) -> Health:
         """Asks the server for its version; raises what any other call raises when it cannot answer."""
@@ -2016,9 +2399,15 @@ class Database(_Closing):
     @abstractmethod
     def _abandon(self, block: _Block) -> None: ...
     @abstractmethod
+    def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
+        """What these columns hold. Raises DatabaseError where there is no such table or column."""
+
+    @abstractmethod
     def _insert_rows(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> int: ...
+        self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+    ) -> int:
+        """Insert the rows, given by columns, and return the bytes of their text."""
+
     @abstractmethod
     def _health_check(self) -> Health: ...
     @abstractmethod
@@ -2071,31 +2460,6 @@ _FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
 
-def _aware(value: datetime, name: str = "a datetime") -> datetime:
-    """The same moment in UTC."""
-    if value.__class__ is not datetime:
-        value = _plain(value)
-    if value.tzinfo is timezone.utc:
-        return value
-    offset = value.utcoffset()
-    if offset is None:
-        raise ValidationError(f"{name} should be aware, for example datetime.now(timezone.utc)")
-    try:
-        return value.astimezone(timezone.utc)
-    except OverflowError:
-        raise ValidationError(f"{name} should be between the years 1 and 9999 in UTC") from None
-
-
-def _all_aware(column: Sequence[datetime]) -> Sequence[datetime]:
-    return [*map(_aware, column)]
-
-
-def _finite(value: Any) -> Any:
-    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
-        raise ValidationError("a number should be finite")
-    return value
-
-
 class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
@@ -2121,6 +2485,17 @@ _LONGEST = 2**31 - 1  # milliseconds that poll, libpq and Postgres can count: 24
 def _timeout(seconds: float) -> int:
     """As milliseconds."""
     return min(math.ceil(seconds * 1000), _LONGEST)
+
+
+#: "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
+_CATALOGUE_TYPE = re.compile(
+    r"(?P<name>[a-z][a-z0-9 ]*?)(?:\((?P<size>\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>[a-z ]*)"
+)
+#: Kinds of columns whose type has its size behind it, and those that have the digits of seconds.
+_SIZED = frozenset({"text", "bytes"})
+_SCALED = frozenset(
+    {"moment", "local moment", "time", "zoned time", "duration", "time or duration"}
+)
 
 
 class _Dialect(ABC):
@@ -2170,6 +2545,8 @@ class _Dialect(ABC):
     #: the options with which a dump leaves the history out
     dump_without: ClassVar[str]
     quote: ClassVar[str]
+    #: what columns hold, by the name that the catalogue has for their type
+    column_types: ClassVar[Mapping[str, _ColumnType]]
     #: what stands before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
     #: what a RuntimeError of the driver means that names such a package
@@ -2194,15 +2571,29 @@ class _Dialect(ABC):
             return None
         if isinstance(params, (list, tuple)):
             known = self.converters
-            return [
-                value
-                if (converter := known.get(value.__class__, self.convert_one)) is None
-                else converter(value)
-                for value in params
-            ]
+            try:
+                return [
+                    value
+                    if (converter := known.get(value.__class__, self.convert_one)) is None
+                    else converter(value)
+                    for value in params
+                ]
+            except InfrastructureError:
+                names: Iterable[Any] = range(1, len(params) + 1)
+                return list(self.convert_named(zip(names, params)).values())
         if isinstance(params, Mapping):
-            return {_plain(name): self.convert_one(value) for name, value in params.items()}
+            return self.convert_named(params.items())
         raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
+
+    def convert_named(self, params: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+        """The same; an error says which parameter is meant."""
+        converted = {}
+        for name, value in params:
+            try:
+                converted[_plain(name)] = self.convert_one(value)
+            except InfrastructureError as error:
+                raise type(error)(f"parameter {name}: {error}") from None
+        return converted
 
     def convert_one(self, value: Any) -> Any:
         try:
@@ -2216,7 +2607,7 @@ class _Dialect(ABC):
                     value = _plain(value)
                     return value if converter is None else converter(value)
             raise ValidationError(
-                f"a parameter should not be of type {type(value).__name__}"
+                f"a value should not be of type {type(value).__name__}: {self.engine} takes none"
             ) from None
         return value if converter is None else converter(value)
 
@@ -2226,25 +2617,15 @@ class _Dialect(ABC):
             raise ValidationError("a tuple for IN should not be empty")
         return tuple(self.convert_one(value) for value in values)
 
-    def texts(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
-        """The rows as texts for ``insert_rows``."""
-        columns = (list(map(operator.itemgetter(at), rows)) for at in range(len(rows[0])))
+    def texts(self, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
+        """The rows of these columns as texts for ``insert_rows``."""
         return zip(*map(self.column, columns))
 
     def column(self, values: Sequence[Any]) -> Sequence[str]:
         """A column's values as texts for ``insert_rows``: a whole column at a time, since most have one type."""
         kinds = set(map(type, values))
         writer = self.writers.get(kinds.pop()) if len(kinds) == 1 else None
-        try:
-            return (
-                writer(values)
-                if writer is not None
-                else [self.write_one(value) for value in values]
-            )
-        except ValidationError:
-            raise
-        except ValueError:  # an int of more digits than Python writes
-            raise ValidationError("a value should be a number that a column can hold") from None
+        return writer(values) if writer is not None else [*map(self.write_one, values)]
 
     def write_one(self, value: Any) -> str:
         found = _plain(value)
@@ -2252,6 +2633,28 @@ class _Dialect(ABC):
         if writer is None:
             raise ValidationError(f"a value should not be of type {type(value).__name__}")
         return writer((found,))[0]
+
+    def column_type(self, text: str) -> _ColumnType:
+        """What a column holds whose type the catalogue writes so, such as "numeric(10,2)"."""
+        found = _CATALOGUE_TYPE.fullmatch(text)
+        name = found["name"] + found["rest"] if found else ""
+        known = self.column_types.get(text) or self.column_types.get(name)
+        if found is None or known is None:
+            return _ColumnType("any", finite=False)
+        if found["size"] is None:
+            return known
+        size, scale = int(found["size"]), int(found["scale"] or 0)
+        if known.kind == "decimal":
+            return known._replace(size=size, scale=scale)
+        if known.kind in _SIZED:
+            return known._replace(size=size)
+        return known._replace(scale=size) if known.kind in _SCALED else known
+
+    def in_order(
+        self, names: Sequence[str], found: Mapping[str, _ColumnType]
+    ) -> Sequence[_ColumnType] | None:
+        """Those of the columns of these names, if there are all."""
+        return [found[name] for name in names] if found.keys() >= {*names} else None
 
     def bound(self, cursor: Any, sql: str, params: Any) -> Any:
         """The statement with its parameters in it, as the driver sends it."""
@@ -2299,8 +2702,12 @@ class _Dialect(ABC):
     @abstractmethod
     def let_go(self, session: _Session) -> int: ...
     @abstractmethod
+    def read_columns(
+        self, session: _Session, table: str, names: Sequence[str]
+    ) -> Sequence[_ColumnType] | None: ...
+    @abstractmethod
     def insert_rows(
-        self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> Iterator[tuple[int, Callable[[], None]]]: ...
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
@@ -2376,12 +2783,8 @@ class _Dialect(ABC):
 def _written(
     column: Sequence[str], special: re.Pattern[str], escape: Callable[[str], str]
 ) -> Sequence[str]:
-    """Texts of a column, checked and, where one needs it, escaped."""
-    joined = "".join(column)
-    if "\0" in joined or not joined.isascii():
-        for text in column:
-            _check_text("a value", text)
-    return [escape(text) for text in column] if special.search(joined) else column
+    """Texts of a column, escaped where one needs it."""
+    return [escape(text) for text in column] if special.search("".join(column)) else column
 
 
 _MYSQL_SPECIAL = re.compile(r"""[\\'"\n\r\x1a]""")
@@ -2421,6 +2824,25 @@ def _mysql_datetime(text: str) -> datetime | str:
         return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
     except ValueError:
         return text
+
+
+def _mysql_time(value: timedelta) -> str:
+    """As TIME; PyMySQL's own text of a negative one is another value."""
+    seconds, rest = divmod(abs(value), timedelta(seconds=1))
+    hours, minutes = divmod(seconds // 60, 60)
+    sign = "-" if value < timedelta() else ""
+    return f"{sign}{hours:02d}:{minutes:02d}:{seconds % 60:02d}.{rest.microseconds:06d}"
+
+
+def _local_time(value: day_time) -> day_time:
+    if value.tzinfo is not None:
+        raise ValidationError("a time should be without a time zone")
+    return value
+
+
+def _read_document(value: Any) -> Any:
+    """Of a JSON column the value, of LONGTEXT its text."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 @functools.cache
@@ -2510,11 +2932,56 @@ class _MySqlDialect(_Dialect):
         bytes: None,
         datetime: lambda v: _aware(v).replace(tzinfo=None).isoformat(" "),
         date: None,
+        day_time: lambda v: _local_time(v).isoformat(),
+        timedelta: lambda v: _mysql_time(v),
         uuid.UUID: str,
+        dict: lambda v: _document("a document", v).text,
         _Document: lambda v: v.text,
     }
-    readers: ClassVar = {bool: bool, uuid.UUID: uuid.UUID, dict: json.loads, list: json.loads}
+    readers: ClassVar = {
+        bool: bool,
+        uuid.UUID: uuid.UUID,
+        dict: _read_document,
+        list: _read_document,
+    }
     quote = "`"
+    # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; CHAR(36) is how this library keeps ids
+    column_types: ClassVar = {
+        "tinyint(1)": _ColumnType("flag"),
+        "char(36)": _ColumnType("id"),
+        "uuid": _ColumnType("id"),
+        **dict.fromkeys(("char", "varchar"), _ColumnType("text")),
+        "tinytext": _ColumnType("text", octets=(1 << 8) - 1),
+        "text": _ColumnType("text", octets=(1 << 16) - 1),
+        "mediumtext": _ColumnType("text", octets=(1 << 24) - 1),
+        "longtext": _ColumnType("long text"),
+        "json": _ColumnType("document"),
+        "binary": _ColumnType("bytes", fixed=True),
+        "varbinary": _ColumnType("bytes"),
+        "tinyblob": _ColumnType("bytes", size=(1 << 8) - 1),
+        "blob": _ColumnType("bytes", size=(1 << 16) - 1),
+        "mediumblob": _ColumnType("bytes", size=(1 << 24) - 1),
+        "longblob": _ColumnType("bytes"),
+        **dict.fromkeys(("float", "double"), _ColumnType("float")),
+        **dict.fromkeys(("decimal", "decimal unsigned"), _ColumnType("decimal")),
+        "date": _ColumnType("date"),
+        **dict.fromkeys(("datetime", "timestamp"), _ColumnType("moment", scale=0)),
+        # at most 838:59:59
+        "time": _ColumnType("time or duration", size=839 * 3600, scale=0),
+        **{
+            name + sign: _ColumnType("integer", bits, unsigned=bool(sign))
+            for name, bits in (
+                ("tinyint", 8), ("smallint", 16), ("mediumint", 24), ("int", 32), ("bigint", 64),
+            )
+            for sign in ("", " unsigned")
+        },
+    }  # fmt: skip
+    #: by flavour: the columns of a table that are JSON, where the catalogue calls them LONGTEXT
+    json_columns: ClassVar = {
+        "MariaDB": "SELECT constraint_name FROM information_schema.check_constraints "
+        "WHERE constraint_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
+        "AND check_clause LIKE 'json_valid(%%'"
+    }
     no_limit = " LIMIT 18446744073709551615"  # https://dev.mysql.com/doc/refman/8.4/en/select.html
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
@@ -2578,6 +3045,7 @@ class _MySqlDialect(_Dialect):
         types = self.driver.constants.FIELD_TYPE
         conversions = {**self.driver.converters.conversions}
         conversions.update({types.DATETIME: _mysql_datetime, types.TIMESTAMP: _mysql_datetime})
+        conversions[types.JSON] = json.loads  # MariaDB's JSON is a LONGTEXT, also to its clients
         self._conversions = conversions
         self.writers = {
             str: self._quoted,
@@ -2586,7 +3054,10 @@ class _MySqlDialect(_Dialect):
             bool: lambda column: ["1" if value else "0" for value in column],
             float: lambda column: [repr(_finite(value)) for value in column],
             bytes: lambda column: [f"x'{value.hex()}'" for value in column],
-            **dict.fromkeys((datetime, uuid.UUID, date, Decimal), self._as_text),
+            **dict.fromkeys(
+                (datetime, uuid.UUID, date, Decimal, day_time, timedelta), self._as_text
+            ),
+            _Document: lambda column: self._quoted([value.text for value in column]),
         }
 
     def _quoted(self, column: Sequence[str]) -> Sequence[str]:
@@ -2807,17 +3278,44 @@ class _MySqlDialect(_Dialect):
         )
         return found[1].rpartition(".")[2] if found else None
 
+    def read_columns(
+        self, session: _Session, table: str, names: Sequence[str]
+    ) -> Sequence[_ColumnType] | None:
+        """Names of columns have no case."""
+        wanted = [name.lower() for name in names]
+        with session.raw.cursor() as cursor:
+            cursor.execute(f"SHOW FULL COLUMNS FROM {self.name(table)}")
+            found = {
+                name.lower(): self.catalogued(text, collation or "")
+                for name, text, collation, *_ in cursor.fetchall()
+                if name.lower() in wanted
+            }
+            json_columns = self.json_columns.get(self.flavour(session))
+            if json_columns and any(each.kind == "long text" for each in found.values()):
+                schema, _, plain = table.rpartition(".")
+                cursor.execute(json_columns, (schema or None, plain))
+                for (name,) in cursor.fetchall():
+                    if name.lower() in found:
+                        found[name.lower()] = self.column_types["json"]
+        return self.in_order(wanted, found)
+
+    def catalogued(self, text: str, collation: str) -> _ColumnType:
+        column = self.column_type(text.removesuffix(" zerofill"))
+        if column.octets is not None and not collation.startswith("utf8"):
+            column = column._replace(size=column.octets, octets=None)
+        return column._replace(ascii=collation.startswith("ascii_"))
+
     def insert_rows(
-        self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> Iterator[tuple[int, Callable[[], None]]]:
         """Statements of many rows, each well below max_allowed_packet."""
         cursor = session.raw.cursor()
         if not self._packet:
             cursor.execute("SELECT @@max_allowed_packet")
             self._packet = cursor.fetchone()[0] - 1024
-        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, columns))}) VALUES ("
+        head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
         room = min(self._packet, 1 << 20) - len(head)
-        texts = list(map(", ".join, self.texts(rows)))
+        texts = list(map(", ".join, self.texts(columns)))
         start = size = 0
         for at, text in enumerate(texts):
             length = len(text) if text.isascii() else len(text.encode())
@@ -2846,6 +3344,44 @@ class _MySqlDialect(_Dialect):
 
 _COPY_SPECIAL = re.compile(r"[\\\n\r\t]")
 _COPY_ESCAPES = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+
+def _postgres_interval(value: timedelta) -> str:
+    return f"{value.days} days {value.seconds}.{value.microseconds:06d} seconds"
+
+
+def _postgres_array(value: Any) -> str:
+    """A list as an array's text (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO)."""
+    if isinstance(value, list):
+        return "{" + ",".join(map(_postgres_array, value)) + "}"
+    if value is None:
+        return "NULL"
+    known = next(base for base in type(value).__mro__ if base in _VALUE_TYPES)
+    text = _ARRAY_TEXTS.get(known, str)(_plain(value))
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _postgres_range(value: Any) -> str:
+    """A range's text (https://www.postgresql.org/docs/current/rangetypes.html#RANGETYPES-IO)."""
+    if value.isempty:
+        return "empty"
+    ends = ["" if end is None else _postgres_array(end) for end in (value.lower, value.upper)]
+    return "(["[value.lower_inc] + ",".join(ends) + ")]"[value.upper_inc]
+
+
+def _holds_untyped(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_holds_untyped, value))
+    return isinstance(value, (uuid.UUID, dict))
+
+
+#: how an array's elements are written, if not by ``str``
+_ARRAY_TEXTS: Mapping[type, Callable[[Any], str]] = {
+    bytes: lambda value: "\\x" + value.hex(),
+    datetime: datetime.isoformat,
+    timedelta: _postgres_interval,
+    dict: lambda value: _document("a document", value).text,
+}
 
 
 class _PostgresDialect(_Dialect):
@@ -2913,11 +3449,44 @@ class _PostgresDialect(_Dialect):
         ),  # psycopg2 makes infinity NaN
         str: lambda v: _check_value(v, "a parameter"),
         bytes: None,
-        datetime: _aware,
+        datetime: lambda v: v if v.utcoffset() is None else _aware(v),  # TIMESTAMP has no zone
         date: None,
+        day_time: day_time.isoformat,
+        timedelta: None,
         uuid.UUID: str,
+        dict: lambda v: _document("a document", v).text,
         _Document: lambda v: v.text,
     }
+    # https://www.postgresql.org/docs/current/datatype.html, in the words of format_type
+    column_types: ClassVar = {
+        **dict.fromkeys(("character varying", "character", "text"), _ColumnType("text")),
+        "boolean": _ColumnType("flag"),
+        "smallint": _ColumnType("integer", 16),
+        "integer": _ColumnType("integer", 32),
+        "bigint": _ColumnType("integer", 64),
+        **dict.fromkeys(("real", "double precision"), _ColumnType("float", finite=False)),
+        "numeric": _ColumnType("decimal", finite=False),
+        "bytea": _ColumnType("bytes"),
+        "timestamp with time zone": _ColumnType("moment"),
+        "timestamp without time zone": _ColumnType("local moment"),
+        "date": _ColumnType("date"),
+        "time without time zone": _ColumnType("time"),
+        "time with time zone": _ColumnType("zoned time"),
+        "interval": _ColumnType("duration"),
+        "uuid": _ColumnType("id"),
+        **dict.fromkeys(("json", "jsonb"), _ColumnType("document")),
+        **dict.fromkeys(
+            ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
+            _ColumnType("range"),
+        ),
+    }
+    #: of a table's columns the type, of a domain the one below it
+    catalogue = (
+        "SELECT attname, format_type(CASE typtype WHEN 'd' THEN typbasetype ELSE atttypid END, "
+        "CASE typtype WHEN 'd' THEN typtypmod ELSE atttypmod END) "
+        "FROM pg_attribute JOIN pg_type t ON t.oid = atttypid "
+        "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+    )
     session = (
         "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET bytea_output = 'hex'; "
         "SET default_transaction_isolation = 'read committed'; "
@@ -2926,7 +3495,9 @@ class _PostgresDialect(_Dialect):
 
     def __init__(self, config: DatabaseConfig) -> None:
         super().__init__(config)
-        self.converters[list] = lambda values: [self.convert_one(value) for value in values]
+        self.converters[list] = self.convert_list
+        a_range = importlib.import_module("psycopg2.extras").Range
+        self.converters[a_range] = None
         ext = self.driver.extensions
         to_uuid = ext.new_type(
             (2950,), "UUID", lambda text, cursor: None if text is None else uuid.UUID(text)
@@ -2945,13 +3516,22 @@ class _PostgresDialect(_Dialect):
             bool: lambda column: ["t" if value else "f" for value in column],
             type(None): lambda column: ["\\N"] * len(column),
             bytes: lambda column: ["\\\\x" + value.hex() for value in column],
-            datetime: lambda column: list(map(datetime.isoformat, _all_aware(column))),
-            Decimal: lambda column: [str(self.convert_one(value)) for value in column],
+            datetime: lambda column: list(map(datetime.isoformat, column)),
+            timedelta: lambda column: list(map(_postgres_interval, column)),
+            list: lambda column: [_postgres_array(v).translate(_COPY_ESCAPES) for v in column],
+            a_range: lambda column: [_postgres_range(v).translate(_COPY_ESCAPES) for v in column],
+            _Document: lambda column: self.writers[str]([value.text for value in column]),
             **{
                 each: lambda column: list(map(str, column))
-                for each in (int, float, uuid.UUID, date)
+                for each in (int, float, uuid.UUID, date, Decimal, day_time)
             },
         }
+
+    def convert_list(self, values: Any) -> Any:
+        """A list, for an array. One of ids or documents is sent without a type: psycopg2 would make
+        it an array of text."""
+        converted = [self.convert_one(value) for value in values]
+        return _postgres_array(values) if _holds_untyped(values) else converted
 
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
@@ -3095,13 +3675,24 @@ class _PostgresDialect(_Dialect):
         name: str | None = found.constraint_name
         return f"{found.table_name}_{found.column_name}_not_null" if kind == "not_null" else name
 
+    def read_columns(
+        self, session: _Session, table: str, names: Sequence[str]
+    ) -> Sequence[_ColumnType] | None:
+        with session.raw.cursor() as cursor:
+            self.execute(session, cursor, self.catalogue, [self.name(table)])
+            found = {name: self.catalogued(text) for name, text in cursor.fetchall()}
+        return self.in_order(names, found)
+
+    def catalogued(self, text: str) -> _ColumnType:
+        return _ColumnType("array") if text.endswith("[]") else self.column_type(text)
+
     def insert_rows(
-        self, session: _Session, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> Iterator[tuple[int, Callable[[], None]]]:
         """One COPY."""
-        texts = map("\t".join, self.texts(rows))
+        texts = map("\t".join, self.texts(columns))
         data = ("\n".join(texts) + "\n").encode()
-        command = f"COPY {self.name(table)} ({', '.join(map(self.name, columns))}) FROM STDIN"
+        command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         cursor = session.raw.cursor()
         copy = functools.partial(
             self._watched, session, cursor.copy_expert, command, io.BytesIO(data), 1 << 16
@@ -3193,8 +3784,10 @@ class ConnectionPool(Database):
     after ``idle_timeout``, as connections are given back, down to ``min_connections``.
 
     SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%`` for a percent sign
-    where params are given. Parameters are None, bool, int, float, Decimal, str, bytes, aware datetimes, dates, UUIDs, a
-    tuple for ``IN %s``, and on Postgres a list for an array. Rows are tuples; datetimes are aware, in UTC.
+    where params are given. Parameters are None, bool, int, float, Decimal, str, bytes, aware datetimes, dates, times,
+    timedeltas, UUIDs, a dict for a JSON document, a tuple for ``IN %s``, and on Postgres a list for an array, naive
+    datetimes for TIMESTAMP, and ranges. ValidationError names a parameter that the engine does not take. Rows are
+    tuples; datetimes are aware, in UTC, except those of Postgres's TIMESTAMP.
 
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each statement, which the
     server stops too. What could not be sent is tried again; what was sent is not, reads of repositories excepted.
@@ -3253,7 +3846,8 @@ class ConnectionPool(Database):
         return self._pool.size > 0
 
     def execute(self, sql: str, params: Any = None) -> int:
-        """Runs one statement and returns how many rows it affected (an UPDATE: how many it found)."""
+        """Runs one statement and returns how many rows it affected (an UPDATE: how many it found).
+        The server rounds and converts values as its columns need it; ``insert_many`` refuses."""
         return self._statement("execute", self._checked(sql), params, _row_count)
 
     def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
@@ -3278,7 +3872,7 @@ class ConnectionPool(Database):
                 service=self.engine,
                 operation="stream",
             )
-        return self._stream(self._checked(sql), self._dialect.convert(params), batch_size)
+        return self._stream(self._checked(sql), self._parameters("stream", params), batch_size)
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """``with pool.connection() as raw:`` lends the driver's own connection, in autocommit, whose exceptions are the
@@ -3356,6 +3950,13 @@ class ConnectionPool(Database):
             raise ValidationError("sql should be a statement")
         return _check_value(sql, "sql")
 
+    def _parameters(self, operation: str, params: Any) -> Any:
+        try:
+            return self._dialect.convert(params)
+        except InfrastructureError as error:
+            error.service, error.operation = self.engine, operation
+            raise
+
     def _perform(
         self,
         attempt: Attempt,
@@ -3391,7 +3992,7 @@ class ConnectionPool(Database):
         *,
         repeatable: bool = False,
     ) -> T:
-        params = self._dialect.convert(params)
+        params = self._parameters(operation, params)
         block = self._blocks.current
         if block is not None:
             self._check(block)
@@ -3498,27 +4099,43 @@ class ConnectionPool(Database):
         finally:
             self._give_back(place, sound)
 
-    def _insert_rows(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> int:
+    def _own_block(self) -> _Block:
+        """This thread's transaction, which ``insert_many`` has begun."""
         block = self._blocks.current
-        assert block is not None
+        if block is None:
+            raise DatabaseError("the transaction has ended", service=self.engine)
+        return block
 
+    def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
+        def read(attempt: Attempt, session: _Session) -> Sequence[_ColumnType] | None:
+            attempt.note = session, ""
+            attempt.sent = True
+            return self._dialect.read_columns(session, table, names)
+
+        found = self._within(self._own_block(), "insert_many", read)
+        if found is None:
+            raise _UNKNOWN_NAME.error(
+                f"{self.engine} {_UNKNOWN_NAME.words}", service=self.engine, operation="insert_many"
+            )
+        return found
+
+    def _insert_rows(
+        self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+    ) -> int:
         def insert(attempt: Attempt, session: _Session) -> int:
             attempt.note = session, f"INSERT INTO {table}"
             total = 0
-            for size, send in self._dialect.insert_rows(session, table, columns, rows):
+            for size, send in self._dialect.insert_rows(session, table, names, columns):
                 attempt.sent = True
                 send()
                 total += size
             return total
 
-        return self._within(block, "insert_many", insert)
+        return self._within(self._own_block(), "insert_many", insert)
 
     @contextlib.contextmanager
     def _unlimited(self) -> Iterator[None]:
-        block = self._blocks.current
-        assert block is not None
+        block = self._own_block()
         session: _Session = block.handle.resource
         dialect, limited = self._dialect, session.limited
         if limited:
@@ -3572,7 +4189,12 @@ class ConnectionPool(Database):
     def _health_check(self) -> Health:
         started = time.perf_counter()
         row = self._statement("health_check", "SELECT version()", None, _first_row)
-        assert row is not None
+        if row is None:
+            raise DatabaseError(
+                f"{self.engine} did not say its version",
+                service=self.engine,
+                operation="health_check",
+            )
         return Health(self.engine, self._dialect.server(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
@@ -4755,7 +5377,10 @@ class Repository(ABC, Generic[R]):
         table: the table's name.
         resource: what a record is called in messages, and in ``NotFoundError.resource``.
         key: the columns of its primary key.
-        lengths: how many characters a text may have.
+        lengths: how many characters a text may have, or bytes.
+        scales: of a Decimal its precision and scale, ``{"price": (10, 2)}`` for NUMERIC(10,2); of a datetime how many
+            digits its seconds have behind the point, ``{"seen_at": 0}`` for DATETIME (without one: 6). What does not
+            fit exactly is refused; times that the repository fills in are cut off.
         formats: the regular expression that a text has to match as a whole.
         trimmed: texts that are neither empty nor begin or end with a blank.
         visible: texts without characters that nobody sees: control, format, filler and the like.
@@ -4778,6 +5403,7 @@ class Repository(ABC, Generic[R]):
     key: ClassVar[Sequence[str]] = ("id",)
     ids: ClassVar[Sequence[str]] = ("id",)
     lengths: ClassVar[Mapping[str, int]] = {}
+    scales: ClassVar[Mapping[str, Any]] = {}
     formats: ClassVar[Mapping[str, str]] = {}
     trimmed: ClassVar[Sequence[str]] = ()
     visible: ClassVar[Sequence[str]] = ()
@@ -4801,23 +5427,25 @@ class Repository(ABC, Generic[R]):
             at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)
         ]
         self._make = _maker(self.record, self._shown)
-        self._checks = {name: self._check(name) for name in self._kinds}
         self._as_it_is = {
             "id",
             *self.kept,
             *(name for name, held in self.folded.items() if {*held} <= {*self.kept}),
         }
         self._check_attributes()
+        self._checks = {name: self._check(name) for name in self._kinds}
 
     def _check_attributes(self) -> None:
         """ConfigurationError for what would be noticed by a query that fails, or not at all."""
         named = {
-            *self.key, *self.lengths, *self.formats, *self.trimmed, *self.visible, *self.guarded, *self.kept,
-            *self.filter_fields,
+            *self.key, *self.lengths, *self.scales, *self.formats, *self.trimmed, *self.visible,
+            *self.guarded, *self.kept, *self.filter_fields,
         }  # fmt: skip
         compared = {*self.filter_fields, *self.sort_fields, *self.guarded}
         if unknown := sorted(named - self._kinds.keys()):
             problem = f"there is no column {', '.join(unknown)}"
+        elif wrong := [name for name in self.scales if not self._is_scale(name)]:
+            problem = f"{wrong[0]} has a scale that no column has"
         elif not compared.isdisjoint(self._fields[at] for at in self._documents):
             problem = "documents are no fields to sort or filter by, nor to guard"
         elif "updated_at" in self.guarded:
@@ -4830,6 +5458,28 @@ class Repository(ABC, Generic[R]):
         else:
             return
         raise ConfigurationError(f"{type(self).__name__}: {problem}")
+
+    def _is_scale(self, name: str) -> bool:
+        kind, scale = self._kinds[name][0], self.scales[name]
+        if kind is datetime:
+            return type(scale) is int and 0 <= scale <= 6
+        if kind is not Decimal or not isinstance(scale, tuple) or len(scale) != 2:
+            return False
+        precision, digits = scale
+        return type(precision) is type(digits) is int and 0 <= digits <= precision and precision > 0
+
+    @classmethod
+    def _column_type(cls, name: str, kind: type) -> _ColumnType:
+        """What the column of a field holds."""
+        scale = cls.scales.get(name)
+        if kind is Decimal and scale is not None:
+            return _ColumnType("decimal", *scale)
+        return _ColumnType(_COLUMN_KINDS[kind], cls.lengths.get(name), scale)
+
+    def _cut(self, name: str, now: datetime) -> datetime:
+        """The time for a field that the repository fills in."""
+        rest = now.microsecond % _fraction(self.scales.get(name))
+        return now.replace(microsecond=now.microsecond - rest) if rest else now
 
     @classmethod
     def _columns(cls) -> dict[str, tuple[type, bool]]:
@@ -4934,7 +5584,7 @@ class Repository(ABC, Generic[R]):
         values = {**self._values(record), **hidden}
         for name in (*self.ids, "created_at", "updated_at"):
             if values.get(name, now) is None:
-                values[name] = new_id(self._clock) if name in self.ids else now
+                values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
         return self._checked(values)
 
     def _edited(self, record: R) -> dict[str, Any]:
@@ -4942,7 +5592,7 @@ class Repository(ABC, Generic[R]):
         values = self._values(record)
         self._identity(values.get("id"))
         if "updated_at" in values:
-            values["updated_at"] = self._clock.now()
+            values["updated_at"] = self._cut("updated_at", self._clock.now())
         return self._checked(values)
 
     def _overwrite(self, read: Mapping[str, Any], values: Mapping[str, Any]) -> None:
@@ -4978,7 +5628,7 @@ class Repository(ABC, Generic[R]):
         """Changes some fields of one record; NotFoundError if it is absent."""
         changes = self._checked(changes)
         if edit and "updated_at" in self._kinds:
-            changes["updated_at"] = self._clock.now()
+            changes["updated_at"] = self._cut("updated_at", self._clock.now())
         if not self._change(operation, self._identity(id), changes):
             raise self._missing(operation)
 
@@ -5020,6 +5670,8 @@ class Repository(ABC, Generic[R]):
             self.lengths.get(name, 0),
         )
         fits = re.compile(self.formats[name]).fullmatch if name in self.formats else None
+        scale = self.scales.get(name)
+        step = _fraction(scale) if kind is datetime else 1
 
         def plain(value: Any) -> Any:
             if value.__class__ is not kind:
@@ -5046,7 +5698,17 @@ class Repository(ABC, Generic[R]):
             return value
 
         def moment(value: Any) -> Any:
-            return _aware(value, name) if isinstance(value, datetime) else plain(value)
+            if not isinstance(value, datetime):
+                return plain(value)
+            value = _aware(value, name)
+            if value.microsecond % step:
+                raise ValidationError(f"{name} should have at most {scale} digits of a second")
+            return value
+
+        def data(value: Any) -> Any:
+            if value.__class__ is bytes and 0 < longest < len(value):
+                raise ValidationError(f"{name} should have at most {longest} bytes")
+            return plain(value)
 
         def number(value: Any) -> Any:
             if not _is_number(value, -sys.float_info.max, sys.float_info.max):
@@ -5054,7 +5716,17 @@ class Repository(ABC, Generic[R]):
             return float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
 
         def decimal(value: Any) -> Any:  # NaN has no order, infinity no place on MySQL
-            return plain(value if not isinstance(value, Decimal) or value.is_finite() else ...)
+            if value.__class__ is not Decimal:
+                return plain(value)
+            if not value.is_finite():
+                return plain(...)
+            if scale is None:
+                return value
+            exact = _exact_decimal(value, *scale)
+            if exact is None:
+                digits = f"{scale[0]} digits, {scale[1]} of them behind the point"
+                raise ValidationError(f"{name} should have at most {digits}")
+            return exact
 
         def document(value: Any) -> Any:
             return _document(name, value) if isinstance(value, kind) else plain(value)
@@ -5062,6 +5734,7 @@ class Repository(ABC, Generic[R]):
         checks = {
             str: text,
             datetime: moment,
+            bytes: data,
             float: number,
             Decimal: decimal,
             dict: document,
@@ -5326,7 +5999,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
     def create_for_phone(self, phone: str, user_type: str | None = None) -> PhoneUser:
         """A new user; ConflictError ``phone_users_phone_hash_key`` if the phone has one."""
         found = _CALLING_CODES.match(normalize_phone(phone))
-        assert found is not None
+        if found is None:
+            raise ValidationError("phone should begin with a calling code")
         return self.create(PhoneUser(self._hash(phone), found[1], user_type))
 
     def find_by_phone(self, phone: str) -> PhoneUser | None:

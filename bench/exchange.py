@@ -6,7 +6,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
-import json
 import math
 import random
 import statistics
@@ -74,13 +73,9 @@ class World:
         self.benchmarks = [
             Made(self.id(FIRST), tuple(self.id(FIRST) for _ in range(3))) for _ in range(BENCHMARKS)
         ]
-        self.criteria = json.dumps(
-            {"metric": "accuracy", "weights": {"exact": 0.7, "partial": 0.3}}
-        )
-        self.config = json.dumps({"timeout": 60, "shots": 5, "temperature": 0.0})
-        self.cases = json.dumps(
-            [{"input": f"What is {n} + {n}?", "expected": str(2 * n)} for n in range(5)]
-        )
+        self.criteria = {"metric": "accuracy", "weights": {"exact": 0.7, "partial": 0.3}}
+        self.config = {"timeout": 60, "shots": 5, "temperature": 0.0}
+        self.cases = [{"input": f"What is {n} + {n}?", "expected": str(2 * n)} for n in range(5)]
 
     def id(self, at: datetime) -> uuid.UUID:
         """Of version 7, as ``infra.new_id`` makes them at that moment."""
@@ -112,7 +107,7 @@ class World:
                 "display_name": f"Somebody the {n}th",
                 "role": "contributor",
                 "email_verified": n % 3 > 0,
-                "profile": '{"bio": "Measures models.", "links": ["https://example.com"]}',
+                "profile": {"bio": "Measures models.", "links": ["https://example.com"]},
                 "created_at": FIRST,
                 "updated_at": FIRST,
                 "email_folded": f"somebody{n}@example.com",
@@ -184,10 +179,9 @@ class World:
         benchmarks, users = Skewed(draw, self.benchmarks, 1.5), Skewed(draw, range(USERS), 0.8)
         models = [f"model-{n}-{size}b" for n in range(40) for size in (1, 8, 70)]
         results = [
-            json.dumps({"accuracy": n / 100, "cases": {"passed": n, "failed": 100 - n}})
-            for n in range(101)
+            {"accuracy": n / 100, "cases": {"passed": n, "failed": 100 - n}} for n in range(101)
         ]
-        execution = json.dumps({"seconds": 81.5, "runner": "1.4.2", "seed": 7})
+        execution = {"seconds": 81.5, "runner": "1.4.2", "seed": 7}
         levels = ["unverified"] * 6 + ["community_verified"] * 2 + ["platform_verified", "audited"]
         visibilities = ["public"] * 17 + ["unlisted"] * 2 + ["private"]
         for n in range(self.count):

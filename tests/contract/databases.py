@@ -7,8 +7,9 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
 
 import pytest
 
@@ -36,6 +37,26 @@ class Item:
     keeper_id: uuid.UUID | None = None
     guard_id: uuid.UUID | None = None
     seen_at: datetime | None = None
+    id: uuid.UUID = infra.FILLED
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A column of every kind."""
+
+    flag: bool | None = None
+    whole: int | None = None
+    ratio: float | None = None
+    price: Decimal | None = None
+    data: bytes | None = None
+    day: date | None = None
+    moment: datetime | None = None
+    second: datetime | None = None
+    word: str | None = None
+    code: str | None = None
+    document: dict[str, Any] | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
     id: uuid.UUID = infra.FILLED
 
 
@@ -71,10 +92,37 @@ class Items(infra.Repository[Item]):
         return self._select("by_amount", {}, [("amount", False)], limit=limit, offset=offset)
 
 
+@dataclass(frozen=True)
+class Tag:
+    kind: str
+    id: uuid.UUID = infra.FILLED
+
+
+class Tags(infra.Repository[Tag]):
+    record = Tag
+    table = "tags"
+    resource = "tag"
+    lengths: ClassVar = {"kind": 10}
+
+
+class Cells(infra.Repository[Cell]):
+    record = Cell
+    table = "cells"
+    resource = "cell"
+    lengths: ClassVar = {"data": 4, "word": 5, "code": 5}
+    scales: ClassVar = {"price": (10, 2), "second": 0, "created_at": 0, "updated_at": 0}
+
+
 class SqlOwners(infra.SqlRepository[Owner], Owners): ...
 
 
 class SqlItems(infra.SqlRepository[Item], Items): ...
+
+
+class SqlCells(infra.SqlRepository[Cell], Cells): ...
+
+
+class SqlTags(infra.SqlRepository[Tag], Tags): ...
 
 
 class FakeOwners(fakes.Faults, fakes.FakeRepository[Owner], Owners): ...
@@ -83,12 +131,24 @@ class FakeOwners(fakes.Faults, fakes.FakeRepository[Owner], Owners): ...
 class FakeItems(fakes.Faults, fakes.FakeRepository[Item], Items): ...
 
 
+class FakeCells(fakes.Faults, fakes.FakeRepository[Cell], Cells): ...
+
+
+class FakeTags(fakes.Faults, fakes.FakeRepository[Tag], Tags): ...
+
+
 TEXT = {
     "mysql": "VARCHAR({}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     "postgres": 'VARCHAR({}) COLLATE "C"',
 }
 ID = {"mysql": "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin", "postgres": "UUID"}
 MOMENT = {"mysql": "DATETIME(6)", "postgres": "TIMESTAMPTZ"}
+SECOND = {"mysql": "DATETIME", "postgres": "TIMESTAMPTZ(0)"}
+DATA = {"mysql": "VARBINARY(4)", "postgres": "BYTEA"}
+CODE = {
+    "mysql": "VARCHAR(5) CHARACTER SET ascii COLLATE ascii_bin",
+    "postgres": 'VARCHAR(5) COLLATE "C"',
+}
 TABLES = [
     "CREATE TABLE owners (id {id} NOT NULL PRIMARY KEY, name {text10} NOT NULL, "
     "CONSTRAINT owners_name_key UNIQUE (name))",
@@ -101,6 +161,12 @@ TABLES = [
     "ON DELETE RESTRICT, "
     "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) "
     "ON DELETE SET NULL)",
+    "CREATE TABLE cells (id {id} NOT NULL PRIMARY KEY, flag BOOLEAN NULL, whole INTEGER NULL, "
+    "ratio DOUBLE PRECISION NULL, price NUMERIC(10,2) NULL, data {data} NULL, day DATE NULL, "
+    "moment {moment} NULL, second {second} NULL, word {text5} NULL, code {code} NULL, "
+    "document JSON NULL, created_at {second} NULL, updated_at {second} NULL)",
+    "CREATE TABLE tags (id {id} NOT NULL PRIMARY KEY, kind {text10} NOT NULL, "
+    "CONSTRAINT tags_kind_check CHECK (kind IN ('worker', 'customer')))",
 ]
 _owners = fakes.Table.of(Owners, unique={"owners_name_key": ("name",)})
 _items = fakes.Table.of(
@@ -116,7 +182,12 @@ _items = fakes.Table.of(
         "items_keeper_id_fkey": fakes.ForeignKey(("keeper_id",), "owners", on_delete="set null"),
     },
 )
+_cells = fakes.Table.of(Cells)
+_tags = fakes.Table.of(
+    Tags, checks={"tags_kind_check": lambda row: row["kind"] in ("worker", "customer")}
+)
 FAKE_TABLES = [
+    _tags,
     replace(_owners, columns={**_owners.columns, "name": fakes.Column(str, length=10)}),
     replace(
         _items,
@@ -129,6 +200,14 @@ FAKE_TABLES = [
 ]
 
 
+def fake_tables(dialect: str) -> list[fakes.Table]:
+    """Postgres has no column of ASCII alone, nor of so many bytes."""
+    own = {"data": fakes.Column(bytes, True)}
+    if dialect != "postgres":
+        own = {"code": fakes.Column(str, True, 5, ascii=True)}
+    return [replace(_cells, columns={**_cells.columns, **own}), *FAKE_TABLES]
+
+
 @dataclass
 class DatabaseBackend:
     """``dialect`` is that of the fake: what a server of this kind and version does."""
@@ -136,6 +215,8 @@ class DatabaseBackend:
     database: infra.Database
     owners: Owners
     items: Items
+    cells: Cells
+    tags: Tags
     dialect: str
 
     @property
@@ -144,8 +225,14 @@ class DatabaseBackend:
 
 
 def fake_backend(dialect: str, **options: Any) -> DatabaseBackend:
-    database = fakes.FakeDatabase(dialect, FAKE_TABLES, **options)
-    return DatabaseBackend(database, FakeOwners(database), FakeItems(database), dialect)
+    database = fakes.FakeDatabase(dialect, fake_tables(dialect), **options)
+    repositories = (
+        FakeOwners(database),
+        FakeItems(database),
+        FakeCells(database),
+        FakeTags(database),
+    )
+    return DatabaseBackend(database, *repositories, dialect)
 
 
 def dialect_of(database: infra.Database) -> str:
@@ -165,6 +252,9 @@ def create_tables(url: str) -> None:
                 statement.format(
                     id=ID[engine],
                     moment=MOMENT[engine],
+                    second=SECOND[engine],
+                    data=DATA[engine],
+                    code=CODE[engine],
                     text5=text.format(5),
                     text10=text.format(10),
                 )
@@ -173,9 +263,10 @@ def create_tables(url: str) -> None:
 
 def real_backend(url: str, **options: Any) -> DatabaseBackend:
     pool = infra.create_pool(infra.DatabaseConfig(url=url, **options))
-    for table in ("items", "owners"):
+    for table in ("items", "owners", "cells", "tags"):
         pool.execute(f"DELETE FROM {table}")
-    return DatabaseBackend(pool, SqlOwners(pool), SqlItems(pool), dialect_of(pool))
+    repositories = SqlOwners(pool), SqlItems(pool), SqlCells(pool), SqlTags(pool)
+    return DatabaseBackend(pool, *repositories, dialect_of(pool))
 
 
 _made: dict[str, str] = {}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
 
+import fakes
 import infra
 from tests.contract import refusals
 from tests.contract.backends import WAIT, in_threads
@@ -20,6 +22,7 @@ from tests.contract.base import Contract
 from tests.contract.databases import (
     Above,
     AtMost,
+    Cell,
     Contains,
     DatabaseBackend,
     Item,
@@ -99,7 +102,92 @@ class Priced:
 
 
 @dataclass(frozen=True)
+class Stamp:
+    created_at: datetime = infra.FILLED
+    updated_at: datetime = infra.FILLED
+    id: uuid.UUID = infra.FILLED
+
+
+@dataclass(frozen=True)
+class Unnumbered:
+    name: str
+    id: uuid.UUID | None = None
+
+
+@dataclass(frozen=True)
 class Heir(Called, Owner): ...
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+
+
+class Tree(dict): ...  # type: ignore[type-arg]
+
+
+AN_ID = uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+SECOND = NOON.replace(microsecond=0)
+VALUES: dict[str, Any] = {
+    "none": None, "true": True, "one": 1, "two": 2, "member of int": Size.SMALL,
+    "32 bits": 2**31, "minus 32 bits": -(2**31) - 1, "65 bits": 2**64, "digits": 10**30,
+    "float": 1.5, "nan": float("nan"), "infinity": float("-inf"), "inexact": 2**53 + 1,
+    "decimal": Decimal("1.5"), "whole decimal": Decimal("7.00"), "third": Decimal("9.999"),
+    "zeros": Decimal("2.5000"), "large": Decimal(10) ** 8, "largest": Decimal("99999999.99"),
+    "minus zero": Decimal("-0.0"), "huge": Decimal("1E+999999"), "tiny": Decimal("1E-999999"),
+    "decimal nan": Decimal("NaN"), "signal": Decimal("sNaN"), "no end": Decimal("-Infinity"),
+    "text": "it's", "member of str": Colour.RED, "digit": "1", "accent": "é", "id text": str(AN_ID),
+    "long": "123456", "blank end": "12345 ", "tab end": "12345\t", "blank within": "a ", "nul": "a\0",
+    "surrogate": "\ud800", "moment text": "2026-01-31 12:00:00", "json": '{"a": 1}',
+    "bytes": b"\0'\\\xff", "five bytes": b"12345", "moment": NOON, "second": SECOND,
+    "east": SECOND.astimezone(timezone(timedelta(hours=5, minutes=30))),
+    "naive": datetime(2026, 1, 31), "no utc": datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    "date": date(2026, 1, 31), "time": time(12, 30), "duration": timedelta(hours=1), "id": AN_ID,
+    "dict": {"a": [1, None, "é'\\"]}, "dict of a subclass": Tree(a=1), "list": [1, {"b": 2.5}],
+    "no json": {1: 2}, "nan within": [float("nan")], "tuple": (1,), "set": {1}, "ellipsis": ...,
+    "complex": 1j, "array": bytearray(b"a"),
+}  # fmt: skip
+NO_JSON = ("no json", "nan within")
+#: by column: the values that it takes, and what is read of them
+TAKEN: dict[str, dict[str, Any]] = {
+    "flag": {"none": None, "true": True, "one": True, "member of int": True},
+    "whole": {"none": None, "one": 1, "two": 2, "member of int": 1, "whole decimal": 7, "large": 10**8,
+        "minus zero": 0},
+    "ratio": {"none": None, "one": 1.0, "two": 2.0, "member of int": 1.0, "32 bits": 2.0**31,
+        "minus 32 bits": -(2.0**31) - 1, "65 bits": 2.0**64, "float": 1.5},
+    "price": {"none": None, "one": Decimal("1.00"), "two": Decimal("2.00"), "member of int": Decimal("1.00"),
+        "decimal": Decimal("1.50"), "whole decimal": Decimal("7.00"), "zeros": Decimal("2.50"),
+        "largest": Decimal("99999999.99"), "minus zero": Decimal("0.00")},
+    "data": {"none": None, "bytes": b"\0'\\\xff"},
+    "day": {"none": None, "date": date(2026, 1, 31)},
+    "moment": {"none": None, "moment": NOON, "second": SECOND, "east": SECOND},
+    "second": {"none": None, "second": SECOND, "east": SECOND},
+    "word": {"none": None, "text": "it's", "member of str": "red", "digit": "1", "accent": "é", "blank within": "a "},
+    "code": {"none": None, "text": "it's", "member of str": "red", "digit": "1", "blank within": "a "},
+    "document": {"none": None, "dict": {"a": [1, None, "é'\\"]}, "dict of a subclass": {"a": 1},
+        "list": [1, {"b": 2.5}]},
+}  # fmt: skip
+ONLY_POSTGRES: dict[str, dict[str, Any]] = {
+    "ratio": {"nan": float("nan"), "infinity": float("-inf")},
+    "price": {"decimal nan": Decimal("NaN")},
+    "code": {"accent": "é"},
+    "data": {"five bytes": b"12345"},
+}
+TOO_LONG = {"id text", "id", "moment text", "json", "long", "blank end", "tab end"}
+LARGE = {"32 bits", "minus 32 bits", "65 bits", "digits", "inexact", "huge"}
+#: by column: values of the right type beyond its size or scale; all others are of a wrong type
+MISFITS: dict[str, set[str]] = {
+    "whole": LARGE,
+    "ratio": {"digits", "inexact"},
+    "price": {*LARGE, "third", "large", "tiny"},
+    "data": {"five bytes"},
+    "second": {"moment"},
+    "word": TOO_LONG,
+    "code": {*TOO_LONG, "accent"},
+}
 
 
 def names(backend: DatabaseBackend) -> list[str]:
@@ -941,22 +1029,21 @@ class DatabaseContract(Contract):
     def test_white_space_beyond_the_length(
         self, backend: DatabaseBackend, end: str, cut_by: tuple[str, ...]
     ) -> None:
-        """MySQL cuts off all white space of ASCII without an error, Postgres blanks."""
+        """MySQL cuts off all white space of ASCII without an error, Postgres blanks; insert_many
+        refuses the batch."""
         insert, columns = backend.database.insert_many, ["id", "name"]
         name = "0123456789" + end
-        calls: list[Callable[[], Any]] = [
-            lambda: backend.owners.create(Owner(name)),
-            lambda: insert("owners", columns, [(infra.new_id(), name)]),
-        ]
-        for call in calls:
-            if backend.engine in cut_by:
-                call()
-                assert names(backend) == ["0123456789"]
-                backend.owners.delete(backend.owners.page().items[0].id)
-            else:
-                with pytest.raises(infra.DatabaseError, match="does not fit"):
-                    call()
-                assert names(backend) == []
+        if backend.engine in cut_by:
+            backend.owners.create(Owner(name))
+            assert names(backend) == ["0123456789"]
+            backend.owners.delete(backend.owners.page().items[0].id)
+        else:
+            with pytest.raises(infra.DatabaseError, match="does not fit"):
+                backend.owners.create(Owner(name))
+        rows = [(infra.new_id(), "short"), (infra.new_id(), name)]
+        with pytest.raises(infra.DatabaseError, match="does not fit its column: name"):
+            insert("owners", columns, rows)
+        assert names(backend) == []
 
     def test_numbers_have_bounds(self, backend: DatabaseBackend) -> None:
         item = backend.items.create(Item(amount=2**31 - 1))
@@ -1027,6 +1114,143 @@ class DatabaseContract(Contract):
         assert {(item.owner_id, item.seen_at, item.keeper_id) for item in found} == {
             (owner.id, NOON, None)
         }
+
+    @pytest.mark.parametrize("column", list(TAKEN))
+    def test_what_a_column_takes(self, backend: DatabaseBackend, column: str) -> None:
+        """Every type of value for every kind of column; all else is refused by one class."""
+        insert, columns = backend.database.insert_many, ["id", column]
+        taken = dict(TAKEN[column])
+        if backend.engine == "postgres":
+            taken |= ONLY_POSTGRES.get(column, {})
+        wanted: dict[str, Any] = dict.fromkeys(VALUES, infra.ValidationError)
+        wanted |= dict.fromkeys(MISFITS.get(column, ()), infra.DatabaseError)
+        if column == "document":
+            wanted |= dict.fromkeys(NO_JSON, infra.SerializationError)
+        wanted |= {name: repr(value) for name, value in taken.items()}
+        found: dict[str, Any] = {}
+        for name, value in VALUES.items():
+            id = infra.new_id()
+            try:  # a good row comes first: it is not stored if the other is refused
+                insert("cells", columns, [(infra.new_id(), None), (id, value)])
+            except infra.InfrastructureError as error:
+                told = error.service, error.operation, column in str(error)
+                found[name] = type(error) if told == (backend.engine, "insert_many", True) else told
+            else:
+                found[name] = repr(getattr(backend.cells.find_by_id(id), column))
+        assert found == wanted
+        assert backend.cells.count() == 2 * len(taken)
+
+    def test_an_id_is_taken_as_its_text_too(self, backend: DatabaseBackend) -> None:
+        rows = [(AN_ID, "a"), (str(AN_ID).upper()[:-1] + "8", "b")]
+        assert backend.database.insert_many("owners", ["id", "name"], rows) == 2
+        other = backend.owners.find_by_name("b")
+        assert backend.owners.find_by_name("a") == Owner("a", AN_ID)
+        assert other == Owner("b", uuid.UUID(str(AN_ID)[:-1] + "8"))
+        for value in ("x", "", 1, AN_ID.bytes):
+            with pytest.raises(infra.ValidationError, match="id should be"):
+                backend.database.insert_many("owners", ["id", "name"], [(value, "c")])
+        assert names(backend) == ["a", "b"]
+
+    def test_records_are_returned_as_they_are_stored(self, backend: DatabaseBackend) -> None:
+        for price, stored in (
+            ("10", "10.00"),
+            ("9.9900", "9.99"),
+            ("-0", "0.00"),
+            ("1E+3", "1000.00"),
+        ):
+            cell = backend.cells.create(Cell(price=Decimal(price), second=SECOND, data=b"1234"))
+            assert str(cell.price) == stored
+            assert repr(backend.cells.find_by_id(cell.id)) == repr(cell)
+            changed = backend.cells.update(replace(cell, price=Decimal(price) * 2, data=b""))
+            assert repr(backend.cells.find_by_id(cell.id)) == repr(changed)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"price": Decimal("9.999")},
+            {"price": Decimal(10) ** 12},
+            {"price": Decimal("99999999.995")},
+            {"price": Decimal("1E+999999")},
+            {"price": Decimal("1E-999999")},
+            {"data": b"12345"},
+            {"second": NOON},
+            {"word": "123456"},
+            {"word": "12345 "},
+            {"price": 1.5},
+            {"data": "1234"},
+        ],
+        ids=str,
+    )
+    def test_records_that_do_not_fit_exactly(
+        self, backend: DatabaseBackend, values: dict[str, Any]
+    ) -> None:
+        cells, (name,) = backend.cells, values
+        cell = cells.create(Cell(whole=1))
+        with pytest.raises(infra.ValidationError, match=name):
+            cells.create(Cell(**values))
+        with pytest.raises(infra.ValidationError, match=name):
+            cells.update(replace(cell, **values))
+        assert (cells.find_by_id(cell.id), cells.count()) == (cell, 1)
+
+    def test_times_are_filled_in_as_they_are_stored(self, backend: DatabaseBackend) -> None:
+        """The clock has microseconds, the columns whole seconds."""
+        stamps: Any = type(
+            "Stamps",
+            (type(backend.cells),),
+            {"record": Stamp, "lengths": {}, "scales": {"created_at": 0, "updated_at": 0}},
+        )
+        repository = stamps(backend.database, clock=fakes.FakeClock(NOON))
+        made = repository.create(Stamp())
+        assert (made.created_at, made.updated_at) == (SECOND, SECOND)
+        assert repository.find_by_id(made.id) == made
+        assert repository.update(made) == repository.find_by_id(made.id) == made
+
+    @pytest.mark.parametrize(
+        "scales",
+        [
+            {"nothing": (10, 2)}, {"word": (10, 2)}, {"whole": 2}, {"price": 2}, {"price": (10,)},
+            {"price": (2, 3)}, {"price": (0, 0)}, {"price": (10, -1)}, {"price": (True, 1)},
+            {"second": 7}, {"second": -1}, {"second": (6, 0)}, {"day": 0},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_scales_that_no_column_has(self, backend: DatabaseBackend, scales: Any) -> None:
+        cells: Any = type("Cells", (type(backend.cells),), {"scales": scales})
+        with pytest.raises(infra.ConfigurationError, match=next(iter(scales))):
+            cells(backend.database)
+
+    def test_an_id_that_nobody_makes(self, backend: DatabaseBackend) -> None:
+        """A record whose id is left to the database, which makes none."""
+        numbered: Any = type("Owners", (type(backend.owners),), {"record": Unnumbered, "ids": ()})
+        owners = numbered(backend.database)
+        for name in ("a", "b"):
+            assert conflict(lambda: owners.create(Unnumbered(name))) == (
+                "owners_id_not_null",
+                "not_null",
+            )
+        assert names(backend) == []
+        made = backend.owners.create(Owner("c"))
+        with pytest.raises(infra.NotFoundError):
+            owners.update(Unnumbered("d"))
+        assert owners.find_by_id(made.id) == Unnumbered("c", made.id)
+
+    def test_blanks_at_the_end_in_checks(self, backend: DatabaseBackend) -> None:
+        """MySQL compares without them, whatever the column's own check says."""
+        insert, columns = backend.database.insert_many, ["id", "amount", "note", "label"]
+        row = (infra.new_id(), 1, "", "never"[:5])
+        assert conflict(lambda: insert("items", columns, [row])) == ("items_label_check", "check")
+        tags: Any = backend.tags
+        id = infra.new_id()
+        if backend.engine == "mysql":
+            insert("tags", ["id", "kind"], [(id, "worker  ")])
+            assert tags.find_by_id(id).kind == "worker  "
+            refused = "never "
+        else:
+            refused = "worker  "
+        assert conflict(lambda: insert("tags", ["id", "kind"], [(infra.new_id(), refused)])) == (
+            "tags_kind_check",
+            "check",
+        )
 
     def test_insert_many_reads_a_generator_in_batches(self, backend: DatabaseBackend) -> None:
         """It may query the same database while it is read."""

@@ -180,7 +180,7 @@ def many(exchange: Exchange, count: int) -> infra.Benchmark:
     same = itertools.repeat
     fill(
         "users", email=texts, username=texts, display_name=same(""), role=same("registered"), email_verified=same(True),
-        profile=same("{}"), email_folded=texts, username_folded=texts,
+        profile=same({}), email_folded=texts, username_folded=texts,
     )  # fmt: skip
     fill(
         "organizations", name=texts, slug=texts, description=same(""), verified=same(True),
@@ -194,13 +194,13 @@ def many(exchange: Exchange, count: int) -> infra.Benchmark:
     fill(
         "benchmarks", slug=texts, name=texts, description=same(""), long_description=same(""),
         category=same("cost"), status=same("draft"), version=same("1.0.0"), created_by=same(exchange.user.id),
-        evaluation_criteria=same("{}"), execution_config=same("{}"), test_cases=same("[]"), version_id=ids,
+        evaluation_criteria=same({}), execution_config=same({}), test_cases=same([]), version_id=ids,
         search_folded=same(""),
     )  # fmt: skip
     fill(
         "submissions", benchmark_id=same(benchmark.id), benchmark_version_id=same(benchmark.version_id),
         model=[f"m{number % 50}" for number in numbers], user_id=same(exchange.user.id),
-        aggregate_score=[float(number * 7919 % count) for number in numbers], results=same("{}"), execution=same("{}"),
+        aggregate_score=[float(number * 7919 % count) for number in numbers], results=same({}), execution=same({}),
         verification_level=same("unverified"), visibility=visibilities,
     )  # fmt: skip
     fill("benchmark_tags", benchmark_id=ids, tag=same("a"), id=(), created_at=(), updated_at=())

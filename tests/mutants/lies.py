@@ -152,7 +152,7 @@ UNNOTICED: list[Mutant] = [
     ),
     fake(
         "7: a CHECK that is NULL refuses the row",
-        Replace("FakeTable._replace", "test(row) is False", "not test(row)"),
+        Replace("FakeTable._replace", "test(checked) is False", "not test(checked)"),
         DATABASE,
     ),
     fake(
@@ -286,14 +286,16 @@ TABLE_RULES: list[Mutant] = [
         "Table: no column is NOT NULL",
         Replace(
             "Table.of",
-            "Column(kind, null, repository.lengths.get(name))",
-            "Column(kind, True, repository.lengths.get(name))",
+            "Column(kind, null, length, precision, holds.scale, name in only)",
+            "Column(kind, True, length, precision, holds.scale, name in only)",
         ),
         UNIT,
     ),
     fake(
         "Table: no column has a length",
-        Replace("Table.of", "repository.lengths.get(name)", "None"),
+        Replace(
+            "Table.of", "length, precision = holds.size, None", "length, precision = None, None"
+        ),
         UNIT,
     ),
     fake(
@@ -2140,7 +2142,7 @@ SUBTLE: list[Mutant] = [
     ),
     fake(
         "FakeTable: a check sees the row as it was",
-        Replace("FakeTable._replace", "test(row) is False", "test(old or row) is False"),
+        Replace("FakeTable._replace", "test(checked) is False", "test(old or row) is False"),
         TABLES,
     ),
     fake(

@@ -273,7 +273,7 @@ TEXTS: list[Mutant] = [
     OnServers(
         "text: a named parameter is not found",
         INFRA,
-        Replace("_Dialect.convert", "_plain(name)", "name"),
+        Replace("_Dialect.convert_named", "_plain(name)", "name"),
         ("faults/test_databases.py::test_statements_of_any_subclass",),
     ),
     OnFakes(

@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -1174,6 +1174,65 @@ def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: 
     else:
         with pytest.raises(infra.ValidationError):
             prices.table("prices").insert({"id": 1, "p": Decimal(value)})
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgres"])
+def test_a_table_stores_what_fits_exactly(dialect: str) -> None:
+    """What is given to ``insert`` and ``update`` too."""
+    columns = {
+        "id": fakes.Column(int),
+        "price": fakes.Column(Decimal, True, precision=10, scale=2),
+        "data": fakes.Column(bytes, True, 4),
+        "at": fakes.Column(datetime, True, scale=3),
+        "code": fakes.Column(str, True, 5, ascii=True),
+    }
+    table = fakes.FakeDatabase(dialect, [fakes.Table("cells", columns)]).table("cells")
+    at = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=timezone.utc)
+    table.insert({"id": 1, "price": Decimal("10"), "data": b"1234", "at": at, "code": "a"})
+    assert str(table.select()[0]["price"]) == "10.00"
+    for name, value in [
+        ("price", Decimal("9.999")),
+        ("price", Decimal(10) ** 12),
+        ("price", Decimal("1E+999999")),
+        ("data", b"12345"),
+        ("at", at + timedelta(microseconds=1)),
+        ("code", "é"),
+    ]:
+        with pytest.raises(infra.DatabaseError, match="does not fit"):
+            table.insert({"id": 2, name: value})
+        with pytest.raises(infra.DatabaseError, match="does not fit"):
+            table.update({"id": 1}, {name: value})
+    assert table.update({"id": 1}, {"price": Decimal("1E+3")}) == 1
+    assert [str(row["price"]) for row in table.select()] == ["1000.00"]
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgres"])
+def test_a_primary_key_is_never_null(dialect: str) -> None:
+    columns = {"a": fakes.Column(int, True), "b": fakes.Column(int, True)}
+    rules = fakes.Table("pairs", columns, ("a", "b"))
+    database = fakes.FakeDatabase(dialect, [rules])
+    for row, name in [((None, 1), "pairs_a_not_null"), ((1, None), "pairs_b_not_null")]:
+        for call in (
+            lambda: database.table("pairs").insert(dict(zip("ab", row))),
+            lambda: database.insert_many("pairs", ["a", "b"], [(7, 7), row]),
+        ):
+            with pytest.raises(infra.ConflictError) as caught:
+                call()
+            assert (caught.value.constraint, caught.value.kind) == (name, "not_null")
+    assert database.table("pairs").select() == []
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_times_and_durations(dialect: str) -> None:
+    """MySQL has one type for both, which it reads as a timedelta."""
+    columns = {"id": fakes.Column(int), "at": fakes.Column(time), "d": fakes.Column(timedelta)}
+    database = fakes.FakeDatabase(dialect, [fakes.Table("times", columns)])
+    hour = timedelta(hours=1)
+    assert database.insert_many("times", ["id", "at", "d"], [(1, time(1), hour)]) == 1
+    at = hour if dialect == "mysql" else time(1)
+    assert database.table("times").select() == [{"id": 1, "at": at, "d": hour}]
+    with pytest.raises(infra.ValidationError, match="at should be a time"):
+        database.insert_many("times", ["id", "at", "d"], [(2, "01:00", hour)])
 
 
 def test_nan_is_the_greatest_number() -> None:
