@@ -1111,21 +1111,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class _Place(Generic[T]):
-    """One caller's claim on a pool: first in the queue, then granted, then with a resource in it.
+class _Slot(Generic[T]):
+    """The right to one resource of a pool, and the resource once it is open.
 
-    It exists before anything is taken: whatever interrupts the caller, Ctrl-C included, ``release`` finds in it what
-    has to go back.
+    A slot lives in the pool's idle list or in one caller's place. An interrupt (an exception from
+    a signal handler) between two steps can lose it. Then it is garbage, and the pool, which counts
+    live slots, has room for another.
     """
 
-    __slots__ = ("granted", "resource", "signal")
+    __slots__ = ("__weakref__", "era", "resources")
+
+    def __init__(self, era: object) -> None:
+        self.era = era  # another one in a forked child: its pool does not take the slot back
+        self.resources: list[T] = []  # none or one
+
+
+class _Place(Generic[T]):
+    """One caller's claim on a pool: at first without a slot, then with one.
+
+    It exists before anything is taken. Whatever interrupts the caller, Ctrl-C included, ``release``
+    finds in it what has to go back.
+    """
+
+    __slots__ = ("__weakref__", "signal", "slots")
 
     def __init__(self) -> None:
-        self.granted: object = None  # the pool's era, once granted
-        self.resource: T | None = None
-        self.signal: threading.Lock | None = (
-            None  # held until granted; an Event's wait is not safe to interrupt
-        )
+        self.slots: list[_Slot[T]] = []  # none or one
+        #: held until the pool wakes the waiter; an Event's wait is not safe to interrupt
+        self.signal: threading.Lock | None = None
+
+    @property
+    def resource(self) -> T | None:
+        return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
 class _Pool(Generic[T]):
@@ -1133,17 +1150,27 @@ class _Pool(Generic[T]):
 
         place = _Place()
         try:
-            resource = pool.acquire(place, attempt)
-            …
+            try:
+                resource = pool.acquire(place, attempt)
+                …
+            finally:
+                pool.release(place, broken=…)
         finally:
-            pool.release(place, broken=…)
+            pool.release(place, broken=True)  # does nothing, unless an interrupt has hit the other
 
-    What is idle is taken and given back without the lock, which guards the rest: a list's pop and append are atomic.
-    Nobody is forgotten, because who gives back looks at the queue afterwards, and who joins the queue looks at what is
-    idle afterwards. Nobody is overtaken, because only who has found the queue empty helps himself.
+    The pool has no lock: an interrupt could leave it locked. Each change is one operation of a list
+    or deque, which is atomic. A slot moves in one expression, so that it is in one place or in none;
+    in none it is garbage, which a weak reference takes off the books (see ``_Slot``).
+
+    No waiter is lost: a thread that gives something back looks at the queue afterwards, and a waiter
+    that joins the queue looks at what is free afterwards. If an interrupt has lost a slot, a waiter
+    notices within a second. No waiter is overtaken: a caller takes what is idle only if the queue is
+    empty, and of the waiters only the first does.
 
     After a fork the child starts empty: the sockets stay the parent's.
     """
+
+    LOOK_AGAIN = 1.0  # seconds
 
     def __init__(
         self,
@@ -1169,19 +1196,20 @@ class _Pool(Generic[T]):
         _fork_aware.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[T] = []
-        self._queue: deque[_Place[T]] = deque()
-        self._era = (
-            object()
-        )  # another one after a fork: what the parent granted is not counted here
-        self.size = 0
+        self._slots: list[weakref.ref[_Slot[T]]] = []
+        self._idle: list[_Slot[T]] = []
+        self._queue: deque[weakref.ref[_Place[T]]] = deque()
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
-        for resource in idle:
-            self._disconnect(resource)  # must close this process's descriptor only
+        for slot in idle:
+            self._close(slot)  # must close this process's descriptor only
+
+    @property
+    def size(self) -> int:
+        """How many resources are open, or being opened."""
+        return min(len(self._slots), self.max_size)
 
     def check_open(self) -> None:
         if self.closed:
@@ -1191,137 +1219,178 @@ class _Pool(Generic[T]):
         """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
         if self._queue or not self._idle:
             return None
-        place.granted = (
-            self._era
-        )  # first: who is interrupted behind the pop still has the right to a resource
         try:
-            place.resource = resource = self._idle.pop()
+            place.slots.append(self._idle.pop())
         except IndexError:  # another thread was faster
-            place.granted = None
             return None
-        if not self._is_dead(resource):
-            return resource
-        self._disconnect(resource)
-        place.resource = None
+        return self._alive(place.slots[0])
+
+    def _alive(self, slot: _Slot[T]) -> T | None:
+        """The slot's resource; a dead one is closed."""
+        if slot.resources and not self._is_dead(slot.resources[0]):
+            return slot.resources[0]
+        self._close(slot)
         return None
+
+    def _close(self, slot: _Slot[T]) -> None:
+        if slot.resources:
+            self._disconnect(slot.resources.pop())
 
     def acquire(self, place: _Place[T], attempt: Attempt) -> T:
         """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
-        resource = None if place.granted else self.take(place)
-        if resource is not None:
-            return resource
-        if not place.granted:
+        if not place.slots:
+            resource = self.take(place)
+            if resource is not None:
+                return resource
+        if not place.slots:
             self._wait(place, attempt)
-        if place.resource is not None:
-            if not self._is_dead(place.resource):
-                return place.resource
-            self._disconnect(place.resource)
-            place.resource = None
-        place.resource = self._connect(attempt)
-        return place.resource
+        slot = place.slots[0]
+        resource = self._alive(slot)
+        if resource is None:
+            slot.resources.append(self._connect(attempt))
+            resource = slot.resources[0]
+        return resource
+
+    def renew(self, place: _Place[T], attempt: Attempt) -> T:
+        """A new resource in the place of the one that ``place`` has."""
+        slot = place.slots[0]
+        self._close(slot)
+        slot.resources.append(self._connect(attempt))
+        return slot.resources[0]
 
     def _wait(self, place: _Place[T], attempt: Attempt) -> None:
-        """Until there is a resource for the place, or the right to open one."""
-        with self._lock:
-            self.check_open()
-            if self.size < self.max_size:
-                place.granted = self._era
-                self.size += 1
-                return
-            place.signal = threading.Lock()
-            place.signal.acquire()
-            self._queue.append(place)
-            self._serve()
-        place.signal.acquire(timeout=attempt.remaining())
-        if not place.granted:
-            self.check_open()
-            raise PoolTimeoutError(
-                f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
-            )
+        """Until the place has a slot."""
+        self.check_open()
+        if not self._queue and self._open(place):
+            return
+        until = time.monotonic() + attempt.remaining()
+        place.signal = threading.Lock()
+        place.signal.acquire()
+        self._queue.append(weakref.ref(place, self._queue.remove))
+        try:
+            while not self._serve(place):
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise PoolTimeoutError(
+                        f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
+                    )
+                place.signal.acquire(timeout=min(left, self.LOOK_AGAIN))
+        finally:
+            self._leave_queue(place)
 
-    def _serve(self) -> None:
-        """Under the lock: what is idle goes to those who wait."""
-        while self._queue:
+    def _serve(self, place: _Place[T]) -> bool:
+        """Give a waiter a slot, if it is the first in the queue and one is free."""
+        self.check_open()
+        if self._first() is not place:
+            return False
+        try:
+            place.slots.append(self._idle.pop())
+        except IndexError:
+            return self._open(place)
+        return True
+
+    def _open(self, place: _Place[T]) -> bool:
+        """Give the place a new slot, if there are fewer than ``max_size``.
+
+        Of threads that do so at once the first ``max_size`` in the list of slots succeed.
+        """
+        slots = self._slots
+        place.slots.append(_Slot(slots))
+        slots.append(weakref.ref(place.slots[0], slots.remove))
+        if slots.index(weakref.ref(place.slots[0])) < self.max_size:
+            return True
+        self._drop(place)
+        self._wake()  # a waiter may have counted this slot
+        return False
+
+    def _first(self) -> _Place[T] | None:
+        """The waiter that has waited for longest."""
+        try:
+            return self._queue[0]()
+        except IndexError:
+            return None
+
+    def _wake(self) -> None:
+        """Let the first waiter look again, if something is free."""
+        if self._idle or len(self._slots) < self.max_size:
+            self._signal(self._first())
+
+    @staticmethod
+    def _signal(place: _Place[T] | None) -> None:
+        if place is not None and place.signal is not None:
             try:
-                resource = self._idle.pop()
-            except IndexError:
-                return
-            self._grant(resource)
+                place.signal.release()
+            except RuntimeError:  # it was told already
+                pass
 
-    def _grant(self, resource: T | None) -> None:
-        """Under the lock: who has waited for longest gets the resource or, without one, the right to open one."""
-        successor = self._queue.popleft()
-        successor.resource = resource
-        successor.granted = self._era
-        assert successor.signal is not None
-        successor.signal.release()
+    def _leave_queue(self, place: _Place[T]) -> None:
+        try:
+            self._queue.remove(weakref.ref(place))
+        except ValueError:
+            pass
+        if self._queue:
+            self._wake()
 
     def release(self, place: _Place[T], *, broken: bool = False) -> None:
-        """Gives back what the place has, if anything. A broken resource is closed, and the next waiter may open one."""
-        if place.granted is not self._era:
-            self._renounce(place)
-        if not place.granted:
-            return
-        resource = place.resource
-        if resource is None or broken:
-            self._drop(place)
-            return
-        place.resource = place.granted = None
-        self._idle.append(resource)
-        if self._queue:
-            with self._lock:
-                self._serve()
-        if self.closed or self.size > self._keep:
-            self._tidy()
+        """Give back what the place has, if anything. Doing so again does nothing.
 
-    def _renounce(self, place: _Place[T]) -> None:
-        """Takes a place that was not granted out of the queue, unless it is granted at the last moment; one that was
-        granted before a fork counts in the parent."""
-        with self._lock:
-            if place in self._queue:
-                self._queue.remove(place)
-        if place.granted is not self._era:
-            place.granted = None
-            if place.resource is not None:
-                self._disconnect(place.resource)
-                place.resource = None
+        A broken resource is closed, and the next waiter may open one.
+        """
+        if place.slots:
+            slot = place.slots[0]
+            if broken or not slot.resources or slot.era is not self._slots:
+                self._close(slot)
+                self._drop(place)
+            else:
+                self._idle.append(place.slots.pop())
+            if self.closed or len(self._slots) > self._keep:
+                self._tidy()
+        if place.signal is not None:
+            self._leave_queue(place)
+        elif self._queue:
+            self._wake()
 
     def _drop(self, place: _Place[T]) -> None:
-        """Closes the place's resource, if it has one, and gives back the right to one."""
-        if place.resource is not None:
-            self._disconnect(place.resource)
-            place.resource = None
-        with self._lock:
-            place.granted = None
-            if self._queue:
-                self._grant(None)
-            else:
-                self.size -= 1
+        """Give up the place's slot."""
+        try:
+            self._slots.remove(weakref.ref(place.slots[0]))
+        except ValueError:  # it was granted before a fork, or is off the list already
+            pass
+        place.slots.clear()
 
     def _tidy(self) -> None:
-        """Closes what was idle for longest, if it is stale; in a closed pool all that is idle."""
+        """Close what was idle for longest, if it is stale; in a closed pool all that is idle."""
+        place: _Place[T] = _Place()
+        while self.closed or self._has_stale():
+            try:
+                place.slots.append(self._idle.pop(0))
+                self._close(place.slots[0])
+            except IndexError:  # nothing is idle, or others were faster
+                return
+            finally:
+                if place.slots:
+                    self._drop(place)
+            if not self.closed:
+                return
+
+    def _has_stale(self) -> bool:
         try:
-            while self.closed or self._is_stale(self._idle[0]):
-                place: _Place[T] = _Place()
-                place.granted = self._era
-                place.resource = self._idle.pop(0)
-                self._drop(place)
-                if not self.closed:
-                    return
-        except IndexError:  # nothing is idle, or others were faster
-            pass
+            oldest = self._idle[0].resources[0]
+        except IndexError:  # nothing is idle, or another thread takes it
+            return False
+        return self._is_stale(oldest)
 
     def stats(self) -> PoolStats:
-        idle = len(self._idle)
-        return PoolStats(self.max_size, self.size, self.size - idle, idle, len(self._queue))
+        size, idle = self.size, len(self._idle)
+        return PoolStats(self.max_size, size, max(0, size - idle), idle, len(self._queue))
 
     def close(self) -> None:
-        with self._lock:
-            self.closed = True
-            queue, self._queue = self._queue, deque()
-        for place in queue:
-            if place.signal is not None:
-                place.signal.release()
+        self.closed = True
+        for index in range(len(self._queue)):
+            try:
+                self._signal(self._queue[index]())
+            except IndexError:  # some have left
+                break
         self._tidy()
 
 
@@ -2820,7 +2889,7 @@ class _Lease(_Place[_Session]):
     __slots__ = ("_pool", "_timeout")
 
     def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
-        self.granted = self.resource = self.signal = None
+        super().__init__()
         self._pool = pool
         self._timeout = timeout
 
@@ -2829,16 +2898,24 @@ class _Lease(_Place[_Session]):
             session = self._pool._take(self) or self._pool._wait(self, self._timeout)
             return session.raw
         except BaseException:
-            self._pool._pool.release(self, broken=True)
+            try:
+                self._pool._pool.release(self, broken=True)
+            finally:
+                self._pool._pool.release(self, broken=True)
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        try:
+            self._give_back(kind)
+        finally:
+            self._pool._pool.release(self, broken=True)
+
+    def _give_back(self, kind: type[BaseException] | None) -> None:
         pool, session = self._pool, self.resource
-        assert session is not None
         sound = False
         try:
             # An exception that is not the driver's may have come in the middle of an answer.
-            if kind is None or issubclass(kind, pool._dialect.driver.Error):
+            if session and (kind is None or issubclass(kind, pool._dialect.driver.Error)):
                 sound = pool._is_idle(session) or pool._roll_back(session)
         finally:
             pool._give_back(self, sound)
@@ -3095,20 +3172,23 @@ class ConnectionPool(Database):
             place: _Place[_Session] = _Place()
             sound = False
             try:
-                session = self._take(place) or self._pool.acquire(place, current)
                 try:
-                    answer: T = self._perform(current, session, sql, params, fetch)
-                except (driver_error, ValidationError):
+                    session = self._take(place) or self._pool.acquire(place, current)
+                    try:
+                        answer: T = self._perform(current, session, sql, params, fetch)
+                    except (driver_error, ValidationError):
+                        sound = self._is_idle(session)
+                        raise
                     sound = self._is_idle(session)
-                    raise
-                sound = self._is_idle(session)
-                if not sound:
-                    raise DatabaseError(
-                        "the statement left a transaction open, and was rolled back: use transaction()"
-                    )
-                return answer
+                    if not sound:
+                        raise DatabaseError(
+                            "the statement left a transaction open, and was rolled back: use transaction()"
+                        )
+                    return answer
+                finally:
+                    self._give_back(place, sound)
             finally:
-                self._give_back(place, sound)
+                self._pool.release(place, broken=True)
 
         return self._policy.call(operation, attempt, repeatable=repeatable)
 
@@ -3180,7 +3260,10 @@ class ConnectionPool(Database):
             self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
             sound = self._is_idle(session)
         finally:
-            self._give_back(place, sound)
+            try:
+                self._give_back(place, sound)
+            finally:
+                self._pool.release(place, broken=True)
 
     def _insert_rows(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
@@ -3226,10 +3309,11 @@ class ConnectionPool(Database):
             session = self._take(place) or self._wait(place, None)
             self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
             yield _MigrationSession(self, session)
-        finally:
-            self._give_back(
-                place, False
-            )  # its end is the lock's, and of whatever else a migration left in it
+        finally:  # its end is the lock's, and of whatever else a migration left in it
+            try:
+                self._give_back(place, False)
+            finally:
+                self._pool.release(place, broken=True)
 
     def _health_check(self) -> Health:
         started = time.perf_counter()

@@ -32,13 +32,13 @@ CALLS: list[Mutant] = [
     OnFakes(
         "pool: the last to wait is served first",
         INFRA,
-        Replace("_Pool._grant", "self._queue.popleft()", "self._queue.pop()"),
+        Replace("_Pool._first", "self._queue[0]()", "self._queue[-1]()"),
         POOL,
     ),
     OnFakes(
         "pool: what is given back passes by the waiters",
         INFRA,
-        Never("_Pool.release", "self._queue"),
+        Drop("_Pool.release", "self._wake()"),
         POOL,
     ),
     OnFakes(
