@@ -2080,6 +2080,9 @@ class _Dialect(ABC):
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
     #: how a column of values of one type is written into the text of insert_rows
     writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
+    #: goes back to a savepoint and forgets it. On MySQL it stays until the next of the same name
+    #: replaces it: at most one for each depth.
+    undo: ClassVar[str] = "ROLLBACK TO SAVEPOINT {name}"
     #: a rollback also takes back what SET has changed
     settings_roll_back: ClassVar[bool]
     #: seconds that the client leaves the server to end a statement by itself
@@ -2659,6 +2662,7 @@ class _PostgresDialect(_Dialect):
     package = "psycopg2-binary>=2.9"
     port = 5432
     settings_roll_back = True
+    undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     quote = '"'
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
@@ -3350,7 +3354,10 @@ class ConnectionPool(Database):
     def _savepoint(self, block: _Block, command: str) -> None:
         if command != "ROLLBACK TO SAVEPOINT":
             self._check(block)
-        text = f"{command} level_{block.depth}"
+        name = f"level_{block.depth}"
+        text = f"{command} {name}"
+        if command == "ROLLBACK TO SAVEPOINT":
+            text = self._dialect.undo.format(name=name)
         self._within(
             block, "savepoint", lambda attempt, session: self._perform(attempt, session, text)
         )

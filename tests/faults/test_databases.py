@@ -25,7 +25,7 @@ import fakes
 import infra
 from tests.conftest import _note_version, _or_skip
 from tests.contract.backends import WAIT, eventually, in_child, in_threads
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, Recording
 from tests.services import PostgresServer, Server, free_port, private
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
@@ -1035,6 +1035,80 @@ def test_ddl_in_a_transaction(home: Home) -> None:
         assert end.value.retryable is False
         assert home.rows() == [1]
         assert pool.execute(insert(3)) == 1
+
+
+# --- savepoints
+
+
+class Refused(Exception):
+    pass
+
+
+def fail_in_a_block(pool: infra.ConnectionPool, work: Callable[[], Any]) -> None:
+    with contextlib.suppress(Refused), pool.transaction():
+        work()
+        raise Refused
+
+
+def savepoints(pool: infra.ConnectionPool) -> int:
+    """How many savepoints Postgres keeps for this thread's transaction."""
+    row = pool.fetch_one(
+        "SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'CurTransactionContext'"
+    )
+    assert row is not None
+    return int(row[0])
+
+
+@postgres_only
+def test_failing_blocks_leave_no_savepoint(home: Home) -> None:
+    """Each of them would hold memory on the server until the transaction ends."""
+
+    def deep(levels: int) -> None:
+        pool.execute(insert(1000 + levels))
+        if levels:
+            fail_in_a_block(pool, lambda: deep(levels - 1))
+
+    def broken_rule() -> None:
+        with contextlib.suppress(infra.ConflictError), pool.transaction():
+            pool.execute(insert(1))
+
+    with home.pool() as pool, pool.transaction():
+        pool.execute(insert(1))
+        before = savepoints(pool)
+        for number in range(20):
+            fail_in_a_block(pool, lambda: pool.execute(insert(100 + number)))
+            fail_in_a_block(pool, lambda: pool.fetch_one("SELECT 1"))  # writes nothing
+            broken_rule()
+            fail_in_a_block(pool, broken_rule)
+            fail_in_a_block(pool, lambda: deep(30))
+        assert savepoints(pool) == before
+    assert home.rows() == [1]
+
+
+def test_a_failing_block_sends_one_request_at_its_end(home: Home) -> None:
+    with (
+        Recording(home.server.port) as proxy,
+        home.pool(port=proxy.port) as pool,
+        pool.transaction(),
+    ):
+        before = len(proxy.requests)
+        fail_in_a_block(pool, lambda: pool.execute(insert(1)))
+        assert len(proxy.requests) - before == 3  # SAVEPOINT, INSERT, ROLLBACK TO
+
+
+def test_many_failing_blocks_at_many_depths(home: Home) -> None:
+    """MySQL keeps one savepoint for each depth: the next of the same name replaces it."""
+
+    def nest(depth: int) -> None:
+        pool.execute(insert(depth))
+        if depth < 150:
+            fail_in_a_block(pool, lambda: nest(depth + 1))
+            with pool.transaction():
+                pool.execute(insert(1000 + depth))
+
+    with home.pool() as pool, pool.transaction():
+        nest(0)
+    assert home.rows() == [0, 1000]
 
 
 # --- forks

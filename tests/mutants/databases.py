@@ -48,6 +48,18 @@ DATABASES: list[Mutant] = [
         FAKE_DATABASE,
     ),
     OnServers(
+        "databases: Postgres keeps a savepoint that was rolled back",
+        INFRA,
+        Text("_PostgresDialect.undo", "; RELEASE SAVEPOINT {name}", ""),
+        ("faults/test_databases.py::test_failing_blocks_leave_no_savepoint",),
+    ),
+    OnServers(
+        "databases: a savepoint is released, and not rolled back",
+        INFRA,
+        Text("_Dialect.undo", "ROLLBACK TO", "RELEASE"),
+        ("faults/test_databases.py::test_many_failing_blocks_at_many_depths[mariadb]",),
+    ),
+    OnServers(
         "databases: a dead connection is handed out",
         INFRA,
         Never("ConnectionPool._is_dead", "session.is_readable(0)"),

@@ -42,6 +42,28 @@ CALLS: list[Mutant] = [
         POOL,
     ),
     OnFakes(
+        "pool: a lost slot stays on the books",
+        INFRA,
+        Replace(
+            "_Pool._open",
+            "weakref.ref(place.slots[0], slots.remove)",
+            "weakref.ref(place.slots[0])",
+        ),
+        POOL,
+    ),
+    OnFakes(
+        "pool: a newcomer overtakes the waiters",
+        INFRA,
+        Replace("_Pool.take", "self._queue or not self._idle", "not self._idle"),
+        POOL,
+    ),
+    OnFakes(
+        "pool: a place is given back twice",
+        INFRA,
+        Replace("_Pool.release", "place.slots.pop()", "place.slots[0]"),
+        POOL,
+    ),
+    OnFakes(
         "faults: the error comes before the work",
         FAKES,
         Never("_failing.call", "fault.after_apply"),
