@@ -462,6 +462,7 @@ _TTL_OR_0 = _Kind(
     float,
     lambda v: _is_number(v, 0, 100 * _YEAR),
 )
+_SWITCH = _Kind("True or False", bool, lambda v: type(v) is bool)
 _CREDENTIAL = _Kind(
     "text without line breaks, and without blanks at either end",
     str,
@@ -548,7 +549,16 @@ class _Settings:
 
 @dataclass(frozen=True, repr=False)
 class DatabaseConfig(_Settings):
-    """A MySQL, MariaDB or Postgres database; the URL's scheme says which. All times in seconds."""
+    """A MySQL, MariaDB or Postgres database; the URL's scheme says which. All times in seconds.
+
+    ``interruptible``: Ctrl-C ends a statement on Postgres at once, also one that copies, and a wait
+    for a login. Without it, Ctrl-C is noticed when the statement ends, as psycopg2 has it. For the
+    statement's time the main thread uses ``signal.set_wakeup_fd``; a descriptor that was set before
+    gets its bytes too. The request to cancel goes over a connection of its own, which is not
+    encrypted, holds no data, and names the session by a number that the server has drawn. Nothing
+    is cancelled in other threads, for other signals, or if SIGINT has a handler of your own.
+    Statements on MySQL and MariaDB end at once in any case.
+    """
 
     url: str = _setting(None, _DATABASE_URL, secret=True)
     max_connections: int = _setting(10, _COUNT, "DATABASE_MAX_CONNECTIONS")
@@ -558,6 +568,7 @@ class DatabaseConfig(_Settings):
     query_timeout: float = _setting(30.0, _WAIT)
     idle_timeout: float = _setting(600.0, _WAIT)
     max_lifetime: float = _setting(1800.0, _WAIT)
+    interruptible: bool = _setting(True, _SWITCH)
 
     def __post_init__(self) -> None:
         if self.url is None:
@@ -1457,6 +1468,170 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
+class _SignalPipe:
+    """A pipe for ``signal.set_wakeup_fd``, and the daemon thread that reads it.
+
+    Ctrl-C writes its number there at once, while Python's handler waits for the main thread.
+    """
+
+    def __init__(self) -> None:
+        import signal
+
+        self.set = functools.partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
+        self.earlier = -1  # the descriptor that somebody else has set; it gets the bytes too
+        self.running: list[_Session] = []  # what the main thread waits for, the innermost last
+        self.lock = threading.Lock()  # held while a session is stopped
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.writer, False)
+        threading.Thread(target=self._run, name="infra-interrupts", daemon=True).start()
+
+    def _run(self) -> None:
+        import signal
+
+        while numbers := os.read(self.reader, 64):
+            if self.earlier >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(self.earlier, numbers)
+            usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            if usual and signal.SIGINT in numbers:  # a handler of the user's may want to go on
+                self._stop()
+        os.close(self.reader)
+
+    def _stop(self) -> None:
+        with self.lock:
+            try:
+                session = self.running.pop()
+            except IndexError:  # it has ended by itself
+                return
+            session.interrupted = True
+            try:
+                twin = socket.socket(fileno=os.dup(session.raw.fileno()))
+            except Exception:  # the connection has just ended
+                return
+        threading.Thread(target=_cancel, args=(session.raw, twin), daemon=True).start()
+
+    def drop(self) -> None:
+        """End the thread. What it has not read yet stops nothing any more."""
+        self.running.clear()
+        current = self.set(-1)
+        if current != self.writer:
+            self.set(current)
+        os.close(self.writer)
+
+
+def _cancel(raw: Any, twin: socket.socket) -> None:
+    """End a statement of psycopg2, and its session: ``twin`` has the same socket."""
+    with twin, contextlib.suppress(Exception):
+        due = time.monotonic() + 0.3
+        if _answers_at_all(twin):
+            raw.cancel()
+            time.sleep(max(0.0, due - time.monotonic()))
+        twin.shutdown(
+            socket.SHUT_RDWR
+        )  # if the server does not end the statement, this ends the wait
+
+
+def _answers_at_all(twin: socket.socket) -> bool:
+    """Whether Postgres says if it offers TLS. ``cancel()`` would wait for a server that hangs, and
+    stop all threads meanwhile: libpq's PQcancel runs with Python's lock held."""
+    try:
+        with socket.socket(twin.family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(0.2)
+            probe.connect(twin.getpeername())
+            probe.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest
+            return probe.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
+
+
+class _Interrupts:
+    """Lets Ctrl-C end what the main thread waits for in psycopg2, which waits in C."""
+
+    def __init__(self) -> None:
+        self._pipe: _SignalPipe | None = None
+        self._main = threading.main_thread().ident
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        self._main = threading.main_thread().ident
+        if pipe is not None:
+            pipe.drop()
+            os.close(pipe.reader)
+
+    def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
+        """Run the work. If Ctrl-C comes meanwhile, the session is stopped: it is of no further use."""
+        if threading.get_ident() != self._main:
+            work(*arguments)
+            return
+        if self._pipe is None:
+            self._pipe = _SignalPipe()
+        pipe, earlier = self._pipe, []  # type: ignore[var-annotated]
+        nested = bool(pipe.running)
+        try:
+            try:
+                pipe.running.append(session)
+                # In one operation: an interrupt cannot lose the earlier one.
+                earlier.extend(map(pipe.set, (pipe.writer,)))
+                if earlier[0] != pipe.writer:
+                    pipe.earlier = earlier[0]
+                work(*arguments)
+            finally:
+                if earlier and not nested:
+                    self._restore(pipe)
+        except Exception:
+            raise
+        except BaseException:  # its byte may be on its way: the next statement needs another pipe
+            if not nested:
+                self._pipe = None
+                pipe.drop()
+            raise
+        finally:
+            self._end(pipe, session)
+
+    @staticmethod
+    def _restore(pipe: _SignalPipe) -> None:
+        try:
+            pipe.set(pipe.earlier)
+        except (OSError, ValueError):  # it was closed meanwhile
+            pipe.set(-1)
+
+    @staticmethod
+    def _end(pipe: _SignalPipe, session: _Session) -> None:
+        try:
+            pipe.running.remove(session)
+        except ValueError:
+            with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
+                pass
+
+
+_interrupts = _Interrupts()
+
+
+def _interruptibly(work: Callable[[], T]) -> T:
+    """Run the work in another thread if this is the main one, which Ctrl-C then reaches."""
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[T] = []
+    failures: list[BaseException] = []
+    running = threading.Lock()
+    running.acquire()
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            running.release()
+
+    threading.Thread(target=run, name="infra-connect", daemon=True).start()
+    running.acquire()
+    if failures:
+        raise failures.pop()
+    return results.pop()
+
+
 class _Closing(ABC):
     """``close()`` once or often, ``with``, and a ResourceWarning when something open is forgotten."""
 
@@ -2032,7 +2207,7 @@ def _finite(value: Any) -> Any:
 class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
-    __slots__ = ("idle_since", "is_readable", "limited", "process", "retires_at")
+    __slots__ = ("idle_since", "interrupted", "is_readable", "limited", "process", "retires_at")
 
     def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
         super().__init__(raw)
@@ -2040,6 +2215,7 @@ class _Session(_Watched):
         self.idle_since = now
         self.retires_at = now + lifetime
         self.limited = True  # by query_timeout
+        self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         self.is_readable: Callable[[int], Any] = poll.poll
@@ -2741,22 +2917,24 @@ class _PostgresDialect(_Dialect):
         url, driver = self.url, self.driver
         whole_seconds = max(2, math.ceil(seconds))  # libpq counts in these
         due = time.monotonic() + whole_seconds - 0.1
+        connect = functools.partial(
+            driver.connect,
+            host=url.host,
+            port=url.port or self.port,
+            user=url.user,
+            password=url.password,
+            dbname=url.path,
+            connect_timeout=whole_seconds,
+            client_encoding="UTF8",
+            keepalives=1,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            tcp_user_timeout=_timeout(self.config.query_timeout + self.grace),
+            **url.options,
+        )
         try:
-            raw = driver.connect(
-                host=url.host,
-                port=url.port or self.port,
-                user=url.user,
-                password=url.password,
-                dbname=url.path,
-                connect_timeout=whole_seconds,
-                client_encoding="UTF8",
-                keepalives=1,
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
-                tcp_user_timeout=_timeout(self.config.query_timeout + self.grace),
-                **url.options,
-            )
+            raw = _interruptibly(connect) if self.config.interruptible else connect()
         except driver.OperationalError as exc:
             if time.monotonic() >= due:
                 raise builtins.TimeoutError from exc  # psycopg2 gives no code for it
@@ -2802,7 +2980,10 @@ class _PostgresDialect(_Dialect):
     def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(session)
         try:
-            call(*arguments)
+            if self.config.interruptible:
+                _interrupts.call(session, call, *arguments)
+            else:
+                call(*arguments)
         except self.driver.Error as exc:
             if session.expired:
                 raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
@@ -2819,7 +3000,9 @@ class _PostgresDialect(_Dialect):
 
     def is_idle(self, session: _Session) -> bool:
         raw = session.raw
-        return not raw.closed and raw.get_transaction_status() == 0 and raw.autocommit
+        if raw.closed or session.interrupted:
+            return False
+        return bool(raw.get_transaction_status() == 0 and raw.autocommit)
 
     def in_transaction(self, session: _Session) -> bool:
         return bool(session.raw.get_transaction_status() == 2)

@@ -8,6 +8,7 @@ import enum
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -24,8 +25,8 @@ import pytest
 import fakes
 import infra
 from tests.conftest import _note_version, _or_skip
-from tests.contract.backends import WAIT, eventually, in_child, in_threads
-from tests.faults.proxy import Proxy, Recording
+from tests.contract.backends import WAIT, eventually, in_background, in_child, in_threads
+from tests.faults.proxy import Proxy, Recording, Stub
 from tests.services import PostgresServer, Server, free_port, private
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
@@ -1481,7 +1482,6 @@ def test_ctrl_c_while_a_borrower_is_tidied_up_after(home: Home) -> None:
         assert pool.fetch_one("SELECT 7") == (7,)
 
 
-@mysql_only
 def test_ctrl_c_while_waiting_for_a_connection(home: Home) -> None:
     with home.pool(max_connections=1, min_connections=1) as pool:
         lent, enough = threading.Event(), threading.Event()
@@ -1500,6 +1500,237 @@ def test_ctrl_c_while_waiting_for_a_connection(home: Home) -> None:
         enough.set()
         holder.join(WAIT)
         assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+
+
+@contextlib.contextmanager
+def sigint(when: Callable[[], Any], number: signal.Signals = signal.SIGINT) -> Iterator[None]:
+    """The real signal, with Python's own handler, once that is true."""
+    main, over = threading.get_ident(), threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if when():
+                signal.pthread_kill(main, number)
+                return
+            over.wait(0.01)
+
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join(WAIT)
+        signal.signal(signal.SIGINT, usual)
+
+
+LONG = 3 * WAIT  # seconds that a statement would take
+
+
+def test_ctrl_c_ends_a_statement(home: Home) -> None:
+    """The server stops it too, and the session is not lent again."""
+    nap = home.sleep(LONG)
+    before: list[int] = []
+
+    def in_transaction() -> None:
+        with pool.transaction():
+            pool.execute(insert(1))
+            pool.fetch_one(nap)
+
+    def in_nested_blocks() -> None:
+        with pool.transaction():
+            pool.execute(insert(2))
+            with pool.transaction():
+                pool.fetch_one(nap)
+
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: pool.fetch_one(nap), "sleep"),
+        (lambda: pool.fetch_all(nap), "sleep"),
+        (lambda: pool.execute(nap), "sleep"),
+        (lambda: pool.run(lambda: pool.execute(nap)), "sleep"),
+        (lambda: list(pool.stream(nap)), home.pick("sleep", "FETCH")),
+        (in_transaction, "sleep"),
+        (in_nested_blocks, "sleep"),
+    ]
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool:
+        for call, words in calls:
+            before[:] = home.running()
+            with (
+                lasts(0, WAIT),
+                pytest.raises(KeyboardInterrupt),
+                sigint(lambda: not {*home.running(words)} <= {*before}),
+            ):
+                call()
+            assert pool.stats().in_use == 0
+            for value in range(3):
+                assert pool.fetch_one("SELECT %s + 0", [value]) == (value,)
+        if home.engine == "postgres":  # MySQL's sleep does not notice that its client has gone
+            eventually(lambda: home.running() == [])
+    assert home.rows() == []
+
+
+def test_ctrl_c_ends_a_bulk_insert(home: Home) -> None:
+    """It waits for the lock of another session; on Postgres it is a COPY."""
+    other = home.raw()
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool, contextlib.closing(other):
+        with other.cursor() as cursor:
+            cursor.execute(home.pick("LOCK TABLES t WRITE", "BEGIN"))
+            if home.engine == "postgres":
+                cursor.execute("LOCK TABLE t")
+        words = home.pick("INSERT INTO", "COPY")
+        with (
+            lasts(0, WAIT),
+            pytest.raises(KeyboardInterrupt),
+            sigint(lambda: home.running(words)),
+        ):
+            pool.insert_many("t", ["n"], [(1,)])
+        with other.cursor() as cursor:
+            cursor.execute(home.pick("UNLOCK TABLES", "ROLLBACK"))
+        assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+
+
+def test_ctrl_c_during_a_commit(home: Home) -> None:
+    """The server does not get it, or does not answer."""
+    with (
+        Holding(home.server.port, home.pick(b"\x03COMMIT", b"COMMIT")) as proxy,
+        home.pool(port=proxy.port, max_connections=1, query_timeout=2 * LONG) as pool,
+    ):
+        with (
+            lasts(0, WAIT),
+            pytest.raises(KeyboardInterrupt),
+            sigint(proxy.held.is_set),
+            pool.transaction(),
+        ):
+            pool.execute(insert(1))
+        proxy.held.clear()
+        assert pool.stats().in_use == 0
+        assert pool.fetch_one("SELECT 7") == (7,)
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+
+
+def test_ctrl_c_while_the_server_hangs(home: Home) -> None:
+    """It takes no request to cancel either."""
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool:
+        assert pool.fetch_one("SELECT 7") == (7,)
+        begun = threading.Event()
+
+        def paused() -> bool:
+            if not begun.is_set() and home.running("sleep"):
+                home.server.pause()
+                begun.set()
+            return begun.is_set()
+
+        try:
+            with lasts(0, WAIT), pytest.raises(KeyboardInterrupt), sigint(paused):
+                pool.fetch_one(home.sleep(LONG))
+        finally:
+            home.server.resume()
+        assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+
+
+def test_ctrl_c_while_connecting(home: Home) -> None:
+    connected = threading.Event()
+    with (
+        Stub(lambda _: connected.set()) as server,
+        home.pool(
+            port=server.port, max_connections=1, connect_timeout=LONG, acquire_timeout=2 * LONG
+        ) as pool,
+    ):
+        with lasts(0, WAIT), pytest.raises(KeyboardInterrupt), sigint(connected.is_set):
+            pool.fetch_one("SELECT 7")
+        assert pool.stats() == infra.PoolStats(1, 0, 0, 0, 0)
+
+
+@postgres_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_statement_goes_on_under_a_handler_of_the_users(
+    home: Home, number: signal.Signals
+) -> None:
+    seen: list[int] = []
+    with home.pool() as pool, sigint(lambda: home.running("sleep"), number):
+        usual = signal.signal(number, lambda found, _: seen.append(found))
+        try:
+            assert pool.fetch_one("SELECT 7 FROM pg_sleep(1)") == (7,)
+        finally:
+            signal.signal(number, usual)
+    assert seen == [number]
+
+
+@postgres_only
+def test_ctrl_c_is_not_another_threads(home: Home) -> None:
+    with home.pool(max_connections=2, min_connections=2) as pool:
+        end = in_background(lambda: pool.fetch_one("SELECT 7 FROM pg_sleep(2)"))
+        eventually(lambda: home.running("pg_sleep(2)"))
+        with pytest.raises(KeyboardInterrupt), sigint(lambda: home.running("pg_sleep(60)")):
+            pool.fetch_one("SELECT pg_sleep(60)")
+        assert end() == (7,)
+
+
+@postgres_only
+def test_ctrl_c_that_is_not_wanted(home: Home) -> None:
+    """It is noticed when the statement ends."""
+    with home.pool(max_connections=1, interruptible=False) as pool:
+        with (
+            lasts(2, 2),
+            pytest.raises(KeyboardInterrupt),
+            sigint(lambda: home.running("sleep")),
+        ):
+            pool.fetch_one("SELECT pg_sleep(2)")
+        assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+
+
+@postgres_only
+def test_the_wakeup_descriptor_is_put_back_and_gets_its_bytes(home: Home) -> None:
+    """asyncio uses it."""
+    mine, theirs = socket.socketpair()
+    with mine, theirs, home.pool() as pool:
+        theirs.setblocking(False)
+        mine.settimeout(WAIT)
+        before = signal.set_wakeup_fd(theirs.fileno())
+        usual = signal.signal(signal.SIGUSR1, lambda *_: None)
+        try:
+            with sigint(lambda: home.running("sleep"), signal.SIGUSR1):
+                assert pool.fetch_one("SELECT 7 FROM pg_sleep(1)") == (7,)
+            assert mine.recv(1) == bytes([signal.SIGUSR1])
+            with (
+                pytest.raises(KeyboardInterrupt),
+                sigint(lambda: home.running("sleep")),
+            ):
+                pool.fetch_one(home.sleep(LONG))
+            assert mine.recv(1) == bytes([signal.SIGINT])
+        finally:
+            signal.signal(signal.SIGUSR1, usual)
+            assert signal.set_wakeup_fd(before) == theirs.fileno()
+
+
+@postgres_only
+def test_ctrl_c_in_a_forked_child_is_its_own(home: Home) -> None:
+    """The parent's statement goes on, and the child's ends."""
+    with home.pool(max_connections=1) as pool:
+        assert pool.fetch_one("SELECT 7") == (7,)
+
+        def child() -> None:
+            with pytest.raises(KeyboardInterrupt), sigint(lambda: True):
+                pool.fetch_one(home.sleep(LONG))
+            assert pool.fetch_one("SELECT 7") == (7,)
+            pool.close()
+
+        def forks() -> None:
+            eventually(lambda: home.running("sleep"))
+            in_child(child)
+            forked.set()
+
+        forked = threading.Event()
+        end = in_background(forks)
+        home.ask("SELECT pg_advisory_lock(7)")
+        in_background(lambda: forked.wait(WAIT) and home.ask("SELECT pg_advisory_unlock(7)"))
+        assert pool.fetch_one("SELECT 7 FROM pg_advisory_lock(7), pg_sleep(0)") == (7,)
+        assert forked.is_set()
+        end()
 
 
 # --- streams, and bulk inserts

@@ -57,7 +57,7 @@ DATABASES: list[Mutant] = [
         "databases: a savepoint is released, and not rolled back",
         INFRA,
         Text("_Dialect.undo", "ROLLBACK TO", "RELEASE"),
-        ("faults/test_databases.py::test_many_failing_blocks_at_many_depths[mariadb]",),
+        ("faults/test_databases.py::test_many_failing_blocks_at_many_depths",),
     ),
     OnServers(
         "databases: a dead connection is handed out",
