@@ -1477,7 +1477,7 @@ class _SignalPipe:
     def __init__(self) -> None:
         import signal
 
-        self.set = functools.partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
+        self.set = signal.set_wakeup_fd
         self.earlier = -1  # the descriptor that somebody else has set; it gets the bytes too
         self.running: list[_Session] = []  # what the main thread waits for, the innermost last
         self.lock = threading.Lock()  # held while a session is stopped
@@ -1559,26 +1559,40 @@ class _Interrupts:
             pipe.drop()
             os.close(pipe.reader)
 
+    def _open(self) -> _SignalPipe | None:
+        pipe = _SignalPipe()
+        try:
+            pipe.set(pipe.set(-1))
+        except ValueError:  # not in Python's main interpreter
+            self._main = None
+            os.close(pipe.writer)
+            return None
+        self._pipe = pipe
+        return pipe
+
     def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
         """Run the work. If Ctrl-C comes meanwhile, the session is stopped: it is of no further use."""
         if threading.get_ident() != self._main:
             work(*arguments)
             return
-        if self._pipe is None:
-            self._pipe = _SignalPipe()
-        pipe, earlier = self._pipe, []  # type: ignore[var-annotated]
-        nested = bool(pipe.running)
+        pipe = self._pipe or self._open()
+        if pipe is None:
+            work(*arguments)
+            return
+        running, set_descriptor = pipe.running, pipe.set
+        nested, earlier = bool(running), pipe.earlier
         try:
             try:
-                pipe.running.append(session)
-                # In one operation: an interrupt cannot lose the earlier one.
-                earlier.extend(map(pipe.set, (pipe.writer,)))
-                if earlier[0] != pipe.writer:
-                    pipe.earlier = earlier[0]
+                running.append(session)
+                earlier = set_descriptor(pipe.writer)
+                if earlier != pipe.writer:
+                    pipe.earlier = earlier
                 work(*arguments)
             finally:
-                if earlier and not nested:
-                    self._restore(pipe)
+                try:
+                    set_descriptor(earlier)
+                except (OSError, ValueError):  # it was closed meanwhile
+                    set_descriptor(-1)
         except Exception:
             raise
         except BaseException:  # its byte may be on its way: the next statement needs another pipe
@@ -1587,22 +1601,11 @@ class _Interrupts:
                 pipe.drop()
             raise
         finally:
-            self._end(pipe, session)
-
-    @staticmethod
-    def _restore(pipe: _SignalPipe) -> None:
-        try:
-            pipe.set(pipe.earlier)
-        except (OSError, ValueError):  # it was closed meanwhile
-            pipe.set(-1)
-
-    @staticmethod
-    def _end(pipe: _SignalPipe, session: _Session) -> None:
-        try:
-            pipe.running.remove(session)
-        except ValueError:
-            with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
-                pass
+            try:
+                running.remove(session)
+            except ValueError:
+                with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
+                    pass
 
 
 _interrupts = _Interrupts()

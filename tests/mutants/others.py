@@ -39,7 +39,7 @@ CALLS: list[Mutant] = [
         "pool: what is given back passes by the waiters",
         INFRA,
         Drop("_Pool.release", "self._wake()"),
-        POOL,
+        POLICY,
     ),
     OnFakes(
         "pool: a lost slot stays on the books",
