@@ -2140,13 +2140,14 @@ class Database(_Closing):
 
 class _Meaning(NamedTuple):
     """What a server's error code means: our error, whether the caller may try again, words for the message, the kind of
-    a broken rule, and whether the server may have acted on what was sent."""
+    a broken rule, whether the server may have acted on what was sent, and whether it takes no writes."""
 
     error: type[InfrastructureError]
     words: str
     retryable: bool = False
     kind: str | None = None
     acted: bool = True
+    read_only: bool = False  # a new connection may lead to a server that takes writes
 
 
 _UNIQUE = _Meaning(ConflictError, "holds such a row already", kind="unique")
@@ -2181,6 +2182,12 @@ _UNKNOWN_NAME = _Meaning(
     DatabaseError, "knows no table or column of that name: are all migrations applied?"
 )
 _FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
+_READ_ONLY = _Meaning(
+    DatabaseError,
+    "takes no writes: the server, the user or the transaction is read-only",
+    acted=False,
+    read_only=True,
+)
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
 
@@ -2210,7 +2217,10 @@ def _finite(value: Any) -> Any:
 class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
-    __slots__ = ("idle_since", "interrupted", "is_readable", "limited", "process", "retires_at")
+    __slots__ = (
+        "generation", "idle_since", "interrupted", "is_new", "is_readable", "limited", "process",
+        "read_only", "retires_at",
+    )  # fmt: skip
 
     def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
         super().__init__(raw)
@@ -2218,6 +2228,9 @@ class _Session(_Watched):
         self.idle_since = now
         self.retires_at = now + lifetime
         self.limited = True  # by query_timeout
+        self.is_new = True  # it was not in the pool yet
+        self.generation = 0  # the pool's when it was opened
+        self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
@@ -2542,7 +2555,10 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys((1064, 1149), _SYNTAX),
         **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
         **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
+        1836: _READ_ONLY,
     }
+    #: codes that have a meaning only with these words in the text: 1290 names any server option
+    worded: ClassVar = {1290: ("read-only", _READ_ONLY)}
     converters: ClassVar = {
         type(None): None,
         bool: None,
@@ -2769,6 +2785,9 @@ class _MySqlDialect(_Dialect):
         if code is None:
             usual = isinstance(exc, (self.driver.err.ProgrammingError, self.driver.err.DataError))
             return None, _REFUSED if usual else _LOST
+        words, meaning = self.worded.get(code, ("", None))
+        if meaning is not None and words in str(exc.args[-1]):
+            return code, meaning
         return code, self.errors.get(code, _REFUSED)
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
@@ -2865,6 +2884,7 @@ class _PostgresDialect(_Dialect):
         "42601": _SYNTAX,
         **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
         "42501": _FORBIDDEN,
+        "25006": _READ_ONLY,
     }
     converters: ClassVar = {
         type(None): None,
@@ -3096,15 +3116,17 @@ class _Lease(_Place[_Session]):
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
         try:
-            self._give_back(kind)
+            self._give_back(kind, error)
         finally:
             self._pool._pool.release(self, broken=True)
 
-    def _give_back(self, kind: type[BaseException] | None) -> None:
+    def _give_back(self, kind: type[BaseException] | None, error: object) -> None:
         pool, session = self._pool, self.resource
         sound = False
         try:
             # An exception that is not the driver's may have come in the middle of an answer.
+            if session and isinstance(error, pool._dialect.driver.Error):
+                session.read_only = pool._dialect.meaning(error)[1].read_only
             if session and (kind is None or issubclass(kind, pool._dialect.driver.Error)):
                 sound = pool._is_idle(session) or pool._roll_back(session)
         finally:
@@ -3150,6 +3172,11 @@ class ConnectionPool(Database):
 
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each statement, which the
     server stops too. What could not be sent is tried again; what was sent is not, reads of repositories excepted.
+
+    After a failover the old server may still be there, and take no writes. A connection that refuses a write for that
+    reason is dropped, and the write is sent once more over a new one. If that refuses it too, it is kept, and the
+    DatabaseError is raised. In a transaction the error is raised at once, and the connection is dropped at the end;
+    it is ``retryable``, so that ``run`` begins again on a new one.
     """
 
     def __init__(
@@ -3179,6 +3206,7 @@ class ConnectionPool(Database):
             observer=observer,
         )
         self._sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
+        self._generation = 0  # a later one after a failover: older connections are replaced
         self._pool: _Pool[_Session] = _Pool(
             "ConnectionPool",
             config.max_connections,
@@ -3243,7 +3271,9 @@ class ConnectionPool(Database):
     def _connect(self, attempt: Attempt) -> _Session:
         self._pool.check_open()
         seconds = min(self.config.connect_timeout, attempt.remaining())
+        generation = self._generation
         session = self._dialect.connect(seconds, self._monotonic())
+        session.generation = generation
         self._sessions.add(session)
         return session
 
@@ -3253,6 +3283,8 @@ class ConnectionPool(Database):
             logger.warning(
                 "%s ended a connection while it was idle: it is replaced", self.engine, extra=extra
             )
+            return True
+        if session.generation != self._generation:
             return True
         now = self._monotonic()
         idle = now - session.idle_since
@@ -3297,6 +3329,8 @@ class ConnectionPool(Database):
         if session is not None:
             session.idle_since = now = self._monotonic()
             sound = sound and session.limited and now < session.retires_at
+            sound = sound and (session.is_new or not session.read_only)
+            session.is_new = session.read_only = False
         self._pool.release(place, broken=not sound)
 
     # Statements
@@ -3321,6 +3355,9 @@ class ConnectionPool(Database):
         try:
             self._dialect.execute(session, cursor, sql, params)
             return fetch(cursor)
+        except self._dialect.driver.Error as exc:
+            self._note_refusal(exc, attempt, session)
+            raise
         except ValidationError:
             raise
         except (
@@ -3332,6 +3369,12 @@ class ConnectionPool(Database):
         raise SerializationError(
             f"a value of the result has no form in Python ({kind}): convert it in the statement"
         )
+
+    def _note_refusal(self, exc: Exception, attempt: Attempt, session: _Session) -> None:
+        """If the session takes no writes, note it, and whether a new one could help."""
+        if self._dialect.meaning(exc)[1].read_only:
+            session.read_only = True
+            attempt.final = session.is_new
 
     def _statement(
         self,
@@ -3357,18 +3400,25 @@ class ConnectionPool(Database):
             )
             return result
         driver_error = self._dialect.driver.Error
+        refused = False  # by a connection that takes no writes
 
         def attempt(current: Attempt) -> T:
+            nonlocal refused
             place: _Place[_Session] = _Place()
             sound = False
             try:
                 try:
                     session = self._take(place) or self._pool.acquire(place, current)
+                    if refused and not session.is_new:
+                        session = self._pool.renew(place, current)
                     try:
                         answer: T = self._perform(current, session, sql, params, fetch)
                     except (driver_error, ValidationError):
                         sound = self._is_idle(session)
+                        refused = session.read_only
                         raise
+                    if refused:
+                        self._leave_behind(session)
                     sound = self._is_idle(session)
                     if not sound:
                         raise DatabaseError(
@@ -3381,6 +3431,11 @@ class ConnectionPool(Database):
                 self._pool.release(place, broken=True)
 
         return self._policy.call(operation, attempt, repeatable=repeatable)
+
+    def _leave_behind(self, session: _Session) -> None:
+        """Replace the connections that are older than this one: there was a failover."""
+        self._generation += 1
+        session.generation = self._generation
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
         """A statement of this thread's transaction. Never repeated: what came before it would be missing."""
@@ -3464,10 +3519,14 @@ class ConnectionPool(Database):
         def insert(attempt: Attempt, session: _Session) -> int:
             attempt.note = session, f"INSERT INTO {table}"
             total = 0
-            for size, send in self._dialect.insert_rows(session, table, columns, rows):
-                attempt.sent = True
-                send()
-                total += size
+            try:
+                for size, send in self._dialect.insert_rows(session, table, columns, rows):
+                    attempt.sent = True
+                    send()
+                    total += size
+            except self._dialect.driver.Error as exc:
+                self._note_refusal(exc, attempt, session)
+                raise
             return total
 
         return self._within(block, "insert_many", insert)
@@ -3552,7 +3611,9 @@ class ConnectionPool(Database):
         place = block.handle
         session = place.resource if place else None
         if session is not None:
-            self._give_back(place, self._is_idle(session))
+            if session.read_only and not session.is_new:
+                self._generation += 1  # `run` may begin again: not on another old connection
+            self._give_back(place, self._is_idle(session) and not session.read_only)
 
     # Errors
 
@@ -3579,6 +3640,8 @@ class ConnectionPool(Database):
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
         detail = _os_reason(exc) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable}
+        if meaning.read_only and session is not None:
+            details["retryable"] = not attempt.final
         if meaning.kind is not None:
             details["kind"] = meaning.kind
             details["constraint"] = dialect.constraint(exc, code, meaning.kind, sql)

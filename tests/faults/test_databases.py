@@ -1038,6 +1038,198 @@ def test_ddl_in_a_transaction(home: Home) -> None:
         assert pool.execute(insert(3)) == 1
 
 
+# --- a server that takes no writes any more
+
+
+class Failover:
+    """Two servers behind one port, and a pool of a user that read-only servers refuse."""
+
+    def __init__(self, old: Home, new: Home) -> None:
+        self.old = old
+        self.new = new
+        for home in (old, new):
+            self._permit(home)
+        self.proxy = Proxy(old.server.port)
+
+    @staticmethod
+    def _permit(home: Home) -> None:
+        if home.engine == "mysql":
+            home.ask("CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY ''")
+            home.ask(f"GRANT ALL ON {home.name}.* TO app@'%'")
+        elif not home.ask("SELECT 1 FROM pg_roles WHERE rolname = 'app'"):
+            home.ask("CREATE ROLE app LOGIN")
+        if home.engine == "postgres":
+            home.ask("GRANT ALL ON t TO app")
+
+    def pool(self, **options: Any) -> infra.ConnectionPool:
+        url = self.old.url.replace(str(self.old.server.port), str(self.proxy.port))
+        url = url.replace(self.old.pick("root", "postgres@"), self.old.pick("app", "app@"))
+        return infra.create_pool(infra.DatabaseConfig(url=url, **options))
+
+    def protect(self, home: Home, on: bool = True) -> None:
+        """Make the server read-only, or writable again."""
+        if home.engine == "mysql":
+            home.ask(f"SET GLOBAL read_only = {int(on)}")
+            if home.kind == "mysql" and on:
+                home.ask("SET GLOBAL super_read_only = 1")
+            return
+        home.ask(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+        home.ask("SELECT pg_reload_conf()")
+        home.close()
+        eventually(
+            lambda: home.ask("SHOW default_transaction_read_only") == [("on" if on else "off",)]
+        )
+        home.close()
+
+    def switch(self) -> None:
+        self.protect(self.old)
+        self.proxy.target = self.new.server.port
+
+
+@pytest.fixture(params=["mariadb", "mysql", "postgres"])
+def failover(request: pytest.FixtureRequest, servers: Callable[..., Server]) -> Iterator[Failover]:
+    with contextlib.ExitStack() as end:
+        homes = [
+            end.enter_context(
+                contextlib.closing(Home(request.param, servers(request.param, fragile=fragile)))
+            )
+            for fragile in (False, True)
+        ]
+        made = Failover(*homes)
+        end.enter_context(made.proxy)
+        try:
+            yield made
+        finally:
+            made.protect(made.old, on=False)
+            made.protect(made.new, on=False)
+
+
+def test_a_write_goes_to_the_new_server(failover: Failover) -> None:
+    with failover.pool(max_connections=4, min_connections=4) as pool:
+        open_at_once(pool, 4)
+        pool.execute(insert(1))
+        failover.switch()
+        opened = failover.proxy.connections
+        assert pool.execute(insert(2)) == 1
+        assert failover.proxy.connections == opened + 1
+        for number in range(3, 8):
+            transact(pool, lambda: pool.execute(insert(number)))
+        pool.insert_many("t", ["n"], [(8,), (9,)])
+        assert (failover.old.rows(), failover.new.rows()) == ([1], [*range(2, 10)])
+        assert failover.proxy.connections == opened + 1
+        open_at_once(pool, 4)  # those of the old server are not lent again
+        assert failover.proxy.connections == opened + 4
+
+
+def test_a_repository_writes_to_the_new_server(failover: Failover) -> None:
+    for home in (failover.old, failover.new):
+        home.ask("CREATE TABLE notes (n INTEGER PRIMARY KEY, v INTEGER)")
+        if home.engine == "postgres":
+            home.ask("GRANT ALL ON notes TO app")
+    with failover.pool() as pool:
+        pool.execute("INSERT INTO notes (n) VALUES (1)")
+        failover.switch()
+        pool.fetch_all("SELECT n FROM notes")  # a read tells nothing
+        assert pool.fetch_all("SELECT 7") == [(7,)]
+        pool.execute("UPDATE notes SET v = 1")
+        assert failover.new.rows("notes") == []
+
+
+def test_a_transaction_begins_again_on_the_new_server(failover: Failover) -> None:
+    with failover.pool(max_connections=8, min_connections=8) as pool:
+        open_at_once(pool, 8)
+        failover.switch()
+        assert pool.run(lambda: pool.execute(insert(1))) == 1
+        assert (failover.old.rows(), failover.new.rows()) == ([], [1])
+
+
+@pytest.mark.parametrize("write", ["execute", "insert_many"])
+def test_a_block_on_the_old_server_fails_once(failover: Failover, write: str) -> None:
+    def work() -> None:
+        if write == "execute":
+            transact(pool, lambda: pool.execute(insert(1)))
+        else:
+            pool.insert_many("t", ["n"], [(1,)])
+
+    with failover.pool(max_connections=4, min_connections=4) as pool:
+        open_at_once(pool, 4)
+        failover.switch()
+        error = failure(work)
+        assert (type(error), error.retryable) == (infra.DatabaseError, True)  # type: ignore[attr-defined]
+        assert "read-only" in str(error)
+        work()
+        assert (failover.old.rows(), failover.new.rows()) == ([], [1])
+
+
+def test_a_borrower_on_the_old_server_fails_once(failover: Failover) -> None:
+    def write() -> None:
+        with pool.connection() as raw, raw.cursor() as cursor:
+            cursor.execute(insert(1))
+
+    with failover.pool(max_connections=1) as pool:
+        assert pool.fetch_one("SELECT 7") == (7,)
+        failover.switch()
+        assert isinstance(failure(write), failover.old.driver_error)
+        write()
+        assert failover.new.rows() == [1]
+
+
+def test_a_server_that_stays_read_only(failover: Failover) -> None:
+    """Each write tries one new connection, which is kept. Reads go on."""
+    with failover.pool(max_connections=2) as pool:
+        pool.execute(insert(1))
+        failover.protect(failover.old)
+        for _ in range(3):
+            opened = failover.proxy.connections
+            error = failure(lambda: pool.execute(insert(2)))
+            assert (type(error), error.retryable) == (infra.DatabaseError, False)  # type: ignore[attr-defined]
+            assert failover.proxy.connections == opened + 1
+            assert pool.fetch_all("SELECT n FROM t") == [(1,)]
+            assert pool.stats() == infra.PoolStats(2, 1, 0, 1, 0)
+        failures: list[int] = []
+
+        def fail() -> None:
+            failures.append(1)
+            pool.execute(insert(2))
+
+        error = failure(lambda: pool.run(fail))
+        assert (type(error), error.retryable, len(failures)) == (infra.DatabaseError, False, 2)  # type: ignore[attr-defined]
+        failover.protect(failover.old, on=False)
+        assert pool.execute(insert(3)) == 1
+
+
+def test_a_user_that_may_only_read(failover: Failover) -> None:
+    """On Postgres it looks like a failover; the pool is of use all the same."""
+    if failover.old.engine == "mysql":
+        failover.old.ask("REVOKE ALL PRIVILEGES, GRANT OPTION FROM app@'%'")
+        failover.old.ask(f"GRANT SELECT ON {failover.old.name}.* TO app@'%'")
+    else:
+        failover.old.ask("ALTER ROLE app SET default_transaction_read_only = on")
+    try:
+        with failover.pool(max_connections=1) as pool:
+            for _ in range(2):
+                assert type(failure(lambda: pool.execute(insert(1)))) is infra.DatabaseError
+                assert pool.fetch_all("SELECT n FROM t") == []
+            assert pool.stats() == infra.PoolStats(1, 1, 0, 1, 0)
+    finally:
+        if failover.old.engine == "postgres":
+            failover.old.ask("ALTER ROLE app RESET default_transaction_read_only")
+
+
+@postgres_only
+def test_a_read_only_transaction_of_the_callers(home: Home) -> None:
+    def write() -> None:
+        with pool.transaction():
+            pool.execute("SET TRANSACTION READ ONLY")
+            pool.execute(insert(1))
+
+    with home.pool(max_connections=1) as pool:
+        for _ in range(2):
+            assert type(failure(write)) is infra.DatabaseError
+            assert pool.execute(insert(2)) == 1
+            assert pool.execute("DELETE FROM t") == 1
+
+
 # --- savepoints
 
 
