@@ -2512,6 +2512,18 @@ def _stoppable(base: Any) -> Any:
     return StoppableConnection
 
 
+@functools.cache
+def _forgetful(base: Any) -> Any:
+    """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) whose destructor, and whose
+    cursor's, do not read the rest of a stream that an interrupt has lost."""
+
+    class ForgetfulResult(base):  # type: ignore[misc]
+        #: Does nothing. An interrupt in Python code that a destructor calls would be swallowed.
+        _finish_unbuffered_query = bool
+
+    return ForgetfulResult
+
+
 class _MySqlDialect(_Dialect):
     """MySQL and MariaDB over PyMySQL."""
 
@@ -2771,8 +2783,10 @@ class _MySqlDialect(_Dialect):
         return bool(session.raw.server_status & 1)
 
     def close(self, session: _Session) -> None:
-        self.let_go(session)
-        session.raw._force_close()  # no goodbye: that could block
+        try:
+            self.let_go(session)
+        finally:
+            session.raw._force_close()  # no goodbye: that could block
 
     def let_go(self, session: _Session) -> int:
         raw = session.raw
@@ -2839,6 +2853,7 @@ class _MySqlDialect(_Dialect):
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
         cursor.execute(statement)
+        session.raw._result.__class__ = _forgetful(self.driver.connections.MySQLResult)
         return cursor
 
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:

@@ -27,6 +27,7 @@ import infra
 from tests.conftest import _note_version, _or_skip
 from tests.contract.backends import WAIT, eventually, in_background, in_child, in_threads
 from tests.faults.proxy import Proxy, Recording, Stub
+from tests.interrupts import interrupted_at, interruptions
 from tests.services import PostgresServer, Server, free_port, private
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
@@ -1923,6 +1924,70 @@ def test_ctrl_c_in_a_forked_child_is_its_own(home: Home) -> None:
         assert pool.fetch_one("SELECT 7 FROM pg_advisory_lock(7), pg_sleep(0)") == (7,)
         assert forked.is_set()
         end()
+
+
+def half_a_stream(pool: infra.ConnectionPool, home: Home) -> None:
+    rows = pool.stream(home.numbers(20), batch_size=5)
+    for _ in range(7):
+        next(rows)
+    rows.close()  # type: ignore[attr-defined]
+
+
+def borrow(pool: infra.ConnectionPool, home: Home) -> None:
+    with pool.connection() as raw, raw.cursor() as cursor:
+        cursor.execute("BEGIN")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda pool, home: pool.fetch_one("SELECT 7"),
+        lambda pool, home: failure(lambda: pool.execute("SELECT no_such_column FROM t")),
+        lambda pool, home: list(pool.stream(home.numbers(20), batch_size=5)),
+        half_a_stream,
+        borrow,
+        lambda pool, home: pool.health_check(),
+    ],
+    ids=["fetch_one", "failure", "stream", "half a stream", "connection", "health_check"],
+)
+def test_an_interrupt_at_any_line_loses_no_connection(
+    home: Home, work: Callable[[infra.ConnectionPool, Home], Any]
+) -> None:
+    """Nor does it leave one in the pool that still has to answer."""
+    with home.pool(max_connections=1, acquire_timeout=WAIT) as pool:
+        for number in interruptions(lambda: work(pool, home)):
+            assert (pool.stats().in_use, pool.stats().waiting) == (0, 0)
+            for value in (number, number + 1):
+                assert pool.fetch_one("SELECT %s + 0", [value]) == (value,)
+        with pool.connection():
+            assert pool.stats() == infra.PoolStats(1, 1, 1, 0, 0)
+    gc.collect()  # one whose end was interrupted ends as garbage, and PyMySQL's is in a circle
+    eventually(lambda: home.connections() == [])
+
+
+def test_a_second_interrupt_loses_no_connection(home: Home) -> None:
+    """It comes while the first one is dealt with."""
+
+    class Twice:
+        """The first Ctrl-C comes while the rows are read."""
+
+        def __init__(self) -> None:
+            self.rows = pool.stream(home.numbers(20), batch_size=5)
+
+        def __call__(self) -> None:
+            for _ in self.rows:
+                self.rows.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
+
+    def borrow() -> None:
+        with pool.connection():
+            raise KeyboardInterrupt
+
+    with home.pool(max_connections=1, acquire_timeout=WAIT) as pool:
+        for work in (borrow, Twice()):
+            for number in range(60):
+                with contextlib.suppress(KeyboardInterrupt):
+                    interrupted_at(number, work if work is borrow else Twice())
+                assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
 
 
 # --- streams, and bulk inserts
