@@ -1426,43 +1426,56 @@ class _Watchdog:
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
         self._due: dict[_Watched, float] = {}
         self._wakes_at = math.inf
-        self._running = False
+        self._thread: threading.Thread | None = None
+        # Plain locks: an interrupt inside a Condition's methods, which are Python, leaves it locked.
+        self._changed = threading.Lock()  # released to wake the thread
+        self._changed.acquire()
+        self._shutting = threading.Lock()  # held while sockets are shut down
 
     def watch(self, watched: _Watched) -> None:
         due = time.monotonic() + watched.patience
         self._due[watched] = due
         if due < self._wakes_at:
-            with self._changed:
-                if not self._running:
-                    threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
-                    self._running = True
-                self._changed.notify()
+            thread = self._thread
+            if thread is None or not thread.is_alive():  # two do no harm
+                self._thread = thread = threading.Thread(
+                    target=self._run, name="infra-watchdog", daemon=True
+                )
+                thread.start()
+            try:
+                self._changed.release()
+            except RuntimeError:  # it was told already
+                pass
 
     def unwatch(self, watched: _Watched) -> None:
         if self._due.pop(watched, None) is None:
-            with (
-                self._changed
-            ):  # its socket is being shut down: the owner must not close the descriptor meanwhile
+            # its socket is being shut down: the owner must not close the descriptor meanwhile
+            with self._shutting:
                 pass
 
     def _run(self) -> None:
-        with self._changed:
-            while True:
-                self._wakes_at = math.inf  # who comes while we look around wakes us
-                now = time.monotonic()
-                for watched, due in list(self._due.items()):
-                    if due <= now and self._due.pop(watched, None) is not None:
-                        watched.expired = True
-                        with (
-                            contextlib.suppress(Exception),
-                            socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
-                        ):
-                            twin.shutdown(socket.SHUT_RDWR)
-                self._wakes_at = min(list(self._due.values()), default=math.inf)
-                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+        while True:
+            self._wakes_at = math.inf  # a thread that comes while we look around wakes us
+            now = time.monotonic()
+            for watched, due in list(self._due.items()):
+                if due <= now:
+                    self._shut(watched)
+            self._wakes_at = wakes_at = min(list(self._due.values()), default=math.inf)
+            left = wakes_at - time.monotonic()
+            self._changed.acquire(timeout=-1 if left == math.inf else max(0.0, left))
+
+    def _shut(self, watched: _Watched) -> None:
+        with self._shutting:
+            if self._due.pop(watched, None) is None:
+                return
+            watched.expired = True
+            with (
+                contextlib.suppress(Exception),
+                socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
+            ):
+                twin.shutdown(socket.SHUT_RDWR)
 
 
 _watchdog = _Watchdog()
@@ -1635,6 +1648,26 @@ def _interruptibly(work: Callable[[], T]) -> T:
     return results.pop()
 
 
+def _interrupt_again() -> None:
+    """Repeat a Ctrl-C that has hit a destructor, where Python swallows exceptions."""
+    import signal
+
+    main = threading.main_thread().ident
+    assert main is not None
+    while _is_in_destructor(sys._current_frames().get(main)):
+        time.sleep(0.001)
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.pthread_kill(main, signal.SIGINT)
+
+
+def _is_in_destructor(frame: Any) -> bool:
+    while frame is not None:
+        if frame.f_code is _Closing.__del__.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
 class _Closing(ABC):
     """``close()`` once or often, ``with``, and a ResourceWarning when something open is forgotten."""
 
@@ -1653,6 +1686,14 @@ class _Closing(ABC):
         self.close()
 
     def __del__(self) -> None:
+        try:
+            self._close_forgotten()
+        except KeyboardInterrupt:
+            if threading.current_thread() is not threading.main_thread():
+                raise
+            threading.Thread(target=_interrupt_again, daemon=True).start()
+
+    def _close_forgotten(self) -> None:
         try:
             forgotten = self._holds()
         except AttributeError:  # the constructor failed half-way

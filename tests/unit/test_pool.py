@@ -4,8 +4,10 @@ deadlines. Nobody shares a resource, nobody is forgotten, and in the end the boo
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
+import warnings
 from typing import Any
 
 import pytest
@@ -197,3 +199,26 @@ def test_an_interrupt_anywhere_loses_nothing(work: Any, options: Any, event: str
             of.use()
         assert pool.stats().in_use == 0
         pools.clear()
+
+
+class Forgotten(infra.MockSmsService):
+    """Ctrl-C comes while it is closed."""
+
+    def _holds(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_destructor_is_raised_again() -> None:
+    """Python swallows what a destructor raises."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                Forgotten()
+                threading.Event().wait(WAIT)
+    finally:
+        signal.signal(signal.SIGINT, usual)
