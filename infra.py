@@ -426,6 +426,12 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
 def _is_url(
     schemes: Iterable[str], path: str = ".*", options: Mapping[str, str] | None = None
 ) -> Callable[[Any], bool]:
@@ -462,7 +468,7 @@ _TTL_OR_0 = _Kind(
     float,
     lambda v: _is_number(v, 0, 100 * _YEAR),
 )
-_SWITCH = _Kind("True or False", bool, lambda v: type(v) is bool)
+_SWITCH = _Kind("true or false", _truth, lambda v: type(v) is bool)
 _CREDENTIAL = _Kind(
     "text without line breaks, and without blanks at either end",
     str,
@@ -568,7 +574,7 @@ class DatabaseConfig(_Settings):
     query_timeout: float = _setting(30.0, _WAIT)
     idle_timeout: float = _setting(600.0, _WAIT)
     max_lifetime: float = _setting(1800.0, _WAIT)
-    interruptible: bool = _setting(True, _SWITCH)
+    interruptible: bool = _setting(True, _SWITCH, "DATABASE_INTERRUPTIBLE")
 
     def __post_init__(self) -> None:
         if self.url is None:
