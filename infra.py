@@ -1240,7 +1240,12 @@ class _Pool(Generic[T]):
             place.slots.append(self._idle.pop())
         except IndexError:  # another thread was faster
             return None
-        return self._alive(place.slots[0])
+        slot = place.slots[0]
+        resource = slot.resources[0]
+        if not self._is_dead(resource):
+            return resource
+        self._close(slot)
+        return None
 
     def _alive(self, slot: _Slot[T]) -> T | None:
         """The slot's resource; a dead one is closed."""
@@ -3161,7 +3166,7 @@ class _Lease(_Place[_Session]):
     __slots__ = ("_pool", "_timeout")
 
     def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
-        super().__init__()
+        self.slots, self.signal = [], None
         self._pool = pool
         self._timeout = timeout
 
@@ -3180,14 +3185,15 @@ class _Lease(_Place[_Session]):
         try:
             self._give_back(kind, error)
         finally:
-            self._pool._pool.release(self, broken=True)
+            if self.slots:
+                self._pool._pool.release(self, broken=True)
 
     def _give_back(self, kind: type[BaseException] | None, error: object) -> None:
         pool, session = self._pool, self.resource
         sound = False
         try:
             # An exception that is not the driver's may have come in the middle of an answer.
-            if session and isinstance(error, pool._dialect.driver.Error):
+            if kind and session and isinstance(error, pool._dialect.driver.Error):
                 session.read_only = pool._dialect.meaning(error)[1].read_only
             if session and (kind is None or issubclass(kind, pool._dialect.driver.Error)):
                 sound = pool._is_idle(session) or pool._roll_back(session)
@@ -3392,7 +3398,7 @@ class ConnectionPool(Database):
             session.idle_since = now = self._monotonic()
             sound = sound and session.limited and now < session.retires_at
             sound = sound and (session.is_new or not session.read_only)
-            session.is_new = session.read_only = False
+            session.is_new, session.read_only = False, False
         self._pool.release(place, broken=not sound)
 
     # Statements
@@ -3490,7 +3496,8 @@ class ConnectionPool(Database):
                 finally:
                     self._give_back(place, sound)
             finally:
-                self._pool.release(place, broken=True)
+                if place.slots:
+                    self._pool.release(place, broken=True)
 
         return self._policy.call(operation, attempt, repeatable=repeatable)
 
