@@ -461,6 +461,12 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
 def _is_url(
     schemes: Iterable[str], path: str = ".*", options: Mapping[str, str] | None = None
 ) -> Callable[[Any], bool]:
@@ -497,6 +503,7 @@ _TTL_OR_0 = _Kind(
     float,
     lambda v: _is_number(v, 0, 100 * _YEAR),
 )
+_SWITCH = _Kind("true or false", _truth, lambda v: type(v) is bool)
 _CREDENTIAL = _Kind(
     "text without line breaks, and without blanks at either end",
     str,
@@ -594,7 +601,16 @@ class _Settings:
 
 @dataclass(frozen=True, repr=False)
 class DatabaseConfig(_Settings):
-    """A MySQL, MariaDB or Postgres database; the URL's scheme says which. All times in seconds."""
+    """A MySQL, MariaDB or Postgres database; the URL's scheme says which. All times in seconds.
+
+    ``interruptible``: Ctrl-C ends a statement on Postgres at once, also one that copies, and a wait
+    for a login. Without it, Ctrl-C is noticed when the statement ends, as psycopg2 has it. For the
+    statement's time the main thread uses ``signal.set_wakeup_fd``; a descriptor that was set before
+    gets its bytes too. The request to cancel goes over a connection of its own, which is not
+    encrypted, holds no data, and names the session by a number that the server has drawn. Nothing
+    is cancelled in other threads, for other signals, or if SIGINT has a handler of your own.
+    Statements on MySQL and MariaDB end at once in any case.
+    """
 
     url: str = _setting(None, _DATABASE_URL, secret=True)
     max_connections: int = _setting(10, _COUNT, "DATABASE_MAX_CONNECTIONS")
@@ -604,6 +620,7 @@ class DatabaseConfig(_Settings):
     query_timeout: float = _setting(30.0, _WAIT)
     idle_timeout: float = _setting(600.0, _WAIT)
     max_lifetime: float = _setting(1800.0, _WAIT)
+    interruptible: bool = _setting(True, _SWITCH, "DATABASE_INTERRUPTIBLE")
 
     def __post_init__(self) -> None:
         if self.url is None:
@@ -1233,21 +1250,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class _Place(Generic[T]):
-    """One caller's claim on a pool: first in the queue, then granted, then with a resource in it.
+class _Slot(Generic[T]):
+    """The right to one resource of a pool, and the resource once it is open.
 
-    It exists before anything is taken: whatever interrupts the caller, Ctrl-C included, ``release`` finds in it what
-    has to go back.
+    A slot lives in the pool's idle list or in one caller's place. An interrupt (an exception from
+    a signal handler) between two steps can lose it. Then it is garbage, and the pool, which counts
+    live slots, has room for another.
     """
 
-    __slots__ = ("granted", "resource", "signal")
+    __slots__ = ("__weakref__", "era", "resources")
+
+    def __init__(self, era: object) -> None:
+        self.era = era  # another one in a forked child: its pool does not take the slot back
+        self.resources: list[T] = []  # none or one
+
+
+class _Place(Generic[T]):
+    """One caller's claim on a pool: at first without a slot, then with one.
+
+    It exists before anything is taken. Whatever interrupts the caller, Ctrl-C included, ``release``
+    finds in it what has to go back.
+    """
+
+    __slots__ = ("__weakref__", "signal", "slots")
 
     def __init__(self) -> None:
-        self.granted: object = None  # the pool's era, once granted
-        self.resource: T | None = None
-        self.signal: threading.Lock | None = (
-            None  # held until granted; an Event's wait is not safe to interrupt
-        )
+        self.slots: list[_Slot[T]] = []  # none or one
+        #: held until the pool wakes the waiter; an Event's wait is not safe to interrupt
+        self.signal: threading.Lock | None = None
+
+    @property
+    def resource(self) -> T | None:
+        return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
 class _Pool(Generic[T]):
@@ -1255,17 +1289,27 @@ class _Pool(Generic[T]):
 
         place = _Place()
         try:
-            resource = pool.acquire(place, attempt)
-            …
+            try:
+                resource = pool.acquire(place, attempt)
+                …
+            finally:
+                pool.release(place, broken=…)
         finally:
-            pool.release(place, broken=…)
+            pool.release(place, broken=True)  # does nothing, unless an interrupt has hit the other
 
-    What is idle is taken and given back without the lock, which guards the rest: a list's pop and append are atomic.
-    Nobody is forgotten, because who gives back looks at the queue afterwards, and who joins the queue looks at what is
-    idle afterwards. Nobody is overtaken, because only who has found the queue empty helps himself.
+    The pool has no lock: an interrupt could leave it locked. Each change is one operation of a list
+    or deque, which is atomic. A slot moves in one expression, so that it is in one place or in none;
+    in none it is garbage, which a weak reference takes off the books (see ``_Slot``).
+
+    No waiter is lost: a thread that gives something back looks at the queue afterwards, and a waiter
+    that joins the queue looks at what is free afterwards. If an interrupt has lost a slot, a waiter
+    notices within a second. No waiter is overtaken: a caller takes what is idle only if the queue is
+    empty, and of the waiters only the first does.
 
     After a fork the child starts empty: the sockets stay the parent's.
     """
+
+    LOOK_AGAIN = 1.0  # seconds
 
     def __init__(
         self,
@@ -1291,19 +1335,20 @@ class _Pool(Generic[T]):
         _fork_aware.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[T] = []
-        self._queue: deque[_Place[T]] = deque()
-        self._era = (
-            object()
-        )  # another one after a fork: what the parent granted is not counted here
-        self.size = 0
+        self._slots: list[weakref.ref[_Slot[T]]] = []
+        self._idle: list[_Slot[T]] = []
+        self._queue: deque[weakref.ref[_Place[T]]] = deque()
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
-        for resource in idle:
-            self._disconnect(resource)  # must close this process's descriptor only
+        for slot in idle:
+            self._close(slot)  # must close this process's descriptor only
+
+    @property
+    def size(self) -> int:
+        """How many resources are open, or being opened."""
+        return min(len(self._slots), self.max_size)
 
     def check_open(self) -> None:
         if self.closed:
@@ -1313,137 +1358,183 @@ class _Pool(Generic[T]):
         """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
         if self._queue or not self._idle:
             return None
-        place.granted = (
-            self._era
-        )  # first: who is interrupted behind the pop still has the right to a resource
         try:
-            place.resource = resource = self._idle.pop()
+            place.slots.append(self._idle.pop())
         except IndexError:  # another thread was faster
-            place.granted = None
             return None
+        slot = place.slots[0]
+        resource = slot.resources[0]
         if not self._is_dead(resource):
             return resource
-        self._disconnect(resource)
-        place.resource = None
+        self._close(slot)
         return None
+
+    def _alive(self, slot: _Slot[T]) -> T | None:
+        """The slot's resource; a dead one is closed."""
+        if slot.resources and not self._is_dead(slot.resources[0]):
+            return slot.resources[0]
+        self._close(slot)
+        return None
+
+    def _close(self, slot: _Slot[T]) -> None:
+        if slot.resources:
+            self._disconnect(slot.resources.pop())
 
     def acquire(self, place: _Place[T], attempt: Attempt) -> T:
         """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
-        resource = None if place.granted else self.take(place)
-        if resource is not None:
-            return resource
-        if not place.granted:
+        if not place.slots:
+            resource = self.take(place)
+            if resource is not None:
+                return resource
+        if not place.slots:
             self._wait(place, attempt)
-        if place.resource is not None:
-            if not self._is_dead(place.resource):
-                return place.resource
-            self._disconnect(place.resource)
-            place.resource = None
-        place.resource = self._connect(attempt)
-        return place.resource
+        slot = place.slots[0]
+        resource = self._alive(slot)
+        if resource is None:
+            slot.resources.append(self._connect(attempt))
+            resource = slot.resources[0]
+        return resource
+
+    def renew(self, place: _Place[T], attempt: Attempt) -> T:
+        """A new resource in the place of the one that ``place`` has."""
+        slot = place.slots[0]
+        self._close(slot)
+        slot.resources.append(self._connect(attempt))
+        return slot.resources[0]
 
     def _wait(self, place: _Place[T], attempt: Attempt) -> None:
-        """Until there is a resource for the place, or the right to open one."""
-        with self._lock:
-            self.check_open()
-            if self.size < self.max_size:
-                place.granted = self._era
-                self.size += 1
-                return
-            place.signal = threading.Lock()
-            place.signal.acquire()
-            self._queue.append(place)
-            self._serve()
-        place.signal.acquire(timeout=attempt.remaining())
-        if not place.granted:
-            self.check_open()
-            raise PoolTimeoutError(
-                f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
-            )
+        """Until the place has a slot."""
+        self.check_open()
+        if not self._queue and self._open(place):
+            return
+        until = time.monotonic() + attempt.remaining()
+        place.signal = threading.Lock()
+        place.signal.acquire()
+        self._queue.append(weakref.ref(place, self._queue.remove))
+        try:
+            while not self._serve(place):
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise PoolTimeoutError(
+                        f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
+                    )
+                place.signal.acquire(timeout=min(left, self.LOOK_AGAIN))
+        finally:
+            self._leave_queue(place)
 
-    def _serve(self) -> None:
-        """Under the lock: what is idle goes to those who wait."""
-        while self._queue:
+    def _serve(self, place: _Place[T]) -> bool:
+        """Give a waiter a slot, if it is the first in the queue and one is free."""
+        self.check_open()
+        if self._first() is not place:
+            return False
+        try:
+            place.slots.append(self._idle.pop())
+        except IndexError:
+            return self._open(place)
+        return True
+
+    def _open(self, place: _Place[T]) -> bool:
+        """Give the place a new slot, if there are fewer than ``max_size``.
+
+        Of threads that do so at once the first ``max_size`` in the list of slots succeed.
+        """
+        slots = self._slots
+        place.slots.append(_Slot(slots))
+        slots.append(weakref.ref(place.slots[0], slots.remove))
+        if slots.index(weakref.ref(place.slots[0])) < self.max_size:
+            return True
+        self._drop(place)
+        self._wake()  # a waiter may have counted this slot
+        return False
+
+    def _first(self) -> _Place[T] | None:
+        """The waiter that has waited for longest."""
+        try:
+            return self._queue[0]()
+        except IndexError:
+            return None
+
+    def _wake(self) -> None:
+        """Let the first waiter look again, if something is free."""
+        if self._idle or len(self._slots) < self.max_size:
+            self._signal(self._first())
+
+    @staticmethod
+    def _signal(place: _Place[T] | None) -> None:
+        if place is not None and place.signal is not None:
             try:
-                resource = self._idle.pop()
-            except IndexError:
-                return
-            self._grant(resource)
+                place.signal.release()
+            except RuntimeError:  # it was told already
+                pass
 
-    def _grant(self, resource: T | None) -> None:
-        """Under the lock: who has waited for longest gets the resource or, without one, the right to open one."""
-        successor = self._queue.popleft()
-        successor.resource = resource
-        successor.granted = self._era
-        assert successor.signal is not None
-        successor.signal.release()
+    def _leave_queue(self, place: _Place[T]) -> None:
+        try:
+            self._queue.remove(weakref.ref(place))
+        except ValueError:
+            pass
+        if self._queue:
+            self._wake()
 
     def release(self, place: _Place[T], *, broken: bool = False) -> None:
-        """Gives back what the place has, if anything. A broken resource is closed, and the next waiter may open one."""
-        if place.granted is not self._era:
-            self._renounce(place)
-        if not place.granted:
-            return
-        resource = place.resource
-        if resource is None or broken:
-            self._drop(place)
-            return
-        place.resource = place.granted = None
-        self._idle.append(resource)
-        if self._queue:
-            with self._lock:
-                self._serve()
-        if self.closed or self.size > self._keep:
-            self._tidy()
+        """Give back what the place has, if anything. Doing so again does nothing.
 
-    def _renounce(self, place: _Place[T]) -> None:
-        """Takes a place that was not granted out of the queue, unless it is granted at the last moment; one that was
-        granted before a fork counts in the parent."""
-        with self._lock:
-            if place in self._queue:
-                self._queue.remove(place)
-        if place.granted is not self._era:
-            place.granted = None
-            if place.resource is not None:
-                self._disconnect(place.resource)
-                place.resource = None
+        A broken resource is closed, and the next waiter may open one.
+        """
+        if place.slots:
+            slot = place.slots[0]
+            if broken or not slot.resources or slot.era is not self._slots:
+                self._close(slot)
+                self._drop(place)
+            else:
+                self._idle.append(place.slots.pop())
+            if self.closed or len(self._slots) > self._keep:
+                self._tidy()
+        if place.signal is not None:
+            self._leave_queue(place)
+        elif self._queue:
+            self._wake()
 
     def _drop(self, place: _Place[T]) -> None:
-        """Closes the place's resource, if it has one, and gives back the right to one."""
-        if place.resource is not None:
-            self._disconnect(place.resource)
-            place.resource = None
-        with self._lock:
-            place.granted = None
-            if self._queue:
-                self._grant(None)
-            else:
-                self.size -= 1
+        """Give up the place's slot."""
+        try:
+            self._slots.remove(weakref.ref(place.slots[0]))
+        except ValueError:  # it was granted before a fork, or is off the list already
+            pass
+        place.slots.clear()
 
     def _tidy(self) -> None:
-        """Closes what was idle for longest, if it is stale; in a closed pool all that is idle."""
+        """Close what was idle for longest, if it is stale; in a closed pool all that is idle."""
+        place: _Place[T] = _Place()
+        while self.closed or self._has_stale():
+            try:
+                place.slots.append(self._idle.pop(0))
+                self._close(place.slots[0])
+            except IndexError:  # nothing is idle, or others were faster
+                return
+            finally:
+                if place.slots:
+                    self._drop(place)
+            if not self.closed:
+                return
+
+    def _has_stale(self) -> bool:
         try:
-            while self.closed or self._is_stale(self._idle[0]):
-                place: _Place[T] = _Place()
-                place.granted = self._era
-                place.resource = self._idle.pop(0)
-                self._drop(place)
-                if not self.closed:
-                    return
-        except IndexError:  # nothing is idle, or others were faster
-            pass
+            oldest = self._idle[0].resources[0]
+        except IndexError:  # nothing is idle, or another thread takes it
+            return False
+        return self._is_stale(oldest)
 
     def stats(self) -> PoolStats:
-        idle = len(self._idle)
-        return PoolStats(self.max_size, self.size, self.size - idle, idle, len(self._queue))
+        size, idle = self.size, len(self._idle)
+        return PoolStats(self.max_size, size, max(0, size - idle), idle, len(self._queue))
 
     def close(self) -> None:
-        with self._lock:
-            self.closed = True
-            queue, self._queue = self._queue, deque()
-        for place in queue:
-            if place.signal is not None:
-                place.signal.release()
+        self.closed = True
+        for index in range(len(self._queue)):
+            try:
+                self._signal(self._queue[index]())
+            except IndexError:  # some have left
+                break
         self._tidy()
 
 
@@ -1468,46 +1559,246 @@ class _Watchdog:
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
         self._due: dict[_Watched, float] = {}
         self._wakes_at = math.inf
-        self._running = False
+        self._thread: threading.Thread | None = None
+        # Plain locks: an interrupt inside a Condition's methods, which are Python, leaves it locked.
+        self._changed = threading.Lock()  # released to wake the thread
+        self._changed.acquire()
+        self._shutting = threading.Lock()  # held while sockets are shut down
 
     def watch(self, watched: _Watched) -> None:
         due = time.monotonic() + watched.patience
         self._due[watched] = due
         if due < self._wakes_at:
-            with self._changed:
-                if not self._running:
-                    threading.Thread(target=self._run, name="infra-watchdog", daemon=True).start()
-                    self._running = True
-                self._changed.notify()
+            thread = self._thread
+            if thread is None or not thread.is_alive():  # two do no harm
+                self._thread = thread = threading.Thread(
+                    target=self._run, name="infra-watchdog", daemon=True
+                )
+                thread.start()
+            try:
+                self._changed.release()
+            except RuntimeError:  # it was told already
+                pass
 
     def unwatch(self, watched: _Watched) -> None:
         if self._due.pop(watched, None) is None:
-            with (
-                self._changed
-            ):  # its socket is being shut down: the owner must not close the descriptor meanwhile
+            # its socket is being shut down: the owner must not close the descriptor meanwhile
+            with self._shutting:
                 pass
 
     def _run(self) -> None:
-        with self._changed:
-            while True:
-                self._wakes_at = math.inf  # who comes while we look around wakes us
-                now = time.monotonic()
-                for watched, due in list(self._due.items()):
-                    if due <= now and self._due.pop(watched, None) is not None:
-                        watched.expired = True
-                        with (
-                            contextlib.suppress(Exception),
-                            socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
-                        ):
-                            twin.shutdown(socket.SHUT_RDWR)
-                self._wakes_at = min(list(self._due.values()), default=math.inf)
-                self._changed.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+        while True:
+            self._wakes_at = math.inf  # a thread that comes while we look around wakes us
+            now = time.monotonic()
+            for watched, due in list(self._due.items()):
+                if due <= now:
+                    self._shut(watched)
+            self._wakes_at = wakes_at = min(list(self._due.values()), default=math.inf)
+            left = wakes_at - time.monotonic()
+            self._changed.acquire(timeout=-1 if left == math.inf else max(0.0, left))
+
+    def _shut(self, watched: _Watched) -> None:
+        with self._shutting:
+            if self._due.pop(watched, None) is None:
+                return
+            watched.expired = True
+            with (
+                contextlib.suppress(Exception),
+                socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
+            ):
+                twin.shutdown(socket.SHUT_RDWR)
 
 
 _watchdog = _Watchdog()
+
+
+class _SignalPipe:
+    """A pipe for ``signal.set_wakeup_fd``, and the daemon thread that reads it.
+
+    Ctrl-C writes its number there at once, while Python's handler waits for the main thread.
+    """
+
+    def __init__(self) -> None:
+        import signal
+
+        self.set = signal.set_wakeup_fd
+        self.earlier = -1  # the descriptor that somebody else has set; it gets the bytes too
+        self.running: list[_Session] = []  # what the main thread waits for, the innermost last
+        self.lock = threading.Lock()  # held while a session is stopped
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.writer, False)
+        threading.Thread(target=self._run, name="infra-interrupts", daemon=True).start()
+
+    def _run(self) -> None:
+        import signal
+
+        while numbers := os.read(self.reader, 64):
+            if self.earlier >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(self.earlier, numbers)
+            usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            if usual and signal.SIGINT in numbers:  # a handler of the user's may want to go on
+                self._stop()
+        os.close(self.reader)
+
+    def _stop(self) -> None:
+        with self.lock:
+            try:
+                session = self.running.pop()
+            except IndexError:  # it has ended by itself
+                return
+            session.interrupted = True
+            try:
+                twin = socket.socket(fileno=os.dup(session.raw.fileno()))
+            except Exception:  # the connection has just ended
+                return
+        threading.Thread(target=_cancel, args=(session.raw, twin), daemon=True).start()
+
+    def drop(self) -> None:
+        """End the thread. What it has not read yet stops nothing any more."""
+        self.running.clear()
+        current = self.set(-1)
+        if current != self.writer:
+            self.set(current)
+        os.close(self.writer)
+
+
+def _cancel(raw: Any, twin: socket.socket) -> None:
+    """End a statement of psycopg2, and its session: ``twin`` has the same socket."""
+    with twin, contextlib.suppress(Exception):
+        due = time.monotonic() + 0.3
+        if _answers_at_all(twin):
+            raw.cancel()
+            time.sleep(max(0.0, due - time.monotonic()))
+        twin.shutdown(
+            socket.SHUT_RDWR
+        )  # if the server does not end the statement, this ends the wait
+
+
+def _answers_at_all(twin: socket.socket) -> bool:
+    """Whether Postgres says if it offers TLS. ``cancel()`` would wait for a server that hangs, and
+    stop all threads meanwhile: libpq's PQcancel runs with Python's lock held."""
+    try:
+        with socket.socket(twin.family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(0.2)
+            probe.connect(twin.getpeername())
+            probe.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest
+            return probe.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
+
+
+class _Interrupts:
+    """Lets Ctrl-C end what the main thread waits for in psycopg2, which waits in C."""
+
+    def __init__(self) -> None:
+        self._pipe: _SignalPipe | None = None
+        self._main = threading.main_thread().ident
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        self._main = threading.main_thread().ident
+        if pipe is not None:
+            pipe.drop()
+            os.close(pipe.reader)
+
+    def _open(self) -> _SignalPipe | None:
+        pipe = _SignalPipe()
+        try:
+            pipe.set(pipe.set(-1))
+        except ValueError:  # not in Python's main interpreter
+            self._main = None
+            os.close(pipe.writer)
+            return None
+        self._pipe = pipe
+        return pipe
+
+    def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
+        """Run the work. If Ctrl-C comes meanwhile, the session is stopped: it is of no further use."""
+        if threading.get_ident() != self._main:
+            work(*arguments)
+            return
+        pipe = self._pipe or self._open()
+        if pipe is None:
+            work(*arguments)
+            return
+        running, set_descriptor = pipe.running, pipe.set
+        nested, earlier = bool(running), pipe.earlier
+        try:
+            try:
+                running.append(session)
+                earlier = set_descriptor(pipe.writer)
+                if earlier != pipe.writer:
+                    pipe.earlier = earlier
+                work(*arguments)
+            finally:
+                try:
+                    set_descriptor(earlier)
+                except (OSError, ValueError):  # it was closed meanwhile
+                    set_descriptor(-1)
+        except Exception:
+            raise
+        except BaseException:  # its byte may be on its way: the next statement needs another pipe
+            if not nested:
+                self._pipe = None
+                pipe.drop()
+            raise
+        finally:
+            try:
+                running.remove(session)
+            except ValueError:
+                with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
+                    pass
+
+
+_interrupts = _Interrupts()
+
+
+def _interruptibly(work: Callable[[], T]) -> T:
+    """Run the work in another thread if this is the main one, which Ctrl-C then reaches."""
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[T] = []
+    failures: list[BaseException] = []
+    running = threading.Lock()
+    running.acquire()
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            running.release()
+
+    threading.Thread(target=run, name="infra-connect", daemon=True).start()
+    running.acquire()
+    if failures:
+        raise failures.pop()
+    return results.pop()
+
+
+def _interrupt_again() -> None:
+    """Repeat a Ctrl-C that has hit a destructor, where Python swallows exceptions."""
+    import signal
+
+    main = threading.main_thread().ident
+    assert main is not None
+    while _is_in_destructor(sys._current_frames().get(main)):
+        time.sleep(0.001)
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.pthread_kill(main, signal.SIGINT)
+
+
+def _is_in_destructor(frame: Any) -> bool:
+    while frame is not None:
+        if frame.f_code is _Closing.__del__.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class _Closing(ABC):
@@ -1528,6 +1819,14 @@ class _Closing(ABC):
         self.close()
 
     def __del__(self) -> None:
+        try:
+            self._close_forgotten()
+        except KeyboardInterrupt:
+            if threading.current_thread() is not threading.main_thread():
+                raise
+            threading.Thread(target=_interrupt_again, daemon=True).start()
+
+    def _close_forgotten(self) -> None:
         try:
             forgotten = self._holds()
         except AttributeError:  # the constructor failed half-way
@@ -2416,13 +2715,14 @@ class Database(_Closing):
 
 class _Meaning(NamedTuple):
     """What a server's error code means: our error, whether the caller may try again, words for the message, the kind of
-    a broken rule, and whether the server may have acted on what was sent."""
+    a broken rule, whether the server may have acted on what was sent, and whether it takes no writes."""
 
     error: type[InfrastructureError]
     words: str
     retryable: bool = False
     kind: str | None = None
     acted: bool = True
+    read_only: bool = False  # a new connection may lead to a server that takes writes
 
 
 _UNIQUE = _Meaning(ConflictError, "holds such a row already", kind="unique")
@@ -2457,13 +2757,22 @@ _UNKNOWN_NAME = _Meaning(
     DatabaseError, "knows no table or column of that name: are all migrations applied?"
 )
 _FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
+_READ_ONLY = _Meaning(
+    DatabaseError,
+    "takes no writes: the server, the user or the transaction is read-only",
+    acted=False,
+    read_only=True,
+)
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
 
 class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
-    __slots__ = ("idle_since", "is_readable", "limited", "process", "retires_at")
+    __slots__ = (
+        "generation", "idle_since", "interrupted", "is_new", "is_readable", "limited", "process",
+        "read_only", "retires_at",
+    )  # fmt: skip
 
     def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
         super().__init__(raw)
@@ -2471,6 +2780,10 @@ class _Session(_Watched):
         self.idle_since = now
         self.retires_at = now + lifetime
         self.limited = True  # by query_timeout
+        self.is_new = True  # it was not in the pool yet
+        self.generation = 0  # the pool's when it was opened
+        self.read_only = False  # it has refused a write
+        self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         self.is_readable: Callable[[int], Any] = poll.poll
@@ -2512,6 +2825,9 @@ class _Dialect(ABC):
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
     #: how a column of values of one type is written into the text of insert_rows
     writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
+    #: goes back to a savepoint and forgets it. On MySQL it stays until the next of the same name
+    #: replaces it: at most one for each depth.
+    undo: ClassVar[str] = "ROLLBACK TO SAVEPOINT {name}"
     #: a rollback also takes back what SET has changed
     settings_roll_back: ClassVar[bool]
     #: seconds that the client leaves the server to end a statement by itself
@@ -2878,6 +3194,18 @@ def _stoppable(base: Any) -> Any:
     return StoppableConnection
 
 
+@functools.cache
+def _forgetful(base: Any) -> Any:
+    """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) whose destructor, and whose
+    cursor's, do not read the rest of a stream that an interrupt has lost."""
+
+    class ForgetfulResult(base):  # type: ignore[misc]
+        #: Does nothing. An interrupt in Python code that a destructor calls would be swallowed.
+        _finish_unbuffered_query = bool
+
+    return ForgetfulResult
+
+
 class _MySqlDialect(_Dialect):
     """MySQL and MariaDB over PyMySQL."""
 
@@ -2921,7 +3249,10 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys((1064, 1149), _SYNTAX),
         **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
         **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
+        1836: _READ_ONLY,
     }
+    #: codes that have a meaning only with these words in the text: 1290 names any server option
+    worded: ClassVar = {1290: ("read-only", _READ_ONLY)}
     converters: ClassVar = {
         type(None): None,
         bool: None,
@@ -3241,8 +3572,10 @@ class _MySqlDialect(_Dialect):
         return bool(session.raw.server_status & 1)
 
     def close(self, session: _Session) -> None:
-        self.let_go(session)
-        session.raw._force_close()  # no goodbye: that could block
+        try:
+            self.let_go(session)
+        finally:
+            session.raw._force_close()  # no goodbye: that could block
 
     def let_go(self, session: _Session) -> int:
         raw = session.raw
@@ -3255,6 +3588,9 @@ class _MySqlDialect(_Dialect):
         if code is None:
             usual = isinstance(exc, (self.driver.err.ProgrammingError, self.driver.err.DataError))
             return None, _REFUSED if usual else _LOST
+        words, meaning = self.worded.get(code, ("", None))
+        if meaning is not None and words in str(exc.args[-1]):
+            return code, meaning
         return code, self.errors.get(code, _REFUSED)
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
@@ -3333,6 +3669,7 @@ class _MySqlDialect(_Dialect):
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
         cursor.execute(statement)
+        session.raw._result.__class__ = _forgetful(self.driver.connections.MySQLResult)
         return cursor
 
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
@@ -3392,6 +3729,7 @@ class _PostgresDialect(_Dialect):
     package = "psycopg2-binary>=2.9"
     port = 5432
     settings_roll_back = True
+    undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     quote = '"'
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
@@ -3438,6 +3776,7 @@ class _PostgresDialect(_Dialect):
         "42601": _SYNTAX,
         **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
         "42501": _FORBIDDEN,
+        "25006": _READ_ONLY,
     }
     converters: ClassVar = {
         type(None): None,
@@ -3537,22 +3876,24 @@ class _PostgresDialect(_Dialect):
         url, driver = self.url, self.driver
         whole_seconds = max(2, math.ceil(seconds))  # libpq counts in these
         due = time.monotonic() + whole_seconds - 0.1
+        connect = functools.partial(
+            driver.connect,
+            host=url.host,
+            port=url.port or self.port,
+            user=url.user,
+            password=url.password,
+            dbname=url.path,
+            connect_timeout=whole_seconds,
+            client_encoding="UTF8",
+            keepalives=1,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            tcp_user_timeout=_timeout(self.config.query_timeout + self.grace),
+            **url.options,
+        )
         try:
-            raw = driver.connect(
-                host=url.host,
-                port=url.port or self.port,
-                user=url.user,
-                password=url.password,
-                dbname=url.path,
-                connect_timeout=whole_seconds,
-                client_encoding="UTF8",
-                keepalives=1,
-                keepalives_idle=30,
-                keepalives_interval=10,
-                keepalives_count=3,
-                tcp_user_timeout=_timeout(self.config.query_timeout + self.grace),
-                **url.options,
-            )
+            raw = _interruptibly(connect) if self.config.interruptible else connect()
         except driver.OperationalError as exc:
             if time.monotonic() >= due:
                 raise builtins.TimeoutError from exc  # psycopg2 gives no code for it
@@ -3594,7 +3935,10 @@ class _PostgresDialect(_Dialect):
     def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(session)
         try:
-            call(*arguments)
+            if self.config.interruptible:
+                _interrupts.call(session, call, *arguments)
+            else:
+                call(*arguments)
         except self.driver.Error as exc:
             if session.expired:
                 raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
@@ -3641,7 +3985,9 @@ class _PostgresDialect(_Dialect):
 
     def is_idle(self, session: _Session) -> bool:
         raw = session.raw
-        return not raw.closed and raw.get_transaction_status() == 0 and raw.autocommit
+        if raw.closed or session.interrupted:
+            return False
+        return bool(raw.get_transaction_status() == 0 and raw.autocommit)
 
     def in_transaction(self, session: _Session) -> bool:
         return bool(session.raw.get_transaction_status() == 2)
@@ -3726,7 +4072,7 @@ class _Lease(_Place[_Session]):
     __slots__ = ("_pool", "_timeout")
 
     def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
-        self.granted = self.resource = self.signal = None
+        self.slots, self.signal = [], None
         self._pool = pool
         self._timeout = timeout
 
@@ -3735,16 +4081,27 @@ class _Lease(_Place[_Session]):
             session = self._pool._take(self) or self._pool._wait(self, self._timeout)
             return session.raw
         except BaseException:
-            self._pool._pool.release(self, broken=True)
+            try:
+                self._pool._pool.release(self, broken=True)
+            finally:
+                self._pool._pool.release(self, broken=True)
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        try:
+            self._give_back(kind, error)
+        finally:
+            if self.slots:
+                self._pool._pool.release(self, broken=True)
+
+    def _give_back(self, kind: type[BaseException] | None, error: object) -> None:
         pool, session = self._pool, self.resource
-        assert session is not None
         sound = False
         try:
             # An exception that is not the driver's may have come in the middle of an answer.
-            if kind is None or issubclass(kind, pool._dialect.driver.Error):
+            if kind and session and isinstance(error, pool._dialect.driver.Error):
+                session.read_only = pool._dialect.meaning(error)[1].read_only
+            if session and (kind is None or issubclass(kind, pool._dialect.driver.Error)):
                 sound = pool._is_idle(session) or pool._roll_back(session)
         finally:
             pool._give_back(self, sound)
@@ -3791,6 +4148,11 @@ class ConnectionPool(Database):
 
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each statement, which the
     server stops too. What could not be sent is tried again; what was sent is not, reads of repositories excepted.
+
+    After a failover the old server may still be there, and take no writes. A connection that refuses a write for that
+    reason is dropped, and the write is sent once more over a new one. If that refuses it too, it is kept, and the
+    DatabaseError is raised. In a transaction the error is raised at once, and the connection is dropped at the end;
+    it is ``retryable``, so that ``run`` begins again on a new one.
     """
 
     def __init__(
@@ -3820,6 +4182,7 @@ class ConnectionPool(Database):
             observer=observer,
         )
         self._sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
+        self._generation = 0  # a later one after a failover: older connections are replaced
         self._pool: _Pool[_Session] = _Pool(
             "ConnectionPool",
             config.max_connections,
@@ -3885,7 +4248,9 @@ class ConnectionPool(Database):
     def _connect(self, attempt: Attempt) -> _Session:
         self._pool.check_open()
         seconds = min(self.config.connect_timeout, attempt.remaining())
+        generation = self._generation
         session = self._dialect.connect(seconds, self._monotonic())
+        session.generation = generation
         self._sessions.add(session)
         return session
 
@@ -3895,6 +4260,8 @@ class ConnectionPool(Database):
             logger.warning(
                 "%s ended a connection while it was idle: it is replaced", self.engine, extra=extra
             )
+            return True
+        if session.generation != self._generation:
             return True
         now = self._monotonic()
         idle = now - session.idle_since
@@ -3939,6 +4306,8 @@ class ConnectionPool(Database):
         if session is not None:
             session.idle_since = now = self._monotonic()
             sound = sound and session.limited and now < session.retires_at
+            sound = sound and (session.is_new or not session.read_only)
+            session.is_new, session.read_only = False, False
         self._pool.release(place, broken=not sound)
 
     # Statements
@@ -3971,6 +4340,9 @@ class ConnectionPool(Database):
         try:
             self._dialect.execute(session, cursor, sql, params)
             return fetch(cursor)
+        except self._dialect.driver.Error as exc:
+            self._note_refusal(exc, attempt, session)
+            raise
         except ValidationError:
             raise
         except (
@@ -3982,6 +4354,12 @@ class ConnectionPool(Database):
         raise SerializationError(
             f"a value of the result has no form in Python ({kind}): convert it in the statement"
         )
+
+    def _note_refusal(self, exc: Exception, attempt: Attempt, session: _Session) -> None:
+        """If the session takes no writes, note it, and whether a new one could help."""
+        if self._dialect.meaning(exc)[1].read_only:
+            session.read_only = True
+            attempt.final = session.is_new
 
     def _statement(
         self,
@@ -4007,27 +4385,43 @@ class ConnectionPool(Database):
             )
             return result
         driver_error = self._dialect.driver.Error
+        refused = False  # by a connection that takes no writes
 
         def attempt(current: Attempt) -> T:
+            nonlocal refused
             place: _Place[_Session] = _Place()
             sound = False
             try:
-                session = self._take(place) or self._pool.acquire(place, current)
                 try:
-                    answer: T = self._perform(current, session, sql, params, fetch)
-                except (driver_error, ValidationError):
+                    session = self._take(place) or self._pool.acquire(place, current)
+                    if refused and not session.is_new:
+                        session = self._pool.renew(place, current)
+                    try:
+                        answer: T = self._perform(current, session, sql, params, fetch)
+                    except (driver_error, ValidationError):
+                        sound = self._is_idle(session)
+                        refused = session.read_only
+                        raise
+                    if refused:
+                        self._leave_behind(session)
                     sound = self._is_idle(session)
-                    raise
-                sound = self._is_idle(session)
-                if not sound:
-                    raise DatabaseError(
-                        "the statement left a transaction open, and was rolled back: use transaction()"
-                    )
-                return answer
+                    if not sound:
+                        raise DatabaseError(
+                            "the statement left a transaction open, and was rolled back: use transaction()"
+                        )
+                    return answer
+                finally:
+                    self._give_back(place, sound)
             finally:
-                self._give_back(place, sound)
+                if place.slots:
+                    self._pool.release(place, broken=True)
 
         return self._policy.call(operation, attempt, repeatable=repeatable)
+
+    def _leave_behind(self, session: _Session) -> None:
+        """Replace the connections that are older than this one: there was a failover."""
+        self._generation += 1
+        session.generation = self._generation
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
         """A statement of this thread's transaction. Never repeated: what came before it would be missing."""
@@ -4097,7 +4491,10 @@ class ConnectionPool(Database):
             self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
             sound = self._is_idle(session)
         finally:
-            self._give_back(place, sound)
+            try:
+                self._give_back(place, sound)
+            finally:
+                self._pool.release(place, broken=True)
 
     def _own_block(self) -> _Block:
         """This thread's transaction, which ``insert_many`` has begun."""
@@ -4125,10 +4522,14 @@ class ConnectionPool(Database):
         def insert(attempt: Attempt, session: _Session) -> int:
             attempt.note = session, f"INSERT INTO {table}"
             total = 0
-            for size, send in self._dialect.insert_rows(session, table, names, columns):
-                attempt.sent = True
-                send()
-                total += size
+            try:
+                for size, send in self._dialect.insert_rows(session, table, names, columns):
+                    attempt.sent = True
+                    send()
+                    total += size
+            except self._dialect.driver.Error as exc:
+                self._note_refusal(exc, attempt, session)
+                raise
             return total
 
         return self._within(self._own_block(), "insert_many", insert)
@@ -4161,7 +4562,10 @@ class ConnectionPool(Database):
             self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
             yield _MigrationHistory(self, session)
         finally:
-            self._give_back(place, False)  # the lock ends with its connection
+            try:
+                self._give_back(place, False)  # the lock ends with its connection
+            finally:
+                self._pool.release(place, broken=True)
 
     @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_MigrationSession]:
@@ -4226,7 +4630,10 @@ class ConnectionPool(Database):
     def _savepoint(self, block: _Block, command: str) -> None:
         if command != "ROLLBACK TO SAVEPOINT":
             self._check(block)
-        text = f"{command} level_{block.depth}"
+        name = f"level_{block.depth}"
+        text = f"{command} {name}"
+        if command == "ROLLBACK TO SAVEPOINT":
+            text = self._dialect.undo.format(name=name)
         self._within(
             block, "savepoint", lambda attempt, session: self._perform(attempt, session, text)
         )
@@ -4235,7 +4642,9 @@ class ConnectionPool(Database):
         place = block.handle
         session = place.resource if place else None
         if session is not None:
-            self._give_back(place, self._is_idle(session))
+            if session.read_only and not session.is_new:
+                self._generation += 1  # `run` may begin again: not on another old connection
+            self._give_back(place, self._is_idle(session) and not session.read_only)
 
     # Errors
 
@@ -4262,6 +4671,8 @@ class ConnectionPool(Database):
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
         detail = _os_reason(exc) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable}
+        if meaning.read_only and session is not None:
+            details["retryable"] = not attempt.final
         if meaning.kind is not None:
             details["kind"] = meaning.kind
             details["constraint"] = dialect.constraint(exc, code, meaning.kind, sql)

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -26,9 +27,10 @@ import pytest
 import fakes
 import infra
 from tests.conftest import _note_version, _or_skip
-from tests.contract.backends import WAIT, eventually, in_child, in_threads
+from tests.contract.backends import WAIT, eventually, in_background, in_child, in_threads
 from tests.contract.texts import Raw, Text, any_text
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, Recording, Stub
+from tests.interrupts import interrupted_at, interruptions
 from tests.services import PostgresServer, Server, free_port, private
 
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
@@ -1040,6 +1042,272 @@ def test_ddl_in_a_transaction(home: Home) -> None:
         assert pool.execute(insert(3)) == 1
 
 
+# --- a server that takes no writes any more
+
+
+class Failover:
+    """Two servers behind one port, and a pool of a user that read-only servers refuse."""
+
+    def __init__(self, old: Home, new: Home) -> None:
+        self.old = old
+        self.new = new
+        for home in (old, new):
+            self._permit(home)
+        self.proxy = Proxy(old.server.port)
+
+    @staticmethod
+    def _permit(home: Home) -> None:
+        if home.engine == "mysql":
+            home.ask("CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY ''")
+            home.ask(f"GRANT ALL ON {home.name}.* TO app@'%'")
+        elif not home.ask("SELECT 1 FROM pg_roles WHERE rolname = 'app'"):
+            home.ask("CREATE ROLE app LOGIN")
+        if home.engine == "postgres":
+            home.ask("GRANT ALL ON t TO app")
+
+    def pool(self, **options: Any) -> infra.ConnectionPool:
+        url = self.old.url.replace(str(self.old.server.port), str(self.proxy.port))
+        url = url.replace(self.old.pick("root", "postgres@"), self.old.pick("app", "app@"))
+        return infra.create_pool(infra.DatabaseConfig(url=url, **options))
+
+    def protect(self, home: Home, on: bool = True) -> None:
+        """Make the server read-only, or writable again."""
+        if home.engine == "mysql":
+            home.ask(f"SET GLOBAL read_only = {int(on)}")
+            if home.kind == "mysql" and on:
+                home.ask("SET GLOBAL super_read_only = 1")
+            return
+        home.ask(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+        home.ask("SELECT pg_reload_conf()")
+        home.close()
+        eventually(
+            lambda: home.ask("SHOW default_transaction_read_only") == [("on" if on else "off",)]
+        )
+        home.close()
+
+    def switch(self) -> None:
+        self.protect(self.old)
+        self.proxy.target = self.new.server.port
+
+
+@pytest.fixture(params=["mariadb", "mysql", "postgres"])
+def failover(request: pytest.FixtureRequest, servers: Callable[..., Server]) -> Iterator[Failover]:
+    with contextlib.ExitStack() as end:
+        homes = [
+            end.enter_context(
+                contextlib.closing(Home(request.param, servers(request.param, fragile=fragile)))
+            )
+            for fragile in (False, True)
+        ]
+        made = Failover(*homes)
+        end.enter_context(made.proxy)
+        try:
+            yield made
+        finally:
+            made.protect(made.old, on=False)
+            made.protect(made.new, on=False)
+
+
+def test_a_write_goes_to_the_new_server(failover: Failover) -> None:
+    with failover.pool(max_connections=4, min_connections=4) as pool:
+        open_at_once(pool, 4)
+        pool.execute(insert(1))
+        failover.switch()
+        opened = failover.proxy.connections
+        assert pool.execute(insert(2)) == 1
+        assert failover.proxy.connections == opened + 1
+        for number in range(3, 8):
+            transact(pool, lambda: pool.execute(insert(number)))
+        pool.insert_many("t", ["n"], [(8,), (9,)])
+        assert (failover.old.rows(), failover.new.rows()) == ([1], [*range(2, 10)])
+        assert failover.proxy.connections == opened + 1
+        open_at_once(pool, 4)  # those of the old server are not lent again
+        assert failover.proxy.connections == opened + 4
+
+
+def test_a_repository_writes_to_the_new_server(failover: Failover) -> None:
+    for home in (failover.old, failover.new):
+        home.ask("CREATE TABLE notes (n INTEGER PRIMARY KEY, v INTEGER)")
+        if home.engine == "postgres":
+            home.ask("GRANT ALL ON notes TO app")
+    with failover.pool() as pool:
+        pool.execute("INSERT INTO notes (n) VALUES (1)")
+        failover.switch()
+        pool.fetch_all("SELECT n FROM notes")  # a read tells nothing
+        assert pool.fetch_all("SELECT 7") == [(7,)]
+        pool.execute("UPDATE notes SET v = 1")
+        assert failover.new.rows("notes") == []
+
+
+def test_a_transaction_begins_again_on_the_new_server(failover: Failover) -> None:
+    with failover.pool(max_connections=8, min_connections=8) as pool:
+        open_at_once(pool, 8)
+        failover.switch()
+        assert pool.run(lambda: pool.execute(insert(1))) == 1
+        assert (failover.old.rows(), failover.new.rows()) == ([], [1])
+
+
+@pytest.mark.parametrize("write", ["execute", "insert_many"])
+def test_a_block_on_the_old_server_fails_once(failover: Failover, write: str) -> None:
+    def work() -> None:
+        if write == "execute":
+            transact(pool, lambda: pool.execute(insert(1)))
+        else:
+            pool.insert_many("t", ["n"], [(1,)])
+
+    with failover.pool(max_connections=4, min_connections=4) as pool:
+        open_at_once(pool, 4)
+        failover.switch()
+        error = failure(work)
+        assert (type(error), error.retryable) == (infra.DatabaseError, True)  # type: ignore[attr-defined]
+        assert "read-only" in str(error)
+        work()
+        assert (failover.old.rows(), failover.new.rows()) == ([], [1])
+
+
+def test_a_borrower_on_the_old_server_fails_once(failover: Failover) -> None:
+    def write() -> None:
+        with pool.connection() as raw, raw.cursor() as cursor:
+            cursor.execute(insert(1))
+
+    with failover.pool(max_connections=1) as pool:
+        assert pool.fetch_one("SELECT 7") == (7,)
+        failover.switch()
+        assert isinstance(failure(write), failover.old.driver_error)
+        write()
+        assert failover.new.rows() == [1]
+
+
+def test_a_server_that_stays_read_only(failover: Failover) -> None:
+    """Each write tries one new connection, which is kept. Reads go on."""
+    with failover.pool(max_connections=2) as pool:
+        pool.execute(insert(1))
+        failover.protect(failover.old)
+        for _ in range(3):
+            opened = failover.proxy.connections
+            error = failure(lambda: pool.execute(insert(2)))
+            assert (type(error), error.retryable) == (infra.DatabaseError, False)  # type: ignore[attr-defined]
+            assert failover.proxy.connections == opened + 1
+            assert pool.fetch_all("SELECT n FROM t") == [(1,)]
+            assert pool.stats() == infra.PoolStats(2, 1, 0, 1, 0)
+        failures: list[int] = []
+
+        def fail() -> None:
+            failures.append(1)
+            pool.execute(insert(2))
+
+        error = failure(lambda: pool.run(fail))
+        assert (type(error), error.retryable, len(failures)) == (infra.DatabaseError, False, 2)  # type: ignore[attr-defined]
+        failover.protect(failover.old, on=False)
+        assert pool.execute(insert(3)) == 1
+
+
+def test_a_user_that_may_only_read(failover: Failover) -> None:
+    """On Postgres it looks like a failover; the pool is of use all the same."""
+    if failover.old.engine == "mysql":
+        failover.old.ask("REVOKE ALL PRIVILEGES, GRANT OPTION FROM app@'%'")
+        failover.old.ask(f"GRANT SELECT ON {failover.old.name}.* TO app@'%'")
+    else:
+        failover.old.ask("ALTER ROLE app SET default_transaction_read_only = on")
+    try:
+        with failover.pool(max_connections=1) as pool:
+            for _ in range(2):
+                assert type(failure(lambda: pool.execute(insert(1)))) is infra.DatabaseError
+                assert pool.fetch_all("SELECT n FROM t") == []
+            assert pool.stats() == infra.PoolStats(1, 1, 0, 1, 0)
+    finally:
+        if failover.old.engine == "postgres":
+            failover.old.ask("ALTER ROLE app RESET default_transaction_read_only")
+
+
+@postgres_only
+def test_a_read_only_transaction_of_the_callers(home: Home) -> None:
+    def write() -> None:
+        with pool.transaction():
+            pool.execute("SET TRANSACTION READ ONLY")
+            pool.execute(insert(1))
+
+    with home.pool(max_connections=1) as pool:
+        for _ in range(2):
+            assert type(failure(write)) is infra.DatabaseError
+            assert pool.execute(insert(2)) == 1
+            assert pool.execute("DELETE FROM t") == 1
+
+
+# --- savepoints
+
+
+class Refused(Exception):
+    pass
+
+
+def fail_in_a_block(pool: infra.ConnectionPool, work: Callable[[], Any]) -> None:
+    with contextlib.suppress(Refused), pool.transaction():
+        work()
+        raise Refused
+
+
+def savepoints(pool: infra.ConnectionPool) -> int:
+    """How many savepoints Postgres keeps for this thread's transaction."""
+    row = pool.fetch_one(
+        "SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'CurTransactionContext'"
+    )
+    assert row is not None
+    return int(row[0])
+
+
+@postgres_only
+def test_failing_blocks_leave_no_savepoint(home: Home) -> None:
+    """Each of them would hold memory on the server until the transaction ends."""
+
+    def deep(levels: int) -> None:
+        pool.execute(insert(1000 + levels))
+        if levels:
+            fail_in_a_block(pool, lambda: deep(levels - 1))
+
+    def broken_rule() -> None:
+        with contextlib.suppress(infra.ConflictError), pool.transaction():
+            pool.execute(insert(1))
+
+    with home.pool() as pool, pool.transaction():
+        pool.execute(insert(1))
+        before = savepoints(pool)
+        for number in range(20):
+            fail_in_a_block(pool, lambda: pool.execute(insert(100 + number)))
+            fail_in_a_block(pool, lambda: pool.fetch_one("SELECT 1"))  # writes nothing
+            broken_rule()
+            fail_in_a_block(pool, broken_rule)
+            fail_in_a_block(pool, lambda: deep(30))
+        assert savepoints(pool) == before
+    assert home.rows() == [1]
+
+
+def test_a_failing_block_sends_one_request_at_its_end(home: Home) -> None:
+    with (
+        Recording(home.server.port) as proxy,
+        home.pool(port=proxy.port) as pool,
+        pool.transaction(),
+    ):
+        before = len(proxy.requests)
+        fail_in_a_block(pool, lambda: pool.execute(insert(1)))
+        assert len(proxy.requests) - before == 3  # SAVEPOINT, INSERT, ROLLBACK TO
+
+
+def test_many_failing_blocks_at_many_depths(home: Home) -> None:
+    """MySQL keeps one savepoint for each depth: the next of the same name replaces it."""
+
+    def nest(depth: int) -> None:
+        pool.execute(insert(depth))
+        if depth < 150:
+            fail_in_a_block(pool, lambda: nest(depth + 1))
+            with pool.transaction():
+                pool.execute(insert(1000 + depth))
+
+    with home.pool() as pool, pool.transaction():
+        nest(0)
+    assert home.rows() == [0, 1000]
+
+
 # --- forks
 
 
@@ -1410,7 +1678,6 @@ def test_ctrl_c_while_a_borrower_is_tidied_up_after(home: Home) -> None:
         assert pool.fetch_one("SELECT 7") == (7,)
 
 
-@mysql_only
 def test_ctrl_c_while_waiting_for_a_connection(home: Home) -> None:
     with home.pool(max_connections=1, min_connections=1) as pool:
         lent, enough = threading.Event(), threading.Event()
@@ -1429,6 +1696,301 @@ def test_ctrl_c_while_waiting_for_a_connection(home: Home) -> None:
         enough.set()
         holder.join(WAIT)
         assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+
+
+@contextlib.contextmanager
+def sigint(when: Callable[[], Any], number: signal.Signals = signal.SIGINT) -> Iterator[None]:
+    """The real signal, with Python's own handler, once that is true."""
+    main, over = threading.get_ident(), threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if when():
+                signal.pthread_kill(main, number)
+                return
+            over.wait(0.01)
+
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join(WAIT)
+        signal.signal(signal.SIGINT, usual)
+
+
+LONG = 3 * WAIT  # seconds that a statement would take
+
+
+def test_ctrl_c_ends_a_statement(home: Home) -> None:
+    """The server stops it too, and the session is not lent again."""
+    nap = home.sleep(LONG)
+    before: list[int] = []
+
+    def in_transaction() -> None:
+        with pool.transaction():
+            pool.execute(insert(1))
+            pool.fetch_one(nap)
+
+    def in_nested_blocks() -> None:
+        with pool.transaction():
+            pool.execute(insert(2))
+            with pool.transaction():
+                pool.fetch_one(nap)
+
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: pool.fetch_one(nap), "sleep"),
+        (lambda: pool.fetch_all(nap), "sleep"),
+        (lambda: pool.execute(nap), "sleep"),
+        (lambda: pool.run(lambda: pool.execute(nap)), "sleep"),
+        (lambda: list(pool.stream(nap)), home.pick("sleep", "FETCH")),
+        (in_transaction, "sleep"),
+        (in_nested_blocks, "sleep"),
+    ]
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool:
+        for call, words in calls:
+            before[:] = home.running()
+            with (
+                lasts(0, WAIT),
+                pytest.raises(KeyboardInterrupt),
+                sigint(lambda: not {*home.running(words)} <= {*before}),
+            ):
+                call()
+            assert pool.stats().in_use == 0
+            for value in range(3):
+                assert pool.fetch_one("SELECT %s + 0", [value]) == (value,)
+        if home.engine == "postgres":  # MySQL's sleep does not notice that its client has gone
+            eventually(lambda: home.running() == [])
+    assert home.rows() == []
+
+
+def test_ctrl_c_ends_a_bulk_insert(home: Home) -> None:
+    """It waits for the lock of another session; on Postgres it is a COPY."""
+    other = home.raw()
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool, contextlib.closing(other):
+        with other.cursor() as cursor:
+            cursor.execute(home.pick("LOCK TABLES t WRITE", "BEGIN"))
+            if home.engine == "postgres":
+                cursor.execute("LOCK TABLE t")
+        words = home.pick("INSERT INTO", "COPY")
+        with (
+            lasts(0, WAIT),
+            pytest.raises(KeyboardInterrupt),
+            sigint(lambda: home.running(words)),
+        ):
+            pool.insert_many("t", ["n"], [(1,)])
+        with other.cursor() as cursor:
+            cursor.execute(home.pick("UNLOCK TABLES", "ROLLBACK"))
+        assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+
+
+def test_ctrl_c_during_a_commit(home: Home) -> None:
+    """The server does not get it, or does not answer."""
+    with (
+        Holding(home.server.port, home.pick(b"\x03COMMIT", b"COMMIT")) as proxy,
+        home.pool(port=proxy.port, max_connections=1, query_timeout=2 * LONG) as pool,
+    ):
+        with (
+            lasts(0, WAIT),
+            pytest.raises(KeyboardInterrupt),
+            sigint(proxy.held.is_set),
+            pool.transaction(),
+        ):
+            pool.execute(insert(1))
+        proxy.held.clear()
+        assert pool.stats().in_use == 0
+        assert pool.fetch_one("SELECT 7") == (7,)
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+
+
+def test_ctrl_c_while_the_server_hangs(home: Home) -> None:
+    """It takes no request to cancel either."""
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool:
+        assert pool.fetch_one("SELECT 7") == (7,)
+        begun = threading.Event()
+
+        def paused() -> bool:
+            if not begun.is_set() and home.running("sleep"):
+                home.server.pause()
+                begun.set()
+            return begun.is_set()
+
+        try:
+            with lasts(0, WAIT), pytest.raises(KeyboardInterrupt), sigint(paused):
+                pool.fetch_one(home.sleep(LONG))
+        finally:
+            home.server.resume()
+        assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+
+
+def test_ctrl_c_while_connecting(home: Home) -> None:
+    connected = threading.Event()
+    with (
+        Stub(lambda _: connected.set()) as server,
+        home.pool(
+            port=server.port, max_connections=1, connect_timeout=LONG, acquire_timeout=2 * LONG
+        ) as pool,
+    ):
+        with lasts(0, WAIT), pytest.raises(KeyboardInterrupt), sigint(connected.is_set):
+            pool.fetch_one("SELECT 7")
+        assert pool.stats() == infra.PoolStats(1, 0, 0, 0, 0)
+
+
+@postgres_only
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_statement_goes_on_under_a_handler_of_the_users(
+    home: Home, number: signal.Signals
+) -> None:
+    seen: list[int] = []
+    with home.pool() as pool, sigint(lambda: home.running("sleep"), number):
+        usual = signal.signal(number, lambda found, _: seen.append(found))
+        try:
+            assert pool.fetch_one("SELECT 7 FROM pg_sleep(1)") == (7,)
+        finally:
+            signal.signal(number, usual)
+    assert seen == [number]
+
+
+@postgres_only
+def test_ctrl_c_is_not_another_threads(home: Home) -> None:
+    with home.pool(max_connections=2, min_connections=2) as pool:
+        end = in_background(lambda: pool.fetch_one("SELECT 7 FROM pg_sleep(2)"))
+        eventually(lambda: home.running("pg_sleep(2)"))
+        with pytest.raises(KeyboardInterrupt), sigint(lambda: home.running("pg_sleep(60)")):
+            pool.fetch_one("SELECT pg_sleep(60)")
+        assert end() == (7,)
+
+
+@postgres_only
+def test_ctrl_c_that_is_not_wanted(home: Home) -> None:
+    """It is noticed when the statement ends."""
+    with home.pool(max_connections=1, interruptible=False) as pool:
+        with (
+            lasts(2, 2),
+            pytest.raises(KeyboardInterrupt),
+            sigint(lambda: home.running("sleep")),
+        ):
+            pool.fetch_one("SELECT pg_sleep(2)")
+        assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+
+
+@postgres_only
+def test_the_wakeup_descriptor_is_put_back_and_gets_its_bytes(home: Home) -> None:
+    """asyncio uses it."""
+    mine, theirs = socket.socketpair()
+    with mine, theirs, home.pool() as pool:
+        theirs.setblocking(False)
+        mine.settimeout(WAIT)
+        before = signal.set_wakeup_fd(theirs.fileno())
+        usual = signal.signal(signal.SIGUSR1, lambda *_: None)
+        try:
+            with sigint(lambda: home.running("sleep"), signal.SIGUSR1):
+                assert pool.fetch_one("SELECT 7 FROM pg_sleep(1)") == (7,)
+            assert mine.recv(1) == bytes([signal.SIGUSR1])
+            with (
+                pytest.raises(KeyboardInterrupt),
+                sigint(lambda: home.running("sleep")),
+            ):
+                pool.fetch_one(home.sleep(LONG))
+            assert mine.recv(1) == bytes([signal.SIGINT])
+        finally:
+            signal.signal(signal.SIGUSR1, usual)
+            assert signal.set_wakeup_fd(before) == theirs.fileno()
+
+
+@postgres_only
+def test_ctrl_c_in_a_forked_child_is_its_own(home: Home) -> None:
+    """The parent's statement goes on, and the child's ends."""
+    with home.pool(max_connections=1) as pool:
+        assert pool.fetch_one("SELECT 7") == (7,)
+
+        def child() -> None:
+            with pytest.raises(KeyboardInterrupt), sigint(lambda: True):
+                pool.fetch_one(home.sleep(LONG))
+            assert pool.fetch_one("SELECT 7") == (7,)
+            pool.close()
+
+        def forks() -> None:
+            eventually(lambda: home.running("sleep"))
+            in_child(child)
+            forked.set()
+
+        forked = threading.Event()
+        end = in_background(forks)
+        home.ask("SELECT pg_advisory_lock(7)")
+        in_background(lambda: forked.wait(WAIT) and home.ask("SELECT pg_advisory_unlock(7)"))
+        assert pool.fetch_one("SELECT 7 FROM pg_advisory_lock(7), pg_sleep(0)") == (7,)
+        assert forked.is_set()
+        end()
+
+
+def half_a_stream(pool: infra.ConnectionPool, home: Home) -> None:
+    rows = pool.stream(home.numbers(20), batch_size=5)
+    for _ in range(7):
+        next(rows)
+    rows.close()  # type: ignore[attr-defined]
+
+
+def borrow(pool: infra.ConnectionPool, home: Home) -> None:
+    with pool.connection() as raw, raw.cursor() as cursor:
+        cursor.execute("BEGIN")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda pool, home: pool.fetch_one("SELECT 7"),
+        lambda pool, home: failure(lambda: pool.execute("SELECT no_such_column FROM t")),
+        lambda pool, home: list(pool.stream(home.numbers(20), batch_size=5)),
+        half_a_stream,
+        borrow,
+        lambda pool, home: pool.health_check(),
+    ],
+    ids=["fetch_one", "failure", "stream", "half a stream", "connection", "health_check"],
+)
+def test_an_interrupt_at_any_line_loses_no_connection(
+    home: Home, work: Callable[[infra.ConnectionPool, Home], Any]
+) -> None:
+    """Nor does it leave one in the pool that still has to answer."""
+    with home.pool(max_connections=1, acquire_timeout=WAIT) as pool:
+        for number in interruptions(lambda: work(pool, home)):
+            assert (pool.stats().in_use, pool.stats().waiting) == (0, 0)
+            for value in (number, number + 1):
+                assert pool.fetch_one("SELECT %s + 0", [value]) == (value,)
+        with pool.connection():
+            assert pool.stats() == infra.PoolStats(1, 1, 1, 0, 0)
+    gc.collect()  # one whose end was interrupted ends as garbage, and PyMySQL's is in a circle
+    eventually(lambda: home.connections() == [])
+
+
+def test_a_second_interrupt_loses_no_connection(home: Home) -> None:
+    """It comes while the first one is dealt with."""
+
+    class Twice:
+        """The first Ctrl-C comes while the rows are read."""
+
+        def __init__(self) -> None:
+            self.rows = pool.stream(home.numbers(20), batch_size=5)
+
+        def __call__(self) -> None:
+            for _ in self.rows:
+                self.rows.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
+
+    def borrow() -> None:
+        with pool.connection():
+            raise KeyboardInterrupt
+
+    with home.pool(max_connections=1, acquire_timeout=WAIT) as pool:
+        for work in (borrow, Twice()):
+            for number in range(60):
+                with contextlib.suppress(KeyboardInterrupt):
+                    interrupted_at(number, work if work is borrow else Twice())
+                assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
 
 
 # --- streams, and bulk inserts

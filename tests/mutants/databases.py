@@ -48,6 +48,48 @@ DATABASES: list[Mutant] = [
         FAKE_DATABASE,
     ),
     OnServers(
+        "databases: a connection to a read-only server is kept",
+        INFRA,
+        Replace("ConnectionPool._give_back", "session.is_new or not session.read_only", "True"),
+        ("faults/test_databases.py::test_a_borrower_on_the_old_server_fails_once",),
+    ),
+    OnServers(
+        "databases: a refused write is sent over another old connection",
+        INFRA,
+        Never("ConnectionPool._statement.attempt", "refused and not session.is_new"),
+        ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
+    ),
+    OnServers(
+        "databases: old connections are lent after a failover",
+        INFRA,
+        Never("ConnectionPool._is_dead", "session.generation != self._generation"),
+        ("faults/test_databases.py::test_a_transaction_begins_again_on_the_new_server",),
+    ),
+    OnServers(
+        "databases: Postgres' 25006 is any refusal",
+        INFRA,
+        Text("_PostgresDialect.errors", "25006", "25007"),
+        ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
+    ),
+    OnServers(
+        "databases: MySQL's 1290 is any refusal",
+        INFRA,
+        Text("_MySqlDialect.worded", "read-only", "read-write"),
+        ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
+    ),
+    OnServers(
+        "databases: Postgres keeps a savepoint that was rolled back",
+        INFRA,
+        Text("_PostgresDialect.undo", "; RELEASE SAVEPOINT {name}", ""),
+        ("faults/test_databases.py::test_failing_blocks_leave_no_savepoint",),
+    ),
+    OnServers(
+        "databases: a savepoint is released, and not rolled back",
+        INFRA,
+        Text("_Dialect.undo", "ROLLBACK TO", "RELEASE"),
+        ("faults/test_databases.py::test_many_failing_blocks_at_many_depths",),
+    ),
+    OnServers(
         "databases: a dead connection is handed out",
         INFRA,
         Never("ConnectionPool._is_dead", "session.is_readable(0)"),

@@ -32,13 +32,35 @@ CALLS: list[Mutant] = [
     OnFakes(
         "pool: the last to wait is served first",
         INFRA,
-        Replace("_Pool._grant", "self._queue.popleft()", "self._queue.pop()"),
+        Replace("_Pool._first", "self._queue[0]()", "self._queue[-1]()"),
         POOL,
     ),
     OnFakes(
         "pool: what is given back passes by the waiters",
         INFRA,
-        Never("_Pool.release", "self._queue"),
+        Drop("_Pool.release", "self._wake()"),
+        POLICY,
+    ),
+    OnFakes(
+        "pool: a lost slot stays on the books",
+        INFRA,
+        Replace(
+            "_Pool._open",
+            "weakref.ref(place.slots[0], slots.remove)",
+            "weakref.ref(place.slots[0])",
+        ),
+        POOL,
+    ),
+    OnFakes(
+        "pool: a newcomer overtakes the waiters",
+        INFRA,
+        Replace("_Pool.take", "self._queue or not self._idle", "not self._idle"),
+        POOL,
+    ),
+    OnFakes(
+        "pool: a place is given back twice",
+        INFRA,
+        Replace("_Pool.release", "place.slots.pop()", "place.slots[0]"),
         POOL,
     ),
     OnFakes(

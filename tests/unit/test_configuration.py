@@ -72,6 +72,7 @@ def test_every_variable() -> None:
             "DATABASE_URL": "postgresql://u:p@db:5433/exchange",
             "DATABASE_MAX_CONNECTIONS": "7",
             "DATABASE_MIN_CONNECTIONS": "0",
+            "DATABASE_INTERRUPTIBLE": "false",
             "REDIS_URL": " redis://:p@cache:6380/2 ",
             "REDIS_POOL_SIZE": "9",
             "AWS_REGION": "eu-north-1",
@@ -89,8 +90,10 @@ def test_every_variable() -> None:
         }
     )
     assert config == infra.Config(
-        mysql=infra.DatabaseConfig("mysql://u:p@db/accounts", 7, 0),
-        postgres=infra.DatabaseConfig("postgresql://u:p@db:5433/exchange", 7, 0),
+        mysql=infra.DatabaseConfig("mysql://u:p@db/accounts", 7, 0, interruptible=False),
+        postgres=infra.DatabaseConfig(
+            "postgresql://u:p@db:5433/exchange", 7, 0, interruptible=False
+        ),
         cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9),
         storage=infra.S3StorageConfig(
             "eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token"

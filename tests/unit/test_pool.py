@@ -4,15 +4,18 @@ deadlines. Nobody shares a resource, nobody is forgotten, and in the end the boo
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
+import warnings
 from typing import Any
 
 import pytest
 
 import infra
 from infra import _Place, _Pool
-from tests.contract.backends import in_threads
+from tests.contract.backends import WAIT, in_threads
+from tests.interrupts import interruptions
 
 
 class Thing:
@@ -97,3 +100,125 @@ def test_many_threads(threads: int, size: int, keep: int, trouble: float) -> Non
         assert maker.made <= size
     pool.close()
     assert (maker.live, pool.size) == (0, 0)
+
+
+def attempt(seconds: float = WAIT) -> infra.Attempt:
+    return infra.Attempt(time.monotonic() + seconds, time.monotonic)
+
+
+class Pool:
+    """A pool of one for one test, and what its user does."""
+
+    def __init__(self, maker: Maker, keep: int = 1, stale: bool = False) -> None:
+        self.maker = maker
+        self.pool: _Pool[Thing] = _Pool(
+            "pool",
+            1,
+            connect=maker.connect,
+            disconnect=maker.disconnect,
+            is_dead=lambda thing: thing.dead,
+            is_stale=lambda thing: stale,
+            keep=keep,
+        )
+
+    def use(self, broken: bool = False) -> None:
+        """As each caller does it."""
+        place: _Place[Thing] = _Place()
+        try:
+            try:
+                self.pool.acquire(place, attempt())
+            finally:
+                self.pool.release(place, broken=broken)
+        finally:
+            self.pool.release(place, broken=True)
+
+    def find_dead(self) -> None:
+        self.use()
+        with_it: _Place[Thing] = _Place()
+        self.pool.acquire(with_it, attempt()).dead = True
+        self.pool.release(with_it)
+        self.use()
+
+    def wait(self) -> None:
+        """Another has the only one, until the queue is longer than that."""
+        place: _Place[Thing] = _Place()
+        self.pool.acquire(place, attempt())
+
+        def give_back() -> None:
+            while not self.pool.stats().waiting and not over.is_set():
+                time.sleep(0)
+            self.pool.release(place)
+
+        over = threading.Event()
+        other = threading.Thread(target=give_back)
+        other.start()
+        try:
+            self.use()
+        finally:
+            over.set()
+            other.join()
+
+    def close(self) -> None:
+        self.use()
+        self.pool.close()
+
+
+@pytest.mark.parametrize("event", ["line", "opcode"])
+@pytest.mark.parametrize(
+    ("work", "options"),
+    [
+        (Pool.use, {}),
+        (lambda pool: pool.use(broken=True), {}),
+        (Pool.use, {"keep": 0, "stale": True}),
+        (Pool.find_dead, {}),
+        (Pool.wait, {}),
+        (Pool.close, {}),
+    ],
+    ids=["use", "broken", "stale", "dead", "wait", "close"],
+)
+def test_an_interrupt_anywhere_loses_nothing(work: Any, options: Any, event: str) -> None:
+    """Of resources one may be closed without need, or by nobody: then it is garbage."""
+    pools: list[Pool] = []
+
+    def one() -> None:
+        pools[:] = [Pool(Maker(), **options)]
+        work(pools[0])
+
+    for _ in interruptions(one, event):
+        if not pools:  # the pool was not made
+            continue
+        (of,) = pools
+        pool, closed = of.pool, of.pool.closed
+        assert (pool.stats().in_use, pool.stats().waiting) == (0, 0)
+        assert pool.stats().open <= of.maker.live
+        if closed:
+            pool.close()
+            assert pool.stats().open == 0
+            continue
+        for _ in range(2):
+            of.use()
+        assert pool.stats().in_use == 0
+        pools.clear()
+
+
+class Forgotten(infra.MockSmsService):
+    """Ctrl-C comes while it is closed."""
+
+    def _holds(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_destructor_is_raised_again() -> None:
+    """Python swallows what a destructor raises."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                Forgotten()
+                threading.Event().wait(WAIT)
+    finally:
+        signal.signal(signal.SIGINT, usual)
