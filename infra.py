@@ -51,7 +51,7 @@ import math
 import operator
 import os
 import re
-import select
+import selectors
 import socket
 import sys
 import threading
@@ -2040,9 +2040,10 @@ class _Session(_Watched):
         self.idle_since = now
         self.retires_at = now + lifetime
         self.limited = True  # by query_timeout
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        self.is_readable: Callable[[int], Any] = poll.poll
+        # poll() needs no descriptor of its own; eventlet takes it away.
+        selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)()
+        selector.register(descriptor, selectors.EVENT_READ)
+        self.is_readable: Callable[[int], Any] = selector.select
 
 
 _inherited: list[
@@ -2517,11 +2518,11 @@ class _MySqlDialect(_Dialect):
 
     def _await_answer(self, raw: Any) -> None:
         """Wait for an answer, or end the statement: then the answer is that it was interrupted."""
-        answered = select.poll()
-        answered.register(raw._sock, select.POLLIN)
-        milliseconds = (self.config.query_timeout + self.kill_after) * 1000
-        if answered.poll(min(milliseconds, _LONGEST)):
-            return
+        seconds = min(self.config.query_timeout + self.kill_after, _LONGEST / 1000)
+        with selectors.DefaultSelector() as answered:
+            answered.register(raw._sock, selectors.EVENT_READ)
+            if answered.select(seconds):
+                return
         raw.stopped = self._kill("QUERY", raw)
         # The server first rolls back what the statement has done. One that takes no KILL will not
         # answer either.
@@ -6761,25 +6762,26 @@ class _RedisListener(Listener):
         connection = self._connection
         seconds, now = self._transport.config.socket_timeout, time.monotonic
         connection._sock.settimeout(seconds)
-        poll = select.poll()
-        for each in (self._socket, self._sleeper):
-            poll.register(each, select.POLLIN)
         heard, asked = now(), False
-        while not self._closed:
-            self._flush()
-            left = heard + seconds * (self.QUIET + asked) - now()
-            if connection.can_read(0):
-                self._receive(self._transport.read(connection))
-                heard, asked = now(), False
-            elif left > 0:
-                if self._sleeper.fileno() in dict(poll.poll(left * 1000)):
-                    self._sleeper.recv(4096)
-            elif asked:
-                raise TimeoutError("redis did not answer in time")
-            else:
-                with self._changed:
-                    self._tell(_Change("PING"))
-                asked = True
+        with selectors.DefaultSelector() as selector:
+            for each in (self._socket, self._sleeper):
+                selector.register(each, selectors.EVENT_READ)
+            while not self._closed:
+                self._flush()
+                left = heard + seconds * (self.QUIET + asked) - now()
+                if connection.can_read(0):
+                    self._receive(self._transport.read(connection))
+                    heard, asked = now(), False
+                elif left > 0:
+                    found = selector.select(min(left, _LONGEST / 1000))
+                    if any(key.fileobj is self._sleeper for key, _ in found):
+                        self._sleeper.recv(4096)
+                elif asked:
+                    raise TimeoutError("redis did not answer in time")
+                else:
+                    with self._changed:
+                        self._tell(_Change("PING"))
+                    asked = True
 
     def _receive(self, reply: Any) -> None:
         self._heard = True

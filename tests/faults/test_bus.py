@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import subprocess
+import sys
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,6 +295,41 @@ def test_no_payload_leaves_through_an_error(caplog: pytest.LogCaptureFixture) ->
     for text in (*texts, caplog.text):
         assert secret not in text
         assert "2026-13" not in text
+
+
+# --- programs in which poll() is missing, or select() of no use
+
+ROOT = Path(__file__).resolve().parents[2]
+WAITS = """
+import os, select, sys, threading
+url, trouble = sys.argv[1:]
+if trouble == "no poll":  # as under eventlet
+    for name in ("poll", "epoll", "kqueue", "devpoll"):
+        vars(select).pop(name, None)
+else:  # select() takes none above 1023
+    occupied = [os.dup(0) for _ in range(1100)]
+import infra
+if url.startswith("redis"):
+    heard = threading.Event()
+    with infra.RedisClient(infra.CacheConfig(url)) as client, infra.RedisEventBus(client) as bus:
+        bus.subscribe("waits", lambda message: heard.set())
+        bus.publish("waits", infra.SystemEvent.CacheCleared(pattern="*"))
+        assert heard.wait(10)
+else:
+    with infra.create_pool(infra.DatabaseConfig(url)) as pool:
+        for number in (1, 2):  # the second call asks whether the idle connection is alive
+            assert pool.fetch_all("SELECT %s", (number,)) == [(number,)]
+print("done")
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["redis", "redis-tls", "mariadb", "mysql", "postgres"])
+@pytest.mark.parametrize("trouble", ["no poll", "descriptors"])
+def test_waiting_for_sockets(service: Callable[[str], str], name: str, trouble: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", WAITS, service(name), trouble]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 # --- threads, forks, closing
