@@ -5800,7 +5800,9 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
         True,
         "could not be reached, or ended the connection",
     ),
-    ("ReadOnlyError", CacheError, True, True, "is a read-only replica"),
+    ("ReadOnlyError", CacheError, True, False, "is a read-only replica"),
+    ("MasterDownError", CacheError, True, False, "is a replica that has lost its master"),
+    ("_NoReplicasError", CacheError, True, False, "has too few replicas to take writes"),
     ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
     (
         "AskError",
@@ -5830,6 +5832,20 @@ _COMPARE_AND_DELETE = (
 )
 
 
+class _NoReplicasError(Exception):
+    """A master refuses writes because too few of its replicas answer. redis-py has no class for that."""
+
+
+#: codes that a refusal may quote: a command in a script failed (Redis 6.2), or one that made EXEC fail
+_REDIS_QUOTED = {
+    "READONLY": "ReadOnlyError",
+    "MASTERDOWN": "MasterDownError",
+    "NOREPLICAS": "_NoReplicasError",
+    "OOM": "OutOfMemoryError",
+}
+_REDIS_QUOTE = re.compile(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
+
+
 class _RedisTransport:
     """Connections of redis-py behind our pool and policy, to one server.
 
@@ -5849,10 +5865,19 @@ class _RedisTransport:
                 self._url.options, self._url.options.get("sslmode", "verify-full")
             )
         self._errors: list[tuple[type[Exception], type[InfrastructureError], bool, bool, str]] = [
-            (getattr(self._redis.exceptions, name, None) or getattr(builtins, name), *rest)
-            for name, *rest in _REDIS_ERRORS
+            (self._error_class(name), *rest) for name, *rest in _REDIS_ERRORS
         ]
         self._refusal = self._redis.ResponseError
+        exceptions = self._redis.exceptions
+        self._vague = (self._refusal, exceptions.ExecAbortError)
+        #: refusals by a server that is no master, or none that others still follow
+        self._demotions = (
+            exceptions.ReadOnlyError,
+            exceptions.MasterDownError,
+            _NoReplicasError,
+        )
+        #: when the server behind an address was found to be another one than before
+        self._switched: dict[_Address, float] = {}
         # redis-py 5 knows MOVED and its kin in this parser only.
         parser = getattr(self._redis.cluster, "ClusterParser", None)
         self._parser = {"parser_class": parser} if parser else {}
@@ -5867,6 +5892,10 @@ class _RedisTransport:
         )
         self.address: _Address = (self._url.host, self._url.port or 6379)
         self.pool = self._open_pool(self.address)
+
+    def _error_class(self, name: str) -> Any:
+        found = getattr(self._redis.exceptions, name, None) or getattr(builtins, name, None)
+        return found or globals()[name]
 
     def _open_pool(self, address: _Address) -> _Pool[Any]:
         return _Pool(
@@ -5931,6 +5960,9 @@ class _RedisTransport:
             **self._parser,
         )
         connection.address = address
+        connection.opened = time.monotonic()
+        connection.is_new = True  # has answered no command yet
+        connection.unread = False  # a reply is still to come
         connection.hurried = False  # whether its timeout is shorter than usual
         connection._connect = open_socket  # redis-py gives each address of a host the whole timeout
         try:
@@ -5949,7 +5981,10 @@ class _RedisTransport:
 
     def _is_dead(self, connection: Any) -> bool:
         """An idle connection has nothing to read: what is there is the server's goodbye, or a reply nobody asked for,
-        which would be taken for the answer to the next command."""
+        which would be taken for the answer to the next command. After a failover an old one may lead to the old
+        server."""
+        if connection.opened < self._switched.get(connection.address, -math.inf):
+            return True
         try:
             return connection._sock is None or bool(connection.can_read(0))
         except self._redis.RedisError:
@@ -6007,29 +6042,104 @@ class _RedisTransport:
         """Sends each server its commands, then reads: a list of replies for each. What a server refuses is a value."""
         places: list[_Place[Any]] = [_Place() for _ in parts]
         pools = [self._pool(address) for address, _ in parts]
-        answers: list[list[Any]] = [[] for _ in parts]
-        sent: list[int] = []  # and not read yet
-        held = [*range(len(parts))]
         try:
-            for pool, place in zip(pools, places):
-                pool.acquire(place, attempt)
-            for number, (address, commands) in enumerate(parts):
-                connection: Any = places[number].resource
-                packed = _packed(commands)
-                self._hurry(connection, attempt)
-                attempt.note, attempt.sent = address, True
-                sent.append(number)
-                connection.send_packed_command(packed, False)
-            for number in self._promptest(parts, sent):
-                attempt.note, commands = parts[number]
-                answers[number] = [self._read(places[number].resource, attempt) for _ in commands]
-                sent.remove(number)
-                held.remove(number)
-                pools[number].release(places[number])
+            return self._exchange(attempt, parts, pools, places)
         finally:
-            for number in held:
-                pools[number].release(places[number], broken=number in sent)
+            try:
+                self._release(pools, places)
+            finally:  # again: an exception from a signal handler may have ended the first round
+                self._release(pools, places)
+
+    def _exchange(
+        self,
+        attempt: Attempt,
+        parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]],
+        pools: Sequence[_Pool[Any]],
+        places: Sequence[_Place[Any]],
+    ) -> list[list[Any]]:
+        for pool, place in zip(pools, places):
+            pool.acquire(place, attempt)
+        for (address, commands), place in zip(parts, places):
+            self._write(attempt, address, place.resource, commands)
+        answers: list[list[Any]] = [[] for _ in parts]
+        for number in self._promptest(parts, range(len(parts))):
+            attempt.note, commands = parts[number]
+            answers[number] = self._replies(attempt, places[number], commands)
+            pools[number].release(places[number])
         return answers
+
+    def _release(self, pools: Sequence[_Pool[Any]], places: Sequence[_Place[Any]]) -> None:
+        for pool, place in zip(pools, places):
+            connection = place.resource
+            pool.release(place, broken=connection is not None and connection.unread)
+
+    def _write(
+        self,
+        attempt: Attempt,
+        address: _Address,
+        connection: Any,
+        commands: Sequence[tuple[Any, ...]],
+    ) -> None:
+        packed = _packed(commands)
+        self._hurry(connection, attempt)
+        attempt.note, attempt.sent = address, True
+        connection.unread = True
+        connection.send_packed_command(packed, False)
+
+    def _replies(
+        self, attempt: Attempt, place: _Place[Any], commands: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        """Reads a reply for each command. A server that refuses because it is no master any more gets them once more,
+        on a new connection: the address may lead to its successor by now."""
+        connection: Any = place.resource
+        replies = self._read_all(attempt, connection, commands)
+        was_new, connection.is_new = connection.is_new, False
+        if not self._is_demoted(replies):
+            return replies
+        if was_new:
+            self._stays_demoted(attempt, connection.address)
+            return replies
+        self.disconnect(connection)
+        place.resource = None
+        if not self._is_undone(commands, replies):
+            self._switched[connection.address] = time.monotonic()
+            attempt.shared = True  # what it has refused only now, it may have done before
+            return replies
+        attempt.sent = attempt.shared
+        place.resource = self.connect(connection.address, attempt)
+        return self._ask_successor(attempt, place.resource, commands)
+
+    def _ask_successor(
+        self, attempt: Attempt, connection: Any, commands: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        self._write(attempt, connection.address, connection, commands)
+        replies = self._read_all(attempt, connection, commands)
+        connection.is_new = False
+        if self._is_demoted(replies):
+            self._stays_demoted(attempt, connection.address)
+        else:
+            self._switched[connection.address] = connection.opened
+        return replies
+
+    def _stays_demoted(self, attempt: Attempt, address: _Address) -> None:
+        """A new connection leads to a server that is no master: more of them would not help."""
+        attempt.final = True
+
+    def _read_all(
+        self, attempt: Attempt, connection: Any, commands: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        replies = [self._read(connection, attempt) for _ in commands]
+        connection.unread = False
+        return replies
+
+    def _is_demoted(self, replies: Sequence[Any]) -> bool:
+        return any(isinstance(reply, self._demotions) for reply in replies)
+
+    @staticmethod
+    def _is_undone(commands: Sequence[tuple[Any, ...]], replies: Sequence[Any]) -> bool:
+        """Whether the server has refused everything; of a transaction what counts is EXEC."""
+        decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
+        return all(isinstance(reply, Exception) for reply in decisive)
 
     def _promptest(self, parts: Sequence[Any], sent: Sequence[int]) -> Sequence[int]:
         """In which order to read."""
@@ -6062,7 +6172,15 @@ class _RedisTransport:
         try:
             return connection.read_response(disable_decoding=True)
         except self._refusal as refusal:
+            return self._precise(refusal)
+
+    def _precise(self, refusal: Exception) -> Exception:
+        """The refusal that this one quotes, if it quotes one."""
+        quoted = type(refusal) in self._vague and _REDIS_QUOTE.search(str(refusal))
+        if not quoted:
             return refusal
+        precise: Exception = self._error_class(_REDIS_QUOTED[quoted[1]])(str(refusal))
+        return precise
 
     def silent(self, connection: Any) -> None:
         """A listener's connection did not answer."""
@@ -6185,6 +6303,9 @@ class _ClusterTransport(_RedisTransport):
 
     def silent(self, connection: Any) -> None:
         self._blame(connection.address)
+
+    def _stays_demoted(self, attempt: Attempt, address: _Address) -> None:
+        self._blame(address)  # others may know its successor
 
     def _failed_at(self, address: _Address) -> float:
         return self._failures.get(address, -math.inf)
@@ -6378,6 +6499,9 @@ class RedisClient(KeyValueClient):
     Connections are opened on use, at most ``config.pool_size``; each listener has one more of its own. A command whose
     connection died before anything was sent is tried again until the deadline; one that had been sent only if running
     it twice changes nothing (get, get_many, exists, ttl, set, set_with_expiry, set_many, scan).
+
+    After a failover, a server that is no master any more refuses writes (READONLY). Its connections are dropped, and the
+    refused command is sent once more, on a new one. If that says the same, it stays, and the call raises CacheError.
     """
 
     def __init__(
