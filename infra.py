@@ -6064,7 +6064,7 @@ class _RedisTransport:
         answers: list[list[Any]] = [[] for _ in parts]
         for number in self._promptest(parts, range(len(parts))):
             attempt.note, commands = parts[number]
-            answers[number] = self._replies(attempt, places[number], commands)
+            answers[number] = self._replies(attempt, pools[number], places[number], commands)
             pools[number].release(places[number])
         return answers
 
@@ -6087,7 +6087,11 @@ class _RedisTransport:
         connection.send_packed_command(packed, False)
 
     def _replies(
-        self, attempt: Attempt, place: _Place[Any], commands: Sequence[tuple[Any, ...]]
+        self,
+        attempt: Attempt,
+        pool: _Pool[Any],
+        place: _Place[Any],
+        commands: Sequence[tuple[Any, ...]],
     ) -> list[Any]:
         """Reads a reply for each command. A server that refuses because it is no master any more gets them once more,
         on a new connection: the address may lead to its successor by now."""
@@ -6099,15 +6103,12 @@ class _RedisTransport:
         if was_new:
             self._stays_demoted(attempt, connection.address)
             return replies
-        self.disconnect(connection)
-        place.resource = None
         if not self._is_undone(commands, replies):
-            self._switched[connection.address] = time.monotonic()
-            attempt.shared = True  # what it has refused only now, it may have done before
+            self._switched[connection.address] = time.monotonic()  # this one too
+            attempt.shared = True  # it refused some commands only: it may have done the others
             return replies
         attempt.sent = attempt.shared
-        place.resource = self.connect(connection.address, attempt)
-        return self._ask_successor(attempt, place.resource, commands)
+        return self._ask_successor(attempt, pool.renew(place, attempt), commands)
 
     def _ask_successor(
         self, attempt: Attempt, connection: Any, commands: Sequence[tuple[Any, ...]]

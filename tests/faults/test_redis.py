@@ -31,6 +31,7 @@ from tests.contract.backends import (
 )
 from tests.contract.base import public_names
 from tests.faults.proxy import Proxy, ScriptedRedis, Stub
+from tests.interrupts import interruptions
 from tests.services import Server, free_port
 
 SLACK = 10.0  # seconds that a busy machine may add to a deadline
@@ -667,6 +668,42 @@ def test_a_handler_that_exits_stops_its_listener_cleanly(server: Server, raw: An
             listener.subscribe("d")
 
 
+INTERRUPTED: dict[str, Callable[[infra.RedisClient], Any]] = {
+    "a new connection": lambda c: c.get("k"),
+    "an idle connection": lambda c: c.get("k"),
+    "a pipeline": lambda c: c.set_many({"a": "1", "b": "2"}),
+    "a transaction": lambda c: c.increment("n", ttl=60),
+    "a replica": lambda c: c.set("k", "v"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed.*:ResourceWarning")  # a socket lost in its birth
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [*((name, "line") for name in INTERRUPTED), ("an idle connection", "opcode")],
+)
+def test_an_interrupt_anywhere_loses_no_connection(server: Server, name: str, event: str) -> None:
+    """In acquire, exchange and release. The only connection is there for the next call, in order."""
+
+    def work() -> None:
+        with contextlib.suppress(infra.CacheError):
+            INTERRUPTED[name](client)
+
+    if name == "a replica":
+        demote(server)
+    client = client_of(server.url, pool_size=1)
+    for _ in interruptions(work, event):
+        stats = client.stats()
+        assert (stats.in_use, stats.waiting, stats.open <= 1) == (0, 0, True)
+        assert client.get("nothing") is None
+        assert client.exists("nothing") is False
+        assert client.stats() == infra.PoolStats(1, 1, 0, 1, 0)
+        if name == "a new connection":
+            client.close()
+            client = client_of(server.url, pool_size=1)
+    client.close()
+
+
 def test_listeners_have_connections_of_their_own(server: Server) -> None:
     inbox = Inbox()
     with client_of(server.url, pool_size=1) as client:
@@ -845,7 +882,8 @@ def test_a_failover_in_the_middle_of_a_pipeline() -> None:
         with pytest.raises(infra.CacheError, match="read-only replica"):
             client.delete_many([*"abcd"])
         assert count == 4
-        assert client.stats().open == 0
+        client.exists("k")
+        assert len(server.ended) == 2
 
 
 @pytest.mark.real
