@@ -1310,9 +1310,9 @@ class FakeRedisServer:
     def drop_connections(self) -> None:
         """What listeners see of a lost connection: a message may be missing, and ``on_reconnect`` is called."""
         with self._lock:
-            for listener in self._listeners:
-                listener._queue.append(None)
             listeners = list(self._listeners)
+            for listener in listeners:
+                listener._queue.append(None)
         for listener in listeners:
             listener._drain()
 
@@ -1363,11 +1363,11 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     ) -> None:
         """``server``: share it to share data; it has its own clock."""
         self.server = server or FakeRedisServer(clock)
-        self._listeners: list[_FakeListener] = []
+        self._listeners: dict[_FakeListener, None] = {}  # a set, in order
 
     def close(self) -> None:
         self._shut()
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener.close()
 
     def _get(self, key: str) -> str | None:
@@ -1456,8 +1456,13 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def _listen(
         self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
     ) -> infra.Listener:
+        for each in list(self._listeners):
+            if each._closed:
+                self._listeners.pop(each, None)
         listener = _FakeListener(self, on_message, on_reconnect)
-        self._listeners = [each for each in (*self._listeners, listener) if not each._closed]
+        self._listeners[listener] = None
+        if self._closed:  # meanwhile
+            listener.close()
         return listener
 
     def _health_check(self) -> infra.Health:
@@ -1477,7 +1482,6 @@ class _FakeListener(infra.Listener):
         super().__init__(on_message, on_reconnect)
         self._client = client
         self._server = client.server
-        self._changed = client.server._lock
         self._closed = False
         self._channels: set[str] = set()
         self._globs: dict[str, Callable[[str], bool]] = {}
@@ -1499,11 +1503,11 @@ class _FakeListener(infra.Listener):
             if command == "SUBSCRIBE":
                 self._channels.update(names)
             elif command == "UNSUBSCRIBE":
-                self._channels.difference_update(names)
+                self._channels.difference_update(self._unneeded(command, names))
             elif command == "PSUBSCRIBE":
                 self._globs.update((name, _glob(name)) for name in names)
             else:
-                for name in names:
+                for name in self._unneeded(command, names):
                     self._globs.pop(name, None)
 
     def _matches(self, channel: str) -> Iterator[str | None]:

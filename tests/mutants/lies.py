@@ -53,8 +53,8 @@ UNNOTICED: list[Mutant] = [
         "1: the handler that subscribed last is called first",
         Replace(
             "RedisEventBus._join",
-            "(*self._joined.get(key, ()), subscription)",
-            "(subscription, *self._joined.get(key, ()))",
+            "(*self._open_ones(key), subscription)",
+            "(subscription, *self._open_ones(key))",
         ),
         BUS,
     ),
@@ -62,7 +62,7 @@ UNNOTICED: list[Mutant] = [
         "2: unsubscribe ends the glob of that name",
         Replace(
             "_FakeListener._apply",
-            "self._channels.difference_update(names)",
+            "self._channels.difference_update(self._unneeded(command, names))",
             "self._channels.difference_update(names)\nfor name in names:\n"
             "    self._globs.pop(name, None)",
         ),
@@ -1660,8 +1660,8 @@ MESSAGING: list[Mutant] = [
         "RedisEventBus: a handler subscribed twice is called once",
         Replace(
             "RedisEventBus._join",
-            "(*self._joined.get(key, ()), subscription)",
-            "(*(each for each in self._joined.get(key, ()) if each._handler is not handler), "
+            "(*self._open_ones(key), subscription)",
+            "(*(each for each in self._open_ones(key) if each._handler is not handler), "
             "subscription)",
         ),
         BUS,
