@@ -26,6 +26,7 @@ infrastructure     FakeInfrastructure
 from __future__ import annotations
 
 import bisect
+import contextlib
 import copy
 import functools
 import hashlib
@@ -1537,7 +1538,7 @@ class _FakeListener(infra.Listener):
     def _close(self) -> None:
         with self._server._lock:
             self._closed = True
-            if self in self._server._listeners:
+            with contextlib.suppress(ValueError):  # it is closed already
                 self._server._listeners.remove(self)
 
 

@@ -6742,8 +6742,8 @@ class _RedisListener(Listener):
         self._lock = threading.RLock()
         #: subscriptions, each with the calls that wait for it, and None once one of them was answered
         self._wanted: dict[tuple[bool, bytes], builtins.set[_Change | None]] = {}
-        self._told: deque[_Change] = deque()  # not answered yet
-        self._outgoing: deque[_Change] = deque()  # of those, what has not been sent yet
+        self._outgoing: deque[_Change] = deque()  # not sent yet
+        self._told: deque[_Change] = deque()  # sent, and not answered yet
         self._unsent: list[_Change] = []  # waiting for a connection
         self._rejoining: builtins.set[_Change] | None = (
             None  # what has to stand again before on_reconnect is called
@@ -6870,8 +6870,7 @@ class _RedisListener(Listener):
             self._unsent += [change for change in changes if change.joins]
             self._settle(*(change for change in changes if not change.joins))
             return
-        self._told += changes
-        self._outgoing += changes
+        self._outgoing.extend(changes)  # in one step, which no interrupt can halve
 
     def _wake(self) -> None:
         """Has the thread send what is to be sent, and look whether it is to end."""
@@ -6884,6 +6883,7 @@ class _RedisListener(Listener):
         try:
             while self._outgoing:
                 change = self._outgoing.popleft()
+                self._told.append(change)
                 for part in self._connection.pack_command(
                     change.command, *([change.name] if change.name else [])
                 ):
@@ -6964,7 +6964,8 @@ class _RedisListener(Listener):
         """Drops the connection. What was not answered is sent again on the next one."""
         with self._lock:
             connection, self._connection = self._connection, None
-            unanswered, self._told, self._outgoing = self._told, deque(), deque()
+            unanswered = [*self._told, *self._outgoing]
+            self._told, self._outgoing = deque(), deque()
             self._tell(*unanswered)
         if connection is not None:
             self._transport.disconnect(connection)
@@ -9403,14 +9404,15 @@ class RedisEventBus(_Closing):
         """Forgets it, and tells what nobody is subscribed to any more."""
         left = []
         with self._lock:
+            joined = self._joined  # close() puts another one in its place
             for key in subscription._keys:
-                if key not in self._joined:
+                if key not in joined:
                     continue
-                self._joined[key] = tuple(
+                joined[key] = tuple(
                     each for each in self._open_ones(key) if each is not subscription
                 )
-                if not self._joined[key]:
-                    del self._joined[key]
+                if not joined[key]:
+                    joined.pop(key, None)
                     left.append(key)
         return left
 
