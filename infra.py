@@ -8354,7 +8354,7 @@ class S3StorageProvider(StorageProvider):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close while a client is built
         self._clients: tuple[Any, Any] | None = None  # their sockets are the parent's
 
     def close(self) -> None:
@@ -8380,6 +8380,8 @@ class S3StorageProvider(StorageProvider):
                 client = signer = self._client(self.config.endpoint)
                 if self.config.public_endpoint is not None:
                     signer = self._client(self.config.public_endpoint)
+                if self._closed:  # meanwhile
+                    raise ConnectionError("S3StorageProvider is closed", retryable=False)
                 self._clients = client, signer
             return self._clients
 
@@ -9758,7 +9760,7 @@ class SnsSmsService(_RemoteSmsService):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close while a client is built
         self._client = None  # its sockets are the parent's
 
     def _connected(self) -> Any:

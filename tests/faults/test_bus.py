@@ -518,7 +518,7 @@ CALLS: dict[str, Callable[[infra.Infrastructure], Any]] = {
     "lock": with_lock,
     "store_code": lambda s: s.verification.store_code("+14155550100", "123456"),
     "health_check": lambda s: s.redis.health_check(),
-    "build": lambda s: [s.storage, s.sms, s.verification],
+    "build": lambda s: [s.storage, s.cache, s.verification],
 }
 
 

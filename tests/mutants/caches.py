@@ -119,6 +119,56 @@ CLIENTS: list[Mutant] = [
         ("faults/test_redis.py::test_a_server_that_loads_its_data_has_not_acted",),
     ),
     OnServers(
+        "client: after a failover the old connection stays",
+        INFRA,
+        Never("_RedisTransport._replies", "not self._is_undone(commands, replies)"),
+        ("faults/test_redis.py::test_a_failover_in_the_middle_of_a_pipeline",),
+    ),
+    OnServers(
+        "client: after a failover other idle connections stay",
+        INFRA,
+        Drop(
+            "_RedisTransport._ask_successor",
+            "self._switched[connection.address] = connection.opened",
+        ),
+        ("faults/test_redis.py::test_all_old_connections_go_after_a_failover",),
+    ),
+    OnServers(
+        "client: after a failover each attempt opens a connection",
+        INFRA,
+        Drop("_RedisTransport._stays_demoted", "attempt.final = True"),
+        ("faults/test_redis.py::test_a_replica_stays_one",),
+    ),
+    OnServers(
+        "client: a replica's new connection is dropped too",
+        INFRA,
+        Never("_RedisTransport._replies", "was_new"),
+        ("faults/test_redis.py::test_other_words_for_a_failover",),
+    ),
+    OnServers(
+        "client: a refusal inside a script is not recognized",
+        INFRA,
+        Replace("_RedisTransport._precise", "not quoted", "True"),
+        ("faults/test_redis.py::test_writes_after_a_failover",),
+    ),
+    OnServers(
+        "client: what is released once may be released never",
+        INFRA,
+        Replace(
+            "_RedisTransport.exchange",
+            "self._release(pools, places)",
+            "None",
+            nth=2,
+        ),
+        ("faults/test_redis.py::test_an_interrupt_anywhere_loses_no_connection",),
+    ),
+    OnServers(
+        "client: an interrupted exchange leaves its replies to the next call",
+        INFRA,
+        Drop("_RedisTransport._write", "connection.unread = True"),
+        ("faults/test_redis.py::test_an_interrupt_anywhere_loses_no_connection",),
+    ),
+    OnServers(
         "listener: a subscribe in vain forgets earlier ones",
         INFRA,
         Replace("_RedisListener._conclude", "reasons.remove(change)", "reasons.clear()"),
