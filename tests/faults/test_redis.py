@@ -824,6 +824,12 @@ def test_a_replica_stays_one(private_server: Callable[[str], Server], kind: str)
             assert client.get("k") == "1"
             assert client.stats() == infra.PoolStats(5, 1, 0, 1, 0), name
             assert proxy.connections == number, name
+        with (
+            client_of(f"redis://127.0.0.1:{proxy.port}") as fresh,
+            pytest.raises(infra.CacheError, match="read-only replica"),
+        ):
+            fresh.set("k", "2")
+        assert proxy.connections == number + 1  # it was new: no other was tried
 
 
 @pytest.mark.parametrize("setting", ["stale", "replicas"])

@@ -143,7 +143,7 @@ CLIENTS: list[Mutant] = [
         "client: a replica's new connection is dropped too",
         INFRA,
         Never("_RedisTransport._replies", "was_new"),
-        ("faults/test_redis.py::test_other_words_for_a_failover",),
+        ("faults/test_redis.py::test_a_replica_stays_one",),
     ),
     OnServers(
         "client: a refusal inside a script is not recognized",
