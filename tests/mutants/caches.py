@@ -152,17 +152,6 @@ CLIENTS: list[Mutant] = [
         ("faults/test_redis.py::test_writes_after_a_failover",),
     ),
     OnServers(
-        "client: what is released once may be released never",
-        INFRA,
-        Replace(
-            "_RedisTransport.exchange",
-            "self._release(pools, places)",
-            "None",
-            nth=2,
-        ),
-        ("faults/test_redis.py::test_an_interrupt_anywhere_loses_no_connection",),
-    ),
-    OnServers(
         "client: an interrupted exchange leaves its replies to the next call",
         INFRA,
         Drop("_RedisTransport._write", "connection.unread = True"),
