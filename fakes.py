@@ -26,6 +26,7 @@ infrastructure     FakeInfrastructure
 from __future__ import annotations
 
 import bisect
+import contextlib
 import copy
 import functools
 import hashlib
@@ -1368,9 +1369,9 @@ class FakeRedisServer:
     def drop_connections(self) -> None:
         """What listeners see of a lost connection: a message may be missing, and ``on_reconnect`` is called."""
         with self._lock:
-            for listener in self._listeners:
-                listener._queue.append(None)
             listeners = list(self._listeners)
+            for listener in listeners:
+                listener._queue.append(None)
         for listener in listeners:
             listener._drain()
 
@@ -1421,11 +1422,11 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     ) -> None:
         """``server``: share it to share data; it has its own clock."""
         self.server = server or FakeRedisServer(clock)
-        self._listeners: list[_FakeListener] = []
+        self._listeners: dict[_FakeListener, None] = {}  # a set, in order
 
     def close(self) -> None:
         self._shut()
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener.close()
 
     def _get(self, key: str) -> str | None:
@@ -1514,8 +1515,13 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def _listen(
         self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
     ) -> infra.Listener:
+        for each in list(self._listeners):
+            if each._closed:
+                self._listeners.pop(each, None)
         listener = _FakeListener(self, on_message, on_reconnect)
-        self._listeners = [each for each in (*self._listeners, listener) if not each._closed]
+        self._listeners[listener] = None
+        if self._closed:  # meanwhile
+            listener.close()
         return listener
 
     def _health_check(self) -> infra.Health:
@@ -1535,7 +1541,6 @@ class _FakeListener(infra.Listener):
         super().__init__(on_message, on_reconnect)
         self._client = client
         self._server = client.server
-        self._changed = client.server._lock
         self._closed = False
         self._channels: set[str] = set()
         self._globs: dict[str, Callable[[str], bool]] = {}
@@ -1557,11 +1562,11 @@ class _FakeListener(infra.Listener):
             if command == "SUBSCRIBE":
                 self._channels.update(names)
             elif command == "UNSUBSCRIBE":
-                self._channels.difference_update(names)
+                self._channels.difference_update(self._unneeded(command, names))
             elif command == "PSUBSCRIBE":
                 self._globs.update((name, _glob(name)) for name in names)
             else:
-                for name in names:
+                for name in self._unneeded(command, names):
                     self._globs.pop(name, None)
 
     def _matches(self, channel: str) -> Iterator[str | None]:
@@ -1591,7 +1596,7 @@ class _FakeListener(infra.Listener):
     def _close(self) -> None:
         with self._server._lock:
             self._closed = True
-            if self in self._server._listeners:
+            with contextlib.suppress(ValueError):  # it is closed already
                 self._server._listeners.remove(self)
 
 

@@ -54,7 +54,7 @@ import math
 import operator
 import os
 import re
-import select
+import selectors
 import socket
 import sys
 import threading
@@ -1236,6 +1236,11 @@ def _whole_answers(connection: Any) -> Any:
                 self.response_class = usual
 
     return Whole
+
+
+def _twin_socket(original: socket.socket) -> socket.socket:
+    """Another object for the same connection, without what is above TCP. OSError if the original is closed."""
+    return socket.socket(fileno=os.dup(original.fileno()))
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -2784,9 +2789,10 @@ class _Session(_Watched):
         self.generation = 0  # the pool's when it was opened
         self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        self.is_readable: Callable[[int], Any] = poll.poll
+        # poll() needs no descriptor of its own; eventlet takes it away.
+        selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)()
+        selector.register(descriptor, selectors.EVENT_READ)
+        self.is_readable: Callable[[int], Any] = selector.select
 
 
 _inherited: list[
@@ -3495,11 +3501,11 @@ class _MySqlDialect(_Dialect):
 
     def _await_answer(self, raw: Any) -> None:
         """Wait for an answer, or end the statement: then the answer is that it was interrupted."""
-        answered = select.poll()
-        answered.register(raw._sock, select.POLLIN)
-        milliseconds = (self.config.query_timeout + self.kill_after) * 1000
-        if answered.poll(min(milliseconds, _LONGEST)):
-            return
+        seconds = min(self.config.query_timeout + self.kill_after, _LONGEST / 1000)
+        with selectors.DefaultSelector() as answered:
+            answered.register(raw._sock, selectors.EVENT_READ)
+            if answered.select(seconds):
+                return
         raw.stopped = self._kill("QUERY", raw)
         # The server first rolls back what the statement has done. One that takes no KILL will not
         # answer either.
@@ -7244,6 +7250,36 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
 MessageHandler = Callable[[str, "str | None", str], None]
 
 
+class _Flag:
+    """An event for waits that an exception of a signal handler may end: ``threading.Event`` then raises RuntimeError.
+
+    Each waiter has a lock of its own, which ``set`` releases.
+    """
+
+    __slots__ = ("_waiters", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._waiters: list[threading.Lock] = []
+
+    def set(self) -> None:
+        self.is_set = True
+        for waiter in list(self._waiters):
+            with contextlib.suppress(RuntimeError):  # it was released already
+                waiter.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most that long; return whether the flag is set."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        if not self.is_set:  # looked at after joining the waiters: ``set`` releases those it finds
+            waiter.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        with contextlib.suppress(ValueError):
+            self._waiters.remove(waiter)
+        return self.is_set
+
+
 class Listener(_Closing):
     """A subscription to Redis channels; made by :meth:`KeyValueClient.listen`, closed with its client at the latest.
 
@@ -7257,7 +7293,8 @@ class Listener(_Closing):
     made from inside a handler. Names already subscribed to, or not, are no error.
     """
 
-    _changed: Any  # held while a change is told; lets go while its answer is waited for
+    #: set by a bus: whether it still needs the glob (True) or channel (False) of that name
+    _is_needed: Callable[[bool, str], bool] | None = None
 
     def __init__(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> None:
         if not callable(on_message) or not (on_reconnect is None or callable(on_reconnect)):
@@ -7302,6 +7339,12 @@ class Listener(_Closing):
                 self._on_reconnect()
             except Exception:
                 logger.warning("on_reconnect raised", exc_info=True)
+
+    def _unneeded(self, command: str, names: Sequence[str]) -> list[str]:
+        """The names that the command may leave. Ask with the lock that also orders commands: a thread that joins
+        afterwards then sends its SUBSCRIBE afterwards."""
+        is_needed, is_glob = self._is_needed, command == "PUNSUBSCRIBE"
+        return [name for name in names if is_needed is None or not is_needed(is_glob, name)]
 
     @abstractmethod
     def _apply(self, command: str, names: Sequence[str]) -> None: ...
@@ -7487,7 +7530,9 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
         True,
         "could not be reached, or ended the connection",
     ),
-    ("ReadOnlyError", CacheError, True, True, "is a read-only replica"),
+    ("ReadOnlyError", CacheError, True, False, "is a read-only replica"),
+    ("MasterDownError", CacheError, True, False, "is a replica that has lost its master"),
+    ("_NoReplicasError", CacheError, True, False, "has too few replicas to take writes"),
     ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
     (
         "AskError",
@@ -7517,6 +7562,20 @@ _COMPARE_AND_DELETE = (
 )
 
 
+class _NoReplicasError(Exception):
+    """A master refuses writes because too few of its replicas answer. redis-py has no class for that."""
+
+
+#: codes that a refusal may quote: a command in a script failed (Redis 6.2), or one that made EXEC fail
+_REDIS_QUOTED = {
+    "READONLY": "ReadOnlyError",
+    "MASTERDOWN": "MasterDownError",
+    "NOREPLICAS": "_NoReplicasError",
+    "OOM": "OutOfMemoryError",
+}
+_REDIS_QUOTE = re.compile(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
+
+
 class _RedisTransport:
     """Connections of redis-py behind our pool and policy, to one server.
 
@@ -7536,10 +7595,19 @@ class _RedisTransport:
                 self._url.options, self._url.options.get("sslmode", "verify-full")
             )
         self._errors: list[tuple[type[Exception], type[InfrastructureError], bool, bool, str]] = [
-            (getattr(self._redis.exceptions, name, None) or getattr(builtins, name), *rest)
-            for name, *rest in _REDIS_ERRORS
+            (self._error_class(name), *rest) for name, *rest in _REDIS_ERRORS
         ]
         self._refusal = self._redis.ResponseError
+        exceptions = self._redis.exceptions
+        self._vague = (self._refusal, exceptions.ExecAbortError)
+        #: refusals by a server that is no master, or none that others still follow
+        self._demotions = (
+            exceptions.ReadOnlyError,
+            exceptions.MasterDownError,
+            _NoReplicasError,
+        )
+        #: when the server behind an address was found to be another one than before
+        self._switched: dict[_Address, float] = {}
         # redis-py 5 knows MOVED and its kin in this parser only.
         parser = getattr(self._redis.cluster, "ClusterParser", None)
         self._parser = {"parser_class": parser} if parser else {}
@@ -7554,6 +7622,10 @@ class _RedisTransport:
         )
         self.address: _Address = (self._url.host, self._url.port or 6379)
         self.pool = self._open_pool(self.address)
+
+    def _error_class(self, name: str) -> Any:
+        found = getattr(self._redis.exceptions, name, None) or getattr(builtins, name, None)
+        return found or globals()[name]
 
     def _open_pool(self, address: _Address) -> _Pool[Any]:
         return _Pool(
@@ -7618,6 +7690,9 @@ class _RedisTransport:
             **self._parser,
         )
         connection.address = address
+        connection.opened = time.monotonic()
+        connection.is_new = True  # has answered no command yet
+        connection.unread = False  # a reply is still to come
         connection.hurried = False  # whether its timeout is shorter than usual
         connection._connect = open_socket  # redis-py gives each address of a host the whole timeout
         try:
@@ -7636,11 +7711,19 @@ class _RedisTransport:
 
     def _is_dead(self, connection: Any) -> bool:
         """An idle connection has nothing to read: what is there is the server's goodbye, or a reply nobody asked for,
-        which would be taken for the answer to the next command."""
+        which would be taken for the answer to the next command. After a failover an old one may lead to the old
+        server."""
+        if connection.opened < self._switched.get(connection.address, -math.inf):
+            return True
+        connection.unread = (
+            True  # what interrupts the look may leave the socket without its timeout
+        )
         try:
-            return connection._sock is None or bool(connection.can_read(0))
+            dead = connection._sock is None or bool(connection.can_read(0))
         except self._redis.RedisError:
             return True
+        connection.unread = False
+        return dead
 
     def nodes(self, operation: str, until: float) -> Sequence[_Address]:
         """The servers that together hold all keys, for ``send_to``."""
@@ -7694,29 +7777,105 @@ class _RedisTransport:
         """Sends each server its commands, then reads: a list of replies for each. What a server refuses is a value."""
         places: list[_Place[Any]] = [_Place() for _ in parts]
         pools = [self._pool(address) for address, _ in parts]
-        answers: list[list[Any]] = [[] for _ in parts]
-        sent: list[int] = []  # and not read yet
-        held = [*range(len(parts))]
         try:
-            for pool, place in zip(pools, places):
-                pool.acquire(place, attempt)
-            for number, (address, commands) in enumerate(parts):
-                connection: Any = places[number].resource
-                packed = _packed(commands)
-                self._hurry(connection, attempt)
-                attempt.note, attempt.sent = address, True
-                sent.append(number)
-                connection.send_packed_command(packed, False)
-            for number in self._promptest(parts, sent):
-                attempt.note, commands = parts[number]
-                answers[number] = [self._read(places[number].resource, attempt) for _ in commands]
-                sent.remove(number)
-                held.remove(number)
-                pools[number].release(places[number])
+            return self._exchange(attempt, parts, pools, places)
         finally:
-            for number in held:
-                pools[number].release(places[number], broken=number in sent)
+            try:
+                self._release(pools, places)
+            finally:  # again: an exception from a signal handler may have ended the first round
+                self._release(pools, places)
+
+    def _exchange(
+        self,
+        attempt: Attempt,
+        parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]],
+        pools: Sequence[_Pool[Any]],
+        places: Sequence[_Place[Any]],
+    ) -> list[list[Any]]:
+        for pool, place in zip(pools, places):
+            pool.acquire(place, attempt)
+        for (address, commands), place in zip(parts, places):
+            self._write(attempt, address, place.resource, commands)
+        answers: list[list[Any]] = [[] for _ in parts]
+        for number in self._promptest(parts, range(len(parts))):
+            attempt.note, commands = parts[number]
+            answers[number] = self._replies(attempt, pools[number], places[number], commands)
+            pools[number].release(places[number])
         return answers
+
+    def _release(self, pools: Sequence[_Pool[Any]], places: Sequence[_Place[Any]]) -> None:
+        for pool, place in zip(pools, places):
+            connection = place.resource
+            pool.release(place, broken=connection is not None and connection.unread)
+
+    def _write(
+        self,
+        attempt: Attempt,
+        address: _Address,
+        connection: Any,
+        commands: Sequence[tuple[Any, ...]],
+    ) -> None:
+        packed = _packed(commands)
+        self._hurry(connection, attempt)
+        attempt.note, attempt.sent = address, True
+        connection.unread = True
+        connection.send_packed_command(packed, False)
+
+    def _replies(
+        self,
+        attempt: Attempt,
+        pool: _Pool[Any],
+        place: _Place[Any],
+        commands: Sequence[tuple[Any, ...]],
+    ) -> list[Any]:
+        """Reads a reply for each command. A server that refuses because it is no master any more gets them once more,
+        on a new connection: the address may lead to its successor by now."""
+        connection: Any = place.resource
+        replies = self._read_all(attempt, connection, commands)
+        was_new, connection.is_new = connection.is_new, False
+        if not self._is_demoted(replies):
+            return replies
+        if was_new:
+            self._stays_demoted(attempt, connection.address)
+            return replies
+        if not self._is_undone(commands, replies):
+            self._switched[connection.address] = time.monotonic()  # this one too
+            attempt.shared = True  # it refused some commands only: it may have done the others
+            return replies
+        attempt.sent = attempt.shared
+        return self._ask_successor(attempt, pool.renew(place, attempt), commands)
+
+    def _ask_successor(
+        self, attempt: Attempt, connection: Any, commands: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        self._write(attempt, connection.address, connection, commands)
+        replies = self._read_all(attempt, connection, commands)
+        connection.is_new = False
+        if self._is_demoted(replies):
+            self._stays_demoted(attempt, connection.address)
+        else:
+            self._switched[connection.address] = connection.opened
+        return replies
+
+    def _stays_demoted(self, attempt: Attempt, address: _Address) -> None:
+        """A new connection leads to a server that is no master: more of them would not help."""
+        attempt.final = True
+
+    def _read_all(
+        self, attempt: Attempt, connection: Any, commands: Sequence[tuple[Any, ...]]
+    ) -> list[Any]:
+        replies = [self._read(connection, attempt) for _ in commands]
+        connection.unread = False
+        return replies
+
+    def _is_demoted(self, replies: Sequence[Any]) -> bool:
+        return any(isinstance(reply, self._demotions) for reply in replies)
+
+    @staticmethod
+    def _is_undone(commands: Sequence[tuple[Any, ...]], replies: Sequence[Any]) -> bool:
+        """Whether the server has refused everything; of a transaction what counts is EXEC."""
+        decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
+        return all(isinstance(reply, Exception) for reply in decisive)
 
     def _promptest(self, parts: Sequence[Any], sent: Sequence[int]) -> Sequence[int]:
         """In which order to read."""
@@ -7749,7 +7908,15 @@ class _RedisTransport:
         try:
             return connection.read_response(disable_decoding=True)
         except self._refusal as refusal:
+            return self._precise(refusal)
+
+    def _precise(self, refusal: Exception) -> Exception:
+        """The refusal that this one quotes, if it quotes one."""
+        quoted = type(refusal) in self._vague and _REDIS_QUOTE.search(str(refusal))
+        if not quoted:
             return refusal
+        precise: Exception = self._error_class(_REDIS_QUOTED[quoted[1]])(str(refusal))
+        return precise
 
     def silent(self, connection: Any) -> None:
         """A listener's connection did not answer."""
@@ -7818,12 +7985,6 @@ class _ClusterTransport(_RedisTransport):
         self._failures: dict[
             _Address, float
         ] = {}  # when they were, of nodes that have not answered since
-        self._forget_parent()
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        self._lock = threading.Lock()  # guards the pools
-        self._learning = threading.Lock()
 
     def _open_pool(self, address: _Address) -> _Pool[Any]:
         pool = super()._open_pool(address)
@@ -7833,18 +7994,17 @@ class _ClusterTransport(_RedisTransport):
     def _pool(self, address: _Address) -> _Pool[Any]:
         pool = self._pools.get(address)
         if pool is None:
-            with self._lock:
-                self.pool.check_open()
-                pool = self._pools.setdefault(address, self._open_pool(address))
+            self.pool.check_open()
+            pool = self._pools.setdefault(address, self._open_pool(address))
         return pool
 
     def pools(self) -> list[_Pool[Any]]:
         return list(self._pools.values())
 
     def close(self) -> None:
-        with self._lock:
-            for pool in self._pools.values():
-                pool.close()
+        self.pool.close()  # first: then no pool gets a new connection
+        for pool in self.pools():
+            pool.close()
 
     def exchange(
         self, attempt: Attempt, parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]]
@@ -7873,6 +8033,9 @@ class _ClusterTransport(_RedisTransport):
     def silent(self, connection: Any) -> None:
         self._blame(connection.address)
 
+    def _stays_demoted(self, attempt: Attempt, address: _Address) -> None:
+        self._blame(address)  # others may know its successor
+
     def _failed_at(self, address: _Address) -> float:
         return self._failures.get(address, -math.inf)
 
@@ -7881,23 +8044,16 @@ class _ClusterTransport(_RedisTransport):
         it answers or not, the next attempt asks another if need be."""
         if not (self._outdated or anew or time.monotonic() > self._learned + self.REFRESH):
             return
-        before = self._learned
-        if not self._learning.acquire(timeout=attempt.remaining()):
-            raise TimeoutError("the deadline passed")
         try:
-            if (
-                anew or self._outdated or before == self._learned
-            ):  # no other thread has asked meanwhile
-                asked = min([*self._masters, self.address], key=self._failed_at)
-                [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
-                if type(reply) is self._refusal:
-                    raise CacheError(
-                        "redis at {}:{} is no node of a cluster: use a redis:// URL".format(*asked)
-                    )
-                self._adopt(asked, self._accepted([reply])[0])
+            asked = min([*self._masters, self.address], key=self._failed_at)
+            [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
+            if type(reply) is self._refusal:
+                raise CacheError(
+                    "redis at {}:{} is no node of a cluster: use a redis:// URL".format(*asked)
+                )
+            self._adopt(asked, self._accepted([reply])[0])
         finally:
             attempt.sent = False
-            self._learning.release()
 
     def _adopt(self, asked: _Address, slots: Iterable[Any]) -> None:
         owners: list[_Address | None] = [None] * 16384
@@ -7912,16 +8068,12 @@ class _ClusterTransport(_RedisTransport):
                 "redis at {}:{} knows of no slots at present".format(*asked), retryable=True
             )
         self._learned = time.monotonic()
-        with self._lock:
-            self._owners, self._masters, self._outdated = owners, masters, False
-            gone = [
-                self._pools.pop(each)
-                for each in [*self._pools]
-                if each not in (self.address, *masters)
-            ]
-        for pool in gone:
-            for _ in range(pool.size):
-                pool._tidy()
+        self._owners, self._masters, self._outdated = owners, masters, False
+        for address, pool in list(self._pools.items()):
+            if address not in (self.address, *masters):
+                self._pools.pop(address, None)
+                for _ in range(pool.size):
+                    pool._tidy()
 
     def _owner(self, slot: int) -> _Address:
         owner = self._owners[slot]
@@ -8065,6 +8217,10 @@ class RedisClient(KeyValueClient):
     Connections are opened on use, at most ``config.pool_size``; each listener has one more of its own. A command whose
     connection died before anything was sent is tried again until the deadline; one that had been sent only if running
     it twice changes nothing (get, get_many, exists, ttl, set, set_with_expiry, set_many, scan).
+
+    After a failover, a server that is no master any more refuses writes (READONLY). Its connections are dropped, and
+    the refused command is sent once more, on a new one. If that says the same, it stays, and the call raises
+    CacheError.
     """
 
     def __init__(
@@ -8078,7 +8234,7 @@ class RedisClient(KeyValueClient):
             raise ConfigurationError(
                 "RedisClient takes a CacheConfig: RedisClient(CacheConfig(url=…))"
             )
-        self._listeners: list[_RedisListener] = []
+        self._listeners: dict[_RedisListener, None] = {}  # a set, in order
         self._closed = False
         config = config or CacheConfig()
         kind = (
@@ -8088,22 +8244,16 @@ class RedisClient(KeyValueClient):
         )
         self._transport = kind(config, clock or SystemClock(), observer)
         self._send = self._transport.send
-        self._forget_parent()
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        self._lock = threading.Lock()  # guards the two above
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            listeners, self._listeners = self._listeners, []
-        for listener in listeners:  # first: a handler at work may use this client until it is done
+        self._closed = True
+        # First: a handler at work may use this client until it is done.
+        for listener in list(self._listeners):
             listener.close()
         self._transport.close()
 
     def _holds(self) -> bool:
-        return self.stats().open > 0 or any(each._holds() for each in self._listeners)
+        return self.stats().open > 0 or any(each._holds() for each in list(self._listeners))
 
     def _get(self, key: str) -> str | None:
         value: str | None = _text(self._send("get", ("GET", key), key=key)[0])
@@ -8181,12 +8331,18 @@ class RedisClient(KeyValueClient):
     def _listen(
         self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None
     ) -> Listener:
+        for each in list(self._listeners):
+            if each._closed:
+                self._listeners.pop(each, None)
         listener = _RedisListener(self._transport, on_message, on_reconnect)
-        with self._lock:
-            closed = self._closed
-            self._listeners = [each for each in (*self._listeners, listener) if each._holds()]
-        if closed:  # meanwhile
-            self.close()
+        self._listeners[listener] = None  # before it opens anything, so that close() finds it
+        try:
+            listener.start()
+        except BaseException:
+            listener.close()
+            raise
+        if self._closed:  # meanwhile
+            listener.close()
         return listener
 
     def _health_check(self) -> Health:
@@ -8212,11 +8368,12 @@ class RedisClient(KeyValueClient):
 class _Change:
     """One SUBSCRIBE or UNSUBSCRIBE (or PING, with no name) on its way: settled by the server's answer."""
 
-    __slots__ = ("command", "error", "name", "settled")
+    __slots__ = ("call", "command", "error", "name", "settled")
 
-    def __init__(self, command: str, name: bytes = b"") -> None:
+    def __init__(self, command: str, name: bytes = b"", call: _ListenerCall | None = None) -> None:
         self.command = command
         self.name = name
+        self.call = call
         self.settled = False
         self.error: InfrastructureError | None = None
 
@@ -8232,6 +8389,22 @@ class _Change:
     def undone(self) -> _Change:
         """What takes back that it joined."""
         return _Change("PUNSUBSCRIBE" if self.key[0] else "UNSUBSCRIBE", self.name)
+
+
+class _ListenerCall:
+    """A caller's changes, and the flag for which it waits: all of them are settled, or the listener was closed."""
+
+    __slots__ = ("changes", "done")
+
+    def __init__(self, command: str, names: Sequence[str]) -> None:
+        self.done = _Flag()
+        self.changes = [_Change(command, name.encode(), self) for name in dict.fromkeys(names)]
+
+    def is_settled(self) -> bool:
+        return all(change.settled for change in self.changes)
+
+    def error(self) -> InfrastructureError | None:
+        return next((change.error for change in self.changes if change.error), None)
 
 
 class _RedisListener(Listener):
@@ -8252,80 +8425,118 @@ class _RedisListener(Listener):
     ) -> None:
         super().__init__(on_message, on_reconnect)
         self._transport = transport
-        self._changed = (
-            threading.Condition()
-        )  # guards what follows, and is notified when any of it changes
+        # Guards what follows; never held during I/O or a wait. Re-entrant: a signal handler or a finalizer may change
+        # or close the listener in the middle of another change.
+        self._lock = threading.RLock()
         #: subscriptions, each with the calls that wait for it, and None once one of them was answered
         self._wanted: dict[tuple[bool, bytes], builtins.set[_Change | None]] = {}
-        self._told: deque[_Change] = deque()  # not answered yet
-        self._outgoing: deque[_Change] = deque()  # of those, what has not been sent yet
+        self._outgoing: deque[_Change] = deque()  # not sent yet
+        self._told: deque[_Change] = deque()  # sent, and not answered yet
         self._unsent: list[_Change] = []  # waiting for a connection
         self._rejoining: builtins.set[_Change] | None = (
             None  # what has to stand again before on_reconnect is called
         )
+        self._calls: dict[_ListenerCall, None] = {}  # a set: those that wait
         self._heard = False  # from this connection
         self._handling = False  # a handler is at work: answers are read after it
         self._closed = False
-        self._adopt(transport.policy.call("listen", transport.connect_listener))
-        with contextlib.ExitStack() as opened:  # what is closed if the rest fails
-            opened.callback(setattr, self, "_closed", True)
-            opened.callback(transport.disconnect, self._connection)
+        self._ending = _Flag()  # set when closed
+        self._connection: Any = None
+        self._socket: Any = None
+        self._sleeper: Any = None
+        self._waker: Any = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Connects, and begins to read. Once the thread runs, all that is open is the thread's to close."""
+        thread = threading.Thread(target=self._run, name="infra-listener", daemon=True)
+        try:
+            self._adopt(self._transport.policy.call("listen", self._transport.connect_listener))
             self._sleeper, self._waker = socket.socketpair()
-            opened.callback(self._sleeper.close)
-            opened.callback(self._waker.close)
             self._sleeper.setblocking(False)
             self._waker.setblocking(False)
-            self._thread: threading.Thread | None = threading.Thread(
-                target=self._run, name="infra-listener", daemon=True
-            )
             _fork_aware.add(self)
-            self._thread.start()
-            opened.pop_all()
+            self._check_open()
+            self._thread = thread
+            thread.start()
+        except BaseException:
+            self._closed = True
+            if thread.ident is None:
+                self._let_go()
+            raise
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionError("the listener is closed", service="redis", retryable=False)
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._transport.disconnect(connection)
+        for each in (self._sleeper, self._waker):
+            if each is not None:
+                each.close()
 
     def _holds(self) -> bool:
         return self._thread is not None and not self._closed
 
     def _forget_parent(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._closed, self._thread = True, None
-        self._sleeper.close()
-        self._waker.close()
-        if self._connection is not None:
-            self._transport.disconnect(self._connection)
+        self._let_go()
 
     def _adopt(self, connection: Any) -> None:
         # The socket too: redis-py drops its own reference the moment that the connection ends.
         self._connection, self._socket = connection, connection._sock
 
     def _apply(self, command: str, names: Sequence[str]) -> None:
-        changes = [_Change(command, name.encode()) for name in dict.fromkeys(names)]
-        with self._changed:
-            if self._closed:
-                raise ConnectionError("the listener is closed", service="redis", retryable=False)
-            for change in changes:
-                if change.joins:
-                    self._wanted.setdefault(change.key, builtins.set()).add(change)
-                else:
-                    self._wanted.pop(change.key, None)
-            self._tell(*changes)
-            if threading.current_thread() is self._thread:
+        # In the thread itself, or in the middle of another change of this thread, no answer can be waited for.
+        waits = threading.current_thread() is not self._thread and not self._is_changing()
+        call, failed = _ListenerCall(command, names), True
+        self._calls[call] = None
+        try:
+            self._check_open()  # after the call can be found: from here on close() ends it
+            with self._lock:
+                self._begin(command, call)
+            if waits:
+                self._wake()
+                self._await(call)
+            elif threading.current_thread() is self._thread:
                 self._flush()
-                self._conclude(changes)
-                return
-            answered = self._changed.wait_for(
-                lambda: self._closed or all(change.settled for change in changes),
-                self._transport.config.deadline,
-            )
-            error = next((change.error for change in changes if change.error), None)
-            if not answered:
-                why = ": a handler is still at work" if self._handling else ""
-                error = TimeoutError(f"redis did not acknowledge in time{why}", service="redis")
-            elif self._closed:
-                error = ConnectionError("the listener was closed", service="redis", retryable=False)
-            self._conclude(changes, failed=error is not None)
-            if error is not None:
-                error.operation = command.lower()
-                raise error
+            failed = False
+        finally:
+            self._calls.pop(call, None)
+            with self._lock:
+                self._conclude(call.changes, failed=failed)
+            self._wake()
+
+    def _is_changing(self) -> bool:
+        """Whether this thread is in a change, which a signal handler or a finalizer has interrupted."""
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # as Condition asks
+
+    def _begin(self, command: str, call: _ListenerCall) -> None:
+        if command.endswith("UNSUBSCRIBE"):
+            kept = self._unneeded(command, [change.name.decode() for change in call.changes])
+            call.changes = [change for change in call.changes if change.name.decode() in kept]
+        for change in call.changes:
+            if change.joins:
+                self._wanted.setdefault(change.key, builtins.set()).add(change)
+            else:
+                self._wanted.pop(change.key, None)
+        self._tell(*call.changes)
+
+    def _await(self, call: _ListenerCall) -> None:
+        if not call.is_settled():
+            call.done.wait(self._transport.config.deadline)
+        if self._closed:
+            raise ConnectionError("the listener was closed", service="redis", retryable=False)
+        error = call.error()
+        if not call.is_settled():
+            why = ": a handler is still at work" if self._handling else ""
+            error = TimeoutError(f"redis did not acknowledge in time{why}", service="redis")
+        if error is not None:
+            error.operation = call.changes[0].command.lower()
+            raise error
 
     def _conclude(self, changes: Sequence[_Change], *, failed: bool = False) -> None:
         """A call that failed takes back what it joined, unless others join, or have joined, the same."""
@@ -8347,9 +8558,11 @@ class _RedisListener(Listener):
             self._unsent += [change for change in changes if change.joins]
             self._settle(*(change for change in changes if not change.joins))
             return
-        self._told += changes
-        self._outgoing += changes
-        if threading.current_thread() is not self._thread:
+        self._outgoing.extend(changes)  # in one step, which no interrupt can halve
+
+    def _wake(self) -> None:
+        """Has the thread send what is to be sent, and look whether it is to end."""
+        if self._waker is not None:
             with contextlib.suppress(OSError):  # it has been woken often enough, or has ended
                 self._waker.send(b"\0")
 
@@ -8358,6 +8571,7 @@ class _RedisListener(Listener):
         try:
             while self._outgoing:
                 change = self._outgoing.popleft()
+                self._told.append(change)
                 for part in self._connection.pack_command(
                     change.command, *([change.name] if change.name else [])
                 ):
@@ -8375,26 +8589,34 @@ class _RedisListener(Listener):
                 logger.warning("redis refused to subscribe: %s", error)
             elif change.joins and change.key not in self._wanted:  # given up meanwhile
                 self._tell(change.undone())
-        self._changed.notify_all()
+            if change.call is not None and change.call.is_settled():
+                change.call.done.set()
 
     def _hang_up(self) -> None:
         """Wakes the thread, which finds the connection ended."""
-        try:
-            socket.socket.shutdown(
-                self._socket, socket.SHUT_RDWR
-            )  # TLS, which the thread may be using, left alone
-        except OSError:
-            pass  # it has ended already
+        if self._socket is None:
+            return
+        # TLS, which the thread may be using, is left alone: this is another object for the same connection.
+        with contextlib.suppress(OSError), _twin_socket(self._socket) as twin:
+            twin.shutdown(socket.SHUT_RDWR)
+
+    def _end(self) -> None:
+        self._closed = True
+        self._ending.set()
+        for call in list(self._calls):
+            call.done.set()
 
     def _close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            self._hang_up()
+        """Takes no lock, because a signal handler may have interrupted a thread that holds it."""
+        self._end()
+        self._wake()
+        self._hang_up()
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None or thread.ident is None or thread is threading.current_thread():
+            return
+        if not self._is_changing():  # else the thread waits for the change that was interrupted
             thread.join(self._transport.config.deadline)
-            if thread.is_alive():
+            if thread.is_alive() and self._handling:
                 logger.warning("a handler still runs after its listener was closed")
 
     def _run(self) -> None:
@@ -8412,41 +8634,42 @@ class _RedisListener(Listener):
                 logger.exception(
                     "the listener stops: a handler asked to exit, or the library has a defect"
                 )
-                self._closed = True
-            with self._changed:
-                connection, self._connection = self._connection, None
-                if connection is not None:
-                    self._transport.disconnect(connection)
-                unanswered, self._told, self._outgoing = self._told, deque(), deque()
-                self._tell(*unanswered)
-                if not self._closed:
-                    logger.warning(
-                        "listener lost its connection (%s); connecting again",
-                        reason,
-                        extra={
-                            "service": "redis",
-                            "operation": "listen",
-                            "outcome": reason,
-                            "attempt": failures,
-                        },
-                    )
-                    self._changed.wait_for(lambda: self._closed, policy.pause(failures))
-                if self._closed:
-                    self._sleeper.close()
-                    self._waker.close()
-                    self._changed.notify_all()
-                    return
+                self._end()
+            self._part()
+            if not self._closed:
+                details = {"service": "redis", "operation": "listen", "outcome": reason}
+                logger.warning(
+                    "listener lost its connection (%s); connecting again",
+                    reason,
+                    extra={**details, "attempt": failures},
+                )
+                self._ending.wait(policy.pause(failures))
+            if self._closed:
+                self._let_go()
+                return
+
+    def _part(self) -> None:
+        """Drops the connection. What was not answered is sent again on the next one."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            unanswered = [*self._told, *self._outgoing]
+            self._told, self._outgoing = deque(), deque()
+            self._tell(*unanswered)
+        if connection is not None:
+            self._transport.disconnect(connection)
 
     def _session(self, attempt: Attempt) -> None:
         """Uses one connection until it ends, which raises."""
+        if self._closed:
+            return
         if self._connection is None:
             self._heard = False
             connection = self._transport.connect_listener(attempt)
-            with self._changed:
+            with self._lock:
                 self._adopt(connection)
                 again = [
                     _Change("PSUBSCRIBE" if is_glob else "SUBSCRIBE", name)
-                    for is_glob, name in self._wanted
+                    for is_glob, name in list(self._wanted)
                 ]
                 unsent, self._unsent = self._unsent, []
                 self._rejoining = set(again)
@@ -8455,25 +8678,26 @@ class _RedisListener(Listener):
         connection = self._connection
         seconds, now = self._transport.config.socket_timeout, time.monotonic
         connection._sock.settimeout(seconds)
-        poll = select.poll()
-        for each in (self._socket, self._sleeper):
-            poll.register(each, select.POLLIN)
         heard, asked = now(), False
-        while not self._closed:
-            self._flush()
-            left = heard + seconds * (self.QUIET + asked) - now()
-            if connection.can_read(0):
-                self._receive(self._transport.read(connection))
-                heard, asked = now(), False
-            elif left > 0:
-                if self._sleeper.fileno() in dict(poll.poll(left * 1000)):
-                    self._sleeper.recv(4096)
-            elif asked:
-                raise TimeoutError("redis did not answer in time")
-            else:
-                with self._changed:
-                    self._tell(_Change("PING"))
-                asked = True
+        with selectors.DefaultSelector() as selector:
+            for each in (self._socket, self._sleeper):
+                selector.register(each, selectors.EVENT_READ)
+            while not self._closed:
+                self._flush()
+                left = heard + seconds * (self.QUIET + asked) - now()
+                if connection.can_read(0):
+                    self._receive(self._transport.read(connection))
+                    heard, asked = now(), False
+                elif left > 0:
+                    found = selector.select(min(left, _LONGEST / 1000))
+                    if any(key.fileobj is self._sleeper for key, _ in found):
+                        self._sleeper.recv(4096)
+                elif asked:
+                    raise TimeoutError("redis did not answer in time")
+                else:
+                    with self._lock:
+                        self._tell(_Change("PING"))
+                    asked = True
 
     def _receive(self, reply: Any) -> None:
         self._heard = True
@@ -8487,7 +8711,7 @@ class _RedisListener(Listener):
             self._deliver(channel, pattern, payload)
             self._handling = False
             return
-        with self._changed:
+        with self._lock:
             if not self._told:
                 raise ConnectionError("redis answered what nobody asked")
             error = self._transport.refused(reply) if isinstance(reply, Exception) else None
@@ -8496,7 +8720,7 @@ class _RedisListener(Listener):
 
     def _note_rejoined(self) -> None:
         """Tells ``on_reconnect`` once all subscriptions stand again: what comes from then on is complete."""
-        with self._changed:
+        with self._lock:
             rejoined = self._rejoining is not None and not self._rejoining
             if rejoined:
                 self._rejoining = None
@@ -8584,7 +8808,7 @@ class _Turn:
     def __init__(self) -> None:
         self.owner = _this_thread()
         self.expires = math.inf  # by the cache's clock: from then on the lock may be another's
-        self.ended = threading.Event()
+        self.ended = _Flag()
         self.text: str | None = None  # what a thread that filled a key leaves to those who wait
         self.silence: CacheError | None = (
             None  # Redis did not answer it: those who wait need not find out one by one
@@ -8687,8 +8911,8 @@ class CacheLock:
         try:
             while other := cache._begin(self._name, turn):
                 started = time.monotonic()
-                other.ended.wait(max(0, min(left, other.expires - clock.monotonic())))
-                if settled(other) or (left <= 0 and not other.ended.is_set()):
+                other.ended.wait(min(left, other.expires - clock.monotonic()))
+                if settled(other) or (left <= 0 and not other.ended.is_set):
                     return None
                 if other.silence is not None:
                     self._ask("lock", _again, other.silence)
@@ -8764,7 +8988,7 @@ class RedisCacheProvider:
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal handler may use the cache
         self._turns: dict[str, _Turn] = {}  # of this process, by the lock's name
         self._crowd = 100  # turns, from which on those are looked for that were left to expire
 
@@ -8996,7 +9220,8 @@ class RedisCacheProvider:
         now = self._clock.monotonic()
         with self._guard:
             if len(self._turns) >= self._crowd:
-                self._turns = {key: each for key, each in self._turns.items() if each.expires > now}
+                turns = list(self._turns.items())
+                self._turns = {key: each for key, each in turns if each.expires > now}
                 self._crowd = 100 + 2 * len(self._turns)
             other = self._turns.get(name)
             if other is None or other.expires <= now:
@@ -9942,7 +10167,7 @@ class S3StorageProvider(StorageProvider):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close while a client is built
         self._clients: tuple[Any, Any] | None = None  # their sockets are the parent's
 
     def close(self) -> None:
@@ -9968,6 +10193,8 @@ class S3StorageProvider(StorageProvider):
                 client = signer = self._client(self.config.endpoint)
                 if self.config.public_endpoint is not None:
                     signer = self._client(self.config.public_endpoint)
+                if self._closed:  # meanwhile
+                    raise ConnectionError("S3StorageProvider is closed", retryable=False)
                 self._clients = client, signer
             return self._clients
 
@@ -10938,7 +11165,8 @@ class RedisEventBus(_Closing):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.Lock()  # guards what follows
+        # Guards what follows; never held during I/O or a wait. Re-entrant: a signal handler or a finalizer may close.
+        self._lock = threading.RLock()
         self._listener: Listener | None = None
         self._joined: dict[
             tuple[bool, str], tuple[Subscription, ...]
@@ -10981,8 +11209,8 @@ class RedisEventBus(_Closing):
     def close(self) -> None:
         """Ends all subscriptions; from then on every call is a ConnectionError. Waits for a handler that is at work,
         within the client's deadline, unless called from inside it. The client stays open."""
+        self._closed = True
         with self._lock:
-            self._closed = True
             listener, self._listener = self._listener, None
             joined, self._joined = self._joined, {}
         for subscription in itertools.chain(*joined.values()):
@@ -11002,12 +11230,12 @@ class RedisEventBus(_Closing):
             )
         subscription = Subscription(self, operation == "psubscribe", names, handler)
         try:
+            listener = self._listening(operation)
             with self._lock:
-                if self._closed:
-                    raise self._over(operation)
-                listener = self._listener = self._listener or self._listen()
                 for key in subscription._keys:
-                    self._joined[key] = (*self._joined.get(key, ()), subscription)
+                    self._joined[key] = (*self._open_ones(key), subscription)
+            if self._closed:  # meanwhile
+                raise self._over(operation)
             # For names that others have joined too: they may still wait for the answer.
             (listener.psubscribe if operation == "psubscribe" else listener.subscribe)(*names)
         except BaseException as error:
@@ -11018,8 +11246,35 @@ class RedisEventBus(_Closing):
             raise
         return subscription
 
+    def _listening(self, operation: str) -> Listener:
+        """The bus's listener. Of threads that make it at once, the first to be done keeps its own."""
+        if self._closed:
+            raise self._over(operation)
+        listener = self._listener
+        if listener is None:
+            made = self._listen()
+            try:
+                with self._lock:
+                    if not self._closed:
+                        listener = self._listener = self._listener or made
+            finally:
+                if listener is not made:
+                    made.close()
+        if listener is None:  # closed meanwhile
+            raise self._over(operation)
+        return listener
+
     def _listen(self) -> Listener:
-        return self._client.listen(self._receive, self._on_reconnect)
+        listener = self._client.listen(self._receive, self._on_reconnect)
+        listener._is_needed = self._is_joined
+        return listener
+
+    def _is_joined(self, is_glob: bool, name: str) -> bool:
+        return bool(self._open_ones((is_glob, name)))
+
+    def _open_ones(self, key: tuple[bool, str]) -> tuple[Subscription, ...]:
+        """Those that were closed in the middle of a change may still be listed."""
+        return tuple(each for each in self._joined.get(key, ()) if not each._closed)
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
         message = Message(channel, pattern, payload)
@@ -11040,33 +11295,30 @@ class RedisEventBus(_Closing):
                 )
 
     def _leave(self, subscription: Subscription) -> None:
-        listener = self._listener
-        if listener is None:
+        listener, left = self._listener, self._drop(subscription)
+        if listener is None or not left:
             return
-        with listener._changed:  # nobody joins between the look at who is left and the UNSUBSCRIBE
-            left = self._drop(subscription)
-            try:
-                if left:
-                    leave = listener.punsubscribe if left[0][0] else listener.unsubscribe
-                    leave(*(name for _, name in left))
-            except InfrastructureError as error:
-                if not self._closed:
-                    reason = f"{type(error).__name__}: {error}"
-                    logger.warning(
-                        "redis did not acknowledge that a subscription ended: %s", reason
-                    )
+        leave = listener.punsubscribe if left[0][0] else listener.unsubscribe
+        try:
+            leave(*(name for _, name in left))
+        except InfrastructureError as error:
+            if not self._closed:
+                reason = f"{type(error).__name__}: {error}"
+                logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
 
     def _drop(self, subscription: Subscription) -> list[tuple[bool, str]]:
         """Forgets it, and tells what nobody is subscribed to any more."""
         left = []
         with self._lock:
+            joined = self._joined  # close() puts another one in its place
             for key in subscription._keys:
-                before = self._joined.get(key, ())
-                after = tuple(each for each in before if each is not subscription)
-                if after:
-                    self._joined[key] = after
-                elif before:
-                    del self._joined[key]
+                if key not in joined:
+                    continue
+                joined[key] = tuple(
+                    each for each in self._open_ones(key) if each is not subscription
+                )
+                if not joined[key]:
+                    joined.pop(key, None)
                     left.append(key)
         return left
 
@@ -11423,7 +11675,7 @@ class SnsSmsService(_RemoteSmsService):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close while a client is built
         self._client = None  # its sockets are the parent's
 
     def _connected(self) -> Any:
@@ -11587,7 +11839,8 @@ class Infrastructure(_Closing):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.RLock()  # guards the two above
+        #: by service: held while it is built, so that it is built once; close() takes none of them
+        self._building: dict[str, Any] = {}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Infrastructure:
@@ -11595,13 +11848,23 @@ class Infrastructure(_Closing):
         return cls(Config.from_env(env))
 
     def _once(self, name: str, build: Callable[[], T]) -> T:
-        with self._lock:
-            if name not in self._built:
-                if self._closed:
-                    raise ConnectionError("the bundle is closed", service=name, retryable=False)
-                self._built[name] = build()
-            built: T = self._built[name]
-            return built
+        if name not in self._built:
+            with self._building.setdefault(name, threading.RLock()):
+                if name not in self._built:
+                    self._build(name, build)
+        built: T = self._built[name]
+        return built
+
+    def _build(self, name: str, build: Callable[[], Any]) -> None:
+        closed = ConnectionError("the bundle is closed", service=name, retryable=False)
+        if self._closed:
+            raise closed
+        made = build()
+        kept = self._built.setdefault(name, made)  # a signal handler may have built it meanwhile
+        if isinstance(made, _Closing) and (self._closed or kept is not made):
+            made.close()
+        if self._closed:
+            raise closed
 
     def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
         def build() -> ConnectionPool:
@@ -11695,12 +11958,9 @@ class Infrastructure(_Closing):
 
     def close(self) -> None:
         """Closes what was built, last first."""
-        with self._lock:
-            self._closed = True
-            built = [*self._built.values()]
-        with (
-            contextlib.ExitStack() as stack
-        ):  # without the lock: what is waited for may be using the bundle
+        self._closed = True
+        built = [*self._built.values()]
+        with contextlib.ExitStack() as stack:
             for each in built:
                 if isinstance(each, _Closing):
                     stack.callback(each.close)

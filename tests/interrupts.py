@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -10,7 +11,16 @@ from typing import Any
 import infra
 
 
-def interrupted_at(number: int, work: Callable[[], Any], event: str = "line") -> bool:
+def is_with(frame: FrameType) -> bool:
+    """Whether it enters or leaves a ``with``. No signal comes between its block and its end."""
+    # Some instructions that the compiler adds have no line.
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0)
+    return line.lstrip().startswith("with ")
+
+
+def interrupted_at(
+    number: int, work: Callable[[], Any], event: str = "line", *more_files: str
+) -> bool:
     """Run the work, and raise KeyboardInterrupt before the nth line of infra.py that it executes.
 
     Return whether it was interrupted; False: it has fewer lines. ``event`` "opcode" interrupts
@@ -20,10 +30,10 @@ def interrupted_at(number: int, work: Callable[[], Any], event: str = "line") ->
 
     def trace(frame: FrameType, kind: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename != infra.__file__:
+        if frame.f_code.co_filename not in (infra.__file__, *more_files):
             return None
         frame.f_trace_opcodes = event == "opcode"
-        if kind == event:
+        if kind == event and not is_with(frame):
             left -= 1
             if left < 0:
                 sys.settrace(None)
@@ -41,10 +51,40 @@ def interrupted_at(number: int, work: Callable[[], Any], event: str = "line") ->
     return left < 0
 
 
-def interruptions(work: Callable[[], Any], event: str = "line") -> Iterator[int]:
+def interruptions(work: Callable[[], Any], event: str = "line", *more_files: str) -> Iterator[int]:
     """Run the work again and again, each time interrupted one step later; the number of the step."""
     number = 0
-    while interrupted_at(number, work, event):
+    while interrupted_at(number, work, event, *more_files):
         yield number
         number += 1
     assert number > 3, "nothing was interrupted"
+
+
+def handled_at(
+    number: int, work: Callable[[], Any], handler: Callable[[], Any], *files: str
+) -> bool:
+    """Run the work, and the handler before the nth line of these files that it executes.
+
+    Return whether the handler ran; False: there are fewer lines.
+    """
+    left = number
+
+    def trace(frame: FrameType, kind: str, _: object) -> Any:
+        nonlocal left
+        if left < 0 or frame.f_code.co_filename not in files:
+            return None
+        if kind == "line":
+            left -= 1
+            if left < 0:
+                handler()  # Python traces nothing in here
+                sys.settrace(None)
+                return None
+        return trace
+
+    usual = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(usual)
+    return left < 0

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
+import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +31,9 @@ from tests.contract.databases import (
     with_tables,
 )
 from tests.contract.test_event_bus import Heard, note
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, ScriptedRedis
 from tests.faults.test_redis import SLACK, client_of
+from tests.interrupts import handled_at, interruptions
 from tests.services import Server, free_port
 
 
@@ -294,6 +300,41 @@ def test_no_payload_leaves_through_an_error(caplog: pytest.LogCaptureFixture) ->
         assert "2026-13" not in text
 
 
+# --- programs in which poll() is missing, or select() of no use
+
+ROOT = Path(__file__).resolve().parents[2]
+WAITS = """
+import os, select, sys, threading
+url, trouble = sys.argv[1:]
+if trouble == "no poll":  # as under eventlet
+    for name in ("poll", "epoll", "kqueue", "devpoll"):
+        vars(select).pop(name, None)
+else:  # select() takes none above 1023
+    occupied = [os.dup(0) for _ in range(1100)]
+import infra
+if url.startswith("redis"):
+    heard = threading.Event()
+    with infra.RedisClient(infra.CacheConfig(url)) as client, infra.RedisEventBus(client) as bus:
+        bus.subscribe("waits", lambda message: heard.set())
+        bus.publish("waits", infra.SystemEvent.CacheCleared(pattern="*"))
+        assert heard.wait(10)
+else:
+    with infra.create_pool(infra.DatabaseConfig(url)) as pool:
+        for number in (1, 2):  # the second call asks whether the idle connection is alive
+            assert pool.fetch_all("SELECT %s", (number,)) == [(number,)]
+print("done")
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["redis", "redis-tls", "mariadb", "mysql", "postgres"])
+@pytest.mark.parametrize("trouble", ["no poll", "descriptors"])
+def test_waiting_for_sockets(service: Callable[[str], str], name: str, trouble: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", WAITS, service(name), trouble]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
 # --- threads, forks, closing
 
 
@@ -444,6 +485,139 @@ def test_a_raising_on_reconnect_hinders_nobody(server: Server, raw: Any) -> None
         raw.client_kill_filter(_type="pubsub")
         heard.inbox.wait_reconnects(1)
         bus.publish("c", note(1))
+        assert heard.notes(1) == ["1"]
+
+
+# --- signal handlers
+
+
+def bundle_of(url: str) -> infra.Infrastructure:
+    """Its deadline is longer than a test waits: a close that waits in vain fails the test."""
+    cache = infra.CacheConfig(url=url, deadline=10 * WAIT, pool_size=1, retries=0)
+    config = infra.Config(cache=cache, phone_hash_key="k" * 32)
+    return infra.Infrastructure(config)
+
+
+def with_lock(services: infra.Infrastructure) -> None:
+    with services.cache.lock("k", 60):
+        pass
+
+
+def subscribe_and_close(services: infra.Infrastructure) -> None:
+    services.bus.subscribe("a", print)
+    services.close()
+
+
+CALLS: dict[str, Callable[[infra.Infrastructure], Any]] = {
+    "subscribe": lambda s: s.bus.subscribe_many(["a", "b"], print),
+    "psubscribe": lambda s: [s.bus.psubscribe(glob, print) for glob in ("a*", "b*")],
+    "leave": lambda s: s.bus.subscribe("a", print).close(),
+    "publish": lambda s: s.bus.publish("a", note(1)),
+    "listen": lambda s: s.redis.listen(print).subscribe("a"),
+    "close": subscribe_and_close,
+    "get": lambda s: s.redis.get("a"),
+    "set_many": lambda s: s.redis.set_many({"a": "1", "b": "2"}),
+    "increment": lambda s: s.redis.increment("n", ttl=60),
+    "scan": lambda s: list(s.redis.scan()),
+    "get_or_set": lambda s: s.cache.get_or_set("a", lambda: 1, 60),
+    "lock": with_lock,
+    "store_code": lambda s: s.verification.store_code("+14155550100", "123456"),
+    "health_check": lambda s: s.redis.health_check(),
+    "build": lambda s: [s.storage, s.cache, s.verification],
+}
+
+
+def close_anywhere(
+    make: Callable[[], infra.Infrastructure], call: Callable[[infra.Infrastructure], Any]
+) -> None:
+    """Closes the bundle before each line of the call in turn. Both end, and nothing stays open."""
+    before = listeners()
+    for number in itertools.count():
+        services = make()
+
+        def attempt() -> None:
+            # The cache's error has the other as its cause.
+            with contextlib.suppress(infra.ConnectionError, infra.CacheError):
+                call(services)
+
+        def work() -> bool:
+            return handled_at(number, attempt, services.close, infra.__file__, fakes.__file__)
+
+        was_closed = in_background(work)()
+        services.close()
+        if was_closed is False:
+            assert number > 3
+            break
+        assert was_closed is True, was_closed
+        with contextlib.suppress(infra.ConnectionError):  # it was not built
+            assert services.redis.stats().open == 0
+        with pytest.raises(infra.ConnectionError):
+            services.redis.get("a")
+        eventually(lambda: listeners() == before)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("call", CALLS)
+def test_a_handler_closes_everything(service: Callable[[str], str], call: str) -> None:
+    url = service("redis")
+    close_anywhere(lambda: bundle_of(url), CALLS[call])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("call", ["subscribe", "set_many"])
+def test_a_handler_closes_a_cluster(service: Callable[[str], str], call: str) -> None:
+    url = service("redis-cluster")
+    close_anywhere(lambda: bundle_of(url), CALLS[call])
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_handler_closes_all_fakes(call: str) -> None:
+    close_anywhere(fakes.FakeInfrastructure, CALLS[call])
+
+
+@pytest.mark.real
+def test_a_handler_closes_everything_while_redis_is_away() -> None:
+    url = f"redis://127.0.0.1:{free_port()}"
+    close_anywhere(lambda: bundle_of(url), CALLS["subscribe"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("outcome", ["closed", "interrupted"])
+def test_a_signal_ends_what_waits_for_redis(outcome: str) -> None:
+    """The main thread waits for an acknowledgement that does not come."""
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        if words[0] == b"SUBSCRIBE":
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        else:
+            send(b"+OK\r\n")
+
+    def handler(*_: Any) -> None:
+        if outcome == "interrupted":
+            raise KeyboardInterrupt
+        services.close()
+
+    with ScriptedRedis(answer) as server:
+        services = bundle_of(server.url)
+        before = signal.signal(signal.SIGUSR1, handler)
+        try:
+            expected = KeyboardInterrupt if outcome == "interrupted" else infra.ConnectionError
+            with services, pytest.raises(expected):
+                services.bus.subscribe("c", print)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_interrupt_of_a_waiting_call_is_not_replaced(server: Server) -> None:
+    """By a RuntimeError about a lock, in the library or in Python's threading."""
+    heard = Heard()
+    with bus_of(server.url) as bus:
+        bus.subscribe("c", heard)
+        for _ in interruptions(
+            lambda: bus.subscribe("d", heard).close(), "line", threading.__file__
+        ):
+            bus.subscribe("e", heard).close()
+        assert [bus.publish(channel, note(1)) for channel in ("c", "e")] == [1, 0]
         assert heard.notes(1) == ["1"]
 
 

@@ -31,6 +31,7 @@ from tests.contract.backends import (
 )
 from tests.contract.base import public_names
 from tests.faults.proxy import Proxy, ScriptedRedis, Stub
+from tests.interrupts import interruptions
 from tests.services import Server, free_port
 
 SLACK = 10.0  # seconds that a busy machine may add to a deadline
@@ -689,6 +690,42 @@ def test_a_handler_that_exits_stops_its_listener_cleanly(server: Server, raw: An
             listener.subscribe("d")
 
 
+INTERRUPTED: dict[str, Callable[[infra.RedisClient], Any]] = {
+    "a new connection": lambda c: c.get("k"),
+    "an idle connection": lambda c: c.get("k"),
+    "a pipeline": lambda c: c.set_many({"a": "1", "b": "2"}),
+    "a transaction": lambda c: c.increment("n", ttl=60),
+    "a replica": lambda c: c.set("k", "v"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed.*:ResourceWarning")  # a socket lost in its birth
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [*((name, "line") for name in INTERRUPTED), ("an idle connection", "opcode")],
+)
+def test_an_interrupt_anywhere_loses_no_connection(server: Server, name: str, event: str) -> None:
+    """In acquire, exchange and release. The only connection is there for the next call, in order."""
+
+    def work() -> None:
+        with contextlib.suppress(infra.CacheError):
+            INTERRUPTED[name](client)
+
+    if name == "a replica":
+        demote(server)
+    client = client_of(server.url, pool_size=1)
+    for _ in interruptions(work, event):
+        stats = client.stats()
+        assert (stats.in_use, stats.waiting, stats.open <= 1) == (0, 0, True)
+        assert client.get("nothing") is None
+        assert client.exists("nothing") is False
+        assert client.stats() == infra.PoolStats(1, 1, 0, 1, 0)
+        if name == "a new connection":
+            client.close()
+            client = client_of(server.url, pool_size=1)
+    client.close()
+
+
 def test_listeners_have_connections_of_their_own(server: Server) -> None:
     inbox = Inbox()
     with client_of(server.url, pool_size=1) as client:
@@ -696,6 +733,202 @@ def test_listeners_have_connections_of_their_own(server: Server) -> None:
         for listener in listeners:
             listener.subscribe("c")
         assert client.publish("c", "1") == 3
+
+
+# --- a failover
+
+
+def demote(server: Server) -> None:
+    """Makes it a replica, of a master that does not answer. Its own connections stay."""
+    with raw_redis(server.url) as raw:
+        raw.replicaof("127.0.0.1", free_port())
+
+
+@contextlib.contextmanager
+def failing_over(
+    kind: str, private_server: Callable[[str], Server], **options: Any
+) -> Iterator[tuple[infra.RedisClient, Callable[[], None], Server, Server, Proxy]]:
+    """A client, what makes another server the master behind its address, both servers, and the way to them."""
+    old, new = private_server(kind), private_server(kind)
+
+    def fail_over() -> None:
+        demote(old)
+        proxy.target = new.port
+
+    with (
+        Proxy(old.port) as proxy,
+        client_of(f"redis://127.0.0.1:{proxy.port}", **options) as client,
+    ):
+        yield client, fail_over, old, new, proxy
+
+
+WRITES: dict[str, Callable[[infra.RedisClient], Any]] = {
+    "set": lambda c: c.set("k", "2"),
+    "set_with_expiry": lambda c: c.set_with_expiry("k", "2", 60),
+    "set_many": lambda c: c.set_many({f"k{number}": "2" for number in range(3)}),
+    "set_nx": lambda c: c.set_nx("absent", "2"),
+    "delete": lambda c: c.delete("k"),
+    "delete_many": lambda c: c.delete_many(["k", "other"]),
+    "unlink_many": lambda c: c.unlink_many(["k", "other"]),
+    "compare_and_delete": lambda c: c.compare_and_delete("k", "1"),
+    "expire": lambda c: c.expire("k", 60),
+    "increment": lambda c: c.increment("k"),
+    "increment in a transaction": lambda c: c.increment("k", ttl=60),
+}
+AFTERWARDS: dict[str, Any] = {
+    "set_nx": True,
+    "delete": True,
+    "delete_many": 2,
+    "unlink_many": 2,
+    "compare_and_delete": True,
+    "expire": True,
+    "increment": 2,
+    "increment in a transaction": 2,
+}
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis-6.2"])
+def test_writes_after_a_failover(private_server: Callable[[str], Server], kind: str) -> None:
+    """Without a retry of the policy: what a replica refuses it has not done."""
+    for name, write in WRITES.items():
+        with failing_over(kind, private_server, retries=0) as (client, fail_over, old, new, proxy):
+            for each in (old, new):
+                with raw_redis(each.url) as raw:
+                    raw.mset({"k": "1", "other": "1"})
+            client.exists("k")
+            fail_over()
+            assert write(client) == AFTERWARDS.get(name), name
+            assert proxy.connections == 2, name
+            assert client.stats() == infra.PoolStats(5, 1, 0, 1, 0), name
+            client.set("k", "new")
+            with raw_redis(new.url) as raw:
+                assert raw.get("k") == b"new", name
+            for each in (old, new):
+                each.kill()
+
+
+def test_all_old_connections_go_after_a_failover(private_server: Callable[[str], Server]) -> None:
+    """Reads would go on to give the old values, without an error."""
+    with failing_over("redis", private_server) as (client, fail_over, *_, proxy):
+        proxy.open.clear()
+        joins = [in_background(lambda: client.exists("k")) for _ in range(5)]
+        eventually(lambda: proxy.kept == 5)
+        proxy.open.set()
+        assert [join() for join in joins] == [False] * 5
+        assert client.stats().idle == 5
+        client.set("k", "old")
+        fail_over()
+        client.set("k", "new")
+        proxy.open.clear()
+        joins = [in_background(lambda: client.get("k")) for _ in range(5)]
+        eventually(lambda: proxy.kept == 10)
+        proxy.open.set()
+        assert [join() for join in joins] == ["new"] * 5
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis-6.2"])
+def test_a_replica_stays_one(private_server: Callable[[str], Server], kind: str) -> None:
+    server = private_server(kind)
+    with (
+        Proxy(server.port) as proxy,
+        client_of(f"redis://127.0.0.1:{proxy.port}") as client,
+    ):
+        client.set("k", "1")
+        demote(server)
+        for number, (name, write) in enumerate(WRITES.items(), 2):
+            with pytest.raises(infra.CacheError) as caught:
+                write(client)
+            assert str(caught.value).startswith(
+                f"redis at 127.0.0.1:{proxy.port} is a read-only replica"
+            ), name
+            assert (caught.value.retryable, proxy.connections) == (True, number), name
+            # The new connection was kept.
+            assert client.get("k") == "1"
+            assert client.stats() == infra.PoolStats(5, 1, 0, 1, 0), name
+            assert proxy.connections == number, name
+        with (
+            client_of(f"redis://127.0.0.1:{proxy.port}") as fresh,
+            pytest.raises(infra.CacheError, match="read-only replica"),
+        ):
+            fresh.set("k", "2")
+        assert proxy.connections == number + 1  # it was new: no other was tried
+
+
+@pytest.mark.parametrize("setting", ["stale", "replicas"])
+def test_other_words_for_a_failover(private_server: Callable[[str], Server], setting: str) -> None:
+    """MASTERDOWN, by a replica that is not to show stale data, and NOREPLICAS, by a master that nobody follows."""
+    with failing_over("redis", private_server) as (client, _, old, new, proxy):
+        client.set("k", "old")
+        with raw_redis(new.url) as raw:
+            raw.set("k", "1")
+        with raw_redis(old.url) as raw:
+            if setting == "stale":
+                raw.config_set("replica-serve-stale-data", "no")
+                demote(old)
+            else:
+                raw.config_set("min-replicas-to-write", 1)
+        call: Callable[[], Any] = {
+            "stale": lambda: client.get("k"),
+            "replicas": lambda: client.increment("k"),
+        }[setting]
+        with pytest.raises(infra.CacheError) as caught:
+            call()
+        words = {
+            "stale": "is a replica that has lost its master",
+            "replicas": "has too few replicas to take writes (NOREPLICAS)",
+        }
+        assert str(caught.value) == f"redis at 127.0.0.1:{proxy.port} {words[setting]}"
+        assert (caught.value.retryable, proxy.connections) == (True, 2)
+        client.health_check()  # ends no connection: its answer is no refusal
+        assert proxy.connections == 2
+        proxy.target = new.port
+        assert call() == {"stale": "1", "replicas": 2}[setting]
+        assert proxy.connections == 3
+
+
+@pytest.mark.real
+def test_a_failover_in_the_middle_of_a_pipeline() -> None:
+    """Only what changes nothing when done twice is repeated."""
+    refused = b"-READONLY You can't write against a read only replica.\r\n"
+    demoted, count = False, 0
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        nonlocal count
+        if words[0] not in (b"SET", b"DEL"):
+            return send(b"+OK\r\n")
+        count += 1
+        if demoted and count == 3:
+            return send(refused)
+        send(b"+OK\r\n" if words[0] == b"SET" else b":1\r\n")
+
+    with ScriptedRedis(answer) as server, client_of(server.url) as client:
+        client.set_many(dict.fromkeys("abcd", "1"))
+        demoted, count = True, 0
+        client.set_many(dict.fromkeys("abcd", "2"))
+        assert (count, len(server.ended)) == (8, 1)
+        count = 0
+        with pytest.raises(infra.CacheError, match="read-only replica"):
+            client.delete_many([*"abcd"])
+        assert count == 4
+        client.exists("k")
+        assert len(server.ended) == 2
+
+
+@pytest.mark.real
+def test_a_transaction_that_finds_out_at_its_end() -> None:
+    refused = b"-EXECABORT Transaction discarded because of: READONLY You can't write\r\n"
+    execs = 0
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        nonlocal execs
+        if words[0] == b"EXEC":
+            execs += 1
+            return send(refused if execs == 2 else b"*2\r\n$-1\r\n:5\r\n")
+        send(b"+OK\r\n" if words[0] in (b"AUTH", b"SELECT", b"MULTI") else b"+QUEUED\r\n")
+
+    with ScriptedRedis(answer) as server, client_of(server.url) as client:
+        assert [client.increment("k", ttl=60) for _ in range(2)] == [5, 5]
+        assert (execs, len(server.ended)) == (3, 1)
 
 
 # --- threads, forks, closing

@@ -119,6 +119,45 @@ CLIENTS: list[Mutant] = [
         ("faults/test_redis.py::test_a_server_that_loads_its_data_has_not_acted",),
     ),
     OnServers(
+        "client: after a failover the old connection stays",
+        INFRA,
+        Never("_RedisTransport._replies", "not self._is_undone(commands, replies)"),
+        ("faults/test_redis.py::test_a_failover_in_the_middle_of_a_pipeline",),
+    ),
+    OnServers(
+        "client: after a failover other idle connections stay",
+        INFRA,
+        Drop(
+            "_RedisTransport._ask_successor",
+            "self._switched[connection.address] = connection.opened",
+        ),
+        ("faults/test_redis.py::test_all_old_connections_go_after_a_failover",),
+    ),
+    OnServers(
+        "client: after a failover each attempt opens a connection",
+        INFRA,
+        Drop("_RedisTransport._stays_demoted", "attempt.final = True"),
+        ("faults/test_redis.py::test_a_replica_stays_one",),
+    ),
+    OnServers(
+        "client: a replica's new connection is dropped too",
+        INFRA,
+        Never("_RedisTransport._replies", "was_new"),
+        ("faults/test_redis.py::test_a_replica_stays_one",),
+    ),
+    OnServers(
+        "client: a refusal inside a script is not recognized",
+        INFRA,
+        Replace("_RedisTransport._precise", "not quoted", "True"),
+        ("faults/test_redis.py::test_writes_after_a_failover",),
+    ),
+    OnServers(
+        "client: an interrupted exchange leaves its replies to the next call",
+        INFRA,
+        Drop("_RedisTransport._write", "connection.unread = True"),
+        ("faults/test_redis.py::test_an_interrupt_anywhere_loses_no_connection",),
+    ),
+    OnServers(
         "listener: a subscribe in vain forgets earlier ones",
         INFRA,
         Replace("_RedisListener._conclude", "reasons.remove(change)", "reasons.clear()"),
@@ -318,7 +357,7 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: a listener for every handler",
         INFRA,
-        Replace("RedisEventBus._join", "self._listener or self._listen()", "self._listen()"),
+        Replace("RedisEventBus._listening", "listener = self._listener", "listener = None"),
         BUS,
     ),
     OnFakes(
@@ -326,15 +365,15 @@ BUSES: list[Mutant] = [
         INFRA,
         Replace(
             "RedisEventBus._drop",
-            "tuple(each for each in before if each is not subscription)",
+            "tuple(each for each in self._open_ones(key) if each is not subscription)",
             "()",
         ),
         BUS,
     ),
     OnServers(
-        "bus: a subscriber that joins does not wait for one that leaves",
+        "bus: the last that leaves does not look whether another has joined",
         INFRA,
-        Replace("RedisEventBus._leave", "listener._changed", "contextlib.nullcontext()"),
+        Replace("Listener._unneeded", "is_needed is None or not is_needed(is_glob, name)", "True"),
         ("faults/test_bus.py::test_who_joins_while_the_last_one_leaves",),
     ),
     OnFakes(

@@ -336,10 +336,7 @@ TEXTS: list[Mutant] = [
     OnServers(
         "first: a listener that cannot begin keeps its connection",
         INFRA,
-        Drop(
-            "_RedisListener.__init__",
-            "opened.callback(transport.disconnect, self._connection)",
-        ),
+        Never("_RedisListener.start", "thread.ident is None"),
         ("faults/test_redis.py::test_a_listener_that_cannot_begin_leaves_no_connection",),
     ),
 ]
