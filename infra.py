@@ -3655,6 +3655,17 @@ class _MySqlScript(_Script):
     def _pass_executable(self, at: int) -> int:
         if not _pattern(self.executable).match(self.sql, at):
             return at
+        try:
+            if self._reads_inside:
+                return self._pass_inside(at)
+        except ValidationError:
+            # A version that no server has: then a quote in it is not closed. One try is enough.
+            self._reads_inside = False
+        return self._closed(self.sql.find("*/", at + 3) + 2, at, shortest=2)
+
+    _reads_inside = True
+
+    def _pass_inside(self, at: int) -> int:
         inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
         end = at + 3
         while not self.sql.startswith("*/", end):
@@ -4043,12 +4054,21 @@ def _migration_text(path: Path) -> str:
             text = file.read()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(
-            f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}"
+            f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}{_binary_hint(exc)}"
         ) from None
     if "\0" in text:
         line = _line(text, text.index("\0"))
         raise ConfigurationError(f"{path.name}, line {line}: a NUL character is no SQL")
     return text
+
+
+def _binary_hint(exc: OSError | UnicodeDecodeError) -> str:
+    if not isinstance(exc, UnicodeDecodeError) or not re.search(
+        rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
+    ):
+        return ""
+    line = exc.object.count(b"\n", 0, exc.start) + 1
+    return f" in line {line}: dump with --hex-blob"
 
 
 def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
