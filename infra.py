@@ -2314,8 +2314,8 @@ class _MySqlDialect(_Dialect):
     unlock = "SELECT RELEASE_LOCK(%s)"
     #: the table that a statement writes to
     target = re.compile(
-        r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|REPLACE|UPDATE)"
-        r"(?:\s|/\*.*?\*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
+        r"(?:INSERT|REPLACE|UPDATE)"  # comments that can be read in one way only: else it never ends
+        r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
         r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
         re.IGNORECASE | re.DOTALL,
     )
@@ -2522,7 +2522,7 @@ class _MySqlDialect(_Dialect):
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         text = str(exc.args[1])
-        target = self.target.match(sql)
+        target = self.target.match(sql, _first_word(sql, self.engine))
         table = target[1] if target else None
         if kind == "not_null":
             column = re.search("'([^']*)'", text)
@@ -3922,13 +3922,17 @@ def split_statements(sql: str, engine: str) -> list[str]:
     return [sql[start:end].strip() for start, end in _script(sql, engine).spans()]
 
 
-def _controls_transaction(sql: str, engine: str) -> bool:
-    """Whether a statement begins or ends a transaction. What stands in front of it may be long."""
+def _first_word(sql: str, engine: str) -> int:
+    """Where a statement begins behind blanks and comments, of which there may be many."""
     try:
-        first = _script(sql, engine).first()
+        return _script(sql, engine).first()
     except ValidationError:  # a comment that never ends: the server refuses it
-        return False
-    return _TRANSACTION.match(sql, first) is not None
+        return len(sql)
+
+
+def _controls_transaction(sql: str, engine: str) -> bool:
+    """Whether a statement begins or ends a transaction."""
+    return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
 
 
 # A line that is meant as a marker: its word, and for words that are only similar the whole of it.

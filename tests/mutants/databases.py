@@ -146,6 +146,33 @@ SCHEMAS: list[Mutant] = [
         Never("Migrator._compare", "checksum != _checksum(each.statements[:done])"),
         ("faults/test_migrations.py::test_an_edited_migration_is_refused",),
     ),
+    OnFakes(
+        "migrations: only the exact word is near a marker",
+        INFRA,
+        Replace("_marker_place", "word in _MARKER_WORDS", "word == 'migration'"),
+        ("unit/test_migrations.py::test_what_seems_to_be_meant_as_a_marker",),
+    ),
+    OnFakes(
+        "migrations: COPY from stdin passes",
+        INFRA,
+        Never(
+            "_PostgresScript._examine",
+            "self._strict and _pattern(self.copy).match(sql, first, end)",
+        ),
+        ("unit/test_migrations.py::test_what_only_a_client_understands_is_refused",),
+    ),
+    OnFakes(
+        "migrations: carriage returns become line feeds",
+        INFRA,
+        Replace("_migration_text", "newline=''", "newline=None"),
+        ("unit/test_migrations.py::test_ends_of_lines_in_quotes_are_kept",),
+    ),
+    OnFakes(
+        "migrations: the checksum sees carriage returns",
+        INFRA,
+        Never("_checksum", "'\\r' in piece"),
+        ("unit/test_migrations.py::test_ends_of_lines_in_quotes_are_kept",),
+    ),
 ]
 
 TABLES: list[Mutant] = [
