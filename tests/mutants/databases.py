@@ -164,7 +164,11 @@ SCHEMAS: list[Mutant] = [
     OnFakes(
         "migrations: carriage returns become line feeds",
         INFRA,
-        Replace("_migration_text", "newline=''", "newline=None"),
+        Replace(
+            "_migration_text",
+            "path.open(encoding='utf-8-sig', newline='')",
+            "path.open(encoding='utf-8-sig')",
+        ),
         ("unit/test_migrations.py::test_ends_of_lines_in_quotes_are_kept",),
     ),
     OnFakes(
