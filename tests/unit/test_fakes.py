@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,22 @@ import infra
 from tests.contract.backends import WAIT, eventually, in_threads
 
 PHONE = "+14155550100"
+
+
+@pytest.mark.parametrize("glob", ["?", "a*", "[ab]", "[^b]", r"\a", "a"])
+def test_the_time_of_a_glob_grows_with_it(glob: str) -> None:
+    """Eight times the glob and the name: what grows with its square takes 64 times as long."""
+
+    def seconds(size: int) -> float:
+        client, times = fakes.FakeRedisClient(), []
+        client.set("a" * size, "1")
+        for _ in range(3):
+            started = time.process_time()
+            assert list(client.scan(glob * size)) == ["a" * size]
+            times.append(time.process_time() - started)
+        return min(times)
+
+    assert seconds(80_000) <= 24 * max(seconds(10_000), 0.001)
 
 
 def test_fail_next_fails_once() -> None:
