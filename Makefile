@@ -46,7 +46,7 @@ check: $(VENV)/test
 	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 
-BENCHES := imports fakes cache storage bus pool exchange
+BENCHES := imports fakes cache storage bus pool exchange splitter
 
 bench bench-check: $(VENV)/bench servers
 	@missed=""; \

@@ -33,6 +33,7 @@ import hashlib
 import hmac
 import inspect
 import io
+import itertools
 import math
 import operator
 import os
@@ -1620,24 +1621,29 @@ def _integer(text: str) -> int:
 
 def _glob(glob: str) -> Callable[[str], bool]:
     """Redis's glob as a test of names. It matches bytes, so that "?" is half an "é"."""
-    pattern, at, star = glob.encode(), 0, None
-    steps: list[frozenset[int] | None] = []  # the bytes that may come next; None is "*"
+    pattern, at = glob.encode(), 0
+    any_byte = frozenset(range(256))
+    classes: dict[bytes, frozenset[int]] = {}  # a long glob repeats them
+    parts: list[bytes | _Part] = []
+    texts_and_classes: list[bytes | frozenset[int]] = []
     while at < len(pattern):
+        begun, byte = at, pattern[at : at + 1]
         at += 1
-        byte = pattern[at - 1 : at]
         if byte == b"*":
-            if steps[-1:] != [star]:
-                steps.append(star)
+            if texts_and_classes or not parts:
+                parts.append(_part(texts_and_classes))
+                texts_and_classes = []
         elif byte == b"?":
-            steps.append(frozenset(range(256)))
+            texts_and_classes.append(any_byte)
         elif byte == b"[":
-            step, at = _byte_class(pattern, at)
-            steps.append(step)
+            found, at = _byte_class(pattern, at)
+            texts_and_classes.append(classes.setdefault(pattern[begun:at], found))
         else:
             if byte == b"\\" and at < len(pattern):
                 at += 1
-            steps.append(frozenset(pattern[at - 1 : at]))
-    return functools.partial(_match, steps)
+            texts_and_classes.append(pattern[at - 1 : at])
+    parts.append(_part(texts_and_classes))
+    return functools.partial(_match, parts)
 
 
 def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
@@ -1660,22 +1666,75 @@ def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
     return frozenset(set(range(256)) - found if negated else found), at + 1
 
 
-def _match(steps: Sequence[frozenset[int] | None], name: str) -> bool:
-    """Greedy, going back to the last "*" only: never exponential."""
-    text, at, step, retry_at, retry_step = name.encode(), 0, 0, 0, -1
-    while at < len(text):
-        wanted = steps[step] if step < len(steps) else frozenset[int]()
-        if wanted is None:
-            step += 1
-            retry_at, retry_step = at, step
-        elif text[at] in wanted:
-            at, step = at + 1, step + 1
-        elif retry_step >= 0:
-            retry_at += 1
-            at, step = retry_at, retry_step
-        else:
+def _part(texts_and_classes: Sequence[bytes | frozenset[int]]) -> bytes | _Part:
+    """What stands between two stars of a glob: one text, or texts and classes."""
+    texts = [each for each in texts_and_classes if isinstance(each, bytes)]
+    return b"".join(texts) if len(texts) == len(texts_and_classes) else _Part(texts_and_classes)
+
+
+class _Part:
+    """Texts and classes, one behind the other, each with its distance from the beginning."""
+
+    def __init__(self, texts_and_classes: Iterable[bytes | frozenset[int]]) -> None:
+        self.texts: list[tuple[int, bytes]] = []
+        self.classes: list[tuple[int, frozenset[int]]] = []
+        self.length = 0
+        for is_text, group in itertools.groupby(texts_and_classes, lambda x: isinstance(x, bytes)):
+            if is_text:
+                text = b"".join(group)  # type: ignore[arg-type]
+                self.texts.append((self.length, text))
+                self.length += len(text)
+                continue
+            for each in group:
+                if len(each) < 256:  # of "?" only the length counts
+                    self.classes.append((self.length, each))  # type: ignore[arg-type]
+                self.length += 1
+        self.longest = max(self.texts, key=lambda text: len(text[1]), default=(0, b""))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def fits(self, name: bytes, at: int) -> bool:
+        return all(name.startswith(text, at + distance) for distance, text in self.texts) and all(
+            name[at + distance] in bytes_ for distance, bytes_ in self.classes
+        )
+
+    def find(self, name: bytes, at: int, end: int) -> int:
+        """The first place from ``at`` on where it fits in front of ``end``; -1: nowhere."""
+        distance, text = self.longest
+        if any(each not in name for each in {each for _, each in self.texts}):
+            return -1
+        while True:
+            found = name.find(text, at + distance, end)
+            at = found - distance
+            if found < 0 or at + self.length > end:
+                return -1
+            if self.fits(name, at):
+                return at
+            at += 1
+
+
+def _fits(part: bytes | _Part, name: bytes, at: int) -> bool:
+    return name.startswith(part, at) if isinstance(part, bytes) else part.fits(name, at)
+
+
+def _match(parts: Sequence[bytes | _Part], name: str) -> bool:
+    """The first part stands at the beginning, the last at the end, each other as early as it can.
+
+    So nothing is tried twice: never exponential.
+    """
+    text, first, last = name.encode(), parts[0], parts[-1]
+    at, end = len(first), len(text) - len(last)
+    if len(parts) == 1:
+        return at == len(text) and _fits(first, text, 0)
+    if at > end or not _fits(first, text, 0) or not _fits(last, text, end):
+        return False
+    for part in itertools.islice(parts, 1, len(parts) - 1):
+        at = part.find(text, at, end) if isinstance(part, _Part) else text.find(part, at, end)
+        if at < 0:
             return False
-    return all(each is None for each in steps[step:])
+        at += len(part)
+    return True
 
 
 class FakeCacheProvider(Faults, infra.RedisCacheProvider):

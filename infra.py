@@ -2453,11 +2453,11 @@ class _Transaction:
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,62}")
 _TABLE_NAME = re.compile(rf"({_NAME.pattern}\.)?{_NAME.pattern}")
-# A statement that begins or ends a transaction, behind its comments.
+# A statement that begins or ends a transaction; MySQL executes what stands in /*! */.
 _TRANSACTION = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-    r"(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
-    re.IGNORECASE | re.DOTALL,
+    r"(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|prepare\s+transaction"
+    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
+    re.IGNORECASE,
 )
 # What insert_many holds in memory at most: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
@@ -3357,8 +3357,8 @@ class _MySqlDialect(_Dialect):
     dump_without = "--ignore-table=DATABASE.schema_migrations"
     #: the table that a statement writes to
     target = re.compile(
-        r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:INSERT|REPLACE|UPDATE)"
-        r"(?:\s|/\*.*?\*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
+        r"(?:INSERT|REPLACE|UPDATE)"  # comments that can be read in one way only: else it never ends
+        r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
         r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
         re.IGNORECASE | re.DOTALL,
     )
@@ -3601,7 +3601,7 @@ class _MySqlDialect(_Dialect):
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         text = str(exc.args[1])
-        target = self.target.match(sql)
+        target = self.target.match(sql, _first_word(sql, self.engine))
         table = target[1] if target else None
         if kind == "not_null":
             column = re.search("'([^']*)'", text)
@@ -4380,7 +4380,7 @@ class ConnectionPool(Database):
         block = self._blocks.current
         if block is not None:
             self._check(block)
-            if _TRANSACTION.match(sql):
+            if _controls_transaction(sql, self.engine):
                 raise DatabaseError(
                     "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
                     service=self.engine,
@@ -4706,8 +4706,6 @@ SCHEMA = Path(__file__).with_name("schema.sql")
 _MARKER = re.compile(
     r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?"
 )
-# A line that is meant as one: were it taken for a comment, its SQL would join the migration above.
-_MARKER_LIKE = re.compile(r"-- migration |(?i:\s*--\s*migration\s+[0-9])")
 _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
     source VARCHAR(100) {text} NOT NULL,
     number INTEGER NOT NULL,
@@ -4718,8 +4716,6 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
     applied_at {moment} NOT NULL,
     PRIMARY KEY (source, number)
 )"""
-# What ends a statement, and what may hold a semicolon that does not.
-_SQL_TOKEN = re.compile(r"""--[^\n]*|\#[^\n]*|/\*|'|"|`|(?<![\w$])\$(?:[^\W\d]\w*)?\$|;""")
 
 
 @dataclass(frozen=True)
@@ -4755,126 +4751,730 @@ class MigrationStatus:
     applied_at: datetime | None = None
 
 
+_SIGNS = r"\0-#%-/:-@\[-\^`{-\x7f"  # what is in no name of Postgres; a dollar sign may be
+# Each pattern below is a repeated group with nothing behind it, so that it never goes back, whatever
+# the text; each repetition takes memory, so there is a limit, and a loop around.
+_EMPTY_STATEMENTS = re.compile(r"[\s;]*;")
+
+
+def _quoted(quote: str, escapes: bool | None) -> str:
+    r"""A pattern of a text in quotes; a doubled quote counts as two texts, side by side.
+
+    Without ``escapes`` a backslash is a character like others. None: a text with one does not match.
+    """
+    if escapes:
+        return rf"{quote}[^{quote}\\]*(?:\\.[^{quote}\\]*){{0,50}}{quote}"
+    return rf"{quote}[^{quote}]*{quote}" if escapes is False else rf"{quote}[^{quote}\\]*{quote}"
+
+
+def _repeated(*alternatives: str) -> re.Pattern[str]:
+    return re.compile(f"(?:{'|'.join(filter(None, alternatives))}){{0,2000}}", re.DOTALL)
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Compiled when it is first needed: most programs that import this read no migrations."""
+    return re.compile(text, re.DOTALL)
+
+
+class _Script(ABC):
+    """Finds the statements of a script, one after the other, from ``at`` on.
+
+    Patterns pass over what is simple, in long steps. Where they stop, ``_look`` decides.
+
+    ``strict``: the script is a file of migrations. Then a marker ends it, with ``at`` in front of the
+    marker, and what only a client program understands is refused. ``breaks``: in this file a carriage
+    return alone ends a line, so it ends a comment.
+    """
+
+    #: what begins a comment, or a line for the client program
+    comment_signs: ClassVar[str]
+    #: words that may change how the text behind their statement is read, or are refused
+    words: ClassVar[str]
+    #: whether a backslash escapes in single quotes, and in double quotes; None: it is not known
+    default_escapes: ClassVar[tuple[bool | None, bool | None]]
+    setting: ClassVar[str]
+
+    def __init__(
+        self, sql: str, at: int = 0, *, strict: bool = False, breaks: bool = False
+    ) -> None:
+        self.sql = sql
+        self.at = at
+        self._strict = strict
+        self._breaks = breaks
+        self._limit = -1  # where the next marker stands, or the end of the text
+        self._broken: list[int] = []  # carriage returns that end a comment
+        self._settled_at = 0  # the statement that gave a backslash its meaning
+        self._saved: dict[str, tuple[bool | None, bool | None]] = {}  # by MySQL's user variables
+        self._escapes = self.default_escapes
+        self._blank, self._body = self.patterns(self._escapes, strict, breaks)
+
+    @staticmethod
+    @abstractmethod
+    def patterns(
+        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        """What stands in front of a statement, and what it is made of."""
+
+    @abstractmethod
+    def _pass_comment(self, at: int) -> int:
+        """The end of the comment that begins there, or ``at``."""
+
+    @abstractmethod
+    def _look(self, at: int) -> int:
+        """Pass over what the pattern of a statement cannot; ``at`` if that was only its limit."""
+
+    @abstractmethod
+    def _examine(self, first: int, end: int) -> int:
+        """Look at a statement with one of ``words`` in it, and return its true end."""
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Where each statement begins, with the comments in front of it, and where it ends."""
+        sql = self.sql
+        self._find_limit(self.at)
+        word = self._find_word(self.at)
+        while True:
+            first = self._blank.match(sql, self.at, self._limit).end()  # type: ignore[union-attr]
+            if not sql[first : first + 1].isalpha():
+                first = self._pass_blanks()
+            end = self._pass_body(first)
+            if word < end:
+                end = self._examine(first, end)
+                word = self._find_word(end)
+            if first < end:
+                yield self.at, end
+            self._broken.clear()
+            self.at = end
+            if end == self._limit:
+                return
+            found = _EMPTY_STATEMENTS.match(sql, end, self._limit) if first == end else None
+            self.at = found.end() if found else end + 1
+
+    def text(self, start: int, end: int) -> str:
+        """A statement as the server gets it. It would not end a comment at a carriage return."""
+        if not self._broken:
+            return self.sql[start:end].strip()
+        starts = [start, *(at + 1 for at in self._broken)]
+        parts = [self.sql[at:to] for at, to in zip(starts, [*self._broken, end])]
+        return "\n".join(parts).strip()
+
+    def first(self) -> int:
+        """Where the first statement begins, behind blanks and comments."""
+        self._find_limit(self.at)
+        return self._pass_blanks()
+
+    def _find_limit(self, at: int) -> None:
+        self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
+
+    def _find_word(self, at: int) -> int:
+        found = _pattern(self.words).search(self.sql, at)
+        return found.start() if found else len(self.sql)
+
+    def _pass_blanks(self) -> int:
+        sql, at = self.sql, self.at
+        while True:
+            end = self._blank.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            if end == self._limit:
+                return end
+            if sql[end] in self.comment_signs:
+                end = self._pass_comment(end)
+                if end > self._limit:
+                    self._find_limit(end)
+            if end == at or not self._may_be_blank(end):
+                return end
+            at = end
+
+    def _may_be_blank(self, at: int) -> bool:
+        sign = self.sql[at : at + 1]
+        return sign.isspace() or sign in self.comment_signs
+
+    def _pass_body(self, at: int) -> int:
+        sql = self.sql
+        while True:
+            at = self._body.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            if at == self._limit or sql[at] == ";":
+                return at
+            at = self._look(at)
+            if at > self._limit:
+                self._find_limit(at)
+
+    def _pass_quoted(self, at: int, escapes: bool | None) -> int:
+        sql, quote, end = self.sql, self.sql[at], at + 1
+        if escapes is None:
+            end = _pattern(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
+            if sql.startswith("\\", end):
+                raise ValidationError(
+                    f"it is not known whether the backslash in line {_line(sql, end)} escapes, because of "
+                    f"line {_line(sql, self._settled_at)}: give {self.setting} a plain value there"
+                )
+        if not escapes:
+            end = sql.find(quote, end)
+            return self._closed(end + 1 if end >= 0 else 0, at)
+        inside = _pattern(rf"(?:[^{quote}\\]+|\\.|{quote}{quote}){{0,2000}}")
+        while (further := inside.match(sql, end).end()) > end:  # type: ignore[union-attr]
+            end = further
+        return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
+
+    def _closed(self, end: int, opened: int, shortest: int = 1) -> int:
+        """The end, unless nothing was found: then it is below ``shortest``."""
+        if end < shortest:
+            raise ValidationError(
+                f"a quote or comment that opens in line {_line(self.sql, opened)} is never closed"
+            )
+        return end
+
+    def _settle(self, at: int, *escapes: bool | None) -> None:
+        """From here on that is what a backslash in quotes means, because of the statement there."""
+        self._settled_at = at
+        self._escapes = (escapes[0], escapes[-1])
+        self._blank, self._body = self.patterns(self._escapes, self._strict, self._breaks)
+
+    def _refuse(self, at: int, what: str, advice: str) -> NoReturn:
+        raise ValidationError(f"{what} in line {_line(self.sql, at)} {advice}")
+
+    def _refuse_sign(self, at: int) -> NoReturn:
+        """A sign that stops the pattern of a statement only in files."""
+        if self.sql[at] == "\ufeff":
+            self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
+        found = _pattern(_COMMAND).match(self.sql, at)
+        self._refuse(at, f"{found[0] if found else 'the backslash'}", self.command_advice)
+
+    command_advice: ClassVar[str]
+
+
+_COMMAND = r"\\[A-Za-z!?.;]?[a-z_]{0,30}"
+
+
+class _MySqlScript(_Script):
+    r"""What MySQL and MariaDB read. What is in /*! */ they execute, so it is read like the rest.
+
+    MySQL takes /*M! */ for a comment. 999999 is a version that no server has: mariadb-dump writes it.
+    """
+
+    comment_signs = "/-#"
+    words = "[sSgGdD](?:[qQ][lL]_(?:[mM][oO][dD][eE]|[lL][oO][gG]_[bB])|[tT][iI][dD]_[pPsS]|[eE][lL][iI][mM][iI])"
+    default_escapes = (True, True)
+    setting = "sql_mode"
+    command_advice = "is a command of the mysql client, not SQL: leave it out, and end statements with a semicolon"
+    #: SET STATEMENT of MariaDB ends with its statement, which has been read by then
+    head = r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b"
+    replication = r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?="
+    assignment = (
+        r"(?i)(?:\b(global|persist|persist_only)\s{1,99})?"
+        r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
+        r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
+    )
+    #: of sql_mode, those that are not the session's
+    others = ("@@global", "@@persist")
+    #: modes with ANSI_QUOTES in them
+    ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
+    executable = r"/\*M?!(?!999999)"
+    line_comment = r"(?:#|--(?=[\0- \x7f]|\Z))[^\n\r]*"
+
+    @staticmethod
+    @functools.cache
+    def patterns(
+        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        blank = _repeated(r"\s+", *_MySqlScript._comments(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
+        body = _MySqlScript._body_pattern(
+            escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
+        )
+        return blank, body
+
+    @staticmethod
+    @functools.cache
+    def _body_pattern(
+        escapes: tuple[bool | None, bool | None], breaks: bool, stops: str, more: str
+    ) -> re.Pattern[str]:
+        return _repeated(
+            rf"[^'\"`#/\-{stops}]+",
+            _quoted("'", escapes[0]),
+            _quoted('"', escapes[1]),
+            "`[^`]*`",
+            more,
+            *_MySqlScript._comments(breaks),
+            r"-(?!-(?:[\0- \x7f]|\Z))",
+            r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
+        )
+
+    @staticmethod
+    def _comments(breaks: bool) -> tuple[str, ...]:
+        return () if breaks else (r"\#[^\n]*", r"--(?=[\0- \x7f]|\Z)[^\n]*")
+
+    def _pass_comment(self, at: int) -> int:
+        sql = self.sql
+        if sql.startswith("/*", at):
+            if _pattern(self.executable).match(sql, at):
+                return at
+            return self._closed(sql.find("*/", at + 2) + 2, at, shortest=2)
+        found = _pattern(self.line_comment).match(sql, at)
+        if found is None:
+            return at
+        end = found.end()
+        if self._breaks and sql.startswith("\r", end) and not sql.startswith("\r\n", end):
+            self._broken.append(end)
+        return end
+
+    def _look(self, at: int) -> int:
+        sign = self.sql[at]
+        if sign in "'\"":
+            return self._pass_quoted(at, self._escapes["'\"".index(sign)])
+        if sign == "`":
+            return self._pass_quoted(at, False)
+        if sign in self.comment_signs:
+            end = self._pass_comment(at)
+            return self._pass_executable(at) if end == at and sign == "/" else end
+        if self._strict and sign in "\\\ufeff":
+            self._refuse_sign(at)
+        return at
+
+    def _pass_executable(self, at: int) -> int:
+        if not _pattern(self.executable).match(self.sql, at):
+            return at
+        try:
+            if self._reads_inside:
+                return self._pass_inside(at)
+        except ValidationError:
+            # A version that no server has: then a quote in it is not closed. One try is enough.
+            self._reads_inside = False
+        return self._closed(self.sql.find("*/", at + 3) + 2, at, shortest=2)
+
+    _reads_inside = True
+
+    def _pass_inside(self, at: int) -> int:
+        inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
+        end = at + 3
+        while not self.sql.startswith("*/", end):
+            end = inside.match(self.sql, end).end()  # type: ignore[union-attr]
+            if end == len(self.sql):
+                self._closed(0, at)
+            if self.sql[end] == "/":
+                end = self._closed(self.sql.find("*/", end + 2) + 2, end, shortest=2)
+            else:
+                end = self._look(end)
+        return end + 2
+
+    def _examine(self, first: int, end: int) -> int:
+        found = _pattern(self.head).match(self.sql, first, end)
+        if found is None:
+            return end
+        if found[1].upper() == "SET":
+            self._examine_set(first, self.sql[first : min(end, first + 10_000)])
+        elif self._strict:
+            self._refuse(
+                found.start(1),
+                "DELIMITER",
+                "is a command of the mysql client, for stored programs: dump with --skip-triggers, and "
+                "without --routines and --events",
+            )
+        return end
+
+    def _examine_set(self, first: int, statement: str) -> None:
+        found = _pattern(self.replication).search(statement)
+        if found and self._strict:
+            self._refuse(
+                first + found.start(1),
+                found[1].upper(),
+                "is for a replica, and needs rights that a migration should not: dump with "
+                "--set-gtid-purged=OFF (mysqldump), without --gtid (mariadb-dump)",
+            )
+        for found in _pattern(self.assignment).finditer(statement):
+            scope, target, value = found[1], found[2].lower().replace("`", ""), found[3]
+            escapes = self._escapes_of(value, statement[found.start(3) :])
+            if target.startswith("@") and not target.startswith("@@"):
+                self._saved[target] = escapes
+            elif target.endswith("sql_mode") and not scope and not target.startswith(self.others):
+                self._settle(first, *escapes)
+
+    def _escapes_of(self, value: str, rest: str) -> tuple[bool | None, bool | None]:
+        """What a backslash means where sql_mode is that value; ``rest`` is the text from there on."""
+        if value[:1] in ("'", '"'):
+            names = {each.strip() for each in value[1:-1].upper().split(",")}
+            single = "NO_BACKSLASH_ESCAPES" not in names
+            return single, single and not names & self.ansi
+        if value.lower() in self._saved:
+            return self._saved[value.lower()]
+        if value.upper() == "DEFAULT":
+            return self.default_escapes
+        if value.lower() in ("@@sql_mode", "@@session.sql_mode", "@@local.sql_mode"):
+            return self._escapes
+        if re.search(r"NO_BACKSLASH_ESCAPES|\bANSI|^[1-9]", rest, re.IGNORECASE):
+            return None, None
+        return self._escapes  # an expression that leaves this part of it alone
+
+
+class _PostgresScript(_Script):
+    """What Postgres reads. As in psql, the body of a function may hold statements between BEGIN and
+    END, and a rule's several actions stand in brackets.
+    """
+
+    comment_signs = "/-\\"
+    words = (
+        "[sSaArR](?:[tT][aA][nN][dD][aA][rR][dD]_[cC][oO][nN]|[tT][dD][iI][nN]"
+        "|[tT][oO][mM][iI][cC]|[uU][lL][eE][^A-Za-z])"
+    )
+    default_escapes = (False, False)
+    setting = "standard_conforming_strings"
+    command_advice = "is a command of psql, not SQL: leave it out; \\connect comes from pg_dump --create and pg_dumpall"
+    copy = r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b"
+    program = r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b"
+    change = r"(?i)(SET|RESET)\b"
+    plain_change = (
+        r"(?i)(?:RESET|SET(?:\s+SESSION)?)\s+\"?standard_conforming_strings\"?"
+        r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
+    )
+    set_config = r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings"
+    restrict = r"\\(?:un)?restrict\b[^\r\n]*"
+    prefix = rf"(?<![^{_SIGNS}])[eE]\Z"
+    gap = r"(?:\s+|--[^\r\n]*){0,2000}"
+    tag = rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$"
+    #: a comment, at most with simple ones in it
+    comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
+    # Of nested comments: what leaves the depth as it is, what opens, and what closes.
+    nested = (
+        rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}",
+        r"(?:/\*[^*/]*){0,1000}",
+        r"(?:\*/[^*/]*){0,1000}",
+    )
+    word = rf"(?![0-9$])[^{_SIGNS}]+"
+
+    @staticmethod
+    @functools.cache
+    def patterns(
+        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        blank = _repeated(r"\s+", r"--[^\r\n]*", _PostgresScript.comment)
+        return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
+
+    @staticmethod
+    @functools.cache
+    def _body_pattern(escapes: tuple[bool | None, bool | None], stops: str) -> re.Pattern[str]:
+        signs, quoted = _SIGNS, _quoted("'", escapes[0])
+        if escapes[0] is False:
+            quoted = (
+                rf"'(?:(?:(?<![eE]')|(?<=[^{signs}][eE]'))[^']*'"
+                rf"|(?<=[{signs}][eE]')[^'\\]*(?:(?:\\.|'')[^'\\]*){{0,50}}'(?!'|[ \t\f\v]*[\r\n-]))"
+            )
+        return _repeated(
+            rf"[^'\"$/\-{stops}]+",
+            quoted,
+            '"[^"]*"',
+            rf"\$(?:(?<=[^{signs}$]\$)\$*|(?!(?:(?![0-9])[^{signs}$]+)?\$)"
+            rf"|((?:(?![0-9])[^{signs}$]+)?)\$.*?\$\1\$)",
+            r"-(?:-[^\r\n]*)?",
+            rf"/(?!\*)|{_PostgresScript.comment}",
+        )
+
+    def _pass_comment(self, at: int) -> int:
+        sql = self.sql
+        if sql.startswith("--", at):
+            found = _pattern(self.gap).match(sql, at)
+            return found.end() if found else at
+        if sql.startswith("/*", at):
+            return self._pass_nested(at)
+        found = _pattern(self.restrict).match(sql, at) if self._strict else None
+        if found is None or sql[at - 1 : at] not in ("", "\n", "\r"):
+            return at
+        self.at = found.end()  # pg_dump writes it for psql alone
+        return self.at
+
+    def _pass_nested(self, opened: int) -> int:
+        sql, at, depth = self.sql, opened + 2, 1
+        neutral, opens, closes = map(_pattern, self.nested)
+        while depth:
+            begun, at = at, neutral.match(sql, at).end()  # type: ignore[union-attr]
+            end = opens.match(sql, at).end()  # type: ignore[union-attr]
+            depth += sql.count("/*", at, end)
+            at = end
+            end = closes.match(sql, at).end()  # type: ignore[union-attr]
+            closing = sql.count("*/", at, end)
+            while closing > depth:  # the last ones are none of this comment's
+                end = sql.rfind("*/", at, end)
+                closing -= 1
+            depth -= closing
+            if not depth:
+                return sql.rfind("*/", at, end) + 2
+            if end == begun:
+                self._closed(0, opened)
+            at = end
+        return at
+
+    def _look(self, at: int) -> int:
+        sql, sign = self.sql, self.sql[at]
+        if sign == "'":
+            if not _pattern(self.prefix).search(sql, max(0, at - 2), at):
+                return self._pass_quoted(at, self._escapes[0])
+            while True:  # parts on further lines belong to the first
+                end = self._pass_quoted(at, True)
+                at = self._pass_gap(end)
+                if not (sql.startswith("'", at) and re.search("[\r\n]", sql[end:at])):
+                    return end
+        if sign == '"':
+            return self._pass_quoted(at, False)
+        if sign == "$" and (found := _pattern(self.tag).match(sql, at)):
+            tag = found[0]
+            return self._closed(sql.find(tag, found.end()) + len(tag), at, shortest=len(tag))
+        if sql.startswith("/*", at):
+            return self._pass_nested(at)
+        if self._strict and sign in "\\\ufeff":
+            self._refuse_sign(at)
+        return at
+
+    def _pass_gap(self, at: int) -> int:
+        while (end := _pattern(self.gap).match(self.sql, at).end()) > at:  # type: ignore[union-attr]
+            at = end
+        return at
+
+    def _examine(self, first: int, end: int) -> int:
+        sql = self.sql
+        if self._strict and _pattern(self.copy).match(sql, first, end):
+            self._refuse(
+                first,
+                "COPY … FROM stdin",
+                "is followed by rows, not SQL: dump with pg_dump --inserts",
+            )
+        if found := _pattern(self.program).match(sql, first, end):
+            return self._program_end(first, found[1].upper() == "RULE")
+        if _pattern(self.change).match(sql, first, end):
+            plain = _pattern(self.plain_change).fullmatch(sql[first:end].rstrip())
+            if plain or self.setting in sql[first:end].lower():
+                self._settle(first, self._escapes_of(plain), False)
+        elif _pattern(self.set_config).search(sql, first, end):
+            self._settle(first, None, False)
+        return end
+
+    @staticmethod
+    def _escapes_of(plain: re.Match[str] | None) -> bool | None:
+        value = (plain[1] or "default").lower() if plain else "?"
+        if value in ("default", "on", "1") or "true".startswith(value) or "yes".startswith(value):
+            return False
+        off = value in ("of", "off", "0") or "false".startswith(value) or "no".startswith(value)
+        return True if off else None
+
+    def _program_end(self, first: int, is_rule: bool) -> int:
+        """The semicolon outside of brackets, and behind as many END as BEGIN and CASE, as psql counts."""
+        sql, at, blocks, brackets = self.sql, first, 0, 0
+        pattern = self._body_pattern(self._escapes, r";()A-Za-z_\x80-\U0010ffff\\")
+        while True:
+            at = pattern.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            if at == self._limit or (sql[at] == ";" and not blocks and not (is_rule and brackets)):
+                return at
+            if found := _pattern(self.word).match(sql, at, self._limit):
+                name, at = found[0].lower(), found.end()
+                if not brackets:
+                    blocks += name == "begin" or (name == "case" and blocks > 0)
+                    blocks -= name == "end" and blocks > 0
+            elif sql[at] in "();":
+                brackets += {"(": 1, ")": -1, ";": 0}[sql[at]]
+                at += 1
+            else:
+                at = self._look(at)
+                if at > self._limit:
+                    self._find_limit(at)
+
+
+_SCRIPTS: Mapping[str, type[_Script]] = {"mysql": _MySqlScript, "postgres": _PostgresScript}
+
+
+def _script(sql: str, engine: str, at: int = 0, **how: bool) -> _Script:
+    if engine not in _SCRIPTS:
+        raise ValidationError('engine should be "mysql" or "postgres"')
+    return _SCRIPTS[engine](sql, at, **how)
+
+
+def _line(text: str, at: int) -> int:
+    """The number of the line; it ends at a line feed, a carriage return, or both."""
+    breaks = text.count("\n", 0, at) + text.count("\r", 0, at) - text.count("\r\n", 0, at)
+    return breaks + 1
+
+
 def split_statements(sql: str, engine: str) -> list[str]:
     """The statements of a script. Knows quotes, comments and, for Postgres, dollar quotes; ValidationError for one that
-    is never closed. Bodies that hold semicolons without quotes are beyond it: stored programs of MySQL; BEGIN ATOMIC
-    and rules of several actions in Postgres."""
+    is never closed. Follows what SET says of backslashes: standard_conforming_strings, and NO_BACKSLASH_ESCAPES and
+    ANSI_QUOTES in sql_mode; ValidationError where that cannot be known and a backslash stands in quotes. Bodies that
+    hold semicolons without quotes are beyond it in stored programs of MySQL."""
     sql, engine = _plain(sql), _plain(engine)
-    statements, start, at, solid = [], 0, 0, False  # solid: there is more than blanks and comments
-    while True:
-        token = _SQL_TOKEN.search(sql, at)
-        end = token.start() if token else len(sql)
-        solid = solid or bool(sql[at:end].strip())
-        if token is None or token[0] == ";":
-            if solid:
-                statements.append(sql[start:end].strip())
-            if token is None:
-                return statements
-            start = at = token.end()
-            solid = False
-            continue
-        opened, at = token[0], token.end()
-        if opened.startswith("--") and (engine == "postgres" or opened[2:3] <= " "):
-            continue
-        if opened[0] == "#" and engine == "mysql":
-            continue
-        if opened == "/*":
-            # MySQL runs what is in /*! */, MariaDB also /*M! */
-            solid = solid or (engine == "mysql" and sql.startswith(("!", "M!"), at))
-            at = _comment_end(sql, at, nested=engine == "postgres")
-            continue
-        solid = True
-        quotes = "'\"`" if engine == "mysql" else "'\""
-        if opened in quotes:
-            prefixed = opened == "'" and re.search(r"(?<![\w$])[eE]\Z", sql[max(0, end - 2) : end])
-            escapes = opened != "`" if engine == "mysql" else prefixed
-            inside = (
-                rf"[^{opened}\\]|\\.|{opened}{opened}"
-                if escapes
-                else rf"[^{opened}]|{opened}{opened}"
-            )
-            at = _closed(re.compile(f"(?:{inside})*{opened}", re.DOTALL).match(sql, at), sql, at)
-        elif opened[0] == "$" and engine == "postgres":
-            at = _closed(re.compile(re.escape(opened)).search(sql, at), sql, at)
-        else:
-            at = end + 1  # not special to this engine
+    if not isinstance(sql, str):
+        raise ValidationError("sql should be a text")
+    return [sql[start:end].strip() for start, end in _script(sql, engine).spans()]
 
 
-def _comment_end(sql: str, at: int, *, nested: bool) -> int:
-    depth, opened = 1, at
-    while depth:
-        found = re.compile(r"/\*|\*/" if nested else r"\*/").search(sql, at)
-        at = _closed(found, sql, opened)
-        depth += 1 if sql[at - 2 : at] == "/*" else -1
-    return at
+def _first_word(sql: str, engine: str) -> int:
+    """Where a statement begins behind blanks and comments, of which there may be many."""
+    try:
+        return _script(sql, engine).first()
+    except ValidationError:  # a comment that never ends: the server refuses it
+        return len(sql)
 
 
-def _closed(found: re.Match[str] | None, sql: str, opened: int) -> int:
-    if found is None:
-        line = sql.count("\n", 0, opened) + 1
-        raise ValidationError(f"a quote or comment that opens in line {line} is never closed")
-    return found.end()
+def _controls_transaction(sql: str, engine: str) -> bool:
+    """Whether a statement begins or ends a transaction."""
+    return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
+
+
+# A line that is meant as a marker: its word, and for words that are only similar the whole of it.
+_MARKER_WORD = (
+    r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
+)
+_MARKER_WORDS = ("migration", "migrations", "migrate")
+_MARKER_SHAPE = (
+    r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+[^\w\n\r]+[\w-]{1,100}[^\w\n\r]+(?:mysql|mariadb|postgres(?:ql)?)"
+    r"(?:[^\w\n\r]+no\W?transaction)?[^\w\n\r]*(?=[\n\r]|\Z)"
+)
+_LINE_START = r"(?:\A|[\n\r])([^\w\n\r]*)\Z"
+_COMMENT_START = r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z"
+
+
+def _next_marker(text: str, at: int) -> int:
+    """Where the next marker stands, or what seems to be meant as one; else the end of the text."""
+    for found in _pattern(_MARKER_WORD).finditer(text, at):
+        place = _marker_place(text, found.start(), found[0].lower())
+        if place >= at:
+            return place
+    return len(text)
+
+
+def _marker_place(text: str, at: int, word: str) -> int:
+    """Where the marker with that word begins; -1: it is none."""
+    before = text[max(0, at - 100) : at]
+    line = _pattern(_LINE_START).search(before)
+    if line and line[1] == "-- " and text.startswith("migration ", at):
+        return at - 3
+    signs = line[1].strip(" \t\ufeff") if line else ""
+    if (
+        signs
+        and word in _MARKER_WORDS
+        and not signs.startswith("/*")
+        and not set(signs) & set("'\"`(),=")
+    ):
+        return at - len(line[1]) if line else -1
+    if not _pattern(_MARKER_SHAPE).match(text, at):
+        return -1
+    from difflib import get_close_matches
+
+    if not get_close_matches(word, _MARKER_WORDS, 1, 0.7):
+        return -1
+    comment = _pattern(_COMMENT_START).search(before)
+    if line:
+        return at - len(line[1])
+    return at - len(comment[1]) if comment else -1
 
 
 def _checksum(statements: Sequence[str]) -> str:
-    """Blanks at the ends of lines do not count: editors take them away."""
-    return hashlib.sha256(re.sub(r"[ \t]+\n", "\n", "\0".join(statements)).encode()).hexdigest()
+    """How lines end, and blanks at their ends, do not count: editors change them."""
+    digest = hashlib.sha256()
+    for first in range(0, len(statements), 1000):
+        if first:
+            digest.update(b"\0")
+        for piece in _pieces("\0".join(statements[first : first + 1000])):
+            if "\r" in piece:
+                piece = piece.replace("\r\n", "\n").replace("\r", "\n")
+            digest.update(_BLANK_ENDS.sub("\n", piece).encode())
+    return digest.hexdigest()
+
+
+# Only from where the blanks begin: from each of them, a long row would take for ever.
+_BLANK_ENDS = re.compile(r"[ \t](?<![ \t]{2})[ \t]*\n")
+
+
+def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
+    """The text in pieces of whole lines."""
+    at = 0
+    while at < len(text):
+        end = text.rfind("\n", at, at + size) + 1 or text.find("\n", at) + 1 or len(text)
+        yield text[at:end]
+        at = end
 
 
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
-    """The migrations of a file for one engine, in order. Raises ConfigurationError for a file that cannot be read, has
-    SQL in front of the first marker, or numbers that do not rise."""
+    """The migrations of a file for one engine, in order.
+
+    Below one marker may stand what ``pg_dump --inserts`` writes, and ``mariadb-dump`` or ``mysqldump`` without stored
+    programs. Raises ConfigurationError for a file that cannot be read, has SQL in front of the first marker, numbers
+    that do not rise, or a line that no server understands: COPY … FROM stdin, DELIMITER, commands of psql.
+    """
     path, engine = Path(_check_path("path", path)), _plain(engine)
     if len(path.stem) > 100:
         raise ConfigurationError(
             "the name of a file of migrations is part of their record: at most 100 characters"
         )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split(
-            "\n"
-        )  # not at U+2028, which a text in quotes may hold
-    except (OSError, UnicodeError) as exc:
-        raise ConfigurationError(
-            f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}"
-        ) from None
-
-    def split(first: int, last: int, where: str) -> tuple[str, ...]:
-        try:  # with empty lines in front: a message names the file's line
-            return tuple(split_statements("\n" * first + "\n".join(lines[first:last]), engine))
-        except ValidationError as exc:
-            raise ConfigurationError(f"{where}: {exc}") from None
-
+    text = _migration_text(path)
+    breaks = re.search(r"\r(?!\n)", text) is not None
+    how = {"strict": True, "breaks": breaks}
     found: list[Migration] = []
-    starts = [at for at, line in enumerate(lines) if _MARKER_LIKE.match(line)]
-    if split(0, starts[0] if starts else len(lines), path.name):
+    script = _script(text, engine, **how)
+    if _statements(script, path.name, at_most=1):
         raise ConfigurationError(
             f"{path.name}: SQL should stand below a line such as: -- migration 1 users mysql"
         )
-    for start, end in zip(starts, [*starts[1:], len(lines)]):
-        marker = _MARKER.fullmatch(lines[start].rstrip())
-        if marker is None:
+    while script.at < len(text):
+        number, name, dialect, alone, below = _marker(text, script.at, path.name)
+        if dialect == engine and found and number <= found[-1].number:
             raise ConfigurationError(
-                f"{path.name}, line {start + 1}: the marker should be: -- migration NUMBER name mysql|postgres "
-                "[no-transaction], the name in lower case, digits and underscores"
+                f"{path.name}, line {_line(text, script.at)}: the numbers of {engine} migrations should rise"
             )
-        number, name, dialect, alone = marker.groups()
+        script = _script(text, dialect, below, **how)
+        statements = tuple(_statements(script, f"{path.name}, migration {number}"))
         if dialect != engine:
             continue
-        if found and int(number) <= found[-1].number:
-            raise ConfigurationError(
-                f"{path.name}, line {start + 1}: the numbers of {engine} migrations should rise"
-            )
-        statements = split(start + 1, end, f"{path.name}, migration {number}")
         together = engine == "postgres" and not alone
-        if together and any(map(_TRANSACTION.match, statements)):
+        if together and any(_controls_transaction(each, engine) for each in statements):
             raise ConfigurationError(
                 f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction "
                 "already, unless its marker ends in no-transaction"
             )
         found.append(
-            Migration(path.stem, int(number), name, statements, _checksum(statements), together)
+            Migration(path.stem, number, name, statements, _checksum(statements), together)
         )
     return found
+
+
+def _migration_text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # no byte of it is changed
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(
+            f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}{_binary_hint(exc)}"
+        ) from None
+    if "\0" in text:
+        line = _line(text, text.index("\0"))
+        raise ConfigurationError(f"{path.name}, line {line}: a NUL character is no SQL")
+    return text
+
+
+def _binary_hint(exc: OSError | UnicodeDecodeError) -> str:
+    if not isinstance(exc, UnicodeDecodeError) or not re.search(
+        rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
+    ):
+        return ""
+    line = exc.object.count(b"\n", 0, exc.start) + 1
+    return f" in line {line}: dump with --hex-blob"
+
+
+def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
+    """The statements up to the next marker. Raises ConfigurationError."""
+    try:
+        spans = itertools.islice(script.spans(), at_most)
+        return [script.text(start, end) for start, end in spans]
+    except ValidationError as exc:
+        raise ConfigurationError(f"{where}: {exc}") from None
+
+
+def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
+    """Number, name, engine, whether it wants no transaction, and where the next line begins."""
+    found = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)").match(text, at)
+    line = found[1] if found else ""
+    marker = _MARKER.fullmatch(line.rstrip()) if text[at - 1 : at] in ("", "\n", "\r") else None
+    if marker is None:
+        hint = " (a byte order mark stands in front of it)" if "\ufeff" in line else ""
+        raise ConfigurationError(
+            f"{where}, line {_line(text, at)}: the marker should be: -- migration NUMBER name mysql|postgres "
+            f"[no-transaction], the name in lower case, digits and underscores{hint}"
+        )
+    number, name, dialect, alone = marker.groups()
+    return int(number), name, dialect, bool(alone), found.end() if found else len(text)
 
 
 class _MigrationSession:

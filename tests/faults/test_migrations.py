@@ -22,6 +22,7 @@ import fakes
 import infra
 from tests.contract.backends import WAIT, eventually
 from tests.faults.proxy import Proxy
+from tests.unit import dumps
 from tests.unit.test_migrations import SCRIPTS
 
 ROOT = Path(infra.__file__).parent
@@ -248,6 +249,51 @@ def test_texts_arrive_as_they_stand_in_the_file(shop: Shop) -> None:
     assert shop.apply() == [1]
     assert shop.pool.fetch_one("SELECT body FROM a") == (text,)
 
+
+def test_ends_of_lines_arrive_as_they_stand_in_the_file(shop: Shop) -> None:
+    kind = {"mysql": "VARCHAR(100)", "postgres": "text"}[shop.engine]
+    sql = f"CREATE TABLE a (body {kind});\nINSERT INTO a VALUES ('one\r\ntwo\rthree\n');\n"
+    shop.file.write_bytes(f"-- migration 1 a {shop.engine}\n{sql}".encode())
+    assert shop.apply() == [1]
+    assert shop.pool.fetch_one("SELECT body FROM a") == ("one\r\ntwo\rthree\n",)
+
+
+def test_a_file_whose_lines_end_with_carriage_returns(shop: Shop) -> None:
+    text = f"-- migration 1 a {shop.engine}\n-- It's one.\n{A}-- Another;\n{B}"
+    shop.file.write_bytes(text.replace("\n", "\r").encode())
+    assert shop.apply() == [1]
+    assert shop.tables() == ["a", "b", "schema_migrations"]
+
+
+@pytest.mark.parametrize(
+    ("server", "dump"),
+    [
+        ("postgres", dumps.POSTGRES),
+        ("postgres-18", dumps.POSTGRES),
+        ("mariadb", dumps.MARIADB),
+        ("mysql", dumps.MYSQL),
+    ],
+    ids=["postgres", "postgres-18", "mariadb", "mysql"],
+)
+def test_a_dump_applies_whole(
+    database: Callable[[str], str], tmp_path: Path, server: str, dump: str
+) -> None:
+    shop = Shop(database(server), tmp_path)
+    with shop.pool:
+        shop.file.write_bytes(f"-- migration 1 shop {shop.engine}\n{dump}".encode())
+        assert shop.apply() == [1]
+        assert shop.apply() == []
+        assert shop.pool.fetch_all("SELECT id, name, note, photo FROM customer ORDER BY id") == [
+            (1, "O'Neill; & Sons", 'two\r\nlines\rand \\ "more"', b"\x00\xff'\\"),
+            (2, f"-- migration 9 x {shop.engine}", NOTES[shop.engine], None),
+        ]
+        assert shop.pool.fetch_all("SELECT id FROM named ORDER BY id") == [(1,), (2,)]
+
+
+NOTES = {
+    "mysql": "a\n-- migration 2 fake mysql\nDELIMITER ;;",
+    "postgres": "a\n-- migration 2 fake postgres\nCOPY a FROM stdin;",
+}
 
 # --- edits
 

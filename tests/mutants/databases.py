@@ -249,6 +249,37 @@ SCHEMAS: list[Mutant] = [
         Never("Migrator.take_over.move", "not states or 'edited' in states.values()"),
         ("faults/test_migrations.py::test_records_that_are_not_taken_over",),
     ),
+    OnFakes(
+        "migrations: only the exact word is near a marker",
+        INFRA,
+        Replace("_marker_place", "word in _MARKER_WORDS", "word == 'migration'"),
+        ("unit/test_migrations.py::test_what_seems_to_be_meant_as_a_marker",),
+    ),
+    OnFakes(
+        "migrations: COPY from stdin passes",
+        INFRA,
+        Never(
+            "_PostgresScript._examine",
+            "self._strict and _pattern(self.copy).match(sql, first, end)",
+        ),
+        ("unit/test_migrations.py::test_what_only_a_client_understands_is_refused",),
+    ),
+    OnFakes(
+        "migrations: carriage returns become line feeds",
+        INFRA,
+        Replace(
+            "_migration_text",
+            "path.open(encoding='utf-8-sig', newline='')",
+            "path.open(encoding='utf-8-sig')",
+        ),
+        ("unit/test_migrations.py::test_ends_of_lines_in_quotes_are_kept",),
+    ),
+    OnFakes(
+        "migrations: the checksum sees carriage returns",
+        INFRA,
+        Never("_checksum", "'\\r' in piece"),
+        ("unit/test_migrations.py::test_ends_of_lines_in_quotes_are_kept",),
+    ),
 ]
 
 TABLES: list[Mutant] = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, timedelta, timezone
+from datetime import time as day_time
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -19,6 +21,22 @@ from tests.contract.backends import WAIT, eventually, in_threads
 from tests.contract.texts import Number, Text, any_text, plain
 
 PHONE = "+14155550100"
+
+
+@pytest.mark.parametrize("glob", ["?", "a*", "[ab]", "[^b]", r"\a", "a"])
+def test_the_time_of_a_glob_grows_with_it(glob: str) -> None:
+    """Eight times the glob and the name: what grows with its square takes 64 times as long."""
+
+    def seconds(size: int) -> float:
+        client, times = fakes.FakeRedisClient(), []
+        client.set("a" * size, "1")
+        for _ in range(3):
+            started = time.process_time()
+            assert list(client.scan(glob * size)) == ["a" * size]
+            times.append(time.process_time() - started)
+        return min(times)
+
+    assert seconds(80_000) <= 24 * max(seconds(10_000), 0.001)
 
 
 def test_fail_next_fails_once() -> None:
@@ -1225,11 +1243,11 @@ def test_a_primary_key_is_never_null(dialect: str) -> None:
 @pytest.mark.parametrize("dialect", ["mysql", "postgres"])
 def test_times_and_durations(dialect: str) -> None:
     """MySQL has one type for both, which it reads as a timedelta."""
-    columns = {"id": fakes.Column(int), "at": fakes.Column(time), "d": fakes.Column(timedelta)}
+    columns = {"id": fakes.Column(int), "at": fakes.Column(day_time), "d": fakes.Column(timedelta)}
     database = fakes.FakeDatabase(dialect, [fakes.Table("times", columns)])
     hour = timedelta(hours=1)
-    assert database.insert_many("times", ["id", "at", "d"], [(1, time(1), hour)]) == 1
-    at = hour if dialect == "mysql" else time(1)
+    assert database.insert_many("times", ["id", "at", "d"], [(1, day_time(1), hour)]) == 1
+    at = hour if dialect == "mysql" else day_time(1)
     assert database.table("times").select() == [{"id": 1, "at": at, "d": hour}]
     with pytest.raises(infra.ValidationError, match="at should be a time"):
         database.insert_many("times", ["id", "at", "d"], [(2, "01:00", hour)])

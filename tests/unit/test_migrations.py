@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,7 @@ from hypothesis import strategies as st
 
 import infra
 from tests.contract.texts import Text, any_text, plain
+from tests.unit import dumps
 
 ENGINES = ["mysql", "postgres"]
 
@@ -54,8 +60,26 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("SELECT 1 AS a$b$c; SELECT 2 AS a$b$c", "SELECT 1 AS a$b$c", "SELECT 2 AS a$b$c"),
         ("SELECT '$$'; SELECT '$$'", "SELECT '$$'", "SELECT '$$'"),
+        ("/*!50001 SELECT '*/;' */; SELECT 2", "/*!50001 SELECT '*/;' */", "SELECT 2"),
+        (
+            "/*!50001 SELECT 1 /* ; */ + 1 */; SELECT 2",
+            "/*!50001 SELECT 1 /* ; */ + 1 */",
+            "SELECT 2",
+        ),
+        ("SELECT 1 /*!99999 it's; */; SELECT 2", "SELECT 1 /*!99999 it's; */", "SELECT 2"),
+        (
+            "SELECT 1 /*M!999999\\- it's; */; SELECT 2",
+            "SELECT 1 /*M!999999\\- it's; */",
+            "SELECT 2",
+        ),
     ],
     "postgres": [
+        ("SELECT E'a'\n'b\\';'; SELECT 2", "SELECT E'a'\n'b\\';'", "SELECT 2"),
+        ("SELECT E'a''b\\';'; SELECT 2", "SELECT E'a''b\\';'", "SELECT 2"),
+        ("SELECT 1 -- a\r; SELECT 2", "SELECT 1 -- a", "SELECT 2"),
+        ("SELECT 1 AS →$$; SELECT 2 AS →$$", "SELECT 1 AS →$$", "SELECT 2 AS →$$"),
+        ("SELECT $→$;$→$; SELECT 2", "SELECT $→$;$→$", "SELECT 2"),
+        ("SELECT 1 /*/**//*;*/*/; SELECT 2", "SELECT 1 /*/**//*;*/*/", "SELECT 2"),
         ("SELECT 1; SELECT 2;", "SELECT 1", "SELECT 2"),
         ("\n SELECT 1 ;\n\n SELECT\n 2 \n", "SELECT 1", "SELECT\n 2"),
         ("SELECT 1;\r\nSELECT 2; -- done\r\n", "SELECT 1", "SELECT 2"),
@@ -208,6 +232,139 @@ def test_never_closed(engine: str, opened: str) -> None:
     assert str(caught.value) == "a quote or comment that opens in line 3 is never closed"
 
 
+@pytest.mark.parametrize(
+    ("engine", "script", "statements"),
+    [
+        (
+            "mysql",
+            r"SET @a=@@sql_mode, sql_mode='NO_BACKSLASH_ESCAPES'; SELECT 'a\'; SET sql_mode=@a; SELECT '\';'",
+            [
+                "SET @a=@@sql_mode, sql_mode='NO_BACKSLASH_ESCAPES'",
+                r"SELECT 'a\'",
+                "SET sql_mode=@a",
+                r"SELECT '\';'",
+            ],
+        ),
+        (
+            "mysql",
+            r"""/*!40101 SET SQL_MODE="ansi_quotes" */; SELECT 1 AS "a\"; SELECT 'b\';'""",
+            ['/*!40101 SET SQL_MODE="ansi_quotes" */', r'SELECT 1 AS "a\"', r"SELECT 'b\';'"],
+        ),
+        (
+            "mysql",
+            r"SET GLOBAL sql_mode='NO_BACKSLASH_ESCAPES'; SELECT 'a\';'",
+            ["SET GLOBAL sql_mode='NO_BACKSLASH_ESCAPES'", r"SELECT 'a\';'"],
+        ),
+        (
+            "postgres",
+            r"SET standard_conforming_strings = off; SELECT 'a\';'; RESET standard_conforming_strings; SELECT 'b\'",
+            [
+                "SET standard_conforming_strings = off",
+                r"SELECT 'a\';'",
+                "RESET standard_conforming_strings",
+                r"SELECT 'b\'",
+            ],
+        ),
+        (
+            "postgres",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END; SELECT 3",
+            [
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END",
+                "SELECT 3",
+            ],
+        ),
+        (
+            "postgres",
+            "CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT ')'); SELECT 3",
+            ["CREATE RULE r AS ON INSERT TO a DO (SELECT 1; SELECT ')')", "SELECT 3"],
+        ),
+    ],
+)
+def test_what_a_statement_changes_for_those_behind_it(
+    engine: str, script: str, statements: list[str]
+) -> None:
+    assert infra.split_statements(script, engine) == statements
+
+
+@pytest.mark.parametrize(
+    ("engine", "change"),
+    [
+        ("mysql", "SET sql_mode = CONCAT(@@sql_mode, ',NO_BACKSLASH_ESCAPES')"),
+        ("postgres", "SELECT set_config('standard_conforming_strings', 'off', false)"),
+        ("postgres", "SET LOCAL standard_conforming_strings = off"),
+    ],
+)
+def test_a_backslash_of_unknown_meaning_is_refused(engine: str, change: str) -> None:
+    assert infra.split_statements(f"{change}; SELECT 'a';", engine) == [change, "SELECT 'a'"]
+    with pytest.raises(
+        infra.ValidationError, match="whether the backslash in line 3 escapes, because of line 2"
+    ):
+        infra.split_statements(f"\n{change};\nSELECT 'a\\b';", engine)
+
+
+#: Parts of hostile scripts; "{}" is repeated.
+HOSTILE = [
+    ("mysql", "", "INSERT INTO t VALUES (1,'a');\n", ""),
+    ("postgres", "", "INSERT INTO t VALUES (1,'a');\n", ""),
+    ("mysql", "INSERT INTO t VALUES ", "(1,'a'),\n", ""),
+    *((engine, "SELECT '", part, "'") for engine in ENGINES for part in ("a", "''", r"\\", r"/*")),
+    ("postgres", "SELECT E'", r"\''", "'"),
+    *(
+        (engine, "", part, "SELECT 1")
+        for engine in ENGINES
+        for part in ("/**/", "/* a */\n", "-- a\n", ";", " ")
+    ),
+    ("postgres", "/*", "/*/**/*/", "*/"),
+    ("mysql", "", "/*! */", ""),
+    ("mysql", "", r"/*! \' */", ""),
+    *(("postgres", "SELECT ", part, "") for part in ("$1 ", "$", "$a$", "a$", "$a ")),
+    ("postgres", "", "BEGIN; ", ""),
+]
+
+
+def cpu(work: Callable[[], object]) -> float:
+    """The least of some runs, in seconds of this process alone."""
+    times = []
+    for _ in range(3):
+        started = time.process_time()
+        with contextlib.suppress(infra.ValidationError):
+            work()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+@pytest.mark.parametrize(("engine", "before", "part", "behind"), HOSTILE)
+def test_the_time_grows_with_the_text(
+    engine: str, before: str, part: str, behind: str, file: Path
+) -> None:
+    """Eight times the text: what grows with its square takes 64 times as long."""
+
+    def seconds(size: int) -> float:
+        text = before + part * (size // len(part)) + behind
+        return cpu(lambda: infra.split_statements(text, engine))
+
+    assert seconds(800_000) <= 24 * max(seconds(100_000), 0.001)
+
+
+def test_comments_in_front_of_a_statement_cost_nothing(file: Path) -> None:
+    for comments in ("/* a */ " * 24, "/* a */ " * 20_000, "-- a\n" * 20_000, " " * 200_000):
+        (found,) = read(file, f"-- migration 1 a postgres\n{comments}SELECT 1;\n", "postgres")
+        assert found.transaction
+        with pytest.raises(infra.ConfigurationError, match="leave out BEGIN, COMMIT and ROLLBACK"):
+            read(file, f"-- migration 1 a postgres\n{comments}COMMIT;\n", "postgres")
+
+
+def test_the_memory_of_a_long_text(file: Path) -> None:
+    for part in ("''", r"\\", "a"):
+        text = "SELECT '" + part * (1_000_000 // len(part)) + "'"
+        for engine in ENGINES:
+            tracemalloc.start()
+            infra.split_statements(text, engine)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak <= 4 * sys.getsizeof(text), (part, engine)
+
+
 PLAIN = st.text(st.characters(exclude_characters="'\"`;#$-/*", exclude_categories=["Cs"])).filter(
     str.strip
 )
@@ -356,6 +513,66 @@ def test_a_wrong_marker(file: Path, engine: str, marker: str) -> None:
 def test_comments_that_are_no_markers(file: Path, comment: str) -> None:
     (found,) = read(file, f"-- migration 1 a mysql\nSELECT 1;\n{comment}\nSELECT 2;\n")
     assert found.statements == ("SELECT 1", f"{comment}\nSELECT 2")
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "-- migrate 2",
+        "# migration 2",
+        "#migrate 2 b postgres",
+        "-- migrations 2 b mysql",
+        "-- MIGRATION: 2 b mysql",
+        "--- migration 2 b mysql",
+        "// migration 2 b mysql",
+        "-- migration_2 b mysql",
+        "-- migraton 2 b mysql",
+        "-- mirgation 2 b postgres no-transaction",
+        "\u2014 migration 2 b mysql",
+        "migration 2 b mysql",
+        "/* migration 2 b mysql */",
+        "SELECT 3; -- migration 2 b mysql",
+        "--\u00a0migration 2 b mysql",
+    ],
+)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_seems_to_be_meant_as_a_marker(file: Path, engine: str, marker: str) -> None:
+    with pytest.raises(infra.ConfigurationError) as caught:
+        read(file, f"-- migration 1 a {engine}\nSELECT 1;\n{marker}\nSELECT 2;\n", engine)
+    assert str(caught.value) == f"shop.sql, line 3: {MARKER} and underscores"
+
+
+@pytest.mark.parametrize("text", ["'{}'", "/*{}*/", "$${}$$", '"{}"', "E'\\'{}'", "/* /* */{}*/"])
+@pytest.mark.parametrize("marker", ["-- migration 2 b postgres", "-- migrate 2", "# migration 2"])
+def test_a_marker_in_quotes_or_comments_is_none(file: Path, text: str, marker: str) -> None:
+    held = text.format(f"\n{marker}\n")
+    (found,) = read(file, f"-- migration 1 a postgres\nSELECT 1 {held};\n", "postgres")
+    assert found.statements == (f"SELECT 1 {held}",)
+
+
+def test_each_half_is_read_as_its_engine_reads_it(file: Path) -> None:
+    text = "-- migration 1 a postgres\nSELECT $$it's$$;\n-- migration 1 a mysql\nSELECT `a'`;\n"
+    assert [each.statements for each in read(file, text)] == [("SELECT `a'`",)]
+    assert [each.statements for each in read(file, text, "postgres")] == [("SELECT $$it's$$",)]
+
+
+def test_signs_that_no_editor_shows(file: Path) -> None:
+    for text, message in (
+        ("SELECT 'a\0b';\n", "shop.sql, line 2: a NUL character is no SQL"),
+        (
+            "SELECT 1;\n\ufeff-- migration 2 b mysql\n",
+            f"shop.sql, line 3: {MARKER} and underscores (a byte order mark stands in front of it)",
+        ),
+        (
+            "SELECT 1;\n\ufeff-- A file behind another.\n",
+            "shop.sql, migration 1: the byte order mark in line 3 is no SQL: only a file may begin with one",
+        ),
+    ):
+        with pytest.raises(infra.ConfigurationError) as caught:
+            read(file, "-- migration 1 a mysql\n" + text)
+        assert str(caught.value) == message
+    (found,) = read(file, "-- migration 1 a mysql\nSELECT '\ufeff'; -- \ufeff\n")
+    assert found.statements == ("SELECT '\ufeff'",)
 
 
 @pytest.mark.parametrize("second", [1, 2])
@@ -518,6 +735,79 @@ def test_texts_in_quotes_are_kept_as_they_are(file: Path, engine: str) -> None:
     text = "SELECT 'one  \ntwo\t\n\x0bthree\x0c\x1c\x85\u2028\u2029four\u00a0\n'"
     (found,) = read(file, f"-- migration 1 a {engine}\n{text};\n", engine)
     assert found.statements == (text,)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("ending", ["\r\n", "\r", "\n"])
+def test_ends_of_lines_in_quotes_are_kept(file: Path, engine: str, ending: str) -> None:
+    text = f"-- migration 1 a {engine}\nSELECT 'one{ending}two';\n"
+    (found,) = read(file, text, engine)
+    assert found.statements == (f"SELECT 'one{ending}two'",)
+    assert found.checksum == checksum(file, text.replace("\r\n", "\n").replace("\r", "\n"), engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_carriage_return_alone_ends_a_line_and_its_comment(file: Path, engine: str) -> None:
+    """MySQL would read such a comment on: it is sent with a line feed."""
+    expected = read(file, SHOP, engine)
+    found = read(file, SHOP.replace("\n", "\r"), engine)
+    assert [each.checksum for each in found] == [each.checksum for each in expected]
+    ending = {"mysql": "\n", "postgres": "\r"}[engine]
+    text = f"-- migration 1 a {engine}\r-- it's one\rSELECT '-- a\rb';\r"
+    assert read(file, text, engine)[0].statements == (f"-- it's one{ending}SELECT '-- a\rb'",)
+
+
+@pytest.mark.parametrize(
+    ("dump", "engine", "count"),
+    [(dumps.POSTGRES, "postgres", 29), (dumps.MARIADB, "mysql", 55), (dumps.MYSQL, "mysql", 55)],
+    ids=["pg_dump", "mariadb-dump", "mysqldump"],
+)
+def test_a_dump_is_one_migration(file: Path, dump: str, engine: str, count: int) -> None:
+    (found,) = read(file, f"-- migration 1 shop {engine}\n{dump}", engine)
+    assert len(found.statements) == count
+    assert not any("restrict " in each for each in found.statements)
+    if engine == "postgres":
+        other = dump.replace("restrict ", "restrict a")
+        assert checksum(file, f"-- migration 1 shop {engine}\n{other}", engine) == found.checksum
+
+
+@pytest.mark.parametrize(
+    ("engine", "line", "message"),
+    [
+        (
+            "postgres",
+            "COPY a (id) FROM stdin;\n1\n\\.",
+            "COPY … FROM stdin in line 3 .*pg_dump --inserts",
+        ),
+        (
+            "postgres",
+            "copy a from STDIN with csv;\nit's",
+            "COPY … FROM stdin in line 3 .*pg_dump --inserts",
+        ),
+        ("postgres", "\\connect shop", r"\\connect in line 3 .*pg_dump --create"),
+        ("postgres", "SELECT 1 \\gset", r"\\gset in line 3 is a command of psql"),
+        ("postgres", "SELECT 1\n\\restrict a", r"\\restrict in line 4 is a command of psql"),
+        ("mysql", "DELIMITER ;;\nCREATE TRIGGER a;", "DELIMITER in line 3 .*--skip-triggers"),
+        ("mysql", "delimiter //\nit;", "DELIMITER in line 3 .*--skip-triggers"),
+        ("mysql", "SELECT 1\\G", r"\\G in line 3 is a command of the mysql client"),
+        ("mysql", "SET @@SESSION.SQL_LOG_BIN= 0;", "SQL_LOG_BIN in line 3 .*--set-gtid-purged=OFF"),
+        (
+            "mysql",
+            "SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ '';",
+            "GTID_PURGED in line 3 .*--set-gtid-purged=OFF",
+        ),
+    ],
+)
+def test_what_only_a_client_understands_is_refused(
+    file: Path, engine: str, line: str, message: str
+) -> None:
+    with pytest.raises(infra.ConfigurationError, match=f"^shop.sql, migration 1: {message}"):
+        read(file, f"-- migration 1 a {engine}\n-- It is a dump.\n{line}\n", engine)
+
+
+def test_null_as_mariadb_writes_it(file: Path) -> None:
+    (found,) = read(file, "-- migration 1 a mysql\nINSERT INTO a VALUES (\\N,1);\n")
+    assert found.statements == ("INSERT INTO a VALUES (\\N,1)",)
 
 
 # --- Migrator, as far as it needs no server
