@@ -3341,12 +3341,6 @@ class _MySqlDialect(_Dialect):
     )
     refused_statements = (
         (
-            "SET",
-            re.compile(r"SET\b.*\b(?:GTID_PURGED|SQL_LOG_BIN)\b", re.IGNORECASE | re.DOTALL),
-            "GTID_PURGED and SQL_LOG_BIN keep its statements from the replicas: leave them out "
-            "(a dump has none with --set-gtid-purged=OFF)",
-        ),
-        (
             "XA",
             re.compile(r"XA\b", re.IGNORECASE),
             "a transaction of XA outlives its connection: begin one with START TRANSACTION",
@@ -5434,7 +5428,7 @@ def _migration_text(path: Path) -> str:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # no byte of it is changed
             text = file.read()
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, UnicodeError) as exc:
         raise ConfigurationError(
             f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}{_binary_hint(exc)}"
         ) from None
@@ -5444,7 +5438,7 @@ def _migration_text(path: Path) -> str:
     return text
 
 
-def _binary_hint(exc: OSError | UnicodeDecodeError) -> str:
+def _binary_hint(exc: OSError | UnicodeError) -> str:
     if not isinstance(exc, UnicodeDecodeError) or not re.search(
         rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
     ):
