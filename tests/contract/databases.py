@@ -71,16 +71,44 @@ class Items(infra.Repository[Item]):
         return self._select("by_amount", {}, [("amount", False)], limit=limit, offset=offset)
 
 
+@dataclass(frozen=True)
+class Node:
+    """A row that may refer to rows of its own table, and to itself."""
+
+    owner_id: uuid.UUID | None = None
+    guard_id: uuid.UUID | None = None
+    keeper_id: uuid.UUID | None = None
+    id: uuid.UUID = infra.FILLED
+
+
+class Nodes(infra.Repository[Node]):
+    record = Node
+    table = "nodes"
+    resource = "node"
+
+    def change(self, where: dict[str, Any], changes: dict[str, Any]) -> int:
+        return self._change("change", where, changes)
+
+    def remove(self, *ids: uuid.UUID) -> int:
+        return self._remove("remove", {"id": OneOf([*ids])})
+
+
 class SqlOwners(infra.SqlRepository[Owner], Owners): ...
 
 
 class SqlItems(infra.SqlRepository[Item], Items): ...
 
 
+class SqlNodes(infra.SqlRepository[Node], Nodes): ...
+
+
 class FakeOwners(fakes.Faults, fakes.FakeRepository[Owner], Owners): ...
 
 
 class FakeItems(fakes.Faults, fakes.FakeRepository[Item], Items): ...
+
+
+class FakeNodes(fakes.Faults, fakes.FakeRepository[Node], Nodes): ...
 
 
 TEXT = {
@@ -100,6 +128,13 @@ TABLES = [
     "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) "
     "ON DELETE RESTRICT, "
     "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) "
+    "ON DELETE SET NULL)",
+    "CREATE TABLE nodes (owner_id {id} NULL, guard_id {id} NULL, keeper_id {id} NULL, "
+    "id {id} NOT NULL PRIMARY KEY, "
+    "CONSTRAINT nodes_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES nodes (id) ON DELETE CASCADE, "
+    "CONSTRAINT nodes_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES nodes (id) "
+    "ON DELETE RESTRICT, "
+    "CONSTRAINT nodes_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES nodes (id) "
     "ON DELETE SET NULL)",
 ]
 _owners = fakes.Table.of(Owners, unique={"owners_name_key": ("name",)})
@@ -126,6 +161,14 @@ FAKE_TABLES = [
             "note": fakes.Column(str, length=10),
         },
     ),
+    fakes.Table.of(
+        Nodes,
+        foreign_keys={
+            "nodes_owner_id_fkey": fakes.ForeignKey(("owner_id",), "nodes", on_delete="cascade"),
+            "nodes_guard_id_fkey": fakes.ForeignKey(("guard_id",), "nodes", on_delete="restrict"),
+            "nodes_keeper_id_fkey": fakes.ForeignKey(("keeper_id",), "nodes", on_delete="set null"),
+        },
+    ),
 ]
 
 
@@ -137,6 +180,7 @@ class DatabaseBackend:
     owners: Owners
     items: Items
     dialect: str
+    nodes: Nodes
 
     @property
     def engine(self) -> str:
@@ -145,7 +189,9 @@ class DatabaseBackend:
 
 def fake_backend(dialect: str, **options: Any) -> DatabaseBackend:
     database = fakes.FakeDatabase(dialect, FAKE_TABLES, **options)
-    return DatabaseBackend(database, FakeOwners(database), FakeItems(database), dialect)
+    return DatabaseBackend(
+        database, FakeOwners(database), FakeItems(database), dialect, FakeNodes(database)
+    )
 
 
 def dialect_of(database: infra.Database) -> str:
@@ -173,9 +219,10 @@ def create_tables(url: str) -> None:
 
 def real_backend(url: str, **options: Any) -> DatabaseBackend:
     pool = infra.create_pool(infra.DatabaseConfig(url=url, **options))
-    for table in ("items", "owners"):
+    pool.execute("UPDATE nodes SET guard_id = NULL")  # a row that guards itself stays
+    for table in ("items", "owners", "nodes"):
         pool.execute(f"DELETE FROM {table}")
-    return DatabaseBackend(pool, SqlOwners(pool), SqlItems(pool), dialect_of(pool))
+    return DatabaseBackend(pool, SqlOwners(pool), SqlItems(pool), dialect_of(pool), SqlNodes(pool))
 
 
 _made: dict[str, str] = {}
@@ -293,21 +340,14 @@ class RolledBack(Exception):
     """Leaves a transaction on purpose."""
 
 
-def overlapped(
-    database: infra.Database,
-    first: Callable[[], Any],
-    second: Callable[[], Any],
-    then: Callable[[], Any] = lambda: None,
-    *,
-    commit: bool = True,
-) -> Any:
-    """Runs ``second`` while a transaction that has done ``first`` is open; once ``second`` is seen to wait for it, it
-    does what comes ``then``, and ends. Returns what ``second`` did, or its exception."""
+def seen_waiting(database: infra.Database, work: Callable[[], Any]) -> Callable[[], Any]:
+    """Begins ``work`` in another thread, and returns once it is seen to wait for a transaction. What it returns waits
+    for the end of the work, and returns what that did, or its exception."""
     results: list[Any] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
-            results.append(second())
+            results.append(work())
         except Exception as error:
             results.append(error)
 
@@ -321,17 +361,34 @@ def overlapped(
         sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
         return (database.fetch_one(sql) or (0,))[0]
 
-    thread = threading.Thread(target=work, daemon=True)
+    def join() -> Any:
+        thread.join(WAIT)
+        return results[0]
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    eventually(lambda: waits() or results)
+    assert not results, f"it does not wait: {results[0]!r}"
+    return join
+
+
+def overlapped(
+    database: infra.Database,
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    then: Callable[[], Any] = lambda: None,
+    *,
+    commit: bool = True,
+) -> Any:
+    """Runs ``second`` while a transaction that has done ``first`` is open; once ``second`` is seen to wait for it, it
+    does what comes ``then``, and ends. Returns what ``second`` did, or its exception."""
     with contextlib.suppress(RolledBack), database.transaction():
         first()
-        thread.start()
-        eventually(lambda: waits() or results)
-        assert not results, f"it does not wait: {results[0]!r}"
+        join = seen_waiting(database, second)
         then()
         if not commit:
             raise RolledBack
-    thread.join(WAIT)
-    return results[0]
+    return join()
 
 
 def fake_exchange() -> ExchangeBackend:
