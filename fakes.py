@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import contextvars
 import copy
 import functools
 import hashlib
@@ -38,17 +39,17 @@ import math
 import operator
 import os
 import threading
+import time
 import urllib.parse
 import uuid
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Decimal
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from types import GeneratorType, MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 if (
     TYPE_CHECKING
@@ -90,6 +91,7 @@ __all__ = [
 
 
 R = TypeVar("R")  # a record
+T = TypeVar("T")
 _TEST_KEY = "a key that only tests may use".ljust(32)
 
 
@@ -132,6 +134,20 @@ class _Fault:
     error: BaseException
     times: int
     after_apply: bool
+    owner: Faults
+
+    def fresh_error(self) -> BaseException:
+        """Return the error to raise: each raise has a traceback of its own."""
+        try:
+            return copy.copy(self.error)
+        except Exception:  # what cannot be copied
+            return self.error.with_traceback(None)
+
+
+#: The fakes of whose faults a call that is under way has met one: it meets no further one of "*".
+_suffering: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.ContextVar(
+    "fakes-suffering", default=()
+)
 
 
 class Faults:
@@ -144,12 +160,17 @@ class Faults:
     ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them:
     they wait until the service is back. After ``close`` they are never raised.
 
-    A connection that fails inside a block of a ``FakeDatabase`` takes the transaction along, as it
-    does on a server: the block cannot go on, even if the caller catches the error. An error of the
-    database does the same on Postgres.
+    One call uses up one fault of "*", also where it makes further calls of the same fake.
+
+    A fault inside a block of a ``FakeDatabase`` has the effect that its error has on a server, even
+    if the caller catches it. After a ConnectionError or a TimeoutError the connection is gone, and
+    the block cannot go on. (A TimeoutError that is not ``retryable`` is one of ``query_timeout``:
+    the server has stopped the statement, and MySQL goes on.) The same holds after any DatabaseError
+    on Postgres, and on MySQL after a retryable one: a deadlock, or too long a wait for a lock.
     """
 
     _service = "fake"
+    _below: Faults | None = None  # the fake that this one stands on, whose faults of "*" it meets
     _unfailing = frozenset({"close", "is_available", "stats"})
     _faults: Sequence[_Fault] = ()
     _armed = False  # whether calls have to look here first: anything of the next three
@@ -187,7 +208,7 @@ class Faults:
                 "error should be an exception, or a class of this library's errors"
             )
         with self._fault_lock:
-            self._faults = [*self._faults, _Fault(method, error, times, after_apply)]
+            self._faults = [*self._faults, _Fault(method, error, times, after_apply, self)]
             self._armed = True
 
     @property
@@ -212,17 +233,52 @@ class Faults:
         names = {
             name for port in ports for name, value in vars(port).items() if inspect.isroutine(value)
         }
+        names.update(name for name in dir(cls) if hasattr(getattr(cls, name, None), "_can_fail"))
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
 
     def _take_fault(self, name: str) -> _Fault | None:
         self._check_reachable(name)
+        fault, below = self._next_fault(name), self._below
+        if fault is None and below is not None and below._armed:
+            fault = below._fault_from_above()
+        return fault
+
+    def _fault_from_above(self) -> _Fault | None:
+        """Return the fault of "*" that a call of what stands on this fake meets."""
+        return None if self._down or self._closed else self._next_fault()
+
+    def _next_fault(self, name: str = "") -> _Fault | None:
+        names = {name} if any(each is self for each in _suffering.get()) else {"*", name}
         with self._fault_lock:
-            fault = next((each for each in self._faults if each.method in ("*", name)), None)
+            fault = next((each for each in self._faults if each.method in names), None)
             if fault:
                 fault.times -= 1
                 self._faults = [each for each in self._faults if each.times]
                 self._armed = bool(self._down or self._closed or self._faults)
             return fault
+
+    def _suffer(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
+        """Raises the fault's error, after the work where it says so."""
+        if fault.after_apply:
+            token = _suffering.set((*_suffering.get(), fault.owner))
+            try:
+                work()
+            finally:
+                _suffering.reset(token)
+        error = fault.fresh_error()
+        self._note_fault(error)
+        raise error
+
+    def _lasting(self, operation: str, items: Iterator[T]) -> Iterator[T]:
+        """The items, for as long as the fake is neither down nor closed."""
+        for each in items:
+            self._look(operation)
+            yield each
+
+    def _look(self, operation: str) -> None:
+        """What goes on after its call, a list or a reader, ends when the fake is closed or down."""
+        if self._closed or self._down:
+            self._check_reachable(operation)
 
     def _check_reachable(self, name: str) -> None:
         if self._down or self._closed:
@@ -248,17 +304,15 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Faults, *args: Any, **kwargs: Any) -> Any:
-        fault = self._take_fault(name) if self._armed else None
-        if fault is None:
-            return method(self, *args, **kwargs)
-        if fault.after_apply:
-            method(self, *args, **kwargs)
-        try:
-            error = copy.copy(fault.error)  # each raise has a traceback of its own
-        except Exception:  # what cannot be copied
-            error = fault.error.with_traceback(None)
-        self._note_fault(error)
-        raise error
+        below, fault = self._below, None
+        if self._armed or (below is not None and below._armed):
+            fault = self._take_fault(name)
+        if fault is not None:
+            self._suffer(fault, functools.partial(method, self, *args, **kwargs))
+        result = method(self, *args, **kwargs)
+        if result.__class__ is GeneratorType:
+            return self._lasting(name, result)
+        return result
 
     call._can_fail = True  # type: ignore[attr-defined]
     return call
@@ -427,62 +481,60 @@ POSTGRES_TABLES = (
 
 
 class _Open:
-    """What a transaction of the fake knows: its thread, where in the undo log its savepoints are, and whether it was
-    killed."""
+    """What a transaction of the fake knows: where in the undo log its savepoints are, and whether
+    it was killed."""
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
         self.marks: list[int] = []
         self.killed = False
 
 
-class _Begun(threading.local):
-    """The databases on which this thread has begun transactions."""
+class _LostReply(infra._Transaction):
+    """A block whose work is done and whose end raises, as when the reply to COMMIT is lost."""
 
-    def __init__(self) -> None:
-        self.databases: weakref.WeakSet[FakeDatabase] = weakref.WeakSet()
+    __slots__ = ("_error",)
 
+    def __init__(self, database: FakeDatabase, error: BaseException) -> None:
+        super().__init__(database)
+        self._error = error
 
-_begun = _Begun()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        super().__exit__(kind, error, traceback)
+        if error is None:
+            self._database._note_fault(self._error)  # type: ignore[attr-defined]
+            raise self._error
 
 
 def _as_another(work: Callable[[], None]) -> None:
-    """Does what on real services another thread does: this one's open transactions are put aside meanwhile."""
-    aside = [
-        (each._blocks, block)
-        for each in list(_begun.databases)
-        if (block := each._blocks.current) is not None
-    ]
-    for blocks, _ in aside:
-        blocks.current = None
-    try:
-        work()
-    finally:
-        for blocks, block in aside:
-            blocks.current = block
+    """Does what on real services another thread does: in a context without open transactions."""
+    contextvars.Context().run(work)
 
 
 class _KeyOrder(NamedTuple):
-    """Whether an engine checks foreign keys by name; if not, in the order of declaration."""
+    """In which order an engine checks foreign keys, by name or as they were declared, and whether
+    a row that is deleted restricts itself."""
 
     parents_by_name: bool  # those of a row that is written
     children_by_name: bool  # those of other rows that refer to a row which is deleted
+    restricts_itself: bool  # a row that a statement deletes
+    restricts_itself_in_cascades: bool  # one that a cascade deletes
 
 
 # Tried on MySQL 9.7, MariaDB 10.11 and Postgres 15. Since 9.6 MySQL's checks are not InnoDB's.
 _KEY_ORDERS = {
-    "mysql": _KeyOrder(parents_by_name=True, children_by_name=False),
-    "mariadb": _KeyOrder(parents_by_name=False, children_by_name=True),
-    "postgres": _KeyOrder(parents_by_name=False, children_by_name=False),
+    "mysql": _KeyOrder(True, False, True, False),
+    "mariadb": _KeyOrder(False, True, True, True),
+    "postgres": _KeyOrder(False, False, False, False),
 }
 
 
 class FakeDatabase(Faults, infra.Database):
     """Tables as dicts, with rules, transactions and savepoints.
 
-    Other threads see what is committed. Writing transactions take turns: one that waits longer than ``lock_timeout``
-    seconds for another gets the retryable error of a real lock timeout. Text in keys compares as on the real engine
-    with a binary collation: MySQL takes no notice of blanks at the end.
+    Other threads, and other tasks of asyncio, see what is committed. Writing transactions take turns: one that waits
+    longer than ``lock_timeout`` seconds for another gets the retryable error of a real lock timeout; at once, if its
+    own thread has the turn, in another task or around a handler. Text in keys compares as on the real engine with a
+    binary collation: MySQL takes no notice of blanks at the end.
 
     Attributes:
         engine: "mysql" (MariaDB too) or "postgres".
@@ -511,10 +563,12 @@ class FakeDatabase(Faults, infra.Database):
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(clock or FakeClock(), deadline=30.0)
         self._lock_timeout = lock_timeout
-        self._turn = threading.Condition(threading.RLock())
+        # Locks of C only: a Condition's methods are Python, where Ctrl-C may keep them from releasing it.
+        self._lock = threading.RLock()
+        self._waiters: list[threading.Lock] = []  # of calls that wait for their turn to write
         self._writer: infra._Block | None = None
-        self._waiting = 0  # threads that wait for their turn to write
-        self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None]] = []
+        #: what the writer has changed: table, key, the row before and the row after
+        self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None, Row | None]] = []
         self._unchecked: list[
             tuple[FakeTable, tuple[Any, ...]]
         ] = []  # rows whose parents are still to be looked for
@@ -530,34 +584,55 @@ class FakeDatabase(Faults, infra.Database):
             raise self._error(infra._UNKNOWN_NAME)
         return self._tables[name]
 
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        fault = self._take_fault("transaction") if self._armed else None
+        if fault is None:
+            return super().transaction()
+        if fault.after_apply:
+            return _LostReply(self, fault.fresh_error())
+        self._suffer(fault, super().transaction)
+
+    transaction._can_fail = True  # type: ignore[attr-defined]
+
     def kill_connections(self) -> None:
         """What a restart of the server does: open transactions are rolled back, and get a ConnectionError next."""
-        with self._turn:
-            self._undo_to(0)
-            self._writer = None
-            self._turn.notify_all()
+        with self._lock:
             for block in self._open:
-                block.handle.killed = True
+                self._kill(block)
+
+    def _kill(self, block: infra._Block) -> None:
+        """The server rolls back at once; the block finds out with its next statement."""
+        with self._lock:
+            block.handle.killed = True
+            self._give_up_turn(block)
 
     def close(self) -> None:
         self._shut()
 
     def _take_fault(self, name: str) -> _Fault | None:
-        block = self._blocks.current
-        if block is not None and (self._down or self._closed):
+        if (self._down or self._closed) and self._blocks.mine() is not None:
             return None  # the block's own connection meets the outage, and outlives close()
         return super()._take_fault(name)
 
     def _note_fault(self, error: BaseException) -> None:
-        """The open block of this thread ends as the server would end it."""
-        block = self._blocks.current
+        """The caller's open block ends as the server would end it."""
+        block = self._blocks.mine()
         if block is None or block.doom is not None:
             return
-        if isinstance(error, infra.ConnectionError):
-            block.handle.killed = True
-            self._doom(block, error, outermost=True)
-        elif isinstance(error, (infra.DatabaseError, infra.TimeoutError)):
-            self._doom(block, error, outermost=False)
+        gone = isinstance(error, (infra.ConnectionError, infra.TimeoutError))
+        if isinstance(error, infra.TimeoutError) and not error.retryable:
+            gone = False  # the server has stopped the statement, and no more
+        if gone:
+            self._kill(block)
+        if isinstance(error, (infra.ConnectionError, infra.DatabaseError, infra.TimeoutError)):
+            self._doom(block, error, outermost=gone)
+
+    def _from_above(self, work: Callable[[], T]) -> T:
+        """A call of a table: it meets this database's faults of "*"."""
+        fault = self._fault_from_above() if self._armed else None
+        if fault is None:
+            return work()
+        self._suffer(fault, work)
 
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None
@@ -573,30 +648,15 @@ class FakeDatabase(Faults, infra.Database):
 
     def _statement(self, operation: str, work: Callable[[], Any], *, write: bool = True) -> Any:
         """Does the work whole or not at all; outside a transaction it is committed."""
-        block = self._blocks.current
+        block = self._current()
         if block is not None:
             self._check(block)
         if self._down or (self._closed and block is None):  # a connection in use outlives close()
+            if block is not None:
+                self._kill(block)
             self._check_reachable(operation)
         try:
-            with self._turn:
-                if block is not None and block.handle.killed:
-                    raise self._error(infra._LOST)
-                if write:
-                    self._wait_for_turn(block)
-                mark = len(self._undo)
-                try:
-                    self._unchecked = []
-                    result = work()
-                    for table, key in self._unchecked:
-                        table._find_parents(key)
-                except BaseException:
-                    if write:
-                        self._undo_to(mark)
-                    raise
-                if write and block is None:
-                    self._undo.clear()
-                return result
+            return self._perform(block, work) if write else self._look_at(block, work)
         except (infra.ValidationError, infra.SerializationError):
             raise
         except infra.InfrastructureError as error:
@@ -605,39 +665,91 @@ class FakeDatabase(Faults, infra.Database):
                 self._doom(block, error, outermost=block.handle.killed)
             raise
 
-    def _wait_for_turn(self, block: infra._Block | None) -> None:
-        if self._writer is not None and self._writer is not block:
-            own = (
-                self._writer.handle.thread == threading.get_ident()
-            )  # put aside: it would wait for itself
-            self._waiting += 1
+    def _look_at(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+        with self._lock:
+            self._check_alive(block)
+            return work()
+
+    def _perform(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+        """Writes, once it is the block's turn."""
+        until = time.monotonic() + self._lock_timeout
+        while True:
+            with self._lock:
+                self._check_alive(block)
+                waiter = self._queue(block)
+                if waiter is None:
+                    return self._write(block, work)
             try:
-                if own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout):
+                if not waiter.acquire(timeout=max(0.0, until - time.monotonic())):
                     raise self._error(infra._LOCKED)
             finally:
-                self._waiting -= 1
-        self._writer = block
+                with self._lock:
+                    if waiter in self._waiters:
+                        self._waiters.remove(waiter)
+
+    def _write(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+        mark = len(self._undo)
+        try:
+            self._unchecked = []
+            result = work()
+            for table, key in self._unchecked:
+                table._find_parents(key)
+            if block is None:
+                self._undo.clear()
+            return result
+        except BaseException:
+            self._undo_to(mark)
+            raise
+
+    def _check_alive(self, block: infra._Block | None) -> None:
+        if block is not None and block.handle.killed:
+            raise self._error(infra._LOST)
+
+    def _queue(self, block: infra._Block | None) -> threading.Lock | None:
+        """Takes the turn to write; if another transaction has it, returns what its end releases."""
+        writer = self._writer
+        if writer is not None and not writer.depth:  # its end was interrupted
+            self._give_up_turn(writer)
+            writer = None
+        if writer is None or writer is block:
+            self._writer = block
+            return None
+        if writer.thread == threading.get_ident():  # of another task, or put aside: see _as_another
+            raise self._error(infra._LOCKED)  # it would wait for itself
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        return waiter
+
+    def _give_up_turn(self, block: infra._Block) -> None:
+        """What the block has not committed is undone; then others may write."""
+        if self._writer is not block:
+            return
+        self._undo_to(0)
+        self._writer = None
+        while self._waiters:
+            self._waiters.pop().release()
 
     def _undo_to(self, mark: int) -> None:
         while len(self._undo) > mark:
-            table, key, row = self._undo.pop()
-            table._put(key, row)
+            table, key, before, after = self._undo[-1]
+            table._put(key, after, before)
+            del self._undo[-1]
 
     def _begin(self, block: infra._Block) -> None:
         self._check_reachable("transaction")
         block.handle = _Open()
         self._open = [*self._open, block]
-        _begun.databases.add(self)
 
     def _end(self, block: infra._Block, command: str) -> None:
-        with self._turn:
+        with self._lock:
             if command == "COMMIT":
                 self._check_connection(block, "commit")
             if self._writer is block and command == "COMMIT":
                 self._undo.clear()
 
     def _savepoint(self, block: infra._Block, command: str) -> None:
-        with self._turn:
+        with self._lock:
             self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
                 block.handle.marks.append(len(self._undo) if self._writer is block else 0)
@@ -648,19 +760,16 @@ class FakeDatabase(Faults, infra.Database):
 
     def _check_connection(self, block: infra._Block, operation: str) -> None:
         if block.handle.killed or self._down:
-            block.handle.killed = True
+            self._kill(block)
             error = self._error(infra._LOST)
             error.operation = operation
             self._doom(block, error, outermost=True)
             raise error
 
     def _abandon(self, block: infra._Block) -> None:
-        with self._turn:
+        with self._lock:
             self._open = [each for each in self._open if each is not block]
-            if self._writer is block:
-                self._undo_to(0)
-                self._writer = None
-                self._turn.notify_all()
+            self._give_up_turn(block)
 
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[infra._ColumnType]:
         def work() -> list[infra._ColumnType]:
@@ -700,7 +809,7 @@ class FakeDatabase(Faults, infra.Database):
         return health
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)
+        return infra.PoolStats(0, len(self._open), len(self._open), 0, len(self._waiters))
 
 
 def _copied(value: Any) -> Any:
@@ -750,7 +859,7 @@ class FakeTable:
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """Adds a row; a column that is not given is NULL."""
-        self._insert("insert", row)
+        self._database._from_above(lambda: self._insert("insert", row))
 
     def find(self, **key: Any) -> Row | None:
         """The first row with these values, or None."""
@@ -766,17 +875,21 @@ class FakeTable:
     ) -> list[Row]:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
         greatest on Postgres."""
-        return self._select(
-            "select", lambda rows: [*map(self._copy, rows)], where, order_by, limit, offset
+
+        def read(rows: list[Row]) -> list[Row]:
+            return [*map(self._copy, rows)]
+
+        return self._database._from_above(
+            lambda: self._select("select", read, where, order_by, limit, offset)
         )
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
         """Changes the rows and returns how many were found."""
-        return self._update("update", where, changes)
+        return self._database._from_above(lambda: self._update("update", where, changes))
 
     def delete(self, where: Where) -> int:
         """Removes the rows and returns how many."""
-        return self._delete("delete", where)
+        return self._database._from_above(lambda: self._delete("delete", where))
 
     # The same as statements of a repository's operation
 
@@ -807,10 +920,10 @@ class FakeTable:
 
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
-            found = self._matching(where)
-            for key, _ in found:
-                self._remove(key)
-            return len(found)
+            keys = [key for key, _ in self._matching(where)]
+            if self._pads:  # MySQL goes row by row: it does not count what a cascade has removed
+                return sum(self._remove([key]) for key in keys)
+            return self._remove(keys)
 
         count: int = self._database._statement(operation, work)
         return count
@@ -964,9 +1077,9 @@ class FakeTable:
         """By an index where one serves, and the columns that it is for; else all that this thread may see."""
         database, rows = self._database, self._rows
         writer = database._writer
-        if writer is not None and writer is not database._blocks.current:
+        if writer is not None and writer is not database._blocks.get():
             before: dict[tuple[Any, ...], Row | None] = {}
-            for table, key, row in database._undo:
+            for table, key, row, _ in database._undo:
                 if table is self:
                     before.setdefault(key, row)
             committed = [(key, row) for key, row in rows.items() if key not in before]
@@ -984,24 +1097,30 @@ class FakeTable:
             return [each for value in wanted for each in index.get(value, {}).items()], columns
         return [*rows.items()], ()
 
-    def _put(self, key: tuple[Any, ...], row: Row | None) -> None:
-        """Sets or removes a row, and nothing else."""
-        old = self._rows.pop(key, None)
+    def _put(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
+        """Puts a row in the old one's place, None for none, and nothing else.
+
+        When Ctrl-C comes between two steps, the same call the other way round undoes those that
+        were done, and may itself be repeated.
+        """
         for columns, index in self._indexes.items():
             before = None if old is None else self._key(old, columns)
             after = None if row is None else self._key(row, columns)
-            if before is not None and before != after:
-                del index[before][key]
-                if not index[before]:
-                    del index[before]
+            found = index.get(before)
+            if found is not None and before != after:
+                found.pop(key, None)
+                if not found:
+                    index.pop(before, None)
             if after is not None and row is not None:
                 index.setdefault(after, {})[key] = row
+        self._rows.pop(key, None)
         if row is not None:
             self._rows[key] = row
 
     def _set(self, key: tuple[Any, ...], row: Row | None) -> None:
-        self._database._undo.append((self, key, self._rows.get(key)))
-        self._put(key, row)
+        old = self._rows.get(key)
+        self._database._undo.append((self, key, old, row))
+        self._put(key, old, row)
 
     def _add(self, row: Mapping[str, Any]) -> None:
         if not row.keys() <= self._columns.keys():
@@ -1058,7 +1177,7 @@ class FakeTable:
                 raise self._error(infra._UNIQUE, name)
         if old is not None and old_key is not None:
             if any(self._key(old, target) != self._key(row, target) for target in self._targets):
-                self._refuse_orphans(old, row)
+                self._refuse_orphans(old_key, old, row)
             if key != old_key:
                 self._set(old_key, None)
         self._set(key, row)
@@ -1069,10 +1188,16 @@ class FakeTable:
         else:  # Postgres looks at the end of the statement
             self._database._unchecked.append((self, key))
 
-    def _refuse_orphans(self, old: Row, row: Row) -> None:
+    def _refuse_orphans(self, old_key: tuple[Any, ...], old: Row, row: Row) -> None:
         for child, name, rule in self._children:
             before = self._key(old, rule.target)
-            if before != self._key(row, rule.target) and child._referring(rule, before):
+            if before == self._key(row, rule.target):
+                continue
+            referring = child._referring(rule, before)
+            if child is self and not self._pads and self._key(row, rule.columns) != before:
+                # Postgres looks at the end of the statement, when the row refers to another key.
+                referring = [each for each in referring if each != old_key]
+            if referring:
                 raise self._error(infra._FOREIGN_KEY, name)
 
     def _find_parents(self, key: tuple[Any, ...]) -> None:
@@ -1093,24 +1218,44 @@ class FakeTable:
     def _referring(self, rule: ForeignKey, value: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
         return [] if value is None else list(self._indexes[rule.columns].get(value, ()))
 
-    def _remove(self, key: tuple[Any, ...]) -> None:
-        row = self._rows.get(key)
-        if row is None:  # a cascade was here before
-            return
-        self._set(key, None)
-        for child, name, rule in self._children:  # what a cascade has removed restricts no longer
-            referring = child._referring(rule, self._key(row, rule.target))
-            if referring and rule.on_delete == "restrict":
+    def _remove(self, keys: Iterable[tuple[Any, ...]], *, in_cascade: bool = False) -> int:
+        """Removes those rows that a cascade has not removed before, and returns how many."""
+        found = {key: self._rows[key] for key in keys if key in self._rows}
+        for key in found:
+            self._set(key, None)
+        for row in found.values():
+            for child, name, rule in self._children:
+                if rule.on_delete == "restrict" and child is self:
+                    self._restrict_itself(row, name, rule, in_cascade)
+                self._on_delete(row, child, name, rule)
+        return len(found)
+
+    def _restrict_itself(self, row: Row, name: str, rule: ForeignKey, in_cascade: bool) -> None:
+        order = _KEY_ORDERS[self._database.dialect]
+        if order.restricts_itself_in_cascades if in_cascade else order.restricts_itself:
+            value = self._key(row, rule.target)
+            if value is not None and self._key(row, rule.columns) == value:
                 raise self._error(infra._FOREIGN_KEY, name)
+
+    def _on_delete(self, row: Row, child: FakeTable, name: str, rule: ForeignKey) -> None:
+        """What happens to those rows of the child that refer to a removed one."""
+        referring = child._referring(rule, self._key(row, rule.target))
+        if rule.on_delete == "restrict":
+            if referring:  # what a cascade has removed restricts no longer
+                raise self._error(infra._FOREIGN_KEY, name)
+        elif rule.on_delete == "cascade":
+            if self._pads:
+                for each in referring:
+                    child._remove([each], in_cascade=True)
+            else:
+                child._remove(referring, in_cascade=True)
+        else:
             for each in referring:
-                if rule.on_delete == "cascade":
-                    child._remove(each)
-                else:
-                    before = child._rows[each]
-                    orphan = child._fitted(
-                        {**before, **dict.fromkeys(rule.columns)}, child._columns.values()
-                    )
-                    child._replace(each, before, orphan)
+                before = child._rows[each]
+                orphan = child._fitted(
+                    {**before, **dict.fromkeys(rule.columns)}, child._columns.values()
+                )
+                child._replace(each, before, orphan)
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
         """The value as the column stores it."""
@@ -1170,11 +1315,13 @@ class FakeRepository(infra.Repository[R]):
     fakes.FakeRepository[Note], Notes)``."""
 
     database: FakeDatabase
+    _below: Faults | None
 
     def __init__(self, database: FakeDatabase, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, FakeDatabase):
             raise infra.ConfigurationError(f"{type(self).__name__} takes a FakeDatabase")
         super().__init__(database, *arguments, **options)
+        self._below = database
         self._table = database.table(self.table)
         #: what reads the fields that are ``elsewhere``, of all the rows
         self._others: dict[str, Callable[[list[Row]], Iterable[Any]]] = {}
@@ -1903,11 +2050,6 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
             operation=operation,
         )
 
-    def _look(self, operation: str) -> None:
-        """What goes on after its call, a list or a reader, ends when the fake is closed or down."""
-        if self._closed or self._down:
-            self._take_fault(operation)
-
     def _bucket(self, operation: str, bucket: str) -> dict[str, _Object]:
         found = self._buckets.get(bucket)
         if found is None:
@@ -1981,7 +2123,6 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[infra.ObjectSummary], str | None]:
-        self._look("list_objects")
         objects = self._bucket("list_objects", bucket)
         keys = sorted(
             key for key in list(objects) if key.startswith(prefix)
@@ -2041,8 +2182,8 @@ def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
 
 class FakeEventBus(Faults, infra.RedisEventBus):
     """``RedisEventBus`` itself, over a ``FakeRedisClient`` of its own unless one is given: handlers run in the
-    publisher's thread once ``publish`` has done its work, outside of the transactions that this thread has open on fake
-    databases. (One on a real database they join: use a real bus there.)"""
+    publisher's thread once ``publish`` has done its work, in an empty context: outside of the transactions that this
+    thread has open."""
 
     _service = "redis"
 

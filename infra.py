@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import contextvars
 import copy
 import enum
 import functools
@@ -2418,21 +2419,106 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
 # === database ========================================================================================================
 
 
-class _Block:
-    """A thread's open transaction: how deep its blocks are nested and, once it cannot go on, why."""
+def _this_task() -> object:
+    """Return the task of asyncio that runs in this thread, or None."""
+    current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
+    if current_task is None:  # nobody has imported asyncio
+        return None
+    try:
+        return current_task()
+    except RuntimeError:  # no event loop runs here
+        return None
 
-    __slots__ = ("depth", "doom", "doom_depth", "handle", "lost")
+
+class _Block:
+    """An open transaction: how deep its blocks are nested and, once it cannot go on, why.
+
+    It belongs to the thread and the task of asyncio that began it. Both count: a copied context
+    takes the block to other threads (``asyncio.to_thread``) and other tasks (``create_task``).
+    """
+
+    __slots__ = (
+        "depth", "doom", "doom_depth", "handle", "lost", "on_done", "task", "thread", "token",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.depth = 0
-        self.lost = 0  # blocks that ended in another thread
+        self.depth = 0  # 0: not begun yet, or over
+        self.lost = 0  # blocks that ended in another thread or task
         self.doom: InfrastructureError | None = None
         self.doom_depth = 0  # the block whose end heals it
         self.handle: Any = None  # the backend's: what the transaction runs on
+        self.thread = threading.get_ident()
+        self.task: Any = _this_task()
+        self.on_done: Callable[[object], None] | None = None  # the task's, when it is done
+        self.token: contextvars.Token[_Block | None] | None = None
+
+    def is_ours(self) -> bool:
+        """Whether the caller runs in the thread and task that began it."""
+        return self.thread == threading.get_ident() and self.task is _this_task()
 
 
-class _Blocks(threading.local):
-    current: _Block | None = None
+class _Blocks:
+    """The open block of one database in each context (PEP 567): threads, tasks of asyncio and
+    greenlets have one each."""
+
+    __slots__ = ("_variable", "get")
+
+    def __init__(self) -> None:
+        self._variable: contextvars.ContextVar[_Block | None] = contextvars.ContextVar(
+            "infra-block", default=None
+        )
+        self.get = self._variable.get  # also a block that is over, or not ours
+
+    def mine(self) -> _Block | None:
+        """Return the block that is open and the caller's own, or None."""
+        block = self.get()
+        return block if block is not None and block.depth and block.is_ours() else None
+
+    def put(self, block: _Block) -> None:
+        block.token = self._variable.set(block)
+
+    def remove(self, block: _Block) -> None:
+        token, block.token = block.token, None
+        if token is None:
+            return
+        try:
+            self._variable.reset(token)
+        except ValueError:  # in a copy of the context; elsewhere its depth says that it is over
+            if self.get() is block:
+                self._variable.set(None)
+
+
+class _OpenBlocks:
+    """The open blocks of one thread. A thread that ends takes them along: nobody else can."""
+
+    __slots__ = ("_databases", "_process")
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._databases: dict[_Block, Database] = {}
+
+    def add(self, block: _Block, database: Database) -> None:
+        if self._process != os.getpid():  # the one thread that a fork has left
+            self._process, self._databases = os.getpid(), {}
+        self._databases[block] = database
+
+    def discard(self, block: _Block) -> None:
+        self._databases.pop(block, None)
+
+    def __del__(self) -> None:
+        # A fork ends threads too, in the child, where locks may be held for ever.
+        if sys.is_finalizing() or self._process != os.getpid():
+            return
+        for block, database in list(self._databases.items()):
+            database._reclaim(block)
+
+
+class _ThisThread(threading.local):
+    def __init__(self) -> None:
+        self.open = _OpenBlocks()
+
+
+_thread_local = _ThisThread()
 
 
 class _Transaction:
@@ -2444,11 +2530,35 @@ class _Transaction:
         self._database = database
 
     def __enter__(self) -> None:
-        self._block = self._database._enter()
-        self._depth = self._block.depth
+        database = self._database
+        block = self._block = database._current() or _Block()  # before anything begins: see _Place
+        outside = block.depth
+        try:
+            database._enter(block)
+            self._depth = block.depth
+        except BaseException:
+            if not outside:
+                database._finish(block)
+            elif block.depth:  # not ended meanwhile
+                block.depth = outside
+            raise
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._database._leave(self._block, self._depth, error)
+        database, block, innermost = self._database, self._block, True
+        try:
+            innermost = block is database._blocks.mine() and block.depth == self._depth
+            if innermost:
+                database._leave(block, error)
+        except BaseException as caught:  # Ctrl-C may have come before the end was complete
+            if innermost and self._depth == 1:
+                database._finish(block)
+            elif innermost and not isinstance(caught, InfrastructureError):
+                block.depth = self._depth - 1
+                interrupted = DatabaseError("the end of a nested block was interrupted")
+                database._doom(block, interrupted, outermost=True)
+            raise
+        if not innermost:
+            database._leave_out_of_order(block, error)
 
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -2466,8 +2576,11 @@ _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 class Database(_Closing):
     """Transactions and bulk inserts: what domain code and repositories need of a database.
 
-    Outside ``transaction()`` every call is a unit of its own. May be shared by threads; a transaction belongs to the
-    thread that began it, and everything that this thread does with the same Database takes part in it.
+    Outside ``transaction()`` every call is a unit of its own. May be shared by threads. A transaction belongs to the
+    thread, and under asyncio to the task, that began it: everything that these do with the same Database takes part
+    in it. Other threads and tasks have transactions of their own. A task that was created inside the block, or a
+    function that ``asyncio.to_thread`` runs, gets a DatabaseError while the block is open: it could not take part.
+    A thread or task that ends inside a block ends the transaction, which is rolled back.
 
     All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a rule of the data is broken) and
     DatabaseError (anything else that the server refuses; ``retryable`` after a deadlock, a serialization failure, or
@@ -2511,7 +2624,7 @@ class Database(_Closing):
         transaction it runs once, in a savepoint, because only the outermost block can be repeated."""
         if not callable(fn):
             raise ValidationError("fn should be a function without arguments")
-        if self._blocks.current is not None:
+        if self._current() is not None:
             with self.transaction():
                 return fn()
 
@@ -2592,46 +2705,45 @@ class Database(_Closing):
 
     # The rules of transactions, for every backend. The depth of a block is 1 for the outermost.
 
-    def _enter(self) -> _Block:
-        block = self._blocks.current
-        if block is not None:
+    def _current(self) -> _Block | None:
+        """Return the transaction in which the caller's statements take part, or None."""
+        block = self._blocks.get()
+        if block is None or not block.depth:
+            return None
+        if not block.is_ours():
+            raise DatabaseError(
+                "this code was started inside a transaction() that another task or thread began, "
+                "and cannot take part: run the whole block in one task and thread, or start this "
+                "after its end",
+                service=self.engine,
+                operation="transaction",
+            )
+        return block
+
+    def _outside(self, operation: str, reason: str) -> None:
+        """Raises DatabaseError inside a transaction."""
+        if self._current() is not None:
+            raise DatabaseError(
+                f"{operation} {reason}: call it outside", service=self.engine, operation=operation
+            )
+
+    def _enter(self, block: _Block) -> None:
+        if block.depth:
             self._check(block)
             self._savepoint(block, "SAVEPOINT")
             block.depth += 1
-            return block
-        block = _Block()
-        try:
-            self._begin(block)
-            block.depth = 1
-            self._blocks.current = block
-        except BaseException:
-            self._abandon(block)
-            raise
-        return block
-
-    def _leave(self, block: _Block, depth: int, error: BaseException | None) -> None:
-        if block is not self._blocks.current or block.depth != depth:
-            earlier = block.doom
-            if block.depth:  # not over yet
-                self._doom(
-                    block,
-                    DatabaseError("its blocks did not end in the reverse order"),
-                    outermost=True,
-                )
-                if block is self._blocks.current:
-                    block.depth -= 1
-                    if not block.depth:
-                        self._drop(block)
-                else:
-                    block.lost += 1  # in another thread: the owner's next statement ends it
-            if error is None and earlier is not None:
-                self._refuse(earlier, "was rolled back")
-            if error is None:  # in a forked child, in another thread, or out of order
-                raise DatabaseError(
-                    "this transaction is not the innermost one of this thread", service=self.engine
-                )
             return
-        doom = block.doom
+        self._begin(block)
+        block.depth = 1
+        self._blocks.put(block)
+        _thread_local.open.add(block, self)
+        if block.task is not None:
+            block.on_done = functools.partial(self._task_done, block)
+            block.task.add_done_callback(block.on_done)
+
+    def _leave(self, block: _Block, error: BaseException | None) -> None:
+        """Ends the innermost block."""
+        depth, doom = block.depth, block.doom
         proper = error is None and doom is None
         try:
             if depth == 1:
@@ -2647,12 +2759,34 @@ class Database(_Closing):
             if error is None and doom is None:
                 raise  # otherwise that one says more, and the server has rolled back with the connection
         finally:
-            block.depth = depth - 1
             if depth == 1:
-                self._blocks.current = None
-                self._abandon(block)
+                self._finish(block)
+            else:
+                block.depth = depth - 1
         if error is None and doom is not None:
             self._refuse(doom, "was rolled back")
+
+    def _leave_out_of_order(self, block: _Block, error: BaseException | None) -> None:
+        """In a forked child, in another thread or task, or before an inner block."""
+        earlier = block.doom
+        if block.depth:  # not over yet
+            self._doom(
+                block,
+                DatabaseError("its blocks did not end in the reverse order"),
+                outermost=True,
+            )
+            if block is self._blocks.mine():
+                block.depth -= 1
+                if not block.depth:
+                    self._drop(block)
+            else:
+                block.lost += 1  # elsewhere: the owner's next statement ends it
+        if error is None and earlier is not None:
+            self._refuse(earlier, "was rolled back")
+        if error is None:
+            raise DatabaseError(
+                "this transaction is not the innermost one of this thread", service=self.engine
+            )
 
     def _drop(self, block: _Block) -> None:
         """Ends a doomed transaction whose blocks have all ended, out of order."""
@@ -2661,7 +2795,26 @@ class Database(_Closing):
         except InfrastructureError:
             pass  # the connection is closed then, and the server rolls back
         finally:
-            self._blocks.current = None
+            self._finish(block)
+
+    def _finish(self, block: _Block) -> None:
+        """Forgets a block that is over, and gives back what it has. May be called again."""
+        block.depth = 0
+        self._blocks.remove(block)
+        _thread_local.open.discard(block)
+        on_done, block.on_done = block.on_done, None
+        if on_done is not None:
+            block.task.remove_done_callback(on_done)
+        self._abandon(block)
+
+    def _task_done(self, block: _Block, task: object) -> None:
+        _thread_local.open.discard(block)
+        self._reclaim(block)
+
+    def _reclaim(self, block: _Block) -> None:
+        """Rolls back a transaction whose thread or task has ended inside it."""
+        if block.depth:
+            block.depth = 0
             self._abandon(block)
 
     def _check(self, block: _Block) -> None:
@@ -4229,12 +4382,7 @@ class ConnectionPool(Database):
         ``idle_timeout`` is a TimeoutError. DatabaseError inside this thread's transaction, which it would not see."""
         if type(batch_size) is not int or batch_size < 1:
             raise ValidationError("batch_size should be a whole number of at least 1")
-        if self._blocks.current is not None:
-            raise DatabaseError(
-                "stream uses a connection of its own, so it cannot see this transaction: call it outside",
-                service=self.engine,
-                operation="stream",
-            )
+        self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
         return self._stream(self._checked(sql), self._parameters("stream", params), batch_size)
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
@@ -4371,7 +4519,7 @@ class ConnectionPool(Database):
         repeatable: bool = False,
     ) -> T:
         params = self._parameters(operation, params)
-        block = self._blocks.current
+        block = self._current()
         if block is not None:
             self._check(block)
             if _controls_transaction(sql, self.engine):
@@ -4497,8 +4645,8 @@ class ConnectionPool(Database):
                 self._pool.release(place, broken=True)
 
     def _own_block(self) -> _Block:
-        """This thread's transaction, which ``insert_many`` has begun."""
-        block = self._blocks.current
+        """The transaction which ``insert_many`` has begun."""
+        block = self._current()
         if block is None:
             raise DatabaseError("the transaction has ended", service=self.engine)
         return block
@@ -7096,11 +7244,15 @@ class TokenRepository(Repository[RefreshToken]):
         - "reused": it was rotated longer ago: somebody has a copy. Its whole family is revoked.
         - "revoked", "expired": nothing is issued. "unknown": never issued, or deleted since.
 
+        Raises DatabaseError inside a transaction of its database, before it reads: a caller that rolls back would undo
+        the answer to a theft, or take back a token that its user already has.
+
         Never repeated after it was sent: the new token would be lost, and its next use look like a theft.
         """
         digest, lifetime = self._digest(token), self._lifetime(ttl)
         if not _is_number(grace, 0, _YEAR):
             raise ValidationError("grace should be a number of seconds, at least 0, at most a year")
+        self.database._outside("rotate", "has an effect that no rollback may undo")
         return self.database.run(lambda: self._rotate(digest, lifetime, timedelta(seconds=grace)))
 
     def _rotate(self, digest: str, lifetime: timedelta, grace: timedelta) -> Rotation:

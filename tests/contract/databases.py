@@ -113,6 +113,28 @@ class Cells(infra.Repository[Cell]):
     scales: ClassVar = {"price": (10, 2), "second": 0, "created_at": 0, "updated_at": 0}
 
 
+@dataclass(frozen=True)
+class Node:
+    """A row that may refer to rows of its own table, and to itself."""
+
+    owner_id: uuid.UUID | None = None
+    guard_id: uuid.UUID | None = None
+    keeper_id: uuid.UUID | None = None
+    id: uuid.UUID = infra.FILLED
+
+
+class Nodes(infra.Repository[Node]):
+    record = Node
+    table = "nodes"
+    resource = "node"
+
+    def change(self, where: dict[str, Any], changes: dict[str, Any]) -> int:
+        return self._change("change", where, changes)
+
+    def remove(self, *ids: uuid.UUID) -> int:
+        return self._remove("remove", {"id": OneOf([*ids])})
+
+
 class SqlOwners(infra.SqlRepository[Owner], Owners): ...
 
 
@@ -125,6 +147,9 @@ class SqlCells(infra.SqlRepository[Cell], Cells): ...
 class SqlTags(infra.SqlRepository[Tag], Tags): ...
 
 
+class SqlNodes(infra.SqlRepository[Node], Nodes): ...
+
+
 class FakeOwners(fakes.Faults, fakes.FakeRepository[Owner], Owners): ...
 
 
@@ -135,6 +160,9 @@ class FakeCells(fakes.Faults, fakes.FakeRepository[Cell], Cells): ...
 
 
 class FakeTags(fakes.Faults, fakes.FakeRepository[Tag], Tags): ...
+
+
+class FakeNodes(fakes.Faults, fakes.FakeRepository[Node], Nodes): ...
 
 
 TEXT = {
@@ -167,6 +195,13 @@ TABLES = [
     "document JSON NULL, created_at {second} NULL, updated_at {second} NULL)",
     "CREATE TABLE tags (id {id} NOT NULL PRIMARY KEY, kind {text10} NOT NULL, "
     "CONSTRAINT tags_kind_check CHECK (kind IN ('worker', 'customer')))",
+    "CREATE TABLE nodes (owner_id {id} NULL, guard_id {id} NULL, keeper_id {id} NULL, "
+    "id {id} NOT NULL PRIMARY KEY, "
+    "CONSTRAINT nodes_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES nodes (id) ON DELETE CASCADE, "
+    "CONSTRAINT nodes_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES nodes (id) "
+    "ON DELETE RESTRICT, "
+    "CONSTRAINT nodes_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES nodes (id) "
+    "ON DELETE SET NULL)",
 ]
 _owners = fakes.Table.of(Owners, unique={"owners_name_key": ("name",)})
 _items = fakes.Table.of(
@@ -197,6 +232,14 @@ FAKE_TABLES = [
             "note": fakes.Column(str, length=10),
         },
     ),
+    fakes.Table.of(
+        Nodes,
+        foreign_keys={
+            "nodes_owner_id_fkey": fakes.ForeignKey(("owner_id",), "nodes", on_delete="cascade"),
+            "nodes_guard_id_fkey": fakes.ForeignKey(("guard_id",), "nodes", on_delete="restrict"),
+            "nodes_keeper_id_fkey": fakes.ForeignKey(("keeper_id",), "nodes", on_delete="set null"),
+        },
+    ),
 ]
 
 
@@ -218,6 +261,7 @@ class DatabaseBackend:
     cells: Cells
     tags: Tags
     dialect: str
+    nodes: Nodes
 
     @property
     def engine(self) -> str:
@@ -232,7 +276,7 @@ def fake_backend(dialect: str, **options: Any) -> DatabaseBackend:
         FakeCells(database),
         FakeTags(database),
     )
-    return DatabaseBackend(database, *repositories, dialect)
+    return DatabaseBackend(database, *repositories, dialect, FakeNodes(database))
 
 
 def dialect_of(database: infra.Database) -> str:
@@ -263,10 +307,11 @@ def create_tables(url: str) -> None:
 
 def real_backend(url: str, **options: Any) -> DatabaseBackend:
     pool = infra.create_pool(infra.DatabaseConfig(url=url, **options))
-    for table in ("items", "owners", "cells", "tags"):
+    pool.execute("UPDATE nodes SET guard_id = NULL")  # a row that guards itself stays
+    for table in ("items", "owners", "cells", "tags", "nodes"):
         pool.execute(f"DELETE FROM {table}")
     repositories = SqlOwners(pool), SqlItems(pool), SqlCells(pool), SqlTags(pool)
-    return DatabaseBackend(pool, *repositories, dialect_of(pool))
+    return DatabaseBackend(pool, *repositories, dialect_of(pool), SqlNodes(pool))
 
 
 _made: dict[str, str] = {}
@@ -384,21 +429,14 @@ class RolledBack(Exception):
     """Leaves a transaction on purpose."""
 
 
-def overlapped(
-    database: infra.Database,
-    first: Callable[[], Any],
-    second: Callable[[], Any],
-    then: Callable[[], Any] = lambda: None,
-    *,
-    commit: bool = True,
-) -> Any:
-    """Runs ``second`` while a transaction that has done ``first`` is open; once ``second`` is seen to wait for it, it
-    does what comes ``then``, and ends. Returns what ``second`` did, or its exception."""
+def seen_waiting(database: infra.Database, work: Callable[[], Any]) -> Callable[[], Any]:
+    """Begins ``work`` in another thread, and returns once it is seen to wait for a transaction. What it returns waits
+    for the end of the work, and returns what that did, or its exception."""
     results: list[Any] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
-            results.append(second())
+            results.append(work())
         except Exception as error:
             results.append(error)
 
@@ -412,17 +450,34 @@ def overlapped(
         sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
         return (database.fetch_one(sql) or (0,))[0]
 
-    thread = threading.Thread(target=work, daemon=True)
+    def join() -> Any:
+        thread.join(WAIT)
+        return results[0]
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    eventually(lambda: waits() or results)
+    assert not results, f"it does not wait: {results[0]!r}"
+    return join
+
+
+def overlapped(
+    database: infra.Database,
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    then: Callable[[], Any] = lambda: None,
+    *,
+    commit: bool = True,
+) -> Any:
+    """Runs ``second`` while a transaction that has done ``first`` is open; once ``second`` is seen to wait for it, it
+    does what comes ``then``, and ends. Returns what ``second`` did, or its exception."""
     with contextlib.suppress(RolledBack), database.transaction():
         first()
-        thread.start()
-        eventually(lambda: waits() or results)
-        assert not results, f"it does not wait: {results[0]!r}"
+        join = seen_waiting(database, second)
         then()
         if not commit:
             raise RolledBack
-    thread.join(WAIT)
-    return results[0]
+    return join()
 
 
 def fake_exchange() -> ExchangeBackend:

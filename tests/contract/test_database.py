@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
 import enum
 import functools
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -26,6 +29,7 @@ from tests.contract.databases import (
     Contains,
     DatabaseBackend,
     Item,
+    Node,
     OneOf,
     Owner,
     on_fake_database,
@@ -209,6 +213,18 @@ def conflict(call: Callable[[], Any]) -> tuple[str | None, str | None]:
     return caught.value.constraint, caught.value.kind
 
 
+def refusal(call: Callable[[], Any]) -> str:
+    with pytest.raises(infra.DatabaseError) as caught:
+        call()
+    assert (type(caught.value), caught.value.retryable) == (infra.DatabaseError, False)
+    return str(caught.value)
+
+
+def inherited(work: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """The work in a copy of the context of now."""
+    return functools.partial(contextvars.copy_context().run, work, *arguments)
+
+
 def in_another_thread(work: Callable[[], Any]) -> Any:
     result = in_threads(1, lambda _: work())[0]
     if isinstance(result, BaseException):
@@ -291,6 +307,224 @@ class DatabaseContract(Contract):
             in_another_thread(lambda: backend.owners.create(Owner("a")))
             raise Cancelled
         assert names(backend) == ["a"]
+
+    # --- threads and tasks that a block does not belong to
+
+    def test_a_transaction_belongs_to_its_task(self, backend: DatabaseBackend) -> None:
+        """The failure of one task takes nothing from another, in a block or outside."""
+        database, owners = backend.database, backend.owners
+
+        async def fails(entered: asyncio.Event, others: asyncio.Event) -> None:
+            with pytest.raises(Cancelled), database.transaction():
+                entered.set()
+                await others.wait()
+                owners.create(Owner("a"))
+                raise Cancelled
+
+        async def work() -> None:
+            entered, others = asyncio.Event(), asyncio.Event()
+            task = asyncio.create_task(fails(entered, others))
+            await entered.wait()
+            with database.transaction():
+                owners.create(Owner("b"))
+                assert database.run(owners.count) == 1
+            owners.create(Owner("c"))
+            assert database.insert_many("owners", ["id", "name"], [(infra.new_id(), "d")]) == 1
+            others.set()
+            await task
+
+        asyncio.run(work())
+        assert names(backend) == ["b", "c", "d"]
+        assert database.stats().in_use == 0
+
+    def test_blocks_of_tasks_end_in_any_order(self, backend: DatabaseBackend) -> None:
+        database, owners = backend.database, backend.owners
+
+        async def task(mine: asyncio.Event, other: asyncio.Event, name: str) -> None:
+            with database.transaction():
+                mine.set()
+                await other.wait()
+                with database.transaction():  # a savepoint of its own
+                    assert owners.find_by_name(name) is None
+                assert database.stats().in_use == (2 if name == "a" else 1)
+                owners.create(Owner(name))
+
+        async def work() -> None:
+            one, two, three = (asyncio.Event() for _ in range(3))
+            first = asyncio.create_task(task(one, two, "a"))
+            await one.wait()
+            second = asyncio.create_task(task(two, three, "b"))
+            await first
+            assert names(backend) == ["a"]
+            three.set()
+            await second
+
+        asyncio.run(work())
+        assert names(backend) == ["a", "b"]
+        assert database.stats().in_use == 0
+
+    def test_what_is_started_inside_a_block_cannot_take_part(
+        self, backend: DatabaseBackend
+    ) -> None:
+        """Its context is a copy of the block's: it would share the connection, or not see the rows."""
+        database, owners = backend.database, backend.owners
+
+        def enter() -> None:
+            with database.transaction():
+                pytest.fail("this block belongs to another task")
+
+        calls: list[Callable[[], Any]] = [
+            enter,
+            owners.count,
+            lambda: owners.create(Owner("b")),
+            lambda: database.run(owners.count),
+            lambda: database.insert_many("owners", ["id", "name"], [(infra.new_id(), "c")]),
+            database.health_check,
+        ]
+
+        async def child() -> list[str]:
+            return [refusal(call) for call in calls]
+
+        async def work() -> None:
+            with database.transaction():
+                owners.create(Owner("a"))
+                refused = await asyncio.create_task(child())
+                for call in calls:
+                    refused.append(await asyncio.to_thread(refusal, call))
+                    refused.append(in_another_thread(inherited(refusal, call)))
+                assert ["another task or thread" in each for each in refused] == [True] * 18
+                later = asyncio.create_task(asyncio.to_thread(owners.create, Owner("later")))
+                owners.create(Owner("d"))
+            await later
+
+        asyncio.run(work())
+        assert names(backend) == ["a", "d", "later"]
+        assert database.stats().in_use == 0
+
+    def test_a_copied_context_takes_part_in_its_own_thread(self, backend: DatabaseBackend) -> None:
+        database, owners = backend.database, backend.owners
+
+        def nested() -> None:
+            with database.transaction():
+                owners.create(Owner("b"))
+
+        with pytest.raises(Cancelled), database.transaction():
+            owners.create(Owner("a"))
+            inherited(nested)()
+            assert names(backend) == ["a", "b"]
+            assert "task or thread" in in_another_thread(inherited(refusal, owners.count))
+            raise Cancelled
+        assert names(backend) == []
+        block = database.transaction()
+        context = contextvars.copy_context()
+        context.run(block.__enter__)
+        context.run(owners.create, Owner("c"))
+        block_ends = functools.partial(block.__exit__, None, None, None)
+        context.run(block_ends)
+        assert context.run(names, backend) == names(backend) == ["c"]
+        assert database.stats().in_use == 0
+
+    def test_a_block_that_another_task_ends(self, backend: DatabaseBackend) -> None:
+        """As an event loop does with an asynchronous generator that nobody has closed."""
+        database, owners = backend.database, backend.owners
+
+        async def holds() -> AsyncIterator[None]:
+            with database.transaction():
+                owners.create(Owner("a"))
+                yield
+
+        async def work() -> None:
+            generator = holds()
+            await anext(generator)
+            await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
+            with pytest.raises(infra.DatabaseError, match="cannot go on"):
+                owners.create(Owner("b"))
+            owners.create(Owner("c"))
+            assert database.stats().in_use == 0
+
+        asyncio.run(work())
+        assert names(backend) == ["c"]
+
+    def test_a_thread_that_ends_inside_a_block(self, backend: DatabaseBackend) -> None:
+        """Whatever still refers to the block, the transaction ends with its thread."""
+        database, owners = backend.database, backend.owners
+        kept: list[Any] = []
+
+        def holds(*names: str) -> Iterator[None]:
+            with database.transaction():
+                for name in names:
+                    owners.create(Owner(name))
+                yield
+
+        def begin(*names: str) -> None:
+            kept.append(holds(*names))
+            next(kept[-1])
+
+        def nested() -> None:
+            kept.extend(database.transaction() for _ in range(2))
+            for block in kept[-2:]:
+                block.__enter__()
+                owners.create(Owner("c" if block is kept[-1] else "d"))
+
+        def unreferred() -> None:
+            database.transaction().__enter__()
+            owners.create(Owner("e"))
+
+        begins: list[Callable[[], None]] = [
+            lambda: begin("a", "b"), begin, nested, unreferred
+        ]  # fmt: skip
+        for work in begins:
+            in_another_thread(work)
+            assert database.stats().in_use == 0
+            assert names(backend) == []
+        with database.transaction():
+            owners.create(Owner("f"))
+            for each in kept[:2]:
+                each.close()  # in another thread, and too late
+        assert names(backend) == ["f"]
+        assert database.stats().in_use == 0
+
+    def test_a_task_that_ends_inside_a_block(self, backend: DatabaseBackend) -> None:
+        database, owners = backend.database, backend.owners
+        kept: list[Any] = []
+
+        async def begin(*names: str) -> None:
+            kept.append(database.transaction())
+            kept[-1].__enter__()
+            for name in names:
+                owners.create(Owner(name))
+
+        async def work() -> None:
+            for given in (("a", "b"), ()):
+                await asyncio.create_task(begin(*given))
+                await asyncio.sleep(0)  # the loop tells it of its end
+                assert database.stats().in_use == 0
+                assert names(backend) == []
+            with database.transaction():
+                owners.create(Owner("c"))
+            await begin("d")
+
+        asyncio.run(work())
+        assert database.stats().in_use == 0
+        assert names(backend) == ["c"]
+
+    def test_a_generator_that_holds_a_block(self, backend: DatabaseBackend) -> None:
+        """A generator has no context of its own: its block is that of the code around it."""
+        database, owners = backend.database, backend.owners
+
+        @contextlib.contextmanager
+        def unit_of_work() -> Iterator[None]:
+            with database.transaction():
+                owners.create(Owner("a"))
+                yield
+
+        with pytest.raises(Cancelled), unit_of_work():
+            owners.create(Owner("b"))
+            raise Cancelled
+        assert names(backend) == []
+        with unit_of_work():
+            owners.create(Owner("b"))
+        assert names(backend) == ["a", "b"]
 
     def test_others_see_no_step_of_a_transaction(self, backend: DatabaseBackend) -> None:
         """Rows that are changed twice: others see what was committed before the first change."""
@@ -954,6 +1188,92 @@ class DatabaseContract(Contract):
         else:
             assert backend.owners.delete(a.id) is True
             assert backend.items.count() == 0
+
+    @pytest.mark.parametrize(
+        ("rows", "removed", "mysql", "postgres"),
+        [
+            ({1: "guard 1"}, [1], "refused", (1, {})),
+            ({1: "guard 1", 2: "guard 1"}, [1], "refused", "refused"),
+            ({1: "guard 1", 2: "guard 1"}, [1, 2], "refused", (2, {})),
+            ({1: "", 2: "guard 1"}, [1, 2], "refused", (2, {})),
+            ({1: "guard 2", 2: ""}, [1, 2], (2, {}), (2, {})),
+            ({1: "guard 2", 2: "guard 1"}, [1, 2], "refused", (2, {})),
+            ({1: "guard 2", 2: "guard 1"}, [2], "refused", "refused"),
+            ({1: "owner 1"}, [1], (1, {}), (1, {})),
+            ({1: "owner 1", 2: "owner 1"}, [1, 2], (1, {}), (2, {})),
+            ({1: "owner 2", 2: "owner 1", 3: ""}, [1, 2, 3], (2, {}), (3, {})),
+            ({1: "", 2: "owner 1", 3: "owner 2"}, [1], (1, {}), (1, {})),
+            ({1: "keeper 1"}, [1], (1, {}), (1, {})),
+            ({1: "keeper 1", 2: "keeper 1"}, [1], (1, {2: ""}), (1, {2: ""})),
+            ({1: "keeper 2", 2: "keeper 1"}, [1, 2], (2, {}), (2, {})),
+            ({1: "", 2: "owner 1", 3: "owner 1 guard 2"}, [1], "refused", (1, {})),
+            ({1: "", 2: "owner 1 guard 3", 3: "owner 1"}, [1], (1, {}), (1, {})),
+            ({1: "", 2: "owner 1", 3: "guard 2"}, [1], "refused", "refused"),
+            ({1: "", 2: "owner 1", 3: "keeper 2"}, [1], (1, {3: ""}), (1, {3: ""})),
+        ],
+    )
+    def test_rows_that_refer_to_their_own_table(
+        self,
+        backend: DatabaseBackend,
+        rows: dict[int, str],
+        removed: list[int],
+        mysql: Any,
+        postgres: Any,
+    ) -> None:
+        """MySQL looks at each row as it deletes it, the row itself included; Postgres afterwards."""
+        nodes, ids = backend.nodes, {number: uuid.UUID(int=number) for number in range(1, 4)}
+
+        def made(number: int, references: str) -> Node:
+            words = references.split()
+            named = {f"{key}_id": ids[int(to)] for key, to in zip(words[::2], words[1::2])}
+            return Node(**named, id=ids[number])
+
+        for number in rows:
+            nodes.create(Node(id=ids[number]))
+        for number, references in rows.items():
+            nodes.update(made(number, references))
+        expected, left = mysql if backend.engine == "mysql" else postgres, rows
+        chosen = [ids[number] for number in removed]
+        if expected == "refused":
+            assert conflict(lambda: nodes.remove(*chosen)) == ("nodes_guard_id_fkey", "foreign_key")
+        else:
+            count, left = expected
+            assert nodes.remove(*chosen) == count
+        assert nodes.page(infra.Query(sort="id")).items == [
+            made(number, references) for number, references in left.items()
+        ]
+
+    def test_a_row_that_guards_itself_and_is_deleted_along(self, backend: DatabaseBackend) -> None:
+        nodes, first, second = backend.nodes, uuid.UUID(int=1), uuid.UUID(int=2)
+        nodes.create(Node(id=first))
+        nodes.create(Node(id=second, owner_id=first))
+        nodes.change({"id": second}, {"guard_id": second})
+        if backend.dialect == "mariadb":
+            assert conflict(lambda: nodes.remove(first)) == ("nodes_guard_id_fkey", "foreign_key")
+            assert nodes.count() == 2
+        else:
+            assert nodes.remove(first) == 1
+            assert nodes.count() == 0
+
+    def test_a_key_of_a_row_that_refers_to_itself(self, backend: DatabaseBackend) -> None:
+        nodes, old, new = backend.nodes, uuid.UUID(int=1), uuid.UUID(int=2)
+        nodes.create(Node(id=old))
+        for field in ("owner_id", "guard_id", "keeper_id"):
+            nodes.change({"id": old}, {field: old})
+            assert conflict(lambda: nodes.change({"id": old}, {"id": new})) == (
+                f"nodes_{field}_fkey",
+                "foreign_key",
+            )
+            both = {"id": new, field: new}
+            if backend.engine == "mysql":
+                assert conflict(functools.partial(nodes.change, {"id": old}, both))[1] == (
+                    "foreign_key"
+                )
+            else:
+                assert nodes.change({"id": old}, both) == 1
+                assert nodes.change({"id": new}, {"id": old, field: old}) == 1
+            assert nodes.change({"id": old}, {field: None}) == 1
+        assert nodes.page().items == [Node(id=old)]
 
     def test_check_and_not_null(self, backend: DatabaseBackend) -> None:
         assert conflict(lambda: backend.items.create(Item(amount=-1))) == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -19,7 +20,7 @@ from tests.contract.databases import (
     AccountsBackend,
     on_fake_accounts,
     on_real_accounts,
-    overlapped,
+    seen_waiting,
 )
 from tests.contract.texts import Text, any_text, plain
 
@@ -370,6 +371,31 @@ class TokenRepositoryContract(Contract):
             tokens.rotate(new.token, DAY, grace)
         assert tokens.is_valid(new.token) is True
 
+    def test_rotate_refuses_to_take_part_in_a_transaction(self, backend: AccountsBackend) -> None:
+        """A caller that rolls back would undo the answer to a theft."""
+        tokens, database = backend.tokens, backend.database
+        first = tokens.issue(a_user(backend).id, DAY)
+        second = issued(tokens.rotate(first.token, DAY))
+        for token in (first.token, second.token, "nobody's"):
+            with pytest.raises(ZeroDivisionError), database.transaction():
+                with pytest.raises(infra.DatabaseError, match="outside") as caught:
+                    tokens.rotate(token, DAY)
+                error = caught.value
+                assert (error.operation, error.retryable) == ("rotate", False)
+                with database.transaction(), pytest.raises(infra.DatabaseError, match="outside"):
+                    tokens.rotate(token, DAY, grace=60)
+                raise ZeroDivisionError
+        with pytest.raises(infra.DatabaseError, match="outside"):
+            database.run(lambda: tokens.rotate(first.token, DAY))
+        with database.transaction():
+            with pytest.raises(infra.DatabaseError, match="outside"):
+                tokens.rotate(second.token, DAY)
+            assert tokens.is_valid(second.token) is True  # nothing was sent: the block goes on
+        assert tokens.find(second.token) == second.record
+        with database.transaction():  # those that a caller may want to undo
+            tokens.revoke_family(second.record.family)
+        assert tokens.rotate(first.token, DAY).outcome == "reused"
+
     @pytest.mark.parametrize(
         ("count", "grace", "others"), [(2, 0.0, "reused"), (2, 60.0, "raced"), (8, 60.0, "raced")]
     )
@@ -405,23 +431,25 @@ class TokenRepositoryContract(Contract):
         tokens, user = backend.tokens, a_user(backend)
         ahead = fakes.FakeClock(DAWN + timedelta(seconds=1))
         old = type(tokens)(backend.database, clock=ahead).issue(user.id, DAY)
-        ended = overlapped(
-            backend.database,
-            lambda: tokens.update(replace(old.record, device_name="locks the row")),
-            lambda: tokens.revoke_family(old.record.family),
-            lambda: tokens.rotate(old.token, DAY),
-        )
-        assert ended == 1
-        assert tokens.find_by_user(user.id) == []
+        ended = list[Callable[[], Any]]()
 
-    def test_a_rotation_in_a_transaction_that_fails(self, backend: AccountsBackend) -> None:
-        tokens, user = backend.tokens, a_user(backend)
-        new = tokens.issue(user.id, DAY)
-        with pytest.raises(ZeroDivisionError), backend.database.transaction():
-            assert tokens.rotate(new.token, DAY).outcome == "rotated"
-            raise ZeroDivisionError
-        assert tokens.find(new.token) == new.record
-        assert tokens.rotate(new.token, DAY).outcome == "rotated"
+        class Halfway(fakes.FakeClock):
+            """Once the rotation holds the row, another thread ends the family, and waits for it."""
+
+            def now(self) -> datetime:
+                if not ended and not tokens.is_valid(old.token):
+                    ended.append(
+                        seen_waiting(
+                            backend.database, lambda: tokens.revoke_family(old.record.family)
+                        )
+                    )
+                return super().now()
+
+        rotation = type(tokens)(backend.database, clock=Halfway(DAWN)).rotate(old.token, DAY)
+        assert rotation.outcome == "rotated"
+        assert issued(rotation).record.id < old.record.id
+        assert [join() for join in ended] == [1]
+        assert tokens.find_by_user(user.id) == []
 
     # --- what every repository does
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import enum
@@ -2696,6 +2697,61 @@ def test_a_block_that_is_closed_by_another_thread(home: Home) -> None:
             pool.execute(insert(2))
         pool.execute(insert(3))
         assert home.rows() == [3]
+        assert pool.stats().in_use == 0
+
+
+def test_the_connection_of_a_thread_that_has_ended(home: Home) -> None:
+    """It goes to the caller that waits for it, and the server rolls back."""
+    kept: list[Any] = []
+    with home.pool(max_connections=1, acquire_timeout=60) as pool:
+        inside, waits = threading.Event(), threading.Event()
+
+        def ends() -> None:
+            kept.append(pool.transaction())
+            kept[-1].__enter__()
+            pool.execute(insert(1))
+            inside.set()
+            assert waits.wait(WAIT)
+
+        def wants() -> None:
+            assert inside.wait(WAIT)
+            pool.execute(insert(2))
+
+        joins = in_background(wants), in_background(ends)
+        eventually(lambda: pool.stats().waiting == 1)
+        waits.set()
+        assert [join() for join in joins] == [None, None]
+        assert home.rows() == [2]
+        assert pool.stats() == infra.PoolStats(1, 1, 0, 1, 0)
+        assert home.transactions() == 0
+
+
+def test_tasks_write_at_once(home: Home) -> None:
+    """Each on a connection of its own."""
+    with home.pool() as pool:
+
+        async def writes(numbers: list[int], mine: asyncio.Event, other: asyncio.Event) -> None:
+            with pool.transaction():
+                pool.execute(insert(numbers[0]))
+                mine.set()
+                await other.wait()
+                assert pool.fetch_all("SELECT n FROM t") == [(numbers[0],)]
+                if len(numbers) == 1:
+                    raise ZeroDivisionError
+                with pytest.raises(ZeroDivisionError), pool.transaction():
+                    pool.execute(insert(9))
+                    raise ZeroDivisionError
+                await asyncio.sleep(0)
+                pool.execute(insert(numbers[1]))
+
+        async def work() -> Any:
+            first, second = asyncio.Event(), asyncio.Event()
+            one, two = writes([1], first, second), writes([2, 3], second, first)
+            return await asyncio.gather(one, two, return_exceptions=True)
+
+        failed, other = asyncio.run(work())
+        assert (type(failed), other) == (ZeroDivisionError, None)
+        assert home.rows() == [2, 3]
         assert pool.stats().in_use == 0
 
 

@@ -773,7 +773,8 @@ def test_a_transaction_that_is_read_only(
         assert shop.refusal() == (
             "migration shop 2 (step_2) failed at the record of its statement 2, SET TRANSACTION READ … "
             f"({shop.where()} takes no writes: the server, the user or the transaction is read-only "
-            "(code 25006)): it makes its transaction READ ONLY, which has no room for its record: leave that out; the whole migration was rolled back"
+            "(code 25006)): it makes its transaction READ ONLY, which has no room for its record: "
+            "leave that out; the whole migration was rolled back"
         )
         assert shop.states() == [(1, "applied", 1), (2, "pending", 0)]
         assert shop.tables() == ["a", "schema_migrations"]
@@ -954,11 +955,16 @@ def test_statements_that_outlive_the_session(shop: Shop) -> None:
         "SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ ''",
     ],
 )
-def test_statements_for_replicas(mysql_shop: Shop, sql: str) -> None:
-    mysql_shop.write(A, f"{B}{sql};\n")
-    with pytest.raises(infra.ConfigurationError, match="in line 5 is for a replica"):
-        mysql_shop.apply()
-    assert mysql_shop.tables() == []
+@pytest.mark.parametrize("kind", ["mariadb", "mysql"])
+def test_statements_for_replicas(
+    database: Callable[[str], str], tmp_path: Path, kind: str, sql: str
+) -> None:
+    shop = Shop(database(kind), tmp_path)
+    with shop.pool:
+        shop.write(A, f"{B}{sql};\n")
+        with pytest.raises(infra.ConfigurationError, match="in line 5 is for a replica"):
+            shop.apply()
+        assert shop.tables() == []
 
 
 class Hooked(Proxy):

@@ -411,17 +411,13 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: handlers of the fake are in the transaction",
         FAKES,
-        Drop("_as_another", "blocks.current = None"),
+        Replace("_as_another", "contextvars.Context().run(work)", "work()"),
         BUS,
     ),
     OnFakes(
         "bus: handlers of the fake wait for their own thread",
         FAKES,
-        Replace(
-            "FakeDatabase._wait_for_turn",
-            "own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout)",
-            "not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout)",
-        ),
+        Never("FakeDatabase._queue", "writer.thread == threading.get_ident()"),
         BUS,
     ),
 ]

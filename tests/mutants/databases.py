@@ -127,13 +127,59 @@ DATABASES: list[Mutant] = [
         ),
         ("contract/test_database.py::TestMariaDB::test_a_value_cannot_fake_the_name_of_a_rule",),
     ),
+    OnFakes(
+        "databases: tasks share a transaction",
+        INFRA,
+        Replace("_Block.is_ours", "self.task is _this_task()", "True"),
+        DATABASE,
+    ),
+    OnFakes(
+        "databases: a thread with a copied context shares the transaction",
+        INFRA,
+        Replace("_Block.is_ours", "self.thread == threading.get_ident()", "True"),
+        DATABASE,
+    ),
+    OnFakes(
+        "databases: what is started in a block has transactions of its own",
+        INFRA,
+        Replace(
+            "Database._current",
+            "block is None or not block.depth",
+            "block is None or not block.depth or not block.is_ours()",
+        ),
+        DATABASE,
+    ),
+    OnFakes(
+        "databases: a copied context is another one, for ever",
+        INFRA,
+        Replace("Database._current", "block is None or not block.depth", "block is None"),
+        DATABASE,
+    ),
+    OnFakes(
+        "databases: a thread that ends keeps its transaction",
+        INFRA,
+        Drop("_OpenBlocks.__del__", "database._reclaim(block)"),
+        DATABASE,
+    ),
+    OnServers(
+        "databases: a thread that ends keeps its connection",
+        INFRA,
+        Drop("_OpenBlocks.__del__", "database._reclaim(block)"),
+        ("faults/test_databases.py::test_the_connection_of_a_thread_that_has_ended",),
+    ),
+    OnFakes(
+        "databases: a task that ends keeps its transaction",
+        INFRA,
+        Drop("Database._task_done", "self._reclaim(block)"),
+        DATABASE,
+    ),
     OnFakes("databases: naive datetimes pass", INFRA, Never("_aware", "offset is None"), DATABASE),
     OnFakes(
         "fake database: others see what is not committed",
         FAKES,
         Never(
             "FakeTable._candidates",
-            "writer is not None and writer is not database._blocks.current",
+            "writer is not None and writer is not database._blocks.get()",
         ),
         FAKE_DATABASE,
     ),
@@ -155,17 +201,79 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "fake database: no cascade",
         FAKES,
-        Never("FakeTable._remove", "rule.on_delete == 'cascade'"),
+        Never("FakeTable._on_delete", "rule.on_delete == 'cascade'"),
         FAKE_DATABASE,
     ),
     OnFakes(
         "fake database: writers do not wait",
         FAKES,
-        Never(
-            "FakeDatabase._wait_for_turn",
-            "own or not self._turn.wait_for(lambda: self._writer is None, self._lock_timeout)",
-        ),
+        Always("FakeDatabase._queue", "writer is None or writer is block"),
         FAKE_DATABASE,
+    ),
+    OnFakes(
+        "fake database: a lost connection keeps others waiting",
+        FAKES,
+        Drop("FakeDatabase._kill", "self._give_up_turn(block)"),
+        ("unit/test_fakes.py",),
+    ),
+    OnFakes(
+        "fake database: Ctrl-C at the end of a block",
+        INFRA,
+        Never("_Transaction.__exit__", "innermost and self._depth == 1"),
+        ("unit/test_fakes.py::test_ctrl_c_locks_nobody_out",),
+    ),
+    OnFakes(
+        "fake database: Ctrl-C at the end of a nested block",
+        INFRA,
+        Never("_Transaction.__exit__", "innermost and not isinstance(caught, InfrastructureError)"),
+        ("unit/test_fakes.py::test_ctrl_c_locks_nobody_out",),
+    ),
+    OnFakes(
+        "fake database: Ctrl-C between the steps of a change",
+        FAKES,
+        Drop("FakeTable._put", "found.pop(key, None)"),
+        ("unit/test_fakes.py",),
+    ),
+    OnFakes(
+        "fake database: Ctrl-C behind a statement without a block",
+        FAKES,
+        Drop("FakeDatabase._write", "self._undo_to(mark)"),
+        ("unit/test_fakes.py::test_ctrl_c_locks_nobody_out",),
+    ),
+    OnFakes(
+        "fake database: a row restricts itself on no engine",
+        FAKES,
+        Replace(
+            "_KEY_ORDERS",
+            "_KeyOrder(True, False, True, False)",
+            "_KeyOrder(True, False, False, False)",
+        ),
+        DATABASE,
+    ),
+    OnFakes(
+        "fake database: a row restricts itself in cascades of MySQL",
+        FAKES,
+        Replace(
+            "_KEY_ORDERS",
+            "_KeyOrder(True, False, True, False)",
+            "_KeyOrder(True, False, True, True)",
+        ),
+        DATABASE,
+    ),
+    OnFakes(
+        "fake database: Postgres goes row by row",
+        FAKES,
+        Replace("FakeTable._delete.work", "self._pads", "True"),
+        DATABASE,
+    ),
+    OnFakes(
+        "fake database: the key of a row that refers to itself stays",
+        FAKES,
+        Never(
+            "FakeTable._refuse_orphans",
+            "child is self and not self._pads and self._key(row, rule.columns) != before",
+        ),
+        DATABASE,
     ),
 ]
 
@@ -283,6 +391,12 @@ SCHEMAS: list[Mutant] = [
 ]
 
 TABLES: list[Mutant] = [
+    OnFakes(
+        "tokens: a caller can undo the answer to a theft",
+        INFRA,
+        Never("Database._outside", "self._current() is not None"),
+        TOKENS,
+    ),
     OnFakes(
         "tokens: the conditional write has no condition",
         INFRA,

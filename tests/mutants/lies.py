@@ -103,11 +103,10 @@ UNNOTICED: list[Mutant] = [
     fake(
         "3: a block that has read takes back what another thread has not committed",
         Replace(
-            "FakeDatabase._abandon",
-            "if self._writer is block:\n    self._undo_to(0)\n    self._writer = None\n"
-            "    self._turn.notify_all()",
-            "if self._writer is not None:\n    self._undo_to(0)\nif self._writer is block:\n"
-            "    self._writer = None\n    self._turn.notify_all()",
+            "FakeDatabase._give_up_turn",
+            "if self._writer is not block:\n    return\nself._undo_to(0)",
+            "if self._writer is not None:\n    self._undo_to(0)\nif self._writer is not block:\n"
+            "    return",
         ),
         DATABASE,
     ),
@@ -134,10 +133,7 @@ UNNOTICED: list[Mutant] = [
     ),
     fake(
         "5: a block outlives an outage that it met",
-        Drop(
-            "FakeDatabase._note_fault",
-            "block.handle.killed = True\nself._doom(block, error, outermost=True)",
-        ),
+        Drop("FakeDatabase._note_fault", "self._doom(block, error, outermost=gone)"),
         UNIT,
     ),
     fake(
@@ -245,15 +241,15 @@ FAKE_CLOCK: list[Mutant] = [
 FAULTS: list[Mutant] = [
     fake(
         "Faults: once, whatever was asked for",
-        Replace("Faults._take_fault", "fault.times -= 1", "fault.times = 0"),
+        Replace("Faults._next_fault", "fault.times -= 1", "fault.times = 0"),
         UNIT,
     ),
     fake(
         "Faults: the last fault told comes first",
         Replace(
             "Faults.fail_next",
-            "[*self._faults, _Fault(method, error, times, after_apply)]",
-            "[_Fault(method, error, times, after_apply), *self._faults]",
+            "[*self._faults, _Fault(method, error, times, after_apply, self)]",
+            "[_Fault(method, error, times, after_apply, self), *self._faults]",
         ),
         UNIT,
     ),
@@ -264,7 +260,7 @@ FAULTS: list[Mutant] = [
     ),
     fake(
         "Faults: all callers share one exception",
-        Replace("_failing.call", "copy.copy(fault.error)", "fault.error"),
+        Replace("_Fault.fresh_error", "copy.copy(self.error)", "self.error"),
         UNIT,
     ),
 ]
@@ -337,34 +333,40 @@ TABLE_RULES: list[Mutant] = [
 FAKE_DATABASE: list[Mutant] = [
     fake(
         "FakeDatabase: two updates are taken back in the order of making",
-        Replace("FakeDatabase._undo_to", "self._undo.pop()", "self._undo.pop(mark)"),
+        Replace(
+            "FakeDatabase._undo_to",
+            "table, key, before, after = self._undo[-1]\ntable._put(key, after, before)\n"
+            "del self._undo[-1]",
+            "table, key, before, after = self._undo[mark]\ntable._put(key, after, before)\n"
+            "del self._undo[mark]",
+        ),
         DATABASE,
     ),
     fake(
         "FakeDatabase: half of a statement stays",
         Replace(
-            "FakeDatabase._statement",
-            "if write:\n    self._undo_to(mark)",
-            "if write and block is None:\n    self._undo_to(mark)",
+            "FakeDatabase._write",
+            "self._undo_to(mark)",
+            "if block is None:\n    self._undo_to(mark)",
         ),
         DATABASE,
     ),
     fake(
         "FakeDatabase: a rollback takes back what came before the block",
-        Never("FakeDatabase._statement", "write and block is None"),
+        Never("FakeDatabase._write", "block is None"),
         DATABASE,
     ),
     fake(
         "FakeDatabase: a restart commits",
-        Drop("FakeDatabase.kill_connections", "self._undo_to(0)"),
+        Drop("FakeDatabase._give_up_turn", "self._undo_to(0)"),
         UNIT,
     ),
     fake(
         "FakeDatabase: an open block is no connection in use",
         Replace(
             "FakeDatabase._stats",
-            "infra.PoolStats(0, len(self._open), len(self._open), 0, self._waiting)",
-            "infra.PoolStats(0, len(self._open), 0, len(self._open), self._waiting)",
+            "infra.PoolStats(0, len(self._open), len(self._open), 0, len(self._waiters))",
+            "infra.PoolStats(0, len(self._open), 0, len(self._open), len(self._waiters))",
         ),
         DATABASE,
     ),
@@ -403,7 +405,7 @@ FAKE_TABLE: list[Mutant] = [
     fake(
         "FakeTable: ON DELETE SET NULL takes the first row only",
         Replace(
-            "FakeTable._remove",
+            "FakeTable._on_delete",
             "child._replace(each, before, orphan)",
             "child._replace(each, before, orphan)\nbreak",
         ),
@@ -2105,10 +2107,10 @@ SUBTLE: list[Mutant] = [
     fake(
         "Faults: a fault of one method comes before those of all",
         Replace(
-            "Faults._take_fault",
-            "next((each for each in self._faults if each.method in ('*', name)), None)",
+            "Faults._next_fault",
+            "next((each for each in self._faults if each.method in names), None)",
             "next((each for each in sorted(self._faults, key=lambda each: each.method == '*') if "
-            "each.method in ('*', name)), None)",
+            "each.method in names), None)",
         ),
         UNIT,
     ),
@@ -2135,8 +2137,8 @@ SUBTLE: list[Mutant] = [
         "FakeTable: what refers to a row may lose it to another key",
         Replace(
             "FakeTable._refuse_orphans",
-            "before != self._key(row, rule.target) and child._referring(rule, before)",
-            "False",
+            "before == self._key(row, rule.target)",
+            "True",
         ),
         TABLES,
     ),

@@ -66,7 +66,65 @@ CALLS: list[Mutant] = [
     OnFakes(
         "faults: the error comes before the work",
         FAKES,
-        Never("_failing.call", "fault.after_apply"),
+        Never("Faults._suffer", "fault.after_apply"),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: one call uses up two",
+        FAKES,
+        Never("Faults._next_fault", "any(each is self for each in _suffering.get())"),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: those of a database leave its repositories alone",
+        FAKES,
+        Never("Faults._take_fault", "fault is None and below is not None and below._armed"),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: those of a database leave its tables alone",
+        FAKES,
+        Never("FakeDatabase._from_above", "self._armed"),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: a lost COMMIT has stored nothing",
+        FAKES,
+        Never("FakeDatabase.transaction", "fault.after_apply"),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: a scan goes on in an outage",
+        FAKES,
+        Never("_failing.call", "result.__class__ is GeneratorType"),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: a fetch cannot fail",
+        FAKES,
+        Drop(
+            "Faults._methods",
+            "names.update(name for name in dir(cls) if hasattr(getattr(cls, name, None), '_can_fail'))",
+        ),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: MySQL goes on after a timeout without an answer",
+        FAKES,
+        Replace(
+            "FakeDatabase._note_fault",
+            "(infra.ConnectionError, infra.TimeoutError)",
+            "infra.ConnectionError",
+        ),
+        FAULTS,
+    ),
+    OnFakes(
+        "faults: a stopped statement ends the connection",
+        FAKES,
+        Never(
+            "FakeDatabase._note_fault",
+            "isinstance(error, infra.TimeoutError) and (not error.retryable)",
+        ),
         FAULTS,
     ),
 ]

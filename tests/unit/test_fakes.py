@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 import gc
+import itertools
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Decimal
+from types import FrameType
 from typing import Any, ClassVar
 
 import pytest
 
 import fakes
 import infra
-from tests.contract.backends import WAIT, eventually, in_threads
+from tests.contract.backends import WAIT, eventually, in_background, in_threads
 from tests.contract.texts import Number, Text, any_text, plain
 
 PHONE = "+14155550100"
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize("glob", ["?", "a*", "[ab]", "[^b]", r"\a", "a"])
@@ -914,11 +921,16 @@ def test_an_outage_that_the_commit_meets(dialect: str, how: str) -> None:
         ("mysql", infra.ConnectionError("gone"), False),
         ("mysql", infra.DatabaseError("a deadlock", retryable=True), False),
         ("mysql", infra.ConflictError("taken"), True),
-        ("mysql", infra.TimeoutError("query_timeout"), True),
+        ("mysql", infra.TimeoutError("no answer"), False),
+        ("mysql", infra.TimeoutError("query_timeout", retryable=False), True),
+        ("mysql", infra.PoolTimeoutError("all in use"), False),
         ("mysql", infra.NotFoundError("no such note"), True),
         ("postgres", infra.ConnectionError("gone"), False),
         ("postgres", infra.ConflictError("taken"), False),
-        ("postgres", infra.TimeoutError("query_timeout"), False),
+        ("postgres", infra.TimeoutError("no answer"), False),
+        ("postgres", infra.TimeoutError("query_timeout", retryable=False), False),
+        ("postgres", infra.DatabaseError("refused"), False),
+        ("mysql", infra.DatabaseError("refused"), True),
         ("postgres", infra.NotFoundError("no such note"), True),
         ("postgres", infra.ValidationError("too long"), True),
     ],
@@ -1003,6 +1015,357 @@ def test_a_repository_that_is_down_takes_the_block_along() -> None:
         with pytest.raises(infra.DatabaseError, match="cannot go on"):
             services.phone_users.count()
     assert services.phone_users.count() == 0
+
+
+def test_faults_of_a_database_reach_its_repositories() -> None:
+    """And its tables: those told for any method, as an outage does."""
+    services = fakes.FakeInfrastructure()
+    exchange, users = services.exchange, services.users
+    table = exchange.table("users")
+    calls: list[Callable[[], Any]] = [
+        users.count,
+        lambda: services.organizations.find_by_slug("acme"),
+        table.select,
+        lambda: table.find(id=infra.new_id()),
+        lambda: table.insert({}),
+        lambda: table.update({"id": infra.new_id()}, {}),
+        lambda: table.delete({"id": infra.new_id()}),
+        exchange.health_check,
+    ]
+    exchange.fail_next("*", infra.TimeoutError("the fault"), times=len(calls))
+    assert services.phone_users.count() == 0  # of another database
+    exchange.down = True
+    with pytest.raises(infra.ConnectionError, match="down on purpose"):
+        users.count()
+    exchange.down = False
+    for call in calls:
+        with pytest.raises(infra.TimeoutError, match="the fault"):
+            call()
+    assert users.count() == 0
+    exchange.fail_next("*", infra.TimeoutError("the database's"))
+    users.fail_next("count", infra.TimeoutError("its own"))
+    for words in ("its own", "the database's"):
+        with pytest.raises(infra.TimeoutError, match=words):
+            users.count()
+    exchange.fail_next("health_check", infra.TimeoutError("named"))
+    assert users.count() == 0
+    with pytest.raises(infra.TimeoutError, match="named"):
+        exchange.health_check()
+
+
+def test_faults_of_a_database_end_the_block() -> None:
+    services = fakes.FakeInfrastructure()
+    with (
+        pytest.raises(infra.DatabaseError, match="was rolled back"),
+        services.exchange.transaction(),
+    ):
+        services.users.create(infra.User("a@example.com", "ada"), "hash")
+        services.exchange.fail_next("*", infra.ConnectionError("gone"))
+        with pytest.raises(infra.ConnectionError, match="gone"):
+            services.organizations.count()
+        with pytest.raises(infra.DatabaseError, match="cannot go on"):
+            services.users.count()
+    assert services.users.count() == 0
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+@pytest.mark.parametrize("error", [infra.ConnectionError("gone"), infra.TimeoutError("no answer")])
+def test_a_lost_connection_lets_others_write(
+    dialect: str, error: infra.InfrastructureError
+) -> None:
+    """The server has rolled back, whatever the block's thread does meanwhile."""
+    database = fakes.FakeDatabase(dialect, [NOTES], lock_timeout=0.01)
+    notes = database.table("notes")
+    with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+        with database.transaction():
+            notes.insert({"id": 1})
+        database.fail_next("health_check", error)
+        with pytest.raises(type(error)):
+            database.health_check()
+        assert in_threads(1, lambda _: notes.insert({"id": 1, "title": "other"})) == [None]
+    assert [row["title"] for row in notes.select()] == ["other"]
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_a_commit_whose_reply_is_lost(dialect: str) -> None:
+    """As in tests/faults of the real one: the block is done, and stored, and its end raises."""
+    database = fakes.FakeDatabase(dialect, [NOTES])
+    notes, calls = database.table("notes"), list[int]()
+
+    def lose(error: BaseException | type[BaseException] = infra.ConnectionError) -> None:
+        database.fail_next("transaction", error, after_apply=True)
+
+    def work() -> None:
+        calls.append(1)
+        notes.insert({"id": len(calls)})
+
+    lose(infra.ConnectionError("the reply is lost"))
+    with pytest.raises(infra.ConnectionError, match="the reply is lost"), database.transaction():
+        work()
+        assert database.stats().in_use == 1
+    assert (len(notes.select()), database.stats().in_use) == (1, 0)
+    lose()
+    with pytest.raises(infra.ConnectionError):
+        database.run(work)
+    assert (len(calls), len(notes.select())) == (2, 2)
+    lose()
+    with pytest.raises(infra.ConnectionError):
+        database.insert_many("notes", ["id"], [(3,), (4,)])
+    assert len(notes.select()) == 4
+    lose()
+    with pytest.raises(ZeroDivisionError), database.transaction():  # says more, and rolls back
+        notes.insert({"id": 5})
+        raise ZeroDivisionError
+    assert len(notes.select()) == 4
+    with pytest.raises(infra.DatabaseError, match="was rolled back"), database.transaction():
+        lose()
+        with pytest.raises(infra.ConnectionError), database.transaction():
+            notes.insert({"id": 5})  # the RELEASE of the savepoint is lost, and the connection
+    lose(infra.ConflictError("not of the connection"))
+    with contextlib.suppress(infra.DatabaseError), database.transaction():
+        notes.insert({"id": 5})
+        with pytest.raises(infra.ConflictError), database.transaction():
+            raise infra.ConflictError
+    assert [row["id"] for row in notes.select()] == [1, 2, 3, 4, 5]
+    lose(infra.ConnectionError("lost, too"))
+    database.fail_next("transaction", infra.PoolTimeoutError("all in use"))
+    with pytest.raises(infra.ConnectionError), database.transaction():
+        pass
+    with pytest.raises(infra.PoolTimeoutError), database.transaction():
+        pytest.fail("there is no block")
+
+
+def test_one_call_uses_up_one_fault() -> None:
+    """Also one that makes further calls of the same fake, or of the one that it stands on."""
+
+    class Twice(infra.KeyValueClient):
+        def set_twice(self, key: str) -> None:
+            self.set(key, "1")
+            self.set(key, "2")
+
+    class FakeTwice(fakes.FakeRedisClient, Twice): ...
+
+    services = fakes.FakeInfrastructure()
+    accounts, users, redis = services.accounts, services.phone_users, FakeTwice()
+    numbers = itertools.count(10)
+
+    def insert() -> int:
+        user = infra.PhoneUser(f"{next(numbers):064}", "1", "worker", id=infra.new_id())
+        columns = {**vars(user), "created_at": NOON, "updated_at": NOON}
+        return accounts.insert_many("phone_users", [*columns], [[*columns.values()]])
+
+    def create() -> infra.PhoneUser:
+        return users.create_for_phone(f"+141555501{next(numbers)}")
+
+    organization = infra.Organization("Acme", "acme", "company")
+    user = services.users.create(infra.User("a@example.com", "ada"), "hash")
+    calls: list[tuple[fakes.Faults, Callable[[], Any], Callable[[], Any]]] = [
+        (accounts, lambda: accounts.run(lambda: 1), accounts.health_check),
+        (accounts, insert, users.count),
+        (accounts, create, users.count),
+        (users, create, users.count),
+        (redis, lambda: redis.set_twice("k"), lambda: redis.get("k")),
+        (
+            services.exchange,
+            lambda: services.organizations.create(organization, user.id),
+            services.organizations.count,
+        ),
+    ]
+    for fake, call, look in calls:
+        fake.fail_next("*", infra.TimeoutError("the fault"), times=2, after_apply=True)
+        with pytest.raises(infra.TimeoutError, match="the fault"):
+            call()
+        with pytest.raises(infra.InfrastructureError) as second:
+            look() if fake is not users else users.exists_by_phone(PHONE)
+        assert str(second.value) == "the fault"
+        look()
+    assert redis.get("k") == "2"
+    assert users.count() == 3
+    assert services.organizations.count() == 1
+    # A fault that is told by its name is met wherever the method is called.
+    accounts.fail_next("transaction", infra.PoolTimeoutError("all in use"))
+    with pytest.raises(infra.PoolTimeoutError):
+        accounts.run(lambda: None)
+
+
+def test_what_is_read_bit_by_bit_ends_with_an_outage() -> None:
+    storage, redis = fakes.FakeStorageProvider(), fakes.FakeRedisClient()
+    storage.create_bucket("bucket")
+    for key in ("a", "b", "c"):
+        storage.upload("bucket", key, b"data")
+        redis.set(key, "1")
+
+    class Numbers:
+        def count_up(self) -> Iterator[int]:
+            yield from (1, 2, 3)
+
+    class FakeNumbers(fakes.Faults, Numbers): ...
+
+    numbers = FakeNumbers()
+    reads: list[tuple[Any, Callable[[], Iterator[Any]]]] = [
+        (storage, lambda: storage.list_objects("bucket")),
+        (redis, redis.scan),
+        (numbers, numbers.count_up),
+    ]
+    for fake, read in reads:
+        items, untouched = read(), read()
+        next(items)
+        fake.down = True
+        for each in (items, untouched):
+            with pytest.raises(infra.ConnectionError, match="down on purpose"):
+                next(each)
+        fake.down = False
+        assert len(list(read())) > 2
+    for closing, read in ((storage, reads[0][1]), (redis, reads[1][1])):
+        items = read()
+        next(items)
+        closing.close()
+        with pytest.raises(infra.ConnectionError, match="closed"):
+            next(items)
+
+
+def test_a_fetch_can_fail() -> None:
+    storage = fakes.FakeStorageProvider()
+    storage.create_bucket("bucket")
+    storage.upload("bucket", "a", b"data")
+    url = storage.get_presigned_url("bucket", "a", 60)
+    storage.fail_next("fetch", infra.TimeoutError("no answer"))
+    with pytest.raises(infra.TimeoutError, match="no answer"):
+        storage.fetch(url)
+    storage.fail_next("*", infra.StorageError("refused"))
+    with pytest.raises(infra.StorageError, match="refused"):
+        storage.fetch(url)
+    assert storage.fetch(url) == b"data"
+
+
+def test_the_turn_of_a_thread_that_has_ended() -> None:
+    """It goes to the caller that waits for it."""
+    database, kept = fakes.FakeDatabase("mysql", [NOTES], lock_timeout=60), list[Any]()
+    notes, inside, waits = database.table("notes"), threading.Event(), threading.Event()
+
+    def ends() -> None:
+        kept.append(database.transaction())
+        kept[-1].__enter__()
+        notes.insert({"id": 1})
+        inside.set()
+        assert waits.wait(WAIT)
+
+    def wants() -> None:
+        assert inside.wait(WAIT)
+        notes.insert({"id": 2})
+
+    joins = in_background(wants), in_background(ends)
+    eventually(lambda: database.stats().waiting == 1)
+    waits.set()
+    assert [join() for join in joins] == [None, None]
+    assert [row["id"] for row in notes.select()] == [2]
+    assert database.stats() == infra.PoolStats(0, 0, 0, 0, 0)
+
+
+def test_a_task_does_not_wait_for_its_own_thread() -> None:
+    """Where another task of this thread has written: that one cannot go on meanwhile."""
+    database = fakes.FakeDatabase("mysql", [NOTES], lock_timeout=60)
+    notes = database.table("notes")
+
+    async def first(written: asyncio.Event, done: asyncio.Event) -> None:
+        with database.transaction():
+            notes.insert({"id": 1})
+            written.set()
+            await done.wait()
+
+    async def work() -> None:
+        written, done = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(first(written, done))
+        await written.wait()
+        assert notes.select() == []
+        with pytest.raises(infra.DatabaseError) as caught, database.transaction():
+            notes.insert({"id": 2})
+        assert caught.value.retryable is True
+        done.set()
+        await task
+        notes.insert({"id": 2})
+
+    asyncio.run(work())
+    assert [row["id"] for row in notes.select()] == [1, 2]
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt at one of the moments at which Python sees to signals in the library's
+    code: as a function begins, and behind a call.
+
+    Left out are the first moment of ``__exit__``, which no Python code can guard, the one behind
+    ``__enter__``, at which Python itself does not look, and generator expressions, which may be
+    closed where nothing can be raised.
+    """
+
+    FILES: ClassVar = {infra.__file__, fakes.__file__, threading.__file__}
+    LEFT_OUT: ClassVar = {("call", "__exit__"), ("return", "__enter__")}
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "c_call" or code.co_filename not in self.FILES:
+            return
+        if code.co_name == "<genexpr>" or (event, code.co_name) in self.LEFT_OUT:
+            return
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def during(self, work: Callable[[], None]) -> bool:
+        """Whether it came."""
+        sys.setprofile(self)
+        try:
+            work()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_ctrl_c_locks_nobody_out(block: bool) -> None:
+    """At whatever moment it comes, others can write, and see all that was written or nothing."""
+    before = {1: ("a", None), 2: ("b", 1), 3: ("c", 2)}
+    done = {4: ("a", None), 5: ("e", 4)} if block else {1: ("a", None)}
+
+    def transact(database: fakes.FakeDatabase, notes: fakes.FakeTable) -> None:
+        if not block:
+            notes.delete({"id": 2})  # and 3 with it
+            return
+        with database.transaction():
+            notes.delete({"id": 1})
+            notes.insert({"id": 4, "title": "d"})
+            with database.transaction():
+                notes.insert({"id": 5, "title": "e", "parent": 4})
+            notes.update({"id": 4}, {"title": "a"})
+
+    def look(database: fakes.FakeDatabase, notes: fakes.FakeTable) -> None:
+        assert database.stats().in_use == 0
+        rows = {row["id"]: (row["title"], row["parent"]) for row in notes.select()}
+        assert rows in (before, done)
+        titles = {title for title, _ in rows.values()}
+        for number, title in enumerate("abcde", 10):
+            assert (notes.find(title=title) is not None) == (title in titles)
+            with contextlib.suppress(infra.ConflictError):
+                notes.insert({"id": number, "title": title})
+        assert len(notes.select()) == len(rows) + 5 - len(titles)
+
+    kept = []  # nothing ends while the moments are counted
+    for moment in itertools.count(1):
+        database = fakes.FakeDatabase("mysql", [NOTES], lock_timeout=0.01)
+        notes = database.table("notes")
+        kept.append(database)
+        for number, (title, parent) in before.items():
+            notes.insert({"id": number, "title": title, "parent": parent})
+        came = Interrupt(moment).during(functools.partial(transact, database, notes))
+        assert in_threads(1, lambda _: look(database, notes)) == [None], moment
+        if not came:
+            break
+    assert moment > (150 if block else 50)
 
 
 def test_keys_that_may_not_be_deleted() -> None:
