@@ -9083,7 +9083,7 @@ class RedisClient(KeyValueClient):
         listener = _RedisListener(self._transport, on_message, on_reconnect)
         self._listeners[listener] = None  # before it opens anything, so that close() finds it
         try:
-            listener.start()
+            listener._start()
         except BaseException:
             listener.close()
             raise
@@ -9193,7 +9193,7 @@ class _RedisListener(Listener):
         self._waker: Any = None
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Connects, and begins to read. Once the thread runs, all that is open is the thread's to close."""
         thread = threading.Thread(target=self._run, name="infra-listener", daemon=True)
         try:

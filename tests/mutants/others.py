@@ -394,7 +394,7 @@ TEXTS: list[Mutant] = [
     OnServers(
         "first: a listener that cannot begin keeps its connection",
         INFRA,
-        Never("_RedisListener.start", "thread.ident is None"),
+        Never("_RedisListener._start", "thread.ident is None"),
         ("faults/test_redis.py::test_a_listener_that_cannot_begin_leaves_no_connection",),
     ),
 ]
