@@ -31,8 +31,8 @@ def interrupted_at(
 ) -> bool:
     """Run the work, and raise KeyboardInterrupt before the nth line of infra.py that it executes.
 
-    Lines of destructors do not count. Return whether it was interrupted; False: it has fewer lines. ``event`` "opcode" interrupts
-    between any two instructions of the interpreter.
+    Lines of destructors do not count. Return whether it was interrupted; False: it has fewer
+    lines. ``event`` "opcode" interrupts between any two instructions of the interpreter.
     """
     left = number
 
