@@ -71,11 +71,16 @@ def interruptions(work: Callable[[], Any], event: str = "line", *more_files: str
 
 
 def handled_at(
-    number: int, work: Callable[[], Any], handler: Callable[[], Any], *files: str
+    number: int,
+    work: Callable[[], Any],
+    handler: Callable[[], Any],
+    *files: str,
+    event: str = "line",
 ) -> bool:
     """Run the work, and the handler before the nth line of these files that it executes.
 
-    Return whether the handler ran; False: there are fewer lines.
+    Return whether the handler ran; False: there are fewer lines. ``event`` "opcode" counts
+    instructions of the interpreter.
     """
     left = number
 
@@ -83,7 +88,8 @@ def handled_at(
         nonlocal left
         if left < 0 or frame.f_code.co_filename not in files:
             return None
-        if kind == "line":
+        frame.f_trace_opcodes = event == "opcode"
+        if kind == event:
             left -= 1
             if left < 0:
                 handler()  # Python traces nothing in here
