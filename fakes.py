@@ -220,7 +220,15 @@ class Faults:
     def down(self, value: bool) -> None:
         with self._fault_lock:
             self._down = value
-            self._armed = bool(value or self._closed or self._faults)
+            self._arm()
+
+    def _arm(self) -> None:
+        """Have calls look for faults if there is something to find, and else not."""
+        if not (self._down or self._closed or self._faults):
+            self._armed = False
+        # Looked at again: a signal handler may just have closed the fake.
+        if self._down or self._closed or self._faults:
+            self._armed = True
 
     def _shut(self) -> None:
         """For the ``close`` of a fake that has one: later calls raise ConnectionError."""
@@ -254,7 +262,7 @@ class Faults:
             if fault:
                 fault.times -= 1
                 self._faults = [each for each in self._faults if each.times]
-                self._armed = bool(self._down or self._closed or self._faults)
+                self._arm()
             return fault
 
     def _suffer(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:

@@ -12157,27 +12157,28 @@ class MockSmsService(SmsService):
         self.simulate_failure = simulate_failure
         self.message_count = 0
         self._stream = stream
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # guards message_count; a signal handler may send too
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         if self.simulate_failure:
             raise SmsError(
                 "the mock provider was told to fail", service="sms", operation="send_sms"
             )
+        stream = self._stream or sys.stdout
+        lines = [f"SMS to {mask_phone(phone)}", *message.splitlines()]
+        width = max(map(len, lines))
+        edge = f"+{'-' * (width + 2)}+"
+        framed = "\n".join([edge, *(f"| {line:<{width}} |" for line in lines), edge, ""])
+        # A console that knows ASCII only still shows codes.
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        # In one piece, so that the frames of several threads do not mix. No lock is held meanwhile.
+        print(
+            framed.encode(encoding, "backslashreplace").decode(encoding),
+            end="",
+            file=stream,
+            flush=True,
+        )
         with self._lock:
-            stream = self._stream or sys.stdout
-            lines = [f"SMS to {mask_phone(phone)}", *message.splitlines()]
-            width = max(map(len, lines))
-            edge = f"+{'-' * (width + 2)}+"
-            framed = "\n".join([edge, *(f"| {line:<{width}} |" for line in lines), edge])
-            encoding = (
-                getattr(stream, "encoding", None) or "utf-8"
-            )  # a console that knows ASCII only still shows codes
-            print(
-                framed.encode(encoding, "backslashreplace").decode(encoding),
-                file=stream,
-                flush=True,
-            )
             self.message_count += 1
         return f"mock-{new_id()}"
 

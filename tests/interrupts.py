@@ -18,19 +18,29 @@ def is_with(frame: FrameType) -> bool:
     return line.lstrip().startswith("with ")
 
 
+def is_in_destructor(frame: FrameType | None) -> bool:
+    """Whether a ``__del__`` runs. Python swallows what it raises, and the library raises it again
+    by a real signal, which comes at any time: a test of its own shows that."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
 def interrupted_at(
     number: int, work: Callable[[], Any], event: str = "line", *more_files: str
 ) -> bool:
     """Run the work, and raise KeyboardInterrupt before the nth line of infra.py that it executes.
 
-    Return whether it was interrupted; False: it has fewer lines. ``event`` "opcode" interrupts
-    between any two instructions of the interpreter.
+    Lines of destructors do not count. Return whether it was interrupted; False: it has fewer
+    lines. ``event`` "opcode" interrupts between any two instructions of the interpreter.
     """
     left = number
 
     def trace(frame: FrameType, kind: str, _: object) -> Any:
         nonlocal left
         if frame.f_code.co_filename not in (infra.__file__, *more_files):
+            return None
+        if kind == "call" and is_in_destructor(frame):
             return None
         frame.f_trace_opcodes = event == "opcode"
         if kind == event and not is_with(frame):
@@ -61,11 +71,16 @@ def interruptions(work: Callable[[], Any], event: str = "line", *more_files: str
 
 
 def handled_at(
-    number: int, work: Callable[[], Any], handler: Callable[[], Any], *files: str
+    number: int,
+    work: Callable[[], Any],
+    handler: Callable[[], Any],
+    *files: str,
+    event: str = "line",
 ) -> bool:
     """Run the work, and the handler before the nth line of these files that it executes.
 
-    Return whether the handler ran; False: there are fewer lines.
+    Return whether the handler ran; False: there are fewer lines. ``event`` "opcode" counts
+    instructions of the interpreter.
     """
     left = number
 
@@ -73,7 +88,8 @@ def handled_at(
         nonlocal left
         if left < 0 or frame.f_code.co_filename not in files:
             return None
-        if kind == "line":
+        frame.f_trace_opcodes = event == "opcode"
+        if kind == event:
             left -= 1
             if left < 0:
                 handler()  # Python traces nothing in here

@@ -610,12 +610,16 @@ def test_a_signal_ends_what_waits_for_redis(outcome: str) -> None:
 
 def test_an_interrupt_of_a_waiting_call_is_not_replaced(server: Server) -> None:
     """By a RuntimeError about a lock, in the library or in Python's threading."""
-    heard = Heard()
+    heard, names = Heard(), map("d{}".format, itertools.count())
+
+    def join_and_leave() -> None:
+        # Another channel each time: an interrupt between the two leaves a subscription, which would
+        # add lines to the next round, and the interrupts would hardly ever reach the last line.
+        bus.subscribe(next(names), heard).close()
+
     with bus_of(server.url) as bus:
         bus.subscribe("c", heard)
-        for _ in interruptions(
-            lambda: bus.subscribe("d", heard).close(), "line", threading.__file__
-        ):
+        for _ in interruptions(join_and_leave, "line", threading.__file__):
             bus.subscribe("e", heard).close()
         assert [bus.publish(channel, note(1)) for channel in ("c", "e")] == [1, 0]
         assert heard.notes(1) == ["1"]

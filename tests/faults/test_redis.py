@@ -7,6 +7,7 @@ import gc
 import io
 import itertools
 import logging
+import os
 import re
 import signal
 import socket
@@ -90,11 +91,14 @@ def test_a_listener_that_cannot_begin_leaves_no_connection(
     with client_of(server.url) as client:
         client.get("k")
         before = {each["id"] for each in raw.client_list()}
+        gc.collect()  # what earlier tests have left open
+        files = len(os.listdir("/dev/fd"))
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fail)
             with pytest.raises(OSError, match="none left") as caught:
                 client.listen(lambda *_: None)
         assert caught.value.__traceback__ is not None  # it keeps the listener alive
+        assert len(os.listdir("/dev/fd")) <= files
         eventually(lambda: {each["id"] for each in raw.client_list()} == before)
         with client.listen(lambda *_: None) as listener:
             listener.subscribe("c")

@@ -2116,10 +2116,15 @@ SUBTLE: list[Mutant] = [
     ),
     fake(
         "Faults: the end of an outage opens what was closed",
+        Replace("Faults.down", "self._arm()", "self._armed = bool(self._down or self._faults)"),
+        UNIT,
+    ),
+    fake(
+        "Faults: a fault opens what a signal handler closed meanwhile",
         Replace(
-            "Faults.down",
-            "bool(value or self._closed or self._faults)",
-            "bool(value or self._faults)",
+            "Faults._take_fault",
+            "self._arm()",
+            "self._armed = bool(self._down or self._closed or self._faults)",
         ),
         UNIT,
     ),

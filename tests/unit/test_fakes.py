@@ -25,6 +25,7 @@ import fakes
 import infra
 from tests.contract.backends import WAIT, eventually, in_background, in_threads
 from tests.contract.texts import Number, Text, any_text, plain
+from tests.interrupts import handled_at
 
 PHONE = "+14155550100"
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -239,6 +240,33 @@ def test_the_end_of_an_outage_opens_nothing_that_was_closed() -> None:
     with pytest.raises(infra.ConnectionError, match="closed") as caught:
         redis.get("k")
     assert caught.value.retryable is False
+
+
+def use_up_a_fault(redis: fakes.FakeRedisClient) -> None:
+    redis.fail_next("get", infra.TimeoutError)
+    with contextlib.suppress(infra.TimeoutError, infra.ConnectionError):
+        redis.get("k")
+
+
+def end_an_outage(redis: fakes.FakeRedisClient) -> None:
+    redis.down = True
+    redis.down = False
+
+
+@pytest.mark.parametrize("work", [use_up_a_fault, end_an_outage])
+def test_what_a_signal_handler_closes_stays_closed(
+    work: Callable[[fakes.FakeRedisClient], None],
+) -> None:
+    """Between any two instructions."""
+    for number in itertools.count():
+        redis = fakes.FakeRedisClient()
+        if not handled_at(
+            number, functools.partial(work, redis), redis.close, fakes.__file__, event="opcode"
+        ):
+            assert number > 10
+            return
+        with pytest.raises(infra.ConnectionError, match="closed"):
+            redis.get("k")
 
 
 def test_faults_that_make_no_sense() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract.backends import in_background
 from tests.contract.test_verification_cache import BAD_PHONES
 
 
@@ -183,6 +184,30 @@ def test_what_the_console_provider_counts() -> None:
         with pytest.raises(infra.SmsError):
             sms.send_verification_code("+14155550100", "123456")
     assert (sms.message_count, len(ids)) == (3, 3)
+
+
+class Interrupted(io.StringIO):
+    """While a message is written, another thread sends one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sms = infra.MockSmsService(self)
+        self.sent: list[Any] = []
+
+    def write(self, text: str) -> int:
+        if not self.sent:
+            self.sent.append(None)
+            self.sent.append(in_background(lambda: self.sms.send_sms("+14155550100", "second"))())
+        return super().write(text)
+
+
+def test_the_console_provider_writes_a_message_at_once_and_holds_no_lock() -> None:
+    console = Interrupted()
+    first = console.sms.send_sms("+14155550100", "first")
+    assert len({*console.sent, first}) == 3
+    lines = console.getvalue().splitlines()
+    assert [len(lines), lines[2], lines[6]] == [8, "| second         |", "| first          |"]
+    assert console.sms.message_count == 2
 
 
 def test_failover_is_available_while_one_is() -> None:
