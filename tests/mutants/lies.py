@@ -2122,7 +2122,7 @@ SUBTLE: list[Mutant] = [
     fake(
         "Faults: a fault opens what a signal handler closed meanwhile",
         Replace(
-            "Faults._take_fault",
+            "Faults._next_fault",
             "self._arm()",
             "self._armed = bool(self._down or self._closed or self._faults)",
         ),
