@@ -3514,7 +3514,7 @@ class _MySqlDialect(_Dialect):
         r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE
     )
     session = (  # messages in English, because names of rules are taken from them
-        "SET time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
+        "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
         "sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"

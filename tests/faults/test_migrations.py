@@ -741,6 +741,25 @@ CLEAN = {
 }
 
 
+@pytest.mark.parametrize("kind", ["mariadb", "mysql"])
+def test_a_server_without_autocommit(
+    private_server: Callable[[str], Any], tmp_path: Path, kind: str
+) -> None:
+    """Oracle MySQL then says at the login that the session is in autocommit, which it is not."""
+    url = private_server(kind).url
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        pool.execute("SET GLOBAL autocommit = 0")
+    shop = Shop(url, tmp_path)
+    with shop.pool:
+        shop.write(A, "INSERT INTO a VALUES (1);\n")
+        assert shop.apply() == [1, 2]
+        assert shop.pool.execute("INSERT INTO a VALUES (2)") == 1
+    again = Shop(url, tmp_path)
+    with again.pool:
+        assert again.states() == [(1, "applied", 1), (2, "applied", 1)]
+        assert again.pool.fetch_all("SELECT id FROM a ORDER BY id") == [(1,), (2,)]
+
+
 @pytest.mark.parametrize("kind", [*ENGINES, "postgres-18"])
 @pytest.mark.parametrize("flag", ["", " no-transaction"])
 def test_no_setting_reaches_the_next_migration(
