@@ -5460,9 +5460,16 @@ _MARKER_WORD = (
     r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
 )
 _MARKER_WORDS = ("migration", "migrations", "migrate")
+# Each part begins with a sign that the part before cannot hold: else a long line would take for ever.
+_MARKER_END = r"[^\w\n\r]*(?=[\n\r]|\Z)"
 _MARKER_SHAPE = (
-    r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+[^\w\n\r]+[\w-]{1,100}[^\w\n\r]+(?:mysql|mariadb|postgres(?:ql)?)"
-    r"(?:[^\w\n\r]+no\W?transaction)?[^\w\n\r]*(?=[\n\r]|\Z)"
+    r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w)[^\w\n\r]{1,99}"
+    r"(?:mysql|mariadb|postgres(?:ql)?)(?:[^\w\n\r]{1,99}no\W?transaction)?" + _MARKER_END
+)
+# "migrate 2 columns" is prose, "migrate 2" and "migration 2 users" are none.
+_MARKER_SHORT = (
+    r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
+    r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
 )
 _LINE_START = r"(?:\A|[\n\r])([^\w\n\r]*)\Z"
 _COMMENT_START = r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z"
@@ -5489,6 +5496,7 @@ def _marker_place(text: str, at: int, word: str) -> int:
         and word in _MARKER_WORDS
         and not signs.startswith("/*")
         and not set(signs) & set("'\"`(),=")
+        and _pattern(_MARKER_SHORT).match(text, at)
     ):
         return at - len(line[1]) if line else -1
     if not _pattern(_MARKER_SHAPE).match(text, at):
