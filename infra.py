@@ -3223,11 +3223,14 @@ class _Dialect(ABC):
         return False
 
     @abstractmethod
-    def skip_text(self, sql: str, found: re.Match[str]) -> tuple[str, int]:
+    def skip_text(
+        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
+    ) -> tuple[str, int]:
         """Return what stands in the code for a text, comment or quoted name, and where it ends."""
 
-    def code(self, sql: str) -> Iterator[str]:
-        """Yield the parts of a statement that are neither text nor comment."""
+    def code(self, sql: str, escapes: Sequence[bool | None] = ()) -> Iterator[str]:
+        """Yield the parts of a statement that are neither text nor comment. ``escapes``: as _Script has them."""
+        escapes = escapes or _SCRIPTS[self.engine].default_escapes
         at = 0
         while found := self.code_end.search(sql, at):
             yield sql[at : found.start()]
@@ -3235,7 +3238,7 @@ class _Dialect(ABC):
                 yield _PLAIN_TEXT.sub("''", run[0])
                 at = run.end()
             else:
-                instead, at = self.skip_text(sql, found)
+                instead, at = self.skip_text(sql, found, escapes)
                 yield instead
         yield sql[at:]
 
@@ -3482,7 +3485,9 @@ class _MySqlDialect(_Dialect):
     plain_texts = re.compile(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
     code_end = re.compile(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
     history_name = re.compile(
-        r"(?<![\w$`])schema_migrations(?![\w$`])|(?<!`)`schema_migrations`(?!`)", re.IGNORECASE
+        r'(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
+        r'|(?<!")"schema_migrations"(?!")',
+        re.IGNORECASE,
     )
     session_statement = re.compile(
         r"SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
@@ -3514,7 +3519,7 @@ class _MySqlDialect(_Dialect):
         r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE
     )
     session = (  # messages in English, because names of rules are taken from them
-        "SET time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
+        "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
         "sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
@@ -3690,13 +3695,18 @@ class _MySqlDialect(_Dialect):
         """A lock belongs to the whole server, and its name has at most 64 characters."""
         return ["infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()]
 
-    def skip_text(self, sql: str, found: re.Match[str]) -> tuple[str, int]:
+    def skip_text(
+        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
+    ) -> tuple[str, int]:
         opened, at = found[0], found.end()
         if opened == "`":
             end = _after(sql, "`", at)
             return sql[found.start() : end], end
         if opened in ("'", '"'):
-            return "''", _after_escaped(sql, opened, at)
+            escaped = escapes["'\"".index(opened)]
+            end = _after_escaped(sql, opened, at) if escaped else _after(sql, opened, at)
+            # ANSI_QUOTES: then it is a name
+            return "''" if opened == "'" or escaped else sql[found.start() : end], end
         if "!" in opened:  # the server runs what is in it
             return " ", at
         return " ", _after(sql, "*/" if opened == "/*" else "\n", at)
@@ -3891,7 +3901,9 @@ class _PostgresDialect(_Dialect):
     history_session = (  # Postgres 13 has no such setting
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
     )
-    plain_texts = re.compile(r"""(?:'[^'\\]*'(?!')[^'"$/\-]*){1,2000}""")
+    plain_texts = re.compile(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
+    #: where a text goes on in a further line
+    next_part = re.compile(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
     code_end = re.compile(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
     history_name = re.compile(
         r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
@@ -4103,15 +4115,21 @@ class _PostgresDialect(_Dialect):
         """A lock belongs to the database."""
         return ["infra schema_migrations"]
 
-    def skip_text(self, sql: str, found: re.Match[str]) -> tuple[str, int]:
+    def skip_text(
+        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
+    ) -> tuple[str, int]:
         opened, at = found[0], found.end()
         if opened == '"':
             end = _after(sql, '"', at)
             return sql[found.start() : end], end
         if opened == "'":
             before = sql[max(0, found.start() - 2) : found.start()]
-            escapes = re.search(r"(?<![\w$])[eE]\Z", before)
-            return "''", _after_escaped(sql, "'", at) if escapes else _after(sql, "'", at)
+            if not re.search(r"(?<![\w$])[eE]\Z", before):
+                return "''", _after_escaped(sql, "'", at) if escapes[0] else _after(sql, "'", at)
+            end = _after_escaped(sql, "'", at)
+            while further := self.next_part.match(sql, end):
+                end = _after_escaped(sql, "'", further.end())
+            return "''", end
         if opened == "/*":
             return " ", _after_nested(sql, at)
         if opened == "--":
@@ -4992,6 +5010,13 @@ class _Script(ABC):
             found = _EMPTY_STATEMENTS.match(sql, end, self._limit) if first == end else None
             self.at = found.end() if found else end + 1
 
+    def settle_after(self, sql: str) -> tuple[bool | None, bool | None]:
+        """Go on to a next statement, and return what a backslash means in it."""
+        before, self.sql, self.at = self._escapes, sql, 0
+        for _ in self.spans():
+            pass
+        return before
+
     def text(self, start: int, end: int) -> str:
         """A statement as the server gets it. It would not end a comment at a carriage return."""
         if not self._broken:
@@ -5460,9 +5485,16 @@ _MARKER_WORD = (
     r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
 )
 _MARKER_WORDS = ("migration", "migrations", "migrate")
+# Each part begins with a sign that the part before cannot hold: else a long line would take for ever.
+_MARKER_END = r"[^\w\n\r]*(?=[\n\r]|\Z)"
 _MARKER_SHAPE = (
-    r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+[^\w\n\r]+[\w-]{1,100}[^\w\n\r]+(?:mysql|mariadb|postgres(?:ql)?)"
-    r"(?:[^\w\n\r]+no\W?transaction)?[^\w\n\r]*(?=[\n\r]|\Z)"
+    r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w)[^\w\n\r]{1,99}"
+    r"(?:mysql|mariadb|postgres(?:ql)?)(?:[^\w\n\r]{1,99}no\W?transaction)?" + _MARKER_END
+)
+# "migrate 2 columns" is prose, "migrate 2" and "migration 2 users" are none.
+_MARKER_SHORT = (
+    r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
+    r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
 )
 _LINE_START = r"(?:\A|[\n\r])([^\w\n\r]*)\Z"
 _COMMENT_START = r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z"
@@ -5489,6 +5521,7 @@ def _marker_place(text: str, at: int, word: str) -> int:
         and word in _MARKER_WORDS
         and not signs.startswith("/*")
         and not set(signs) & set("'\"`(),=")
+        and _pattern(_MARKER_SHORT).match(text, at)
     ):
         return at - len(line[1]) if line else -1
     if not _pattern(_MARKER_SHAPE).match(text, at):
@@ -5751,14 +5784,18 @@ def _start_of_code(dialect: _Dialect, sql: str) -> str:
     return next((part.strip() for part in dialect.code(sql) if part.strip()), "")
 
 
-def _names_history(dialect: _Dialect, sql: str) -> bool:
-    """Whether a statement names the table of the history outside texts and comments."""
-    if "schema_migrations" not in sql.lower():  # fast, for dumps
-        return False
-    return any(
-        dialect.history_name.search("".join(dialect.code(each)))
-        for each in (sql, *dialect.bodies(sql))
-    )
+def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
+    """The numbers of the statements that name the table of the history outside texts and comments."""
+    named = [step for step, sql in enumerate(statements, 1) if "schema_migrations" in sql.lower()]
+    found, script = [], _script("", dialect.engine)
+    for step, sql in enumerate(statements[: max(named, default=0)], 1):
+        escapes = script.settle_after(sql)
+        if "schema_migrations" in sql.lower() and any(
+            dialect.history_name.search("".join(dialect.code(each, escapes)))
+            for each in (sql, *dialect.bodies(sql))
+        ):
+            found.append(step)
+    return found
 
 
 class Migrator:
@@ -6002,9 +6039,10 @@ class Migrator:
     def _check_statements(self, migration: Migration, first: int) -> None:
         """Refuse what would change the history, or escape it, before anything is run."""
         dialect = self.pool._dialect
+        named = _naming_history(dialect, migration.statements)
         for step, sql in enumerate(migration.statements[first - 1 :], first):
             where = f"migration {migration}, statement {step}"
-            if _names_history(dialect, sql):
+            if step in named:
                 self._refuse(
                     f"{where}: it names schema_migrations, the history of migrations: leave that out "
                     f"(of a dump with {dialect.dump_without})"

@@ -741,6 +741,25 @@ CLEAN = {
 }
 
 
+@pytest.mark.parametrize("kind", ["mariadb", "mysql"])
+def test_a_server_without_autocommit(
+    private_server: Callable[[str], Any], tmp_path: Path, kind: str
+) -> None:
+    """Oracle MySQL then says at the login that the session is in autocommit, which it is not."""
+    url = private_server(kind).url
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        pool.execute("SET GLOBAL autocommit = 0")
+    shop = Shop(url, tmp_path)
+    with shop.pool:
+        shop.write(A, "INSERT INTO a VALUES (1);\n")
+        assert shop.apply() == [1, 2]
+        assert shop.pool.execute("INSERT INTO a VALUES (2)") == 1
+    again = Shop(url, tmp_path)
+    with again.pool:
+        assert again.states() == [(1, "applied", 1), (2, "applied", 1)]
+        assert again.pool.fetch_all("SELECT id FROM a ORDER BY id") == [(1,), (2,)]
+
+
 @pytest.mark.parametrize("kind", [*ENGINES, "postgres-18"])
 @pytest.mark.parametrize("flag", ["", " no-transaction"])
 def test_no_setting_reaches_the_next_migration(
@@ -932,6 +951,36 @@ def test_texts_and_comments_may_name_the_history(shop: Shop) -> None:
     )
     assert shop.apply() == [1]
     assert shop.pool.fetch_one("SELECT count(*) FROM a") == (2,)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_history_is_found_as_the_session_reads_quotes(shop: Shop, number: int) -> None:
+    refused = {
+        "mysql": [
+            "SET sql_mode = 'ANSI_QUOTES';\nDROP TABLE \"schema_migrations\";\n",
+            "SET sql_mode = 'NO_BACKSLASH_ESCAPES';\nSELECT '\\', 1 FROM schema_migrations, (SELECT '') q;\n",
+            "SET sql_mode = 'ANSI';\nSELECT \"a\\\", 1 FROM schema_migrations, (SELECT '\"') q;\n",
+        ],
+        "postgres": [
+            "SET standard_conforming_strings = off;\n"
+            "SELECT 'x\\'', 1 FROM schema_migrations, (SELECT '') q;\n",
+            "SELECT 1;\nSELECT E'a'\n'b\\'', 1 FROM schema_migrations, (SELECT '') q;\n",
+            "SELECT 1;\nSELECT E'a' -- '\n  -- '\n 'b\\'', 1 FROM schema_migrations, (SELECT '') q;\n",
+        ],
+    }[shop.engine]
+    shop.write(A, refused[number])
+    assert "statement 2: it names schema_migrations" in shop.refusal()
+    assert shop.tables() == ["schema_migrations"]
+
+
+def test_texts_may_name_the_history_as_the_session_reads_quotes(shop: Shop) -> None:
+    own = {
+        "mysql": "SET sql_mode = 'NO_BACKSLASH_ESCAPES';\nINSERT INTO a VALUES ('\\', ' schema_migrations');\n",
+        "postgres": "INSERT INTO a VALUES (E'a'\n'b\\' schema_migrations', '');\n"
+        "SET standard_conforming_strings = off;\nINSERT INTO a VALUES ('\\' schema_migrations', '');\n",
+    }[shop.engine]
+    shop.write("CREATE TABLE a (text VARCHAR(40), more VARCHAR(40));\n" + own)
+    assert shop.apply() == [1]
 
 
 OUTLIVES = {

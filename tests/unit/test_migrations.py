@@ -508,6 +508,11 @@ def test_a_wrong_marker(file: Path, engine: str, marker: str) -> None:
         "-- Migration of users: later",
         "-- This migration 2 is a comment",
         "/* migration 2 */",
+        "-- migrate 2 columns",
+        "--migrate 2 columns to mysql",
+        "-- migrate: 10 times faster",
+        "-- Migration 2 adds a column",
+        "-- migrations 2 and 3 were merged",
     ],
 )
 def test_comments_that_are_no_markers(file: Path, comment: str) -> None:
@@ -520,6 +525,9 @@ def test_comments_that_are_no_markers(file: Path, comment: str) -> None:
     [
         "-- migrate 2",
         "# migration 2",
+        "# migration 2 b",
+        "-- migrate 2: b",
+        "-- Migration 2_b mysql",
         "#migrate 2 b postgres",
         "-- migrations 2 b mysql",
         "-- MIGRATION: 2 b mysql",
@@ -540,6 +548,15 @@ def test_what_seems_to_be_meant_as_a_marker(file: Path, engine: str, marker: str
     with pytest.raises(infra.ConfigurationError) as caught:
         read(file, f"-- migration 1 a {engine}\nSELECT 1;\n{marker}\nSELECT 2;\n", engine)
     assert str(caught.value) == f"shop.sql, line 3: {MARKER} and underscores"
+
+
+@pytest.mark.parametrize("start", ["-- migrate 2", "-- Migration 2", "-- this migration 2"])
+def test_the_time_for_a_line_that_might_be_a_marker(file: Path, start: str) -> None:
+    def seconds(size: int) -> float:
+        text = f"-- migration 1 a mysql\nSELECT 1;\n{start} {'-' * size} b b\n"
+        return cpu(lambda: read(file, text))
+
+    assert seconds(3200) <= 24 * max(seconds(400), 0.002)
 
 
 @pytest.mark.parametrize("text", ["'{}'", "/*{}*/", "$${}$$", '"{}"', "E'\\'{}'", "/* /* */{}*/"])
