@@ -2678,7 +2678,8 @@ class Database(_Closing):
         Each batch is checked before its first row is sent, against the columns' types as the
         server's catalogue has them: text, bool, int, float, Decimal, bytes, aware datetimes, dates,
         times, timedeltas, UUIDs, and a dict or list for a document (never its text). Also taken is
-        what ``fetch_*`` and ``stream`` return. Nothing is rounded or cut off.
+        what ``fetch_*`` and ``stream`` return. Nothing is rounded or cut off, except by REAL and
+        MySQL's FLOAT.
 
         Raises ValidationError for names that are not plain identifiers, rows of another length and
         values of a type that the column does not hold; SerializationError for a document that is
@@ -6615,10 +6616,11 @@ class Repository(ABC, Generic[R]):
         table: the table's name.
         resource: what a record is called in messages, and in ``NotFoundError.resource``.
         key: the columns of its primary key.
-        lengths: how many characters a text may have, or bytes.
+        lengths: how many characters a text may have, or bytes. Columns with a bound need it here: beyond it servers cut
+            off white space without an error, and what ``create`` returns would not be as it is stored.
         scales: of a Decimal its precision and scale, ``{"price": (10, 2)}`` for NUMERIC(10,2); of a datetime how many
             digits its seconds have behind the point, ``{"seen_at": 0}`` for DATETIME (without one: 6). What does not
-            fit exactly is refused; times that the repository fills in are cut off.
+            fit exactly is refused; times that the repository fills in are cut off. Without one the server rounds.
         formats: the regular expression that a text has to match as a whole.
         trimmed: texts that are neither empty nor begin or end with a blank.
         visible: texts without characters that nobody sees: control, format, filler and the like.
