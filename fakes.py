@@ -338,8 +338,10 @@ class Column:
 
     ``length``: the most characters of a text, the most bytes, or the bits of an int, 32 or 64.
     ``precision`` and ``scale``: the digits of a Decimal, and those of them behind the point, as in
-    NUMERIC(precision, scale). ``scale`` of a datetime: the digits of its seconds behind the point
-    (None: 6). What does not fit exactly is refused. ``ascii``: a text has only ASCII.
+    NUMERIC(precision, scale). ``scale`` of a datetime, time or timedelta: the digits of its seconds
+    behind the point (None: 6). What does not fit exactly is refused. ``ascii``: a text has only ASCII.
+
+    Raises ConfigurationError for a size or scale that no column has.
     """
 
     kind: type
@@ -348,6 +350,19 @@ class Column:
     precision: int | None = None
     scale: int | None = None
     ascii: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = [each for each in (self.length, self.precision) if each is not None]
+        fits = all(type(each) is int and each >= 0 for each in sizes)
+        if self.scale is not None and self.kind is Decimal:
+            fits = fits and type(self.scale) is int
+        elif self.scale is not None:
+            timed = self.kind in (datetime, day_time, timedelta)
+            fits = fits and timed and type(self.scale) is int and 0 <= self.scale <= 6
+        if not fits:
+            raise infra.ConfigurationError(
+                "a Column has a length, precision or scale that none has"
+            )
 
 
 @dataclass(frozen=True)
@@ -1155,6 +1170,7 @@ class FakeTable:
                 fits = value.tzinfo is timezone.utc and column.scale is None
             else:
                 fits = kind in _AS_THEY_ARE and (kind is not bytes or len(value) <= longest)
+                fits = fits and column.scale is None
             row[name] = value if fits else self._fit(name, column, value)
         return row
 
@@ -1303,16 +1319,28 @@ class FakeTable:
                 raise self._error(infra._MISFIT)
             return exact
         if kind in _AS_THEY_ARE and value.__class__ is kind:
-            if isinstance(value, bytes) and len(value) > (column.length or len(value)):
+            if (
+                isinstance(value, bytes)
+                and column.length is not None
+                and len(value) > column.length
+            ):
                 raise self._error(infra._MISFIT)
-            return value
+            return self._timed(column, value)
         if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
-            return value  # MySQL's TIME
+            return self._timed(column, value)  # MySQL's TIME
         if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
             return value if isinstance(value, infra._Document) else infra._document(name, value)
         if not isinstance(value, tuple(infra._KINDS)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
         raise self._error(infra._MISFIT)
+
+    def _timed(self, column: Column, value: Any) -> Any:
+        """The value, if a time or timedelta has no more digits of a second than its column."""
+        rest = value.microseconds if isinstance(value, timedelta) else 0
+        rest = value.microsecond if isinstance(value, day_time) else rest
+        if rest % infra._fraction(column.scale):
+            raise self._error(infra._MISFIT)
+        return value
 
 
 # === repositories ====================================================================================================

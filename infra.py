@@ -2089,8 +2089,13 @@ class _ColumnType(NamedTuple):
     unsigned: bool = False
     #: the engine has neither NaN nor infinity
     finite: bool = True
-    #: bytes of just that size: the server would fill up shorter ones
+    #: bytes of just that size, for the server would fill up shorter ones; a text that does not end
+    #: with a blank, which the server would cut off
     fixed: bool = False
+    #: durations are multiples of it
+    unit: timedelta | None = None
+    #: what an array has in it
+    element: Any = None
 
 
 _Taker: TypeAlias = Callable[[str, _ColumnType, Sequence[Any]], Sequence[Any]]
@@ -2115,6 +2120,8 @@ def _take_texts(name: str, column: _ColumnType, values: Sequence[str]) -> Sequen
     if column.size is not None and max(map(len, values)) > column.size:
         raise _misfit(name)
     if column.octets is not None and max(len(text.encode()) for text in values) > column.octets:
+        raise _misfit(name)
+    if column.fixed and any(text.endswith(" ") for text in values):
         raise _misfit(name)
     return values
 
@@ -2175,9 +2182,21 @@ def _take_whole_decimals(
     return _take_integers(name, column, [*map(int, values)])
 
 
+def _take_years(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
+    """MySQL takes 26 for 2026."""
+    if any(value and not 1901 <= value <= 2155 for value in values):
+        raise _misfit(name)
+    return values
+
+
 def _take_floats(name: str, column: _ColumnType, values: Sequence[float]) -> Sequence[float]:
     if column.finite and not all(map(math.isfinite, values)):
         raise ValidationError(f"{name} should be a finite number")
+    scale = column.scale
+    if scale is not None and any(round(value, scale) != value for value in values):
+        raise _misfit(name)
+    if column.finite and 0.0 in values:  # MySQL's literals have no minus zero
+        return [value + 0.0 for value in values]
     return values
 
 
@@ -2276,9 +2295,11 @@ def _take_zoned_times(
 def _take_durations(
     name: str, column: _ColumnType, values: Sequence[timedelta]
 ) -> Sequence[timedelta]:
-    step, bound = _fraction(column.scale), column.size
+    step, bound, unit = _fraction(column.scale), column.size, column.unit
     for value in values:
         if value.microseconds % step or (bound is not None and abs(value).total_seconds() >= bound):
+            raise _misfit(name)
+        if unit is not None and value % unit:
             raise _misfit(name)
     return values
 
@@ -2312,16 +2333,17 @@ def _take_documents(name: str, column: _ColumnType, values: Sequence[Any]) -> Se
 
 def _take_arrays(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
     for value in values:
-        _check_element(name, value)
+        _check_element(name, column.element, value)
     return values
 
 
-def _check_element(name: str, value: Any) -> None:
+def _check_element(name: str, column: _ColumnType, value: Any) -> None:
     if isinstance(value, list):
         for element in value:
-            _check_element(name, element)
+            _check_element(name, column, element)
     elif value is not None:
-        _fitted_column(name, _ColumnType("any", finite=False), [value])
+        held = _value_type(type(value)) in _TAKES[column.kind].takers
+        _fitted_column(name, column if held else _ColumnType("any", finite=False), [value])
 
 
 def _take_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
@@ -2348,6 +2370,12 @@ _TAKES: Mapping[str, _Holds] = {
     "long text": _Holds("text, or a document as a dict or list", {**_TEXTS, **_DOCUMENTS}),
     "flag": _Holds("True or False", {bool: _take_as_is, int: _take_flags}),
     "integer": _Holds("a whole number", {int: _take_integers, Decimal: _take_whole_decimals}),
+    # MySQL's YEAR and BIT
+    "year": _Holds("a year", {int: _take_years}),
+    "bits": _Holds(
+        "bytes, or a whole number",
+        {bytes: _take_as_is, bool: _take_as_is, int: _take_any_integers},
+    ),
     "float": _Holds("a number", {float: _take_floats, int: _take_integers_as_floats}),
     "decimal": _Holds("a Decimal", {Decimal: _take_decimals, int: _take_integers_as_decimals}),
     "bytes": _Holds("bytes", {bytes: _take_bytes}),
@@ -2392,6 +2420,11 @@ _COLUMN_KINDS: Mapping[type, str] = {
 }  # fmt: skip
 
 
+def _value_type(kind: type) -> type:
+    """Of a subclass its own type counts: an enumeration of str is a str, but True is no int."""
+    return next((base for base in kind.__mro__ if base in _VALUE_TYPES), object)
+
+
 def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
     """A column's values as it stores them.
 
@@ -2405,8 +2438,7 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
     for kind in kinds:
         if kind is type(None):
             continue
-        # Of a subclass its own type counts: an enumeration of str is a str, but True is no int.
-        known = next((base for base in kind.__mro__ if base in _VALUE_TYPES), object)
+        known = _value_type(kind)
         if known not in takers:
             raise ValidationError(f"{name} should be {words}, not of type {kind.__name__}")
         places = [at for at, value in enumerate(values) if type(value) is kind]
@@ -2646,22 +2678,20 @@ class Database(_Closing):
         Each batch is checked before its first row is sent, against the columns' types as the
         server's catalogue has them: text, bool, int, float, Decimal, bytes, aware datetimes, dates,
         times, timedeltas, UUIDs, and a dict or list for a document (never its text). Also taken is
-        what ``fetch_*`` and ``stream`` return. Nothing is rounded or cut off.
+        what ``fetch_*`` and ``stream`` return. Nothing is rounded or cut off, except by REAL and
+        MySQL's FLOAT.
 
         Raises ValidationError for names that are not plain identifiers, rows of another length and
         values of a type that the column does not hold; SerializationError for a document that is
         not JSON; DatabaseError for a value beyond the column's size or scale. Each names the column.
         """
-        table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
-        for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
-            if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise ValidationError(
-                    "table and columns should be plain identifiers: letters, digits, underscores"
-                )
-        if len(set(names)) != len(names):
-            raise ValidationError("columns should differ")
-        if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-            raise ValidationError("insert_many needs columns, and rows to read")
+        try:
+            table, names = self._target(table, columns)
+            if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+                raise ValidationError("insert_many needs columns, and rows to read")
+        except ValidationError as error:
+            error.service, error.operation = self.engine, "insert_many"
+            raise
         source, count = iter(rows), 0
         batch = list(
             itertools.islice(source, _BATCH_ROWS // 25)
@@ -2675,6 +2705,19 @@ class Database(_Closing):
                     fitting = _BATCH_BYTES * len(batch) // (size or 1)
                     batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
         return count
+
+    @staticmethod
+    def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+        """The names that ``insert_many`` was given, as plain texts."""
+        table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
+        for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
+            if not isinstance(name, str) or not pattern.fullmatch(name):
+                raise ValidationError(
+                    "table and columns should be plain identifiers: letters, digits, underscores"
+                )
+        if len(set(names)) != len(names):
+            raise ValidationError("columns should differ")
+        return table, names
 
     def _fitted(
         self, names: Sequence[str], types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
@@ -3104,10 +3147,10 @@ class _Dialect(ABC):
 
     def write_one(self, value: Any) -> str:
         found = _plain(value)
-        writer = self.writers.get(found.__class__)
-        if writer is None:
-            raise ValidationError(f"a value should not be of type {type(value).__name__}")
-        return writer((found,))[0]
+        for base in type(found).__mro__:  # of a range the driver's classes derive from one
+            if base in self.writers:
+                return self.writers[base]((found,))[0]
+        raise ValidationError(f"a value should not be of type {type(value).__name__}")
 
     def column_type(self, text: str) -> _ColumnType:
         """What a column holds whose type the catalogue writes so, such as "numeric(10,2)"."""
@@ -3119,6 +3162,8 @@ class _Dialect(ABC):
         if found["size"] is None:
             return known
         size, scale = int(found["size"]), int(found["scale"] or 0)
+        if known.kind == "float":  # MySQL's DOUBLE(7,3)
+            return known._replace(scale=scale) if found["scale"] else known
         if known.kind == "decimal":
             return known._replace(size=size, scale=scale)
         if known.kind in _SIZED:
@@ -3443,7 +3488,8 @@ class _MySqlDialect(_Dialect):
         "tinyint(1)": _ColumnType("flag"),
         "char(36)": _ColumnType("id"),
         "uuid": _ColumnType("id"),
-        **dict.fromkeys(("char", "varchar"), _ColumnType("text")),
+        **dict.fromkeys(("char", "enum", "set"), _ColumnType("text", fixed=True)),
+        "varchar": _ColumnType("text"),
         "tinytext": _ColumnType("text", octets=(1 << 8) - 1),
         "text": _ColumnType("text", octets=(1 << 16) - 1),
         "mediumtext": _ColumnType("text", octets=(1 << 24) - 1),
@@ -3455,7 +3501,11 @@ class _MySqlDialect(_Dialect):
         "blob": _ColumnType("bytes", size=(1 << 16) - 1),
         "mediumblob": _ColumnType("bytes", size=(1 << 24) - 1),
         "longblob": _ColumnType("bytes"),
-        **dict.fromkeys(("float", "double"), _ColumnType("float")),
+        "bit": _ColumnType("bits"),
+        "year": _ColumnType("year"),
+        **dict.fromkeys(
+            ("float", "double", "float unsigned", "double unsigned"), _ColumnType("float")
+        ),
         **dict.fromkeys(("decimal", "decimal unsigned"), _ColumnType("decimal")),
         "date": _ColumnType("date"),
         **dict.fromkeys(("datetime", "timestamp"), _ColumnType("moment", scale=0)),
@@ -3799,6 +3849,9 @@ class _MySqlDialect(_Dialect):
         return self.in_order(wanted, found)
 
     def catalogued(self, text: str, collation: str) -> _ColumnType:
+        name = text.partition("(")[0]
+        if name in ("enum", "set"):  # the values follow
+            text = name
         column = self.column_type(text.removesuffix(" zerofill"))
         if column.octets is not None and not collation.startswith("utf8"):
             column = column._replace(size=column.octets, octets=None)
@@ -3856,8 +3909,7 @@ def _postgres_array(value: Any) -> str:
         return "{" + ",".join(map(_postgres_array, value)) + "}"
     if value is None:
         return "NULL"
-    known = next(base for base in type(value).__mro__ if base in _VALUE_TYPES)
-    text = _ARRAY_TEXTS.get(known, str)(_plain(value))
+    text = _ARRAY_TEXTS.get(_value_type(type(value)), str)(_plain(value))
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -3872,7 +3924,7 @@ def _postgres_range(value: Any) -> str:
 def _holds_untyped(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_holds_untyped, value))
-    return isinstance(value, (uuid.UUID, dict))
+    return _value_type(type(value)) in (uuid.UUID, dict, object) and value is not None
 
 
 #: how an array's elements are written, if not by ``str``
@@ -3881,7 +3933,10 @@ _ARRAY_TEXTS: Mapping[type, Callable[[Any], str]] = {
     datetime: datetime.isoformat,
     timedelta: _postgres_interval,
     dict: lambda value: _document("a document", value).text,
+    object: _postgres_range,
 }
+#: The text of an empty array, which JSON does not take for an empty object: it knows no form feed.
+_EMPTY_ARRAY = "\f{}"
 
 
 class _PostgresDialect(_Dialect):
@@ -3964,6 +4019,7 @@ class _PostgresDialect(_Dialect):
     # https://www.postgresql.org/docs/current/datatype.html, in the words of format_type
     column_types: ClassVar = {
         **dict.fromkeys(("character varying", "character", "text"), _ColumnType("text")),
+        "name": _ColumnType("text", octets=63),
         "boolean": _ColumnType("flag"),
         "smallint": _ColumnType("integer", 16),
         "integer": _ColumnType("integer", 32),
@@ -3976,14 +4032,31 @@ class _PostgresDialect(_Dialect):
         "date": _ColumnType("date"),
         "time without time zone": _ColumnType("time"),
         "time with time zone": _ColumnType("zoned time"),
-        "interval": _ColumnType("duration"),
+        **dict.fromkeys(
+            (
+                "interval", "interval second", "interval day to second",
+                "interval hour to second", "interval minute to second",
+            ),
+            _ColumnType("duration"),
+        ),
+        **{
+            f"interval {fields}": _ColumnType("duration", unit=unit)
+            for fields, unit in (
+                ("minute", timedelta(minutes=1)), ("day to minute", timedelta(minutes=1)),
+                ("hour to minute", timedelta(minutes=1)), ("hour", timedelta(hours=1)),
+                ("day to hour", timedelta(hours=1)), ("day", timedelta(days=1)),
+                # months and years are no durations: nothing but zero is kept
+                ("month", timedelta.max), ("year", timedelta.max),
+                ("year to month", timedelta.max),
+            )
+        },
         "uuid": _ColumnType("id"),
         **dict.fromkeys(("json", "jsonb"), _ColumnType("document")),
         **dict.fromkeys(
             ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
             _ColumnType("range"),
         ),
-    }
+    }  # fmt: skip
     #: of a table's columns the type, of a domain the one below it
     catalogue = (
         "SELECT attname, format_type(CASE typtype WHEN 'd' THEN typbasetype ELSE atttypid END, "
@@ -4012,7 +4085,10 @@ class _PostgresDialect(_Dialect):
         to_json = ext.new_type(
             (114,), "JSON", lambda text, cursor: None if text is None else json.loads(text)
         )
-        self._types = [to_uuid, to_bytes, to_json, ext.new_array_type((2951,), "UUID[]", to_uuid)]
+        self._types = [
+            to_uuid, to_bytes, to_json, ext.new_array_type((2951,), "UUID[]", to_uuid),
+            ext.new_array_type((1001,), "BYTEA[]", to_bytes),
+        ]  # fmt: skip
         self.writers = {
             str: lambda column: _written(
                 column, _COPY_SPECIAL, lambda text: text.translate(_COPY_ESCAPES)
@@ -4034,7 +4110,9 @@ class _PostgresDialect(_Dialect):
     def convert_list(self, values: Any) -> Any:
         """A list, for an array. One of ids or documents is sent without a type: psycopg2 would make
         it an array of text."""
-        converted = [self.convert_one(value) for value in values]
+        if not values:
+            return _EMPTY_ARRAY
+        converted = [self.convert_one(value) if value != [] else value for value in values]
         return _postgres_array(values) if _holds_untyped(values) else converted
 
     def connect(self, seconds: float, now: float) -> _Session:
@@ -4201,7 +4279,9 @@ class _PostgresDialect(_Dialect):
         return self.in_order(names, found)
 
     def catalogued(self, text: str) -> _ColumnType:
-        return _ColumnType("array") if text.endswith("[]") else self.column_type(text)
+        if text.endswith("[]"):
+            return _ColumnType("array", element=self.column_type(text.removesuffix("[]")))
+        return self.column_type(text)
 
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
@@ -6574,10 +6654,11 @@ class Repository(ABC, Generic[R]):
         table: the table's name.
         resource: what a record is called in messages, and in ``NotFoundError.resource``.
         key: the columns of its primary key.
-        lengths: how many characters a text may have, or bytes.
+        lengths: how many characters a text may have, or bytes. Columns with a bound need it here: beyond it servers cut
+            off white space without an error, and what ``create`` returns would not be as it is stored.
         scales: of a Decimal its precision and scale, ``{"price": (10, 2)}`` for NUMERIC(10,2); of a datetime how many
             digits its seconds have behind the point, ``{"seen_at": 0}`` for DATETIME (without one: 6). What does not
-            fit exactly is refused; times that the repository fills in are cut off.
+            fit exactly is refused; times that the repository fills in are cut off. Without one the server rounds.
         formats: the regular expression that a text has to match as a whole.
         trimmed: texts that are neither empty nor begin or end with a blank.
         visible: texts without characters that nobody sees: control, format, filler and the like.
@@ -6902,6 +6983,12 @@ class Repository(ABC, Generic[R]):
                 raise ValidationError(f"{name} should have at most {scale} digits of a second")
             return value
 
+        def whole(value: Any) -> Any:
+            value = plain(value)
+            if value is not None and not -(1 << 64) <= value < 1 << 64:  # rarely: costs time
+                _check_digits(name, value)
+            return value
+
         def data(value: Any) -> Any:
             if value.__class__ is bytes and 0 < longest < len(value):
                 raise ValidationError(f"{name} should have at most {longest} bytes")
@@ -6931,6 +7018,7 @@ class Repository(ABC, Generic[R]):
         checks = {
             str: text,
             datetime: moment,
+            int: whole,
             bytes: data,
             float: number,
             Decimal: decimal,

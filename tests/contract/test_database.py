@@ -1471,6 +1471,25 @@ class DatabaseContract(Contract):
                 backend.database.insert_many("owners", ["id", "name"], [(value, "c")])
         assert names(backend) == ["a", "b"]
 
+    def test_a_number_that_python_does_not_write(self, backend: DatabaseBackend) -> None:
+        """Of more digits than sys.set_int_max_str_digits allows."""
+        cell = backend.cells.create(Cell())
+        for huge in (10**5000, -(10**5000)):
+            with pytest.raises(infra.ValidationError, match="whole should be"):
+                backend.cells.create(Cell(whole=huge))
+            with pytest.raises(infra.ValidationError, match="whole should be"):
+                backend.cells.update(replace(cell, whole=huge))
+        with pytest.raises(infra.DatabaseError, match="does not fit"):
+            backend.cells.create(Cell(whole=10**50))
+
+    def test_a_minus_zero(self, backend: DatabaseBackend) -> None:
+        """MySQL has none, in the literals that it is sent."""
+        id = infra.new_id()
+        assert backend.database.insert_many("cells", ["id", "ratio"], [(id, -0.0)]) == 1
+        found = backend.cells.find_by_id(id)
+        assert found is not None
+        assert repr(found.ratio) == ("-0.0" if backend.engine == "postgres" else "0.0")
+
     def test_records_are_returned_as_they_are_stored(self, backend: DatabaseBackend) -> None:
         for price, stored in (
             ("10", "10.00"),
@@ -1653,8 +1672,9 @@ class DatabaseContract(Contract):
     def test_insert_many_refuses(
         self, backend: DatabaseBackend, table: Any, columns: Any, rows: Any
     ) -> None:
-        with pytest.raises(infra.ValidationError):
+        with pytest.raises(infra.ValidationError) as caught:
             backend.database.insert_many(table, columns, rows)
+        assert (caught.value.service, caught.value.operation) == (backend.engine, "insert_many")
         assert backend.owners.count() == 0
 
     def test_insert_many_into_what_is_not_there(self, backend: DatabaseBackend) -> None:

@@ -2551,6 +2551,7 @@ READ = {
         "JSONB[]": ["""'{"{\\"a\\": [1, \\"b\\"]}"}'"""],
         "TIMESTAMP[]": ["'{2026-01-31 12:00:00}'"],
         "BOOLEAN[]": ["'{t,f}'"],
+        "BYTEA[]": ["""'{"\\\\x00ff",NULL}'""", "'{}'"],
         "INET": ["'10.0.0.1'"],
         "CHAR(3)": ["'a'"],
         "OID": ["5"],
@@ -2560,6 +2561,8 @@ READ = {
         "NUMRANGE": ["'(1.5,2.25]'"],
         "DATERANGE": ["'[2026-01-31,2026-02-01)'"],
         "INT4MULTIRANGE": ["'{[1,5)}'"],
+        "INT4RANGE[]": ["""'{"[1,5)",empty,NULL}'"""],
+        "TSTZRANGE[]": ["""'{"[2026-01-31 12:00:00+05:30,)"}'"""],
         "BIT(3)": ["B'101'"],
         "XML": ["'<a/>'"],
     },
@@ -2639,6 +2642,67 @@ def test_white_space_beyond_the_bytes_of_a_text(home: Home) -> None:
         with pytest.raises(infra.DatabaseError, match="does not fit"):
             home.ask("CREATE TABLE fixed (b BINARY(3))")
             pool.insert_many("fixed", ["b"], [(b"ab",)])  # the server would add a zero
+
+
+#: by engine: a column's type, a value that it holds, and values that the server would round or cut
+#: off without an error
+LOSSY: dict[str, list[tuple[str, Any, list[Any]]]] = {
+    "mysql": [
+        ("CHAR(5)", " a", ["a ", "a    "]),
+        ("ENUM('a','1')", "a", [1, 1.5, "a ", Decimal(1), True]),
+        ("SET('a','b')", "a,b", [1, 0.5, "a "]),
+        ("YEAR", 2026, [1, 0.5, Decimal("9.99"), "26", b""]),
+        ("BIT(16)", b"\x01\x02", [0.5, Decimal(1), "a", "", datetime(2026, 1, 1), timedelta()]),
+        ("DOUBLE(7,3)", 1.125, [1.1234, 0.0001]),
+        ("FLOAT(7,3)", 1.125, [1.1234]),
+        ("DOUBLE UNSIGNED", 1.5, [b"5", "5", b""]),
+        ("FLOAT UNSIGNED", 1.5, [b"5", "5"]),
+        ("DECIMAL(5,2) UNSIGNED", Decimal("1.50"), [Decimal("1.555")]),
+    ],
+    "postgres": [
+        ("NUMERIC(5,2)[]", [Decimal("1.50"), None], [[Decimal("1.555")], [[Decimal("1.555")]]]),
+        ("VARCHAR(3)[]", ["abc"], [["abc "], [["a"], ["abc "]]]),
+        ("TIME(0)[]", [day_time(1)], [[day_time(1, 0, 0, 5)]]),
+        ("NAME", "x" * 63, ["x" * 64, "é" * 32]),
+        ("INTERVAL SECOND(0)", timedelta(seconds=1), [timedelta(milliseconds=1)]),
+        ("INTERVAL DAY TO SECOND(3)", timedelta(milliseconds=1), [timedelta(microseconds=1)]),
+        ("INTERVAL HOUR TO MINUTE", timedelta(minutes=1), [timedelta(seconds=61)]),
+        ("INTERVAL DAY TO HOUR", -timedelta(hours=25), [timedelta(minutes=1)]),
+        ("INTERVAL DAY", timedelta(days=2), [timedelta(hours=25)]),
+        ("INTERVAL YEAR", timedelta(), [timedelta(days=365)]),
+    ],
+}  # fmt: skip
+
+
+def test_what_a_server_would_round_or_cut_off_in_silence(home: Home) -> None:
+    for kind, proper, others in LOSSY[home.engine]:
+        home.ask(f"CREATE TABLE lossy (v {kind})")
+        with home.pool() as pool:
+            assert pool.insert_many("lossy", ["v"], [(None,), (proper,)]) == 2
+            for value in others:
+                kinds = infra.ValidationError, infra.DatabaseError
+                with pytest.raises(kinds, match=r"\bv\b") as caught:
+                    pool.insert_many("lossy", ["v"], [(proper,), (value,)])
+                told = caught.value.service, caught.value.operation
+                assert told == (home.engine, "insert_many"), (kind, value)
+            assert pool.fetch_all("SELECT v FROM lossy") == [(None,), (proper,)], kind
+        home.ask("DROP TABLE lossy")
+
+
+@postgres_only
+def test_an_empty_list_is_no_empty_object(home: Home) -> None:
+    """As a parameter it is an array, whose text is that of an empty JSON object."""
+    with home.pool() as pool:
+        pool.execute("CREATE TABLE lists (j JSON, b JSONB, n INTEGER[], d TEXT[], i UUID[])")
+        for column in ("j", "b"):
+            with pytest.raises(infra.DatabaseError):
+                pool.execute(f"INSERT INTO lists ({column}) VALUES (%s)", [[]])
+            with pytest.raises(infra.DatabaseError):
+                pool.execute(f"INSERT INTO lists ({column}) VALUES (%(v)s)", {"v": []})
+        assert pool.execute("INSERT INTO lists (n, d, i) VALUES (%s, %s, %s)", [[], [], []]) == 1
+        assert pool.fetch_all("SELECT * FROM lists") == [(None, None, [], [], [])]
+        assert pool.fetch_all("SELECT 1 FROM lists WHERE 1 = ANY(%s)", [[]]) == []
+        assert pool.fetch_one("SELECT %s::int[], %s::text[]", [[], []]) == ([], [])
 
 
 def test_columns_that_have_names_of_their_own(home: Home) -> None:

@@ -347,7 +347,7 @@ TEXTS: list[Mutant] = [
     OnServers(
         "text: a rule is named after a member's class",
         INFRA,
-        Replace("Database.insert_many", "_plain(table)", "table"),
+        Replace("Database._target", "_plain(table)", "table"),
         on_fake("database", ANY, "TestMariaDB"),
     ),
     OnServers(

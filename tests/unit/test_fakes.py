@@ -1644,6 +1644,45 @@ def test_times_and_durations(dialect: str) -> None:
         database.insert_many("times", ["id", "at", "d"], [(2, "01:00", hour)])
 
 
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_a_time_has_the_digits_of_its_column(dialect: str) -> None:
+    columns = {
+        "id": fakes.Column(int),
+        "at": fakes.Column(day_time, True, scale=0),
+        "d": fakes.Column(timedelta, True, scale=3),
+    }
+    database = fakes.FakeDatabase(dialect, [fakes.Table("times", columns)])
+    table = database.table("times")
+    table.insert({"id": 1, "at": day_time(1, 2, 3), "d": timedelta(milliseconds=5)})
+    for name, value in [("at", day_time(1, 2, 3, 4)), ("d", timedelta(microseconds=5))]:
+        for call in (
+            lambda: table.insert({"id": 2, name: value}),
+            lambda: table.update({"id": 1}, {name: value}),
+            lambda: database.insert_many("times", ["id", name], [(2, value)]),
+        ):
+            with pytest.raises(infra.DatabaseError, match="does not fit"):
+                call()
+    assert len(table.select()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "rules"),
+    [
+        (datetime, {"scale": 7}),
+        (timedelta, {"scale": -1}),
+        (str, {"scale": 2}),
+        (Decimal, {"precision": "10", "scale": 2}),
+        (Decimal, {"precision": 10, "scale": 2.0}),
+        (bytes, {"length": -1}),
+        (str, {"length": True}),
+    ],
+)
+def test_a_size_that_no_column_has(kind: type, rules: dict[str, Any]) -> None:
+    """It would be noticed by a row, as a ZeroDivisionError or a TypeError, or not at all."""
+    with pytest.raises(infra.ConfigurationError, match="that none has"):
+        fakes.Column(kind, **rules)
+
+
 def test_nan_is_the_greatest_number() -> None:
     """https://www.postgresql.org/docs/current/datatype-numeric.html"""
     prices = fakes.FakeDatabase(
