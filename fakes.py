@@ -485,7 +485,7 @@ class _Open:
     it was killed."""
 
     def __init__(self) -> None:
-        self.marks: list[int] = []
+        self.marks: dict[int, int] = {}  # by the depth of the block that has the savepoint
         self.killed = False
 
 
@@ -726,9 +726,9 @@ class FakeDatabase(Faults, infra.Database):
         if self._writer is not block:
             return
         self._undo_to(0)
-        self._writer = None
-        while self._waiters:
+        while self._waiters:  # they look once the lock is free, also if an interrupt comes next
             self._waiters.pop().release()
+        self._writer = None
 
     def _undo_to(self, mark: int) -> None:
         while len(self._undo) > mark:
@@ -752,9 +752,10 @@ class FakeDatabase(Faults, infra.Database):
         with self._lock:
             self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
-                block.handle.marks.append(len(self._undo) if self._writer is block else 0)
+                mark = len(self._undo) if self._writer is block else 0
+                block.handle.marks[block.depth] = mark
                 return
-            mark = block.handle.marks.pop()
+            mark = block.handle.marks[block.depth]
             if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
                 self._undo_to(mark)
 

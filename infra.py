@@ -2438,7 +2438,8 @@ class _Block:
     """
 
     __slots__ = (
-        "depth", "doom", "doom_depth", "handle", "lost", "on_done", "task", "thread", "token",
+        "depth", "doom", "doom_depth", "guards", "handle", "lost", "on_done", "task", "thread",
+        "token",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -2451,6 +2452,7 @@ class _Block:
         self.task: Any = _this_task()
         self.on_done: Callable[[object], None] | None = None  # the task's, when it is done
         self.token: contextvars.Token[_Block | None] | None = None
+        self.guards: dict[int, Any] = {}  # what notices that a _Transaction ended without __exit__
 
     def is_ours(self) -> bool:
         """Whether the caller runs in the thread and task that began it."""
@@ -2522,9 +2524,13 @@ _thread_local = _ThisThread()
 
 
 class _Transaction:
-    """What ``Database.transaction`` returns."""
+    """What ``Database.transaction`` returns.
 
-    __slots__ = ("_block", "_database", "_depth")
+    Ctrl-C can come when ``__exit__`` has been called, but before its first step. Then nobody calls
+    it again. The block has a weak reference to this object, and is told when it is garbage.
+    """
+
+    __slots__ = ("__weakref__", "_block", "_database", "_depth")
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -2536,7 +2542,10 @@ class _Transaction:
         try:
             database._enter(block)
             self._depth = block.depth
+            guard = functools.partial(database._forsake, block)
+            block.guards[id(self)] = weakref.ref(self, guard)
         except BaseException:
+            block.guards.pop(id(self), None)
             if not outside:
                 database._finish(block)
             elif block.depth:  # not ended meanwhile
@@ -2546,10 +2555,12 @@ class _Transaction:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         database, block, innermost = self._database, self._block, True
         try:
+            block.guards.pop(id(self), None)
             innermost = block is database._blocks.mine() and block.depth == self._depth
             if innermost:
                 database._leave(block, error)
         except BaseException as caught:  # Ctrl-C may have come before the end was complete
+            block.guards.pop(id(self), None)
             if innermost and self._depth == 1:
                 database._finish(block)
             elif innermost and not isinstance(caught, InfrastructureError):
@@ -2787,6 +2798,11 @@ class Database(_Closing):
             raise DatabaseError(
                 "this transaction is not the innermost one of this thread", service=self.engine
             )
+
+    def _forsake(self, block: _Block, _: object) -> None:
+        """Ends a block whose ``__exit__`` was interrupted before it began."""
+        if not sys.is_finalizing():
+            self._leave_out_of_order(block, DatabaseError("the end of a block was interrupted"))
 
     def _drop(self, block: _Block) -> None:
         """Ends a doomed transaction whose blocks have all ended, out of order."""

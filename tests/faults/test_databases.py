@@ -1942,6 +1942,22 @@ def borrow(pool: infra.ConnectionPool, home: Home) -> None:
         cursor.execute("BEGIN")
 
 
+def in_a_block(pool: infra.ConnectionPool, home: Home) -> None:
+    with pool.transaction():
+        pool.execute("INSERT INTO t VALUES (1, 0)")
+        pool.execute("INSERT INTO t VALUES (2, 0)")
+
+
+def in_blocks(pool: infra.ConnectionPool, home: Home) -> None:
+    with pool.transaction():
+        pool.execute("INSERT INTO t VALUES (1, 0)")
+        with contextlib.suppress(ZeroDivisionError), pool.transaction():
+            pool.execute("INSERT INTO t VALUES (7, 0)")
+            raise ZeroDivisionError
+        with pool.transaction():
+            pool.execute("INSERT INTO t VALUES (2, 0)")
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -1951,8 +1967,21 @@ def borrow(pool: infra.ConnectionPool, home: Home) -> None:
         half_a_stream,
         borrow,
         lambda pool, home: pool.health_check(),
+        in_a_block,
+        in_blocks,
+        lambda pool, home: pool.run(lambda: in_a_block(pool, home)),
     ],
-    ids=["fetch_one", "failure", "stream", "half a stream", "connection", "health_check"],
+    ids=[
+        "fetch_one",
+        "failure",
+        "stream",
+        "half a stream",
+        "connection",
+        "health_check",
+        "transaction",
+        "nested",
+        "run",
+    ],
 )
 def test_an_interrupt_at_any_line_loses_no_connection(
     home: Home, work: Callable[[infra.ConnectionPool, Home], Any]
@@ -1960,9 +1989,11 @@ def test_an_interrupt_at_any_line_loses_no_connection(
     """Nor does it leave one in the pool that still has to answer."""
     with home.pool(max_connections=1, acquire_timeout=WAIT) as pool:
         for number in interruptions(lambda: work(pool, home)):
-            assert (pool.stats().in_use, pool.stats().waiting) == (0, 0)
+            assert (number, pool.stats().in_use, pool.stats().waiting) == (number, 0, 0)
             for value in (number, number + 1):
                 assert pool.fetch_one("SELECT %s + 0", [value]) == (value,)
+            assert home.rows() in ([], [1, 2])  # all or none
+            pool.execute("DELETE FROM t")
         with pool.connection():
             assert pool.stats() == infra.PoolStats(1, 1, 1, 0, 0)
     gc.collect()  # one whose end was interrupted ends as garbage, and PyMySQL's is in a circle

@@ -1293,13 +1293,12 @@ class Interrupt:
     """Raises KeyboardInterrupt at one of the moments at which Python sees to signals in the library's
     code: as a function begins, and behind a call.
 
-    Left out are the first moment of ``__exit__``, which no Python code can guard, the one behind
-    ``__enter__``, at which Python itself does not look, and generator expressions, which may be
-    closed where nothing can be raised.
+    Left out are the moment behind ``__enter__``, at which Python itself does not look, and
+    generator expressions, which may be closed where nothing can be raised.
     """
 
     FILES: ClassVar = {infra.__file__, fakes.__file__, threading.__file__}
-    LEFT_OUT: ClassVar = {("call", "__exit__"), ("return", "__enter__")}
+    LEFT_OUT: ClassVar = {("return", "__enter__")}
 
     def __init__(self, at: int) -> None:
         self.left = at
@@ -1366,6 +1365,36 @@ def test_ctrl_c_locks_nobody_out(block: bool) -> None:
         if not came:
             break
     assert moment > (150 if block else 50)
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_a_block_that_was_interrupted_as_it_began_takes_no_savepoint(dialect: str) -> None:
+    """The block around it is undone from its own beginning."""
+    database = fakes.FakeDatabase(dialect, [NOTES])
+    notes = database.table("notes")
+
+    def begin() -> None:
+        with database.transaction():
+            pass
+
+    def work() -> None:
+        with contextlib.suppress(ZeroDivisionError, infra.DatabaseError), database.transaction():
+            notes.insert({"id": 1, "title": "a"})
+            with contextlib.suppress(ZeroDivisionError), database.transaction():
+                notes.insert({"id": 2, "title": "b"})
+                came.append(Interrupt(moment).during(begin))
+                raise ZeroDivisionError
+            notes.insert({"id": 3, "title": "c"})
+
+    came, results = [True], []
+    for moment in itertools.count(1):
+        work()
+        results.append([row["id"] for row in notes.select()])
+        notes.delete(None)
+        assert (results[-1] in ([], [1, 3]), database.stats().in_use) == (True, 0), moment
+        if not came.pop():
+            break
+    assert moment > 20 and [1, 3] in results[:-1]
 
 
 def test_keys_that_may_not_be_deleted() -> None:
