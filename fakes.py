@@ -167,6 +167,8 @@ class Faults:
     the block cannot go on. (A TimeoutError that is not ``retryable`` is one of ``query_timeout``:
     the server has stopped the statement, and MySQL goes on.) The same holds after any DatabaseError
     on Postgres, and on MySQL after a retryable one: a deadlock, or too long a wait for a lock.
+    What is no error of this library, Ctrl-C for one, has interrupted a statement: it ends the
+    connection too.
     """
 
     _service = "fake"
@@ -622,6 +624,8 @@ class FakeDatabase(Faults, infra.Database):
         gone = isinstance(error, (infra.ConnectionError, infra.TimeoutError))
         if isinstance(error, infra.TimeoutError) and not error.retryable:
             gone = False  # the server has stopped the statement, and no more
+        if not isinstance(error, infra.InfrastructureError):  # Ctrl-C, for one
+            gone, error = True, infra.ConnectionError("a statement was interrupted")
         if gone:
             self._kill(block)
         if isinstance(error, (infra.ConnectionError, infra.DatabaseError, infra.TimeoutError)):
