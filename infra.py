@@ -1732,7 +1732,7 @@ class _Interrupts:
             work(*arguments)
             return
         running, set_descriptor = pipe.running, pipe.set
-        nested, earlier = bool(running), pipe.earlier
+        nested, earlier, surfaced = bool(running), pipe.earlier, session.interrupted
         try:
             try:
                 running.append(session)
@@ -1748,6 +1748,7 @@ class _Interrupts:
         except Exception:
             raise
         except BaseException:  # its byte may be on its way: the next statement needs another pipe
+            surfaced = True
             if not nested:
                 self._pipe = None
                 pipe.drop()
@@ -1758,6 +1759,9 @@ class _Interrupts:
             except ValueError:
                 with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
                     pass
+            # Python's handler may run where psycopg2 swallows what it raises: as it decodes.
+            if session.interrupted and not surfaced:
+                raise KeyboardInterrupt from None
 
 
 _interrupts = _Interrupts()

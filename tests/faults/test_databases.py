@@ -1789,6 +1789,31 @@ def test_ctrl_c_ends_a_bulk_insert(home: Home) -> None:
     assert home.rows() == []
 
 
+@postgres_only
+def test_ctrl_c_ends_a_copy_whose_rows_are_sent(home: Home) -> None:
+    """psycopg2 swallows what is raised while it reads such a COPY's end."""
+    home.ask(
+        "CREATE OR REPLACE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM pg_sleep({LONG}); RETURN NEW; END $$"
+    )
+    home.ask("CREATE TRIGGER rest BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION rest()")
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool:
+        ways: list[Callable[[], Any]] = [
+            lambda: pool.insert_many("t", ["n"], [(1,)]),
+            lambda: pool.run(lambda: pool.insert_many("t", ["n"], [(1,)])),
+        ]
+        for way in ways:
+            with (
+                lasts(0, WAIT),
+                pytest.raises(KeyboardInterrupt),
+                sigint(lambda: home.running("COPY")),
+            ):
+                way()
+            assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+
+
 def test_ctrl_c_during_a_commit(home: Home) -> None:
     """The server does not get it, or does not answer."""
     with (
