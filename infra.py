@@ -2527,6 +2527,22 @@ class _ThisThread(threading.local):
 _thread_local = _ThisThread()
 
 
+class _Exit:
+    """Makes a method ``__exit__``, and notes on the object that ``with`` will call it.
+
+    ``with`` takes it from the object before it enters. A caller that enters by hand need not keep the object.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self._function
+        instance._leaves = True
+        return self._function.__get__(instance)
+
+
 class _Transaction:
     """What ``Database.transaction`` returns.
 
@@ -2534,10 +2550,11 @@ class _Transaction:
     it again. The block has a weak reference to this object, and is told when it is garbage.
     """
 
-    __slots__ = ("__weakref__", "_block", "_database", "_depth")
+    __slots__ = ("__weakref__", "_block", "_database", "_depth", "_leaves")
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._leaves = False  # whether ``with`` holds this object: see _Exit
 
     def __enter__(self) -> None:
         database = self._database
@@ -2546,8 +2563,9 @@ class _Transaction:
         try:
             database._enter(block)
             self._depth = block.depth
-            guard = functools.partial(database._forsake, block)
-            block.guards[id(self)] = weakref.ref(self, guard)
+            if self._leaves:
+                guard = functools.partial(database._forsake, block)
+                block.guards[id(self)] = weakref.ref(self, guard)
         except BaseException:
             block.guards.pop(id(self), None)
             if not outside:
@@ -2556,6 +2574,7 @@ class _Transaction:
                 block.depth = outside
             raise
 
+    @_Exit
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         database, block, innermost = self._database, self._block, True
         try:
