@@ -167,6 +167,8 @@ class Faults:
     the block cannot go on. (A TimeoutError that is not ``retryable`` is one of ``query_timeout``:
     the server has stopped the statement, and MySQL goes on.) The same holds after any DatabaseError
     on Postgres, and on MySQL after a retryable one: a deadlock, or too long a wait for a lock.
+    What is no error of this library, Ctrl-C for one, has interrupted a statement: it ends the
+    connection too.
     """
 
     _service = "fake"
@@ -508,7 +510,7 @@ class _Open:
     it was killed."""
 
     def __init__(self) -> None:
-        self.marks: list[int] = []
+        self.marks: dict[int, int] = {}  # by the depth of the block that has the savepoint
         self.killed = False
 
 
@@ -645,6 +647,8 @@ class FakeDatabase(Faults, infra.Database):
         gone = isinstance(error, (infra.ConnectionError, infra.TimeoutError))
         if isinstance(error, infra.TimeoutError) and not error.retryable:
             gone = False  # the server has stopped the statement, and no more
+        if not isinstance(error, infra.InfrastructureError):  # Ctrl-C, for one
+            gone, error = True, infra.ConnectionError("a statement was interrupted")
         if gone:
             self._kill(block)
         if isinstance(error, (infra.ConnectionError, infra.DatabaseError, infra.TimeoutError)):
@@ -749,9 +753,9 @@ class FakeDatabase(Faults, infra.Database):
         if self._writer is not block:
             return
         self._undo_to(0)
-        self._writer = None
-        while self._waiters:
+        while self._waiters:  # they look once the lock is free, also if an interrupt comes next
             self._waiters.pop().release()
+        self._writer = None
 
     def _undo_to(self, mark: int) -> None:
         while len(self._undo) > mark:
@@ -775,9 +779,10 @@ class FakeDatabase(Faults, infra.Database):
         with self._lock:
             self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
-                block.handle.marks.append(len(self._undo) if self._writer is block else 0)
+                mark = len(self._undo) if self._writer is block else 0
+                block.handle.marks[block.depth] = mark
                 return
-            mark = block.handle.marks.pop()
+            mark = block.handle.marks[block.depth]
             if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
                 self._undo_to(mark)
 

@@ -1732,7 +1732,7 @@ class _Interrupts:
             work(*arguments)
             return
         running, set_descriptor = pipe.running, pipe.set
-        nested, earlier = bool(running), pipe.earlier
+        nested, earlier, surfaced = bool(running), pipe.earlier, session.interrupted
         try:
             try:
                 running.append(session)
@@ -1748,6 +1748,7 @@ class _Interrupts:
         except Exception:
             raise
         except BaseException:  # its byte may be on its way: the next statement needs another pipe
+            surfaced = True
             if not nested:
                 self._pipe = None
                 pipe.drop()
@@ -1758,6 +1759,9 @@ class _Interrupts:
             except ValueError:
                 with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
                     pass
+            # Python's handler may run where psycopg2 swallows what it raises: as it decodes.
+            if session.interrupted and not surfaced:
+                raise KeyboardInterrupt from None
 
 
 _interrupts = _Interrupts()
@@ -2470,7 +2474,8 @@ class _Block:
     """
 
     __slots__ = (
-        "depth", "doom", "doom_depth", "handle", "lost", "on_done", "task", "thread", "token",
+        "depth", "doom", "doom_depth", "guards", "handle", "lost", "on_done", "task", "thread",
+        "token",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -2483,6 +2488,7 @@ class _Block:
         self.task: Any = _this_task()
         self.on_done: Callable[[object], None] | None = None  # the task's, when it is done
         self.token: contextvars.Token[_Block | None] | None = None
+        self.guards: dict[int, Any] = {}  # what notices that a _Transaction ended without __exit__
 
     def is_ours(self) -> bool:
         """Whether the caller runs in the thread and task that began it."""
@@ -2553,13 +2559,34 @@ class _ThisThread(threading.local):
 _thread_local = _ThisThread()
 
 
-class _Transaction:
-    """What ``Database.transaction`` returns."""
+class _Exit:
+    """Makes a method ``__exit__``, and notes on the object that ``with`` will call it.
 
-    __slots__ = ("_block", "_database", "_depth")
+    ``with`` takes it from the object before it enters. A caller that enters by hand need not keep the object.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self._function
+        instance._leaves = True
+        return self._function.__get__(instance)
+
+
+class _Transaction:
+    """What ``Database.transaction`` returns.
+
+    Ctrl-C can come when ``__exit__`` has been called, but before its first step. Then nobody calls
+    it again. The block has a weak reference to this object, and is told when it is garbage.
+    """
+
+    __slots__ = ("__weakref__", "_block", "_database", "_depth", "_leaves")
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._leaves = False  # whether ``with`` holds this object: see _Exit
 
     def __enter__(self) -> None:
         database = self._database
@@ -2568,20 +2595,27 @@ class _Transaction:
         try:
             database._enter(block)
             self._depth = block.depth
+            if self._leaves:
+                guard = functools.partial(database._forsake, block)
+                block.guards[id(self)] = weakref.ref(self, guard)
         except BaseException:
+            block.guards.pop(id(self), None)
             if not outside:
                 database._finish(block)
             elif block.depth:  # not ended meanwhile
                 block.depth = outside
             raise
 
+    @_Exit
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         database, block, innermost = self._database, self._block, True
         try:
+            block.guards.pop(id(self), None)
             innermost = block is database._blocks.mine() and block.depth == self._depth
             if innermost:
                 database._leave(block, error)
         except BaseException as caught:  # Ctrl-C may have come before the end was complete
+            block.guards.pop(id(self), None)
             if innermost and self._depth == 1:
                 database._finish(block)
             elif innermost and not isinstance(caught, InfrastructureError):
@@ -2830,6 +2864,11 @@ class Database(_Closing):
             raise DatabaseError(
                 "this transaction is not the innermost one of this thread", service=self.engine
             )
+
+    def _forsake(self, block: _Block, _: object) -> None:
+        """Ends a block whose ``__exit__`` was interrupted before it began."""
+        if not sys.is_finalizing():
+            self._leave_out_of_order(block, DatabaseError("the end of a block was interrupted"))
 
     def _drop(self, block: _Block) -> None:
         """Ends a doomed transaction whose blocks have all ended, out of order."""

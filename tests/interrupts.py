@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,7 @@ def interrupted_at(
 
 def interruptions(work: Callable[[], Any], event: str = "line", *more_files: str) -> Iterator[int]:
     """Run the work again and again, each time interrupted one step later; the number of the step."""
+    gc.collect()  # else a pool of an earlier test may end meanwhile, and take the interrupt
     number = 0
     while interrupted_at(number, work, event, *more_files):
         yield number

@@ -1789,6 +1789,31 @@ def test_ctrl_c_ends_a_bulk_insert(home: Home) -> None:
     assert home.rows() == []
 
 
+@postgres_only
+def test_ctrl_c_ends_a_copy_whose_rows_are_sent(home: Home) -> None:
+    """psycopg2 swallows what is raised while it reads such a COPY's end."""
+    home.ask(
+        "CREATE OR REPLACE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN PERFORM pg_sleep({LONG}); RETURN NEW; END $$"
+    )
+    home.ask("CREATE TRIGGER rest BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION rest()")
+    with home.pool(max_connections=1, query_timeout=2 * LONG) as pool:
+        ways: list[Callable[[], Any]] = [
+            lambda: pool.insert_many("t", ["n"], [(1,)]),
+            lambda: pool.run(lambda: pool.insert_many("t", ["n"], [(1,)])),
+        ]
+        for way in ways:
+            with (
+                lasts(0, WAIT),
+                pytest.raises(KeyboardInterrupt),
+                sigint(lambda: home.running("COPY")),
+            ):
+                way()
+            assert (pool.stats().in_use, pool.fetch_one("SELECT 7")) == (0, (7,))
+    eventually(lambda: home.transactions() == 0)
+    assert home.rows() == []
+
+
 def test_ctrl_c_during_a_commit(home: Home) -> None:
     """The server does not get it, or does not answer."""
     with (
@@ -1942,6 +1967,22 @@ def borrow(pool: infra.ConnectionPool, home: Home) -> None:
         cursor.execute("BEGIN")
 
 
+def in_a_block(pool: infra.ConnectionPool, home: Home) -> None:
+    with pool.transaction():
+        pool.execute("INSERT INTO t VALUES (1, 0)")
+        pool.execute("INSERT INTO t VALUES (2, 0)")
+
+
+def in_blocks(pool: infra.ConnectionPool, home: Home) -> None:
+    with pool.transaction():
+        pool.execute("INSERT INTO t VALUES (1, 0)")
+        with contextlib.suppress(ZeroDivisionError), pool.transaction():
+            pool.execute("INSERT INTO t VALUES (7, 0)")
+            raise ZeroDivisionError
+        with pool.transaction():
+            pool.execute("INSERT INTO t VALUES (2, 0)")
+
+
 @pytest.mark.parametrize(
     "work",
     [
@@ -1951,8 +1992,21 @@ def borrow(pool: infra.ConnectionPool, home: Home) -> None:
         half_a_stream,
         borrow,
         lambda pool, home: pool.health_check(),
+        in_a_block,
+        in_blocks,
+        lambda pool, home: pool.run(lambda: in_a_block(pool, home)),
     ],
-    ids=["fetch_one", "failure", "stream", "half a stream", "connection", "health_check"],
+    ids=[
+        "fetch_one",
+        "failure",
+        "stream",
+        "half a stream",
+        "connection",
+        "health_check",
+        "transaction",
+        "nested",
+        "run",
+    ],
 )
 def test_an_interrupt_at_any_line_loses_no_connection(
     home: Home, work: Callable[[infra.ConnectionPool, Home], Any]
@@ -1960,9 +2014,11 @@ def test_an_interrupt_at_any_line_loses_no_connection(
     """Nor does it leave one in the pool that still has to answer."""
     with home.pool(max_connections=1, acquire_timeout=WAIT) as pool:
         for number in interruptions(lambda: work(pool, home)):
-            assert (pool.stats().in_use, pool.stats().waiting) == (0, 0)
+            assert (number, pool.stats().in_use, pool.stats().waiting) == (number, 0, 0)
             for value in (number, number + 1):
                 assert pool.fetch_one("SELECT %s + 0", [value]) == (value,)
+            assert home.rows() in ([], [1, 2])  # all or none
+            pool.execute("DELETE FROM t")
         with pool.connection():
             assert pool.stats() == infra.PoolStats(1, 1, 1, 0, 0)
     gc.collect()  # one whose end was interrupted ends as garbage, and PyMySQL's is in a circle

@@ -224,6 +224,24 @@ DATABASES: list[Mutant] = [
         ("unit/test_fakes.py::test_ctrl_c_locks_nobody_out",),
     ),
     OnFakes(
+        "fake database: Ctrl-C before the first step of a block's end",
+        INFRA,
+        Never("_Transaction.__enter__", "self._leaves"),
+        ("unit/test_fakes.py::test_ctrl_c_locks_nobody_out",),
+    ),
+    OnFakes(
+        "fake database: a block goes on after an interrupt",
+        FAKES,
+        Never("FakeDatabase._note_fault", "not isinstance(error, infra.InfrastructureError)"),
+        ("unit/test_fakes.py::test_a_fault_inside_a_block_has_the_errors_effect",),
+    ),
+    OnServers(
+        "databases: Ctrl-C that psycopg2 swallows",
+        INFRA,
+        Never("_Interrupts.call", "session.interrupted and not surfaced"),
+        ("faults/test_databases.py::test_ctrl_c_ends_a_copy_whose_rows_are_sent",),
+    ),
+    OnFakes(
         "fake database: Ctrl-C at the end of a nested block",
         INFRA,
         Never("_Transaction.__exit__", "innermost and not isinstance(caught, InfrastructureError)"),

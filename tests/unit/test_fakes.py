@@ -961,11 +961,13 @@ def test_an_outage_that_the_commit_meets(dialect: str, how: str) -> None:
         ("mysql", infra.DatabaseError("refused"), True),
         ("postgres", infra.NotFoundError("no such note"), True),
         ("postgres", infra.ValidationError("too long"), True),
+        ("mysql", KeyboardInterrupt(), False),
+        ("postgres", ZeroDivisionError("of a signal handler"), False),
     ],
     ids=repr,
 )
 def test_a_fault_inside_a_block_has_the_errors_effect(
-    dialect: str, error: infra.InfrastructureError, goes_on: bool, after_apply: bool
+    dialect: str, error: BaseException, goes_on: bool, after_apply: bool
 ) -> None:
     """Of a read, too: the caller who catches it cannot go on with a transaction that is no more."""
 
@@ -1321,13 +1323,12 @@ class Interrupt:
     """Raises KeyboardInterrupt at one of the moments at which Python sees to signals in the library's
     code: as a function begins, and behind a call.
 
-    Left out are the first moment of ``__exit__``, which no Python code can guard, the one behind
-    ``__enter__``, at which Python itself does not look, and generator expressions, which may be
-    closed where nothing can be raised.
+    Left out are the moment behind ``__enter__``, at which Python itself does not look, and
+    generator expressions, which may be closed where nothing can be raised.
     """
 
     FILES: ClassVar = {infra.__file__, fakes.__file__, threading.__file__}
-    LEFT_OUT: ClassVar = {("call", "__exit__"), ("return", "__enter__")}
+    LEFT_OUT: ClassVar = {("return", "__enter__")}
 
     def __init__(self, at: int) -> None:
         self.left = at
@@ -1394,6 +1395,37 @@ def test_ctrl_c_locks_nobody_out(block: bool) -> None:
         if not came:
             break
     assert moment > (150 if block else 50)
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "postgres"])
+def test_a_block_that_was_interrupted_as_it_began_takes_no_savepoint(dialect: str) -> None:
+    """The block around it is undone from its own beginning."""
+    database = fakes.FakeDatabase(dialect, [NOTES])
+    notes = database.table("notes")
+
+    def begin() -> None:
+        with database.transaction():
+            pass
+
+    def work() -> None:
+        with contextlib.suppress(ZeroDivisionError, infra.DatabaseError), database.transaction():
+            notes.insert({"id": 1, "title": "a"})
+            with contextlib.suppress(ZeroDivisionError), database.transaction():
+                notes.insert({"id": 2, "title": "b"})
+                came.append(Interrupt(moment).during(begin))
+                raise ZeroDivisionError
+            notes.insert({"id": 3, "title": "c"})
+
+    came, results = [True], []
+    for moment in itertools.count(1):
+        work()
+        results.append([row["id"] for row in notes.select()])
+        notes.delete(None)
+        assert (results[-1] in ([], [1, 3]), database.stats().in_use) == (True, 0), moment
+        if not came.pop():
+            break
+    assert moment > 20
+    assert [1, 3] in results[:-1]
 
 
 def test_keys_that_may_not_be_deleted() -> None:
