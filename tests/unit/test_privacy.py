@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import logging
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -183,6 +184,27 @@ def test_what_the_console_provider_counts() -> None:
         with pytest.raises(infra.SmsError):
             sms.send_verification_code("+14155550100", "123456")
     assert (sms.message_count, len(ids)) == (3, 3)
+
+
+def test_a_message_in_the_middle_of_another() -> None:
+    """As a signal handler sends one while the main thread prints."""
+    printed: list[str] = []
+
+    class Console(io.StringIO):
+        def write(self, text: str) -> int:
+            printed.append(text)
+            if len(printed) == 1:
+                sms.send_sms("+14155550100", "from the handler")
+            return super().write(text)
+
+    sms = infra.MockSmsService(Console())
+    thread = threading.Thread(
+        target=lambda: sms.send_sms("+14155550100", "from the program"), daemon=True
+    )
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert sms.message_count == 2
 
 
 def test_failover_is_available_while_one_is() -> None:
