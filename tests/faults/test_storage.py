@@ -391,8 +391,8 @@ def test_an_answer_cut_after_every_byte(stand_in: StrictS3, name: str) -> None:
         for end in range(len(whole)):
             stand_in.buckets.pop("a-new-one", None)
             stand_in.buckets[BUCKET].clear()
-            metadata = METADATA if name == "get_metadata" else {}
-            storage.upload(BUCKET, KEY, b"as it was", metadata=metadata)
+            headers = {f"x-amz-meta-{each}": METADATA[each] for each in METADATA}
+            stand_in.put_object(BUCKET, KEY, {}, headers, b"as it was")  # at once: no request
             stand_in.bad_day(operation, whole[:end])
             stand_in.asked.clear()
             assert call(storage) == expected, whole[:end]
@@ -402,7 +402,7 @@ def test_an_answer_cut_after_every_byte(stand_in: StrictS3, name: str) -> None:
 def test_a_refusal_that_is_cut_is_a_lost_answer(
     stand_in: StrictS3, storage: infra.S3StorageProvider
 ) -> None:
-    """boto3 does not count the bytes of a body: it would be one without a code, and final."""
+    """A newer boto3 does not count the bytes of a body: it would be one without a code, and final."""
     whole = answer("404 Not Found", "", "<Error><Code>NoSuchKey</Code></Error>")
     for left in (whole[:-37], whole[:-1]):
         for operation in ("get_object", "put_object", "list_objects", "delete_objects"):
@@ -412,9 +412,10 @@ def test_a_refusal_that_is_cut_is_a_lost_answer(
             assert stand_in.asked == [operation] * 2
             storage.upload(BUCKET, KEY, b"as it was")
     stand_in.bad_day("get_object", *[whole[:-1]] * 4)
-    with pytest.raises(infra.StorageError, match=r"HTTP 404, cut\).* see S3_ENDPOINT") as caught:
+    with pytest.raises((infra.StorageError, infra.ConnectionError)) as caught:
         storage.download(BUCKET, KEY)
     assert caught.value.retryable
+    assert re.search("HTTP 404, cut|ended the connection", str(caught.value))
 
 
 def test_a_body_that_ends_with_the_connection_is_no_object(stand_in: StrictS3) -> None:
