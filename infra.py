@@ -9698,7 +9698,8 @@ def _waiting_time(seconds: float) -> float:
 
 
 def _check_client(client: KeyValueClient) -> KeyValueClient:
-    if not isinstance(client, KeyValueClient):
+    # One of your own that stands in front of another will do.
+    if isinstance(client, type) or not callable(getattr(client, "set_with_expiry", None)):
         raise ValidationError("client should be a KeyValueClient, such as a RedisClient")
     return client
 
