@@ -106,7 +106,7 @@ class FakeClock(infra.Clock):
             raise infra.ValidationError("now should be an aware datetime")
         self._start = now.astimezone(timezone.utc)
         self._elapsed = 0  # nanoseconds: ten times 0.1 s is a second
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may move the clock, too
 
     def now(self) -> datetime:
         return self._start + timedelta(microseconds=self._elapsed // 1000)
@@ -121,8 +121,9 @@ class FakeClock(infra.Clock):
         """Lets that many seconds pass (0 or more)."""
         if not seconds >= 0 or math.isinf(seconds):
             raise infra.ValidationError("a clock does not go back: seconds should be 0 or more")
+        step = round(seconds * 1e9)  # no call in the middle of what follows
         with self._lock:
-            self._elapsed += round(seconds * 1e9)
+            self._elapsed += step
 
 
 # === faults ==========================================================================================================
@@ -2044,10 +2045,15 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         *,
         part_size: int = 8 << 20,
         copy_part_size: int = 128 << 20,
+        keeps_folders: bool = False,
         clock: infra.Clock | None = None,
     ) -> None:
-        """``buckets``: share the dict to share the objects; what is in it is the fakes' own business."""
+        """``buckets``: share the dict to share the objects; what is in it is the fakes' own business.
+        ``keeps_folders``: ``delete_batch`` removes the folders that it empties, as for a store that keeps them."""
         super().__init__(part_size, copy_part_size)
+        if type(keeps_folders) is not bool:
+            raise infra.ConfigurationError("keeps_folders should be True or False")
+        self._keeps_folders = keeps_folders
         self.denied: set[tuple[str, str]] = set()
         self._buckets: dict[str, dict[str, _Object]] = {} if buckets is None else buckets
         self._clock = clock or infra.SystemClock()
@@ -2189,7 +2195,17 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         for key in keys:
             if key not in refused:
                 objects.pop(key, None)
+                if self._keeps_folders and not key.endswith("/"):
+                    self._remove_empty_folders(objects, key)
         return refused
+
+    def _remove_empty_folders(self, objects: dict[str, _Object], key: str) -> None:
+        for end in range(len(key) - 1, 0, -1):
+            folder = key[:end]
+            found = objects.get(folder) if folder.endswith("/") else None
+            below = (other for other in list(objects) if other.startswith(folder))
+            if found is not None and not found.data and {*below} == {folder}:
+                objects.pop(folder, None)
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         self._copied(source, target, 0)

@@ -671,7 +671,9 @@ class S3StorageConfig(_Settings):
     ``public_endpoint`` is where clients reach the same store, if not at ``endpoint``: presigned URLs are made for it.
     Plain http is taken for both: whoever reads along sees the objects, but no secret key, which is never sent. All
     times in seconds: ``connect_timeout`` bounds one connection attempt, ``read_timeout`` one wait for the server; no
-    call is tried again after the sum of both.
+    call is tried again after the sum of both. ``keeps_folders``: whether the store keeps objects as files in folders,
+    such as MinIO's gateway to a file system: ``delete_batch`` then also removes the folders that it has emptied, which
+    such a store would go on to list, with one request or two for each.
     """
 
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION")
@@ -682,6 +684,7 @@ class S3StorageConfig(_Settings):
     session_token: str | None = _setting(None, _CREDENTIAL, "AWS_SESSION_TOKEN", secret=True)
     connect_timeout: float = _setting(5.0, _WAIT)
     read_timeout: float = _setting(30.0, _WAIT)
+    keeps_folders: bool = _setting(False, _SWITCH, "S3_KEEPS_FOLDERS")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -893,6 +896,10 @@ class CallPolicy:
         backoff: float = 0.05,
         backoff_max: float = 1.0,
     ) -> None:
+        if not isinstance(clock, Clock):
+            raise ConfigurationError("clock should be a Clock")
+        if observer is not None and not callable(observer):
+            raise ConfigurationError("observer should be a function that takes a Call")
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -1571,7 +1578,7 @@ class _Watchdog:
         # Plain locks: an interrupt inside a Condition's methods, which are Python, leaves it locked.
         self._changed = threading.Lock()  # released to wake the thread
         self._changed.acquire()
-        self._shutting = threading.Lock()  # held while sockets are shut down
+        self._shutting = threading.RLock()  # held while sockets are shut down
 
     def watch(self, watched: _Watched) -> None:
         due = time.monotonic() + watched.patience
@@ -1873,14 +1880,15 @@ def new_id(clock: Clock | None = None) -> uuid.UUID:
         found = (
             last + 1 + (chance >> 32) if last >> 62 == value >> 62 else value | chance >> 3
         )  # room to count
-        _newest[clock] = found
+        # A signal handler may have made a later one meanwhile.
+        _newest[clock] = max(found, _newest.get(clock, 0))
     return uuid.UUID(int=found)
 
 
 _newest: weakref.WeakKeyDictionary[Clock, int] = (
     weakref.WeakKeyDictionary()
 )  # the last id of each clock
-_newest_guard = threading.Lock()
+_newest_guard = threading.RLock()  # a signal handler may make an id in the middle of another
 
 
 def normalize_phone(phone: str) -> str:
@@ -9854,6 +9862,13 @@ def _waiting_time(seconds: float) -> float:
     return seconds
 
 
+def _check_client(client: KeyValueClient) -> KeyValueClient:
+    # One of your own that stands in front of another will do.
+    if isinstance(client, type) or not callable(getattr(client, "set_with_expiry", None)):
+        raise ValidationError("client should be a KeyValueClient, such as a RedisClient")
+    return client
+
+
 class RedisCacheProvider:
     """JSON values under keys, for a while: a cache, with counters, locks and rate limits, in Redis or its fake.
 
@@ -9890,7 +9905,7 @@ class RedisCacheProvider:
     ) -> None:
         if not _TTL_OR_0.valid(default_ttl):
             raise ValidationError(f"default_ttl should be {_TTL_OR_0.expected}")
-        self._client = client
+        self._client = _check_client(client)
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._default_ttl = default_ttl
         self._fail_open = fail_open
@@ -10211,6 +10226,7 @@ class VerificationCache:
         max_codes: int = 0,
         window: float = 3600,
     ) -> None:
+        _check_client(client)
         for name, value, kind in (
             ("max_attempts", max_attempts, _COUNT),
             ("resend_after", resend_after, _TTL_OR_0),
@@ -10283,11 +10299,18 @@ class VerificationCache:
         Raises RateLimitedError within ``resend_after`` or beyond ``max_codes``: the code sent before stays valid. When
         the message was surely not sent (SmsError "rejected", ConnectionError, ConfigurationError, ValidationError), the
         code is removed again; after any other error it stays, because it may arrive. A failed send counts towards the
-        limits too.
+        limits too; a service that is closed is a ConnectionError before anything is stored or counted.
         """
         phone = normalize_phone(phone)
         if not _sends_codes(sms):
             raise ValidationError("sms should be an SmsService")
+        if isinstance(sms, SmsService) and not sms.is_available():
+            raise ConnectionError(
+                "the SMS service is closed, or would not try to send: no code is stored",
+                service="sms",
+                operation="send_verification_code",
+                retryable=False,
+            )
         self._check_limits(phone)
         code = generate_code()
         stored = self._store(phone, code)
@@ -10738,16 +10761,16 @@ class StorageProvider(_Closing):
         return found
 
     def delete(self, bucket: str, key: str) -> None:
-        """Removes the object. One that is absent is no error: S3 does not say. Where a store keeps folders, a key that
-        ends in "/" is a StorageError with the code "FolderNotEmpty" while other keys begin with it."""
+        """Removes the object. One that is absent is no error: S3 does not say. A key that ends in "/", and that the
+        store goes on to have, is a StorageError with the code "FolderNotEmpty": some keep folders that are in use."""
         self._delete(_check_bucket(bucket), _check_object_key(key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Removes many, a thousand in one request; what is absent counts as deleted. A key that the store refuses to
         delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is.
 
-        Keys that end in "/" are deleted last, one by one. Where a store keeps folders, such a key stays while others
-        begin with it: its code is then "FolderNotEmpty"."""
+        Keys that end in "/" are deleted last, one by one; the code of one that stays is "FolderNotEmpty", as of
+        ``delete``."""
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
@@ -10931,6 +10954,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     metadata = parsed.get("ResponseMetadata", {})
     status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
     if not 200 <= status < 300:
+        _check_refusal(http_response, status, headers, model)
         return
     root, needed = _S3_ANSWERS.get(model.name, ("", ()))
     if root:
@@ -10952,6 +10976,14 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
         raise _Incomplete(odd)
     if model.name == "AbortMultipartUpload" and status != 204:
         raise _Incomplete(f"HTTP {status} instead of 204")
+
+
+def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], model: Any) -> None:
+    """Raise _Incomplete for one whose body is cut: boto3 takes it for a refusal that says no code."""
+    length = headers.get("content-length", "")
+    whole = int(length) if length.isdecimal() and model.name != "HeadObject" else 0
+    if len(http_response.content) < whole:
+        raise _Incomplete(f"HTTP {status}, cut")
 
 
 def _check_says(answer: Mapping[str, Any], *names: str) -> None:
@@ -11035,26 +11067,24 @@ class S3StorageProvider(StorageProvider):
         part_size: int = 8 * _MIB,
         copy_part_size: int = 128 * _MIB,
         ca_file: str | Path | None = None,
-        keeps_folders: bool = False,
+        keeps_folders: bool | None = None,
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
         """``ca_file``: the path of a PEM file with the authorities to trust instead of the system's (or of
-        ``AWS_CA_BUNDLE``). ``keeps_folders``: True for a store that keeps objects as files in folders, such as MinIO's
-        gateway to a file system: ``delete_batch`` then also removes the folders that it has emptied, which such a store
-        would go on to list, with one request or two for each."""
+        ``AWS_CA_BUNDLE``). ``keeps_folders`` stands above that of the config."""
         if not isinstance(config, S3StorageConfig | None):
             raise ConfigurationError(
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
             )
         super().__init__(part_size, copy_part_size)
-        if type(keeps_folders) is not bool:
+        if keeps_folders is not None and type(keeps_folders) is not bool:
             raise ConfigurationError("keeps_folders should be True or False")
-        self._keeps_folders = keeps_folders
         if ca_file is not None:
             ca_file = os.path.abspath(_check_path("ca_file", ca_file))
             _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
         self.config = config = config or S3StorageConfig()
+        self._keeps_folders = config.keeps_folders if keeps_folders is None else keeps_folders
         self._ca_file = ca_file
         _driver("boto3", "boto3", "S3StorageProvider")
         exceptions = importlib.import_module("botocore.exceptions")
@@ -11078,14 +11108,15 @@ class S3StorageProvider(StorageProvider):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may close while a client is built
+        # Held while clients are built, which may ask the network for credentials: close() does not take it.
+        # Re-entrant: a signal handler may use the store meanwhile.
+        self._building = threading.RLock()
         self._clients: tuple[Any, Any] | None = None  # their sockets are the parent's
 
     def close(self) -> None:
         """Frees connections; every call is a ConnectionError from then on. Calling it again does nothing."""
-        with self._lock:
-            self._closed = True
-            clients, self._clients = self._clients, None
+        self._closed = True
+        clients, self._clients = self._clients, None
         for client in clients or ():
             client.close()
 
@@ -11097,17 +11128,17 @@ class S3StorageProvider(StorageProvider):
         clients = self._clients
         if clients is not None:
             return clients
-        with self._lock:
-            if self._closed:
-                raise ConnectionError("S3StorageProvider is closed", retryable=False)
-            if self._clients is None:
+        with self._building:
+            clients = self._clients
+            if clients is None and not self._closed:
                 client = signer = self._client(self.config.endpoint)
                 if self.config.public_endpoint is not None:
                     signer = self._client(self.config.public_endpoint)
-                if self._closed:  # meanwhile
-                    raise ConnectionError("S3StorageProvider is closed", retryable=False)
-                self._clients = client, signer
-            return self._clients
+                self._clients = clients = client, signer
+        if clients is None or self._closed:  # looked at after the clients can be found, by close()
+            self._clients = None
+            raise ConnectionError("S3StorageProvider is closed", retryable=False)
+        return clients
 
     def _client(self, endpoint: str | None) -> Any:
         config = self.config
@@ -11164,8 +11195,7 @@ class S3StorageProvider(StorageProvider):
         reason = _os_reason(exc)
         if meaning == "unset":
             attempt.sent = False
-            with self._lock:
-                self._clients = None  # which would not look again
+            self._clients = None  # which would not look again
             return ConfigurationError(
                 "storage found no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
             )
@@ -11469,13 +11499,20 @@ class S3StorageProvider(StorageProvider):
         return errors
 
     def _remove_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
-        """Remove those that these keys were in, the deepest first: a batch leaves them, and lists would show them."""
+        """Remove those that these keys were in, the deepest first: a batch leaves them, and lists would show them.
+        What holds bytes is no folder."""
         folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
         for folder in sorted(folders, key=len, reverse=True):
             place = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
             answer = self._call("delete_batch", operator.methodcaller("list_objects_v2", **place))
-            if all(each["Key"] == folder for each in answer.get("Contents", ())):
+            found = answer.get("Contents", ())
+            if any(each["Key"] != folder or each["Size"] for each in found):
+                continue
+            try:
                 self._remove("delete_batch", bucket, folder)
+            except StorageError as error:
+                if error.code != "FolderNotEmpty":  # somebody has filled it meanwhile
+                    raise
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
         start, end = dict(zip(("Bucket", "Key"), source)), dict(zip(("Bucket", "Key"), target))
@@ -12348,6 +12385,11 @@ class MockSmsService(SmsService):
         return f"mock-{new_id()}"
 
 
+def _check_sms_config(config: SmsConfig) -> None:
+    if not isinstance(config, SmsConfig):
+        raise ConfigurationError("config should be an SmsConfig: SmsConfig(provider=…)")
+
+
 class _RemoteSmsService(SmsService):
     """What providers over the network share: the policy, and what a failure means for the message.
 
@@ -12428,6 +12470,7 @@ class TwilioSmsService(_RemoteSmsService):
     ) -> None:
         """``endpoint``: that of a region, for example https://api.dublin.ie1.twilio.com; plain http only on the local
         machine."""
+        _check_sms_config(config)
         for name, variable in (
             ("api_key", "SMS_API_KEY"),
             ("api_secret", "SMS_API_SECRET"),
@@ -12560,6 +12603,7 @@ class SnsSmsService(_RemoteSmsService):
         observer: Callable[[Call], None] | None = None,
     ) -> None:
         """``endpoint``: a URL other than AWS's own, such as a VPC endpoint; plain http only on the local machine."""
+        _check_sms_config(config)
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError(
                 "aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET"
@@ -12587,17 +12631,17 @@ class SnsSmsService(_RemoteSmsService):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may close while a client is built
+        # As that of S3StorageProvider: held while a client is built, and close() does not take it.
+        self._building = threading.RLock()
         self._client = None  # its sockets are the parent's
 
     def _connected(self) -> Any:
         """boto3's client, built once: building two at a time is not safe."""
-        with self._lock:
-            if self._closed:  # meanwhile
-                raise ConnectionError("the SMS service is closed", retryable=False)
-            if self._client is None:
+        with self._building:
+            client = self._client
+            if client is None and not self._closed:
                 config = self.config
-                self._client = _aws_client(
+                client = _aws_client(
                     "sns",
                     region_name=config.region,
                     endpoint_url=self._endpoint_url,
@@ -12606,16 +12650,19 @@ class SnsSmsService(_RemoteSmsService):
                     * 0.2,  # twice, and the answer, are within the whole
                     read_timeout=config.timeout * 0.5,
                 )
-                self._client.meta.events.register("after-call.sns", _check_published)
-            return self._client
+                client.meta.events.register("after-call.sns", _check_published)
+                self._client = client
+        if client is None or self._closed:  # meanwhile
+            self._client = None
+            raise ConnectionError("the SMS service is closed", retryable=False)
+        return client
 
     def _holds(self) -> bool:
         return self._client is not None
 
     def close(self) -> None:
         super().close()
-        with self._lock:
-            client, self._client = self._client, None
+        client, self._client = self._client, None
         if client is not None:
             client.close()
 
@@ -12658,8 +12705,7 @@ class SnsSmsService(_RemoteSmsService):
             return ConfigurationError(why) if meaning else None
         if meaning == "unset":
             attempt.sent = False
-            with self._lock:
-                self._client = None  # which would not look again
+            self._client = None  # which would not look again
             return ConfigurationError(
                 "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
             )
@@ -12724,6 +12770,7 @@ def create_sms_service(
     config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
 ) -> SmsService:
     """The service that ``config.provider`` names; ConfigurationError if it names none, or lacks a setting."""
+    _check_sms_config(config)
     if config.provider is None:
         raise ConfigurationError(
             f"no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be {_SMS_PROVIDER.expected}"
@@ -12743,6 +12790,12 @@ class Infrastructure(_Closing):
     ``submissions``; ``redis`` with ``cache``, ``verification`` and ``bus``; ``storage``; ``sms``."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        if not isinstance(config, Config):
+            raise ConfigurationError(
+                "config should be a Config: Infrastructure(Config(…)), or Infrastructure.from_env()"
+            )
+        if not isinstance(clock, Clock | None):
+            raise ConfigurationError("clock should be a Clock")
         self.config = config
         self.clock = clock or SystemClock()
         self._built: dict[str, Any] = {}

@@ -119,6 +119,22 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
 
 
+@pytest.fixture
+def slow_credentials(
+    no_aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> tuple[Path, Path]:
+    """A program that gives them (https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html): it
+    makes the first of the files when boto3 asks it, then waits for text in the second, a pipe."""
+    asked, answer, config = tmp_path / "asked", tmp_path / "answer", tmp_path / "config"
+    os.mkfifo(answer)
+    program, command = tmp_path / "program", f"#!/bin/sh\ntouch {asked}\nexec cat {answer}\n"
+    program.write_text(command)
+    program.chmod(0o700)
+    config.write_text(f"[default]\ncredential_process = {program}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    return asked, answer
+
+
 def s3_config(url: str, **changes: Any) -> infra.S3StorageConfig:
     """For a server of the tests."""
     access_key, secret_key = services.s3_keys()

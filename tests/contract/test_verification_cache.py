@@ -324,6 +324,20 @@ class VerificationCacheContract(Contract):
         assert backend.stored() == before
         assert cache.send_code(fakes.FakeSmsService(), PHONE) != ""
 
+    def test_a_closed_service_costs_nothing(self, backend: VerificationBackend) -> None:
+        """It is asked first: the code that was sent before stays, and no limit is spent."""
+        cache, sms = backend.cache(resend_after=60, max_codes=1), fakes.FakeSmsService()
+        cache.store_code(PHONE, "123456")
+        closed = fakes.FakeSmsService()
+        closed.close()
+        for service in (closed, infra.FailoverSmsService(closed)):
+            with pytest.raises(infra.ConnectionError, match="SMS service is closed") as caught:
+                cache.send_code(service, PHONE)
+            assert (caught.value.service, caught.value.retryable) == ("sms", False)
+        assert cache.verify_code(PHONE, "123456") is True
+        cache.send_code(sms, PHONE)
+        assert len(sms.outbox) == 1
+
     def test_send_code(self, backend: VerificationBackend) -> None:
         cache, sms = backend.cache(), fakes.FakeSmsService()
         assert cache.send_code(sms, "+1 415 555 0100") == sms.outbox[0].id

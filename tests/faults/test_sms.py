@@ -25,7 +25,13 @@ import fakes
 import infra
 from tests import services, twilio
 from tests.conftest import _or_skip
-from tests.contract.backends import MotoAccount, eventually, in_child, in_threads
+from tests.contract.backends import (
+    MotoAccount,
+    eventually,
+    in_background,
+    in_child,
+    in_threads,
+)
 from tests.faults.proxy import Proxy
 from tests.services import SERVICES, MotoServer, free_port
 from tests.twilio import StandIn, Twilio, response
@@ -587,6 +593,21 @@ class AcceptingSns(StandIn):
         )
 
 
+def test_closing_does_not_wait_for_credentials(slow_credentials: tuple[Path, Path]) -> None:
+    """Whoever asks for them meanwhile is told that it is closed."""
+    asked, answer = slow_credentials
+    sms = by_sns("http://127.0.0.1:1", api_key=None, api_secret=None)
+    call = in_background(lambda: sms.send_sms(PHONE, MESSAGE))
+    try:
+        eventually(asked.exists)
+        close = in_background(sms.close)
+        assert close() is None
+    finally:
+        answer.write_text('{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}')
+    assert isinstance(call(), infra.ConnectionError)
+    assert "closed" in str(call())
+
+
 def test_a_fork(no_aws: None) -> None:
     def child() -> None:
         unraised: list[Any] = []
@@ -684,6 +705,13 @@ def test_settings_of_boto3(
 def test_wrong_settings(build: Callable[[], Any], text: str) -> None:
     with pytest.raises(infra.ConfigurationError, match=text):
         build()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "twilio", {}, infra.Config(), infra.SmsConfig])
+def test_what_is_no_configuration(wrong: Any) -> None:
+    for build in (infra.TwilioSmsService, infra.SnsSmsService, infra.create_sms_service):
+        with pytest.raises(infra.ConfigurationError, match=r"^config should be an SmsConfig"):
+            build(wrong)
 
 
 @pytest.mark.parametrize(

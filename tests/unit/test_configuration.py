@@ -77,6 +77,7 @@ def test_every_variable() -> None:
             "REDIS_POOL_SIZE": "9",
             "AWS_REGION": "eu-north-1",
             "S3_ENDPOINT": "http://127.0.0.1:9000",
+            "S3_KEEPS_FOLDERS": "true",
             "AWS_ACCESS_KEY_ID": "id",
             "AWS_SECRET_ACCESS_KEY": "key",
             "AWS_SESSION_TOKEN": "token",
@@ -96,7 +97,7 @@ def test_every_variable() -> None:
         ),
         cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9),
         storage=infra.S3StorageConfig(
-            "eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token"
+            "eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token", keeps_folders=True
         ),
         sms=infra.SmsConfig("twilio", "AC1", "auth", "AC2", "+14155550100", region="eu-north-1"),
         phone_hash_key=SECRET,
@@ -163,6 +164,7 @@ def test_an_empty_variable_is_unset() -> None:
         ("S3_ENDPOINT", f"https://u:{SECRET}@s3.example.com"),
         ("S3_ENDPOINT", "https://s3.example.com/?bucket=x"),
         ("S3_ENDPOINT", "ftp://s3.example.com"),
+        ("S3_KEEPS_FOLDERS", "maybe"),
         ("SMS_PROVIDER", "pigeon"),
         ("PHONE_HASH_KEY", "too short"),
     ],

@@ -396,6 +396,58 @@ def test_the_bundle() -> None:
     )
 
 
+@pytest.mark.parametrize("wrong", [5, "redis://localhost", {"a": 1}, infra.CacheConfig(), object])
+def test_what_is_no_part_of_a_bundle(wrong: Any) -> None:
+    client: Any
+    for client in (infra.VerificationCache, infra.RedisCacheProvider, fakes.FakeCacheProvider):
+        with pytest.raises(infra.ValidationError, match=r"^client should be a KeyValueClient"):
+            client(wrong)
+    with pytest.raises(infra.ConfigurationError, match=r"^config should be a Config"):
+        infra.Infrastructure(wrong)
+    config = infra.SmsConfig(
+        provider="twilio", api_key=f"AC{0:032}", api_secret="x", sender="+15005550006"
+    )
+    builds: list[Callable[..., Any]] = [
+        lambda **named: infra.Infrastructure(infra.Config(), **named),
+        lambda **named: infra.TwilioSmsService(config, **named),
+        infra.S3StorageProvider,
+        infra.RedisClient,
+    ]
+    for build in builds:
+        with pytest.raises(infra.ConfigurationError, match=r"^clock should be a Clock"):
+            build(clock=wrong)
+    for kind in (infra.S3StorageProvider, infra.RedisClient):
+        with pytest.raises(infra.ConfigurationError, match=r"^observer should be a function"):
+            kind(observer=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("what", ["ids", "time"])
+def test_a_signal_handler_does_the_same_in_the_middle(what: str) -> None:
+    """Ids stay in order, no time is lost, and nobody waits for himself."""
+    for number in itertools.count():
+        clock, ids, ran = fakes.FakeClock(), list[uuid.UUID](), list[bool]()
+        work: Callable[[], Any] = {
+            "ids": lambda: ids.append(infra.new_id(clock)),
+            "time": lambda: clock.advance(1),
+        }[what]
+        thread = threading.Thread(
+            target=lambda: ran.append(
+                handled_at(number, work, work, infra.__file__, fakes.__file__)
+            ),
+            daemon=True,
+        )
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        if ran == [False]:
+            break
+        if what == "ids":
+            assert infra.new_id(clock) > max(ids)
+        else:
+            assert clock.monotonic() == 2
+    assert number > 3
+
+
 def test_a_bundle_that_closes_can_be_asked_by_what_it_waits_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
