@@ -1399,6 +1399,10 @@ def test_children_fork_while_threads_work(home: Home) -> None:
             finally:
                 over.set()
 
+        # All connections are open before the first fork: libpq holds a lock of its own while it
+        # connects, which a child that is forked meanwhile would wait for, for ever.
+        all_open = threading.Barrier(3)
+        in_threads(3, lambda _: pool.run(lambda: all_open.wait(WAIT)))
         results = in_threads(5, lambda number: work(number) if number else forks(number))
         assert results[0] is None
         assert all(isinstance(turns, int) and turns > 0 for turns in results[1:])
