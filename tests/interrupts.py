@@ -52,6 +52,8 @@ def interrupted_at(
         return trace
 
     usual = sys.gettrace()
+    # Python 3.12 tells of instructions only if a frame has asked for them before settrace().
+    sys._getframe().f_trace_opcodes = event == "opcode"
     sys.settrace(trace)
     try:
         work()
@@ -100,6 +102,8 @@ def handled_at(
         return trace
 
     usual = sys.gettrace()
+    # Python 3.12 tells of instructions only if a frame has asked for them before settrace().
+    sys._getframe().f_trace_opcodes = event == "opcode"
     sys.settrace(trace)
     try:
         work()

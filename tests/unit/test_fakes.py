@@ -410,15 +410,20 @@ def test_what_is_no_part_of_a_bundle(wrong: Any) -> None:
     builds: list[Callable[..., Any]] = [
         lambda **named: infra.Infrastructure(infra.Config(), **named),
         lambda **named: infra.TwilioSmsService(config, **named),
-        infra.S3StorageProvider,
-        infra.RedisClient,
     ]
     for build in builds:
         with pytest.raises(infra.ConfigurationError, match=r"^clock should be a Clock"):
             build(clock=wrong)
-    for kind in (infra.S3StorageProvider, infra.RedisClient):
-        with pytest.raises(infra.ConfigurationError, match=r"^observer should be a function"):
-            kind(observer=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.real  # needs the drivers
+@pytest.mark.parametrize("kind", [infra.S3StorageProvider, infra.RedisClient])
+def test_what_is_no_part_of_a_client(kind: Any) -> None:
+    for wrong in (5, "redis://localhost", {"a": 1}, infra.CacheConfig(), object):
+        with pytest.raises(infra.ConfigurationError, match=r"^clock should be a Clock"):
+            kind(clock=wrong)
+    with pytest.raises(infra.ConfigurationError, match=r"^observer should be a function"):
+        kind(observer=5)
 
 
 @pytest.mark.parametrize("what", ["ids", "time"])
