@@ -1281,8 +1281,8 @@ class _Slot(Generic[T]):
 class _Place(Generic[T]):
     """One caller's claim on a pool: at first without a slot, then with one.
 
-    It exists before anything is taken. Whatever interrupts the caller, Ctrl-C included, ``release``
-    finds in it what has to go back.
+    It exists before anything is taken. If the caller is interrupted, by Ctrl-C for example,
+    ``release`` finds in it what has to go back.
     """
 
     __slots__ = ("__weakref__", "signal", "slots")
