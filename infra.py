@@ -76,6 +76,7 @@ from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperatio
 from pathlib import Path
 from typing import (
     Any,
+    AnyStr,
     BinaryIO,
     ClassVar,
     Generic,
@@ -84,6 +85,7 @@ from typing import (
     TypeAlias,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -382,12 +384,29 @@ def _plain(value: Any) -> Any:
 
     Its own str(), format() or == may give anything ("Colour.RED"). Other values come back as they are.
     """
-    if value.__class__ in _PLAIN:
+    if value is None or value.__class__ in _PLAIN:
         return value
     for kind, make in _PLAIN.items():
         if isinstance(value, kind):
             return make(value)
     return value
+
+
+class _LazyPattern:
+    """A regular expression that is compiled at its first use: all at once slow ``import infra``."""
+
+    def __init__(self, source: str | bytes, flags: int) -> None:
+        self._source = source
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(re.compile(self._source, self._flags), name)  # re keeps what it compiled
+        setattr(self, name, found)
+        return found
+
+
+def _lazy(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
+    return cast("re.Pattern[AnyStr]", _LazyPattern(source, flags))
 
 
 @dataclass(frozen=True)
@@ -543,7 +562,7 @@ _S3_ENDPOINT = _Kind(
     lambda v: _is_url({"https", "http"}, "")(v) and "@" not in v and not _names_bucket(v),
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
-_HOST_OF_BUCKET = re.compile(
+_HOST_OF_BUCKET = _lazy(
     r".+\.s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?", re.IGNORECASE
 )
 
@@ -1925,9 +1944,9 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
     return hmac.new(_key_bytes(key), number, hashlib.sha256).hexdigest()
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = _lazy("[\ud800-\udfff]")
 # Default_Ignorable_Code_Point (Unicode Standard, 5.21) as far as str.isprintable() lets it pass, and a blank of Braille
-_UNSEEN = re.compile(
+_UNSEEN = _lazy(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
@@ -1990,7 +2009,7 @@ class _Document(NamedTuple):
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().raw_decode  # of a text that is known to have no blanks around it
-_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_ESCAPED_NUL = _lazy(r"(?<!\\)(?:\\\\)*\\u0000")
 _DEEPEST = 100  # of a document: far from where Python's stack ends, which is nearer for some callers than for others
 
 
@@ -2635,10 +2654,11 @@ class _Transaction:
             database._leave_out_of_order(block, error)
 
 
-_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,62}")
-_TABLE_NAME = re.compile(rf"({_NAME.pattern}\.)?{_NAME.pattern}")
+_NAME_SHAPE = "[A-Za-z_][A-Za-z0-9_]{0,62}"
+_NAME = _lazy(_NAME_SHAPE)
+_TABLE_NAME = _lazy(rf"({_NAME_SHAPE}\.)?{_NAME_SHAPE}")
 # A statement that begins or ends a transaction; MySQL executes what stands in /*! */.
-_TRANSACTION = re.compile(
+_TRANSACTION = _lazy(
     r"(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|prepare\s+transaction"
     r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
     re.IGNORECASE,
@@ -3050,7 +3070,7 @@ def _timeout(seconds: float) -> int:
 
 
 #: "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
-_CATALOGUE_TYPE = re.compile(
+_CATALOGUE_TYPE = _lazy(
     r"(?P<name>[a-z][a-z0-9 ]*?)(?:\((?P<size>\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>[a-z ]*)"
 )
 #: Kinds of columns whose type has its size behind it, and those that have the digits of seconds.
@@ -3357,10 +3377,10 @@ def _written(
     return [escape(text) for text in column] if special.search("".join(column)) else column
 
 
-_MYSQL_SPECIAL = re.compile(r"""[\\'"\n\r\x1a]""")
+_MYSQL_SPECIAL = _lazy(r"""[\\'"\n\r\x1a]""")
 
 
-_PLAIN_TEXT = re.compile("'[^']*'")
+_PLAIN_TEXT = _lazy("'[^']*'")
 
 
 def _after(sql: str, end: str, at: int) -> int:
@@ -3579,25 +3599,25 @@ class _MySqlDialect(_Dialect):
     unlock = "SELECT RELEASE_LOCK(%s)"
     history_session = "SET lock_wait_timeout=10, wait_timeout=31536000"
     migration_session = "SET foreign_key_checks=1, unique_checks=1"
-    plain_texts = re.compile(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
-    code_end = re.compile(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
-    history_name = re.compile(
+    plain_texts = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
+    code_end = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
+    history_name = _lazy(
         r'(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
         r'|(?<!")"schema_migrations"(?!")',
         re.IGNORECASE,
     )
-    session_statement = re.compile(
+    session_statement = _lazy(
         r"SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
         r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
         re.IGNORECASE,
     )
-    chains = re.compile(
+    chains = _lazy(
         r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
     )
     refused_statements = (
         (
             "XA",
-            re.compile(r"XA\b", re.IGNORECASE),
+            _lazy(r"XA\b", re.IGNORECASE),
             "a transaction of XA outlives its connection: begin one with START TRANSACTION",
         ),
     )
@@ -3605,14 +3625,14 @@ class _MySqlDialect(_Dialect):
     incomplete_rollback = 1196  # a table of an engine without transactions
     dump_without = "--ignore-table=DATABASE.schema_migrations"
     #: the table that a statement writes to
-    target = re.compile(
+    target = _lazy(
         r"(?:INSERT|REPLACE|UPDATE)"  # comments that can be read in one way only: else it never ends
         r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
         r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
         re.IGNORECASE | re.DOTALL,
     )
     #: statements whose rows end no transaction
-    reads = re.compile(
+    reads = _lazy(
         r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE
     )
     session = (  # messages in English, because names of rules are taken from them
@@ -3942,7 +3962,7 @@ class _MySqlDialect(_Dialect):
         return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version.partition('-')[0]}"
 
 
-_COPY_SPECIAL = re.compile(r"[\\\n\r\t]")
+_COPY_SPECIAL = _lazy(r"[\\\n\r\t]")
 _COPY_ESCAPES = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
@@ -4003,24 +4023,24 @@ class _PostgresDialect(_Dialect):
     history_session = (  # Postgres 13 has no such setting
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
     )
-    plain_texts = re.compile(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
+    plain_texts = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
     #: where a text goes on in a further line
-    next_part = re.compile(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
-    code_end = re.compile(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
-    history_name = re.compile(
+    next_part = _lazy(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
+    code_end = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
+    history_name = _lazy(
         r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
     )
-    session_statement = re.compile(
+    session_statement = _lazy(
         r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b|SELECT\s+(?:pg_catalog\.)?set_config\b",
         re.IGNORECASE,
     )
-    chains = re.compile(
+    chains = _lazy(
         r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
     )
     refused_statements = (
         (
             "PREPARE",
-            re.compile(r"PREPARE\s+TRANSACTION\b", re.IGNORECASE),
+            _lazy(r"PREPARE\s+TRANSACTION\b", re.IGNORECASE),
             "a prepared transaction outlives its connection: end it with COMMIT",
         ),
     )
@@ -4990,7 +5010,7 @@ def create_pool(
 #: The library's own migrations, beside this file.
 SCHEMA = Path(__file__).with_name("schema.sql")
 
-_MARKER = re.compile(
+_MARKER = _lazy(
     r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?"
 )
 _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
@@ -5041,7 +5061,7 @@ class MigrationStatus:
 _SIGNS = r"\0-#%-/:-@\[-\^`{-\x7f"  # what is in no name of Postgres; a dollar sign may be
 # Each pattern below is a repeated group with nothing behind it, so that it never goes back, whatever
 # the text; each repetition takes memory, so there is a limit, and a loop around.
-_EMPTY_STATEMENTS = re.compile(r"[\s;]*;")
+_EMPTY_STATEMENTS = _lazy(r"[\s;]*;")
 
 
 def _quoted(quote: str, escapes: bool | None) -> str:
@@ -5677,7 +5697,7 @@ def _checksum(statements: Sequence[str]) -> str:
 
 
 # Only from where the blanks begin: from each of them, a long row would take for ever.
-_BLANK_ENDS = re.compile(r"[ \t](?<![ \t]{2})[ \t]*\n")
+_BLANK_ENDS = _lazy(r"[ \t](?<![ \t]{2})[ \t]*\n")
 
 
 def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
@@ -7297,7 +7317,7 @@ class SqlRepository(Repository[R]):
 
 
 # https://www.itu.int/pub/T-SP-E.164D: codes of one and two digits; all others have three
-_CALLING_CODES = re.compile(r"\+(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
+_CALLING_CODES = _lazy(r"\+(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
 
 
 class PhoneUserRepository(Repository[PhoneUser]):
@@ -8492,7 +8512,7 @@ _REDIS_QUOTED = {
     "NOREPLICAS": "_NoReplicasError",
     "OOM": "OutOfMemoryError",
 }
-_REDIS_QUOTE = re.compile(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
+_REDIS_QUOTE = _lazy(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
 
 
 class _RedisTransport:
@@ -9659,10 +9679,10 @@ class _Missing(enum.Enum):
 #: as the default of :meth:`RedisCacheProvider.get` it tells an absent key from a cached None
 MISSING = _Missing.MISSING
 
-_TO_ESCAPE = re.compile(
+_TO_ESCAPE = _lazy(
     r"[%:*?\[\]\\{}\s]"
 )  # "{}": who chooses a part shall not choose the node of a cluster
-_GLOB_SIGNS = re.compile(r"[*?\[\]\\]")
+_GLOB_SIGNS = _lazy(r"[*?\[\]\\]")
 
 
 class CacheKey:
@@ -10442,14 +10462,14 @@ _KEYS_PER_REQUEST = 1000  # at most, to delete or to list
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-_BUCKET = re.compile(
+_BUCKET = _lazy(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
 # What stores agree on, of the names that a header may have: some, and web servers in front of them, give an underscore
 # back as a hyphen, or drop the header.
-_METADATA_NAME = re.compile("[0-9A-Za-z.-]+")
-_HEADER_VALUE = re.compile("[!-~](?:[ -~]*[!-~])?")
-_PLAIN_KEY = re.compile(
+_METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
+_HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
+_PLAIN_KEY = _lazy(
     "(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}"
 )
 _METHODS = {
@@ -10460,7 +10480,9 @@ _METHODS = {
 }
 
 
-_is_bucket = functools.lru_cache(256)(_BUCKET.fullmatch)  # a program has few, and uses them often
+@functools.lru_cache(256)  # a program has few, and uses them often
+def _is_bucket(name: str) -> bool:
+    return _BUCKET.fullmatch(name) is not None
 
 
 def _check_bucket(bucket: str) -> str:
@@ -10944,7 +10966,7 @@ _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "UploadPartCopy": ("CopyPartResult", ()),
 }
 _S3_MARKS = ("etag", "last-modified", "x-amz-request-id")  # a web page that has none is no object
-_XML_ROOT = re.compile(
+_XML_ROOT = _lazy(
     rb"\s*(?:\xef\xbb\xbf)?(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
 )
 
@@ -11042,7 +11064,7 @@ _S3_KEPT = (
     "ContentLanguage",
     "Metadata",
 )
-_NOT_IN_XML = re.compile(
+_NOT_IN_XML = _lazy(
     "[\x01-\x08\x0b-\x1f\ufffe\uffff]"
 )  # https://www.w3.org/TR/xml/#charsets; CR comes back as LF
 
@@ -11882,8 +11904,8 @@ class _EventField(NamedTuple):
     read: Callable[[Any], Any]
 
 
-_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_MOMENT = _lazy(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

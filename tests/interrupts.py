@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import linecache
 import sys
@@ -25,6 +26,19 @@ def is_in_destructor(frame: FrameType | None) -> bool:
     while frame is not None and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None
+
+
+@contextlib.contextmanager
+def traced(trace: Callable[[FrameType, str, object], Any], event: str) -> Iterator[None]:
+    """Let ``trace`` see each line, or with "opcode" each instruction, of this thread."""
+    usual = sys.gettrace()
+    # Python 3.12 tells of instructions only if a frame has asked for them before settrace().
+    sys._getframe().f_trace_opcodes = event == "opcode"
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(usual)
 
 
 def interrupted_at(
@@ -51,16 +65,11 @@ def interrupted_at(
                 raise KeyboardInterrupt
         return trace
 
-    usual = sys.gettrace()
-    # Python 3.12 tells of instructions only if a frame has asked for them before settrace().
-    sys._getframe().f_trace_opcodes = event == "opcode"
-    sys.settrace(trace)
     try:
-        work()
+        with traced(trace, event):
+            work()
     except KeyboardInterrupt:
         return True
-    finally:
-        sys.settrace(usual)
     return left < 0
 
 
@@ -101,12 +110,6 @@ def handled_at(
                 return None
         return trace
 
-    usual = sys.gettrace()
-    # Python 3.12 tells of instructions only if a frame has asked for them before settrace().
-    sys._getframe().f_trace_opcodes = event == "opcode"
-    sys.settrace(trace)
-    try:
+    with traced(trace, event):
         work()
-    finally:
-        sys.settrace(usual)
     return left < 0

@@ -81,19 +81,27 @@ def raw_redis(url: str) -> Any:
     )
 
 
+@functools.cache
+def lasting_raw_redis(url: str) -> Any:
+    """Open until the process ends: a new client of a cluster asks it for all that there is to know."""
+    raw = raw_redis(url)
+    atexit.register(raw.close)
+    return raw
+
+
 def grow_older(url: str, seconds: float, *globs: str) -> None:
     """A server's clock cannot be moved, so each key's time to live is shortened instead; what has none left gets one
     millisecond and really expires."""
-    with raw_redis(url) as raw:
-        dying = []
-        for key in [key for glob in globs for key in raw.scan_iter(match=glob, count=1000)]:
-            left = raw.pttl(key) - math.ceil(seconds * 1000)
-            if left > -1 - math.ceil(seconds * 1000):  # it has a time to live at all
-                raw.pexpire(key, max(1, left))
-                dying += [key] if left <= 0 else []
-        deadline = time.monotonic() + WAIT
-        while dying and raw.exists(*dying):
-            assert time.monotonic() < deadline, "keys did not expire"
+    raw = lasting_raw_redis(url)
+    dying = []
+    for key in [key for glob in globs for key in raw.scan_iter(match=glob, count=1000)]:
+        left = raw.pttl(key) - math.ceil(seconds * 1000)
+        if left > -1 - math.ceil(seconds * 1000):  # it has a time to live at all
+            raw.pexpire(key, max(1, left))
+            dying += [key] if left <= 0 else []
+    deadline = time.monotonic() + WAIT
+    while dying and raw.exists(*dying):
+        assert time.monotonic() < deadline, "keys did not expire"
 
 
 def fake_key_value_backend() -> KeyValueBackend:

@@ -8,6 +8,7 @@ alike.
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import unicodedata
 import uuid
@@ -352,16 +353,26 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
+#: == takes no two of one kind for the same that differ
+PLAIN = frozenset({str, type(None), uuid.UUID})
+
+
+@functools.cache
+def names_of(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
+
+
 def exact(value: Any) -> Any:
     """What == takes for the same, 1, 1.0 and True or 0.0 and -0.0, is told apart; so is the order of a document."""
-    if is_dataclass(value):
-        return type(value), *(
-            (each.name, exact(getattr(value, each.name))) for each in fields(value)
-        )
+    kind = value.__class__
+    if kind in PLAIN:
+        return kind, value
+    if is_dataclass(kind):
+        return kind, *((name, exact(getattr(value, name))) for name in names_of(kind))
     if isinstance(value, dict):
         return dict, *((exact(key), exact(each)) for key, each in value.items())
     if isinstance(value, (list, tuple)):
-        return type(value), *map(exact, value)
+        return kind, *map(exact, value)
     return repr(value)
 
 
