@@ -700,13 +700,15 @@ class FakeDatabase(Faults, infra.Database):
 
     def _perform(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
         """Writes, once it is the block's turn."""
-        until = time.monotonic() + self._lock_timeout
+        until = None
         while True:
             with self._lock:
                 self._check_alive(block)
                 waiter = self._queue(block)
                 if waiter is None:
                     return self._write(block, work)
+            if until is None:
+                until = time.monotonic() + self._lock_timeout
             try:
                 if not waiter.acquire(timeout=max(0.0, until - time.monotonic())):
                     raise self._error(infra._LOCKED)
@@ -1133,21 +1135,20 @@ class FakeTable:
         were done, and may itself be repeated.
         """
         for columns, index in self._indexes.items():
-            before = None if old is None else self._key(old, columns)
             after = None if row is None else self._key(row, columns)
-            found = index.get(before)
-            if found is not None and before != after:
+            before = None if old is None else self._key(old, columns)
+            if before is not None and before != after and (found := index.get(before)) is not None:
                 found.pop(key, None)
                 if not found:
                     index.pop(before, None)
             if after is not None and row is not None:
                 index.setdefault(after, {})[key] = row
-        self._rows.pop(key, None)
+        if old is not None:
+            self._rows.pop(key, None)
         if row is not None:
             self._rows[key] = row
 
-    def _set(self, key: tuple[Any, ...], row: Row | None) -> None:
-        old = self._rows.get(key)
+    def _set(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
         self._database._undo.append((self, key, old, row))
         self._put(key, old, row)
 
@@ -1167,9 +1168,10 @@ class FakeTable:
         row = {}
         for name, column, kind, longest in columns:
             value: Any = values.get(name)
-            if value.__class__ is not kind:
-                document = value.__class__ is infra._Document and kind in (dict, list)
-                fits = nulls or column.null if value is None else document
+            if value is None:
+                fits = nulls or column.null
+            elif value.__class__ is not kind:
+                fits = value.__class__ is infra._Document and kind in (dict, list)
             elif kind is str:
                 fits = value.isascii() and "\0" not in value and len(value) <= longest
             elif kind is datetime:
@@ -1209,8 +1211,8 @@ class FakeTable:
             if any(self._key(old, target) != self._key(row, target) for target in self._targets):
                 self._refuse_orphans(old_key, old, row)
             if key != old_key:
-                self._set(old_key, None)
-        self._set(key, row)
+                self._set(old_key, old, None)
+        self._set(key, old if key == old_key else None, row)
         if not rules.foreign_keys:
             return
         if self._pads:
@@ -1252,7 +1254,7 @@ class FakeTable:
         """Removes those rows that a cascade has not removed before, and returns how many."""
         found = {key: self._rows[key] for key in keys if key in self._rows}
         for key in found:
-            self._set(key, None)
+            self._set(key, self._rows[key], None)
         for row in found.values():
             for child, name, rule in self._children:
                 if rule.on_delete == "restrict" and child is self:

@@ -43,8 +43,6 @@ import contextvars
 import copy
 import enum
 import functools
-import hashlib
-import hmac
 import importlib
 import inspect
 import io
@@ -61,7 +59,6 @@ import sys
 import threading
 import time
 import unicodedata
-import urllib.parse
 import uuid
 import warnings
 import weakref
@@ -392,6 +389,24 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class _ByValue:
+    """Equality and hash by class and fields, as those that a dataclass writes for itself.
+
+    Here once: compiled anew for each record and event they took a fifth of ``import infra``.
+    """
+
+    def _by_value(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, each.name) for each in fields(self))  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _ByValue) or other.__class__ is not self.__class__:
+            return NotImplemented
+        return self._by_value() == other._by_value()
+
+    def __hash__(self) -> int:
+        return hash(self._by_value())
+
+
 class _LazyPattern:
     """A regular expression that is compiled at its first use: all at once slow ``import infra``."""
 
@@ -409,22 +424,26 @@ def _lazy(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     return cast("re.Pattern[AnyStr]", _LazyPattern(source, flags))
 
 
-@dataclass(frozen=True)
-class _Url:
+class _Url(NamedTuple):
     """A service's URL in parts, percent-decoded. Drivers get these as keyword arguments, never the URL."""
 
     scheme: str
     host: str
     port: int | None
     user: str | None
-    password: str | None = field(repr=False)
+    password: str | None
     path: str
     options: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"_Url({self.scheme!r}, {self.host!r}, …)"  # no secrets
 
     @classmethod
     def parse(cls, url: str) -> _Url:
         """Raises ValueError, which never quotes the URL, for one without scheme or host, with a bad port, with an
         unescaped blank, control character or (in the path) "@", or with options that are not each name=value."""
+        import urllib.parse
+
         try:
             parts = urllib.parse.urlsplit(url)
             port = parts.port
@@ -450,8 +469,7 @@ class _Url:
         )
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(NamedTuple):
     """What a setting may be: words for the message, a parser for the environment's text, a test of the value."""
 
     expected: str
@@ -836,8 +854,8 @@ class SystemClock(Clock):
 # === call policy =====================================================================================================
 
 
-@dataclass(frozen=True)
-class Call:
+@dataclass(frozen=True, eq=False)
+class Call(_ByValue):
     """What an observer is told after each attempt at an outbound call: names and numbers, never a key or a value.
 
     ``outcome`` is "ok" or the class name of the error; ``seconds`` the time of this attempt; ``attempt`` counts from 1.
@@ -850,8 +868,8 @@ class Call:
     attempt: int
 
 
-@dataclass(frozen=True)
-class Health:
+@dataclass(frozen=True, eq=False)
+class Health(_ByValue):
     """A service that answered: its name, the server's name and version, the round trip in seconds."""
 
     service: str
@@ -859,8 +877,8 @@ class Health:
     latency: float
 
 
-@dataclass(frozen=True)
-class PoolStats:
+@dataclass(frozen=True, eq=False)
+class PoolStats(_ByValue):
     """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
 
     max_connections: int
@@ -1938,6 +1956,9 @@ def _key_bytes(key: str | bytes) -> bytes:
 def hash_phone(phone: str, key: str | bytes | None = None) -> str:
     """64 hexadecimal digits that stand for the number: HMAC-SHA-256 with ``key`` (32 bytes or more). Without a key it
     is SHA-256, which anybody can reverse by trying every number there is."""
+    import hashlib
+    import hmac
+
     number = normalize_phone(phone).encode()
     if key is None:
         return hashlib.sha256(number).hexdigest()
@@ -2054,7 +2075,9 @@ def _document(name: str, value: Any) -> _Document:
         and _is_deeper(document.value, _DEEPEST)
     ):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
-    if "\\u0000" in _check_text(name, text) and _ESCAPED_NUL.search(text):
+    if not text.isascii():
+        _check_text(name, text)
+    if "\\u0000" in text and _ESCAPED_NUL.search(text):
         raise ValidationError(f"{name} should not hold a NUL character")
     return document
 
@@ -3632,9 +3655,7 @@ class _MySqlDialect(_Dialect):
         re.IGNORECASE | re.DOTALL,
     )
     #: statements whose rows end no transaction
-    reads = _lazy(
-        r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE
-    )
+    reads = _lazy(r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE)
     session = (  # messages in English, because names of rules are taken from them
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
         "sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
@@ -3810,6 +3831,8 @@ class _MySqlDialect(_Dialect):
 
     def lock_params(self, schema: str) -> Sequence[str]:
         """A lock belongs to the whole server, and its name has at most 64 characters."""
+        import hashlib
+
         return ["infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()]
 
     def skip_text(
@@ -5010,9 +5033,7 @@ def create_pool(
 #: The library's own migrations, beside this file.
 SCHEMA = Path(__file__).with_name("schema.sql")
 
-_MARKER = _lazy(
-    r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?"
-)
+_MARKER = _lazy(r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
 _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
     source VARCHAR(100) {text} NOT NULL,
     number INTEGER NOT NULL,
@@ -5025,8 +5046,8 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
 )"""
 
 
-@dataclass(frozen=True)
-class Migration:
+@dataclass(frozen=True, eq=False)
+class Migration(_ByValue):
     """A numbered step of the schema. ``source`` is the stem of its file's name; ``checksum`` ignores line endings.
 
     With ``transaction`` the step and its record are one transaction. MySQL commits each DDL statement by itself, and so
@@ -5044,8 +5065,8 @@ class Migration:
         return f"{self.source} {self.number} ({self.name})"
 
 
-@dataclass(frozen=True)
-class MigrationStatus:
+@dataclass(frozen=True, eq=False)
+class MigrationStatus(_ByValue):
     """A migration's ``state``: "pending", "applied", "dirty" (``statement`` was begun, and nobody knows how it ended),
     "partial" (the statements before ``statement`` are done), "edited" (applied, and its text has changed since) or
     "unknown" (applied, but not in these files)."""
@@ -5685,6 +5706,8 @@ def _marker_place(text: str, at: int, word: str) -> int:
 
 def _checksum(statements: Sequence[str]) -> str:
     """How lines end, and blanks at their ends, do not count: editors change them."""
+    import hashlib
+
     digest = hashlib.sha256()
     for first in range(0, len(statements), 1000):
         if first:
@@ -6411,8 +6434,8 @@ class _MigrationRun:
 FILLED: Any = None
 
 
-@dataclass(frozen=True)
-class PhoneUser:
+@dataclass(frozen=True, eq=False)
+class PhoneUser(_ByValue):
     """Somebody known by a phone number, of which only a keyed hash is kept. ``user_type`` is "customer", "worker" or
     None, not chosen yet; ``country_code`` the digits of the calling code."""
 
@@ -6427,8 +6450,8 @@ class PhoneUser:
     last_login_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Device:
+@dataclass(frozen=True, eq=False)
+class Device(_ByValue):
     """Where a refresh token is used, as far as the caller knows."""
 
     device_id: str | None = None
@@ -6437,8 +6460,8 @@ class Device:
     user_agent: str | None = None
 
 
-@dataclass(frozen=True)
-class RefreshToken:
+@dataclass(frozen=True, eq=False)
+class RefreshToken(_ByValue):
     """A refresh token's record; the token itself is nowhere. Those that came from one sign-in by rotation share a
     ``family``. A token that was rotated is revoked, with the reason "rotated" and its successor in ``replaced_by``."""
 
@@ -6458,16 +6481,16 @@ class RefreshToken:
     user_agent: str | None = None
 
 
-@dataclass(frozen=True)
-class Issued:
+@dataclass(frozen=True, eq=False)
+class Issued(_ByValue):
     """A new token, to be given to the client once, and its record."""
 
     token: str = field(repr=False)
     record: RefreshToken
 
 
-@dataclass(frozen=True)
-class Rotation:
+@dataclass(frozen=True, eq=False)
+class Rotation(_ByValue):
     """What became of a rotation: ``outcome`` is "rotated", "raced", "reused", "revoked", "expired" or "unknown";
     ``issued`` the new token of the first two."""
 
@@ -6475,8 +6498,8 @@ class Rotation:
     issued: Issued | None = None
 
 
-@dataclass(frozen=True)
-class User:
+@dataclass(frozen=True, eq=False)
+class User(_ByValue):
     """Somebody at the benchmark exchange. ``role`` is "anonymous", "registered", "contributor", "reviewer" or "admin";
     ``profile`` any JSON. E-mail and user name are unique whatever their case. The password's hash is never here."""
 
@@ -6492,16 +6515,16 @@ class User:
     last_active_at: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Credentials:
+@dataclass(frozen=True, eq=False)
+class Credentials(_ByValue):
     """A user, and the hash to compare a password with (None: has no password)."""
 
     user: User
     password_hash: str | None = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Organization:
+@dataclass(frozen=True, eq=False)
+class Organization(_ByValue):
     """``slug`` is its name in URLs; ``organization_type`` "llm_provider", "research_institution", "enterprise",
     "open_source" or "individual"."""
 
@@ -6518,8 +6541,8 @@ class Organization:
     updated_at: datetime = FILLED
 
 
-@dataclass(frozen=True)
-class Member:
+@dataclass(frozen=True, eq=False)
+class Member(_ByValue):
     """A user of an organization; ``role`` is "member", "admin" or "owner"."""
 
     user: User
@@ -6527,8 +6550,8 @@ class Member:
     joined_at: datetime
 
 
-@dataclass(frozen=True)
-class Membership:
+@dataclass(frozen=True, eq=False)
+class Membership(_ByValue):
     """An organization of a user, and the user's role in it."""
 
     organization: Organization
@@ -6536,8 +6559,8 @@ class Membership:
     joined_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class Benchmark:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Benchmark(_ByValue):
     """A benchmark as it is now. ``category`` is "performance", "accuracy", "reliability", "safety", "cost" or
     "capability"; ``status`` "draft", "under_review", "active", "deprecated" or "archived". ``version`` is three numbers
     (https://semver.org), ``version_id`` its row in the history. ``tags`` come back sorted, each once."""
@@ -6561,8 +6584,8 @@ class Benchmark:
     updated_at: datetime = FILLED
 
 
-@dataclass(frozen=True)
-class BenchmarkVersion:
+@dataclass(frozen=True, eq=False)
+class BenchmarkVersion(_ByValue):
     """What a benchmark was at one version; ``number`` counts its versions from 1."""
 
     benchmark_id: uuid.UUID
@@ -6577,8 +6600,8 @@ class BenchmarkVersion:
     created_at: datetime = FILLED
 
 
-@dataclass(frozen=True)
-class Submission:
+@dataclass(frozen=True, eq=False)
+class Submission(_ByValue):
     """A model's results at one version of a benchmark. Without an ``aggregate_score`` it is not ranked;
     ``verification_level`` is "unverified", "community_verified", "platform_verified" or "audited", ``verification`` any
     JSON about it; ``visibility`` "public", "unlisted" or "private"."""
@@ -6617,8 +6640,8 @@ class LeaderboardEntry(NamedTuple):
     organization_name: str | None
 
 
-@dataclass(frozen=True)
-class Query:
+@dataclass(frozen=True, eq=False)
+class Query(_ByValue):
     """Which page of records: pages count from 1; ``sort`` is one of the repository's ``sort_fields`` (without one: the
     first), equal values are in the order of ids; ``filters`` are values that fields have to equal (``filter_fields``;
     None: be absent). A value that is None sorts as the engine has it: as the greatest on Postgres, the least on
@@ -6632,8 +6655,8 @@ class Query:
     with_total: bool = False
 
 
-@dataclass(frozen=True)
-class Page(Generic[T]):
+@dataclass(frozen=True, eq=False)
+class Page(_ByValue, Generic[T]):
     """``items`` of a query; ``total`` counts all that match, if ``with_total`` was set."""
 
     items: list[T]
@@ -6823,7 +6846,8 @@ class Repository(ABC, Generic[R]):
 
     def _cut(self, name: str, now: datetime) -> datetime:
         """The time for a field that the repository fills in."""
-        rest = now.microsecond % _fraction(self.scales.get(name))
+        scale = self.scales.get(name)
+        rest = now.microsecond % _fraction(scale) if scale is not None else 0
         return now.replace(microsecond=now.microsecond - rest) if rest else now
 
     @classmethod
@@ -7030,15 +7054,14 @@ class Repository(ABC, Generic[R]):
                 value = _plain(value)
                 if value.__class__ is not str:
                     return plain(value)
-            if strict or not value.isascii() or "\0" in value or 0 < longest < len(value):
+            usual = value.isascii() and value.isprintable() and not 0 < longest < len(value)
+            if not usual or (strict and (not value or value[0] == " " or value[-1] == " ")):
                 value = _check_text(
                     name, value, blank_ends=not strict, empty=not strict, longest=longest
                 )
             if fits is not None and not fits(value):
                 raise ValidationError(f"{name} should match {self.formats[name]}")
-            if visible and not (
-                value.isprintable() and (value.isascii() or not _UNSEEN.search(value))
-            ):
+            if not usual and visible and (not value.isprintable() or _UNSEEN.search(value)):
                 raise ValidationError(f"{name} should not hold characters that cannot be seen")
             return value
 
@@ -7533,6 +7556,8 @@ class TokenRepository(Repository[RefreshToken]):
 
     @staticmethod
     def _digest(token: str) -> str:
+        import hashlib
+
         return hashlib.sha256(
             _check_text("token", token, empty=False, longest=512).encode()
         ).hexdigest()
@@ -7541,8 +7566,8 @@ class TokenRepository(Repository[RefreshToken]):
 _LAST_OWNER = "organization_members_last_owner"
 
 
-@dataclass(frozen=True)
-class _Member:
+@dataclass(frozen=True, eq=False)
+class _Member(_ByValue):
     """A row of organization_members."""
 
     organization_id: uuid.UUID
@@ -7840,8 +7865,8 @@ class OrganizationRepository(Repository[Organization]):
         return beside
 
 
-@dataclass(frozen=True)
-class _Tag:
+@dataclass(frozen=True, eq=False)
+class _Tag(_ByValue):
     """A row of benchmark_tags."""
 
     benchmark_id: uuid.UUID
@@ -9717,6 +9742,8 @@ class CacheKey:
 
 
 def _joined_key(kind: str, *parts: str | int | uuid.UUID) -> str:
+    import urllib.parse
+
     def written(part: object) -> str:
         part = _plain(part)
         if isinstance(part, uuid.UUID) or type(part) is int:
@@ -9727,8 +9754,8 @@ def _joined_key(kind: str, *parts: str | int | uuid.UUID) -> str:
     return ":".join([kind, *map(written, parts)])
 
 
-@dataclass(frozen=True)
-class RateLimit:
+@dataclass(frozen=True, eq=False)
+class RateLimit(_ByValue):
     """What :meth:`RedisCacheProvider.check_rate_limit` found. ``remaining``: calls left in this window; ``reset_at``:
     when it ends, aware, in UTC; ``retry_after``: seconds to wait, 0.0 when the call is allowed."""
 
@@ -10277,6 +10304,8 @@ class VerificationCache:
         """Whether ``code`` is the phone's valid code; if so it is used up. Each call costs an attempt, also one whose
         answer was lost on the way."""
         phone, code = normalize_phone(phone), self._check_code(code)
+        import hmac
+
         stored = self._client.get(self._name(phone))
         if stored is None:
             return False
@@ -10375,6 +10404,9 @@ class VerificationCache:
         return ":".join(("verification", hash_phone(phone, self._key), *parts))
 
     def _digest(self, phone: str, generation: str, code: str) -> str:
+        import hashlib
+        import hmac
+
         return hmac.new(
             self._key, f"code:{phone}:{generation}:{code}".encode(), hashlib.sha256
         ).hexdigest()
@@ -10424,8 +10456,8 @@ class StoragePath:
         return _check_object_key("/".join(names))
 
 
-@dataclass(frozen=True)
-class ObjectSummary:
+@dataclass(frozen=True, eq=False)
+class ObjectSummary(_ByValue):
     """An object in a list. ``size`` is in bytes, ``last_modified`` in UTC and whole seconds: S3 keeps no more. ``etag``
     comes without its quotes; it is the MD5 of the bytes, unless they were uploaded in parts or the store encrypts."""
 
@@ -10435,8 +10467,8 @@ class ObjectSummary:
     last_modified: datetime
 
 
-@dataclass(frozen=True)
-class ObjectMetadata:
+@dataclass(frozen=True, eq=False)
+class ObjectMetadata(_ByValue):
     """What is known of an object. ``metadata`` is the user's own, its names in lower case; for the rest see
     :class:`ObjectSummary`."""
 
@@ -10447,8 +10479,8 @@ class ObjectMetadata:
     metadata: dict[str, str]
 
 
-@dataclass(frozen=True)
-class DeleteResult:
+@dataclass(frozen=True, eq=False)
+class DeleteResult(_ByValue):
     """The keys that are gone now, in the order in which they were given, and for each other key the store's code."""
 
     deleted: list[str]
@@ -10469,9 +10501,7 @@ _BUCKET = _lazy(
 # back as a hyphen, or drop the header.
 _METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
 _HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
-_PLAIN_KEY = _lazy(
-    "(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}"
-)
+_PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
 _METHODS = {
     "GET": "get_object",
     "HEAD": "head_object",
@@ -10560,6 +10590,8 @@ def _folders_last(key: str) -> tuple[bool, int]:
 
 def _etag_of_parts(md5s: Sequence[bytes]) -> str:
     """What S3 gives an object that came in parts: the MD5 of their MD5s, and how many there were."""
+    import hashlib
+
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
@@ -10935,6 +10967,7 @@ def _with_md5(request: Any, **_: Any) -> None:
         ):
             del request.headers[name]
     import base64
+    import hashlib
 
     body = request.body.encode() if isinstance(request.body, str) else request.body
     request.headers["Content-MD5"] = base64.b64encode(
@@ -10978,6 +11011,8 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     if not 200 <= status < 300:
         _check_refusal(http_response, status, headers, model)
         return
+    import urllib.parse
+
     root, needed = _S3_ANSWERS.get(model.name, ("", ()))
     if root:
         found = _XML_ROOT.match(http_response.content)
@@ -11693,8 +11728,8 @@ class EventChannel:
         return _joined_key(cls.SUBMISSION, submission_id)
 
 
-@dataclass(frozen=True)
-class Event:
+@dataclass(frozen=True, eq=False)
+class Event(_ByValue):
     """What can be published. A subclass is a family, which has no fields; a frozen dataclass that subclasses it is an
     event of the family, and becomes its attribute. Your own::
 
@@ -11753,7 +11788,7 @@ class BenchmarkEvent(Event):
     Deprecated: TypeAlias = "_BenchmarkDeprecated"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _BenchmarkCreated(BenchmarkEvent):
     """A user has created the benchmark."""
 
@@ -11762,7 +11797,7 @@ class _BenchmarkCreated(BenchmarkEvent):
     created_by: uuid.UUID
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _BenchmarkUpdated(BenchmarkEvent):
     """The benchmark has a new version."""
 
@@ -11771,7 +11806,7 @@ class _BenchmarkUpdated(BenchmarkEvent):
     changelog: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _BenchmarkStatusChanged(BenchmarkEvent):
     """The benchmark has moved from one status to another."""
 
@@ -11780,7 +11815,7 @@ class _BenchmarkStatusChanged(BenchmarkEvent):
     new_status: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _BenchmarkDeprecated(BenchmarkEvent):
     """The benchmark should no longer be used."""
 
@@ -11797,7 +11832,7 @@ class SubmissionEvent(Event):
     LeaderboardPositionChanged: TypeAlias = "_LeaderboardPositionChanged"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _SubmissionCreated(SubmissionEvent):
     """A user has submitted results of a model."""
 
@@ -11807,14 +11842,14 @@ class _SubmissionCreated(SubmissionEvent):
     score: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _VerificationStarted(SubmissionEvent):
     """The verification of a submission has begun."""
 
     submission_id: uuid.UUID
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _VerificationCompleted(SubmissionEvent):
     """The verification of a submission has ended."""
 
@@ -11822,7 +11857,7 @@ class _VerificationCompleted(SubmissionEvent):
     level: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _LeaderboardPositionChanged(SubmissionEvent):
     """A submission has another rank on its benchmark's leaderboard."""
 
@@ -11840,7 +11875,7 @@ class UserEvent(Event):
     ProfileUpdated: TypeAlias = "_UserProfileUpdated"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _UserCreated(UserEvent):
     """A user has been created."""
 
@@ -11848,7 +11883,7 @@ class _UserCreated(UserEvent):
     username: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _UserRoleChanged(UserEvent):
     """A user has another role."""
 
@@ -11857,7 +11892,7 @@ class _UserRoleChanged(UserEvent):
     new_role: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _UserProfileUpdated(UserEvent):
     """A user's profile has changed."""
 
@@ -11873,7 +11908,7 @@ class SystemEvent(Event):
     CacheCleared: TypeAlias = "_CacheCleared"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _MaintenanceScheduled(SystemEvent):
     """The service will be down for maintenance."""
 
@@ -11882,7 +11917,7 @@ class _MaintenanceScheduled(SystemEvent):
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _HealthCheckFailed(SystemEvent):
     """A part of the service did not answer its health check."""
 
@@ -11890,7 +11925,7 @@ class _HealthCheckFailed(SystemEvent):
     error: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _CacheCleared(SystemEvent):
     """Keys have been removed from the cache."""
 
@@ -12057,8 +12092,8 @@ def _event_of(payload: str, family: type[E]) -> E:
     raise SerializationError(f"{kind._type}: {reason}")
 
 
-@dataclass(frozen=True)
-class Message:
+@dataclass(frozen=True, eq=False)
+class Message(_ByValue):
     """What a handler of a bus is given: the channel it was published to, the glob that matched (None for a channel
     subscribed to by name), and the text. The repr does not show the text."""
 
@@ -12519,6 +12554,7 @@ class TwilioSmsService(_RemoteSmsService):
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
         import base64
         import http.client
+        import urllib.parse
 
         form = urllib.parse.urlencode([("To", phone), ("Body", message), self._sender])
         login = f"{self.config.api_key}:{self.config.api_secret}".encode()

@@ -593,7 +593,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "records: a filled time has fractions that no column keeps",
         INFRA,
-        Replace("Repository._cut", "now.microsecond % _fraction(self.scales.get(name))", "0"),
+        Replace("Repository._cut", "now.microsecond % _fraction(scale)", "0"),
         RECORDS,
     ),
     OnFakes(

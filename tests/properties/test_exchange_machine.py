@@ -368,7 +368,8 @@ def exact(value: Any) -> Any:
     if kind in PLAIN:
         return kind, value
     if is_dataclass(kind):
-        return kind, *((name, exact(getattr(value, name))) for name in names_of(kind))
+        names = names_of(kind)  # type: ignore[arg-type]  # a class is hashable
+        return kind, *((name, exact(getattr(value, name))) for name in names)
     if isinstance(value, dict):
         return dict, *((exact(key), exact(each)) for key, each in value.items())
     if isinstance(value, (list, tuple)):
