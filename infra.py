@@ -8833,7 +8833,7 @@ class _RedisTransport:
         return replies
 
     def _is_demoted(self, replies: Sequence[Any]) -> bool:
-        return any(isinstance(reply, self._demotions) for reply in replies)
+        return any(issubclass(kind, self._demotions) for kind in {*map(type, replies)})
 
     @staticmethod
     def _is_undone(commands: Sequence[tuple[Any, ...]], replies: Sequence[Any]) -> bool:
@@ -8912,16 +8912,17 @@ def _packed(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
     not copied. redis-py takes twice the time."""
     pieces, parts, size = [], [], 0
     for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
+        parts.append(b"*%d" % len(command))
         for word in command:
             raw = word if word.__class__ is bytes else str(word).encode()
+            length = b"$%d" % len(raw)
             size += len(raw)
             if size < 100_000:
-                parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+                parts += length, raw
             else:
-                pieces += [b"".join([*parts, b"$%d\r\n" % len(raw)]), raw]
-                parts, size = [b"\r\n"], 0
-    return [*pieces, b"".join(parts)]
+                pieces += [b"\r\n".join([*parts, length, b""]), raw]
+                parts, size = [b""], 0
+    return [*pieces, b"\r\n".join([*parts, b""])]
 
 
 class _ClusterTransport(_RedisTransport):
