@@ -263,8 +263,9 @@ class Faults:
         with self._fault_lock:
             fault = next((each for each in self._faults if each.method in names), None)
             if fault:
+                spent = {id(fault)} if fault.times == 1 else ()
+                self._faults = [each for each in self._faults if id(each) not in spent]
                 fault.times -= 1
-                self._faults = [each for each in self._faults if each.times]
                 self._arm()
             return fault
 
@@ -344,7 +345,7 @@ class Column:
     NUMERIC(precision, scale). ``scale`` of a datetime, time or timedelta: the digits of its seconds
     behind the point (None: 6). What does not fit exactly is refused. ``ascii``: a text has only ASCII.
 
-    Raises ConfigurationError for a size or scale that no column has.
+    Raises ConfigurationError for a kind, size or scale that no column has.
     """
 
     kind: type
@@ -355,6 +356,9 @@ class Column:
     ascii: bool = False
 
     def __post_init__(self) -> None:
+        if self.kind not in infra._COLUMN_KINDS:
+            kinds = ", ".join(each.__name__ for each in infra._COLUMN_KINDS)
+            raise infra.ConfigurationError(f"the kind of a Column should be one of {kinds}")
         sizes = [each for each in (self.length, self.precision) if each is not None]
         fits = all(type(each) is int and each >= 0 for each in sizes)
         if self.scale is not None and self.kind is Decimal:
@@ -524,6 +528,7 @@ class _LostReply(infra._Transaction):
         super().__init__(database)
         self._error = error
 
+    @infra._Exit
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         super().__exit__(kind, error, traceback)
         if error is None:
@@ -692,6 +697,11 @@ class FakeDatabase(Faults, infra.Database):
             if block is not None:
                 self._doom(block, error, outermost=block.handle.killed)
             raise
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C: a real connection would be closed
+            self._note_fault(error)
+            raise
 
     def _look_at(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
         with self._lock:
@@ -707,11 +717,13 @@ class FakeDatabase(Faults, infra.Database):
                 waiter = self._queue(block)
                 if waiter is None:
                     return self._write(block, work)
+                if until is not None and time.monotonic() >= until:
+                    self._waiters.remove(waiter)
+                    raise self._error(infra._LOCKED)
             if until is None:
                 until = time.monotonic() + self._lock_timeout
-            try:
-                if not waiter.acquire(timeout=max(0.0, until - time.monotonic())):
-                    raise self._error(infra._LOCKED)
+            try:  # a wake-up that Ctrl-C has lost costs the time, and no more: it looks again
+                waiter.acquire(timeout=max(0.0, until - time.monotonic()))
             finally:
                 with self._lock:
                     if waiter in self._waiters:
@@ -1767,22 +1779,24 @@ class _FakeListener(infra.Listener):
         yield from (glob for glob, matches in self._globs.items() if matches(channel))
 
     def _drain(self) -> None:
-        with self._server._lock:
-            if self._busy:
-                return
-            self._busy = True
+        mine = False
         try:
+            with self._server._lock:
+                if self._busy:
+                    return
+                mine = self._busy = True
             while True:
                 with self._server._lock:
                     if not self._queue or self._closed:
-                        self._busy = False
+                        self._busy = mine = False
                         return
                     item = self._queue.popleft()
                 _as_another(
                     functools.partial(self._deliver, *item) if item else self._announce_reconnect
                 )
-        except BaseException:  # of a test that ends in its handler
-            self._busy = False
+        except BaseException:  # Ctrl-C, or of a test that ends in its handler
+            if mine:
+                self._busy = False
             raise
 
     def _close(self) -> None:

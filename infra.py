@@ -415,6 +415,8 @@ class _LazyPattern:
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of one that is being copied
+            raise AttributeError(name)
         found = getattr(re.compile(self._source, self._flags), name)  # re keeps what it compiled
         setattr(self, name, found)
         return found
@@ -581,7 +583,8 @@ _S3_ENDPOINT = _Kind(
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 _HOST_OF_BUCKET = _lazy(
-    r".+\.s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?", re.IGNORECASE
+    r".+\.s3(?:-fips|-accelerate)?(?:[.-](?:dualstack\.?)?[a-z0-9-]*)?\.amazonaws\.com(?:\.cn)?",
+    re.IGNORECASE,
 )
 
 
@@ -1679,7 +1682,12 @@ class _SignalPipe:
         self.lock = threading.Lock()  # held while a session is stopped
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.writer, False)
-        threading.Thread(target=self._run, name="infra-interrupts", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="infra-interrupts", daemon=True).start()
+        except RuntimeError:  # Python shuts down, and starts no thread any more
+            os.close(self.reader)
+            os.close(self.writer)
+            raise
 
     def _run(self) -> None:
         import signal
@@ -1756,7 +1764,10 @@ class _Interrupts:
             os.close(pipe.reader)
 
     def _open(self) -> _SignalPipe | None:
-        pipe = _SignalPipe()
+        try:
+            pipe = _SignalPipe()
+        except RuntimeError:
+            return None
         try:
             pipe.set(pipe.set(-1))
         except ValueError:  # not in Python's main interpreter
@@ -1828,7 +1839,10 @@ def _interruptibly(work: Callable[[], T]) -> T:
         finally:
             running.release()
 
-    threading.Thread(target=run, name="infra-connect", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="infra-connect", daemon=True).start()
+    except RuntimeError:  # Python shuts down, and starts no thread any more
+        return work()
     running.acquire()
     if failures:
         raise failures.pop()
@@ -3057,6 +3071,13 @@ _READ_ONLY = _Meaning(
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
 
 
+def _one_selector() -> selectors.BaseSelector:
+    """For a single socket: poll() needs no descriptor of its own; eventlet takes it away."""
+    kind = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+    found: selectors.BaseSelector = kind()
+    return found
+
+
 class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
@@ -3075,8 +3096,7 @@ class _Session(_Watched):
         self.generation = 0  # the pool's when it was opened
         self.read_only = False  # it has refused a write
         self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
-        # poll() needs no descriptor of its own; eventlet takes it away.
-        selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)()
+        selector = _one_selector()
         selector.register(descriptor, selectors.EVENT_READ)
         self.is_readable: Callable[[int], Any] = selector.select
 
@@ -3404,6 +3424,7 @@ _MYSQL_SPECIAL = _lazy(r"""[\\'"\n\r\x1a]""")
 
 
 _PLAIN_TEXT = _lazy("'[^']*'")
+_LINE_END = _lazy("[\r\n]")
 
 
 def _after(sql: str, end: str, at: int) -> int:
@@ -3792,7 +3813,7 @@ class _MySqlDialect(_Dialect):
     def _await_answer(self, raw: Any) -> None:
         """Wait for an answer, or end the statement: then the answer is that it was interrupted."""
         seconds = min(self.config.query_timeout + self.kill_after, _LONGEST / 1000)
-        with selectors.DefaultSelector() as answered:
+        with _one_selector() as answered:
             answered.register(raw._sock, selectors.EVENT_READ)
             if answered.select(seconds):
                 return
@@ -4005,6 +4026,8 @@ def _postgres_array(value: Any) -> str:
 
 def _postgres_range(value: Any) -> str:
     """A range's text (https://www.postgresql.org/docs/current/rangetypes.html#RANGETYPES-IO)."""
+    if not hasattr(value, "isempty"):
+        raise ValidationError("a list among the parameters holds what is no element of an array")
     if value.isempty:
         return "empty"
     ends = ["" if end is None else _postgres_array(end) for end in (value.lower, value.upper)]
@@ -4014,7 +4037,8 @@ def _postgres_range(value: Any) -> str:
 def _holds_untyped(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_holds_untyped, value))
-    return _value_type(type(value)) in (uuid.UUID, dict, object) and value is not None
+    kind = _value_type(type(value))
+    return kind in (uuid.UUID, dict) or (kind is object and hasattr(value, "isempty"))
 
 
 #: how an array's elements are written, if not by ``str``
@@ -4300,8 +4324,9 @@ class _PostgresDialect(_Dialect):
             return "''", end
         if opened == "/*":
             return " ", _after_nested(sql, at)
-        if opened == "--":
-            return " ", _after(sql, "\n", at)
+        if opened == "--":  # also at a lone carriage return, unlike MySQL's
+            line_end = _LINE_END.search(sql, at)
+            return " ", line_end.end() if line_end else len(sql)
         return "''", _after(sql, opened, at)
 
     def bodies(self, sql: str) -> Sequence[str]:
@@ -5613,7 +5638,7 @@ _SCRIPTS: Mapping[str, type[_Script]] = {"mysql": _MySqlScript, "postgres": _Pos
 
 
 def _script(sql: str, engine: str, at: int = 0, **how: bool) -> _Script:
-    if engine not in _SCRIPTS:
+    if not isinstance(engine, str) or engine not in _SCRIPTS:
         raise ValidationError('engine should be "mysql" or "postgres"')
     return _SCRIPTS[engine](sql, at, **how)
 
@@ -5950,8 +5975,13 @@ def _is_record_of(migration: Migration, number: int, record: tuple[Any, ...]) ->
 
 
 def _start_of_code(dialect: _Dialect, sql: str) -> str:
-    """A statement from its first word to the next text or comment."""
-    return next((part.strip() for part in dialect.code(sql) if part.strip()), "")
+    """The first words of a statement's code, 200 characters or more if it has them."""
+    start = ""
+    for part in dialect.code(sql):
+        start = (start + part).lstrip()
+        if len(start) > 200:
+            break
+    return start
 
 
 def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
@@ -6075,7 +6105,7 @@ class Migrator:
         """
         if len(self._paths) != 1:
             raise ConfigurationError("give the one file that was renamed, and no other")
-        _check_text("stem", stem)
+        stem = _check_text("stem", stem)
         (source,) = self._paths
 
         def move(history: _MigrationHistory) -> int:
@@ -6219,7 +6249,7 @@ class Migrator:
                 )
             start = _start_of_code(dialect, sql).upper()
             for keyword, pattern, words in dialect.refused_statements:
-                if start.startswith(keyword) and pattern.match("".join(dialect.code(sql)).strip()):
+                if start.startswith(keyword) and pattern.match(start):
                     self._refuse(f"{where}: {words}")
 
     def _refuse(self, message: str) -> NoReturn:
@@ -6414,9 +6444,10 @@ class _MigrationRun:
         sql, found = self._migration.statements[step - 1] if step else "BEGIN", ""
         for part in self._session.dialect.code(sql):
             found += part
-            if len(found.split()) > 3:
+            if "''" in found or len(found.split()) > 3:
                 break
-        return f"{step}, {' '.join(found.split()[:3])} …"
+        words = found.partition("''")[0].split()  # behind a text another one may be told wrongly
+        return f"{step}, {' '.join(words[:3])} …"
 
     def _failure(self, error: InfrastructureError, fate: str) -> DatabaseError:
         what = "the record of its statement" if self._recording else "its statement"
@@ -7080,6 +7111,7 @@ class Repository(ABC, Generic[R]):
             return value
 
         def data(value: Any) -> Any:
+            value = _plain(value)
             if value.__class__ is bytes and 0 < longest < len(value):
                 raise ValidationError(f"{name} should have at most {longest} bytes")
             return plain(value)
@@ -7090,6 +7122,7 @@ class Repository(ABC, Generic[R]):
             return float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
 
         def decimal(value: Any) -> Any:  # NaN has no order, infinity no place on MySQL
+            value = _plain(value)
             if value.__class__ is not Decimal:
                 return plain(value)
             if not value.is_finite():
@@ -12320,10 +12353,9 @@ class RedisEventBus(_Closing):
             for key in subscription._keys:
                 if key not in joined:
                     continue
-                joined[key] = tuple(
-                    each for each in self._open_ones(key) if each is not subscription
-                )
-                if not joined[key]:
+                rest = tuple(each for each in self._open_ones(key) if each is not subscription)
+                joined[key] = rest
+                if not rest:
                     joined.pop(key, None)
                     left.append(key)
         return left

@@ -35,6 +35,15 @@ def check(
     assert state() == before
 
 
+def check_items(calls: Sequence[Callable[[], Any]], state: Callable[[], Any]) -> None:
+    """Each call gives several items, one of which is useless."""
+    before = state()
+    for call in calls:
+        with pytest.raises((infra.ValidationError, infra.SerializationError)):
+            call()
+    assert state() == before
+
+
 def check_iterable(method: Callable[[Any], Any], state: Callable[[], Any]) -> None:
     """What the iterable raises comes through."""
     before = state()

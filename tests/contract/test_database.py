@@ -130,6 +130,12 @@ class Size(enum.IntEnum):
     SMALL = 1
 
 
+class Price(Decimal): ...
+
+
+class Data(bytes): ...
+
+
 class Tree(dict): ...  # type: ignore[type-arg]
 
 
@@ -1507,6 +1513,9 @@ class DatabaseContract(Contract):
         "values",
         [
             {"price": Decimal("9.999")},
+            {"price": Price("9.999")},
+            {"price": Price("NaN")},
+            {"data": Data(b"12345")},
             {"price": Decimal(10) ** 12},
             {"price": Decimal("99999999.995")},
             {"price": Decimal("1E+999999")},
@@ -1576,7 +1585,7 @@ class DatabaseContract(Contract):
     def test_blanks_at_the_end_in_checks(self, backend: DatabaseBackend) -> None:
         """MySQL compares without them, whatever the column's own check says."""
         insert, columns = backend.database.insert_many, ["id", "amount", "note", "label"]
-        row = (infra.new_id(), 1, "", "never"[:5])
+        row = (infra.new_id(), 1, "", "never")
         assert conflict(lambda: insert("items", columns, [row])) == ("items_label_check", "check")
         tags: Any = backend.tags
         id = infra.new_id()

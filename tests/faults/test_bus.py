@@ -310,6 +310,9 @@ if trouble == "no poll":  # as under eventlet
     for name in ("poll", "epoll", "kqueue", "devpoll"):
         vars(select).pop(name, None)
 else:  # select() takes none above 1023
+    import resource
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     occupied = [os.dup(0) for _ in range(1100)]
 import infra
 if url.startswith("redis"):
@@ -331,7 +334,9 @@ print("done")
 @pytest.mark.parametrize("trouble", ["no poll", "descriptors"])
 def test_waiting_for_sockets(service: Callable[[str], str], name: str, trouble: str) -> None:
     command = [sys.executable, "-W", "error", "-c", WAITS, service(name), trouble]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 

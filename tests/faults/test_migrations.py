@@ -20,7 +20,9 @@ import pytest
 
 import fakes
 import infra
+from tests.conftest import not_shown
 from tests.contract.backends import WAIT, eventually
+from tests.contract.texts import Odd
 from tests.faults.proxy import Proxy
 from tests.unit import dumps
 from tests.unit.test_migrations import SCRIPTS
@@ -563,6 +565,8 @@ BEGINS = [
     ("mysql", "/*!40101 SET @@autocommit = 0 */;\n"),
     ("postgres", "BEGIN;\n"),
     ("postgres", "START TRANSACTION ISOLATION LEVEL SERIALIZABLE;\n"),
+    ("postgres", "begin work isolation level read committed;\n"),
+    ("postgres", "BEGIN TRANSACTION READ WRITE;\n"),
 ]
 ENGINES = ["mariadb", "mysql", "postgres"]
 
@@ -578,8 +582,7 @@ def rows(shop: Shop) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("number", range(4))
 def test_a_transaction_that_is_left_open(shop: Shop, number: int) -> None:
     """Its rows are rolled back, so that it must not pass for applied."""
-    found = scripts(shop, BEGINS)
-    begin = found[number % len(found)]
+    begin = scripts(shop, BEGINS)[number]
     shop.write(A, begin + ROWS, flag=" no-transaction")
     refusal = shop.refusal()
     assert refusal.startswith(
@@ -601,8 +604,7 @@ def test_a_transaction_that_is_left_open(shop: Shop, number: int) -> None:
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_transaction_that_is_ended(shop: Shop, number: int) -> None:
-    found = scripts(shop, BEGINS)
-    begin = found[number % len(found)]
+    begin = scripts(shop, BEGINS)[number]
     shop.write(A, begin + ROWS + "COMMIT;\n" + B, flag=" no-transaction")
     assert shop.apply() == [1, 2]
     assert rows(shop) == [(1,), (2,)]
@@ -624,8 +626,24 @@ def test_a_failure_in_a_transaction(shop: Shop) -> None:
     assert rows(shop) == [(1,), (2,), (3,)]
 
 
+@pytest.mark.parametrize("back", ["ROLLBACK TO s", "ROLLBACK /* a */ TO s", "ROLLBACK -- '\n TO s"])
+def test_a_savepoint_begins_no_transaction(shop: Shop, back: str) -> None:
+    """What stands before it is rolled back too, and is not taken for done."""
+    text = f"BEGIN;\n{ROWS}SAVEPOINT s;\nINSERT INTO a VALUES (3);\n{back};\n"
+    shop.write(A, text + "INSERT INTO b VALUES (4);\nCOMMIT;\n", flag=" no-transaction")
+    assert shop.refusal().endswith(
+        "the transaction that its statement 1 began was rolled back; mend it and run again"
+    )
+    assert (rows(shop), shop.states()[1]) == ([], (2, "partial", 1))
+    shop.write(A, text + "COMMIT;\n", flag=" no-transaction")
+    assert shop.apply() == [2]
+    assert rows(shop) == [(1,), (2,)]
+
+
 @pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
-@pytest.mark.parametrize("begin", ["START TRANSACTION", "COMMIT AND CHAIN"])
+@pytest.mark.parametrize(
+    "begin", ["START TRANSACTION", "START /* a */ TRANSACTION", "COMMIT AND CHAIN"]
+)
 def test_a_transaction_that_ends_another(shop: Shop, begin: str) -> None:
     """The rows of the first are committed: they are not written a second time."""
     text = f"BEGIN;\nINSERT INTO a VALUES (1);\n{begin};\nINSERT INTO a VALUES (2);\n"
@@ -823,11 +841,26 @@ def test_a_role_without_rights_on_the_history(postgres_shop: Shop, flag: str) ->
         shop.pool.execute(f"DROP ROLE {role}")
 
 
-def test_a_session_that_is_resumed(shop: Shop) -> None:
+SETTINGS = {
+    "mysql": [
+        "/*!40101 SET @kept = 7 */",
+        "/* a */ SET /* b */ @kept = 7",
+        "SET -- '\n @kept = 7",
+    ],
+    "postgres": [
+        "SET application_name = 'seven'",
+        "SET \"application_name\" = 'seven'",
+        "-- '\rSET /* '' */ application_name = 'seven'",
+    ],
+}
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_session_that_is_resumed(shop: Shop, number: int) -> None:
     """The settings of the statements that are done are those of the statements that are not."""
-    setting = {"mysql": "/*!40101 SET @kept = 7 */", "postgres": "SET application_name = 'seven'"}
+    setting = SETTINGS[shop.engine][number]
     seen = {"mysql": "@kept", "postgres": "length(current_setting('application_name')) + 2"}
-    first = f"{A}{setting[shop.engine]};\n"
+    first = f"{A}{setting};\n"
     last = f"INSERT INTO {{}} SELECT {seen[shop.engine]};\n"
     shop.write(first + last.format("b"), flag=" no-transaction")
     shop.refusal()
@@ -871,7 +904,7 @@ def test_a_whole_dump(
 ) -> None:
     """Of MariaDB, which is the one that this machine has."""
     if shutil.which("mariadb-dump") is None:
-        pytest.skip("mariadb-dump is not installed")
+        not_shown("mariadb-dump", "install mariadb-client")
     shop = Shop(database("mariadb"), tmp_path)
     with shop.pool:
         shop.pool.execute("CREATE TABLE a (id INT PRIMARY KEY, b INT)")
@@ -906,6 +939,7 @@ NAMED = {
         "INSERT INTO a SELECT 1 FROM shop.schema_migrations",
         "INSERT INTO a SELECT '\\'' FROM schema_migrations",
         "SELECT 1 --1 FROM schema_migrations",
+        "DELETE /* ' */ FROM schema_migrations",
     ],
     "postgres": [
         "DROP TABLE schema_migrations",
@@ -915,11 +949,12 @@ NAMED = {
         "INSERT INTO a SELECT length('\\') FROM schema_migrations",
         "DO $$ BEGIN DELETE FROM schema_migrations; END $$",
         "LOCK TABLE schema_migrations",
+        "-- a comment ends here: \rDELETE FROM schema_migrations",
     ],
 }
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_a_script_that_names_the_history(shop: Shop, number: int) -> None:
     shop.write(A, B + NAMED[shop.engine][number] + ";\n")
     option = {
@@ -1031,7 +1066,7 @@ class Hooked(Proxy):
         return data
 
 
-def end_sessions(shop: Shop, port: int, which: int) -> None:
+def end_sessions(shop: Shop, which: int) -> None:
     """Ends one of a runner's connections: 0, the lock's, or 1, the migration's."""
     query, kill = {
         "mysql": (
@@ -1057,7 +1092,7 @@ def test_one_of_the_connections_is_lost(shop: Shop, flag: str, which: int) -> No
     shop.write(A, flag=flag)
     assert shop.apply() == [1]
     shop.write(A, B + C, flag=flag)
-    with Hooked(shop.port, "CREATE TABLE c", lambda: end_sessions(shop, shop.port, which)) as proxy:
+    with Hooked(shop.port, "CREATE TABLE c", lambda: end_sessions(shop, which)) as proxy:
         other = Shop(shop.url, shop.file.parent, port=proxy.port, max_connections=1)
         with other.pool:
             refusal = shop.refusal(other.migrator().apply)
@@ -1182,7 +1217,7 @@ def test_a_renamed_file(shop: Shop) -> None:
     )
     assert shop.refusal(lambda: shop.migrator().apply(dry_run=True)) == refusal
     assert shop.refusal() == refusal
-    assert shop.migrator().take_over("shop") == 2
+    assert shop.migrator().take_over(Odd("shop")) == 2
     assert (
         shop.pool.fetch_all(
             "SELECT number, checksum, applied_at FROM schema_migrations WHERE source = 'new shop' ORDER BY 1"

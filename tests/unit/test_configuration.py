@@ -235,6 +235,9 @@ def test_endpoints_of_s3(url: str) -> None:
         "https://my.bucket.s3-eu-west-1.amazonaws.com",
         "https://bucket.s3.dualstack.eu-north-1.amazonaws.com/",
         "https://bucket.s3.cn-north-1.amazonaws.com.cn",
+        "https://bucket.s3-fips.us-east-1.amazonaws.com",
+        "https://bucket.s3-accelerate.amazonaws.com",
+        "https://bucket.s3-accelerate.dualstack.amazonaws.com",
     ],
 )
 def test_an_endpoint_that_names_a_bucket(name: str, url: str) -> None:

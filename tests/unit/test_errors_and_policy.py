@@ -354,12 +354,20 @@ def test_waiters_are_served_in_order(broken: bool) -> None:
 def test_nobody_overtakes_a_waiter() -> None:
     pool = pool_of(1, [])
     for _ in range(20):
-        held = take(pool)
-        waiting = in_background(lambda: pool.release(take(pool)))
+        held, tried = take(pool), threading.Event()
+
+        def wait() -> bool:
+            place = take(pool)
+            on_time = tried.wait(WAIT)
+            pool.release(place)
+            return on_time
+
+        waiting = in_background(wait)
         eventually(lambda: pool.stats().waiting == 1)
         pool.release(held)
         assert pool.take(_Place()) is None
-        waiting()
+        tried.set()
+        assert waiting() is True
 
 
 def test_who_waits_too_long_leaves_the_queue() -> None:

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -333,10 +334,14 @@ def cpu(work: Callable[[], object]) -> float:
     return min(times)
 
 
+@pytest.mark.parametrize("engine", ["oracle", "", None, []])
+def test_no_such_engine(engine: Any) -> None:
+    with pytest.raises(infra.ValidationError, match='"mysql" or "postgres"'):
+        infra.split_statements("SELECT 1", engine)
+
+
 @pytest.mark.parametrize(("engine", "before", "part", "behind"), HOSTILE)
-def test_the_time_grows_with_the_text(
-    engine: str, before: str, part: str, behind: str, file: Path
-) -> None:
+def test_the_time_grows_with_the_text(engine: str, before: str, part: str, behind: str) -> None:
     """Eight times the text: what grows with its square takes 64 times as long."""
 
     def seconds(size: int) -> float:
