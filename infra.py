@@ -2164,6 +2164,9 @@ class _ColumnType(NamedTuple):
     unit: timedelta | None = None
     #: what an array has in it
     element: Any = None
+    #: of MySQL's ENUM and SET, which take digits that are none of these for the number of one
+    #: (https://dev.mysql.com/doc/refman/8.4/en/enum.html#enum-indexes)
+    choices: frozenset[str] = frozenset()
 
 
 _Taker: TypeAlias = Callable[[str, _ColumnType, Sequence[Any]], Sequence[Any]]
@@ -2191,6 +2194,11 @@ def _take_texts(name: str, column: _ColumnType, values: Sequence[str]) -> Sequen
         raise _misfit(name)
     if column.fixed and any(text.endswith(" ") for text in values):
         raise _misfit(name)
+    if column.choices:
+        others = {text.lower() for text in values} - column.choices
+        parts = {part for text in others for part in text.split(",")} - column.choices
+        if any(part.strip().startswith(tuple("+-0123456789")) for part in parts):
+            raise _misfit(name)
     return values
 
 
@@ -3961,9 +3969,12 @@ class _MySqlDialect(_Dialect):
 
     def catalogued(self, text: str, collation: str) -> _ColumnType:
         name = text.partition("(")[0]
-        if name in ("enum", "set"):  # the values follow
+        choices: frozenset[str] = frozenset()
+        if name in ("enum", "set"):
+            found = re.findall(r"'((?:[^']|'')*)'", text)
+            choices = frozenset(each.replace("''", "'").lower() for each in found)
             text = name
-        column = self.column_type(text.removesuffix(" zerofill"))
+        column = self.column_type(text.removesuffix(" zerofill"))._replace(choices=choices)
         if column.octets is not None and not collation.startswith("utf8"):
             column = column._replace(size=column.octets, octets=None)
         return column._replace(ascii=collation.startswith("ascii_"))
