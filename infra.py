@@ -3275,9 +3275,9 @@ class _Dialect(ABC):
         found = _CATALOGUE_TYPE.fullmatch(text)
         name = found["name"] + found["rest"] if found else ""
         known = self.column_types.get(text) or self.column_types.get(name)
-        if found is None or known is None:
+        if known is None:
             return _ColumnType("any", finite=False)
-        if found["size"] is None:
+        if found is None or found["size"] is None:
             return known
         size, scale = int(found["size"]), int(found["scale"] or 0)
         if known.kind == "float":  # MySQL's DOUBLE(7,3)
@@ -4151,6 +4151,8 @@ class _PostgresDialect(_Dialect):
         "bigint": _ColumnType("integer", 64),
         **dict.fromkeys(("real", "double precision"), _ColumnType("float", finite=False)),
         "numeric": _ColumnType("decimal", finite=False),
+        "money": _ColumnType("decimal", size=19, scale=2),
+        '"char"': _ColumnType("text", octets=1),
         "bytea": _ColumnType("bytes"),
         "timestamp with time zone": _ColumnType("moment"),
         "timestamp without time zone": _ColumnType("local moment"),
@@ -4182,12 +4184,16 @@ class _PostgresDialect(_Dialect):
             _ColumnType("range"),
         ),
     }  # fmt: skip
-    #: of a table's columns the type, of a domain the one below it
+    #: of a table's columns the type; below domains and arrays, however deep, what they consist of
     catalogue = (
-        "SELECT attname, format_type(CASE typtype WHEN 'd' THEN typbasetype ELSE atttypid END, "
-        "CASE typtype WHEN 'd' THEN typtypmod ELSE atttypmod END) "
-        "FROM pg_attribute JOIN pg_type t ON t.oid = atttypid "
-        "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+        "WITH RECURSIVE held AS (SELECT attname, atttypid AS type, atttypmod AS size, '' AS ends "
+        "FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped "
+        "UNION ALL SELECT attname, CASE typtype WHEN 'd' THEN typbasetype ELSE typelem END, "
+        "CASE typtype WHEN 'd' THEN typtypmod ELSE size END, "
+        "CASE typtype WHEN 'd' THEN ends ELSE '[]' END FROM held JOIN pg_type t ON t.oid = type "
+        "WHERE typtype = 'd' OR typelem <> 0 AND typarray = 0) "
+        "SELECT attname, format_type(type, size) || ends FROM held JOIN pg_type t ON t.oid = type "
+        "WHERE typtype <> 'd' AND (typelem = 0 OR typarray <> 0)"
     )
     session = (
         "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET bytea_output = 'hex'; "

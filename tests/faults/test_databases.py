@@ -2774,6 +2774,33 @@ def test_what_a_server_would_round_or_cut_off_in_silence(home: Home) -> None:
 
 
 @postgres_only
+def test_what_domains_and_arrays_consist_of(home: Home) -> None:
+    with home.pool() as pool:
+        pool.execute("CREATE DOMAIN short AS VARCHAR(3)")
+        pool.execute("CREATE DOMAIN shorter AS short CHECK (VALUE <> '')")
+        pool.execute("CREATE DOMAIN amounts AS NUMERIC(5,2)[]")
+        pool.execute(
+            'CREATE TABLE odd (a shorter, b shorter[], c amounts, d MONEY, e "char", f int2vector)'
+        )
+        for column, proper, other in (
+            ("a", "abc", "abc "),
+            ("b", ["abc", None], ["abc", "abc "]),
+            ("c", [Decimal("1.50")], [Decimal("1.555")]),
+            ("d", Decimal("1.50"), Decimal("1.555")),
+            ("e", "a", "ab"),
+        ):
+            with pytest.raises(infra.DatabaseError, match=rf"does not fit its column: {column}$"):
+                pool.insert_many("odd", [column], [(other,)])
+            assert pool.insert_many("odd", [column], [(proper,)]) == 1
+        assert pool.insert_many("odd", ["f"], [("1 2",)]) == 1
+        sql = "SELECT max(a), max(b)::text, max(c)::text, max(d)::numeric FROM odd"
+        assert pool.fetch_one(sql) == ("abc", "{abc,NULL}", "{1.50}", Decimal("1.50"))
+        assert pool.fetch_all("SELECT e, f FROM odd WHERE e IS NOT NULL OR f IS NOT NULL") == [
+            ("a", None), (None, "1 2"),
+        ]  # fmt: skip
+
+
+@postgres_only
 def test_an_empty_list_is_no_empty_object(home: Home) -> None:
     """As a parameter it is an array, whose text is that of an empty JSON object."""
     with home.pool() as pool:
