@@ -353,6 +353,27 @@ SCHEMAS: list[Mutant] = [
         ("faults/test_migrations.py::test_a_transaction_that_ends_another",),
     ),
     OnServers(
+        "migrations: a comment ends the words of a statement",
+        INFRA,
+        Replace("_start_of_code", "len(start) > 200", "start"),
+        (
+            "faults/test_migrations.py::test_a_session_that_is_resumed",
+            "faults/test_migrations.py::test_a_savepoint_begins_no_transaction",
+        ),
+    ),
+    OnServers(
+        "migrations: a line of Postgres ends at a line feed only",
+        INFRA,
+        Text("_LINE_END", "\r", ""),
+        ("faults/test_migrations.py::test_a_script_that_names_the_history",),
+    ),
+    OnServers(
+        "values: digits stand for the number of an ENUM's value",
+        INFRA,
+        Never("_take_texts", "column.choices"),
+        LOSSY,
+    ),
+    OnServers(
         "migrations: scripts may name the history",
         INFRA,
         Never("Migrator._check_statements", "step in named"),
@@ -588,6 +609,12 @@ if self._number(operation, {**where, "revoked_at": None}):
         "records: fractions of a second are lost",
         INFRA,
         Never("Repository._check.moment", "value.microsecond % step"),
+        RECORDS,
+    ),
+    OnFakes(
+        "records: a subclass of Decimal is not checked",
+        INFRA,
+        Drop("Repository._check.decimal", "value = _plain(value)"),
         RECORDS,
     ),
     OnFakes(
