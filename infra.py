@@ -1591,6 +1591,17 @@ class _Pool(Generic[T]):
         self._tidy()
 
 
+def _has_started(thread: threading.Thread) -> bool:
+    """Start the thread; False once Python shuts down: from 3.12 on it then starts none any more."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if "interpreter shutdown" not in str(error):
+            raise
+        return False
+    return True
+
+
 class _Watched:
     """What the watchdog looks after: something with a socket's ``fileno``, and the seconds that it has."""
 
@@ -1626,10 +1637,10 @@ class _Watchdog:
         if due < self._wakes_at:
             thread = self._thread
             if thread is None or not thread.is_alive():  # two do no harm
-                self._thread = thread = threading.Thread(
-                    target=self._run, name="infra-watchdog", daemon=True
-                )
-                thread.start()
+                thread = threading.Thread(target=self._run, name="infra-watchdog", daemon=True)
+                if not _has_started(thread):
+                    return  # the server's own limits remain
+                self._thread = thread
             try:
                 self._changed.release()
             except RuntimeError:  # it was told already
@@ -1682,12 +1693,17 @@ class _SignalPipe:
         self.lock = threading.Lock()  # held while a session is stopped
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.writer, False)
+        thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
         try:
-            threading.Thread(target=self._run, name="infra-interrupts", daemon=True).start()
-        except RuntimeError:  # Python shuts down, and starts no thread any more
-            os.close(self.reader)
-            os.close(self.writer)
+            self.serves = _has_started(thread)
+        except RuntimeError:
+            self.close()
             raise
+
+    def close(self) -> None:
+        """Close both ends, while no thread reads."""
+        os.close(self.reader)
+        os.close(self.writer)
 
     def _run(self) -> None:
         import signal
@@ -1764,9 +1780,9 @@ class _Interrupts:
             os.close(pipe.reader)
 
     def _open(self) -> _SignalPipe | None:
-        try:
-            pipe = _SignalPipe()
-        except RuntimeError:
+        pipe = _SignalPipe()
+        if not pipe.serves:
+            pipe.close()
             return None
         try:
             pipe.set(pipe.set(-1))
@@ -1839,9 +1855,7 @@ def _interruptibly(work: Callable[[], T]) -> T:
         finally:
             running.release()
 
-    try:
-        threading.Thread(target=run, name="infra-connect", daemon=True).start()
-    except RuntimeError:  # Python shuts down, and starts no thread any more
+    if not _has_started(threading.Thread(target=run, name="infra-connect", daemon=True)):
         return work()
     running.acquire()
     if failures:

@@ -11,6 +11,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pytest
@@ -1407,6 +1410,30 @@ def test_children_fork_while_threads_work(home: Home) -> None:
         assert results[0] is None
         assert all(isinstance(turns, int) and turns > 0 for turns in results[1:])
     assert home.rows() == list(range(10))
+
+
+LAST = """
+import atexit, sys
+import infra
+pool = infra.create_pool(infra.DatabaseConfig(sys.argv[1]))
+atexit.register(lambda: [print(pool.fetch_one("SELECT 7")), pool.close()])
+for _ in sys.argv[2:]:
+    print(pool.fetch_one("SELECT 6"))
+"""
+
+
+@pytest.mark.parametrize("before", [[], ["first"]], ids=["opens", "goes on"])
+def test_a_statement_when_the_program_ends(home: Home, before: list[str]) -> None:
+    """From Python 3.12 on no thread starts then any more."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LAST, home.url, *before],
+        cwd=Path(infra.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("(6,)\n" * len(before) + "(7,)\n", "")
 
 
 # --- connections that grow old
