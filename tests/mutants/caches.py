@@ -83,7 +83,7 @@ CLIENTS: list[Mutant] = [
     OnFakes(
         "client: the fake's globs see characters instead of bytes",
         FAKES,
-        Replace("_match", "name.encode()", "[min(ord(c), 255) for c in name]"),
+        Replace("_match", "name.encode()", 'name.encode("latin-1", "replace")'),
         CLIENT,
     ),
     OnServers(
@@ -357,7 +357,11 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: a listener for every handler",
         INFRA,
-        Replace("RedisEventBus._listening", "listener = self._listener", "listener = None"),
+        Replace(
+            "RedisEventBus._listening",
+            "listener = self._listener",
+            "listener = self._listener = None",
+        ),
         BUS,
     ),
     OnFakes(

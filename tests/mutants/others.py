@@ -61,7 +61,7 @@ CALLS: list[Mutant] = [
         "pool: a place is given back twice",
         INFRA,
         Replace("_Pool.release", "place.slots.pop()", "place.slots[0]"),
-        POOL,
+        ("unit/test_errors_and_policy.py::test_giving_back_twice_does_nothing",),
     ),
     OnFakes(
         "faults: the error comes before the work",
@@ -321,7 +321,7 @@ TEXTS: list[Mutant] = [
         "text: the fake's tables refuse a member of IntEnum",
         FAKES,
         Replace("FakeTable._fit", "infra._plain(value)", "value"),
-        on_fake("database", "test_numbers_and_times_of_any_subclass", "TestFakePostgres"),
+        ("contract/test_database.py", "unit/test_fakes.py"),
     ),
     OnFakes(
         "text: a repository's table keeps its class",

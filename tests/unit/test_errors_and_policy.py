@@ -351,6 +351,15 @@ def test_waiters_are_served_in_order(broken: bool) -> None:
     assert len(made) == (6 if broken else 1)
 
 
+def test_giving_back_twice_does_nothing() -> None:
+    pool = pool_of(2, [])
+    place = take(pool)
+    pool.release(place)
+    pool.release(place)
+    assert pool.stats().idle == 1
+    assert take(pool).resource is not take(pool).resource
+
+
 def test_nobody_overtakes_a_waiter() -> None:
     pool = pool_of(1, [])
     for _ in range(20):
