@@ -2468,6 +2468,11 @@ _TAKES: Mapping[str, _Holds] = {
     ),
     "float": _Holds("a number", {float: _take_floats, int: _take_integers_as_floats}),
     "decimal": _Holds("a Decimal", {Decimal: _take_decimals, int: _take_integers_as_decimals}),
+    # read as text with a currency's sign
+    "money": _Holds(
+        "a Decimal, or its text",
+        {Decimal: _take_decimals, int: _take_integers_as_decimals, str: _take_texts},
+    ),
     "bytes": _Holds("bytes", {bytes: _take_bytes}),
     "moment": _Holds("an aware datetime", {datetime: _take_moments}),
     "local moment": _Holds("a datetime", {datetime: _take_local_moments}),
@@ -4165,7 +4170,7 @@ class _PostgresDialect(_Dialect):
         "bigint": _ColumnType("integer", 64),
         **dict.fromkeys(("real", "double precision"), _ColumnType("float", finite=False)),
         "numeric": _ColumnType("decimal", finite=False),
-        "money": _ColumnType("decimal", size=19, scale=2),
+        "money": _ColumnType("money", scale=2),
         '"char"': _ColumnType("text", octets=1),
         "bytea": _ColumnType("bytes"),
         "timestamp with time zone": _ColumnType("moment"),
