@@ -583,7 +583,7 @@ _S3_ENDPOINT = _Kind(
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 _HOST_OF_BUCKET = _lazy(
-    r".+\.s3(?:-fips|-accelerate)?(?:[.-](?:dualstack\.?)?[a-z0-9-]*)?\.amazonaws\.com(?:\.cn)?",
+    r".+\.s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?",
     re.IGNORECASE,
 )
 
