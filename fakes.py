@@ -38,6 +38,7 @@ import itertools
 import math
 import operator
 import os
+import re
 import threading
 import time
 import urllib.parse
@@ -1824,22 +1825,24 @@ def _integer(text: str) -> int:
     return value
 
 
+_BYTES = frozenset(range(256))
+
+
 def _glob(glob: str) -> Callable[[str], bool]:
     """Redis's glob as a test of names. It matches bytes, so that "?" is half an "é"."""
     pattern, at = glob.encode(), 0
-    any_byte = frozenset(range(256))
     classes: dict[bytes, frozenset[int]] = {}  # a long glob repeats them
-    parts: list[bytes | _Part] = []
+    parts: list[_Part] = []
     texts_and_classes: list[bytes | frozenset[int]] = []
     while at < len(pattern):
         begun, byte = at, pattern[at : at + 1]
         at += 1
         if byte == b"*":
             if texts_and_classes or not parts:
-                parts.append(_part(texts_and_classes))
+                parts.append(_Part(texts_and_classes))
                 texts_and_classes = []
         elif byte == b"?":
-            texts_and_classes.append(any_byte)
+            texts_and_classes.append(_BYTES)
         elif byte == b"[":
             found, at = _byte_class(pattern, at)
             texts_and_classes.append(classes.setdefault(pattern[begun:at], found))
@@ -1847,7 +1850,7 @@ def _glob(glob: str) -> Callable[[str], bool]:
             if byte == b"\\" and at < len(pattern):
                 at += 1
             texts_and_classes.append(pattern[at - 1 : at])
-    parts.append(_part(texts_and_classes))
+    parts.append(_Part(texts_and_classes))
     return functools.partial(_match, parts)
 
 
@@ -1868,77 +1871,55 @@ def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
         else:
             found.add(pattern[at])
         at += 1
-    return frozenset(set(range(256)) - found if negated else found), at + 1
-
-
-def _part(texts_and_classes: Sequence[bytes | frozenset[int]]) -> bytes | _Part:
-    """What stands between two stars of a glob: one text, or texts and classes."""
-    texts = [each for each in texts_and_classes if isinstance(each, bytes)]
-    return b"".join(texts) if len(texts) == len(texts_and_classes) else _Part(texts_and_classes)
+    return (_BYTES - found if negated else frozenset(found)), at + 1
 
 
 class _Part:
-    """Texts and classes, one behind the other, each with its distance from the beginning."""
+    """What stands between two stars of a glob: texts and classes, one behind the other."""
 
-    def __init__(self, texts_and_classes: Iterable[bytes | frozenset[int]]) -> None:
-        self.texts: list[tuple[int, bytes]] = []
-        self.classes: list[tuple[int, frozenset[int]]] = []
-        self.length = 0
-        for is_text, group in itertools.groupby(texts_and_classes, lambda x: isinstance(x, bytes)):
-            if is_text:
-                text = b"".join(group)  # type: ignore[arg-type]
-                self.texts.append((self.length, text))
-                self.length += len(text)
-                continue
-            for each in group:
-                if len(each) < 256:  # of "?" only the length counts
-                    self.classes.append((self.length, each))  # type: ignore[arg-type]
-                self.length += 1
-        self.longest = max(self.texts, key=lambda text: len(text[1]), default=(0, b""))
-
-    def __len__(self) -> int:
-        return self.length
+    def __init__(self, texts_and_classes: Sequence[bytes | frozenset[int]]) -> None:
+        self.length = len(
+            b"".join(each if isinstance(each, bytes) else b"?" for each in texts_and_classes)
+        )
+        self._pattern = re.compile(b"".join(map(_regular, texts_and_classes)), re.DOTALL)
 
     def fits(self, name: bytes, at: int) -> bool:
-        return all(name.startswith(text, at + distance) for distance, text in self.texts) and all(
-            name[at + distance] in bytes_ for distance, bytes_ in self.classes
-        )
+        return self._pattern.match(name, at) is not None
 
     def find(self, name: bytes, at: int, end: int) -> int:
         """The first place from ``at`` on where it fits in front of ``end``; -1: nowhere."""
-        distance, text = self.longest
-        if any(each not in name for each in {each for _, each in self.texts}):
-            return -1
-        while True:
-            found = name.find(text, at + distance, end)
-            at = found - distance
-            if found < 0 or at + self.length > end:
-                return -1
-            if self.fits(name, at):
-                return at
-            at += 1
+        found = self._pattern.search(name, at, end)
+        return -1 if found is None else found.start()
 
 
-def _fits(part: bytes | _Part, name: bytes, at: int) -> bool:
-    return name.startswith(part, at) if isinstance(part, bytes) else part.fits(name, at)
+def _regular(text_or_class: bytes | frozenset[int]) -> bytes:
+    """The regular expression for a text, or for one byte of a class."""
+    if isinstance(text_or_class, bytes):
+        return re.escape(text_or_class)
+    others = _BYTES - text_or_class
+    if not others:
+        return b"."
+    is_long = len(text_or_class) > len(others)
+    listed = b"".join(b"\\x%02x" % byte for byte in (others if is_long else text_or_class))
+    return b"[%b%b]" % (b"^" if is_long else b"", listed or b"^\\x00-\\xff")
 
 
-def _match(parts: Sequence[bytes | _Part], name: str) -> bool:
+def _match(parts: Sequence[_Part], name: str) -> bool:
     """The first part stands at the beginning, the last at the end, each other as early as it can.
 
     So nothing is tried twice: never exponential.
     """
     text, first, last = name.encode(), parts[0], parts[-1]
-    at, end = len(first), len(text) - len(last)
+    at, end = first.length, len(text) - last.length
     if len(parts) == 1:
-        return at == len(text) and _fits(first, text, 0)
-    if at > end or not _fits(first, text, 0) or not _fits(last, text, end):
+        return at == len(text) and first.fits(text, 0)
+    if at > end or not first.fits(text, 0) or not last.fits(text, end):
         return False
     for part in itertools.islice(parts, 1, len(parts) - 1):
-        at = part.find(text, at, end) if isinstance(part, _Part) else text.find(part, at, end)
+        at = part.find(text, at, end)
         if at < 0:
             return False
-        at += len(part)
+        at += part.length
     return True
 
 
@@ -2212,15 +2193,17 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
             if key not in refused:
                 objects.pop(key, None)
                 if self._keeps_folders and not key.endswith("/"):
-                    self._remove_empty_folders(objects, key)
+                    self._remove_empty_folders(bucket, key)
         return refused
 
-    def _remove_empty_folders(self, objects: dict[str, _Object], key: str) -> None:
+    def _remove_empty_folders(self, bucket: str, key: str) -> None:
+        objects = self._buckets[bucket]
         for end in range(len(key) - 1, 0, -1):
             folder = key[:end]
             found = objects.get(folder) if folder.endswith("/") else None
             below = (other for other in list(objects) if other.startswith(folder))
-            if found is not None and not found.data and {*below} == {folder}:
+            is_empty = found is not None and not found.data and {*below} == {folder}
+            if is_empty and (bucket, folder) not in self.denied:
                 objects.pop(folder, None)
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:

@@ -1679,9 +1679,11 @@ _watchdog = _Watchdog()
 
 
 class _SignalPipe:
-    """A pipe for ``signal.set_wakeup_fd``, and the daemon thread that reads it.
+    """A pair of sockets for ``signal.set_wakeup_fd``, and the daemon thread that reads them.
 
     Ctrl-C writes its number there at once, while Python's handler waits for the main thread.
+    Sockets, not a pipe: gevent makes of the thread a coroutine, and only of sockets a wait that
+    lets the others run.
     """
 
     def __init__(self) -> None:
@@ -1691,8 +1693,10 @@ class _SignalPipe:
         self.earlier = -1  # the descriptor that somebody else has set; it gets the bytes too
         self.running: list[_Session] = []  # what the main thread waits for, the innermost last
         self.lock = threading.Lock()  # held while a session is stopped
-        self.reader, self.writer = os.pipe()
-        os.set_blocking(self.writer, False)
+        self.reader, self.writer = socket.socketpair()
+        self.reader.settimeout(None)
+        self.writer.settimeout(0)
+        self.descriptor = self.writer.fileno()
         thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
         try:
             self.serves = _has_started(thread)
@@ -1702,20 +1706,20 @@ class _SignalPipe:
 
     def close(self) -> None:
         """Close both ends, while no thread reads."""
-        os.close(self.reader)
-        os.close(self.writer)
+        self.reader.close()
+        self.writer.close()
 
     def _run(self) -> None:
         import signal
 
-        while numbers := os.read(self.reader, 64):
+        while numbers := self.reader.recv(64):
             if self.earlier >= 0:
                 with contextlib.suppress(OSError):
                     os.write(self.earlier, numbers)
             usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
             if usual and signal.SIGINT in numbers:  # a handler of the user's may want to go on
                 self._stop()
-        os.close(self.reader)
+        self.reader.close()
 
     def _stop(self) -> None:
         with self.lock:
@@ -1734,9 +1738,9 @@ class _SignalPipe:
         """End the thread. What it has not read yet stops nothing any more."""
         self.running.clear()
         current = self.set(-1)
-        if current != self.writer:
+        if current != self.descriptor:
             self.set(current)
-        os.close(self.writer)
+        self.writer.close()
 
 
 def _cancel(raw: Any, twin: socket.socket) -> None:
@@ -1777,7 +1781,7 @@ class _Interrupts:
         self._main = threading.main_thread().ident
         if pipe is not None:
             pipe.drop()
-            os.close(pipe.reader)
+            pipe.reader.close()
 
     def _open(self) -> _SignalPipe | None:
         pipe = _SignalPipe()
@@ -1788,7 +1792,7 @@ class _Interrupts:
             pipe.set(pipe.set(-1))
         except ValueError:  # not in Python's main interpreter
             self._main = None
-            os.close(pipe.writer)
+            pipe.writer.close()
             return None
         self._pipe = pipe
         return pipe
@@ -1807,8 +1811,8 @@ class _Interrupts:
         try:
             try:
                 running.append(session)
-                earlier = set_descriptor(pipe.writer)
-                if earlier != pipe.writer:
+                earlier = set_descriptor(pipe.descriptor)
+                if earlier != pipe.descriptor:
                     pipe.earlier = earlier
                 work(*arguments)
             finally:
@@ -11596,8 +11600,10 @@ class S3StorageProvider(StorageProvider):
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
         errors: dict[str, str] = {}
         # A batch leaves folders, and says that it has deleted them.
-        single = [key for key in keys if key.endswith("/") or _NOT_IN_XML.search(key)]
-        fit = [key for key in keys if not key.endswith("/") and not _NOT_IN_XML.search(key)]
+        folders = [key for key in keys if key.endswith("/")]
+        files = [key for key in keys if not key.endswith("/")]
+        single = [key for key in files if _NOT_IN_XML.search(key)]
+        fit = [key for key in files if not _NOT_IN_XML.search(key)]
         if fit:
             batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
             try:
@@ -11608,7 +11614,7 @@ class S3StorageProvider(StorageProvider):
             except StorageError as error:
                 if error.code not in ("NotImplemented", "MethodNotAllowed"):
                     raise
-                single, answer = [*keys], {}  # a store that has no such request
+                single, answer = files, {}  # a store that has no such request
             errors = {each.get("Key"): _aws_code(each) or "" for each in answer.get("Errors", ())}
             if not errors.keys() <= {*fit}:
                 raise StorageError(
@@ -11616,29 +11622,38 @@ class S3StorageProvider(StorageProvider):
                     service="storage",
                     operation="delete_batch",
                 )
+        self._remove_each(bucket, single, errors)
         if self._keeps_folders:
-            self._remove_empty_folders(bucket, [key for key in fit if key not in errors])
-        for key in single:
+            self._remove_empty_folders(bucket, [key for key in files if key not in errors])
+        self._remove_each(bucket, folders, errors)
+        return errors
+
+    def _remove_each(self, bucket: str, keys: Sequence[str], errors: dict[str, str]) -> None:
+        """Remove one after the other; ``errors`` gets the codes of those that are refused."""
+        for key in keys:
             try:
                 self._remove("delete_batch", bucket, key)
             except StorageError as error:
                 errors[key] = error.code or ""
-        return errors
 
     def _remove_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
         """Remove those that these keys were in, the deepest first: a batch leaves them, and lists would show them.
-        What holds bytes is no folder."""
+
+        What holds bytes is no folder. One that stays, because somebody fills it meanwhile or these
+        credentials may not remove it, is no error: the keys are deleted.
+        """
         folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
         for folder in sorted(folders, key=len, reverse=True):
             place = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
-            answer = self._call("delete_batch", operator.methodcaller("list_objects_v2", **place))
-            found = answer.get("Contents", ())
-            if any(each["Key"] != folder or each["Size"] for each in found):
-                continue
             try:
-                self._remove("delete_batch", bucket, folder)
+                answer = self._call(
+                    "delete_batch", operator.methodcaller("list_objects_v2", **place)
+                )
+                found = answer.get("Contents", ())
+                if not any(each["Key"] != folder or each["Size"] for each in found):
+                    self._remove("delete_batch", bucket, folder)
             except StorageError as error:
-                if error.code != "FolderNotEmpty":  # somebody has filled it meanwhile
+                if error.code not in ("FolderNotEmpty", "AccessDenied"):
                     raise
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:

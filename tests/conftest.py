@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 import infra
 from tests import s3_stand_in, services, twilio
+from tests.contract.backends import eventually, in_background
 from tests.scale import PROVE, scaled
 
 T = TypeVar("T")
@@ -119,20 +120,45 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
 
 
+class SlowCredentials:
+    """A program that gives boto3 its credentials once it may.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.config, program = folder / "config", folder / "program"
+        self._asked, self._answer = folder / "asked", folder / "answer"
+        program.write_text(
+            f"#!/bin/sh\ntouch {self._asked}\n"
+            f"for each in $(seq 600); do [ -e {self._answer} ] && break; sleep 0.05; done\n"
+            f"cat {self._answer}\n"
+        )
+        program.chmod(0o700)
+        self.config.write_text(f"[default]\ncredential_process = {program}\n")
+
+    def check_closing(self, ask: Callable[[], Any], close: Callable[[], None]) -> None:
+        """``close`` does not wait for them; whoever asks for them is told that it is closed."""
+        asked = in_background(ask)
+        try:
+            eventually(self._asked.exists)
+            assert in_background(close)() is None
+        finally:
+            given = self.config.with_name("given")
+            given.write_text('{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}')
+            given.rename(self._answer)
+        error = asked()
+        assert isinstance(error, infra.ConnectionError)
+        assert "closed" in str(error)
+
+
 @pytest.fixture
 def slow_credentials(
     no_aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> tuple[Path, Path]:
-    """A program that gives them (https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html): it
-    makes the first of the files when boto3 asks it, then waits for text in the second, a pipe."""
-    asked, answer, config = tmp_path / "asked", tmp_path / "answer", tmp_path / "config"
-    os.mkfifo(answer)
-    program, command = tmp_path / "program", f"#!/bin/sh\ntouch {asked}\nexec cat {answer}\n"
-    program.write_text(command)
-    program.chmod(0o700)
-    config.write_text(f"[default]\ncredential_process = {program}\n")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    return asked, answer
+) -> SlowCredentials:
+    found = SlowCredentials(tmp_path)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(found.config))
+    return found
 
 
 def s3_config(url: str, **changes: Any) -> infra.S3StorageConfig:

@@ -24,11 +24,10 @@ import pytest
 import fakes
 import infra
 from tests import services, twilio
-from tests.conftest import _or_skip
+from tests.conftest import SlowCredentials, _or_skip
 from tests.contract.backends import (
     MotoAccount,
     eventually,
-    in_background,
     in_child,
     in_threads,
 )
@@ -593,19 +592,9 @@ class AcceptingSns(StandIn):
         )
 
 
-def test_closing_does_not_wait_for_credentials(slow_credentials: tuple[Path, Path]) -> None:
-    """Whoever asks for them meanwhile is told that it is closed."""
-    asked, answer = slow_credentials
+def test_closing_does_not_wait_for_credentials(slow_credentials: SlowCredentials) -> None:
     sms = by_sns("http://127.0.0.1:1", api_key=None, api_secret=None)
-    call = in_background(lambda: sms.send_sms(PHONE, MESSAGE))
-    try:
-        eventually(asked.exists)
-        close = in_background(sms.close)
-        assert close() is None
-    finally:
-        answer.write_text('{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}')
-    assert isinstance(call(), infra.ConnectionError)
-    assert "closed" in str(call())
+    slow_credentials.check_closing(lambda: sms.send_sms(PHONE, MESSAGE), sms.close)
 
 
 def test_a_fork(no_aws: None) -> None:

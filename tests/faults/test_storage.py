@@ -24,8 +24,8 @@ import pytest
 import fakes
 import infra
 from tests import services
-from tests.conftest import _or_skip, s3_config
-from tests.contract.backends import eventually, in_background, in_child, over_http, remove_bucket
+from tests.conftest import SlowCredentials, _or_skip, s3_config
+from tests.contract.backends import eventually, in_child, over_http, remove_bucket
 from tests.contract.test_storage_provider import PART, Broken, some
 from tests.faults.proxy import Stub
 from tests.s3_stand_in import CUT, LOSE, Refusal, StrictS3
@@ -1021,6 +1021,36 @@ def test_what_a_batch_leaves_of_folders(stand_in: StrictS3) -> None:
         assert [each.key for each in usual.list_objects(BUCKET)] == ["f/", "full/"]
 
 
+@pytest.mark.parametrize("operation", ["delete_object", "list_objects"])
+def test_folders_that_may_not_be_removed(stand_in: StrictS3, operation: str) -> None:
+    """The objects are deleted: that their folders stay is no error."""
+    with provider(stand_in, keeps_folders=True) as storage:
+        for key in ("f/", "f/in"):
+            storage.upload(BUCKET, key, b"x" if key == "f/in" else b"")
+        stand_in.bad_day(operation, Refusal(403, "AccessDenied"))
+        assert storage.delete_batch(BUCKET, ["f/in"]) == infra.DeleteResult(["f/in"], {})
+        assert [each.key for each in storage.list_objects(BUCKET)] == ["f/"]
+    fake = fakes.FakeStorageProvider(keeps_folders=True)
+    fake.create_bucket(BUCKET)
+    fake.upload(BUCKET, "f/", b"")
+    fake.upload(BUCKET, "f/in", b"x")
+    fake.denied.add((BUCKET, "f/"))
+    assert fake.delete_batch(BUCKET, ["f/in"]) == infra.DeleteResult(["f/in"], {})
+    assert [each.key for each in fake.list_objects(BUCKET)] == ["f/"]
+
+
+def test_folders_of_keys_that_no_batch_can_hold(stand_in: StrictS3) -> None:
+    """They go too: of a key that XML cannot say, and where the store has no batches."""
+    with provider(stand_in, keeps_folders=True) as storage:
+        for key in ("f/", "f/\x01", "g/", "g/in"):
+            storage.upload(BUCKET, key, b"" if key.endswith("/") else b"x")
+        assert storage.delete_batch(BUCKET, ["f/\x01"]).errors == {}
+        assert [each.key for each in storage.list_objects(BUCKET)] == ["g/", "g/in"]
+        stand_in.bad_day("delete_objects", Refusal(501, "NotImplemented"))
+        assert storage.delete_batch(BUCKET, ["g/in"]).errors == {}
+        assert [*storage.list_objects(BUCKET)] == []
+
+
 def test_a_folder_that_stays_is_not_called_deleted(
     stand_in: StrictS3, storage: infra.S3StorageProvider
 ) -> None:
@@ -1216,20 +1246,10 @@ def test_nothing_secret_is_told(
 
 
 def test_closing_does_not_wait_for_credentials(
-    stand_in: StrictS3, slow_credentials: tuple[Path, Path]
+    stand_in: StrictS3, slow_credentials: SlowCredentials
 ) -> None:
-    """Whoever asks for them meanwhile is told that it is closed."""
-    asked, answer = slow_credentials
     storage = provider(stand_in, access_key=None, secret_key=None)
-    call = in_background(lambda: storage.exists(BUCKET, KEY))
-    try:
-        eventually(asked.exists)
-        close = in_background(storage.close)
-        assert close() is None
-    finally:
-        answer.write_text('{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b"}')
-    assert isinstance(call(), infra.ConnectionError)
-    assert "closed" in str(call())
+    slow_credentials.check_closing(lambda: storage.exists(BUCKET, KEY), storage.close)
 
 
 def test_the_drivers_own_loggers_are_left_alone(storage: infra.S3StorageProvider) -> None:
