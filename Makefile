@@ -31,7 +31,7 @@ demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
 
 test: $(VENV)/test servers
-	@nice sh -c '$(BIN)/python tests/pythons.py; pythons=$$?; $(BIN)/python tests/versions.py --short && exit $$pythons' \
+	@nice sh -c '$(BIN)/python tests/pythons.py --short; pythons=$$?; $(BIN)/python tests/versions.py --short && exit $$pythons' \
 	    > $(VENV)/versions.log 2>&1 & others=$$!; \
 	  $(BIN)/python -m pytest --numprocesses 2 --dist worksteal; failed=$$?; \
 	  wait $$others || failed=1; cat $(VENV)/versions.log; exit $$failed
@@ -69,6 +69,7 @@ prove-size: $(VENV)/test servers
 	$(BIN)/python -m pytest tests/faults/test_size.py
 
 prove-versions: $(VENV)/test servers
+	$(BIN)/python tests/pythons.py
 	$(BIN)/python tests/versions.py
 
 mutants: $(VENV)/test servers

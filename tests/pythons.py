@@ -1,4 +1,7 @@
-"""Runs the tests that need no server on every other Python from 3.10 on that this machine has, without any driver."""
+"""Runs the tests that need no server on every other Python from 3.10 on that this machine has, without any driver.
+
+``--short``: a part of them, in which each section of the library is used.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDS = ["pytest>=8", "hypothesis>=6.100"]
 #: what no other Python changes: how times grow, and the check of the mutants
 SKIPPED = "not grows_with and not test_mutants"
+PARTS = ["contract/test_database", "contract/test_event_bus", "contract/test_storage_provider"]
+PARTS += ["unit/test_configuration", "unit/test_errors_and_policy", "unit/test_events"]
 ASK = "import json, sys; print(json.dumps([sys.version_info[:2], sys.executable]))"
 
 
@@ -37,6 +42,8 @@ def interpreters() -> dict[tuple[int, int], str]:
 def run(version: tuple[int, int], executable: str) -> tuple[str, bool, str]:
     """Name, success, and output of one of them."""
     name = ".".join(map(str, version))
+    short = "--short" in sys.argv[1:]
+    suites = [f"tests/{each}.py" for each in PARTS] if short else []
     venv = ROOT / ".venv" / f"python-{name}"
     python = venv / "bin" / "python"
     commands = []
@@ -65,6 +72,7 @@ def run(version: tuple[int, int], executable: str) -> tuple[str, bool, str]:
                 SKIPPED,
                 "-o",
                 f"cache_dir={cache}",
+                *suites,
             ]
         )
         for command in commands:
