@@ -8926,7 +8926,7 @@ class _RedisTransport:
                 reply = read(disable_decoding=True)
                 refused = isinstance(reply, self._refusal)
                 replies.append(self._precise(reply) if refused else reply)
-        except socket.timeout as exc:
+        except builtins.TimeoutError as exc:
             raise self._redis.TimeoutError("no answer in time") from exc
         except OSError as exc:
             raise self._redis.ConnectionError("the connection failed") from exc
