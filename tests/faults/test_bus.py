@@ -300,7 +300,7 @@ def test_no_payload_leaves_through_an_error(caplog: pytest.LogCaptureFixture) ->
         assert "2026-13" not in text
 
 
-# --- programs in which poll() is missing, or select() of no use
+# --- programs in which poll() is missing, select() of no use, or threads are coroutines
 
 ROOT = Path(__file__).resolve().parents[2]
 WAITS = """
@@ -309,6 +309,9 @@ url, trouble = sys.argv[1:]
 if trouble == "no poll":  # as under eventlet
     for name in ("poll", "epoll", "kqueue", "devpoll"):
         vars(select).pop(name, None)
+elif trouble == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
 else:  # select() takes none above 1023
     import resource
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -331,7 +334,7 @@ print("done")
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["redis", "redis-tls", "mariadb", "mysql", "postgres"])
-@pytest.mark.parametrize("trouble", ["no poll", "descriptors"])
+@pytest.mark.parametrize("trouble", ["no poll", "descriptors", "gevent"])
 def test_waiting_for_sockets(service: Callable[[str], str], name: str, trouble: str) -> None:
     command = [sys.executable, "-W", "error", "-c", WAITS, service(name), trouble]
     done = subprocess.run(
