@@ -8276,7 +8276,9 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
 
     # In the order of an index that holds ranked rows only. They are cut off before names are looked up: else, when the
     # statistics do not know yet how many there are, all of them would be joined and sorted. LATERAL and its LIMIT keep
-    # the planner from reading all users.
+    # the planner from reading all users. The last LIMIT cuts nothing off. It is no constant, of which the planner takes
+    # it that a tenth of the rows is wanted (preprocess_limit in PostgreSQL's planner.c): so it reads in order also where
+    # the statistics do not know the id yet, and let it expect a few rows, which it would read and sort all.
     _ranking = """
         SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level, s.created_at,
             s.user_id, u.username, u.display_name, s.organization_id, o.name
@@ -8287,13 +8289,13 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
         ) s
         CROSS JOIN LATERAL (SELECT username, display_name FROM users WHERE id = s.user_id LIMIT 1) u
         LEFT JOIN organizations o ON o.id = s.organization_id
-        ORDER BY s.aggregate_score DESC, s.created_at, s.id"""
+        ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT (SELECT %s)"""
     _version_ranking = _ranking.replace("= %s AND", "= %s AND benchmark_version_id = %s AND")
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         sql = self._version_ranking if "benchmark_version_id" in where else self._ranking
         return self.database._statement(
-            "leaderboard", sql, [*where.values(), limit], _all_rows, repeatable=True
+            "leaderboard", sql, [*where.values(), limit, limit], _all_rows, repeatable=True
         )
 
 

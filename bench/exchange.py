@@ -408,7 +408,7 @@ class ByHand:
 
     def leaderboard(self, benchmark_id: uuid.UUID) -> list[infra.LeaderboardEntry]:
         with self.raw.cursor() as cursor:
-            cursor.execute(self.ranking, (str(benchmark_id), 100))
+            cursor.execute(self.ranking, (str(benchmark_id), 100, 100))
             rows = cursor.fetchall()
         entries = []
         rank, score = 0, None
