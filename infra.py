@@ -8276,9 +8276,9 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
 
     # In the order of an index that holds ranked rows only. They are cut off before names are looked up: else, when the
     # statistics do not know yet how many there are, all of them would be joined and sorted. LATERAL and its LIMIT keep
-    # the planner from reading all users. The last LIMIT cuts nothing off. It is no constant, of which the planner takes
-    # it that a tenth of the rows is wanted (preprocess_limit in PostgreSQL's planner.c): so it reads in order also where
-    # the statistics do not know the id yet, and let it expect a few rows, which it would read and sort all.
+    # the planner from reading all users. The last LIMIT cuts nothing off. It is no constant, so that the planner takes
+    # it that a tenth of the rows is wanted (preprocess_limit in PostgreSQL's planner.c), and reads in order: also where
+    # the statistics do not know the id yet, and let it expect a few rows, all of which it would read and sort.
     _ranking = """
         SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level, s.created_at,
             s.user_id, u.username, u.display_name, s.organization_id, o.name

@@ -16,6 +16,8 @@ from typing import TypeVar
 T = TypeVar("T")
 Work = Callable[[], object]
 
+#: microseconds that ``yardstick`` takes on the machine for which extras are promised
+YARD = 8.0
 SHORT = """\
 Without --short, a missed promise exits 1. With --short the run takes seconds: smaller data, fewer
 rounds. It exits 1 at half of a promise, which a busy machine keeps and a real defect does not:
@@ -41,13 +43,17 @@ class Ratio:
 @dataclass(frozen=True)
 class Extra:
     """Microseconds of this thread's CPU for one call, or for one of the records that a call gives: the least of all
-    rounds, which is what the code itself needs. ``limit``: how much more than the other it is promised to be at most;
-    infinite: no promise."""
+    rounds, which is what the code itself needs, at the pace of a machine on which ``yardstick`` takes ``YARD``.
+
+    ``limit``: how much more than the other it is promised to be at most; infinite: no promise.
+    ``pace``: how many times as long everything took here.
+    """
 
     name: str
     ours: float
     theirs: float
     limit: float
+    pace: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,18 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         "--short", action="store_true", help="run for seconds; exit 1 at half of a promise"
     )
     return parser
+
+
+class _Point:
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.number = name, number
+
+
+def yardstick() -> list[tuple[str, int]]:
+    """Some work of the kind that a client does in Python: calls, attributes, dicts, texts."""
+    points = [_Point(f"point {number}", number) for number in range(12)]
+    found = {point.name.upper(): (point.name, point.number) for point in points}
+    return [found[point.name.upper()] for point in points if isinstance(point, _Point)]
 
 
 def timed(work: Work, number: int, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -166,13 +184,14 @@ class Bench:
         for _ in range(math.ceil(rounds / 4) if self.short else rounds):
             times.append(
                 [
-                    timed(work, number, time.thread_time) / (number * records) * 1e6
-                    for work in (ours, theirs)
+                    timed(work, number, time.thread_time) / number * 1e6
+                    for work in (ours, theirs, yardstick)
                 ]
             )
         gc.enable()
-        mine, other = map(min, zip(*times))
-        return Extra(name, mine, other, limit)
+        mine, other, yard = map(min, zip(*times))
+        pace = yard / YARD
+        return Extra(name, mine / records / pace, other / records / pace, limit, pace)
 
     def report(self, title: str, ratios: list[Ratio]) -> None:
         """Print the table of ratios, and remember a missed promise."""
@@ -185,7 +204,8 @@ class Bench:
 
     def report_extras(self, title: str, extras: list[Extra]) -> None:
         """Print the table of extras, and remember a missed promise."""
-        self._head(title, "ours", "theirs", "more")
+        paces = ", ".join(f"{extra.pace:.2f}" for extra in extras)
+        self._head(f"{title}, taken by the pace here ({paces})", "ours", "theirs", "more")
         for extra in extras:
             limit = extra.limit * self.slack
             more = extra.ours - extra.theirs
