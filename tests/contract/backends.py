@@ -520,8 +520,8 @@ class MotoAccount:
         self._ask("/moto-api/reset-auth", str(after))
 
 
-def in_child(work: Callable[[], None]) -> None:
-    """Runs the work in a forked child, which has to end well."""
+def in_child(work: Callable[[], None], meanwhile: Callable[[], object] = int) -> None:
+    """Runs the work in a forked child, which has to end well, and ``meanwhile()`` in the parent."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -533,4 +533,8 @@ def in_child(work: Callable[[], None]) -> None:
             traceback.print_exc()
         finally:
             os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
+    try:
+        meanwhile()
+    finally:
+        status = os.waitpid(child, 0)[1]
+    assert status == 0
