@@ -1427,12 +1427,14 @@ def test_a_fork_while_a_connection_is_lent(home: Home) -> None:
 
 
 def test_children_fork_while_threads_work(home: Home) -> None:
-    over = threading.Event()
+    over, running = threading.Event(), threading.Event()
+    answered: list[int] = []
 
     def work(number: int) -> int:
         turns = 0
-        while not over.is_set():
+        while running.wait(WAIT) and not over.is_set():
             assert pool.fetch_one("SELECT %s + 0", [number]) == (number,)
+            answered.append(number)
             turns += 1
         return turns
 
@@ -1444,9 +1446,14 @@ def test_children_fork_while_threads_work(home: Home) -> None:
         def forks(_: int) -> None:
             try:
                 for number in range(10):
-                    in_child(lambda: insert_in_child(number))
+                    answered.clear()
+                    running.set()
+                    eventually(lambda: len({*answered}) == 4)
+                    # The threads rest while the child works.
+                    in_child(lambda: insert_in_child(number), running.clear)
             finally:
                 over.set()
+                running.set()
 
         # All connections are open before the first fork: libpq holds a lock of its own while it
         # connects, which a child that is forked meanwhile would wait for, for ever.
