@@ -349,10 +349,10 @@ def answer(status: str, headers: str, body: str = "") -> bytes:
 
 OBJECT = (
     'ETag: "21f754de7c49298ea2512402aa10755c"\nLast-Modified: Mon, 23 Nov 2026 06:42:13 GMT\n'
-    "Content-Type: text/plain\nx-amz-meta-a: 12345\nx-amz-meta-b: 67890\n"
+    "Content-Type: a/b\nx-amz-meta-a: 12\nx-amz-meta-b: 67\n"
 )
 CHUNKED = f"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n{OBJECT}\n".replace("\n", "\r\n").encode()
-METADATA = {"a": "12345", "b": "67890"}
+METADATA = {"a": "12", "b": "67"}
 LISTED = "<Key>tell-nobody/key</Key><Size>9</Size><LastModified>2026-11-23T06:42:13Z</LastModified>"
 # What each would answer, if its object were whole; the stand-in says a part of it, and does nothing.
 CUT_ANSWERS: dict[str, tuple[str, bytes, Callable[[Any], Any], Any]] = {
