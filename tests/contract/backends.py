@@ -281,7 +281,7 @@ class StorageBackend:
     connect: Callable[..., infra.StorageProvider]
     fetch: Callable[..., tuple[int, bytes]]
     uploads: Callable[[], int]  # that were begun and neither completed nor aborted
-    many: int = 2500  # objects, so that a list has several pages
+    many: int = 2001  # objects, so that a list has two full pages and a third one
     pause: Callable[[float], None] = time.sleep
     buckets: list[str] = field(default_factory=list)
 
