@@ -385,7 +385,7 @@ def on_s3(name: str) -> Any:
             return len(raw_s3(config).list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
 
         made = StorageBackend(
-            storage, connect, over_http, uploads, 2500 if name == "s3" else 1200
+            storage, connect, over_http, uploads, 2001 if name == "s3" else 1002
         )  # slower ones
         yield made
         for each in opened:
