@@ -8665,7 +8665,10 @@ class _RedisTransport:
         self._switched: dict[_Address, float] = {}
         # redis-py 5 knows MOVED and its kin in this parser only.
         parser = getattr(self._redis.cluster, "ClusterParser", None)
-        self._parser = {"parser_class": parser} if parser else {}
+        self._options: dict[str, Any] = {"parser_class": parser} if parser else {}
+        if hasattr(self._redis, "driver_info"):
+            # None: else redis-py reads its package's metadata from disk for each connection.
+            self._options["driver_info"] = None
         self.policy = CallPolicy(
             "redis",
             translate=self._translate,
@@ -8742,7 +8745,7 @@ class _RedisTransport:
             health_check_interval=0,
             retry=self._redis.retry.Retry(self._redis.backoff.NoBackoff(), 0),
             decode_responses=False,
-            **self._parser,
+            **self._options,
         )
         connection.address = address
         connection.opened = time.monotonic()

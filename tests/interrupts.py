@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import linecache
 import sys
@@ -13,19 +14,19 @@ from typing import Any
 import infra
 
 
-def is_with(frame: FrameType) -> bool:
-    """Whether it enters or leaves a ``with``. No signal comes between its block and its end."""
+@functools.cache
+def is_with(file: str, number: int | None) -> bool:
+    """Whether the line enters or leaves a ``with``. No signal comes between its block and its end."""
     # Some instructions that the compiler adds have no line.
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0)
-    return line.lstrip().startswith("with ")
+    return linecache.getline(file, number or 0).lstrip().startswith("with ")
 
 
-def is_in_destructor(frame: FrameType | None) -> bool:
-    """Whether a ``__del__`` runs. Python swallows what it raises, and the library raises it again
-    by a real signal, which comes at any time: a test of its own shows that."""
-    while frame is not None and frame.f_code.co_name != "__del__":
+def is_in_destructor(frame: FrameType | None, work: FrameType) -> bool:
+    """Whether a ``__del__`` runs below ``work``. Python swallows what it raises, and the library raises
+    it again by a real signal, which comes at any time: a test of its own shows that."""
+    while frame is not None and frame is not work and frame.f_code.co_name != "__del__":
         frame = frame.f_back
-    return frame is not None
+    return frame is not None and frame is not work
 
 
 @contextlib.contextmanager
@@ -49,16 +50,16 @@ def interrupted_at(
     Lines of destructors do not count. Return whether it was interrupted; False: it has fewer
     lines. ``event`` "opcode" interrupts between any two instructions of the interpreter.
     """
-    left = number
+    left, files, here = number, {infra.__file__, *more_files}, sys._getframe()
 
     def trace(frame: FrameType, kind: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename not in (infra.__file__, *more_files):
+        if frame.f_code.co_filename not in files:
             return None
-        if kind == "call" and is_in_destructor(frame):
+        if kind == "call" and is_in_destructor(frame, here):
             return None
         frame.f_trace_opcodes = event == "opcode"
-        if kind == event and not is_with(frame):
+        if kind == event and not is_with(frame.f_code.co_filename, frame.f_lineno):
             left -= 1
             if left < 0:
                 sys.settrace(None)

@@ -54,6 +54,12 @@ class StrictS3(StandIn):
         self._days: dict[str, deque[Any]] = defaultdict(deque)
         super().__init__(certificates)
 
+    def forget(self) -> None:
+        """All that it holds, and the bad days to come."""
+        for each in (self.buckets, self.uploads, self.undeletable, self.headers_of, self._days):
+            each.clear()
+        self.asked.clear()
+
     def bad_day(self, operation: str, *what: Any) -> None:
         self._days[operation].extend(what)
 

@@ -281,7 +281,7 @@ class StorageBackend:
     connect: Callable[..., infra.StorageProvider]
     fetch: Callable[..., tuple[int, bytes]]
     uploads: Callable[[], int]  # that were begun and neither completed nor aborted
-    many: int = 2500  # objects, so that a list has several pages
+    many: int = 2001  # objects, so that a list has two full pages and a third one
     pause: Callable[[float], None] = time.sleep
     buckets: list[str] = field(default_factory=list)
 
@@ -385,7 +385,7 @@ def on_s3(name: str) -> Any:
             return len(raw_s3(config).list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
 
         made = StorageBackend(
-            storage, connect, over_http, uploads, 2500 if name == "s3" else 1200
+            storage, connect, over_http, uploads, 2001 if name == "s3" else 1002
         )  # slower ones
         yield made
         for each in opened:
@@ -520,8 +520,8 @@ class MotoAccount:
         self._ask("/moto-api/reset-auth", str(after))
 
 
-def in_child(work: Callable[[], None]) -> None:
-    """Runs the work in a forked child, which has to end well."""
+def in_child(work: Callable[[], None], meanwhile: Callable[[], object] = int) -> None:
+    """Runs the work in a forked child, which has to end well, and ``meanwhile()`` in the parent."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -533,4 +533,8 @@ def in_child(work: Callable[[], None]) -> None:
             traceback.print_exc()
         finally:
             os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
+    try:
+        meanwhile()
+    finally:
+        status = os.waitpid(child, 0)[1]
+    assert status == 0

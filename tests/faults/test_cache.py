@@ -328,14 +328,16 @@ def test_a_fork_while_another_thread_fills(server: Server) -> None:  # noqa: F81
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_other_threads_ask_for_a_lock(server: Server) -> None:  # noqa: F811
     """Whatever they hold at that moment, the child does not wait for it."""
-    over = threading.Event()
+    over, running = threading.Event(), threading.Event()
+    asked: list[None] = []
     with client_of(server.url) as client:
         cache = infra.RedisCacheProvider(client)
         assert cache.lock("taken", 600).acquire(0) is True
 
         def ask() -> None:
-            while not over.is_set():
+            while running.wait(6 * WAIT) and not over.is_set():
                 assert cache.lock("taken", 600).acquire(0) is False
+                asked.append(None)
 
         def work() -> None:
             signal.alarm(60)  # ends a child that hangs
@@ -346,12 +348,16 @@ def test_a_fork_while_other_threads_ask_for_a_lock(server: Server) -> None:  # n
         sys.setswitchinterval(1e-6)
         try:
             for _ in range(40):
-                in_child(work)
+                asked.clear()
+                running.set()
+                eventually(lambda: len(asked) > 4)  # no lock of this test keeps them in step
+                in_child(work, running.clear)  # they rest while the child works
                 assert cache.delete("k") is True
                 client.delete("~lock:free")
         finally:
             sys.setswitchinterval(usual)
             over.set()
+            running.set()
         assert [join() for join in joins] == [None] * 4
 
 

@@ -21,7 +21,7 @@ import pytest
 import fakes
 import infra
 from tests.conftest import not_shown
-from tests.contract.backends import WAIT, eventually
+from tests.contract.backends import WAIT, eventually, in_threads
 from tests.contract.texts import Odd
 from tests.faults.proxy import Proxy
 from tests.unit import dumps
@@ -701,13 +701,23 @@ def test_tables_that_are_left_locked(shop: Shop, lock: str) -> None:
     assert shop.apply() == [2, 3]
 
 
-@pytest.mark.parametrize("shop", ["mariadb", "mysql"], indirect=True)
-def test_a_lock_that_covers_the_history(shop: Shop) -> None:
-    shop.write(A, "FLUSH TABLES WITH READ LOCK;\n", C)
-    assert shop.refusal().startswith(
-        "migration shop 2 (step_2) failed at the record of its statement 1, FLUSH TABLES WITH … ("
-    )
-    assert shop.states() == [(1, "applied", 1), (2, "dirty", 1), (3, "pending", 0)]
+def test_a_lock_that_covers_the_history(database: Callable[[str], str], tmp_path: Path) -> None:
+    """On both servers at once: it is waited for ten seconds."""
+    urls = [database(name) for name in ("mariadb", "mysql")]
+
+    def refused(number: int) -> tuple[str, list[tuple[int, str, int]]]:
+        (tmp_path / str(number)).mkdir()
+        shop = Shop(urls[number], tmp_path / str(number))
+        with shop.pool:
+            shop.write(A, "FLUSH TABLES WITH READ LOCK;\n", C)
+            return shop.refusal(), shop.states()
+
+    for message, states in in_threads(2, refused):
+        assert message.startswith(
+            "migration shop 2 (step_2) failed at the record of its statement 1, "
+            "FLUSH TABLES WITH … ("
+        )
+        assert states == [(1, "applied", 1), (2, "dirty", 1), (3, "pending", 0)]
 
 
 DIRT = {

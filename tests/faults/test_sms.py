@@ -307,7 +307,7 @@ def test_a_provider_that_has_moved_is_found(
             return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
 
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
-        with provider("http://localhost") as service:
+        with provider("http://localhost", timeout=2.0) as service:
             service.send_sms(PHONE, MESSAGE)
             there.keep = True
             there.bad_days.append(day)

@@ -76,6 +76,50 @@ def storage(stand_in: StrictS3) -> Iterator[infra.S3StorageProvider]:
         yield made
 
 
+class Shared:
+    """A stand-in, and a provider, for many cases: boto3 takes its time to make a client. Its clock
+    does not wait between attempts."""
+
+    def __init__(self) -> None:
+        self.calls: list[infra.Call] = []
+        self.stand_in = StrictS3()
+        self.storage = provider(
+            self.stand_in, clock=fakes.FakeClock(), observer=lambda call: self.calls.append(call)
+        )
+
+    def start_again(self) -> None:
+        """As they were made, with an object in the bucket."""
+        self.stand_in.forget()
+        self.stand_in.buckets[BUCKET] = {}
+        self.put(KEY, b"as it was")
+        self.calls.clear()
+
+    def put(self, key: str, data: bytes) -> None:
+        """At once, without a request."""
+        headers = {f"x-amz-meta-{each}": METADATA[each] for each in METADATA}
+        self.stand_in.put_object(BUCKET, key, {}, headers, data)
+
+    def close(self) -> None:
+        self.storage.close()
+        self.stand_in.__exit__()
+
+
+@pytest.fixture(scope="module")
+def all_shared() -> Iterator[list[Shared]]:
+    made: list[Shared] = []
+    yield made
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def shared(no_aws: None, all_shared: list[Shared]) -> Shared:
+    if not all_shared:  # here, because no_aws is of one test
+        all_shared.append(Shared())
+    all_shared[0].start_again()
+    return all_shared[0]
+
+
 # --- answers, and none
 
 REFUSALS: dict[str, tuple[Any, type[infra.InfrastructureError], str | None, bool, str]] = {
@@ -99,12 +143,11 @@ REFUSALS: dict[str, tuple[Any, type[infra.InfrastructureError], str | None, bool
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_answers_mean(stand_in: StrictS3, name: str) -> None:
+def test_what_answers_mean(shared: Shared, name: str) -> None:
     day, kind, code, retryable, words = REFUSALS[name]
-    calls: list[infra.Call] = []
-    stand_in.bad_day("list_objects", *[day] * 9)
-    with provider(stand_in, observer=calls.append) as storage, pytest.raises(kind) as caught:
-        storage.list_objects(BUCKET)
+    shared.stand_in.bad_day("list_objects", *[day] * 9)
+    with pytest.raises(kind) as caught:
+        shared.storage.list_objects(BUCKET)
     error = caught.value
     assert words in str(error)
     assert (error.service, error.operation, error.retryable) == (
@@ -114,7 +157,7 @@ def test_what_answers_mean(stand_in: StrictS3, name: str) -> None:
     )
     if code is not None:
         assert error.code == code  # type: ignore[attr-defined]
-    assert len(calls) == (4 if retryable else 1)
+    assert len(shared.calls) == (4 if retryable else 1)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -201,14 +244,12 @@ ASKS: dict[str, Callable[[infra.S3StorageProvider], Any]] = {
 
 
 @pytest.mark.parametrize("name", ODD_ANSWERS)
-def test_an_answer_that_lacks_what_it_should_say(
-    stand_in: StrictS3, storage: infra.S3StorageProvider, name: str
-) -> None:
+def test_an_answer_that_lacks_what_it_should_say(shared: Shared, name: str) -> None:
     """As of a server that is not S3's, and says 200 to everything: asked for again, as a lost answer is."""
     operation, header, body = ODD_ANSWERS[name]
     answer = f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-    storage.upload(BUCKET, "large", some(PART + 1))
-    stand_in.asked.clear()
+    stand_in, storage = shared.stand_in, shared.storage
+    shared.put("large", bytes(PART + 1))
     stand_in.bad_day(operation, *[answer] * 4)
     with pytest.raises(infra.StorageError, match=r"gave no usable answer .* S3_ENDPOINT") as caught:
         ASKS[operation](storage)
@@ -308,10 +349,10 @@ def answer(status: str, headers: str, body: str = "") -> bytes:
 
 OBJECT = (
     'ETag: "21f754de7c49298ea2512402aa10755c"\nLast-Modified: Mon, 23 Nov 2026 06:42:13 GMT\n'
-    "Content-Type: text/plain\nx-amz-meta-a: 12345\nx-amz-meta-b: 67890\n"
+    "Content-Type: a/b\nx-amz-meta-a: 12\nx-amz-meta-b: 67\n"
 )
 CHUNKED = f"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n{OBJECT}\n".replace("\n", "\r\n").encode()
-METADATA = {"a": "12345", "b": "67890"}
+METADATA = {"a": "12", "b": "67"}
 LISTED = "<Key>tell-nobody/key</Key><Size>9</Size><LastModified>2026-11-23T06:42:13Z</LastModified>"
 # What each would answer, if its object were whole; the stand-in says a part of it, and does nothing.
 CUT_ANSWERS: dict[str, tuple[str, bytes, Callable[[Any], Any], Any]] = {
@@ -384,19 +425,14 @@ def read_all(storage: infra.S3StorageProvider) -> bytes:
 
 
 @pytest.mark.parametrize("name", CUT_ANSWERS)
-def test_an_answer_cut_after_every_byte(stand_in: StrictS3, name: str) -> None:
+def test_an_answer_cut_after_every_byte(shared: Shared, name: str) -> None:
     """The connection ends in order. The answer is asked for again, and is right."""
     operation, whole, call, expected = CUT_ANSWERS[name]
-    with provider(stand_in, clock=fakes.FakeClock()) as storage:
-        for end in range(len(whole)):
-            stand_in.buckets.pop("a-new-one", None)
-            stand_in.buckets[BUCKET].clear()
-            headers = {f"x-amz-meta-{each}": METADATA[each] for each in METADATA}
-            stand_in.put_object(BUCKET, KEY, {}, headers, b"as it was")  # at once: no request
-            stand_in.bad_day(operation, whole[:end])
-            stand_in.asked.clear()
-            assert call(storage) == expected, whole[:end]
-            assert stand_in.asked.count(operation) >= 2 or end == 0, whole[:end]
+    for end in range(len(whole)):
+        shared.start_again()
+        shared.stand_in.bad_day(operation, whole[:end])
+        assert call(shared.storage) == expected, whole[:end]
+        assert shared.stand_in.asked.count(operation) >= 2 or end == 0, whole[:end]
 
 
 def test_a_refusal_that_is_cut_is_a_lost_answer(

@@ -164,15 +164,20 @@ def test_a_server_without_tls(kind: str, service: Service, files: Path) -> None:
         assert "could not be reached: it offers no TLS" in told
 
 
-@pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster"])
-def test_redis_without_tls(scheme: str, service: Service) -> None:
+def test_redis_without_tls(service: Service) -> None:
     """It takes the handshake for the beginning of a command, and waits for the rest."""
-    url = at(service("redis"), "127.0.0.1", user=f":{SECRET}@").replace("redis", scheme, 1)
-    told = refusal(url, infra.TimeoutError, connect_timeout=1.5, deadline=3)
-    assert (
-        "did not answer in time: it is silent to a TLS handshake, as a port without TLS may be"
-        in told
-    )
+    plain = at(service("redis"), "127.0.0.1", user=f":{SECRET}@")
+    schemes = ["rediss", "rediss+cluster"]
+
+    def ask(number: int) -> str:
+        url = plain.replace("redis", schemes[number], 1)
+        return refusal(url, infra.TimeoutError, connect_timeout=1.5, deadline=3)
+
+    for told in in_threads(len(schemes), ask):
+        assert (
+            "did not answer in time: it is silent to a TLS handshake, as a port without TLS may be"
+            in told
+        )
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
@@ -432,23 +437,26 @@ def mute_postgres(connection: socket.socket) -> None:
     connection.sendall(b"S")
 
 
-@pytest.mark.parametrize(
-    ("scheme", "silence", "words"),
-    [
-        ("rediss", mute, "did not answer in time: it is silent to a TLS handshake"),
-        ("rediss+cluster", mute, "did not answer in time: it is silent to a TLS handshake"),
-        ("mysql", mute, "did not answer in time"),
-        ("mysql", mute_mysql, "did not answer in time: it is silent to a TLS handshake"),
-        ("postgresql", mute_postgres, "did not answer in time"),
-    ],
-)
-def test_a_server_that_falls_silent_in_the_handshake(
-    scheme: str, silence: Callable[[socket.socket], None], words: str
-) -> None:
-    with Stub(silence) as server:
-        url = f"{scheme}://u:{SECRET}@127.0.0.1:{server.port}/{'' if 'redis' in scheme else 'd'}?sslmode=require"
+SILENT: list[tuple[str, Callable[[socket.socket], None], str]] = [
+    ("rediss", mute, "did not answer in time: it is silent to a TLS handshake"),
+    ("rediss+cluster", mute, "did not answer in time: it is silent to a TLS handshake"),
+    ("mysql", mute, "did not answer in time"),
+    ("mysql", mute_mysql, "did not answer in time: it is silent to a TLS handshake"),
+    ("postgresql", mute_postgres, "did not answer in time"),
+]
+
+
+def test_servers_that_fall_silent_in_the_handshake() -> None:
+    def ask(number: int) -> str:
+        scheme, silence, _ = SILENT[number]
+        database = "" if "redis" in scheme else "d"
         options = {"deadline": 3.0} if "redis" in scheme else {"acquire_timeout": 3.0}
-        assert words in refusal(url, infra.TimeoutError, connect_timeout=1.5, **options)
+        with Stub(silence) as server:
+            url = f"{scheme}://u:{SECRET}@127.0.0.1:{server.port}/{database}?sslmode=require"
+            return refusal(url, infra.TimeoutError, connect_timeout=1.5, **options)
+
+    for (scheme, _, words), told in zip(SILENT, in_threads(len(SILENT), ask)):
+        assert words in str(told), scheme
 
 
 @pytest.fixture

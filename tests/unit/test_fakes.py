@@ -36,15 +36,14 @@ def test_the_time_of_a_glob_grows_with_it(glob: str) -> None:
     """Eight times the glob and the name: what grows with its square takes 64 times as long."""
 
     def seconds(size: int) -> float:
-        client, times = fakes.FakeRedisClient(), []
+        client = fakes.FakeRedisClient()
         client.set("a" * size, "1")
-        for _ in range(3):
-            started = time.process_time()
-            assert list(client.scan(glob * size)) == ["a" * size]
-            times.append(time.process_time() - started)
-        return min(times)
+        started = time.process_time()
+        assert list(client.scan(glob * size)) == ["a" * size]
+        return time.process_time() - started
 
-    assert seconds(80_000) <= 24 * max(seconds(10_000), 0.001)
+    usual = min(seconds(10_000) for _ in range(3))
+    assert any(seconds(80_000) <= 24 * max(usual, 0.001) for _ in range(3))
 
 
 def test_fail_next_fails_once() -> None:

@@ -346,9 +346,13 @@ def test_the_time_grows_with_the_text(engine: str, before: str, part: str, behin
 
     def seconds(size: int) -> float:
         text = before + part * (size // len(part)) + behind
-        return cpu(lambda: infra.split_statements(text, engine))
+        started = time.process_time()
+        with contextlib.suppress(infra.ValidationError):
+            infra.split_statements(text, engine)
+        return time.process_time() - started
 
-    assert seconds(800_000) <= 24 * max(seconds(100_000), 0.001)
+    usual = min(seconds(100_000) for _ in range(3))
+    assert any(seconds(800_000) <= 24 * max(usual, 0.001) for _ in range(3))
 
 
 def test_comments_in_front_of_a_statement_cost_nothing(file: Path) -> None:
