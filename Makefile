@@ -33,7 +33,7 @@ demo-real: $(VENV)/test servers
 test: $(VENV)/test servers
 	@nice sh -c '$(BIN)/python tests/pythons.py --short; pythons=$$?; $(BIN)/python tests/versions.py --short && exit $$pythons' \
 	    > $(VENV)/versions.log 2>&1 & others=$$!; \
-	  $(BIN)/python -m pytest --numprocesses 2 --dist worksteal; failed=$$?; \
+	  $(BIN)/python -m pytest --numprocesses 3 --dist worksteal; failed=$$?; \
 	  wait $$others || failed=1; cat $(VENV)/versions.log; exit $$failed
 
 unit: $(VENV)/test
