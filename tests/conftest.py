@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import uuid
@@ -243,6 +244,12 @@ def pytest_testnodedown(node: Any) -> None:
         (_versions, _not_shown), getattr(node, "workeroutput", {}).get("seen", ())
     ):
         known.update(found)
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand cases are no garbage: without this each collection would look at all of them."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,8 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDS = ["pytest>=8", "hypothesis>=6.100"]
 #: what no other Python changes: how times grow, and the check of the mutants
 SKIPPED = "not grows_with and not test_mutants"
-PARTS = ["contract/test_database", "contract/test_event_bus", "contract/test_storage_provider"]
-PARTS += ["unit/test_configuration", "unit/test_errors_and_policy", "unit/test_events"]
+PARTS = [
+    "contract/test_database",
+    "contract/test_event_bus",
+    "contract/test_storage_provider",
+    "unit/test_configuration",
+    "unit/test_errors_and_policy",
+    "unit/test_events",
+]
 ASK = "import json, sys; print(json.dumps([sys.version_info[:2], sys.executable]))"
 
 
