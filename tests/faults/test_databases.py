@@ -1826,7 +1826,7 @@ def test_ctrl_c_ends_a_statement(home: Home) -> None:
     ]
     with home.pool(max_connections=1, query_timeout=2 * LONG) as pool:
         for call, words in calls:
-            before[:] = home.running()
+            before[:] = home.running(words)
             with (
                 lasts(0, WAIT),
                 pytest.raises(KeyboardInterrupt),
