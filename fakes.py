@@ -1878,9 +1878,7 @@ class _Part:
     """What stands between two stars of a glob: texts and classes, one behind the other."""
 
     def __init__(self, texts_and_classes: Sequence[bytes | frozenset[int]]) -> None:
-        self.length = len(
-            b"".join(each if isinstance(each, bytes) else b"?" for each in texts_and_classes)
-        )
+        self.length = sum(len(each) if isinstance(each, bytes) else 1 for each in texts_and_classes)
         self._pattern = re.compile(b"".join(map(_regular, texts_and_classes)), re.DOTALL)
 
     def fits(self, name: bytes, at: int) -> bool:

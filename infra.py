@@ -1199,7 +1199,7 @@ def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslroo
     for name, path in files.items():
         _check_readable(authority if name == "sslrootcert" else name, path)
     at_fault = authority
-    # As libpq has it: who names an authority wants it to be asked.
+    # As in libpq: an authority that is named is asked, whatever the mode.
     verified = mode in ("verify-ca", "verify-full") or "sslrootcert" in options
     try:
         if verified:
@@ -7666,7 +7666,7 @@ class _Member(_ByValue):
 
 
 class _MemberRepository(Repository[_Member]):
-    """Who belongs to which organization."""
+    """The members of organizations."""
 
     record = _Member
     table = "organization_members"
@@ -8153,8 +8153,8 @@ class SubmissionRepository(Repository[Submission]):
     """Results of models at benchmarks, and the ranks that come of them. The rules: ``submissions_pkey``;
     ``submissions_benchmark_version_id_fkey`` (the version exists, and is one of that benchmark),
     ``submissions_user_id_fkey``, ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
-    ``submissions_verification_level_check``, ``submissions_visibility_check``. Who may submit for an organization, and
-    whether a verified submission may still be edited, is for the program to say: ``update`` does not change the
+    ``submissions_verification_level_check``, ``submissions_visibility_check``. The program decides which users
+    submit for an organization, and whether a verified submission may still be edited: ``update`` does not change the
     level."""
 
     record = Submission

@@ -1,6 +1,6 @@
 """Runs the tests that need no server on every other Python from 3.10 on that this machine has, without any driver.
 
-``--short``: a part of them, in which each section of the library is used.
+``--short``: a part of them, without tests of the cache, verification codes, SMS and migrations.
 """
 
 from __future__ import annotations
