@@ -43,10 +43,11 @@ class Ratio:
 @dataclass(frozen=True)
 class Extra:
     """Microseconds of this thread's CPU for one call, or for one of the records that a call gives: the least of all
-    rounds, which is what the code itself needs, at the pace of a machine on which ``yardstick`` takes ``YARD``.
+    rounds, which is what the code itself needs. On a slow machine, where ``yardstick`` takes more than ``YARD``, they
+    are those of a machine on which it takes just that.
 
     ``limit``: how much more than the other it is promised to be at most; infinite: no promise.
-    ``pace``: how many times as long everything took here.
+    ``pace``: how many times as long everything took here; on a fast machine 1.
     """
 
     name: str
@@ -190,7 +191,7 @@ class Bench:
             )
         gc.enable()
         mine, other, yard = map(min, zip(*times))
-        pace = yard / YARD
+        pace = max(1.0, yard / YARD)
         return Extra(name, mine / records / pace, other / records / pace, limit, pace)
 
     def report(self, title: str, ratios: list[Ratio]) -> None:
@@ -205,7 +206,9 @@ class Bench:
     def report_extras(self, title: str, extras: list[Extra]) -> None:
         """Print the table of extras, and remember a missed promise."""
         paces = ", ".join(f"{extra.pace:.2f}" for extra in extras)
-        self._head(f"{title}, taken by the pace here ({paces})", "ours", "theirs", "more")
+        self._head(
+            f"{title}, divided by how slow this machine is ({paces})", "ours", "theirs", "more"
+        )
         for extra in extras:
             limit = extra.limit * self.slack
             more = extra.ours - extra.theirs
