@@ -30,8 +30,7 @@ demo: $(VENV)/base
 demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
 
-# Byte code is kept, in .venv, even where the environment wants none: a hundred programs import infra.py.
-test unit prove-% mutants: export PYTHONPYCACHEPREFIX = $(CURDIR)/$(VENV)/bytecode
+# Byte code is kept even where the environment wants none: a hundred programs of the tests import infra.py.
 test unit prove-% mutants: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/test servers

@@ -272,7 +272,11 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a cache gives the caller's keys back",
         INFRA,
-        Replace("RedisCacheProvider.get_many", "_plain(key)", "key"),
+        Replace(
+            "RedisCacheProvider.get_many",
+            "map(_plain, _check_many('keys', keys))",
+            "_check_many('keys', keys)",
+        ),
         on_fake("cache_provider", ANY),
     ),
     OnFakes(
