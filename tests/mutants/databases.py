@@ -51,7 +51,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a connection to a read-only server is kept",
         INFRA,
-        Never("ConnectionPool._give_back", "session.is_new or session.read_only"),
+        Replace("ConnectionPool._give_back", "sound and session.is_new", "sound"),
         ("faults/test_databases.py::test_a_borrower_on_the_old_server_fails_once",),
     ),
     OnServers(
