@@ -135,6 +135,13 @@ class Home:
     def rows(self, table: str = "t") -> list[Any]:
         return [row[0] for row in self.ask(f"SELECT n FROM {table} ORDER BY n")]
 
+    def rows_at_rest(self) -> list[Any]:
+        """The rows once no transaction is open that has written some: a COMMIT may be on its way."""
+        self.ask(
+            self.pick("SELECT n FROM t FOR UPDATE", "BEGIN; LOCK TABLE t IN SHARE MODE; COMMIT")
+        )
+        return self.rows()
+
     def _sessions(self, condition: str) -> list[int]:
         source = self.pick(
             "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
@@ -314,7 +321,8 @@ def test_killed_inside_a_transaction(fragile: Home) -> None:
                 refused = failure(call)
                 assert type(refused) is infra.DatabaseError
                 assert refused.retryable is False
-            assert fragile.connections() == []
+            # A session of the restart may still be ending; one of the pool's would stay.
+            eventually(lambda: fragile.connections() == [])
 
         with pytest.raises(infra.DatabaseError, match="was rolled back") as end:
             transact(pool, go_on)
@@ -2109,7 +2117,7 @@ def test_an_interrupt_at_any_line_loses_no_connection(
             assert (number, pool.stats().in_use, pool.stats().waiting) == (number, 0, 0)
             for value in (number, number + 1):
                 assert pool.fetch_one("SELECT %s + 0", [value]) == (value,)
-            if rows := home.rows():
+            if rows := home.rows_at_rest():
                 assert rows == [1, 2]  # all or none
                 home.ask("DELETE FROM t")
         with pool.connection():
