@@ -730,6 +730,28 @@ def test_an_interrupt_anywhere_loses_no_connection(server: Server, name: str, ev
     client.close()
 
 
+@pytest.mark.real
+def test_an_interrupt_before_a_late_answer() -> None:
+    """The next call does not get the answer of the one that was interrupted."""
+    late: list[Callable[[bytes], None]] = []
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        if words[:2] == [b"GET", b"slow"]:
+            late.append(send)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            return
+        if words[0] == b"GET" and late:
+            with contextlib.suppress(OSError):  # the connection may have been closed
+                late.pop()(b"$4\r\nslow\r\n")
+        send(b"$1\r\nv\r\n" if words[0] == b"GET" else b"+OK\r\n")
+
+    with ScriptedRedis(answer) as server, client_of(server.url, pool_size=1) as client:
+        assert client.get("k") == "v"
+        with pytest.raises(KeyboardInterrupt):
+            client.get("slow")
+        assert client.get("k") == "v"
+
+
 def test_listeners_have_connections_of_their_own(server: Server) -> None:
     inbox = Inbox()
     with client_of(server.url, pool_size=1) as client:

@@ -158,7 +158,7 @@ CLIENTS: list[Mutant] = [
         "client: an interrupted exchange leaves its replies to the next call",
         INFRA,
         Drop("_RedisTransport._write", "connection.unread = True"),
-        ("faults/test_redis.py::test_an_interrupt_anywhere_loses_no_connection",),
+        ("faults/test_redis.py::test_an_interrupt_before_a_late_answer",),
     ),
     OnServers(
         "listener: a subscribe in vain forgets earlier ones",
