@@ -179,7 +179,7 @@ IMPORTED_BY_NAME = {
 #: names that begin so, and are public all the same
 NOT_PRIVATE = {
     *("_asdict", "_fields", "_make", "_replace"),  # of named tuples
-    *("_create_unverified_context", "_exit", "_getframe"),  # of the standard library
+    *("_create_unverified_context", "_current_frames", "_exit", "_getframe"),  # of Python
 }
 BY_TEXT = {"getattr", "setattr", "delattr", "hasattr"}
 
