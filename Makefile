@@ -1,4 +1,4 @@
-# make demo        the quickstart and the benchmark exchange on the fakes: no server, no driver
+# make demo        the quickstart, the benchmark exchange and a data move on the fakes: no server, no driver
 # make demo-real   the same on private real servers; fails when the two transcripts differ
 # make test        installs what the tests need, starts private servers on loopback, runs everything
 # make unit        the tests on the fakes alone, without a server: for the quick loop
@@ -26,6 +26,7 @@ help:
 demo: $(VENV)/base
 	$(BIN)/python -u examples/quickstart.py
 	$(BIN)/python -u examples/benchmark_exchange.py
+	$(BIN)/python -u examples/move_users.py
 
 demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
@@ -49,7 +50,7 @@ check: $(VENV)/test
 	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 
-BENCHES := imports fakes cache storage bus pool exchange splitter
+BENCHES := imports fakes cache storage bus pool exchange splitter move
 
 bench bench-check: $(VENV)/bench servers
 	@missed=""; \

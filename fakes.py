@@ -423,8 +423,10 @@ def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool |
     return {f"{repository.table}_{column}_check": check(column) for column in columns}
 
 
+_MOVES = Table.of(infra._CheckpointRepository)
 #: what schema.sql makes; a contract test compares the two
 MYSQL_TABLES = (
+    _MOVES,
     Table.of(
         infra.PhoneUserRepository,
         ascii=("phone_hash", "country_code", "user_type"),
@@ -443,6 +445,7 @@ MYSQL_TABLES = (
     ),
 )
 POSTGRES_TABLES = (
+    _MOVES,
     Table.of(
         infra.UserRepository,
         unique={"users_email_key": ("email_folded",), "users_username_key": ("username_folded",)},
@@ -605,6 +608,7 @@ class FakeDatabase(Faults, infra.Database):
             tuple[FakeTable, tuple[Any, ...]]
         ] = []  # rows whose parents are still to be looked for
         self._open: list[infra._Block] = []
+        self._move_locks: dict[str, threading.Lock] = {}
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
             table._refer(_KEY_ORDERS[dialect])
@@ -844,6 +848,30 @@ class FakeDatabase(Faults, infra.Database):
 
         self._statement("insert_many", work)
         return 0
+
+    def _rows_of(self, table: str) -> infra._TableRows:
+        return _FakeRows(self, table)
+
+    def _repository(self, port: Any) -> Any:
+        if port.table not in self._tables:
+            self._tables[port.table] = FakeTable(self, Table.of(port))
+        return infra._joined(FakeRepository, port)(self)
+
+    @contextlib.contextmanager
+    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
+        with self._lock:
+            held = self._move_locks.setdefault(lock, threading.Lock())
+        if not held.acquire(timeout=lock_timeout):
+            raise infra.TimeoutError(
+                f"another runner holds the lock for more than {lock_timeout:g} s",
+                service=self.engine,
+                operation="move",
+                retryable=False,
+            )
+        try:
+            yield
+        finally:
+            held.release()
 
     def _health_check(self) -> infra.Health:
         def work() -> infra.Health:
@@ -1365,6 +1393,78 @@ class FakeTable:
 
 
 # === repositories ====================================================================================================
+
+
+class _FakeRows(infra._TableRows):
+    """A table of a ``FakeDatabase``, as data moves read and write it."""
+
+    def __init__(self, database: FakeDatabase, table: str) -> None:
+        self._database = database
+        self._name = table
+
+    @property
+    def _table(self) -> FakeTable:
+        return self._database.table(self._name)
+
+    def shape(self) -> infra._TableShape:
+        rules = self._table.rules
+        nullable = frozenset(
+            name
+            for name, column in rules.columns.items()
+            if column.null and name not in rules.primary_key
+        )
+        columns = {
+            name: self._database._column_type(column) for name, column in rules.columns.items()
+        }
+        key = tuple(rules.primary_key)
+        return infra._TableShape(columns, key, nullable=nullable, optional=nullable)
+
+    def count(self) -> int:
+        return self._table._count("move", None)
+
+    def page(
+        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
+    ) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+        table, key = self._table, self._table.rules.primary_key
+        last = None if after is None else dict(zip(key, after))
+
+        def read(rows: list[Row]) -> list[Row]:
+            known = rows if last is None else [*rows, last]
+            orders = [table._sort_key(known, name) for name in key]
+
+            def place(row: Row) -> list[Any]:
+                return [order(row) for order in orders]
+
+            behind = rows if last is None else [row for row in rows if place(row) > place(last)]
+            return [table._copy(row) for row in sorted(behind, key=place)[:limit]]
+
+        found = self._database._from_above(lambda: table._select("move", read))
+        return [
+            (tuple(row[name] for name in names), tuple(row[name] for name in key)) for row in found
+        ]
+
+    def find(
+        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        table, key = self._table, self._table.rules.primary_key
+
+        def read(rows: list[Row]) -> list[Any]:
+            by_key = {table._key(row, key): row for row in rows}
+            found = ((each, by_key.get(table._key(dict(zip(key, each)), key))) for each in keys)
+            return [(each, table._copy(row)) for each, row in found if row is not None]
+
+        pairs = self._database._from_above(lambda: table._select("move", read))
+        return {each: tuple(row[name] for name in names) for each, row in pairs}
+
+    def update(
+        self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
+    ) -> None:
+        table, key = self._table, self._table.rules.primary_key
+        for each, values in rows:
+            table._update("move", dict(zip(key, each)), dict(zip(names, values)))
+
+    def pass_ids(self) -> None:
+        """A fake makes no ids."""
 
 
 class FakeRepository(infra.Repository[R]):

@@ -30,6 +30,8 @@ storage            StoragePath, ObjectSummary, ObjectMetadata, DeleteResult, Sto
 messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent, Message, Subscription,
                    RedisEventBus
 sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService, create_sms_service
+data moves         Move, RowMove, MoveReport, Verification; TableSource, QuerySource, SqliteSource, CsvSource,
+                   JsonLinesSource, IterableSource; TableTarget, RepositoryTarget, Replace
 infrastructure     Infrastructure, the bundle
 command line       main: python -m infra
 =================  ====================================================================================================
@@ -116,6 +118,7 @@ __all__ = [
     "ConflictError",
     "ConnectionPool",
     "Credentials",
+    "CsvSource",
     "Database",
     "DatabaseConfig",
     "DatabaseError",
@@ -128,6 +131,8 @@ __all__ = [
     "Infrastructure",
     "InfrastructureError",
     "Issued",
+    "IterableSource",
+    "JsonLinesSource",
     "KeyValueClient",
     "LeaderboardEntry",
     "Listener",
@@ -139,6 +144,10 @@ __all__ = [
     "MigrationStatus",
     "Migrator",
     "MockSmsService",
+    "Move",
+    "MoveCounts",
+    "MoveError",
+    "MoveReport",
     "MySQLPhoneUserRepository",
     "MySQLTokenRepository",
     "NotFoundError",
@@ -156,6 +165,7 @@ __all__ = [
     "PostgresSubmissionRepository",
     "PostgresUserRepository",
     "Query",
+    "QuerySource",
     "RateLimit",
     "RateLimitedError",
     "RedisCacheConfig",
@@ -164,8 +174,11 @@ __all__ = [
     "RedisEventBus",
     "RedisEventBusConfig",
     "RefreshToken",
+    "Replace",
     "Repository",
+    "RepositoryTarget",
     "Rotation",
+    "RowMove",
     "S3StorageConfig",
     "S3StorageProvider",
     "SerializationError",
@@ -173,7 +186,9 @@ __all__ = [
     "SmsError",
     "SmsService",
     "SnsSmsService",
+    "Source",
     "SqlRepository",
+    "SqliteSource",
     "StorageError",
     "StoragePath",
     "StorageProvider",
@@ -183,12 +198,16 @@ __all__ = [
     "Subscription",
     "SystemClock",
     "SystemEvent",
+    "TableSource",
+    "TableTarget",
+    "Target",
     "TokenRepository",
     "TwilioSmsService",
     "User",
     "UserEvent",
     "UserRepository",
     "ValidationError",
+    "Verification",
     "VerificationCache",
     "create_pool",
     "create_sms_service",
@@ -330,6 +349,27 @@ class SmsError(InfrastructureError):
         self.outcome = outcome
         self.code = code
         self.retry_after = retry_after
+
+
+class MoveError(InfrastructureError):
+    """A data move cannot start or go on. What it has committed stays.
+
+    Attributes:
+        key: the key of the row that it is about, in words ("id=7"); None if it is about no row.
+        column: the column that it is about, or None.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        key: str | None = None,
+        column: str | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.key = key
+        self.column = column
 
 
 class SerializationError(InfrastructureError):
@@ -3057,10 +3097,81 @@ class Database(_Closing):
     ) -> int:
         """Insert the rows, given by columns, and return the bytes of their text."""
 
+    # What data moves need
+
+    @abstractmethod
+    def _rows_of(self, table: str) -> _TableRows:
+        """Return access to the rows of a table."""
+
+    @abstractmethod
+    def _repository(self, port: type) -> Any:
+        """Return a repository on this database; its table is created if it does not exist."""
+
+    @abstractmethod
+    def _locked(self, lock: str, lock_timeout: float) -> contextlib.AbstractContextManager[None]:
+        """Hold a lock of that name. This thread's transactions run meanwhile on the connection that holds it.
+
+        Raises TimeoutError if another runner holds the lock for longer than ``lock_timeout`` seconds.
+        """
+
+    def _check_constraints(self) -> None:
+        """Inside a transaction: check the deferred constraints now, not at COMMIT."""
+
     @abstractmethod
     def _health_check(self) -> Health: ...
     @abstractmethod
     def _stats(self) -> PoolStats: ...
+
+
+class _TableShape(NamedTuple):
+    """What a data move knows of a table."""
+
+    columns: Mapping[str, _ColumnType]  # in the table's order
+    key: tuple[str, ...]  # the columns of the primary key
+    nullable: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()  # an INSERT may leave them out
+    computed: frozenset[str] = (
+        frozenset()
+    )  # the server computes them: an INSERT must leave them out
+    readings: Mapping[
+        str, Callable[[Any], Any]
+    ] = {}  # of values that the driver gives in another form
+    unordered: frozenset[str] = frozenset()  # no page can begin behind one of their values
+    transactional: bool = True
+
+
+class _TableRows(ABC):
+    """The rows of one table, as data moves read and write them."""
+
+    @abstractmethod
+    def shape(self) -> _TableShape:
+        """Return what the catalogue says. Raises DatabaseError if there is no such table."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Return how many rows there are."""
+
+    @abstractmethod
+    def page(
+        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
+    ) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+        """Return the next rows in the order of the primary key, each with the position behind it."""
+
+    @abstractmethod
+    def find(
+        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        """Return the rows that have these primary keys, by the key as it was given."""
+
+    @abstractmethod
+    def update(
+        self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
+    ) -> None:
+        """Set these columns of the rows with these primary keys. Inside a transaction."""
+
+    @abstractmethod
+    def pass_ids(self) -> None:
+        """Let the ids that the server makes begin behind those that the table holds."""
 
 
 class _Meaning(NamedTuple):
@@ -3206,6 +3317,19 @@ class _Dialect(ABC):
     current_schema: ClassVar[str]
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
+    #: the number of the connection that holds the lock
+    lock_holder: ClassVar[str]
+    #: for data moves: of a table the columns (name, nullable, optional, computed, type), the primary
+    #: key's columns, and whether it takes part in transactions
+    table_columns: ClassVar[str]
+    table_key: ClassVar[str]
+    table_transactional: ClassVar[str]
+    #: whether an index serves ``(a, b) > (x, y)``
+    row_comparison: ClassVar[bool]
+    #: checks deferred constraints, where there are any
+    check_constraints: ClassVar[str] = ""
+    #: the name of the sequence that a column's ids come from, where inserted ids do not move it
+    sequence_of: ClassVar[str] = ""
     #: the parameters of the two, for the schema that is migrated
     lock_params: Callable[[str], Sequence[str]]
     #: for the connection that writes the history: it waits shortly for locks, and may be idle
@@ -3422,6 +3546,22 @@ class _Dialect(ABC):
         self.be_patient(
             session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout
         )
+
+    @abstractmethod
+    def place(self, table: str) -> list[Any]:
+        """Return the parameters that name a table in the statements about the catalogue."""
+
+    def key_value(self, name: str, column: _ColumnType) -> str:
+        """Return the value that a column of a key is compared with."""
+        return self.name(name)
+
+    def read_exactly(self, name: str, column: _ColumnType) -> str:
+        """Return what a column is read by, so that no digits are lost."""
+        return self.name(name)
+
+    def reading(self, column: _ColumnType, word: str) -> Callable[[Any], Any] | None:
+        """Return what makes a value of the driver's, if that has another form. ``word``: the type."""
+        return None
 
     def name(self, name: str) -> str:
         """An identifier, quoted: it may be a reserved word."""
@@ -3701,6 +3841,24 @@ class _MySqlDialect(_Dialect):
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(%s, 0)"
     unlock = "SELECT RELEASE_LOCK(%s)"
+    lock_holder = "SELECT IS_USED_LOCK(%s)"
+    table_columns = (
+        "SELECT column_name, is_nullable = 'YES', "
+        "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
+        "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', data_type "
+        "FROM information_schema.columns "
+        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY ordinal_position"
+    )
+    table_key = (
+        "SELECT column_name FROM information_schema.statistics WHERE index_name = 'PRIMARY' "
+        "AND table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY seq_in_index"
+    )
+    table_transactional = (
+        "SELECT count(*) FROM information_schema.tables t JOIN information_schema.engines e "
+        "ON e.engine = t.engine WHERE e.transactions = 'YES' "
+        "AND t.table_schema = COALESCE(%s, DATABASE()) AND t.table_name = %s"
+    )
+    row_comparison = False  # it reads the whole index
     history_session = "SET lock_wait_timeout=10, wait_timeout=31536000"
     migration_session = "SET foreign_key_checks=1, unique_checks=1"
     plain_texts = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
@@ -3909,6 +4067,24 @@ class _MySqlDialect(_Dialect):
             if control is not None:
                 control._force_close()
         return True
+
+    def place(self, table: str) -> list[Any]:
+        schema, _, name = table.rpartition(".")
+        return [schema or None, name]
+
+    def key_value(self, name: str, column: _ColumnType) -> str:
+        # An ENUM is ordered by its numbers, but a text is compared with its text.
+        return f"CAST({self.name(name)} AS UNSIGNED)" if column.choices else self.name(name)
+
+    def read_exactly(self, name: str, column: _ColumnType) -> str:
+        # Servers write a FLOAT with six digits; an expression with it is a DOUBLE.
+        return f"({self.name(name)} + 0e0)" if column.kind == "float" else self.name(name)
+
+    def reading(self, column: _ColumnType, word: str) -> Callable[[Any], Any] | None:
+        if column.kind == "bits":
+            return lambda value: int.from_bytes(value, "big")
+        # MariaDB's JSON is a LONGTEXT, also to its clients.
+        return _read_json if column.kind == "document" and word == "longtext" else None
 
     def lock_params(self, schema: str) -> Sequence[str]:
         """A lock belongs to the whole server, and its name has at most 64 characters."""
@@ -4130,6 +4306,24 @@ class _PostgresDialect(_Dialect):
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
     unlock = "SELECT pg_advisory_unlock(hashtext(%s))"
+    lock_holder = (  # https://www.postgresql.org/docs/current/view-pg-locks.html
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+        "AND (classid::bigint << 32) | objid::bigint = hashtext(%s)"
+    )
+    table_columns = (
+        "SELECT attname, NOT attnotnull, NOT attnotnull OR atthasdef OR attidentity <> '', "
+        "attgenerated <> '', '' FROM pg_attribute WHERE attrelid = to_regclass(%s) "
+        "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+    )
+    table_key = (
+        "SELECT attname FROM pg_index CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place) "
+        "JOIN pg_attribute ON attrelid = indrelid AND attnum = number "
+        "WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place"
+    )
+    table_transactional = "SELECT 1"
+    row_comparison = True
+    check_constraints = "SET CONSTRAINTS ALL IMMEDIATE"
+    sequence_of = "SELECT pg_get_serial_sequence(%s, %s)"
     history_session = (  # Postgres 13 has no such setting
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
     )
@@ -4372,6 +4566,9 @@ class _PostgresDialect(_Dialect):
         finally:
             _watchdog.unwatch(session)
 
+    def place(self, table: str) -> list[Any]:
+        return [self.name(table)]
+
     def lock_params(self, schema: str) -> Sequence[str]:
         """A lock belongs to the database."""
         return ["infra schema_migrations"]
@@ -4544,6 +4741,12 @@ class _Lease(_Place[_Session]):
         return issubclass(kind, dialect.driver.Error)
 
 
+class _KeptPlace(_Place[_Session]):
+    """A claim on a connection that outlives its transactions, because it holds a lock."""
+
+    __slots__ = ()
+
+
 def _row_count(cursor: Any) -> int:
     return max(0, int(cursor.rowcount))
 
@@ -4631,6 +4834,10 @@ class ConnectionPool(Database):
         )
         self._take = self._pool.take
         self._is_idle = self._dialect.is_idle
+        self._clock = clock
+        self._kept: contextvars.ContextVar[_KeptPlace | None] = contextvars.ContextVar(
+            "infra-kept", default=None
+        )
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
@@ -5036,9 +5243,88 @@ class ConnectionPool(Database):
     def _stats(self) -> PoolStats:
         return self._pool.stats()
 
+    # Data moves
+
+    def _rows_of(self, table: str) -> _TableRows:
+        return _SqlTable(self, table)
+
+    def _repository(self, port: Any) -> Any:
+        try:
+            self.fetch_all(f"SELECT 1 FROM {port.table} LIMIT 0")
+        except DatabaseError:
+            for migration in read_migrations(SCHEMA, self.engine):
+                if migration.name == port.migration:
+                    self.execute(migration.statements[0])
+        return _joined(SqlRepository, port)(self)
+
+    @contextlib.contextmanager
+    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
+        if self.config.max_connections < 2:
+            raise ConfigurationError("a data move needs a pool with at least two max_connections")
+        names = [self._lock_name(lock)]
+        place = _KeptPlace()
+        try:
+            session = self._take(place) or self._wait(place, None)
+            kept = _MigrationSession(self, session)
+            self._await_lock(kept, names, lock_timeout)
+            token = self._kept.set(place)
+            try:
+                yield
+            finally:
+                self._kept.reset(token)
+                kept.unlock(names)
+        finally:
+            try:
+                self._give_back(place, place.resource, False)  # the lock ends with its connection
+            finally:
+                self._pool.release(place, broken=True)
+
+    def _lock_name(self, lock: str) -> str:
+        """MySQL's locks belong to the server, and their names have at most 64 characters."""
+        import hashlib
+
+        ((schema,),) = self.fetch_all(f"SELECT {self._dialect.current_schema}")
+        return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
+
+    def _await_lock(
+        self, session: _MigrationSession, names: Sequence[str], lock_timeout: float
+    ) -> None:
+        until = self._monotonic() + lock_timeout
+        while not session.try_lock(names):
+            if self._monotonic() >= until:
+                holder = session.fetch_all(self._dialect.lock_holder, names)
+                number = f" (the server's connection {holder[0][0]})" if holder else ""
+                raise TimeoutError(
+                    f"another runner{number} holds the lock for more than {lock_timeout:g} s",
+                    service=self.engine,
+                    operation="move",
+                    retryable=False,
+                )
+            self._clock.sleep(0.1)
+
+    def _check_constraints(self) -> None:
+        if self._dialect.check_constraints:
+            self._statement("move", self._dialect.check_constraints, None, _row_count)
+
     # Transactions
 
     def _begin(self, block: _Block) -> None:
+        kept = self._kept.get()
+        if kept is not None:
+            self._begin_on(block, kept)
+        else:
+            self._begin_anywhere(block)
+
+    def _begin_on(self, block: _Block, kept: _KeptPlace) -> None:
+        session = kept.resource
+        block.handle = kept
+        if session is None:
+            raise ConnectionError("the connection that holds the lock is lost", service=self.engine)
+        self._policy.call(
+            "begin", lambda attempt: self._perform(attempt, session, "BEGIN"), retries=0
+        )
+
+    def _begin_anywhere(self, block: _Block) -> None:
         def attempt(current: Attempt) -> None:
             place: _Place[_Session] = _Place()
             block.handle = place
@@ -5073,7 +5359,10 @@ class ConnectionPool(Database):
     def _abandon(self, block: _Block) -> None:
         place = block.handle
         session = place.resource if place else None
-        if session is not None:
+        if isinstance(place, _KeptPlace):
+            if session is not None and not self._is_idle(session):
+                self._dialect.disconnect(session)
+        elif session is not None:
             if session.read_only and not session.is_new:
                 self._generation += 1  # `run` may begin again: not on another old connection
             sound = self._is_idle(session) and not session.read_only
@@ -5112,6 +5401,158 @@ class ConnectionPool(Database):
             if details["constraint"]:
                 detail = f": {details['constraint']}{detail}"
         return meaning.error(f"{where} {meaning.words}{detail}", **details)
+
+
+def _behind(dialect: _Dialect, order: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return the condition that a key is greater, and its parameters."""
+    if dialect.row_comparison or len(order) == 1:
+        marks = ", ".join(["%s"] * len(order))
+        return f"({', '.join(order)}) > ({marks})", [*after]
+    terms: list[str] = []
+    params: list[Any] = []
+    for at, column in enumerate(order):
+        equal = "".join(f"{earlier} = %s AND " for earlier in order[:at])
+        terms.append(f"({equal}{column} > %s)")
+        params += after[: at + 1]
+    return f"({' OR '.join(terms)})", params
+
+
+class _SqlTable(_TableRows):
+    """A table of a ``ConnectionPool``."""
+
+    MANY = 500  # keys in one statement
+
+    def __init__(self, pool: ConnectionPool, table: str) -> None:
+        self._pool = pool
+        self._dialect = pool._dialect
+        self._table = table
+        self._from = f"FROM {self._dialect.name(table)}"
+        self._shape: _TableShape | None = None
+
+    def _ask(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        return self._pool._statement("move", sql, params, _all_rows, repeatable=True)
+
+    def shape(self) -> _TableShape:
+        if self._shape is None:
+            self._shape = self._read_shape()
+        return self._shape
+
+    def _read_shape(self) -> _TableShape:
+        dialect, place = self._dialect, self._dialect.place(self._table)
+        columns = self._ask(dialect.table_columns, place)
+        if not columns:
+            raise _UNKNOWN_NAME.error(
+                f"{self._pool.engine} {_UNKNOWN_NAME.words}: {self._table}",
+                service=self._pool.engine,
+                operation="move",
+            )
+        names = [row[0] for row in columns]
+        with self._pool.transaction():
+            types = self._pool._column_types(self._table, names)
+        has_transactions = self._ask(
+            dialect.table_transactional, place if "%s" in dialect.table_transactional else None
+        )
+        kinds = dict(zip(names, types))
+        return _TableShape(
+            kinds,
+            tuple(row[0] for row in self._ask(dialect.table_key, place)),
+            nullable=frozenset(row[0] for row in columns if row[1]),
+            optional=frozenset(row[0] for row in columns if row[2]),
+            computed=frozenset(row[0] for row in columns if row[3]),
+            readings={
+                name: reading
+                for name, *_, word in columns
+                if (reading := dialect.reading(kinds[name], word)) is not None
+            },
+            unordered=frozenset(row[0] for row in columns if row[4] == "set"),
+            transactional=has_transactions != [(0,)],
+        )
+
+    def count(self) -> int:
+        ((found,),) = self._ask(f"SELECT count(*) {self._from}")
+        return int(found)
+
+    def _read_by(self, names: Sequence[str]) -> list[str]:
+        columns = self.shape().columns
+        return [self._dialect.read_exactly(name, columns[name]) for name in names]
+
+    def page(
+        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
+    ) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+        shape = self.shape()
+        order = [*map(self._dialect.name, shape.key)]
+        places = [self._dialect.key_value(name, shape.columns[name]) for name in shape.key]
+        sql = f"SELECT {', '.join([*self._read_by(names), *places])} {self._from}"
+        params: list[Any] = []
+        if after is not None:
+            condition, params = _behind(self._dialect, order, after)
+            sql += f" WHERE {condition}"
+        sql += f" ORDER BY {', '.join(order)} LIMIT {limit}"
+        width = len(names)
+        return [(self._read(names, row[:width]), row[width:]) for row in self._ask(sql, params)]
+
+    def _read(self, names: Sequence[str], row: tuple[Any, ...]) -> tuple[Any, ...]:
+        readings = self.shape().readings
+        places = [(at, readings[name]) for at, name in enumerate(names) if name in readings]
+        return _converted(row, places) if places else row
+
+    def find(
+        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for start in range(0, len(keys), self.MANY):
+            found |= self._find(names, keys[start : start + self.MANY])
+        return found
+
+    def _find(
+        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
+    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        key = self.shape().key
+        columns = ", ".join(self._read_by([*key, *names]))
+        wanted: Any = tuple(each[0] for each in keys) if len(key) == 1 else tuple(keys)
+        place = ", ".join(map(self._dialect.name, key))
+        rows = self._ask(f"SELECT {columns} {self._from} WHERE ({place}) IN %s", [wanted])
+        width = len(key)
+        by_key = {self._as_stored(row[:width]): self._read(names, row[width:]) for row in rows}
+        given = {self._as_stored(each): each for each in keys}
+        if by_key.keys() <= given.keys():
+            return {given[stored]: row for stored, row in by_key.items()}
+        # The collation takes other texts for equal: which row is which key's is the server's answer.
+        marks = ", ".join(["%s"] * width)
+        sql = f"SELECT {columns} {self._from} WHERE ({place}) = ({marks})"
+        alone = ((each, row[width:]) for each in keys for row in self._ask(sql, each))
+        return {each: self._read(names, row) for each, row in alone}
+
+    def _as_stored(self, key: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the key's values in the one form that the columns give them."""
+        shape = self.shape()
+        return tuple(
+            _fitted_column(name, shape.columns[name], [value])[0]
+            for name, value in zip(shape.key, key)
+        )
+
+    def update(
+        self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
+    ) -> None:
+        settings = ", ".join(f"{self._dialect.name(name)} = %s" for name in names)
+        place = " AND ".join(f"{self._dialect.name(name)} = %s" for name in self.shape().key)
+        sql = f"UPDATE {self._dialect.name(self._table)} SET {settings} WHERE {place}"
+        for key, values in rows:
+            self._pool._statement("move", sql, [*values, *key], _row_count)
+
+    def pass_ids(self) -> None:
+        if not self._dialect.sequence_of:
+            return
+        name = self._dialect.name(self._table)
+        for column in self.shape().optional:
+            ((sequence,),) = self._ask(self._dialect.sequence_of, [name, column])
+            if sequence is not None:
+                quoted = self._dialect.name(column)
+                self._ask(
+                    f"SELECT setval(%s, max({quoted})) {self._from} "
+                    f"HAVING max({quoted}) >= (SELECT last_value FROM {sequence})",
+                    [sequence],
+                )
 
 
 def create_pool(
@@ -12985,6 +13426,1864 @@ def create_sms_service(
     return provider(config, clock=clock, observer=observer)
 
 
+# === data moves ======================================================================================================
+
+# A move reads rows from a source, in the order of a key, and writes them to a target. Each batch commits together with
+# a row of infra_moves, the checkpoint, which says where the next batch begins.
+
+#: kinds of columns that a walk in the order of a key can go by
+_KEY_KINDS = frozenset(
+    {
+        "text",
+        "flag",
+        "integer",
+        "decimal",
+        "bytes",
+        "moment",
+        "local moment",
+        "date",
+        "time",
+        "time or duration",
+        "id",
+        "year",
+    }
+)
+_MICROSECOND = timedelta(microseconds=1)
+#: how values of a key are written into a checkpoint, and read from it
+_KEY_TEXTS: Mapping[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
+    "text": (str, str, str),
+    "flag": (bool, lambda value: "1" if value else "", bool),
+    "whole": (int, str, int),
+    "decimal": (Decimal, str, Decimal),
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "id": (uuid.UUID, str, uuid.UUID),
+    "moment": (datetime, datetime.isoformat, datetime.fromisoformat),
+    "date": (date, date.isoformat, date.fromisoformat),
+    "time": (day_time, day_time.isoformat, day_time.fromisoformat),
+    "duration": (
+        timedelta,
+        lambda value: str(value // _MICROSECOND),
+        lambda text: int(text) * _MICROSECOND,
+    ),
+}
+
+
+def _written_key(values: Sequence[Any]) -> list[list[str]]:
+    """Return the values of a key as JSON holds them."""
+    found = []
+    for value in map(_plain, values):
+        names = [name for name, (kind, _, _) in _KEY_TEXTS.items() if type(value) is kind]
+        if not names:
+            raise MoveError(f"a key should not hold a value of type {type(value).__name__}")
+        found.append([names[0], _KEY_TEXTS[names[0]][1](value)])
+    return found
+
+
+def _read_key(position: Sequence[Sequence[str]]) -> list[Any]:
+    return [_KEY_TEXTS[name][2](text) for name, text in position]
+
+
+def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
+    """Return a key for a message: "id=7"."""
+    return ", ".join(f"{name}={value}" for name, value in zip(names, values))
+
+
+class _SourceRow(NamedTuple):
+    """A row that was read, and the names and values of its key."""
+
+    key_names: Sequence[str]
+    place: Sequence[Any]
+    values: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The key in words: "id=7"."""
+        return _key_words(self.key_names, self.place)
+
+
+class _Batch(NamedTuple):
+    """Rows of a source, where the next batch begins, and whether there is none."""
+
+    rows: list[_SourceRow]
+    position: Any
+    last: bool
+
+
+class Source(ABC):
+    """Where a ``RowMove`` reads rows: one of the classes below."""
+
+    #: the columns, once it is open; None: they are known row by row
+    names: Sequence[str] | None = None
+    #: whether another thread may read the next batch while one is written
+    _reads_ahead: ClassVar[bool] = False
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Look at the source. Raises MoveError if its rows cannot be walked."""
+
+    @abstractmethod
+    def _describe(self) -> dict[str, Any]:
+        """Return what must not change while a move is under way."""
+
+    @abstractmethod
+    def _read(self, position: Any, limit: int) -> _Batch:
+        """Return up to ``limit`` rows from that position on; None is the beginning."""
+
+    def _total(self) -> int | None:
+        """Return how many rows there are, if that can be told."""
+        return None
+
+    def _close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Close what ``_open`` has opened. May be called again."""
+
+
+def _check_database(database: Any) -> Database:
+    if not isinstance(database, Database):
+        raise ConfigurationError("database should be a ConnectionPool or a FakeDatabase")
+    return database
+
+
+def _check_table(table: str) -> str:
+    return Database._target(table, ())[0]
+
+
+class TableSource(Source):
+    """The rows of a table, in the order of its primary key.
+
+    Rows that are inserted behind the walk, or changed or deleted before it, are seen; others are not.
+
+    Args:
+        database: a ConnectionPool or FakeDatabase.
+        table: the table's name.
+        columns: the columns to read; by default all but those that the server computes.
+    """
+
+    _reads_ahead = True
+
+    def __init__(
+        self, database: Database, table: str, columns: Sequence[str] | None = None
+    ) -> None:
+        self.database = _check_database(database)
+        self.table = _check_table(table)
+        self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
+
+    def _open(self) -> None:
+        self._rows = self.database._rows_of(self.table)
+        shape = self._shape = self._rows.shape()
+        if not shape.key:
+            raise MoveError(f"{self.table} has no primary key: use a QuerySource with a unique key")
+        for name in shape.key:
+            kind = shape.columns[name].kind
+            if kind not in _KEY_KINDS or name in shape.unordered:
+                raise MoveError(
+                    f"{self.table} cannot be walked by {name}: no page can begin behind such a value",
+                    column=name,
+                )
+        self.names = self._columns or [each for each in shape.columns if each not in shape.computed]
+        for name in self.names:
+            if name not in shape.columns:
+                raise MoveError(f"{self.table} has no column {name}", column=name)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "table": self.table,
+            "key": [*self._shape.key],
+            "columns": _described(self._shape, self.names or ()),
+        }
+
+    def _read(self, position: Any, limit: int) -> _Batch:
+        assert self.names is not None
+        after = None if position is None else _read_key(position)
+        names, key = self.names, self._shape.key
+        found = self._rows.page(names, after, limit)
+        rows = [_SourceRow(key, place, dict(zip(names, values))) for values, place in found]
+        return _Batch(rows, _written_key(found[-1][1]) if found else position, len(found) < limit)
+
+    def _total(self) -> int | None:
+        return self._rows.count()
+
+
+def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
+    """Return the types of columns, as a checkpoint keeps them."""
+    return {name: _type_words(shape.columns[name]) for name in names}
+
+
+def _type_words(column: _ColumnType) -> str:
+    bounds = [str(bound) for bound in (column.size, column.scale) if bound is not None]
+    return column.kind + (f"({','.join(bounds)})" if bounds else "")
+
+
+class IterableSource(Source):
+    """Rows that Python code makes, as dicts.
+
+    A move that is resumed reads them again from the beginning and skips what it has moved: they
+    have to come in the same order each time.
+
+    Args:
+        rows: a list or another iterable that can be read more than once, or a function that
+            returns an iterable.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]] | Callable[[], Iterable[Any]]) -> None:
+        if not callable(rows) and (
+            isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable)
+        ):
+            raise ValidationError(
+                "rows should be an iterable of dicts, or a function that returns one"
+            )
+        self._given = rows
+        self._iterator: Iterator[Any] | None = None
+        self._at = 0  # rows read from the iterator
+        self._is_spent = False  # an iterator cannot begin again
+
+    def _open(self) -> None:
+        self._iterator, self._at = None, 0
+
+    def _describe(self) -> dict[str, Any]:
+        return {"rows": "made by Python code"}
+
+    def _read(self, position: Any, limit: int) -> _Batch:
+        start = position or 0
+        if self._iterator is None or self._at != start:
+            self._begin_at(start)
+        assert self._iterator is not None
+        rows = []
+        for values in itertools.islice(self._iterator, limit):
+            self._at += 1
+            if not isinstance(values, Mapping):
+                raise MoveError(f"row {self._at} should be a dict", key=f"row={self._at}")
+            rows.append(_SourceRow(("row",), (self._at,), dict(values)))
+        return _Batch(rows, self._at, len(rows) < limit)
+
+    def _begin_at(self, start: int) -> None:
+        given = self._given
+        iterator = iter(given() if callable(given) else given)
+        if iterator is given and self._is_spent:
+            raise MoveError("the rows can be read once only: give a list, or a function")
+        self._is_spent = True
+        self._iterator = iterator
+        self._at = sum(1 for _ in itertools.islice(iterator, start))
+        if self._at < start:
+            raise MoveError(f"there are fewer rows than the {start} that were moved before")
+
+    def _total(self) -> int | None:
+        return len(self._given) if isinstance(self._given, Sequence) else None
+
+
+class _FileSource(Source):
+    """Records of a text file in UTF-8. A checkpoint holds where the next record begins, and a digest
+    of all that stands before it: a file that has changed there is refused."""
+
+    _stream: BinaryIO | None = None
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(_check_path("path", path))
+
+    def _close(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def _open(self) -> None:
+        import hashlib
+
+        self._close()
+        try:
+            self._stream = self.path.open("rb")
+        except OSError as error:
+            raise MoveError(
+                f"{self.path} cannot be read: {os.strerror(error.errno or 0)}"
+            ) from None
+        self._offset, self._record, self._read_so_far = 0, 0, hashlib.sha256()
+        self._begin(iter(self._line, ""))
+
+    def _line(self) -> str:
+        """Return the next line, or "" at the end. What is no UTF-8 becomes lone surrogates, which
+        no column takes."""
+        assert self._stream is not None
+        line = self._stream.readline()
+        self._read_so_far.update(line)
+        text = line.decode("utf-8", "surrogateescape")
+        if not self._offset:
+            text = text.removeprefix("\ufeff")
+        self._offset += len(line)
+        return text
+
+    @abstractmethod
+    def _begin(self, lines: Iterator[str]) -> None:
+        """Start to read at the beginning."""
+
+    @abstractmethod
+    def _next(self) -> dict[str, Any] | None:
+        """Return the next record, or None at the end."""
+
+    def _read(self, position: Any, limit: int) -> _Batch:
+        place = position or {"record": 0}
+        if self._stream is None or place["record"] != self._record:
+            self._go_to(place)
+        rows: list[_SourceRow] = []
+        while len(rows) < limit and (values := self._next()) is not None:
+            self._record += 1
+            rows.append(_SourceRow(("record",), (self._record,), values))
+        digest = self._read_so_far.hexdigest()
+        found = {"record": self._record, "offset": self._offset, "digest": digest}
+        return _Batch(rows, found, len(rows) < limit)
+
+    def _go_to(self, place: Mapping[str, Any]) -> None:
+        self._open()
+        assert self._stream is not None
+        if not place["record"]:
+            return
+        while self._offset < place["offset"] and (
+            part := self._stream.read(min(place["offset"] - self._offset, 1 << 20))
+        ):
+            self._read_so_far.update(part)
+            self._offset += len(part)
+        if self._read_so_far.hexdigest() != place["digest"]:
+            raise MoveError(
+                f"{self.path} has changed before record {place['record'] + 1}, where the move goes on: "
+                "restart the move to read it from the beginning"
+            )
+        self._record = place["record"]
+
+
+class CsvSource(_FileSource):
+    """The records of a CSV file (RFC 4180) with a header, as dicts of texts.
+
+    A target's columns read the texts as their types, for example "2026-01-31 12:00:00+00:00".
+
+    Args:
+        path: the file, in UTF-8.
+        delimiter: the character between values.
+        null: the text that stands for None.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, delimiter: str = ",", null: str = ""
+    ) -> None:
+        super().__init__(path)
+        self._delimiter, self._null = delimiter, null
+
+    def _describe(self) -> dict[str, Any]:
+        return {"file": self.path.name, "columns": [*(self.names or ())]}
+
+    def _begin(self, lines: Iterator[str]) -> None:
+        import csv
+
+        self._reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+        self.names = self._values() or []
+        if len(set(self.names)) < len(self.names) or not all(self.names):
+            raise MoveError(f"{self.path} should begin with a header of different names")
+
+    def _values(self) -> list[str] | None:
+        import csv
+
+        try:
+            return next(self._reader, None)
+        except csv.Error:
+            raise MoveError(
+                f"{self.path} is no CSV near line {self._reader.line_num}",
+                key=f"record={self._record + 1}",
+            ) from None
+
+    def _next(self) -> dict[str, Any] | None:
+        values = self._values()
+        while values == []:  # an empty line
+            values = self._values()
+        if values is None:
+            return None
+        names = self.names or ()
+        if len(values) != len(names):
+            raise MoveError(
+                f"{self.path}, line {self._reader.line_num}: there are {len(values)} values for "
+                f"{len(names)} columns",
+                key=f"record={self._record + 1}",
+            )
+        return {name: None if value == self._null else value for name, value in zip(names, values)}
+
+
+class JsonLinesSource(_FileSource):
+    """The records of a file that holds a JSON object in each line (https://jsonlines.org)."""
+
+    def _describe(self) -> dict[str, Any]:
+        return {"file": self.path.name}
+
+    def _begin(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+
+    def _next(self) -> dict[str, Any] | None:
+        for line in self._lines:
+            if not line.isspace():
+                return self._object(line)
+        return None
+
+    def _object(self, line: str) -> dict[str, Any]:
+        try:
+            found = _read_json(line)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            number = self._record + 1
+            raise MoveError(
+                f"{self.path}, record {number}: a line should hold a JSON object",
+                key=f"record={number}",
+            )
+        return found
+
+
+class SqliteSource(Source):
+    """The rows of a table of a SQLite file, in the order of its primary key."""
+
+    def __init__(self, path: str | os.PathLike[str], table: str) -> None:
+        self.path = Path(_check_path("path", path))
+        self.table = _check_table(table)
+
+    _connection: Any = None
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> None:
+        import sqlite3
+
+        self._close()
+        try:
+            place = f"{self.path.resolve().as_uri()}?mode=ro"
+            self._connection = sqlite3.connect(place, uri=True)
+        except sqlite3.Error:
+            raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
+        self._connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        columns = self._ask(f'PRAGMA table_info("{self.table}")')
+        if not columns:
+            raise MoveError(f"{self.path} has no table {self.table}")
+        self.names = [column[1] for column in columns]
+        parts = sorted((column[5], column[1]) for column in columns if column[5])
+        self._key = [name for _, name in parts]
+        if not self._key:
+            raise MoveError(f"{self.table} has no primary key")
+        self._types = {column[1]: column[2] for column in columns}
+        self._check_key()
+
+    def _check_key(self) -> None:
+        for name in self._key:
+            quoted = f'"{name}"'
+            sql = (
+                f"SELECT 1 FROM \"{self.table}\" WHERE typeof({quoted}) IN ('real', 'null') LIMIT 1"
+            )
+            if self._ask(sql):
+                raise MoveError(
+                    f"{self.table} cannot be walked by {name}: it holds floats or NULL", column=name
+                )
+
+    def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        import sqlite3
+
+        try:
+            found: list[tuple[Any, ...]] = self._connection.execute(sql, params).fetchall()
+            return found
+        except sqlite3.Error:
+            raise MoveError(f"{self.path} could not be read: is it a SQLite database?") from None
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "file": self.path.name,
+            "table": self.table,
+            "key": self._key,
+            "columns": self._types,
+        }
+
+    def _read(self, position: Any, limit: int) -> _Batch:
+        names = self.names or ()
+        columns, key = (", ".join(f'"{name}"' for name in part) for part in (names, self._key))
+        sql, params = f'SELECT {columns}, {key} FROM "{self.table}"', ()
+        if position is not None:
+            marks = ", ".join("?" * len(self._key))
+            sql, params = f"{sql} WHERE ({key}) > ({marks})", tuple(_read_key(position))
+        found = self._ask(f"{sql} ORDER BY {key} LIMIT {limit}", params)
+        width = len(names)
+        rows = [_SourceRow(self._key, row[width:], dict(zip(names, row))) for row in found]
+        place = _written_key(found[-1][width:]) if found else position
+        return _Batch(rows, place, len(found) < limit)
+
+    def _total(self) -> int | None:
+        return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
+
+
+class QuerySource(Source):
+    """The rows of a SELECT, in the order of a key that tells them apart.
+
+    Args:
+        database: a ConnectionPool.
+        sql: the SELECT, without ORDER BY and LIMIT.
+        key: the names of the result's columns that together are unique and never NULL. Columns of
+            type ENUM, SET, FLOAT or DOUBLE are no key.
+        params: the parameters of the SELECT.
+    """
+
+    _reads_ahead = True
+
+    def __init__(
+        self, database: ConnectionPool, sql: str, key: str | Sequence[str], params: Any = None
+    ) -> None:
+        if not isinstance(database, ConnectionPool):
+            raise ConfigurationError("QuerySource reads from a ConnectionPool: a fake knows no SQL")
+        self.database = database
+        self._sql = ConnectionPool._checked(sql)
+        self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
+        for name in self._key:
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ValidationError("key should be the names of columns")
+        if not isinstance(params, (list, tuple)) and params is not None:
+            raise ValidationError("params should be a list or tuple")
+        self._params = [*(params or ())]
+
+    def _ask(
+        self, tail: str, params: Sequence[Any] = ()
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        def fetch(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+            return [column[0] for column in cursor.description], list(cursor.fetchall())
+
+        # Without parameters a percent sign is one; with some it has to be doubled.
+        given = [*self._params, *params]
+        inner = self._sql.replace("%", "%%") if params and not self._params else self._sql
+        sql = f"SELECT * FROM ({inner}) AS source {tail}"
+        return self.database._statement("move", sql, given or None, fetch, repeatable=True)
+
+    def _open(self) -> None:
+        self.names, _ = self._ask("LIMIT 0")
+        for name in self._key:
+            if name not in self.names:
+                raise MoveError(f"the query has no column {name}", column=name)
+        quoted = [self.database._dialect.name(name) for name in self._key]
+        nulls = " OR ".join(f"{name} IS NULL" for name in quoted)
+        if self._ask(f"WHERE {nulls} LIMIT 1")[1]:
+            raise MoveError("the query's key holds NULL")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"sql": self._sql, "key": self._key, "columns": [*(self.names or ())]}
+
+    def _read(self, position: Any, limit: int) -> _Batch:
+        order = [self.database._dialect.name(name) for name in self._key]
+        tail = ""
+        params: list[Any] = []
+        if position is not None:
+            condition, params = _behind(self.database._dialect, order, _read_key(position))
+            tail = f"WHERE {condition} "
+        # One row more: if its key is that of the last one, the next page would leave it out.
+        names, found = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
+        places = [names.index(name) for name in self._key]
+        keys = [tuple(row[place] for place in places) for row in found]
+        self._check_keys(keys)
+        last = len(found) <= limit
+        keys, found = keys[:limit], found[:limit]
+        rows = [_SourceRow(self._key, key, dict(zip(names, row))) for key, row in zip(keys, found)]
+        return _Batch(rows, _written_key(keys[-1]) if keys else position, last)
+
+    def _check_keys(self, keys: Sequence[tuple[Any, ...]]) -> None:
+        for key, following in itertools.pairwise(keys):
+            if key == following:
+                words = _key_words(self._key, key)
+                raise MoveError(f"two rows of the query have the key {words}", key=words)
+        if any(isinstance(value, float) for key in keys[:1] for value in key):
+            raise MoveError("the query's key should not be a float: no page can begin behind one")
+
+    def _total(self) -> int | None:
+        sql = f"SELECT count(*) FROM ({self._sql}) AS source"
+        rows = self.database._statement(
+            "move", sql, self._params or None, _all_rows, repeatable=True
+        )
+        return int(rows[0][0])
+
+
+@dataclass(frozen=True)
+class Replace:
+    """A policy of a ``TableTarget``: the value that is stored in place of one that does not fit."""
+
+    value: Any
+
+
+_CONFLICTS = ("error", "skip", "update")
+_POLICIES = ("fail", "null", "divert")
+
+
+def _time_of_day(value: timedelta) -> day_time:
+    if not timedelta() <= value < timedelta(days=1):
+        raise ValueError
+    return (datetime.min + value).time()
+
+
+def _exact_float(value: Decimal) -> float:
+    found = float(value)
+    if Decimal(repr(found)) != value:
+        raise ValueError
+    return found
+
+
+def _iso(text: str) -> str:
+    """Return the text of a time as Python 3.10 reads it. Later versions cut off a seventh digit."""
+    found = re.search(r"\.(\d+)", text)
+    if found is not None:
+        digits = found[1].rstrip("0").ljust(6, "0")
+        if len(digits) > 6:
+            raise ValueError
+        text = f"{text[: found.start()]}.{digits}{text[found.end() :]}"
+    return text.replace("Z", "+00:00")
+
+
+def _aware_text(text: str) -> datetime:
+    found = datetime.fromisoformat(_iso(text))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _number_text(kind: type[T]) -> Callable[[str], T]:
+    """Return what reads a number's text, without what Python takes besides: blanks, underscores."""
+
+    def read(text: str) -> T:
+        if "_" in text or text != text.strip():
+            raise ValueError
+        return kind(text)  # type: ignore[call-arg]
+
+    return read
+
+
+def _flag_text(text: str) -> bool:
+    return {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}[
+        text.lower()
+    ]
+
+
+#: How a move reads a value as the kind of a target's column, where the column does not take it as it is.
+#: An exception means that it does not fit.
+_READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
+    (str, "integer"): _number_text(int),
+    (str, "year"): _number_text(int),
+    (str, "float"): _number_text(float),
+    (str, "decimal"): _number_text(Decimal),
+    (str, "flag"): _flag_text,
+    (str, "moment"): _aware_text,
+    (str, "local moment"): lambda text: datetime.fromisoformat(_iso(text)),
+    (str, "date"): date.fromisoformat,
+    (str, "time"): lambda text: day_time.fromisoformat(_iso(text)),
+    (str, "document"): _read_json,
+    (float, "decimal"): lambda value: Decimal(repr(value)),
+    (float, "integer"): lambda value: Decimal(repr(value)),
+    (Decimal, "float"): _exact_float,
+    (datetime, "moment"): lambda value: (
+        value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+    ),
+    (timedelta, "time"): _time_of_day,
+    (uuid.UUID, "bytes"): lambda value: value.bytes,
+}
+
+
+def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a column as another column takes them."""
+    kinds = {*map(type, values)}
+    if not any((_value_type(kind), column.kind) in _READINGS for kind in kinds):
+        return values
+    return [_read_as(column, value) for value in values]
+
+
+def _read_as(column: _ColumnType, value: Any) -> Any:
+    """Return the value as the column takes it. Raises ValueError or another exception if it cannot."""
+    reading = _READINGS.get((_value_type(type(value)), column.kind))
+    return value if reading is None or value is None else reading(_plain(value))
+
+
+_DIVERTED = object()
+_UNFIT = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, InfrastructureError)
+
+
+class Target(ABC):
+    """Where a ``RowMove`` writes rows: TableTarget or RepositoryTarget."""
+
+    database: Database
+
+    @abstractmethod
+    def _open(self, names: Sequence[str] | None) -> None:
+        """Look at the target. Raises MoveError if rows with these columns cannot be written."""
+
+    @abstractmethod
+    def _describe(self) -> dict[str, Any]:
+        """Return what must not change while a move is under way."""
+
+    @abstractmethod
+    def _fit(self, rows: Sequence[_SourceRow]) -> tuple[list[_Fitted], list[_Reject]]:
+        """Return each row with what is written of it, and what is diverted."""
+
+    @abstractmethod
+    def _write(self, rows: Sequence[Any]) -> dict[str, int]:
+        """Inside a transaction: write them, and return the counts."""
+
+    @abstractmethod
+    def _preview(self, rows: Sequence[Any]) -> dict[str, int]:
+        """Return the counts that writing them would give."""
+
+    @abstractmethod
+    def _compare(self, rows: Sequence[Any]) -> Iterator[str]:
+        """Return for each row "equal", "different" or "missing"."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """The last row is written."""
+
+
+#: a row of the source, and what is written of it
+_Fitted: TypeAlias = "tuple[_SourceRow, Any]"
+
+
+class _Reject(NamedTuple):
+    """A row that went to the rejects file: its key in words, and why."""
+
+    key: str
+    column: str
+    reason: str
+
+
+class TableTarget(Target):
+    """A table. Its rows are told apart by the primary key.
+
+    Args:
+        database: a ConnectionPool or FakeDatabase whose tables take part in transactions.
+        table: the table's name.
+        on_conflict: what happens to a row whose primary key is there already: "error" raises
+            MoveError, "skip" leaves the row that is there, "update" sets its columns. A collision
+            on another unique key is an error in each case.
+        write: "insert", or "update": only rows that are there are changed, the others count as
+            missing.
+        columns: the columns that "update" sets; by default all but the primary key's.
+        policies: by column what happens to values that do not fit: "fail" (the default) raises
+            MoveError, "null" stores NULL, ``Replace(value)`` stores that value, "divert" writes the
+            row's key to the rejects file instead.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        table: str,
+        *,
+        on_conflict: str = "error",
+        write: str = "insert",
+        columns: Sequence[str] | None = None,
+        policies: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.database = _check_database(database)
+        self.table = _check_table(table)
+        self.on_conflict, self.write = _plain(on_conflict), _plain(write)
+        if self.on_conflict not in _CONFLICTS:
+            raise ConfigurationError("on_conflict should be error, skip or update")
+        if self.write not in ("insert", "update"):
+            raise ConfigurationError("write should be insert or update")
+        self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
+        if self._columns is not None and self.write != "update":
+            raise ConfigurationError('columns belong to write="update"')
+        self.policies = dict(policies or {})
+        for name, policy in self.policies.items():
+            if policy not in _POLICIES and not isinstance(policy, Replace):
+                raise ConfigurationError(
+                    f"the policy of {name} should be fail, null, divert or Replace(value)"
+                )
+
+    def _open(self, names: Sequence[str] | None) -> None:
+        self._rows = self.database._rows_of(self.table)
+        shape = self._shape = self._rows.shape()
+        if not shape.transactional:
+            raise MoveError(
+                f"{self.table} takes no part in transactions: a move could not be undone"
+            )
+        if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
+            raise MoveError(f"{self.table} has no primary key to tell rows apart by")
+        for name in [*self.policies, *(self._columns or ())]:
+            self._check_column(name)
+        for name, policy in self.policies.items():
+            if policy == "null" and name not in shape.nullable:
+                raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
+        self._names: list[str] | None = None
+        if names is not None:
+            self._take_names(names)
+
+    def _check_column(self, name: str) -> None:
+        if name not in self._shape.columns:
+            raise MoveError(f"{self.table} has no column {name}", column=name)
+        if name in self._shape.computed:
+            raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
+
+    def _take_names(self, names: Sequence[str]) -> None:
+        """Check the columns that each row has."""
+        shape = self._shape
+        for name in names:
+            self._check_column(name)
+        wanted = [*shape.key] if self.write == "update" or self.on_conflict != "error" else []
+        wanted += self._columns or []
+        if self.write == "insert":
+            wanted += [
+                name for name in shape.columns if name not in shape.optional | shape.computed
+            ]
+        for name in wanted:
+            if name not in names:
+                raise MoveError(f"the rows for {self.table} have no {name}", column=name)
+        self._names = [*names]
+        rest = self._columns or [name for name in names if name not in shape.key]
+        self._set_at = [(name, self._names.index(name)) for name in rest]
+        self._key_at = [self._names.index(name) for name in shape.key if name in names]
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "table": self.table,
+            "write": self.write,
+            "on_conflict": self.on_conflict,
+            "key": [*self._shape.key],
+            "columns": _described(self._shape, self._shape.columns),
+        }
+
+    def _fit(self, rows: Sequence[_SourceRow]) -> tuple[list[_Fitted], list[_Reject]]:
+        if not rows:
+            return [], []
+        if self._names is None:
+            self._take_names([*rows[0].values])
+        names = self._names
+        assert names is not None
+        values = self._in_order(names, rows)
+        rejects: dict[int, _Reject] = {}
+        columns = [
+            self._fit_column(name, column, rows, rejects)
+            for name, column in zip(names, zip(*values))
+        ]
+        fitted = [*zip(rows, zip(*columns))]
+        if rejects:
+            fitted = [each for at, each in enumerate(fitted) if at not in rejects]
+        return fitted, [rejects[at] for at in sorted(rejects)]
+
+    def _in_order(self, names: Sequence[str], rows: Sequence[_SourceRow]) -> list[tuple[Any, ...]]:
+        """Return the values of the rows in the order of the columns."""
+        found, row = [], rows[0]
+        try:
+            for row in rows:
+                values = row.values
+                if len(values) != len(names):
+                    raise KeyError
+                found.append(tuple([values[name] for name in names]))
+        except KeyError:
+            raise MoveError(
+                f"{self.table}, row {row.key}: it should have the columns {', '.join(names)}",
+                key=row.key,
+            ) from None
+        return found
+
+    def _fit_column(
+        self,
+        name: str,
+        values: Sequence[Any],
+        rows: Sequence[_SourceRow],
+        rejects: dict[int, _Reject],
+    ) -> Sequence[Any]:
+        column = self._shape.columns[name]
+        try:
+            found = _fitted_column(name, column, _read_column_as(column, values))
+            if name in self._shape.nullable or None not in found:
+                return found
+        except _UNFIT:
+            pass
+        fitted = []
+        for at, value in enumerate(values):
+            try:
+                fitted.append(self._fit_value(name, column, value))
+            except _UNFIT as error:
+                reason = str(error) if isinstance(error, InfrastructureError) else ""
+                fitted.append(self._instead(name, rows[at].key, reason))
+                if fitted[-1] is _DIVERTED:
+                    rejects.setdefault(at, _Reject(rows[at].key, name, reason or _misread(column)))
+        return fitted
+
+    def _fit_value(self, name: str, column: _ColumnType, value: Any) -> Any:
+        if value is None and name not in self._shape.nullable:
+            raise ValidationError(f"{name} does not take NULL")
+        return _fitted_column(name, column, [_read_as(column, value)])[0]
+
+    def _instead(self, name: str, key: str, reason: str) -> Any:
+        """Return what is stored instead of a value that does not fit, or _DIVERTED if it is diverted."""
+        policy, column = self.policies.get(name, "fail"), self._shape.columns[name]
+        if policy == "null":
+            return None
+        if policy == "divert":
+            return _DIVERTED
+        if isinstance(policy, Replace):
+            return self._fit_value(name, column, policy.value)
+        raise MoveError(
+            f"{self.table}.{name}, row {key}: {reason or _misread(column)}", key=key, column=name
+        )
+
+    def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(values[at] for at in self._key_at)
+
+    def _present(self, rows: Sequence[Any]) -> set[tuple[Any, ...]]:
+        if not rows or len(self._key_at) < len(self._shape.key):
+            return set()
+        return {*self._rows.find((), [self._key_of(values) for values in rows])}
+
+    def _sorted(self, rows: Sequence[Any]) -> tuple[list[Any], list[Any], dict[str, int]]:
+        """Return the rows to insert, those to update, and the counts."""
+        if self.write == "insert" and self.on_conflict == "error":
+            return [*rows], [], {"written": len(rows)}
+        there = self._present(rows)
+        inserts: list[Any] = []
+        updates: list[Any] = []
+        for values in rows:
+            key = self._key_of(values)
+            if key in there:
+                updates.append(values)
+            elif self.write == "insert":
+                there.add(key)
+                inserts.append(values)
+        if self.write == "update":
+            return [], updates, {"updated": len(updates), "missing": len(rows) - len(updates)}
+        counts = {"written": len(inserts)}
+        if self.on_conflict == "skip":
+            return inserts, [], {**counts, "skipped": len(updates)}
+        return inserts, updates, {**counts, "updated": len(updates)}
+
+    def _preview(self, rows: Sequence[Any]) -> dict[str, int]:
+        return self._sorted(rows)[2]
+
+    def _write(self, rows: Sequence[Any]) -> dict[str, int]:
+        inserts, updates, counts = self._sorted(rows)
+        names = self._names or []
+        with self.database._unlimited():
+            if inserts:
+                self.database._insert_rows(self.table, names, [*zip(*inserts)])
+            if updates and self._set_at:
+                self._rows.update(
+                    [name for name, _ in self._set_at],
+                    [
+                        (self._key_of(values), [values[at] for _, at in self._set_at])
+                        for values in updates
+                    ],
+                )
+        return counts
+
+    def _compare(self, rows: Sequence[Any]) -> Iterator[str]:
+        compared = [name for name, _ in self._set_at]
+        found = self._rows.find(compared, [self._key_of(values) for values in rows])
+        for values in rows:
+            row = found.get(self._key_of(values))
+            if row is None:
+                yield "missing"
+            else:
+                wanted = [values[at] for _, at in self._set_at]
+                stored = [self._as_written(name, value) for name, value in zip(compared, row)]
+                yield "equal" if wanted == stored else "different"
+
+    def _as_written(self, name: str, value: Any) -> Any:
+        column = self._shape.columns[name]
+        try:
+            return _fitted_column(name, column, [_read_as(column, value)])[0]
+        except _UNFIT:
+            return value
+
+    def _finish(self) -> None:
+        self._rows.pass_ids()
+
+
+def _misread(column: _ColumnType) -> str:
+    return f"should be {_TAKES[column.kind].words}"
+
+
+class RepositoryTarget(Target):
+    """A repository: its checks apply, and each row is one ``create``.
+
+    Args:
+        repository: the repository. The transform gives its records, or dicts of their fields.
+        on_conflict: "error", or "skip" for records whose key is there already.
+    """
+
+    def __init__(self, repository: Repository[Any], *, on_conflict: str = "error") -> None:
+        if not isinstance(repository, Repository):
+            raise ConfigurationError("RepositoryTarget takes a Repository")
+        try:
+            inspect.signature(repository.create).bind(object())
+        except TypeError:
+            raise ConfigurationError(
+                f"a {repository.resource} is not created by its record alone: use a TableTarget"
+            ) from None
+        self.repository = repository
+        self.database = repository.database
+        self.on_conflict = _plain(on_conflict)
+        if self.on_conflict not in ("error", "skip"):
+            raise ConfigurationError("on_conflict should be error or skip")
+
+    def _open(self, names: Sequence[str] | None) -> None:
+        shape = self.database._rows_of(self.repository.table).shape()
+        if not shape.transactional:
+            raise MoveError(f"{self.repository.table} takes no part in transactions")
+        for name in names or ():
+            if name not in self.repository._shown:
+                raise MoveError(f"a {self.repository.resource} has no {name}", column=name)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "repository": self.repository.table,
+            "on_conflict": self.on_conflict,
+            "columns": [*self.repository._shown],
+        }
+
+    def _fit(self, rows: Sequence[_SourceRow]) -> tuple[list[_Fitted], list[_Reject]]:
+        return [(row, self._record(row)) for row in rows], []
+
+    def _record(self, row: _SourceRow) -> Any:
+        try:
+            return self.repository.record(**row.values)
+        except (TypeError, *_UNFIT) as error:
+            known = isinstance(error, InfrastructureError)
+            reason = str(error) if known else "it does not have the record's fields"
+            raise MoveError(
+                f"{self.repository.resource}, row {row.key}: {reason}", key=row.key
+            ) from None
+
+    def _is_there(self, record: Any) -> bool:
+        where = {name: getattr(record, name) for name in self.repository.key}
+        return None not in where.values() and self.repository._exists("move", where)
+
+    def _finish(self) -> None:
+        self.database._rows_of(self.repository.table).pass_ids()
+
+    def _preview(self, rows: Sequence[Any]) -> dict[str, int]:
+        if self.on_conflict == "error":
+            return {"written": len(rows)}
+        there = sum(map(self._is_there, rows))
+        return {"written": len(rows) - there, "skipped": there}
+
+    def _write(self, rows: Sequence[Any]) -> dict[str, int]:
+        counts = {"written": 0, "skipped": 0}
+        for record in rows:
+            if self.on_conflict == "skip" and self._is_there(record):
+                counts["skipped"] += 1
+            else:
+                self.repository.create(record)
+                counts["written"] += 1
+        return counts
+
+    def _compare(self, rows: Sequence[Any]) -> Iterator[str]:
+        for record in rows:
+            where = {name: getattr(record, name) for name in self.repository.key}
+            found = self.repository._first("move", where)
+            if found is None:
+                yield "missing"
+            else:
+                yield "equal" if self._is_same(record, found) else "different"
+
+    def _is_same(self, record: Any, found: Any) -> bool:
+        """Whether they agree, but for what ``create`` fills in."""
+        filled = {*self.repository.ids, "created_at", "updated_at"}
+        return all(
+            getattr(record, name) == getattr(found, name)
+            or (name in filled and getattr(record, name) is None)
+            for name in self.repository._shown
+        )
+
+
+@dataclass(frozen=True)
+class MoveCounts:
+    """How many rows were read, and what became of them.
+
+    Attributes:
+        read: rows of the source.
+        written: rows that are new in the target.
+        updated: rows of the target that were changed.
+        missing: rows that ``write="update"`` did not find.
+        skipped: rows that were there already, under ``on_conflict="skip"``.
+        dropped: rows for which the transform gave nothing.
+        rejected: rows that went to the rejects file.
+    """
+
+    read: int = 0
+    written: int = 0
+    updated: int = 0
+    missing: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    rejected: int = 0
+
+    def _plus(self, counts: Mapping[str, int]) -> MoveCounts:
+        sums = {name: value + counts.get(name, 0) for name, value in vars(self).items()}
+        return MoveCounts(**sums)
+
+    def __str__(self) -> str:
+        words = [f"{value:,} {name}" for name, value in vars(self).items() if value]
+        return ", ".join(words) or "no rows"
+
+
+@dataclass(frozen=True)
+class MoveReport:
+    """What a run has done.
+
+    Attributes:
+        name: the move's name.
+        counts: of the whole move, earlier runs included.
+        resumed: what earlier runs had done.
+        seconds: how long this run took.
+        done: whether the move is complete.
+        dry_run: whether nothing was written.
+    """
+
+    name: str
+    counts: MoveCounts
+    resumed: MoveCounts
+    seconds: float
+    done: bool
+    dry_run: bool = False
+
+    def _as_json(self) -> str:
+        counts = {**vars(self.counts), "resumed": vars(self.resumed)}
+        state = {"done": self.done, "dry_run": self.dry_run, "seconds": round(self.seconds, 3)}
+        return _encode({"name": self.name, **counts, **state})
+
+    @property
+    def rows_per_second(self) -> float:
+        return (self.counts.read - self.resumed.read) / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        state = (
+            "would be" if self.dry_run else "done" if self.done else "not done yet, run it again"
+        )
+        rate = f"{self.seconds:.1f} s, {self.rows_per_second:,.0f} rows a second"
+        before = f"; {self.resumed.read:,} read by earlier runs" if self.resumed.read else ""
+        return f"{self.name}: {state}: {self.counts} ({rate}{before})"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What ``Move.verify`` has found.
+
+    Attributes:
+        name: the move's name.
+        checked: rows that the source gives for the target.
+        different: those that the target holds with other values.
+        missing: those that the target does not hold.
+        extra: rows of the target beyond those of the source; None where that cannot be told.
+        ranges: the first and last key of neighbouring rows that differ or are missing.
+    """
+
+    name: str
+    checked: int
+    different: int
+    missing: int
+    extra: int | None
+    ranges: Sequence[tuple[str, str]] = ()
+
+    def _as_json(self) -> str:
+        return _encode({**vars(self), "ranges": [*map(list, self.ranges)], "ok": self.ok})
+
+    @property
+    def ok(self) -> bool:
+        return not (self.different or self.missing or self.extra)
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"{self.name}: {self.checked:,} rows, all equal"
+        extra = f", {self.extra:,} extra" if self.extra else ""
+        places = "".join(
+            f"\n  {first}" + (f" to {last}" if last != first else "") for first, last in self.ranges
+        )
+        return (
+            f"{self.name}: of {self.checked:,} rows {self.different:,} differ, "
+            f"{self.missing:,} are missing{extra}{places}"
+        )
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """How far a move has come."""
+
+    name: str
+    batches: int
+    is_done: bool
+    description: dict[str, Any]
+    progress: dict[str, Any]  # position, counts, and the size of the rejects file
+    created_at: datetime = FILLED
+    updated_at: datetime = FILLED
+
+
+class _CheckpointRepository(Repository[_Checkpoint]):
+    record = _Checkpoint
+    table = "infra_moves"
+    resource = "checkpoint"
+    key = ("name",)
+    ids = ()
+    lengths: ClassVar = {"name": 100}
+    migration = "data_moves"  # the one of schema.sql that makes the table
+
+    def find(self, name: str) -> _Checkpoint | None:
+        return self._first("move", {"name": name})
+
+    def advance(self, before: _Checkpoint, changes: Mapping[str, Any]) -> _Checkpoint:
+        """Inside a transaction: go on by a batch, if no other run has."""
+        changes = self._checked({"batches": before.batches + 1, **changes})
+        where = {"name": before.name, "batches": before.batches}
+        if not self._change("move", where, changes):
+            raise MoveError(f"{before.name}: another run has moved rows meanwhile: run it again")
+        found = self.find(before.name)
+        assert found is not None
+        return found
+
+    def forget(self, name: str) -> None:
+        self._remove("move", {"name": name})
+
+
+class _Rejects:
+    """The rejects file: a JSON object in each line. Its size is part of the checkpoint."""
+
+    def __init__(self, path: Path, size: int, *, fresh: bool) -> None:
+        self._path = path
+        if fresh and path.exists() and path.stat().st_size:
+            raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
+        if not fresh and size and (not path.exists() or path.stat().st_size < size):
+            raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
+        self._size = size
+        if path.exists():
+            os.truncate(path, size)  # what was written behind has not been committed
+
+    def add(self, rejects: Sequence[_Reject]) -> int:
+        """Write them to the disk, and return the new size."""
+        if not rejects:
+            return self._size
+        with self._path.open("ab") as stream:
+            for each in rejects:
+                stream.write(_encode(each._asdict()).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+            self._size = stream.tell()
+        return self._size
+
+
+class _GracefulStop:
+    """Inside its block the first Ctrl-C only asks to stop, in the main thread; the second interrupts."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._usual: Any = None
+
+    def __enter__(self) -> _GracefulStop:
+        import signal
+
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._usual = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: object) -> None:
+        import signal
+
+        self.asked = True
+        signal.signal(signal.SIGINT, self._usual)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        if self._usual is not None:
+            signal.signal(signal.SIGINT, self._usual)
+
+
+class _Progress:
+    """A line on standard error, if that is a terminal: once a second, or by tqdm where it is installed."""
+
+    def __init__(self, move: RowMove, done: int, *, shown: bool) -> None:
+        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
+        total = move.source._total() if self._shown else None
+        self._name, self._total, self._read = move.name, total, done
+        self._bar: Any = None
+        self._started = self._printed = time.monotonic()
+        self._first = done
+        if self._shown:
+            with contextlib.suppress(ImportError):
+                tqdm = importlib.import_module("tqdm").tqdm
+                self._bar = tqdm(desc=move.name, total=total, initial=done, unit=" rows")
+
+    def advance(self, rows: int) -> None:
+        self._read += rows
+        if self._bar is not None:
+            self._bar.update(rows)
+        elif self._shown and time.monotonic() - self._printed >= 1:
+            self._printed = time.monotonic()
+            sys.stderr.write(f"\r{self._line()}\x1b[K")
+            sys.stderr.flush()
+
+    def _line(self) -> str:
+        rate = (self._read - self._first) / (self._printed - self._started)
+        line = f"{self._name}: {self._read:,} rows, {rate:,.0f} a second"
+        if self._total and rate:
+            left = max(0, self._total - self._read) / rate
+            line += f", {self._read / self._total:.0%}, {timedelta(seconds=round(left))} left"
+        return line
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._shown and self._printed > self._started:
+            sys.stderr.write("\n")
+
+
+class Move(ABC):
+    """Something that ``infra move`` can run."""
+
+    name: str
+
+    @abstractmethod
+    def run(
+        self,
+        *,
+        progress: bool = True,
+        dry_run: bool = False,
+        limit: int | None = None,
+        resume: bool = True,
+        restart: bool = False,
+        accept_change: bool = False,
+    ) -> MoveReport:
+        """Move what has not been moved yet, and return a report."""
+
+    @abstractmethod
+    def verify(self) -> Verification:
+        """Compare the target with the source."""
+
+
+Transform = Callable[[dict[str, Any]], Any]
+
+
+class RowMove(Move):
+    """Moves rows, each exactly once, also when it is interrupted and run again.
+
+    Each batch commits in one transaction with its checkpoint, a row of the table ``infra_moves`` in the target's
+    database. A run that is killed goes on behind the last batch that was committed. One run at a time holds the
+    move's lock.
+
+    Args:
+        name: the move's identity: the name of its checkpoint.
+        version: raise it when ``transform`` changes. A run with another version, key, table or columns than the
+            checkpoint's is refused, unless it is called with ``restart`` or ``accept_change``.
+        source: where the rows are.
+        target: where they go.
+        targets: instead of ``target``, several tables of one database by name; the transform then gives pairs of name
+            and row.
+        transform: a function that takes a row as a dict and returns a dict, several, or None to drop the row.
+        rejects: the file for rows that a policy diverts; by default ``<name>-rejects.jsonl``.
+        batch: how many rows a batch has at most.
+        lock_timeout: how many seconds a run waits for the lock of another run.
+    """
+
+    RETRIES = 5  # of a batch whose connection was lost
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: int = 1,
+        source: Source,
+        target: Target | None = None,
+        targets: Mapping[str, Target] | None = None,
+        transform: Transform | None = None,
+        rejects: str | os.PathLike[str] | None = None,
+        batch: int = 5000,
+        lock_timeout: float = 60.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = _check_text("name", name, blank_ends=False, empty=False, longest=100)
+        if type(version) is not int or version < 1:
+            raise ConfigurationError("version should be a whole number from 1 on")
+        if not isinstance(source, Source):
+            raise ConfigurationError("source should be a TableSource or another Source")
+        if transform is not None and not callable(transform):
+            raise ConfigurationError("transform should be a function that takes a dict")
+        if type(batch) is not int or not 1 <= batch <= 100_000:
+            raise ConfigurationError("batch should be a whole number from 1 to 100000")
+        if not _is_number(lock_timeout, 0, _YEAR):
+            raise ConfigurationError("lock_timeout should be a number of seconds")
+        self.version, self.source, self.transform = version, source, transform
+        self.targets = self._check_targets(target, targets)
+        self.database = next(iter(self.targets.values())).database
+        self._is_split = targets is not None
+        self._rejects_path = Path(rejects or f"{self.name}-rejects.jsonl")
+        self._batch = batch
+        self._lock_timeout = lock_timeout
+        self._clock = clock or SystemClock()
+
+    def _check_targets(
+        self, target: Target | None, targets: Mapping[str, Target] | None
+    ) -> dict[str, Target]:
+        if (target is None) == (targets is None):
+            raise ConfigurationError("a move takes either target or targets")
+        found = {"": target} if targets is None else dict(targets)
+        if not found or not all(isinstance(each, Target) for each in found.values()):
+            raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
+        if len({id(each.database) for each in found.values() if each}) > 1:
+            raise ConfigurationError("targets should be in one database: they commit together")
+        if targets is not None and self.transform is None:
+            raise ConfigurationError("targets need a transform that gives pairs of name and row")
+        return cast("dict[str, Target]", found)
+
+    # Checks, before the first row
+
+    def _open(self) -> None:
+        self.source._open()
+        names = self.source.names if self.transform is None else None
+        for target in self.targets.values():
+            target._open(names)
+
+    def _description(self) -> dict[str, Any]:
+        described = {name or "target": each._describe() for name, each in self.targets.items()}
+        found = {"version": self.version, "source": self.source._describe(), "targets": described}
+        return cast("dict[str, Any]", json.loads(json.dumps(found)))
+
+    def run(
+        self,
+        *,
+        progress: bool = True,
+        dry_run: bool = False,
+        limit: int | None = None,
+        resume: bool = True,
+        restart: bool = False,
+        accept_change: bool = False,
+    ) -> MoveReport:
+        """Move the rows that have not been moved yet, and return a report.
+
+        Args:
+            progress: show how far it is, if standard error is a terminal.
+            dry_run: read, transform and check all rows, from the first one on; write nothing.
+            limit: read at most so many rows in this run.
+            resume: False refuses to go on with what an earlier run has begun.
+            restart: begin again with the first row; rows of the target stay.
+            accept_change: go on although version, tables or columns differ from the checkpoint's.
+
+        Raises MoveError, with ``key`` and ``column``, for a row that cannot be moved: its batch is
+        not committed, earlier ones are. Ctrl-C finishes the batch; then KeyboardInterrupt says how
+        to go on.
+        """
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ValidationError("limit should be a whole number from 1 on")
+        run = _MoveRun(self, progress=progress, limit=limit)
+        with contextlib.ExitStack() as end:
+            end.callback(self.source._close)
+            if dry_run:
+                return run.rehearse()
+            stop = end.enter_context(_GracefulStop())
+            return run.go(stop, resume=resume, restart=restart, accept_change=accept_change)
+
+    # Rows on their way
+
+    def _transformed(self, rows: Sequence[_SourceRow]) -> tuple[dict[str, list[_SourceRow]], int]:
+        """Return the rows for each target, and how many were dropped."""
+        if self.transform is None:
+            return {"": [*rows]}, 0
+        found: dict[str, list[_SourceRow]] = {name: [] for name in self.targets}
+        dropped = 0
+        whole = None if self._is_split else found[""]
+        for row in rows:
+            made = self._call(row)
+            if whole is not None and made.__class__ is dict:  # nearly always
+                whole.append(_SourceRow(row.key_names, row.place, made))
+            else:
+                pairs = self._pairs(row, made)
+                dropped += not pairs
+                for name, values in pairs:
+                    found[name].append(_SourceRow(row.key_names, row.place, values))
+        return found, dropped
+
+    def _call(self, row: _SourceRow) -> Any:
+        """Return what the transform makes of the row."""
+        assert self.transform is not None
+        try:
+            made = self.transform(row.values)
+            return [*made] if isinstance(made, Iterator) else made
+        except InfrastructureError as error:
+            raise MoveError(f"the transform refused row {row.key}: {error}", key=row.key) from error
+        except Exception as error:
+            raise MoveError(
+                f"the transform failed at row {row.key}: {type(error).__name__}", key=row.key
+            ) from error
+
+    def _pairs(self, row: _SourceRow, made: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Return the rows that the transform made of one, each with the name of its target."""
+        several = [] if made is None else [made] if self._is_one(made) else made
+        if not isinstance(several, (list, tuple)):
+            raise MoveError(f"the transform should give dicts, row {row.key}", key=row.key)
+        pairs = several if self._is_split else [("", each) for each in several]
+        return [self._checked_pair(row, pair) for pair in pairs]
+
+    def _is_one(self, made: Any) -> bool:
+        """Whether it is one row, or one pair of name and row."""
+        is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
+        return is_pair if self._is_split else isinstance(made, Mapping) or hasattr(made, "__dict__")
+
+    def _checked_pair(self, row: _SourceRow, pair: Any) -> tuple[str, dict[str, Any]]:
+        try:
+            name, values = pair
+            is_known = name in self.targets
+        except (TypeError, ValueError):
+            is_known = False
+        if not is_known:
+            names = ", ".join(self.targets)
+            raise MoveError(
+                f"the transform should give pairs of a name ({names}) and a row, row {row.key}",
+                key=row.key,
+            )
+        if isinstance(values, Mapping):
+            return name, {_plain(each): value for each, value in values.items()}
+        if isinstance(self.targets[name], RepositoryTarget) and hasattr(values, "__dict__"):
+            return name, dict(vars(values))
+        raise MoveError(f"the transform should give dicts, row {row.key}", key=row.key)
+
+    def _fitted(
+        self, rows: Sequence[_SourceRow]
+    ) -> tuple[dict[str, list[_Fitted]], list[_Reject], int]:
+        """Return for each target what is written, the rejects, and how many rows were dropped."""
+        outputs, dropped = self._transformed(rows)
+        fitted: dict[str, list[_Fitted]] = {}
+        rejects: list[_Reject] = []
+        for name, each in outputs.items():
+            fitted[name], diverted = self.targets[name]._fit(each)
+            rejects += diverted
+        return fitted, rejects, dropped
+
+    # Verification
+
+    def verify(self) -> Verification:
+        """Walk the source, and compare what it gives with the rows of the target, by their keys."""
+        with contextlib.ExitStack() as end:
+            end.callback(self.source._close)
+            return self._verify()
+
+    def _verify(self) -> Verification:
+        self._open()
+        checked, counts = 0, {"different": 0, "missing": 0}
+        ranges = _Ranges()
+        position, last = None, False
+        while not last:
+            batch = self.source._read(position, self._batch)
+            position, last = batch.position, batch.last
+            fitted, _, _ = self._fitted(batch.rows)
+            for name, rows in fitted.items():
+                states = self.targets[name]._compare([values for _, values in rows])
+                for (row, _), state in zip(rows, states):
+                    checked += 1
+                    ranges.add(row, equal=state == "equal")
+                    if state != "equal":
+                        counts[state] += 1
+        extra = self._extra(checked - counts["missing"])
+        return Verification(
+            self.name, checked, counts["different"], counts["missing"], extra, tuple(ranges.found)
+        )
+
+    def _extra(self, found: int) -> int | None:
+        if self._is_split or not isinstance(self.targets[""], TableTarget):
+            return None
+        target = self.targets[""]
+        if target.write == "update":
+            return None
+        return target._rows.count() - found
+
+
+class _Ranges:
+    """The first and last key of neighbouring rows that differ."""
+
+    MOST = 100
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+        self._is_open = False
+
+    def add(self, row: _SourceRow, *, equal: bool) -> None:
+        if equal:
+            self._is_open = False
+        elif self._is_open:
+            self.found[-1] = (self.found[-1][0], row.key)
+        elif len(self.found) < self.MOST:
+            self.found.append((row.key, row.key))
+            self._is_open = True
+
+
+class _Reader:
+    """Reads the next batch in another thread while the target's server is busy with one."""
+
+    def __init__(self, source: Source) -> None:
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        self._source = source
+        self._executor = ThreadPoolExecutor(1, "infra-move") if source._reads_ahead else None
+        self._asked: tuple[Any, int] | None = None
+        self._future: Future[_Batch] | None = None
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+    def ask(self, position: Any, limit: int) -> None:
+        if self._executor is not None:
+            self._asked = position, limit
+            self._future = self._executor.submit(self._source._read, position, limit)
+
+    def read(self, position: Any, limit: int) -> _Batch:
+        future, self._future = self._future, None
+        if future is None:
+            return self._source._read(position, limit)
+        found = future.result()
+        return found if self._asked == (position, limit) else self._source._read(position, limit)
+
+
+class _MoveRun:
+    """One call of ``RowMove.run``."""
+
+    TRIES = 3  # of a batch with which other clients interfere
+
+    def __init__(self, move: RowMove, *, progress: bool, limit: int | None) -> None:
+        self._move = move
+        self._limit = limit
+        self._started = time.monotonic()
+        self._shows = progress
+        self._resumed: MoveCounts | None = None
+        self._batches = 0
+        self._fitting = 100  # the first batch tells how large rows are
+        self._progress: _Progress | None = None
+
+    # Without writing
+
+    def rehearse(self) -> MoveReport:
+        move = self._move
+        move._open()
+        counts, position, last = MoveCounts(), None, False
+        progress = _Progress(move, 0, shown=self._shows)
+        try:
+            while not last and (size := self._size(counts.read)):
+                batch = move.source._read(position, size)
+                position, last = batch.position, batch.last
+                counts = counts._plus(self._preview(batch))
+                self._weigh(batch)
+                progress.advance(len(batch.rows))
+        finally:
+            progress.close()
+        return self._report(counts, done=last, dry_run=True)
+
+    def _preview(self, batch: _Batch) -> dict[str, int]:
+        fitted, rejects, dropped = self._move._fitted(batch.rows)
+        counts = {"read": len(batch.rows), "dropped": dropped, "rejected": len(rejects)}
+        for name, rows in fitted.items():
+            found = self._move.targets[name]._preview([values for _, values in rows])
+            _add(counts, found)
+        return counts
+
+    def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
+        seconds = time.monotonic() - self._started
+        resumed = self._resumed or MoveCounts()
+        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
+
+    def _size(self, read: int) -> int:
+        """Return how many rows the next batch has at most, after so many."""
+        size = min(self._move._batch, self._fitting)
+        if self._limit is None:
+            return size
+        before = self._resumed.read if self._resumed else 0
+        return min(size, self._limit - (read - before))
+
+    def _weigh(self, batch: _Batch) -> None:
+        """Let the next batch have as many rows as fit into the memory for one."""
+        if batch.rows:
+            sample = batch.rows[:: max(1, len(batch.rows) // 100)]
+            self._fitting = max(1, _BATCH_BYTES * len(sample) // (1 + sum(map(_weight, sample))))
+
+    # With writing
+
+    def go(
+        self, stop: _GracefulStop, *, resume: bool, restart: bool, accept_change: bool
+    ) -> MoveReport:
+        failures = seen = 0
+        try:
+            while True:
+                try:
+                    return self._attempt(stop, resume, restart and not self._resumed, accept_change)
+                except (ConnectionError, TimeoutError) as error:
+                    failures = 1 if self._batches > seen else failures + 1
+                    seen = self._batches
+                    if not error.retryable or failures > self._move.RETRIES:
+                        raise
+                    logger.warning("%s: %s, going on", self._move.name, type(error).__name__)
+                    self._move._clock.sleep(0.1 * 2**failures)
+        finally:
+            if self._progress is not None:
+                self._progress.close()
+
+    def _attempt(
+        self, stop: _GracefulStop, resume: bool, restart: bool, accept_change: bool
+    ) -> MoveReport:
+        move = self._move
+        move._open()
+        with move.database._locked(f"move {move.name}", move._lock_timeout):
+            self._checkpoints = move.database._repository(_CheckpointRepository)
+            point = self._checkpoint(resume or self._resumed is not None, restart, accept_change)
+            rejects = _Rejects(
+                move._rejects_path, point.progress["rejects"], fresh=not point.batches
+            )
+            return self._walk(point, rejects, stop)
+
+    def _checkpoint(self, resume: bool, restart: bool, accept_change: bool) -> _Checkpoint:
+        """Return the checkpoint to go on from, a new one if there is none."""
+        move, description = self._move, self._move._description()
+        found: _Checkpoint | None = self._checkpoints.find(move.name)
+        if found is not None and restart:
+            self._checkpoints.forget(move.name)
+            with contextlib.suppress(FileNotFoundError):
+                os.truncate(move._rejects_path, 0)
+            found = None
+        if found is None:
+            counts = vars(MoveCounts())
+            progress = {"position": None, "counts": counts, "rejects": 0}
+            found = self._checkpoints.create(
+                _Checkpoint(move.name, 0, False, description, progress)
+            )
+        elif not resume:
+            raise MoveError(
+                f"{move.name} was begun by an earlier run: restart it, or go on with it"
+            )
+        where, new = found.description["source"], description["source"]
+        is_elsewhere = where.keys() != new.keys() or where.get("key") != new.get("key")
+        if found.description != description and (is_elsewhere or not accept_change):
+            changed = ", ".join(_differences(found.description, description))
+            remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
+            raise MoveError(f"{move.name} was begun with another {changed}: {remedy}")
+        if self._resumed is None:
+            self._resumed = MoveCounts(**found.progress["counts"])
+        return found
+
+    def _walk(self, point: _Checkpoint, rejects: _Rejects, stop: _GracefulStop) -> MoveReport:
+        move = self._move
+        if self._progress is None and not point.is_done:
+            done = point.progress["counts"]["read"]
+            self._progress = _Progress(move, done, shown=self._shows)
+        with _Reader(move.source) as reader:
+            while not point.is_done and (size := self._size(point.progress["counts"]["read"])):
+                if stop.asked:
+                    raise KeyboardInterrupt(f"{move.name} stopped: run it again to go on")
+                batch = reader.read(point.progress["position"], size)
+                self._weigh(batch)
+                following = self._size(point.progress["counts"]["read"] + len(batch.rows))
+                if not batch.last and following:
+                    reader.ask(batch.position, following)
+                if batch.rows:
+                    point = self._move_batch(point, batch, rejects)
+                if batch.last:
+                    point = self._finish(point)
+        return self._report(MoveCounts(**point.progress["counts"]), done=point.is_done)
+
+    def _finish(self, point: _Checkpoint) -> _Checkpoint:
+        for target in self._move.targets.values():
+            target._finish()
+        with self._move.database.transaction():
+            return cast("_Checkpoint", self._checkpoints.advance(point, {"is_done": True}))
+
+    def _move_batch(self, point: _Checkpoint, batch: _Batch, rejects: _Rejects) -> _Checkpoint:
+        move = self._move
+        fitted, diverted, dropped = move._fitted(batch.rows)
+        size = rejects.add(diverted)
+        before = {"read": len(batch.rows), "dropped": dropped, "rejected": len(diverted)}
+
+        def work() -> _Checkpoint:
+            counts = dict(before)
+            for name, rows in fitted.items():
+                _add(counts, move.targets[name]._write([values for _, values in rows]))
+            move.database._check_constraints()
+            sums = MoveCounts(**point.progress["counts"])._plus(counts)
+            progress = {"position": batch.position, "counts": vars(sums), "rejects": size}
+            changes = {"progress": progress, "description": move._description()}
+            return cast("_Checkpoint", self._checkpoints.advance(point, changes))
+
+        found = self._committed(work, batch, fitted)
+        self._batches += 1
+        if self._progress is not None:
+            self._progress.advance(len(batch.rows))
+        return found
+
+    def _committed(
+        self,
+        work: Callable[[], _Checkpoint],
+        batch: _Batch,
+        fitted: Mapping[str, Sequence[_Fitted]],
+    ) -> _Checkpoint:
+        """Do the work in a transaction. Raises MoveError for the row that the target refuses."""
+        for _ in range(self.TRIES):
+            try:
+                return self._move.database.run(work)
+            except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
+                refusal = error
+                culprit = self._culprit(batch, fitted)
+                if culprit is not None:
+                    raise culprit from error
+        raise MoveError(str(refusal), service=self._move.database.engine) from refusal
+
+    def _culprit(self, batch: _Batch, fitted: Mapping[str, Sequence[_Fitted]]) -> MoveError | None:
+        """Return an error that names the first row which the target refuses.
+
+        None: it refuses none now, because another client has changed its rows meanwhile.
+        """
+        low, high = 0, len(batch.rows)  # the first high rows are refused, the first low are not
+        found = self._refusal(batch.rows, fitted)
+        if found is None:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            refusal = self._refusal(batch.rows[:middle], fitted)
+            if refusal is None:
+                low = middle
+            else:
+                high, found = middle, refusal
+        key = batch.rows[high - 1].key
+        return MoveError(f"row {key}: {found}", key=key, service=self._move.database.engine)
+
+    def _refusal(
+        self, rows: Sequence[_SourceRow], fitted: Mapping[str, Sequence[_Fitted]]
+    ) -> InfrastructureError | None:
+        """Write what these rows have become, and undo it; return the target's error."""
+        database, places = self._move.database, {tuple(row.place) for row in rows}
+        try:
+            with database.transaction():
+                for name, pairs in fitted.items():
+                    values = [each for row, each in pairs if tuple(row.place) in places]
+                    self._move.targets[name]._write(values)
+                database._check_constraints()
+                raise _Undo
+        except _Undo:
+            return None
+        except (ConnectionError, TimeoutError):
+            raise
+        except InfrastructureError as error:
+            return error
+
+
+def _weight(row: _SourceRow) -> int:
+    """Return about how many bytes of memory a row takes."""
+    texts = (value for value in row.values.values() if isinstance(value, (str, bytes)))
+    return 100 * len(row.values) + sum(map(len, texts))
+
+
+class _Undo(Exception):
+    """Ends a transaction whose work is to be undone."""
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, value in more.items():
+        counts[name] = counts.get(name, 0) + value
+
+
+def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
+    """Give the places where two descriptions differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in {**before, **after}:
+            inner = f"{place}.{name}" if place else name
+            yield from _differences(before.get(name), after.get(name), inner)
+    elif before != after:
+        yield place
+
+
 # === infrastructure ==================================================================================================
 
 
@@ -13249,6 +15548,90 @@ def _migrate(arguments: Any) -> int:
     return 0
 
 
+def _moves_of(arguments: Any, services: Infrastructure) -> Iterable[Move]:
+    """Return the moves of the script, or the one that the options describe."""
+    if arguments.script is not None:
+        import runpy
+
+        sys.path.insert(0, str(Path(arguments.script).resolve().parent))  # as `python SCRIPT` does
+        made = runpy.run_path(arguments.script).get("moves")
+        if not callable(made):
+            raise ConfigurationError(f"{arguments.script} has no function moves(services)")
+        return cast("Iterable[Move]", made(services))
+    pools = []
+    for option in ("from_variable", "to_variable"):
+        variable = getattr(arguments, option)
+        if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
+            raise ConfigurationError(
+                "give a script, or --from and --to with names of environment variables and --table: "
+                "a URL among the arguments would show its password to others"
+            )
+        if not os.environ.get(variable):
+            raise ConfigurationError(f"the environment variable {variable} is not set")
+        pools.append(create_pool(DatabaseConfig(url=os.environ[variable])))
+        services._built.setdefault(f"move {option}", pools[-1])  # closed with the bundle
+    source, target = pools
+    table = arguments.table or ""
+    return [RowMove(table, source=TableSource(source, table), target=TableTarget(target, table))]
+
+
+def _move(arguments: Any) -> int:
+    """Runs each move, in order; 1 if one is not complete or differs."""
+    complete = True
+    with Infrastructure.from_env() as services:
+        for move in _moves_of(arguments, services):
+            if not isinstance(move, Move):
+                raise ConfigurationError(
+                    "moves(services) should yield moves, for example a RowMove"
+                )
+            if arguments.rejects and isinstance(move, RowMove):
+                move._rejects_path = Path(arguments.rejects)
+            found: MoveReport | Verification
+            if arguments.verify:
+                found = move.verify()
+                complete = complete and found.ok
+            else:
+                found = move.run(
+                    dry_run=arguments.dry_run,
+                    limit=arguments.limit,
+                    restart=arguments.restart,
+                    accept_change=arguments.accept_change,
+                )
+                complete = complete and found.done
+            print(found._as_json() if arguments.json else found, flush=True)
+    return int(not complete)
+
+
+def _add_move(commands: Any) -> None:
+    move = commands.add_parser(
+        "move",
+        help="moves rows between databases, each exactly once; goes on where an earlier run stopped",
+        description="Runs each move that moves(services) of SCRIPT yields, in order; or moves one "
+        "table between the databases whose URLs two environment variables hold.",
+        epilog="Exit codes: 0 all moves are complete, 1 one is not, or differs, or was refused, 2 wrong "
+        "usage or setting, 130 stopped by Ctrl-C: run it again to go on.",
+    )
+    move.add_argument(
+        "script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)"
+    )
+    move.add_argument(
+        "--from", dest="from_variable", metavar="VARIABLE", help="names the source's URL"
+    )
+    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="names the target's URL")
+    move.add_argument("--table", metavar="TABLE", help="the table, with --from and --to")
+    move.add_argument("--limit", type=int, metavar="ROWS", help="reads at most so many rows")
+    move.add_argument("--rejects", metavar="FILE", help="where the keys of diverted rows go")
+    move.add_argument("--json", action="store_true", help="prints a JSON object for each move")
+    move.add_argument("--restart", action="store_true", help="begins again with the first row")
+    move.add_argument(
+        "--accept-change", action="store_true", help="goes on though version or columns differ"
+    )
+    action = move.add_mutually_exclusive_group()
+    action.add_argument("--dry-run", action="store_true", help="checks all rows; writes nothing")
+    action.add_argument("--verify", action="store_true", help="compares the target with the source")
+    move.set_defaults(run=_move)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``infra``; returns the exit code: 0 done, 1 a service is down or refused, 2 wrong usage or
     configuration."""
@@ -13299,6 +15682,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--retry", dest="done", action="store_const", const=False, help="run its statement again"
     )
     migrate.set_defaults(run=_migrate)
+    _add_move(commands)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)

@@ -46,6 +46,19 @@ CREATE TABLE refresh_tokens (
     INDEX refresh_tokens_expires_at_idx (expires_at)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+-- migration 2 data_moves mysql
+-- How far each data move has come: a row for each move into this database. A move makes the table where it is absent.
+CREATE TABLE IF NOT EXISTS infra_moves (
+    name        VARCHAR(100) NOT NULL,
+    batches     INTEGER      NOT NULL,
+    is_done     BOOLEAN      NOT NULL,
+    description LONGTEXT     NOT NULL,
+    progress    LONGTEXT     NOT NULL,
+    created_at  DATETIME(6)  NOT NULL,
+    updated_at  DATETIME(6)  NOT NULL,
+    PRIMARY KEY (name)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 -- ================================================= Postgres ==================================================
 
 -- migration 1 benchmark_exchange postgres
@@ -215,3 +228,15 @@ CREATE INDEX submissions_organization_id_idx ON submissions (organization_id) WH
 CREATE INDEX submissions_created_at_idx ON submissions (created_at, id);
 CREATE INDEX submissions_updated_at_idx ON submissions (updated_at, id);
 CREATE INDEX submissions_aggregate_score_idx ON submissions (aggregate_score, id);
+
+-- migration 2 data_moves postgres
+CREATE TABLE IF NOT EXISTS infra_moves (
+    name        VARCHAR(100) COLLATE "C"  NOT NULL,
+    batches     INTEGER                   NOT NULL,
+    is_done     BOOLEAN                   NOT NULL,
+    description JSON                      NOT NULL,
+    progress    JSON                      NOT NULL,
+    created_at  TIMESTAMPTZ               NOT NULL,
+    updated_at  TIMESTAMPTZ               NOT NULL,
+    CONSTRAINT infra_moves_pkey PRIMARY KEY (name)
+);

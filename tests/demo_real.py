@@ -13,7 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests import services
 
-EXAMPLES = ["examples/quickstart.py", "examples/benchmark_exchange.py"]
+EXAMPLES = [
+    "examples/quickstart.py",
+    "examples/benchmark_exchange.py",
+    "examples/move_users.py",
+]
 # service: the variable that the demos read
 USED = {
     "redis": "REDIS_URL",

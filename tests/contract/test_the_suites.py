@@ -61,6 +61,7 @@ def test_every_port_has_a_suite() -> None:
         infra.StorageProvider,
         infra.RedisEventBus,
         infra.SmsService,
+        infra.RowMove,
     }
 
 

@@ -16,7 +16,11 @@ from tests import services
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = [
+    README,
+    *(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))),
+]
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", "\n".join(PAGES), re.MULTILINE | re.DOTALL)
 KEY = "0123456789abcdef0123456789abcdef"
 
 
@@ -95,6 +99,15 @@ def test_the_quickstart_is_the_same_on_real_servers(
     assert "Accepted: True\n   Accepted again: False" in fake
 
 
+def test_the_move_is_the_same_on_real_servers(database: Callable[[str], str]) -> None:
+    fake = run("examples/move_users.py")
+    variables = {"MYSQL_URL": database("mysql"), "POSTGRES_URL": database("postgres")}
+    run("-m", "infra", "migrate", **variables)
+    for _ in range(2):  # it cleans up after itself
+        assert run("examples/move_users.py", "--real", **variables) == fake
+    assert "Users: 4" in fake
+
+
 def test_the_benchmark_exchange_is_the_same_on_real_servers(
     service: Callable[[str], str], database: Callable[[str], str]
 ) -> None:
@@ -142,7 +155,7 @@ def test_every_variable_is_in_the_readme() -> None:
 
 def test_the_layout_is_the_one_that_users_know() -> None:
     wanted = {
-        "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench", "Makefile",
+        "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench", "docs", "Makefile",
         "pyproject.toml", "docker-compose.test.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".gitignore",
         "MANIFEST.in",
     }  # fmt: skip

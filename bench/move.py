@@ -1,0 +1,193 @@
+"""A data move from MariaDB to Postgres against pgloader, against ``stream`` into ``insert_many``, and
+against a bare COPY of the same bytes, which is the limit."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [str(ROOT)] + [
+    entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
+]
+
+import psycopg2
+
+import infra
+from bench.database import database, login
+from bench.measure import Bench, Ratio, arguments
+from tests import services
+
+ROWS = 500_000
+ROUNDS = 3
+PROMISED = 0.6  # times as fast as pgloader, with a transform
+COLUMNS = (
+    "id", "phone_hash", "country_code", "user_type", "is_verified", "is_blocked", "created_at", "note"
+)  # fmt: skip
+NOTES = [
+    "plain words, and more of them, " * 4,
+    "tab\tnewline\nbackslash\\ quote'" * 5,
+    "emoji 😀 and é and ß, " * 7,
+    None,
+]
+TABLES = {
+    "mysql": "CREATE TABLE people (id CHAR(36) CHARACTER SET ascii PRIMARY KEY, phone_hash CHAR(64) "
+    "NOT NULL, country_code VARCHAR(3) NOT NULL, user_type VARCHAR(20), is_verified BOOLEAN NOT NULL, "
+    "is_blocked BOOLEAN NOT NULL, created_at DATETIME(6) NOT NULL, note VARCHAR(250)) "
+    "DEFAULT CHARACTER SET utf8mb4",
+    "postgres": "CREATE TABLE people (id UUID PRIMARY KEY, phone_hash CHAR(64) NOT NULL, country_code "
+    "VARCHAR(3) NOT NULL, user_type VARCHAR(20), is_verified BOOLEAN NOT NULL, is_blocked BOOLEAN NOT "
+    "NULL, created_at TIMESTAMPTZ NOT NULL, note VARCHAR(250))",
+}
+
+
+def fill(pool: infra.ConnectionPool, count: int) -> None:
+    start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    second = timedelta(seconds=1, microseconds=7)
+
+    def row(number: int) -> tuple[Any, ...]:
+        id = uuid.UUID(int=number * 7919 << 64)
+        user_type = "customer" if number % 3 else None
+        flags = number % 2 == 0, number % 50 == 0
+        moment = start + number * second
+        return id, f"{number:064x}", "+90", user_type, *flags, moment, NOTES[number % len(NOTES)]
+
+    pool.insert_many("people", COLUMNS, map(row, range(count)))
+
+
+def to_copy(pool: infra.ConnectionPool) -> bytes:
+    with psycopg2.connect(**login(pool, "dbname")) as raw, raw.cursor() as cursor:
+        data = io.BytesIO()
+        cursor.copy_expert("COPY people TO STDOUT", data)
+    raw.close()
+    return data.getvalue()
+
+
+def renamed(row: dict[str, Any]) -> dict[str, Any]:
+    """A transform of the usual kind: one field changes, the others stay."""
+    row["user_type"] = row["user_type"] or "worker"
+    return row
+
+
+class Contest:
+    """The ways to move the table, each into an empty one."""
+
+    def __init__(self, source: infra.ConnectionPool, target: infra.ConnectionPool) -> None:
+        self.source, self.target = source, target
+        self.data = b""
+
+    def empty(self) -> None:
+        self.target.execute("TRUNCATE people")
+        self.target.execute("DROP TABLE IF EXISTS infra_moves")
+
+    def _move(self, **options: Any) -> None:
+        infra.RowMove(
+            "people",
+            source=infra.TableSource(self.source, "people"),
+            target=infra.TableTarget(self.target, "people"),
+            **options,
+        ).run(progress=False)
+
+    def ours(self) -> None:
+        self._move()
+
+    def ours_with_a_transform(self) -> None:
+        self._move(transform=renamed)
+
+    def stream_into_insert_many(self) -> None:
+        def rows() -> Any:
+            for row in self.source.stream(f"SELECT {', '.join(COLUMNS)} FROM people"):
+                yield (*row[:4], bool(row[4]), bool(row[5]), *row[6:])
+
+        self.target.insert_many("people", COLUMNS, rows())
+
+    def bare_copy(self) -> None:
+        with psycopg2.connect(**login(self.target, "dbname")) as raw, raw.cursor() as cursor:
+            cursor.copy_expert("COPY people FROM STDIN", io.BytesIO(self.data))
+        raw.close()
+
+    def pgloader(self) -> None:
+        script = (
+            f"LOAD DATABASE FROM {self.source.config.url} INTO {self.target.config.url} "
+            "WITH data only, include no drop, create no tables, create no indexes, no foreign keys, "
+            "reset no sequences, workers = 2, concurrency = 1 "
+            "ALTER SCHEMA 'SCHEMA' RENAME TO 'public';"
+        ).replace("SCHEMA'", f"{self.source.config.url.rpartition('/')[2]}'", 1)
+        with tempfile.NamedTemporaryFile("w", suffix=".load") as file:
+            file.write(script)
+            file.flush()
+            done = subprocess.run(
+                ["pgloader", file.name],
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "LANG": "C.UTF-8"},
+            )
+        if done.returncode or (" 0 " not in done.stdout and "error" in done.stdout.lower()):
+            raise RuntimeError(done.stdout + done.stderr)
+
+
+def main() -> int:
+    bench = Bench(short=arguments(__doc__).parse_args().short)
+    count = bench.size(ROWS, ROWS // 25)
+    try:
+        with database("mariadb") as source, database("postgres") as target:
+            for pool in (source, target):
+                pool.execute(TABLES[pool.engine])
+                pool.execute("CREATE INDEX people_created_at ON people (created_at)")
+                pool.execute("CREATE UNIQUE INDEX people_phone_hash ON people (phone_hash)")
+            fill(source, count)
+            contest = Contest(source, target)
+            ways: dict[str, Callable[[], None]] = {
+                "ours": contest.ours,
+                "ours, with a transform": contest.ours_with_a_transform,
+                "stream into insert_many": contest.stream_into_insert_many,
+                "bare COPY": contest.bare_copy,
+            }
+            if shutil.which("pgloader"):
+                ways["pgloader"] = contest.pgloader
+            contest.empty()
+            contest.ours()
+            contest.data = to_copy(target)
+            times: dict[str, list[float]] = {name: [] for name in ways}
+            for _ in range(1 if bench.short else ROUNDS):
+                for name, way in ways.items():
+                    contest.empty()
+                    started = time.perf_counter()
+                    way()
+                    times[name].append(time.perf_counter() - started)
+                    assert target.fetch_one("SELECT count(*) FROM people") == (count,), name
+            report(bench, count, times)
+            return int(bench.missed)
+    finally:
+        services.stop_shared()
+
+
+def report(bench: Bench, count: int, times: dict[str, list[float]]) -> None:
+    other = "pgloader" if "pgloader" in times else "stream into insert_many"
+    promised = {"ours, with a transform": PROMISED} if other == "pgloader" else {}
+    ratios = []
+    for name, each in times.items():
+        found = [theirs / mine for theirs, mine in zip(times[other], each)]
+        median = statistics.median(found)
+        ratios.append(Ratio(name, median, min(found), max(found), promised.get(name, 0)))
+    seconds = ", ".join(f"{name} {statistics.median(each):.1f} s" for name, each in times.items())
+    bench.report(f"{count:,} rows from MariaDB to Postgres, times as fast as {other}", ratios)
+    print(f"medians: {seconds}")
+    if other != "pgloader":
+        print("pgloader is not installed: its promise was not measured")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

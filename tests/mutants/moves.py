@@ -1,0 +1,291 @@
+"""Mutants of the data moves."""
+
+from __future__ import annotations
+
+from tests.mutants.edits import Always, Drop, Never, Replace
+from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
+
+CASES = "contract/test_moves.py"
+DAYS = "faults/test_moves.py"
+
+
+def on_fakes(*cases: str) -> tuple[str, ...]:
+    """The ids of the cases on the two pairs of fakes."""
+    classes = ("TestFakeMySQLToPostgres", "TestFakePostgresToMySQL")
+    return tuple(f"{CASES}::{each}::{case}" for each in classes for case in cases)
+
+
+MUTANTS: list[Mutant] = [
+    OnFakes(
+        "moves: a page begins with the last row of the one before",
+        FAKES,
+        Replace("_FakeRows.page.read", "place(row) > place(last)", "place(row) >= place(last)"),
+        on_fakes("test_rows_that_are_there_are_skipped"),
+    ),
+    OnFakes(
+        "moves: a page begins behind the first row of the one before",
+        INFRA,
+        Replace("TableSource._read", "found[-1][1]", "found[0][1]"),
+        on_fakes("test_rows_that_are_there_are_skipped"),
+    ),
+    OnFakes(
+        "moves: a page that is full is the last",
+        INFRA,
+        Replace("TableSource._read", "len(found) < limit", "len(found) <= limit"),
+        on_fakes("test_all_rows_move"),
+    ),
+    OnFakes(
+        "moves: the checkpoint does not count batches",
+        INFRA,
+        Replace("_CheckpointRepository.advance", "before.batches + 1", "before.batches"),
+        on_fakes("test_rejects_of_a_batch_that_was_not_committed"),
+    ),
+    OnFakes(
+        "moves: the counts of earlier batches are forgotten",
+        INFRA,
+        Replace(
+            "_MoveRun._move_batch.work",
+            "MoveCounts(**point.progress['counts'])",
+            "MoveCounts()",
+        ),
+        on_fakes("test_all_rows_move"),
+    ),
+    OnFakes(
+        "moves: what earlier runs did is not told",
+        INFRA,
+        Never("_MoveRun._checkpoint", "self._resumed is None"),
+        on_fakes("test_a_part_and_the_rest"),
+    ),
+    OnFakes(
+        "moves: a limit is for each batch",
+        INFRA,
+        Replace("_MoveRun._size", "self._limit - (read - before)", "self._limit"),
+        on_fakes("test_a_part_and_the_rest"),
+    ),
+    OnFakes(
+        "moves: a dropped row is not counted",
+        INFRA,
+        Drop("RowMove._transformed", "dropped += not pairs"),
+        on_fakes("test_a_transform_that_drops_and_multiplies"),
+    ),
+    OnFakes(
+        "moves: a row that is to be skipped is overwritten",
+        INFRA,
+        Never("TableTarget._sorted", "self.on_conflict == 'skip'"),
+        on_fakes("test_rows_that_are_there_are_skipped"),
+    ),
+    OnFakes(
+        "moves: the first of two rows with one key is updated by none",
+        INFRA,
+        Drop("TableTarget._sorted", "there.add(key)"),
+        on_fakes("test_a_key_that_comes_twice"),
+    ),
+    OnFakes(
+        "moves: missing rows count as updated",
+        INFRA,
+        Replace("TableTarget._sorted", "len(rows) - len(updates)", "0"),
+        on_fakes("test_a_column_is_filled"),
+    ),
+    OnFakes(
+        "moves: all columns are updated",
+        INFRA,
+        Replace(
+            "TableTarget._take_names",
+            "self._columns or [name for name in names if name not in shape.key]",
+            "[]",
+        ),
+        on_fakes("test_a_column_is_filled"),
+    ),
+    OnFakes(
+        "moves: a diverted row is not counted",
+        INFRA,
+        Replace("_MoveRun._move_batch", "len(diverted)", "0"),
+        on_fakes("test_policies"),
+    ),
+    OnFakes(
+        "moves: a value is replaced by NULL",
+        INFRA,
+        Never("TableTarget._instead", "isinstance(policy, Replace)"),
+        on_fakes("test_policies"),
+    ),
+    OnFakes(
+        "moves: rejects of a batch that was not committed stay",
+        INFRA,
+        Never("_Rejects.__init__", "path.exists()"),
+        on_fakes("test_rejects_of_a_batch_that_was_not_committed"),
+    ),
+    OnFakes(
+        "moves: None goes where the column takes none",
+        INFRA,
+        Replace("TableTarget._fit_column", "None not in found", "True"),
+        on_fakes("test_none_where_the_column_takes_none"),
+    ),
+    OnFakes(
+        "moves: another version goes on",
+        INFRA,
+        Replace("_MoveRun._checkpoint", "found.description != description", "False"),
+        on_fakes("test_a_move_of_another_version", "test_a_move_of_another_table"),
+    ),
+    OnFakes(
+        "moves: an accepted change is not kept",
+        INFRA,
+        Replace("_MoveRun._move_batch.work", "move._description()", "point.description"),
+        on_fakes("test_a_move_of_another_version"),
+    ),
+    OnFakes(
+        "moves: a restart goes on",
+        INFRA,
+        Never("_MoveRun._checkpoint", "found is not None and restart"),
+        on_fakes("test_a_restart"),
+    ),
+    OnFakes(
+        "moves: two runs at once",
+        FAKES,
+        Replace("FakeDatabase._locked", "held.acquire(timeout=lock_timeout)", "True"),
+        on_fakes("test_two_runs_at_once"),
+    ),
+    OnFakes(
+        "moves: a dry run does not look at what is there",
+        INFRA,
+        Replace("TableTarget._preview", "self._sorted(rows)[2]", "{'written': len(rows)}"),
+        on_fakes("test_a_dry_run"),
+    ),
+    OnFakes(
+        "moves: the error names the row before",
+        INFRA,
+        Replace("_MoveRun._culprit", "batch.rows[high - 1].key", "batch.rows[high - 2].key"),
+        on_fakes("test_a_row_that_is_there", "test_both_tables_or_none"),
+    ),
+    OnFakes(
+        "moves: verify takes other values for equal",
+        INFRA,
+        Replace("TableTarget._compare", "wanted == stored", "True"),
+        on_fakes("test_verify"),
+    ),
+    OnFakes(
+        "moves: verify sees no further rows",
+        INFRA,
+        Replace("RowMove._extra", "target._rows.count() - found", "0"),
+        on_fakes("test_verify"),
+    ),
+    OnFakes(
+        "moves: verify joins ranges across equal rows",
+        INFRA,
+        Never("_Ranges.add", "equal"),
+        on_fakes("test_verify"),
+    ),
+    OnFakes(
+        "moves: a repository's row that is there is not skipped",
+        INFRA,
+        Replace("RepositoryTarget._is_there", "self.repository._exists('move', where)", "False"),
+        on_fakes("test_a_repository_that_refuses"),
+    ),
+    OnFakes(
+        "moves: verify takes a repository's other values for equal",
+        INFRA,
+        Always("RepositoryTarget._compare", "self._is_same(record, found)"),
+        on_fakes("test_a_repository"),
+    ),
+    OnFakes(
+        "moves: a source of Python code begins at its first row again",
+        INFRA,
+        Replace("IterableSource._begin_at", "itertools.islice(iterator, start)", "range(start)"),
+        on_fakes("test_rows_that_python_makes"),
+    ),
+    OnFakes(
+        "moves: a spent iterator is read again",
+        INFRA,
+        Never("IterableSource._begin_at", "iterator is given and self._is_spent"),
+        on_fakes("test_rows_that_can_be_read_once"),
+    ),
+    OnFakes(
+        "moves: a file that has changed is read on",
+        INFRA,
+        Never("_FileSource._go_to", "self._read_so_far.hexdigest() != place['digest']"),
+        on_fakes("test_a_file_that_has_changed"),
+    ),
+    OnFakes(
+        "moves: an empty text of a CSV file is a text",
+        INFRA,
+        Replace("CsvSource._next", "value == self._null", "False"),
+        on_fakes("test_a_csv_file"),
+    ),
+    OnFakes(
+        "moves: a byte order mark is part of a name",
+        INFRA,
+        Never("_FileSource._line", "not self._offset"),
+        on_fakes("test_a_csv_file"),
+    ),
+    OnFakes(
+        "moves: a line that is no object is left out",
+        INFRA,
+        Never("JsonLinesSource._object", "not isinstance(found, dict)"),
+        on_fakes("test_json_lines"),
+    ),
+    OnFakes(
+        "moves: SQLite's page begins with the first row",
+        INFRA,
+        Never("SqliteSource._read", "position is not None"),
+        on_fakes("test_a_sqlite_file"),
+    ),
+    OnServers(
+        "moves: an ENUM's place is its text",
+        INFRA,
+        Replace("_MySqlDialect.key_value", "column.choices", "False"),
+        (f"{DAYS}::test_the_walk_is_the_table",),
+    ),
+    OnServers(
+        "moves: a composite key is compared by its first column",
+        INFRA,
+        Replace("_behind", "enumerate(order)", "enumerate(order[:1])"),
+        (f"{DAYS}::test_the_walk_is_the_table",),
+    ),
+    OnServers(
+        "moves: a SET is walked",
+        INFRA,
+        Replace("_SqlTable._read_shape", "row[4] == 'set'", "False"),
+        (f"{DAYS}::test_keys_that_no_walk_can_go_by",),
+    ),
+    OnServers(
+        "moves: digits of a FLOAT are lost",
+        INFRA,
+        Replace("_MySqlDialect.read_exactly", "column.kind == 'float'", "False"),
+        (f"{DAYS}::test_the_golden_table",),
+    ),
+    OnServers(
+        "moves: MariaDB's documents are texts",
+        INFRA,
+        Replace("_MySqlDialect.reading", "word == 'longtext'", "False"),
+        (f"{CASES}::TestMariaDBToPostgres::test_a_transform_gets_values",),
+    ),
+    OnServers(
+        "moves: a key in other letters is missing",
+        INFRA,
+        Always("_SqlTable._find", "by_key.keys() <= given.keys()"),
+        (f"{DAYS}::test_keys_that_the_collation_takes_for_equal",),
+    ),
+    OnServers(
+        "moves: ids begin at one",
+        INFRA,
+        Always("_SqlTable.pass_ids", "not self._dialect.sequence_of"),
+        (f"{DAYS}::test_ids_go_on_behind_the_data",),
+    ),
+    OnServers(
+        "moves: a deferred rule is checked at COMMIT",
+        INFRA,
+        Never("ConnectionPool._check_constraints", "self._dialect.check_constraints"),
+        (f"{DAYS}::test_a_deferred_rule",),
+    ),
+    OnServers(
+        "moves: a table without transactions is written",
+        INFRA,
+        Replace("_SqlTable._read_shape", "has_transactions != [(0,)]", "True"),
+        (f"{DAYS}::test_a_table_without_transactions",),
+    ),
+    OnServers(
+        "moves: two rows of a query on two pages are one",
+        INFRA,
+        Replace("QuerySource._read", "limit + 1", "limit"),
+        (f"{DAYS}::test_queries_without_a_key",),
+    ),
+]
