@@ -3109,9 +3109,10 @@ class Database(_Closing):
 
     @abstractmethod
     def _locked(self, lock: str, lock_timeout: float) -> contextlib.AbstractContextManager[None]:
-        """Hold a lock of that name. This thread's transactions run meanwhile on the connection that holds it.
+        """Hold a lock of that name.
 
-        Raises TimeoutError if another runner holds the lock for longer than ``lock_timeout`` seconds.
+        This thread's transactions run meanwhile on the connection that holds it. Raises
+        TimeoutError if another runner holds the lock for longer than ``lock_timeout`` seconds.
         """
 
     def _check_constraints(self) -> None:
@@ -3130,12 +3131,10 @@ class _TableShape(NamedTuple):
     key: tuple[str, ...]  # the columns of the primary key
     nullable: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()  # an INSERT may leave them out
-    computed: frozenset[str] = (
-        frozenset()
-    )  # the server computes them: an INSERT must leave them out
-    readings: Mapping[
-        str, Callable[[Any], Any]
-    ] = {}  # of values that the driver gives in another form
+    #: the server computes them: an INSERT must leave them out
+    computed: frozenset[str] = frozenset()
+    #: what makes a column's value of the driver's, where that has another form
+    readings: Mapping[str, Callable[[Any], Any]] = {}
     unordered: frozenset[str] = frozenset()  # no page can begin behind one of their values
     transactional: bool = True
 
@@ -3155,7 +3154,7 @@ class _TableRows(ABC):
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
     ) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-        """Return the next rows in the order of the primary key, each with the position behind it."""
+        """Return the next rows in the order of the primary key, each with its key."""
 
     @abstractmethod
     def find(
@@ -5517,7 +5516,7 @@ class _SqlTable(_TableRows):
         given = {self._as_stored(each): each for each in keys}
         if by_key.keys() <= given.keys():
             return {given[stored]: row for stored, row in by_key.items()}
-        # The collation takes other texts for equal: which row is which key's is the server's answer.
+        # The collation takes other texts for equal: the server says which row has which key.
         marks = ", ".join(["%s"] * width)
         sql = f"SELECT {columns} {self._from} WHERE ({place}) = ({marks})"
         alone = ((each, row[width:]) for each in keys for row in self._ask(sql, each))
@@ -13428,8 +13427,8 @@ def create_sms_service(
 
 # === data moves ======================================================================================================
 
-# A move reads rows from a source, in the order of a key, and writes them to a target. Each batch commits together with
-# a row of infra_moves, the checkpoint, which says where the next batch begins.
+# A move reads rows from a source, in the order of a key, and writes them to a target. Each batch
+# commits together with a row of infra_moves, the checkpoint: it says where the next batch begins.
 
 #: kinds of columns that a walk in the order of a key can go by
 _KEY_KINDS = frozenset(
@@ -13550,7 +13549,8 @@ def _check_table(table: str) -> str:
 class TableSource(Source):
     """The rows of a table, in the order of its primary key.
 
-    Rows that are inserted behind the walk, or changed or deleted before it, are seen; others are not.
+    Each row is read as it is when the move reaches its key. Later changes to it are not seen, nor
+    are rows whose keys lie before the place that the move has reached.
 
     Args:
         database: a ConnectionPool or FakeDatabase.
@@ -14054,7 +14054,7 @@ def _flag_text(text: str) -> bool:
     ]
 
 
-#: How a move reads a value as the kind of a target's column, where the column does not take it as it is.
+#: How a move reads a value that a target's column does not take as it is, by type and kind.
 #: An exception means that it does not fit.
 _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "integer"): _number_text(int),
@@ -14087,7 +14087,7 @@ def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]
 
 
 def _read_as(column: _ColumnType, value: Any) -> Any:
-    """Return the value as the column takes it. Raises ValueError or another exception if it cannot."""
+    """Return the value as the column takes it. Raises an exception of ``_UNFIT`` if it cannot."""
     reading = _READINGS.get((_value_type(type(value)), column.kind))
     return value if reading is None or value is None else reading(_plain(value))
 
@@ -14303,7 +14303,7 @@ class TableTarget(Target):
         return _fitted_column(name, column, [_read_as(column, value)])[0]
 
     def _instead(self, name: str, key: str, reason: str) -> Any:
-        """Return what is stored instead of a value that does not fit, or _DIVERTED if it is diverted."""
+        """Return what is stored instead of a value that does not fit, or _DIVERTED."""
         policy, column = self.policies.get(name, "fail"), self._shape.columns[name]
         if policy == "null":
             return None
@@ -14658,7 +14658,7 @@ class _Rejects:
 
 
 class _GracefulStop:
-    """Inside its block the first Ctrl-C only asks to stop, in the main thread; the second interrupts."""
+    """Inside its block, in the main thread, the first Ctrl-C asks to stop; the second interrupts."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -14686,7 +14686,7 @@ class _GracefulStop:
 
 
 class _Progress:
-    """A line on standard error, if that is a terminal: once a second, or by tqdm where it is installed."""
+    """A line on a terminal's standard error: by tqdm if it is installed, or once a second."""
 
     def __init__(self, move: RowMove, done: int, *, shown: bool) -> None:
         self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
@@ -14753,9 +14753,9 @@ Transform = Callable[[dict[str, Any]], Any]
 class RowMove(Move):
     """Moves rows, each exactly once, also when it is interrupted and run again.
 
-    Each batch commits in one transaction with its checkpoint, a row of the table ``infra_moves`` in the target's
-    database. A run that is killed goes on behind the last batch that was committed. One run at a time holds the
-    move's lock.
+    Each batch commits in one transaction with its checkpoint, a row of the table ``infra_moves`` in
+    the target's database. After a kill the next run goes on behind the last committed batch. One
+    run at a time holds the move's lock.
 
     Args:
         name: the move's identity: the name of its checkpoint.
