@@ -862,12 +862,7 @@ class FakeDatabase(Faults, infra.Database):
         with self._lock:
             held = self._move_locks.setdefault(lock, threading.Lock())
         if not held.acquire(timeout=lock_timeout):
-            raise infra.TimeoutError(
-                f"another runner holds the lock for more than {lock_timeout:g} s",
-                service=self.engine,
-                operation="move",
-                retryable=False,
-            )
+            raise self._is_held(lock_timeout)
         try:
             yield
         finally:
@@ -1424,7 +1419,7 @@ class _FakeRows(infra._TableRows):
 
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
         table, key = self._table, self._table.rules.primary_key
         last = None if after is None else dict(zip(key, after))
 
@@ -1439,9 +1434,8 @@ class _FakeRows(infra._TableRows):
             return [table._copy(row) for row in sorted(behind, key=place)[:limit]]
 
         found = self._database._from_above(lambda: table._select("move", read))
-        return [
-            (tuple(row[name] for name in names), tuple(row[name] for name in key)) for row in found
-        ]
+        rows, keys = ([tuple(row[each] for each in some) for row in found] for some in (names, key))
+        return rows, keys
 
     def find(
         self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]

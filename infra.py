@@ -39,6 +39,7 @@ command line       main: python -m infra
 
 from __future__ import annotations
 
+import bisect
 import builtins
 import contextlib
 import contextvars
@@ -2578,6 +2579,16 @@ def _value_type(kind: type) -> type:
     return next((base for base in kind.__mro__ if base in _VALUE_TYPES), object)
 
 
+def _without_none(values: Iterable[T | None]) -> list[T]:
+    return [value for value in values if value is not None]
+
+
+def _with_none(values: Iterable[Any], others: Iterable[T], none: T) -> list[T]:
+    """Return ``none`` where a value is None, and the others where it is not."""
+    following = iter(others)
+    return [none if value is None else next(following) for value in values]
+
+
 def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
     """A column's values as it stores them.
 
@@ -2587,6 +2598,8 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
     kinds = [*dict.fromkeys(map(type, values))]
     if len(kinds) == 1 and kinds[0] in takers:  # nearly always
         return takers[kinds[0]](name, column, values)
+    if len(kinds) == 2 and type(None) in kinds:
+        return _with_none(values, _fitted_column(name, column, _without_none(values)), None)
     fitted = list(values)
     for kind in kinds:
         if kind is type(None):
@@ -3115,6 +3128,14 @@ class Database(_Closing):
         TimeoutError if another runner holds the lock for longer than ``lock_timeout`` seconds.
         """
 
+    def _is_held(self, lock_timeout: float, holder: str = "") -> TimeoutError:
+        return TimeoutError(
+            f"another runner{holder} holds the lock for more than {lock_timeout:g} s",
+            service=self.engine,
+            operation="move",
+            retryable=False,
+        )
+
     def _check_constraints(self) -> None:
         """Inside a transaction: check the deferred constraints now, not at COMMIT."""
 
@@ -3153,8 +3174,8 @@ class _TableRows(ABC):
     @abstractmethod
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-        """Return the next rows in the order of the primary key, each with its key."""
+    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+        """Return the next rows in the order of the primary key, and their keys."""
 
     @abstractmethod
     def find(
@@ -3431,7 +3452,10 @@ class _Dialect(ABC):
 
     def column(self, values: Sequence[Any]) -> Sequence[str]:
         """A column's values as texts for ``insert_rows``: a whole column at a time, since most have one type."""
-        kinds = set(map(type, values))
+        kinds = {*map(type, values)}
+        if len(kinds) == 2 and type(None) in kinds:
+            null, written = self.write_one(None), self.column(_without_none(values))
+            return _with_none(values, written, null)
         writer = self.writers.get(kinds.pop()) if len(kinds) == 1 else None
         return writer(values) if writer is not None else [*map(self.write_one, values)]
 
@@ -3559,7 +3583,10 @@ class _Dialect(ABC):
         return self.name(name)
 
     def reading(self, column: _ColumnType, word: str) -> Callable[[Any], Any] | None:
-        """Return what makes a value of the driver's, if that has another form. ``word``: the type."""
+        """Return what makes a value of the driver's, if that has another form.
+
+        ``word``: the type in the catalogue's words.
+        """
         return None
 
     def name(self, name: str) -> str:
@@ -4245,7 +4272,12 @@ class _MySqlDialect(_Dialect):
 
 
 _COPY_SPECIAL = _lazy(r"[\\\n\r\t]")
-_COPY_ESCAPES = {ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+
+
+def _copy_escaped(text: str) -> str:
+    """Return a text as COPY reads it. This is twelve times as fast as ``str.translate``."""
+    text = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace("\r", "\\r").replace("\t", "\\t")
 
 
 def _postgres_interval(value: timedelta) -> str:
@@ -4466,16 +4498,14 @@ class _PostgresDialect(_Dialect):
             ext.new_array_type((1001,), "BYTEA[]", to_bytes),
         ]  # fmt: skip
         self.writers = {
-            str: lambda column: _written(
-                column, _COPY_SPECIAL, lambda text: text.translate(_COPY_ESCAPES)
-            ),
+            str: lambda column: _written(column, _COPY_SPECIAL, _copy_escaped),
             bool: lambda column: ["t" if value else "f" for value in column],
             type(None): lambda column: ["\\N"] * len(column),
             bytes: lambda column: ["\\\\x" + value.hex() for value in column],
             datetime: lambda column: list(map(datetime.isoformat, column)),
             timedelta: lambda column: list(map(_postgres_interval, column)),
-            list: lambda column: [_postgres_array(v).translate(_COPY_ESCAPES) for v in column],
-            a_range: lambda column: [_postgres_range(v).translate(_COPY_ESCAPES) for v in column],
+            list: lambda column: [_copy_escaped(_postgres_array(v)) for v in column],
+            a_range: lambda column: [_copy_escaped(_postgres_range(v)) for v in column],
             _Document: lambda column: self.writers[str]([value.text for value in column]),
             **{
                 each: lambda column: list(map(str, column))
@@ -5293,12 +5323,7 @@ class ConnectionPool(Database):
             if self._monotonic() >= until:
                 holder = session.fetch_all(self._dialect.lock_holder, names)
                 number = f" (the server's connection {holder[0][0]})" if holder else ""
-                raise TimeoutError(
-                    f"another runner{number} holds the lock for more than {lock_timeout:g} s",
-                    service=self.engine,
-                    operation="move",
-                    retryable=False,
-                )
+                raise self._is_held(lock_timeout, number)
             self._clock.sleep(0.1)
 
     def _check_constraints(self) -> None:
@@ -5416,6 +5441,13 @@ def _behind(dialect: _Dialect, order: Sequence[str], after: Sequence[Any]) -> tu
     return f"({' OR '.join(terms)})", params
 
 
+def _parts(rows: Iterable[Any], places: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return the values at these places of each row."""
+    if len(places) == 1:
+        return [(row[places[0]],) for row in rows]
+    return [*map(operator.itemgetter(*places), rows)]
+
+
 class _SqlTable(_TableRows):
     """A table of a ``ConnectionPool``."""
 
@@ -5477,23 +5509,31 @@ class _SqlTable(_TableRows):
 
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
         shape = self.shape()
         order = [*map(self._dialect.name, shape.key)]
         places = [self._dialect.key_value(name, shape.columns[name]) for name in shape.key]
-        sql = f"SELECT {', '.join([*self._read_by(names), *places])} {self._from}"
+        wanted = self._read_by(names)
+        wanted += [place for place in places if place not in wanted]
+        sql = f"SELECT {', '.join(wanted)} {self._from}"
         params: list[Any] = []
         if after is not None:
             condition, params = _behind(self._dialect, order, after)
             sql += f" WHERE {condition}"
         sql += f" ORDER BY {', '.join(order)} LIMIT {limit}"
-        width = len(names)
-        return [(self._read(names, row[:width]), row[width:]) for row in self._ask(sql, params)]
+        found = self._ask(sql, params)
+        return self._read(names, found), _parts(found, [*map(wanted.index, places)])
 
-    def _read(self, names: Sequence[str], row: tuple[Any, ...]) -> tuple[Any, ...]:
-        readings = self.shape().readings
-        places = [(at, readings[name]) for at, name in enumerate(names) if name in readings]
-        return _converted(row, places) if places else row
+    def _read(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return the values of these columns, which the rows begin with."""
+        readings = [self.shape().readings.get(name) for name in names]
+        if not rows or (not any(readings) and len(rows[0]) == len(names)):
+            return rows
+        columns = [
+            column if read is None else _with_none(column, map(read, _without_none(column)), None)
+            for read, column in zip(readings, zip(*rows))
+        ]
+        return [*zip(*columns)]
 
     def find(
         self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
@@ -5512,15 +5552,16 @@ class _SqlTable(_TableRows):
         place = ", ".join(map(self._dialect.name, key))
         rows = self._ask(f"SELECT {columns} {self._from} WHERE ({place}) IN %s", [wanted])
         width = len(key)
-        by_key = {self._as_stored(row[:width]): self._read(names, row[width:]) for row in rows}
+        found = self._read(names, [row[width:] for row in rows])
+        by_key = {self._as_stored(row[:width]): values for row, values in zip(rows, found)}
         given = {self._as_stored(each): each for each in keys}
         if by_key.keys() <= given.keys():
             return {given[stored]: row for stored, row in by_key.items()}
         # The collation takes other texts for equal: the server says which row has which key.
         marks = ", ".join(["%s"] * width)
         sql = f"SELECT {columns} {self._from} WHERE ({place}) = ({marks})"
-        alone = ((each, row[width:]) for each in keys for row in self._ask(sql, each))
-        return {each: self._read(names, row) for each, row in alone}
+        alone = [(each, row[width:]) for each in keys for row in self._ask(sql, each)]
+        return dict(zip([each for each, _ in alone], self._read(names, [row for _, row in alone])))
 
     def _as_stored(self, key: Sequence[Any]) -> tuple[Any, ...]:
         """Return the key's values in the one form that the columns give them."""
@@ -13431,22 +13472,9 @@ def create_sms_service(
 # commits together with a row of infra_moves, the checkpoint: it says where the next batch begins.
 
 #: kinds of columns that a walk in the order of a key can go by
-_KEY_KINDS = frozenset(
-    {
-        "text",
-        "flag",
-        "integer",
-        "decimal",
-        "bytes",
-        "moment",
-        "local moment",
-        "date",
-        "time",
-        "time or duration",
-        "id",
-        "year",
-    }
-)
+_KEY_KINDS = {"text", "flag", "integer", "year", "decimal", "bytes", "id"} | {
+    "moment", "local moment", "date", "time", "time or duration"
+}  # fmt: skip
 _MICROSECOND = timedelta(microseconds=1)
 #: how values of a key are written into a checkpoint, and read from it
 _KEY_TEXTS: Mapping[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
@@ -13487,31 +13515,25 @@ def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in zip(names, values))
 
 
-class _SourceRow(NamedTuple):
-    """A row that was read, and the names and values of its key."""
-
-    key_names: Sequence[str]
-    place: Sequence[Any]
-    values: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        """The key in words: "id=7"."""
-        return _key_words(self.key_names, self.place)
-
-
 class _Batch(NamedTuple):
     """Rows of a source, where the next batch begins, and whether there is none."""
 
-    rows: list[_SourceRow]
+    key_names: Sequence[str]
+    keys: Sequence[Sequence[Any]]
+    #: tuples in the order of the source's ``names``, or dicts where it has none
+    rows: Sequence[Any]
     position: Any
     last: bool
+
+    def key(self, at: int) -> str:
+        """Return a row's key in words: "id=7"."""
+        return _key_words(self.key_names, self.keys[at])
 
 
 class Source(ABC):
     """Where a ``RowMove`` reads rows: one of the classes below."""
 
-    #: the columns, once it is open; None: they are known row by row
+    #: the columns, once it is open; None: rows are dicts
     names: Sequence[str] | None = None
     #: whether another thread may read the next batch while one is written
     _reads_ahead: ClassVar[bool] = False
@@ -13536,6 +13558,23 @@ class Source(ABC):
         """Close what ``_open`` has opened. May be called again."""
 
 
+class _KeyedSource(Source):
+    """A source whose rows are in the order of a key. A checkpoint holds the last key."""
+
+    _key: Sequence[str]
+
+    @abstractmethod
+    def _page(
+        self, after: Sequence[Any] | None, limit: int
+    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+        """Return the next rows behind a key, and their keys."""
+
+    def _read(self, position: Any, limit: int) -> _Batch:
+        rows, keys = self._page(None if position is None else _read_key(position), limit)
+        position = _written_key(keys[-1]) if keys else position
+        return _Batch(self._key, keys, rows, position, len(rows) < limit)
+
+
 def _check_database(database: Any) -> Database:
     if not isinstance(database, Database):
         raise ConfigurationError("database should be a ConnectionPool or a FakeDatabase")
@@ -13546,7 +13585,7 @@ def _check_table(table: str) -> str:
     return Database._target(table, ())[0]
 
 
-class TableSource(Source):
+class TableSource(_KeyedSource):
     """The rows of a table, in the order of its primary key.
 
     Each row is read as it is when the move reaches its key. Later changes to it are not seen, nor
@@ -13570,13 +13609,15 @@ class TableSource(Source):
     def _open(self) -> None:
         self._rows = self.database._rows_of(self.table)
         shape = self._shape = self._rows.shape()
+        self._key = shape.key
         if not shape.key:
             raise MoveError(f"{self.table} has no primary key: use a QuerySource with a unique key")
         for name in shape.key:
             kind = shape.columns[name].kind
             if kind not in _KEY_KINDS or name in shape.unordered:
                 raise MoveError(
-                    f"{self.table} cannot be walked by {name}: no page can begin behind such a value",
+                    f"{self.table} cannot be walked by {name}: "
+                    "no page can begin behind such a value",
                     column=name,
                 )
         self.names = self._columns or [each for each in shape.columns if each not in shape.computed]
@@ -13587,17 +13628,12 @@ class TableSource(Source):
     def _describe(self) -> dict[str, Any]:
         return {
             "table": self.table,
-            "key": [*self._shape.key],
+            "key": [*self._key],
             "columns": _described(self._shape, self.names or ()),
         }
 
-    def _read(self, position: Any, limit: int) -> _Batch:
-        assert self.names is not None
-        after = None if position is None else _read_key(position)
-        names, key = self.names, self._shape.key
-        found = self._rows.page(names, after, limit)
-        rows = [_SourceRow(key, place, dict(zip(names, values))) for values, place in found]
-        return _Batch(rows, _written_key(found[-1][1]) if found else position, len(found) < limit)
+    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+        return self._rows.page(self.names or (), after, limit)
 
     def _total(self) -> int | None:
         return self._rows.count()
@@ -13647,13 +13683,13 @@ class IterableSource(Source):
         if self._iterator is None or self._at != start:
             self._begin_at(start)
         assert self._iterator is not None
-        rows = []
-        for values in itertools.islice(self._iterator, limit):
-            self._at += 1
+        rows = [*itertools.islice(self._iterator, limit)]
+        keys = [*zip(range(start + 1, start + len(rows) + 1))]
+        self._at = start + len(rows)
+        for values, (number,) in zip(rows, keys):
             if not isinstance(values, Mapping):
-                raise MoveError(f"row {self._at} should be a dict", key=f"row={self._at}")
-            rows.append(_SourceRow(("row",), (self._at,), dict(values)))
-        return _Batch(rows, self._at, len(rows) < limit)
+                raise MoveError(f"row {number} should be a dict", key=f"row={number}")
+        return _Batch(("row",), keys, [*map(dict, rows)], self._at, len(rows) < limit)
 
     def _begin_at(self, start: int) -> None:
         given = self._given
@@ -13671,8 +13707,11 @@ class IterableSource(Source):
 
 
 class _FileSource(Source):
-    """Records of a text file in UTF-8. A checkpoint holds where the next record begins, and a digest
-    of all that stands before it: a file that has changed there is refused."""
+    """Records of a text file in UTF-8.
+
+    A checkpoint holds where the next record begins, and a digest of all that stands before it: a
+    file that has changed there is refused.
+    """
 
     _stream: BinaryIO | None = None
 
@@ -13714,20 +13753,22 @@ class _FileSource(Source):
         """Start to read at the beginning."""
 
     @abstractmethod
-    def _next(self) -> dict[str, Any] | None:
+    def _next(self) -> Any:
         """Return the next record, or None at the end."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
         place = position or {"record": 0}
         if self._stream is None or place["record"] != self._record:
             self._go_to(place)
-        rows: list[_SourceRow] = []
+        rows: list[Any] = []
+        keys: list[tuple[int]] = []
         while len(rows) < limit and (values := self._next()) is not None:
             self._record += 1
-            rows.append(_SourceRow(("record",), (self._record,), values))
+            rows.append(values)
+            keys.append((self._record,))
         digest = self._read_so_far.hexdigest()
         found = {"record": self._record, "offset": self._offset, "digest": digest}
-        return _Batch(rows, found, len(rows) < limit)
+        return _Batch(("record",), keys, rows, found, len(rows) < limit)
 
     def _go_to(self, place: Mapping[str, Any]) -> None:
         self._open()
@@ -13741,8 +13782,8 @@ class _FileSource(Source):
             self._offset += len(part)
         if self._read_so_far.hexdigest() != place["digest"]:
             raise MoveError(
-                f"{self.path} has changed before record {place['record'] + 1}, where the move goes on: "
-                "restart the move to read it from the beginning"
+                f"{self.path} has changed before record {place['record'] + 1}, where the move "
+                "goes on: restart the move to read it from the beginning"
             )
         self._record = place["record"]
 
@@ -13786,20 +13827,20 @@ class CsvSource(_FileSource):
                 key=f"record={self._record + 1}",
             ) from None
 
-    def _next(self) -> dict[str, Any] | None:
+    def _next(self) -> tuple[str | None, ...] | None:
         values = self._values()
         while values == []:  # an empty line
             values = self._values()
         if values is None:
             return None
-        names = self.names or ()
-        if len(values) != len(names):
+        width = len(self.names or ())
+        if len(values) != width:
             raise MoveError(
                 f"{self.path}, line {self._reader.line_num}: there are {len(values)} values for "
-                f"{len(names)} columns",
+                f"{width} columns",
                 key=f"record={self._record + 1}",
             )
-        return {name: None if value == self._null else value for name, value in zip(names, values)}
+        return tuple([None if value == self._null else value for value in values])
 
 
 class JsonLinesSource(_FileSource):
@@ -13831,7 +13872,7 @@ class JsonLinesSource(_FileSource):
         return found
 
 
-class SqliteSource(Source):
+class SqliteSource(_KeyedSource):
     """The rows of a table of a SQLite file, in the order of its primary key."""
 
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
@@ -13894,24 +13935,21 @@ class SqliteSource(Source):
             "columns": self._types,
         }
 
-    def _read(self, position: Any, limit: int) -> _Batch:
-        names = self.names or ()
+    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
+        names = [*(self.names or ())]
         columns, key = (", ".join(f'"{name}"' for name in part) for part in (names, self._key))
-        sql, params = f'SELECT {columns}, {key} FROM "{self.table}"', ()
-        if position is not None:
-            marks = ", ".join("?" * len(self._key))
-            sql, params = f"{sql} WHERE ({key}) > ({marks})", tuple(_read_key(position))
-        found = self._ask(f"{sql} ORDER BY {key} LIMIT {limit}", params)
-        width = len(names)
-        rows = [_SourceRow(self._key, row[width:], dict(zip(names, row))) for row in found]
-        place = _written_key(found[-1][width:]) if found else position
-        return _Batch(rows, place, len(found) < limit)
+        condition = ""
+        if after is not None:
+            condition = f"WHERE ({key}) > ({', '.join('?' * len(self._key))}) "
+        sql = f'SELECT {columns} FROM "{self.table}" {condition}ORDER BY {key} LIMIT {limit}'
+        rows = self._ask(sql, after or ())
+        return rows, _parts(rows, [*map(names.index, self._key)])
 
     def _total(self) -> int | None:
         return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
 
 
-class QuerySource(Source):
+class QuerySource(_KeyedSource):
     """The rows of a SELECT, in the order of a key that tells them apart.
 
     Args:
@@ -13964,22 +14002,18 @@ class QuerySource(Source):
     def _describe(self) -> dict[str, Any]:
         return {"sql": self._sql, "key": self._key, "columns": [*(self.names or ())]}
 
-    def _read(self, position: Any, limit: int) -> _Batch:
+    def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         order = [self.database._dialect.name(name) for name in self._key]
         tail = ""
         params: list[Any] = []
-        if position is not None:
-            condition, params = _behind(self.database._dialect, order, _read_key(position))
+        if after is not None:
+            condition, params = _behind(self.database._dialect, order, after)
             tail = f"WHERE {condition} "
         # One row more: if its key is that of the last one, the next page would leave it out.
         names, found = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
-        places = [names.index(name) for name in self._key]
-        keys = [tuple(row[place] for place in places) for row in found]
+        keys = _parts(found, [*map(names.index, self._key)])
         self._check_keys(keys)
-        last = len(found) <= limit
-        keys, found = keys[:limit], found[:limit]
-        rows = [_SourceRow(self._key, key, dict(zip(names, row))) for key, row in zip(keys, found)]
-        return _Batch(rows, _written_key(keys[-1]) if keys else position, last)
+        return found[:limit], keys[:limit]
 
     def _check_keys(self, keys: Sequence[tuple[Any, ...]]) -> None:
         for key, following in itertools.pairwise(keys):
@@ -14079,17 +14113,18 @@ _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
 
 
 def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values of a column as another column takes them."""
+    """Return the values of a column as another column takes them.
+
+    Raises an exception of ``_UNFIT`` if it cannot.
+    """
     kinds = {*map(type, values)}
-    if not any((_value_type(kind), column.kind) in _READINGS for kind in kinds):
+    readings = {kind: _READINGS.get((_value_type(kind), column.kind)) for kind in kinds}
+    if not any(readings.values()):
         return values
-    return [_read_as(column, value) for value in values]
-
-
-def _read_as(column: _ColumnType, value: Any) -> Any:
-    """Return the value as the column takes it. Raises an exception of ``_UNFIT`` if it cannot."""
-    reading = _READINGS.get((_value_type(type(value)), column.kind))
-    return value if reading is None or value is None else reading(_plain(value))
+    return [
+        value if (read := readings[type(value)]) is None else read(_plain(value))
+        for value in values
+    ]
 
 
 _DIVERTED = object()
@@ -14103,26 +14138,29 @@ class Target(ABC):
 
     @abstractmethod
     def _open(self, names: Sequence[str] | None) -> None:
-        """Look at the target. Raises MoveError if rows with these columns cannot be written."""
+        """Look at the target. Raises MoveError if rows with these columns cannot be written.
+
+        With names, rows come as tuples in their order, else as dicts.
+        """
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
         """Return what must not change while a move is under way."""
 
     @abstractmethod
-    def _fit(self, rows: Sequence[_SourceRow]) -> tuple[list[_Fitted], list[_Reject]]:
-        """Return each row with what is written of it, and what is diverted."""
+    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+        """Return what is written of these rows, and what is diverted."""
 
     @abstractmethod
-    def _write(self, rows: Sequence[Any]) -> dict[str, int]:
-        """Inside a transaction: write them, and return the counts."""
+    def _write(self, columns: _Columns) -> dict[str, int]:
+        """Inside a transaction: write the rows, and return the counts."""
 
     @abstractmethod
-    def _preview(self, rows: Sequence[Any]) -> dict[str, int]:
-        """Return the counts that writing them would give."""
+    def _preview(self, columns: _Columns) -> dict[str, int]:
+        """Return the counts that writing the rows would give."""
 
     @abstractmethod
-    def _compare(self, rows: Sequence[Any]) -> Iterator[str]:
+    def _compare(self, columns: _Columns) -> Iterator[str]:
         """Return for each row "equal", "different" or "missing"."""
 
     @abstractmethod
@@ -14130,8 +14168,27 @@ class Target(ABC):
         """The last row is written."""
 
 
-#: a row of the source, and what is written of it
-_Fitted: TypeAlias = "tuple[_SourceRow, Any]"
+#: rows by columns; those of a RepositoryTarget have one, of its records
+_Columns: TypeAlias = Sequence[Sequence[Any]]
+
+
+class _Part(NamedTuple):
+    """Rows on their way to one target, and the places in the batch of those they were made of."""
+
+    at: Sequence[int]
+    rows: Sequence[Any]
+
+
+class _Fitted(NamedTuple):
+    """The same rows as a target writes them."""
+
+    at: Sequence[int]
+    columns: _Columns
+
+    def first(self, count: int) -> _Columns:
+        """Return what the first rows of the batch have become."""
+        count = bisect.bisect_left(self.at, count)
+        return [column[:count] for column in self.columns]
 
 
 class _Reject(NamedTuple):
@@ -14200,7 +14257,8 @@ class TableTarget(Target):
         for name, policy in self.policies.items():
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
-        self._names: list[str] | None = None
+        self._names: Sequence[str] = ()
+        self._given = names
         if names is not None:
             self._take_names(names)
 
@@ -14238,82 +14296,75 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, rows: Sequence[_SourceRow]) -> tuple[list[_Fitted], list[_Reject]]:
-        if not rows:
-            return [], []
-        if self._names is None:
-            self._take_names([*rows[0].values])
-        names = self._names
-        assert names is not None
-        values = self._in_order(names, rows)
+    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+        if not part.rows:
+            return _Fitted(part.at, ()), []
+        if not self._names:
+            self._take_names([*part.rows[0]])
         rejects: dict[int, _Reject] = {}
-        columns = [
-            self._fit_column(name, column, rows, rejects)
-            for name, column in zip(names, zip(*values))
+        rows = part.rows if self._given is not None else self._in_order(batch, part)
+        columns: list[Any] = [
+            self._fit_column(name, values, lambda at: batch.key(part.at[at]), rejects)
+            for name, values in zip(self._names, zip(*rows))
         ]
-        fitted = [*zip(rows, zip(*columns))]
-        if rejects:
-            fitted = [each for at, each in enumerate(fitted) if at not in rejects]
-        return fitted, [rejects[at] for at in sorted(rejects)]
+        if not rejects:
+            return _Fitted(part.at, columns), []
+        kept = [at not in rejects for at in range(len(rows))]
+        places, *columns = ([*itertools.compress(each, kept)] for each in (part.at, *columns))
+        return _Fitted(places, columns), [rejects[at] for at in sorted(rejects)]
 
-    def _in_order(self, names: Sequence[str], rows: Sequence[_SourceRow]) -> list[tuple[Any, ...]]:
+    def _in_order(self, batch: _Batch, part: _Part) -> list[tuple[Any, ...]]:
         """Return the values of the rows in the order of the columns."""
-        found, row = [], rows[0]
-        try:
-            for row in rows:
-                values = row.values
-                if len(values) != len(names):
-                    raise KeyError
-                found.append(tuple([values[name] for name in names]))
-        except KeyError:
-            raise MoveError(
-                f"{self.table}, row {row.key}: it should have the columns {', '.join(names)}",
-                key=row.key,
-            ) from None
-        return found
+        names = self._names
+        wanted = {*names}
+        for at, row in zip(part.at, part.rows):
+            if row.keys() != wanted:
+                key, words = batch.key(at), ", ".join(names)
+                raise MoveError(
+                    f"{self.table}, row {key}: it should have the columns {words}", key=key
+                )
+        return _parts(part.rows, names)
 
     def _fit_column(
         self,
         name: str,
         values: Sequence[Any],
-        rows: Sequence[_SourceRow],
+        key_at: Callable[[int], str],
         rejects: dict[int, _Reject],
     ) -> Sequence[Any]:
         column = self._shape.columns[name]
-        try:
-            found = _fitted_column(name, column, _read_column_as(column, values))
-            if name in self._shape.nullable or None not in found:
-                return found
-        except _UNFIT:
-            pass
-        fitted = []
+        with contextlib.suppress(*_UNFIT):
+            return self._fit_values(name, values)
+        fitted: list[Any] = []
         for at, value in enumerate(values):
             try:
-                fitted.append(self._fit_value(name, column, value))
+                fitted += self._fit_values(name, [value])
             except _UNFIT as error:
                 reason = str(error) if isinstance(error, InfrastructureError) else ""
-                fitted.append(self._instead(name, rows[at].key, reason))
+                reason = reason or f"should be {_TAKES[column.kind].words}"
+                fitted.append(self._instead(name, key_at(at), reason))
                 if fitted[-1] is _DIVERTED:
-                    rejects.setdefault(at, _Reject(rows[at].key, name, reason or _misread(column)))
+                    rejects.setdefault(at, _Reject(key_at(at), name, reason))
         return fitted
 
-    def _fit_value(self, name: str, column: _ColumnType, value: Any) -> Any:
-        if value is None and name not in self._shape.nullable:
+    def _fit_values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Return a column's values as it stores them. Raises an exception of ``_UNFIT``."""
+        column = self._shape.columns[name]
+        found = _fitted_column(name, column, _read_column_as(column, values))
+        if name not in self._shape.nullable and None in found:
             raise ValidationError(f"{name} does not take NULL")
-        return _fitted_column(name, column, [_read_as(column, value)])[0]
+        return found
 
     def _instead(self, name: str, key: str, reason: str) -> Any:
         """Return what is stored instead of a value that does not fit, or _DIVERTED."""
-        policy, column = self.policies.get(name, "fail"), self._shape.columns[name]
+        policy = self.policies.get(name, "fail")
         if policy == "null":
             return None
         if policy == "divert":
             return _DIVERTED
         if isinstance(policy, Replace):
-            return self._fit_value(name, column, policy.value)
-        raise MoveError(
-            f"{self.table}.{name}, row {key}: {reason or _misread(column)}", key=key, column=name
-        )
+            return self._fit_values(name, [policy.value])[0]
+        raise MoveError(f"{self.table}.{name}, row {key}: {reason}", key=key, column=name)
 
     def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(values[at] for at in self._key_at)
@@ -14323,10 +14374,11 @@ class TableTarget(Target):
             return set()
         return {*self._rows.find((), [self._key_of(values) for values in rows])}
 
-    def _sorted(self, rows: Sequence[Any]) -> tuple[list[Any], list[Any], dict[str, int]]:
-        """Return the rows to insert, those to update, and the counts."""
+    def _sorted(self, columns: _Columns) -> tuple[_Columns, list[Any], dict[str, int]]:
+        """Return what to insert, by columns, the rows to update, and the counts."""
         if self.write == "insert" and self.on_conflict == "error":
-            return [*rows], [], {"written": len(rows)}
+            return columns, [], {"written": len(columns[0]) if columns else 0}
+        rows = [*zip(*columns)]
         there = self._present(rows)
         inserts: list[Any] = []
         updates: list[Any] = []
@@ -14339,55 +14391,45 @@ class TableTarget(Target):
                 inserts.append(values)
         if self.write == "update":
             return [], updates, {"updated": len(updates), "missing": len(rows) - len(updates)}
-        counts = {"written": len(inserts)}
+        counts, inserted = {"written": len(inserts)}, [*zip(*inserts)]
         if self.on_conflict == "skip":
-            return inserts, [], {**counts, "skipped": len(updates)}
-        return inserts, updates, {**counts, "updated": len(updates)}
+            return inserted, [], {**counts, "skipped": len(updates)}
+        return inserted, updates, {**counts, "updated": len(updates)}
 
-    def _preview(self, rows: Sequence[Any]) -> dict[str, int]:
-        return self._sorted(rows)[2]
+    def _preview(self, columns: _Columns) -> dict[str, int]:
+        return self._sorted(columns)[2]
 
-    def _write(self, rows: Sequence[Any]) -> dict[str, int]:
-        inserts, updates, counts = self._sorted(rows)
-        names = self._names or []
+    def _write(self, columns: _Columns) -> dict[str, int]:
+        inserted, updates, counts = self._sorted(columns)
         with self.database._unlimited():
-            if inserts:
-                self.database._insert_rows(self.table, names, [*zip(*inserts)])
+            if inserted and inserted[0]:
+                self.database._insert_rows(self.table, self._names, inserted)
             if updates and self._set_at:
-                self._rows.update(
-                    [name for name, _ in self._set_at],
-                    [
-                        (self._key_of(values), [values[at] for _, at in self._set_at])
-                        for values in updates
-                    ],
-                )
+                names = [name for name, _ in self._set_at]
+                rows = [(self._key_of(row), [row[at] for _, at in self._set_at]) for row in updates]
+                self._rows.update(names, rows)
         return counts
 
-    def _compare(self, rows: Sequence[Any]) -> Iterator[str]:
+    def _compare(self, columns: _Columns) -> Iterator[str]:
+        rows = [*zip(*columns)]
         compared = [name for name, _ in self._set_at]
-        found = self._rows.find(compared, [self._key_of(values) for values in rows])
+        found = self._rows.find(compared, [*map(self._key_of, rows)])
         for values in rows:
             row = found.get(self._key_of(values))
             if row is None:
                 yield "missing"
             else:
                 wanted = [values[at] for _, at in self._set_at]
-                stored = [self._as_written(name, value) for name, value in zip(compared, row)]
+                stored = [*map(self._as_written, compared, row)]
                 yield "equal" if wanted == stored else "different"
 
     def _as_written(self, name: str, value: Any) -> Any:
-        column = self._shape.columns[name]
-        try:
-            return _fitted_column(name, column, [_read_as(column, value)])[0]
-        except _UNFIT:
-            return value
+        with contextlib.suppress(*_UNFIT):
+            return self._fit_values(name, [value])[0]
+        return value
 
     def _finish(self) -> None:
         self._rows.pass_ids()
-
-
-def _misread(column: _ColumnType) -> str:
-    return f"should be {_TAKES[column.kind].words}"
 
 
 class RepositoryTarget(Target):
@@ -14417,6 +14459,7 @@ class RepositoryTarget(Target):
         shape = self.database._rows_of(self.repository.table).shape()
         if not shape.transactional:
             raise MoveError(f"{self.repository.table} takes no part in transactions")
+        self._given = names
         for name in names or ():
             if name not in self.repository._shown:
                 raise MoveError(f"a {self.repository.resource} has no {name}", column=name)
@@ -14428,18 +14471,18 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, rows: Sequence[_SourceRow]) -> tuple[list[_Fitted], list[_Reject]]:
-        return [(row, self._record(row)) for row in rows], []
+    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+        given, rows = self._given, part.rows
+        dicts = rows if given is None else [dict(zip(given, row)) for row in rows]
+        return _Fitted(part.at, [[*map(self._record, map(batch.key, part.at), dicts)]]), []
 
-    def _record(self, row: _SourceRow) -> Any:
+    def _record(self, key: str, values: Mapping[str, Any]) -> Any:
         try:
-            return self.repository.record(**row.values)
-        except (TypeError, *_UNFIT) as error:
+            return self.repository.record(**values)
+        except _UNFIT as error:
             known = isinstance(error, InfrastructureError)
             reason = str(error) if known else "it does not have the record's fields"
-            raise MoveError(
-                f"{self.repository.resource}, row {row.key}: {reason}", key=row.key
-            ) from None
+            raise MoveError(f"{self.repository.resource}, row {key}: {reason}", key=key) from None
 
     def _is_there(self, record: Any) -> bool:
         where = {name: getattr(record, name) for name in self.repository.key}
@@ -14448,15 +14491,14 @@ class RepositoryTarget(Target):
     def _finish(self) -> None:
         self.database._rows_of(self.repository.table).pass_ids()
 
-    def _preview(self, rows: Sequence[Any]) -> dict[str, int]:
-        if self.on_conflict == "error":
-            return {"written": len(rows)}
-        there = sum(map(self._is_there, rows))
-        return {"written": len(rows) - there, "skipped": there}
+    def _preview(self, columns: _Columns) -> dict[str, int]:
+        (records,) = columns
+        there = 0 if self.on_conflict == "error" else sum(map(self._is_there, records))
+        return {"written": len(records) - there, "skipped": there}
 
-    def _write(self, rows: Sequence[Any]) -> dict[str, int]:
+    def _write(self, columns: _Columns) -> dict[str, int]:
         counts = {"written": 0, "skipped": 0}
-        for record in rows:
+        for record in columns[0]:
             if self.on_conflict == "skip" and self._is_there(record):
                 counts["skipped"] += 1
             else:
@@ -14464,8 +14506,8 @@ class RepositoryTarget(Target):
                 counts["written"] += 1
         return counts
 
-    def _compare(self, rows: Sequence[Any]) -> Iterator[str]:
-        for record in rows:
+    def _compare(self, columns: _Columns) -> Iterator[str]:
+        for record in columns[0]:
             where = {name: getattr(record, name) for name in self.repository.key}
             found = self.repository._first("move", where)
             if found is None:
@@ -14658,7 +14700,7 @@ class _Rejects:
 
 
 class _GracefulStop:
-    """Inside its block, in the main thread, the first Ctrl-C asks to stop; the second interrupts."""
+    """In the main thread, the first Ctrl-C inside the block asks to stop; the second interrupts."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -14705,12 +14747,15 @@ class _Progress:
         if self._bar is not None:
             self._bar.update(rows)
         elif self._shown and time.monotonic() - self._printed >= 1:
-            self._printed = time.monotonic()
-            sys.stderr.write(f"\r{self._line()}\x1b[K")
-            sys.stderr.flush()
+            self._print("")
+
+    def _print(self, end: str) -> None:
+        self._printed = time.monotonic()
+        sys.stderr.write(f"\r{self._line()}\x1b[K{end}")
+        sys.stderr.flush()
 
     def _line(self) -> str:
-        rate = (self._read - self._first) / (self._printed - self._started)
+        rate = (self._read - self._first) / max(1e-6, self._printed - self._started)
         line = f"{self._name}: {self._read:,} rows, {rate:,.0f} a second"
         if self._total and rate:
             left = max(0, self._total - self._read) / rate
@@ -14720,8 +14765,8 @@ class _Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._shown and self._printed > self._started:
-            sys.stderr.write("\n")
+        elif self._shown:
+            self._print("\n")
 
 
 class Move(ABC):
@@ -14759,13 +14804,14 @@ class RowMove(Move):
 
     Args:
         name: the move's identity: the name of its checkpoint.
-        version: raise it when ``transform`` changes. A run with another version, key, table or columns than the
-            checkpoint's is refused, unless it is called with ``restart`` or ``accept_change``.
+        version: raise it when ``transform`` changes. A run whose version, key, table or columns are
+            not the checkpoint's is refused, unless it says ``restart`` or ``accept_change``.
         source: where the rows are.
         target: where they go.
-        targets: instead of ``target``, several tables of one database by name; the transform then gives pairs of name
-            and row.
-        transform: a function that takes a row as a dict and returns a dict, several, or None to drop the row.
+        targets: instead of ``target``, several tables of one database by name; the transform then
+            gives pairs of name and row.
+        transform: a function that takes a row as a dict and returns a dict, several, or None to
+            drop the row.
         rejects: the file for rows that a policy diverts; by default ``<name>-rejects.jsonl``.
         batch: how many rows a batch has at most.
         lock_timeout: how many seconds a run waits for the lock of another run.
@@ -14870,77 +14916,74 @@ class RowMove(Move):
 
     # Rows on their way
 
-    def _transformed(self, rows: Sequence[_SourceRow]) -> tuple[dict[str, list[_SourceRow]], int]:
+    def _transformed(self, batch: _Batch) -> tuple[dict[str, _Part], int]:
         """Return the rows for each target, and how many were dropped."""
         if self.transform is None:
-            return {"": [*rows]}, 0
-        found: dict[str, list[_SourceRow]] = {name: [] for name in self.targets}
-        dropped = 0
-        whole = None if self._is_split else found[""]
-        for row in rows:
-            made = self._call(row)
-            if whole is not None and made.__class__ is dict:  # nearly always
-                whole.append(_SourceRow(row.key_names, row.place, made))
-            else:
-                pairs = self._pairs(row, made)
-                dropped += not pairs
-                for name, values in pairs:
-                    found[name].append(_SourceRow(row.key_names, row.place, values))
-        return found, dropped
+            return {"": _Part(range(len(batch.rows)), batch.rows)}, 0
+        found: dict[str, tuple[list[int], list[Any]]] = {name: ([], []) for name in self.targets}
+        dropped, names = 0, self.source.names
+        rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
+        for at, row in enumerate(rows):
+            pairs = self._pairs(batch, at, self._call(batch, at, row))
+            dropped += not pairs
+            for name, values in pairs:
+                places, made = found[name]
+                places.append(at)
+                made.append(values)
+        return {name: _Part(*each) for name, each in found.items()}, dropped
 
-    def _call(self, row: _SourceRow) -> Any:
+    def _call(self, batch: _Batch, at: int, row: dict[str, Any]) -> Any:
         """Return what the transform makes of the row."""
         assert self.transform is not None
         try:
-            made = self.transform(row.values)
+            made = self.transform(row)
             return [*made] if isinstance(made, Iterator) else made
-        except InfrastructureError as error:
-            raise MoveError(f"the transform refused row {row.key}: {error}", key=row.key) from error
         except Exception as error:
-            raise MoveError(
-                f"the transform failed at row {row.key}: {type(error).__name__}", key=row.key
-            ) from error
+            key = batch.key(at)
+            words = f"failed at row {key}: {type(error).__name__}"
+            if isinstance(error, InfrastructureError):
+                words = f"refused row {key}: {error}"
+            raise MoveError(f"the transform {words}", key=key) from error
 
-    def _pairs(self, row: _SourceRow, made: Any) -> list[tuple[str, dict[str, Any]]]:
+    def _pairs(self, batch: _Batch, at: int, made: Any) -> Sequence[tuple[str, Any]]:
         """Return the rows that the transform made of one, each with the name of its target."""
+        if not self._is_split and type(made) is dict:  # nearly always
+            return [("", made)]
         several = [] if made is None else [made] if self._is_one(made) else made
         if not isinstance(several, (list, tuple)):
-            raise MoveError(f"the transform should give dicts, row {row.key}", key=row.key)
+            key = batch.key(at)
+            raise MoveError(f"the transform should give dicts, row {key}", key=key)
         pairs = several if self._is_split else [("", each) for each in several]
-        return [self._checked_pair(row, pair) for pair in pairs]
+        return [self._checked_pair(batch, at, pair) for pair in pairs]
 
     def _is_one(self, made: Any) -> bool:
         """Whether it is one row, or one pair of name and row."""
         is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
         return is_pair if self._is_split else isinstance(made, Mapping) or hasattr(made, "__dict__")
 
-    def _checked_pair(self, row: _SourceRow, pair: Any) -> tuple[str, dict[str, Any]]:
+    def _checked_pair(self, batch: _Batch, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
+        words = "dicts"
         try:
             name, values = pair
-            is_known = name in self.targets
-        except (TypeError, ValueError):
-            is_known = False
-        if not is_known:
-            names = ", ".join(self.targets)
-            raise MoveError(
-                f"the transform should give pairs of a name ({names}) and a row, row {row.key}",
-                key=row.key,
-            )
-        if isinstance(values, Mapping):
-            return name, {_plain(each): value for each, value in values.items()}
-        if isinstance(self.targets[name], RepositoryTarget) and hasattr(values, "__dict__"):
-            return name, dict(vars(values))
-        raise MoveError(f"the transform should give dicts, row {row.key}", key=row.key)
+            is_record = isinstance(self.targets[name], RepositoryTarget)
+        except (TypeError, ValueError, KeyError):
+            words = f"pairs of a name ({', '.join(self.targets)}) and a row"
+        else:
+            if isinstance(values, Mapping):
+                return name, {_plain(each): value for each, value in values.items()}
+            if is_record and hasattr(values, "__dict__"):
+                return name, dict(vars(values))
+        key = batch.key(at)
+        raise MoveError(f"the transform should give {words}, row {key}", key=key)
 
-    def _fitted(
-        self, rows: Sequence[_SourceRow]
-    ) -> tuple[dict[str, list[_Fitted]], list[_Reject], int]:
+    def _fitted(self, batch: _Batch) -> tuple[dict[str, _Fitted], list[_Reject], int]:
         """Return for each target what is written, the rejects, and how many rows were dropped."""
-        outputs, dropped = self._transformed(rows)
-        fitted: dict[str, list[_Fitted]] = {}
+        parts, dropped = self._transformed(batch)
+        fitted: dict[str, _Fitted] = {}
         rejects: list[_Reject] = []
-        for name, each in outputs.items():
-            fitted[name], diverted = self.targets[name]._fit(each)
+        for name, part in parts.items():
+            target = self.targets[name]
+            fitted[name], diverted = target._fit(batch, part)
             rejects += diverted
         return fitted, rejects, dropped
 
@@ -14960,12 +15003,11 @@ class RowMove(Move):
         while not last:
             batch = self.source._read(position, self._batch)
             position, last = batch.position, batch.last
-            fitted, _, _ = self._fitted(batch.rows)
-            for name, rows in fitted.items():
-                states = self.targets[name]._compare([values for _, values in rows])
-                for (row, _), state in zip(rows, states):
+            fitted, _, _ = self._fitted(batch)
+            for name, (places, columns) in fitted.items():
+                for at, state in zip(places, self.targets[name]._compare(columns)):
                     checked += 1
-                    ranges.add(row, equal=state == "equal")
+                    ranges.add(batch, at, equal=state == "equal")
                     if state != "equal":
                         counts[state] += 1
         extra = self._extra(checked - counts["missing"])
@@ -14991,13 +15033,13 @@ class _Ranges:
         self.found: list[tuple[str, str]] = []
         self._is_open = False
 
-    def add(self, row: _SourceRow, *, equal: bool) -> None:
+    def add(self, batch: _Batch, at: int, *, equal: bool) -> None:
         if equal:
             self._is_open = False
         elif self._is_open:
-            self.found[-1] = (self.found[-1][0], row.key)
+            self.found[-1] = (self.found[-1][0], batch.key(at))
         elif len(self.found) < self.MOST:
-            self.found.append((row.key, row.key))
+            self.found.append((batch.key(at), batch.key(at)))
             self._is_open = True
 
 
@@ -15066,11 +15108,10 @@ class _MoveRun:
         return self._report(counts, done=last, dry_run=True)
 
     def _preview(self, batch: _Batch) -> dict[str, int]:
-        fitted, rejects, dropped = self._move._fitted(batch.rows)
+        fitted, rejects, dropped = self._move._fitted(batch)
         counts = {"read": len(batch.rows), "dropped": dropped, "rejected": len(rejects)}
-        for name, rows in fitted.items():
-            found = self._move.targets[name]._preview([values for _, values in rows])
-            _add(counts, found)
+        for name, each in fitted.items():
+            _add(counts, self._move.targets[name]._preview(each.columns))
         return counts
 
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
@@ -15183,14 +15224,14 @@ class _MoveRun:
 
     def _move_batch(self, point: _Checkpoint, batch: _Batch, rejects: _Rejects) -> _Checkpoint:
         move = self._move
-        fitted, diverted, dropped = move._fitted(batch.rows)
+        fitted, diverted, dropped = move._fitted(batch)
         size = rejects.add(diverted)
         before = {"read": len(batch.rows), "dropped": dropped, "rejected": len(diverted)}
 
         def work() -> _Checkpoint:
             counts = dict(before)
-            for name, rows in fitted.items():
-                _add(counts, move.targets[name]._write([values for _, values in rows]))
+            for name, each in fitted.items():
+                _add(counts, move.targets[name]._write(each.columns))
             move.database._check_constraints()
             sums = MoveCounts(**point.progress["counts"])._plus(counts)
             progress = {"position": batch.position, "counts": vars(sums), "rejects": size}
@@ -15207,7 +15248,7 @@ class _MoveRun:
         self,
         work: Callable[[], _Checkpoint],
         batch: _Batch,
-        fitted: Mapping[str, Sequence[_Fitted]],
+        fitted: Mapping[str, _Fitted],
     ) -> _Checkpoint:
         """Do the work in a transaction. Raises MoveError for the row that the target refuses."""
         for _ in range(self.TRIES):
@@ -15220,35 +15261,32 @@ class _MoveRun:
                     raise culprit from error
         raise MoveError(str(refusal), service=self._move.database.engine) from refusal
 
-    def _culprit(self, batch: _Batch, fitted: Mapping[str, Sequence[_Fitted]]) -> MoveError | None:
+    def _culprit(self, batch: _Batch, fitted: Mapping[str, _Fitted]) -> MoveError | None:
         """Return an error that names the first row which the target refuses.
 
         None: it refuses none now, because another client has changed its rows meanwhile.
         """
         low, high = 0, len(batch.rows)  # the first high rows are refused, the first low are not
-        found = self._refusal(batch.rows, fitted)
+        found = self._refusal(fitted, high)
         if found is None:
             return None
         while high - low > 1:
             middle = (low + high) // 2
-            refusal = self._refusal(batch.rows[:middle], fitted)
+            refusal = self._refusal(fitted, middle)
             if refusal is None:
                 low = middle
             else:
                 high, found = middle, refusal
-        key = batch.rows[high - 1].key
+        key = batch.key(high - 1)
         return MoveError(f"row {key}: {found}", key=key, service=self._move.database.engine)
 
-    def _refusal(
-        self, rows: Sequence[_SourceRow], fitted: Mapping[str, Sequence[_Fitted]]
-    ) -> InfrastructureError | None:
-        """Write what these rows have become, and undo it; return the target's error."""
-        database, places = self._move.database, {tuple(row.place) for row in rows}
+    def _refusal(self, fitted: Mapping[str, _Fitted], count: int) -> InfrastructureError | None:
+        """Write what the first rows have become, and undo it; return the target's error."""
+        database = self._move.database
         try:
             with database.transaction():
-                for name, pairs in fitted.items():
-                    values = [each for row, each in pairs if tuple(row.place) in places]
-                    self._move.targets[name]._write(values)
+                for name, each in fitted.items():
+                    self._move.targets[name]._write(each.first(count))
                 database._check_constraints()
                 raise _Undo
         except _Undo:
@@ -15259,10 +15297,10 @@ class _MoveRun:
             return error
 
 
-def _weight(row: _SourceRow) -> int:
+def _weight(row: Any) -> int:
     """Return about how many bytes of memory a row takes."""
-    texts = (value for value in row.values.values() if isinstance(value, (str, bytes)))
-    return 100 * len(row.values) + sum(map(len, texts))
+    values = row.values() if isinstance(row, dict) else row
+    return 100 * len(row) + sum(len(value) for value in values if isinstance(value, (str, bytes)))
 
 
 class _Undo(Exception):

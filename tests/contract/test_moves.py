@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sqlite3
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -115,6 +118,20 @@ class MoveContract(Contract):
         report = backend.move().run()
         assert (report.counts, report.resumed, report.done) == (DONE, DONE, True)
         assert backend.names() == NAMES
+
+    def test_progress(self, backend: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A line on a terminal; nothing in a file."""
+        backend.fill()
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+        backend.move().run(limit=2)
+        assert terminal.getvalue() == ""
+        monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+        backend.move().run(progress=False)
+        assert terminal.getvalue() == ""
+        backend.move().run(restart=True, dry_run=True)
+        words = r"\rowners: 7 rows, [0-9,]+ a second, 100%, 0:00:00 left\x1b\[K\n"
+        assert re.fullmatch(words, terminal.getvalue()), terminal.getvalue()
 
     def test_no_rows(self, backend: Pair) -> None:
         report = backend.move().run()

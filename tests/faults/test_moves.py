@@ -283,41 +283,6 @@ def test_a_server_without_room(pools: Callable[[str], infra.ConnectionPool]) -> 
 
 # --- keys
 
-TEXTS = ["", "%", "A", "a", "ab", "a b", "b", "z", "é", "ß", "😀", "\\", "'"]
-KEYS: dict[str, list[Any]] = {
-    "INTEGER": [-(2**31), -1, 0, 1, 7, 2**31 - 1],
-    "BIGINT": [-(2**63), 0, 2**63 - 1],
-    "DECIMAL(12,3)": [Decimal("-1.5"), Decimal("0.001"), Decimal("0.01"), Decimal(7)],
-    "DATE": [date(1970, 1, 1), date(1999, 12, 31), date(2026, 1, 1), date(9999, 12, 31)],
-}
-KEYS_OF: dict[str, dict[str, list[Any]]] = {
-    "mysql": {
-        **KEYS,
-        "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin": TEXTS,
-        "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci": ["a", "B", "c", "D", "é"],
-        "BIGINT UNSIGNED": [0, 1, 2**63, 2**64 - 1],
-        "DATETIME(6)": [datetime(2026, 1, 1, 0, 0, 0, n, timezone.utc) for n in (0, 1, 999999)],
-        "ENUM('z', 'y', 'a', '10', '9')": ["z", "y", "a", "10", "9"],
-        "VARBINARY(5)": [b"", b"\0", b"\0\0", b"a", b"\xff"],
-        "CHAR(36)": [str(uuid.UUID(int=n << 100)) for n in range(4)],
-        "TINYINT(1)": [0, 1],
-        "TIME(3)": [timedelta(hours=-800), timedelta(), timedelta(milliseconds=1)],
-        "YEAR": [1901, 2026, 2155],
-    },
-    "postgres": {
-        **KEYS,
-        'VARCHAR(20) COLLATE "C"': TEXTS,
-        "TEXT": TEXTS,
-        "TIMESTAMPTZ": [datetime(2026, 1, 1, 0, 0, 0, n, timezone.utc) for n in (0, 1, 999999)],
-        "TIMESTAMP": [datetime(2026, 1, 1, 0, 0, 0, n) for n in (0, 1, 999999)],
-        "BYTEA": [b"", b"\0", b"\0\0", b"a", b"\xff"],
-        "UUID": [uuid.UUID(int=n << 100) for n in range(4)],
-        "BOOLEAN": [False, True],
-        "TIME": [day_time(0), day_time(1, 2, 3, 4), day_time(23, 59, 59, 999999)],
-        "SMALLINT": [-7, 0, 7],
-    },
-}
-
 
 def walked(source: infra.Source, limit: int) -> list[tuple[Any, ...]]:
     """The rows of a source, read page by page."""
@@ -331,28 +296,6 @@ def walked(source: infra.Source, limit: int) -> list[tuple[Any, ...]]:
     report = move.run(dry_run=True)
     assert report.counts == infra.MoveCounts(read=len(found), dropped=len(found))
     return found
-
-
-@pytest.mark.parametrize("name", DATABASES)
-def test_the_walk_is_the_table(pools: Callable[[str], infra.ConnectionPool], name: str) -> None:
-    """For each type of key alone, and behind another column."""
-    pool = pools(name)
-    for number, (kind, keys) in enumerate(KEYS_OF[pool.engine].items()):
-        for head in ("", "g"):
-            table = f"walk{number}{head}"
-            pool.execute(
-                f"CREATE TABLE {table} (k {kind} NOT NULL, g INTEGER NOT NULL, "
-                f"PRIMARY KEY ({'g, ' * bool(head)}k))"
-            )
-            groups = (1, 2, 3) if head else (0,)
-            for group in groups:
-                for key in keys:
-                    pool.execute(f"INSERT INTO {table} (k, g) VALUES (%s, %s)", [key, group])
-            rows = pool.fetch_all(f"SELECT k, g FROM {table}")
-            for limit in (1, 2, 1000):
-                found = walked(infra.TableSource(pool, table), limit)
-                assert sorted(map(repr, found)) == sorted(map(repr, rows)), (kind, limit)
-                assert len(found) == len(groups) * len(keys), kind
 
 
 @pytest.mark.parametrize(

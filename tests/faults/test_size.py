@@ -1,4 +1,4 @@
-"""Millions of rows and keys, read and written by a process whose memory stays small. `make prove
+"""Millions of rows and keys, read, written and moved by a process whose memory stays small. `make prove
 PART=size` takes ten times as many."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import infra
 from tests.scale import scaled
 
 pytestmark = pytest.mark.real
@@ -19,6 +20,8 @@ ROWS = scaled(5_000_000)
 KEYS = scaled(1_000_000)
 ROWS_MEMORY = 64 << 20  # bytes that a process may need on top of what it had before: batches
 KEYS_MEMORY = 4 << 20
+MOVED = scaled(1_000_000), scaled(4_000_000)  # of 500 bytes
+MOVED_MEMORY = 100 << 20
 
 GROWTH = r"""
 import re, sys, infra
@@ -61,12 +64,28 @@ with infra.RedisClient(infra.CacheConfig(url=url)) as client:
     assert cache.delete_pattern("n:*") == count
     print(peak() - before)
 """
+MOVE = f"""{GROWTH}
+with (
+    infra.create_pool(infra.DatabaseConfig(url=url)) as old,
+    infra.create_pool(infra.DatabaseConfig(url=sys.argv[3])) as new,
+):
+    move = infra.RowMove(
+        "large",
+        source=infra.TableSource(old, "large"),
+        target=infra.TableTarget(new, "large"),
+        transform=lambda row: {{**row, "label": row["label"].upper()}},
+    )
+    old.fetch_all("SELECT 1"), new.fetch_all("SELECT 1")  # drivers are loaded before the start
+    before = peak()
+    assert move.run(limit=count).counts.written == count
+    print(peak() - before)
+"""
 
 
-def growth(script: str, url: str, count: int) -> int:
+def growth(script: str, url: str, count: int, *others: str) -> int:
     """Run the script in a process of its own, and return by how much its memory grew, in bytes."""
     done = subprocess.run(
-        [sys.executable, "-c", script, url, str(count)],
+        [sys.executable, "-c", script, url, str(count), *others],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -83,3 +102,36 @@ def test_many_rows(database: Callable[[str], str], name: str) -> None:
 
 def test_many_keys(service: Callable[[str], str]) -> None:
     assert growth(MANY_KEYS, service("redis"), KEYS) < KEYS_MEMORY
+
+
+def fill(pool: infra.ConnectionPool, rows: int) -> None:
+    """Insert rows of 500 bytes, on the server: each statement doubles them."""
+    pool.execute("INSERT INTO large VALUES (1, %s)", ["x" * 490])
+    count = 1
+    while count < rows:
+        more = min(count, rows - count)
+        pool.execute(
+            "INSERT INTO large SELECT id + %s, label FROM large WHERE id <= %s", [count, more]
+        )
+        count += more
+
+
+def test_a_move_of_many_rows(database: Callable[[str], str]) -> None:
+    """Four times the rows take the same memory."""
+    old, new = database("mariadb"), database("postgres")
+    grown = []
+    with (
+        infra.create_pool(infra.DatabaseConfig(url=old, query_timeout=600)) as source,
+        infra.create_pool(infra.DatabaseConfig(url=new)) as target,
+    ):
+        for pool in (source, target):
+            pool.execute("CREATE TABLE large (id INTEGER PRIMARY KEY, label VARCHAR(500))")
+        fill(source, max(MOVED))
+        for rows in MOVED:
+            grown.append(growth(MOVE, old, rows, new))
+            assert target.fetch_one("SELECT count(*) FROM large") == (rows,)
+            target.execute("TRUNCATE large")
+            target.execute("DROP TABLE infra_moves")
+    few, many = grown
+    assert many < MOVED_MEMORY
+    assert many < few + (few >> 2), grown

@@ -25,13 +25,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a page begins behind the first row of the one before",
         INFRA,
-        Replace("TableSource._read", "found[-1][1]", "found[0][1]"),
+        Replace("_KeyedSource._read", "keys[-1]", "keys[0]"),
         on_fakes("test_rows_that_are_there_are_skipped"),
     ),
     OnFakes(
         "moves: a page that is full is the last",
         INFRA,
-        Replace("TableSource._read", "len(found) < limit", "len(found) <= limit"),
+        Replace("_KeyedSource._read", "len(rows) < limit", "len(rows) <= limit"),
         on_fakes("test_all_rows_move"),
     ),
     OnFakes(
@@ -117,7 +117,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: None goes where the column takes none",
         INFRA,
-        Replace("TableTarget._fit_column", "None not in found", "True"),
+        Replace("TableTarget._fit_values", "None in found", "False"),
         on_fakes("test_none_where_the_column_takes_none"),
     ),
     OnFakes(
@@ -147,13 +147,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a dry run does not look at what is there",
         INFRA,
-        Replace("TableTarget._preview", "self._sorted(rows)[2]", "{'written': len(rows)}"),
+        Replace("TableTarget._preview", "self._sorted(columns)[2]", "{'written': len(columns[0])}"),
         on_fakes("test_a_dry_run"),
     ),
     OnFakes(
         "moves: the error names the row before",
         INFRA,
-        Replace("_MoveRun._culprit", "batch.rows[high - 1].key", "batch.rows[high - 2].key"),
+        Replace("_MoveRun._culprit", "batch.key(high - 1)", "batch.key(high - 2)"),
         on_fakes("test_a_row_that_is_there", "test_both_tables_or_none"),
     ),
     OnFakes(
@@ -225,20 +225,24 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: SQLite's page begins with the first row",
         INFRA,
-        Never("SqliteSource._read", "position is not None"),
+        Replace(
+            "SqliteSource._page",
+            """f"WHERE ({key}) > ({', '.join('?' * len(self._key))}) \"""",
+            """f"WHERE ({key}) >= ({', '.join('?' * len(self._key))}) \"""",
+        ),
         on_fakes("test_a_sqlite_file"),
     ),
     OnServers(
         "moves: an ENUM's place is its text",
         INFRA,
         Replace("_MySqlDialect.key_value", "column.choices", "False"),
-        (f"{DAYS}::test_the_walk_is_the_table",),
+        ("properties/test_walks.py::test_the_walk_is_the_table",),
     ),
     OnServers(
         "moves: a composite key is compared by its first column",
         INFRA,
         Replace("_behind", "enumerate(order)", "enumerate(order[:1])"),
-        (f"{DAYS}::test_the_walk_is_the_table",),
+        ("properties/test_walks.py::test_the_walk_is_the_table",),
     ),
     OnServers(
         "moves: a SET is walked",
@@ -261,7 +265,11 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: a key in other letters is missing",
         INFRA,
-        Replace("_SqlTable._find", "{each: self._read(names, row) for each, row in alone}", "{}"),
+        Replace(
+            "_SqlTable._find",
+            "[(each, row[width:]) for each in keys for row in self._ask(sql, each)]",
+            "[]",
+        ),
         (f"{DAYS}::test_keys_that_the_collation_takes_for_equal",),
     ),
     OnServers(
@@ -285,7 +293,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: two rows of a query on two pages are one",
         INFRA,
-        Replace("QuerySource._read", "limit + 1", "limit"),
+        Replace("QuerySource._page", "limit + 1", "limit"),
         (f"{DAYS}::test_queries_without_a_key",),
     ),
 ]
