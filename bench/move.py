@@ -1,5 +1,9 @@
-"""A data move from MariaDB to Postgres against pgloader, against ``stream`` into ``insert_many``, and
-against a bare COPY of the same bytes, which is the limit."""
+"""A data move from MariaDB to Postgres against pgloader, against ``stream`` into ``insert_many``,
+and against a bare COPY of the same bytes, which is the limit.
+
+Without pgloader, and in a short run, where its start would count most, ``stream`` into
+``insert_many`` takes its place.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ from tests import services
 
 ROWS = 500_000
 ROUNDS = 3
-PROMISED = 0.6  # times as fast as pgloader, with a transform
+PROMISED = 0.6  # times as fast as the other, with a transform
 COLUMNS = (
     "id", "phone_hash", "country_code", "user_type", "is_verified", "is_blocked", "created_at", "note"
 )  # fmt: skip
@@ -155,7 +159,7 @@ def main() -> int:
                 "stream into insert_many": contest.stream_into_insert_many,
                 "bare COPY": contest.bare_copy,
             }
-            if shutil.which("pgloader"):
+            if shutil.which("pgloader") and not bench.short:
                 ways["pgloader"] = contest.pgloader
             contest.empty()
             contest.ours()
@@ -176,7 +180,7 @@ def main() -> int:
 
 def report(bench: Bench, count: int, times: dict[str, list[float]]) -> None:
     other = "pgloader" if "pgloader" in times else "stream into insert_many"
-    promised = {"ours, with a transform": PROMISED} if other == "pgloader" else {}
+    promised = {"ours, with a transform": PROMISED}
     ratios = []
     for name, each in times.items():
         found = [theirs / mine for theirs, mine in zip(times[other], each)]
@@ -186,7 +190,7 @@ def report(bench: Bench, count: int, times: dict[str, list[float]]) -> None:
     bench.report(f"{count:,} rows from MariaDB to Postgres, times as fast as {other}", ratios)
     print(f"medians: {seconds}")
     if other != "pgloader":
-        print("pgloader is not installed: its promise was not measured")
+        print("pgloader did not run: the promise was measured against stream into insert_many")
 
 
 if __name__ == "__main__":
