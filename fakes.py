@@ -103,7 +103,7 @@ class FakeClock(infra.Clock):
     """A clock that stands still until it is moved. Starts at 2026-01-01T00:00:00Z."""
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)) -> None:
-        if now.tzinfo is None:
+        if not isinstance(now, datetime) or now.tzinfo is None:
             raise infra.ValidationError("now should be an aware datetime")
         self._start = now.astimezone(timezone.utc)
         self._elapsed = 0  # nanoseconds: ten times 0.1 s is a second
@@ -120,8 +120,10 @@ class FakeClock(infra.Clock):
 
     def advance(self, seconds: float) -> None:
         """Lets that many seconds pass (0 or more)."""
-        if not seconds >= 0 or math.isinf(seconds):
-            raise infra.ValidationError("a clock does not go back: seconds should be 0 or more")
+        if not infra._is_number(seconds, 0, 1e300):
+            raise infra.ValidationError(
+                "seconds should be a number, 0 or more: a clock does not go back"
+            )
         step = round(seconds * 1e9)  # no call in the middle of what follows
         with self._lock:
             self._elapsed += step
@@ -357,7 +359,7 @@ class Column:
     ascii: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in infra._COLUMN_KINDS:
+        if not isinstance(self.kind, type) or self.kind not in infra._COLUMN_KINDS:
             kinds = ", ".join(each.__name__ for each in infra._COLUMN_KINDS)
             raise infra.ConfigurationError(f"the kind of a Column should be one of {kinds}")
         sizes = [each for each in (self.length, self.precision) if each is not None]
@@ -397,20 +399,49 @@ class Table:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", infra._plain(self.name))
+        columns = infra._check_mapping("columns", self.columns)
+        if not all(isinstance(each, Column) for each in columns.values()):
+            raise infra.ConfigurationError(f"{self.name}: columns should be of class Column")
+        self._check_names("primary_key", self.primary_key)
+        for rule, names in infra._check_mapping("unique", self.unique).items():
+            self._check_names(rule, names)
+        for rule, key in infra._check_mapping("foreign_keys", self.foreign_keys).items():
+            if not isinstance(key, ForeignKey):
+                raise infra.ConfigurationError(f"{self.name}: {rule} should be a ForeignKey")
+            self._check_names(rule, key.columns)
+        for rule, check in infra._check_mapping("checks", self.checks).items():
+            if not callable(check):
+                raise infra.ConfigurationError(
+                    f"{self.name}: {rule} should be a function of the row"
+                )
+
+    def _check_names(self, rule: str, names: Any) -> None:
+        for name in infra._check_many(rule, names):
+            if name not in [*self.columns]:
+                raise infra.ConfigurationError(
+                    f"{self.name}: {rule} should name columns of the table"
+                )
 
     @classmethod
     def of(cls, repository: Any, *, ascii: Iterable[str] = (), **rules: Any) -> Table:
         """The table of a repository's class: columns from its record, lengths and scales, the other
-        rules as given. ``ascii`` names the columns of ASCII alone."""
-        only = frozenset(ascii)
-        columns = {}
+        rules as given. ``ascii`` names the columns of ASCII alone.
+
+        Raises ConfigurationError for a rule that names no column of the record.
+        """
+        if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
+            raise infra.ConfigurationError("Table.of takes the class of a repository")
+        only = [*infra._check_many("ascii", ascii)]
+        columns: dict[str, Column] = {}
         for name, (kind, null) in repository._columns().items():
             holds = repository._column_type(name, kind)
             length, precision = holds.size, None
             if kind is Decimal:
                 length, precision = None, holds.size
             columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
-        return cls(repository.table, columns, tuple(repository.key), **rules)
+        table = cls(repository.table, columns, tuple(repository.key), **rules)
+        table._check_names("ascii", only)
+        return table
 
 
 def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool | None]]:
@@ -596,7 +627,7 @@ class FakeDatabase(Faults, infra.Database):
             raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
         self.dialect = dialect
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
-        super().__init__(clock or FakeClock(), deadline=30.0)
+        super().__init__(infra._clock(clock, FakeClock), deadline=30.0)
         self._lock_timeout = lock_timeout
         # Locks of C only: a Condition's methods are Python, where Ctrl-C may keep them from releasing it.
         self._lock = threading.RLock()
@@ -609,6 +640,9 @@ class FakeDatabase(Faults, infra.Database):
         ] = []  # rows whose parents are still to be looked for
         self._open: list[infra._Block] = []
         self._move_locks: dict[str, threading.Lock] = {}
+        tables = infra._check_many("tables", tables)
+        if not all(isinstance(each, Table) for each in tables):
+            raise infra.ConfigurationError("tables should be of class Table")
         self._tables = {each.name: FakeTable(self, each) for each in tables}
         for table in self._tables.values():
             table._refer(_KEY_ORDERS[dialect])
@@ -616,7 +650,7 @@ class FakeDatabase(Faults, infra.Database):
     def table(self, name: str) -> FakeTable:
         """The table's rows; DatabaseError if there is none of that name."""
         name = infra._plain(name)
-        if name not in self._tables:
+        if not isinstance(name, str) or name not in self._tables:
             raise self._error(infra._UNKNOWN_NAME)
         return self._tables[name]
 
@@ -900,6 +934,8 @@ class FakeTable:
     """
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        if not isinstance(database, FakeDatabase) or not isinstance(rules, Table):
+            raise infra.ConfigurationError("FakeTable takes a FakeDatabase and a Table")
         self.rules = rules
         self._database = database
         self._pads = database.engine == "mysql"  # PAD SPACE, also of its binary collations
@@ -926,6 +962,7 @@ class FakeTable:
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """Adds a row; a column that is not given is NULL."""
+        infra._check_mapping("row", row)
         self._database._from_above(lambda: self._insert("insert", row))
 
     def find(self, **key: Any) -> Row | None:
@@ -942,6 +979,10 @@ class FakeTable:
     ) -> list[Row]:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
         greatest on Postgres."""
+        order_by = infra._check_many("order_by", order_by)
+        for name, value in (("limit", 0 if limit is None else limit), ("offset", offset)):
+            if type(value) is not int or value < 0:
+                raise infra.ValidationError(f"{name} should be a whole number, 0 or more")
 
         def read(rows: list[Row]) -> list[Row]:
             return [*map(self._copy, rows)]
@@ -952,6 +993,7 @@ class FakeTable:
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
         """Changes the rows and returns how many were found."""
+        infra._check_mapping("changes", changes)
         return self._database._from_above(lambda: self._update("update", where, changes))
 
     def delete(self, where: Where) -> int:
@@ -1009,7 +1051,7 @@ class FakeTable:
         def work() -> list[Any]:
             rows = [row for _, row in self._matching(where)]
             for name in map(infra._plain, reversed(order_by)):
-                column = name.lstrip("-")
+                column = name.lstrip("-") if isinstance(name, str) else ""
                 if column not in self.rules.columns:
                     raise self._error(infra._UNKNOWN_NAME)
                 rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
@@ -1084,6 +1126,8 @@ class FakeTable:
         return {name: _copied(value) for name, value in row.items()}
 
     def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
+        if where is not None and not callable(where):
+            infra._check_mapping("where", where)
         if where is None or not isinstance(where, Mapping):
             visible, _ = self._candidates({})
             return (
@@ -1656,7 +1700,7 @@ class FakeRedisServer:
     """The state behind fake clients. Two clients on one server are two processes on one Redis."""
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
-        self.clock = clock or infra.SystemClock()
+        self.clock = infra._clock(clock)
         self._now = self.clock.monotonic
         self._lock = threading.RLock()
         self._data: dict[
@@ -2145,7 +2189,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         self._keeps_folders = keeps_folders
         self.denied: set[tuple[str, str]] = set()
         self._buckets: dict[str, dict[str, _Object]] = {} if buckets is None else buckets
-        self._clock = clock or infra.SystemClock()
+        self._clock = infra._clock(clock)
 
     def close(self) -> None:
         self._shut()
@@ -2400,7 +2444,7 @@ class FakeInfrastructure(infra.Infrastructure):
     sms: FakeSmsService
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
-        super().__init__(infra.Config(), clock=clock or FakeClock())
+        super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))
         redis = FakeRedisClient(clock=self.clock)
         accounts = FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
         exchange = FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock)

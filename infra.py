@@ -896,6 +896,16 @@ class SystemClock(Clock):
         time.sleep(seconds)
 
 
+def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> Clock:
+    """Return the clock that was given, or a new one. One of your own with the same methods will do."""
+    if clock is None:
+        return default()
+    methods = (getattr(clock, name, None) for name in ("now", "monotonic", "sleep"))
+    if isinstance(clock, type) or not all(map(callable, methods)):
+        raise ConfigurationError("clock should be a Clock, such as SystemClock()")
+    return clock
+
+
 # === call policy =====================================================================================================
 
 
@@ -978,8 +988,7 @@ class CallPolicy:
         backoff: float = 0.05,
         backoff_max: float = 1.0,
     ) -> None:
-        if not isinstance(clock, Clock):
-            raise ConfigurationError("clock should be a Clock")
+        clock = _clock(clock)
         if observer is not None and not callable(observer):
             raise ConfigurationError("observer should be a function that takes a Call")
         self.service = service
@@ -1988,9 +1997,7 @@ def new_id(clock: Clock | None = None) -> uuid.UUID:
     tests do, each id is above the one before (method 2)."""
     stands = clock is not None and clock.__class__ is not SystemClock
     nanoseconds = (
-        int(clock.now().timestamp() * 1_000_000) * 1000
-        if clock is not None and stands
-        else time.time_ns()
+        int(_clock(clock).now().timestamp() * 1_000_000) * 1000 if stands else time.time_ns()
     )
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     value = (
@@ -2090,6 +2097,12 @@ def _check_value(value: str, name: str = "value") -> str:
     if value.__class__ is str and value.isascii() and "\0" not in value:
         return value
     return _check_text(name, value)
+
+
+def _check_mapping(name: str, items: Any) -> Mapping[Any, Any]:
+    if not isinstance(items, Mapping):
+        raise ValidationError(f"{name} should be a dict or another mapping")
+    return items
 
 
 def _check_many(name: str, items: Iterable[T]) -> list[T]:
@@ -4835,7 +4848,7 @@ class ConnectionPool(Database):
             raise ConfigurationError(
                 "ConnectionPool takes a DatabaseConfig: ConnectionPool(DatabaseConfig(url=…))"
             )
-        clock = clock or SystemClock()
+        clock = _clock(clock)
         self.config = config
         self.engine = config.engine
         super().__init__(clock, config.acquire_timeout, observer)
@@ -4909,6 +4922,8 @@ class ConnectionPool(Database):
         """``with pool.connection() as raw:`` lends the driver's own connection, in autocommit, whose exceptions are the
         driver's. It is another one than that of this thread's transaction. What is left uncommitted is rolled back;
         settings changed with SET stay. ``timeout``: seconds to wait for it, instead of ``acquire_timeout``."""
+        if timeout is not None and not _is_number(timeout, 0, _YEAR):
+            raise ValidationError("timeout should be a number of seconds")
         return _Lease(self, timeout)
 
     # Lending connections
@@ -6597,7 +6612,7 @@ class Migrator:
         self._paths = {Path(path).stem: shlex.quote(str(path)) for path in paths or (SCHEMA,)}
         self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
-        self._clock = clock or SystemClock()
+        self._clock = _clock(clock)
         self._progress = progress
 
     def status(self) -> list[MigrationStatus]:
@@ -7369,7 +7384,7 @@ class Repository(ABC, Generic[R]):
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         self.database = database
-        self._clock = clock or SystemClock()
+        self._clock = _clock(clock)
         self.table, self.resource = _plain(self.table), _plain(self.resource)
         self._kinds = self._columns()
         shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
@@ -9825,7 +9840,7 @@ class RedisClient(KeyValueClient):
             if _Url.parse(config.url).scheme.endswith("+cluster")
             else _RedisTransport
         )
-        self._transport = kind(config, clock or SystemClock(), observer)
+        self._transport = kind(config, _clock(clock), observer)
         self._send = self._transport.send
 
     def close(self) -> None:
@@ -10573,7 +10588,7 @@ class RedisCacheProvider:
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._default_ttl = default_ttl
         self._fail_open = fail_open
-        self._clock = clock or SystemClock()
+        self._clock = _clock(clock)
         self._forget_parent()
         _fork_aware.add(self)
 
@@ -11774,7 +11789,7 @@ class S3StorageProvider(StorageProvider):
             repeatable=_S3_REPEATABLE,
             deadline=config.connect_timeout + config.read_timeout,
             retries=3,
-            clock=clock or SystemClock(),
+            clock=_clock(clock),
             observer=observer,
         )
         self._closed = False
@@ -13090,7 +13105,7 @@ class _RemoteSmsService(SmsService):
             repeatable=frozenset(),
             deadline=config.timeout,
             retries=1,
-            clock=clock or SystemClock(),
+            clock=_clock(clock),
             observer=observer,
         )
 
@@ -14236,7 +14251,7 @@ class TableTarget(Target):
         self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
         if self._columns is not None and self.write != "update":
             raise ConfigurationError('columns belong to write="update"')
-        self.policies = dict(policies or {})
+        self.policies = dict(_check_mapping("policies", {} if policies is None else policies))
         for name, policy in self.policies.items():
             if policy not in _POLICIES and not isinstance(policy, Replace):
                 raise ConfigurationError(
@@ -14848,17 +14863,18 @@ class RowMove(Move):
         self.targets = self._check_targets(target, targets)
         self.database = next(iter(self.targets.values())).database
         self._is_split = targets is not None
-        self._rejects_path = Path(rejects or f"{self.name}-rejects.jsonl")
+        usual = f"{self.name}-rejects.jsonl"
+        self._rejects_path = Path(usual if rejects is None else _check_path("rejects", rejects))
         self._batch = batch
         self._lock_timeout = lock_timeout
-        self._clock = clock or SystemClock()
+        self._clock = _clock(clock)
 
     def _check_targets(
         self, target: Target | None, targets: Mapping[str, Target] | None
     ) -> dict[str, Target]:
         if (target is None) == (targets is None):
             raise ConfigurationError("a move takes either target or targets")
-        found = {"": target} if targets is None else dict(targets)
+        found = {"": target} if targets is None else dict(_check_mapping("targets", targets))
         if not found or not all(isinstance(each, Target) for each in found.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
         if len({id(each.database) for each in found.values() if each}) > 1:
@@ -15335,10 +15351,8 @@ class Infrastructure(_Closing):
             raise ConfigurationError(
                 "config should be a Config: Infrastructure(Config(…)), or Infrastructure.from_env()"
             )
-        if not isinstance(clock, Clock | None):
-            raise ConfigurationError("clock should be a Clock")
         self.config = config
-        self.clock = clock or SystemClock()
+        self.clock = _clock(clock)
         self._built: dict[str, Any] = {}
         self._closed = False
         self._forget_parent()
