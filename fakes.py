@@ -37,10 +37,8 @@ import io
 import itertools
 import math
 import operator
-import os
 import re
 import threading
-import time
 import urllib.parse
 import uuid
 from collections import deque
@@ -106,6 +104,8 @@ class FakeClock(infra.Clock):
         if not isinstance(now, datetime) or now.tzinfo is None:
             raise infra.ValidationError("now should be an aware datetime")
         self._start = now.astimezone(timezone.utc)
+        end = datetime.max.replace(tzinfo=timezone.utc)
+        self._longest = (end - self._start) // timedelta(microseconds=1)
         self._elapsed = 0  # nanoseconds: ten times 0.1 s is a second
         self._lock = threading.RLock()  # a signal handler may move the clock, too
 
@@ -119,13 +119,15 @@ class FakeClock(infra.Clock):
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Lets that many seconds pass (0 or more)."""
+        """Lets that many seconds pass (0 or more, up to the end of the year 9999)."""
         if not infra._is_number(seconds, 0, 1e300):
             raise infra.ValidationError(
                 "seconds should be a number, 0 or more: a clock does not go back"
             )
         step = round(seconds * 1e9)  # no call in the middle of what follows
         with self._lock:
+            if (self._elapsed + step) // 1000 > self._longest:
+                raise infra.ValidationError("seconds should not go beyond the year 9999")
             self._elapsed += step
 
 
@@ -756,13 +758,13 @@ class FakeDatabase(Faults, infra.Database):
                 waiter = self._queue(block)
                 if waiter is None:
                     return self._write(block, work)
-                if until is not None and time.monotonic() >= until:
+                if until is not None and infra.SystemClock.monotonic() >= until:
                     self._waiters.remove(waiter)
                     raise self._error(infra._LOCKED)
             if until is None:
-                until = time.monotonic() + self._lock_timeout
+                until = infra.SystemClock.monotonic() + self._lock_timeout
             try:  # a wake-up that Ctrl-C has lost costs the time, and no more: it looks again
-                waiter.acquire(timeout=max(0.0, until - time.monotonic()))
+                waiter.acquire(timeout=max(0.0, until - infra.SystemClock.monotonic()))
             finally:
                 with self._lock:
                     if waiter in self._waiters:
@@ -1759,6 +1761,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     ``publish`` has done its work, one published by a handler after that handler has returned."""
 
     _service = "redis"
+    _late_expiry = 0.0
 
     def __init__(
         self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None
@@ -1821,7 +1824,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
         entry = self.server._entry(key)
         if entry is None:
             return -2
-        return -1 if entry[1] is None else max(0, round((entry[1] - self.server._now()) * 1000))
+        if entry[1] is None:
+            return -1
+        return max(0, math.ceil((entry[1] - self.server._now()) * 1000))
 
     def _pexpire(self, key: str, ttl: int) -> bool:
         server = self.server
@@ -2208,7 +2213,8 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         ):
             raise self._refused("fetch", "SignatureDoesNotMatch")
         signed = datetime.strptime(query["X-Amz-Date"], _AMZ_DATE).replace(tzinfo=timezone.utc)
-        if self._clock.now() >= signed + timedelta(seconds=int(query["X-Amz-Expires"])):
+        lifetime = timedelta(seconds=int(query["X-Amz-Expires"]))
+        if self._clock.now() >= infra._later(signed, lifetime):
             raise self._refused("fetch", "AccessDenied")
         if method == "PUT":
             content_type = infra._plain(content_type)
@@ -2466,6 +2472,6 @@ class FakeInfrastructure(infra.Infrastructure):
         }
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> FakeInfrastructure:
+    def from_env(cls, env: Mapping[str, str] | None = None) -> FakeInfrastructure:
         """A new bundle; the environment does not matter to fakes."""
         return cls()

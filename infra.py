@@ -826,8 +826,13 @@ class Config(_Settings):
                 )
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> Config:
-        """Reads the variables listed in the README; raises ConfigurationError naming the variable that is wrong."""
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
+        """Read the variables that the README lists, from ``os.environ`` or from ``env``.
+
+        Raises ConfigurationError, which names the variable that is wrong.
+        """
+        # No default value: ``help`` would print the environment, with its secrets.
+        env = os.environ if env is None else env
         databases = cls._databases(env)
         return cls(
             **cls._read(env),
@@ -890,6 +895,8 @@ class SystemClock(Clock):
     def now(self) -> datetime:
         return datetime.now(timezone.utc)
 
+    #: Waits for other threads are measured by this, not by ``time.monotonic``: tests replace that
+    #: one, and a wait that began by one clock and ends by another may never end.
     monotonic = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
@@ -1524,13 +1531,13 @@ class _Pool(Generic[T]):
         self.check_open()
         if not self._queue and self._open(place):
             return
-        until = time.monotonic() + attempt.remaining()
+        until = SystemClock.monotonic() + attempt.remaining()
         place.signal = threading.Lock()
         place.signal.acquire()
         self._queue.append(weakref.ref(place, self._queue.remove))
         try:
             while not self._serve(place):
-                left = until - time.monotonic()
+                left = until - SystemClock.monotonic()
                 if left <= 0:
                     raise PoolTimeoutError(
                         f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
@@ -1696,7 +1703,7 @@ class _Watchdog:
         self._shutting = threading.RLock()  # held while sockets are shut down
 
     def watch(self, watched: _Watched) -> None:
-        due = time.monotonic() + watched.patience
+        due = SystemClock.monotonic() + watched.patience
         self._due[watched] = due
         if due < self._wakes_at:
             thread = self._thread
@@ -1719,12 +1726,12 @@ class _Watchdog:
     def _run(self) -> None:
         while True:
             self._wakes_at = math.inf  # a thread that comes while we look around wakes us
-            now = time.monotonic()
+            now = SystemClock.monotonic()
             for watched, due in list(self._due.items()):
                 if due <= now:
                     self._shut(watched)
             self._wakes_at = wakes_at = min(list(self._due.values()), default=math.inf)
-            left = wakes_at - time.monotonic()
+            left = wakes_at - SystemClock.monotonic()
             self._changed.acquire(timeout=-1 if left == math.inf else max(0.0, left))
 
     def _shut(self, watched: _Watched) -> None:
@@ -1810,10 +1817,10 @@ class _SignalPipe:
 def _cancel(raw: Any, twin: socket.socket) -> None:
     """End a statement of psycopg2, and its session: ``twin`` has the same socket."""
     with twin, contextlib.suppress(Exception):
-        due = time.monotonic() + 0.3
+        due = SystemClock.monotonic() + 0.3
         if _answers_at_all(twin):
             raw.cancel()
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - SystemClock.monotonic()))
         twin.shutdown(
             socket.SHUT_RDWR
         )  # if the server does not end the statement, this ends the wait
@@ -1991,13 +1998,18 @@ class _Closing(ABC):
 # === privacy and ids =================================================================================================
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
 def new_id(clock: Clock | None = None) -> uuid.UUID:
     """A version 7 UUID (RFC 9562 §5.7): Unix milliseconds first, so that ids sort by time; the 12 bits behind hold the
     fraction of the millisecond (§6.2, method 3), the other 62 are random. Of a clock that stands still, as those of
     tests do, each id is above the one before (method 2)."""
     stands = clock is not None and clock.__class__ is not SystemClock
     nanoseconds = (
-        int(_clock(clock).now().timestamp() * 1_000_000) * 1000 if stands else time.time_ns()
+        (_clock(clock).now() - _EPOCH) // timedelta(microseconds=1) * 1000
+        if stands
+        else time.time_ns()
     )
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     value = (
@@ -2202,10 +2214,28 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
     """A duration in whole milliseconds, rounded up."""
     if not _is_number(seconds, 0, 100 * _YEAR) or seconds == 0:
         raise ValidationError(f"{name} should be a number of seconds above 0, at most a century")
-    return math.ceil(seconds * 1000)
+    return _whole_milliseconds(seconds)
+
+
+def _whole_milliseconds(seconds: float) -> int:
+    if isinstance(seconds, int):
+        return seconds * 1000
+    # By its decimal digits: 8.05 * 1000 is a little more than 8050.
+    return math.ceil(Decimal(float.__repr__(seconds)).scaleb(3, _ANY_DIGITS))
+
+
+_ANY_DIGITS = Context(prec=50)  # whatever the caller's context is
 
 
 # === values ==========================================================================================================
+
+
+def _later(moment: datetime, duration: timedelta) -> datetime:
+    """Return the sum, or the last moment of the year 9999: no datetime is after that."""
+    try:
+        return moment + duration
+    except OverflowError:
+        return datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _aware(value: datetime, name: str = "a datetime") -> datetime:
@@ -3310,7 +3340,7 @@ _LONGEST = 2**31 - 1  # milliseconds that poll, libpq and Postgres can count: 24
 
 def _timeout(seconds: float) -> int:
     """As milliseconds."""
-    return min(math.ceil(seconds * 1000), _LONGEST)
+    return min(_whole_milliseconds(seconds), _LONGEST)
 
 
 #: "numeric(10,2)", "timestamp(0) with time zone", "int(10) unsigned"
@@ -4038,7 +4068,7 @@ class _MySqlDialect(_Dialect):
     def limit(self, session: _Session, limited: bool) -> None:
         seconds = self.config.query_timeout if limited else 0
         limit, covers_all = self.limits[self.flavour(session)]
-        limit = limit.format(seconds=seconds, milliseconds=math.ceil(seconds * 1000))
+        limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
         reader = (
             60 if limited else math.ceil(self.config.idle_timeout)
         )  # seconds that one may pause in a stream
@@ -4537,7 +4567,7 @@ class _PostgresDialect(_Dialect):
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
         whole_seconds = max(2, math.ceil(seconds))  # libpq counts in these
-        due = time.monotonic() + whole_seconds - 0.1
+        due = SystemClock.monotonic() + whole_seconds - 0.1
         connect = functools.partial(
             driver.connect,
             host=url.host,
@@ -4557,7 +4587,7 @@ class _PostgresDialect(_Dialect):
         try:
             raw = _interruptibly(connect) if self.config.interruptible else connect()
         except driver.OperationalError as exc:
-            if time.monotonic() >= due:
+            if SystemClock.monotonic() >= due:
                 raise builtins.TimeoutError from exc  # psycopg2 gives no code for it
             raise
         session = _Session(raw, raw.fileno(), now, self.config.max_lifetime)
@@ -8125,7 +8155,7 @@ class TokenRepository(Repository[RefreshToken]):
             family,
             id,
             created_at=now,
-            expires_at=now + lifetime,
+            expires_at=_later(now, lifetime),
             **vars(device),
         )
         values = self._checked(vars(record))
@@ -8932,6 +8962,10 @@ class KeyValueClient(_Closing):
     answer, and CacheError when it refuses (a key that holds another type, a full memory, …). Bytes found in Redis that
     are not UTF-8 are a SerializationError. May be shared by threads.
     """
+
+    #: Seconds by which a key may outlive its ``ttl``. Redis counts whole milliseconds, and removes
+    #: a key only in the one after.
+    _late_expiry = 0.001
 
     def get(self, key: str) -> str | None:
         """The value, or None when absent."""
@@ -10272,7 +10306,7 @@ class _RedisListener(Listener):
                 self._tell(*again, *unsent)
         self._note_rejoined()
         connection = self._connection
-        seconds, now = self._transport.config.socket_timeout, time.monotonic
+        seconds, now = self._transport.config.socket_timeout, SystemClock.monotonic
         connection._sock.settimeout(seconds)
         heard, asked = now(), False
         with selectors.DefaultSelector() as selector:
@@ -10389,7 +10423,8 @@ def _joined_key(kind: str, *parts: str | int | uuid.UUID) -> str:
 @dataclass(frozen=True, eq=False)
 class RateLimit(_ByValue):
     """What :meth:`RedisCacheProvider.check_rate_limit` found. ``remaining``: calls left in this window; ``reset_at``:
-    when it ends, aware, in UTC; ``retry_after``: seconds to wait, 0.0 when the call is allowed."""
+    when it ends, aware, in UTC; ``retry_after``: seconds to wait, 0.0 when the call is allowed. The
+    window has surely ended then: the times may be a millisecond longer than needed."""
 
     allowed: bool
     remaining: int
@@ -10508,13 +10543,13 @@ class CacheLock:
         obtained: _Turn | None = None
         try:
             while other := cache._begin(self._name, turn):
-                started = time.monotonic()
+                started = SystemClock.monotonic()
                 other.ended.wait(min(left, other.expires - clock.monotonic()))
                 if settled(other) or (left <= 0 and not other.ended.is_set):
                     return None
                 if other.silence is not None:
                     self._ask("lock", _again, other.silence)
-                left -= time.monotonic() - started
+                left -= SystemClock.monotonic() - started
             until = clock.monotonic() + left
             # None is no answer, in a cache that fails open while it fills a key.
             while self._ask("lock", cache._client.set_nx, self._name, token, self._ttl) is False:
@@ -10533,6 +10568,19 @@ class CacheLock:
         finally:
             if obtained is None:
                 cache._end(self._name, turn)
+
+
+def _late_expiry(client: KeyValueClient) -> float:
+    return getattr(client, "_late_expiry", KeyValueClient._late_expiry)
+
+
+def _time_left(client: KeyValueClient, counter: str, window: float) -> float:
+    """Return the seconds after which a counter has surely expired: above 0, as it may just have."""
+    left = client.ttl(counter)
+    if left == math.inf:  # made without expiry, by another program
+        client.expire(counter, window)
+        left = window
+    return max((left or 0) + _late_expiry(client), 0.001)
 
 
 def _waiting_time(seconds: float) -> float:
@@ -10750,15 +10798,13 @@ class RedisCacheProvider:
         if not _COUNT.valid(limit):
             raise ValidationError(f"limit should be {_COUNT.expected}")
         _milliseconds(window, "window")
-        count, left = self._ask("check_rate_limit", self._client.increment, name, 1, window), window
-        if count != 1:
-            # No time left: the window has just ended. All the time in the world: somebody made the key without expiry.
-            left = max(self._ask("check_rate_limit", self._client.ttl, name) or 0, 0.001)
-            if left == math.inf:
-                self._ask("check_rate_limit", self._client.expire, name, window)
-                left = window
+        count = self._ask("check_rate_limit", self._client.increment, name, 1, window)
+        if count == 1:
+            left = window + _late_expiry(self._client)
+        else:
+            left = self._ask("check_rate_limit", _time_left, self._client, name, window)
         allowed = count <= limit
-        reset_at = self._clock.now() + timedelta(seconds=left)
+        reset_at = _later(self._clock.now(), timedelta(seconds=left))
         return RateLimit(
             allowed, min(max(0, limit - count), limit), limit, reset_at, 0.0 if allowed else left
         )
@@ -11011,15 +11057,15 @@ class VerificationCache:
     def _check_limits(self, phone: str) -> None:
         resend, window = self._name(phone, "resend"), self._name(phone, "window")
         if self._resend_after and self._client.increment(resend, ttl=self._resend_after) > 1:
-            self._refuse(resend)
+            self._refuse(resend, self._resend_after)
         if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:
             self._client.delete(resend)  # nothing is sent, so nothing to wait for on that account
-            self._refuse(window)
+            self._refuse(window, self._window)
 
-    def _refuse(self, limit: str) -> NoReturn:
-        wait = self._client.ttl(limit) or 0.0
+    def _refuse(self, limit: str, seconds: float) -> NoReturn:
+        wait = _time_left(self._client, limit, seconds)
         raise RateLimitedError(
-            f"too many codes for this phone: try again in {wait:.0f} s",
+            f"too many codes for this phone: try again in {math.ceil(wait)} s",
             service="verification",
             retry_after=wait,
         )
@@ -12583,7 +12629,23 @@ class _EventField(NamedTuple):
 
 
 _UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-_MOMENT = _lazy(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_MOMENT = _lazy(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)",
+    re.ASCII | re.IGNORECASE,
+)
+_LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
+
+
+def _read_iso(text: str) -> datetime:
+    """Read a time as Python 3.10 does. A leap second is the next day's first one, as in POSIX."""
+    text, leaps = _LEAP_SECOND.subn(r"\1:59", text)
+    found = datetime.fromisoformat(text)
+    if leaps:
+        found += timedelta(seconds=1)
+        day = found if found.tzinfo is None else _aware(found)
+        if day.time().replace(microsecond=0) != day_time():  # there is none at other times
+            raise ValueError
+    return found
 
 
 def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
@@ -12629,9 +12691,9 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
         if found is None:
             refuse("a time as RFC 3339 has it")
         try:
-            offset = found[3].replace("Z", "+00:00")
-            return _aware(datetime.fromisoformat(f"{found[1]}.{found[2] or '':0<6}{offset}"), name)
-        except ValueError:
+            digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
+            return _aware(_read_iso(f"{found[1]}.{digits}{offset}"), name)
+        except (ValueError, OverflowError):
             refuse("a time as RFC 3339 has it")
 
     def document(value: Any) -> Any:
@@ -14078,11 +14140,11 @@ def _iso(text: str) -> str:
         if len(digits) > 6:
             raise ValueError
         text = f"{text[: found.start()]}.{digits}{text[found.end() :]}"
-    return text.replace("Z", "+00:00")
+    return text.upper().replace("Z", "+00:00")
 
 
 def _aware_text(text: str) -> datetime:
-    found = datetime.fromisoformat(_iso(text))
+    found = _read_iso(_iso(text))
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
@@ -14112,7 +14174,7 @@ _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "decimal"): _number_text(Decimal),
     (str, "flag"): _flag_text,
     (str, "moment"): _aware_text,
-    (str, "local moment"): lambda text: datetime.fromisoformat(_iso(text)),
+    (str, "local moment"): lambda text: _read_iso(_iso(text)),
     (str, "date"): date.fromisoformat,
     (str, "time"): lambda text: day_time.fromisoformat(_iso(text)),
     (str, "document"): _read_json,
@@ -15363,8 +15425,8 @@ class Infrastructure(_Closing):
         self._building: dict[str, Any] = {}
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> Infrastructure:
-        """Configured by the environment variables listed in the README."""
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
+        """Configured by the variables that the README lists, of ``os.environ`` or of ``env``."""
         return cls(Config.from_env(env))
 
     def _once(self, name: str, build: Callable[[], T]) -> T:

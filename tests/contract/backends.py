@@ -43,6 +43,7 @@ class KeyValueBackend:
     client: infra.KeyValueClient
     connect: Callable[[], infra.KeyValueClient]
     age: Callable[..., None]
+    wait: Callable[[float], None] = time.sleep
     prefix: str = field(default_factory=lambda: f"test:{uuid.uuid4().hex}:")
 
     def key(self, name: str) -> str:
@@ -111,6 +112,7 @@ def fake_key_value_backend() -> KeyValueBackend:
         fakes.FakeRedisClient(server),
         lambda: fakes.FakeRedisClient(server),
         lambda seconds, *_: clock.advance(seconds),
+        clock.advance,
     )
 
 

@@ -732,6 +732,18 @@ class CacheProviderContract(Contract):
             assert cache.lock("k", 60).acquire(5) is False
         assert cache.lock("k", 60).acquire(0) is True
 
+    @pytest.mark.parametrize("seconds", [5.0, 11_770_000_000.0])  # the second is the year 2343's
+    def test_a_lock_is_waited_for_in_time_while_a_test_has_stopped_time(
+        self, backend: CacheBackend, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
+        """As freezegun does: it replaces ``time.monotonic``, and not the system's clock."""
+        cache = backend.cache()
+        assert in_threads(1, lambda _: cache.lock("k", 600).acquire()) == [True]
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: seconds)
+            found = blocked(lambda: cache.lock("k", 60).acquire(0.2))
+            assert found() is False
+
     def test_locks_that_are_left_to_expire_leave_nothing_behind(
         self, backend: CacheBackend
     ) -> None:
@@ -779,13 +791,14 @@ class CacheProviderContract(Contract):
         assert [each.remaining for each in found] == [1, 0, 0, 0]
         assert [each.limit for each in found] == [2] * 4
         assert [each.retry_after for each in found[:2]] == [0.0, 0.0]
-        assert all(50 < each.retry_after <= 60 for each in found[2:])
+        assert all(50 < each.retry_after <= 60.001 for each in found[2:])
         for each in found:
             assert each.reset_at.tzinfo is timezone.utc
             assert timedelta(seconds=50) < each.reset_at - now < timedelta(seconds=70)
         assert cache.check_rate_limit("other", 2, 60).remaining == 1
         backend.advance(40)
-        assert 10 < cache.check_rate_limit("k", 2, 60).retry_after <= 20  # refusals prolong nothing
+        # refusals prolong nothing
+        assert 10 < cache.check_rate_limit("k", 2, 60).retry_after <= 20.001
         backend.advance(20)
         assert cache.check_rate_limit("k", 2, 60).remaining == 1
         assert cache.get("k") == 1
@@ -796,13 +809,39 @@ class CacheProviderContract(Contract):
         clock = fakes.FakeClock(datetime(2030, 5, 1, tzinfo=timezone.utc))
         cache = backend.cache(clock=clock)
         first = cache.check_rate_limit("k", 1, 60)
-        assert first.reset_at == datetime(2030, 5, 1, 0, 1, tzinfo=timezone.utc)
+        late = first.reset_at - datetime(2030, 5, 1, 0, 1, tzinfo=timezone.utc)
+        assert timedelta() <= late <= timedelta(milliseconds=1)
         clock.advance(3600)
         for number in range(1, 3):
             found = cache.check_rate_limit("k", number, 60)
             left = (found.reset_at - clock.now()).total_seconds()
-            assert 50 < left <= 60
+            assert 50 < left <= 60.001
             assert found.retry_after == (0.0 if found.allowed else pytest.approx(left, abs=1e-5))
+
+    def test_a_caller_that_waits_as_long_as_it_is_told_is_allowed(
+        self, backend: CacheBackend
+    ) -> None:
+        cache, refused = backend.cache(backend.redis.connect()), 0
+        for number in itertools.count():  # the window's end falls anywhere in a millisecond
+            if refused == 30:
+                break
+            key = f"k{number}"
+            cache.check_rate_limit(key, 1, 0.05)
+            found = cache.check_rate_limit(key, 1, 0.05)
+            if not found.allowed:  # else this machine was busy
+                refused += 1
+                backend.redis.wait(found.retry_after)
+                assert cache.check_rate_limit(key, 1, 0.05).allowed is True
+
+    def test_a_window_is_counted_by_its_decimal_digits(self, backend: CacheBackend) -> None:
+        cache = backend.cache()
+        cache.set("k", 5, ttl=0)
+        assert 8.05 <= cache.check_rate_limit("k", 5, 8.05).retry_after <= 8.051
+
+    def test_a_window_that_ends_after_the_year_9999(self, backend: CacheBackend) -> None:
+        last = datetime.max.replace(tzinfo=timezone.utc)
+        cache = backend.cache(clock=fakes.FakeClock(last - timedelta(seconds=60)))
+        assert cache.check_rate_limit("k", 1, 3600).reset_at == last
 
     def test_fifty_threads_at_a_limit_of_ten(self, backend: CacheBackend) -> None:
         cache = backend.cache()
@@ -815,7 +854,7 @@ class CacheProviderContract(Contract):
     def test_a_counter_without_an_end_gets_one(self, backend: CacheBackend) -> None:
         cache = backend.cache()
         cache.set("k", 5, ttl=0)
-        assert cache.check_rate_limit("k", 5, 60).retry_after == 60
+        assert 60 <= cache.check_rate_limit("k", 5, 60).retry_after <= 60.001
         assert 50 < (cache.ttl("k") or 0) <= 60
 
     def test_a_counter_below_zero_has_an_end_and_promises_no_more_than_the_limit(

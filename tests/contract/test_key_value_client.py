@@ -350,6 +350,8 @@ class KeyValueClientContract(Contract):
         client.set_with_expiry(key, "v", 0.0001)
         backend.advance(0.001)
         assert client.get(key) is None
+        client.set_with_expiry(key, "v", 8.05)  # times 1000 it is more than 8050 as a float
+        assert (client.ttl(key) or 0) <= 8.05
         client.set_with_expiry(key, "v", 99.9991)
         assert 80 < (client.ttl(key) or 0) <= 100.0
 

@@ -450,6 +450,7 @@ class MoveContract(Contract):
             ("ratio", "1_0"),
             ("flag", "yes"),
             ("moment", "2026-01-31 12:00:00.1234567"),
+            ("moment", "2026-01-31T12:00:60Z"),
             ("document", "{'a': 1}"),
             ("document", "7"),
             ("id", "7"),
@@ -460,6 +461,21 @@ class MoveContract(Contract):
         error = refusal(backend.move(source=source, target=backend.table("cells")).run)
         assert (error.key, error.column) == ("row=1", column)
         assert text not in str(error)
+
+    @pytest.mark.parametrize(
+        ("text", "moment"),
+        [
+            ("2026-01-31t12:00:00.1234560z", datetime(2026, 1, 31, 12, 0, 0, 123456)),
+            ("2016-12-31T23:59:60Z", datetime(2017, 1, 1)),
+            ("2016-12-31 23:59:60", datetime(2017, 1, 1)),
+        ],
+    )
+    def test_texts_of_times(self, backend: Pair, text: str, moment: datetime) -> None:
+        source = infra.IterableSource([{"id": IDS[0], "moment": text}])
+        backend.move(source=source, target=backend.table("cells")).run()
+        found = backend.target.cells.find_by_id(IDS[0])
+        assert found is not None
+        assert found.moment == moment.replace(tzinfo=timezone.utc)
 
     def test_none_where_the_column_takes_none(self, backend: Pair) -> None:
         rows: list[dict[str, Any]] = [{"id": IDS[0], "name": None}, {"id": IDS[1], "name": "b"}]

@@ -7,6 +7,7 @@ from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
 
 CLIENT = ("contract/test_key_value_client.py",)
 ON_REDIS = "contract/test_key_value_client.py::TestRedis"
+ON_CACHE = "contract/test_cache_provider.py::TestRedis"
 CODES = ("contract/test_verification_cache.py",)
 CACHE = ("contract/test_cache_provider.py",)
 BUS = ("contract/test_event_bus.py", "faults/test_bus.py")
@@ -22,6 +23,12 @@ CLIENTS: list[Mutant] = [
             "self._get(key) is not None",
         ),
         CLIENT,
+    ),
+    OnServers(
+        "client: a key is gone as soon as its ttl says",
+        INFRA,
+        Replace("KeyValueClient._late_expiry", "0.001", "0.0"),
+        (f"{ON_CACHE}::test_a_caller_that_waits_as_long_as_it_is_told_is_allowed",),
     ),
     OnServers(
         "client: compare_and_delete does not compare",

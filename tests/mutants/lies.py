@@ -677,8 +677,8 @@ FAKE_STORAGE: list[Mutant] = [
         "FakeStorageProvider: a URL lives a second longer",
         Replace(
             "FakeStorageProvider.fetch",
-            "self._clock.now() >= signed + timedelta(seconds=int(query['X-Amz-Expires']))",
-            "self._clock.now() > signed + timedelta(seconds=int(query['X-Amz-Expires']))",
+            "self._clock.now() >= infra._later(signed, lifetime)",
+            "self._clock.now() > infra._later(signed, lifetime)",
         ),
         (*UNIT, *STORAGE, "faults/test_storage.py"),
     ),
@@ -1270,7 +1270,9 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Issued: a token lives a second longer",
         Replace(
-            "TokenRepository._issue", "now + lifetime", "now + lifetime + timedelta(seconds=1)"
+            "TokenRepository._issue",
+            "_later(now, lifetime)",
+            "_later(now, lifetime + timedelta(seconds=1))",
         ),
         TOKENS,
     ),
@@ -1401,7 +1403,7 @@ REDIS: list[Mutant] = [
     ),
     shared(
         "KeyValueClient: durations are rounded down",
-        Replace("_milliseconds", "math.ceil(seconds * 1000)", "max(1, int(seconds * 1000))"),
+        Replace("_milliseconds", "_whole_milliseconds(seconds)", "max(1, int(seconds * 1000))"),
         UNIT,
     ),
     shared(
@@ -1499,6 +1501,15 @@ REDIS: list[Mutant] = [
         CACHE,
     ),
     shared(
+        "KeyValueClient: seconds are floats times a thousand",
+        Replace(
+            "_whole_milliseconds",
+            "Decimal(float.__repr__(seconds)).scaleb(3, _ANY_DIGITS)",
+            "seconds * 1000",
+        ),
+        UNIT,
+    ),
+    shared(
         "CacheKey: a leaderboard is a benchmark",
         Text("CacheKey.leaderboard", "leaderboard", "benchmark"),
         CACHE,
@@ -1541,10 +1552,10 @@ REDIS: list[Mutant] = [
             "VerificationCache._check_limits",
             "if self._max_codes and self._client.increment(window, ttl=self._window) > "
             "self._max_codes:\n"
-            "    self._client.delete(resend)\n    self._refuse(window)",
+            "    self._client.delete(resend)\n    self._refuse(window, self._window)",
             "if self._max_codes and self._client.increment(window, ttl=self._window) > "
             "self._max_codes:\n"
-            "    self._client.delete(resend)\n    self._refuse(window)\n"
+            "    self._client.delete(resend)\n    self._refuse(window, self._window)\n"
             "if self._max_codes:\n    self._client.expire(window, self._window)",
         ),
         CODES,
@@ -1918,8 +1929,9 @@ SUBTLE: list[Mutant] = [
         "VerificationCache: who asks too early waits longer",
         Replace(
             "VerificationCache._check_limits",
-            "self._refuse(resend)",
-            "self._client.expire(resend, self._resend_after)\nself._refuse(resend)",
+            "self._refuse(resend, self._resend_after)",
+            "self._client.expire(resend, self._resend_after)\n"
+            "self._refuse(resend, self._resend_after)",
         ),
         CODES,
     ),
@@ -1927,8 +1939,8 @@ SUBTLE: list[Mutant] = [
         "VerificationCache: who asks too often waits longer",
         Replace(
             "VerificationCache._check_limits",
-            "self._refuse(window)",
-            "self._client.expire(window, self._window)\nself._refuse(window)",
+            "self._refuse(window, self._window)",
+            "self._client.expire(window, self._window)\nself._refuse(window, self._window)",
         ),
         CODES,
     ),

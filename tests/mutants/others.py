@@ -187,7 +187,7 @@ OBJECTS: list[Mutant] = [
         FAKES,
         Never(
             "FakeStorageProvider.fetch",
-            "self._clock.now() >= signed + timedelta(seconds=int(query['X-Amz-Expires']))",
+            "self._clock.now() >= infra._later(signed, lifetime)",
         ),
         FAULTS,
     ),

@@ -7,6 +7,8 @@ import contextlib
 import functools
 import gc
 import itertools
+import os
+import pydoc
 import sys
 import threading
 import time
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Decimal
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -783,7 +785,10 @@ def test_rows_that_refer_to_their_own_table(notes: fakes.FakeTable) -> None:
     assert notes.delete({"id": 1}) == 1
 
 
-def test_a_lock_timeout_can_be_repeated() -> None:
+@pytest.mark.parametrize("seconds", [None, 5.0, 11_770_000_000.0])  # of a test that stops time
+def test_a_lock_timeout_can_be_repeated(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
     database = fakes.FakeDatabase("mysql", [NOTES], lock_timeout=0.01)
     notes = database.table("notes")
 
@@ -793,7 +798,10 @@ def test_a_lock_timeout_can_be_repeated() -> None:
 
     with database.transaction():
         notes.insert({"id": 1})
-        error = in_threads(1, other)[0]
+        with monkeypatch.context() as patch:
+            if seconds is not None:
+                patch.setattr(time, "monotonic", lambda: seconds)
+            error = in_threads(1, other)[0]
     assert type(error) is infra.DatabaseError
     assert error.retryable is True
     assert [row["id"] for row in notes.select()] == [1]
@@ -1585,6 +1593,9 @@ def test_a_rate_limit_ends_by_the_clock_of_the_client() -> None:
         found = cache.check_rate_limit("k", 1, 60)
         assert found.reset_at == datetime(2026, 1, 1, 0, 1, tzinfo=timezone.utc)
         assert (found.allowed, found.retry_after) == (False, 40.0)
+    clock.advance(0.0004)  # ends in the middle of a millisecond
+    for cache in (over_client, alone, services.cache):
+        assert cache.check_rate_limit("k", 1, 60).retry_after == 40.0
     own = fakes.FakeCacheProvider(
         fakes.FakeRedisClient(clock=clock),
         clock=fakes.FakeClock(datetime(2030, 1, 1, tzinfo=timezone.utc)),
@@ -1826,3 +1837,39 @@ def test_a_fill_whose_lock_cannot_be_released(fail_open: bool) -> None:
         client.fail_next("compare_and_delete", error)
         with pytest.raises(ZeroDivisionError):
             cache.get_or_set(f"error {error}", lambda: 1 // 0)
+
+
+def test_a_clock_stays_below_the_year_10000() -> None:
+    clock = fakes.FakeClock()
+    clock.advance(1e10)
+    assert clock.now() == datetime(2342, 11, 21, 17, 46, 40, tzinfo=timezone.utc)
+    with pytest.raises(infra.ValidationError, match="the year 9999"):
+        clock.advance(1e12)
+    assert clock.now().year == 2342
+    first, clock = infra.new_id(clock), fakes.FakeClock(clock.now() + timedelta(microseconds=1))
+    assert first < infra.new_id(clock)
+
+
+def test_times_of_the_year_9999_have_an_end() -> None:
+    last = datetime.max.replace(tzinfo=timezone.utc)
+    services = fakes.FakeInfrastructure(fakes.FakeClock(last - timedelta(seconds=60)))
+    user = services.phone_users.create_for_phone("+14155550100")
+    assert services.tokens.issue(user.id, ttl=3600).record.expires_at == last
+    services.storage.create_bucket("files")
+    url = services.storage.get_presigned_url("files", "a", 3600, "PUT")
+    assert services.storage.fetch(url, "PUT", b"x") == b""
+    assert services.storage.exists("files", "a") is True
+
+
+@pytest.mark.parametrize("module", [infra, fakes])
+def test_help_does_not_print_the_environment(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    monkeypatch.setitem(os.environ, "DATABASE_PASSWORD", "tell nobody")
+    assert "tell nobody" not in pydoc.plain(pydoc.render_doc(module))
+
+
+def test_from_env_reads_the_environment_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"REDIS_URL": "redis://elsewhere:6379"})
+    assert infra.Config.from_env().cache.url == "redis://elsewhere:6379"
+    assert infra.Config.from_env({}) == infra.Config()
