@@ -45,6 +45,7 @@ import contextlib
 import contextvars
 import copy
 import enum
+import errno
 import functools
 import importlib
 import inspect
@@ -241,6 +242,8 @@ class InfrastructureError(Exception):
         operation: the method that failed, for example "get".
         retryable: True when the same call may succeed if the caller makes it again later. It does not say that the
             first call had no effect: only the call policy's table knows which operations may be repeated unseen.
+        code: the service's own code, if it gave one: a database's SQLSTATE ("42P01") or error number (1146), S3's
+            word ("AccessDenied").
 
     No text of a driver's exception is part of a message: those quote URLs, keys and rows.
     """
@@ -248,6 +251,7 @@ class InfrastructureError(Exception):
     retryable: bool = False
     service: str | None = None
     operation: str | None = None
+    code: str | int | None = None
 
     def __init__(
         self,
@@ -256,6 +260,7 @@ class InfrastructureError(Exception):
         service: str | None = None,
         operation: str | None = None,
         retryable: bool | None = None,
+        code: str | int | None = None,
     ) -> None:
         super().__init__(message)
         if service is not None:
@@ -264,6 +269,8 @@ class InfrastructureError(Exception):
             self.operation = operation
         if retryable is not None:
             self.retryable = retryable
+        if code is not None:
+            self.code = code
 
 
 class ConfigurationError(InfrastructureError):
@@ -287,7 +294,8 @@ class PoolTimeoutError(TimeoutError):
 
 
 class DatabaseError(InfrastructureError):
-    """A database refused a statement."""
+    """A database refused a statement. ``code`` is Postgres's SQLSTATE (a text) or MySQL's error number (an int); None
+    if this library refused it, or a fake did."""
 
 
 class ConflictError(DatabaseError):
@@ -318,6 +326,8 @@ class CacheError(InfrastructureError):
 class StorageError(InfrastructureError):
     """The object store refused a request; ``code`` is its own word for why ("AccessDenied"), if it gave one."""
 
+    code: str | None
+
     def __init__(self, message: str = "", *, code: str | None = None, **details: Any) -> None:
         super().__init__(message, **details)
         self.code = code
@@ -336,6 +346,8 @@ class SmsError(InfrastructureError):
         code: the provider's own error code, if it gave one.
         retry_after: the time to wait in seconds, if the provider asked for one.
     """
+
+    code: str | None
 
     def __init__(
         self,
@@ -3270,6 +3282,15 @@ _UNREACHABLE = _Meaning(ConnectionError, "could not be reached", retryable=True,
 _LOGIN = _Meaning(
     ConnectionError, "refused the login: check user, password, database and host", acted=False
 )
+_EXPIRED = _Meaning(
+    ConnectionError, "wants a new password for this user: see ALTER USER", acted=False
+)
+_LOCKED_USER = _Meaning(
+    ConnectionError, "has locked this user: see ALTER USER … ACCOUNT UNLOCK", acted=False
+)
+_WANTS_TLS = _Meaning(
+    ConnectionError, "takes no connection without TLS: set sslmode=require", acted=False
+)
 _NO_DATABASE = _Meaning(ConnectionError, "has no such database", acted=False)
 _NO_TLS = _Meaning(ConnectionError, "could not be reached: it offers no TLS", acted=False)
 _MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column")
@@ -3288,6 +3309,120 @@ _READ_ONLY = _Meaning(
     read_only=True,
 )
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
+
+
+def _at_login(words: str, *, retryable: bool = False) -> _Meaning:
+    return _Meaning(ConnectionError, words, retryable=retryable, acted=False)
+
+
+#: What Postgres says at a login, behind the severity and two blanks; libpq keeps the SQLSTATE to itself.
+#: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c, tcop/backend_startup.c
+_POSTGRES_LOGINS: tuple[tuple[str, str, _Meaning], ...] = (
+    (
+        r"(?:password|SASL) authentication failed|empty password returned",
+        "28P01",
+        _at_login("refused the login: user or password is wrong"),
+    ),
+    (
+        r'role (?:".*"|\d+) does not exist|no such user',
+        "28000",
+        _at_login("has no such user (role)"),
+    ),
+    (
+        r'role ".*" is not permitted to log in',
+        "28000",
+        _at_login("does not let this user log in: see ALTER ROLE … LOGIN"),
+    ),
+    (
+        r"no pg_hba\.conf entry|pg_hba\.conf rejects",
+        "28000",
+        _at_login(
+            "refused the login: its pg_hba.conf lets nobody in with this user, database, address and "
+            "encryption (sslmode)"
+        ),
+    ),
+    (
+        r"\S+ (?:bearer )?authentication failed",
+        "28000",
+        _at_login("refused the login: see the method in pg_hba.conf for this user"),
+    ),
+    (r'database (?:".*"|\d+) does not exist|no such database', "3D000", _NO_DATABASE),
+    (
+        r'permission denied for database ".*"',
+        "42501",
+        _at_login("does not let this user into that database: see GRANT CONNECT"),
+    ),
+    (
+        r'database ".*" is not currently accepting|cannot connect to invalid database',
+        "55000",
+        _at_login("takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS"),
+    ),
+    (
+        r"sorry, too many clients|too many connections for|remaining connection slots are reserved"
+        r"|no more connections allowed",
+        "53300",
+        _BUSY,
+    ),
+    (
+        r"the database system is (?:starting up|in recovery|not )",
+        "57P03",
+        _at_login("is starting up", retryable=True),
+    ),
+    (
+        r"the database system is shutting down|terminating connection due to administrator",
+        "57P03",
+        _at_login("is shutting down", retryable=True),
+    ),
+    (
+        r"terminating connection because of crash|canceling authentication due to timeout",
+        "57P02",
+        _at_login("ended the login", retryable=True),
+    ),
+)
+_FOREIGN_WORDS = _at_login(
+    "refused the login in words that are not known here: see its log. With lc_messages = 'C' in its "
+    "settings, or another English value, the reason is said here"
+)
+#: What libpq says by itself of a login.
+_LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
+    ("no password supplied", _at_login("asks for a password, and the URL has none")),
+    (
+        "authentication method|SCRAM authentication|channel binding",
+        _at_login("asks for a kind of login that libpq has not: see pg_hba.conf"),
+    ),
+    (
+        "could not (?:translate|resolve) host",
+        _at_login("could not be reached: host name not found", retryable=True),
+    ),
+    (
+        "server closed the connection|unexpected eof|EOF detected",
+        _at_login("could not be reached: it ended the connection", retryable=True),
+    ),
+    ("timeout expired", _Meaning(TimeoutError, "did not answer in time", retryable=True)),
+)
+_NETWORK_ERRORS = (
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
+    errno.EPIPE, errno.ENOENT, errno.EACCES,
+)  # fmt: skip
+
+
+def _postgres_login(text: str) -> tuple[str | None, _Meaning]:
+    """Code and meaning of a login's failure, by the words of the server or of libpq.
+
+    The server's come first: libpq tells of each address that a name has, of most that nobody is there.
+    """
+    for pattern, code, meaning in _POSTGRES_LOGINS:
+        if re.search(f":  (?:{pattern})", text):
+            return code, meaning
+    if re.search(r"\S:  \S", text):
+        return None, _FOREIGN_WORDS
+    for pattern, meaning in _LIBPQ_LOGINS:
+        if re.search(pattern, text):
+            return None, meaning
+    for number in _NETWORK_ERRORS:
+        if os.strerror(number) in text:
+            return None, _at_login(f"could not be reached: {os.strerror(number)}", retryable=True)
+    return None, _UNREACHABLE
 
 
 def _one_selector() -> selectors.BaseSelector:
@@ -3309,6 +3444,13 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
     selector = _one_selector()
     selector.register(descriptor, selectors.EVENT_READ)
     return selector.select
+
+
+class _Sent(NamedTuple):
+    """What an attempt at a database has in hand, for its errors. Without a session it is a login."""
+
+    session: _Session | None = None
+    sql: str = ""
 
 
 class _Session(_Watched):
@@ -3553,6 +3695,11 @@ class _Dialect(ABC):
         if any(isinstance(each, builtins.TimeoutError) for each in _causes(exc)):
             return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
         return self.look_up(exc)
+
+    def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
+        """The same of a connection that is being opened: nobody has sent a statement."""
+        code, meaning = self.meaning(exc)
+        return code, _LOGIN if meaning is _REFUSED else meaning
 
     @abstractmethod
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]: ...
@@ -3828,7 +3975,10 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys((0, 1053, 1077, 1078, 1079, 1927, 2006, 2013, 2055, 4031), _LOST),
         **dict.fromkeys((1040, 1203, 1226), _BUSY),
         **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
-        **dict.fromkeys((1044, 1045, 1129, 1130, 1251, 1698, 2059, 2061, 3118), _LOGIN),
+        **dict.fromkeys((1044, 1045, 1129, 1130, 1251, 1698, 2059, 2061), _LOGIN),
+        **dict.fromkeys((1820, 1862), _EXPIRED),
+        **dict.fromkeys((3118, 4151), _LOCKED_USER),
+        3159: _WANTS_TLS,
         1049: _NO_DATABASE,
         2026: _NO_TLS,
         **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411), _MISFIT),
@@ -4221,6 +4371,15 @@ class _MySqlDialect(_Dialect):
         if meaning is not None and words in str(exc.args[-1]):
             return code, meaning
         return code, self.errors.get(code, _REFUSED)
+
+    def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
+        code, meaning = super().login_meaning(exc)
+        if code == 1045 and self.url.options.get("sslmode") == "disable":  # REQUIRE SSL has no own
+            words = (
+                f"{meaning.words}, or whether the user has to come with TLS: sslmode=disable is set"
+            )
+            meaning = meaning._replace(words=words)
+        return code, meaning
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         text = str(exc.args[1])
@@ -4718,6 +4877,11 @@ class _PostgresDialect(_Dialect):
             ) is self.driver.DatabaseError else _REFUSED
         return code, self.errors.get(code) or self.errors.get(code[:2]) or _REFUSED
 
+    def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
+        code, meaning = super().login_meaning(exc)
+        known = code is not None or meaning is not _LOST
+        return (code, meaning) if known else _postgres_login(str(exc))
+
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         found = exc.diag
         name: str | None = found.constraint_name
@@ -4962,6 +5126,7 @@ class ConnectionPool(Database):
         self._pool.check_open()
         seconds = min(self.config.connect_timeout, attempt.remaining())
         generation = self._generation
+        attempt.note = _Sent()
         session = self._dialect.connect(seconds, self._monotonic())
         session.generation = generation
         self._sessions.add(session)
@@ -5047,7 +5212,7 @@ class ConnectionPool(Database):
         params: Any = None,
         fetch: Callable[[Any], Any] = _row_count,
     ) -> Any:
-        attempt.note = session, sql
+        attempt.note = _Sent(session, sql)
         attempt.sent = True
         cursor = session.raw.cursor()
         try:
@@ -5186,7 +5351,7 @@ class ConnectionPool(Database):
         place: _Place[_Session] = _Place()
 
         def begin(attempt: Attempt) -> Any:
-            attempt.note = session, sql
+            attempt.note = _Sent(session, sql)
             attempt.sent = True
             return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
@@ -5218,7 +5383,7 @@ class ConnectionPool(Database):
 
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
         def read(attempt: Attempt, session: _Session) -> Sequence[_ColumnType] | None:
-            attempt.note = session, ""
+            attempt.note = _Sent(session)
             attempt.sent = True
             return self._dialect.read_columns(session, table, names)
 
@@ -5233,7 +5398,7 @@ class ConnectionPool(Database):
         self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> int:
         def insert(attempt: Attempt, session: _Session) -> int:
-            attempt.note = session, f"INSERT INTO {table}"
+            attempt.note = _Sent(session, f"INSERT INTO {table}")
             total = 0
             try:
                 for size, send in self._dialect.insert_rows(session, table, names, columns):
@@ -5452,8 +5617,9 @@ class ConnectionPool(Database):
             )
         if not isinstance(exc, (dialect.driver.Error, OSError)):
             return None
-        code, meaning = dialect.meaning(exc)
-        session, sql = attempt.note or (None, "")
+        session, sql = attempt.note or _Sent()
+        at_login = attempt.note is not None and session is None
+        code, meaning = dialect.login_meaning(exc) if at_login else dialect.meaning(exc)
         attempt.sent = attempt.sent and meaning.acted
         if meaning.error is TimeoutError:
             attempt.final = True  # it has had its time
@@ -5461,7 +5627,7 @@ class ConnectionPool(Database):
                 meaning = _TOO_SLOW if dialect.timed_out(session) else meaning
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
         detail = _os_reason(exc) + (f" (code {code})" if code else "")
-        details: dict[str, Any] = {"retryable": meaning.retryable}
+        details: dict[str, Any] = {"retryable": meaning.retryable, "code": code}
         if meaning.read_only and session is not None:
             details["retryable"] = not attempt.final
         if meaning.kind is not None:
@@ -6492,7 +6658,7 @@ class _MigrationSession:
 
     def _ask(self, question: Callable[[_Session], T]) -> T:
         def ask(attempt: Attempt) -> T:
-            attempt.note = self._session, ""
+            attempt.note = _Sent(self._session)
             attempt.sent = True
             return question(self._session)
 
@@ -7009,7 +7175,7 @@ class _MigrationRun:
         return f"the transaction that its statement {opened} began was rolled back; mend it and run again"
 
     def _fate_together(self, error: InfrastructureError) -> str:
-        if self._recording and "(code 25006)" in str(error):
+        if self._recording and error.code == "25006":
             return (
                 "it makes its transaction READ ONLY, which has no room for its record: leave that out; "
                 "the whole migration was rolled back"

@@ -513,6 +513,33 @@ class PostgresServer(Server):
         return answers("127.0.0.1", self.port, (len(login) + 4).to_bytes(4, "big") + login, b"R")
 
 
+class GermanPostgresServer(PostgresServer):
+    """It says everything in German."""
+
+    LOCALE = "de_DE.UTF-8"
+
+    def prepare(self) -> None:
+        super().prepare()
+        (self.folder / "locales").mkdir()
+        folder = str(self.folder / "locales" / self.LOCALE)
+        command = ["localedef", "-i", "de_DE", "-f", "UTF-8", folder]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "env": {**os.environ, "LOCPATH": f"{self.folder}/locales"}}
+
+    def command(self) -> list[str]:
+        return [*super().command(), "-c", f"lc_messages={self.LOCALE}"]
+
+
+def _german_postgres() -> str | None:
+    """Debian's, because only that has its texts in other languages."""
+    found = _debian_postgres()
+    texts = glob.glob("/usr/share/locale/de/LC_MESSAGES/postgres-*.mo")
+    able = shutil.which("localedef") and Path("/usr/share/i18n/locales/de_DE").exists()
+    return found if texts and able else None
+
+
 class TlsPostgresServer(PostgresServer):
     """TLS for who asks for it."""
 
@@ -792,6 +819,12 @@ SERVICES = {
         PostgresServer,
         _debian_postgres,
         "install postgresql, or set POSTGRES_URL to a server of yours whose user may create databases",
+    ),
+    "postgres-de": Service(
+        "POSTGRES_DE_URL",
+        GermanPostgresServer,
+        _german_postgres,
+        "install postgresql of Debian, and its packages libc-bin and locales",
     ),
     "postgres-18": Service(
         "POSTGRES18_URL",

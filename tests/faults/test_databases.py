@@ -2327,13 +2327,12 @@ def test_a_wrong_password_and_a_missing_database(home: Home) -> None:
         assert f"{home.engine} at {place}" in str(caught.value)
         assert secret not in told(caught.value) + repr(config) + repr(pool) + repr(vars(pool)), kind
         assert (caught.value.service, caught.value.operation) == (home.engine, "execute")
-        if home.engine == "mysql":  # psycopg2 gives no code for what happens at login
-            words = {
-                "wrong password": "refused the login",
-                "missing database": "has no such database",
-            }
-            assert words[kind] in str(caught.value)
-            assert caught.value.retryable is False
+        words = {
+            "wrong password": "refused the login",
+            "missing database": "has no such database",
+        }
+        assert words[kind] in str(caught.value)
+        assert caught.value.retryable is False
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "postgresql"])

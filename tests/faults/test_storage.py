@@ -156,7 +156,7 @@ def test_what_answers_mean(shared: Shared, name: str) -> None:
         retryable,
     )
     if code is not None:
-        assert error.code == code  # type: ignore[attr-defined]
+        assert error.code == code
     assert len(shared.calls) == (4 if retryable else 1)
 
 

@@ -49,6 +49,18 @@ DATABASES: list[Mutant] = [
         FAKE_DATABASE,
     ),
     OnServers(
+        "databases: a wrong password is sent again",
+        INFRA,
+        Replace("_PostgresDialect.login_meaning", "_postgres_login(str(exc))", "(code, meaning)"),
+        ("faults/test_logins.py::test_what_another_setting_mends_is_tried_once",),
+    ),
+    OnServers(
+        "databases: a login in another language is tried again",
+        INFRA,
+        Never("_postgres_login", "re.search(r'\\S:  \\S', text)"),
+        ("faults/test_logins.py::test_words_that_nobody_knows",),
+    ),
+    OnServers(
         "databases: a connection to a read-only server is kept",
         INFRA,
         Replace("ConnectionPool._give_back", "sound and session.is_new", "sound"),

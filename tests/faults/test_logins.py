@@ -1,0 +1,286 @@
+"""Why a login fails: the words of Postgres and libpq, codes of MySQL, and a server that speaks German."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import infra
+from tests.conftest import _note_version, _or_skip
+from tests.contract.backends import eventually
+from tests.faults.proxy import Stub
+from tests.services import GermanPostgresServer, MariaDbServer, PostgresServer, free_port, private
+
+pytestmark = pytest.mark.real
+
+SECRET = "s3cret-739182"
+WRONG = "refused the login: user or password is wrong"
+
+
+def refused(url: str, **options: float) -> tuple[str, str | int | None, bool, int]:
+    """The message behind the server's place, the code, whether it is retryable, and how many attempts there were."""
+    calls: list[infra.Call] = []
+    config = infra.DatabaseConfig(url=url, **options)  # type: ignore[arg-type]
+    with (
+        infra.create_pool(config, observer=calls.append) as pool,
+        pytest.raises(infra.ConnectionError) as caught,
+    ):
+        pool.execute("SELECT 1")
+    error, attempts = caught.value, len(calls)
+    assert SECRET not in str(error)
+    assert pool.stats().open == 0
+    return str(error).partition(" at ")[2].partition(" ")[2], error.code, error.retryable, attempts
+
+
+# --- a real server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    yield from prepared("postgres", PostgresServer)
+
+
+@pytest.fixture(scope="module")
+def german() -> Iterator[PostgresServer]:
+    yield from prepared("postgres-de", GermanPostgresServer)
+
+
+STATEMENTS = (
+    "CREATE ROLE pupil LOGIN PASSWORD 'right-password'",
+    "CREATE ROLE nobody_may LOGIN",
+    "CREATE ROLE group_only NOLOGIN",
+    "CREATE ROLE crowd LOGIN CONNECTION LIMIT 0",
+    "CREATE DATABASE closed ALLOW_CONNECTIONS false",
+    "CREATE DATABASE others",
+    "REVOKE CONNECT ON DATABASE others FROM PUBLIC",
+)
+
+
+def lets_in(url: str) -> bool:
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        try:
+            return pool.fetch_one("SELECT 1") == (1,)
+        except infra.ConnectionError:
+            return False
+
+
+def prepared(kind: str, expected: type[PostgresServer]) -> Iterator[PostgresServer]:
+    made = _or_skip(lambda: private(kind))
+    assert isinstance(made, expected)
+    _note_version(kind, made.url)
+    try:
+        with infra.create_pool(infra.DatabaseConfig(url=made.url)) as pool:
+            for statement in STATEMENTS:
+                pool.execute(statement)
+            rules = made.folder / "data" / "pg_hba.conf"
+            usual = rules.read_text()
+            lines = "host all pupil all scram-sha-256\nhost all nobody_may all reject\n"
+            rules.write_text(lines + usual)
+            pool.execute("SELECT pg_reload_conf()")
+            question = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method IN ('reject', 'scram-sha-256')"
+            eventually(lambda: pool.fetch_one(question) == (2,))
+        url = made.url.replace("postgres@", f"nobody_may:{SECRET}@")
+        eventually(lambda: not lets_in(url))  # the first process has read it too
+        yield made
+    finally:
+        made.stop()
+
+
+CASES = {  # user, database, what is said, SQLSTATE
+    "wrong password": (f"pupil:{SECRET}", "postgres", WRONG, "28P01"),
+    "no password": ("pupil", "postgres", "asks for a password, and the URL has none", None),
+    "no such role": ("missing", "postgres", "has no such user (role)", "28000"),
+    "no login": (
+        "group_only",
+        "postgres",
+        "does not let this user log in: see ALTER ROLE … LOGIN",
+        "28000",
+    ),
+    "pg_hba": (
+        "nobody_may",
+        "postgres",
+        "refused the login: its pg_hba.conf lets nobody in with this user, database, address and "
+        "encryption (sslmode)",
+        "28000",
+    ),
+    "no such database": ("postgres", "missing", "has no such database", "3D000"),
+    "a closed database": (
+        "postgres",
+        "closed",
+        "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS",
+        "55000",
+    ),
+    "no right": (
+        "crowd_free",
+        "others",
+        "does not let this user into that database: see GRANT CONNECT",
+        "42501",
+    ),
+}
+
+
+def url_of(server: PostgresServer, user: str, database: str) -> str:
+    return f"postgresql://{user}@127.0.0.1:{server.port}/{database}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_another_setting_mends_is_tried_once(server: PostgresServer, case: str) -> None:
+    user, database, words, code = CASES[case]
+    if user == "crowd_free":
+        user = "pupil:right-password"
+    shown = f"{words} (code {code})" if code else words
+    assert refused(url_of(server, user, database)) == (shown, code, False, 1)
+
+
+def test_too_many_connections_pass(server: PostgresServer) -> None:
+    words = "takes no further connections at present (code 53300)"
+    assert refused(url_of(server, "crowd", "postgres")) == (words, "53300", True, 4)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_what_passes_is_retried(host: str) -> None:
+    words = {"127.0.0.1": "Connection refused"}.get(host, "host name not found")
+    url = f"postgresql://u:{SECRET}@{host}:{free_port()}/d"
+    assert refused(url) == (f"could not be reached: {words}", None, True, 4)
+
+
+def test_another_address_of_the_name_has_no_server(server: PostgresServer) -> None:
+    """libpq then tells of both; what the server says counts."""
+    url = url_of(server, "missing", "postgres").replace("127.0.0.1", "localhost")
+    assert refused(url) == ("has no such user (role) (code 28000)", "28000", False, 1)
+
+
+@pytest.mark.parametrize("case", ["wrong password", "no such role", "no such database"])
+def test_a_server_that_speaks_german(german: PostgresServer, case: str) -> None:
+    user, database, _, _ = CASES[case]
+    words, code, retryable, attempts = refused(url_of(german, user, database))
+    assert (code, retryable, attempts) == (None, False, 1)
+    assert words == (
+        "refused the login in words that are not known here: see its log. With lc_messages = 'C' in "
+        "its settings, or another English value, the reason is said here"
+    )
+
+
+def test_commands_say_why(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable in ("MYSQL_URL", "DATABASE_URL", "REDIS_URL", "S3_ENDPOINT", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("POSTGRES_URL", url_of(server, f"pupil:{SECRET}", "postgres"))
+    said = f"postgres at 127.0.0.1:{server.port} {WRONG} (code 28P01)\n"
+    assert (infra.main(["health"]), *capsys.readouterr()) == (1, f"postgres down  {said}", "")
+    assert (infra.main(["migrate", "--status"]), *capsys.readouterr()) == (1, "", f"infra: {said}")
+
+
+# --- what a server can be made to say
+
+
+def postgres(severity: str, text: str) -> Callable[[socket.socket], None]:
+    """A server that answers each login with that error."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        fields = f"S{severity}\0VFATAL\0C99999\0M{text}\0\0".encode()
+        connection.sendall(b"E" + struct.pack("!I", len(fields) + 4) + fields)
+        connection.close()
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "retryable"),
+    [
+        ("the database system is starting up", "is starting up (code 57P03)", True),
+        ("the database system is in recovery mode", "is starting up (code 57P03)", True),
+        ("the database system is not yet accepting connections", "is starting up (code 57P03)", True),
+        ("the database system is shutting down", "is shutting down (code 57P03)", True),
+        ("terminating connection due to administrator command", "is shutting down (code 57P03)", True),
+        ("sorry, too many clients already", "takes no further connections at present (code 53300)", True),
+        (
+            "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+            "takes no further connections at present (code 53300)",
+            True,
+        ),
+        ("canceling authentication due to timeout", "ended the login (code 57P02)", True),
+        (
+            'Peer authentication failed for user "u"',
+            "refused the login: see the method in pg_hba.conf for this user (code 28000)",
+            False,
+        ),
+        ("SASL authentication failed", f"{WRONG} (code 28P01)", False),  # PgBouncer
+        ("no such database: d", "has no such database (code 3D000)", False),
+        # A name may hold words of another row.
+        (
+            'role "sorry, too many clients already" does not exist',
+            "has no such user (role) (code 28000)",
+            False,
+        ),
+    ],
+)  # fmt: skip
+def test_words_of_postgres(text: str, words: str, retryable: bool) -> None:
+    with Stub(postgres("FATAL", text)) as stub:
+        url = f"postgresql://u:{SECRET}@127.0.0.1:{stub.port}/d?sslmode=disable"
+        found, _, may_pass, attempts = refused(url, connect_timeout=20.0)
+    assert (found, may_pass, attempts) == (words, retryable, 4 if retryable else 1)
+    assert not stub.failures
+
+
+@pytest.mark.parametrize("severity", ["FATAL", "КРИТИЧЕСКАЯ ОШИБКА", "致命错误"])
+def test_words_that_nobody_knows(severity: str) -> None:
+    with Stub(postgres(severity, "die Datenbank will nicht")) as stub:
+        url = f"postgresql://u:{SECRET}@127.0.0.1:{stub.port}/d?sslmode=disable"
+        words, code, retryable, attempts = refused(url, connect_timeout=20.0)
+    assert ("lc_messages" in words, code, retryable, attempts) == (True, None, False, 1)
+
+
+def hang_up(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.close()
+
+
+def test_a_server_that_hangs_up() -> None:
+    with Stub(hang_up) as stub:
+        url = f"postgresql://u:{SECRET}@127.0.0.1:{stub.port}/d?sslmode=disable"
+        found = refused(url, connect_timeout=20.0)
+    assert found == ("could not be reached: it ended the connection", None, True, 4)
+
+
+# --- MySQL gives codes
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDbServer]:
+    server = _or_skip(lambda: private("mariadb"))
+    assert isinstance(server, MariaDbServer)
+    with contextlib.closing(infra.create_pool(infra.DatabaseConfig(url=server.url))) as pool:
+        for statement in (
+            "CREATE USER locked IDENTIFIED BY 'x' ACCOUNT LOCK",
+            "CREATE USER expired IDENTIFIED BY 'x' PASSWORD EXPIRE",
+            "CREATE USER tls IDENTIFIED BY 'x' REQUIRE SSL",
+            "SET GLOBAL disconnect_on_expired_password = ON",
+        ):
+            pool.execute(statement)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("user", "words", "code"),
+    [
+        ("locked", "has locked this user: see ALTER USER … ACCOUNT UNLOCK (code 4151)", 4151),
+        ("expired", "wants a new password for this user: see ALTER USER (code 1862)", 1862),
+        (
+            "tls",
+            "refused the login: check user, password, database and host, or whether the user has to "
+            "come with TLS: sslmode=disable is set (code 1045)",
+            1045,
+        ),
+    ],
+)
+def test_codes_of_mysql(mariadb: MariaDbServer, user: str, words: str, code: int) -> None:
+    url = mariadb.url.replace("root@", f"{user}:x@") + "?sslmode=disable"
+    assert refused(url) == (words, code, False, 1)
