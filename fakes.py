@@ -48,7 +48,7 @@ from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Decimal
 from types import GeneratorType, MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
 if (
     TYPE_CHECKING
@@ -163,6 +163,10 @@ class Faults:
     except those that ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes
     before the arguments are looked at.
 
+    A fault of "set" also reaches ``set_with_expiry``, one of "delete" also ``delete_many`` and
+    ``unlink_many``, one of "send_sms" also ``send_verification_code``, one of "subscribe" also
+    ``subscribe_many``: each does the same, and what stands on a fake may call either.
+
     ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them:
     they wait until the service is back. After ``close`` they are never raised.
 
@@ -180,6 +184,8 @@ class Faults:
     _service = "fake"
     _below: Faults | None = None  # the fake that this one stands on, whose faults of "*" it meets
     _unfailing = frozenset({"close", "is_available", "stats"})
+    #: by method: the one that does the same more simply, and whose faults it meets too
+    _simpler: ClassVar[Mapping[str, str]] = {}
     _faults: Sequence[_Fault] = ()
     _armed = False  # whether calls have to look here first: anything of the next three
     _down = False
@@ -265,6 +271,7 @@ class Faults:
 
     def _next_fault(self, name: str = "") -> _Fault | None:
         names = {name} if any(each is self for each in _suffering.get()) else {"*", name}
+        names.add(self._simpler.get(name, name))
         with self._fault_lock:
             fault = next((each for each in self._faults if each.method in names), None)
             if fault:
@@ -1762,6 +1769,11 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
 
     _service = "redis"
     _late_expiry = 0.0
+    _simpler: ClassVar[Mapping[str, str]] = {
+        "set_with_expiry": "set",
+        "delete_many": "delete",
+        "unlink_many": "delete",
+    }
 
     def __init__(
         self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None
@@ -2384,6 +2396,7 @@ class FakeEventBus(Faults, infra.RedisEventBus):
     thread has open."""
 
     _service = "redis"
+    _simpler: ClassVar[Mapping[str, str]] = {"subscribe_many": "subscribe"}
 
     def __init__(
         self,
@@ -2415,6 +2428,7 @@ class FakeSmsService(Faults, infra.SmsService):
 
     provider_name = "fake"
     _service = "sms"
+    _simpler: ClassVar[Mapping[str, str]] = {"send_verification_code": "send_sms"}
 
     def __init__(self) -> None:
         self.outbox: list[SentSms] = []
@@ -2432,7 +2446,12 @@ class FakeSmsService(Faults, infra.SmsService):
 
 
 class FakeInfrastructure(infra.Infrastructure):
-    """The bundle on fakes, sharing nothing with another; time is a ``FakeClock`` unless a clock is given."""
+    """The bundle on fakes, sharing nothing with another; time is a ``FakeClock`` unless a clock is given.
+
+    A ``with`` block fails with an AssertionError if it ends while a fault of ``fail_next`` waits for
+    its call: then the test has not shown what it meant to. An exception that leaves the block goes
+    first.
+    """
 
     accounts: FakeDatabase
     exchange: FakeDatabase
@@ -2464,12 +2483,22 @@ class FakeInfrastructure(infra.Infrastructure):
             "benchmarks": FakeBenchmarkRepository(exchange, clock=self.clock),
             "submissions": FakeSubmissionRepository(exchange, clock=self.clock),
             "redis": redis,
-            "cache": FakeCacheProvider(redis, clock=self.clock),
+            "cache": FakeCacheProvider(redis, self.config.cache.prefix, clock=self.clock),
             "verification": FakeVerificationCache(redis),
             "storage": FakeStorageProvider(clock=self.clock),
             "bus": FakeEventBus(redis),
             "sms": FakeSmsService(),
         }
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Closes the fakes."""
+        self.close()
+        unused = [fault for fake in self._built.values() for fault in fake._faults]
+        if unused and exc_info[0] is None:
+            named = (f"{each.method} of {type(each.owner).__name__}" for each in unused)
+            raise AssertionError(
+                f"no call has met these faults, or not as often as asked for: {', '.join(named)}"
+            )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FakeInfrastructure:

@@ -211,6 +211,7 @@ __all__ = [
     "ValidationError",
     "Verification",
     "VerificationCache",
+    "VerificationConfig",
     "create_pool",
     "create_sms_service",
     "generate_code",
@@ -597,6 +598,11 @@ _TTL_OR_0 = _Kind(
     float,
     lambda v: _is_number(v, 0, 100 * _YEAR),
 )
+_PREFIX = _Kind(
+    "text without blanks at either end and without a NUL",
+    str,
+    lambda v: _is_text(v, 0) and v == v.strip() and "\0" not in v,
+)
 _SWITCH = _Kind("true or false", _truth, lambda v: type(v) is bool)
 _CREDENTIAL = _Kind(
     "text without line breaks, and without blanks at either end",
@@ -614,12 +620,21 @@ _REDIS_KINDS = (
     _is_url({"redis+cluster"}, "0?"),
     _is_url({"rediss+cluster"}, "0?", _REDIS_TLS),
 )
+
+
+def _lacks_password(url: str) -> bool:
+    """Whether the URL names a user alone. It would log nobody in; often the name is meant as the password."""
+    parts = _Url.parse(url)
+    return parts.user is not None and not parts.password
+
+
 _REDIS_URL = _Kind(
-    "redis://[[user]:password@]host[:port][/database number] or, for a Redis Cluster, redis+cluster://…host[:port]; "
+    "redis://[[user]:password@]host[:port][/database number] (a user needs a password; a password alone has a colon "
+    "before it, redis://:password@host) or, for a Redis Cluster, redis+cluster://…host[:port]; "
     "with TLS rediss://… or rediss+cluster://…, optionally with ?sslmode=verify-full (the default), verify-ca or "
     "require, &sslrootcert=, &sslcert=, &sslkey= (files)",
     str,
-    lambda v: any(valid(v) for valid in _REDIS_KINDS),
+    lambda v: any(valid(v) for valid in _REDIS_KINDS) and not _lacks_password(v),
 )
 _DATABASE_URL = _Kind(
     "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database, optionally with "
@@ -740,7 +755,8 @@ class CacheConfig(_Settings):
 
     ``pool_size`` is the most connections to one server (of a cluster: to each), listeners apart; ``socket_timeout``
     bounds one wait for the server, ``deadline`` a whole call with its retries and its wait for a free connection;
-    ``default_ttl`` is the cache's (0: no expiry).
+    ``default_ttl`` is the cache's (0: no expiry). ``prefix`` stands before each key of the bundle's cache, so that its
+    ``delete_pattern`` reaches neither verification codes nor keys of your own.
     """
 
     url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
@@ -750,11 +766,27 @@ class CacheConfig(_Settings):
     socket_timeout: float = _setting(2.0, _WAIT)
     deadline: float = _setting(5.0, _WAIT)
     retries: int = _setting(3, _COUNT_OR_0)
+    prefix: str = _setting("cache:", _PREFIX, "CACHE_PREFIX")
 
 
 # The cache and the event bus share one client, so its configuration has three names.
 RedisCacheConfig = CacheConfig
 RedisEventBusConfig = CacheConfig
+
+
+@dataclass(frozen=True, repr=False)
+class VerificationConfig(_Settings):
+    """The limits of verification codes, as :class:`VerificationCache` explains them.
+
+    Times are in seconds. 0 turns ``resend_after``, ``max_codes`` or ``max_guesses`` off.
+    """
+
+    code_ttl: float = _setting(300.0, _WAIT, "VERIFICATION_CODE_TTL")
+    max_attempts: int = _setting(3, _COUNT, "VERIFICATION_MAX_ATTEMPTS")
+    resend_after: float = _setting(30.0, _TTL_OR_0, "VERIFICATION_RESEND_AFTER")
+    max_codes: int = _setting(5, _COUNT_OR_0, "VERIFICATION_MAX_CODES")
+    window: float = _setting(3600.0, _WAIT, "VERIFICATION_WINDOW")
+    max_guesses: int = _setting(10, _COUNT_OR_0, "VERIFICATION_MAX_GUESSES")
 
 
 @dataclass(frozen=True, repr=False)
@@ -818,6 +850,7 @@ class Config(_Settings):
     storage: S3StorageConfig = S3StorageConfig()
     sms: SmsConfig = SmsConfig()
     phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
+    verification: VerificationConfig = VerificationConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -825,6 +858,7 @@ class Config(_Settings):
             ("cache", CacheConfig),
             ("storage", S3StorageConfig),
             ("sms", SmsConfig),
+            ("verification", VerificationConfig),
         ):
             if not isinstance(getattr(self, name), kind):
                 raise ConfigurationError(f"Config.{name} should be a {kind.__name__}")
@@ -853,6 +887,7 @@ class Config(_Settings):
             cache=CacheConfig(**CacheConfig._read(env)),
             storage=S3StorageConfig(**S3StorageConfig._read(env)),
             sms=SmsConfig(**SmsConfig._read(env)),
+            verification=VerificationConfig(**VerificationConfig._read(env)),
         )
 
     @staticmethod
@@ -10545,6 +10580,7 @@ _GLOB_SIGNS = _lazy(r"[*?\[\]\\]")
 class CacheKey:
     """Keys by one scheme, ``kind:part:part``. A part is text, an int or a UUID; in it ``%``, ``:``, braces, blanks and
     what a glob takes for a sign are percent-encoded (RFC 3986 §2.1), so that different parts never make the same key.
+    An int or a UUID is written as ``str`` does: ``user(1)`` and ``user("1")`` are one key.
     ValidationError for a part that is empty, or holds a NUL or a lone surrogate."""
 
     @staticmethod
@@ -10769,9 +10805,9 @@ class RedisCacheProvider:
     keys of text, nested in at most 100 levels; else SerializationError, before anything is sent. Text holds no NUL
     (ValidationError). Values that come out are copies. A value in Redis that is no JSON is a SerializationError.
 
-    Keys are as :class:`KeyValueClient`'s, and do not begin with ``~``: those are the cache's own. In Redis ``prefix``
-    stands before each, as it is given; let no prefix begin with another one. ``ttl`` is in seconds, rounded up to
-    milliseconds; None stands for ``default_ttl``, 0 for no expiry.
+    Keys are as :class:`KeyValueClient`'s, and do not begin with ``~``: those are the cache's own, for locks and rate
+    limits. In Redis ``prefix`` stands before each, as it is given; let no prefix begin with another one. ``ttl`` is in
+    seconds, rounded up to milliseconds; None stands for ``default_ttl``, 0 for no expiry.
 
     When Redis does not answer, a call is a CacheError within the client's deadline, whose ``__cause__`` is the client's
     ConnectionError or TimeoutError. With ``fail_open`` that is a WARNING instead, and the answer that of an empty cache
@@ -10842,14 +10878,15 @@ class RedisCacheProvider:
         return self._ask("set_nx", self._client.set_nx, name, text, seconds)
 
     def delete(self, key: str) -> bool:
-        """Removes the key and returns whether it existed."""
-        return self._try("delete", False, self._client.delete, self._name(key))
+        """Removes the key, and the rate limit counted under it; returns whether one of them existed."""
+        names = self._name(key), self._name(key, "~limit:")
+        return self._try("delete", 0, self._client.unlink_many, names) > 0
 
     def delete_pattern(self, glob: str) -> int:
         """Removes the keys that match, in batches, and returns how many. ``glob`` is Redis's (see
-        :meth:`KeyValueClient.scan`) and is about what stands behind the prefix; keys of other prefixes, and locks,
-        stay. Not atomic: a key that comes meanwhile may stay. The deadline is that of each batch, not of the whole;
-        with ``fail_open`` the count is of what was removed until Redis did not answer."""
+        :meth:`KeyValueClient.scan`) and is about what stands behind the prefix; keys of other prefixes, locks and rate
+        limits stay. Not atomic: a key that comes meanwhile may stay. The deadline is that of each batch, not of the
+        whole; with ``fail_open`` the count is of what was removed until Redis did not answer."""
         glob = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix) + _check_text("glob", glob, empty=False)
         own, removed = self._prefix + "~", 0
 
@@ -10958,9 +10995,9 @@ class RedisCacheProvider:
 
     def check_rate_limit(self, key: str, limit: int, window: float) -> RateLimit:
         """Counts this call, and says whether it is among the first ``limit`` of its window: ``window`` seconds from the
-        first call on. Calls that are refused count too, and prolong nothing. The counter is an ordinary key:
-        ``delete`` forgives. Never repeated after it was sent."""
-        name = self._name(key)
+        first call on. Calls that are refused count too, and prolong nothing. ``delete`` forgives; ``delete_pattern``
+        leaves the counter alone. A value under the same key does not meet it. Never repeated after it was sent."""
+        name = self._name(key, "~limit:")
         if not _COUNT.valid(limit):
             raise ValidationError(f"limit should be {_COUNT.expected}")
         _milliseconds(window, "window")
@@ -11086,6 +11123,11 @@ def _sends_codes(sms: object) -> bool:
     return not isinstance(sms, type) and (found is not None or hasattr(type(sms), "__getattr__"))
 
 
+#: ``<lifetime in milliseconds>-<random>:<digest>``; no lifetime is longer than a century
+_STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
+_COUNTED = _lazy("-?[0-9]{1,19}")
+
+
 class VerificationCache:
     """One-time codes for phone numbers, in Redis or its fake.
 
@@ -11101,7 +11143,9 @@ class VerificationCache:
         max_attempts: guesses per code.
         resend_after: seconds between two codes sent to one phone; 0: no limit.
         max_codes: codes sent to one phone in ``window`` seconds; 0: no limit.
-        window: seconds, counted from the first of those codes.
+        window: seconds, counted from the first of those codes, and from the first of those guesses.
+        max_guesses: wrong guesses at one phone's codes in ``window`` seconds, over all its codes; 0: no limit. Guesses
+            without a code, or beyond its ``max_attempts``, are not compared and do not count.
 
     Every method takes the phone in any form that :func:`normalize_phone` does, raises ValidationError for another, and
     raises the client's errors.
@@ -11113,15 +11157,17 @@ class VerificationCache:
         key: str | bytes | None = None,
         code_ttl: float = 300,
         max_attempts: int = 3,
-        resend_after: float = 0,
-        max_codes: int = 0,
+        resend_after: float = 30,
+        max_codes: int = 5,
         window: float = 3600,
+        max_guesses: int = 10,
     ) -> None:
         _check_client(client)
         for name, value, kind in (
             ("max_attempts", max_attempts, _COUNT),
             ("resend_after", resend_after, _TTL_OR_0),
             ("max_codes", max_codes, _COUNT_OR_0),
+            ("max_guesses", max_guesses, _COUNT_OR_0),
         ):
             if not kind.valid(value):
                 raise ValidationError(f"{name} should be {kind.expected}")
@@ -11139,6 +11185,7 @@ class VerificationCache:
         self._resend_after = resend_after
         self._max_codes = max_codes
         self._window = window
+        self._max_guesses = max_guesses
 
     def store_code(self, phone: str, code: str) -> None:
         """Makes ``code`` (1 to 64 characters) the phone's only valid one, with all its attempts ahead."""
@@ -11146,33 +11193,75 @@ class VerificationCache:
 
     def verify_code(self, phone: str, code: str) -> bool:
         """Whether ``code`` is the phone's valid code; if so it is used up. Each call costs an attempt, also one whose
-        answer was lost on the way."""
+        answer was lost on the way. Raises RateLimitedError beyond ``max_guesses``, also for the right code."""
         phone, code = normalize_phone(phone), self._check_code(code)
         import hmac
 
         stored = self._client.get(self._name(phone))
         if stored is None:
             return False
-        generation, _, digest = stored.partition(":")
+        generation, lifetime, digest = self._parts_of(stored)
         # Counted before the comparison: concurrent guesses each get a number of their own; only the first few count.
         # The count lives as long as the code, which another instance, with another code_ttl, may have stored.
-        lifetime = int(generation.partition("-")[0]) / 1000
         attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
-        if attempt > self._max_attempts or not hmac.compare_digest(
-            digest, self._digest(phone, generation, code)
-        ):
+        if attempt > self._max_attempts:
+            return False
+        self._count_guess(phone)
+        if not hmac.compare_digest(digest, self._digest(phone, generation, code)):
             return False
         # Of several right guesses one removes the code; a code stored meanwhile has another generation and stays.
-        return self._client.compare_and_delete(self._name(phone), stored)
+        used_up = self._client.compare_and_delete(self._name(phone), stored)
+        if used_up:
+            self._uncount_guess(phone)
+        return used_up
+
+    def _count_guess(self, phone: str) -> None:
+        guesses, most = self._name(phone, "guesses"), self._max_guesses
+        if most and self._client.increment(guesses, ttl=self._window) > most:
+            self._refuse(guesses, self._window, "guesses")
+
+    def _uncount_guess(self, phone: str) -> None:
+        """For a right guess. The code is used up: a failure here must not look as if the guess had been wrong."""
+        if not self._max_guesses:
+            return
+        try:
+            self._client.increment(self._name(phone, "guesses"), -1, ttl=self._window)
+        except InfrastructureError as error:
+            logger.warning("a right guess counts as a wrong one: %s", type(error).__name__)
 
     def get_remaining_attempts(self, phone: str) -> int:
-        """Guesses left for the stored code; 0 without a code."""
+        """Guesses left for the stored code, and for the phone; 0 without a code."""
         phone = normalize_phone(phone)
         stored = self._client.get(self._name(phone))
         if stored is None:
             return 0
-        used = self._client.get(self._name(phone, "attempts", stored.partition(":")[0]))
-        return max(0, self._max_attempts - int(used or 0))
+        left = [self._left(self._max_attempts, phone, "attempts", self._parts_of(stored)[0])]
+        if self._max_guesses:
+            left.append(self._left(self._max_guesses, phone, "guesses"))
+        return min(left)
+
+    def _left(self, limit: int, phone: str, *count: str) -> int:
+        used = self._client.get(self._name(phone, *count)) or "0"
+        if not _COUNTED.fullmatch(used):
+            raise self._foreign()
+        return max(0, limit - int(used))
+
+    @classmethod
+    def _parts_of(cls, stored: str) -> tuple[str, float, str]:
+        """A stored code's generation, its lifetime in seconds, and its digest."""
+        found = _STORED_CODE.fullmatch(stored)
+        if found is None:
+            raise cls._foreign()
+        generation, milliseconds, digest = found.groups()
+        return generation, int(milliseconds) / 1000, digest
+
+    @staticmethod
+    def _foreign() -> CacheError:
+        return CacheError(
+            "a key of verification codes holds a value that another program has stored: keep other programs away from "
+            "keys that begin with verification:",
+            service="verification",
+        )
 
     def code_exists(self, phone: str) -> bool:
         """Whether a code is stored that has neither expired nor been used; its attempts may be spent."""
@@ -11228,10 +11317,10 @@ class VerificationCache:
             self._client.delete(resend)  # nothing is sent, so nothing to wait for on that account
             self._refuse(window, self._window)
 
-    def _refuse(self, limit: str, seconds: float) -> NoReturn:
+    def _refuse(self, limit: str, seconds: float, what: str = "codes") -> NoReturn:
         wait = _time_left(self._client, limit, seconds)
         raise RateLimitedError(
-            f"too many codes for this phone: try again in {math.ceil(wait)} s",
+            f"too many {what} for this phone: try again in {math.ceil(wait)} s",
             service="verification",
             retry_after=wait,
         )
@@ -15679,16 +15768,17 @@ class Infrastructure(_Closing):
 
     @property
     def cache(self) -> RedisCacheProvider:
-        ttl = self.config.cache.default_ttl
-        return self._once(
-            "cache", lambda: RedisCacheProvider(self.redis, default_ttl=ttl, clock=self.clock)
-        )
+        prefix, ttl = self.config.cache.prefix, self.config.cache.default_ttl
+
+        def build() -> RedisCacheProvider:
+            return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
+
+        return self._once("cache", build)
 
     @property
     def verification(self) -> VerificationCache:
-        return self._once(
-            "verification", lambda: VerificationCache(self.redis, self.config.phone_hash_key)
-        )
+        key, limits = self.config.phone_hash_key, vars(self.config.verification)
+        return self._once("verification", lambda: VerificationCache(self.redis, key, **limits))
 
     @property
     def storage(self) -> StorageProvider:

@@ -801,9 +801,30 @@ class CacheProviderContract(Contract):
         assert 10 < cache.check_rate_limit("k", 2, 60).retry_after <= 20.001
         backend.advance(20)
         assert cache.check_rate_limit("k", 2, 60).remaining == 1
-        assert cache.get("k") == 1
+        assert cache.get("k") is None
         assert cache.delete("k") is True
+        assert cache.delete("k") is False
         assert cache.check_rate_limit("k", 2, 60).remaining == 1
+
+    def test_a_rate_limit_and_a_value_under_one_key(self, backend: CacheBackend) -> None:
+        cache = backend.cache()
+        cache.set("k", "text", ttl=0)
+        assert cache.check_rate_limit("k", 1, 60).allowed is True
+        assert (cache.get("k"), cache.ttl("k")) == ("text", math.inf)
+        assert cache.delete("k") is True
+        assert cache.exists("k") is False
+        assert cache.check_rate_limit("k", 1, 60).allowed is True
+
+    def test_delete_pattern_leaves_rate_limits(self, backend: CacheBackend) -> None:
+        cache = backend.cache()
+        key = infra.CacheKey.rate_limit("ada", "api")
+        cache.check_rate_limit(key, 1, 60)
+        cache.set(key, 1)
+        for glob in ("*", "*ratelimit*", "~*", key):
+            assert cache.delete_pattern(glob) == (glob == "*")
+            assert cache.check_rate_limit(key, 1, 60).allowed is False
+        assert cache.delete(key) is True
+        assert cache.check_rate_limit(key, 1, 60).allowed is True
 
     def test_a_rate_limit_ends_by_the_callers_clock(self, backend: CacheBackend) -> None:
         clock = fakes.FakeClock(datetime(2030, 5, 1, tzinfo=timezone.utc))
@@ -853,15 +874,17 @@ class CacheProviderContract(Contract):
 
     def test_a_counter_without_an_end_gets_one(self, backend: CacheBackend) -> None:
         cache = backend.cache()
-        cache.set("k", 5, ttl=0)
+        client, counter = backend.redis.client, backend.redis.key("~limit:k")
+        client.set(counter, "5")
         assert 60 <= cache.check_rate_limit("k", 5, 60).retry_after <= 60.001
-        assert 50 < (cache.ttl("k") or 0) <= 60
+        assert 50 < (client.ttl(counter) or 0) <= 60
 
     def test_a_counter_below_zero_has_an_end_and_promises_no_more_than_the_limit(
         self, backend: CacheBackend
     ) -> None:
         cache = backend.cache(clock=(clock := ShiftedClock()))
-        cache.set("k", -5, ttl=0)
+        client, counter = backend.redis.client, backend.redis.key("~limit:k")
+        client.set(counter, "-5")
         assert [cache.check_rate_limit("k", 2, 60).remaining for _ in range(7)] == [
             2,
             2,
@@ -871,8 +894,8 @@ class CacheProviderContract(Contract):
             1,
             0,
         ]
-        assert 50 < (cache.ttl("k") or 0) <= 60
-        cache.set("k", -5, ttl=30)
+        assert 50 < (client.ttl(counter) or 0) <= 60
+        client.set_with_expiry(counter, "-5", 30)
         now = clock.now()
         assert cache.check_rate_limit("k", 2, 60).reset_at - now < timedelta(seconds=40)
 
@@ -978,6 +1001,7 @@ class CacheProviderContract(Contract):
         CacheKey = infra.CacheKey  # noqa: N806
         assert CacheKey.benchmark("123") == "benchmark:123"
         assert CacheKey.leaderboard("123") == "leaderboard:123"
+        assert CacheKey.user(1) == CacheKey.user("1") == "user:1"  # one key, as documented
         assert CacheKey.user("ada@example.org") == "user:ada@example.org"
         assert CacheKey.session(uuid.UUID(int=5)) == "session:00000000-0000-0000-0000-000000000005"
         assert CacheKey.rate_limit("user1", "api") == "ratelimit:user1:api"

@@ -184,9 +184,153 @@ class VerificationCacheContract(Contract):
         cache = backend.cache(code_ttl=60, resend_after=10, max_codes=5, window=100)
         cache.send_code(fakes.FakeSmsService(), PHONE)
         cache.verify_code(PHONE, "wrong")
-        assert len(backend.stored()) == 4  # the code, its attempts, the two limits
+        assert len(backend.stored()) == 5  # the code, its attempts, the two limits, all guesses
         backend.advance(100)
         assert backend.stored() == {}
+
+    def test_guesses_are_limited_over_all_codes(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(max_guesses=5, window=100)
+        for _ in range(2):
+            cache.store_code(PHONE, "123456")
+            assert cache.verify_code(PHONE, "000000") is False
+            assert cache.verify_code(PHONE, "000000") is False
+        cache.store_code(PHONE, "123456")
+        assert cache.get_remaining_attempts(PHONE) == 1
+        assert cache.verify_code(PHONE, "000000") is False
+        assert cache.get_remaining_attempts(PHONE) == 0
+        with pytest.raises(infra.RateLimitedError, match="too many guesses") as caught:
+            cache.verify_code(PHONE, "123456")
+        assert 90 < caught.value.retry_after <= 100
+        cache.store_code(OTHER_PHONE, "123456")
+        assert cache.verify_code(OTHER_PHONE, "123456") is True
+        backend.advance(100)
+        cache.store_code(PHONE, "123456")
+        assert cache.get_remaining_attempts(PHONE) == 3
+        assert cache.verify_code(PHONE, "123456") is True
+
+    def test_what_is_not_compared_is_no_guess(self, backend: VerificationBackend) -> None:
+        """Else anybody could lock a phone out without a code, and 50 guesses at one code."""
+        cache = backend.cache(max_guesses=4)
+        for _ in range(5):
+            assert cache.verify_code(PHONE, "000000") is False
+        cache.store_code(PHONE, "123456")
+        for _ in range(5):
+            assert cache.verify_code(PHONE, "000000") is False
+        cache.store_code(PHONE, "123456")
+        assert cache.verify_code(PHONE, "123456") is True
+
+    def test_right_guesses_do_not_count(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(max_guesses=2)
+        for _ in range(4):
+            cache.store_code(PHONE, "123456")
+            assert cache.verify_code(PHONE, "123456") is True
+        cache.store_code(PHONE, "123456")
+        assert [cache.verify_code(PHONE, "000000") for _ in range(2)] == [False, False]
+        with pytest.raises(infra.RateLimitedError):
+            cache.verify_code(PHONE, "123456")
+
+    def test_a_right_guess_counts_though_redis_fails_then(
+        self, backend: VerificationBackend, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The code is used up: an error would say that the guess may have been wrong."""
+        cache = backend.cache()
+        cache.store_code(PHONE, "123456")
+
+        class Failing(Between):
+            def compare_and_delete(self, key: str, value: str) -> bool:
+                done: bool = backend.redis.client.compare_and_delete(key, value)
+                self._times = 1
+                return done
+
+        def fail() -> None:
+            raise infra.ConnectionError("gone")
+
+        client: Any = Failing(backend.redis.client, "increment", fail, times=0)
+        with caplog.at_level(logging.WARNING, "infra"):
+            assert backend.make(client, backend.key).verify_code(PHONE, "123456") is True
+        assert "a right guess counts as a wrong one: ConnectionError" in caplog.text
+
+    def test_the_limits_unless_told_otherwise(self, backend: VerificationBackend) -> None:
+        cache, sms = backend.cache(), fakes.FakeSmsService()
+        for number in range(5):
+            assert len(sms.outbox) == number
+            cache.send_code(sms, PHONE)
+            with pytest.raises(infra.RateLimitedError) as caught:
+                cache.send_code(sms, PHONE)
+            assert 20 < caught.value.retry_after <= 30
+            assert cache.verify_code(PHONE, "wrong") is False
+            assert cache.verify_code(PHONE, "wrong") is False
+            backend.advance(30)
+        with pytest.raises(infra.RateLimitedError, match="too many codes") as caught:
+            cache.send_code(sms, PHONE)
+        assert 3400 < caught.value.retry_after <= 3450
+        with pytest.raises(infra.RateLimitedError, match="too many guesses"):
+            cache.verify_code(PHONE, "wrong")
+        assert len(sms.outbox) == 5
+
+    def test_limits_that_are_turned_off(self, backend: VerificationBackend) -> None:
+        cache = backend.cache(resend_after=0, max_codes=0, max_guesses=0, max_attempts=20)
+        sms = fakes.FakeSmsService()
+        for _ in range(7):
+            cache.send_code(sms, PHONE)
+        assert [cache.verify_code(PHONE, "wrong") for _ in range(12)] == [False] * 12
+        assert cache.get_remaining_attempts(PHONE) == 8
+        assert len(backend.stored()) == 2  # the code and its attempts
+
+    # --- what other programs store
+
+    @pytest.mark.parametrize(
+        "value", ["", "42", "secret", "1-2", "x-0000000000000000:" + "0" * 64, "é:" + "0" * 64]
+    )
+    def test_a_code_that_another_program_stored(
+        self, backend: VerificationBackend, value: str
+    ) -> None:
+        cache = backend.cache()
+        cache.store_code(PHONE, "123456")
+        [name] = backend.stored()
+        backend.redis.client.set(name, value)
+        calls: list[Callable[[], object]] = [
+            lambda: cache.verify_code(PHONE, "123456"),
+            lambda: cache.get_remaining_attempts(PHONE),
+        ]
+        for call in calls:
+            with pytest.raises(infra.CacheError, match="begin with verification:") as caught:
+                call()
+            assert (caught.value.service, caught.value.retryable) == ("verification", False)
+            assert not value or value not in str(caught.value).replace("verification:", "")
+        cache.store_code(PHONE, "123456")
+        assert cache.verify_code(PHONE, "123456") is True
+
+    def test_counts_that_another_program_stored(self, backend: VerificationBackend) -> None:
+        cache = backend.cache()
+        for part in ("attempts", "guesses"):
+            cache.store_code(PHONE, "123456")
+            cache.verify_code(PHONE, "wrong")
+            [name] = [name for name in backend.stored() if part in name]
+            backend.redis.client.set(name, "secret")
+            with pytest.raises(infra.CacheError, match="begin with verification:"):
+                cache.get_remaining_attempts(PHONE)
+            with pytest.raises(infra.CacheError):
+                cache.verify_code(PHONE, "123456")
+            backend.redis.client.delete(name)
+
+    @pytest.mark.parametrize(
+        ("options", "wait"), [({"resend_after": 30}, 30), ({"max_codes": 1, "window": 50}, 50)]
+    )
+    def test_a_limit_without_expiry_ends_all_the_same(
+        self, backend: VerificationBackend, options: dict[str, Any], wait: float
+    ) -> None:
+        limits = {"resend_after": 0, "max_codes": 0, **options}
+        cache, sms = backend.cache(**limits), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        for name in backend.stored():
+            backend.redis.client.set(name, "5")
+        for _ in range(2):
+            with pytest.raises(infra.RateLimitedError) as caught:
+                cache.send_code(sms, PHONE)
+            assert wait - 5 < caught.value.retry_after <= wait
+        backend.advance(wait)
+        assert cache.send_code(sms, PHONE) == sms.outbox[1].id
 
     def test_clear(self, backend: VerificationBackend) -> None:
         cache = backend.cache()
@@ -197,7 +341,11 @@ class VerificationCacheContract(Contract):
 
     @pytest.mark.parametrize("end", ["clear", "verify", "store"])
     @pytest.mark.parametrize(
-        ("options", "wait"), [({"resend_after": 30}, 30), ({"max_codes": 1, "window": 50}, 50)]
+        ("options", "wait"),
+        [
+            ({"resend_after": 30}, 30),
+            ({"resend_after": 0, "max_codes": 1, "window": 50}, 50),
+        ],
     )
     def test_the_end_of_a_code_leaves_the_limits_on_sending(
         self, backend: VerificationBackend, end: str, options: dict[str, Any], wait: float
@@ -400,7 +548,7 @@ class VerificationCacheContract(Contract):
         assert len(sms.outbox) == 2
 
     def test_max_codes(self, backend: VerificationBackend) -> None:
-        cache, sms = backend.cache(max_codes=2, window=100), fakes.FakeSmsService()
+        cache, sms = backend.cache(resend_after=0, max_codes=2, window=100), fakes.FakeSmsService()
         cache.send_code(sms, PHONE)
         backend.advance(50)
         cache.send_code(sms, PHONE)
@@ -475,7 +623,7 @@ class VerificationCacheContract(Contract):
         code = sms.outbox[0].code or ""
         cache.verify_code(PHONE, "wrong")
         dump = repr(backend.stored())
-        assert len(backend.stored()) == 4
+        assert len(backend.stored()) == 5
         assert "4155550100" not in dump
         assert code not in re.sub("[0-9a-f]{16,}", "", dump)
         # Not the plain hash either, which anybody could look up.
@@ -529,6 +677,8 @@ class VerificationCacheContract(Contract):
             {"resend_after": -1},
             {"resend_after": 1e11},
             {"max_codes": -1},
+            {"max_guesses": -1},
+            {"max_guesses": 1.5},
             {"window": 0},
         ],
     )

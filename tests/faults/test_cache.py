@@ -212,7 +212,7 @@ def test_a_full_memory_and_another_type(
         ("increment", "incrby", 1),
         ("check_rate_limit", "incrby", 1),
         ("lock", "set", 1),
-        ("delete", "del", 1),
+        ("delete", "unlink", 1),
         ("expire", "pexpire", 1),
     ],
 )
@@ -412,7 +412,7 @@ def test_no_key_and_no_value_leaves_through_any_door(
                 collect(lambda: cache.set_nx(secret, secret))
                 collect(lambda: cache.delete_pattern(secret))
                 collect(lambda: cache.get_or_set(secret, lambda: secret))
-                collect(lambda: cache.check_rate_limit(secret, 1, 1))
+                collect(lambda: cache.check_rate_limit(secret, 1, 60))
                 collect(lambda: cache.lock(secret, 1, 0).__enter__())
                 texts.append(repr(cache) + repr(cache.lock(secret, 1)))
 

@@ -242,7 +242,7 @@ VERIFICATION: list[Mutant] = [
     OnFakes(
         "codes: no generation",
         INFRA,
-        Replace("VerificationCache._store", "secrets.token_hex(8)", "0"),
+        Replace("VerificationCache._store", "secrets.token_hex(8)", "'0' * 16"),
         CODES,
     ),
     OnFakes(
@@ -252,9 +252,7 @@ VERIFICATION: list[Mutant] = [
             "VerificationCache.verify_code",
             """
 attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
-if attempt > self._max_attempts or not hmac.compare_digest(
-    digest, self._digest(phone, generation, code)
-):
+if attempt > self._max_attempts:
     return False
 """,
             """
@@ -281,7 +279,23 @@ if used >= self._max_attempts or not hmac.compare_digest(
     OnFakes(
         "codes: attempts forgotten before the code",
         INFRA,
-        Replace("VerificationCache.verify_code", "int(generation.partition('-')[0]) / 1000", "5.0"),
+        Replace("VerificationCache._parts_of", "int(milliseconds) / 1000", "5.0"),
+        CODES,
+    ),
+    OnFakes(
+        "codes: guesses count for each code alone",
+        INFRA,
+        Replace(
+            "VerificationCache.verify_code",
+            "self._count_guess(phone)",
+            "self._count_guess(phone + generation)",
+        ),
+        CODES,
+    ),
+    OnFakes(
+        "codes: a right guess counts as a wrong one",
+        INFRA,
+        Drop("VerificationCache.verify_code", "self._uncount_guess(phone)"),
         CODES,
     ),
     OnFakes(
@@ -293,6 +307,14 @@ if used >= self._max_attempts or not hmac.compare_digest(
 ]
 
 PROVIDERS: list[Mutant] = [
+    OnFakes(
+        "cache: delete_pattern takes rate limits along",
+        INFRA,
+        Replace(
+            "RedisCacheProvider.check_rate_limit", "self._name(key, '~limit:')", "self._name(key)"
+        ),
+        CACHE,
+    ),
     OnFakes(
         "cache: the prefix is a glob",
         INFRA,

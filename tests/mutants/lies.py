@@ -731,6 +731,26 @@ FAKE_OTHERS: list[Mutant] = [
         UNIT,
     ),
     fake(
+        "FakeInfrastructure: a block may end with unused faults",
+        Never("FakeInfrastructure.__exit__", "unused and exc_info[0] is None"),
+        UNIT,
+    ),
+    fake(
+        "FakeSmsService: a fault of send_sms does not reach codes",
+        Replace("FakeSmsService._simpler", "{'send_verification_code': 'send_sms'}", "{}"),
+        UNIT,
+    ),
+    shared(
+        "VerificationConfig: no time between two codes",
+        Replace("VerificationConfig.resend_after", "30.0", "0.0"),
+        UNIT,
+    ),
+    shared(
+        "VerificationConfig: one guess more",
+        Replace("VerificationConfig.max_guesses", "10", "11"),
+        UNIT,
+    ),
+    fake(
         "FakeInfrastructure: codes are in a Redis of their own",
         Replace(
             "FakeInfrastructure.__init__",
@@ -1540,9 +1560,9 @@ REDIS: list[Mutant] = [
     shared(
         "VerificationCache: a code is left without attempts after one",
         Replace(
-            "VerificationCache.get_remaining_attempts",
-            "self._max_attempts - int(used or 0)",
-            "self._max_attempts - int(used or 0) * self._max_attempts",
+            "VerificationCache._left",
+            "limit - int(used)",
+            "limit - int(used) * limit",
         ),
         CODES,
     ),
@@ -1948,9 +1968,9 @@ SUBTLE: list[Mutant] = [
         "VerificationCache: a right guess ends the time between two codes",
         Replace(
             "VerificationCache.verify_code",
-            "return self._client.compare_and_delete(self._name(phone), stored)",
+            "used_up = self._client.compare_and_delete(self._name(phone), stored)",
             "self._client.delete(self._name(phone, 'resend'))\n"
-            "return self._client.compare_and_delete(self._name(phone), stored)",
+            "used_up = self._client.compare_and_delete(self._name(phone), stored)",
         ),
         CODES,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,10 @@ SECRET = "s3cret-s3cret-s3cret-s3cret-s3cret"
 def test_defaults() -> None:
     config = infra.Config.from_env({})
     assert config == infra.Config()
-    assert config.cache == infra.CacheConfig("redis://localhost:6379", 5, 3600, 1, 2, 5, 3)
+    assert config.cache == infra.CacheConfig(
+        "redis://localhost:6379", 5, 3600, 1, 2, 5, 3, "cache:"
+    )
+    assert config.verification == infra.VerificationConfig(300, 3, 30, 5, 3600, 10)
     assert (config.mysql, config.postgres, config.sms.provider, config.phone_hash_key) == (
         None,
         None,
@@ -87,6 +91,13 @@ def test_every_variable() -> None:
             "SMS_ACCOUNT_SID": "AC2",
             "SMS_FROM": "+14155550100",
             "PHONE_HASH_KEY": SECRET,
+            "CACHE_PREFIX": " shop: ",
+            "VERIFICATION_CODE_TTL": "600",
+            "VERIFICATION_MAX_ATTEMPTS": "4",
+            "VERIFICATION_RESEND_AFTER": "1.5",
+            "VERIFICATION_MAX_CODES": "0",
+            "VERIFICATION_WINDOW": "60",
+            "VERIFICATION_MAX_GUESSES": "20",
             "UNRELATED": "x",
         }
     )
@@ -95,12 +106,13 @@ def test_every_variable() -> None:
         postgres=infra.DatabaseConfig(
             "postgresql://u:p@db:5433/exchange", 7, 0, interruptible=False
         ),
-        cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9),
+        cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9, prefix="shop:"),
         storage=infra.S3StorageConfig(
             "eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token", keeps_folders=True
         ),
         sms=infra.SmsConfig("twilio", "AC1", "auth", "AC2", "+14155550100", region="eu-north-1"),
         phone_hash_key=SECRET,
+        verification=infra.VerificationConfig(600, 4, 1.5, 0, 60, 20),
     )
     assert (config.mysql.engine, config.postgres.engine) == ("mysql", "postgres")  # type: ignore[union-attr]
 
@@ -119,6 +131,29 @@ def test_urls_of_redis(url: str) -> None:
     assert infra.Config.from_env({"REDIS_URL": url}).cache.url == url
 
 
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+cluster", "rediss+cluster"])
+def test_a_redis_user_needs_a_password(scheme: str) -> None:
+    """Nobody was logged in, though the name may well be meant as the password."""
+    with pytest.raises(infra.ConfigurationError, match="redis://:password@host") as caught:
+        infra.CacheConfig(f"{scheme}://{SECRET}@cache")
+    assert SECRET not in str(caught.value)
+
+
+def test_the_bundle_takes_its_limits_from_the_environment() -> None:
+    env = {"VERIFICATION_RESEND_AFTER": "0", "VERIFICATION_MAX_CODES": "0", "CACHE_PREFIX": "app:"}
+    config = infra.Config.from_env(env)
+    assert (config.cache.prefix, config.verification.max_guesses) == ("app:", 10)
+    assert config.verification == infra.VerificationConfig(resend_after=0, max_codes=0)
+    with pytest.raises(infra.ConfigurationError, match="verification should be a Verification"):
+        infra.Config(verification=infra.CacheConfig())  # type: ignore[arg-type]
+
+
+def test_the_limits_of_the_bundle_are_those_of_the_class() -> None:
+    defaults = inspect.signature(infra.VerificationCache).parameters
+    for each in dataclasses.fields(infra.VerificationConfig):
+        assert each.default == defaults[each.name].default, each.name
+
+
 def test_an_empty_variable_is_unset() -> None:
     assert (
         infra.Config.from_env({"REDIS_URL": "", "SMS_PROVIDER": "  ", "DATABASE_URL": ""})
@@ -132,6 +167,17 @@ def test_an_empty_variable_is_unset() -> None:
         ("REDIS_URL", "http://cache"),
         ("REDIS_URL", "cache:6379"),
         ("REDIS_URL", "redis:///1"),
+        ("REDIS_URL", f"redis://{SECRET}@cache"),
+        ("REDIS_URL", f"redis://{SECRET}:@cache"),
+        ("REDIS_URL", f"rediss+cluster://{SECRET}@cache:6379"),
+        ("CACHE_PREFIX", f"a\0{SECRET}"),
+        ("VERIFICATION_RESEND_AFTER", "-1"),
+        ("VERIFICATION_RESEND_AFTER", "nan"),
+        ("VERIFICATION_MAX_CODES", "5.0"),
+        ("VERIFICATION_MAX_GUESSES", "-1"),
+        ("VERIFICATION_MAX_ATTEMPTS", "0"),
+        ("VERIFICATION_WINDOW", "-3"),
+        ("VERIFICATION_CODE_TTL", "inf"),
         ("REDIS_URL", "redis://cache:port"),
         ("REDIS_URL", "redis://cache:99999"),
         ("REDIS_URL", "redis://cache/db"),

@@ -377,6 +377,90 @@ def test_a_forgotten_event_bus_goes_on() -> None:
     assert client.publish("c", "1") == len(received) == 1
 
 
+def test_a_fault_reaches_what_does_the_same() -> None:
+    """A test need not know which of two methods the code under test calls."""
+    services = fakes.FakeInfrastructure()
+    services.sms.fail_next("send_sms", infra.SmsError("refused", outcome="rejected"))
+    with pytest.raises(infra.SmsError):
+        services.verification.send_code(services.sms, PHONE)
+    assert services.verification.code_exists(PHONE) is False
+    for client, cache in (
+        ("set", lambda: services.cache.set("k", 1)),
+        ("set", lambda: services.redis.set_with_expiry("k", "v", 1)),
+        ("delete", lambda: services.cache.delete("k")),
+        ("delete", lambda: services.redis.delete_many(["k"])),
+        ("delete", lambda: services.redis.unlink_many(["k"])),
+    ):
+        services.redis.fail_next(client, infra.CacheError)
+        with pytest.raises(infra.CacheError):
+            cache()
+    services.bus.fail_next("subscribe", infra.MessagingError)
+    with pytest.raises(infra.MessagingError):
+        services.bus.subscribe_many(["a"], print)
+    services.sms.fail_next("send_verification_code", infra.SmsError)  # and not the other way round
+    assert services.sms.send_sms(PHONE, "Hello") == services.sms.outbox[-1].id
+    with pytest.raises(infra.SmsError):
+        services.sms.send_verification_code(PHONE, "123456")
+    services.redis.set("k", "v")
+
+
+def test_a_block_fails_that_ends_with_unused_faults() -> None:
+    with pytest.raises(AssertionError) as caught, fakes.FakeInfrastructure() as services:
+        services.redis.fail_next("get", infra.TimeoutError, times=2)
+        services.users.fail_next("create", infra.ConflictError("used", constraint="x"))
+        services.sms.fail_next("*", infra.SmsError("secret"))
+        with pytest.raises(infra.TimeoutError):
+            services.redis.get("k")
+        with pytest.raises(infra.SmsError):
+            services.sms.send_sms(PHONE, "Hello")
+    assert str(caught.value) == (
+        "no call has met these faults, or not as often as asked for: "
+        "create of FakeUserRepository, get of FakeRedisClient"
+    )
+    with pytest.raises(infra.ConnectionError, match="closed"):
+        services.redis.get("k")
+
+
+def test_a_block_that_ends_by_an_exception_keeps_it() -> None:
+    with pytest.raises(ZeroDivisionError), fakes.FakeInfrastructure() as services:
+        services.redis.fail_next("get", infra.TimeoutError)
+        1 / 0  # noqa: B018
+    with pytest.raises(infra.ConnectionError, match="closed"):
+        services.redis.get("k")
+    with fakes.FakeInfrastructure() as services:
+        services.redis.fail_next("get", infra.TimeoutError)
+        with pytest.raises(infra.TimeoutError):
+            services.redis.get("k")
+
+
+def test_the_bundle_limits_codes() -> None:
+    with fakes.FakeInfrastructure(clock := fakes.FakeClock()) as services:
+        sent = 0
+        for _ in range(8):
+            try:
+                services.verification.send_code(services.sms, PHONE)
+                sent += 1
+            except infra.RateLimitedError as error:
+                clock.advance(error.retry_after)
+        assert sent == len(services.sms.outbox) == 4
+
+
+def test_the_cache_of_the_bundle_keeps_to_itself() -> None:
+    with fakes.FakeInfrastructure() as services:
+        services.verification.send_code(services.sms, PHONE)
+        services.redis.set("mine", "1")
+        services.cache.set("k", 1)
+        services.cache.check_rate_limit("ada", 1, 60)
+        assert services.cache.delete_pattern("*") == 1
+        assert services.cache.check_rate_limit("ada", 1, 60).allowed is False
+        assert services.cache.delete("ada") is True
+        assert services.cache.check_rate_limit("ada", 1, 60).allowed is True
+        assert services.redis.get("mine") == "1"
+        assert services.verification.code_exists(PHONE) is True
+        with pytest.raises(infra.RateLimitedError):
+            services.verification.send_code(services.sms, PHONE)
+
+
 def test_the_bundle() -> None:
     with fakes.FakeInfrastructure() as services:
         assert isinstance(services.clock, fakes.FakeClock)
@@ -488,7 +572,7 @@ def test_the_bundle_is_one() -> None:
     assert heard == [("c", '{"type":"SystemEvent.CacheCleared","pattern":"*"}')]
     assert len([*services.redis.scan()]) == 2
     clock.advance(300)
-    assert [*services.redis.scan()] == ["k"]
+    assert [*services.redis.scan()] == ["cache:k"]
     user = services.phone_users.create_for_phone(PHONE)
     assert services.tokens.issue(user.id, 60).record.user_id == user.id
     assert services.tokens.database is services.phone_users.database is services.accounts
