@@ -407,6 +407,7 @@ def test_no_key_and_no_value_leaves_through_any_door(
                 collect(lambda: cache.set(secret, {secret: {secret}}))
                 collect(lambda: cache.set(secret, secret + "\0"))
                 collect(lambda: cache.set(secret + " ", 1))
+                collect(lambda: cache.expire(secret + " ", 1))
                 collect(lambda: cache.get_many([secret]))
                 collect(lambda: cache.increment(secret))
                 collect(lambda: cache.set_nx(secret, secret))
