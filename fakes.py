@@ -2216,7 +2216,10 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     ) -> bytes:
         """What an HTTP client would do with a presigned URL; gives the body of the answer. StorageError for a URL that
         is not as it was made, or for another method; from the moment on in which it ends, too."""
-        parts, method = urllib.parse.urlsplit(infra._plain(url)), infra._plain(method)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise infra.ValidationError("data should be bytes")
+        parts = urllib.parse.urlsplit(infra._plain(infra._check_text("url", url)))
+        method = infra._plain(method)
         query = dict(urllib.parse.parse_qsl(parts.query))
         bucket, key = parts.netloc.removesuffix(_FAKE_HOST), urllib.parse.unquote(parts.path[1:])
         signature = query.pop("X-Amz-Signature", "")

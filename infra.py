@@ -878,7 +878,7 @@ class Config(_Settings):
         Raises ConfigurationError, which names the variable that is wrong.
         """
         # No default value: ``help`` would print the environment, with its secrets.
-        env = os.environ if env is None else env
+        env = os.environ if env is None else _check_mapping("env", env)
         databases = cls._databases(env)
         return cls(
             **cls._read(env),
