@@ -497,41 +497,94 @@ class _Url(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> _Url:
-        """Raises ValueError, which never quotes the URL, for one without scheme or host, with a bad port, with an
-        unescaped blank, control character or (in the path) "@", or with options that are not each name=value."""
+        """Raises ValueError, which says what is wrong and never quotes the URL."""
+        found = cls.read(url)
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
+
+    @classmethod
+    def read(cls, url: object) -> _Url | str:
+        """Return the URL's parts, or why there are none, in words that quote nothing of it."""
         import urllib.parse
 
+        if not isinstance(url, str):
+            return "it should be text"
+        if re.search(r"[\s\x00-\x1f\x7f#]", url):
+            return f"it holds a blank, a # or a control character: {_ENCODED}"
         try:
-            parts = urllib.parse.urlsplit(url)
-            port = parts.port
-            user, password, path = (
-                part and urllib.parse.unquote(part, errors="strict")
-                for part in (parts.username, parts.password, parts.path[1:])
-            )
-            options = (
-                urllib.parse.parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
-                if parts.query
-                else []
-            )
             url.encode()
+            parts = urllib.parse.urlsplit(url)
+            texts = (parts.username, parts.password, parts.hostname, parts.path[1:])
+            user, password, host, path = (
+                urllib.parse.unquote(text, errors="strict") if text else text for text in texts
+            )
         except ValueError:
-            raise ValueError("malformed URL") from None
-        odd = (
-            re.search(r"[\s\x00-\x1f\x7f]", url) or "@" in parts.path or parts.fragment or port == 0
-        )
-        if odd or len(dict(options)) != len(options) or not parts.scheme or not parts.hostname:
-            raise ValueError("malformed URL")
-        return cls(
-            parts.scheme, parts.hostname, port, user or None, password, path or "", dict(options)
-        )
+            return f"it is no URL: {_ENCODED}"
+        port = cls._port(parts)
+        problem = cls._problem(parts, host, port)
+        if problem:
+            return problem
+        try:
+            pairs = urllib.parse.parse_qsl(
+                parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)
+            )
+        except ValueError:
+            return "its options should be name=value each, with & between them"
+        if len(dict(pairs)) != len(pairs):
+            return "it has an option twice"
+        assert host
+        return cls(parts.scheme, host, port, user or None, password, path or "", dict(pairs))
+
+    @staticmethod
+    def _port(parts: Any) -> int | None:
+        """Return 0 for one that is no port."""
+        try:
+            found: int | None = parts.port
+        except ValueError:
+            return 0
+        return found
+
+    @staticmethod
+    def _problem(parts: Any, host: str | None, port: int | None) -> str:
+        if "@" in parts.path + parts.query:
+            return f"an @ stands behind the host: {_ENCODED}"
+        if not parts.scheme or not host:
+            return (
+                "it names no host; the directory of a socket is percent-encoded in its place "
+                "(postgresql://user@%2Frun%2Fpostgresql/database)"
+            )
+        if "," in parts.netloc.rpartition("@")[2]:
+            return "it names more than one host"
+        if port == 0:
+            return f"its port should be a number from 1 to 65535, or {_ENCODED}"
+        odd = "\0" in host or re.search(r"[\s\x00-\x1f\x7f/?#@]", host)
+        if odd and ("\0" in host or not host.startswith("/")):
+            return "its host should be a name, an address or, percent-encoded, a socket's path"
+        return ""
+
+
+#: https://www.rfc-editor.org/rfc/rfc3986#section-2.2
+_ENCODED = (
+    "in the user and the password, % : / ? # [ ] @ and blanks are written percent-encoded "
+    "(%25 %3A %2F %3F %23 %5B %5D %40 %20)"
+)
 
 
 class _Kind(NamedTuple):
-    """What a setting may be: words for the message, a parser for the environment's text, a test of the value."""
+    """What a setting may be: words for the message, a parser for the environment's text, a test of the value, and what
+    says why a value does not pass it."""
 
     expected: str
     parse: Callable[[str], Any]
     valid: Callable[[Any], bool]
+    problem: Callable[[Any], str] = lambda value: ""
+
+    def refusal(self, name: str, value: Any) -> ConfigurationError:
+        problem = self.problem(value)
+        return ConfigurationError(
+            f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
+        )
 
 
 def _is_number(value: object, lowest: float, highest: float) -> bool:
@@ -562,28 +615,58 @@ def _truth(text: str) -> bool:
     return text == "true"
 
 
-def _is_url(
-    schemes: Iterable[str], path: str = ".*", options: Mapping[str, str] | None = None
-) -> Callable[[Any], bool]:
-    """``options``: what may stand behind the "?", each with the pattern of its values."""
+def _url_problem(
+    value: Any,
+    schemes: Iterable[str],
+    path: str = "",
+    options: Mapping[str, str] | None = None,
+    *,
+    sockets: bool = False,
+) -> str:
+    """Return why the value is no URL of that kind, in words that quote nothing of it, or "".
 
-    def valid(value: Any) -> bool:
-        try:
-            url = _Url.parse(value)
-        except (ValueError, TypeError, AttributeError):
-            return False
-        fit = all(
-            re.fullmatch((options or {}).get(name, ""), text) for name, text in url.options.items()
-        )
-        return fit and url.scheme in schemes and re.fullmatch(path, url.path) is not None
+    ``path``, and what ``options`` has for each option's name, are patterns. ``sockets``: whether
+    the host may be the path of a socket.
+    """
+    url = _Url.read(value)
+    if isinstance(url, str):
+        return url
+    if url.scheme not in schemes:
+        return f"its scheme is not {' or '.join(schemes)}"
+    if url.host.startswith("/") and not sockets:
+        return "it names the path of a socket, which only databases take"
+    if not re.fullmatch(path, url.path):
+        return "what stands behind its host is not of that form"
+    known = options or {}
+    if not url.options.keys() <= known.keys():
+        return f"its options should be among: {', '.join(known)}" if known else "it has options"
+    for name, text in url.options.items():
+        if not re.fullmatch(known[name], text):
+            return f"its option {name} should be {known[name].replace('|', ', ')}"
+    return ""
 
-    return valid
+
+def _is_url(schemes: Iterable[str]) -> Callable[[Any], bool]:
+    """Return what tells whether a value is such a URL, without a path and options."""
+    return lambda value: not _url_problem(value, schemes)
 
 
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
+_PORTS = {"mysql": 3306, "postgres": 5432}
 _TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
 _TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
 _TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
+#: what may stand behind the "?" of a database's URL; what this library sets itself may not
+_ENGINE_OPTIONS = {
+    "mysql": {**_TLS_OPTIONS, "charset": "utf8mb4"},  # which it is in any case
+    "postgres": {
+        **_TLS_OPTIONS,
+        "channel_binding": "disable|prefer|require",
+        "application_name": ".+",
+        "options": ".+",
+        "target_session_attrs": "any|read-write|read-only|primary|standby|prefer-standby",
+    },
+}
 _TEXT = _Kind("non-empty text", str, _is_text)
 _COUNT = _Kind("a whole number of at least 1", _whole_number, lambda v: type(v) is int and v >= 1)
 _COUNT_OR_0 = _Kind(
@@ -614,18 +697,37 @@ _SMS_PROVIDER = _Kind(
     "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
 )
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
-_REDIS_KINDS = (
-    _is_url({"redis"}, "[0-9]{0,5}"),
-    _is_url({"rediss"}, "[0-9]{0,5}", _REDIS_TLS),
-    _is_url({"redis+cluster"}, "0?"),
-    _is_url({"rediss+cluster"}, "0?", _REDIS_TLS),
-)
+_REDIS_KINDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "redis": ("[0-9]{0,5}", {}),
+    "rediss": ("[0-9]{0,5}", _REDIS_TLS),
+    "redis+cluster": ("0?", {}),
+    "rediss+cluster": ("0?", _REDIS_TLS),
+}
 
 
-def _lacks_password(url: str) -> bool:
-    """Whether the URL names a user alone. It would log nobody in; often the name is meant as the password."""
-    parts = _Url.parse(url)
-    return parts.user is not None and not parts.password
+def _redis_problem(value: Any) -> str:
+    url = _Url.read(value)
+    kind = () if isinstance(url, str) else _REDIS_KINDS.get(url.scheme, ())
+    problem = _url_problem(value, _REDIS_KINDS, *kind)
+    if problem == "it has options":
+        return "it has options, which are for TLS: with rediss:// or rediss+cluster://"
+    if not problem and isinstance(url, _Url) and url.user is not None and not url.password:
+        return "it names a user without a password; a password alone has a colon before it"
+    return problem
+
+
+def _database_problem(value: Any) -> str:
+    url = _Url.read(value)
+    scheme = "" if isinstance(url, str) else url.scheme
+    options = _ENGINE_OPTIONS.get(_ENGINES.get(scheme, ""), {})
+    return _url_problem(value, _ENGINES, "[^/]+", options, sockets=True)
+
+
+def _endpoint_problem(value: Any) -> str:
+    problem = _url_problem(value, ("https", "http"))
+    if problem or "@" not in value:
+        return problem
+    return "it holds a user: keys have settings of their own"
 
 
 _REDIS_URL = _Kind(
@@ -634,13 +736,15 @@ _REDIS_URL = _Kind(
     "with TLS rediss://… or rediss+cluster://…, optionally with ?sslmode=verify-full (the default), verify-ca or "
     "require, &sslrootcert=, &sslcert=, &sslkey= (files)",
     str,
-    lambda v: any(valid(v) for valid in _REDIS_KINDS) and not _lacks_password(v),
+    lambda v: not _redis_problem(v),
+    lambda v: _redis_problem(v),
 )
 _DATABASE_URL = _Kind(
     "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database, optionally with "
     "?sslmode=disable, prefer, require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
     str,
-    _is_url(_ENGINES, "[^/]+", _TLS_OPTIONS),
+    lambda v: not _database_problem(v),
+    lambda v: _database_problem(v),
 )
 
 
@@ -648,7 +752,8 @@ _S3_ENDPOINT = _Kind(
     "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], without a path and "
     "without the bucket",
     str,
-    lambda v: _is_url({"https", "http"}, "")(v) and "@" not in v and not _names_bucket(v),
+    lambda v: not _endpoint_problem(v) and not _names_bucket(v),
+    lambda v: _endpoint_problem(v) or "it names the bucket",
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 _HOST_OF_BUCKET = _lazy(
@@ -663,7 +768,16 @@ def _names_bucket(endpoint: str) -> bool:
 
 
 def _setting(default: Any, kind: _Kind, variable: str = "", *, secret: bool = False) -> Any:
+    """``variable``: where the environment has it; of several names the first that is set counts."""
     return field(default=default, metadata={"kind": kind, "variable": variable, "secret": secret})
+
+
+def _variable(env: Mapping[str, str], name: str) -> str:
+    """Return the text of a variable, "" if it is not set."""
+    text = _plain(env.get(name))
+    if text is not None and not isinstance(text, str):
+        raise ConfigurationError(f"{name} should be text")
+    return text.strip() if text else ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -676,11 +790,9 @@ class _Settings:
             object.__setattr__(self, each.name, value)
             unset = value is None and each.default is None
             if kind and not unset and not kind.valid(value):
-                variable = each.metadata["variable"]
-                named = f"{type(self).__name__}.{each.name}" + (
-                    f" ({variable})" if variable else ""
-                )
-                raise ConfigurationError(f"{named} should be {kind.expected}")
+                variables = " or ".join(each.metadata["variable"].split())
+                named = f"{type(self).__name__}.{each.name}"
+                raise kind.refusal(f"{named} ({variables})" if variables else named, value)
 
     def __repr__(self) -> str:
         shown = []
@@ -698,15 +810,18 @@ class _Settings:
         """The fields that ``env`` sets, parsed. A variable that is empty counts as unset."""
         found = {}
         for each in fields(cls):
-            variable = each.metadata.get("variable")
-            text = _plain(env.get(variable, "")).strip() if variable else ""
-            if text:
-                kind = each.metadata["kind"]
-                try:
-                    found[each.name] = kind.parse(text)
-                except ValueError:
-                    raise ConfigurationError(f"{variable} should be {kind.expected}") from None
+            for variable in each.metadata.get("variable", "").split():
+                text = _variable(env, variable)
+                if text:
+                    found[each.name] = cls._parsed(variable, each.metadata["kind"], text)
+                    break
         return found
+
+    @staticmethod
+    def _parsed(variable: str, kind: _Kind, text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            return kind.parse(text)
+        raise ConfigurationError(f"{variable} should be {kind.expected}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -802,7 +917,7 @@ class S3StorageConfig(_Settings):
     such a store would go on to list, with one request or two for each.
     """
 
-    region: str = _setting("us-east-1", _TEXT, "AWS_REGION")
+    region: str = _setting("us-east-1", _TEXT, "AWS_REGION AWS_DEFAULT_REGION")
     endpoint: str | None = _setting(None, _S3_ENDPOINT, "S3_ENDPOINT")
     public_endpoint: str | None = _setting(None, _S3_ENDPOINT)
     access_key: str | None = _setting(None, _CREDENTIAL, "AWS_ACCESS_KEY_ID", secret=True)
@@ -837,7 +952,7 @@ class SmsConfig(_Settings):
     account_sid: str | None = _setting(None, _TEXT, "SMS_ACCOUNT_SID", secret=True)
     sender: str | None = _setting(None, _TEXT, "SMS_FROM", secret=True)
     timeout: float = _setting(10.0, _WAIT)
-    region: str = _setting("us-east-1", _TEXT, "AWS_REGION")
+    region: str = _setting("us-east-1", _TEXT, "SNS_REGION AWS_REGION AWS_DEFAULT_REGION")
 
 
 @dataclass(frozen=True, repr=False)
@@ -878,7 +993,9 @@ class Config(_Settings):
         Raises ConfigurationError, which names the variable that is wrong.
         """
         # No default value: ``help`` would print the environment, with its secrets.
-        env = os.environ if env is None else _check_mapping("env", env)
+        env = os.environ if env is None else env
+        if not isinstance(env, Mapping):
+            raise ConfigurationError("env should map names of variables to their texts")
         databases = cls._databases(env)
         return cls(
             **cls._read(env),
@@ -893,28 +1010,33 @@ class Config(_Settings):
     @staticmethod
     def _databases(env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
         """DATABASE_URL serves the engine that its scheme names; MYSQL_URL and POSTGRES_URL say the engine too."""
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[str, tuple[str, str, Any]] = {}
         for variable, wanted in (
             ("MYSQL_URL", "mysql"),
             ("POSTGRES_URL", "postgres"),
             ("DATABASE_URL", None),
         ):
-            url = _plain(env.get(variable, "")).strip()
+            url = _variable(env, variable)
             if not url:
                 continue
-            engine = _ENGINES.get(url.partition(":")[0]) if _DATABASE_URL.valid(url) else None
-            if engine is None or wanted not in (None, engine):
+            problem = _database_problem(url)
+            parts = None if problem else _Url.parse(url)
+            engine = _ENGINES[parts.scheme] if parts else ""
+            if parts is None or wanted not in (None, engine):
                 schemes = "://… or ".join(s for s, e in _ENGINES.items() if wanted in (None, e))
                 raise ConfigurationError(
-                    f"{variable} should be a URL {schemes}://user:password@host[:port]/database"
+                    f"{variable} should be a URL {schemes}://user:password@host[:port]/database. "
+                    f"But {problem or 'its scheme is that of another engine'}"
                 )
-            other, same = found.setdefault(engine, (variable, url))
-            if same != url:
+            port = parts.port or _PORTS[engine]
+            database = parts._replace(scheme=engine, port=port)  # it may be spelt in two ways
+            other, _, same = found.setdefault(engine, (variable, url, database))
+            if same != database:
                 raise ConfigurationError(
                     f"{variable} and {other} name two different databases: set one of them"
                 )
         options = DatabaseConfig._read(env)
-        return {engine: DatabaseConfig(url=url, **options) for engine, (_, url) in found.items()}
+        return {engine: DatabaseConfig(url=url, **options) for engine, (_, url, _) in found.items()}
 
 
 # === clock ===========================================================================================================
@@ -3981,7 +4103,7 @@ class _MySqlDialect(_Dialect):
     engine = "mysql"
     module = "pymysql"
     package = "PyMySQL[rsa]>=1.1"
-    port = 3306
+    port = _PORTS["mysql"]
     settings_roll_back = False
     #: The server's own limit by flavour, and whether it covers all statements.
     limits: ClassVar = {
@@ -4205,6 +4327,7 @@ class _MySqlDialect(_Dialect):
             raw = self._connection(
                 host=url.host,
                 port=url.port or self.port,
+                unix_socket=url.host if url.host.startswith("/") else None,
                 user=url.user,
                 password=(url.password or "").encode(),
                 database=url.path,
@@ -4566,7 +4689,7 @@ class _PostgresDialect(_Dialect):
     engine = "postgres"
     module = "psycopg2"
     package = "psycopg2-binary>=2.9"
-    port = 5432
+    port = _PORTS["postgres"]
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     quote = '"'
@@ -5073,6 +5196,11 @@ class ConnectionPool(Database):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
+        if config is None:
+            raise ConfigurationError(
+                "there is no database: MYSQL_URL or POSTGRES_URL is not set, and DATABASE_URL is not, "
+                "or names one of the other engine"
+            )
         if not isinstance(config, DatabaseConfig):
             raise ConfigurationError(
                 "ConnectionPool takes a DatabaseConfig: ConnectionPool(DatabaseConfig(url=…))"
@@ -12550,11 +12678,9 @@ class S3StorageProvider(StorageProvider):
 
     def _create_bucket(self, bucket: str) -> None:
         region = self.config.region
-        where = (
-            {}
-            if region == "us-east-1"
-            else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        )
+        where: dict[str, Any] = {}
+        if region != "us-east-1":  # AWS refuses this one's name
+            where["CreateBucketConfiguration"] = {"LocationConstraint": region}
 
         def ask(client: Any) -> None:
             answer = client.create_bucket(Bucket=bucket, **where)
@@ -12564,7 +12690,13 @@ class S3StorageProvider(StorageProvider):
                 raise _Incomplete("HTTP 200, and there is no such bucket")
 
         try:
-            self._call("create_bucket", ask)
+            try:
+                self._call("create_bucket", ask)
+            except StorageError as error:
+                if error.code != "InvalidLocationConstraint" or not where:
+                    raise
+                where.clear()  # the store knows no region of that name
+                self._call("create_bucket", ask)
         except StorageError as error:
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
@@ -13434,8 +13566,9 @@ class _RemoteSmsService(SmsService):
 
     @staticmethod
     def _endpoint(endpoint: str) -> _Url:
-        if not _is_url({"https", "http"}, "")(endpoint) or "@" in endpoint:
-            raise ConfigurationError("endpoint should be https://host[:port]")
+        problem = _endpoint_problem(endpoint)
+        if problem:
+            raise ConfigurationError(f"endpoint should be https://host[:port]. But {problem}")
         url = _Url.parse(endpoint)
         if url.scheme == "http" and url.host not in ("localhost", "127.0.0.1", "::1"):
             raise ConfigurationError(

@@ -457,6 +457,34 @@ def test_a_read_whose_reply_is_lost_is_repeated(notes: Note, wire: Wire, read: s
     assert wire.proxy.swallowed == 1
 
 
+def test_a_socket_in_the_file_system(home: Home) -> None:
+    """Its path stands percent-encoded where a host does. Also a statement is ended over it."""
+    path = home.server.folder / home.pick("socket", "data")
+    name = str(path).replace("/", "%2F")
+    login = home.pick("root", "postgres")
+    port = home.pick("", f":{home.server.port}")
+    url = f"{home.pick('mysql', 'postgresql')}://{login}@{name}{port}/{home.name}"
+    with infra.create_pool(infra.DatabaseConfig(url, query_timeout=1.5)) as pool:
+        pool.execute("DELETE FROM t")
+        pool.execute(insert(1))
+        assert pool.fetch_all("SELECT n FROM t") == [(1,)]
+        with pytest.raises(infra.TimeoutError):
+            pool.fetch_all(home.slow(60))
+        assert pool.health_check().service == home.engine
+    eventually(lambda: not home.running("sleep"))
+
+
+@postgres_only
+def test_options_of_libpq(home: Home) -> None:
+    options = (
+        "application_name=night%20shift&channel_binding=disable&target_session_attrs=any"
+        "&options=-c%20search_path%3Dpg_catalog"
+    )
+    with infra.create_pool(infra.DatabaseConfig(f"{home.url}?{options}")) as pool:
+        asked = "SELECT current_setting('application_name'), current_setting('search_path')"
+        assert pool.fetch_all(asked) == [("night shift", "pg_catalog")]
+
+
 def test_a_health_check_whose_reply_is_lost_is_repeated(home: Home, wire: Wire) -> None:
     wire.lose()
     assert wire.pool.health_check().service == home.engine

@@ -1104,6 +1104,38 @@ def test_a_folder_that_stays_is_not_called_deleted(
     assert [*storage.list_objects(BUCKET)] == []
 
 
+@pytest.mark.parametrize(
+    ("region", "refusals", "sent"),
+    [
+        ("us-east-1", [], [b""]),
+        ("eu-north-1", [], [b"eu-north-1"]),
+        ("here", ["InvalidLocationConstraint"], [b"here", b""]),
+        ("here", ["InvalidLocationConstraint", "BucketAlreadyOwnedByYou"], [b"here", b""]),
+    ],
+)
+def test_where_a_bucket_is_created(
+    stand_in: StrictS3,
+    monkeypatch: pytest.MonkeyPatch,
+    region: str,
+    refusals: list[str],
+    sent: list[bytes],
+) -> None:
+    """A store that knows no regions refuses the location, and is asked once more without it."""
+    found, left, create = list[bytes](), [*refusals], stand_in.create_bucket
+
+    def created(bucket: str, *rest: Any) -> Any:
+        place = re.search(rb"<LocationConstraint>(.*)</LocationConstraint>", rest[-1])
+        found.append(place[1] if place else b"")
+        if left:
+            raise Refusal(400, left.pop(0))
+        return create(bucket, *rest)
+
+    monkeypatch.setattr(stand_in, "create_bucket", created)
+    with provider(stand_in, region=region) as storage:
+        storage.create_bucket("a-new-one")
+    assert found == sent
+
+
 def test_a_bucket_of_somebody_else(stand_in: StrictS3, storage: infra.S3StorageProvider) -> None:
     storage.create_bucket(BUCKET)
     stand_in.bad_day("create_bucket", Refusal(409, "BucketAlreadyExists"))

@@ -1527,7 +1527,7 @@ REDIS: list[Mutant] = [
             "Decimal(float.__repr__(seconds)).scaleb(3, _ANY_DIGITS)",
             "seconds * 1000",
         ),
-        UNIT,
+        CLIENT,
     ),
     shared(
         "CacheKey: a leaderboard is a benchmark",

@@ -465,6 +465,28 @@ ANSWERS: list[Mutant] = [
         LACKS,
     ),
     OnServers(
+        "storage: a store without regions gets the location again",
+        INFRA,
+        Drop("S3StorageProvider._create_bucket", "where.clear()"),
+        ("faults/test_storage.py::test_where_a_bucket_is_created",),
+    ),
+    OnFakes(
+        "configuration: one database under two schemes is two",
+        INFRA,
+        Replace("Config._databases", "parts._replace(scheme=engine, port=port)", "parts"),
+        ("unit/test_configuration.py",),
+    ),
+    OnFakes(
+        "configuration: the default region comes first",
+        INFRA,
+        Text(
+            "S3StorageConfig.region",
+            "AWS_REGION AWS_DEFAULT_REGION",
+            "AWS_DEFAULT_REGION AWS_REGION",
+        ),
+        ("unit/test_configuration.py",),
+    ),
+    OnServers(
         "storage: a kept connection outlives a failure",
         INFRA,
         Drop("S3StorageProvider._translate", "attempt.note.close()"),

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import inspect
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -152,6 +153,115 @@ def test_the_limits_of_the_bundle_are_those_of_the_class() -> None:
     defaults = inspect.signature(infra.VerificationCache).parameters
     for each in dataclasses.fields(infra.VerificationConfig):
         assert each.default == defaults[each.name].default, each.name
+
+
+@pytest.mark.parametrize(
+    ("url", "engine"),
+    [
+        ("POSTGRES://u:p@db/x", "postgres"),
+        ("Mysql://u:p@db/x", "mysql"),
+        ("postgresql://%2Fvar%2Frun%2FPostgreSQL/db", "postgres"),
+        ("mysql://u:p@%2Frun%2Fmysqld%2Fmysqld.sock/db", "mysql"),
+        ("postgresql://[fe80::1%25eth0]:5433/db", "postgres"),
+        ("postgresql://u:p@db/x?channel_binding=require&sslmode=require", "postgres"),
+        ("postgresql://db/x?application_name=a%20b&options=-c%20a%3Db", "postgres"),
+        ("postgresql://db/x?target_session_attrs=read-write", "postgres"),
+        ("mysql://u:p@db/x?charset=utf8mb4", "mysql"),
+        ("mysql://u:100%25%40@db/x", "mysql"),
+    ],
+)
+def test_urls_of_databases(url: str, engine: str) -> None:
+    config = infra.Config.from_env({"DATABASE_URL": url})
+    assert {"mysql": config.mysql, "postgres": config.postgres}[engine] == infra.DatabaseConfig(url)
+    assert infra.DatabaseConfig(url).engine == engine
+
+
+ENCODED = re.escape("% : / ? # [ ] @ and blanks are written percent-encoded")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (f"mysql://u:{SECRET}/@db/x", ENCODED),
+        (f"mysql://u:{SECRET}?@db/x", ENCODED),
+        (f"mysql://u:{SECRET}#@db/x", ENCODED),
+        (f"mysql://u:{SECRET}[@db/x", ENCODED),
+        (f"mysql://u:{SECRET} @db/x", ENCODED),
+        (f"mysql://u:{SECRET}%ff@db/x", "it is no URL"),
+        (f"mysql://u:12/{SECRET}@db/x", ENCODED),
+        (f"mysql+pymysql://u:{SECRET}@db/x", "its scheme is not mysql or mariadb or postgresql"),
+        (f"postgresql://u:{SECRET}@a:1,b:2/x", "more than one host"),
+        (f"postgresql://u:{SECRET}@db:x/x", "its port should be a number from 1 to 65535"),
+        (f"postgresql:///x?host=/run&password={SECRET}", "it names no host.*percent-encoded"),
+        (f"postgresql://u:{SECRET}@a%2Fb/x", "its host should be a name"),
+        (f"postgresql://u:{SECRET}@db", "behind its host"),
+        (f"postgresql://u:{SECRET}@db/x/y", "behind its host"),
+        (f"postgresql://db/x?password={SECRET}", "its options should be among: sslmode, .*options"),
+        (f"postgresql://db/x?{SECRET}=5", "its options should be among"),
+        (f"postgresql://db/x?{SECRET}", "name=value each"),
+        (f"mysql://u:{SECRET}@db/x?application_name=a", "its options should be among: sslmode"),
+        (f"mysql://u:{SECRET}@db/x?charset=latin1", "its option charset should be utf8mb4"),
+        (f"mysql://u:{SECRET}@db/x?sslmode=on", "its option sslmode should be disable, prefer, "),
+        (f"mysql://u:{SECRET}@db/x?sslmode=require&sslmode=require", "an option twice"),
+    ],
+)
+def test_why_a_url_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match=f"DATABASE_URL should be .* But .*{reason}"):
+        infra.Config.from_env({"DATABASE_URL": url})
+    with pytest.raises(infra.ConfigurationError, match=f"should be .* But .*{reason}") as caught:
+        infra.DatabaseConfig(url)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "reason"),
+    [
+        ("REDIS_URL", "redis://cache?sslmode=require", "with rediss://"),
+        ("REDIS_URL", "redis://%2Frun%2Fredis.sock", "which only databases take"),
+        ("REDIS_URL", "https://cache", "its scheme is not redis or rediss"),
+        ("S3_ENDPOINT", "https://s3/files", "behind its host"),
+        ("S3_ENDPOINT", "https://id@s3", "keys have settings of their own"),
+        ("S3_ENDPOINT", "https://files.s3.amazonaws.com", "it names the bucket"),
+        ("MYSQL_URL", "postgresql://db/x", "its scheme is that of another engine"),
+    ],
+)
+def test_why_other_urls_are_refused(variable: str, url: str, reason: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match=f"{variable}.* should be .* But .*{reason}"):
+        infra.Config.from_env({variable: url})
+
+
+@pytest.mark.parametrize(
+    ("env", "regions"),
+    [
+        ({}, ("us-east-1", "us-east-1")),
+        ({"AWS_DEFAULT_REGION": "a"}, ("a", "a")),
+        ({"AWS_REGION": " ", "AWS_DEFAULT_REGION": "a"}, ("a", "a")),
+        ({"AWS_REGION": "b", "AWS_DEFAULT_REGION": "a"}, ("b", "b")),
+        ({"SNS_REGION": "c", "AWS_REGION": "b", "AWS_DEFAULT_REGION": "a"}, ("b", "c")),
+        ({"SNS_REGION": "c"}, ("us-east-1", "c")),
+    ],
+)
+def test_regions(env: dict[str, str], regions: tuple[str, str]) -> None:
+    config = infra.Config.from_env(env)
+    assert (config.storage.region, config.sms.region) == regions
+
+
+def test_none_in_a_mapping_is_unset() -> None:
+    names = ["REDIS_URL", "MYSQL_URL", "DATABASE_URL", "AWS_REGION", "PHONE_HASH_KEY"]
+    env: Any = dict.fromkeys(names)
+    assert infra.Config.from_env(env) == infra.Config()
+    for name in names:
+        with pytest.raises(infra.ConfigurationError, match=f"^{name} should be text$"):
+            infra.Config.from_env({name: 5})  # type: ignore[dict-item]
+    with pytest.raises(infra.ConfigurationError, match=r"^env should map"):
+        infra.Config.from_env(5)  # type: ignore[arg-type]
+
+
+def test_a_pool_of_no_database() -> None:
+    for make in (infra.create_pool, infra.ConnectionPool):
+        with pytest.raises(infra.ConfigurationError, match="POSTGRES_URL is not set"):
+            make(infra.Config.from_env({}).postgres)  # type: ignore[arg-type]
 
 
 def test_an_empty_variable_is_unset() -> None:
@@ -303,6 +413,8 @@ def test_one_engine_has_one_url() -> None:
     assert infra.Config.from_env(
         {"DATABASE_URL": url, "MYSQL_URL": url}
     ).mysql == infra.DatabaseConfig(url)
+    same = infra.Config.from_env({"DATABASE_URL": "MariaDB://u:p@DB:3306/x", "MYSQL_URL": url})
+    assert same.mysql == infra.DatabaseConfig(url)
     with pytest.raises(infra.ConfigurationError, match="DATABASE_URL and MYSQL_URL") as caught:
         infra.Config.from_env({"DATABASE_URL": other, "MYSQL_URL": url})
     assert "db/" not in str(caught.value)
