@@ -659,8 +659,10 @@ class FakeDatabase(Faults, infra.Database):
     def table(self, name: str) -> FakeTable:
         """The table's rows; DatabaseError if there is none of that name."""
         name = infra._plain(name)
-        if not isinstance(name, str) or name not in self._tables:
-            raise self._error(infra._UNKNOWN_NAME)
+        if not isinstance(name, str):
+            raise infra.ValidationError("name should be a str")
+        if name not in self._tables:
+            raise self._error(infra._UNKNOWN_NAME, about=f'"{name}"')
         return self._tables[name]
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
@@ -716,10 +718,11 @@ class FakeDatabase(Faults, infra.Database):
         self._suffer(fault, work)
 
     def _error(
-        self, meaning: infra._Meaning, constraint: str | None = None
+        self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
     ) -> infra.InfrastructureError:
+        """``about``: the name of a table or column."""
         details = {"kind": meaning.kind, "constraint": constraint} if meaning.kind else {}
-        rule = f": {constraint}" if constraint else ""
+        rule = f": {constraint or about}" if constraint or about else ""
         return meaning.error(
             f"FakeDatabase {meaning.words}{rule}",
             service=self.engine,
@@ -864,9 +867,9 @@ class FakeDatabase(Faults, infra.Database):
 
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[infra._ColumnType]:
         def work() -> list[infra._ColumnType]:
-            columns = self.table(table).rules.columns
-            if not columns.keys() >= {*names}:
-                raise self._error(infra._UNKNOWN_NAME)
+            found = self.table(table)
+            found._check_columns(names)
+            columns = found.rules.columns
             return [self._column_type(columns[name]) for name in names]
 
         found: list[infra._ColumnType] = self._statement("insert_many", work, write=False)
@@ -989,6 +992,8 @@ class FakeTable:
         """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
         greatest on Postgres."""
         order_by = infra._check_many("order_by", order_by)
+        if not all(isinstance(each, str) for each in order_by):
+            raise infra.ValidationError("order_by should be names of columns")
         for name, value in (("limit", 0 if limit is None else limit), ("offset", offset)):
             if type(value) is not int or value < 0:
                 raise infra.ValidationError(f"{name} should be a whole number, 0 or more")
@@ -1020,8 +1025,7 @@ class FakeTable:
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
-            if not changes.keys() <= self._columns.keys():
-                raise self._error(infra._UNKNOWN_NAME)
+            self._check_columns(changes)
             if not self._pads:  # Postgres looks at the values before it looks for rows
                 new = self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
             found = self._matching(where)
@@ -1060,9 +1064,8 @@ class FakeTable:
         def work() -> list[Any]:
             rows = [row for _, row in self._matching(where)]
             for name in map(infra._plain, reversed(order_by)):
-                column = name.lstrip("-") if isinstance(name, str) else ""
-                if column not in self.rules.columns:
-                    raise self._error(infra._UNKNOWN_NAME)
+                column = name.lstrip("-")
+                self._check_columns([column])
                 rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
             return read(rows[offset:] if limit is None else rows[offset : offset + limit])
 
@@ -1113,9 +1116,19 @@ class FakeTable:
             self._parents.sort(key=operator.itemgetter(0))
 
     def _error(
-        self, meaning: infra._Meaning, constraint: str | None = None
+        self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
     ) -> infra.InfrastructureError:
-        return self._database._error(meaning, constraint)
+        return self._database._error(meaning, constraint, about=about)
+
+    def _check_columns(self, names: Iterable[str]) -> None:
+        """Raise DatabaseError, which names the column, if the table has none of that name."""
+        names = [*names]
+        if not self._columns.keys() >= {*names}:
+            absent = next(name for name in names if name not in self._columns)
+            raise self._error(infra._UNKNOWN_NAME, about=f'"{absent}"')
+
+    def _misfit(self, name: str) -> infra.InfrastructureError:
+        return self._error(infra._MISFIT, about=f'column "{name}"')
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
         """The values as an index holds them; None if one is NULL: it equals nothing."""
@@ -1144,8 +1157,7 @@ class FakeTable:
                 if where is None
                 else [each for each in visible if where(self._copy(each[1]))]
             )
-        if not where.keys() <= self.rules.columns.keys():
-            raise self._error(infra._UNKNOWN_NAME)
+        self._check_columns(where)
         equal: dict[str, Any] = {}
         choices: dict[str, dict[Any, None]] = {}
         more: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
@@ -1242,8 +1254,7 @@ class FakeTable:
         self._put(key, old, row)
 
     def _add(self, row: Mapping[str, Any]) -> None:
-        if not row.keys() <= self._columns.keys():
-            raise self._error(infra._UNKNOWN_NAME)
+        self._check_columns(row)
         self._replace(None, None, self._fitted(row, self._columns.values()))
 
     def _fitted(
@@ -1388,17 +1399,17 @@ class FakeTable:
         if kind is str and isinstance(value, str):
             value = infra._check_value(value, "a value")
             if column.ascii and not value.isascii():
-                raise self._error(infra._MISFIT)
+                raise self._misfit(name)
             if column.length is not None and len(value) > column.length:
                 # In SQL blanks at the end do not count; to MySQL no white space of ASCII does.
                 if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
-                    raise self._error(infra._MISFIT)
+                    raise self._misfit(name)
                 value = value[: column.length]
             return value
         if kind is datetime and isinstance(value, datetime):
             value = infra._aware(value)
             if value.microsecond % infra._fraction(column.scale):
-                raise self._error(infra._MISFIT)
+                raise self._misfit(name)
             return value
         if (
             kind is int
@@ -1413,7 +1424,7 @@ class FakeTable:
                 infra._finite(value)
             exact = infra._exact_decimal(value, column.precision, column.scale)
             if exact is None:
-                raise self._error(infra._MISFIT)
+                raise self._misfit(name)
             return exact
         if kind in _AS_THEY_ARE and value.__class__ is kind:
             if (
@@ -1421,22 +1432,22 @@ class FakeTable:
                 and column.length is not None
                 and len(value) > column.length
             ):
-                raise self._error(infra._MISFIT)
-            return self._timed(column, value)
+                raise self._misfit(name)
+            return self._timed(name, column, value)
         if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
-            return self._timed(column, value)  # MySQL's TIME
+            return self._timed(name, column, value)  # MySQL's TIME
         if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
             return value if isinstance(value, infra._Document) else infra._document(name, value)
         if not isinstance(value, tuple(infra._KINDS)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
-        raise self._error(infra._MISFIT)
+        raise self._misfit(name)
 
-    def _timed(self, column: Column, value: Any) -> Any:
+    def _timed(self, name: str, column: Column, value: Any) -> Any:
         """The value, if a time or timedelta has no more digits of a second than its column."""
         rest = value.microseconds if isinstance(value, timedelta) else 0
         rest = value.microsecond if isinstance(value, day_time) else rest
         if rest % infra._fraction(column.scale):
-            raise self._error(infra._MISFIT)
+            raise self._misfit(name)
         return value
 
 

@@ -835,6 +835,9 @@ class DatabaseConfig(_Settings):
     encrypted, holds no data, and names the session by a number that the server has drawn. Nothing
     is cancelled in other threads, for other signals, or if SIGINT has a handler of your own.
     Statements on MySQL and MariaDB end at once in any case.
+
+    ``error_detail`` puts the server's own text into the message of each error. That text quotes rows, and values of
+    statements: it is for development. Without it a message names tables, columns and places in the statement.
     """
 
     url: str = _setting(None, _DATABASE_URL, secret=True)
@@ -846,6 +849,7 @@ class DatabaseConfig(_Settings):
     idle_timeout: float = _setting(600.0, _WAIT)
     max_lifetime: float = _setting(1800.0, _WAIT)
     interruptible: bool = _setting(True, _SWITCH, "DATABASE_INTERRUPTIBLE")
+    error_detail: bool = _setting(False, _SWITCH, "DATABASE_ERROR_DETAIL")
 
     def __post_init__(self) -> None:
         if self.url is None:
@@ -3456,7 +3460,17 @@ _TOO_LARGE = _Meaning(
 )
 _SYNTAX = _Meaning(DatabaseError, "could not read the statement")
 _UNKNOWN_NAME = _Meaning(
-    DatabaseError, "knows no table or column of that name: are all migrations applied?"
+    DatabaseError, "knows no table or column of that name (are all migrations applied?)"
+)
+_UNKNOWN = _Meaning(DatabaseError, "knows nothing of that name")
+_DISK_FULL = _Meaning(DatabaseError, "has no room left on its disk, or in its table space")
+_NO_MEMORY = _Meaning(DatabaseError, "has too little memory for that")
+_IN_TRANSACTION = _Meaning(DatabaseError, "does not run this statement inside a transaction")
+_NO_COPY = _Meaning(
+    DatabaseError,
+    "is sent no rows: insert_many uses COPY, which psycopg2 does not do under a wait callback "
+    "(set_wait_callback, as psycogreen sets it)",
+    acted=False,
 )
 _FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
 _READ_ONLY = _Meaning(
@@ -3466,6 +3480,8 @@ _READ_ONLY = _Meaning(
     read_only=True,
 )
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
+#: What a code of logins means on a session: CREATE DATABASE and USE get them too.
+_ON_A_SESSION = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
 
 def _at_login(words: str, *, retryable: bool = False) -> _Meaning:
@@ -3608,6 +3624,9 @@ class _Sent(NamedTuple):
 
     session: _Session | None = None
     sql: str = ""
+    params: Any = None
+    before: int = 0  # characters in front of the statement
+    is_ours: bool = False  # the statement was made here: its places tell the caller nothing
 
 
 class _Session(_Watched):
@@ -3720,6 +3739,10 @@ class _Dialect(ABC):
     column_types: ClassVar[Mapping[str, _ColumnType]]
     #: what stands before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
+    #: why the body of a function may have lost its end
+    cut_body: ClassVar[str] = ""
+    #: what stands in front of a query that is streamed
+    stream_begins: ClassVar[str] = ""
     #: what a RuntimeError of the driver means that names such a package
     missing: ClassVar[Mapping[str, str]] = {}
 
@@ -3826,32 +3849,62 @@ class _Dialect(ABC):
             return known._replace(size=size)
         return known._replace(scale=size) if known.kind in _SCALED else known
 
-    def in_order(
-        self, names: Sequence[str], found: Mapping[str, _ColumnType]
-    ) -> Sequence[_ColumnType] | None:
-        """Those of the columns of these names, if there are all."""
-        return [found[name] for name in names] if found.keys() >= {*names} else None
-
     def bound(self, cursor: Any, sql: str, params: Any) -> Any:
         """The statement with its parameters in it, as the driver sends it."""
         if params is None:
             return sql
+        if isinstance(params, Mapping) and "%s" in sql.replace("%%", ""):
+            raise _unfit(sql, params, "")  # PyMySQL would put the whole dict there
         try:
             return cursor.mogrify(sql, params)
         except (TypeError, ValueError, LookupError, self.driver.ProgrammingError) as exc:
             kind = type(exc).__name__
-        raise self.unfit(kind)
-
-    def unfit(self, kind: str) -> ValidationError:
-        return ValidationError(
-            f"the parameters do not fit the placeholders of the statement ({kind})"
-        )
+        raise _unfit(sql, params, kind)
 
     def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         """The code of a driver's exception, and what it means."""
         if any(isinstance(each, builtins.TimeoutError) for each in _causes(exc)):
             return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
         return self.look_up(exc)
+
+    def own_words(self, exc: Any) -> str:
+        """The server's text, for development: it may quote rows."""
+        return str(exc.args[-1] if exc.args else exc).strip()
+
+    @abstractmethod
+    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+        """What an error is about: a name or a place in the statement, never a value."""
+
+    def unread_hint(self, sql: str) -> str:
+        """Why the server could not read a statement, if that is a function whose body has no end."""
+        body = _BODY.search(self.masked(sql))
+        has_end = body is None or re.search(r"(?i)\bEND\b[\w\s$]*;?\s*\Z", body[0])
+        return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
+
+    def masked(self, sql: str) -> str:
+        """The statement with its texts and comments blotted out, each character by one."""
+        parts, at = [], 0
+        while found := self.code_end.search(sql, at):
+            instead, end = self.skip_text(sql, found, _SCRIPTS[self.engine].default_escapes)
+            skipped = sql[found.start() : end]
+            parts.append(sql[at : found.start()])
+            parts.append(skipped if instead == skipped else instead[:1] * len(skipped))
+            at = end
+        return "".join(parts) + sql[at:]
+
+    def named(self, sent: _Sent, names: Iterable[str]) -> str:
+        """The first of these names that stands in the code of the statement, and where, or nothing.
+
+        A server's message also quotes values: those stand in texts, or in the parameters.
+        """
+        code = self.masked(sent.sql)
+        for name in names:
+            for part in filter(None, (name, name.rpartition(".")[2])):
+                found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
+                if found:
+                    place = "" if sent.is_ours else f", {_place(sent.sql, found.start())}"
+                    return f'"{part}"{place}'
+        return ""
 
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         """The same of a connection that is being opened: nobody has sent a statement."""
@@ -3885,7 +3938,7 @@ class _Dialect(ABC):
     @abstractmethod
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
-    ) -> Sequence[_ColumnType] | None: ...
+    ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
@@ -3981,6 +4034,51 @@ class _Dialect(ABC):
     def is_locking(self, session: _Session, absent: str) -> bool:
         """Return whether LOCK TABLES is in force. ``absent`` names a table that does not exist."""
         return False
+
+
+_PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
+#: a name as it stands in a statement, perhaps with those of its table and schema
+_NAME_PATH = _lazy(
+    r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
+)
+
+
+_BODY = _lazy(
+    r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _place(sql: str, at: int) -> str:
+    """A place in a statement, in words."""
+    line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
+    return f"line {_line(sql, at)}, column {at - line_start + 1}"
+
+
+def _in_quotes(name: str) -> str:
+    return name if name[:1] in ('"', "`") else f'"{name}"'
+
+
+def _unfit(sql: str, params: Any, kind: str) -> ValidationError:
+    """The parameters are not what the placeholders need: says which, and never what was given."""
+    marks = [each for each in _PLACEHOLDER.finditer(sql) if each[0] != "%%"]
+    reason = kind
+    if stray := next((each for each in marks if each[0] == "%"), None):
+        reason = (
+            f"a percent sign at {_place(sql, stray.start())} is no placeholder: with params it is "
+            "written %%"
+        )
+    elif isinstance(params, Mapping):
+        absent = [each[1] for each in marks if each[1] and each[1] not in params]
+        if absent:
+            reason = f"params should have {absent[0]}"
+        elif any(each[0] == "%s" for each in marks):
+            reason = "%s takes a list or tuple, %(name)s a dict"
+    elif any(each[1] for each in marks):
+        reason = "%s takes a list or tuple, %(name)s a dict"
+    elif len(marks) != len(params or ()):
+        reason = f"it has {len(marks)}, and params has {len(params or ())}"
+    return ValidationError(f"the parameters do not fit the placeholders of the statement: {reason}")
 
 
 def _written(
@@ -4111,6 +4209,7 @@ class _MySqlDialect(_Dialect):
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
     grace = 2.0
+    cut_body = ": a file of migrations is cut at each semicolon, so make this with execute(), as one statement"
     #: seconds after query_timeout; then the client ends a statement that the server does not limit
     kill_after = 0.1
     #: seconds for the login that this takes
@@ -4142,11 +4241,21 @@ class _MySqlDialect(_Dialect):
         1153: _TOO_LARGE,
         **dict.fromkeys((1064, 1149), _SYNTAX),
         **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
+        **dict.fromkeys((1008, 1091, 1109, 1176, 1305), _UNKNOWN),
+        **dict.fromkeys((1021, 1114), _DISK_FULL),
+        **dict.fromkeys((1037, 1038, 1041), _NO_MEMORY),
         **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
         1836: _READ_ONLY,
     }
     #: codes that have a meaning only with these words in the text: 1290 names any server option
-    worded: ClassVar = {1290: ("read-only", _READ_ONLY)}
+    worded: ClassVar = {
+        1290: ("read-only", _READ_ONLY),
+        1030: ("error 28", _DISK_FULL),  # ENOSPC
+    }
+    #: who is at fault: the end of the text, because values stand in front
+    unfit_column = _lazy(r" for column (?:'([^']*)'|((?:`[^`]*`\.?)+)) at row \d+\Z")
+    unread = _lazy(r" near '(.*)' at line (\d+)\Z", re.DOTALL)
+    quoted_names = _lazy(r"(?<!\w)'([^']*)'|`([^`]*)`|(?:FUNCTION|PROCEDURE) (\S+) does not exist")
     converters: ClassVar = {
         type(None): None,
         bool: None,
@@ -4530,6 +4639,27 @@ class _MySqlDialect(_Dialect):
             return code, meaning
         return code, self.errors.get(code, _REFUSED)
 
+    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+        text = str(exc.args[-1] if exc.args else "")
+        if found := self.unfit_column.search(text):
+            column = found[1] or found[2].strip("`").rpartition("`")[2]
+            return f'column "{column}"'
+        if found := self.unread.search(text):
+            return self._unread(sent.sql, found[1], int(found[2]))
+        names = ("".join(each) for each in self.quoted_names.findall(text))
+        return self.named(sent, names)
+
+    def _unread(self, sql: str, rest: str, line: int) -> str:
+        """Where the server could not read on. Of the rest it gives 80 characters, values included."""
+        code, start = self.masked(sql), 0
+        for _ in range(line - 1):
+            start = sql.find("\n", start) + 1
+        word = _NAME_PATH.match(rest)
+        end = (sql + "\n").find("\n", start)
+        shape = rf"(?<![\w$']){re.escape(word[0])}(?![\w$'])" if word else "(?!)"
+        found = re.compile(shape).search(code, start, end)
+        return f"{_in_quotes(found[0])}, {_place(sql, found.start())}" if found else f"line {line}"
+
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code, meaning = super().login_meaning(exc)
         if code == 1045 and self.url.options.get("sslmode") == "disable":  # REQUIRE SSL has no own
@@ -4562,7 +4692,7 @@ class _MySqlDialect(_Dialect):
 
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
-    ) -> Sequence[_ColumnType] | None:
+    ) -> Sequence[_ColumnType | None]:
         """Names of columns have no case."""
         wanted = [name.lower() for name in names]
         with session.raw.cursor() as cursor:
@@ -4579,7 +4709,7 @@ class _MySqlDialect(_Dialect):
                 for (name,) in cursor.fetchall():
                     if name.lower() in found:
                         found[name.lower()] = self.column_types["json"]
-        return self.in_order(wanted, found)
+        return [found.get(name) for name in wanted]
 
     def catalogued(self, text: str, collation: str) -> _ColumnType:
         name = text.partition("(")[0]
@@ -4692,6 +4822,15 @@ class _PostgresDialect(_Dialect):
     port = _PORTS["postgres"]
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
+    stream_begins = "DECLARE infra_stream NO SCROLL CURSOR FOR "
+    #: the type that a value does not fit; values stand behind it
+    unfit_type = _lazy(
+        r"(?:value too long for type|invalid input syntax for type|invalid input value for enum) "
+        r'([^:]+?)(?:: "|\Z)|(smallint|integer|bigint) out of range\Z',
+        re.DOTALL,
+    )
+    unfit_column = _lazy(r'COPY .*?, line \d+, column ([^:]+?)(?:: "|\Z)', re.DOTALL)
+    quoted_names = _lazy(r"""["«„“] ?([^"«»„“”]+?) ?["»“”]|(?<=column )([\w.$]+)""")
     quote = '"'
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
@@ -4757,6 +4896,10 @@ class _PostgresDialect(_Dialect):
         "22": _MISFIT,
         "42601": _SYNTAX,
         **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
+        **dict.fromkeys(("42704", "42883", "3F000"), _UNKNOWN),
+        "53100": _DISK_FULL,
+        "53200": _NO_MEMORY,
+        "25001": _IN_TRANSACTION,
         "42501": _FORBIDDEN,
         "25006": _READ_ONLY,
     }
@@ -4939,7 +5082,7 @@ class _PostgresDialect(_Dialect):
             LookupError,
         ) as exc:  # from before it was sent; rows are read by fetch
             kind = type(exc).__name__
-        raise self.unfit(kind)
+        raise _unfit(sql, params, kind)
 
     def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(session)
@@ -5029,11 +5172,58 @@ class _PostgresDialect(_Dialect):
                 return None, _Meaning(
                     ConnectionError, f"could not be reached: {refusal}", acted=False
                 )
+            if "asynchronous callback" in str(exc):
+                return None, _NO_COPY
             kinds = self.driver.OperationalError, self.driver.InterfaceError
             return None, _LOST if isinstance(exc, kinds) or type(
                 exc
             ) is self.driver.DatabaseError else _REFUSED
         return code, self.errors.get(code) or self.errors.get(code[:2]) or _REFUSED
+
+    def own_words(self, exc: Any) -> str:
+        return (getattr(exc, "pgerror", None) or super().own_words(exc)).strip()
+
+    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+        diag = getattr(exc, "diag", None)
+        if diag is None or not sent.sql:
+            return ""
+        text, found = diag.message_primary or "", []
+        column = self.unfit_column.match(diag.context or "")
+        if diag.statement_position:
+            found.append(self._origin(sent, int(diag.statement_position) - 1 - sent.before))
+        elif column and self.named(sent, [column[1]]):
+            found.append(f'column "{column[1]}"')
+        elif diag.column_name:
+            found.append(f'column "{diag.column_name}"')
+        else:
+            names = ("".join(each) for each in self.quoted_names.findall(text))
+            found.append(self.named(sent, names))
+        if kind := self.unfit_type.match(text):
+            found.append(f"type {kind[1] or kind[2]}")
+        return ", ".join(filter(None, found))
+
+    def _origin(self, sent: _Sent, at: int) -> str:
+        """What stands at this place of the text that was sent: a parameter, or a place in the statement."""
+        sql, params, last = sent.sql, sent.params, 0  # ``last``: the end of the last placeholder
+        marks = _PLACEHOLDER.finditer(sql) if params is not None and sent.session else ()
+        cursor: Any = sent.session.raw.cursor() if sent.session else None
+        number = 0
+        for mark in marks:
+            if at < mark.start() - last:
+                break
+            at -= mark.start() - last
+            if mark[0] == "%%":
+                width = 1
+            else:
+                key = mark[1] if mark[1] is not None else number
+                number += 1
+                width = len(cursor.mogrify("%s", [params[key]]).decode())
+                if at < width:
+                    return f"parameter {mark[1] or number}"
+            at, last = at - width, mark.end()
+        at += last
+        name = _NAME_PATH.match(self.masked(sql), at)
+        return f"{_in_quotes(name[0])}, {_place(sql, at)}" if name else _place(sql, at)
 
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code, meaning = super().login_meaning(exc)
@@ -5047,11 +5237,11 @@ class _PostgresDialect(_Dialect):
 
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
-    ) -> Sequence[_ColumnType] | None:
+    ) -> Sequence[_ColumnType | None]:
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, self.catalogue, [self.name(table)])
             found = {name: self.catalogued(text) for name, text in cursor.fetchall()}
-        return self.in_order(names, found)
+        return [found.get(name) for name in names]
 
     def catalogued(self, text: str) -> _ColumnType:
         if text.endswith("[]"):
@@ -5075,7 +5265,7 @@ class _PostgresDialect(_Dialect):
         cursor = session.raw.cursor()
         text = statement if isinstance(statement, bytes) else statement.encode()
         self.execute(session, cursor, "BEGIN")
-        self.execute(session, cursor, b"DECLARE infra_stream NO SCROLL CURSOR FOR " + text)
+        self.execute(session, cursor, self.stream_begins.encode() + text)
         return cursor
 
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
@@ -5375,7 +5565,7 @@ class ConnectionPool(Database):
         params: Any = None,
         fetch: Callable[[Any], Any] = _row_count,
     ) -> Any:
-        attempt.note = _Sent(session, sql)
+        attempt.note = _Sent(session, sql, params)
         attempt.sent = True
         cursor = session.raw.cursor()
         try:
@@ -5514,7 +5704,7 @@ class ConnectionPool(Database):
         place: _Place[_Session] = _Place()
 
         def begin(attempt: Attempt) -> Any:
-            attempt.note = _Sent(session, sql)
+            attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
             attempt.sent = True
             return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
@@ -5545,23 +5735,27 @@ class ConnectionPool(Database):
         return block
 
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
-        def read(attempt: Attempt, session: _Session) -> Sequence[_ColumnType] | None:
-            attempt.note = _Sent(session)
+        def read(attempt: Attempt, session: _Session) -> Sequence[_ColumnType | None]:
+            attempt.note = _Sent(session, f"INSERT INTO {table}", is_ours=True)
             attempt.sent = True
             return self._dialect.read_columns(session, table, names)
 
         found = self._within(self._own_block(), "insert_many", read)
-        if found is None:
+        absent = [name for name, column in zip(names, found) if column is None]
+        if absent:
             raise _UNKNOWN_NAME.error(
-                f"{self.engine} {_UNKNOWN_NAME.words}", service=self.engine, operation="insert_many"
+                f'{self.engine} {_UNKNOWN_NAME.words}: "{absent[0]}" in {table}',
+                service=self.engine,
+                operation="insert_many",
             )
-        return found
+        return _without_none(found)
 
     def _insert_rows(
         self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> int:
         def insert(attempt: Attempt, session: _Session) -> int:
-            attempt.note = _Sent(session, f"INSERT INTO {table}")
+            statement = f"INSERT INTO {table} ({', '.join(names)})"
+            attempt.note = _Sent(session, statement, is_ours=True)
             total = 0
             try:
                 for size, send in self._dialect.insert_rows(session, table, names, columns):
@@ -5780,9 +5974,11 @@ class ConnectionPool(Database):
             )
         if not isinstance(exc, (dialect.driver.Error, OSError)):
             return None
-        session, sql = attempt.note or _Sent()
-        at_login = attempt.note is not None and session is None
+        sent: _Sent = attempt.note or _Sent()
+        session, at_login = sent.session, attempt.note is not None and sent.session is None
         code, meaning = dialect.login_meaning(exc) if at_login else dialect.meaning(exc)
+        if not at_login:
+            meaning = _ON_A_SESSION.get(meaning, meaning)
         attempt.sent = attempt.sent and meaning.acted
         if meaning.error is TimeoutError:
             attempt.final = True  # it has had its time
@@ -5795,9 +5991,14 @@ class ConnectionPool(Database):
             details["retryable"] = not attempt.final
         if meaning.kind is not None:
             details["kind"] = meaning.kind
-            details["constraint"] = dialect.constraint(exc, code, meaning.kind, sql)
+            details["constraint"] = dialect.constraint(exc, code, meaning.kind, sent.sql)
             if details["constraint"]:
                 detail = f": {details['constraint']}{detail}"
+        elif meaning.error is DatabaseError and (about := dialect.whereabouts(exc, sent)):
+            hint = dialect.unread_hint(sent.sql) if meaning is _SYNTAX else ""
+            detail = f": {about}{hint}{detail}"
+        if self.config.error_detail and (words := dialect.own_words(exc)):
+            detail += f"; the server says: {words}"
         return meaning.error(f"{where} {meaning.words}{detail}", **details)
 
 
@@ -7059,7 +7260,8 @@ class Migrator:
                 )
             if any((source, number) in recorded for number in states):
                 self._refuse(f"{source} has records of its own beside those of {stem}")
-            sql = f"UPDATE {history.table} SET source = %s WHERE source = %s AND number IN %s"
+            table = history.table.replace("%", "%%")
+            sql = f"UPDATE {table} SET source = %s WHERE source = %s AND number IN %s"
             return history.execute(sql, (source, stem, tuple(states)))
 
         return self._locked(move)
@@ -7095,7 +7297,15 @@ class Migrator:
         self, fetch_all: Callable[[str], list[tuple[Any, ...]]], history: str
     ) -> dict[tuple[str, int], tuple[Any, ...]]:
         columns = "source, number, name, checksum, state, statement, applied_at"
-        rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
+        try:
+            rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
+        except DatabaseError as error:
+            if error.code not in (1054, "42703"):
+                raise
+            self._refuse(
+                "the table schema_migrations is another tool's, it has not the columns of this one: "
+                "rename it, or migrate another database (of Postgres: another schema, by search_path)"
+            )
         return {(row[0], row[1]): row[2:] for row in rows}
 
     def _compare(
@@ -7205,6 +7415,7 @@ class Migrator:
         statement: int,
         state: str,
     ) -> None:
+        table = table.replace("%", "%%")
         checksum = _record_checksum(migration, state, statement)
         values = (migration.name, checksum, state, statement, self._clock.now())
         key = migration.source, migration.number
@@ -7217,6 +7428,16 @@ class Migrator:
                 "VALUES (%s, %s, %s, %s, %s, %s, %s)",
                 (*key, *values),
             )
+
+
+_STATEMENT_BEGINS = _lazy(
+    r"[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
+    r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger|event"
+    r"|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate|foreign"
+    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore)\b)*"
+    r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
+    re.IGNORECASE,
+)
 
 
 class _MigrationRun:
@@ -7343,6 +7564,8 @@ class _MigrationRun:
                 "it makes its transaction READ ONLY, which has no room for its record: leave that out; "
                 "the whole migration was rolled back"
             )
+        if error.code == "25001":
+            return "the whole migration was rolled back; end its marker with no-transaction and run again"
         if isinstance(error, DatabaseError):
             return "the whole migration was rolled back; mend it and run again"
         return f"the connection was lost: see {self._migrator._command} --status, and run again"
@@ -7367,14 +7590,11 @@ class _MigrationRun:
         return f"look at the schema, then: {command} --repair {self._migration.number} --done or --retry"
 
     def _words(self, step: int) -> str:
-        """The number of a statement and its first words: none of a text, which may be a secret."""
-        sql, found = self._migration.statements[step - 1] if step else "BEGIN", ""
-        for part in self._session.dialect.code(sql):
-            found += part
-            if "''" in found or len(found.split()) > 3:
-                break
-        words = found.partition("''")[0].split()  # behind a text another one may be told wrongly
-        return f"{step}, {' '.join(words[:3])} …"
+        """The number of a statement, its first words and what it is about: no value, which may be a secret."""
+        sql = self._migration.statements[step - 1] if step else "BEGIN"
+        code = _start_of_code(self._session.dialect, sql).partition("''")[0]
+        found = _STATEMENT_BEGINS.match(code)
+        return f"{step}, {' '.join(found[0].split()) if found else '…'} …"
 
     def _failure(self, error: InfrastructureError, fate: str) -> DatabaseError:
         what = "the record of its statement" if self._recording else "its statement"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -87,7 +88,7 @@ class Shop:
     def exists(self) -> str:
         """What the server says to a second CREATE TABLE."""
         code = {"mysql": 1050, "postgres": "42P07"}[self.engine]
-        return f"{self.where()} refused the statement (code {code})"
+        return f'{self.where()} refused the statement: "a", line 1, column 14 (code {code})'
 
     def sessions(self) -> int:
         """Connections to this database that are not this pool's, of which one is in use."""
@@ -715,8 +716,7 @@ def test_a_lock_that_covers_the_history(database: Callable[[str], str], tmp_path
 
     for message, states in in_threads(2, refused):
         assert message.startswith(
-            "migration shop 2 (step_2) failed at the record of its statement 1, "
-            "FLUSH TABLES WITH … ("
+            "migration shop 2 (step_2) failed at the record of its statement 1, FLUSH TABLES … ("
         )
         assert states == [(1, "applied", 1), (2, "dirty", 1), (3, "pending", 0)]
 
@@ -1459,7 +1459,7 @@ def test_a_server_that_is_silent_for_idle_timeout(shop: Shop) -> None:
     hasty.write(A + hasty.sleep(4), flag=" no-transaction")
     with hasty.pool:
         message = hasty.refusal()
-    words = shop.sleep(4).strip(";\n")
+    words = shop.sleep(4).partition("(")[0]
     assert message.startswith(
         f"migration shop 1 (step_1) failed at its statement 2, {words} … ({shop.where()} did not answer in time): look"
     )
@@ -1503,15 +1503,68 @@ def test_create_index_concurrently(postgres_shop: Shop) -> None:
     index = "CREATE INDEX CONCURRENTLY a_id_idx ON a (id);\n"
     shop.write(A, index)
     assert shop.refusal().startswith(
-        "migration shop 2 (step_2) failed at its statement 1, CREATE INDEX CONCURRENTLY … "
-        f"({shop.where()} refused the statement (code 25001)): the "
-        "whole migration was rolled back"
+        "migration shop 2 (step_2) failed at its statement 1, CREATE INDEX CONCURRENTLY "
+        f"a_id_idx … ({shop.where()} does not run this statement inside a transaction (code 25001)): "
+        "the whole migration was rolled back; end its marker with no-transaction and run again"
     )
     shop.write(A, index, flag=" no-transaction")
     assert shop.apply() == [2]
     assert shop.pool.fetch_one("SELECT indexname FROM pg_indexes WHERE tablename = 'a'") == (
         "a_id_idx",
     )
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("-- of 447911123456\n/* s3cret */ ALTER TABLE nope ADD COLUMN n INT DEFAULT 739182", "ALTER TABLE nope"),
+        ("INSERT INTO nope(id)VALUES(447911123456)", "INSERT INTO nope"),
+        ("SELECT 447911123456 FROM nope", "SELECT"),
+        ("CREATE UNIQUE INDEX nope_idx ON nope (id)", "CREATE UNIQUE INDEX nope_idx"),
+        ("UPDATE nope SET id = 447911123456", "UPDATE nope"),
+    ],
+)  # fmt: skip
+def test_a_failed_statement_is_named_by_its_object(shop: Shop, statement: str, words: str) -> None:
+    shop.write(A, statement + ";\n")
+    told = shop.refusal()
+    assert told.startswith(f"migration shop 2 (step_2) failed at its statement 1, {words} … (")
+    for each in ("447911123456", "739182", "s3cret"):
+        assert each not in told
+
+
+def test_the_history_of_another_tool(shop: Shop) -> None:
+    shop.pool.execute("CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, dirty BOOLEAN)")
+    shop.write(A)
+    words = "the table schema_migrations is another tool's"
+    assert shop.refusal().startswith(words)
+    assert shop.refusal(shop.migrator().status).startswith(words)
+    assert shop.tables() == ["schema_migrations"]
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "mysql", "postgres"])
+def test_a_percent_sign_in_the_name_of_a_database_or_schema(
+    service: Callable[[str], str], kind: str, tmp_path: Path
+) -> None:
+    name = f"test%{uuid.uuid4().hex[:12]}"
+    quote = '"' if kind == "postgres" else "`"
+    with infra.create_pool(infra.DatabaseConfig(url=service(kind))) as outside:
+        outside.execute(f"CREATE DATABASE {quote}{name}{quote}")
+        try:
+            url = service(kind).rpartition("/")[0] + "/" + name.replace("%", "%25")
+            shop = Shop(url, tmp_path)
+            shop.write(A)
+            with shop.pool:
+                if kind == "postgres":
+                    shop.pool.execute('CREATE SCHEMA "s%s"')
+                    shop.pool.execute(f'ALTER DATABASE "{name}" SET search_path = "s%s"')
+            with Shop(url, tmp_path).pool as shop.pool:
+                assert shop.apply() == [1]
+                assert shop.states() == [(1, "applied", 1)]
+                other = tmp_path / "other.sql"
+                other.write_text(shop.file.read_text())
+                assert infra.Migrator(shop.pool, other).take_over("shop") == 1
+        finally:
+            outside.execute(f"DROP DATABASE {quote}{name}{quote}")
 
 
 # --- the servers judge how scripts are split

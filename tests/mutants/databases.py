@@ -61,6 +61,34 @@ DATABASES: list[Mutant] = [
         ("faults/test_logins.py::test_words_that_nobody_knows",),
     ),
     OnServers(
+        "databases: a place is counted in what was sent",
+        INFRA,
+        Replace("_PostgresDialect._origin", "at - width", "at"),
+        ("faults/test_statement_errors.py::test_the_name_and_its_place",),
+    ),
+    OnServers(
+        "databases: a value passes for a name",
+        INFRA,
+        Replace("_PostgresDialect._origin", "self.masked(sql)", "sql.replace(\"'\", ' ')"),
+        ("faults/test_statement_errors.py::test_no_value_passes_for_a_name",),
+    ),
+    OnServers(
+        "databases: the server's text is quoted unasked",
+        INFRA,
+        Replace(
+            "ConnectionPool._translate",
+            "self.config.error_detail and (words := dialect.own_words(exc))",
+            "(words := dialect.own_words(exc))",
+        ),
+        ("faults/test_statement_errors.py::test_the_servers_own_text",),
+    ),
+    OnFakes(
+        "databases: a fake names no column",
+        FAKES,
+        Replace("FakeTable._check_columns", "f'\"{absent}\"'", "''"),
+        ("contract/test_database.py",),
+    ),
+    OnServers(
         "databases: a connection to a read-only server is kept",
         INFRA,
         Replace("ConnectionPool._give_back", "sound and session.is_new", "sound"),

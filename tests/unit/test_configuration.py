@@ -78,6 +78,7 @@ def test_every_variable() -> None:
             "DATABASE_MAX_CONNECTIONS": "7",
             "DATABASE_MIN_CONNECTIONS": "0",
             "DATABASE_INTERRUPTIBLE": "false",
+            "DATABASE_ERROR_DETAIL": "true",
             "REDIS_URL": " redis://:p@cache:6380/2 ",
             "REDIS_POOL_SIZE": "9",
             "AWS_REGION": "eu-north-1",
@@ -103,9 +104,11 @@ def test_every_variable() -> None:
         }
     )
     assert config == infra.Config(
-        mysql=infra.DatabaseConfig("mysql://u:p@db/accounts", 7, 0, interruptible=False),
+        mysql=infra.DatabaseConfig(
+            "mysql://u:p@db/accounts", 7, 0, interruptible=False, error_detail=True
+        ),
         postgres=infra.DatabaseConfig(
-            "postgresql://u:p@db:5433/exchange", 7, 0, interruptible=False
+            "postgresql://u:p@db:5433/exchange", 7, 0, interruptible=False, error_detail=True
         ),
         cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9, prefix="shop:"),
         storage=infra.S3StorageConfig(
