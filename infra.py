@@ -9664,7 +9664,9 @@ class KeyValueClient(_Closing):
 
 
 # What redis-py's exceptions mean: the first class that fits decides. The columns: class name, our error, whether the
-# caller may try again, whether the server may have acted on the command, words for the message.
+# caller may try again, whether the server may have acted on the command (or on others of its pipeline), words for the
+# message. A cache that fails open takes for an outage each ConnectionError and TimeoutError, and of the CacheErrors
+# those that the caller may try again. README, "Cache", has the table for users.
 _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...] = (
     (
         "AuthenticationError",
@@ -9674,6 +9676,13 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
         "refused the login: check the user and password",
     ),
     ("BusyLoadingError", ConnectionError, True, False, "is still loading its data"),
+    (
+        "_TooManyClientsError",
+        ConnectionError,
+        True,
+        False,
+        "takes no more connections: raise its maxclients, or lower the pools' sizes",
+    ),
     ("TimeoutError", TimeoutError, True, True, "did not answer in time"),
     (
         "ConnectionError",
@@ -9685,6 +9694,21 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
     ("ReadOnlyError", CacheError, True, False, "is a read-only replica"),
     ("MasterDownError", CacheError, True, False, "is a replica that has lost its master"),
     ("_NoReplicasError", CacheError, True, False, "has too few replicas to take writes"),
+    (
+        "_NotSavedError",
+        CacheError,
+        True,
+        True,
+        "takes no writes because it could not save its data: look at its disk and log",
+    ),
+    ("_BusyError", CacheError, True, True, "runs a script that does not end: see SCRIPT KILL"),
+    (
+        "_TooLargeError",
+        CacheError,
+        False,
+        True,
+        "takes no key or value of that size: its limit is proto-max-bulk-len",
+    ),
     ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
     (
         "AskError",
@@ -9709,6 +9733,7 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
 _REDIS_REPEATABLE = frozenset({"get", "get_many", "exists", "ttl", "set", "set_many", "scan"})
 _Address = tuple[str, int]  # host and port
 _PIPELINE = 1000  # commands in one round trip: bounds memory on both sides
+_LEAST_LIMIT = 1 << 20  # bytes: no server takes a lower one as its proto-max-bulk-len
 _COMPARE_AND_DELETE = (
     "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
 )
@@ -9718,12 +9743,36 @@ class _NoReplicasError(Exception):
     """A master refuses writes because too few of its replicas answer. redis-py has no class for that."""
 
 
+class _NotSavedError(Exception):
+    """A server refuses writes because its last snapshot failed."""
+
+
+class _BusyError(Exception):
+    """A server refuses everything while a script runs for too long."""
+
+
+class _TooLargeError(Exception):
+    """A word is longer than the server takes. It reads no further, and ends the connection."""
+
+
+class _TooManyClientsError(Exception):
+    """A server refuses a connection. redis-py before 5.1 has no class for that."""
+
+
 #: codes that a refusal may quote: a command in a script failed (Redis 6.2), or one that made EXEC fail
 _REDIS_QUOTED = {
     "READONLY": "ReadOnlyError",
     "MASTERDOWN": "MasterDownError",
     "NOREPLICAS": "_NoReplicasError",
     "OOM": "OutOfMemoryError",
+    "MISCONF": "_NotSavedError",
+    "BUSY": "_BusyError",
+    "UNKILLABLE": "_BusyError",
+}
+#: refusals without a code of their own
+_REDIS_PHRASES = {
+    "Protocol error: invalid bulk length": "_TooLargeError",
+    "max number of clients reached": "_TooManyClientsError",
 }
 _REDIS_QUOTE = _lazy(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
 
@@ -9933,11 +9982,43 @@ class _RedisTransport:
         pools = [self._pool(address) for address, _ in parts]
         try:
             return self._exchange(attempt, parts, pools, places)
+        except self._redis.ConnectionError as exc:
+            failure = exc
         finally:
             try:
                 self._release(pools, places)
             finally:  # again: an exception from a signal handler may have ended the first round
                 self._release(pools, places)
+        too_large = self._too_large(attempt, parts)
+        try:
+            raise too_large or failure
+        finally:  # their tracebacks hold this frame
+            del failure, too_large
+
+    def _too_large(
+        self, attempt: Attempt, parts: Sequence[tuple[_Address, Sequence[tuple[Any, ...]]]]
+    ) -> _TooLargeError | None:
+        """Whether the connection has ended because a word was too long for the server.
+
+        The server says so, but it ends the connection while we still send, and what it said may be lost. So it is
+        asked again: with the head of such a word, behind a PING whose answer shows that it was read.
+        """
+        address = attempt.note
+        commands = itertools.chain(*(commands for each, commands in parts if each == address))
+        length = max(map(_byte_length, itertools.chain(*commands)), default=0)
+        if length < _LEAST_LIMIT or not attempt.sent:
+            return None
+        probe = f"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n${length}\r\n".encode()
+        with contextlib.suppress(self._redis.RedisError, OSError, InfrastructureError):
+            connection = self.connect(address, attempt)
+            try:
+                connection._sock.sendall(probe)
+                self._read(connection, attempt)
+                reply = self.read(connection) if connection.can_read(0.1) else None
+            finally:
+                self.disconnect(connection)
+            return reply if isinstance(reply, _TooLargeError) else None
+        return None
 
     def _exchange(
         self,
@@ -10087,12 +10168,19 @@ class _RedisTransport:
             return self._precise(refusal)
 
     def _precise(self, refusal: Exception) -> Exception:
-        """The refusal that this one quotes, if it quotes one."""
-        quoted = type(refusal) in self._vague and _REDIS_QUOTE.search(str(refusal))
-        if not quoted:
+        """The refusal that this one quotes or words, if it does so."""
+        text = str(refusal)
+        quoted = type(refusal) in self._vague and _REDIS_QUOTE.search(text)
+        name = _REDIS_QUOTED[quoted[1]] if quoted else self._phrased(text)
+        if name is None:
             return refusal
-        precise: Exception = self._error_class(_REDIS_QUOTED[quoted[1]])(str(refusal))
+        precise: Exception = self._error_class(name)(text)
         return precise
+
+    @staticmethod
+    def _phrased(text: str) -> str | None:
+        found = (name for phrase, name in _REDIS_PHRASES.items() if text.startswith(phrase))
+        return next(found, None)
 
     def silent(self, connection: Any) -> None:
         """A listener's connection did not answer."""
@@ -10106,6 +10194,8 @@ class _RedisTransport:
         return error
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        if isinstance(exc, self._redis.ConnectionError):
+            exc = self._precise(exc)
         for known, error, retryable, acted, words in self._errors:
             if isinstance(exc, known):
                 attempt.sent = attempt.sent and (acted or attempt.shared)
@@ -10121,6 +10211,11 @@ class _RedisTransport:
 
 def _word(word: Any) -> str:
     return word.decode() if word.__class__ is bytes else str(word)
+
+
+def _byte_length(word: Any) -> int:
+    text = _word(word)
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _packed(commands: Sequence[tuple[Any, ...]]) -> list[bytes]:
@@ -10535,7 +10630,8 @@ class RedisClient(KeyValueClient):
         latency = time.perf_counter() - started
         found = dict(re.findall(r"(\w+):(.*?)\r", info))
         name = "Valkey" if "valkey_version" in found else "Redis"
-        cluster = f", cluster of {len(nodes)}" if found.get("redis_mode") == "cluster" else ""
+        mode = found.get("server_mode") or found.get("redis_mode")  # Valkey's name, and Redis's
+        cluster = f", cluster of {len(nodes)}" if mode == "cluster" else ""
         version = found.get("valkey_version") or found.get("redis_version")
         return Health("redis", f"{name} {version}{cluster}", latency)
 
@@ -10894,7 +10990,10 @@ class _RedisListener(Listener):
             if not self._told:
                 raise ConnectionError("redis answered what nobody asked")
             error = self._transport.refused(reply) if isinstance(reply, Exception) else None
-            self._settle(self._told.popleft(), error=error)
+            change = self._told.popleft()
+            if error is not None and error.retryable and change.joins and change.call is None:
+                raise error  # nobody waits for this one: it is sent again on the next connection
+            self._settle(change, error=error)
         self._note_rejoined()
 
     def _note_rejoined(self) -> None:

@@ -34,7 +34,7 @@ from tests.contract.backends import (
 from tests.contract.base import public_names
 from tests.faults.proxy import Proxy, ScriptedRedis, Stub
 from tests.interrupts import interruptions
-from tests.services import Server, free_port
+from tests.services import RedisServer, Server, free_port
 
 SLACK = 10.0  # seconds that a busy machine may add to a deadline
 
@@ -433,6 +433,220 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
         assert (
             raw.info("stats")["total_connections_received"] == before + 1
         )  # a refusal ends no connection
+
+
+#: what a server says: whether a cache that fails open takes it for an outage (and the caller may
+#: try again), and words of the error
+REFUSALS: dict[str, tuple[bool, str]] = {
+    "-MISCONF Redis is configured to save RDB snapshots": (True, "could not save its data"),
+    "-NOREPLICAS Not enough good replicas to write.": (True, "too few replicas"),
+    "-BUSY Redis is busy running a script.": (True, "runs a script that does not end"),
+    "-UNKILLABLE Sorry the script already executed write commands": (True, "runs a script"),
+    "-MASTERDOWN Link with MASTER is down": (True, "has lost its master"),
+    "-READONLY You can't write against a read only replica.": (True, "read-only replica"),
+    "-LOADING Redis is loading the dataset in memory": (True, "still loading"),
+    "-OOM command not allowed when used memory > 'maxmemory'.": (True, "out of memory"),
+    "-CLUSTERDOWN The cluster is down": (True, "does not serve the key at present"),
+    "-TRYAGAIN Multiple keys request during rehashing of slot": (True, "moving the key"),
+    "-ERR max number of clients reached": (True, "takes no more connections"),
+    "-ERR Protocol error: invalid bulk length": (False, "proto-max-bulk-len"),
+    "-NOPERM this user has no permissions": (False, "does not permit"),
+    "-WRONGTYPE Operation against a key": (False, "WRONGTYPE"),
+    "-ERR syntax error": (False, "refused the command"),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("reply", REFUSALS)
+def test_what_a_refusal_means(reply: str) -> None:
+    outage, words = REFUSALS[reply]
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        send(b"+OK\r\n" if words[0] in (b"AUTH", b"SELECT") else reply.encode() + b"\r\n")
+
+    with ScriptedRedis(answer) as server, client_of(server.url, retries=0) as client:
+        cache = infra.RedisCacheProvider(client, fail_open=True)
+        calls: list[Callable[[], object]] = [
+            lambda: client.get("k"),
+            lambda: client.set_many({"a": "1", "b": "2"}),
+        ]
+        for call in calls:
+            with pytest.raises(infra.InfrastructureError, match=words) as caught:
+                call()
+            assert caught.value.retryable is outage
+        if outage:
+            cache.set("k", 1)
+            assert cache.get("k") is None
+        else:
+            with pytest.raises(infra.CacheError, match=words):
+                cache.set("k", 1)
+        with pytest.raises(infra.CacheError):
+            cache.set_nx("k", 1)
+
+
+def cannot_save(server: Server, raw: Any) -> Callable[[], None]:
+    """Snapshots fail from now on: a folder lies where they should go."""
+    (server.folder / "dump.rdb").mkdir()
+    raw.config_set("save", "3600 1")
+    raw.set("x", "1")
+    raw.bgsave()
+    eventually(lambda: raw.info("persistence")["rdb_last_bgsave_status"] == "err")
+    return lambda: None
+
+
+def run_script(server: Server, raw: Any) -> Callable[[], None]:
+    """A script runs until the returned function ends it."""
+    assert isinstance(server, RedisServer)
+    raw.config_set("lua-time-limit", 1)
+
+    def run() -> None:
+        with pytest.raises(Exception, match="killed by user"):
+            raw.eval("while true do end", 0)
+
+    def end() -> None:
+        server.ask("SCRIPT KILL")
+        join()
+
+    join = in_background(run)
+    eventually(lambda: server.ask("PING").startswith(b"-BUSY"))
+    return end
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis-6.2"])
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [(cannot_save, "could not save its data"), (run_script, "runs a script that does not end")],
+)
+def test_a_server_in_trouble(
+    private_server: Callable[[str], Server],
+    kind: str,
+    trouble: Callable[[Server, Any], Callable[[], None]],
+    words: str,
+) -> None:
+    server = private_server(kind)
+    with raw_redis(server.url) as raw, client_of(server.url) as client:
+        client.set("k", "1")
+        end = trouble(server, raw)
+        try:
+            for name, write in WRITES.items():
+                with pytest.raises(infra.CacheError, match=words) as caught:
+                    write(client)
+                assert caught.value.retryable is True, name
+            cache = infra.RedisCacheProvider(client, fail_open=True)
+            cache.set("k", 1)
+            assert cache.get_or_set("new", lambda: 7) == 7
+            assert cache.delete("k") is False
+            for call in (lambda: cache.increment("k"), lambda: cache.check_rate_limit("k", 1, 1)):
+                with pytest.raises(infra.CacheError, match=words):
+                    call()
+        finally:
+            end()
+        assert client.get("k") == "1"
+
+
+def test_too_many_clients(server: Server, raw: Any) -> None:
+    raw.ping()
+    raw.config_set("maxclients", 1)
+    for url in (server.url, f"redis://:secret@127.0.0.1:{server.port}/1"):
+        with client_of(url, retries=0) as client:
+            with pytest.raises(infra.ConnectionError, match="takes no more connections") as caught:
+                client.get("k")
+            assert caught.value.retryable is True
+            assert infra.RedisCacheProvider(client, fail_open=True).get("k", "no") == "no"
+    raw.config_set("maxclients", 100)
+    with client_of(server.url) as client:
+        assert client.get("k") is None
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        ("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\nserver_mode:cluster\r\n", "Valkey 9.1.2"),
+        ("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\nredis_mode:cluster\r\n", "Valkey 8.0.1"),
+        ("redis_version:7.0.15\r\nredis_mode:cluster\r\n", "Redis 7.0.15"),
+    ],
+)
+def test_a_cluster_is_named_as_one(info: str, name: str) -> None:
+    """Valkey calls its mode server_mode, Redis redis_mode."""
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        if words[0] == b"CLUSTER":
+            host = b"$9\r\n127.0.0.1\r\n"
+            send(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n%s:%d\r\n" % (host, scripted.port))
+        elif words[0] == b"INFO":
+            send(b"$%d\r\n%s\r\n" % (len(info), info.encode()))
+        else:
+            send(b"+OK\r\n")
+
+    with (
+        ScriptedRedis(answer) as scripted,
+        client_of(f"redis+cluster://127.0.0.1:{scripted.port}") as client,
+    ):
+        assert client.health_check().server == f"{name}, cluster of 1"
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis-6.2", "redis-cluster"])
+@pytest.mark.parametrize("size", [(1 << 20) + 1, 10 << 20])
+def test_a_value_above_the_limit(
+    private_server: Callable[[str], Any], kind: str, size: int
+) -> None:
+    """The server says why, and ends the connection while we still send. Whether we met that or its
+    answer made a ConnectionError or a CacheError of it, and some methods sent it four times."""
+    server, large = private_server(kind), "v" * size
+    for node in getattr(server, "nodes", [server]):
+        with raw_redis(f"redis://127.0.0.1:{node.port}") as raw:
+            raw.config_set("proto-max-bulk-len", 1 << 20)
+    calls: dict[str, Callable[[infra.RedisClient], Any]] = {
+        "set": lambda c: c.set("k", large),
+        "set_with_expiry": lambda c: c.set_with_expiry("k", large, 60),
+        "set_nx": lambda c: c.set_nx("k2", large),
+        "set_many": lambda c: c.set_many({"a": "1", "b": large, "d": "1"}),
+        "compare_and_delete": lambda c: c.compare_and_delete("k", large),
+        "publish": lambda c: c.publish("c", large),
+        "get": lambda c: c.get(large),
+        "get_many": lambda c: c.get_many(["a", large]),
+        "delete": lambda c: c.delete(large),
+        "unlink_many": lambda c: c.unlink_many(["a", large]),
+        "increment": lambda c: c.increment(large, 1, 60),
+        "scan": lambda c: [*c.scan(large)],
+        "a cache's set": lambda c: infra.RedisCacheProvider(c, fail_open=True).set("k", large),
+    }
+    attempts: list[infra.Call] = []
+    with client_of(server.url, observer=attempts.append) as client:
+        for name, call in calls.items():
+            attempts.clear()
+            with pytest.raises(infra.CacheError, match="no key or value of that size") as caught:
+                call(client)
+            assert (caught.value.retryable, caught.value.service) == (False, "redis"), name
+            assert str(caught.value).endswith("its limit is proto-max-bulk-len"), name
+            assert [each.attempt for each in attempts if each.outcome != "ok"] == [1], name
+            client.set("k", "v" * (1 << 20))
+        with client.listen(print) as listener:
+            with pytest.raises(infra.CacheError, match="no key or value of that size"):
+                listener.subscribe(large)
+            listener.subscribe("c")
+
+
+def test_subscribing_again_waits_for_a_script(
+    server: Server, raw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A subscription that is refused for the moment is not given up: nobody would make it anew."""
+    inbox = Inbox()
+    with (
+        Proxy(server.port) as proxy,
+        client_of(f"redis://127.0.0.1:{proxy.port}", deadline=60) as client,
+        client.listen(inbox, inbox.on_reconnect) as listener,
+    ):
+        listener.subscribe("c")
+        end = run_script(server, raw)
+        proxy.swallow = True  # the answer to the next command, with the connection
+        join = in_background(lambda: listener.subscribe("d"))
+        eventually(lambda: len([r for r in caplog.records if "connecting again" in r.message]) >= 3)
+        end()
+        join()
+        assert (client.publish("c", "1"), client.publish("d", "2")) == (1, 1)
+        assert inbox.wait(2) == [("c", None, "1"), ("d", None, "2")]
 
 
 def test_a_full_memory(server: Server, raw: Any) -> None:

@@ -158,8 +158,33 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a refusal inside a script is not recognized",
         INFRA,
-        Replace("_RedisTransport._precise", "not quoted", "True"),
+        Replace(
+            "_RedisTransport._precise",
+            "_REDIS_QUOTED[quoted[1]] if quoted else self._phrased(text)",
+            "None",
+        ),
         ("faults/test_redis.py::test_writes_after_a_failover",),
+    ),
+    OnServers(
+        "client: a script that does not end is a mistake of the caller",
+        INFRA,
+        Text("_REDIS_QUOTED", "BUSY", "BUSIED"),
+        ("faults/test_redis.py::test_what_a_refusal_means",),
+    ),
+    OnServers(
+        "client: a word that is too long is a lost connection",
+        INFRA,
+        Always("_RedisTransport._too_large", "length < _LEAST_LIMIT or not attempt.sent"),
+        ("faults/test_redis.py::test_a_value_above_the_limit",),
+    ),
+    OnServers(
+        "client: a subscription that is refused for the moment is given up",
+        INFRA,
+        Never(
+            "_RedisListener._receive",
+            "error is not None and error.retryable and change.joins and change.call is None",
+        ),
+        ("faults/test_redis.py::test_subscribing_again_waits_for_a_script",),
     ),
     OnServers(
         "client: an interrupted exchange leaves its replies to the next call",
