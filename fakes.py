@@ -2416,9 +2416,10 @@ class FakeEventBus(Faults, infra.RedisEventBus):
         self,
         client: infra.KeyValueClient | None = None,
         on_reconnect: Callable[[], None] | None = None,
+        prefix: str = "",
     ) -> None:
         """As ``RedisEventBus``, with a default for the first."""
-        super().__init__(client or FakeRedisClient(), on_reconnect)
+        super().__init__(client or FakeRedisClient(), on_reconnect, prefix)
 
 
 # === sms =============================================================================================================
@@ -2500,7 +2501,7 @@ class FakeInfrastructure(infra.Infrastructure):
             "cache": FakeCacheProvider(redis, self.config.cache.prefix, clock=self.clock),
             "verification": FakeVerificationCache(redis),
             "storage": FakeStorageProvider(clock=self.clock),
-            "bus": FakeEventBus(redis),
+            "bus": FakeEventBus(redis, prefix=self.config.cache.channel_prefix),
             "sms": FakeSmsService(),
         }
 

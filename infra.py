@@ -875,7 +875,8 @@ class CacheConfig(_Settings):
     ``pool_size`` is the most connections to one server (of a cluster: to each), listeners apart; ``socket_timeout``
     bounds one wait for the server, ``deadline`` a whole call with its retries and its wait for a free connection;
     ``default_ttl`` is the cache's (0: no expiry). ``prefix`` stands before each key of the bundle's cache, so that its
-    ``delete_pattern`` reaches neither verification codes nor keys of your own.
+    ``delete_pattern`` reaches neither verification codes nor keys of your own. ``channel_prefix`` stands before each
+    channel of the bundle's bus: channels are one for all databases of a server.
     """
 
     url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
@@ -886,6 +887,7 @@ class CacheConfig(_Settings):
     deadline: float = _setting(5.0, _WAIT)
     retries: int = _setting(3, _COUNT_OR_0)
     prefix: str = _setting("cache:", _PREFIX, "CACHE_PREFIX")
+    channel_prefix: str = _setting("", _PREFIX, "CHANNEL_PREFIX")
 
 
 # The cache and the event bus share one client, so its configuration has three names.
@@ -1089,6 +1091,53 @@ def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> C
 # === call policy =====================================================================================================
 
 
+def _is_deferred(function: Any) -> bool:
+    """Whether a call would run nothing yet: an async function, a generator, or an object that is called as one.
+
+    A wrapper is judged by itself: it may run what it wraps.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not (inspect.isroutine(function) or isinstance(function, type)):
+        function = getattr(type(function), "__call__", None)  # noqa: B004  # itself, not whether it is there
+    return (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
+
+
+def _check_function(
+    name: str,
+    function: Any,
+    takes: str,
+    error: type[InfrastructureError] = ValidationError,
+) -> None:
+    if not callable(function):
+        raise error(f"{name} should be a function that takes {takes}")
+    if _is_deferred(function):
+        raise error(
+            f"{name} should be a plain function that takes {takes}: of an async function or a "
+            "generator nothing would run"
+        )
+
+
+def _not_awaitable(result: T) -> T:
+    """The result of a caller's function. Raises ValidationError if it would have to be awaited."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()  # else Python warns that it was never awaited
+        raise ValidationError("a function returned an awaitable: nothing awaits it here")
+    return result
+
+
+def _ran(result: object) -> None:
+    """Raises ValidationError if a handler has returned what has not run yet, and never will."""
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise ValidationError("a function returned a generator: nothing runs it here")
+    _not_awaitable(result)
+
+
 @dataclass(frozen=True, eq=False)
 class Call(_ByValue):
     """What an observer is told after each attempt at an outbound call: names and numbers, never a key or a value.
@@ -1169,8 +1218,8 @@ class CallPolicy:
         backoff_max: float = 1.0,
     ) -> None:
         clock = _clock(clock)
-        if observer is not None and not callable(observer):
-            raise ConfigurationError("observer should be a function that takes a Call")
+        if observer is not None:
+            _check_function("observer", observer, "a Call", ConfigurationError)
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -1277,7 +1326,7 @@ class CallPolicy:
         logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
         if self._observer is not None:
             try:
-                self._observer(call)
+                _ran(self._observer(call))
             except Exception:  # a broken observer must not break the call it watches
                 logger.warning("the observer raised", exc_info=True)
 
@@ -3067,16 +3116,15 @@ class Database(_Closing):
         """Runs ``fn()`` in a transaction and returns its answer; on a retryable DatabaseError (deadlock, serialization
         failure, lock timeout) again, a few times: ``fn`` should have no effects outside the database. Inside a
         transaction it runs once, in a savepoint, because only the outermost block can be repeated."""
-        if not callable(fn):
-            raise ValidationError("fn should be a function without arguments")
+        _check_function("fn", fn, "no arguments")
         if self._current() is not None:
             with self.transaction():
-                return fn()
+                return _not_awaitable(fn())
 
         def attempt(current: Attempt) -> T:
             try:
                 with self.transaction():
-                    return fn()
+                    return _not_awaitable(fn())
             except InfrastructureError as error:
                 current.final = not isinstance(error, DatabaseError)
                 raise
@@ -9434,8 +9482,9 @@ class Listener(_Closing):
     Messages come one at a time and, for one publisher, in order: ``on_message(channel, pattern, payload)``, ``pattern``
     being the glob that matched, or None for a channel subscribed to by name. A channel that is subscribed to by name
     and by a matching glob delivers twice, first by name. Several matching globs deliver in no fixed order. What was
-    published before a subscription, or while the connection was lost, does not come. A handler that raises is logged;
-    the next message comes all the same.
+    published before a subscription, or while the connection was lost, does not come. A handler that raises, or returns
+    an awaitable or a generator, is logged; the next message comes all the same. Channels belong to the whole server,
+    whatever the URL's database number.
 
     Each of the four calls below returns once the server has acknowledged it (TimeoutError otherwise), or at once when
     made from inside a handler. Names already subscribed to, or not, are no error.
@@ -9445,8 +9494,9 @@ class Listener(_Closing):
     _is_needed: Callable[[bool, str], bool] | None = None
 
     def __init__(self, on_message: MessageHandler, on_reconnect: Callable[[], None] | None) -> None:
-        if not callable(on_message) or not (on_reconnect is None or callable(on_reconnect)):
-            raise ValidationError("on_message and on_reconnect should be functions")
+        _check_function("on_message", on_message, "channel, pattern and payload")
+        if on_reconnect is not None:
+            _check_function("on_reconnect", on_reconnect, "no arguments")
         self._on_message = on_message
         self._on_reconnect = on_reconnect
 
@@ -9477,14 +9527,14 @@ class Listener(_Closing):
 
     def _deliver(self, channel: str, pattern: str | None, payload: str) -> None:
         try:
-            self._on_message(channel, pattern, payload)
+            _ran(self._on_message(channel, pattern, payload))
         except Exception:
             logger.warning("a handler of channel %s raised", channel, exc_info=True)
 
     def _announce_reconnect(self) -> None:
         if self._on_reconnect is not None:
             try:
-                self._on_reconnect()
+                _ran(self._on_reconnect())
             except Exception:
                 logger.warning("on_reconnect raised", exc_info=True)
 
@@ -11389,8 +11439,7 @@ class RedisCacheProvider:
         """
         name, seconds, text = self._name(key), self._seconds(ttl), None
         lock_ttl = max(_waiting_time(timeout), 0.001)
-        if not callable(factory):
-            raise ValidationError("factory should be a function without arguments")
+        _check_function("factory", factory, "no arguments")
         silence: CacheError | None = None
 
         def ask(operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -13549,7 +13598,8 @@ class RedisEventBus(_Closing):
     is not subscribed at the moment does not get it, nor later.
 
     Handlers run in one thread of the bus, begun with the first subscription: one at a time, for one publisher in the
-    order of publishing. One that raises (``Exception``) is logged and counted, and the others go on. They may publish,
+    order of publishing. One that raises (``Exception``) is logged and counted, and the others go on; so is one that
+    returns an awaitable or a generator, which nothing would run. They may publish,
     subscribe and close, the bus too; one that is slow holds up the rest. After a lost connection the bus subscribes
     again by itself, then calls ``on_reconnect``: messages may have been lost. A quiet channel is no error; a dead peer
     is noticed by PING.
@@ -13559,23 +13609,30 @@ class RedisEventBus(_Closing):
     ValidationError before anything is sent. May be shared by threads. A forked child has no subscriptions until it
     makes its own. A bus with subscriptions lives until it, or its client, is closed.
 
+    Redis's channels belong to the whole server: the database number of the URL keeps nobody apart, and a cache's prefix
+    does not either. Two environments on one server need a ``prefix`` each, of which neither begins with the other.
+
     Attributes:
         handler_errors: how often a handler has raised.
     """
 
     def __init__(
-        self, client: KeyValueClient, on_reconnect: Callable[[], None] | None = None
+        self,
+        client: KeyValueClient,
+        on_reconnect: Callable[[], None] | None = None,
+        prefix: str = "",
     ) -> None:
-        """``client`` is not closed with the bus. ``on_reconnect()`` is called in the thread of the handlers."""
-        if not isinstance(client, KeyValueClient) or not (
-            on_reconnect is None or callable(on_reconnect)
-        ):
-            raise ValidationError(
-                "RedisEventBus takes a RedisClient, and a function for on_reconnect"
-            )
+        """``client`` is not closed with the bus. ``on_reconnect()`` is called in the thread of the handlers.
+        ``prefix`` stands before each channel and glob in Redis; messages show neither it nor others' prefixes."""
+        if not isinstance(client, KeyValueClient):
+            raise ValidationError("RedisEventBus takes a RedisClient")
+        if on_reconnect is not None:
+            _check_function("on_reconnect", on_reconnect, "no arguments")
         self.handler_errors = 0
         self._client = client
         self._on_reconnect = on_reconnect
+        self._prefix = _check_text("prefix", prefix, blank_ends=False)
+        self._glob_prefix = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix)
         self._closed = False
         self._forget_parent()
         _fork_aware.add(self)
@@ -13599,7 +13656,8 @@ class RedisEventBus(_Closing):
         if self._closed:
             raise self._over("publish")
         try:
-            return self._client.publish(channel, _event_text(event))
+            name = self._prefix + _check_key(channel, "channel")
+            return self._client.publish(name, _event_text(event))
         except CacheError as error:
             raise self._refused(error) from error
 
@@ -13640,11 +13698,11 @@ class RedisEventBus(_Closing):
     def _join(
         self, operation: str, names: Sequence[str], handler: Callable[[Message], object]
     ) -> Subscription:
-        if not callable(handler) or inspect.iscoroutinefunction(handler):
-            raise ValidationError(
-                "handler should be a function that takes a Message, and not async: nobody would wait"
-            )
-        subscription = Subscription(self, operation == "psubscribe", names, handler)
+        _check_function("handler", handler, "a Message")
+        is_glob = operation == "psubscribe"
+        before = self._glob_prefix if is_glob else self._prefix
+        names = [before + name for name in names]
+        subscription = Subscription(self, is_glob, names, handler)
         try:
             listener = self._listening(operation)
             with self._lock:
@@ -13653,7 +13711,7 @@ class RedisEventBus(_Closing):
             if self._closed:  # meanwhile
                 raise self._over(operation)
             # For names that others have joined too: they may still wait for the answer.
-            (listener.psubscribe if operation == "psubscribe" else listener.subscribe)(*names)
+            (listener.psubscribe if is_glob else listener.subscribe)(*names)
         except BaseException as error:
             subscription._closed = True
             self._drop(subscription)
@@ -13693,12 +13751,13 @@ class RedisEventBus(_Closing):
         return tuple(each for each in self._joined.get(key, ()) if not each._closed)
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
-        message = Message(channel, pattern, payload)
+        glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
+        message = Message(channel.removeprefix(self._prefix), glob, payload)
         for subscription in self._joined.get((pattern is not None, pattern or channel), ()):
             if subscription._closed:  # by a handler before it
                 continue
             try:
-                subscription._handler(message)
+                _ran(subscription._handler(message))
             except Exception as error:
                 self.handler_errors += 1
                 details = {
@@ -16240,7 +16299,8 @@ class Infrastructure(_Closing):
 
     @property
     def bus(self) -> RedisEventBus:
-        return self._once("bus", lambda: RedisEventBus(self.redis))
+        prefix = self.config.cache.channel_prefix
+        return self._once("bus", lambda: RedisEventBus(self.redis, prefix=prefix))
 
     @property
     def sms(self) -> SmsService:

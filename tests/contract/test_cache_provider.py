@@ -24,7 +24,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract import refusals
+from tests.contract import handlers, refusals
 from tests.contract.backends import (
     WAIT,
     Between,
@@ -968,6 +968,14 @@ class CacheProviderContract(Contract):
         for ttl in BAD_TTLS:
             with pytest.raises(infra.ValidationError):
                 WITH_A_TTL[method](backend.cache(), ttl)
+        assert backend.redis.names() == []
+
+    @pytest.mark.parametrize("factory", handlers.SEEN)
+    def test_a_factory_that_would_run_nothing_is_refused(
+        self, backend: CacheBackend, factory: str
+    ) -> None:
+        with pytest.raises(infra.ValidationError, match="factory should be a plain function"):
+            backend.cache().get_or_set("k", handlers.SEEN[factory])
         assert backend.redis.names() == []
 
     def test_bad_arguments(self, backend: CacheBackend) -> None:

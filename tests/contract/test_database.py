@@ -19,7 +19,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract import refusals
+from tests.contract import handlers, refusals
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -887,6 +887,34 @@ class DatabaseContract(Contract):
         with pytest.raises(infra.DatabaseError, match="a deadlock"):
             backend.database.run(work)
         assert len(calls) == 6
+
+    @pytest.mark.parametrize("fn", handlers.SEEN)
+    def test_run_refuses_what_would_run_nothing(self, backend: DatabaseBackend, fn: str) -> None:
+        """It would return at once, and the transaction commit nothing."""
+        with pytest.raises(infra.ValidationError, match="fn should be a plain function"):
+            backend.database.run(handlers.SEEN[fn])
+
+    @pytest.mark.parametrize("fn", ["coroutine", "awaitable", "class"])
+    @pytest.mark.parametrize("inside", [False, True])
+    def test_run_rolls_back_what_nothing_awaits(
+        self, backend: DatabaseBackend, fn: str, inside: bool
+    ) -> None:
+        owners = backend.owners
+
+        def work() -> object:
+            owners.create(Owner("a"))
+            return handlers.RETURNING[fn]()
+
+        def run() -> None:
+            with pytest.raises(infra.ValidationError, match="nothing awaits it"):
+                backend.database.run(work)
+
+        if inside:
+            with backend.database.transaction():
+                run()
+        else:
+            run()
+        assert owners.count() == 0
 
     # --- rules
 

@@ -14,7 +14,7 @@ import pytest
 
 import fakes
 import infra
-from tests.contract import refusals
+from tests.contract import handlers, refusals
 from tests.contract.backends import (
     Inbox,
     KeyValueBackend,
@@ -380,6 +380,80 @@ class RedisEventBusContract(Contract):
         assert [(each.levelname, vars(each)["outcome"]) for each in records] == [
             ("WARNING", "RuntimeError")
         ] * 2
+
+    @pytest.mark.parametrize("handler", handlers.RETURNING)
+    def test_a_handler_that_runs_nothing_is_an_error(
+        self, backend: BusBackend, caplog: pytest.LogCaptureFixture, handler: str
+    ) -> None:
+        bus, heard, channel = backend.bus(), Heard(), backend.channel("c")
+        bus.subscribe(channel, handlers.RETURNING[handler])
+        bus.subscribe(channel, heard)
+        bus.publish(channel, note(1))
+        assert heard.notes(1) == ["1"]
+        assert bus.handler_errors == 1
+        assert "nothing awaits it" in caplog.text or "nothing runs it" in caplog.text
+
+    @pytest.mark.parametrize("handler", handlers.SEEN)
+    def test_a_handler_that_would_run_nothing_is_refused(
+        self, backend: BusBackend, handler: str
+    ) -> None:
+        bus, channel = backend.bus(), backend.channel("c")
+        lost = handlers.SEEN[handler]
+        for call in (bus.subscribe, bus.psubscribe, lambda c, h: bus.subscribe_many([c], h)):
+            with pytest.raises(infra.ValidationError, match="handler should be a plain function"):
+                call(channel, lost)
+        with pytest.raises(infra.ValidationError, match="on_reconnect should be a plain function"):
+            backend.make(backend.redis.client, lost)
+        assert bus.publish(channel, note(1)) == 0
+
+    def test_a_class_may_be_a_handler(self, backend: BusBackend) -> None:
+        """Its instances may be awaitable or async: what is called is the class."""
+        bus, channel, heard = backend.bus(), backend.channel("c"), Heard()
+
+        class Kept(handlers.AsyncObject):
+            def __init__(self, message: infra.Message) -> None:
+                heard(message)
+
+        bus.subscribe(channel, Kept)
+        bus.publish(channel, note(1))
+        assert heard.notes(1) == ["1"]
+        assert bus.handler_errors == 0
+
+    # --- two environments on one server
+
+    def test_a_prefix_keeps_environments_apart(self, backend: BusBackend) -> None:
+        """Channels belong to the whole server: no number of a database keeps them apart."""
+        client, heard = backend.redis.client, Heard()
+        live, staging = (backend.redis.key(name) for name in ("live:", "staging:"))
+        with backend.make(client, None, live) as one, backend.make(client, prefix=staging) as two:
+            one.subscribe("c", heard)
+            one.psubscribe("c*", heard)
+            one.subscribe_many(["d", "e"], heard)
+            assert [two.publish(name, note(0)) for name in ("c", "cc", "d")] == [0, 0, 0]
+            assert [one.publish(name, note(1)) for name in ("c", "cc", "d")] == [2, 1, 1]
+            assert heard.wait(4) == [
+                ("c", None, "1"), ("c", "c*", "1"), ("cc", "c*", "1"), ("d", None, "1"),
+            ]  # fmt: skip
+            assert (
+                client.publish(live + "c", '{"type":"SystemEvent.CacheCleared","pattern":"2"}') == 2
+            )
+            assert heard.wait(6)[4:] == [("c", None, "2"), ("c", "c*", "2")]
+
+    def test_a_prefix_is_no_glob(self, backend: BusBackend) -> None:
+        client, heard = backend.redis.client, Heard()
+        prefix, other = (backend.redis.key(name) for name in ("[ab]*?\\", "axx\\"))
+        with backend.make(client, prefix=prefix) as bus, backend.make(client, prefix=other) as two:
+            subscription = bus.psubscribe("c[12]", heard)
+            assert [two.publish("c1", note(0)), bus.publish("c3", note(0))] == [0, 0]
+            assert bus.publish("c1", note(1)) == 1
+            assert heard.wait(1) == [("c1", "c[12]", "1")]
+            subscription.close()
+            assert bus.publish("c1", note(2)) == 0
+
+    @pytest.mark.parametrize("prefix", [" a", "a ", "a\0", "\ud800", 5, None, b"a"])
+    def test_bad_prefixes(self, backend: BusBackend, prefix: Any) -> None:
+        with pytest.raises(infra.ValidationError, match="prefix"):
+            backend.make(backend.redis.client, prefix=prefix)
 
     def test_a_handler_may_publish_and_subscribe(self, backend: BusBackend) -> None:
         bus, heard, a, b, log = (

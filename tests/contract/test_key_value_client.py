@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import infra
-from tests.contract import refusals
+from tests.contract import handlers, refusals
 from tests.contract.backends import (
     Inbox,
     KeyValueBackend,
@@ -653,6 +653,33 @@ class KeyValueClientContract(Contract):
             "WARNING",
             "WARNING",
         ]
+
+    @pytest.mark.parametrize("handler", handlers.SEEN)
+    def test_a_handler_that_would_run_nothing_is_refused(
+        self, backend: KeyValueBackend, handler: str
+    ) -> None:
+        lost = handlers.SEEN[handler]
+        with pytest.raises(infra.ValidationError, match="on_message should be a plain function"):
+            backend.client.listen(lost)
+        with pytest.raises(infra.ValidationError, match="on_reconnect should be a plain function"):
+            backend.client.listen(Inbox(), lost)
+
+    @pytest.mark.parametrize("handler", handlers.RETURNING)
+    def test_a_handler_that_runs_nothing_is_logged(
+        self, backend: KeyValueBackend, caplog: pytest.LogCaptureFixture, handler: str
+    ) -> None:
+        inbox, channel = Inbox(), backend.key("c")
+
+        def lost(name: str, pattern: str | None, payload: str) -> Any:
+            inbox(name, pattern, payload)
+            return handlers.RETURNING[handler]()
+
+        with backend.client.listen(lost) as listener:
+            listener.subscribe(channel)
+            backend.client.publish(channel, "1")
+            backend.client.publish(channel, "2")
+            assert inbox.wait(2) == [(channel, None, "1"), (channel, None, "2")]
+        assert len([each for each in caplog.records if "raised" in each.message]) == 2
 
     def test_a_handler_may_publish_and_subscribe(self, backend: KeyValueBackend) -> None:
         events, a, b = Inbox(), backend.key("a"), backend.key("b")

@@ -689,8 +689,8 @@ FAKE_OTHERS: list[Mutant] = [
         "FakeEventBus: on_reconnect is lost",
         Replace(
             "FakeEventBus.__init__",
-            "super().__init__(client or FakeRedisClient(), on_reconnect)",
-            "super().__init__(client or FakeRedisClient())",
+            "super().__init__(client or FakeRedisClient(), on_reconnect, prefix)",
+            "super().__init__(client or FakeRedisClient(), None, prefix)",
         ),
         (*UNIT, *BUS, "properties/test_bus_machine.py"),
     ),
@@ -779,7 +779,11 @@ FAKE_OTHERS: list[Mutant] = [
     ),
     fake(
         "FakeInfrastructure: events are in a Redis of their own",
-        Replace("FakeInfrastructure.__init__", "FakeEventBus(redis)", "FakeEventBus()"),
+        Replace(
+            "FakeInfrastructure.__init__",
+            "FakeEventBus(redis, prefix=self.config.cache.channel_prefix)",
+            "FakeEventBus()",
+        ),
         UNIT,
     ),
     fake(
@@ -936,7 +940,7 @@ DATABASES: list[Mutant] = [
         "Database: run outside a block has no transaction",
         Replace(
             "Database.run.attempt",
-            "with self.transaction():\n    return fn()",
+            "with self.transaction():\n    return _not_awaitable(fn())",
             "return fn()",
         ),
         DATABASE,
@@ -1740,9 +1744,35 @@ MESSAGING: list[Mutant] = [
         "Message: the glob is taken for the channel",
         Replace(
             "RedisEventBus._receive",
-            "Message(channel, pattern, payload)",
-            "Message(pattern or channel, pattern, payload)",
+            "Message(channel.removeprefix(self._prefix), glob, payload)",
+            "Message(glob or channel.removeprefix(self._prefix), glob, payload)",
         ),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: messages show the prefix",
+        Replace("RedisEventBus._receive", "channel.removeprefix(self._prefix)", "channel"),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: the prefix is a glob",
+        Replace(
+            "RedisEventBus._join", "self._glob_prefix if is_glob else self._prefix", "self._prefix"
+        ),
+        BUS,
+    ),
+    shared(
+        "RedisEventBus: a coroutine that nobody awaits is no error",
+        Replace(
+            "RedisEventBus._receive",
+            "_ran(subscription._handler(message))",
+            "subscription._handler(message)",
+        ),
+        BUS,
+    ),
+    shared(
+        "Listener: objects with an async __call__ are handlers",
+        Never("_is_deferred", "not (inspect.isroutine(function) or isinstance(function, type))"),
         BUS,
     ),
     shared(

@@ -24,7 +24,7 @@ def test_defaults() -> None:
     config = infra.Config.from_env({})
     assert config == infra.Config()
     assert config.cache == infra.CacheConfig(
-        "redis://localhost:6379", 5, 3600, 1, 2, 5, 3, "cache:"
+        "redis://localhost:6379", 5, 3600, 1, 2, 5, 3, "cache:", ""
     )
     assert config.verification == infra.VerificationConfig(300, 3, 30, 5, 3600, 10)
     assert (config.mysql, config.postgres, config.sms.provider, config.phone_hash_key) == (
@@ -94,6 +94,7 @@ def test_every_variable() -> None:
             "SMS_FROM": "+14155550100",
             "PHONE_HASH_KEY": SECRET,
             "CACHE_PREFIX": " shop: ",
+            "CHANNEL_PREFIX": "live:",
             "VERIFICATION_CODE_TTL": "600",
             "VERIFICATION_MAX_ATTEMPTS": "4",
             "VERIFICATION_RESEND_AFTER": "1.5",
@@ -110,7 +111,9 @@ def test_every_variable() -> None:
         postgres=infra.DatabaseConfig(
             "postgresql://u:p@db:5433/exchange", 7, 0, interruptible=False, error_detail=True
         ),
-        cache=infra.CacheConfig("redis://:p@cache:6380/2", pool_size=9, prefix="shop:"),
+        cache=infra.CacheConfig(
+            "redis://:p@cache:6380/2", pool_size=9, prefix="shop:", channel_prefix="live:"
+        ),
         storage=infra.S3StorageConfig(
             "eu-north-1", "http://127.0.0.1:9000", None, "id", "key", "token", keeps_folders=True
         ),

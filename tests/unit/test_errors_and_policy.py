@@ -18,6 +18,7 @@ import pytest
 import fakes
 import infra
 from infra import _Place, _Pool
+from tests.contract import handlers
 from tests.contract.backends import WAIT, eventually, in_background
 
 ERRORS = [
@@ -242,6 +243,20 @@ def test_the_observer_and_the_log_see_each_attempt(caplog: pytest.LogCaptureFixt
         ("DEBUG", "ok", 2),
     ]
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("observer", handlers.SEEN)
+def test_an_observer_that_would_run_nothing_is_refused(observer: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match="observer should be a plain function"):
+        policy(observer=handlers.SEEN[observer])
+
+
+@pytest.mark.parametrize("observer", handlers.RETURNING)
+def test_an_observer_that_runs_nothing_is_logged(
+    caplog: pytest.LogCaptureFixture, observer: str
+) -> None:
+    assert policy(observer=handlers.RETURNING[observer]).call("get", Scripted(0, True)) == "answer"
+    assert "the observer raised" in caplog.text
 
 
 def test_a_broken_observer_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
