@@ -101,8 +101,9 @@ def test_wrong_usage(run: Run, argv: list[str]) -> None:
         ({"MYSQL_URL": " "}, f"no service is set: {SET}"),
         (
             {"DATABASE_URL": "oracle://root:hidden@127.0.0.1/shop"},
-            "DATABASE_URL should be a URL mysql://… or mariadb://… or postgresql://… or postgres://user:password@host"
-            "[:port]/database",
+            "DATABASE_URL should be a URL mysql://… or mariadb://… or postgresql://… or postgres://"
+            "user:password@host[:port]/database. But its scheme is not mysql or mariadb or "
+            "postgresql or postgres",
         ),
     ],
 )
