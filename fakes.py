@@ -221,6 +221,7 @@ class Faults:
             raise infra.ValidationError(
                 "error should be an exception, or a class of this library's errors"
             )
+        infra._check_flag("after_apply", after_apply)
         with self._fault_lock:
             self._faults = [*self._faults, _Fault(method, error, times, after_apply, self)]
             self._armed = True
@@ -637,6 +638,8 @@ class FakeDatabase(Faults, infra.Database):
         self.dialect = dialect
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(infra._clock(clock, FakeClock), deadline=30.0)
+        if not infra._is_number(lock_timeout, 0, infra._YEAR):
+            raise infra.ConfigurationError("lock_timeout should be a number of seconds")
         self._lock_timeout = lock_timeout
         # Locks of C only: a Condition's methods are Python, where Ctrl-C may keep them from releasing it.
         self._lock = threading.RLock()
@@ -1790,6 +1793,8 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
         self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None
     ) -> None:
         """``server``: share it to share data; it has its own clock."""
+        if not isinstance(server, FakeRedisServer | None):
+            raise infra.ConfigurationError("server should be a FakeRedisServer")
         self.server = server or FakeRedisServer(clock)
         self._listeners: dict[_FakeListener, None] = {}  # a set, in order
 
@@ -2212,9 +2217,9 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         """``buckets``: share the dict to share the objects; what is in it is the fakes' own business.
         ``keeps_folders``: ``delete_batch`` removes the folders that it empties, as for a store that keeps them."""
         super().__init__(part_size, copy_part_size)
-        if type(keeps_folders) is not bool:
-            raise infra.ConfigurationError("keeps_folders should be True or False")
-        self._keeps_folders = keeps_folders
+        self._keeps_folders = infra._check_flag("keeps_folders", keeps_folders)
+        if not isinstance(buckets, dict | None):
+            raise infra.ConfigurationError("buckets should be a dict")
         self.denied: set[tuple[str, str]] = set()
         self._buckets: dict[str, dict[str, _Object]] = {} if buckets is None else buckets
         self._clock = infra._clock(clock)

@@ -1220,6 +1220,8 @@ class CallPolicy:
         clock = _clock(clock)
         if observer is not None:
             _check_function("observer", observer, "a Call", ConfigurationError)
+        _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
+        self._check_settings(service, repeatable, deadline, retries, backoff, backoff_max)
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -1234,6 +1236,21 @@ class CallPolicy:
     def until(self) -> float:
         """The deadline of a call that begins now, for ``call``s that share one."""
         return self._monotonic() + self.deadline
+
+    @staticmethod
+    def _check_settings(
+        service: Any, repeatable: Any, deadline: Any, retries: Any, *pauses: Any
+    ) -> None:
+        if not _is_text(service):
+            raise ConfigurationError("service should be a name")
+        if not isinstance(repeatable, (set, frozenset)):
+            raise ConfigurationError("repeatable should be a set of operations")
+        if not _is_number(deadline, 0, _YEAR):
+            raise ConfigurationError("deadline should be a number of seconds")
+        if type(retries) is not int or retries < 0:
+            raise ConfigurationError("retries should be a whole number, 0 or more")
+        if not all(_is_number(each, 0, _YEAR) for each in pauses):
+            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
 
     def call(
         self,
@@ -2331,6 +2348,12 @@ def _check_value(value: str, name: str = "value") -> str:
     if value.__class__ is str and value.isascii() and "\0" not in value:
         return value
     return _check_text(name, value)
+
+
+def _check_flag(name: str, value: Any) -> bool:
+    if type(value) is not bool:
+        raise ConfigurationError(f"{name} should be True or False")
+    return value
 
 
 def _check_mapping(name: str, items: Any) -> Mapping[Any, Any]:
@@ -7221,6 +7244,7 @@ class Migrator:
         self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock)
+        _check_function("progress", progress, "a line", ConfigurationError)
         self._progress = progress
 
     def status(self) -> list[MigrationStatus]:
@@ -11334,7 +11358,7 @@ class RedisCacheProvider:
         self._client = _check_client(client)
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._default_ttl = default_ttl
-        self._fail_open = fail_open
+        self._fail_open = _check_flag("fail_open", fail_open)
         self._clock = _clock(clock)
         self._forget_parent()
         _fork_aware.add(self)
@@ -13882,7 +13906,7 @@ class MockSmsService(SmsService):
         logger.warning(
             "MockSmsService prints messages, codes included, and sends none: for development only"
         )
-        self.simulate_failure = simulate_failure
+        self.simulate_failure = _check_flag("simulate_failure", simulate_failure)
         self.message_count = 0
         self._stream = stream
         self._lock = threading.RLock()  # guards message_count; a signal handler may send too
@@ -14646,6 +14670,10 @@ class CsvSource(_FileSource):
         self, path: str | os.PathLike[str], *, delimiter: str = ",", null: str = ""
     ) -> None:
         super().__init__(path)
+        if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
+            raise ConfigurationError("delimiter should be one character, no quote or line break")
+        if not isinstance(null, str):
+            raise ConfigurationError("null should be text")
         self._delimiter, self._null = delimiter, null
 
     def _describe(self) -> dict[str, Any]:
@@ -15780,7 +15808,7 @@ class RowMove(Move):
         """Return what the transform makes of the row."""
         assert self.transform is not None
         try:
-            made = self.transform(row)
+            made = _not_awaitable(self.transform(row))
             return [*made] if isinstance(made, Iterator) else made
         except Exception as error:
             key = batch.key(at)

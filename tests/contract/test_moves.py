@@ -278,6 +278,15 @@ class MoveContract(Contract):
         assert backend.names() == ["ADA", "BOB", "CEM"]
         assert backend.move(transform=upper).run().counts == DONE
 
+    def test_an_async_transform(self, backend: Pair) -> None:
+        async def nothing(row: dict[str, Any]) -> Any:
+            return row
+
+        backend.fill()
+        words = "the transform refused row .*: a function returned an awaitable"
+        assert re.match(words, str(refusal(backend.move(transform=nothing).run)))
+        assert backend.names() == []
+
     @pytest.mark.parametrize("made", [7, "text", [7], [{"id": IDS[0]}, 7], {"id": IDS[0]}])
     def test_a_transform_that_gives_no_rows(self, backend: Pair, made: Any) -> None:
         backend.fill()
