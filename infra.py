@@ -2761,7 +2761,9 @@ def _take_ids(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence
     try:
         return [*map(uuid.UUID, values)]
     except ValueError:
-        raise ValidationError(f"{name} should be a uuid.UUID, or the text of one") from None
+        pass
+    # Outside: the context would quote it.
+    raise ValidationError(f"{name} should be a uuid.UUID, or the text of one")
 
 
 def _take_documents(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[_Document]:
@@ -5639,20 +5641,27 @@ class ConnectionPool(Database):
         attempt.note = _Sent(session, sql, params)
         attempt.sent = True
         cursor = session.raw.cursor()
-        try:
+
+        def answer() -> Any:
             self._dialect.execute(session, cursor, sql, params)
             return fetch(cursor)
+
+        try:
+            return self._in_python(answer)
         except self._dialect.driver.Error as exc:
             self._note_refusal(exc, attempt, session)
             raise
-        except ValidationError:
+
+    @staticmethod
+    def _in_python(fetch: Callable[[], T]) -> T:
+        """The rows; SerializationError if a value has no form in Python."""
+        try:
+            return fetch()
+        except InfrastructureError:
             raise
-        except (
-            ValueError,
-            OverflowError,
-            RecursionError,
-        ) as exc:  # and may quote it: a date, half a document
+        except (ValueError, OverflowError, RecursionError) as exc:
             kind = type(exc).__name__
+        # Outside: the context may quote it, a date or half a document.
         raise SerializationError(
             f"a value of the result has no form in Python ({kind}): convert it in the statement"
         )
@@ -5787,7 +5796,9 @@ class ConnectionPool(Database):
             rows: Sequence[tuple[Any, ...]] = [()] * batch_size
             while len(rows) == batch_size:
                 rows = self._policy.call(
-                    "stream", lambda _: dialect.fetch(session, cursor, batch_size), retries=0
+                    "stream",
+                    lambda _: self._in_python(lambda: dialect.fetch(session, cursor, batch_size)),
+                    retries=0,
                 )
                 yield from rows
             self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
@@ -7000,13 +7011,14 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 
 
 def _migration_text(path: Path) -> str:
+    text, reason = None, ""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # no byte of it is changed
             text = file.read()
     except (OSError, UnicodeError) as exc:
-        raise ConfigurationError(
-            f"{path.name}: the file of migrations cannot be read: {type(exc).__name__}{_binary_hint(exc)}"
-        ) from None
+        reason = f"{type(exc).__name__}{_binary_hint(exc)}"
+    if text is None:  # outside: the context would hold the file
+        raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {reason}")
     if "\0" in text:
         line = _line(text, text.index("\0"))
         raise ConfigurationError(f"{path.name}, line {line}: a NUL character is no SQL")
@@ -7014,12 +7026,11 @@ def _migration_text(path: Path) -> str:
 
 
 def _binary_hint(exc: OSError | UnicodeError) -> str:
-    if not isinstance(exc, UnicodeDecodeError) or not re.search(
-        rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
-    ):
+    if not isinstance(exc, UnicodeDecodeError):
         return ""
     line = exc.object.count(b"\n", 0, exc.start) + 1
-    return f" in line {line}: dump with --hex-blob"
+    is_dump = re.search(rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000])
+    return f" in line {line}: " + ("dump with --hex-blob" if is_dump else "it should be UTF-8")
 
 
 def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
@@ -13473,7 +13484,8 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
             digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
             return _aware(_read_iso(f"{found[1]}.{digits}{offset}"), name)
         except (ValueError, OverflowError):
-            refuse("a time as RFC 3339 has it")
+            pass
+        return refuse("a time as RFC 3339 has it")  # outside: the context would quote it
 
     def document(value: Any) -> Any:
         return _document(name, value).value if isinstance(value, kind) else refuse()  # type: ignore[arg-type]
@@ -14692,7 +14704,7 @@ class CsvSource(_FileSource):
 
         try:
             return next(self._reader, None)
-        except csv.Error:
+        except csv.Error:  # which quotes nothing
             raise MoveError(
                 f"{self.path} is no CSV near line {self._reader.line_num}",
                 key=f"record={self._record + 1}",
@@ -14764,7 +14776,7 @@ class SqliteSource(_KeyedSource):
         try:
             place = f"{self.path.resolve().as_uri()}?mode=ro"
             self._connection = sqlite3.connect(place, uri=True)
-        except sqlite3.Error:
+        except sqlite3.Error:  # SQLite's own words, about the file
             raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
         self._connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         columns = self._ask(f'PRAGMA table_info("{self.table}")')
@@ -14796,7 +14808,9 @@ class SqliteSource(_KeyedSource):
             found: list[tuple[Any, ...]] = self._connection.execute(sql, params).fetchall()
             return found
         except sqlite3.Error:
-            raise MoveError(f"{self.path} could not be read: is it a SQLite database?") from None
+            pass
+        # Outside: the context may quote a row.
+        raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -15210,12 +15224,14 @@ class TableTarget(Target):
         for at, value in enumerate(values):
             try:
                 fitted += self._fit_values(name, [value])
+                continue
             except _UNFIT as error:
                 reason = str(error) if isinstance(error, InfrastructureError) else ""
                 reason = reason or f"should be {_TAKES[column.kind].words}"
-                fitted.append(self._instead(name, key_at(at), reason))
-                if fitted[-1] is _DIVERTED:
-                    rejects.setdefault(at, _Reject(key_at(at), name, reason))
+            # Outside: the context of an error would quote the value.
+            fitted.append(self._instead(name, key_at(at), reason))
+            if fitted[-1] is _DIVERTED:
+                rejects.setdefault(at, _Reject(key_at(at), name, reason))
         return fitted
 
     def _fit_values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
@@ -15353,7 +15369,8 @@ class RepositoryTarget(Target):
         except _UNFIT as error:
             known = isinstance(error, InfrastructureError)
             reason = str(error) if known else "it does not have the record's fields"
-            raise MoveError(f"{self.repository.resource}, row {key}: {reason}", key=key) from None
+        # Outside: the context would quote the row.
+        raise MoveError(f"{self.repository.resource}, row {key}: {reason}", key=key)
 
     def _is_there(self, record: Any) -> bool:
         where = {name: getattr(record, name) for name in self.repository.key}
