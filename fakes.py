@@ -925,7 +925,7 @@ class FakeDatabase(Faults, infra.Database):
         return health
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, len(self._open), len(self._open), 0, len(self._waiters))
+        return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._waiters))
 
 
 def _copied(value: Any) -> Any:
@@ -1904,7 +1904,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
         return infra.Health("redis", "FakeRedisClient", 0.0)
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(0, 0, 0, 0, 0)
+        return infra.PoolStats(None, 0, 0, 0, 0)
 
 
 class _FakeListener(infra.Listener):

@@ -1163,9 +1163,10 @@ class Health(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class PoolStats(_ByValue):
-    """How a pool does: the maximum of connections, how many are open, in use and idle, and how many calls wait."""
+    """How a pool does: the maximum of connections (None: no limit, as a fake has it), how many are open, in use and
+    idle, and how many calls wait."""
 
-    max_connections: int
+    max_connections: int | None
     open: int
     in_use: int
     idle: int
@@ -3088,6 +3089,10 @@ _TRANSACTION = _lazy(
     r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
     re.IGNORECASE,
 )
+#: the first word of a statement that may change the session, or a comment in front of it
+_MAY_SET = _lazy(
+    r"\s*(?:set|use|lock|unlock|reset|select\s+(?:pg_catalog\.)?set_config|/|-|#)", re.IGNORECASE
+)
 # What insert_many holds in memory at most: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
@@ -3114,6 +3119,7 @@ class Database(_Closing):
     def __init__(
         self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
     ) -> None:
+        self._clock = clock
         self._blocks = _Blocks()
         self._runs = CallPolicy(  # of whole transactions: the exceptions in them are translated, or the caller's own
             self.engine,
@@ -3706,8 +3712,8 @@ class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
     __slots__ = (
-        "generation", "idle_since", "interrupted", "is_new", "is_readable", "limited", "process",
-        "read_only", "retires_at",
+        "generation", "idle_since", "interrupted", "is_altered", "is_new", "is_readable", "limited",
+        "process", "read_only", "retires_at",
     )  # fmt: skip
 
     def __init__(self, raw: Any, descriptor: int, now: float, lifetime: float) -> None:
@@ -3719,6 +3725,9 @@ class _Session(_Watched):
         self.is_new = True  # it was not in the pool yet
         self.generation = 0  # the pool's when it was opened
         self.read_only = False  # it has refused a write
+        self.is_altered = (
+            False  # a statement has changed its settings: they are not the next borrower's
+        )
         self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
         self.is_readable: Callable[[int], Any] = _readiness(descriptor)
 
@@ -5496,7 +5505,6 @@ class ConnectionPool(Database):
         )
         self._take = self._pool.take
         self._is_idle = self._dialect.is_idle
-        self._clock = clock
         self._kept: contextvars.ContextVar[_KeptPlace | None] = contextvars.ContextVar(
             "infra-kept", default=None
         )
@@ -5516,6 +5524,8 @@ class ConnectionPool(Database):
 
     def execute(self, sql: str, params: Any = None) -> int:
         """Runs one statement and returns how many rows it affected (an UPDATE: how many it found).
+        What SET, USE and LOCK TABLES change holds until the end of the transaction's block, and outside of one for
+        that statement alone: the connection does not go back to the pool. Temporary tables stay with it.
         The server rounds and converts values as its columns need it; ``insert_many`` refuses."""
         return self._statement("execute", self._checked(sql), params, _row_count)
 
@@ -5608,7 +5618,9 @@ class ConnectionPool(Database):
         """Nothing goes back into the pool that is not as it came out."""
         if session is not None:
             session.idle_since = now = self._monotonic()
-            sound = sound and session.limited and now < session.retires_at
+            sound = (
+                sound and session.limited and not session.is_altered and now < session.retires_at
+            )
             if session.is_new or session.read_only:
                 sound = sound and session.is_new
                 session.is_new = session.read_only = False
@@ -5640,6 +5652,10 @@ class ConnectionPool(Database):
     ) -> Any:
         attempt.note = _Sent(session, sql, params)
         attempt.sent = True
+        if _MAY_SET.match(sql) and self._dialect.session_statement.match(
+            _start_of_code(self._dialect, sql)
+        ):
+            session.is_altered = True
         cursor = session.raw.cursor()
 
         def answer() -> Any:
@@ -8045,8 +8061,9 @@ class Repository(ABC, Generic[R]):
     filter_fields: ClassVar[Sequence[str]] = ()
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+        """``clock``: the database's, if none is given."""
         self.database = database
-        self._clock = _clock(clock)
+        self._clock = _clock(clock, lambda: getattr(database, "_clock", None) or SystemClock())
         self.table, self.resource = _plain(self.table), _plain(self.resource)
         self._kinds = self._columns()
         shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
@@ -16364,8 +16381,21 @@ class Infrastructure(_Closing):
 # === command line ====================================================================================================
 
 
+def _say(text: object = None) -> None:
+    """Print the text, if any. That the reader has gone, as ``head`` does, is no error: the work goes on."""
+    try:
+        if text is not None:
+            print(text)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def _health(_: Any) -> int:
-    """One line per configured service; 1 when one is down."""
+    """One line per configured service; 1 when one is down, 2 when a setting is wrong or a driver is missing."""
     config = Config.from_env()
     asked: dict[str, Callable[[Infrastructure], Health]] = {}
     if config.mysql:
@@ -16380,20 +16410,16 @@ def _health(_: Any) -> int:
         raise ConfigurationError(
             "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT or AWS_ACCESS_KEY_ID"
         )
-    down = False
+    code = 0
     with Infrastructure(config) as services:
         for name, ask in asked.items():
             try:
                 found = ask(services)
-                print(
-                    f"{name:<8} up    {found.server:<18} {found.latency * 1000:.1f} ms", flush=True
-                )
-            except ConfigurationError:
-                raise
+                _say(f"{name:<8} up    {found.server:<18} {found.latency * 1000:.1f} ms")
             except InfrastructureError as error:
-                down = True
-                print(f"{name:<8} down  {error}", flush=True)
-    return int(down)
+                code = max(code, 2 if isinstance(error, ConfigurationError) else 1)
+                _say(f"{name:<8} down  {error}")
+    return code
 
 
 def _migrate(arguments: Any) -> int:
@@ -16412,9 +16438,9 @@ def _migrate(arguments: Any) -> int:
         raise ConfigurationError("--done and --retry belong to --repair NUMBER")
 
     def told(engine: str) -> Callable[[str], None]:
-        return lambda line: print(f"{engine}: {line}", flush=True)
+        return lambda line: _say(f"{engine}: {line}")
 
-    settled, absent = False, NotFoundError()
+    settled, absent, in_order = False, NotFoundError(), True
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(create_pool(database)) for database in databases]
         migrators = [  # all files are read before a database is changed
@@ -16430,6 +16456,7 @@ def _migrate(arguments: Any) -> int:
             where = f"{migrator.pool.engine}: "
             if arguments.status:
                 for each in migrator.status():
+                    in_order = in_order and each.state not in ("dirty", "edited")
                     step = (
                         f" at statement {each.statement}"
                         if each.state in ("dirty", "partial")
@@ -16440,7 +16467,7 @@ def _migrate(arguments: Any) -> int:
                         if each.applied_at and each.state == "applied"
                         else ""
                     )
-                    print(
+                    _say(
                         f"{where}{each.source} {each.number} {each.name}: {each.state}{step}{when}"
                     )
             elif arguments.repair is not None:
@@ -16450,7 +16477,7 @@ def _migrate(arguments: Any) -> int:
                     absent = error
                     continue
                 settled = True
-                print(
+                _say(
                     f"{where}migration {arguments.repair} is settled: go on with {migrator._command}"
                 )
             elif arguments.renamed_from is not None:
@@ -16460,19 +16487,19 @@ def _migrate(arguments: Any) -> int:
                     absent = error
                     continue
                 settled = True
-                print(f"{where}took over {count} records: go on with {migrator._command}")
+                _say(f"{where}took over {count} records: go on with {migrator._command}")
             else:
                 found = migrator.apply(dry_run=arguments.dry_run)
                 for migration in found if arguments.dry_run else ():
-                    print(f"{where}would apply {migration}")
+                    _say(f"{where}would apply {migration}")
                     for statement in migration.statements:
-                        print(textwrap.indent(statement + ";", "    "))
+                        _say(textwrap.indent(statement + ";", "    "))
                 if not found:
-                    print(f"{where}up to date, {len(migrator.migrations)} migrations")
+                    _say(f"{where}up to date, {len(migrator.migrations)} migrations")
     takes = arguments.repair is not None or arguments.renamed_from is not None
     if takes and not settled:
         raise absent
-    return 0
+    return int(not in_order)
 
 
 def _moves_of(arguments: Any, services: Infrastructure) -> Iterable[Move]:
@@ -16525,7 +16552,7 @@ def _move(arguments: Any) -> int:
                     accept_change=arguments.accept_change,
                 )
                 complete = complete and found.done
-            print(found._as_json() if arguments.json else found, flush=True)
+            _say(found._as_json() if arguments.json else found)
     return int(not complete)
 
 
@@ -16560,8 +16587,15 @@ def _add_move(commands: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command ``infra``; returns the exit code: 0 done, 1 a service is down or refused, 2 wrong usage or
-    configuration."""
+    """The command ``infra``; returns the exit code: 0 done, 1 a service is down or refused, or a migration is dirty or
+    edited, 2 wrong usage or configuration. A reader that closes the output early changes none of it."""
+    try:
+        return _main(argv)
+    finally:
+        _say()
+
+
+def _main(argv: Sequence[str] | None) -> int:
     import argparse
 
     parser = argparse.ArgumentParser(
@@ -16588,7 +16622,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     action = migrate.add_mutually_exclusive_group()
     action.add_argument(
-        "--status", action="store_true", help="shows the state of each; changes nothing"
+        "--status",
+        action="store_true",
+        help="shows the state of each; changes nothing; exits 1 when one is dirty or edited",
     )
     action.add_argument(
         "--dry-run", action="store_true", help="shows the statements; changes nothing"

@@ -1730,6 +1730,10 @@ class DatabaseContract(Contract):
         assert found.latency >= 0
         before = backend.database.stats()
         assert before.in_use == before.waiting == 0
+        if isinstance(backend.database, fakes.FakeDatabase):
+            assert before.max_connections is None  # no limit
+        else:
+            assert (before.max_connections or 0) >= 1
         with backend.database.transaction():
             assert backend.database.stats().in_use == 1
             assert backend.database.health_check().server == found.server

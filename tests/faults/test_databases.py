@@ -2305,6 +2305,51 @@ def test_insert_many_reads_from_a_generator_that_asks_the_same_pool(home: Home) 
         assert (home.rows(), pool.stats().in_use) == ([], 0)
 
 
+# --- settings of a session
+
+
+def test_a_setting_does_not_stay_in_the_pool(home: Home) -> None:
+    name = home.pick("sql_mode", "datestyle")
+    changes = home.pick(
+        ("SET sql_mode = ''", "/* mine */ SET SESSION sql_mode = ''"),
+        ("SET datestyle = 'German'", "-- mine\nSELECT set_config('datestyle', 'German', false)"),
+    )
+    show = home.pick("SELECT @@sql_mode", "SHOW datestyle")
+    with home.pool(max_connections=1) as pool:
+        usual = pool.fetch_one(show)
+        for change in changes:
+            pool.fetch_all(change)
+            assert pool.fetch_one(show) == usual, (name, change)
+            with pool.transaction():
+                pool.fetch_all(change)
+                assert pool.fetch_one(show) != usual  # until the end of the block
+            assert pool.fetch_one(show) == usual
+        assert (pool.stats().open, pool.stats().in_use) == (1, 0)
+
+
+def test_usual_statements_keep_their_connection(home: Home) -> None:
+    with home.pool(max_connections=1) as pool:
+        ask = home.pick("SELECT CONNECTION_ID()", "SELECT pg_backend_pid()")
+        first = pool.fetch_one(ask)
+        pool.execute("-- a comment\nUPDATE t SET v = 1")
+        pool.fetch_all("SELECT n AS settings FROM t")
+        assert pool.fetch_one(ask) == first
+
+
+def test_a_streamed_value_without_a_form_in_python(home: Home) -> None:
+    if home.engine == "mysql":
+        pytest.skip("PyMySQL gives such values as text")
+    with home.pool() as pool:
+        for call in (
+            lambda: pool.fetch_all("SELECT '11738-12-31'::date + 1"),
+            lambda: list(pool.stream("SELECT '11738-12-31'::date + 1")),
+        ):
+            error = failure(call)
+            assert type(error) is infra.SerializationError
+            assert "11739" not in told(error)
+            assert pool.stats().in_use == 0
+
+
 # --- what may not be said
 
 

@@ -89,6 +89,40 @@ DATABASES: list[Mutant] = [
         ("contract/test_database.py",),
     ),
     OnServers(
+        "databases: SET stays in the pool",
+        INFRA,
+        Replace("ConnectionPool._perform", "session.is_altered = True", "pass"),
+        ("faults/test_databases.py::test_a_setting_does_not_stay_in_the_pool",),
+    ),
+    OnFakes(
+        "databases: a repository has a clock of its own",
+        INFRA,
+        Replace("Repository.__init__", "getattr(database, '_clock', None)", "None"),
+        ("unit/test_fakes.py",),
+    ),
+    OnFakes(
+        "databases: an id that is none is in the context of its error",
+        INFRA,
+        Replace(
+            "_take_ids",
+            "pass",
+            "raise ValidationError(f'{name} should be a uuid.UUID, or the text of one') from None",
+        ),
+        ("unit/test_contexts.py",),
+    ),
+    OnServers(
+        "databases: a percent sign in a schema is a placeholder",
+        INFRA,
+        Replace("Migrator._record", "table.replace('%', '%%')", "table"),
+        ("faults/test_migrations.py::test_a_percent_sign_in_the_name_of_a_database_or_schema",),
+    ),
+    OnServers(
+        "databases: a migration that is edited exits 0",
+        INFRA,
+        Replace("_migrate", "('dirty', 'edited')", "('dirty',)"),
+        ("unit/test_command_line.py::test_status_of_an_edited_migration",),
+    ),
+    OnServers(
         "databases: a connection to a read-only server is kept",
         INFRA,
         Replace("ConnectionPool._give_back", "sound and session.is_new", "sound"),

@@ -365,8 +365,8 @@ FAKE_DATABASE: list[Mutant] = [
         "FakeDatabase: an open block is no connection in use",
         Replace(
             "FakeDatabase._stats",
-            "infra.PoolStats(0, len(self._open), len(self._open), 0, len(self._waiters))",
-            "infra.PoolStats(0, len(self._open), 0, len(self._open), len(self._waiters))",
+            "infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._waiters))",
+            "infra.PoolStats(None, len(self._open), 0, len(self._open), len(self._waiters))",
         ),
         DATABASE,
     ),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +203,17 @@ def test_health_over_tls(run: Run, service: Callable[[str], str], mysql: str) ->
         assert re.fullmatch(down, line)
 
 
+def test_health_goes_on_after_a_missing_driver(
+    run: Run, service: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    url = f"postgresql://user:hidden@127.0.0.1:{free_port()}/shop"
+    code, out, err = run("health", POSTGRES_URL=url, REDIS_URL=service("redis"))
+    needed = "a postgres ConnectionPool needs a package that is not installed: pip install 'psycopg2-binary>=2.9'"
+    assert (code, err) == (2, "")
+    assert re.fullmatch(re.escape(f"postgres down  {needed}\n") + REDIS_UP, out)
+
+
 # --- migrate
 
 SHOP = """\
@@ -302,7 +316,7 @@ def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None
     )
 
     assert run("migrate", shop, "--status", DATABASE_URL=url) == (
-        0,
+        1,
         f"{engine}: shop 7 a: dirty at statement 2\n",
         "",
     )
@@ -503,3 +517,49 @@ def test_a_lock_timeout_that_is_none(
     monkeypatch.setenv("MYSQL_URL", f"mysql://root@127.0.0.1:{free_port()}/infra")
     assert infra.main(["migrate", "--lock-timeout", seconds]) == 2
     assert "lock_timeout should be a number" in capsys.readouterr().err
+
+
+# --- a reader that has gone
+
+
+def unread(*arguments: Any, **environment: str) -> tuple[int, str]:
+    """Exit code and stderr of the command, whose output nobody reads any more, as after ``| head``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    command = [sys.executable, "-m", "infra", *map(str, arguments)]
+    try:
+        done = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=Path(infra.__file__).parent, env=env | environment,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr
+
+
+def test_nobody_reads_the_output(both: dict[str, str], shop: Path) -> None:
+    for option in ("--dry-run", "--status"):
+        assert unread("migrate", shop, option, **both) == (0, "")
+    assert unread("health", **both) == (0, "")
+    assert unread("migrate", "--help") == (0, "")
+
+
+def test_a_migration_goes_on_though_nobody_reads(
+    run: Run, both: dict[str, str], shop: Path
+) -> None:
+    assert unread("migrate", shop, **both) == (0, "")
+    assert run("migrate", shop, "--status", **both)[1].count("applied") == 4
+
+
+def test_status_of_an_edited_migration(
+    run: Run, database: Callable[[str], str], shop: Path
+) -> None:
+    url = database("postgres")
+    assert run("migrate", shop, DATABASE_URL=url)[0] == 0
+    assert run("migrate", shop, "--status", DATABASE_URL=url)[0] == 0
+    shop.write_text(SHOP.replace("id int", "id bigint"))
+    code, out, err = run("migrate", shop, "--status", DATABASE_URL=url)
+    assert (code, err) == (1, "")
+    assert "shop 1 orders: edited\n" in out
+    assert "shop 2 totals: applied" in out

@@ -1437,7 +1437,7 @@ def test_the_turn_of_a_thread_that_has_ended() -> None:
     waits.set()
     assert [join() for join in joins] == [None, None]
     assert [row["id"] for row in notes.select()] == [2]
-    assert database.stats() == infra.PoolStats(0, 0, 0, 0, 0)
+    assert database.stats() == infra.PoolStats(None, 0, 0, 0, 0)
 
 
 def test_a_task_does_not_wait_for_its_own_thread() -> None:
@@ -1957,3 +1957,19 @@ def test_from_env_reads_the_environment_of_the_moment(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "environ", {"REDIS_URL": "redis://elsewhere:6379"})
     assert infra.Config.from_env().cache.url == "redis://elsewhere:6379"
     assert infra.Config.from_env({}) == infra.Config()
+
+
+def test_a_repository_has_the_clock_of_its_database() -> None:
+    clock = fakes.FakeClock()
+    accounts = fakes.FakeDatabase("mysql", fakes.MYSQL_TABLES, clock=clock)
+    exchange = fakes.FakeDatabase("postgres", fakes.POSTGRES_TABLES, clock=clock)
+    clock.advance(3600)
+    later = datetime(2026, 1, 1, 1, tzinfo=timezone.utc)
+    found = fakes.FakePhoneUserRepository(accounts).create_for_phone("+14155550100", "customer")
+    assert found.created_at == later
+    user = infra.User(username="ada", email="ada@example.org")
+    assert fakes.FakeUserRepository(exchange).create(user).created_at == later
+    other = fakes.FakeClock()
+    assert fakes.FakeUserRepository(exchange, clock=other).create(
+        infra.User(username="bob", email="bob@example.org")
+    ).created_at == datetime(2026, 1, 1, tzinfo=timezone.utc)
