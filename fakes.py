@@ -2488,6 +2488,9 @@ class FakeInfrastructure(infra.Infrastructure):
     bus: FakeEventBus
     sms: FakeSmsService
 
+    if not TYPE_CHECKING:
+        down = infra._OnlyFakes()
+
     def __init__(self, clock: infra.Clock | None = None) -> None:
         super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))
         redis = FakeRedisClient(clock=self.clock)

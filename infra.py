@@ -77,6 +77,7 @@ from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 from pathlib import Path
 from typing import (
+    TYPE_CHECKING,
     Any,
     AnyStr,
     BinaryIO,
@@ -2198,8 +2199,38 @@ def _is_in_destructor(frame: Any) -> bool:
     return False
 
 
+class _OnlyFakes:
+    """``down`` of a class that has none: setting it would change nothing, and a test would not test what it means to.
+
+    Classes of other modules that derive from it may have an attribute of that name.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+        self._modules = {__name__, owner.__module__}
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is not None and self._name in vars(instance):
+            return vars(instance)[self._name]
+        raise self._refused(owner or type(instance))
+
+    def __set__(self, instance: object, value: object) -> None:
+        if type(instance).__module__ in self._modules:
+            raise self._refused(type(instance))
+        vars(instance)[self._name] = value
+
+    def _refused(self, owner: type) -> AttributeError:
+        return AttributeError(
+            f"{owner.__name__} has no attribute {self._name!r}: set it on a fake, such as FakeRedisClient "
+            "or the redis of a FakeInfrastructure; a real server has to be stopped"
+        )
+
+
 class _Closing(ABC):
     """``close()`` once or often, ``with``, and a ResourceWarning when something open is forgotten."""
+
+    if not TYPE_CHECKING:  # type checkers know that there is none
+        down = _OnlyFakes()
 
     @abstractmethod
     def close(self) -> None:
@@ -8060,6 +8091,9 @@ class Repository(ABC, Generic[R]):
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
 
+    if not TYPE_CHECKING:
+        down = _OnlyFakes()
+
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         """``clock``: the database's, if none is given."""
         self.database = database
@@ -11372,6 +11406,9 @@ class RedisCacheProvider:
         clock: for the times in a RateLimit, and for the waits between two questions to Redis.
     """
 
+    if not TYPE_CHECKING:
+        down = _OnlyFakes()
+
     def __init__(
         self,
         client: KeyValueClient,
@@ -11435,7 +11472,8 @@ class RedisCacheProvider:
         """Removes the keys that match, in batches, and returns how many. ``glob`` is Redis's (see
         :meth:`KeyValueClient.scan`) and is about what stands behind the prefix; keys of other prefixes, locks and rate
         limits stay. Not atomic: a key that comes meanwhile may stay. The deadline is that of each batch, not of the
-        whole; with ``fail_open`` the count is of what was removed until Redis did not answer."""
+        whole; with ``fail_open`` the count is of what was removed until Redis did not answer. With an empty prefix all
+        keys of the database are meant: verification codes and whatever else is stored there."""
         glob = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix) + _check_text("glob", glob, empty=False)
         own, removed = self._prefix + "~", 0
 
@@ -11698,6 +11736,9 @@ class VerificationCache:
     Every method takes the phone in any form that :func:`normalize_phone` does, raises ValidationError for another, and
     raises the client's errors.
     """
+
+    if not TYPE_CHECKING:
+        down = _OnlyFakes()
 
     def __init__(
         self,

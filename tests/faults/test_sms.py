@@ -831,7 +831,7 @@ def test_failover_between_servers(
     ("answer", "stays"), [(Twilio.error(400, 21211, "no"), False), (response(500, ""), True)]
 )
 def test_the_code_of_a_failed_message(twilio_server: Twilio, answer: bytes, stays: bool) -> None:
-    cache = infra.VerificationCache(fakes.FakeRedisClient(), key="k" * 32)
+    cache = infra.VerificationCache(fakes.FakeRedisClient(), key="k" * 32, resend_after=0)
     twilio_server.bad_days.append(answer)
     with by_twilio(twilio_server.url) as service:
         with pytest.raises(infra.SmsError):

@@ -735,6 +735,11 @@ FAKE_OTHERS: list[Mutant] = [
         Never("FakeInfrastructure.__exit__", "unused and exc_info[0] is None"),
         UNIT,
     ),
+    shared(
+        "RedisClient: down may be set, and changes nothing",
+        Never("_OnlyFakes.__set__", "type(instance).__module__ in self._modules"),
+        UNIT,
+    ),
     fake(
         "FakeSmsService: a fault of send_sms does not reach codes",
         Replace("FakeSmsService._simpler", "{'send_verification_code': 'send_sms'}", "{}"),

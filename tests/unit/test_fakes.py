@@ -377,6 +377,45 @@ def test_a_forgotten_event_bus_goes_on() -> None:
     assert client.publish("c", "1") == len(received) == 1
 
 
+def test_what_has_no_down_says_so() -> None:
+    """Else a test passes for the wrong reason: nothing is down."""
+    real: list[Any] = [
+        infra.RedisClient(),
+        infra.RedisCacheProvider(fakes.FakeRedisClient()),
+        infra.VerificationCache(fakes.FakeRedisClient(), "k" * 32),
+        infra.RedisEventBus(fakes.FakeRedisClient()),
+        infra.MockSmsService(),
+        infra.FailoverSmsService(fakes.FakeSmsService()),
+        infra.PostgresUserRepository.__new__(
+            infra.PostgresUserRepository
+        ),  # needs a driver to do more
+        infra.Infrastructure(infra.Config()),
+        fakes.FakeInfrastructure(),
+    ]
+    for each in real:
+        with pytest.raises(AttributeError, match=f"{type(each).__name__} has no.*FakeRedisClient"):
+            each.down = True
+        with pytest.raises(AttributeError, match="real server has to be stopped"):
+            each.down  # noqa: B018
+        assert not hasattr(each, "down")
+        assert not hasattr(type(each), "down")
+
+
+def test_a_service_of_ones_own_may_have_a_down() -> None:
+    class Console(infra.SmsService):
+        provider_name = "console"
+
+        def _send(self, phone: str, message: str, code: str | None) -> str:
+            return "sent"
+
+        def close(self) -> None: ...
+
+    console: Any = Console()
+    assert not hasattr(console, "down")
+    console.down = True
+    assert console.down is True
+
+
 def test_a_fault_reaches_what_does_the_same() -> None:
     """A test need not know which of two methods the code under test calls."""
     services = fakes.FakeInfrastructure()
