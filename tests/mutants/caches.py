@@ -311,9 +311,9 @@ if used >= self._max_attempts or not hmac.compare_digest(
         "codes: guesses count for each code alone",
         INFRA,
         Replace(
-            "VerificationCache.verify_code",
-            "self._count_guess(phone)",
-            "self._count_guess(phone + generation)",
+            "VerificationCache._count_guess",
+            "self._name(phone, 'guesses')",
+            "self._name(phone, 'guesses', str(self._client.get(self._name(phone))))",
         ),
         CODES,
     ),

@@ -748,12 +748,12 @@ FAKE_OTHERS: list[Mutant] = [
     shared(
         "VerificationConfig: no time between two codes",
         Replace("VerificationConfig.resend_after", "30.0", "0.0"),
-        UNIT,
+        ("unit/test_configuration.py",),
     ),
     shared(
         "VerificationConfig: one guess more",
         Replace("VerificationConfig.max_guesses", "10", "11"),
-        UNIT,
+        ("unit/test_configuration.py",),
     ),
     fake(
         "FakeInfrastructure: codes are in a Redis of their own",
