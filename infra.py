@@ -756,6 +756,7 @@ _S3_ENDPOINT = _Kind(
     lambda v: not _endpoint_problem(v) and not _names_bucket(v),
     lambda v: _endpoint_problem(v) or "it names the bucket",
 )
+_AWS_HOST = _lazy(r"\.amazonaws\.com(?:\.cn)?$")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 _HOST_OF_BUCKET = _lazy(
     r".+\.s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?",
@@ -1190,6 +1191,10 @@ class Attempt:
         self.note: Any = None  # what the adapter's ``translate`` wants to know
         self._monotonic = monotonic
 
+    def now(self) -> float:
+        """The policy clock's monotonic seconds."""
+        return self._monotonic()
+
     def remaining(self) -> float:
         """Seconds left; raises TimeoutError when there are none."""
         left = self.deadline - self._monotonic()
@@ -1293,6 +1298,7 @@ class CallPolicy:
                     del failure
             if isinstance(error, ConnectionError) and _tls_refusal(failure):
                 error.retryable = False
+            _clear_frames(failure)
             if error is not failure:
                 error.__cause__ = _scrubbed(failure)
             now = monotonic()
@@ -1348,6 +1354,15 @@ class CallPolicy:
                 _ran(self._observer(call))
             except Exception:  # a broken observer must not break the call it watches
                 logger.warning("the observer raised", exc_info=True)
+
+
+def _clear_frames(exc: BaseException) -> None:
+    """Drop the local variables of calls that have failed, passwords and signed headers among them: what collects errors
+    stores them with the traceback."""
+    import traceback
+
+    for each in _causes(exc):
+        traceback.clear_frames(each.__traceback__)
 
 
 def _scrubbed(exc: Exception) -> Exception:
@@ -1574,6 +1589,17 @@ class _WholeLines(io.BufferedReader):
         return line
 
 
+#: the attempt whose deadline is that of the answer which a connection of `_whole_answers` awaits
+_awaiting: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
+    "_awaiting", default=None
+)
+
+
+def _was_unsent(exc: BaseException | None) -> bool:
+    """Whether a connection of `_whole_answers` has failed before its request, as in its TLS handshake."""
+    return any(hasattr(each, "_before_request") for each in _causes(exc))
+
+
 @functools.lru_cache(8)
 def _whole_answers(connection: Any) -> Any:
     """A class of HTTP connections, as http.client's is one, whose answers are whole or an error."""
@@ -1581,8 +1607,19 @@ def _whole_answers(connection: Any) -> Any:
     class Whole(connection):  # type: ignore[misc]
         response_class: Any
 
+        def connect(self) -> None:
+            try:
+                super().connect()
+            except Exception as exc:
+                exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
+                raise
+
         def getresponse(self) -> Any:
-            usual = self.response_class
+            attempt, usual = _awaiting.get(), self.response_class
+            if attempt is not None:
+                # As "timeout" says, less what the connection has taken.
+                self.timeout = max(0.001, attempt.deadline - attempt.now())
+                self.sock.settimeout(self.timeout)
 
             def whole(*arguments: Any, **options: Any) -> Any:
                 answer = usual(*arguments, **options)
@@ -12452,9 +12489,32 @@ def _aws_client(
         user_agent_extra=f"infra-twins/{__version__}",
         **{name: value for name, value in options.items() if name in settings.OPTION_DEFAULTS},
     )
-    client = session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
+    client = None
+    try:
+        client = session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
+    except ValueError as exc:
+        if endpoint_url is not None or type(exc) is not ValueError:
+            raise  # else AWS_ENDPOINT_URL is none, and the exception quotes it
+    if endpoint_url is None:
+        _check_followed(client.meta.endpoint_url if client else "")
     _refuse_cut_answers(client)
     return client
+
+
+def _check_followed(url: str) -> None:
+    """Raise ConfigurationError if boto3's own settings name an endpoint to which requests would go in plain text."""
+    problem = "" if _S3_ENDPOINT.valid(url) else f" But {_S3_ENDPOINT.problem(url)}."
+    if problem or not _is_private(_Url.parse(url)):
+        raise ConfigurationError(
+            "AWS_ENDPOINT_URL (for one service AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL_SNS, or "
+            "endpoint_url in boto3's configuration) should be https://host[:port], or http:// on "
+            f"this machine: requests carry phones, codes and objects.{problem}"
+        )
+
+
+def _is_private(url: _Url) -> bool:
+    """Whether nobody reads along: it is encrypted, or stays on this machine."""
+    return url.scheme == "https" or url.host in ("localhost", "127.0.0.1", "::1")
 
 
 def _refuse_cut_answers(client: Any) -> None:
@@ -12597,6 +12657,11 @@ _S3_ERRORS = (
 _S3_RETRYABLE = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"}
 )
+_S3_HINTS = {
+    "SignatureDoesNotMatch": ": the secret key is another one, see AWS_SECRET_ACCESS_KEY",
+    "InvalidAccessKeyId": ": it knows no such key, see AWS_ACCESS_KEY_ID",
+    "RequestTimeTooSkewed": ": this machine's clock and the store's differ too much",
+}
 _S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
 # Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
 _S3_REPEATABLE = frozenset(
@@ -12720,10 +12785,16 @@ class S3StorageProvider(StorageProvider):
         return clients
 
     def _client(self, endpoint: str | None) -> Any:
+        client = self._client_for(endpoint)
+        url = client.meta.endpoint_url
+        if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
+            return client
+        client.close()
+        return self._client_for(url)  # that of AWS_ENDPOINT_URL, as if it were S3_ENDPOINT's
+
+    def _client_for(self, endpoint: str | None) -> Any:
         config = self.config
-        options: dict[str, Any] = {
-            "ignore_configured_endpoint_urls": True
-        }  # AWS_ENDPOINT_URL would get past what follows
+        options: dict[str, Any] = {}
         if endpoint is not None:  # boto3's newer checksums are AWS's alone
             options.update(
                 dict.fromkeys(
@@ -12750,13 +12821,13 @@ class S3StorageProvider(StorageProvider):
             client.meta.events.register("before-call.s3", _without_redirects)
         return client
 
-    def _call(self, operation: str, ask: Callable[[Any], T]) -> T:
+    def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
         def attempt(current: Attempt) -> T:
             client = self._connected()[0]
             current.sent, current.note = True, client
             return ask(client)
 
-        return self._policy.call(operation, attempt)
+        return self._policy.call(operation, attempt, until=until)
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         error = self._meaning(exc, attempt)
@@ -12783,7 +12854,7 @@ class S3StorageProvider(StorageProvider):
                 f"storage cannot be used as it is set ({type(exc).__name__}): "
                 "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
             )
-        if meaning == "unsent" or "certificate was refused" in reason:
+        if meaning == "unsent" or _was_unsent(exc):
             attempt.sent = False
             return ConnectionError(f"storage could not be reached{reason}")
         if meaning == "answered":
@@ -12824,6 +12895,7 @@ class S3StorageProvider(StorageProvider):
             "IllegalLocationConstraintException",
         ):
             why += ": the bucket may be in another region, see AWS_REGION"
+        why += _S3_HINTS.get(code or "", "")
         passing = (
             status >= 500
             or status == 429
@@ -12966,16 +13038,49 @@ class S3StorageProvider(StorageProvider):
             )
 
         try:
-            return self._call(operation, ask)
+            return self._call_head(operation, bucket, key, ask)
         except NotFoundError:
             return None
 
     def _exists(self, bucket: str, key: str) -> bool:
         try:
-            self._call("exists", lambda client: client.head_object(Bucket=bucket, Key=key))
+            self._call_head(
+                "exists", bucket, key, lambda client: client.head_object(Bucket=bucket, Key=key)
+            )
         except NotFoundError:
             return False
         return True
+
+    def _call_head(self, operation: str, bucket: str, key: str, ask: Callable[[Any], T]) -> T:
+        """Answers to HEAD have no body. If one refuses, a GET of the first byte is asked why."""
+        until, status = self._policy.until(), 0
+
+        def ask_noting(client: Any) -> T:
+            nonlocal status
+            try:
+                return ask(client)
+            except self._refused as exc:
+                status, _ = _aws_refusal(exc)
+                raise
+
+        try:
+            return self._call(operation, ask_noting, until=until)
+        except StorageError as error:
+            if status not in (400, 403):
+                raise
+            refusal = error
+
+        def look(client: Any) -> None:
+            client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+
+        try:
+            self._call(operation, look, until=until)
+        except StorageError as error:
+            if error.code not in (None, "InvalidRange"):
+                refusal = error
+        except (ConnectionError, TimeoutError, NotFoundError):
+            pass
+        raise refusal
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
@@ -14042,7 +14147,7 @@ class _RemoteSmsService(SmsService):
         if problem:
             raise ConfigurationError(f"endpoint should be https://host[:port]. But {problem}")
         url = _Url.parse(endpoint)
-        if url.scheme == "http" and url.host not in ("localhost", "127.0.0.1", "::1"):
+        if not _is_private(url):
             raise ConfigurationError(
                 "endpoint should be https: requests carry phones, codes and secrets"
             )
@@ -14069,6 +14174,22 @@ class _RemoteSmsService(SmsService):
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None: ...
 
 
+def _proxy_for(host: str) -> _Url | None:
+    """Return the proxy that HTTPS_PROXY and NO_PROXY say, or the system's settings, as boto3 does."""
+    import urllib.request
+
+    text = urllib.request.getproxies().get("https")
+    if not text or urllib.request.proxy_bypass(host):
+        return None
+    text = text if "//" in text else f"http://{text}"
+    problem = _url_problem(text, ("http",))
+    if problem:
+        raise ConfigurationError(
+            f"HTTPS_PROXY should be http://[user:password@]host[:port]. But {problem}"
+        )
+    return _Url.parse(text)
+
+
 class TwilioSmsService(_RemoteSmsService):
     """Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), one POST per message
     over the standard library's HTTPS client.
@@ -14076,7 +14197,7 @@ class TwilioSmsService(_RemoteSmsService):
     ``config.api_key`` and ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
     secret; the latter needs ``account_sid``. ``sender`` is a number of yours or a messaging service ("MG…").
     ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors). The server's certificate is verified with
-    the system's authorities; ``SSL_CERT_FILE`` names others.
+    the system's authorities; ``SSL_CERT_FILE`` names others. ``HTTPS_PROXY`` and ``NO_PROXY`` are followed.
     """
 
     provider_name = "twilio"
@@ -14128,11 +14249,10 @@ class TwilioSmsService(_RemoteSmsService):
             "Accept": "application/json",
             "User-Agent": f"infra-twins/{__version__}",
         }
-        connection = _whole_answers(http.client.HTTPConnection)(
-            self._url.host, self._url.port or (443 if self._tls else 80)
-        )
+        host, port = self._url.host, self._url.port or (443 if self._tls else 80)
+        connection = _whole_answers(http.client.HTTPConnection)(host, port)
         # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
-        with self._connect(connection.host, connection.port, attempt) as raw, raw.makefile("rb", 0):
+        with self._connect(host, port, attempt) as raw, raw.makefile("rb", 0):
             watched = _Watched(raw, raw.gettimeout() or 0.0)
             connection.sock, attempt.sent = raw, True
             _watchdog.watch(watched)
@@ -14145,9 +14265,15 @@ class TwilioSmsService(_RemoteSmsService):
         return self._answered(response.status, response.headers, body)
 
     def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
+        proxy = _proxy_for(host) if self._tls else None  # in plain text none reads along
         try:
-            raw = _open_socket(host, port, attempt)
+            if proxy is None:
+                raw = _open_socket(host, port, attempt)
+            else:
+                raw = _open_socket(proxy.host, proxy.port or 80, attempt)
             try:
+                if proxy is not None:
+                    self._open_tunnel(raw, proxy, f"{host}:{port}", attempt)
                 raw.settimeout(attempt.remaining())
                 raw = self._tls.wrap_socket(raw, server_hostname=host) if self._tls else raw
                 raw.settimeout(attempt.remaining())
@@ -14157,6 +14283,32 @@ class TwilioSmsService(_RemoteSmsService):
             return raw
         except TimeoutError:
             raise builtins.TimeoutError from None  # the policy's own: a late one is unsent too
+
+    def _open_tunnel(self, raw: socket.socket, proxy: _Url, to: str, attempt: Attempt) -> None:
+        """https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6"""
+        import base64
+
+        lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
+        if proxy.user is not None:
+            login = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+            lines.append(f"Proxy-Authorization: Basic {login}")
+        raw.settimeout(attempt.remaining())
+        raw.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n") and len(answer) < 65536:
+            raw.settimeout(attempt.remaining())
+            piece = raw.recv(1)  # what follows is TLS's
+            if not piece:
+                raise OSError(errno.ECONNRESET, "")
+            answer += piece
+        status = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
+        if status is None or not status[1].startswith(b"2"):
+            number = status[1].decode() if status else "no HTTP"
+            raise ConnectionError(
+                f"{self.provider_name} could not be reached: the proxy of HTTPS_PROXY refuses the "
+                f"connection ({number}); nothing was sent",
+                retryable=number.startswith("5"),
+            )
 
     def _answered(self, status: int, headers: Any, body: bytes) -> str:
         try:
@@ -14268,9 +14420,8 @@ class SnsSmsService(_RemoteSmsService):
                     region_name=config.region,
                     endpoint_url=self._endpoint_url,
                     keys=(config.api_key, config.api_secret, None),
-                    connect_timeout=config.timeout
-                    * 0.2,  # twice, and the answer, are within the whole
-                    read_timeout=config.timeout * 0.5,
+                    connect_timeout=config.timeout * 0.2,  # twice; the answer has what is left
+                    read_timeout=config.timeout,
                 )
                 client.meta.events.register("after-call.sns", _check_published)
                 self._client = client
@@ -14295,14 +14446,18 @@ class SnsSmsService(_RemoteSmsService):
         }
         client = self._connected()
         attempt.sent, attempt.note = True, client
-        answer = client.publish(
-            PhoneNumber=phone,
-            Message=message,
-            MessageAttributes={
-                name: {"DataType": "String", "StringValue": value}
-                for name, value in attributes.items()
-            },
-        )
+        token = _awaiting.set(attempt)
+        try:
+            answer = client.publish(
+                PhoneNumber=phone,
+                Message=message,
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value}
+                    for name, value in attributes.items()
+                },
+            )
+        finally:
+            _awaiting.reset(token)
         sent = str(answer.get("MessageId", "")).strip()
         if not sent:
             client.close()
@@ -14331,7 +14486,7 @@ class SnsSmsService(_RemoteSmsService):
             return ConfigurationError(
                 "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
             )
-        if meaning == "unsent" or "certificate was refused" in reason:
+        if meaning == "unsent" or _was_unsent(exc):
             attempt.sent = False
             return self._unsent(exc)
         if meaning == "answered":

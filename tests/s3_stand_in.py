@@ -168,13 +168,11 @@ class StrictS3(StandIn):
             "Last-Modified": format_datetime(found.time, usegmt=True),
         }
         if "Range" in headers:
-            start = int(re.findall("bytes=([0-9]+)-$", headers["Range"])[0])
+            start, last = re.findall("bytes=([0-9]+)-([0-9]*)$", headers["Range"])[0]
             size = len(found.data)
-            return (
-                206,
-                {**known, "Content-Range": f"bytes {start}-{size - 1}/{size}"},
-                found.data[start:],
-            )
+            part = found.data[int(start) : int(last or size) + 1]
+            end = int(start) + len(part) - 1
+            return 206, {**known, "Content-Range": f"bytes {start}-{end}/{size}"}, part
         return 200, known, found.data
 
     head_object = get_object

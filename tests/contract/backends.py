@@ -488,6 +488,18 @@ def on_failover() -> Any:
     return backend
 
 
+def locals_of(error: BaseException) -> str:
+    """The local variables of the calls that have failed, as what collects errors stores them; not those of the caller
+    in the tests."""
+    found, left = list[str](), [error]
+    for each in left:
+        left += [inner for inner in (each.__cause__, each.__context__) if inner is not None]
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if f"{os.sep}tests{os.sep}" not in frame.f_code.co_filename:
+                found += [f"{name}={value!r}" for name, value in frame.f_locals.items()]
+    return "\n".join(found)
+
+
 class MotoAccount:
     """An account of the test's own on moto's server, with a user that has no rights: it does not matter until moto is
     told to ``authorise`` all but a number of requests."""

@@ -30,8 +30,9 @@ from tests.contract.backends import (
     eventually,
     in_child,
     in_threads,
+    locals_of,
 )
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Proxy, Stub
 from tests.services import SERVICES, MotoServer, free_port
 from tests.twilio import StandIn, Twilio, response
 
@@ -445,12 +446,143 @@ def test_a_port_that_opens_in_time(twilio_server: Twilio) -> None:
     opened[0].__exit__()
 
 
-def test_cut_before_tls_stands(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_before_tls_stands(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch, provider: Callable[..., infra.SmsService]
+) -> None:
+    """Nothing was sent, so the next service is asked."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates / "ca.pem"))
     with StandIn(certificates) as server:
         server.deaf = True
-        assert failure(by_twilio(server.url), infra.ConnectionError).retryable is True
+        error = failure(provider(server.url), infra.ConnectionError)
+        assert "could not be reached" in str(error)
+        assert error.retryable is True
         assert (len(server.requests), server.connections) == (0, 2)
+        other = fakes.FakeSmsService()
+        with infra.FailoverSmsService(provider(server.url), other) as both:
+            both.send_sms(PHONE, MESSAGE)
+        assert len(other.outbox) == 1
+
+
+def test_a_late_answer_of_sns_is_waited_for(stand_in: StandIn, no_aws: None) -> None:
+    """As long as the timeout says, less what the connection has taken."""
+
+    def late(send: twilio.Send) -> None:
+        stand_in.over.wait(4)
+        send(AcceptingSns.answer(stand_in, "", None, {}))  # type: ignore[arg-type]
+
+    stand_in.bad_days.append(late)
+    with by_sns(stand_in.url, timeout=7.0) as service:
+        assert service.send_sms(PHONE, MESSAGE) == "1"
+
+
+@pytest.mark.parametrize(
+    "day", [Twilio.error(401, 20003, "Authenticate"), response(502, HTML), b"", b"HTTP/1.1 2"]
+)
+def test_no_local_variable_holds_a_key(
+    stand_in: StandIn, provider: Callable[..., infra.SmsService], day: bytes
+) -> None:
+    stand_in.bad_days.append(day)
+    text = locals_of(failure(provider(stand_in.url)))
+    login = base64.b64encode(f"{twilio.ACCOUNT}:{twilio.TOKEN}".encode()).decode()
+    assert [each for each in (twilio.TOKEN, login, AWS_SECRET) if each in text] == []
+    closed = locals_of(failure(provider(f"http://127.0.0.1:{free_port()}"), infra.ConnectionError))
+    assert [each for each in (twilio.TOKEN, login, AWS_SECRET) if each in closed] == []
+
+
+# --- proxies
+
+
+class HttpsProxy(Stub):
+    """Opens tunnels to ``port``, whatever it is asked for; or answers with ``refusal``."""
+
+    def __init__(self, port: int, refusal: bytes = b"") -> None:
+        self.asked: list[bytes] = []
+        self._target, self._refusal = port, refusal
+        super().__init__(self.serve)
+
+    def serve(self, client: socket.socket) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        self.asked.append(head)
+        if self._refusal:
+            client.sendall(self._refusal)
+            return
+        with socket.create_connection(("127.0.0.1", self._target)) as server:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
+            back = threading.Thread(target=self.copy, args=(server, client), daemon=True)
+            back.start()
+            self.copy(client, server)
+            back.join(SLACK)
+
+    @staticmethod
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        for each in (name, name.lower()):
+            monkeypatch.delenv(each, raising=False)
+
+
+def test_twilio_goes_through_a_proxy(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch, no_proxies: None
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    with Twilio(certificates) as server, HttpsProxy(server.port) as proxy:
+        for address, login in (
+            (f"127.0.0.1:{proxy.port}", b""),
+            (f"http://us%40er:pass@127.0.0.1:{proxy.port}/", b"us@er:pass"),
+        ):
+            monkeypatch.setenv("HTTPS_PROXY", address)
+            with by_twilio(server.url) as service:
+                service.send_sms(PHONE, MESSAGE)
+            head = proxy.asked.pop()
+            place = f"localhost:{server.port}"
+            assert head.startswith(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n".encode())
+            assert head.count(b"Proxy-Authorization: Basic " + base64.b64encode(login)) == (
+                1 if login else 0
+            )
+        monkeypatch.setenv("NO_PROXY", "example.com,localhost")
+        with by_twilio(server.url) as service:
+            service.send_sms(PHONE, MESSAGE)
+        assert (proxy.asked, len(server.messages)) == ([], 3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "retryable"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", r"refuses .* \(407\)", False),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", r"refuses .* \(503\)", True),
+        (b"+OK\r\n\r\n", r"refuses .* \(no HTTP\)", False),
+    ],
+)
+def test_a_proxy_that_refuses(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: None, answer: bytes, words: str, retryable: bool
+) -> None:
+    with HttpsProxy(0, answer) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:{AWS_SECRET}@127.0.0.1:{proxy.port}")
+        error = failure(by_twilio("https://localhost:1"), infra.ConnectionError)
+        assert re.search(f"the proxy of HTTPS_PROXY {words}; nothing was sent$", str(error))
+        assert error.retryable is retryable
+        assert len(proxy.asked) == 1 + retryable
+        assert AWS_SECRET not in locals_of(error)
+
+
+@pytest.mark.parametrize("name", ["https://proxy:3128", "http://proxy:x", "socks5://proxy"])
+def test_a_proxy_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: None, name: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", name)
+    error = failure(by_twilio("https://localhost:1"), infra.ConfigurationError)
+    assert str(error).startswith("HTTPS_PROXY should be http://")
 
 
 @pytest.mark.parametrize("addresses", [1, 2])
@@ -531,6 +663,25 @@ def test_what_sns_is_asked(stand_in: StandIn, no_aws: None) -> None:
         {**usual, "Message": MESSAGE}
         | attribute(1, "AWS.MM.SMS.OriginationNumber", "+15005550006"),
     ]
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SNS"])
+def test_an_endpoint_of_boto3s_own_settings(
+    no_aws: None, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    with AcceptingSns() as server:
+        monkeypatch.setenv(variable, server.url)
+        with by_sns(None) as service:
+            service.send_sms(PHONE, MESSAGE)
+        assert len(server.requests) == 1
+        for url in ("http://sns.example.com", f"http://{AWS_SECRET}@localhost", AWS_SECRET):
+            monkeypatch.setenv(variable, url)
+            error = failure(by_sns(None), infra.ConfigurationError)
+            assert str(error).startswith("AWS_ENDPOINT_URL (for one service AWS_ENDPOINT_URL_S3 ")
+            assert AWS_SECRET not in str(error)
+            with by_sns(server.url) as service:  # an endpoint of the call's own wins
+                service.send_sms(PHONE, MESSAGE)
+        assert len(server.requests) == 4
 
 
 def test_moto_over_tls(certificates: Path, no_aws: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -524,10 +524,80 @@ def test_a_busy_store_is_asked_again(stand_in: StrictS3, storage: infra.S3Storag
 def test_forbidden_is_not_absent(service: Callable[[str], str], stand_in: StrictS3) -> None:
     with infra.S3StorageProvider(s3_config(service("s3"), secret_key="wrong")) as wrong:
         for call in (wrong.exists, wrong.get_metadata, wrong.download, wrong.open):
-            with pytest.raises(infra.StorageError, match="HTTP 403"):
+            with pytest.raises(infra.StorageError, match="HTTP 403, SignatureDoesNotMatch: the"):
                 call("any-bucket", "k")
-        with pytest.raises(infra.StorageError, match=r"\(HTTP 403, SignatureDoesNotMatch\)"):
+        with pytest.raises(infra.StorageError, match=r"HTTP 403, SignatureDoesNotMatch: the "):
             wrong.health_check()
+
+
+@pytest.mark.parametrize("method", ["exists", "get_metadata"])
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (403, "RequestTimeTooSkewed", "this machine's clock and the store's differ too much"),
+        (403, "SignatureDoesNotMatch", "the secret key is another one"),
+        (403, "InvalidAccessKeyId", "it knows no such key"),
+        (403, "AccessDenied", "HTTP 403, AccessDenied"),
+        (400, "ExpiredToken", "HTTP 400, ExpiredToken"),
+    ],
+)
+def test_why_a_question_without_an_answers_body_is_refused(
+    stand_in: StrictS3,
+    storage: infra.S3StorageProvider,
+    method: str,
+    status: int,
+    code: str,
+    words: str,
+) -> None:
+    stand_in.bad_day("head_object", Refusal(status, code))
+    stand_in.bad_day("get_object", Refusal(status, code))
+    with pytest.raises(infra.StorageError, match=words) as caught:
+        getattr(storage, method)(BUCKET, KEY)
+    assert (caught.value.code, caught.value.operation) == (code, method)
+    assert stand_in.asked == ["head_object", "get_object"]
+
+
+@pytest.mark.parametrize(
+    "days", [[], [Refusal(404, "NoSuchKey")], [Refusal(416, "InvalidRange")], [LOSE] * 4]
+)
+def test_a_refusal_that_nothing_explains(
+    stand_in: StrictS3, storage: infra.S3StorageProvider, days: list[Any]
+) -> None:
+    stand_in.bad_day("head_object", Refusal(403, "AccessDenied"))
+    stand_in.bad_day("get_object", *days)
+    with pytest.raises(infra.StorageError, match=r"^storage refused the request \(HTTP 403\)$"):
+        storage.exists(BUCKET, KEY)
+
+
+def test_cut_before_tls_stands(certificates: Path, no_aws: None) -> None:
+    """Nothing was sent, so every operation is tried again."""
+    with StrictS3(certificates) as server:
+        server.deaf = True
+        with provider(server, ca_file=certificates / "ca.pem") as storage:
+            with pytest.raises(infra.ConnectionError, match="could not be reached") as caught:
+                storage.upload(BUCKET, KEY, b"x")
+            assert caught.value.retryable is True
+            assert (server.asked, server.connections) == ([], 4)
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_of_boto3s_own_settings(
+    stand_in: StrictS3, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, stand_in.url)
+    with provider(stand_in, endpoint=None) as storage:
+        storage.upload(BUCKET, KEY, b"x")
+        assert storage.delete_batch(BUCKET, [KEY]) == infra.DeleteResult([KEY], {})
+    for url in ("http://s3.example.com", f"{stand_in.url}/{SECRET}", SECRET):
+        monkeypatch.setenv(variable, url)
+        with provider(stand_in, endpoint=None) as storage:
+            with pytest.raises(
+                infra.ConfigurationError, match=r"^AWS_ENDPOINT_URL .*https"
+            ) as caught:
+                storage.exists(BUCKET, KEY)
+            assert SECRET not in str(caught.value)
+        with provider(stand_in) as storage:  # S3_ENDPOINT wins
+            assert storage.exists(BUCKET, KEY) is False
 
 
 def test_nobody_there() -> None:

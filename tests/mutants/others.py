@@ -24,6 +24,42 @@ CALLS: list[Mutant] = [
         POLICY,
     ),
     OnFakes(
+        "policy: keeps the variables of what failed",
+        INFRA,
+        Drop("CallPolicy.call", "_clear_frames(failure)"),
+        POLICY,
+    ),
+    OnServers(
+        "aws: a failed handshake counts as a request",
+        INFRA,
+        Drop("_whole_answers.Whole.connect", "exc._before_request = True"),
+        (
+            "faults/test_storage.py::test_cut_before_tls_stands",
+            "faults/test_sms.py::test_cut_before_tls_stands",
+        ),
+    ),
+    OnServers(
+        "aws: plain text goes over a network",
+        INFRA,
+        Replace("_check_followed", "problem or not _is_private(_Url.parse(url))", "problem"),
+        (
+            "faults/test_storage.py::test_an_endpoint_of_boto3s_own_settings",
+            "faults/test_sms.py::test_an_endpoint_of_boto3s_own_settings",
+        ),
+    ),
+    OnServers(
+        "sns: half of the time is for the connection",
+        INFRA,
+        Replace("_whole_answers.Whole.getresponse", "attempt.now()", "attempt.now() + 3.5"),
+        ("faults/test_sms.py::test_a_late_answer_of_sns_is_waited_for",),
+    ),
+    OnServers(
+        "twilio: the proxy is asked for hosts that it is not for",
+        INFRA,
+        Replace("_proxy_for", "not text or urllib.request.proxy_bypass(host)", "not text"),
+        ("faults/test_sms.py::test_twilio_goes_through_a_proxy",),
+    ),
+    OnFakes(
         "policy: quotes the driver",
         INFRA,
         Drop("_scrubbed", "exc.args = (*code, '[text withheld]')"),
@@ -134,7 +170,7 @@ OBJECTS: list[Mutant] = [
         "storage: boto3's checksum instead of the MD5",
         INFRA,
         Drop(
-            "S3StorageProvider._client",
+            "S3StorageProvider._client_for",
             "client.meta.events.register('before-sign.s3.DeleteObjects', _with_md5)",
         ),
         ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),

@@ -155,7 +155,10 @@ def test_health_of_the_object_store(run: Run, service: Callable[[str], str]) -> 
     assert re.fullmatch(r"storage  up    \S.* +\d+\.\d ms\n", out)
     code, out, err = run("health", **{**login, "AWS_SECRET_ACCESS_KEY": "another-secret"})
     assert (code, err) == (1, "")
-    assert out == "storage  down  storage refused the request (HTTP 403, SignatureDoesNotMatch)\n"
+    assert out == (
+        "storage  down  storage refused the request (HTTP 403, SignatureDoesNotMatch: "
+        "the secret key is another one, see AWS_SECRET_ACCESS_KEY)\n"
+    )
     code, out, err = run("health", **{**login, "S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"})
     assert (code, err) == (1, "")
     assert out == "storage  down  storage could not be reached: Connection refused\n"

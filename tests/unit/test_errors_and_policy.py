@@ -221,6 +221,38 @@ def test_the_drivers_text_is_withheld_and_its_class_kept() -> None:
     assert caught.value.__context__ is None
 
 
+def test_no_local_variable_of_a_failed_attempt_is_kept() -> None:
+    """Passwords are among them, and what collects errors stores them."""
+
+    def log_in(password: str) -> None:
+        try:
+            raise ValueError
+        except ValueError:
+            raise DriverError from None
+
+    def attempt(_: infra.Attempt) -> None:
+        password = "tell nobody"
+        log_in(password)
+
+    def refused(_: infra.Attempt) -> None:
+        password = "tell nobody"
+        raise infra.CacheError(f"{len(password)}")
+
+    for work in (attempt, refused):
+        with pytest.raises(infra.InfrastructureError) as caught:
+            policy(retries=1).call("get", work)
+        errors = [caught.value, *filter(None, [caught.value.__cause__])]
+        names = [
+            frame.f_code.co_name
+            for error in errors
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+            if "tell nobody" in map(str, frame.f_locals.values())
+        ]
+        assert names == []
+        where = "".join(traceback.format_exception(caught.value))
+        assert f"in {work.__name__}\n" in where  # the lines are known all the same
+
+
 def test_the_observer_and_the_log_see_each_attempt(caplog: pytest.LogCaptureFixture) -> None:
     clock = fakes.FakeClock()
     seen: list[infra.Call] = []
