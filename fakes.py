@@ -2234,14 +2234,15 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         is not as it was made, or for another method; from the moment on in which it ends, too."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise infra.ValidationError("data should be bytes")
-        parts = urllib.parse.urlsplit(infra._plain(infra._check_text("url", url)))
-        method = infra._plain(method)
-        query = dict(urllib.parse.parse_qsl(parts.query))
+        url, method = infra._plain(infra._check_text("url", url)), infra._plain(method)
+        parts = urllib.parse.urlsplit(url)
+        pairs = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
+        query = dict(pairs)
         bucket, key = parts.netloc.removesuffix(_FAKE_HOST), urllib.parse.unquote(parts.path[1:])
         signature = query.pop("X-Amz-Signature", "")
-        if query.get("method") != method or signature != _signature(
-            parts.netloc, parts.path, query
-        ):
+        is_as_made = "#" not in url and len(pairs) == len(query) + 1  # the signature
+        expected = _signature(parts.netloc, parts.path, query)
+        if not is_as_made or query.get("method") != method or signature != expected:
             raise self._refused("fetch", "SignatureDoesNotMatch")
         signed = datetime.strptime(query["X-Amz-Date"], _AMZ_DATE).replace(tzinfo=timezone.utc)
         lifetime = timedelta(seconds=int(query["X-Amz-Expires"]))

@@ -2344,8 +2344,14 @@ _newest_guard = threading.RLock()  # a signal handler may make an id in the midd
 
 def normalize_phone(phone: str) -> str:
     """The number in E.164: "+", then 7 to 15 ASCII digits of which the first is not 0. Blanks and the visual separators
-    of RFC 3966 ("-", ".", "(", ")") are dropped. Raises ValidationError, which does not quote the number."""
-    number = re.sub(r"[ .()-]", "", _plain(phone)) if isinstance(phone, str) else ""
+    of RFC 3966 ("-", ".", "(", ")") are dropped. A "(0)" is refused: it is dialled inside the country only, and with it
+    the number would be another one. Raises ValidationError, which does not quote the number."""
+    text = _plain(phone) if isinstance(phone, str) else ""
+    if re.search(r"\([ .-]*0[ .-]*\)", text):
+        raise ValidationError(
+            "phone should be a number in E.164 without the (0) that is dialled inside its country"
+        )
+    number = re.sub(r"[ .()-]", "", text)
     if not re.fullmatch(r"\+[1-9][0-9]{6,14}", number):
         raise ValidationError(
             "phone should be a number in E.164 with its country code, such as +14155550100"
@@ -8911,9 +8917,8 @@ class TokenRepository(Repository[RefreshToken]):
     def _digest(token: str) -> str:
         import hashlib
 
-        return hashlib.sha256(
-            _check_text("token", token, empty=False, longest=512).encode()
-        ).hexdigest()
+        # An empty one, as of a cookie that is missing, was never issued.
+        return hashlib.sha256(_check_text("token", token, longest=512).encode()).hexdigest()
 
 
 _LAST_OWNER = "organization_members_last_owner"

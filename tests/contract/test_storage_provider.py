@@ -761,7 +761,7 @@ class StorageProviderContract(Contract):
         url = storage.get_presigned_url(bucket, "k", 60)
         for changed, method in (
             (url, "PUT"), (url, "DELETE"), (url, "HEAD"), (url.replace("Expires=60", "Expires=600"), "GET"),
-            (url.replace("/k?", "/secret?"), "GET"),
+            (url.replace("/k?", "/secret?"), "GET"), (f"{url}&more=", "GET"),
         ):  # fmt: skip
             assert backend.fetch(changed, method)[0] == 403, (changed, method)
         assert backend.fetch(url) == (200, b"x")

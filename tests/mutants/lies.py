@@ -909,6 +909,25 @@ CLOCKS_AND_IDS: list[Mutant] = [
         (*PRIVACY, *USERS),
     ),
     shared(
+        "normalize_phone: a 0 in brackets is part of the number",
+        Never("normalize_phone", "re.search('\\\\([ .-]*0[ .-]*\\\\)', text)"),
+        ("unit/test_privacy.py",),
+    ),
+    fake(
+        "FakeStorageProvider: a URL may have a fragment",
+        Replace("FakeStorageProvider.fetch", "'#' not in url", "True"),
+        UNIT,
+    ),
+    shared(
+        "TokenRepository: an empty token is refused",
+        Replace(
+            "TokenRepository._digest",
+            "_check_text('token', token, longest=512)",
+            "_check_text('token', token, longest=512, empty=False)",
+        ),
+        ("contract/test_token_repository.py",),
+    ),
+    shared(
         "normalize_phone: a number may have sixteen digits",
         Text("normalize_phone", "{6,14}", "{6,15}"),
         PRIVACY,

@@ -706,6 +706,16 @@ def test_a_presigned_url_of_the_fake_ends() -> None:
     storage.create_bucket("bucket")
     storage.upload("bucket", "k", b"x")
     url = storage.get_presigned_url("bucket", "k", 60)
+    query = url.partition("?")[2].partition("&")
+    for changed in (
+        f"{url}#",
+        f"{url}#part",
+        f"{url}&more=",
+        url.replace("?", "?X-Amz-Expires=600&"),
+        url.replace(query[0], f"{query[0]}&{query[0]}"),
+    ):
+        with pytest.raises(infra.StorageError, match="HTTP 403, SignatureDoesNotMatch"):
+            storage.fetch(changed)
     clock.advance(59.9)
     assert storage.fetch(url) == b"x"
     clock.advance(0.1)
