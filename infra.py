@@ -10072,7 +10072,7 @@ class _RedisTransport:
             **self._options,
         )
         connection.address = address
-        connection.opened = time.monotonic()
+        connection.opened = SystemClock.monotonic()
         connection.is_new = True  # has answered no command yet
         connection.unread = False  # a reply is still to come
         connection.hurried = False  # whether its timeout is shorter than usual
@@ -10252,7 +10252,7 @@ class _RedisTransport:
             self._stays_demoted(attempt, connection.address)
             return replies
         if not self._is_undone(commands, replies):
-            self._switched[connection.address] = time.monotonic()  # this one too
+            self._switched[connection.address] = SystemClock.monotonic()  # this one too
             attempt.shared = True  # it refused some commands only: it may have done the others
             return replies
         attempt.sent = attempt.shared
@@ -10365,7 +10365,7 @@ class _RedisTransport:
 
     def refused(self, refusal: Exception) -> InfrastructureError:
         """What a refusal that came as a value means."""
-        error = self._translate(refusal, Attempt(0, time.monotonic)) or CacheError(
+        error = self._translate(refusal, Attempt(0, SystemClock.monotonic)) or CacheError(
             "redis refused the command"
         )
         error.service, error.__cause__ = "redis", _scrubbed(refusal)
@@ -10481,7 +10481,7 @@ class _ClusterTransport(_RedisTransport):
 
     def _blame(self, address: _Address, reason: BaseException | None = None) -> None:
         if not isinstance(reason, InfrastructureError):  # that is ours: a full pool, a deadline
-            self._failures[address] = time.monotonic()
+            self._failures[address] = SystemClock.monotonic()
             self._outdated = True
 
     def silent(self, connection: Any) -> None:
@@ -10496,7 +10496,7 @@ class _ClusterTransport(_RedisTransport):
     def _learn(self, attempt: Attempt, *, anew: bool = False) -> None:
         """Asks which slots there are, unless that is known: the node that has not failed, or not for longest. Whether
         it answers or not, the next attempt asks another if need be."""
-        if not (self._outdated or anew or time.monotonic() > self._learned + self.REFRESH):
+        if not (self._outdated or anew or SystemClock.monotonic() > self._learned + self.REFRESH):
             return
         try:
             asked = min([*self._masters, self.address], key=self._failed_at)
@@ -10521,7 +10521,7 @@ class _ClusterTransport(_RedisTransport):
             raise CacheError(
                 "redis at {}:{} knows of no slots at present".format(*asked), retryable=True
             )
-        self._learned = time.monotonic()
+        self._learned = SystemClock.monotonic()
         self._owners, self._masters, self._outdated = owners, masters, False
         for address, pool in list(self._pools.items()):
             if address not in (self.address, *masters):
@@ -15841,7 +15841,7 @@ class _Progress:
         total = move.source._total() if self._shown else None
         self._name, self._total, self._read = move.name, total, done
         self._bar: Any = None
-        self._started = self._printed = time.monotonic()
+        self._started = self._printed = SystemClock.monotonic()
         self._first = done
         if self._shown:
             with contextlib.suppress(ImportError):
@@ -15852,11 +15852,11 @@ class _Progress:
         self._read += rows
         if self._bar is not None:
             self._bar.update(rows)
-        elif self._shown and time.monotonic() - self._printed >= 1:
+        elif self._shown and SystemClock.monotonic() - self._printed >= 1:
             self._print("")
 
     def _print(self, end: str) -> None:
-        self._printed = time.monotonic()
+        self._printed = SystemClock.monotonic()
         sys.stderr.write(f"\r{self._line()}\x1b[K{end}")
         sys.stderr.flush()
 
@@ -16189,7 +16189,7 @@ class _MoveRun:
     def __init__(self, move: RowMove, *, progress: bool, limit: int | None) -> None:
         self._move = move
         self._limit = limit
-        self._started = time.monotonic()
+        self._started = SystemClock.monotonic()
         self._shows = progress
         self._resumed: MoveCounts | None = None
         self._batches = 0
@@ -16222,7 +16222,7 @@ class _MoveRun:
         return counts
 
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
-        seconds = time.monotonic() - self._started
+        seconds = SystemClock.monotonic() - self._started
         resumed = self._resumed or MoveCounts()
         return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
 

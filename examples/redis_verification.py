@@ -1,5 +1,6 @@
 """Verification codes with limits, on a fake Redis and a fake clock: nothing waits, nothing is sent."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main() -> None:
     try:
         verification.send_code(sms, PHONE)
     except infra.RateLimitedError as error:
-        print(f"too early: try again in {error.retry_after:.0f} s")
+        print(f"too early: try again in {math.ceil(error.retry_after)} s")
     print(sign_in(verification, PHONE, "no idea"))
     clock.advance(300)
     print(sign_in(verification, PHONE, sms.outbox[-1].code or ""))

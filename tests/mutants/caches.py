@@ -246,7 +246,7 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: a node that failed is not told from the others",
         INFRA,
-        Drop("_ClusterTransport._blame", "self._failures[address] = time.monotonic()"),
+        Drop("_ClusterTransport._blame", "self._failures[address] = SystemClock.monotonic()"),
         ("faults/test_cluster.py::test_a_node_is_killed_and_comes_back",),
     ),
     OnServers(

@@ -9,6 +9,7 @@ import inspect
 import logging
 import pickle
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -426,14 +427,29 @@ def test_nobody_overtakes_a_waiter() -> None:
         assert waiting() is True
 
 
-def test_who_waits_too_long_leaves_the_queue() -> None:
+@pytest.mark.parametrize("stopped_at", [None, 5.0, 11_770_000_000.0])
+def test_who_waits_too_long_leaves_the_queue(
+    monkeypatch: pytest.MonkeyPatch, stopped_at: float | None
+) -> None:
+    """Also while a test has stopped ``time.monotonic``, as freezegun does: each wait goes by one clock alone."""
     pool = pool_of(1, [])
     held = take(pool)
     clock = infra.SystemClock()
-    with pytest.raises(
-        infra.PoolTimeoutError, match="pool: no connection became free: 1 of 1 in use"
-    ):
-        take(pool, infra.Attempt(clock.monotonic() + 1, clock.monotonic))
+    found: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            take(pool, infra.Attempt(clock.monotonic() + 1, clock.monotonic))
+        except infra.PoolTimeoutError as error:
+            found.append(error)
+
+    waiter = threading.Thread(target=wait, daemon=True)
+    with monkeypatch.context() as patch:
+        if stopped_at is not None:
+            patch.setattr(time, "monotonic", lambda: stopped_at)
+        waiter.start()
+        waiter.join(WAIT)
+    assert [str(error) for error in found] == ["pool: no connection became free: 1 of 1 in use"]
     assert pool.stats().waiting == 0
     pool.release(held)
     assert take(pool).resource is not None
