@@ -244,8 +244,8 @@ class InfrastructureError(Exception):
         operation: the method that failed, for example "get".
         retryable: True when the same call may succeed if the caller makes it again later. It does not say that the
             first call had no effect: only the call policy's table knows which operations may be repeated unseen.
-        code: the service's own code, if it gave one: a database's SQLSTATE ("42P01") or error number (1146), S3's
-            word ("AccessDenied").
+        code: the service's own code, if it gave one: a SQLSTATE of Postgres ("42P01"), an error
+            number of MySQL (1146), a word of S3 ("AccessDenied").
 
     No text of a driver's exception is part of a message: those quote URLs, keys and rows.
     """
@@ -296,8 +296,11 @@ class PoolTimeoutError(TimeoutError):
 
 
 class DatabaseError(InfrastructureError):
-    """A database refused a statement. ``code`` is Postgres's SQLSTATE (a text) or MySQL's error number (an int); None
-    if this library refused it, or a fake did."""
+    """A database refused a statement.
+
+    ``code`` is Postgres's SQLSTATE (a text) or MySQL's error number (an int). It is None if this
+    library or a fake refused the statement.
+    """
 
 
 class ConflictError(DatabaseError):
@@ -838,8 +841,9 @@ class DatabaseConfig(_Settings):
     is cancelled in other threads, for other signals, or if SIGINT has a handler of your own.
     Statements on MySQL and MariaDB end at once in any case.
 
-    ``error_detail`` puts the server's own text into the message of each error. That text quotes rows, and values of
-    statements: it is for development. Without it a message names tables, columns and places in the statement.
+    ``error_detail`` adds the server's own text to the message of each error. That text quotes rows
+    and values: use it in development only. Without it a message names tables, columns and places in
+    the statement.
     """
 
     url: str = _setting(None, _DATABASE_URL, secret=True)
@@ -1165,8 +1169,8 @@ class Health(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class PoolStats(_ByValue):
-    """How a pool does: the maximum of connections (None: no limit, as a fake has it), how many are open, in use and
-    idle, and how many calls wait."""
+    """How a pool does: the maximum of connections (None: no limit, as in a fake), how many are
+    open, in use and idle, and how many calls wait."""
 
     max_connections: int | None
     open: int
@@ -3641,8 +3645,9 @@ def _at_login(words: str, *, retryable: bool = False) -> _Meaning:
     return _Meaning(ConnectionError, words, retryable=retryable, acted=False)
 
 
-#: What Postgres says at a login, behind the severity and two blanks; libpq keeps the SQLSTATE to itself.
-#: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c, tcop/backend_startup.c
+#: What Postgres says at a login, behind the severity and two blanks. libpq does not give the SQLSTATE.
+#: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
+#: tcop/backend_startup.c
 _POSTGRES_LOGINS: tuple[tuple[str, str, _Meaning], ...] = (
     (
         r"(?:password|SASL) authentication failed|empty password returned",
@@ -3663,8 +3668,8 @@ _POSTGRES_LOGINS: tuple[tuple[str, str, _Meaning], ...] = (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
         "28000",
         _at_login(
-            "refused the login: its pg_hba.conf lets nobody in with this user, database, address and "
-            "encryption (sslmode)"
+            "refused the login: its pg_hba.conf has no rule that lets in this user, database, address "
+            "and encryption (sslmode)"
         ),
     ),
     (
@@ -3706,8 +3711,8 @@ _POSTGRES_LOGINS: tuple[tuple[str, str, _Meaning], ...] = (
     ),
 )
 _FOREIGN_WORDS = _at_login(
-    "refused the login in words that are not known here: see its log. With lc_messages = 'C' in its "
-    "settings, or another English value, the reason is said here"
+    "refused the login, in words that this library does not know: see the server's log, or set its "
+    "lc_messages to 'C' (English) to read the reason here"
 )
 #: What libpq says by itself of a login.
 _LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
@@ -3735,7 +3740,7 @@ _NETWORK_ERRORS = (
 def _postgres_login(text: str) -> tuple[str | None, _Meaning]:
     """Code and meaning of a login's failure, by the words of the server or of libpq.
 
-    The server's come first: libpq tells of each address that a name has, of most that nobody is there.
+    The server's words come first: libpq also reports the addresses of the name where no server is.
     """
     for pattern, code, meaning in _POSTGRES_LOGINS:
         if re.search(f":  (?:{pattern})", text):
@@ -3773,7 +3778,7 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
 
 
 class _Sent(NamedTuple):
-    """What an attempt at a database has in hand, for its errors. Without a session it is a login."""
+    """What an attempt has sent, for its errors. Without a session it is a login."""
 
     session: _Session | None = None
     sql: str = ""
@@ -4032,7 +4037,7 @@ class _Dialect(ABC):
         """What an error is about: a name or a place in the statement, never a value."""
 
     def unread_hint(self, sql: str) -> str:
-        """Why the server could not read a statement, if that is a function whose body has no end."""
+        """Return a hint if the statement is a function whose body has no END."""
         body = _BODY.search(self.masked(sql))
         has_end = body is None or re.search(r"(?i)\bEND\b[\w\s$]*;?\s*\Z", body[0])
         return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
@@ -4200,7 +4205,8 @@ _NAME_PATH = _lazy(
 
 
 _BODY = _lazy(
-    r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
+    r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
+    r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -4216,7 +4222,7 @@ def _in_quotes(name: str) -> str:
 
 
 def _unfit(sql: str, params: Any, kind: str) -> ValidationError:
-    """The parameters are not what the placeholders need: says which, and never what was given."""
+    """Return the error that says which placeholder and parameter do not fit, never a value."""
     marks = [each for each in _PLACEHOLDER.finditer(sql) if each[0] != "%%"]
     reason = kind
     if stray := next((each for each in marks if each[0] == "%"), None):
@@ -4365,7 +4371,7 @@ class _MySqlDialect(_Dialect):
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
     grace = 2.0
-    cut_body = ": a file of migrations is cut at each semicolon, so make this with execute(), as one statement"
+    cut_body = ": a file of migrations is cut at each semicolon; create the program with execute()"
     #: seconds after query_timeout; then the client ends a statement that the server does not limit
     kill_after = 0.1
     #: seconds for the login that this takes
@@ -4408,7 +4414,7 @@ class _MySqlDialect(_Dialect):
         1290: ("read-only", _READ_ONLY),
         1030: ("error 28", _DISK_FULL),  # ENOSPC
     }
-    #: who is at fault: the end of the text, because values stand in front
+    #: the column, at the end of the text: values stand in front of it
     unfit_column = _lazy(r" for column (?:'([^']*)'|((?:`[^`]*`\.?)+)) at row \d+\Z")
     unread = _lazy(r" near '(.*)' at line (\d+)\Z", re.DOTALL)
     quoted_names = _lazy(r"(?<!\w)'([^']*)'|`([^`]*)`|(?:FUNCTION|PROCEDURE) (\S+) does not exist")
@@ -4806,7 +4812,7 @@ class _MySqlDialect(_Dialect):
         return self.named(sent, names)
 
     def _unread(self, sql: str, rest: str, line: int) -> str:
-        """Where the server could not read on. Of the rest it gives 80 characters, values included."""
+        """Return where the server stopped. ``rest``: 80 characters from there, values included."""
         code, start = self.masked(sql), 0
         for _ in range(line - 1):
             start = sql.find("\n", start) + 1
@@ -5359,7 +5365,7 @@ class _PostgresDialect(_Dialect):
         return ", ".join(filter(None, found))
 
     def _origin(self, sent: _Sent, at: int) -> str:
-        """What stands at this place of the text that was sent: a parameter, or a place in the statement."""
+        """Return what stands at this place of the sent text: a parameter, or a place in ``sql``."""
         sql, params, last = sent.sql, sent.params, 0  # ``last``: the end of the last placeholder
         marks = _PLACEHOLDER.finditer(sql) if params is not None and sent.session else ()
         cursor: Any = sent.session.raw.cursor() if sent.session else None
@@ -5598,8 +5604,8 @@ class ConnectionPool(Database):
 
     def execute(self, sql: str, params: Any = None) -> int:
         """Runs one statement and returns how many rows it affected (an UPDATE: how many it found).
-        What SET, USE and LOCK TABLES change holds until the end of the transaction's block, and outside of one for
-        that statement alone: the connection does not go back to the pool. Temporary tables stay with it.
+        What SET, USE and LOCK TABLES change lasts until the end of the transaction's block; outside
+        a block it ends with the statement, because the connection is closed. Temporary tables stay.
         The server rounds and converts values as its columns need it; ``insert_many`` refuses."""
         return self._statement("execute", self._checked(sql), params, _row_count)
 
@@ -6166,12 +6172,18 @@ class ConnectionPool(Database):
             details["constraint"] = dialect.constraint(exc, code, meaning.kind, sent.sql)
             if details["constraint"]:
                 detail = f": {details['constraint']}{detail}"
-        elif meaning.error is DatabaseError and (about := dialect.whereabouts(exc, sent)):
+        elif meaning.error is DatabaseError and (about := self._about(exc, sent)):
             hint = dialect.unread_hint(sent.sql) if meaning is _SYNTAX else ""
             detail = f": {about}{hint}{detail}"
         if self.config.error_detail and (words := dialect.own_words(exc)):
             detail += f"; the server says: {words}"
         return meaning.error(f"{where} {meaning.words}{detail}", **details)
+
+    def _about(self, exc: Exception, sent: _Sent) -> str:
+        # To count through the parameters takes the connection, which may be closed by now.
+        with contextlib.suppress(self._dialect.driver.Error, ValueError, LookupError):
+            return self._dialect.whereabouts(exc, sent)
+        return ""
 
 
 def _behind(dialect: _Dialect, order: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -7476,8 +7488,8 @@ class Migrator:
             if error.code not in (1054, "42703"):
                 raise
             self._refuse(
-                "the table schema_migrations is another tool's, it has not the columns of this one: "
-                "rename it, or migrate another database (of Postgres: another schema, by search_path)"
+                "the table schema_migrations is another tool's: it lacks columns of this library's. "
+                "Rename it, or migrate another database (on Postgres another schema, by search_path)"
             )
         return {(row[0], row[1]): row[2:] for row in rows}
 
@@ -7763,7 +7775,7 @@ class _MigrationRun:
         return f"look at the schema, then: {command} --repair {self._migration.number} --done or --retry"
 
     def _words(self, step: int) -> str:
-        """The number of a statement, its first words and what it is about: no value, which may be a secret."""
+        """Return a statement's number, first words and object. A value may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
         code = _start_of_code(self._session.dialect, sql).partition("''")[0]
         found = _STATEMENT_BEGINS.match(code)
@@ -16583,7 +16595,7 @@ class Infrastructure(_Closing):
 
 
 def _say(text: object = None) -> None:
-    """Print the text, if any. That the reader has gone, as ``head`` does, is no error: the work goes on."""
+    """Print the text, if any, and flush. A reader that has gone, such as ``head``, is no error."""
     try:
         if text is not None:
             print(text)
@@ -16596,7 +16608,7 @@ def _say(text: object = None) -> None:
 
 
 def _health(_: Any) -> int:
-    """One line per configured service; 1 when one is down, 2 when a setting is wrong or a driver is missing."""
+    """Print a line for each service; return 1 if one is down, 2 if a setting or driver is missing."""
     config = Config.from_env()
     asked: dict[str, Callable[[Infrastructure], Health]] = {}
     if config.mysql:
@@ -16788,8 +16800,11 @@ def _add_move(commands: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command ``infra``; returns the exit code: 0 done, 1 a service is down or refused, or a migration is dirty or
-    edited, 2 wrong usage or configuration. A reader that closes the output early changes none of it."""
+    """Run the command ``infra`` and return its exit code.
+
+    0: done. 1: a service is down or refused, or a migration is dirty or edited. 2: wrong usage or
+    configuration. A reader that closes the output early changes nothing.
+    """
     try:
         return _main(argv)
     finally:

@@ -1,4 +1,4 @@
-"""Why a login fails: the words of Postgres and libpq, codes of MySQL, and a server that speaks German."""
+"""Why a login fails: words of Postgres and libpq, codes of MySQL, a server that speaks German."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRONG = "refused the login: user or password is wrong"
 
 
 def refused(url: str, **options: float) -> tuple[str, str | int | None, bool, int]:
-    """The message behind the server's place, the code, whether it is retryable, and how many attempts there were."""
+    """The message behind the server's place, the code, ``retryable``, the number of attempts."""
     calls: list[infra.Call] = []
     config = infra.DatabaseConfig(url=url, **options)  # type: ignore[arg-type]
     with (
@@ -81,8 +81,8 @@ def prepared(kind: str, expected: type[PostgresServer]) -> Iterator[PostgresServ
             lines = "host all pupil all scram-sha-256\nhost all nobody_may all reject\n"
             rules.write_text(lines + usual)
             pool.execute("SELECT pg_reload_conf()")
-            question = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method IN ('reject', 'scram-sha-256')"
-            eventually(lambda: pool.fetch_one(question) == (2,))
+            question = "SELECT count(*) FROM pg_hba_file_rules WHERE 'pupil' = ANY (user_name)"
+            eventually(lambda: pool.fetch_one(question) == (1,))
         url = made.url.replace("postgres@", f"nobody_may:{SECRET}@")
         eventually(lambda: not lets_in(url))  # the first process has read it too
         yield made
@@ -103,8 +103,8 @@ CASES = {  # user, database, what is said, SQLSTATE
     "pg_hba": (
         "nobody_may",
         "postgres",
-        "refused the login: its pg_hba.conf lets nobody in with this user, database, address and "
-        "encryption (sslmode)",
+        "refused the login: its pg_hba.conf has no rule that lets in this user, database, address "
+        "and encryption (sslmode)",
         "28000",
     ),
     "no such database": ("postgres", "missing", "has no such database", "3D000"),
@@ -160,8 +160,8 @@ def test_a_server_that_speaks_german(german: PostgresServer, case: str) -> None:
     words, code, retryable, attempts = refused(url_of(german, user, database))
     assert (code, retryable, attempts) == (None, False, 1)
     assert words == (
-        "refused the login in words that are not known here: see its log. With lc_messages = 'C' in "
-        "its settings, or another English value, the reason is said here"
+        "refused the login, in words that this library does not know: see the server's log, or set "
+        "its lc_messages to 'C' (English) to read the reason here"
     )
 
 
