@@ -5403,7 +5403,7 @@ class _PostgresDialect(_Dialect):
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, self.catalogue, [self.name(table)])
             found = {name: self.catalogued(text) for name, text in cursor.fetchall()}
-        return [found.get(name) for name in names]
+        return [found.get(name) for name in names if found]  # none: no such table
 
     def catalogued(self, text: str) -> _ColumnType:
         if text.endswith("[]"):
@@ -5920,9 +5920,10 @@ class ConnectionPool(Database):
 
         found = self._within(self._own_block(), "insert_many", read)
         absent = [name for name, column in zip(names, found) if column is None]
-        if absent:
+        if absent or not found:
+            about = f'"{absent[0]}" in {table}' if absent else f'"{table}"'
             raise _UNKNOWN_NAME.error(
-                f'{self.engine} {_UNKNOWN_NAME.words}: "{absent[0]}" in {table}',
+                f"{self.engine} {_UNKNOWN_NAME.words}: {about}",
                 service=self.engine,
                 operation="insert_many",
             )
@@ -11963,7 +11964,8 @@ class VerificationCache:
     def _refuse(self, limit: str, seconds: float, what: str = "codes") -> NoReturn:
         wait = _time_left(self._client, limit, seconds)
         raise RateLimitedError(
-            f"too many {what} for this phone: try again in {math.ceil(wait)} s",
+            # Rounded up, but for the millisecond in which Redis may still hold the counter.
+            f"too many {what} for this phone: try again in {max(1, math.ceil(wait - 0.001))} s",
             service="verification",
             retry_after=wait,
         )

@@ -187,10 +187,9 @@ def test_codes_of_logins_on_a_session(pool: infra.ConnectionPool) -> None:
         assert said(refusal(lambda: pool.execute("USE nope"))) == words
 
 
-def test_copy_under_a_wait_callback(url: str) -> None:
+def test_copy_under_a_wait_callback(database: Callable[[str], str]) -> None:
     """In a process of its own, because the callback is the whole process's."""
-    if not url.startswith("postgres"):
-        pytest.skip("psycopg2's")
+    url = database("postgres")
     program = (
         "import sys, infra, psycopg2.extensions, psycopg2.extras\n"
         "psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)\n"

@@ -212,7 +212,7 @@ def test_files_are_read_at_once(scheme: str, option: str, files: Path, tmp_path:
         with pytest.raises(infra.ConfigurationError, match=told) as caught:
             opened(at(url, user=f"u:{SECRET}@", sslmode="require", **{**named, option: path}))
         assert SECRET not in "".join(traceback.format_exception(caught.value))
-    opened(at(url, sslmode="require", **named)).close()
+    opened(at(url, user=f"u:{SECRET}@", sslmode="require", **named)).close()
 
 
 def test_a_key_with_a_password_is_no_question_at_the_terminal(files: Path, tmp_path: Path) -> None:

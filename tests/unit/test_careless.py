@@ -177,7 +177,8 @@ def methods(services: Callable[[infra.Clock], Iterator[Any]]) -> Iterator[tuple[
     for place, _ in enumerate(services(fakes.FakeClock(NOW))):
         subject = next(itertools.islice(services(fakes.FakeClock(NOW)), place, None))
         for each in dir(type(subject)):
-            if not each.startswith("_") and inspect.isroutine(getattr(type(subject), each)):
+            method = inspect.getattr_static(type(subject), each)
+            if not each.startswith("_") and callable(method):
                 yield f"{type(subject).__name__}.{each}", getattr(subject, each)
 
 
