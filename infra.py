@@ -576,8 +576,8 @@ _ENCODED = (
 
 
 class _Kind(NamedTuple):
-    """What a setting may be: words for the message, a parser for the environment's text, a test of the value, and what
-    says why a value does not pass it."""
+    """What a setting may be: words for the message, a parser for the environment's text, a test of
+    the value, and a function that says why a value fails it, without quoting it."""
 
     expected: str
     parse: Callable[[str], Any]
@@ -1361,8 +1361,10 @@ class CallPolicy:
 
 
 def _clear_frames(exc: BaseException) -> None:
-    """Drop the local variables of calls that have failed, passwords and signed headers among them: what collects errors
-    stores them with the traceback."""
+    """Drop the local variables of calls that have failed.
+
+    Passwords and signed headers are among them, and services that collect errors store them.
+    """
     import traceback
 
     for each in _causes(exc):
@@ -1600,7 +1602,7 @@ _awaiting: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
 
 
 def _was_unsent(exc: BaseException | None) -> bool:
-    """Whether a connection of `_whole_answers` has failed before its request, as in its TLS handshake."""
+    """Whether a connection of `_whole_answers` failed before its request, as in a TLS handshake."""
     return any(hasattr(each, "_before_request") for each in _causes(exc))
 
 
@@ -2348,8 +2350,9 @@ _newest_guard = threading.RLock()  # a signal handler may make an id in the midd
 
 def normalize_phone(phone: str) -> str:
     """The number in E.164: "+", then 7 to 15 ASCII digits of which the first is not 0. Blanks and the visual separators
-    of RFC 3966 ("-", ".", "(", ")") are dropped. A "(0)" is refused: it is dialled inside the country only, and with it
-    the number would be another one. Raises ValidationError, which does not quote the number."""
+    of RFC 3966 ("-", ".", "(", ")") are dropped. A "(0)" is refused: it is dialled inside the
+    country only, and with it the number would be another one. Raises ValidationError, which does
+    not quote the number."""
     text = _plain(phone) if isinstance(phone, str) else ""
     if re.search(r"\([ .-]*0[ .-]*\)", text):
         raise ValidationError(
@@ -5550,8 +5553,8 @@ class ConnectionPool(Database):
     ) -> None:
         if config is None:
             raise ConfigurationError(
-                "there is no database: MYSQL_URL or POSTGRES_URL is not set, and DATABASE_URL is not, "
-                "or names one of the other engine"
+                "there is no database: MYSQL_URL or POSTGRES_URL is not set, and DATABASE_URL is "
+                "not set or names one of the other engine"
             )
         if not isinstance(config, DatabaseConfig):
             raise ConfigurationError(
@@ -12521,7 +12524,7 @@ def _aws_client(
 
 
 def _check_followed(url: str) -> None:
-    """Raise ConfigurationError if boto3's own settings name an endpoint to which requests would go in plain text."""
+    """Raise ConfigurationError if boto3's own settings have requests go out in plain text."""
     problem = "" if _S3_ENDPOINT.valid(url) else f" But {_S3_ENDPOINT.problem(url)}."
     if problem or not _is_private(_Url.parse(url)):
         raise ConfigurationError(
@@ -14194,7 +14197,7 @@ class _RemoteSmsService(SmsService):
 
 
 def _proxy_for(host: str) -> _Url | None:
-    """Return the proxy that HTTPS_PROXY and NO_PROXY say, or the system's settings, as boto3 does."""
+    """Return the proxy that HTTPS_PROXY and NO_PROXY, or the system's settings, name for a host."""
     import urllib.request
 
     text = urllib.request.getproxies().get("https")
@@ -14216,7 +14219,8 @@ class TwilioSmsService(_RemoteSmsService):
     ``config.api_key`` and ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
     secret; the latter needs ``account_sid``. ``sender`` is a number of yours or a messaging service ("MG…").
     ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors). The server's certificate is verified with
-    the system's authorities; ``SSL_CERT_FILE`` names others. ``HTTPS_PROXY`` and ``NO_PROXY`` are followed.
+    the system's authorities; ``SSL_CERT_FILE`` names others. ``HTTPS_PROXY`` and ``NO_PROXY`` are
+    followed.
     """
 
     provider_name = "twilio"

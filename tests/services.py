@@ -491,7 +491,8 @@ class PostgresServer(Server):
             left.unlink(missing_ok=True)
         sockets = data if len(os.fsencode(data)) < 80 else ""  # Linux takes 107 bytes
         settings = {
-            "listen_addresses": "127.0.0.1", "unix_socket_directories": sockets, "fsync": "off", "max_connections": 200,
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": sockets, "fsync": "off",
+            "max_connections": 200,
             "synchronous_commit": "on" if self.durable else "off", "full_page_writes": "off", "shared_buffers": "64MB",
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

@@ -489,8 +489,8 @@ def on_failover() -> Any:
 
 
 def locals_of(error: BaseException) -> str:
-    """The local variables of the calls that have failed, as what collects errors stores them; not those of the caller
-    in the tests."""
+    """The local variables of the calls that have failed, as services that collect errors store
+    them; not those of the caller in the tests."""
     found, left = list[str](), [error]
     for each in left:
         left += [inner for inner in (each.__cause__, each.__context__) if inner is not None]

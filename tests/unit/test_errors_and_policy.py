@@ -431,7 +431,7 @@ def test_nobody_overtakes_a_waiter() -> None:
 def test_who_waits_too_long_leaves_the_queue(
     monkeypatch: pytest.MonkeyPatch, stopped_at: float | None
 ) -> None:
-    """Also while a test has stopped ``time.monotonic``, as freezegun does: each wait goes by one clock alone."""
+    """Also while a test has stopped ``time.monotonic``, as freezegun does."""
     pool = pool_of(1, [])
     held = take(pool)
     clock = infra.SystemClock()
