@@ -7132,11 +7132,12 @@ def _migration_text(path: Path) -> str:
 
 
 def _binary_hint(exc: OSError | UnicodeError) -> str:
-    if not isinstance(exc, UnicodeDecodeError):
+    if not isinstance(exc, UnicodeDecodeError) or not re.search(
+        rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000]
+    ):
         return ""
     line = exc.object.count(b"\n", 0, exc.start) + 1
-    is_dump = re.search(rb"-- (?:MySQL|MariaDB) dump ", exc.object[:1000])
-    return f" in line {line}: " + ("dump with --hex-blob" if is_dump else "it should be UTF-8")
+    return f" in line {line}: dump with --hex-blob"
 
 
 def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
