@@ -5406,7 +5406,7 @@ class _PostgresDialect(_Dialect):
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, self.catalogue, [self.name(table)])
             found = {name: self.catalogued(text) for name, text in cursor.fetchall()}
-        return [found.get(name) for name in names if found]  # none: no such table
+        return [found.get(name) for name in names] if found else []  # there is no such table
 
     def catalogued(self, text: str) -> _ColumnType:
         if text.endswith("[]"):
