@@ -701,8 +701,9 @@ def test_files_that_cannot_be_read(file: Path, tmp_path: Path) -> None:
         infra.read_migrations(tmp_path, "mysql")
     with pytest.raises(infra.ConfigurationError) as caught:
         read(file, "-- migration 1 größe mysql".encode("latin-1"))
-    words = "shop.sql: the file of migrations cannot be read: UnicodeDecodeError in line 1"
-    assert str(caught.value) == f"{words}: it should be UTF-8"
+    assert (
+        str(caught.value) == "shop.sql: the file of migrations cannot be read: UnicodeDecodeError"
+    )
 
 
 def test_what_is_no_path_of_a_file() -> None:
