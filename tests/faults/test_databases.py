@@ -2336,7 +2336,7 @@ def test_usual_statements_keep_their_connection(home: Home) -> None:
         assert pool.fetch_one(ask) == first
 
 
-@pytest.mark.parametrize("home", ["postgres"], indirect=True)  # PyMySQL gives text
+@postgres_only  # PyMySQL gives text
 def test_a_streamed_value_without_a_form_in_python(home: Home) -> None:
     with home.pool() as pool:
         for call in (
