@@ -420,10 +420,7 @@ class Table:
                 raise infra.ConfigurationError(f"{self.name}: {rule} should be a ForeignKey")
             self._check_names(rule, key.columns)
         for rule, check in infra._check_mapping("checks", self.checks).items():
-            if not callable(check):
-                raise infra.ConfigurationError(
-                    f"{self.name}: {rule} should be a function of the row"
-                )
+            infra._check_function(f"{self.name}: {rule}", check, "a row", infra.ConfigurationError)
 
     def _check_names(self, rule: str, names: Any) -> None:
         for name in infra._check_many(rule, names):
@@ -1151,14 +1148,16 @@ class FakeTable:
         return {name: _copied(value) for name, value in row.items()}
 
     def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
-        if where is not None and not callable(where):
+        if callable(where):
+            infra._check_function("where", where, "a row")
+        elif where is not None:
             infra._check_mapping("where", where)
         if where is None or not isinstance(where, Mapping):
             visible, _ = self._candidates({})
             return (
                 visible
                 if where is None
-                else [each for each in visible if where(self._copy(each[1]))]
+                else [each for each in visible if infra._ran(where(self._copy(each[1])))]
             )
         self._check_columns(where)
         equal: dict[str, Any] = {}
@@ -1297,8 +1296,11 @@ class FakeTable:
         if rules.checks and self._pads:
             checked = {name: self._comparable(value) for name, value in row.items()}
         for name, test in rules.checks.items():
-            if test(checked) is False:
+            passes = test(checked)
+            if passes is False:
                 raise self._error(infra._CHECK, name)
+            if passes is not True:
+                infra._ran(passes)
         key = self._key(row, rules.primary_key)
         if key is None:  # _fitted refuses a NULL in it
             raise self._error(infra._NOT_NULL, f"{rules.name}_{rules.primary_key[0]}_not_null")

@@ -1097,10 +1097,11 @@ def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> C
 # === call policy =====================================================================================================
 
 
-def _is_deferred(function: Any) -> bool:
+def _is_deferred(function: Any, *, generators: bool = True) -> bool:
     """Whether a call would run nothing yet: an async function, a generator, or an object that is called as one.
 
-    A wrapper is judged by itself: it may run what it wraps.
+    A wrapper is judged by itself: it may run what it wraps. Without ``generators`` those count as
+    functions that return an iterator.
     """
     while isinstance(function, functools.partial):
         function = function.func
@@ -1108,8 +1109,8 @@ def _is_deferred(function: Any) -> bool:
         function = getattr(type(function), "__call__", None)  # noqa: B004  # itself, not whether it is there
     return (
         inspect.iscoroutinefunction(function)
-        or inspect.isgeneratorfunction(function)
         or inspect.isasyncgenfunction(function)
+        or (generators and inspect.isgeneratorfunction(function))
     )
 
 
@@ -1118,13 +1119,16 @@ def _check_function(
     function: Any,
     takes: str,
     error: type[InfrastructureError] = ValidationError,
+    *,
+    generators: bool = False,
 ) -> None:
+    """``generators``: whether a generator will do, as a function that returns an iterator."""
     if not callable(function):
         raise error(f"{name} should be a function that takes {takes}")
-    if _is_deferred(function):
+    if _is_deferred(function, generators=not generators):
+        kinds = "an async function" if generators else "an async function or a generator"
         raise error(
-            f"{name} should be a plain function that takes {takes}: of an async function or a "
-            "generator nothing would run"
+            f"{name} should be a plain function that takes {takes}: of {kinds} nothing would run"
         )
 
 
@@ -1137,11 +1141,12 @@ def _not_awaitable(result: T) -> T:
     return result
 
 
-def _ran(result: object) -> None:
-    """Raises ValidationError if a handler has returned what has not run yet, and never will."""
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+def _ran(result: T) -> T:
+    """The same; raises it also for a generator, and for a context manager that is made of one."""
+    generator = getattr(result, "gen", result)
+    if inspect.isgenerator(generator) or inspect.isasyncgen(generator):
         raise ValidationError("a function returned a generator: nothing runs it here")
-    _not_awaitable(result)
+    return _not_awaitable(result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -3231,12 +3236,12 @@ class Database(_Closing):
         _check_function("fn", fn, "no arguments")
         if self._current() is not None:
             with self.transaction():
-                return _not_awaitable(fn())
+                return _ran(fn())
 
         def attempt(current: Attempt) -> T:
             try:
                 with self.transaction():
-                    return _not_awaitable(fn())
+                    return _ran(fn())
             except InfrastructureError as error:
                 current.final = not isinstance(error, DatabaseError)
                 raise
@@ -7586,7 +7591,7 @@ class Migrator:
         recorded = self._recorded(history.fetch_all, history.table)
         pending = self._pending(recorded)
         for migration in pending:
-            self._progress(f"applying {migration}")
+            _ran(self._progress(f"applying {migration}"))
             history.check()
             first = _next_statement(migration, recorded)
             with self.pool._migration_session(history.busy) as session:
@@ -11765,7 +11770,8 @@ def generate_code(digits: int = 6) -> str:
 def _sends_codes(sms: object) -> bool:
     """Whether it has the method, or answers for another object; asks the object itself nothing."""
     found = inspect.getattr_static(sms, "send_verification_code", None)
-    return not isinstance(sms, type) and (found is not None or hasattr(type(sms), "__getattr__"))
+    answers = found is not None or hasattr(type(sms), "__getattr__")
+    return not isinstance(sms, type) and answers and not _is_deferred(found)
 
 
 #: ``<lifetime in milliseconds>-<random>:<digest>``; no lifetime is longer than a century
@@ -11945,7 +11951,7 @@ class VerificationCache:
         code = generate_code()
         stored = self._store(phone, code)
         try:
-            return sms.send_verification_code(phone, code)
+            return _ran(sms.send_verification_code(phone, code))
         except Exception as error:
             unsent = isinstance(error, (ConnectionError, ConfigurationError, ValidationError))
             if unsent or (isinstance(error, SmsError) and error.outcome == "rejected"):
@@ -14073,7 +14079,7 @@ class SmsService(_Closing):
                 operation=self._operation(code),
                 retryable=False,
             )
-        return self._send(phone, message, code)
+        return _ran(self._send(phone, message, code))
 
     @staticmethod
     def _operation(code: str | None) -> str:
@@ -14783,6 +14789,8 @@ class IterableSource(Source):
             raise ValidationError(
                 "rows should be an iterable of dicts, or a function that returns one"
             )
+        if callable(rows):
+            _check_function("rows", rows, "no arguments", generators=True)
         self._given = rows
         self._iterator: Iterator[Any] | None = None
         self._at = 0  # rows read from the iterator
@@ -14809,7 +14817,7 @@ class IterableSource(Source):
 
     def _begin_at(self, start: int) -> None:
         given = self._given
-        iterator = iter(given() if callable(given) else given)
+        iterator = iter(_not_awaitable(given()) if callable(given) else given)
         if iterator is given and self._is_spent:
             raise MoveError("the rows can be read once only: give a list, or a function")
         self._is_spent = True
@@ -15963,8 +15971,8 @@ class RowMove(Move):
             raise ConfigurationError("version should be a whole number from 1 on")
         if not isinstance(source, Source):
             raise ConfigurationError("source should be a TableSource or another Source")
-        if transform is not None and not callable(transform):
-            raise ConfigurationError("transform should be a function that takes a dict")
+        if transform is not None:
+            _check_function("transform", transform, "a dict", ConfigurationError, generators=True)
         if type(batch) is not int or not 1 <= batch <= 100_000:
             raise ConfigurationError("batch should be a whole number from 1 to 100000")
         if not _is_number(lock_timeout, 0, _YEAR):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any
@@ -58,4 +59,6 @@ RETURNING: dict[str, Callable[..., Any]] = {
     "generator": lambda *_: generator(),
     "async generator": lambda *_: async_generator(),
     "class": lambda *_: AsyncObject()(),
+    "context manager": contextlib.contextmanager(generator),
+    "async context manager": contextlib.asynccontextmanager(async_generator),
 }

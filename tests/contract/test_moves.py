@@ -19,6 +19,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import handlers
 from tests.contract.backends import in_background
 from tests.contract.base import Contract
 from tests.contract.databases import (
@@ -278,14 +279,20 @@ class MoveContract(Contract):
         assert backend.names() == ["ADA", "BOB", "CEM"]
         assert backend.move(transform=upper).run().counts == DONE
 
-    def test_an_async_transform(self, backend: Pair) -> None:
-        async def nothing(row: dict[str, Any]) -> Any:
-            return row
-
+    @pytest.mark.parametrize("made", ["coroutine", "awaitable"])
+    def test_a_transform_that_nothing_awaits(self, backend: Pair, made: str) -> None:
         backend.fill()
         words = "the transform refused row .*: a function returned an awaitable"
-        assert re.match(words, str(refusal(backend.move(transform=nothing).run)))
+        move = backend.move(transform=handlers.RETURNING[made])
+        assert re.match(words, str(refusal(move.run)))
         assert backend.names() == []
+
+    @pytest.mark.parametrize("seen", ["async def", "async generator", "partial", "async __call__"])
+    def test_an_async_transform_is_refused(self, backend: Pair, seen: str) -> None:
+        with pytest.raises(infra.ConfigurationError, match="transform should be a plain function"):
+            backend.move(transform=handlers.SEEN[seen])
+        with pytest.raises(infra.ValidationError, match="rows should be a plain function"):
+            infra.IterableSource(handlers.SEEN[seen])
 
     @pytest.mark.parametrize("made", [7, "text", [7], [{"id": IDS[0]}, 7], {"id": IDS[0]}])
     def test_a_transform_that_gives_no_rows(self, backend: Pair, made: Any) -> None:

@@ -25,6 +25,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract import handlers
 from tests.contract.backends import WAIT, eventually, in_background, in_threads
 from tests.contract.texts import Number, Text, any_text, plain
 from tests.interrupts import handled_at
@@ -1970,6 +1971,62 @@ def test_a_fill_whose_lock_cannot_be_released(fail_open: bool) -> None:
         client.fail_next("compare_and_delete", error)
         with pytest.raises(ZeroDivisionError):
             cache.get_or_set(f"error {error}", lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("seen", handlers.SEEN)
+def test_conditions_that_would_run_nothing_are_refused(seen: str) -> None:
+    """What they return is true: each row would be deleted, and no check would refuse one."""
+    table = fakes.FakeDatabase("mysql", [NOTES]).table("notes")
+    table.insert({"id": 1, "title": "a"})
+    function = handlers.SEEN[seen]
+    for call in (
+        lambda: table.delete(function),
+        lambda: table.update(function, {"title": "b"}),
+        lambda: table.select(function),
+    ):
+        with pytest.raises(infra.ValidationError, match="where should be a plain function"):
+            call()
+    with pytest.raises(infra.ConfigurationError, match="c should be a plain function"):
+        fakes.Table("t", {"id": fakes.Column(int)}, checks={"c": function})
+    assert table.select() == [{"id": 1, "title": "a", "parent": None}]
+
+
+@pytest.mark.parametrize("made", handlers.RETURNING)
+def test_conditions_whose_answer_has_not_run_are_errors(made: str) -> None:
+    function = handlers.RETURNING[made]
+    rules = fakes.Table("t", {"id": fakes.Column(int)}, checks={"c": function})
+    database = fakes.FakeDatabase("postgres", [NOTES, rules])
+    notes, table = database.table("notes"), database.table("t")
+    notes.insert({"id": 1, "title": "a"})
+    for call in (lambda: notes.delete(function), lambda: table.insert({"id": 1})):
+        with pytest.raises(infra.ValidationError, match="a function returned"):
+            call()
+    assert (len(notes.select()), table.select()) == (1, [])
+
+
+@pytest.mark.parametrize("made", ["coroutine", "generator"])
+def test_an_sms_service_that_sends_nothing(made: str) -> None:
+    """Its message id would be a coroutine, and the code would wait for a message that never goes."""
+
+    class Asynchronous(infra.MockSmsService):
+        def _send(self, phone: str, message: str, code: str | None) -> Any:
+            return handlers.RETURNING[made]()
+
+    class Deferred(infra.MockSmsService):
+        async def send_verification_code(self, phone: str, code: str) -> Any:  # type: ignore[override]
+            raise AssertionError
+
+    codes = fakes.FakeVerificationCache()
+    with pytest.raises(infra.ValidationError, match="a function returned"):
+        Asynchronous().send_sms("+14155550100", "hello")
+    with pytest.raises(infra.ValidationError, match="a function returned"):
+        codes.send_code(Asynchronous(), "+14155550100")
+    with pytest.raises(infra.ValidationError, match="sms should be an SmsService"):
+        codes.send_code(Deferred(), "+14155550111")
+    assert [codes.code_exists(phone) for phone in ("+14155550100", "+14155550111")] == [
+        False,
+        False,
+    ]
 
 
 def test_a_clock_stays_below_the_year_10000() -> None:
