@@ -103,7 +103,7 @@ class FakeClock(infra.Clock):
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)) -> None:
         if not isinstance(now, datetime) or now.tzinfo is None:
             raise infra.ValidationError("now should be an aware datetime")
-        self._start = now.astimezone(timezone.utc)
+        self._start = infra._aware(now, "now")
         end = datetime.max.replace(tzinfo=timezone.utc)
         self._longest = (end - self._start) // timedelta(microseconds=1)
         self._elapsed = 0  # nanoseconds: ten times 0.1 s is a second
@@ -393,6 +393,15 @@ class ForeignKey:
     table: str
     target: tuple[str, ...] = ("id",)
     on_delete: str = "restrict"
+
+    def __post_init__(self) -> None:
+        infra._check_many("columns", self.columns)
+        if len(infra._check_many("target", self.target)) != len(self.columns):
+            raise infra.ConfigurationError("target should have as many columns as the key itself")
+        if not isinstance(self.table, str):
+            raise infra.ConfigurationError("table should be the name of a table")
+        if self.on_delete not in ("restrict", "cascade", "set null"):
+            raise infra.ConfigurationError("on_delete should be restrict, cascade or set null")
 
 
 @dataclass(frozen=True)
@@ -1108,6 +1117,7 @@ class FakeTable:
         """Lets the tables that this one refers to know."""
         for name, rule in self.rules.foreign_keys.items():
             parent = self._database.table(rule.table)
+            parent.rules._check_names(name, rule.target)
             parent._children.append((self, name, rule))
             parent._targets.add(tuple(rule.target))
             if order.children_by_name:
@@ -1176,6 +1186,10 @@ class FakeTable:
                     raise infra.ValidationError("a tuple for IN should not be empty")
             elif holds := _COMPARISONS.get(value.__class__):
                 more.append((name, holds, infra._plain(value.value)))
+            elif value.__class__.__hash__ is None:
+                raise infra.ValidationError(
+                    f"{name} should not be of type {type(value).__name__}, which equals no value"
+                )
             else:
                 equal[name] = self._comparable(infra._plain(value))
         for wanted in choices.values():
@@ -1798,6 +1812,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
         if not isinstance(server, FakeRedisServer | None):
             raise infra.ConfigurationError("server should be a FakeRedisServer")
         self.server = server or FakeRedisServer(clock)
+        self._clock = self.server.clock
         self._listeners: dict[_FakeListener, None] = {}  # a set, in order
 
     def close(self) -> None:
@@ -2110,8 +2125,6 @@ class FakeCacheProvider(Faults, infra.RedisCacheProvider):
     ) -> None:
         """As ``RedisCacheProvider``, with a default for the first."""
         client = client or FakeRedisClient(clock=clock)
-        if clock is None and isinstance(client, FakeRedisClient):
-            clock = client.server.clock
         super().__init__(client, prefix, clock=clock, **named)
 
     def _ask(self, operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -2237,12 +2250,17 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise infra.ValidationError("data should be bytes")
         url, method = infra._plain(infra._check_text("url", url)), infra._plain(method)
-        parts = urllib.parse.urlsplit(url)
+        content_type = infra._check_content_type(content_type)
+        try:
+            parts = urllib.parse.urlsplit(url)
+        except ValueError:
+            parts = urllib.parse.urlsplit("")
         pairs = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
         query = dict(pairs)
         bucket, key = parts.netloc.removesuffix(_FAKE_HOST), urllib.parse.unquote(parts.path[1:])
         signature = query.pop("X-Amz-Signature", "")
-        is_as_made = "#" not in url and len(pairs) == len(query) + 1  # the signature
+        is_as_made = parts.scheme == "https" and parts.geturl() == url
+        is_as_made = is_as_made and "#" not in url and len(pairs) == len(query) + 1  # the signature
         expected = _signature(parts.netloc, parts.path, query)
         if not is_as_made or query.get("method") != method or signature != expected:
             raise self._refused("fetch", "SignatureDoesNotMatch")
@@ -2251,8 +2269,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         if self._clock.now() >= infra._later(signed, lifetime):
             raise self._refused("fetch", "AccessDenied")
         if method == "PUT":
-            content_type = infra._plain(content_type)
-            self._put(bucket, key, bytes(data), content_type or infra._CONTENT_TYPE, {})
+            self._put(bucket, key, bytes(data), content_type, {})
         elif method == "DELETE":
             self._delete(bucket, key)
         else:

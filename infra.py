@@ -2359,7 +2359,7 @@ def normalize_phone(phone: str) -> str:
     country only, and with it the number would be another one. Raises ValidationError, which does
     not quote the number."""
     text = _plain(phone) if isinstance(phone, str) else ""
-    if re.search(r"\([ .-]*0[ .-]*\)", text):
+    if re.search(r"\([ .-]*0+[ .)-]", text):
         raise ValidationError(
             "phone should be a number in E.164 without the (0) that is dialled inside its country"
         )
@@ -8939,8 +8939,11 @@ class TokenRepository(Repository[RefreshToken]):
     def _digest(token: str) -> str:
         import hashlib
 
-        # An empty one, as of a cookie that is missing, was never issued.
-        return hashlib.sha256(_check_text("token", token, longest=512).encode()).hexdigest()
+        # Any text may come from a stranger, or from a cookie that is missing: it was never issued.
+        token = _plain(token)
+        if not isinstance(token, str):
+            raise ValidationError("token should be text")
+        return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 _LAST_OWNER = "organization_members_last_owner"
@@ -10718,7 +10721,8 @@ class RedisClient(KeyValueClient):
             if _Url.parse(config.url).scheme.endswith("+cluster")
             else _RedisTransport
         )
-        self._transport = kind(config, _clock(clock), observer)
+        self._clock = _clock(clock)
+        self._transport = kind(config, self._clock, observer)
         self._send = self._transport.send
 
     def close(self) -> None:
@@ -11488,7 +11492,7 @@ class RedisCacheProvider:
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._default_ttl = default_ttl
         self._fail_open = _check_flag("fail_open", fail_open)
-        self._clock = _clock(clock)
+        self._clock = _clock(clock, lambda: getattr(client, "_clock", None) or SystemClock())
         self._forget_parent()
         _fork_aware.add(self)
 
@@ -11855,12 +11859,13 @@ class VerificationCache:
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
+        self._count_guess(phone)  # first: a guess that it refuses costs no attempt
         # Counted before the comparison: concurrent guesses each get a number of their own; only the first few count.
         # The count lives as long as the code, which another instance, with another code_ttl, may have stored.
         attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
         if attempt > self._max_attempts:
+            self._uncount_guess(phone)
             return False
-        self._count_guess(phone)
         if not hmac.compare_digest(digest, self._digest(phone, generation, code)):
             return False
         # Of several right guesses one removes the code; a code stored meanwhile has another generation and stays.
@@ -11872,16 +11877,17 @@ class VerificationCache:
     def _count_guess(self, phone: str) -> None:
         guesses, most = self._name(phone, "guesses"), self._max_guesses
         if most and self._client.increment(guesses, ttl=self._window) > most:
-            self._refuse(guesses, self._window, "guesses")
+            self._refuse({guesses: self._window}, "guesses")
 
     def _uncount_guess(self, phone: str) -> None:
-        """For a right guess. The code is used up: a failure here must not look as if the guess had been wrong."""
+        """For a right guess, whose code is used up, and for one that is not compared. A failure here must not look as
+        if a right one had been wrong."""
         if not self._max_guesses:
             return
         try:
             self._client.increment(self._name(phone, "guesses"), -1, ttl=self._window)
         except InfrastructureError as error:
-            logger.warning("a right guess counts as a wrong one: %s", type(error).__name__)
+            logger.warning("a guess counts that should not: %s", type(error).__name__)
 
     def get_remaining_attempts(self, phone: str) -> int:
         """Guesses left for the stored code, and for the phone; 0 without a code."""
@@ -11966,13 +11972,17 @@ class VerificationCache:
     def _check_limits(self, phone: str) -> None:
         resend, window = self._name(phone, "resend"), self._name(phone, "window")
         if self._resend_after and self._client.increment(resend, ttl=self._resend_after) > 1:
-            self._refuse(resend, self._resend_after)
+            limits = {resend: self._resend_after}
+            if self._max_codes and not self._left(self._max_codes, phone, "window"):
+                limits[window] = self._window
+            self._refuse(limits)
         if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:
             self._client.delete(resend)  # nothing is sent, so nothing to wait for on that account
-            self._refuse(window, self._window)
+            self._refuse({window: self._window})
 
-    def _refuse(self, limit: str, seconds: float, what: str = "codes") -> NoReturn:
-        wait = _time_left(self._client, limit, seconds)
+    def _refuse(self, limits: Mapping[str, float], what: str = "codes") -> NoReturn:
+        """``limits``: counters, and the seconds after which each begins anew."""
+        wait = max(_time_left(self._client, name, seconds) for name, seconds in limits.items())
         raise RateLimitedError(
             # Rounded up, but for the millisecond in which Redis may still hold the counter.
             f"too many {what} for this phone: try again in {max(1, math.ceil(wait - 0.001))} s",
@@ -12331,7 +12341,7 @@ class StorageProvider(_Closing):
                     taken = file.write(view)
                     if taken is None and not isinstance(file, io.RawIOBase):
                         break  # it does not count, as many a wrapper does not, and has taken all
-                    if not taken:
+                    if not taken or taken < 0:
                         raise BlockingIOError("file takes no more for now")
                     view = view[taken:]
 
@@ -14817,7 +14827,10 @@ class IterableSource(Source):
 
     def _begin_at(self, start: int) -> None:
         given = self._given
-        iterator = iter(_not_awaitable(given()) if callable(given) else given)
+        rows = _not_awaitable(given()) if callable(given) else given
+        if not isinstance(rows, Iterable):
+            raise MoveError("rows should be a function that returns an iterable of dicts")
+        iterator = iter(rows)
         if iterator is given and self._is_spent:
             raise MoveError("the rows can be read once only: give a list, or a function")
         self._is_spent = True
@@ -15191,7 +15204,7 @@ def _iso(text: str) -> str:
     if found is not None:
         digits = found[1].rstrip("0").ljust(6, "0")
         if len(digits) > 6:
-            raise ValueError
+            raise ValidationError("a time should have at most six digits of a second")
         text = f"{text[: found.start()]}.{digits}{text[found.end() :]}"
     return text.upper().replace("Z", "+00:00")
 
@@ -15985,7 +15998,7 @@ class RowMove(Move):
         self._rejects_path = Path(usual if rejects is None else _check_path("rejects", rejects))
         self._batch = batch
         self._lock_timeout = lock_timeout
-        self._clock = _clock(clock)
+        self._clock = _clock(clock, lambda: getattr(self.database, "_clock", SystemClock()))
 
     def _check_targets(
         self, target: Target | None, targets: Mapping[str, Target] | None

@@ -279,6 +279,12 @@ class MoveContract(Contract):
         assert backend.names() == ["ADA", "BOB", "CEM"]
         assert backend.move(transform=upper).run().counts == DONE
 
+    def test_rows_from_a_function_that_gives_none(self, backend: Pair) -> None:
+        source = infra.IterableSource(lambda: None)  # type: ignore[arg-type,return-value]
+        assert "a function that returns an iterable" in str(
+            refusal(backend.move(source=source).run)
+        )
+
     @pytest.mark.parametrize("made", ["coroutine", "awaitable"])
     def test_a_transform_that_nothing_awaits(self, backend: Pair, made: str) -> None:
         backend.fill()

@@ -167,14 +167,15 @@ class TokenRepositoryContract(Contract):
             tokens.issue(user.id, DAY, device)
         assert tokens.count() == 0
 
-    @pytest.mark.parametrize("token", ["nul\0", "x" * 513, None, 5, b"x"])
+    @pytest.mark.parametrize("token", [None, 5, b"x", ["x"]])
     def test_a_bad_token(self, backend: AccountsBackend, token: Any) -> None:
         tokens = backend.tokens
         for call in (tokens.find, tokens.is_valid, tokens.revoke, lambda t: tokens.rotate(t, DAY)):
             with pytest.raises(infra.ValidationError):
                 call(token)
 
-    @pytest.mark.parametrize("token", ["nobody's", ""])  # "": of a cookie that is missing
+    # "": of a cookie that is missing; the others are a stranger's
+    @pytest.mark.parametrize("token", ["nobody's", "", "nul\0", "x" * 10_000, "\ud800", " "])
     def test_an_unknown_token(self, backend: AccountsBackend, token: str) -> None:
         tokens = backend.tokens
         tokens.issue(a_user(backend).id, DAY)

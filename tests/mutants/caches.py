@@ -278,6 +278,7 @@ VERIFICATION: list[Mutant] = [
             """
 attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
 if attempt > self._max_attempts:
+    self._uncount_guess(phone)
     return False
 """,
             """
@@ -320,7 +321,9 @@ if used >= self._max_attempts or not hmac.compare_digest(
     OnFakes(
         "codes: a right guess counts as a wrong one",
         INFRA,
-        Drop("VerificationCache.verify_code", "self._uncount_guess(phone)"),
+        Replace(
+            "VerificationCache.verify_code", "if used_up:\n    self._uncount_guess(phone)", "pass"
+        ),
         CODES,
     ),
     OnFakes(

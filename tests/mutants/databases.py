@@ -591,7 +591,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "values: a column of ASCII takes any text",
         INFRA,
         Never("_take_texts", "column.ascii"),
-        DATABASE,
+        ("unit/test_fakes.py::test_a_move_diverts_what_is_not_ascii",),
     ),
     OnServers(
         "values: blanks that CHAR cuts off",
@@ -643,7 +643,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         Replace("_DIGITS", "[Inexact, InvalidOperation]", "[InvalidOperation]"),
         DATABASE,
     ),
-    OnFakes(
+    OnServers(
         "values: fractions of a second are lost",
         INFRA,
         Never(

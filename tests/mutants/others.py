@@ -381,7 +381,9 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a PUT by URL keeps a member",
         FAKES,
-        Drop("FakeStorageProvider.fetch", "content_type = infra._plain(content_type)"),
+        Replace(
+            "FakeStorageProvider.fetch", "infra._check_content_type(content_type)", "content_type"
+        ),
         ("unit/test_fakes.py::test_a_presigned_put_of_any_subclass",),
     ),
     OnServers(

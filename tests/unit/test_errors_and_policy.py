@@ -332,9 +332,9 @@ def pool_of(
     )
 
 
-def soon() -> infra.Attempt:
+def soon(seconds: float = WAIT) -> infra.Attempt:
     clock = infra.SystemClock()
-    return infra.Attempt(clock.monotonic() + WAIT, clock.monotonic)
+    return infra.Attempt(clock.monotonic() + seconds, clock.monotonic)
 
 
 def take(pool: _Pool[Resource], attempt: infra.Attempt | None = None) -> _Place[Resource]:
@@ -383,7 +383,7 @@ def test_waiters_are_served_in_order(broken: bool) -> None:
     order: list[int] = []
 
     def wait(number: int) -> None:
-        place = take(pool)
+        place = take(pool, soon(10 * WAIT))
         order.append(number)
         pool.release(place, broken=broken)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Decimal
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, ClassVar
 
@@ -714,6 +715,12 @@ def test_a_presigned_url_of_the_fake_ends() -> None:
         f"{url}&more=",
         url.replace("?", "?X-Amz-Expires=600&"),
         url.replace(query[0], f"{query[0]}&{query[0]}"),
+        url.replace("https", "ftp"),
+        url.removeprefix("https:"),
+        f" {url}",
+        f"{url}\n",
+        url.replace("X-Amz", "X-\tAmz", 1),
+        "https://[",
     ):
         with pytest.raises(infra.StorageError, match="HTTP 403, SignatureDoesNotMatch"):
             storage.fetch(changed)
@@ -722,6 +729,16 @@ def test_a_presigned_url_of_the_fake_ends() -> None:
     clock.advance(0.1)
     with pytest.raises(infra.StorageError, match="HTTP 403, AccessDenied"):
         storage.fetch(url)
+
+
+@pytest.mark.parametrize("content_type", [["a"], 5, "a\nb"])
+def test_a_presigned_put_checks_its_type(content_type: Any) -> None:
+    storage = fakes.FakeStorageProvider()
+    storage.create_bucket("bucket")
+    url = storage.get_presigned_url("bucket", "k", 60, method="PUT")
+    with pytest.raises(infra.ValidationError, match="content_type should be"):
+        storage.fetch(url, "PUT", b"x", content_type)
+    assert storage.exists("bucket", "k") is False
 
 
 # --- FakeDatabase
@@ -1971,6 +1988,57 @@ def test_a_fill_whose_lock_cannot_be_released(fail_open: bool) -> None:
         client.fail_next("compare_and_delete", error)
         with pytest.raises(ZeroDivisionError):
             cache.get_or_set(f"error {error}", lambda: 1 // 0)
+
+
+def test_a_move_diverts_what_is_not_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known before a row is written."""
+    monkeypatch.chdir(tmp_path)
+    columns = {"id": fakes.Column(int), "code": fakes.Column(str, ascii=True)}
+    database = fakes.FakeDatabase("mysql", [fakes.Table("codes", columns)])
+    move = infra.RowMove(
+        "codes",
+        source=infra.IterableSource([{"id": 1, "code": "a"}, {"id": 2, "code": "é"}]),
+        target=infra.TableTarget(database, "codes", policies={"code": "divert"}),
+    )
+    assert move.run().counts == infra.MoveCounts(read=2, written=1, rejected=1)
+    assert database.table("codes").select() == [{"id": 1, "code": "a"}]
+
+
+def test_conditions_of_no_value() -> None:
+    table = fakes.FakeDatabase("mysql", [NOTES]).table("notes")
+    conditions: list[Any] = [{"id": [1]}, {"title": {}}, {"id": {1}}]
+    for where in conditions:
+        for call in (table.select, table.delete, lambda each: table.update(each, {"title": "b"})):
+            with pytest.raises(infra.ValidationError, match="should not be of type"):
+                call(where)
+    with pytest.raises(infra.ValidationError, match="id should not be of type list"):
+        table.find(id=[1])
+
+
+def test_foreign_keys_that_lead_nowhere() -> None:
+    wrong: Callable[[], object]
+    for wrong in (
+        lambda: fakes.ForeignKey(("id",), "notes", 5),  # type: ignore[arg-type]
+        lambda: fakes.ForeignKey(("id",), "notes", ("id", "title")),
+        lambda: fakes.ForeignKey(("id",), "notes", on_delete="nope"),
+        lambda: fakes.ForeignKey(("id",), 5),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((infra.ConfigurationError, infra.ValidationError), match="should"):
+            wrong()
+    key = fakes.ForeignKey(("id",), "notes", ("nothing",))
+    child = fakes.Table("child", {"id": fakes.Column(int)}, foreign_keys={"child_fkey": key})
+    with pytest.raises(infra.ConfigurationError, match="child_fkey should name columns"):
+        fakes.FakeDatabase("mysql", [NOTES, child])
+
+
+def test_what_stands_on_a_client_has_its_clock() -> None:
+    clock = fakes.FakeClock(datetime(2030, 1, 1, tzinfo=timezone.utc))
+    later = datetime(2030, 1, 1, 0, 1, tzinfo=timezone.utc)
+    for cache in (
+        infra.RedisCacheProvider(fakes.FakeRedisClient(clock=clock)),
+        fakes.FakeCacheProvider(fakes.FakeRedisClient(clock=clock)),
+    ):
+        assert cache.check_rate_limit("k", 1, 60).reset_at == later
 
 
 @pytest.mark.parametrize("seen", handlers.SEEN)
