@@ -11622,6 +11622,7 @@ class RedisCacheProvider:
         lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, ask)
         # A factory that asks for its own key does not wait for itself.
         turn = None if self._is_mine(lock._name) else lock._acquire(timeout, settled)
+        obtained = silence is None
         try:
             if text is None and not (
                 turn and settled(None)
@@ -11633,6 +11634,8 @@ class RedisCacheProvider:
         finally:
             if turn:
                 turn.silence = silence
+                if obtained and silence is not None and silence.service != "cache":
+                    silence = None  # Redis refused the value: it answers, and it has the lock
                 with contextlib.suppress(
                     CacheError
                 ):  # the value, or the factory's error, matters more

@@ -604,6 +604,28 @@ class CacheProviderContract(Contract):
         assert cache.get_or_set("k", lambda: "mine") == "mine"
         assert backend.redis.names() == ["k"]
 
+    @pytest.mark.parametrize(
+        ("retryable", "fail_open"), [(False, False), (True, False), (False, True), (True, True)]
+    )
+    def test_a_value_that_is_refused_leaves_no_lock(
+        self, backend: CacheBackend, retryable: bool, fail_open: bool
+    ) -> None:
+        """The next call took the lock for another process's, and waited for it."""
+
+        def refuse() -> None:
+            raise infra.CacheError("refused on purpose", service="redis", retryable=retryable)
+
+        client: Any = Between(backend.redis.client, "set", refuse)
+        clock = Waking(lambda: pytest.fail("it waits for a lock"))
+        cache = backend.cache(client, default_ttl=0, fail_open=fail_open, clock=clock)
+        if retryable and fail_open:
+            assert cache.get_or_set("k", lambda: "mine") == "mine"
+        else:
+            with pytest.raises(infra.CacheError, match="refused on purpose"):
+                cache.get_or_set("k", lambda: "mine")
+        assert backend.redis.client.get(backend.redis.key("~fill:k")) is None
+        assert cache.get_or_set("k", lambda: "next") == "next"
+
     def test_get_or_set_waits_its_time_and_then_helps_itself(self, backend: CacheBackend) -> None:
         backend.redis.client.set_with_expiry(backend.redis.key("~fill:k"), "another's", 100)
         cache = backend.cache(clock=(clock := fakes.FakeClock()))

@@ -611,6 +611,7 @@ def test_a_value_above_the_limit(
         "increment": lambda c: c.increment(large, 1, 60),
         "scan": lambda c: [*c.scan(large)],
         "a cache's set": lambda c: infra.RedisCacheProvider(c, fail_open=True).set("k", large),
+        "get_or_set": lambda c: infra.RedisCacheProvider(c).get_or_set("new", lambda: large),
     }
     attempts: list[infra.Call] = []
     with client_of(server.url, observer=attempts.append) as client:
@@ -622,6 +623,7 @@ def test_a_value_above_the_limit(
             assert str(caught.value).endswith("its limit is proto-max-bulk-len"), name
             assert [each.attempt for each in attempts if each.outcome != "ok"] == [1], name
             client.set("k", "v" * (1 << 20))
+        assert [*client.scan("~*")] == []  # no lock is left
         with client.listen(print) as listener:
             with pytest.raises(infra.CacheError, match="no key or value of that size"):
                 listener.subscribe(large)

@@ -376,6 +376,15 @@ PROVIDERS: list[Mutant] = [
         CACHE,
     ),
     OnFakes(
+        "cache: a value that Redis refuses leaves the lock of its key behind",
+        INFRA,
+        Never(
+            "RedisCacheProvider.get_or_set",
+            "obtained and silence is not None and silence.service != 'cache'",
+        ),
+        CACHE,
+    ),
+    OnFakes(
         "cache: a late owner releases the next one's lock",
         INFRA,
         Replace(
