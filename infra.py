@@ -9886,6 +9886,22 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
         False,
         "takes no more connections: raise its maxclients, or lower the pools' sizes",
     ),
+    (
+        "_ProtectedError",
+        ConnectionError,
+        False,
+        False,
+        "serves its own machine alone (protected mode) while it has no password: "
+        "set its requirepass",
+    ),
+    (
+        "InvalidResponse",
+        ConnectionError,
+        False,
+        True,
+        "answers, but is no Redis: check the host and port, and whether the port is for TLS "
+        "(rediss://)",
+    ),
     ("TimeoutError", TimeoutError, True, True, "did not answer in time"),
     (
         "ConnectionError",
@@ -9929,6 +9945,7 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
         "says that its cluster does not serve the key at present",
     ),
     ("OutOfMemoryError", CacheError, True, True, "is out of memory"),
+    ("_NoClusterError", CacheError, False, False, "is no node of a cluster: use a redis:// URL"),
     ("RedisError", CacheError, False, True, "refused the command"),
     ("OSError", ConnectionError, True, True, "could not be reached"),
 )
@@ -9958,8 +9975,16 @@ class _TooLargeError(Exception):
     """A word is longer than the server takes. It reads no further, and ends the connection."""
 
 
-class _TooManyClientsError(Exception):
+class _TooManyClientsError(builtins.ConnectionError):
     """A server refuses a connection. redis-py before 5.1 has no class for that."""
+
+
+class _ProtectedError(builtins.ConnectionError):
+    """A server refuses a connection from another machine."""
+
+
+class _NoClusterError(Exception):
+    """A server that is no node of a cluster is asked for the cluster's slots."""
 
 
 #: codes that a refusal may quote: a command in a script failed (Redis 6.2), or one that made EXEC fail
@@ -9975,7 +10000,11 @@ _REDIS_QUOTED = {
 #: refusals without a code of their own
 _REDIS_PHRASES = {
     "Protocol error: invalid bulk length": "_TooLargeError",
-    "max number of clients reached": "_TooManyClientsError",
+    "max number of clients ": "_TooManyClientsError",  # a node: "… + cluster connections reached"
+    "DENIED Redis is running in protected mode": "_ProtectedError",
+    "This instance has cluster support disabled": "_NoClusterError",
+    "unknown command 'CLUSTER'": "_NoClusterError",
+    "unknown command `CLUSTER`": "_NoClusterError",  # Redis 6.2
 }
 _REDIS_QUOTE = _lazy(f"(?:^|: |-)({'|'.join(_REDIS_QUOTED)}) ")
 
@@ -10317,10 +10346,13 @@ class _RedisTransport:
             raise self._redis.ConnectionError("the connection failed") from exc
         connection.unread = False
         if self._has(self._refusal, replies):
-            return [
+            replies = [
                 self._precise(reply) if isinstance(reply, self._refusal) else reply
                 for reply in replies
             ]
+            for reply in replies:
+                if isinstance(reply, OSError):
+                    raise reply  # the connection was refused, not the command
         return replies
 
     @staticmethod
@@ -10526,10 +10558,6 @@ class _ClusterTransport(_RedisTransport):
         try:
             asked = min([*self._masters, self.address], key=self._failed_at)
             [[reply]] = self.exchange(attempt, [(asked, [("CLUSTER", "SLOTS")])])
-            if type(reply) is self._refusal:
-                raise CacheError(
-                    "redis at {}:{} is no node of a cluster: use a redis:// URL".format(*asked)
-                )
             self._adopt(asked, self._accepted([reply])[0])
         finally:
             attempt.sent = False

@@ -522,6 +522,85 @@ def test_a_user_who_may_not_ask_for_the_slots(cluster: RedisCluster, raw: list[A
         raw[0].execute_command("ACL", "DELUSER", "u")
 
 
+def test_full_nodes(private_server: Callable[[str], Any]) -> None:
+    """They passed for no nodes of a cluster, and a cache that fails open raised."""
+    cluster = private_server("redis-cluster")
+    raws = [raw_redis(node.url) for node in cluster.nodes]
+    for raw in raws:
+        raw.config_set("maxclients", 1)
+    with client_of(cluster, retries=0) as client, infra.RedisEventBus(client) as bus:
+        calls: list[Callable[[], object]] = [
+            lambda: client.get("k"),
+            lambda: [*client.scan("*")],
+            lambda: client.publish("c", "m"),
+            lambda: bus.subscribe("c", print),
+        ]
+        for number, call in enumerate(calls):
+            with pytest.raises(infra.ConnectionError, match="takes no more connections") as caught:
+                call()
+            assert caught.value.retryable is True, number
+        cache = infra.RedisCacheProvider(client, fail_open=True)
+        assert cache.get_or_set("k", lambda: 7) == 7
+        for raw in raws:
+            raw.config_set("maxclients", 1000)
+        client.set("k", "v")
+        assert client.get("k") == "v"
+    for raw in raws:
+        raw.close()
+
+
+def test_the_next_node_is_asked_instead_of_a_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = False
+
+    def answer(number: int, words: list[bytes]) -> bytes | None:
+        if full and number == 0:
+            return b"-ERR max number of clients + cluster connections reached\r\n"
+        return {b"GET": b"$1\r\nv\r\n", b"PUBLISH": b":1\r\n"}.get(words[0])
+
+    with Script(2, answer) as script, script.client() as client:
+        assert client.get(key_in(1, 2)) == "v"
+        full, real = True, time.monotonic
+        clock = staticmethod(lambda: real() + 61)  # the slots are asked for again
+        monkeypatch.setattr(infra.SystemClock, "monotonic", clock)
+        assert client.get(key_in(1, 2)) == "v"
+        assert script.count(b"CLUSTER") == [2, 1]
+        assert client.publish("c", "m") == 1
+        with pytest.raises(infra.ConnectionError, match=f"{script.ports[0]} takes no more"):
+            client.get(key_in(0, 2))
+
+
+@pytest.mark.parametrize("refusal", [b"ERR operation not permitted", b"ERR syntax error"])
+def test_a_node_that_refuses_to_name_the_slots_may_be_one(refusal: bytes) -> None:
+    """A proxy, or a server with rules of its own, for example."""
+    with (
+        Script(
+            1, lambda n, words: b"-%s\r\n" % refusal if words[0] == b"CLUSTER" else None
+        ) as script,
+        script.client() as client,
+        pytest.raises(infra.CacheError, match=r":\d+ refused the command$") as caught,
+    ):
+        client.get("k")
+    assert caught.value.retryable is False
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        b"ERR This instance has cluster support disabled",
+        b"ERR unknown command 'CLUSTER', with args beginning with: 'SLOTS' ",
+        b"ERR unknown command `CLUSTER`, with args beginning with: `SLOTS`, ",
+    ],
+)
+def test_what_a_server_without_a_cluster_may_say(refusal: bytes) -> None:
+    with (
+        Script(1, lambda n, words: b"-%s\r\n" % refusal) as script,
+        script.client() as client,
+        pytest.raises(infra.CacheError, match="use a redis:// URL") as caught,
+    ):
+        client.get("k")
+    assert caught.value.retryable is False
+
+
 # --- what was sent once
 
 

@@ -449,6 +449,7 @@ REFUSALS: dict[str, tuple[bool, str]] = {
     "-CLUSTERDOWN The cluster is down": (True, "does not serve the key at present"),
     "-TRYAGAIN Multiple keys request during rehashing of slot": (True, "moving the key"),
     "-ERR max number of clients reached": (True, "takes no more connections"),
+    "-ERR max number of clients + cluster connections reached": (True, "takes no more connections"),
     "-ERR Protocol error: invalid bulk length": (False, "proto-max-bulk-len"),
     "-NOPERM this user has no permissions": (False, "does not permit"),
     "-WRONGTYPE Operation against a key": (False, "WRONGTYPE"),
@@ -482,6 +483,32 @@ def test_what_a_refusal_means(reply: str) -> None:
                 cache.set("k", 1)
         with pytest.raises(infra.CacheError):
             cache.set_nx("k", 1)
+
+
+#: what is no outage that passes: the server, or the URL, has to be changed
+STRANGERS = {
+    "-DENIED Redis is running in protected mode because protected mode is enabled": "requirepass",
+    "HTTP/1.1 400 Bad Request": "is no Redis: check the host and port",
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+@pytest.mark.parametrize("reply", STRANGERS)
+def test_a_server_that_is_not_for_us(reply: str, scheme: str) -> None:
+    calls: list[infra.Call] = []
+
+    def answer(words: list[bytes], send: Callable[[bytes], None]) -> None:
+        send(reply.encode() + b"\r\n")
+
+    with ScriptedRedis(answer) as server:
+        for user in ("", ":password@"):
+            url = f"{scheme}://{user}127.0.0.1:{server.port}"
+            with client_of(url, observer=calls.append) as client:
+                with pytest.raises(infra.ConnectionError, match=STRANGERS[reply]) as caught:
+                    client.get("k")
+                assert (caught.value.retryable, calls[-1].attempt) == (False, 1)
+                assert infra.RedisCacheProvider(client, fail_open=True).get("k", "no") == "no"
 
 
 def cannot_save(server: Server, raw: Any) -> Callable[[], None]:

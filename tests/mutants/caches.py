@@ -129,6 +129,18 @@ CLIENTS: list[Mutant] = [
         ("faults/test_redis.py::test_a_server_that_loads_its_data_has_not_acted",),
     ),
     OnServers(
+        "client: a full node of a cluster is asked again and again",
+        INFRA,
+        Never("_RedisTransport._read_all", "isinstance(reply, OSError)"),
+        ("faults/test_cluster.py::test_the_next_node_is_asked_instead_of_a_full_one",),
+    ),
+    OnServers(
+        "client: a full node of a cluster refused the command",
+        INFRA,
+        Replace("_REDIS_PHRASES", "'max number of clients '", "'max number of clients reached'"),
+        ("faults/test_redis.py::test_what_a_refusal_means",),
+    ),
+    OnServers(
         "client: after a failover the old connection stays",
         INFRA,
         Never("_RedisTransport._replies", "not self._is_undone(commands, replies)"),
