@@ -1893,7 +1893,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
                 value, expiry = entry
                 total = amount + (value if value.__class__ is int else _integer(str(value)))
                 if not _LOWEST <= total <= _HIGHEST:
-                    raise _refused("increment")
+                    raise _no_number()
             server._data[key] = (total, expiry)
             return total
 
@@ -1998,8 +1998,9 @@ class _FakeListener(infra.Listener):
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
-def _refused(operation: str) -> infra.CacheError:
-    return infra.CacheError("redis refused the command", service="redis", operation=operation)
+def _no_number() -> infra.CacheError:
+    words = "redis holds no whole number of 64 bits under that key"
+    return infra.CacheError(words, service="redis", operation="increment")
 
 
 def _integer(text: str) -> int:
@@ -2009,7 +2010,7 @@ def _integer(text: str) -> int:
     except ValueError:
         value = _HIGHEST + 1
     if not _LOWEST <= value <= _HIGHEST or str(value) != text:
-        raise _refused("increment")
+        raise _no_number()
     return value
 
 

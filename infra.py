@@ -245,7 +245,7 @@ class InfrastructureError(Exception):
         retryable: True when the same call may succeed if the caller makes it again later. It does not say that the
             first call had no effect: only the call policy's table knows which operations may be repeated unseen.
         code: the service's own code, if it gave one: a SQLSTATE of Postgres ("42P01"), an error
-            number of MySQL (1146), a word of S3 ("AccessDenied").
+            number of MySQL (1146), a word of S3 ("AccessDenied") or of Redis ("WRONGTYPE").
 
     No text of a driver's exception is part of a message: those quote URLs, keys and rows.
     """
@@ -9945,6 +9945,7 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
         "says that its cluster does not serve the key at present",
     ),
     ("OutOfMemoryError", CacheError, True, True, "is out of memory"),
+    ("_NoNumberError", CacheError, False, True, "holds no whole number of 64 bits under that key"),
     ("_NoClusterError", CacheError, False, False, "is no node of a cluster: use a redis:// URL"),
     ("RedisError", CacheError, False, True, "refused the command"),
     ("OSError", ConnectionError, True, True, "could not be reached"),
@@ -9983,6 +9984,10 @@ class _ProtectedError(builtins.ConnectionError):
     """A server refuses a connection from another machine."""
 
 
+class _NoNumberError(Exception):
+    """A value cannot be counted up, or no further."""
+
+
 class _NoClusterError(Exception):
     """A server that is no node of a cluster is asked for the cluster's slots."""
 
@@ -10002,6 +10007,8 @@ _REDIS_PHRASES = {
     "Protocol error: invalid bulk length": "_TooLargeError",
     "max number of clients ": "_TooManyClientsError",  # a node: "… + cluster connections reached"
     "DENIED Redis is running in protected mode": "_ProtectedError",
+    "value is not an integer or out of range": "_NoNumberError",
+    "increment or decrement would overflow": "_NoNumberError",
     "This instance has cluster support disabled": "_NoClusterError",
     "unknown command 'CLUSTER'": "_NoClusterError",
     "unknown command `CLUSTER`": "_NoClusterError",  # Redis 6.2
@@ -10429,7 +10436,7 @@ class _RedisTransport:
         return error
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        if isinstance(exc, self._redis.ConnectionError):
+        if isinstance(exc, (self._redis.ConnectionError, self._refusal)):  # within EXEC's reply
             exc = self._precise(exc)
         for known, error, retryable, acted, words in self._errors:
             if isinstance(exc, known):
@@ -10440,7 +10447,8 @@ class _RedisTransport:
                 detail = _os_reason(exc) or (code and f" ({code[0]})") or ""
                 host, port = attempt.note or self.address
                 where = f"redis at {host}:{port}"
-                return error(f"{where} {words}{detail}", retryable=retryable)
+                word = code and code[0]
+                return error(f"{where} {words}{detail}", retryable=retryable, code=word)
         return None
 
 
@@ -11811,7 +11819,7 @@ def _sends_codes(sms: object) -> bool:
 
 #: ``<lifetime in milliseconds>-<random>:<digest>``; no lifetime is longer than a century
 _STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
-_COUNTED = _lazy("-?[0-9]{1,19}")
+_COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR takes it, and one more
 
 
 class VerificationCache:
@@ -11886,17 +11894,18 @@ class VerificationCache:
         phone, code = normalize_phone(phone), self._check_code(code)
         import hmac
 
-        stored = self._client.get(self._name(phone))
+        stored = self._get(self._name(phone))
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
-        self._count_guess(phone)  # first: a guess that it refuses costs no attempt
+        if self._max_guesses and not self._left(self._max_guesses, phone, "guesses"):
+            self._refuse({self._name(phone, "guesses"): self._window}, "guesses")
         # Counted before the comparison: concurrent guesses each get a number of their own; only the first few count.
         # The count lives as long as the code, which another instance, with another code_ttl, may have stored.
-        attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
+        attempt = self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
         if attempt > self._max_attempts:
-            self._uncount_guess(phone)
             return False
+        self._count_guess(phone)
         if not hmac.compare_digest(digest, self._digest(phone, generation, code)):
             return False
         # Of several right guesses one removes the code; a code stored meanwhile has another generation and stays.
@@ -11907,23 +11916,22 @@ class VerificationCache:
 
     def _count_guess(self, phone: str) -> None:
         guesses, most = self._name(phone, "guesses"), self._max_guesses
-        if most and self._client.increment(guesses, ttl=self._window) > most:
+        if most and self._increment(guesses, ttl=self._window) > most:
             self._refuse({guesses: self._window}, "guesses")
 
     def _uncount_guess(self, phone: str) -> None:
-        """For a right guess, whose code is used up, and for one that is not compared. A failure here must not look as
-        if a right one had been wrong."""
+        """For a right guess. The code is used up: a failure here must not look as if the guess had been wrong."""
         if not self._max_guesses:
             return
         try:
             self._client.increment(self._name(phone, "guesses"), -1, ttl=self._window)
         except InfrastructureError as error:
-            logger.warning("a guess counts that should not: %s", type(error).__name__)
+            logger.warning("a right guess counts as a wrong one: %s", type(error).__name__)
 
     def get_remaining_attempts(self, phone: str) -> int:
         """Guesses left for the stored code, and for the phone; 0 without a code."""
         phone = normalize_phone(phone)
-        stored = self._client.get(self._name(phone))
+        stored = self._get(self._name(phone))
         if stored is None:
             return 0
         left = [self._left(self._max_attempts, phone, "attempts", self._parts_of(stored)[0])]
@@ -11932,10 +11940,30 @@ class VerificationCache:
         return min(left)
 
     def _left(self, limit: int, phone: str, *count: str) -> int:
-        used = self._client.get(self._name(phone, *count)) or "0"
-        if not _COUNTED.fullmatch(used):
-            raise self._foreign()
+        used = self._count(self._name(phone, *count))
         return max(0, limit - int(used))
+
+    def _count(self, name: str) -> str:
+        used = self._get(name)
+        if used is not None and not _COUNTED.fullmatch(used):
+            raise self._foreign()
+        return used or "0"
+
+    def _increment(self, name: str, *, ttl: float) -> int:
+        try:
+            return self._client.increment(name, ttl=ttl)
+        except CacheError as error:
+            if not error.retryable:
+                self._count(name)  # raises if it is another program's value that is in the way
+            raise
+
+    def _get(self, name: str) -> str | None:
+        try:
+            return self._client.get(name)
+        except (CacheError, SerializationError) as error:
+            if isinstance(error, CacheError) and error.code != "WRONGTYPE":
+                raise
+            raise self._foreign() from error
 
     @classmethod
     def _parts_of(cls, stored: str) -> tuple[str, float, str]:
@@ -12002,12 +12030,12 @@ class VerificationCache:
 
     def _check_limits(self, phone: str) -> None:
         resend, window = self._name(phone, "resend"), self._name(phone, "window")
-        if self._resend_after and self._client.increment(resend, ttl=self._resend_after) > 1:
+        if self._resend_after and self._increment(resend, ttl=self._resend_after) > 1:
             limits = {resend: self._resend_after}
             if self._max_codes and not self._left(self._max_codes, phone, "window"):
                 limits[window] = self._window
             self._refuse(limits)
-        if self._max_codes and self._client.increment(window, ttl=self._window) > self._max_codes:
+        if self._max_codes and self._increment(window, ttl=self._window) > self._max_codes:
             self._client.delete(resend)  # nothing is sent, so nothing to wait for on that account
             self._refuse({window: self._window})
 

@@ -453,7 +453,7 @@ class KeyValueClientContract(Contract):
     ) -> None:
         client, key = backend.client, backend.key("k")
         client.set(key, text)
-        with pytest.raises(infra.CacheError) as caught:
+        with pytest.raises(infra.CacheError, match="holds no whole number of 64 bits") as caught:
             client.increment(key, 1, ttl)
         assert (caught.value.service, caught.value.operation, caught.value.retryable) == (
             "redis",
@@ -465,7 +465,7 @@ class KeyValueClientContract(Contract):
     def test_increment_stays_within_64_bits(self, backend: KeyValueBackend) -> None:
         client, key = backend.client, backend.key("k")
         assert client.increment(key, 2**63 - 1) == 9223372036854775807
-        with pytest.raises(infra.CacheError):
+        with pytest.raises(infra.CacheError, match="holds no whole number of 64 bits"):
             client.increment(key)
         assert client.get(key) == "9223372036854775807"
         client.delete(key)

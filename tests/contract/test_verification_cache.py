@@ -20,6 +20,7 @@ from tests.contract.backends import (
     KeyValueBackend,
     fake_key_value_backend,
     in_threads,
+    raw_redis,
     real_key_value_backend,
 )
 from tests.contract.base import Contract
@@ -79,6 +80,13 @@ class VerificationBackend:
         return client.get_many(
             sorted({name for glob in self.globs() for name in client.scan(glob)})
         )
+
+
+def refuses_foreign(call: Callable[[], object]) -> None:
+    """It says that another program's value is in the way."""
+    with pytest.raises(infra.CacheError, match="begin with verification:") as caught:
+        call()
+    assert (caught.value.service, caught.value.retryable) == ("verification", False)
 
 
 class VerificationCacheContract(Contract):
@@ -248,7 +256,7 @@ class VerificationCacheContract(Contract):
         client: Any = Failing(backend.redis.client, "increment", fail, times=0)
         with caplog.at_level(logging.WARNING, "infra"):
             assert backend.make(client, backend.key).verify_code(PHONE, "123456") is True
-        assert "a guess counts that should not: ConnectionError" in caplog.text
+        assert "a right guess counts as a wrong one: ConnectionError" in caplog.text
 
     def test_who_is_refused_by_the_window_waits_for_nothing_else(
         self, backend: VerificationBackend
@@ -332,18 +340,32 @@ class VerificationCacheContract(Contract):
         cache.store_code(PHONE, "123456")
         assert cache.verify_code(PHONE, "123456") is True
 
-    def test_counts_that_another_program_stored(self, backend: VerificationBackend) -> None:
+    @pytest.mark.parametrize("value", ["secret", "", "007", "1.5", "9" * 19])
+    def test_counts_that_another_program_stored(
+        self, backend: VerificationBackend, value: str
+    ) -> None:
         cache = backend.cache()
         for part in ("attempts", "guesses"):
             cache.store_code(PHONE, "123456")
             cache.verify_code(PHONE, "wrong")
             [name] = [name for name in backend.stored() if part in name]
-            backend.redis.client.set(name, "secret")
-            with pytest.raises(infra.CacheError, match="begin with verification:"):
-                cache.get_remaining_attempts(PHONE)
-            with pytest.raises(infra.CacheError):
-                cache.verify_code(PHONE, "123456")
+            backend.redis.client.set(name, value)
+            refuses_foreign(lambda: cache.get_remaining_attempts(PHONE))
+            refuses_foreign(lambda: cache.verify_code(PHONE, "123456"))
             backend.redis.client.delete(name)
+
+    @pytest.mark.parametrize("value", ["secret", "", "007", "1.5", "9" * 19])
+    def test_limits_that_another_program_stored(
+        self, backend: VerificationBackend, value: str
+    ) -> None:
+        cache, sms = backend.cache(), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        for part in ("resend", "window"):
+            [name] = [name for name in backend.stored() if part in name]
+            backend.redis.client.set(name, value)
+            refuses_foreign(lambda: cache.send_code(sms, PHONE))
+            backend.redis.client.delete(name)
+        assert len(sms.outbox) == 1
 
     @pytest.mark.parametrize(
         ("options", "wait"), [({"resend_after": 30}, 30), ({"max_codes": 1, "window": 50}, 50)]
@@ -740,6 +762,34 @@ class OnRealRedis(VerificationCacheContract):
         )
         for client in clients:
             client.close()
+
+    @pytest.mark.parametrize("kind", ["list", "bytes"])
+    def test_other_types_that_another_program_stored(
+        self, backend: VerificationBackend, service: Callable[[str], str], kind: str
+    ) -> None:
+        cache, sms = backend.cache(), fakes.FakeSmsService()
+        cache.send_code(sms, PHONE)
+        cache.verify_code(PHONE, "wrong")
+        calls: dict[str, list[Callable[[], object]]] = {
+            name: [lambda: cache.send_code(sms, PHONE)]
+            if "resend" in name or "window" in name
+            else [
+                lambda: cache.verify_code(PHONE, "wrong"),
+                lambda: cache.get_remaining_attempts(PHONE),
+            ]
+            for name in backend.stored()
+        }
+        assert len(calls) == 5  # the code, its attempts, guesses, resend and window
+        with raw_redis(service(self.server)) as raw:
+            for name, refused in calls.items():
+                stored = raw.get(name)
+                raw.delete(name)
+                _ = raw.rpush(name, "secret") if kind == "list" else raw.set(name, b"\xff\xfe")
+                for call in refused:
+                    refuses_foreign(call)
+                raw.delete(name)
+                if "resend" not in name and "window" not in name:
+                    raw.set(name, stored)
 
 
 class TestRedis(OnRealRedis):

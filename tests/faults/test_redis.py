@@ -423,8 +423,9 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
             lambda: client.increment("list"),
             lambda: client.increment("list", 1, 5),
         ):
-            with pytest.raises(infra.CacheError, match="WRONGTYPE"):
+            with pytest.raises(infra.CacheError, match="WRONGTYPE") as refused:
                 call()
+            assert refused.value.code == "WRONGTYPE"
         for read in (lambda: client.get("bytes"), lambda: client.get_many(["bytes"])):
             with pytest.raises(infra.SerializationError) as caught:
                 read()

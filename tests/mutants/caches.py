@@ -288,9 +288,8 @@ VERIFICATION: list[Mutant] = [
         Replace(
             "VerificationCache.verify_code",
             """
-attempt = self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
+attempt = self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
 if attempt > self._max_attempts:
-    self._uncount_guess(phone)
     return False
 """,
             """
@@ -298,7 +297,7 @@ used = int(self._client.get(self._name(phone, "attempts", generation)) or 0)
 if used >= self._max_attempts or not hmac.compare_digest(
     digest, self._digest(phone, generation, code)
 ):
-    self._client.increment(self._name(phone, "attempts", generation), ttl=lifetime)
+    self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
     return False
 """,
         ),
@@ -333,10 +332,20 @@ if used >= self._max_attempts or not hmac.compare_digest(
     OnFakes(
         "codes: a right guess counts as a wrong one",
         INFRA,
-        Replace(
-            "VerificationCache.verify_code", "if used_up:\n    self._uncount_guess(phone)", "pass"
-        ),
+        Drop("VerificationCache.verify_code", "self._uncount_guess(phone)"),
         CODES,
+    ),
+    OnFakes(
+        "codes: a count that is another program's is a refused command",
+        INFRA,
+        Drop("VerificationCache._increment", "if not error.retryable: self._count(name)"),
+        CODES,
+    ),
+    OnServers(
+        "codes: bytes of another program are an error of theirs",
+        INFRA,
+        Replace("VerificationCache._get", "(CacheError, SerializationError)", "CacheError"),
+        ("contract/test_verification_cache.py::TestRedis",),
     ),
     OnFakes(
         "codes: a refused window starts the time between codes",

@@ -1596,10 +1596,10 @@ REDIS: list[Mutant] = [
         "VerificationCache: the window begins anew with each code",
         Replace(
             "VerificationCache._check_limits",
-            "if self._max_codes and self._client.increment(window, ttl=self._window) > "
+            "if self._max_codes and self._increment(window, ttl=self._window) > "
             "self._max_codes:\n"
             "    self._client.delete(resend)\n    self._refuse({window: self._window})",
-            "if self._max_codes and self._client.increment(window, ttl=self._window) > "
+            "if self._max_codes and self._increment(window, ttl=self._window) > "
             "self._max_codes:\n"
             "    self._client.delete(resend)\n    self._refuse({window: self._window})\n"
             "if self._max_codes:\n    self._client.expire(window, self._window)",
