@@ -9926,7 +9926,8 @@ _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...
         CacheError,
         False,
         True,
-        "takes no key or value of that size: its limit is proto-max-bulk-len",
+        "takes no key or value of that size: see its proto-max-bulk-len and "
+        "client-query-buffer-limit",
     ),
     ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
     (
@@ -10239,20 +10240,25 @@ class _RedisTransport:
     ) -> _TooLargeError | None:
         """Whether the connection has ended because a word was too long for the server.
 
-        The server says so, but it ends the connection while we still send, and what it said may be lost. So it is
-        asked again: with the head of such a word, behind a PING whose answer shows that it was read.
+        The server says so, but it ends the connection while we still send, and what it said may be
+        lost. So the head of such a word is sent again, behind a command whose reply shows that it
+        was read. That command asks for client-query-buffer-limit: above it, the server only ends
+        the connection. A user without the right to ask gets a ConnectionError then.
         """
         address = attempt.note
         commands = itertools.chain(*(commands for each, commands in parts if each == address))
         length = max(map(_byte_length, itertools.chain(*commands)), default=0)
         if length < _LEAST_LIMIT or not attempt.sent:
             return None
-        probe = f"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n${length}\r\n".encode()
+        question = "CONFIG", "GET", "client-query-buffer-limit"
+        probe = b"".join(_packed([question])) + f"*2\r\n$4\r\nECHO\r\n${length}\r\n".encode()
         with contextlib.suppress(self._redis.RedisError, OSError, InfrastructureError):
             connection = self.connect(address, attempt)
             try:
                 connection._sock.sendall(probe)
-                self._read(connection, attempt)
+                found = self._read(connection, attempt)  # the name and the limit, or a refusal
+                if isinstance(found, list) and found and int(found[1]) < length:
+                    return _TooLargeError()
                 reply = self.read(connection) if connection.can_read(0.1) else None
             finally:
                 self.disconnect(connection)

@@ -615,16 +615,26 @@ def test_a_cluster_is_named_as_one(info: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["redis", "redis-6.2", "redis-cluster"])
-@pytest.mark.parametrize("size", [(1 << 20) + 1, 10 << 20])
+@pytest.mark.parametrize(
+    ("limit", "size"),
+    [
+        ("proto-max-bulk-len", (1 << 20) + 1),
+        ("proto-max-bulk-len", 10 << 20),
+        ("client-query-buffer-limit", 2 << 20),
+        ("client-query-buffer-limit", 10 << 20),
+    ],
+)
 def test_a_value_above_the_limit(
-    private_server: Callable[[str], Any], kind: str, size: int
+    private_server: Callable[[str], Any], kind: str, limit: str, size: int
 ) -> None:
-    """The server says why, and ends the connection while we still send. Whether we met that or its
-    answer made a ConnectionError or a CacheError of it, and some methods sent it four times."""
+    """The server ends the connection while we still send, and says why at the first limit only.
+    Whether we met that or its answer made a ConnectionError or a CacheError of it, and some methods
+    sent it four times."""
     server, large = private_server(kind), "v" * size
+    says_why = limit == "proto-max-bulk-len"
     for node in getattr(server, "nodes", [server]):
         with raw_redis(f"redis://127.0.0.1:{node.port}") as raw:
-            raw.config_set("proto-max-bulk-len", 1 << 20)
+            raw.config_set(limit, 1 << 20)
     calls: dict[str, Callable[[infra.RedisClient], Any]] = {
         "set": lambda c: c.set("k", large),
         "set_with_expiry": lambda c: c.set_with_expiry("k", large, 60),
@@ -648,14 +658,28 @@ def test_a_value_above_the_limit(
             with pytest.raises(infra.CacheError, match="no key or value of that size") as caught:
                 call(client)
             assert (caught.value.retryable, caught.value.service) == (False, "redis"), name
-            assert str(caught.value).endswith("its limit is proto-max-bulk-len"), name
+            assert "see its proto-max-bulk-len and client-query-buffer-limit" in str(caught.value)
             assert [each.attempt for each in attempts if each.outcome != "ok"] == [1], name
-            client.set("k", "v" * (1 << 20))
+            client.set("k", "v" * (1 << (20 if says_why else 19)))
         assert [*client.scan("~*")] == []  # no lock is left
         with client.listen(print) as listener:
-            with pytest.raises(infra.CacheError, match="no key or value of that size"):
-                listener.subscribe(large)
+            if says_why:
+                with pytest.raises(infra.CacheError, match="no key or value of that size"):
+                    listener.subscribe(large)
             listener.subscribe("c")
+
+
+def test_a_user_who_may_not_ask_for_the_limits(server: Server, raw: Any) -> None:
+    """The first limit is found all the same; the connection that ends at the second is an outage."""
+    raw.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-config")
+    with client_of(server.url.replace("://", "://u:p@"), retries=0) as client:
+        for limit, error in (
+            ("client-query-buffer-limit", infra.ConnectionError),
+            ("proto-max-bulk-len", infra.CacheError),
+        ):
+            raw.config_set(limit, 1 << 20)
+            with pytest.raises(error):
+                client.set("k", "v" * (4 << 20))
 
 
 def test_subscribing_again_waits_for_a_script(

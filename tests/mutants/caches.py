@@ -178,6 +178,15 @@ CLIENTS: list[Mutant] = [
         ("faults/test_redis.py::test_writes_after_a_failover",),
     ),
     OnServers(
+        "client: what the server's query buffer does not hold is an outage",
+        INFRA,
+        Never(
+            "_RedisTransport._too_large",
+            "isinstance(found, list) and found and int(found[1]) < length",
+        ),
+        ("faults/test_redis.py::test_a_value_above_the_limit",),
+    ),
+    OnServers(
         "client: a script that does not end is a mistake of the caller",
         INFRA,
         Text("_REDIS_QUOTED", "BUSY", "BUSIED"),
