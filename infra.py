@@ -562,10 +562,22 @@ class _Url(NamedTuple):
             return "it names more than one host"
         if port == 0:
             return f"its port should be a number from 1 to 65535, or {_ENCODED}"
-        odd = "\0" in host or re.search(r"[\s\x00-\x1f\x7f/?#@]", host)
-        if odd and ("\0" in host or not host.startswith("/")):
+        if not _is_socket_path(host) and not _is_host(host):
             return "its host should be a name, an address or, percent-encoded, a socket's path"
         return ""
+
+
+def _is_socket_path(host: str) -> bool:
+    return host.startswith("/") and "\0" not in host
+
+
+def _is_host(host: str) -> bool:
+    """Whether Python can look the host up: each label has 1 to 63 bytes."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return not re.search(r"[\s\x00-\x1f\x7f/?#@]", host)
 
 
 #: https://www.rfc-editor.org/rfc/rfc3986#section-2.2
@@ -1277,8 +1289,8 @@ class CallPolicy:
         until: float | None = None,
         repeatable: bool = False,
     ) -> T:
-        """Runs ``attempt`` until it answers; raises InfrastructureError. An exception that is not the driver's, which
-        is to say a mistake in the program, passes through as it is."""
+        """Runs ``attempt`` until it answers; raises InfrastructureError. An exception that is not the driver's passes
+        through as it is: a mistake in the program, Ctrl-C, or what a signal handler raises."""
         monotonic = self._monotonic
         started = monotonic()
         deadline = started + self.deadline if until is None else until
@@ -1287,7 +1299,7 @@ class CallPolicy:
             current = Attempt(deadline, monotonic)
             try:
                 result = attempt(current)
-            except Exception as exc:
+            except BaseException as exc:
                 failure = exc
             else:
                 if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
@@ -1295,11 +1307,8 @@ class CallPolicy:
                 return result
             # Outside the except block, so that __context__ does not carry the driver's text along, and that _causes can
             # tell what belongs to the failure from what the caller was handling when it called.
-            error = (
-                failure
-                if isinstance(failure, InfrastructureError)
-                else self._translate(failure, current)
-            )
+            error = self._meaning(failure, current)
+            self._forget_variables(failure)
             if error is None:
                 try:
                     raise failure
@@ -1307,7 +1316,6 @@ class CallPolicy:
                     del failure
             if isinstance(error, ConnectionError) and _tls_refusal(failure):
                 error.retryable = False
-            _clear_frames(failure)
             if error is not failure:
                 error.__cause__ = _scrubbed(failure)
             now = monotonic()
@@ -1350,6 +1358,14 @@ class CallPolicy:
             started = monotonic()
             number, last = number + 1, error
 
+    def _meaning(self, failure: BaseException, attempt: Attempt) -> InfrastructureError | None:
+        if isinstance(failure, InfrastructureError):
+            return failure
+        return self._translate(failure, attempt) if isinstance(failure, Exception) else None
+
+    def _forget_variables(self, failure: BaseException) -> None:
+        _clear_frames(failure)
+
     def pause(self, failures: int) -> float:
         """Seconds to wait after that many failures in a row."""
         import random
@@ -1376,7 +1392,16 @@ def _clear_frames(exc: BaseException) -> None:
         traceback.clear_frames(each.__traceback__)
 
 
-def _scrubbed(exc: Exception) -> Exception:
+class _RunPolicy(CallPolicy):
+    """The policy of whole transactions. Their exceptions are translated, or the caller's own, whose
+    variables are left to the caller's debugger."""
+
+    def _forget_variables(self, failure: BaseException) -> None:
+        if isinstance(failure, InfrastructureError):
+            super()._forget_variables(failure)
+
+
+def _scrubbed(exc: BaseException) -> BaseException:
     """Takes the text out of a driver's exception, which may quote a URL, a key or a whole row; class, numeric code and
     traceback stay. Works in place where it can: a driver's attributes cannot be copied in general."""
     if not (
@@ -3207,7 +3232,7 @@ class Database(_Closing):
     ) -> None:
         self._clock = clock
         self._blocks = _Blocks()
-        self._runs = CallPolicy(  # of whole transactions: the exceptions in them are translated, or the caller's own
+        self._runs = _RunPolicy(
             self.engine,
             translate=lambda exc, attempt: None,
             repeatable=frozenset({"run"}),
@@ -14581,10 +14606,10 @@ class SnsSmsService(_RemoteSmsService):
         reason = _os_reason(exc)
         if not attempt.sent:  # boto3 could not build its client
             why = (
-                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see AWS_REGION, "
-                "and boto3's own settings"
+                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see endpoint, "
+                "AWS_REGION, and boto3's own settings"
             )
-            return ConfigurationError(why) if meaning else None
+            return ConfigurationError(why) if meaning or isinstance(exc, ValueError) else None
         if meaning == "unset":
             attempt.sent = False
             self._client = None  # which would not look again

@@ -124,6 +124,21 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
 
 
+@pytest.fixture
+def on_alarm() -> Iterator[Callable[[BaseException], None]]:
+    """``on_alarm(error)``: what SIGALRM raises from now on, as a worker's time limit does."""
+
+    def set_error(error: BaseException) -> None:
+        def interrupt(*_: Any) -> NoReturn:
+            raise error
+
+        signal.signal(signal.SIGALRM, interrupt)
+
+    usual = signal.getsignal(signal.SIGALRM)
+    yield set_error
+    signal.signal(signal.SIGALRM, usual)
+
+
 class SlowCredentials:
     """A program that gives boto3 its credentials once it may.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ import pytest
 
 import infra
 from tests.conftest import _note_version, _or_skip
-from tests.contract.backends import eventually
+from tests.contract.backends import eventually, locals_of
 from tests.faults.proxy import Stub
 from tests.services import GermanPostgresServer, MariaDbServer, PostgresServer, free_port, private
 
@@ -34,6 +36,31 @@ def refused(url: str, **options: float) -> tuple[str, str | int | None, bool, in
     assert SECRET not in str(error)
     assert pool.stats().open == 0
     return str(error).partition(" at ")[2].partition(" ")[2], error.code, error.retryable, attempts
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:{}@127.0.0.1:{}/x",
+        "postgresql://u:{}@127.0.0.1:{}/x",
+        "redis://:{}@127.0.0.1:{}",
+        "redis+cluster://:{}@127.0.0.1:{}",
+    ],
+)
+def test_a_signal_during_a_login_leaves_no_password(
+    on_alarm: Callable[[BaseException], None], error: type[BaseException], url: str
+) -> None:
+    on_alarm(error("time is up"))
+    with Stub(lambda _: os.kill(os.getpid(), signal.SIGALRM)) as mute:
+        url = url.format(SECRET, mute.port)
+        with contextlib.ExitStack() as stack, pytest.raises(error) as caught:
+            if url.startswith("redis"):
+                config = infra.CacheConfig(url, socket_timeout=30.0, deadline=30.0)
+                stack.enter_context(infra.RedisClient(config)).get("k")
+            pool = infra.create_pool(infra.DatabaseConfig(url, connect_timeout=30.0))
+            stack.enter_context(pool).execute("SELECT 1")
+    assert SECRET not in locals_of(caught.value)
 
 
 # --- a real server

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -490,6 +491,28 @@ def test_no_local_variable_holds_a_key(
     assert [each for each in (twilio.TOKEN, login, AWS_SECRET) if each in closed] == []
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_signal_during_the_wait_leaves_no_key(
+    stand_in: StandIn,
+    provider: Callable[..., infra.SmsService],
+    on_alarm: Callable[[BaseException], None],
+    error: type[BaseException],
+) -> None:
+    def wake(send: twilio.Send) -> None:
+        os.kill(os.getpid(), signal.SIGALRM)
+        stand_in.over.wait(30)
+
+    on_alarm(error("time is up"))
+    stand_in.bad_days.append(wake)
+    with provider(stand_in.url, timeout=30.0) as service:
+        with pytest.raises((error, infra.SmsError)) as caught:  # boto3 takes most for its own
+            service.send_sms(PHONE, MESSAGE)
+        stand_in.over.set()
+    text = locals_of(caught.value)
+    login = base64.b64encode(f"{twilio.ACCOUNT}:{twilio.TOKEN}".encode()).decode()
+    assert [each for each in (twilio.TOKEN, login, AWS_SECRET) if each in text] == []
+
+
 # --- proxies
 
 
@@ -576,7 +599,9 @@ def test_a_proxy_that_refuses(
         assert AWS_SECRET not in locals_of(error)
 
 
-@pytest.mark.parametrize("name", ["https://proxy:3128", "http://proxy:x", "socks5://proxy"])
+@pytest.mark.parametrize(
+    "name", ["https://proxy:3128", "http://proxy:x", "socks5://proxy", "http://a..b:1"]
+)
 def test_a_proxy_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch, no_proxies: None, name: str
 ) -> None:
@@ -805,7 +830,11 @@ def test_credentials_that_come_later(account: MotoAccount, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("variables", "changes"),
-    [({"AWS_PROFILE": "absent"}, {}), ({}, {"region": "no region"})],
+    [
+        ({"AWS_PROFILE": "absent"}, {}),
+        ({}, {"region": "no region"}),
+        ({}, {"url": "https://under_score:1"}),
+    ],
 )
 def test_settings_of_boto3(
     no_aws: None,
@@ -815,9 +844,10 @@ def test_settings_of_boto3(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    error = failure(by_sns("http://127.0.0.1:1", **changes), infra.ConfigurationError)
+    error = failure(by_sns(**{"url": "http://127.0.0.1:1", **changes}), infra.ConfigurationError)
     assert re.match(
-        r"aws_sns cannot be used as it is set \((ProfileNotFound|InvalidRegionError)\)", str(error)
+        r"aws_sns cannot be used as it is set \((ProfileNotFound|InvalidRegionError|ValueError)\)",
+        str(error),
     )
 
 
@@ -830,6 +860,7 @@ def test_settings_of_boto3(
         (lambda: by_twilio("https://api.twilio.com/2010"), "https://host"),
         (lambda: by_twilio("https://user:word@api.twilio.com"), "https://host"),
         (lambda: by_twilio("api.twilio.com"), "https://host"),
+        (lambda: by_twilio("https://api..twilio.com"), "But its host should be"),
         (lambda: by_twilio("https://h", api_key="AC12"), "SMS_API_KEY"),
         (lambda: by_twilio("https://h", account_sid="AC12"), "SMS_ACCOUNT_SID"),
         (lambda: by_twilio("https://h", api_key=twilio.API_KEY), "SMS_ACCOUNT_SID"),
@@ -862,6 +893,7 @@ def test_what_is_no_configuration(wrong: Any) -> None:
         (lambda: by_sns(None, sender="twelve chars"), "SMS_FROM"),
         (lambda: by_sns(None, sender="1234"), "SMS_FROM"),
         (lambda: by_sns("no url"), "endpoint"),
+        (lambda: by_sns("https://" + "a" * 64), "But its host should be"),
         (lambda: by_sns("https://sns.example.com/path"), "endpoint"),
         (lambda: by_sns("https://user:word@sns.example.com"), "https://host"),
         (lambda: by_sns("http://sns.example.com"), "should be https: requests carry"),

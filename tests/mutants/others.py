@@ -26,8 +26,20 @@ CALLS: list[Mutant] = [
     OnFakes(
         "policy: keeps the variables of what failed",
         INFRA,
-        Drop("CallPolicy.call", "_clear_frames(failure)"),
+        Drop("CallPolicy.call", "self._forget_variables(failure)"),
         POLICY,
+    ),
+    OnFakes(
+        "policy: keeps the variables of what Ctrl-C has ended",
+        INFRA,
+        Replace("CallPolicy.call", "BaseException", "Exception"),
+        POLICY,
+    ),
+    OnFakes(
+        "configuration: hosts that cannot be encoded",
+        INFRA,
+        Drop("_is_host", "host.encode('idna')"),
+        ("unit/test_configuration.py",),
     ),
     OnServers(
         "aws: a failed handshake counts as a request",

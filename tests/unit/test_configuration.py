@@ -238,6 +238,29 @@ def test_why_other_urls_are_refused(variable: str, url: str, reason: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("REDIS_URL", "rediss://:{}@{}"),
+        ("REDIS_URL", "redis+cluster://:{}@{}:7000"),
+        ("MYSQL_URL", "mysql://u:{}@{}/x"),
+        ("POSTGRES_URL", "postgresql://u:{}@{}/x"),
+        ("S3_ENDPOINT", "https://{0}.{1}"),
+    ],
+)
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "%C3%A9" * 70, ".a"])
+def test_a_host_that_no_name_service_could_be_asked_for(variable: str, url: str, host: str) -> None:
+    """Python cannot encode it: that was no error of ours, and its variables held the password."""
+    with pytest.raises(infra.ConfigurationError, match=f"{variable}.* But its host should be") as e:
+        infra.Config.from_env({variable: url.format(SECRET, host)})
+    assert SECRET not in str(e.value)
+
+
+@pytest.mark.parametrize("host", ["under_score", "a" * 63, "example.", "%C3%A9.example", "[::1]"])
+def test_hosts_that_a_name_service_can_be_asked_for(host: str) -> None:
+    assert infra.CacheConfig(f"redis://{host}").url == f"redis://{host}"
+
+
+@pytest.mark.parametrize(
     ("env", "regions"),
     [
         ({}, ("us-east-1", "us-east-1")),

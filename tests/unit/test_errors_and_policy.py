@@ -239,8 +239,16 @@ def test_no_local_variable_of_a_failed_attempt_is_kept() -> None:
         password = "tell nobody"
         raise infra.CacheError(f"{len(password)}")
 
-    for work in (attempt, refused):
-        with pytest.raises(infra.InfrastructureError) as caught:
+    def broken(_: infra.Attempt) -> None:
+        password = "tell nobody"
+        "a..b".encode("idna" if password else "")
+
+    def interrupted(_: infra.Attempt) -> None:
+        password = "tell nobody"
+        raise KeyboardInterrupt(len(password))
+
+    for work in (attempt, refused, broken, interrupted):
+        with pytest.raises((infra.InfrastructureError, UnicodeError, KeyboardInterrupt)) as caught:
             policy(retries=1).call("get", work)
         errors = [caught.value, *filter(None, [caught.value.__cause__])]
         names = [
@@ -252,6 +260,17 @@ def test_no_local_variable_of_a_failed_attempt_is_kept() -> None:
         assert names == []
         where = "".join(traceback.format_exception(caught.value))
         assert f"in {work.__name__}\n" in where  # the lines are known all the same
+
+
+def test_run_keeps_the_variables_of_the_callers_own_function() -> None:
+    def work() -> None:
+        wanted = 5
+        raise LookupError(wanted)
+
+    with pytest.raises(LookupError) as caught, fakes.FakeDatabase() as database:
+        database.run(work)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert [each.f_locals for each in frames if each.f_code.co_name == "work"] == [{"wanted": 5}]
 
 
 def test_the_observer_and_the_log_see_each_attempt(caplog: pytest.LogCaptureFixture) -> None:
