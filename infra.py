@@ -1433,8 +1433,12 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 _OTHER_HOST = "it is for another host"
-_WANTS_CERTIFICATE = "it wants a client certificate: see sslcert and sslkey"
+_SEE_CERTIFICATE = ": see sslcert and sslkey"
+_WANTS_CERTIFICATE = f"it wants a client certificate{_SEE_CERTIFICATE}"
 _REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
+_REFUSED_HANDSHAKE = (
+    f"it refused the handshake, and may want a client certificate{_SEE_CERTIFICATE}"
+)
 #: what OpenSSL's reasons and libpq's texts mean; only another setting or certificate helps
 _TLS_REFUSALS = (
     (
@@ -1451,10 +1455,7 @@ _TLS_REFUSALS = (
     ("wrong version number", "what answers there is no TLS"),
     ("valid client certificate", _WANTS_CERTIFICATE),
     ("certificate required", _WANTS_CERTIFICATE),
-    (
-        "alert handshake failure",
-        "it refused the handshake: it may want a client certificate, see sslcert and sslkey",
-    ),
+    ("alert handshake failure", _REFUSED_HANDSHAKE),
     *(
         (f"alert {reason}", _REFUSED_CERTIFICATE)
         for reason in ("unknown ca", "bad cert", "unsupported cert", "cert")
@@ -1486,9 +1487,13 @@ def _is_cut(exc: BaseException | None) -> bool:
     return bool(names) and "RemoteDisconnected" not in names
 
 
-def _os_reason(exc: BaseException | None) -> str:
-    """The system's words for the first OSError down the chain of causes; drivers wrap those without their number."""
+def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
+    """The system's words for the first OSError down the chain of causes; drivers wrap those without their number.
+    ``has_sslcert``: whether the service has settings for a client certificate."""
     if refusal := _tls_refusal(exc):
+        if not has_sslcert:
+            refusal = _REFUSED_HANDSHAKE if refusal == _REFUSED_CERTIFICATE else refusal
+            refusal = refusal.replace(_SEE_CERTIFICATE, ", for which there is no setting")
         return f": {refusal}"
     for each in _causes(exc):
         if isinstance(each, socket.gaierror):
@@ -1649,6 +1654,15 @@ def _whole_answers(connection: Any) -> Any:
             except Exception as exc:
                 exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
                 raise
+
+        def send(self, data: Any) -> None:
+            """Raise what urllib3 takes for a reason to read on: the server may have said why."""
+            import ssl
+
+            try:
+                super().send(data)
+            except ssl.SSLEOFError as exc:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from exc
 
         def getresponse(self) -> Any:
             attempt, usual = _awaiting.get(), self.response_class
@@ -6197,7 +6211,7 @@ class ConnectionPool(Database):
             if code is None and session is not None and attempt.sent:
                 meaning = _TOO_SLOW if dialect.timed_out(session) else meaning
         where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
-        detail = _os_reason(exc) + (f" (code {code})" if code else "")
+        detail = _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable, "code": code}
         if meaning.read_only and session is not None:
             details["retryable"] = not attempt.final
@@ -10475,7 +10489,7 @@ class _RedisTransport:
                 code = re.match(
                     "[A-Z]{3,}(?= )", str(exc)
                 )  # of "WRONGTYPE Operation against …" the code may be quoted
-                detail = _os_reason(exc) or (code and f" ({code[0]})") or ""
+                detail = _os_reason(exc, has_sslcert=True) or (code and f" ({code[0]})") or ""
                 host, port = attempt.note or self.address
                 where = f"redis at {host}:{port}"
                 word = code and code[0]
@@ -12780,7 +12794,8 @@ _S3_ERRORS = (
     ("TokenRetrievalError", "unset"), ("SSOError", "unset"),
     ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
     ("ReadTimeoutError", "silent"), ("ClientError", "answered"),
-    ("HTTPClientError", "cut"), ("IncompleteReadError", "cut"), ("BotoCoreError", "odd"),
+    ("HTTPClientError", "cut"), ("IncompleteReadError", "cut"), ("SSLError", "cut"),
+    ("BotoCoreError", "odd"),
 )  # fmt: skip
 # Which codes say that the same request may succeed later, besides any HTTP status of 500 or above.
 _S3_RETRYABLE = frozenset(
@@ -14387,7 +14402,8 @@ class TwilioSmsService(_RemoteSmsService):
             connection.sock, attempt.sent = raw, True
             _watchdog.watch(watched)
             try:
-                connection.request("POST", self._path, form, headers)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # say why below
+                    connection.request("POST", self._path, form, headers)
                 with connection.getresponse() as response:
                     body = response.read(65536)
             finally:

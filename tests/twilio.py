@@ -56,12 +56,14 @@ class StandIn(socketserver.ThreadingTCPServer):
         self.requests: list[dict[str, str]] = []  # the forms that were read to their end
         self.bad_days: deque[Answer] = deque()
         self.deaf = False  # ends each connection before it reads
+        self.brief = False  # ends each connection when TLS stands
         self.keep = False  # leaves a connection open after bytes of a bad day, if they are whole
         self.over = threading.Event()  # set at the end: whoever still answers stops
         self.hung_up = threading.Event()  # set when a client did not stay for an answer
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificates else None
         if self._tls and certificates:
             self._tls.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+            self._tls.load_verify_locations(certificates / "ca.pem")
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, path: str, headers: Any, form: dict[str, str]) -> bytes:
@@ -76,9 +78,18 @@ class StandIn(socketserver.ThreadingTCPServer):
         self.connections += 1
         if self._tls and not self.deaf:  # here, because each connection has its thread
             with self._tls.wrap_socket(request, server_side=True) as request:
-                super().finish_request(request, client_address)
+                if not self.brief:
+                    super().finish_request(request, client_address)
         elif not self.deaf:
             super().finish_request(request, client_address)
+
+    def want_certificate(self, *, early: bool) -> None:
+        """Of each client from now on. With TLS 1.2 (``early``) the handshake fails; with 1.3 the client has begun to
+        send when it is told."""
+        assert self._tls
+        self._tls.verify_mode = ssl.CERT_REQUIRED
+        if early:
+            self._tls.maximum_version = ssl.TLSVersion.TLSv1_2
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # a client may leave at any time

@@ -661,6 +661,36 @@ def test_certificates(
                 assert (error.retryable, server.requests, server.connections) == (False, [], 1)
 
 
+@pytest.mark.parametrize(
+    ("early", "kind", "words"),
+    [
+        (
+            True,
+            infra.ConnectionError,
+            "it refused the handshake, and may want a client certificate",
+        ),
+        (False, infra.SmsError, "it wants a client certificate"),
+    ],
+)
+def test_a_provider_that_wants_a_client_certificate(
+    certificates: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: Callable[..., infra.SmsService],
+    early: bool,
+    kind: type[infra.InfrastructureError],
+    words: str,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates / "ca.pem"))
+    with StandIn(certificates) as server:
+        server.want_certificate(early=early)
+        for _ in range(5):  # once a write has failed, what the server said is still to be read
+            server.connections = 0
+            error = failure(provider(server.url), kind)
+            assert f": {words}, for which there is no setting" in str(error)
+            assert (error.retryable, server.connections) == (False, 1)
+
+
 # --- SNS
 
 

@@ -757,6 +757,48 @@ def test_certificates_that_are_refused(certificates: Path, monkeypatch: pytest.M
             assert storage.exists(BUCKET, KEY) is False
 
 
+CALLS = {
+    "upload": lambda storage: storage.upload(BUCKET, KEY, b"x"),
+    "download": lambda storage: storage.download(BUCKET, KEY),
+    "exists": lambda storage: storage.exists(BUCKET, KEY),
+    "delete_batch": lambda storage: storage.delete_batch(BUCKET, [KEY]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("early", "words"),
+    [
+        (True, "could not be reached: it refused the handshake, and may want a client certificate"),
+        (False, "ended the connection: it wants a client certificate"),
+    ],
+)
+def test_a_store_that_wants_a_client_certificate(
+    certificates: Path, call: str, early: bool, words: str
+) -> None:
+    with (
+        StrictS3(certificates) as server,
+        provider(server, ca_file=certificates / "ca.pem") as storage,
+    ):
+        server.want_certificate(early=early)
+        with pytest.raises(infra.ConnectionError) as caught:
+            CALLS[call](storage)
+        assert str(caught.value) == f"storage {words}, for which there is no setting"
+        assert (caught.value.retryable, server.connections) == (False, 1)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_store_that_ends_the_connection_when_tls_stands(certificates: Path, call: str) -> None:
+    with (
+        StrictS3(certificates) as server,
+        provider(server, ca_file=certificates / "ca.pem") as storage,
+    ):
+        server.brief = True
+        with pytest.raises(infra.ConnectionError, match="storage ended the connection") as caught:
+            CALLS[call](storage)
+        assert (caught.value.retryable, server.connections) == (True, 4)
+
+
 # --- answers that are lost
 
 LOST: dict[str, tuple[list[str], Callable[[infra.S3StorageProvider], Any], Any]] = {

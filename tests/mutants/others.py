@@ -51,6 +51,21 @@ CALLS: list[Mutant] = [
         ),
     ),
     OnServers(
+        "https: what a server says before it hangs up is not read",
+        INFRA,
+        Replace("_whole_answers.Whole.send", "ssl.SSLEOFError", "EOFError"),
+        (
+            "faults/test_storage.py::test_a_store_that_ends_the_connection_when_tls_stands",
+            "faults/test_sms.py::test_a_provider_that_wants_a_client_certificate",
+        ),
+    ),
+    OnServers(
+        "https: hints at settings that are not there",
+        INFRA,
+        Never("_os_reason", "not has_sslcert"),
+        ("faults/test_sms.py::test_a_provider_that_wants_a_client_certificate",),
+    ),
+    OnServers(
         "aws: plain text goes over a network",
         INFRA,
         Replace("_check_followed", "problem or not _is_private(_Url.parse(url))", "problem"),
