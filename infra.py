@@ -554,17 +554,18 @@ class _Url(NamedTuple):
         if "@" in parts.path + parts.query:
             return f"an @ stands behind the host: {_ENCODED}"
         if not parts.scheme or not host:
-            return (
-                "it names no host; the directory of a socket is percent-encoded in its place "
-                "(postgresql://user@%2Frun%2Fpostgresql/database)"
-            )
+            return _NO_HOST
         if "," in parts.netloc.rpartition("@")[2]:
             return "it names more than one host"
         if port == 0:
             return f"its port should be a number from 1 to 65535, or {_ENCODED}"
         if not _is_socket_path(host) and not _is_host(host):
-            return "its host should be a name, an address or, percent-encoded, a socket's path"
+            return _ODD_HOST
         return ""
+
+
+_NO_HOST = "it names no host"
+_ODD_HOST = "its host should be a name or an address"
 
 
 def _is_socket_path(host: str) -> bool:
@@ -736,7 +737,13 @@ def _database_problem(value: Any) -> str:
     url = _Url.read(value)
     scheme = "" if isinstance(url, str) else url.scheme
     options = _ENGINE_OPTIONS.get(_ENGINES.get(scheme, ""), {})
-    return _url_problem(value, _ENGINES, "[^/]+", options, sockets=True)
+    problem = _url_problem(value, _ENGINES, "[^/]+", options, sockets=True)
+    if problem in (_NO_HOST, _ODD_HOST):
+        problem += (
+            "; the directory of a socket is percent-encoded in its place "
+            "(postgresql://user@%2Frun%2Fpostgresql/database)"
+        )
+    return problem
 
 
 def _endpoint_problem(value: Any) -> str:
@@ -1314,7 +1321,7 @@ class CallPolicy:
                     raise failure
                 finally:
                     del failure
-            if isinstance(error, ConnectionError) and _tls_refusal(failure):
+            if isinstance(error, ConnectionError) and _lasts(failure):
                 error.retryable = False
             if error is not failure:
                 error.__cause__ = _scrubbed(failure)
@@ -1477,6 +1484,26 @@ def _tls_refusal(exc: BaseException | None) -> str:
     return ""
 
 
+_NO_TUNNEL = "Tunnel connection failed: "  # as http.client has it
+_NO_HTTP = "no HTTP"
+
+
+def _proxy_refusal(exc: BaseException | None) -> str:
+    """With what status a proxy has refused to connect us, or nothing."""
+    for each in _causes(exc):
+        found = re.match(rf"{_NO_TUNNEL}(\d{{3}}|{_NO_HTTP})", str(each))
+        if type(each) is OSError and found:
+            return found[1]
+        if type(each).__name__ == "BadStatusLine" and _was_unsent(each):
+            return _NO_HTTP
+    return ""
+
+
+def _lasts(exc: BaseException | None) -> bool:
+    """Whether only another setting helps."""
+    return bool(_tls_refusal(exc)) or _proxy_refusal(exc)[:1] not in ("", "5")
+
+
 def _tls_words(text: str) -> str:
     return next((words for reason, words in _TLS_REFUSALS if reason.lower() in text.lower()), "")
 
@@ -1490,6 +1517,8 @@ def _is_cut(exc: BaseException | None) -> bool:
 def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
     """The system's words for the first OSError down the chain of causes; drivers wrap those without their number.
     ``has_sslcert``: whether the service has settings for a client certificate."""
+    if status := _proxy_refusal(exc):
+        return f": the proxy of HTTPS_PROXY refuses the connection ({status})"
     if refusal := _tls_refusal(exc):
         if not has_sslcert:
             refusal = _REFUSED_HANDSHAKE if refusal == _REFUSED_CERTIFICATE else refusal
@@ -12601,6 +12630,24 @@ class StorageProvider(_Closing):
     def _health_check(self) -> Health: ...
 
 
+def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
+    """Return the proxy that HTTPS_PROXY (for http, HTTP_PROXY) and NO_PROXY, or the system's settings, name for a
+    URL, as boto3 finds it. ``schemes``: those that it may have."""
+    import urllib.request
+
+    text = urllib.request.getproxies().get(url.scheme)
+    place = f"{url.host}:{url.port}" if url.port else url.host
+    if not text or urllib.request.proxy_bypass(place):
+        return None
+    text = text if "//" in text else f"http://{text}"
+    problem = _url_problem(text, schemes)
+    if problem:
+        raise ConfigurationError(
+            f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. But {problem}"
+        )
+    return _Url.parse(text)
+
+
 def _aws_client(
     service: str,
     *,
@@ -12632,7 +12679,7 @@ def _aws_client(
         user_agent_extra=f"infra-twins/{__version__}",
         **{name: value for name, value in options.items() if name in settings.OPTION_DEFAULTS},
     )
-    client = None
+    client: Any = None
     try:
         client = session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
     except ValueError as exc:
@@ -12640,6 +12687,7 @@ def _aws_client(
             raise  # else AWS_ENDPOINT_URL is none, and the exception quotes it
     if endpoint_url is None:
         _check_followed(client.meta.endpoint_url if client else "")
+    _proxy_for(_Url.parse(client.meta.endpoint_url), ("http", "https"))  # boto3 checks less
     _refuse_cut_answers(client)
     return client
 
@@ -12801,9 +12849,14 @@ _S3_ERRORS = (
 _S3_RETRYABLE = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"}
 )
+_TOKEN_HINTS = dict.fromkeys(
+    ("InvalidToken", "InvalidTokenId", "ExpiredToken"),
+    ": the session token has expired or is another one, see AWS_SESSION_TOKEN",
+)
 _S3_HINTS = {
     "SignatureDoesNotMatch": ": the secret key is another one, see AWS_SECRET_ACCESS_KEY",
     "InvalidAccessKeyId": ": it knows no such key, see AWS_ACCESS_KEY_ID",
+    **_TOKEN_HINTS,
     "RequestTimeTooSkewed": ": this machine's clock and the store's differ too much",
 }
 _S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
@@ -14318,22 +14371,6 @@ class _RemoteSmsService(SmsService):
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None: ...
 
 
-def _proxy_for(host: str) -> _Url | None:
-    """Return the proxy that HTTPS_PROXY and NO_PROXY, or the system's settings, name for a host."""
-    import urllib.request
-
-    text = urllib.request.getproxies().get("https")
-    if not text or urllib.request.proxy_bypass(host):
-        return None
-    text = text if "//" in text else f"http://{text}"
-    problem = _url_problem(text, ("http",))
-    if problem:
-        raise ConfigurationError(
-            f"HTTPS_PROXY should be http://[user:password@]host[:port]. But {problem}"
-        )
-    return _Url.parse(text)
-
-
 class TwilioSmsService(_RemoteSmsService):
     """Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), one POST per message
     over the standard library's HTTPS client.
@@ -14411,7 +14448,7 @@ class TwilioSmsService(_RemoteSmsService):
         return self._answered(response.status, response.headers, body)
 
     def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
-        proxy = _proxy_for(host) if self._tls else None  # in plain text none reads along
+        proxy = _proxy_for(self._url) if self._tls else None  # in plain text none reads along
         try:
             if proxy is None:
                 raw = _open_socket(host, port, attempt)
@@ -14449,12 +14486,7 @@ class TwilioSmsService(_RemoteSmsService):
             answer += piece
         status = re.match(rb"HTTP/1\.[01] ([0-9]{3})", answer)
         if status is None or not status[1].startswith(b"2"):
-            number = status[1].decode() if status else "no HTTP"
-            raise ConnectionError(
-                f"{self.provider_name} could not be reached: the proxy of HTTPS_PROXY refuses the "
-                f"connection ({number}); nothing was sent",
-                retryable=number.startswith("5"),
-            )
+            raise OSError(f"{_NO_TUNNEL}{status[1].decode() if status else _NO_HTTP}")
 
     def _answered(self, status: int, headers: Any, body: bytes) -> str:
         try:
@@ -14495,6 +14527,13 @@ _SNS_ERRORS = (
     ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
     ("ClientError", "answered"), ("BotoCoreError", "unknown"),
 )  # fmt: skip
+
+
+_SNS_HINTS = {
+    "SignatureDoesNotMatch": ": the secret key is another one, see SMS_API_SECRET or boto3's own",
+    "InvalidClientTokenId": ": it knows no such key, see SMS_API_KEY or boto3's own",
+    **_TOKEN_HINTS,
+}
 
 
 def _check_published(http_response: Any, **_: Any) -> None:
@@ -14643,7 +14682,7 @@ class SnsSmsService(_RemoteSmsService):
         status, code = _aws_refusal(exc)
         if not 400 <= status < 500:
             return self._unknown(f"gave no usable answer (HTTP {status})")
-        why = f"HTTP {status}" + (f", {code}" if code else "")
+        why = f"HTTP {status}" + (f", {code}" if code else "") + _SNS_HINTS.get(code or "", "")
         return self._rejected(
             why, code=code, retryable=status == 429 or (code or "").startswith("Throttl")
         )

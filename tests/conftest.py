@@ -125,6 +125,13 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        for each in (name, name.lower()):
+            monkeypatch.delenv(each, raising=False)
+
+
+@pytest.fixture
 def on_alarm() -> Iterator[Callable[[BaseException], None]]:
     """``on_alarm(error)``: what SIGALRM raises from now on, as a worker's time limit does."""
 

@@ -130,6 +130,50 @@ class Stub(Listening):
             self.failures.append(error)
 
 
+class HttpsProxy(Stub):
+    """Opens tunnels to ``port``, whatever it is asked for; or answers with ``refusal``."""
+
+    def __init__(self, port: int, refusal: bytes = b"") -> None:
+        self.asked: list[bytes] = []
+        self._target, self._refusal = port, refusal
+        super().__init__(self.serve)
+
+    def serve(self, client: socket.socket) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        self.asked.append(head)
+        if self._refusal:
+            client.sendall(self._refusal)
+            return
+        with socket.create_connection(("127.0.0.1", self._target)) as server:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
+            back = threading.Thread(target=self.copy, args=(server, client), daemon=True)
+            back.start()
+            self.copy(client, server)
+            back.join(10)
+
+    @staticmethod
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+#: what such a proxy may say, what that is called, and whether it may pass
+PROXY_REFUSALS = [
+    (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "refuses the connection (407)", False),
+    (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refuses the connection (403)", False),
+    (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "refuses the connection (503)", True),
+    (b"+OK\r\n\r\n", "refuses the connection (no HTTP)", False),
+]
+WRONG_PROXIES = [
+    "http://proxy:x", " http://127.0.0.1:1", "socks5://proxy", "http://a..b:1", "http://u:p@",
+]  # fmt: skip
+
+
 class ScriptedRedis(Listening):
     """A server that answers each command with what ``answer(words, send)`` sends, for as long as it takes."""
 

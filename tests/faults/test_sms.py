@@ -33,7 +33,7 @@ from tests.contract.backends import (
     in_threads,
     locals_of,
 )
-from tests.faults.proxy import Proxy, Stub
+from tests.faults.proxy import PROXY_REFUSALS, WRONG_PROXIES, HttpsProxy, Proxy
 from tests.services import SERVICES, MotoServer, free_port
 from tests.twilio import StandIn, Twilio, response
 
@@ -465,6 +465,23 @@ def test_cut_before_tls_stands(
         assert len(other.outbox) == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("InvalidClientTokenId", "it knows no such key, see SMS_API_KEY or boto3's own"),
+        (
+            "SignatureDoesNotMatch",
+            "the secret key is another one, see SMS_API_SECRET or boto3's own",
+        ),
+        ("ExpiredToken", "the session token has expired or is another one, see AWS_SESSION_TOKEN"),
+    ],
+)
+def test_which_setting_sns_refuses(stand_in: StandIn, no_aws: None, code: str, hint: str) -> None:
+    stand_in.bad_days.append(aws_error(403, code))
+    error = failure(by_sns(stand_in.url))
+    assert str(error) == f"aws_sns refused the message (HTTP 403, {code}: {hint})"
+
+
 def test_a_late_answer_of_sns_is_waited_for(stand_in: StandIn, no_aws: None) -> None:
     """As long as the timeout says, less what the connection has taken."""
 
@@ -516,45 +533,6 @@ def test_a_signal_during_the_wait_leaves_no_key(
 # --- proxies
 
 
-class HttpsProxy(Stub):
-    """Opens tunnels to ``port``, whatever it is asked for; or answers with ``refusal``."""
-
-    def __init__(self, port: int, refusal: bytes = b"") -> None:
-        self.asked: list[bytes] = []
-        self._target, self._refusal = port, refusal
-        super().__init__(self.serve)
-
-    def serve(self, client: socket.socket) -> None:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
-        self.asked.append(head)
-        if self._refusal:
-            client.sendall(self._refusal)
-            return
-        with socket.create_connection(("127.0.0.1", self._target)) as server:
-            client.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
-            back = threading.Thread(target=self.copy, args=(server, client), daemon=True)
-            back.start()
-            self.copy(client, server)
-            back.join(SLACK)
-
-    @staticmethod
-    def copy(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        for each in (name, name.lower()):
-            monkeypatch.delenv(each, raising=False)
-
-
 def test_twilio_goes_through_a_proxy(
     certificates: Path, monkeypatch: pytest.MonkeyPatch, no_proxies: None
 ) -> None:
@@ -579,33 +557,58 @@ def test_twilio_goes_through_a_proxy(
         assert (proxy.asked, len(server.messages)) == ([], 3)
 
 
-@pytest.mark.parametrize(
-    ("answer", "words", "retryable"),
-    [
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", r"refuses .* \(407\)", False),
-        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", r"refuses .* \(503\)", True),
-        (b"+OK\r\n\r\n", r"refuses .* \(no HTTP\)", False),
-    ],
-)
+def test_no_proxy_may_name_a_port(
+    certificates: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: Callable[..., infra.SmsService],
+    no_proxies: None,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates / "ca.pem"))
+    with StandIn(certificates) as server, HttpsProxy(server.port) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        for place, asked in ((f"localhost:{server.port}", 0), ("localhost:1", 1)):
+            monkeypatch.setenv("NO_PROXY", place)
+            server.bad_days.append(response(400, "{}"))
+            failure(provider(server.url))
+            assert len(proxy.asked) == asked
+
+
+@pytest.mark.parametrize(("answer", "words", "retryable"), PROXY_REFUSALS)
 def test_a_proxy_that_refuses(
-    monkeypatch: pytest.MonkeyPatch, no_proxies: None, answer: bytes, words: str, retryable: bool
+    monkeypatch: pytest.MonkeyPatch,
+    provider: Callable[..., infra.SmsService],
+    no_proxies: None,
+    answer: bytes,
+    words: str,
+    retryable: bool,
 ) -> None:
     with HttpsProxy(0, answer) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:{AWS_SECRET}@127.0.0.1:{proxy.port}")
-        error = failure(by_twilio("https://localhost:1"), infra.ConnectionError)
-        assert re.search(f"the proxy of HTTPS_PROXY {words}; nothing was sent$", str(error))
+        error = failure(provider("https://localhost:1"), infra.ConnectionError)
+        assert str(error).endswith(
+            f"could not be reached: the proxy of HTTPS_PROXY {words}; nothing was sent"
+        )
         assert error.retryable is retryable
         assert len(proxy.asked) == 1 + retryable
         assert AWS_SECRET not in locals_of(error)
 
 
-@pytest.mark.parametrize(
-    "name", ["https://proxy:3128", "http://proxy:x", "socks5://proxy", "http://a..b:1"]
-)
+@pytest.mark.parametrize("name", WRONG_PROXIES)
 def test_a_proxy_that_cannot_be_used(
-    monkeypatch: pytest.MonkeyPatch, no_proxies: None, name: str
+    monkeypatch: pytest.MonkeyPatch,
+    provider: Callable[..., infra.SmsService],
+    no_proxies: None,
+    name: str,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", name)
+    error = failure(provider("https://localhost:1"), infra.ConfigurationError)
+    assert re.match(r"HTTPS_PROXY should be http://.* But it", str(error))
+    assert "socket" not in str(error)
+
+
+def test_twilio_takes_no_proxy_over_tls(monkeypatch: pytest.MonkeyPatch, no_proxies: None) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "https://proxy:3128")
     error = failure(by_twilio("https://localhost:1"), infra.ConfigurationError)
     assert str(error).startswith("HTTPS_PROXY should be http://")
 

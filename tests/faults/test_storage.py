@@ -27,7 +27,7 @@ from tests import services
 from tests.conftest import SlowCredentials, _or_skip, s3_config
 from tests.contract.backends import eventually, in_child, over_http, remove_bucket
 from tests.contract.test_storage_provider import PART, Broken, some
-from tests.faults.proxy import Stub
+from tests.faults.proxy import PROXY_REFUSALS, WRONG_PROXIES, HttpsProxy, Stub
 from tests.s3_stand_in import CUT, LOSE, Refusal, StrictS3
 from tests.services import free_port
 
@@ -538,7 +538,8 @@ def test_forbidden_is_not_absent(service: Callable[[str], str], stand_in: Strict
         (403, "SignatureDoesNotMatch", "the secret key is another one"),
         (403, "InvalidAccessKeyId", "it knows no such key"),
         (403, "AccessDenied", "HTTP 403, AccessDenied"),
-        (400, "ExpiredToken", "HTTP 400, ExpiredToken"),
+        (400, "ExpiredToken", "the session token has expired or is .* see AWS_SESSION_TOKEN"),
+        (403, "InvalidTokenId", "the session token has expired or is .* see AWS_SESSION_TOKEN"),
     ],
 )
 def test_why_a_question_without_an_answers_body_is_refused(
@@ -755,6 +756,33 @@ def test_certificates_that_are_refused(certificates: Path, monkeypatch: pytest.M
         monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates / "ca.pem"))
         with provider(server) as storage:
             assert storage.exists(BUCKET, KEY) is False
+
+
+@pytest.mark.parametrize(("answer", "words", "retryable"), PROXY_REFUSALS)
+def test_a_proxy_that_refuses(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: None, answer: bytes, words: str, retryable: bool
+) -> None:
+    with HttpsProxy(0, answer) as proxy, provider("https://localhost:1") as storage:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(infra.ConnectionError) as caught:
+            storage.upload(BUCKET, KEY, b"x")
+        text = f"storage could not be reached: the proxy of HTTPS_PROXY {words}"
+        assert (str(caught.value), caught.value.retryable) == (text, retryable)
+        assert len(proxy.asked) == (4 if retryable else 1)
+
+
+@pytest.mark.parametrize("name", WRONG_PROXIES)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: None, scheme: str, name: str
+) -> None:
+    variable = f"{scheme.upper()}_PROXY"
+    monkeypatch.setenv(variable, name)
+    with (
+        provider(f"{scheme}://localhost:1") as storage,
+        pytest.raises(infra.ConfigurationError, match=f"^{variable} should be .* But it"),
+    ):
+        storage.upload(BUCKET, KEY, b"x")
 
 
 CALLS = {

@@ -81,9 +81,27 @@ CALLS: list[Mutant] = [
         ("faults/test_sms.py::test_a_late_answer_of_sns_is_waited_for",),
     ),
     OnServers(
+        "https: asks a proxy again that has refused",
+        INFRA,
+        Replace("_lasts", "_proxy_refusal(exc)[:1] not in ('', '5')", "False"),
+        (
+            "faults/test_storage.py::test_a_proxy_that_refuses",
+            "faults/test_sms.py::test_a_proxy_that_refuses",
+        ),
+    ),
+    OnServers(
+        "aws: takes any proxy",
+        INFRA,
+        Drop("_aws_client", "_proxy_for(_Url.parse(client.meta.endpoint_url), ('http', 'https'))"),
+        (
+            "faults/test_storage.py::test_a_proxy_that_cannot_be_used",
+            "faults/test_sms.py::test_a_proxy_that_cannot_be_used",
+        ),
+    ),
+    OnServers(
         "twilio: the proxy is asked for hosts that it is not for",
         INFRA,
-        Replace("_proxy_for", "not text or urllib.request.proxy_bypass(host)", "not text"),
+        Replace("_proxy_for", "not text or urllib.request.proxy_bypass(place)", "not text"),
         ("faults/test_sms.py::test_twilio_goes_through_a_proxy",),
     ),
     OnFakes(

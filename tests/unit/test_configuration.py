@@ -237,6 +237,16 @@ def test_why_other_urls_are_refused(variable: str, url: str, reason: str) -> Non
         infra.Config.from_env({variable: url})
 
 
+@pytest.mark.parametrize("scheme", ["https:/", "https:///", "https://:443", "https://a%2Fb"])
+def test_only_databases_hear_of_sockets(scheme: str) -> None:
+    for variable, url in (("S3_ENDPOINT", scheme), ("REDIS_URL", scheme.replace("https", "redis"))):
+        with pytest.raises(infra.ConfigurationError, match=r"But it") as caught:
+            infra.Config.from_env({variable: url})
+        assert str(caught.value).endswith(
+            ("But it names no host", "But its host should be a name or an address")
+        )
+
+
 @pytest.mark.parametrize(
     ("variable", "url"),
     [
