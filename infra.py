@@ -3917,6 +3917,8 @@ class _Dialect(ABC):
     package: ClassVar[str]
     port: ClassVar[int]
     errors: ClassVar[Mapping[Any, _Meaning]]
+    #: the codes for a table and a column that do not exist
+    absent: ClassVar[Sequence[Any]]
     #: how a Python value is given to the driver, by its exact type; None: as it is
     converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
     #: how a column's values are read as a record's field of that type, where the driver gives something else
@@ -4485,6 +4487,7 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
         1836: _READ_ONLY,
     }
+    absent = (1146, 1054)
     #: codes that have a meaning only with these words in the text: 1290 names any server option
     worded: ClassVar = {
         1290: ("read-only", _READ_ONLY),
@@ -5141,6 +5144,7 @@ class _PostgresDialect(_Dialect):
         "42501": _FORBIDDEN,
         "25006": _READ_ONLY,
     }
+    absent = ("42P01", "42703")
     converters: ClassVar = {
         type(None): None,
         bool: None,
@@ -5997,13 +6001,19 @@ class ConnectionPool(Database):
         found = self._within(self._own_block(), "insert_many", read)
         absent = [name for name, column in zip(names, found) if column is None]
         if absent or not found:
-            about = f'"{absent[0]}" in {table}' if absent else f'"{table}"'
-            raise _UNKNOWN_NAME.error(
-                f"{self.engine} {_UNKNOWN_NAME.words}: {about}",
-                service=self.engine,
-                operation="insert_many",
-            )
+            raise self._no_such("insert_many", table, *absent[:1])
         return _without_none(found)
+
+    def _no_such(self, operation: str, table: str, *column: str) -> DatabaseError:
+        """Return the error for a name that is not in the catalogue, with the server's code."""
+        code = self._dialect.absent[len(column)]
+        about = f'"{column[0]}" in {table}' if column else f'"{table}"'
+        return DatabaseError(
+            f"{self.engine} {_UNKNOWN_NAME.words}: {about} (code {code})",
+            service=self.engine,
+            operation=operation,
+            code=code,
+        )
 
     def _insert_rows(
         self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
@@ -6308,11 +6318,7 @@ class _SqlTable(_TableRows):
         dialect, place = self._dialect, self._dialect.place(self._table)
         columns = self._ask(dialect.table_columns, place)
         if not columns:
-            raise _UNKNOWN_NAME.error(
-                f"{self._pool.engine} {_UNKNOWN_NAME.words}: {self._table}",
-                service=self._pool.engine,
-                operation="move",
-            )
+            raise self._pool._no_such("move", self._table)
         names = [row[0] for row in columns]
         with self._pool.transaction():
             types = self._pool._column_types(self._table, names)
@@ -7563,7 +7569,7 @@ class Migrator:
         try:
             rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
         except DatabaseError as error:
-            if error.code not in (1054, "42703"):
+            if error.code != self.pool._dialect.absent[1]:
                 raise
             self._refuse(
                 "the table schema_migrations is another tool's: it lacks columns of this library's. "
@@ -7865,6 +7871,7 @@ class _MigrationRun:
             f"migration {self._migration} failed at {what} {self._words(self._step)} ({error}): {fate}",
             service=self._migrator.pool.engine,
             operation="migrate",
+            code=error.code,
         )
 
 

@@ -1514,6 +1514,13 @@ def test_create_index_concurrently(postgres_shop: Shop) -> None:
     )
 
 
+def test_a_failure_has_the_code_of_the_server(shop: Shop) -> None:
+    shop.write(A, "DROP TABLE nope;\n")
+    with pytest.raises(infra.DatabaseError) as caught:
+        shop.apply()
+    assert caught.value.code == {"mysql": 1051, "postgres": "42P01"}[shop.engine]
+
+
 @pytest.mark.parametrize(
     ("statement", "words"),
     [

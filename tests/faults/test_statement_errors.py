@@ -215,3 +215,24 @@ def test_a_function_without_its_end(pool: infra.ConnectionPool) -> None:
     error = refusal(lambda: pool.execute(other))
     assert "could not read the statement: " in str(error)
     assert "its BEGIN has no END" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "words", "mysql", "postgres"),
+    [("nope", "id", '"nope"', 1146, "42P01"), ("w", "nme", '"nme" in w', 1054, "42703")],
+)
+def test_insert_many_into_what_is_not_there(
+    pool: infra.ConnectionPool, table: str, column: str, words: str, mysql: int, postgres: str
+) -> None:
+    """The catalogue is asked first; the code is the one of an INSERT all the same."""
+    code = mysql if pool.engine == "mysql" else postgres
+    error = refusal(lambda: pool.insert_many(table, [column], [(1,)]))
+    assert (error.code, error.operation) == (code, "insert_many")
+    assert str(error).endswith(f"{UNKNOWN}: {words} (code {code})")
+
+
+def test_a_move_from_what_is_not_there(pool: infra.ConnectionPool) -> None:
+    code = 1146 if pool.engine == "mysql" else "42P01"
+    source, target = infra.TableSource(pool, "nope"), infra.TableTarget(pool, "w")
+    error = refusal(infra.RowMove("from_nowhere", source=source, target=target).run)
+    assert (error.code, str(error).endswith(f': "nope" (code {code})')) == (code, True)

@@ -61,6 +61,12 @@ DATABASES: list[Mutant] = [
         ("faults/test_logins.py::test_words_that_nobody_knows",),
     ),
     OnServers(
+        "databases: a missing column has the code of a missing table",
+        INFRA,
+        Replace("ConnectionPool._no_such", "len(column)", "0"),
+        ("faults/test_statement_errors.py::test_insert_many_into_what_is_not_there",),
+    ),
+    OnServers(
         "databases: a place is counted in what was sent",
         INFRA,
         Replace("_PostgresDialect._origin", "at - width", "at"),
@@ -376,6 +382,12 @@ SCHEMAS: list[Mutant] = [
         INFRA,
         Never("Migrator._wait", "not history.try_lock(lock)"),
         ("faults/test_migrations.py::test_three_processes_at_once",),
+    ),
+    OnServers(
+        "migrations: a failure has no code",
+        INFRA,
+        Replace("_MigrationRun._failure", "error.code", "None"),
+        ("faults/test_migrations.py::test_a_failure_has_the_code_of_the_server",),
     ),
     OnServers(
         "migrations: no record before a statement",
