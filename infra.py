@@ -3721,10 +3721,28 @@ def _at_login(words: str, *, retryable: bool = False) -> _Meaning:
     return _Meaning(ConnectionError, words, retryable=retryable, acted=False)
 
 
+_NO_BACKEND = _at_login(
+    "is a pooler or proxy that gets no connection to the server behind it: see its log",
+    retryable=True,
+)
+_NO_ROOM = _at_login("has too little memory for another connection at present", retryable=True)
+#: What a code of statements means at a login, where nobody has sent one.
+_AT_LOGIN = {
+    _REFUSED: _at_login("refused the login: see its manual or its log for the reason"),
+    _NO_MEMORY: _NO_ROOM,
+}
+
 #: What Postgres says at a login, behind the severity and two blanks. libpq does not give the SQLSTATE.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
-_POSTGRES_LOGINS: tuple[tuple[str, str, _Meaning], ...] = (
+_POSTGRES_LOGINS: tuple[tuple[str, str | None, _Meaning], ...] = (
+    # PgBouncer, which quotes what the server has told it
+    (
+        r"server login has been failing|pgbouncer cannot connect|server conn crashed"
+        r"|query_wait_timeout|client_login_timeout",
+        None,
+        _NO_BACKEND,
+    ),
     (
         r"(?:password|SASL) authentication failed|empty password returned",
         "28P01",
@@ -3766,10 +3784,12 @@ _POSTGRES_LOGINS: tuple[tuple[str, str, _Meaning], ...] = (
     ),
     (
         r"sorry, too many clients|too many connections for|remaining connection slots are reserved"
-        r"|no more connections allowed",
+        r"|no more connections allowed|client connections exceeded",
         "53300",
         _BUSY,
     ),
+    (r"out of (?:shared )?memory", "53200", _NO_ROOM),
+    (r"could not fork new process|out of file descriptors", "53000", _BUSY),
     (
         r"the database system is (?:starting up|in recovery|not )",
         "57P03",
@@ -3792,6 +3812,7 @@ _FOREIGN_WORDS = _at_login(
 )
 #: What libpq says by itself of a login.
 _LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
+    ("could not fork new process", _BUSY),  # the server's words, from before the login
     ("no password supplied", _at_login("asks for a password, and the URL has none")),
     (
         "authentication method|SCRAM authentication|channel binding",
@@ -4148,7 +4169,7 @@ class _Dialect(ABC):
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         """The same of a connection that is being opened: nobody has sent a statement."""
         code, meaning = self.meaning(exc)
-        return code, _LOGIN if meaning is _REFUSED else meaning
+        return code, _AT_LOGIN.get(meaning, meaning)
 
     @abstractmethod
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]: ...
@@ -4468,10 +4489,31 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys((1020, 1213), _DEADLOCK),
         1205: _LOCKED,
         **dict.fromkeys((1317, 1969, 3024), _TOO_SLOW),
-        **dict.fromkeys((0, 1053, 1077, 1078, 1079, 1927, 2006, 2013, 2055, 4031), _LOST),
-        **dict.fromkeys((1040, 1203, 1226), _BUSY),
+        **dict.fromkeys(
+            (
+                0,
+                1043,
+                1053,
+                1077,
+                1078,
+                1079,
+                1152,
+                *range(1154, 1162),
+                1184,
+                1927,
+                2006,
+                2013,
+                2055,
+                4031,
+            ),
+            _LOST,
+        ),
+        **dict.fromkeys((1040, 1135, 1203, 1226), _BUSY),
         **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
-        **dict.fromkeys((1044, 1045, 1129, 1130, 1251, 1698, 2059, 2061), _LOGIN),
+        1042: _at_login("cannot look up the name of this client's address", retryable=True),
+        3032: _at_login("is in offline mode", retryable=True),
+        1129: _at_login("has blocked this client's address after failed logins: see FLUSH HOSTS"),
+        **dict.fromkeys((1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061), _LOGIN),
         **dict.fromkeys((1820, 1862), _EXPIRED),
         **dict.fromkeys((3118, 4151), _LOCKED_USER),
         3159: _WANTS_TLS,
@@ -4492,6 +4534,8 @@ class _MySqlDialect(_Dialect):
     worded: ClassVar = {
         1290: ("read-only", _READ_ONLY),
         1030: ("error 28", _DISK_FULL),  # ENOSPC
+        1047: ("WSREP", _at_login("is a node of a cluster that is not ready yet", retryable=True)),
+        9001: ("hostgroup", _NO_BACKEND),  # ProxySQL
     }
     #: the column, at the end of the text: values stand in front of it
     unfit_column = _lazy(r" for column (?:'([^']*)'|((?:`[^`]*`\.?)+)) at row \d+\Z")

@@ -20,6 +20,8 @@ from tests.services import GermanPostgresServer, MariaDbServer, PostgresServer, 
 pytestmark = pytest.mark.real
 
 SECRET = "s3cret-739182"
+NO_BACKEND = "is a pooler or proxy that gets no connection to the server behind it: see its log"
+NO_ROOM = "has too little memory for another connection at present"
 WRONG = "refused the login: user or password is wrong"
 
 
@@ -240,7 +242,34 @@ def postgres(severity: str, text: str) -> Callable[[socket.socket], None]:
         ),
         ("SASL authentication failed", f"{WRONG} (code 28P01)", False),  # PgBouncer
         ("no such database: d", "has no such database (code 3D000)", False),
+        ("out of memory", f"{NO_ROOM} (code 53200)", True),
+        ("out of shared memory", f"{NO_ROOM} (code 53200)", True),
+        (
+            "could not fork new process for connection: Resource temporarily unavailable",
+            "takes no further connections at present (code 53000)",
+            True,
+        ),
+        (
+            "client connections exceeded (max_user_client_connections)",
+            "takes no further connections at present (code 53300)",
+            True,
+        ),
+        ("pgbouncer cannot connect to server", NO_BACKEND, True),
+        ("query_wait_timeout", NO_BACKEND, True),
+        ("client_login_timeout (server down)", NO_BACKEND, True),
+        (
+            "server login has been failing, cached error: connect failed (server_login_retry)",
+            NO_BACKEND,
+            True,
+        ),
+        (
+            "server login has been failing, cached error: FATAL:  password authentication failed for "
+            'user "u" (server_login_retry)',
+            NO_BACKEND,
+            True,
+        ),
         # A name may hold words of another row.
+        ('database "out of memory" does not exist', "has no such database (code 3D000)", False),
         (
             'role "sorry, too many clients already" does not exist',
             "has no such user (role) (code 28000)",
@@ -262,6 +291,22 @@ def test_words_that_nobody_knows(severity: str) -> None:
         url = f"postgresql://u:{SECRET}@127.0.0.1:{stub.port}/d?sslmode=disable"
         words, code, retryable, attempts = refused(url, connect_timeout=20.0)
     assert ("lc_messages" in words, code, retryable, attempts) == (True, None, False, 1)
+
+
+def test_a_server_that_cannot_fork() -> None:
+    """It says so before it speaks the protocol, and without a severity."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(
+            b"Ecould not fork new process for connection: Cannot allocate memory\n\0"
+        )
+        connection.close()
+
+    with Stub(serve) as stub:
+        url = f"postgresql://u:{SECRET}@127.0.0.1:{stub.port}/d?sslmode=disable"
+        found = refused(url, connect_timeout=20.0)
+    assert found == ("takes no further connections at present", None, True, 4)
 
 
 def hang_up(connection: socket.socket) -> None:
@@ -311,3 +356,72 @@ def mariadb() -> Iterator[MariaDbServer]:
 def test_codes_of_mysql(mariadb: MariaDbServer, user: str, words: str, code: int) -> None:
     url = mariadb.url.replace("root@", f"{user}:x@") + "?sslmode=disable"
     assert refused(url) == (words, code, False, 1)
+
+
+def mysql(code: int, text: str) -> Callable[[socket.socket], None]:
+    """A server that says that instead of its greeting."""
+
+    def serve(connection: socket.socket) -> None:
+        answer = b"\xff" + struct.pack("<H", code) + text.encode()
+        connection.sendall(struct.pack("<I", len(answer))[:3] + b"\0" + answer)
+        connection.close()
+
+    return serve
+
+
+LOST = "could not be reached, or ended the connection"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "words", "retryable"),
+    [
+        (
+            1135,
+            "Can't create a new thread (errno 11)",
+            "takes no further connections at present",
+            True,
+        ),
+        (1041, "Out of memory", NO_ROOM, True),
+        (3032, "The server is currently in offline mode", "is in offline mode", True),
+        (
+            1129,
+            "Host '10.0.0.1' is blocked because of many connection errors",
+            "has blocked this client's address after failed logins: see FLUSH HOSTS",
+            False,
+        ),
+        (
+            1042,
+            "Can't get hostname for your address",
+            "cannot look up the name of this client's address",
+            True,
+        ),
+        (1043, "Bad handshake", LOST, True),
+        (1152, "Aborted connection 1 to db", LOST, True),
+        (1158, "Got an error reading communication packets", LOST, True),
+        (1159, "Got timeout reading communication packets", LOST, True),
+        (
+            9001,
+            "Max connect timeout reached while reaching hostgroup 0 after 10000ms",
+            NO_BACKEND,
+            True,
+        ),
+        (
+            1047,
+            "WSREP has not yet prepared node for application use",
+            "is a node of a cluster that is not ready yet",
+            True,
+        ),
+        (
+            1999,
+            "a code that nobody knows",
+            "refused the login: see its manual or its log for the reason",
+            False,
+        ),
+    ],
+)
+def test_codes_that_pass(code: int, text: str, words: str, retryable: bool) -> None:
+    with Stub(mysql(code, text)) as stub:
+        url = f"mysql://u:{SECRET}@127.0.0.1:{stub.port}/d?sslmode=disable"
+        found = refused(url, connect_timeout=20.0)
+    assert found == (f"{words} (code {code})", code, retryable, 4 if retryable else 1)
+    assert not stub.failures

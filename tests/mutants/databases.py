@@ -67,6 +67,18 @@ DATABASES: list[Mutant] = [
         ("faults/test_statement_errors.py::test_insert_many_into_what_is_not_there",),
     ),
     OnServers(
+        "databases: an unknown code of a login is a wrong password",
+        INFRA,
+        Replace("_Dialect.login_meaning", "_AT_LOGIN.get(meaning, meaning)", "_LOGIN"),
+        ("faults/test_logins.py::test_codes_that_pass",),
+    ),
+    OnServers(
+        "databases: a proxy without a server behind it is final",
+        INFRA,
+        Text("_MySqlDialect.worded", "hostgroup", "host group"),
+        ("faults/test_logins.py::test_codes_that_pass",),
+    ),
+    OnServers(
         "databases: a place is counted in what was sent",
         INFRA,
         Replace("_PostgresDialect._origin", "at - width", "at"),
