@@ -3732,6 +3732,7 @@ _AT_LOGIN = {
     _NO_MEMORY: _NO_ROOM,
 }
 
+_NO_ROLE = _at_login("has no such user (role)")
 #: What Postgres says at a login, behind the severity and two blanks. libpq does not give the SQLSTATE.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
@@ -3751,7 +3752,7 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _Meaning], ...] = (
     (
         r'role (?:".*"|\d+) does not exist|no such user',
         "28000",
-        _at_login("has no such user (role)"),
+        _NO_ROLE,
     ),
     (
         r'role ".*" is not permitted to log in',
@@ -3790,6 +3791,35 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _Meaning], ...] = (
     ),
     (r"out of (?:shared )?memory", "53200", _NO_ROOM),
     (r"could not fork new process|out of file descriptors", "53000", _BUSY),
+    # https://github.com/postgres/postgres: src/backend/utils/misc/guc.c, tcop/postgres.c
+    (
+        "unrecognized configuration parameter|invalid configuration parameter name",
+        "42704",
+        _at_login("refused the login: the URL's options name a setting that it does not know"),
+    ),
+    (
+        r"invalid value for parameter|-?[\d.]+\S*(?: \w+)? is outside the valid range for parameter"
+        r'|parameter ".*" requires',
+        "22023",
+        _at_login(
+            "refused the login: the URL's options give a setting a value that it cannot have"
+        ),
+    ),
+    (
+        r'parameter ".*" cannot be changed|permission denied to set',
+        "55P02",
+        _at_login("refused the login: the URL's options change a setting that this user may not"),
+    ),
+    (
+        r"\S.* requires a value|invalid command-line argument",
+        "42601",
+        _at_login("cannot read the URL's options: write each as -c name=value"),
+    ),
+    (
+        "unsupported startup parameter",  # PgBouncer
+        None,
+        _at_login("is a pooler that takes no such options in a URL: see ignore_startup_parameters"),
+    ),
     (
         r"the database system is (?:starting up|in recovery|not )",
         "57P03",
@@ -3814,6 +3844,24 @@ _FOREIGN_WORDS = _at_login(
 _LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
     ("could not fork new process", _BUSY),  # the server's words, from before the login
     ("no password supplied", _at_login("asks for a password, and the URL has none")),
+    (
+        "channel binding (?:is )?required",
+        _at_login(
+            "does not let channel_binding=require be kept: that needs TLS (sslmode=require) and a "
+            "login by scram-sha-256"
+        ),
+    ),
+    (
+        "session is not read-only|server is not in hot standby",
+        _at_login("takes writes, which the URL's target_session_attrs does not allow"),
+    ),
+    (
+        "session is read-only|server is in hot standby|could not make a writable connection",
+        _at_login(
+            "takes no writes at present, and the URL's target_session_attrs does not allow that",
+            retryable=True,
+        ),
+    ),
     (
         "authentication method|SCRAM authentication|channel binding",
         _at_login("asks for a kind of login that libpq has not: see pg_hba.conf"),
@@ -5513,8 +5561,12 @@ class _PostgresDialect(_Dialect):
 
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code, meaning = super().login_meaning(exc)
-        known = code is not None or meaning is not _LOST
-        return (code, meaning) if known else _postgres_login(str(exc))
+        if code is None and meaning is _LOST:
+            code, meaning = _postgres_login(str(exc))
+        if "options" in self.url.options and meaning in (_FOREIGN_WORDS, _NO_ROLE):
+            words = f"{meaning.words}; the URL's options may be the cause"
+            meaning = meaning._replace(words=words)
+        return code, meaning
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         found = exc.diag

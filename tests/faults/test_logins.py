@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import urllib.parse
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -183,6 +184,83 @@ def test_another_address_of_the_name_has_no_server(server: PostgresServer) -> No
     assert refused(url) == ("has no such user (role) (code 28000)", "28000", False, 1)
 
 
+UNKNOWN_SETTING = "refused the login: the URL's options name a setting that it does not know"
+BAD_VALUE = "refused the login: the URL's options give a setting a value that it cannot have"
+NOT_NOW = "refused the login: the URL's options change a setting that this user may not"
+UNREADABLE = "cannot read the URL's options: write each as -c name=value"
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "code"),
+    [
+        ("-c foo=bar", UNKNOWN_SETTING, "42704"),
+        ("-c statement_timeout=abc", BAD_VALUE, "22023"),
+        ("-c statement_timeout=-5", BAD_VALUE, "22023"),
+        ("-c work_mem=1", BAD_VALUE, "22023"),
+        ("-c seq_page_cost=-0.5", BAD_VALUE, "22023"),
+        ("-c lc_messages=nope", BAD_VALUE, "22023"),
+        ("-c datestyle=zz", BAD_VALUE, "22023"),
+        ("-c default_transaction_read_only=maybe", BAD_VALUE, "22023"),
+        ("-c fsync=off", NOT_NOW, "55P02"),
+        ("-c wal_level=logical", NOT_NOW, "55P02"),
+        ("--foo", UNREADABLE, "42601"),
+        ("-c foo", UNREADABLE, "42601"),
+        ("-x 1", UNREADABLE, "42601"),
+        (
+            "-c role=missing",
+            "has no such user (role); the URL's options may be the cause",
+            "28000",
+        ),
+    ],
+)
+def test_options_that_the_server_refuses(
+    server: PostgresServer, options: str, words: str, code: str
+) -> None:
+    url = f"{url_of(server, 'postgres', 'postgres')}?options={urllib.parse.quote(options)}"
+    assert refused(url) == (f"{words} (code {code})", code, False, 1)
+
+
+def test_options_that_a_user_may_not_set(server: PostgresServer) -> None:
+    user = url_of(server, "pupil:right-password", "postgres")
+    words = f"{NOT_NOW} (code 55P02)"
+    assert refused(f"{user}?options=-c%20log_statement%3Dall") == (words, "55P02", False, 1)
+
+
+def test_options_that_a_german_server_refuses(german: PostgresServer) -> None:
+    words, *others = refused(f"{url_of(german, 'postgres', 'postgres')}?options=-c%20foo%3Dbar")
+    assert words.endswith("; the URL's options may be the cause")
+    assert others == [None, False, 1]
+
+
+WRITES = "takes writes, which the URL's target_session_attrs does not allow"
+NO_WRITES = "takes no writes at present, and the URL's target_session_attrs does not allow that"
+
+
+@pytest.mark.parametrize(
+    ("query", "words", "attempts"),
+    [
+        ("target_session_attrs=read-only", WRITES, 1),
+        ("target_session_attrs=standby", WRITES, 1),
+        (
+            "target_session_attrs=read-write&options=-c%20default_transaction_read_only%3Don",
+            NO_WRITES,
+            4,  # after a failover the standby becomes a primary
+        ),
+        (
+            "channel_binding=require&sslmode=disable",
+            "does not let channel_binding=require be kept: that needs TLS (sslmode=require) and a "
+            "login by scram-sha-256",
+            1,
+        ),
+    ],
+)
+def test_what_the_url_wants_of_the_server(
+    server: PostgresServer, query: str, words: str, attempts: int
+) -> None:
+    url = f"{url_of(server, 'postgres', 'postgres')}?{query}"
+    assert refused(url) == (words, None, attempts > 1, attempts)
+
+
 @pytest.mark.parametrize("case", ["wrong password", "no such role", "no such database"])
 def test_a_server_that_speaks_german(german: PostgresServer, case: str) -> None:
     user, database, _, _ = CASES[case]
@@ -256,6 +334,11 @@ def postgres(severity: str, text: str) -> Callable[[socket.socket], None]:
         ),
         ("pgbouncer cannot connect to server", NO_BACKEND, True),
         ("query_wait_timeout", NO_BACKEND, True),
+        (
+            "unsupported startup parameter: options",
+            "is a pooler that takes no such options in a URL: see ignore_startup_parameters",
+            False,
+        ),
         ("client_login_timeout (server down)", NO_BACKEND, True),
         (
             "server login has been failing, cached error: connect failed (server_login_retry)",

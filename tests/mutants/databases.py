@@ -79,6 +79,18 @@ DATABASES: list[Mutant] = [
         ("faults/test_logins.py::test_codes_that_pass",),
     ),
     OnServers(
+        "databases: the options of a URL are never the cause",
+        INFRA,
+        Never(
+            "_PostgresDialect.login_meaning",
+            "'options' in self.url.options and meaning in (_FOREIGN_WORDS, _NO_ROLE)",
+        ),
+        (
+            "faults/test_logins.py::test_options_that_the_server_refuses",
+            "faults/test_logins.py::test_options_that_a_german_server_refuses",
+        ),
+    ),
+    OnServers(
         "databases: a place is counted in what was sent",
         INFRA,
         Replace("_PostgresDialect._origin", "at - width", "at"),
