@@ -3687,7 +3687,19 @@ _WANTS_TLS = _Meaning(
 )
 _NO_DATABASE = _Meaning(ConnectionError, "has no such database", acted=False)
 _NO_TLS = _Meaning(ConnectionError, "could not be reached: it offers no TLS", acted=False)
-_MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column")
+_MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column or type")
+_BY_ZERO = _Meaning(DatabaseError, "does not divide by zero")
+_BAD_PATTERN = _Meaning(DatabaseError, "could not read a regular expression")
+_BAD_ARGUMENT = _Meaning(
+    DatabaseError, "refused a value that a function, an operator or a setting cannot have"
+)
+_NO_OVERLOAD = _Meaning(
+    DatabaseError, "has no function or operator of that name for arguments of that number and type"
+)
+_VALUE_COUNT = _Meaning(DatabaseError, "takes as many values as there are columns")
+_NEW_ENUM_VALUE = _Meaning(
+    DatabaseError, "lets nothing use a new value of an enum before its ALTER TYPE is committed"
+)
 _TOO_LARGE = _Meaning(
     DatabaseError, "takes no row or statement of that size: see max_allowed_packet"
 )
@@ -4183,9 +4195,11 @@ class _Dialect(ABC):
     def whereabouts(self, exc: Any, sent: _Sent) -> str:
         """What an error is about: a name or a place in the statement, never a value."""
 
-    def unread_hint(self, sql: str) -> str:
-        """Return a hint if the statement is a function whose body has no END."""
-        body = _BODY.search(self.masked(sql))
+    def unread_hint(self, sent: _Sent) -> str:
+        """Return a hint if stream got no query, or a function has a body without an END."""
+        if sent.before and not _QUERY.match(_start_of_code(self, sent.sql)):
+            return "; stream takes queries alone: give this to execute or fetch_all"
+        body = _BODY.search(self.masked(sent.sql))
         has_end = body is None or re.search(r"(?i)\bEND\b[\w\s$]*;?\s*\Z", body[0])
         return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
 
@@ -4351,6 +4365,8 @@ _NAME_PATH = _lazy(
 )
 
 
+#: what a cursor of Postgres may be declared for
+_QUERY = _lazy(r"[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b", re.IGNORECASE)
 _BODY = _lazy(
     r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
     r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
@@ -4567,11 +4583,16 @@ class _MySqlDialect(_Dialect):
         3159: _WANTS_TLS,
         1049: _NO_DATABASE,
         2026: _NO_TLS,
-        **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411), _MISFIT),
+        **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411, 1690), _MISFIT),
+        1365: _BY_ZERO,
+        **dict.fromkeys((1139, *range(3688, 3698), 3700), _BAD_PATTERN),
+        **dict.fromkeys((1231, 1298, 1649, 3685, 3686), _BAD_ARGUMENT),
+        1582: _NO_OVERLOAD,
+        1136: _VALUE_COUNT,
         1153: _TOO_LARGE,
         **dict.fromkeys((1064, 1149), _SYNTAX),
         **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
-        **dict.fromkeys((1008, 1091, 1109, 1176, 1305), _UNKNOWN),
+        **dict.fromkeys((1008, 1091, 1109, 1176, 1193, 1305), _UNKNOWN),
         **dict.fromkeys((1021, 1114), _DISK_FULL),
         **dict.fromkeys((1037, 1038, 1041), _NO_MEMORY),
         **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
@@ -4979,8 +5000,15 @@ class _MySqlDialect(_Dialect):
             return f'column "{column}"'
         if found := self.unread.search(text):
             return self._unread(sent.sql, found[1], int(found[2]))
-        names = ("".join(each) for each in self.quoted_names.findall(text))
+        names = ["".join(each) for each in self.quoted_names.findall(text)]
+        if exc.args[0] == 1136 and (target := self._target(sent.sql)):  # it names nothing
+            names = [target]
         return self.named(sent, names)
+
+    def _target(self, sql: str) -> str | None:
+        """The table that a statement writes to."""
+        found = self.target.match(sql, _first_word(sql, self.engine))
+        return found[1] if found else None
 
     def _unread(self, sql: str, rest: str, line: int) -> str:
         """Return where the server stopped. ``rest``: 80 characters from there, values included."""
@@ -5004,8 +5032,7 @@ class _MySqlDialect(_Dialect):
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         text = str(exc.args[1])
-        target = self.target.match(sql, _first_word(sql, self.engine))
-        table = target[1] if target else None
+        table = self._target(sql)
         if kind == "not_null":
             column = re.search("'([^']*)'", text)
             return f"{table}_{column[1]}_not_null" if column and table else None
@@ -5226,10 +5253,29 @@ class _PostgresDialect(_Dialect):
         **dict.fromkeys(("53300", "57P03"), _BUSY),
         "28": _LOGIN,
         "3D": _NO_DATABASE,
-        "22": _MISFIT,
+        **dict.fromkeys(
+            (
+                "22001",
+                "22003",
+                "22007",
+                "22008",
+                "22018",
+                "22021",
+                "22026",
+                "22P02",
+                "22P03",
+                "22P05",
+            ),
+            _MISFIT,
+        ),
+        "22012": _BY_ZERO,
+        "2201B": _BAD_PATTERN,
+        "22": _BAD_ARGUMENT,
         "42601": _SYNTAX,
         **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
-        **dict.fromkeys(("42704", "42883", "3F000"), _UNKNOWN),
+        **dict.fromkeys(("42704", "3F000"), _UNKNOWN),
+        "42883": _NO_OVERLOAD,
+        "55P04": _NEW_ENUM_VALUE,
         "53100": _DISK_FULL,
         "53200": _NO_MEMORY,
         "25001": _IN_TRANSACTION,
@@ -6356,7 +6402,7 @@ class ConnectionPool(Database):
             if details["constraint"]:
                 detail = f": {details['constraint']}{detail}"
         elif meaning.error is DatabaseError and (about := self._about(exc, sent)):
-            hint = dialect.unread_hint(sent.sql) if meaning is _SYNTAX else ""
+            hint = dialect.unread_hint(sent) if meaning is _SYNTAX else ""
             detail = f": {about}{hint}{detail}"
         if self.config.error_detail and (words := dialect.own_words(exc)):
             detail += f"; the server says: {words}"
@@ -7931,6 +7977,11 @@ class _MigrationRun:
             )
         if error.code == "25001":
             return "the whole migration was rolled back; end its marker with no-transaction and run again"
+        if error.code == "55P04":
+            return (
+                "the whole migration was rolled back; give ALTER TYPE a migration of its own, in "
+                "front of this one, and run again"
+            )
         if isinstance(error, DatabaseError):
             return "the whole migration was rolled back; mend it and run again"
         return f"the connection was lost: see {self._migrator._command} --status, and run again"

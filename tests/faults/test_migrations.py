@@ -1514,6 +1514,21 @@ def test_create_index_concurrently(postgres_shop: Shop) -> None:
     )
 
 
+def test_a_new_value_of_an_enum(postgres_shop: Shop) -> None:
+    shop = postgres_shop
+    more = "ALTER TYPE mood ADD VALUE 'calm';\n"
+    use = "CREATE TABLE a (mood mood DEFAULT 'calm');\n"
+    shop.write("CREATE TYPE mood AS ENUM ('glad');\n", more + use)
+    told = shop.refusal()
+    assert " lets nothing use a new value of an enum before its ALTER TYPE is committed" in told
+    assert told.endswith(
+        ": the whole migration was rolled back; give ALTER TYPE a migration of its own, in front of "
+        "this one, and run again"
+    )
+    shop.write("CREATE TYPE mood AS ENUM ('glad');\n", more, use)
+    assert shop.apply() == [2, 3]
+
+
 def test_a_failure_has_the_code_of_the_server(shop: Shop) -> None:
     shop.write(A, "DROP TABLE nope;\n")
     with pytest.raises(infra.DatabaseError) as caught:

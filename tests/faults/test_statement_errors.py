@@ -15,7 +15,9 @@ pytestmark = pytest.mark.real
 
 SECRET = "s3cret-739182"
 UNKNOWN = "knows no table or column of that name (are all migrations applied?)"
-MISFIT = "refused a value that does not fit its column"
+MISFIT = "refused a value that does not fit its column or type"
+BAD_ARGUMENT = "refused a value that a function, an operator or a setting cannot have"
+NO_OVERLOAD = "has no function or operator of that name for arguments of that number and type"
 
 
 @pytest.fixture(scope="module", params=["mariadb", "mysql", "postgres"])
@@ -62,7 +64,6 @@ NAMES = {  # the statement, its parameters, what is said of it, codes of MySQL a
     ),
     "a table": ("SELECT * FROM nope", None, f'{UNKNOWN}: "nope", line 1, column 15', 1146, "42P01"),
     "a table to drop": ("DROP TABLE nope", None, f'{UNKNOWN}: "nope", line 1, column 12', 1051, "42P01"),
-    "a function": ("SELECT nofun(1)", None, 'knows nothing of that name: "nofun", line 1, column 8', 1305, "42883"),
     "a database": ("DROP DATABASE nope", None, 'knows nothing of that name: "nope", line 1, column 15', 1008, "3D000"),
     "a word": ("SELEC 1", None, 'could not read the statement: "SELEC", line 1, column 1', 1064, "42601"),
     "a word in the third line": (
@@ -236,3 +237,68 @@ def test_a_move_from_what_is_not_there(pool: infra.ConnectionPool) -> None:
     source, target = infra.TableSource(pool, "nope"), infra.TableTarget(pool, "w")
     error = refusal(infra.RowMove("from_nowhere", source=source, target=target).run)
     assert (error.code, str(error).endswith(f': "nope" (code {code})')) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("sql", "words", "mysql", "postgres"),
+    [
+        ("INSERT INTO w (id) VALUES (1/0)", "does not divide by zero", 1365, "22012"),
+        ("SELECT 'a' {regexp} '('", "could not read a regular expression", None, "2201B"),
+        ("SET lc_messages = 'nope'", BAD_ARGUMENT, 1649, "22023"),
+        ("SET {zone} = 'nope'", BAD_ARGUMENT, 1298, "22023"),
+        ("SELECT sqrt(-1)", BAD_ARGUMENT, 0, "2201F"),
+        ("SELECT substring('{secret}', 1, -1)", BAD_ARGUMENT, 0, "22011"),
+        ("SELECT * FROM w LIMIT -1", BAD_ARGUMENT, 0, "2201W"),
+        ("SELECT power(10, 1000)", MISFIT, 1690, "22003"),
+        ("SET nope = 1", "knows nothing of that name", 1193, "42704"),
+    ],
+)
+def test_the_reason(
+    pool: infra.ConnectionPool, sql: str, words: str, mysql: int | None, postgres: str
+) -> None:
+    if pool.engine == "mysql" and mysql == 0:
+        return  # no error there
+    names = {"mysql": ("REGEXP", "time_zone"), "postgres": ("~", "timezone")}[pool.engine]
+    sql = sql.format(regexp=names[0], zone=names[1], secret=SECRET)
+    error = refusal(lambda: pool.execute(sql))
+    assert said(error).startswith(words)
+    if pool.engine == "postgres":
+        assert error.code == postgres
+    elif mysql is None:
+        assert error.code in (1139, 3691)  # MariaDB's, and that of ICU on MySQL
+    else:
+        assert error.code == mysql
+
+
+def test_a_function_for_other_arguments(pool: infra.ConnectionPool) -> None:
+    where = ': "upper", line 1, column 8'
+    error = refusal(lambda: pool.execute("SELECT upper(1, 2, 3)"))
+    assert said(error) == f"{NO_OVERLOAD}{where} (code {error.code})"
+    assert error.code == (1582 if pool.engine == "mysql" else "42883")
+    absent = refusal(lambda: pool.execute("SELECT nofun(1)"))
+    words = {"mysql": "knows nothing of that name", "postgres": NO_OVERLOAD}[pool.engine]
+    assert said(absent) == f'{words}: "nofun", line 1, column 8 (code {absent.code})'
+    assert absent.code == (1305 if pool.engine == "mysql" else "42883")
+
+
+def test_an_operator_for_other_types(pool: infra.ConnectionPool) -> None:
+    if pool.engine == "postgres":  # MySQL converts
+        error = refusal(lambda: pool.execute("SELECT word + 1 FROM w"))
+        assert said(error) == f"{NO_OVERLOAD}: line 1, column 13 (code 42883)"
+
+
+def test_another_number_of_values(pool: infra.ConnectionPool) -> None:
+    if pool.engine == "mysql":  # Postgres names the place
+        error = refusal(lambda: pool.execute("INSERT INTO w (id) VALUES (1, %s)", [SECRET]))
+        words = 'takes as many values as there are columns: "w", line 1, column 13 (code 1136)'
+        assert said(error) == words
+
+
+def test_a_stream_of_what_is_no_query(pool: infra.ConnectionPool) -> None:
+    if pool.engine == "postgres":
+        hint = "; stream takes queries alone: give this to execute or fetch_all"
+        for sql in ("UPDATE w SET id = 1", "/* SELECT */ UPDATE w SET id = 1", "SHOW search_path"):
+            error = refusal(lambda sql=sql: list(pool.stream(sql)))  # type: ignore[misc]
+            assert said(error).endswith(f"{hint} (code 42601)")
+        assert hint not in said(refusal(lambda: list(pool.stream("(SELECT 1 FRM w)"))))
+        assert hint not in said(refusal(lambda: pool.execute("UPDAT w SET id = 1")))

@@ -91,6 +91,18 @@ DATABASES: list[Mutant] = [
         ),
     ),
     OnServers(
+        "databases: a division by zero is a value that does not fit",
+        INFRA,
+        Text("_PostgresDialect.errors", "22012", "22052"),
+        ("faults/test_statement_errors.py::test_the_reason",),
+    ),
+    OnServers(
+        "databases: a stream of an UPDATE gets no hint",
+        INFRA,
+        Replace("_Dialect.unread_hint", "sent.before", "False"),
+        ("faults/test_statement_errors.py::test_a_stream_of_what_is_no_query",),
+    ),
+    OnServers(
         "databases: a place is counted in what was sent",
         INFRA,
         Replace("_PostgresDialect._origin", "at - width", "at"),
@@ -412,6 +424,12 @@ SCHEMAS: list[Mutant] = [
         INFRA,
         Replace("_MigrationRun._failure", "error.code", "None"),
         ("faults/test_migrations.py::test_a_failure_has_the_code_of_the_server",),
+    ),
+    OnServers(
+        "migrations: a new value of an enum has no advice",
+        INFRA,
+        Never("_MigrationRun._fate_together", "error.code == '55P04'"),
+        ("faults/test_migrations.py::test_a_new_value_of_an_enum",),
     ),
     OnServers(
         "migrations: no record before a statement",
