@@ -4553,25 +4553,8 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys((1020, 1213), _DEADLOCK),
         1205: _LOCKED,
         **dict.fromkeys((1317, 1969, 3024), _TOO_SLOW),
-        **dict.fromkeys(
-            (
-                0,
-                1043,
-                1053,
-                1077,
-                1078,
-                1079,
-                1152,
-                *range(1154, 1162),
-                1184,
-                1927,
-                2006,
-                2013,
-                2055,
-                4031,
-            ),
-            _LOST,
-        ),
+        **dict.fromkeys((0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006), _LOST),
+        **dict.fromkeys((*range(1154, 1162), 2013, 2055, 4031), _LOST),
         **dict.fromkeys((1040, 1135, 1203, 1226), _BUSY),
         **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
         1042: _at_login("cannot look up the name of this client's address", retryable=True),
@@ -5253,21 +5236,8 @@ class _PostgresDialect(_Dialect):
         **dict.fromkeys(("53300", "57P03"), _BUSY),
         "28": _LOGIN,
         "3D": _NO_DATABASE,
-        **dict.fromkeys(
-            (
-                "22001",
-                "22003",
-                "22007",
-                "22008",
-                "22018",
-                "22021",
-                "22026",
-                "22P02",
-                "22P03",
-                "22P05",
-            ),
-            _MISFIT,
-        ),
+        **dict.fromkeys(("22001", "22003", "22007", "22008", "22018"), _MISFIT),
+        **dict.fromkeys(("22021", "22026", "22P02", "22P03", "22P05"), _MISFIT),
         "22012": _BY_ZERO,
         "2201B": _BAD_PATTERN,
         "22": _BAD_ARGUMENT,
@@ -7841,11 +7811,18 @@ class Migrator:
             )
 
 
+#: what stands between a statement's first word and its object, or in front of a text
+_STATEMENT_ASIDES = _lazy(
+    r"""\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)(?:\s*@\s*(?:''|""|`[^`]*`|\w+))?"""
+    r"|ALGORITHM\s*=\s*\w+|SQL\s+SECURITY\s+\w+|(?:[EBXN]|U&|_\w+)\s*(?=''))",
+    re.IGNORECASE,
+)
 _STATEMENT_BEGINS = _lazy(
-    r"[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
+    r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
     r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger|event"
     r"|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate|foreign"
-    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore)\b)*"
+    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore|tables"
+    r"|recursive|low_priority|high_priority|delayed|quick)\b)*"
     r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
     re.IGNORECASE,
 )
@@ -8008,8 +7985,9 @@ class _MigrationRun:
     def _words(self, step: int) -> str:
         """Return a statement's number, first words and object. A value may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
-        code = _start_of_code(self._session.dialect, sql).partition("''")[0]
-        found = _STATEMENT_BEGINS.match(code)
+        start = _start_of_code(self._session.dialect, sql)[:500]
+        code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
+        found = _STATEMENT_BEGINS.match(code.partition("''")[0])
         return f"{step}, {' '.join(found[0].split()) if found else '…'} …"
 
     def _failure(self, error: InfrastructureError, fate: str) -> DatabaseError:

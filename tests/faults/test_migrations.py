@@ -1544,6 +1544,13 @@ def test_a_failure_has_the_code_of_the_server(shop: Shop) -> None:
         ("SELECT 447911123456 FROM nope", "SELECT"),
         ("CREATE UNIQUE INDEX nope_idx ON nope (id)", "CREATE UNIQUE INDEX nope_idx"),
         ("UPDATE nope SET id = 447911123456", "UPDATE nope"),
+        ("(SELECT 447911123456 FROM nope)", "SELECT"),
+        ("( (\n SELECT 's3cret' FROM nope))", "SELECT"),
+        ("SELECT X'739182' FROM nope", "SELECT"),
+        ("SELECT N's3cret' FROM nope", "SELECT"),
+        ("GRANT SELECT ON nope TO nobody", "GRANT SELECT ON nope"),
+        ("GRANT SELECT (id),\n UPDATE ON TABLE nope TO nobody", "GRANT SELECT (id), UPDATE ON TABLE nope"),
+        ("REVOKE ALL PRIVILEGES ON nope FROM nobody", "REVOKE ALL PRIVILEGES ON nope"),
     ],
 )  # fmt: skip
 def test_a_failed_statement_is_named_by_its_object(shop: Shop, statement: str, words: str) -> None:
@@ -1552,6 +1559,35 @@ def test_a_failed_statement_is_named_by_its_object(shop: Shop, statement: str, w
     assert told.startswith(f"migration shop 2 (step_2) failed at its statement 1, {words} … (")
     for each in ("447911123456", "739182", "s3cret"):
         assert each not in told
+
+
+@pytest.mark.parametrize(
+    ("engine", "statement", "words"),
+    [
+        ("mysql", "UPDATE LOW_PRIORITY nope SET id = 739182", "UPDATE LOW_PRIORITY nope"),
+        ("mysql", "DELETE LOW_PRIORITY QUICK FROM nope WHERE id = 739182", "DELETE LOW_PRIORITY QUICK FROM nope"),
+        ("mysql", "INSERT HIGH_PRIORITY INTO nope VALUES (739182)", "INSERT HIGH_PRIORITY INTO nope"),
+        ("mysql", "LOCK TABLES nope WRITE", "LOCK TABLES nope"),
+        ("mysql", "SELECT _utf8mb4's3cret' FROM nope", "SELECT"),
+        ("mysql", "CREATE DEFINER = 'u739182'@\"localhost\" VIEW seen AS SELECT 1 FROM nope", "CREATE VIEW seen"),
+        ("mysql", "CREATE DEFINER=`u739182`@`localhost` VIEW seen AS SELECT 1 FROM nope", "CREATE VIEW seen"),
+        (
+            "mysql",
+            "CREATE ALGORITHM=MERGE DEFINER=CURRENT_USER() SQL SECURITY INVOKER VIEW seen AS SELECT 1 FROM nope",
+            "CREATE VIEW seen",
+        ),
+        ("postgres", "SELECT E's3cret' FROM nope", "SELECT"),
+        ("postgres", "SELECT U&'s3cret' FROM nope", "SELECT"),
+        ("postgres", "CREATE RECURSIVE VIEW seen (n) AS SELECT 739182 FROM nope", "CREATE RECURSIVE VIEW seen"),
+    ],
+)  # fmt: skip
+def test_a_failed_statement_of_one_engine(
+    database: Callable[[str], str], tmp_path: Path, engine: str, statement: str, words: str
+) -> None:
+    for name in {"mysql": ("mariadb", "mysql"), "postgres": ("postgres",)}[engine]:
+        shop = Shop(database(name), tmp_path)
+        with shop.pool:
+            test_a_failed_statement_is_named_by_its_object(shop, statement, words)
 
 
 def test_the_history_of_another_tool(shop: Shop) -> None:

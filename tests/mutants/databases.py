@@ -432,6 +432,12 @@ SCHEMAS: list[Mutant] = [
         ("faults/test_migrations.py::test_a_new_value_of_an_enum",),
     ),
     OnServers(
+        "migrations: what precedes the object of a statement stands for it",
+        INFRA,
+        Replace("_MigrationRun._words", "_STATEMENT_ASIDES.sub('', start)", "start"),
+        ("faults/test_migrations.py::test_a_failed_statement_of_one_engine",),
+    ),
+    OnServers(
         "migrations: no record before a statement",
         INFRA,
         Drop("_MigrationRun._statements", "before()"),
