@@ -7821,7 +7821,7 @@ _STATEMENT_BEGINS = _lazy(
     r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
     r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger|event"
     r"|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate|foreign"
-    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore|tables"
+    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore|tables(?!\s+with\b)"
     r"|recursive|low_priority|high_priority|delayed|quick)\b)*"
     r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
     re.IGNORECASE,
