@@ -537,6 +537,10 @@ class _Url(NamedTuple):
             return "its options should be name=value each, with & between them"
         if len(dict(pairs)) != len(pairs):
             return "it has an option twice"
+        if any(
+            "\0" in text for text in (user or "", password or "", path or "", *dict(pairs).values())
+        ):
+            return "it holds a NUL (%00), which no service takes"
         assert host
         return cls(parts.scheme, host, port, user or None, password, path or "", dict(pairs))
 

@@ -441,6 +441,35 @@ def test_an_endpoint_that_names_a_bucket(name: str, url: str) -> None:
         infra.S3StorageConfig(**{name: url})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u%00:{SECRET}@db/x",
+        f"postgresql://u:{SECRET}%00@db/x",
+        f"postgresql://u:{SECRET}@db/x%00y",
+        f"postgresql://u:{SECRET}@db/x?sslrootcert=a%00b",
+        f"postgresql://u:{SECRET}@db/x?application_name=a%00b",
+        f"postgresql://u:{SECRET}@db/x?options=-c%00",
+        f"mysql://u%00:{SECRET}@db/x",
+        f"mysql://u:{SECRET}%00@db/x",
+        f"mysql://u:{SECRET}@db/x%00y",
+    ],
+)
+def test_a_nul_in_a_url_of_a_database(url: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match=r"it holds a NUL \(%00\)") as caught:
+        infra.DatabaseConfig(url)
+    assert SECRET not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", [f"redis://:{SECRET}%00@cache", f"redis://u%00:{SECRET}@cache", "redis://cache/0%00"]
+)
+def test_a_nul_in_a_url_of_redis(url: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match=r"it holds a NUL \(%00\)") as caught:
+        infra.CacheConfig(url)
+    assert SECRET not in repr(caught.value)
+
+
 def test_names_of_configurations_of_redis() -> None:
     assert infra.RedisCacheConfig is infra.CacheConfig
     assert infra.RedisEventBusConfig is infra.CacheConfig
