@@ -663,7 +663,8 @@ def _url_problem(
         return f"its options should be among: {', '.join(known)}" if known else "it has options"
     for name, text in url.options.items():
         if not re.fullmatch(known[name], text):
-            return f"its option {name} should be {known[name].replace('|', ', ')}"
+            words = known[name].replace("|", ", ")
+            return f"its option {name} should {'not be empty' if words == '.+' else f'be {words}'}"
     return ""
 
 
@@ -1067,8 +1068,14 @@ class Config(_Settings):
             database = parts._replace(scheme=engine, port=port)  # it may be spelt in two ways
             other, _, same = found.setdefault(engine, (variable, url, database))
             if same != database:
+                parts_that_differ = [
+                    "database" if name == "path" else name
+                    for name in _Url._fields
+                    if getattr(same, name) != getattr(database, name)
+                ]
                 raise ConfigurationError(
-                    f"{variable} and {other} name two different databases: set one of them"
+                    f"{variable} and {other} differ ({', '.join(parts_that_differ)}): "
+                    "set one of them"
                 )
         options = DatabaseConfig._read(env)
         return {engine: DatabaseConfig(url=url, **options) for engine, (_, url, _) in found.items()}
@@ -1554,6 +1561,11 @@ def _driver(module: str, package: str, needed_by: str) -> Any:
     except ImportError as exc:
         raise ConfigurationError(
             f"{needed_by} needs a package that is not installed: pip install '{package}'"
+        ) from exc
+    except Exception as exc:  # a library or file of it is damaged, or of another version
+        raise ConfigurationError(
+            f"{needed_by} cannot import {module} ({type(exc).__name__}): "
+            f"pip install --force-reinstall '{package}'"
         ) from exc
 
 
@@ -3249,7 +3261,9 @@ _TRANSACTION = _lazy(
 )
 #: the first word of a statement that may change the session, or a comment in front of it
 _MAY_SET = _lazy(
-    r"\s*(?:set|use|lock|unlock|reset|select\s+(?:pg_catalog\.)?set_config|/|-|#)", re.IGNORECASE
+    r"\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare|handler"
+    r"|flush|/|-|#)",
+    re.IGNORECASE,
 )
 # What insert_many holds in memory at most: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
@@ -4049,6 +4063,10 @@ class _Dialect(ABC):
     history_name: ClassVar[re.Pattern[str]]
     #: statements that change the session alone; they are repeated where a migration is resumed
     session_statement: ClassVar[re.Pattern[str]]
+    #: what in a statement's code may outlast it in its session, as far as its text tells
+    lasting: ClassVar[re.Pattern[str]]
+    #: one of these stands in each statement that has it, unless its first word tells
+    lasting_signs: ClassVar[tuple[str, ...]]
     #: statements that end a transaction and begin the next one
     chains: ClassVar[re.Pattern[str]]
     #: statements that no migration may hold: first word, pattern, and the reason
@@ -4346,6 +4364,22 @@ class _Dialect(ABC):
                 yield instead
         yield sql[at:]
 
+    @property
+    def address(self) -> str:
+        """Where the server is, for messages."""
+        return f"{self.url.host}:{self.url.port or self.port}"
+
+    def may_last(self, sql: str) -> bool:
+        """Return whether a statement may leave settings or the like in its session.
+
+        Each statement is asked, so the usual one is told by a few searches for plain text.
+        """
+        if not _MAY_SET.match(sql):
+            lower = sql.lower()
+            if not any(sign in lower for sign in self.lasting_signs):
+                return False
+        return self.lasting.search("".join(self.code(sql))) is not None
+
     def bodies(self, sql: str) -> Sequence[str]:
         """Return the texts in a statement that the server runs at once."""
         return ()
@@ -4488,6 +4522,23 @@ def _stoppable(base: Any) -> Any:
         stopped: bool | None = None
         peer: Any = None  # the server's address
         _read_timeout: float
+
+        def connect(self, sock: Any = None) -> None:
+            if sock is None and self.unix_socket:
+                sock = self._open_unix_socket()
+                self._secure = True  # a password may go over it as it is
+            super().connect(sock)
+
+        def _open_unix_socket(self) -> socket.socket:
+            """PyMySQL's own way leaves the socket open if nobody serves its path."""
+            raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                raw.settimeout(self.connect_timeout)
+                raw.connect(self.unix_socket)
+            except BaseException:
+                raw.close()
+                raise
+            return raw
 
         def query(self, sql: Any, unbuffered: bool = False) -> Any:
             usual, self.stopped = self._read_timeout, None
@@ -4699,6 +4750,13 @@ class _MySqlDialect(_Dialect):
         r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
         re.IGNORECASE,
     )
+    # What stands behind a ; is a block without a procedure: MariaDB has those.
+    lasting = _lazy(
+        r"\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
+        r"|(?<!@)@(?!@)",
+        re.IGNORECASE,
+    )
+    lasting_signs = (";", "@")
     chains = _lazy(
         r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
     )
@@ -4796,6 +4854,8 @@ class _MySqlDialect(_Dialect):
             if "ssl" in tls and exc.args[0] == 1043:
                 raise driver.err.OperationalError(2026, "") from None
             raise
+        except OSError as exc:  # of a socket in the file system
+            raise driver.err.OperationalError(2003, "") from exc
         raw.peer = raw._sock.getpeername()
         encrypted = hasattr(raw._sock, "getpeercert")
         if prefers:  # what the server can do is asked once
@@ -4804,6 +4864,10 @@ class _MySqlDialect(_Dialect):
             raw._force_close()
             raise driver.err.OperationalError(2026, "")
         return raw
+
+    @property
+    def address(self) -> str:
+        return self.url.host if self.url.host.startswith("/") else super().address
 
     def connect(self, seconds: float, now: float) -> _Session:
         raw = self.log_in(seconds)
@@ -5215,6 +5279,13 @@ class _PostgresDialect(_Dialect):
         r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b|SELECT\s+(?:pg_catalog\.)?set_config\b",
         re.IGNORECASE,
     )
+    lasting = _lazy(
+        r"(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
+        r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
+        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b",
+        re.IGNORECASE,
+    )
+    lasting_signs = (";", "set_config", "pg_settings")
     chains = _lazy(
         r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
     )
@@ -5801,7 +5872,8 @@ class ConnectionPool(Database):
     def execute(self, sql: str, params: Any = None) -> int:
         """Runs one statement and returns how many rows it affected (an UPDATE: how many it found).
         What SET, USE and LOCK TABLES change lasts until the end of the transaction's block; outside
-        a block it ends with the statement, because the connection is closed. Temporary tables stay.
+        a block it ends with the statement, because the connection is closed. So it is with all that
+        the README lists. Temporary tables stay, and what a function sets that a SELECT calls.
         The server rounds and converts values as its columns need it; ``insert_many`` refuses."""
         return self._statement("execute", self._checked(sql), params, _row_count)
 
@@ -5928,9 +6000,7 @@ class ConnectionPool(Database):
     ) -> Any:
         attempt.note = _Sent(session, sql, params)
         attempt.sent = True
-        if _MAY_SET.match(sql) and self._dialect.session_statement.match(
-            _start_of_code(self._dialect, sql)
-        ):
+        if self._dialect.may_last(sql):
             session.is_altered = True
         cursor = session.raw.cursor()
 
@@ -6078,6 +6148,7 @@ class ConnectionPool(Database):
         def begin(attempt: Attempt) -> Any:
             attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
             attempt.sent = True
+            session.is_altered = session.is_altered or dialect.may_last(sql)
             return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
         sound = False
@@ -6365,7 +6436,7 @@ class ConnectionPool(Database):
             attempt.final = True  # it has had its time
             if code is None and session is not None and attempt.sent:
                 meaning = _TOO_SLOW if dialect.timed_out(session) else meaning
-        where = f"{self.engine} at {dialect.url.host}:{dialect.url.port or dialect.port}"
+        where = f"{self.engine} at {dialect.address}"
         detail = _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
         details: dict[str, Any] = {"retryable": meaning.retryable, "code": code}
         if meaning.read_only and session is not None:
@@ -16903,14 +16974,24 @@ class Infrastructure(_Closing):
 # === command line ====================================================================================================
 
 
+#: why output was lost, since ``main`` began
+_lost_output: list[str] = []
+
+
 def _say(text: object = None) -> None:
-    """Print the text, if any, and flush. A reader that has gone, such as ``head``, is no error."""
+    """Print the text, if any, and flush.
+
+    A reader that has gone, such as ``head``, is no error. A full disk is one, but the command goes
+    on: a migration does not stop halfway for want of a place to print.
+    """
     try:
         if text is not None:
             print(text)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as exc:
+        if not isinstance(exc, BrokenPipeError):
+            _lost_output.append(exc.strerror or type(exc).__name__)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
@@ -17042,9 +17123,12 @@ def _moves_of(arguments: Any, services: Infrastructure) -> Iterable[Move]:
                 "give a script, or --from and --to with names of environment variables and --table: "
                 "a URL among the arguments would show its password to others"
             )
-        if not os.environ.get(variable):
+        url = _variable(os.environ, variable)
+        if not url:
             raise ConfigurationError(f"the environment variable {variable} is not set")
-        pools.append(create_pool(DatabaseConfig(url=os.environ[variable])))
+        if not _DATABASE_URL.valid(url):
+            raise _DATABASE_URL.refusal(variable, url)
+        pools.append(create_pool(DatabaseConfig(url=url)))
         services._built.setdefault(f"move {option}", pools[-1])  # closed with the bundle
     source, target = pools
     table = arguments.table or ""
@@ -17112,12 +17196,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``infra`` and return its exit code.
 
     0: done. 1: a service is down or refused, or a migration is dirty or edited. 2: wrong usage or
-    configuration. A reader that closes the output early changes nothing.
+    configuration, or output that could not be written. A reader that closes the output early
+    changes nothing.
     """
+    _lost_output.clear()
     try:
-        return _main(argv)
+        code = _main(argv)
     finally:
         _say()
+    if _lost_output:
+        print(f"infra: the output could not be written: {_lost_output[0]}", file=sys.stderr)
+    return code or (2 if _lost_output else 0)
 
 
 def _main(argv: Sequence[str] | None) -> int:

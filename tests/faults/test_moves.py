@@ -544,7 +544,7 @@ def test_the_command(
     old, new = pools("mariadb"), pools("postgres")
     make_people(old, 30)
     make_people(new)
-    monkeypatch.setenv("OLD", old.config.url)
+    monkeypatch.setenv("OLD", old.config.url + "\n")  # as a file of secrets ends
     monkeypatch.setenv("NEW", new.config.url)
     arguments = ["move", "--from", "OLD", "--to", "NEW", "--table", "people"]
     assert infra.main([*arguments, "--dry-run"]) == 0
@@ -597,11 +597,21 @@ def test_a_script(
         ([], "give a script"),
         (["--from", "mysql://a:secret@h/d", "--to", "B", "--table", "t"], "names of environment"),
         (["--from", "NOWHERE", "--to", "B", "--table", "t"], "NOWHERE is not set"),
+        (
+            ["--from", "ODD", "--to", "B", "--table", "t"],
+            "infra: ODD should be mysql://user:password@host[:port]/database or postgresql://",
+        ),
         (["empty.py"], "has no function moves"),
         (["odd.py"], "should yield moves"),
     ],
 )
-def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+def test_wrong_usage(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.setenv("ODD", "oracle://a:secret@h/d")
     Path("empty.py").write_text("")
     Path("odd.py").write_text("def moves(services):\n    yield 7\n")
     assert infra.main(["move", *arguments]) == 2

@@ -136,6 +136,12 @@ DATABASES: list[Mutant] = [
         Replace("ConnectionPool._perform", "session.is_altered = True", "pass"),
         ("faults/test_databases.py::test_a_setting_does_not_stay_in_the_pool",),
     ),
+    OnServers(
+        "databases: only the first word of a statement tells that it sets something",
+        INFRA,
+        Replace("_Dialect.may_last", "self.lasting_signs", "()"),
+        ("faults/test_databases.py::test_what_outlasts_a_statement_does_not_stay_in_the_pool",),
+    ),
     OnFakes(
         "databases: a repository has a clock of its own",
         INFRA,

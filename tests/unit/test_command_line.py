@@ -217,6 +217,22 @@ def test_health_goes_on_after_a_missing_driver(
     assert re.fullmatch(re.escape(f"postgres down  {needed}\n") + REDIS_UP, out)
 
 
+def test_health_goes_on_after_a_damaged_driver(
+    run: Run, service: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "psycopg2.py").write_text("raise OSError(5, 'disk')\n")
+    monkeypatch.delitem(sys.modules, "psycopg2", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    url = f"postgresql://user:hidden@127.0.0.1:{free_port()}/shop"
+    code, out, err = run("health", POSTGRES_URL=url, REDIS_URL=service("redis"))
+    needed = (
+        "a postgres ConnectionPool cannot import psycopg2 (OSError): "
+        "pip install --force-reinstall 'psycopg2-binary>=2.9'"
+    )
+    assert (code, err) == (2, "")
+    assert re.fullmatch(re.escape(f"postgres down  {needed}\n") + REDIS_UP, out)
+
+
 # --- migrate
 
 SHOP = """\
@@ -529,6 +545,11 @@ def unread(*arguments: Any, **environment: str) -> tuple[int, str]:
     """Exit code and stderr of the command, whose output nobody reads any more, as after ``| head``."""
     reader, writer = os.pipe()
     os.close(reader)
+    return writing_to(writer, *arguments, **environment)
+
+
+def writing_to(writer: int, *arguments: Any, **environment: str) -> tuple[int, str]:
+    """Exit code and stderr of the command, whose output goes to that descriptor."""
     env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     command = [sys.executable, "-m", "infra", *map(str, arguments)]
     try:
@@ -546,6 +567,15 @@ def test_nobody_reads_the_output(both: dict[str, str], shop: Path) -> None:
         assert unread("migrate", shop, option, **both) == (0, "")
     assert unread("health", **both) == (0, "")
     assert unread("migrate", "--help") == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_disk_without_room_for_the_output(run: Run, both: dict[str, str], shop: Path) -> None:
+    """The work is done all the same."""
+    lost = (2, "infra: the output could not be written: No space left on device\n")
+    for arguments in (("health",), ("migrate", shop)):
+        assert writing_to(os.open("/dev/full", os.O_WRONLY), *arguments, **both) == lost
+    assert run("migrate", shop, "--status", **both)[1].count("applied") == 4
 
 
 def test_a_migration_goes_on_though_nobody_reads(

@@ -208,6 +208,7 @@ ENCODED = re.escape("% : / ? # [ ] @ and blanks are written percent-encoded")
         (f"mysql://u:{SECRET}@db/x?application_name=a", "its options should be among: sslmode"),
         (f"mysql://u:{SECRET}@db/x?charset=latin1", "its option charset should be utf8mb4"),
         (f"mysql://u:{SECRET}@db/x?sslmode=on", "its option sslmode should be disable, prefer, "),
+        ("postgresql://db/x?application_name=", "its option application_name should not be empty"),
         (f"mysql://u:{SECRET}@db/x?sslmode=require&sslmode=require", "an option twice"),
     ],
 )
@@ -483,9 +484,17 @@ def test_one_engine_has_one_url() -> None:
     ).mysql == infra.DatabaseConfig(url)
     same = infra.Config.from_env({"DATABASE_URL": "MariaDB://u:p@DB:3306/x", "MYSQL_URL": url})
     assert same.mysql == infra.DatabaseConfig(url)
-    with pytest.raises(infra.ConfigurationError, match="DATABASE_URL and MYSQL_URL") as caught:
-        infra.Config.from_env({"DATABASE_URL": other, "MYSQL_URL": url})
-    assert "db/" not in str(caught.value)
+    for odd, differing in (
+        (other, "database"),
+        (url + "?sslmode=require", "options"),
+        ("mysql://v:p@db:3307/x", "port, user"),
+        ("mysql://u:q@db2/x", "host, password"),
+    ):
+        with pytest.raises(infra.ConfigurationError) as caught:
+            infra.Config.from_env({"DATABASE_URL": odd, "MYSQL_URL": url})
+        assert str(caught.value) == (
+            f"DATABASE_URL and MYSQL_URL differ ({differing}): set one of them"
+        )
 
 
 @pytest.mark.parametrize(
