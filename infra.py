@@ -4954,6 +4954,11 @@ class _MySqlDialect(_Dialect):
                 "mysql: a statement that timed out may still run (%s)", type(exc).__name__
             )
             return False
+        except BaseException as exc:  # a signal handler's; the policy is not always around this
+            import traceback
+
+            traceback.clear_frames(exc.__traceback__)
+            raise
         finally:
             if control is not None:
                 control._force_close()

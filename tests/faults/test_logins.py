@@ -15,7 +15,8 @@ import pytest
 import infra
 from tests.conftest import _note_version, _or_skip
 from tests.contract.backends import eventually, locals_of
-from tests.faults.proxy import Stub
+from tests.faults.proxy import Proxy, Stub
+from tests.faults.test_tls import greet
 from tests.services import GermanPostgresServer, MariaDbServer, PostgresServer, free_port, private
 
 pytestmark = pytest.mark.real
@@ -54,8 +55,14 @@ def refused(url: str, **options: float) -> tuple[str, str | int | None, bool, in
 def test_a_signal_during_a_login_leaves_no_password(
     on_alarm: Callable[[BaseException], None], error: type[BaseException], url: str
 ) -> None:
+    def wake(client: socket.socket) -> None:
+        if url.startswith("mysql"):
+            greet(client)
+        client.recv(1)  # the client has sent its login, and waits
+        os.kill(os.getpid(), signal.SIGALRM)
+
     on_alarm(error("time is up"))
-    with Stub(lambda _: os.kill(os.getpid(), signal.SIGALRM)) as mute:
+    with Stub(wake) as mute:
         url = url.format(SECRET, mute.port)
         with contextlib.ExitStack() as stack, pytest.raises(error) as caught:
             if url.startswith("redis"):
@@ -415,6 +422,8 @@ def mariadb() -> Iterator[MariaDbServer]:
         for statement in (
             "CREATE USER locked IDENTIFIED BY 'x' ACCOUNT LOCK",
             "CREATE USER expired IDENTIFIED BY 'x' PASSWORD EXPIRE",
+            f"CREATE USER known IDENTIFIED BY '{SECRET}'",
+            "GRANT ALL ON *.* TO known",
             "CREATE USER tls IDENTIFIED BY 'x' REQUIRE SSL",
             "SET GLOBAL disconnect_on_expired_password = ON",
         ):
@@ -508,3 +517,29 @@ def test_codes_that_pass(code: int, text: str, words: str, retryable: bool) -> N
         found = refused(url, connect_timeout=20.0)
     assert found == (f"{words} (code {code})", code, retryable, 4 if retryable else 1)
     assert not stub.failures
+
+
+class OnlyOne(Proxy):
+    """Forwards the first connection. The next login gets no answer, but SIGALRM."""
+
+    def _serve(self, client: socket.socket) -> None:
+        if self.connections == 1:
+            super()._serve(client)
+            return
+        greet(client)
+        client.recv(1)
+        os.kill(os.getpid(), signal.SIGALRM)
+
+
+def test_a_signal_while_a_statement_is_being_killed_leaves_no_password(
+    mariadb: MariaDbServer, on_alarm: Callable[[BaseException], None]
+) -> None:
+    on_alarm(KeyboardInterrupt())
+    with OnlyOne(mariadb.port) as proxy:
+        url = mariadb.url.replace("root@", f"known:{SECRET}@")
+        url = url.replace(f":{mariadb.port}", f":{proxy.port}") + "?sslmode=disable"
+        config = infra.DatabaseConfig(url, idle_timeout=1.0, connect_timeout=30.0)
+        with infra.create_pool(config) as pool, pytest.raises(KeyboardInterrupt) as caught:
+            next(pool.stream("SELECT SLEEP(30)"))
+        assert proxy.connections == 2
+    assert SECRET not in locals_of(caught.value)
