@@ -7893,16 +7893,18 @@ class Migrator:
 
 #: what stands between a statement's first word and its object, or in front of a text
 _STATEMENT_ASIDES = _lazy(
-    r"""\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)(?:\s*@\s*(?:''|""|`[^`]*`|\w+))?"""
+    r"""\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)"""
+    r"""(?:\s*@\s*(?:''|""|`[^`]*`|\w+))?"""
     r"|ALGORITHM\s*=\s*\w+|SQL\s+SECURITY\s+\w+|(?:[EBXN]|U&|_\w+)\s*(?=''))",
     re.IGNORECASE,
 )
 _STATEMENT_BEGINS = _lazy(
-    r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
+    r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?"  # the privileges
+    r"[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
     r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger|event"
     r"|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate|foreign"
-    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore|tables(?!\s+with\b)"
-    r"|recursive|low_priority|high_priority|delayed|quick)\b)*"
+    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore"
+    r"|tables(?!\s+with\b)|recursive|low_priority|high_priority|delayed|quick)\b)*"
     r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
     re.IGNORECASE,
 )
