@@ -299,7 +299,8 @@ class DatabaseError(InfrastructureError):
     """A database refused a statement.
 
     ``code`` is Postgres's SQLSTATE (a text) or MySQL's error number (an int). It is None if this
-    library or a fake refused the statement.
+    library or a fake refused the statement; a table or column that ``insert_many`` does not find has
+    the server's code.
     """
 
 
