@@ -142,6 +142,18 @@ DATABASES: list[Mutant] = [
         Replace("_Dialect.may_last", "self.lasting_signs", "()"),
         ("faults/test_databases.py::test_what_outlasts_a_statement_does_not_stay_in_the_pool",),
     ),
+    OnServers(
+        "databases: a socket that nobody serves stays open",
+        INFRA,
+        Drop("_stoppable.StoppableConnection._open_unix_socket", "raw.close()"),
+        ("faults/test_databases.py::test_a_socket_that_nobody_serves",),
+    ),
+    OnFakes(
+        "databases: a NUL in a URL reaches the driver",
+        INFRA,
+        Replace("_Url.read", "'\\x00' in text", "False"),
+        ("unit/test_configuration.py",),
+    ),
     OnFakes(
         "databases: a repository has a clock of its own",
         INFRA,
