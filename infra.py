@@ -11731,11 +11731,12 @@ class CacheLock:
             until = clock.monotonic() + left
             # None is no answer, in a cache that fails open while it fills a key.
             while self._ask("lock", cache._client.set_nx, self._name, token, self._ttl) is False:
-                left = until - clock.monotonic()
+                left = min(left, until - clock.monotonic())
                 if left > 1e-6:  # less is lost when clocks round
                     clock.sleep(min(left, self.POLL))
                 if settled(None) or left <= 1e-6:
                     return None
+                left -= self.POLL  # a clock of the caller's own may stand still
             turn.expires = clock.monotonic() + self._ttl
             self._held.lock = token, turn
             obtained = turn

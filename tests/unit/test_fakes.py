@@ -2031,6 +2031,22 @@ def test_foreign_keys_that_lead_nowhere() -> None:
         fakes.FakeDatabase("mysql", [NOTES, child])
 
 
+def test_a_lock_gives_up_by_a_clock_that_stands() -> None:
+    class Still(infra.Clock):
+        def now(self) -> datetime:
+            return datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+        def monotonic(self) -> float:
+            return 1.0
+
+        def sleep(self, seconds: float) -> None:
+            pass
+
+    client = fakes.FakeRedisClient()
+    assert infra.RedisCacheProvider(client).lock("x", ttl=30).acquire() is True
+    assert infra.RedisCacheProvider(client, clock=Still()).lock("x", ttl=30).acquire(0.2) is False
+
+
 def test_what_stands_on_a_client_has_its_clock() -> None:
     clock = fakes.FakeClock(datetime(2030, 1, 1, tzinfo=timezone.utc))
     later = datetime(2030, 1, 1, 0, 1, tzinfo=timezone.utc)
