@@ -42,6 +42,8 @@ def refused(url: str, **options: float) -> tuple[str, str | int | None, bool, in
     return str(error).partition(" at ")[2].partition(" ")[2], error.code, error.retryable, attempts
 
 
+# The signal may come where a driver is about to close its socket: Python then closes it, and warns.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize(
     "url",

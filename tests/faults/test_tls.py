@@ -207,7 +207,7 @@ def test_files_are_read_at_once(scheme: str, option: str, files: Path, tmp_path:
             f"^{option} should name a readable PEM file: No such file or directory$",
         ),
         (garbage, f"{option}.*should name PEM files that fit"),
-        ("%00", f"^{option} should be the path of a file"),
+        ("%00", "it holds a NUL"),
     ):
         with pytest.raises(infra.ConfigurationError, match=told) as caught:
             opened(at(url, user=f"u:{SECRET}@", sslmode="require", **{**named, option: path}))
