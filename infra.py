@@ -3967,7 +3967,7 @@ class _Session(_Watched):
     """A connection of the driver and what the pool knows of it."""
 
     __slots__ = (
-        "generation", "idle_since", "interrupted", "is_altered", "is_new", "is_readable", "limited",
+        "generation", "idle_since", "interrupted", "is_new", "is_readable", "limited",
         "process", "read_only", "retires_at",
     )  # fmt: skip
 
@@ -3980,9 +3980,6 @@ class _Session(_Watched):
         self.is_new = True  # it was not in the pool yet
         self.generation = 0  # the pool's when it was opened
         self.read_only = False  # it has refused a write
-        self.is_altered = (
-            False  # a statement has changed its settings: they are not the next borrower's
-        )
         self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
         self.is_readable: Callable[[int], Any] = _readiness(descriptor)
 
@@ -4091,6 +4088,7 @@ class _Dialect(ABC):
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
+        self._lasting: dict[str, bool] = {}  # by statement: what may_last answers
         self.config = config
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
@@ -4196,7 +4194,7 @@ class _Dialect(ABC):
         """The statement with its parameters in it, as the driver sends it."""
         if params is None:
             return sql
-        if isinstance(params, Mapping) and "%s" in sql.replace("%%", ""):
+        if type(params) is dict and "%s" in sql.replace("%%", ""):  # as ``convert`` makes them
             raise _unfit(sql, params, "")  # PyMySQL would put the whole dict there
         try:
             return cursor.mogrify(sql, params)
@@ -4373,8 +4371,16 @@ class _Dialect(ABC):
     def may_last(self, sql: str) -> bool:
         """Return whether a statement may leave settings or the like in its session.
 
-        Each statement is asked, so the usual one is told by a few searches for plain text.
+        Each statement is asked, so the answer for the usual ones is kept.
         """
+        found = self._lasting.get(sql)
+        if found is None:
+            found = self._may_last(sql)
+            if len(sql) < 10_000 and len(self._lasting) < 1000:
+                self._lasting[sql] = found
+        return found
+
+    def _may_last(self, sql: str) -> bool:
         if not _MAY_SET.match(sql):
             lower = sql.lower()
             if not any(sign in lower for sign in self.lasting_signs):
@@ -5972,9 +5978,7 @@ class ConnectionPool(Database):
         """Nothing goes back into the pool that is not as it came out."""
         if session is not None:
             session.idle_since = now = self._monotonic()
-            sound = (
-                sound and session.limited and not session.is_altered and now < session.retires_at
-            )
+            sound = sound and session.limited and now < session.retires_at
             if session.is_new or session.read_only:
                 sound = sound and session.is_new
                 session.is_new = session.read_only = False
@@ -6004,10 +6008,10 @@ class ConnectionPool(Database):
         params: Any = None,
         fetch: Callable[[Any], Any] = _row_count,
     ) -> Any:
-        attempt.note = _Sent(session, sql, params)
+        attempt.note = session, sql, params
         attempt.sent = True
         if self._dialect.may_last(sql):
-            session.is_altered = True
+            session.retires_at = 0.0  # its settings are not the next borrower's
         cursor = session.raw.cursor()
 
         def answer() -> Any:
@@ -6154,7 +6158,8 @@ class ConnectionPool(Database):
         def begin(attempt: Attempt) -> Any:
             attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
             attempt.sent = True
-            session.is_altered = session.is_altered or dialect.may_last(sql)
+            if dialect.may_last(sql):
+                session.retires_at = 0.0
             return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
         sound = False
@@ -6432,7 +6437,7 @@ class ConnectionPool(Database):
             )
         if not isinstance(exc, (dialect.driver.Error, OSError)):
             return None
-        sent: _Sent = attempt.note or _Sent()
+        sent = _Sent(*(attempt.note or ()))
         session, at_login = sent.session, attempt.note is not None and sent.session is None
         code, meaning = dialect.login_meaning(exc) if at_login else dialect.meaning(exc)
         if not at_login:

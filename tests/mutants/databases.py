@@ -133,13 +133,13 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: SET stays in the pool",
         INFRA,
-        Replace("ConnectionPool._perform", "session.is_altered = True", "pass"),
+        Replace("ConnectionPool._perform", "session.retires_at = 0.0", "pass"),
         ("faults/test_databases.py::test_a_setting_does_not_stay_in_the_pool",),
     ),
     OnServers(
         "databases: only the first word of a statement tells that it sets something",
         INFRA,
-        Replace("_Dialect.may_last", "self.lasting_signs", "()"),
+        Replace("_Dialect._may_last", "self.lasting_signs", "()"),
         ("faults/test_databases.py::test_what_outlasts_a_statement_does_not_stay_in_the_pool",),
     ),
     OnServers(
