@@ -4376,7 +4376,9 @@ class _Dialect(ABC):
         found = self._lasting.get(sql)
         if found is None:
             found = self._may_last(sql)
-            if len(sql) < 10_000 and len(self._lasting) < 1000:
+            if len(self._lasting) >= 1000:
+                self._lasting.clear()
+            if len(sql) < 2000:
                 self._lasting[sql] = found
         return found
 
@@ -4962,9 +4964,7 @@ class _MySqlDialect(_Dialect):
             )
             return False
         except BaseException as exc:  # a signal handler's; the policy is not always around this
-            import traceback
-
-            traceback.clear_frames(exc.__traceback__)
+            _clear_frames(exc)
             raise
         finally:
             if control is not None:
@@ -5781,6 +5781,16 @@ def _first_row(cursor: Any) -> tuple[Any, ...] | None:
     return row
 
 
+#: what drivers raise for a value that Python has no form for
+_NO_FORM = (ValueError, OverflowError, RecursionError)
+
+
+def _formless(kind: str) -> SerializationError:
+    return SerializationError(
+        f"a value of the result has no form in Python ({kind}): convert it in the statement"
+    )
+
+
 def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
     return list(cursor.fetchall()) if cursor.description else []
 
@@ -6013,30 +6023,17 @@ class ConnectionPool(Database):
         if self._dialect.may_last(sql):
             session.retires_at = 0.0  # its settings are not the next borrower's
         cursor = session.raw.cursor()
-
-        def answer() -> Any:
+        try:
             self._dialect.execute(session, cursor, sql, params)
             return fetch(cursor)
-
-        try:
-            return self._in_python(answer)
         except self._dialect.driver.Error as exc:
             self._note_refusal(exc, attempt, session)
             raise
-
-    @staticmethod
-    def _in_python(fetch: Callable[[], T]) -> T:
-        """The rows; SerializationError if a value has no form in Python."""
-        try:
-            return fetch()
         except InfrastructureError:
             raise
-        except (ValueError, OverflowError, RecursionError) as exc:
+        except _NO_FORM as exc:
             kind = type(exc).__name__
-        # Outside: the context may quote it, a date or half a document.
-        raise SerializationError(
-            f"a value of the result has no form in Python ({kind}): convert it in the statement"
-        )
+        raise _formless(kind)  # outside: the context may quote it, a date or half a document
 
     def _note_refusal(self, exc: Exception, attempt: Attempt, session: _Session) -> None:
         """If the session takes no writes, note it, and whether a new one could help."""
@@ -6162,6 +6159,15 @@ class ConnectionPool(Database):
                 session.retires_at = 0.0
             return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
+        def following(_: Attempt) -> Sequence[tuple[Any, ...]]:
+            try:
+                return dialect.fetch(session, cursor, batch_size)
+            except InfrastructureError:
+                raise
+            except _NO_FORM as exc:
+                kind = type(exc).__name__
+            raise _formless(kind)  # outside: the context may quote it
+
         sound = False
         try:
             session = self._take(place) or self._wait(place, None)
@@ -6169,11 +6175,7 @@ class ConnectionPool(Database):
             cursor = self._policy.call("stream", begin, retries=0)
             rows: Sequence[tuple[Any, ...]] = [()] * batch_size
             while len(rows) == batch_size:
-                rows = self._policy.call(
-                    "stream",
-                    lambda _: self._in_python(lambda: dialect.fetch(session, cursor, batch_size)),
-                    retries=0,
-                )
+                rows = self._policy.call("stream", following, retries=0)
                 yield from rows
             self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
             sound = self._is_idle(session)
@@ -6310,7 +6312,9 @@ class ConnectionPool(Database):
     def _repository(self, port: Any) -> Any:
         try:
             self.fetch_all(f"SELECT 1 FROM {port.table} LIMIT 0")
-        except DatabaseError:
+        except DatabaseError as error:
+            if error.code != self._dialect.absent[0]:
+                raise
             for migration in read_migrations(SCHEMA, self.engine):
                 if migration.name == port.migration:
                     self.execute(migration.statements[0])
@@ -12337,9 +12341,9 @@ class VerificationCache:
     def _refuse(self, limits: Mapping[str, float], what: str = "codes") -> NoReturn:
         """``limits``: counters, and the seconds after which each begins anew."""
         wait = max(_time_left(self._client, name, seconds) for name, seconds in limits.items())
+        left = max(1, math.ceil(wait - _late_expiry(self._client)))
         raise RateLimitedError(
-            # Rounded up, but for the millisecond in which Redis may still hold the counter.
-            f"too many {what} for this phone: try again in {max(1, math.ceil(wait - 0.001))} s",
+            f"too many {what} for this phone: try again in {left} s",
             service="verification",
             retry_after=wait,
         )
@@ -16682,7 +16686,8 @@ class _MoveRun:
 
     def _checkpoint(self, resume: bool, restart: bool, accept_change: bool) -> _Checkpoint:
         """Return the checkpoint to go on from, a new one if there is none."""
-        move, description = self._move, self._move._description()
+        move = self._move
+        description = self._description = move._description()
         found: _Checkpoint | None = self._checkpoints.find(move.name)
         if found is not None and restart:
             self._checkpoints.forget(move.name)
@@ -16748,7 +16753,7 @@ class _MoveRun:
             move.database._check_constraints()
             sums = MoveCounts(**point.progress["counts"])._plus(counts)
             progress = {"position": batch.position, "counts": vars(sums), "rejects": size}
-            changes = {"progress": progress, "description": move._description()}
+            changes = {"progress": progress, "description": self._description}
             return cast("_Checkpoint", self._checkpoints.advance(point, changes))
 
         found = self._committed(work, batch, fitted)

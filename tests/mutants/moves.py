@@ -129,7 +129,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: an accepted change is not kept",
         INFRA,
-        Replace("_MoveRun._move_batch.work", "move._description()", "point.description"),
+        Replace("_MoveRun._move_batch.work", "self._description", "point.description"),
         on_fakes("test_a_move_of_another_version"),
     ),
     OnFakes(
