@@ -4964,7 +4964,9 @@ class _MySqlDialect(_Dialect):
             )
             return False
         except BaseException as exc:  # a signal handler's; the policy is not always around this
-            _clear_frames(exc)
+            import traceback
+
+            traceback.clear_frames(exc.__traceback__)
             raise
         finally:
             if control is not None:
