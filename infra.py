@@ -1854,17 +1854,17 @@ class _Pool(Generic[T]):
 
     def take(self, place: _Place[T]) -> T | None:
         """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
-        if self._queue or not self._idle:
+        if self._queue:
             return None
+        slots = place.slots
         try:
-            place.slots.append(self._idle.pop())
-        except IndexError:  # another thread was faster
+            slots.append(self._idle.pop())
+        except IndexError:  # nothing is idle
             return None
-        slot = place.slots[0]
-        resource = slot.resources[0]
+        resource = slots[0].resources[0]
         if not self._is_dead(resource):
             return resource
-        self._close(slot)
+        self._close(slots[0])
         return None
 
     def _alive(self, slot: _Slot[T]) -> T | None:
@@ -1973,18 +1973,19 @@ class _Pool(Generic[T]):
         if self._queue:
             self._wake()
 
-    def release(self, place: _Place[T], *, broken: bool = False) -> None:
+    def release(self, place: _Place[T], broken: bool = False) -> None:
         """Give back what the place has, if anything. Doing so again does nothing.
 
         A broken resource is closed, and the next waiter may open one.
         """
-        if place.slots:
-            slot = place.slots[0]
+        slots = place.slots
+        if slots:
+            slot = slots[0]
             if broken or not slot.resources or slot.era is not self._slots:
                 self._close(slot)
                 self._drop(place)
             else:
-                self._idle.append(place.slots.pop())
+                self._idle.append(slots.pop())
             if self.closed or len(self._slots) > self._keep:
                 self._tidy()
         if place.signal is not None:
@@ -2869,8 +2870,14 @@ def _fraction(digits: int | None) -> int:
     return 1 if digits is None else int(10 ** (6 - digits))
 
 
+_zone = operator.attrgetter("tzinfo")
+
+
 def _take_moments(name: str, column: _ColumnType, values: Sequence[datetime]) -> Sequence[datetime]:
-    moments = [_aware(value, name) for value in values]
+    zones = set(map(id, map(_zone, values)))
+    moments = values  # nearly always in UTC, which is soon seen
+    if zones != {id(timezone.utc)}:
+        moments = [_aware(value, name) for value in values]
     _check_fractions(name, column, moments)
     return moments
 
@@ -4285,7 +4292,9 @@ class _Dialect(ABC):
     @abstractmethod
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
-    ) -> Iterator[tuple[int, Callable[[], None]]]: ...
+    ) -> Iterator[Callable[[], int]]:
+        """Yield what sends some of the rows, and returns how many bytes it has sent."""
+
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
@@ -5150,7 +5159,7 @@ class _MySqlDialect(_Dialect):
 
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
-    ) -> Iterator[tuple[int, Callable[[], None]]]:
+    ) -> Iterator[Callable[[], int]]:
         """Statements of many rows, each well below max_allowed_packet."""
         cursor = session.raw.cursor()
         if not self._packet:
@@ -5159,19 +5168,21 @@ class _MySqlDialect(_Dialect):
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
         room = min(self._packet, 1 << 20) - len(head)
         texts = list(map(", ".join, self.texts(columns)))
+
+        def send(texts: Sequence[str], size: int) -> int:
+            cursor.execute(head + "), (".join(texts) + ")")
+            return size
+
         start = size = 0
         for at, text in enumerate(texts):
             length = len(text) if text.isascii() else len(text.encode())
             if length + len(head) > self._packet:
                 raise self.driver.err.DataError(1153, "")
             if size and size + length > room:
-                yield (
-                    size,
-                    functools.partial(cursor.execute, head + "), (".join(texts[start:at]) + ")"),
-                )
+                yield functools.partial(send, texts[start:at], size)
                 start, size = at, 0
             size += length + 4
-        yield size, functools.partial(cursor.execute, head + "), (".join(texts[start:]) + ")")
+        yield functools.partial(send, texts[start:], size)
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor(self._streaming)
@@ -5693,16 +5704,23 @@ class _PostgresDialect(_Dialect):
 
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
-    ) -> Iterator[tuple[int, Callable[[], None]]]:
+    ) -> Iterator[Callable[[], int]]:
         """One COPY."""
-        texts = map("\t".join, self.texts(columns))
-        data = ("\n".join(texts) + "\n").encode()
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         cursor = session.raw.cursor()
-        copy = functools.partial(
-            self._watched, session, cursor.copy_expert, command, io.BytesIO(data), 1 << 16
-        )
-        yield len(data), copy
+
+        def copy() -> int:
+            source = _CopySource(self, columns)
+            try:
+                self._watched(session, cursor.copy_expert, command, source)
+            except self.driver.Error:
+                if source.failure is None:
+                    raise
+            if source.failure is not None:
+                raise source.failure
+            return source.size
+
+        yield copy
 
     def open_stream(self, session: _Session, statement: Any) -> Any:
         cursor = session.raw.cursor()
@@ -5720,6 +5738,37 @@ class _PostgresDialect(_Dialect):
 
     def server(self, version: str) -> str:
         return " ".join(version.split()[:2])
+
+
+class _CopySource:
+    """The file from which psycopg2 reads the lines of a COPY.
+
+    They are made as they are read. The server works on earlier ones meanwhile, which takes a third
+    off a COPY of 100,000 rows (bench/pool.py).
+    """
+
+    ROWS = 1000  # of one read
+
+    def __init__(self, dialect: _Dialect, columns: Sequence[Sequence[Any]]) -> None:
+        self.size = 0
+        self.failure: BaseException | None = None  # psycopg2 would only quote it
+        self._dialect = dialect
+        self._columns = columns
+        self._next = 0
+
+    def read(self, _: int) -> bytes:
+        rows = slice(self._next, self._next + self.ROWS)
+        self._next = rows.stop
+        if rows.start >= len(self._columns[0]):
+            return b""
+        try:
+            texts = self._dialect.texts([column[rows] for column in self._columns])
+            data = ("\n".join(map("\t".join, texts)) + "\n").encode()
+        except BaseException as failure:
+            self.failure = failure
+            raise
+        self.size += len(data)
+        return data
 
 
 _DIALECTS: dict[str, type[_Dialect]] = {"mysql": _MySqlDialect, "postgres": _PostgresDialect}
@@ -5757,7 +5806,7 @@ class _Lease(_Place[_Session]):
             finally:
                 pool._give_back(self, session, sound)
         finally:
-            if self.slots:
+            if self.slots:  # an interrupt has hit the other
                 pool._pool.release(self, broken=True)
 
     def _is_refused(self, kind: type[BaseException], error: object) -> bool:
@@ -5876,6 +5925,7 @@ class ConnectionPool(Database):
         )
         self._take = self._pool.take
         self._is_idle = self._dialect.is_idle
+        self._idle_timeout = config.idle_timeout
         self._kept: contextvars.ContextVar[_KeptPlace | None] = contextvars.ContextVar(
             "infra-kept", default=None
         )
@@ -5951,12 +6001,12 @@ class ConnectionPool(Database):
             return True
         now = self._monotonic()
         idle = now - session.idle_since
-        if now >= session.retires_at or idle > self.config.idle_timeout:
+        if now >= session.retires_at or idle > self._idle_timeout:
             return True
         return idle >= 30 and not self._answers(session)
 
     def _is_stale(self, session: _Session) -> bool:
-        return self._monotonic() - session.idle_since > self.config.idle_timeout
+        return self._monotonic() - session.idle_since > self._idle_timeout
 
     def _answers(self, session: _Session) -> bool:
         dialect = self._dialect
@@ -5990,11 +6040,12 @@ class ConnectionPool(Database):
         """Nothing goes back into the pool that is not as it came out."""
         if session is not None:
             session.idle_since = now = self._monotonic()
-            sound = sound and session.limited and now < session.retires_at
+            if now >= session.retires_at or not session.limited:
+                sound = False
             if session.is_new or session.read_only:
                 sound = sound and session.is_new
                 session.is_new = session.read_only = False
-        self._pool.release(place, broken=not sound)
+        self._pool.release(place, not sound)
 
     # Statements
 
@@ -6225,10 +6276,9 @@ class ConnectionPool(Database):
             attempt.note = _Sent(session, statement, is_ours=True)
             total = 0
             try:
-                for size, send in self._dialect.insert_rows(session, table, names, columns):
+                for send in self._dialect.insert_rows(session, table, names, columns):
                     attempt.sent = True
-                    send()
-                    total += size
+                    total += send()
             except self._dialect.driver.Error as exc:
                 self._note_refusal(exc, attempt, session)
                 raise
@@ -8916,37 +8966,46 @@ class SqlRepository(Repository[R]):
         offset: int = 0,
     ) -> list[tuple[Any, ...]]:
         # A parameter costs more than a constant, and 1 is the limit of most.
-        fixed = "" if limit is None else " LIMIT 1" if limit == 1 else " LIMIT %s"
-        shape = names, self._shape(where), *order, fixed, not offset
+        constant = limit is None or limit == 1
+        shape = names, self._shape(where), tuple(order), limit if constant else 0, offset > 0
         found = self._texts.get(shape)
         if found is None:
-            sql = f"SELECT {', '.join(self._names[name] for name in names)} {self._from}{self._condition(where)}"
-            if order:
-                sql += " ORDER BY " + ", ".join(
-                    self._names[name] + " DESC" * descending for name, descending in order
-                )
-            sql += fixed
-            if offset:
-                sql += self.database._dialect.no_limit * (limit is None) + " OFFSET %s"
-            found = self._texts[shape] = (
-                sql,
-                [(at, read) for at, name in enumerate(names) if (read := self._reader(name))],
-            )
+            sql = self._selection(names, where, order, limit, offset)
+            found = self._texts[shape] = sql, self._fetcher(names)
+        text, fetch = found
         params = self._parameters(where)
-        if limit is not None and limit != 1:
+        if not constant:
             params.append(limit)
         if offset:
             params.append(offset)
-        text, converters = found
+        return self.database._statement(operation, text, params, fetch, repeatable=True)
 
-        def fetch(
-            cursor: Any,
-        ) -> list[tuple[Any, ...]]:  # within the door: what cannot be read is an error of ours
-            return [_converted(row, converters) for row in cursor.fetchall()]
+    def _selection(
+        self,
+        names: Sequence[str],
+        where: Mapping[str, Any],
+        order: Sequence[tuple[str, bool]],
+        limit: int | None,
+        offset: int,
+    ) -> str:
+        columns = ", ".join(self._names[name] for name in names)
+        sql = f"SELECT {columns} {self._from}{self._condition(where)}"
+        if order:
+            terms = [self._names[name] + " DESC" * descending for name, descending in order]
+            sql += " ORDER BY " + ", ".join(terms)
+        if limit is not None:
+            sql += " LIMIT 1" if limit == 1 else " LIMIT %s"
+        elif offset:
+            sql += self.database._dialect.no_limit
+        return sql + " OFFSET %s" if offset else sql
 
-        return self.database._statement(
-            operation, text, params, fetch if converters else _all_rows, repeatable=True
-        )
+    def _fetcher(self, names: Sequence[str]) -> Callable[[Any], list[tuple[Any, ...]]]:
+        """Return what reads a cursor's rows. What has no form in Python then fails in the call."""
+        readers = [(at, self._reader(name)) for at, name in enumerate(names)]
+        converters = [(at, reader) for at, reader in readers if reader is not None]
+        if not converters:
+            return _all_rows
+        return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         self._check_folded(changes)

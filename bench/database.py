@@ -6,6 +6,7 @@ import contextlib
 import urllib.parse
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import infra
@@ -26,6 +27,20 @@ def database(service: str) -> Iterator[infra.ConnectionPool]:
                 yield pool
         finally:
             admin.execute(f"DROP DATABASE {name}")
+
+
+def process(pool: infra.ConnectionPool) -> int:
+    """Return the number of the server's process that answers this thread; 0: of another machine."""
+    if pool.engine == "postgres":
+        [(number,)] = pool.fetch_all("SELECT pg_backend_pid()")
+    else:
+        [(name,)] = pool.fetch_all("SELECT @@pid_file")
+        file = Path(name)
+        number = int(file.read_text()) if file.is_file() else 0
+    program = Path(f"/proc/{number}/comm")
+    known = ("postgres", "maria", "mysql")
+    is_here = program.is_file() and program.read_text().startswith(known)
+    return number if is_here else 0
 
 
 def login(pool: infra.ConnectionPool, name_of_database: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ import sqlalchemy
 
 import infra
 from bench import orm
-from bench.database import database, login
+from bench.database import database, login, process
 from bench.measure import Bench, Work, arguments, timed
 from tests import services
 
@@ -462,7 +462,7 @@ def costs(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
         )
         end.callback(engine.dispose)
         theirs = orm.BenchmarkRepository(engine)
-        page, slug = benchmarks.page(PER_PAGE).items, "benchmark-7"
+        page, slug, server = benchmarks.page(PER_PAGE).items, "benchmark-7", process(pool)
         assert page == hand.page()
         assert [(each.id, each.tags) for each in page] == [
             (each.id, tuple(tag.tag for tag in each.tags)) for each in theirs.page(1, 100)
@@ -480,6 +480,7 @@ def costs(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
                     rounds=100,
                     number=3,
                     records=100,
+                    server=server,
                 ),
                 bench.compare_cpu(
                     "leaderboard, each entry",
@@ -489,6 +490,7 @@ def costs(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
                     rounds=100,
                     number=3,
                     records=100,
+                    server=server,
                 ),
                 bench.compare_cpu(
                     "find_by_slug, a call",
@@ -497,6 +499,7 @@ def costs(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
                     limit=math.inf,
                     rounds=200,
                     number=20,
+                    server=server,
                 ),
             ],
         )

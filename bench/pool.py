@@ -25,7 +25,7 @@ import sqlalchemy
 from dbutils.pooled_db import PooledDB
 
 import infra
-from bench.database import database, login
+from bench.database import database, login, process
 from bench.measure import Bench, Work, arguments
 from tests import services
 
@@ -81,7 +81,7 @@ class Notes(infra.SqlRepository[Note]):
 def session_of(pool: infra.ConnectionPool) -> Any:
     """Return the driver's connection that the pool lends again: both sides then use one session.
 
-    See ``Bench.compare_cpu`` for the reason. The pool has set its types and time zone: values come as
+    See ``one_core`` for the reason. The pool has set its types and time zone: values come as
     UUIDs and in UTC, so the code by hand need not convert them.
     """
     with pool.connection() as raw:
@@ -227,8 +227,8 @@ def main() -> int:
                         lend,
                         theirs,
                         target=target,
-                        rounds=51,
-                        number=5000,
+                        rounds=127,
+                        number=2000,
                         clock=time.thread_time,
                     )
                     for name, (target, theirs) in checkouts(postgres, end).items()
@@ -237,11 +237,18 @@ def main() -> int:
             bench.report_extras(
                 "Repositories, microseconds of client CPU for one call, beside the same by hand",
                 [
-                    bench.compare_cpu(name, ours, theirs, limit=25, rounds=200, number=20)
-                    for name, (ours, theirs) in {
-                        "find_by_id, psycopg2": of_a_note(postgres),
-                        "find_by_phone, PyMySQL": of_a_user(mariadb),
-                    }.items()
+                    bench.compare_cpu(
+                        name,
+                        *of_both(pool),
+                        limit=25,
+                        rounds=200,
+                        number=20,
+                        server=process(pool),
+                    )
+                    for name, pool, of_both in (
+                        ("find_by_id, psycopg2", postgres, of_a_note),
+                        ("find_by_phone, PyMySQL", mariadb, of_a_user),
+                    )
                 ],
             )
             empty_postgres = table(postgres, len(people), "DOUBLE PRECISION", "TIMESTAMPTZ")

@@ -2323,6 +2323,37 @@ def test_insert_many_reads_from_a_generator_that_asks_the_same_pool(home: Home) 
         assert (home.rows(), pool.stats().in_use) == ([], 0)
 
 
+@postgres_only
+def test_a_value_that_cannot_be_written_in_the_middle_of_a_copy(home: Home) -> None:
+    """Lines are made while the server reads. The caller sees what fails then, not the server."""
+    from psycopg2.extras import NumericRange
+
+    class Stopping(NumericRange):
+        looks = 0
+
+        @property
+        def isempty(self) -> bool:
+            self.looks += 1
+            if self.looks > 1:  # the first is the check of all rows
+                raise SystemExit("as a signal handler may")
+            return False
+
+    good = [(number, NumericRange(1, 2)) for number in range(3000)]
+    formless: Any = NumericRange(complex(1, 2), 4)  # type: ignore[arg-type]
+    stopping = Stopping(1, 2)
+    with home.pool(max_connections=1) as pool:
+        pool.execute("CREATE TABLE spans (n INTEGER, span INT4RANGE)")
+        with pool.transaction():
+            pool.execute("INSERT INTO spans (n) VALUES (7)")
+            with pytest.raises(infra.ValidationError, match="holds what is no element of an array"):
+                pool.insert_many("spans", ["n", "span"], [*good, (3000, formless)])
+            assert pool.fetch_all("SELECT n FROM spans") == [(7,)]
+        with pytest.raises(SystemExit, match="as a signal handler may"):
+            pool.insert_many("spans", ["n", "span"], [*good, (3000, stopping)])
+        assert pool.fetch_all("SELECT n FROM spans") == [(7,)]
+        assert pool.insert_many("spans", ["n", "span"], good) == 3000
+
+
 # --- settings of a session
 
 

@@ -375,6 +375,18 @@ DATABASES: list[Mutant] = [
         Never("_Interrupts.call", "session.interrupted and not surfaced"),
         ("faults/test_databases.py::test_ctrl_c_ends_a_copy_whose_rows_are_sent",),
     ),
+    OnServers(
+        "databases: what fails as lines of a COPY are made is the server's error",
+        INFRA,
+        Drop("_CopySource.read", "self.failure = failure"),
+        ("faults/test_databases.py::test_a_value_that_cannot_be_written_in_the_middle_of_a_copy",),
+    ),
+    OnServers(
+        "databases: a COPY ends after its first lines",
+        INFRA,
+        Replace("_CopySource.read", "len(self._columns[0])", "self.ROWS"),
+        ("faults/test_databases.py::test_a_value_that_cannot_be_written_in_the_middle_of_a_copy",),
+    ),
     OnFakes(
         "fake database: Ctrl-C at the end of a nested block",
         INFRA,

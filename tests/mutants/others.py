@@ -143,13 +143,13 @@ CALLS: list[Mutant] = [
     OnFakes(
         "pool: a newcomer overtakes the waiters",
         INFRA,
-        Replace("_Pool.take", "self._queue or not self._idle", "not self._idle"),
+        Replace("_Pool.take", "self._queue", "False"),
         POOL,
     ),
     OnFakes(
         "pool: a place is given back twice",
         INFRA,
-        Replace("_Pool.release", "place.slots.pop()", "place.slots[0]"),
+        Replace("_Pool.release", "slots.pop()", "slots[0]"),
         ("unit/test_errors_and_policy.py::test_giving_back_twice_does_nothing",),
     ),
     OnFakes(
