@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 # Home: the project infra-twins. In a copy keep this line and __version__: they say what you have.
-"""Dict-backed twins of the classes in ``infra``: same interfaces, same behaviour, no server, no driver.
+"""Dict-backed twins of the classes in ``infra``: same interfaces, same behaviour, no server.
 
-Validation and everything else that is not storage runs in the shared base classes of ``infra``; the contract tests run
-against both. For tests only: nothing here survives the process. Every fake can also be made to fail, see
-:class:`Faults`. Fakes share nothing unless they are given the same state object.
+Validation and everything else that is not storage runs in the shared base classes of ``infra``.
+The contract tests run against both. The fakes are for tests only: nothing here survives the
+process. Every fake can be made to fail, see :class:`Faults`. Fakes share nothing unless they are
+given the same state object.
 
 Contents, in the order of ``infra`` (search for the banner ``# === name``):
 
-=================  ====================================================================================================
+=================  ================================================================================
 clock              FakeClock
 faults             Faults, the mixin behind ``fail_next`` and ``down``
 database           Column, ForeignKey, Table, MYSQL_TABLES, POSTGRES_TABLES, FakeDatabase, FakeTable
 repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository, FakeUserRepository,
                    FakeOrganizationRepository, FakeBenchmarkRepository, FakeSubmissionRepository
-redis and cache    FakeRedisServer, FakeRedisClient, FakeCacheProvider
+redis              FakeRedisServer, FakeRedisClient
+cache              FakeCacheProvider
 verification       FakeVerificationCache
 storage            FakeStorageProvider
 messaging          FakeEventBus
 sms                SentSms, FakeSmsService
 infrastructure     FakeInfrastructure
-=================  ====================================================================================================
+=================  ================================================================================
 """
 
 from __future__ import annotations
@@ -94,7 +96,7 @@ T = TypeVar("T")
 _TEST_KEY = "a key that only tests may use".ljust(32)
 
 
-# === clock ===========================================================================================================
+# === clock ========================================================================================
 
 
 class FakeClock(infra.Clock):
@@ -131,7 +133,7 @@ class FakeClock(infra.Clock):
             self._elapsed += step
 
 
-# === faults ==========================================================================================================
+# === faults =======================================================================================
 
 
 @dataclass
@@ -343,7 +345,8 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-# === database ========================================================================================================
+# === database =====================================================================================
+
 
 Row = dict[str, Any]
 Where = Mapping[str, Any] | Callable[[Row], bool] | None
@@ -907,10 +910,9 @@ class FakeDatabase(Faults, infra.Database):
     def _rows_of(self, table: str) -> infra._TableRows:
         return _FakeRows(self, table)
 
-    def _repository(self, port: Any) -> Any:
+    def _make_table(self, port: Any, statement: Callable[[], str]) -> None:
         if port.table not in self._tables:
             self._tables[port.table] = FakeTable(self, Table.of(port))
-        return infra._joined(FakeRepository, port)(self)
 
     @contextlib.contextmanager
     def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
@@ -1470,9 +1472,6 @@ class FakeTable:
         return value
 
 
-# === repositories ====================================================================================================
-
-
 class _FakeRows(infra._TableRows):
     """A table of a ``FakeDatabase``, as data moves read and write it."""
 
@@ -1544,6 +1543,9 @@ class _FakeRows(infra._TableRows):
         """A fake makes no ids."""
 
 
+# === repositories =================================================================================
+
+
 class FakeRepository(infra.Repository[R]):
     """The primitives of a repository on a ``FakeDatabase``. Mix in ``Faults`` first: ``class FakeNotes(fakes.Faults,
     fakes.FakeRepository[Note], Notes)``."""
@@ -1606,6 +1608,9 @@ class FakeRepository(infra.Repository[R]):
 
     def _note_fault(self, error: BaseException) -> None:
         self.database._note_fault(error)
+
+
+FakeDatabase._backend = FakeRepository
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
@@ -1732,7 +1737,7 @@ _ranked_columns = operator.itemgetter(
 )
 
 
-# === redis and cache =================================================================================================
+# === redis ========================================================================================
 
 
 class FakeRedisServer:
@@ -2110,6 +2115,9 @@ def _match(parts: Sequence[_Part], name: str) -> bool:
     return True
 
 
+# === cache ========================================================================================
+
+
 class FakeCacheProvider(Faults, infra.RedisCacheProvider):
     """``RedisCacheProvider`` itself, over a ``FakeRedisClient`` of its own unless one is given, on that one's clock."""
 
@@ -2135,7 +2143,7 @@ class FakeCacheProvider(Faults, infra.RedisCacheProvider):
         raise infra.ConnectionError("FakeCacheProvider is down on purpose", service="redis")
 
 
-# === verification ====================================================================================================
+# === verification =================================================================================
 
 
 class FakeVerificationCache(Faults, infra.VerificationCache):
@@ -2154,7 +2162,7 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
         super().__init__(client or FakeRedisClient(), key, *limits, **named)
 
 
-# === storage =========================================================================================================
+# === storage ======================================================================================
 
 
 class _Object:
@@ -2427,7 +2435,7 @@ def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
     ).hexdigest()
 
 
-# === messaging =======================================================================================================
+# === messaging ====================================================================================
 
 
 class FakeEventBus(Faults, infra.RedisEventBus):
@@ -2448,7 +2456,7 @@ class FakeEventBus(Faults, infra.RedisEventBus):
         super().__init__(client or FakeRedisClient(), on_reconnect, prefix)
 
 
-# === sms =============================================================================================================
+# === sms ==========================================================================================
 
 
 @dataclass(frozen=True)
@@ -2483,7 +2491,7 @@ class FakeSmsService(Faults, infra.SmsService):
         self._shut()
 
 
-# === infrastructure ==================================================================================================
+# === infrastructure ===============================================================================
 
 
 class FakeInfrastructure(infra.Infrastructure):

@@ -1,40 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 # Home: the project infra-twins. In a copy keep this line and __version__: they say what you have.
-"""Plain synchronous classes over MySQL, Postgres, Redis, S3 and SMS, with proven fakes in the twin module ``fakes``.
+"""Plain synchronous classes over MySQL, Postgres, Redis, S3 and SMS, with proven fakes.
 
-An interface ("port") is one base class here; its docstrings are the contract. What is not storage (validation, key
-rules, TTL arithmetic, masking) is written once, in the port; a backend supplies the small underscore primitives. The
-same contract tests run against the real adapter and its fake. Importing this module loads the standard library only:
-a driver is imported when its adapter is constructed. Text of a subclass of ``str``, such as a member of an enumeration,
-counts as its plain text in every parameter, setting and document.
+An interface ("port") is one base class here, and its docstrings are the contract. The port holds
+everything that is not storage: validation, key rules, TTL arithmetic and masking. A backend
+supplies small underscore primitives. The same contract tests run against the real adapter and
+its fake in the twin module ``fakes``.
 
-Contents, in this order in both files (search for the banner ``# === name``):
+Importing this module loads the standard library only. A driver is imported when its adapter is
+constructed. Text of a subclass of ``str``, such as a member of an enumeration, counts as its plain
+text in every parameter, setting and document.
 
-=================  ====================================================================================================
-errors             InfrastructureError and what derives from it
-configuration      Config, DatabaseConfig, CacheConfig (RedisCacheConfig, RedisEventBusConfig), S3StorageConfig,
-                   SmsConfig
+A section uses only what stands above it, except for the last two. Contents, in this order in both
+files (search for the banner ``# === name``):
+
+=================  ================================================================================
+errors             InfrastructureError and the classes that derive from it
 clock              Clock, SystemClock
-call policy        Call, Health, PoolStats, Attempt, CallPolicy: the one door for outbound calls; the pool behind it
-privacy and ids    new_id, normalize_phone, mask_phone, hash_phone, validation of text
-values             what a column takes: the one table of value types, for insert_many, records and fakes
+values             new_id, normalize_phone, mask_phone, hash_phone; what texts, numbers, documents
+                   and columns may hold
+configuration      Config, DatabaseConfig, CacheConfig (RedisCacheConfig, RedisEventBusConfig),
+                   S3StorageConfig, SmsConfig, VerificationConfig
+call policy        Call, Health, PoolStats, Attempt, CallPolicy: every outbound call goes through it
+sockets            how sockets are opened, TLS, forks, the pool of connections, ``close()``
 database           Database, ConnectionPool, create_pool
 schema migrations  SCHEMA, Migration, MigrationStatus, Migrator, read_migrations, split_statements
-records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, User, Credentials, Organization, Member,
-                   Membership, Benchmark, BenchmarkVersion, Submission, LeaderboardEntry, Query, Page
-repositories       Repository, SqlRepository; PhoneUserRepository, TokenRepository, on MySQL; UserRepository,
-                   OrganizationRepository, BenchmarkRepository, SubmissionRepository, on Postgres
-redis and cache    KeyValueClient, Listener, RedisClient, RedisCacheProvider, CacheLock, RateLimit, CacheKey, MISSING
+records            FILLED, PhoneUser, RefreshToken, Device, Issued, Rotation, User, Credentials,
+                   Organization, Member, Membership, Benchmark, BenchmarkVersion, Submission,
+                   LeaderboardEntry, Query, Page
+repositories       Repository, SqlRepository; PhoneUserRepository, TokenRepository, on MySQL;
+                   UserRepository, OrganizationRepository, BenchmarkRepository,
+                   SubmissionRepository, on Postgres
+redis              KeyValueClient, Listener, RedisClient
+cache              RedisCacheProvider, CacheLock, RateLimit, CacheKey, MISSING
 verification       generate_code, VerificationCache
-storage            StoragePath, ObjectSummary, ObjectMetadata, DeleteResult, StorageProvider, S3StorageProvider
-messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent, Message, Subscription,
-                   RedisEventBus
-sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService, create_sms_service
-data moves         Move, RowMove, MoveReport, Verification; TableSource, QuerySource, SqliteSource, CsvSource,
-                   JsonLinesSource, IterableSource; TableTarget, RepositoryTarget, Replace
+storage            StoragePath, ObjectSummary, ObjectMetadata, DeleteResult, StorageProvider,
+                   S3StorageProvider
+messaging          EventChannel, Event, BenchmarkEvent, SubmissionEvent, UserEvent, SystemEvent,
+                   Message, Subscription, RedisEventBus
+sms                SmsService, MockSmsService, TwilioSmsService, SnsSmsService, FailoverSmsService,
+                   create_sms_service
+data moves         Move, RowMove, MoveReport, Verification; TableSource, QuerySource, SqliteSource,
+                   CsvSource, JsonLinesSource, IterableSource; TableTarget, RepositoryTarget,
+                   Replace
 infrastructure     Infrastructure, the bundle
 command line       main: python -m infra
-=================  ====================================================================================================
+=================  ================================================================================
 """
 
 from __future__ import annotations
@@ -233,7 +244,7 @@ logger = logging.getLogger("infra")
 logger.addHandler(logging.NullHandler())
 
 
-# === errors ==========================================================================================================
+# === errors =======================================================================================
 
 
 class InfrastructureError(Exception):
@@ -417,7 +428,50 @@ class RateLimitedError(InfrastructureError):
         self.retry_after = retry_after
 
 
-# === configuration ===================================================================================================
+# === clock ========================================================================================
+
+
+class Clock(ABC):
+    """Where classes of this library get the time, so that tests can set it."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The time of day, aware, in UTC."""
+
+    @abstractmethod
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+
+    @abstractmethod
+    def sleep(self, seconds: float) -> None:
+        """Waits; used for backoff only. Waiting for another thread never goes through a clock."""
+
+
+class SystemClock(Clock):
+    """The computer's own clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+    #: Waits for other threads are measured by this, not by ``time.monotonic``: tests replace that
+    #: one, and a wait that began by one clock and ends by another may never end.
+    monotonic = staticmethod(time.monotonic)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> Clock:
+    """Return the clock that was given, or a new one. One of your own with the same methods will do."""
+    if clock is None:
+        return default()
+    methods = (getattr(clock, name, None) for name in ("now", "monotonic", "sleep"))
+    if isinstance(clock, type) or not all(map(callable, methods)):
+        raise ConfigurationError("clock should be a Clock, such as SystemClock()")
+    return clock
+
+
+# === values =======================================================================================
 
 
 def _plain_moment(value: datetime) -> datetime:
@@ -486,113 +540,6 @@ def _lazy(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     return cast("re.Pattern[AnyStr]", _LazyPattern(source, flags))
 
 
-class _Url(NamedTuple):
-    """A service's URL in parts, percent-decoded. Drivers get these as keyword arguments, never the URL."""
-
-    scheme: str
-    host: str
-    port: int | None
-    user: str | None
-    password: str | None
-    path: str
-    options: Mapping[str, str]
-
-    def __repr__(self) -> str:
-        return f"_Url({self.scheme!r}, {self.host!r}, …)"  # no secrets
-
-    @classmethod
-    def parse(cls, url: str) -> _Url:
-        """Raises ValueError, which says what is wrong and never quotes the URL."""
-        found = cls.read(url)
-        if isinstance(found, str):
-            raise ValueError(found)
-        return found
-
-    @classmethod
-    def read(cls, url: object) -> _Url | str:
-        """Return the URL's parts, or why there are none, in words that quote nothing of it."""
-        import urllib.parse
-
-        if not isinstance(url, str):
-            return "it should be text"
-        if re.search(r"[\s\x00-\x1f\x7f#]", url):
-            return f"it holds a blank, a # or a control character: {_ENCODED}"
-        try:
-            url.encode()
-            parts = urllib.parse.urlsplit(url)
-            texts = (parts.username, parts.password, parts.hostname, parts.path[1:])
-            user, password, host, path = (
-                urllib.parse.unquote(text, errors="strict") if text else text for text in texts
-            )
-        except ValueError:
-            return f"it is no URL: {_ENCODED}"
-        port = cls._port(parts)
-        problem = cls._problem(parts, host, port)
-        if problem:
-            return problem
-        try:
-            pairs = urllib.parse.parse_qsl(
-                parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)
-            )
-        except ValueError:
-            return "its options should be name=value each, with & between them"
-        if len(dict(pairs)) != len(pairs):
-            return "it has an option twice"
-        if any(
-            "\0" in text for text in (user or "", password or "", path or "", *dict(pairs).values())
-        ):
-            return "it holds a NUL (%00), which no service takes"
-        assert host
-        return cls(parts.scheme, host, port, user or None, password, path or "", dict(pairs))
-
-    @staticmethod
-    def _port(parts: Any) -> int | None:
-        """Return 0 for one that is no port."""
-        try:
-            found: int | None = parts.port
-        except ValueError:
-            return 0
-        return found
-
-    @staticmethod
-    def _problem(parts: Any, host: str | None, port: int | None) -> str:
-        if "@" in parts.path + parts.query:
-            return f"an @ stands behind the host: {_ENCODED}"
-        if not parts.scheme or not host:
-            return _NO_HOST
-        if "," in parts.netloc.rpartition("@")[2]:
-            return "it names more than one host"
-        if port == 0:
-            return f"its port should be a number from 1 to 65535, or {_ENCODED}"
-        if not _is_socket_path(host) and not _is_host(host):
-            return _ODD_HOST
-        return ""
-
-
-_NO_HOST = "it names no host"
-_ODD_HOST = "its host should be a name or an address"
-
-
-def _is_socket_path(host: str) -> bool:
-    return host.startswith("/") and "\0" not in host
-
-
-def _is_host(host: str) -> bool:
-    """Whether Python can look the host up: each label has 1 to 63 bytes."""
-    try:
-        host.encode("idna")
-    except UnicodeError:
-        return False
-    return not re.search(r"[\s\x00-\x1f\x7f/?#@]", host)
-
-
-#: https://www.rfc-editor.org/rfc/rfc3986#section-2.2
-_ENCODED = (
-    "in the user and the password, % : / ? # [ ] @ and blanks are written percent-encoded "
-    "(%25 %3A %2F %3F %23 %5B %5D %40 %20)"
-)
-
-
 class _Kind(NamedTuple):
     """What a setting may be: words for the message, a parser for the environment's text, a test of
     the value, and a function that says why a value fails it, without quoting it."""
@@ -637,59 +584,6 @@ def _truth(text: str) -> bool:
     return text == "true"
 
 
-def _url_problem(
-    value: Any,
-    schemes: Iterable[str],
-    path: str = "",
-    options: Mapping[str, str] | None = None,
-    *,
-    sockets: bool = False,
-) -> str:
-    """Return why the value is no URL of that kind, in words that quote nothing of it, or "".
-
-    ``path``, and what ``options`` has for each option's name, are patterns. ``sockets``: whether
-    the host may be the path of a socket.
-    """
-    url = _Url.read(value)
-    if isinstance(url, str):
-        return url
-    if url.scheme not in schemes:
-        return f"its scheme is not {' or '.join(schemes)}"
-    if url.host.startswith("/") and not sockets:
-        return "it names the path of a socket, which only databases take"
-    if not re.fullmatch(path, url.path):
-        return "what stands behind its host is not of that form"
-    known = options or {}
-    if not url.options.keys() <= known.keys():
-        return f"its options should be among: {', '.join(known)}" if known else "it has options"
-    for name, text in url.options.items():
-        if not re.fullmatch(known[name], text):
-            words = known[name].replace("|", ", ")
-            return f"its option {name} should {'not be empty' if words == '.+' else f'be {words}'}"
-    return ""
-
-
-def _is_url(schemes: Iterable[str]) -> Callable[[Any], bool]:
-    """Return what tells whether a value is such a URL, without a path and options."""
-    return lambda value: not _url_problem(value, schemes)
-
-
-_ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
-_PORTS = {"mysql": 3306, "postgres": 5432}
-_TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
-_TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
-_TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
-#: what may stand behind the "?" of a database's URL; what this library sets itself may not
-_ENGINE_OPTIONS = {
-    "mysql": {**_TLS_OPTIONS, "charset": "utf8mb4"},  # which it is in any case
-    "postgres": {
-        **_TLS_OPTIONS,
-        "channel_binding": "disable|prefer|require",
-        "application_name": ".+",
-        "options": ".+",
-        "target_session_attrs": "any|read-write|read-only|primary|standby|prefer-standby",
-    },
-}
 _TEXT = _Kind("non-empty text", str, _is_text)
 _COUNT = _Kind("a whole number of at least 1", _whole_number, lambda v: type(v) is int and v >= 1)
 _COUNT_OR_0 = _Kind(
@@ -704,1705 +598,8 @@ _TTL_OR_0 = _Kind(
     float,
     lambda v: _is_number(v, 0, 100 * _YEAR),
 )
-_PREFIX = _Kind(
-    "text without blanks at either end and without a NUL",
-    str,
-    lambda v: _is_text(v, 0) and v == v.strip() and "\0" not in v,
-)
 _SWITCH = _Kind("true or false", _truth, lambda v: type(v) is bool)
-_CREDENTIAL = _Kind(
-    "text without line breaks, and without blanks at either end",
-    str,
-    lambda v: _is_text(v) and v == v.strip() and not re.search(r"[\x00-\x1f\x7f]", v),
-)
 _HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
-_SMS_PROVIDER = _Kind(
-    "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
-)
-_REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
-_REDIS_KINDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "redis": ("[0-9]{0,5}", {}),
-    "rediss": ("[0-9]{0,5}", _REDIS_TLS),
-    "redis+cluster": ("0?", {}),
-    "rediss+cluster": ("0?", _REDIS_TLS),
-}
-
-
-def _redis_problem(value: Any) -> str:
-    url = _Url.read(value)
-    kind = () if isinstance(url, str) else _REDIS_KINDS.get(url.scheme, ())
-    problem = _url_problem(value, _REDIS_KINDS, *kind)
-    if problem == "it has options":
-        return "it has options, which are for TLS: with rediss:// or rediss+cluster://"
-    if not problem and isinstance(url, _Url) and url.user is not None and not url.password:
-        return "it names a user without a password; a password alone has a colon before it"
-    return problem
-
-
-def _database_problem(value: Any) -> str:
-    url = _Url.read(value)
-    scheme = "" if isinstance(url, str) else url.scheme
-    options = _ENGINE_OPTIONS.get(_ENGINES.get(scheme, ""), {})
-    problem = _url_problem(value, _ENGINES, "[^/]+", options, sockets=True)
-    if problem in (_NO_HOST, _ODD_HOST):
-        problem += (
-            "; the directory of a socket is percent-encoded in its place "
-            "(postgresql://user@%2Frun%2Fpostgresql/database)"
-        )
-    return problem
-
-
-def _endpoint_problem(value: Any) -> str:
-    problem = _url_problem(value, ("https", "http"))
-    if problem or "@" not in value:
-        return problem
-    return "it holds a user: keys have settings of their own"
-
-
-_REDIS_URL = _Kind(
-    "redis://[[user]:password@]host[:port][/database number] (a user needs a password; a password alone has a colon "
-    "before it, redis://:password@host) or, for a Redis Cluster, redis+cluster://…host[:port]; "
-    "with TLS rediss://… or rediss+cluster://…, optionally with ?sslmode=verify-full (the default), verify-ca or "
-    "require, &sslrootcert=, &sslcert=, &sslkey= (files)",
-    str,
-    lambda v: not _redis_problem(v),
-    lambda v: _redis_problem(v),
-)
-_DATABASE_URL = _Kind(
-    "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database, optionally with "
-    "?sslmode=disable, prefer, require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
-    str,
-    lambda v: not _database_problem(v),
-    lambda v: _database_problem(v),
-)
-
-
-_S3_ENDPOINT = _Kind(
-    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], without a path and "
-    "without the bucket",
-    str,
-    lambda v: not _endpoint_problem(v) and not _names_bucket(v),
-    lambda v: _endpoint_problem(v) or "it names the bucket",
-)
-_AWS_HOST = _lazy(r"\.amazonaws\.com(?:\.cn)?$")
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
-_HOST_OF_BUCKET = _lazy(
-    r".+\.s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?",
-    re.IGNORECASE,
-)
-
-
-def _names_bucket(endpoint: str) -> bool:
-    """Whether the URL is that of a bucket on AWS: with it, objects would get the bucket's name into their keys."""
-    return _HOST_OF_BUCKET.fullmatch(_Url.parse(endpoint).host) is not None
-
-
-def _setting(default: Any, kind: _Kind, variable: str = "", *, secret: bool = False) -> Any:
-    """``variable``: where the environment has it; of several names the first that is set counts."""
-    return field(default=default, metadata={"kind": kind, "variable": variable, "secret": secret})
-
-
-def _variable(env: Mapping[str, str], name: str) -> str:
-    """Return the text of a variable, "" if it is not set."""
-    text = _plain(env.get(name))
-    if text is not None and not isinstance(text, str):
-        raise ConfigurationError(f"{name} should be text")
-    return text.strip() if text else ""
-
-
-@dataclass(frozen=True, repr=False)
-class _Settings:
-    """Checks every field when constructed, masks secrets in ``repr``, reads itself from environment variables."""
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            kind, value = each.metadata.get("kind"), _plain(getattr(self, each.name))
-            object.__setattr__(self, each.name, value)
-            unset = value is None and each.default is None
-            if kind and not unset and not kind.valid(value):
-                variables = " or ".join(each.metadata["variable"].split())
-                named = f"{type(self).__name__}.{each.name}"
-                raise kind.refusal(f"{named} ({variables})" if variables else named, value)
-
-    def __repr__(self) -> str:
-        shown = []
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.metadata.get("secret") and value is not None and each.name != "url":
-                value = "***"
-            elif isinstance(value, str):
-                value = re.sub("(?s)://.*@", "://***@", value)
-            shown.append(f"{each.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    @classmethod
-    def _read(cls, env: Mapping[str, str]) -> dict[str, Any]:
-        """The fields that ``env`` sets, parsed. A variable that is empty counts as unset."""
-        found = {}
-        for each in fields(cls):
-            for variable in each.metadata.get("variable", "").split():
-                text = _variable(env, variable)
-                if text:
-                    found[each.name] = cls._parsed(variable, each.metadata["kind"], text)
-                    break
-        return found
-
-    @staticmethod
-    def _parsed(variable: str, kind: _Kind, text: str) -> Any:
-        with contextlib.suppress(ValueError):
-            return kind.parse(text)
-        raise ConfigurationError(f"{variable} should be {kind.expected}")
-
-
-@dataclass(frozen=True, repr=False)
-class DatabaseConfig(_Settings):
-    """A MySQL, MariaDB or Postgres database; the URL's scheme says which. All times in seconds.
-
-    ``interruptible``: Ctrl-C ends a statement on Postgres at once, also one that copies, and a wait
-    for a login. Without it, Ctrl-C is noticed when the statement ends, as psycopg2 has it. For the
-    statement's time the main thread uses ``signal.set_wakeup_fd``; a descriptor that was set before
-    gets its bytes too. The request to cancel goes over a connection of its own, which is not
-    encrypted, holds no data, and names the session by a number that the server has drawn. Nothing
-    is cancelled in other threads, for other signals, or if SIGINT has a handler of your own.
-    Statements on MySQL and MariaDB end at once in any case.
-
-    ``error_detail`` adds the server's own text to the message of each error. That text quotes rows
-    and values: use it in development only. Without it a message names tables, columns and places in
-    the statement.
-    """
-
-    url: str = _setting(None, _DATABASE_URL, secret=True)
-    max_connections: int = _setting(10, _COUNT, "DATABASE_MAX_CONNECTIONS")
-    min_connections: int = _setting(2, _COUNT_OR_0, "DATABASE_MIN_CONNECTIONS")
-    connect_timeout: float = _setting(5.0, _WAIT)
-    acquire_timeout: float = _setting(30.0, _WAIT)
-    query_timeout: float = _setting(30.0, _WAIT)
-    idle_timeout: float = _setting(600.0, _WAIT)
-    max_lifetime: float = _setting(1800.0, _WAIT)
-    interruptible: bool = _setting(True, _SWITCH, "DATABASE_INTERRUPTIBLE")
-    error_detail: bool = _setting(False, _SWITCH, "DATABASE_ERROR_DETAIL")
-
-    def __post_init__(self) -> None:
-        if self.url is None:
-            raise ConfigurationError(f"DatabaseConfig.url should be {_DATABASE_URL.expected}")
-        super().__post_init__()
-        if self.min_connections > max(
-            2, self.max_connections
-        ):  # 2 is the default: a pool of 1 need not repeat it
-            raise ConfigurationError(
-                "DatabaseConfig.min_connections (DATABASE_MIN_CONNECTIONS) should be at most max_connections"
-            )
-
-    @property
-    def engine(self) -> str:
-        """Either "mysql" (MariaDB too) or "postgres"."""
-        return _ENGINES[_Url.parse(self.url).scheme]
-
-
-@dataclass(frozen=True, repr=False)
-class CacheConfig(_Settings):
-    """A Redis server, or a Redis Cluster. All times in seconds.
-
-    ``pool_size`` is the most connections to one server (of a cluster: to each), listeners apart; ``socket_timeout``
-    bounds one wait for the server, ``deadline`` a whole call with its retries and its wait for a free connection;
-    ``default_ttl`` is the cache's (0: no expiry). ``prefix`` stands before each key of the bundle's cache, so that its
-    ``delete_pattern`` reaches neither verification codes nor keys of your own. ``channel_prefix`` stands before each
-    channel of the bundle's bus: channels are one for all databases of a server.
-    """
-
-    url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
-    pool_size: int = _setting(5, _COUNT, "REDIS_POOL_SIZE")
-    default_ttl: float = _setting(3600.0, _TTL_OR_0)
-    connect_timeout: float = _setting(1.0, _WAIT)
-    socket_timeout: float = _setting(2.0, _WAIT)
-    deadline: float = _setting(5.0, _WAIT)
-    retries: int = _setting(3, _COUNT_OR_0)
-    prefix: str = _setting("cache:", _PREFIX, "CACHE_PREFIX")
-    channel_prefix: str = _setting("", _PREFIX, "CHANNEL_PREFIX")
-
-
-# The cache and the event bus share one client, so its configuration has three names.
-RedisCacheConfig = CacheConfig
-RedisEventBusConfig = CacheConfig
-
-
-@dataclass(frozen=True, repr=False)
-class VerificationConfig(_Settings):
-    """The limits of verification codes, as :class:`VerificationCache` explains them.
-
-    Times are in seconds. 0 turns ``resend_after``, ``max_codes`` or ``max_guesses`` off.
-    """
-
-    code_ttl: float = _setting(300.0, _WAIT, "VERIFICATION_CODE_TTL")
-    max_attempts: int = _setting(3, _COUNT, "VERIFICATION_MAX_ATTEMPTS")
-    resend_after: float = _setting(30.0, _TTL_OR_0, "VERIFICATION_RESEND_AFTER")
-    max_codes: int = _setting(5, _COUNT_OR_0, "VERIFICATION_MAX_CODES")
-    window: float = _setting(3600.0, _WAIT, "VERIFICATION_WINDOW")
-    max_guesses: int = _setting(10, _COUNT_OR_0, "VERIFICATION_MAX_GUESSES")
-
-
-@dataclass(frozen=True, repr=False)
-class S3StorageConfig(_Settings):
-    """An S3 store: AWS's, or with an ``endpoint`` another one. Without keys, boto3's own chain finds some.
-
-    An endpoint has no path, and does not name the bucket: objects would be stored under another key.
-    ``public_endpoint`` is where clients reach the same store, if not at ``endpoint``: presigned URLs are made for it.
-    Plain http is taken for both: whoever reads along sees the objects, but no secret key, which is never sent. All
-    times in seconds: ``connect_timeout`` bounds one connection attempt, ``read_timeout`` one wait for the server; no
-    call is tried again after the sum of both. ``keeps_folders``: whether the store keeps objects as files in folders,
-    such as MinIO's gateway to a file system: ``delete_batch`` then also removes the folders that it has emptied, which
-    such a store would go on to list, with one request or two for each.
-    """
-
-    region: str = _setting("us-east-1", _TEXT, "AWS_REGION AWS_DEFAULT_REGION")
-    endpoint: str | None = _setting(None, _S3_ENDPOINT, "S3_ENDPOINT")
-    public_endpoint: str | None = _setting(None, _S3_ENDPOINT)
-    access_key: str | None = _setting(None, _CREDENTIAL, "AWS_ACCESS_KEY_ID", secret=True)
-    secret_key: str | None = _setting(None, _CREDENTIAL, "AWS_SECRET_ACCESS_KEY", secret=True)
-    session_token: str | None = _setting(None, _CREDENTIAL, "AWS_SESSION_TOKEN", secret=True)
-    connect_timeout: float = _setting(5.0, _WAIT)
-    read_timeout: float = _setting(30.0, _WAIT)
-    keeps_folders: bool = _setting(False, _SWITCH, "S3_KEEPS_FOLDERS")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.access_key is None) != (self.secret_key is None) or (
-            self.session_token and not self.access_key
-        ):
-            raise ConfigurationError(
-                "S3StorageConfig needs both or neither of access_key (AWS_ACCESS_KEY_ID) and secret_key "
-                "(AWS_SECRET_ACCESS_KEY), and session_token (AWS_SESSION_TOKEN) only with both"
-            )
-
-
-@dataclass(frozen=True, repr=False)
-class SmsConfig(_Settings):
-    """An SMS provider. There is no default: sending without one is a ConfigurationError, not a silent nothing.
-
-    ``timeout`` bounds the sending of one message, in seconds (only an answer of SNS that comes in drops may stretch it:
-    boto3 gives no hold on its socket); ``region`` is SNS's.
-    """
-
-    provider: str | None = _setting(None, _SMS_PROVIDER, "SMS_PROVIDER")
-    api_key: str | None = _setting(None, _TEXT, "SMS_API_KEY", secret=True)
-    api_secret: str | None = _setting(None, _TEXT, "SMS_API_SECRET", secret=True)
-    account_sid: str | None = _setting(None, _TEXT, "SMS_ACCOUNT_SID", secret=True)
-    sender: str | None = _setting(None, _TEXT, "SMS_FROM", secret=True)
-    timeout: float = _setting(10.0, _WAIT)
-    region: str = _setting("us-east-1", _TEXT, "SNS_REGION AWS_REGION AWS_DEFAULT_REGION")
-
-
-@dataclass(frozen=True, repr=False)
-class Config(_Settings):
-    """Everything that :class:`Infrastructure` needs."""
-
-    mysql: DatabaseConfig | None = None
-    postgres: DatabaseConfig | None = None
-    cache: CacheConfig = CacheConfig()
-    storage: S3StorageConfig = S3StorageConfig()
-    sms: SmsConfig = SmsConfig()
-    phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
-    verification: VerificationConfig = VerificationConfig()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, kind in (
-            ("cache", CacheConfig),
-            ("storage", S3StorageConfig),
-            ("sms", SmsConfig),
-            ("verification", VerificationConfig),
-        ):
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigurationError(f"Config.{name} should be a {kind.__name__}")
-        for engine in ("mysql", "postgres"):
-            database = getattr(self, engine)
-            if database is not None and not (
-                isinstance(database, DatabaseConfig) and database.engine == engine
-            ):
-                raise ConfigurationError(
-                    f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
-                )
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
-        """Read the variables that the README lists, from ``os.environ`` or from ``env``.
-
-        Raises ConfigurationError, which names the variable that is wrong.
-        """
-        # No default value: ``help`` would print the environment, with its secrets.
-        env = os.environ if env is None else env
-        if not isinstance(env, Mapping):
-            raise ConfigurationError("env should map names of variables to their texts")
-        databases = cls._databases(env)
-        return cls(
-            **cls._read(env),
-            mysql=databases.get("mysql"),
-            postgres=databases.get("postgres"),
-            cache=CacheConfig(**CacheConfig._read(env)),
-            storage=S3StorageConfig(**S3StorageConfig._read(env)),
-            sms=SmsConfig(**SmsConfig._read(env)),
-            verification=VerificationConfig(**VerificationConfig._read(env)),
-        )
-
-    @staticmethod
-    def _databases(env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
-        """DATABASE_URL serves the engine that its scheme names; MYSQL_URL and POSTGRES_URL say the engine too."""
-        found: dict[str, tuple[str, str, Any]] = {}
-        for variable, wanted in (
-            ("MYSQL_URL", "mysql"),
-            ("POSTGRES_URL", "postgres"),
-            ("DATABASE_URL", None),
-        ):
-            url = _variable(env, variable)
-            if not url:
-                continue
-            problem = _database_problem(url)
-            parts = None if problem else _Url.parse(url)
-            engine = _ENGINES[parts.scheme] if parts else ""
-            if parts is None or wanted not in (None, engine):
-                schemes = "://… or ".join(s for s, e in _ENGINES.items() if wanted in (None, e))
-                raise ConfigurationError(
-                    f"{variable} should be a URL {schemes}://user:password@host[:port]/database. "
-                    f"But {problem or 'its scheme is that of another engine'}"
-                )
-            port = parts.port or _PORTS[engine]
-            database = parts._replace(scheme=engine, port=port)  # it may be spelt in two ways
-            other, _, same = found.setdefault(engine, (variable, url, database))
-            if same != database:
-                parts_that_differ = [
-                    "database" if name == "path" else name
-                    for name in _Url._fields
-                    if getattr(same, name) != getattr(database, name)
-                ]
-                raise ConfigurationError(
-                    f"{variable} and {other} differ ({', '.join(parts_that_differ)}): "
-                    "set one of them"
-                )
-        options = DatabaseConfig._read(env)
-        return {engine: DatabaseConfig(url=url, **options) for engine, (_, url, _) in found.items()}
-
-
-# === clock ===========================================================================================================
-
-
-class Clock(ABC):
-    """Where classes of this library get the time, so that tests can set it."""
-
-    @abstractmethod
-    def now(self) -> datetime:
-        """The time of day, aware, in UTC."""
-
-    @abstractmethod
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary start; never goes back."""
-
-    @abstractmethod
-    def sleep(self, seconds: float) -> None:
-        """Waits; used for backoff only. Waiting for another thread never goes through a clock."""
-
-
-class SystemClock(Clock):
-    """The computer's own clock."""
-
-    def now(self) -> datetime:
-        return datetime.now(timezone.utc)
-
-    #: Waits for other threads are measured by this, not by ``time.monotonic``: tests replace that
-    #: one, and a wait that began by one clock and ends by another may never end.
-    monotonic = staticmethod(time.monotonic)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> Clock:
-    """Return the clock that was given, or a new one. One of your own with the same methods will do."""
-    if clock is None:
-        return default()
-    methods = (getattr(clock, name, None) for name in ("now", "monotonic", "sleep"))
-    if isinstance(clock, type) or not all(map(callable, methods)):
-        raise ConfigurationError("clock should be a Clock, such as SystemClock()")
-    return clock
-
-
-# === call policy =====================================================================================================
-
-
-def _is_deferred(function: Any, *, generators: bool = True) -> bool:
-    """Whether a call would run nothing yet: an async function, a generator, or an object that is called as one.
-
-    A wrapper is judged by itself: it may run what it wraps. Without ``generators`` those count as
-    functions that return an iterator.
-    """
-    while isinstance(function, functools.partial):
-        function = function.func
-    if not (inspect.isroutine(function) or isinstance(function, type)):
-        function = getattr(type(function), "__call__", None)  # noqa: B004  # itself, not whether it is there
-    return (
-        inspect.iscoroutinefunction(function)
-        or inspect.isasyncgenfunction(function)
-        or (generators and inspect.isgeneratorfunction(function))
-    )
-
-
-def _check_function(
-    name: str,
-    function: Any,
-    takes: str,
-    error: type[InfrastructureError] = ValidationError,
-    *,
-    generators: bool = False,
-) -> None:
-    """``generators``: whether a generator will do, as a function that returns an iterator."""
-    if not callable(function):
-        raise error(f"{name} should be a function that takes {takes}")
-    if _is_deferred(function, generators=not generators):
-        kinds = "an async function" if generators else "an async function or a generator"
-        raise error(
-            f"{name} should be a plain function that takes {takes}: of {kinds} nothing would run"
-        )
-
-
-def _not_awaitable(result: T) -> T:
-    """The result of a caller's function. Raises ValidationError if it would have to be awaited."""
-    if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
-            result.close()  # else Python warns that it was never awaited
-        raise ValidationError("a function returned an awaitable: nothing awaits it here")
-    return result
-
-
-def _ran(result: T) -> T:
-    """The same; raises it also for a generator, and for a context manager that is made of one."""
-    generator = getattr(result, "gen", result)
-    if inspect.isgenerator(generator) or inspect.isasyncgen(generator):
-        raise ValidationError("a function returned a generator: nothing runs it here")
-    return _not_awaitable(result)
-
-
-@dataclass(frozen=True, eq=False)
-class Call(_ByValue):
-    """What an observer is told after each attempt at an outbound call: names and numbers, never a key or a value.
-
-    ``outcome`` is "ok" or the class name of the error; ``seconds`` the time of this attempt; ``attempt`` counts from 1.
-    """
-
-    service: str
-    operation: str
-    outcome: str
-    seconds: float
-    attempt: int
-
-
-@dataclass(frozen=True, eq=False)
-class Health(_ByValue):
-    """A service that answered: its name, the server's name and version, the round trip in seconds."""
-
-    service: str
-    server: str
-    latency: float
-
-
-@dataclass(frozen=True, eq=False)
-class PoolStats(_ByValue):
-    """How a pool does: the maximum of connections (None: no limit, as in a fake), how many are
-    open, in use and idle, and how many calls wait."""
-
-    max_connections: int | None
-    open: int
-    in_use: int
-    idle: int
-    waiting: int
-
-
-class Attempt:
-    """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
-    the first byte that the service could act on leaves."""
-
-    __slots__ = ("_monotonic", "deadline", "final", "note", "sent", "shared")
-
-    def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
-        self.deadline = deadline
-        self.sent = False
-        self.shared = (
-            False  # among several servers: what one of them has not done, another may have
-        )
-        self.final = False  # set when trying again is of no use, whatever the error says
-        self.note: Any = None  # what the adapter's ``translate`` wants to know
-        self._monotonic = monotonic
-
-    def now(self) -> float:
-        """The policy clock's monotonic seconds."""
-        return self._monotonic()
-
-    def remaining(self) -> float:
-        """Seconds left; raises TimeoutError when there are none."""
-        left = self.deadline - self._monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline passed")
-        return left
-
-
-class CallPolicy:
-    """The one door for outbound calls: total deadline, retry, error mapping, logging, observer.
-
-    What failed before it was sent is tried again. After that only the operations named in ``repeatable``, and calls
-    marked so, are: the others would change their answer, or the data, when run twice. The pause before attempt n+1 is
-    drawn evenly from 0 to min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
-    """
-
-    def __init__(
-        self,
-        service: str,
-        *,
-        translate: Callable[[Exception, Attempt], InfrastructureError | None],
-        repeatable: frozenset[str],
-        deadline: float,
-        retries: int,
-        clock: Clock,
-        observer: Callable[[Call], None] | None = None,
-        backoff: float = 0.05,
-        backoff_max: float = 1.0,
-    ) -> None:
-        clock = _clock(clock)
-        if observer is not None:
-            _check_function("observer", observer, "a Call", ConfigurationError)
-        _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
-        self._check_settings(service, repeatable, deadline, retries, backoff, backoff_max)
-        self.service = service
-        self.repeatable = repeatable
-        self.deadline = deadline
-        self.retries = retries
-        self.backoff = backoff
-        self.backoff_max = backoff_max
-        self._translate = translate
-        self._clock = clock
-        self._monotonic = clock.monotonic
-        self._observer = observer
-
-    def until(self) -> float:
-        """The deadline of a call that begins now, for ``call``s that share one."""
-        return self._monotonic() + self.deadline
-
-    @staticmethod
-    def _check_settings(
-        service: Any, repeatable: Any, deadline: Any, retries: Any, *pauses: Any
-    ) -> None:
-        if not _is_text(service):
-            raise ConfigurationError("service should be a name")
-        if not isinstance(repeatable, (set, frozenset)):
-            raise ConfigurationError("repeatable should be a set of operations")
-        if not _is_number(deadline, 0, _YEAR):
-            raise ConfigurationError("deadline should be a number of seconds")
-        if type(retries) is not int or retries < 0:
-            raise ConfigurationError("retries should be a whole number, 0 or more")
-        if not all(_is_number(each, 0, _YEAR) for each in pauses):
-            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
-
-    def call(
-        self,
-        operation: str,
-        attempt: Callable[[Attempt], T],
-        *,
-        retries: int | None = None,
-        until: float | None = None,
-        repeatable: bool = False,
-    ) -> T:
-        """Runs ``attempt`` until it answers; raises InfrastructureError. An exception that is not the driver's passes
-        through as it is: a mistake in the program, Ctrl-C, or what a signal handler raises."""
-        monotonic = self._monotonic
-        started = monotonic()
-        deadline = started + self.deadline if until is None else until
-        number, last = 1, None
-        while True:
-            current = Attempt(deadline, monotonic)
-            try:
-                result = attempt(current)
-            except BaseException as exc:
-                failure = exc
-            else:
-                if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
-                    self._report(Call(self.service, operation, "ok", monotonic() - started, number))
-                return result
-            # Outside the except block, so that __context__ does not carry the driver's text along, and that _causes can
-            # tell what belongs to the failure from what the caller was handling when it called.
-            error = self._meaning(failure, current)
-            self._forget_variables(failure)
-            if error is None:
-                try:
-                    raise failure
-                finally:
-                    del failure
-            if isinstance(error, ConnectionError) and _lasts(failure):
-                error.retryable = False
-            if error is not failure:
-                error.__cause__ = _scrubbed(failure)
-            now = monotonic()
-            if (
-                last is not None
-                and now >= deadline
-                and isinstance(error, TimeoutError)
-                and not current.sent
-            ):
-                error = last  # for want of time the attempt found out less than the one before
-            error.service = error.service or self.service
-            error.operation = error.operation or operation
-            self._report(Call(self.service, operation, type(error).__name__, now - started, number))
-            pause = self.pause(number)
-            may_repeat = not current.sent or repeatable or operation in self.repeatable
-            if (
-                not (may_repeat and error.retryable)
-                or current.final
-                or number > (self.retries if retries is None else retries)
-                or now + pause >= deadline
-            ):
-                try:
-                    raise error
-                finally:  # their tracebacks hold this frame, and what failed with it: sockets, results
-                    del error, failure, last
-            logger.warning(
-                "%s %s: %s, trying again in %.3f s",
-                self.service,
-                operation,
-                type(error).__name__,
-                pause,
-                extra={
-                    "service": self.service,
-                    "operation": operation,
-                    "outcome": "retry",
-                    "attempt": number,
-                },
-            )
-            self._clock.sleep(pause)
-            started = monotonic()
-            number, last = number + 1, error
-
-    def _meaning(self, failure: BaseException, attempt: Attempt) -> InfrastructureError | None:
-        if isinstance(failure, InfrastructureError):
-            return failure
-        return self._translate(failure, attempt) if isinstance(failure, Exception) else None
-
-    def _forget_variables(self, failure: BaseException) -> None:
-        _clear_frames(failure)
-
-    def pause(self, failures: int) -> float:
-        """Seconds to wait after that many failures in a row."""
-        import random
-
-        return random.uniform(0, min(self.backoff_max, self.backoff * 2.0 ** min(failures - 1, 30)))
-
-    def _report(self, call: Call) -> None:
-        logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
-        if self._observer is not None:
-            try:
-                _ran(self._observer(call))
-            except Exception:  # a broken observer must not break the call it watches
-                logger.warning("the observer raised", exc_info=True)
-
-
-def _clear_frames(exc: BaseException) -> None:
-    """Drop the local variables of calls that have failed.
-
-    Passwords and signed headers are among them, and services that collect errors store them.
-    """
-    import traceback
-
-    for each in _causes(exc):
-        traceback.clear_frames(each.__traceback__)
-
-
-class _RunPolicy(CallPolicy):
-    """The policy of whole transactions. Their exceptions are translated, or the caller's own, whose
-    variables are left to the caller's debugger."""
-
-    def _forget_variables(self, failure: BaseException) -> None:
-        if isinstance(failure, InfrastructureError):
-            super()._forget_variables(failure)
-
-
-def _scrubbed(exc: BaseException) -> BaseException:
-    """Takes the text out of a driver's exception, which may quote a URL, a key or a whole row; class, numeric code and
-    traceback stay. Works in place where it can: a driver's attributes cannot be copied in general."""
-    if not (
-        isinstance(exc, OSError) and exc.errno is not None
-    ):  # an errno's text is the system's own
-        code = exc.args[:1] if exc.args and isinstance(exc.args[0], int) else ()
-        exc.args = (*code, "[text withheld]")
-    if hasattr(
-        exc, "pgcode"
-    ):  # psycopg2 keeps the server's answer, rows included, where it cannot be removed
-        bare = type(exc)(*exc.args).with_traceback(exc.__traceback__)
-        bare.__setstate__({"pgcode": exc.pgcode})
-        exc = bare
-    exc.__cause__ = exc.__context__ = None
-    for name, value in [*vars(exc).items()]:  # some of it an exception's own repr needs
-        if isinstance(value, (str, bytes)):
-            vars(exc)[name] = "[text withheld]" if isinstance(value, str) else b""
-        elif not isinstance(value, (int, float, enum.Enum, type(None))):
-            del vars(exc)[name]
-    return exc
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those behind it, but not what the caller was handling already."""
-    handled = sys.exc_info()[1]
-    while exc is not None and exc is not handled:
-        yield exc
-        exc = exc.__cause__ or exc.__context__
-
-
-_OTHER_HOST = "it is for another host"
-_SEE_CERTIFICATE = ": see sslcert and sslkey"
-_WANTS_CERTIFICATE = f"it wants a client certificate{_SEE_CERTIFICATE}"
-_REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
-_REFUSED_HANDSHAKE = (
-    f"it refused the handshake, and may want a client certificate{_SEE_CERTIFICATE}"
-)
-#: what OpenSSL's reasons and libpq's texts mean; only another setting or certificate helps
-_TLS_REFUSALS = (
-    (
-        "certificate verify failed",
-        "its certificate was refused (not signed by what sslrootcert names, or expired)",
-    ),
-    ("does not match host name", f"its certificate was refused ({_OTHER_HOST})"),
-    (
-        "root certificate file",
-        "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate",
-    ),
-    ("private key file", "sslkey should name a file that only its owner may read"),
-    ("does not support SSL", "it offers no TLS"),
-    ("wrong version number", "what answers there is no TLS"),
-    ("valid client certificate", _WANTS_CERTIFICATE),
-    ("certificate required", _WANTS_CERTIFICATE),
-    ("alert handshake failure", _REFUSED_HANDSHAKE),
-    *(
-        (f"alert {reason}", _REFUSED_CERTIFICATE)
-        for reason in ("unknown ca", "bad cert", "unsupported cert", "cert")
-    ),
-)
-
-
-def _tls_refusal(exc: BaseException | None) -> str:
-    """Why there will be no TLS however often one tries, or nothing."""
-    for each in _causes(exc):
-        if hasattr(each, "verify_message"):  # ssl's, which quotes no more than the host's name
-            return f"its certificate was refused ({each.verify_message.rstrip('.')})"
-        if (
-            type(each).__name__ == "CertificateError"
-        ):  # urllib3's, which compares the names by itself
-            return f"its certificate was refused ({_OTHER_HOST})"
-        if type(each).__module__ == "ssl":
-            return _tls_words(str(getattr(each, "reason", "")).replace("_", " "))
-    return ""
-
-
-_NO_TUNNEL = "Tunnel connection failed: "  # as http.client has it
-_NO_HTTP = "no HTTP"
-
-
-def _proxy_refusal(exc: BaseException | None) -> str:
-    """With what status a proxy has refused to connect us, or nothing."""
-    for each in _causes(exc):
-        found = re.match(rf"{_NO_TUNNEL}(\d{{3}}|{_NO_HTTP})", str(each))
-        if type(each) is OSError and found:
-            return found[1]
-        if type(each).__name__ == "BadStatusLine" and _was_unsent(each):
-            return _NO_HTTP
-    return ""
-
-
-def _lasts(exc: BaseException | None) -> bool:
-    """Whether only another setting helps."""
-    return bool(_tls_refusal(exc)) or _proxy_refusal(exc)[:1] not in ("", "5")
-
-
-def _tls_words(text: str) -> str:
-    return next((words for reason, words in _TLS_REFUSALS if reason.lower() in text.lower()), "")
-
-
-def _is_cut(exc: BaseException | None) -> bool:
-    """Whether http.client has seen something, but no answer."""
-    names = [type(each).__name__ for each in _causes(exc) if type(each).__module__ == "http.client"]
-    return bool(names) and "RemoteDisconnected" not in names
-
-
-def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
-    """The system's words for the first OSError down the chain of causes; drivers wrap those without their number.
-    ``has_sslcert``: whether the service has settings for a client certificate."""
-    if status := _proxy_refusal(exc):
-        return f": the proxy of HTTPS_PROXY refuses the connection ({status})"
-    if refusal := _tls_refusal(exc):
-        if not has_sslcert:
-            refusal = _REFUSED_HANDSHAKE if refusal == _REFUSED_CERTIFICATE else refusal
-            refusal = refusal.replace(_SEE_CERTIFICATE, ", for which there is no setting")
-        return f": {refusal}"
-    for each in _causes(exc):
-        if isinstance(each, socket.gaierror):
-            return ": host name not found"
-        if type(each).__module__ == "ssl":
-            return f": no TLS connection ({getattr(each, 'reason', None) or type(each).__name__})"
-        if isinstance(each, builtins.TimeoutError) and "handshake" in str(each):
-            return ": it is silent to a TLS handshake, as a port without TLS may be"
-        if isinstance(each, OSError) and each.errno:
-            return f": {os.strerror(each.errno)}"
-    return ""
-
-
-def _is_file(value: Any, method: str, *, binary: bool) -> bool:
-    """Whether the value is an open file, or an object like one, with that method: not a path, nor a class."""
-    other = io.TextIOBase if binary else (io.RawIOBase, io.BufferedIOBase)
-    usable = callable(getattr(value, method, None))
-    return usable and not isinstance(value, (type, other))
-
-
-def _driver(module: str, package: str, needed_by: str) -> Any:
-    """Imports a driver on first use."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as exc:
-        raise ConfigurationError(
-            f"{needed_by} needs a package that is not installed: pip install '{package}'"
-        ) from exc
-    except Exception as exc:  # a library or file of it is damaged, or of another version
-        raise ConfigurationError(
-            f"{needed_by} cannot import {module} ({type(exc).__name__}): "
-            f"pip install --force-reinstall '{package}'"
-        ) from exc
-
-
-def _check_path(name: str, path: Any) -> str:
-    """Return the path as text. Python takes a number or a bool for an open file's descriptor, and would close it."""
-    text = path if isinstance(path, str) else None
-    if isinstance(path, os.PathLike):
-        text = os.fspath(path)
-    text = _plain(text)
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise ConfigurationError(f"{name} should be the path of a file, as text or as a Path")
-    return text
-
-
-def _check_readable(name: str, path: str) -> None:
-    """Raise ConfigurationError, which names the setting, if the file cannot be read."""
-    _check_path(name, path)
-    try:
-        open(path, "rb").close()
-    except (OSError, UnicodeEncodeError) as exc:
-        why = getattr(exc, "strerror", "") or "its name is no text of this system"
-        raise ConfigurationError(f"{name} should name a readable PEM file: {why}") from exc
-
-
-def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslrootcert") -> Any:
-    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html).
-    ``authority`` is what messages call sslrootcert."""
-    import ssl
-
-    files = {name: options[name] for name in _TLS_FILES if options.get(name, "system") != "system"}
-    for name, path in files.items():
-        _check_readable(authority if name == "sslrootcert" else name, path)
-    at_fault = authority
-    # As in libpq: an authority that is named is asked, whatever the mode.
-    verified = mode in ("verify-ca", "verify-full") or "sslrootcert" in options
-    try:
-        if verified:
-            context = ssl.create_default_context(cafile=files.get("sslrootcert"))
-            context.check_hostname = mode == "verify-full"
-        else:
-            context = _unverified_context()
-        if (
-            "sslrootcert" in files
-        ):  # those that MySQL makes for itself are not to the letter of RFC 5280
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if "sslcert" in options:
-            at_fault = "sslcert and sslkey"
-            # The password is that of a key that has none: OpenSSL would ask for one at the terminal.
-            context.load_cert_chain(options["sslcert"], options.get("sslkey"), password="")
-    except OSError as exc:
-        raise ConfigurationError(
-            f"{at_fault} should name PEM files that fit, without a password"
-        ) from exc
-    return context
-
-
-def _unverified_context() -> Any:
-    """Python's ``SSLContext`` that takes any certificate, without the system's authorities: to load
-    them takes 50 ms (measured with OpenSSL 3)."""
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _open_socket(
-    host: str, port: int, attempt: Attempt, longest: float = math.inf
-) -> socket.socket:
-    """A TCP connection within the deadline, and within ``longest`` seconds for each address of the host."""
-    failure: OSError = OSError("no address")
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
-        raw = None
-        try:
-            raw = socket.socket(family, kind, protocol)
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.settimeout(
-                min(longest, attempt.remaining() / (1 if number == len(addresses) else 2))
-            )
-            raw.connect(address)
-            return raw
-        except BaseException as exc:
-            if raw is not None:
-                raw.close()
-            if not isinstance(exc, OSError) or isinstance(exc, InfrastructureError):
-                raise
-            failure = exc
-    raise failure
-
-
-class _WholeLines(io.BufferedReader):
-    """An answer's bytes, of which no line may be cut: http.client takes the end of the stream for the end of the
-    headers, and of a body in chunks."""
-
-    _begun = False
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if not line.endswith(b"\n") and len(line) != size and (line or self._begun):
-            import http.client
-
-            raise http.client.IncompleteRead(line)
-        self._begun = True
-        return line
-
-
-#: the attempt whose deadline is that of the answer which a connection of `_whole_answers` awaits
-_awaiting: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
-    "_awaiting", default=None
-)
-
-
-def _was_unsent(exc: BaseException | None) -> bool:
-    """Whether a connection of `_whole_answers` failed before its request, as in a TLS handshake."""
-    return any(hasattr(each, "_before_request") for each in _causes(exc))
-
-
-@functools.lru_cache(8)
-def _whole_answers(connection: Any) -> Any:
-    """A class of HTTP connections, as http.client's is one, whose answers are whole or an error."""
-
-    class Whole(connection):  # type: ignore[misc]
-        response_class: Any
-
-        def connect(self) -> None:
-            try:
-                super().connect()
-            except Exception as exc:
-                exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
-                raise
-
-        def send(self, data: Any) -> None:
-            """Raise what urllib3 takes for a reason to read on: the server may have said why."""
-            import ssl
-
-            try:
-                super().send(data)
-            except ssl.SSLEOFError as exc:
-                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from exc
-
-        def getresponse(self) -> Any:
-            attempt, usual = _awaiting.get(), self.response_class
-            if attempt is not None:
-                # As "timeout" says, less what the connection has taken.
-                self.timeout = max(0.001, attempt.deadline - attempt.now())
-                self.sock.settimeout(self.timeout)
-
-            def whole(*arguments: Any, **options: Any) -> Any:
-                answer = usual(*arguments, **options)
-                answer.fp = _WholeLines(answer.fp.detach())  # nothing is read from it yet
-                return answer
-
-            self.response_class = whole
-            try:
-                return super().getresponse()
-            finally:
-                self.response_class = usual
-
-    return Whole
-
-
-def _twin_socket(original: socket.socket) -> socket.socket:
-    """Another object for the same connection, without what is above TCP. OSError if the original is closed."""
-    return socket.socket(fileno=os.dup(original.fileno()))
-
-
-_fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for each in list(_fork_aware):
-        each._forget_parent()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-class _Slot(Generic[T]):
-    """The right to one resource of a pool, and the resource once it is open.
-
-    A slot lives in the pool's idle list or in one caller's place. An interrupt (an exception from
-    a signal handler) between two steps can lose it. Then it is garbage, and the pool, which counts
-    live slots, has room for another.
-    """
-
-    __slots__ = ("__weakref__", "era", "resources")
-
-    def __init__(self, era: object) -> None:
-        self.era = era  # another one in a forked child: its pool does not take the slot back
-        self.resources: list[T] = []  # none or one
-
-
-class _Place(Generic[T]):
-    """One caller's claim on a pool: at first without a slot, then with one.
-
-    It exists before anything is taken. If the caller is interrupted, by Ctrl-C for example,
-    ``release`` finds in it what has to go back.
-    """
-
-    __slots__ = ("__weakref__", "signal", "slots")
-
-    def __init__(self) -> None:
-        self.slots: list[_Slot[T]] = []  # none or one
-        #: held until the pool wakes the waiter; an Event's wait is not safe to interrupt
-        self.signal: threading.Lock | None = None
-
-    @property
-    def resource(self) -> T | None:
-        return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
-
-
-class _Pool(Generic[T]):
-    """At most ``max_size`` resources; waiters are served in order of arrival, idle resources last in, first out.
-
-        place = _Place()
-        try:
-            try:
-                resource = pool.acquire(place, attempt)
-                …
-            finally:
-                pool.release(place, broken=…)
-        finally:
-            pool.release(place, broken=True)  # does nothing, unless an interrupt has hit the other
-
-    The pool has no lock: an interrupt could leave it locked. Each change is one operation of a list
-    or deque, which is atomic. A slot moves in one expression, so that it is in one place or in none;
-    in none it is garbage, which a weak reference takes off the books (see ``_Slot``).
-
-    No waiter is lost: a thread that gives something back looks at the queue afterwards, and a waiter
-    that joins the queue looks at what is free afterwards. If an interrupt has lost a slot, a waiter
-    notices within a second. No waiter is overtaken: a caller takes what is idle only if the queue is
-    empty, and of the waiters only the first does.
-
-    After a fork the child starts empty: the sockets stay the parent's.
-    """
-
-    LOOK_AGAIN = 1.0  # seconds
-
-    def __init__(
-        self,
-        name: str,
-        max_size: int,
-        *,
-        connect: Callable[[Attempt], T],
-        disconnect: Callable[[T], None],
-        is_dead: Callable[[T], bool],
-        is_stale: Callable[[T], bool] = lambda resource: False,
-        keep: int = 0,
-    ) -> None:
-        """``is_stale`` says whether a resource that nobody needs may go; the last ``keep`` stay all the same."""
-        self.max_size = max_size
-        self.closed = False
-        self._is_stale = is_stale
-        self._keep = keep
-        self._name = name
-        self._connect = connect
-        self._disconnect = disconnect
-        self._is_dead = is_dead
-        self._reset()
-        _fork_aware.add(self)
-
-    def _reset(self) -> None:
-        self._slots: list[weakref.ref[_Slot[T]]] = []
-        self._idle: list[_Slot[T]] = []
-        self._queue: deque[weakref.ref[_Place[T]]] = deque()
-
-    def _forget_parent(self) -> None:
-        idle = self._idle
-        self._reset()
-        for slot in idle:
-            self._close(slot)  # must close this process's descriptor only
-
-    @property
-    def size(self) -> int:
-        """How many resources are open, or being opened."""
-        return min(len(self._slots), self.max_size)
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise ConnectionError(f"{self._name} is closed", retryable=False)
-
-    def take(self, place: _Place[T]) -> T | None:
-        """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
-        if self._queue:
-            return None
-        slots = place.slots
-        try:
-            slots.append(self._idle.pop())
-        except IndexError:  # nothing is idle
-            return None
-        resource = slots[0].resources[0]
-        if not self._is_dead(resource):
-            return resource
-        self._close(slots[0])
-        return None
-
-    def _alive(self, slot: _Slot[T]) -> T | None:
-        """The slot's resource; a dead one is closed."""
-        if slot.resources and not self._is_dead(slot.resources[0]):
-            return slot.resources[0]
-        self._close(slot)
-        return None
-
-    def _close(self, slot: _Slot[T]) -> None:
-        if slot.resources:
-            self._disconnect(slot.resources.pop())
-
-    def acquire(self, place: _Place[T], attempt: Attempt) -> T:
-        """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
-        if not place.slots:
-            resource = self.take(place)
-            if resource is not None:
-                return resource
-        if not place.slots:
-            self._wait(place, attempt)
-        slot = place.slots[0]
-        resource = self._alive(slot)
-        if resource is None:
-            slot.resources.append(self._connect(attempt))
-            resource = slot.resources[0]
-        return resource
-
-    def renew(self, place: _Place[T], attempt: Attempt) -> T:
-        """A new resource in the place of the one that ``place`` has."""
-        slot = place.slots[0]
-        self._close(slot)
-        slot.resources.append(self._connect(attempt))
-        return slot.resources[0]
-
-    def _wait(self, place: _Place[T], attempt: Attempt) -> None:
-        """Until the place has a slot."""
-        self.check_open()
-        if not self._queue and self._open(place):
-            return
-        until = SystemClock.monotonic() + attempt.remaining()
-        place.signal = threading.Lock()
-        place.signal.acquire()
-        self._queue.append(weakref.ref(place, self._queue.remove))
-        try:
-            while not self._serve(place):
-                left = until - SystemClock.monotonic()
-                if left <= 0:
-                    raise PoolTimeoutError(
-                        f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
-                    )
-                place.signal.acquire(timeout=min(left, self.LOOK_AGAIN))
-        finally:
-            self._leave_queue(place)
-
-    def _serve(self, place: _Place[T]) -> bool:
-        """Give a waiter a slot, if it is the first in the queue and one is free."""
-        self.check_open()
-        if self._first() is not place:
-            return False
-        try:
-            place.slots.append(self._idle.pop())
-        except IndexError:
-            return self._open(place)
-        return True
-
-    def _open(self, place: _Place[T]) -> bool:
-        """Give the place a new slot, if there are fewer than ``max_size``.
-
-        Of threads that do so at once the first ``max_size`` in the list of slots succeed.
-        """
-        slots = self._slots
-        place.slots.append(_Slot(slots))
-        slots.append(weakref.ref(place.slots[0], slots.remove))
-        if slots.index(weakref.ref(place.slots[0])) < self.max_size:
-            return True
-        self._drop(place)
-        self._wake()  # a waiter may have counted this slot
-        return False
-
-    def _first(self) -> _Place[T] | None:
-        """The waiter that has waited for longest."""
-        try:
-            return self._queue[0]()
-        except IndexError:
-            return None
-
-    def _wake(self) -> None:
-        """Let the first waiter look again, if something is free."""
-        if self._idle or len(self._slots) < self.max_size:
-            self._signal(self._first())
-
-    @staticmethod
-    def _signal(place: _Place[T] | None) -> None:
-        if place is not None and place.signal is not None:
-            try:
-                place.signal.release()
-            except RuntimeError:  # it was told already
-                pass
-
-    def _leave_queue(self, place: _Place[T]) -> None:
-        try:
-            self._queue.remove(weakref.ref(place))
-        except ValueError:
-            pass
-        if self._queue:
-            self._wake()
-
-    def release(self, place: _Place[T], broken: bool = False) -> None:
-        """Give back what the place has, if anything. Doing so again does nothing.
-
-        A broken resource is closed, and the next waiter may open one.
-        """
-        slots = place.slots
-        if slots:
-            slot = slots[0]
-            if broken or not slot.resources or slot.era is not self._slots:
-                self._close(slot)
-                self._drop(place)
-            else:
-                self._idle.append(slots.pop())
-            if self.closed or len(self._slots) > self._keep:
-                self._tidy()
-        if place.signal is not None:
-            self._leave_queue(place)
-        elif self._queue:
-            self._wake()
-
-    def _drop(self, place: _Place[T]) -> None:
-        """Give up the place's slot."""
-        try:
-            self._slots.remove(weakref.ref(place.slots[0]))
-        except ValueError:  # it was granted before a fork, or is off the list already
-            pass
-        place.slots.clear()
-
-    def _tidy(self) -> None:
-        """Close what was idle for longest, if it is stale; in a closed pool all that is idle."""
-        place: _Place[T] = _Place()
-        while self.closed or self._has_stale():
-            try:
-                place.slots.append(self._idle.pop(0))
-                self._close(place.slots[0])
-            except IndexError:  # nothing is idle, or others were faster
-                return
-            finally:
-                if place.slots:
-                    self._drop(place)
-            if not self.closed:
-                return
-
-    def _has_stale(self) -> bool:
-        try:
-            oldest = self._idle[0].resources[0]
-        except IndexError:  # nothing is idle, or another thread takes it
-            return False
-        return self._is_stale(oldest)
-
-    def stats(self) -> PoolStats:
-        size, idle = self.size, len(self._idle)
-        return PoolStats(self.max_size, size, max(0, size - idle), idle, len(self._queue))
-
-    def close(self) -> None:
-        self.closed = True
-        for index in range(len(self._queue)):
-            try:
-                self._signal(self._queue[index]())
-            except IndexError:  # some have left
-                break
-        self._tidy()
-
-
-def _has_started(thread: threading.Thread) -> bool:
-    """Start the thread; False once Python shuts down: from 3.12 on it then starts none any more."""
-    try:
-        thread.start()
-    except RuntimeError as error:
-        if "interpreter shutdown" not in str(error):
-            raise
-        return False
-    return True
-
-
-class _Watched:
-    """What the watchdog looks after: something with a socket's ``fileno``, and the seconds that it has."""
-
-    __slots__ = ("__weakref__", "expired", "patience", "raw")
-
-    def __init__(self, raw: Any, patience: float = 0.0) -> None:
-        self.raw = raw
-        self.patience = patience
-        self.expired = False  # the watchdog has shut the socket down
-
-
-class _Watchdog:
-    """One daemon thread that shuts down sockets on which a server takes too long: psycopg2 has no timeout of its own,
-    and waits in C; http.client's begins anew with every byte. Coming and going take no lock: what a dict does in one
-    step is atomic."""
-
-    def __init__(self) -> None:
-        self._forget_parent()
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        self._due: dict[_Watched, float] = {}
-        self._wakes_at = math.inf
-        self._thread: threading.Thread | None = None
-        # Plain locks: an interrupt inside a Condition's methods, which are Python, leaves it locked.
-        self._changed = threading.Lock()  # released to wake the thread
-        self._changed.acquire()
-        self._shutting = threading.RLock()  # held while sockets are shut down
-
-    def watch(self, watched: _Watched) -> None:
-        due = SystemClock.monotonic() + watched.patience
-        self._due[watched] = due
-        if due < self._wakes_at:
-            thread = self._thread
-            if thread is None or not thread.is_alive():  # two do no harm
-                thread = threading.Thread(target=self._run, name="infra-watchdog", daemon=True)
-                if not _has_started(thread):
-                    return  # the server's own limits remain
-                self._thread = thread
-            try:
-                self._changed.release()
-            except RuntimeError:  # it was told already
-                pass
-
-    def unwatch(self, watched: _Watched) -> None:
-        if self._due.pop(watched, None) is None:
-            # its socket is being shut down: the owner must not close the descriptor meanwhile
-            with self._shutting:
-                pass
-
-    def _run(self) -> None:
-        while True:
-            self._wakes_at = math.inf  # a thread that comes while we look around wakes us
-            now = SystemClock.monotonic()
-            for watched, due in list(self._due.items()):
-                if due <= now:
-                    self._shut(watched)
-            self._wakes_at = wakes_at = min(list(self._due.values()), default=math.inf)
-            left = wakes_at - SystemClock.monotonic()
-            self._changed.acquire(timeout=-1 if left == math.inf else max(0.0, left))
-
-    def _shut(self, watched: _Watched) -> None:
-        with self._shutting:
-            if self._due.pop(watched, None) is None:
-                return
-            watched.expired = True
-            with (
-                contextlib.suppress(Exception),
-                socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
-            ):
-                twin.shutdown(socket.SHUT_RDWR)
-
-
-_watchdog = _Watchdog()
-
-
-class _SignalPipe:
-    """A pair of sockets for ``signal.set_wakeup_fd``, and the daemon thread that reads them.
-
-    Ctrl-C writes its number there at once, while Python's handler waits for the main thread.
-    Sockets, not a pipe: gevent makes of the thread a coroutine, and only of sockets a wait that
-    lets the others run.
-    """
-
-    def __init__(self) -> None:
-        import signal
-
-        self.set = signal.set_wakeup_fd
-        self.earlier = -1  # the descriptor that somebody else has set; it gets the bytes too
-        self.running: list[_Session] = []  # what the main thread waits for, the innermost last
-        self.lock = threading.Lock()  # held while a session is stopped
-        self.reader, self.writer = socket.socketpair()
-        self.reader.settimeout(None)
-        self.writer.settimeout(0)
-        self.descriptor = self.writer.fileno()
-        thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
-        try:
-            self.serves = _has_started(thread)
-        except RuntimeError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close both ends, while no thread reads."""
-        self.reader.close()
-        self.writer.close()
-
-    def _run(self) -> None:
-        import signal
-
-        while numbers := self.reader.recv(64):
-            if self.earlier >= 0:
-                with contextlib.suppress(OSError):
-                    os.write(self.earlier, numbers)
-            usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            if usual and signal.SIGINT in numbers:  # a handler of the user's may want to go on
-                self._stop()
-        self.reader.close()
-
-    def _stop(self) -> None:
-        with self.lock:
-            try:
-                session = self.running.pop()
-            except IndexError:  # it has ended by itself
-                return
-            session.interrupted = True
-            try:
-                twin = socket.socket(fileno=os.dup(session.raw.fileno()))
-            except Exception:  # the connection has just ended
-                return
-        threading.Thread(target=_cancel, args=(session.raw, twin), daemon=True).start()
-
-    def drop(self) -> None:
-        """End the thread. What it has not read yet stops nothing any more."""
-        self.running.clear()
-        current = self.set(-1)
-        if current != self.descriptor:
-            self.set(current)
-        self.writer.close()
-
-
-def _cancel(raw: Any, twin: socket.socket) -> None:
-    """End a statement of psycopg2, and its session: ``twin`` has the same socket."""
-    with twin, contextlib.suppress(Exception):
-        due = SystemClock.monotonic() + 0.3
-        if _answers_at_all(twin):
-            raw.cancel()
-            time.sleep(max(0.0, due - SystemClock.monotonic()))
-        twin.shutdown(
-            socket.SHUT_RDWR
-        )  # if the server does not end the statement, this ends the wait
-
-
-def _answers_at_all(twin: socket.socket) -> bool:
-    """Whether Postgres says if it offers TLS. ``cancel()`` would wait for a server that hangs, and
-    stop all threads meanwhile: libpq's PQcancel runs with Python's lock held."""
-    try:
-        with socket.socket(twin.family, socket.SOCK_STREAM) as probe:
-            probe.settimeout(0.2)
-            probe.connect(twin.getpeername())
-            probe.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest
-            return probe.recv(1) in (b"S", b"N")
-    except OSError:
-        return False
-
-
-class _Interrupts:
-    """Lets Ctrl-C end what the main thread waits for in psycopg2, which waits in C."""
-
-    def __init__(self) -> None:
-        self._pipe: _SignalPipe | None = None
-        self._main = threading.main_thread().ident
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        pipe, self._pipe = self._pipe, None
-        self._main = threading.main_thread().ident
-        if pipe is not None:
-            pipe.drop()
-            pipe.reader.close()
-
-    def _open(self) -> _SignalPipe | None:
-        pipe = _SignalPipe()
-        if not pipe.serves:
-            pipe.close()
-            return None
-        try:
-            pipe.set(pipe.set(-1))
-        except ValueError:  # not in Python's main interpreter
-            self._main = None
-            pipe.writer.close()
-            return None
-        self._pipe = pipe
-        return pipe
-
-    def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
-        """Run the work. If Ctrl-C comes meanwhile, the session is stopped: it is of no further use."""
-        if threading.get_ident() != self._main:
-            work(*arguments)
-            return
-        pipe = self._pipe or self._open()
-        if pipe is None:
-            work(*arguments)
-            return
-        running, set_descriptor = pipe.running, pipe.set
-        nested, earlier, surfaced = bool(running), pipe.earlier, session.interrupted
-        try:
-            try:
-                running.append(session)
-                earlier = set_descriptor(pipe.descriptor)
-                if earlier != pipe.descriptor:
-                    pipe.earlier = earlier
-                work(*arguments)
-            finally:
-                try:
-                    set_descriptor(earlier)
-                except (OSError, ValueError):  # it was closed meanwhile
-                    set_descriptor(-1)
-        except Exception:
-            raise
-        except BaseException:  # its byte may be on its way: the next statement needs another pipe
-            surfaced = True
-            if not nested:
-                self._pipe = None
-                pipe.drop()
-            raise
-        finally:
-            try:
-                running.remove(session)
-            except ValueError:
-                with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
-                    pass
-            # Python's handler may run where psycopg2 swallows what it raises: as it decodes.
-            if session.interrupted and not surfaced:
-                raise KeyboardInterrupt from None
-
-
-_interrupts = _Interrupts()
-
-
-def _interruptibly(work: Callable[[], T]) -> T:
-    """Run the work in another thread if this is the main one, which Ctrl-C then reaches."""
-    if threading.current_thread() is not threading.main_thread():
-        return work()
-    results: list[T] = []
-    failures: list[BaseException] = []
-    running = threading.Lock()
-    running.acquire()
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as failure:
-            failures.append(failure)
-        finally:
-            running.release()
-
-    if not _has_started(threading.Thread(target=run, name="infra-connect", daemon=True)):
-        return work()
-    running.acquire()
-    if failures:
-        raise failures.pop()
-    return results.pop()
-
-
-def _interrupt_again() -> None:
-    """Repeat a Ctrl-C that has hit a destructor, where Python swallows exceptions."""
-    import signal
-
-    main = threading.main_thread().ident
-    assert main is not None
-    while _is_in_destructor(sys._current_frames().get(main)):
-        time.sleep(0.001)
-    if callable(signal.getsignal(signal.SIGINT)):
-        signal.pthread_kill(main, signal.SIGINT)
-
-
-def _is_in_destructor(frame: Any) -> bool:
-    while frame is not None:
-        if frame.f_code is _Closing.__del__.__code__:
-            return True
-        frame = frame.f_back
-    return False
-
-
-class _OnlyFakes:
-    """``down`` of a class that has none: setting it would change nothing, and a test would not test what it means to.
-
-    Classes of other modules that derive from it may have an attribute of that name.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-        self._modules = {__name__, owner.__module__}
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        if instance is not None and self._name in vars(instance):
-            return vars(instance)[self._name]
-        raise self._refused(owner or type(instance))
-
-    def __set__(self, instance: object, value: object) -> None:
-        if type(instance).__module__ in self._modules:
-            raise self._refused(type(instance))
-        vars(instance)[self._name] = value
-
-    def _refused(self, owner: type) -> AttributeError:
-        return AttributeError(
-            f"{owner.__name__} has no attribute {self._name!r}: set it on a fake, such as FakeRedisClient "
-            "or the redis of a FakeInfrastructure; a real server has to be stopped"
-        )
-
-
-class _Closing(ABC):
-    """``close()`` once or often, ``with``, and a ResourceWarning when something open is forgotten."""
-
-    if not TYPE_CHECKING:  # type checkers know that there is none
-        down = _OnlyFakes()
-
-    @abstractmethod
-    def close(self) -> None:
-        """Frees sockets and threads. Calling it again does nothing."""
-
-    def _holds(self) -> bool:
-        """Whether there is something to close."""
-        return False
-
-    def __enter__(self: T) -> T:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        try:
-            self._close_forgotten()
-        except KeyboardInterrupt:
-            if threading.current_thread() is not threading.main_thread():
-                raise
-            threading.Thread(target=_interrupt_again, daemon=True).start()
-
-    def _close_forgotten(self) -> None:
-        try:
-            forgotten = self._holds()
-        except AttributeError:  # the constructor failed half-way
-            return
-        if forgotten:
-            warnings.warn(
-                f"{type(self).__name__} was not closed", ResourceWarning, source=self, stacklevel=2
-            )
-            self.close()
-
-
-# === privacy and ids =================================================================================================
-
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -2643,9 +840,6 @@ def _whole_milliseconds(seconds: float) -> int:
 
 
 _ANY_DIGITS = Context(prec=50)  # whatever the caller's context is
-
-
-# === values ==========================================================================================================
 
 
 def _later(moment: datetime, duration: timedelta) -> datetime:
@@ -3083,7 +1277,1824 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
     return fitted
 
 
-# === database ========================================================================================================
+# === configuration ================================================================================
+
+
+class _Url(NamedTuple):
+    """A service's URL in parts, percent-decoded. Drivers get these as keyword arguments, never the URL."""
+
+    scheme: str
+    host: str
+    port: int | None
+    user: str | None
+    password: str | None
+    path: str
+    options: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"_Url({self.scheme!r}, {self.host!r}, …)"  # no secrets
+
+    @classmethod
+    def parse(cls, url: str) -> _Url:
+        """Raises ValueError, which says what is wrong and never quotes the URL."""
+        found = cls.read(url)
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
+
+    @classmethod
+    def read(cls, url: object) -> _Url | str:
+        """Return the URL's parts, or why there are none, in words that quote nothing of it."""
+        import urllib.parse
+
+        if not isinstance(url, str):
+            return "it should be text"
+        if re.search(r"[\s\x00-\x1f\x7f#]", url):
+            return f"it holds a blank, a # or a control character: {_ENCODED}"
+        try:
+            url.encode()
+            parts = urllib.parse.urlsplit(url)
+            texts = (parts.username, parts.password, parts.hostname, parts.path[1:])
+            user, password, host, path = (
+                urllib.parse.unquote(text, errors="strict") if text else text for text in texts
+            )
+        except ValueError:
+            return f"it is no URL: {_ENCODED}"
+        port = cls._port(parts)
+        problem = cls._problem(parts, host, port)
+        if problem:
+            return problem
+        try:
+            pairs = urllib.parse.parse_qsl(
+                parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)
+            )
+        except ValueError:
+            return "its options should be name=value each, with & between them"
+        if len(dict(pairs)) != len(pairs):
+            return "it has an option twice"
+        if any(
+            "\0" in text for text in (user or "", password or "", path or "", *dict(pairs).values())
+        ):
+            return "it holds a NUL (%00), which no service takes"
+        assert host
+        return cls(parts.scheme, host, port, user or None, password, path or "", dict(pairs))
+
+    @staticmethod
+    def _port(parts: Any) -> int | None:
+        """Return 0 for one that is no port."""
+        try:
+            found: int | None = parts.port
+        except ValueError:
+            return 0
+        return found
+
+    @staticmethod
+    def _problem(parts: Any, host: str | None, port: int | None) -> str:
+        if "@" in parts.path + parts.query:
+            return f"an @ stands behind the host: {_ENCODED}"
+        if not parts.scheme or not host:
+            return _NO_HOST
+        if "," in parts.netloc.rpartition("@")[2]:
+            return "it names more than one host"
+        if port == 0:
+            return f"its port should be a number from 1 to 65535, or {_ENCODED}"
+        if not _is_socket_path(host) and not _is_host(host):
+            return _ODD_HOST
+        return ""
+
+
+_NO_HOST = "it names no host"
+_ODD_HOST = "its host should be a name or an address"
+
+
+def _is_socket_path(host: str) -> bool:
+    return host.startswith("/") and "\0" not in host
+
+
+def _is_host(host: str) -> bool:
+    """Whether Python can look the host up: each label has 1 to 63 bytes."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return not re.search(r"[\s\x00-\x1f\x7f/?#@]", host)
+
+
+#: https://www.rfc-editor.org/rfc/rfc3986#section-2.2
+_ENCODED = (
+    "in the user and the password, % : / ? # [ ] @ and blanks are written percent-encoded "
+    "(%25 %3A %2F %3F %23 %5B %5D %40 %20)"
+)
+
+
+def _url_problem(
+    value: Any,
+    schemes: Iterable[str],
+    path: str = "",
+    options: Mapping[str, str] | None = None,
+    *,
+    sockets: bool = False,
+) -> str:
+    """Return why the value is no URL of that kind, in words that quote nothing of it, or "".
+
+    ``path``, and what ``options`` has for each option's name, are patterns. ``sockets``: whether
+    the host may be the path of a socket.
+    """
+    url = _Url.read(value)
+    if isinstance(url, str):
+        return url
+    if url.scheme not in schemes:
+        return f"its scheme is not {' or '.join(schemes)}"
+    if url.host.startswith("/") and not sockets:
+        return "it names the path of a socket, which only databases take"
+    if not re.fullmatch(path, url.path):
+        return "what stands behind its host is not of that form"
+    known = options or {}
+    if not url.options.keys() <= known.keys():
+        return f"its options should be among: {', '.join(known)}" if known else "it has options"
+    for name, text in url.options.items():
+        if not re.fullmatch(known[name], text):
+            words = known[name].replace("|", ", ")
+            return f"its option {name} should {'not be empty' if words == '.+' else f'be {words}'}"
+    return ""
+
+
+def _is_url(schemes: Iterable[str]) -> Callable[[Any], bool]:
+    """Return what tells whether a value is such a URL, without a path and options."""
+    return lambda value: not _url_problem(value, schemes)
+
+
+_ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
+_PORTS = {"mysql": 3306, "postgres": 5432}
+_TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
+_TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
+#: what may stand behind the "?" of a database's URL; what this library sets itself may not
+_ENGINE_OPTIONS = {
+    "mysql": {**_TLS_OPTIONS, "charset": "utf8mb4"},  # which it is in any case
+    "postgres": {
+        **_TLS_OPTIONS,
+        "channel_binding": "disable|prefer|require",
+        "application_name": ".+",
+        "options": ".+",
+        "target_session_attrs": "any|read-write|read-only|primary|standby|prefer-standby",
+    },
+}
+_PREFIX = _Kind(
+    "text without blanks at either end and without a NUL",
+    str,
+    lambda v: _is_text(v, 0) and v == v.strip() and "\0" not in v,
+)
+_CREDENTIAL = _Kind(
+    "text without line breaks, and without blanks at either end",
+    str,
+    lambda v: _is_text(v) and v == v.strip() and not re.search(r"[\x00-\x1f\x7f]", v),
+)
+_SMS_PROVIDER = _Kind(
+    "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
+)
+_REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
+_REDIS_KINDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "redis": ("[0-9]{0,5}", {}),
+    "rediss": ("[0-9]{0,5}", _REDIS_TLS),
+    "redis+cluster": ("0?", {}),
+    "rediss+cluster": ("0?", _REDIS_TLS),
+}
+
+
+def _redis_problem(value: Any) -> str:
+    url = _Url.read(value)
+    kind = () if isinstance(url, str) else _REDIS_KINDS.get(url.scheme, ())
+    problem = _url_problem(value, _REDIS_KINDS, *kind)
+    if problem == "it has options":
+        return "it has options, which are for TLS: with rediss:// or rediss+cluster://"
+    if not problem and isinstance(url, _Url) and url.user is not None and not url.password:
+        return "it names a user without a password; a password alone has a colon before it"
+    return problem
+
+
+def _database_problem(value: Any) -> str:
+    url = _Url.read(value)
+    scheme = "" if isinstance(url, str) else url.scheme
+    options = _ENGINE_OPTIONS.get(_ENGINES.get(scheme, ""), {})
+    problem = _url_problem(value, _ENGINES, "[^/]+", options, sockets=True)
+    if problem in (_NO_HOST, _ODD_HOST):
+        problem += (
+            "; the directory of a socket is percent-encoded in its place "
+            "(postgresql://user@%2Frun%2Fpostgresql/database)"
+        )
+    return problem
+
+
+def _endpoint_problem(value: Any) -> str:
+    problem = _url_problem(value, ("https", "http"))
+    if problem or "@" not in value:
+        return problem
+    return "it holds a user: keys have settings of their own"
+
+
+_REDIS_URL = _Kind(
+    "redis://[[user]:password@]host[:port][/database number] (a user needs a password; a password alone has a colon "
+    "before it, redis://:password@host) or, for a Redis Cluster, redis+cluster://…host[:port]; "
+    "with TLS rediss://… or rediss+cluster://…, optionally with ?sslmode=verify-full (the default), verify-ca or "
+    "require, &sslrootcert=, &sslcert=, &sslkey= (files)",
+    str,
+    lambda v: not _redis_problem(v),
+    lambda v: _redis_problem(v),
+)
+_DATABASE_URL = _Kind(
+    "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database, optionally with "
+    "?sslmode=disable, prefer, require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
+    str,
+    lambda v: not _database_problem(v),
+    lambda v: _database_problem(v),
+)
+_S3_ENDPOINT = _Kind(
+    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], without a path and "
+    "without the bucket",
+    str,
+    lambda v: not _endpoint_problem(v) and not _names_bucket(v),
+    lambda v: _endpoint_problem(v) or "it names the bucket",
+)
+_AWS_HOST = _lazy(r"\.amazonaws\.com(?:\.cn)?$")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+_HOST_OF_BUCKET = _lazy(
+    r".+\.s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?",
+    re.IGNORECASE,
+)
+
+
+def _names_bucket(endpoint: str) -> bool:
+    """Whether the URL is that of a bucket on AWS: with it, objects would get the bucket's name into their keys."""
+    return _HOST_OF_BUCKET.fullmatch(_Url.parse(endpoint).host) is not None
+
+
+def _setting(default: Any, kind: _Kind, variable: str = "", *, secret: bool = False) -> Any:
+    """``variable``: where the environment has it; of several names the first that is set counts."""
+    return field(default=default, metadata={"kind": kind, "variable": variable, "secret": secret})
+
+
+def _variable(env: Mapping[str, str], name: str) -> str:
+    """Return the text of a variable, "" if it is not set."""
+    text = _plain(env.get(name))
+    if text is not None and not isinstance(text, str):
+        raise ConfigurationError(f"{name} should be text")
+    return text.strip() if text else ""
+
+
+@dataclass(frozen=True, repr=False)
+class _Settings:
+    """Checks every field when constructed, masks secrets in ``repr``, reads itself from environment variables."""
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            kind, value = each.metadata.get("kind"), _plain(getattr(self, each.name))
+            object.__setattr__(self, each.name, value)
+            unset = value is None and each.default is None
+            if kind and not unset and not kind.valid(value):
+                variables = " or ".join(each.metadata["variable"].split())
+                named = f"{type(self).__name__}.{each.name}"
+                raise kind.refusal(f"{named} ({variables})" if variables else named, value)
+
+    def __repr__(self) -> str:
+        shown = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.metadata.get("secret") and value is not None and each.name != "url":
+                value = "***"
+            elif isinstance(value, str):
+                value = re.sub("(?s)://.*@", "://***@", value)
+            shown.append(f"{each.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @classmethod
+    def _read(cls, env: Mapping[str, str]) -> dict[str, Any]:
+        """The fields that ``env`` sets, parsed. A variable that is empty counts as unset."""
+        found = {}
+        for each in fields(cls):
+            for variable in each.metadata.get("variable", "").split():
+                text = _variable(env, variable)
+                if text:
+                    found[each.name] = cls._parsed(variable, each.metadata["kind"], text)
+                    break
+        return found
+
+    @staticmethod
+    def _parsed(variable: str, kind: _Kind, text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            return kind.parse(text)
+        raise ConfigurationError(f"{variable} should be {kind.expected}")
+
+
+@dataclass(frozen=True, repr=False)
+class DatabaseConfig(_Settings):
+    """A MySQL, MariaDB or Postgres database; the URL's scheme says which. All times in seconds.
+
+    ``interruptible``: Ctrl-C ends a statement on Postgres at once, also one that copies, and a wait
+    for a login. Without it, Ctrl-C is noticed when the statement ends, as psycopg2 has it. For the
+    statement's time the main thread uses ``signal.set_wakeup_fd``; a descriptor that was set before
+    gets its bytes too. The request to cancel goes over a connection of its own, which is not
+    encrypted, holds no data, and names the session by a number that the server has drawn. Nothing
+    is cancelled in other threads, for other signals, or if SIGINT has a handler of your own.
+    Statements on MySQL and MariaDB end at once in any case.
+
+    ``error_detail`` adds the server's own text to the message of each error. That text quotes rows
+    and values: use it in development only. Without it a message names tables, columns and places in
+    the statement.
+    """
+
+    url: str = _setting(None, _DATABASE_URL, secret=True)
+    max_connections: int = _setting(10, _COUNT, "DATABASE_MAX_CONNECTIONS")
+    min_connections: int = _setting(2, _COUNT_OR_0, "DATABASE_MIN_CONNECTIONS")
+    connect_timeout: float = _setting(5.0, _WAIT)
+    acquire_timeout: float = _setting(30.0, _WAIT)
+    query_timeout: float = _setting(30.0, _WAIT)
+    idle_timeout: float = _setting(600.0, _WAIT)
+    max_lifetime: float = _setting(1800.0, _WAIT)
+    interruptible: bool = _setting(True, _SWITCH, "DATABASE_INTERRUPTIBLE")
+    error_detail: bool = _setting(False, _SWITCH, "DATABASE_ERROR_DETAIL")
+
+    def __post_init__(self) -> None:
+        if self.url is None:
+            raise ConfigurationError(f"DatabaseConfig.url should be {_DATABASE_URL.expected}")
+        super().__post_init__()
+        if self.min_connections > max(
+            2, self.max_connections
+        ):  # 2 is the default: a pool of 1 need not repeat it
+            raise ConfigurationError(
+                "DatabaseConfig.min_connections (DATABASE_MIN_CONNECTIONS) should be at most max_connections"
+            )
+
+    @property
+    def engine(self) -> str:
+        """Either "mysql" (MariaDB too) or "postgres"."""
+        return _ENGINES[_Url.parse(self.url).scheme]
+
+
+@dataclass(frozen=True, repr=False)
+class CacheConfig(_Settings):
+    """A Redis server, or a Redis Cluster. All times in seconds.
+
+    ``pool_size`` is the most connections to one server (of a cluster: to each), listeners apart; ``socket_timeout``
+    bounds one wait for the server, ``deadline`` a whole call with its retries and its wait for a free connection;
+    ``default_ttl`` is the cache's (0: no expiry). ``prefix`` stands before each key of the bundle's cache, so that its
+    ``delete_pattern`` reaches neither verification codes nor keys of your own. ``channel_prefix`` stands before each
+    channel of the bundle's bus: channels are one for all databases of a server.
+    """
+
+    url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
+    pool_size: int = _setting(5, _COUNT, "REDIS_POOL_SIZE")
+    default_ttl: float = _setting(3600.0, _TTL_OR_0)
+    connect_timeout: float = _setting(1.0, _WAIT)
+    socket_timeout: float = _setting(2.0, _WAIT)
+    deadline: float = _setting(5.0, _WAIT)
+    retries: int = _setting(3, _COUNT_OR_0)
+    prefix: str = _setting("cache:", _PREFIX, "CACHE_PREFIX")
+    channel_prefix: str = _setting("", _PREFIX, "CHANNEL_PREFIX")
+
+
+# The cache and the event bus share one client, so its configuration has three names.
+RedisCacheConfig = CacheConfig
+RedisEventBusConfig = CacheConfig
+
+
+@dataclass(frozen=True, repr=False)
+class VerificationConfig(_Settings):
+    """The limits of verification codes, as :class:`VerificationCache` explains them.
+
+    Times are in seconds. 0 turns ``resend_after``, ``max_codes`` or ``max_guesses`` off.
+    """
+
+    code_ttl: float = _setting(300.0, _WAIT, "VERIFICATION_CODE_TTL")
+    max_attempts: int = _setting(3, _COUNT, "VERIFICATION_MAX_ATTEMPTS")
+    resend_after: float = _setting(30.0, _TTL_OR_0, "VERIFICATION_RESEND_AFTER")
+    max_codes: int = _setting(5, _COUNT_OR_0, "VERIFICATION_MAX_CODES")
+    window: float = _setting(3600.0, _WAIT, "VERIFICATION_WINDOW")
+    max_guesses: int = _setting(10, _COUNT_OR_0, "VERIFICATION_MAX_GUESSES")
+
+
+@dataclass(frozen=True, repr=False)
+class S3StorageConfig(_Settings):
+    """An S3 store: AWS's, or with an ``endpoint`` another one. Without keys, boto3's own chain finds some.
+
+    An endpoint has no path, and does not name the bucket: objects would be stored under another key.
+    ``public_endpoint`` is where clients reach the same store, if not at ``endpoint``: presigned URLs are made for it.
+    Plain http is taken for both: whoever reads along sees the objects, but no secret key, which is never sent. All
+    times in seconds: ``connect_timeout`` bounds one connection attempt, ``read_timeout`` one wait for the server; no
+    call is tried again after the sum of both. ``keeps_folders``: whether the store keeps objects as files in folders,
+    such as MinIO's gateway to a file system: ``delete_batch`` then also removes the folders that it has emptied, which
+    such a store would go on to list, with one request or two for each.
+    """
+
+    region: str = _setting("us-east-1", _TEXT, "AWS_REGION AWS_DEFAULT_REGION")
+    endpoint: str | None = _setting(None, _S3_ENDPOINT, "S3_ENDPOINT")
+    public_endpoint: str | None = _setting(None, _S3_ENDPOINT)
+    access_key: str | None = _setting(None, _CREDENTIAL, "AWS_ACCESS_KEY_ID", secret=True)
+    secret_key: str | None = _setting(None, _CREDENTIAL, "AWS_SECRET_ACCESS_KEY", secret=True)
+    session_token: str | None = _setting(None, _CREDENTIAL, "AWS_SESSION_TOKEN", secret=True)
+    connect_timeout: float = _setting(5.0, _WAIT)
+    read_timeout: float = _setting(30.0, _WAIT)
+    keeps_folders: bool = _setting(False, _SWITCH, "S3_KEEPS_FOLDERS")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.access_key is None) != (self.secret_key is None) or (
+            self.session_token and not self.access_key
+        ):
+            raise ConfigurationError(
+                "S3StorageConfig needs both or neither of access_key (AWS_ACCESS_KEY_ID) and secret_key "
+                "(AWS_SECRET_ACCESS_KEY), and session_token (AWS_SESSION_TOKEN) only with both"
+            )
+
+
+@dataclass(frozen=True, repr=False)
+class SmsConfig(_Settings):
+    """An SMS provider. There is no default: sending without one is a ConfigurationError, not a silent nothing.
+
+    ``timeout`` bounds the sending of one message, in seconds (only an answer of SNS that comes in drops may stretch it:
+    boto3 gives no hold on its socket); ``region`` is SNS's.
+    """
+
+    provider: str | None = _setting(None, _SMS_PROVIDER, "SMS_PROVIDER")
+    api_key: str | None = _setting(None, _TEXT, "SMS_API_KEY", secret=True)
+    api_secret: str | None = _setting(None, _TEXT, "SMS_API_SECRET", secret=True)
+    account_sid: str | None = _setting(None, _TEXT, "SMS_ACCOUNT_SID", secret=True)
+    sender: str | None = _setting(None, _TEXT, "SMS_FROM", secret=True)
+    timeout: float = _setting(10.0, _WAIT)
+    region: str = _setting("us-east-1", _TEXT, "SNS_REGION AWS_REGION AWS_DEFAULT_REGION")
+
+
+@dataclass(frozen=True, repr=False)
+class Config(_Settings):
+    """Everything that :class:`Infrastructure` needs."""
+
+    mysql: DatabaseConfig | None = None
+    postgres: DatabaseConfig | None = None
+    cache: CacheConfig = CacheConfig()
+    storage: S3StorageConfig = S3StorageConfig()
+    sms: SmsConfig = SmsConfig()
+    phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
+    verification: VerificationConfig = VerificationConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, kind in (
+            ("cache", CacheConfig),
+            ("storage", S3StorageConfig),
+            ("sms", SmsConfig),
+            ("verification", VerificationConfig),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigurationError(f"Config.{name} should be a {kind.__name__}")
+        for engine in ("mysql", "postgres"):
+            database = getattr(self, engine)
+            if database is not None and not (
+                isinstance(database, DatabaseConfig) and database.engine == engine
+            ):
+                raise ConfigurationError(
+                    f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
+                )
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
+        """Read the variables that the README lists, from ``os.environ`` or from ``env``.
+
+        Raises ConfigurationError, which names the variable that is wrong.
+        """
+        # No default value: ``help`` would print the environment, with its secrets.
+        env = os.environ if env is None else env
+        if not isinstance(env, Mapping):
+            raise ConfigurationError("env should map names of variables to their texts")
+        databases = cls._databases(env)
+        return cls(
+            **cls._read(env),
+            mysql=databases.get("mysql"),
+            postgres=databases.get("postgres"),
+            cache=CacheConfig(**CacheConfig._read(env)),
+            storage=S3StorageConfig(**S3StorageConfig._read(env)),
+            sms=SmsConfig(**SmsConfig._read(env)),
+            verification=VerificationConfig(**VerificationConfig._read(env)),
+        )
+
+    @staticmethod
+    def _databases(env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
+        """DATABASE_URL serves the engine that its scheme names; MYSQL_URL and POSTGRES_URL say the engine too."""
+        found: dict[str, tuple[str, str, Any]] = {}
+        for variable, wanted in (
+            ("MYSQL_URL", "mysql"),
+            ("POSTGRES_URL", "postgres"),
+            ("DATABASE_URL", None),
+        ):
+            url = _variable(env, variable)
+            if not url:
+                continue
+            problem = _database_problem(url)
+            parts = None if problem else _Url.parse(url)
+            engine = _ENGINES[parts.scheme] if parts else ""
+            if parts is None or wanted not in (None, engine):
+                schemes = "://… or ".join(s for s, e in _ENGINES.items() if wanted in (None, e))
+                raise ConfigurationError(
+                    f"{variable} should be a URL {schemes}://user:password@host[:port]/database. "
+                    f"But {problem or 'its scheme is that of another engine'}"
+                )
+            port = parts.port or _PORTS[engine]
+            database = parts._replace(scheme=engine, port=port)  # it may be spelt in two ways
+            other, _, same = found.setdefault(engine, (variable, url, database))
+            if same != database:
+                parts_that_differ = [
+                    "database" if name == "path" else name
+                    for name in _Url._fields
+                    if getattr(same, name) != getattr(database, name)
+                ]
+                raise ConfigurationError(
+                    f"{variable} and {other} differ ({', '.join(parts_that_differ)}): "
+                    "set one of them"
+                )
+        options = DatabaseConfig._read(env)
+        return {engine: DatabaseConfig(url=url, **options) for engine, (_, url, _) in found.items()}
+
+
+# === call policy ==================================================================================
+
+
+def _is_deferred(function: Any, *, generators: bool = True) -> bool:
+    """Whether a call would run nothing yet: an async function, a generator, or an object that is called as one.
+
+    A wrapper is judged by itself: it may run what it wraps. Without ``generators`` those count as
+    functions that return an iterator.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not (inspect.isroutine(function) or isinstance(function, type)):
+        function = getattr(type(function), "__call__", None)  # noqa: B004  # itself, not whether it is there
+    return (
+        inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+        or (generators and inspect.isgeneratorfunction(function))
+    )
+
+
+def _check_function(
+    name: str,
+    function: Any,
+    takes: str,
+    error: type[InfrastructureError] = ValidationError,
+    *,
+    generators: bool = False,
+) -> None:
+    """``generators``: whether a generator will do, as a function that returns an iterator."""
+    if not callable(function):
+        raise error(f"{name} should be a function that takes {takes}")
+    if _is_deferred(function, generators=not generators):
+        kinds = "an async function" if generators else "an async function or a generator"
+        raise error(
+            f"{name} should be a plain function that takes {takes}: of {kinds} nothing would run"
+        )
+
+
+def _not_awaitable(result: T) -> T:
+    """The result of a caller's function. Raises ValidationError if it would have to be awaited."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()  # else Python warns that it was never awaited
+        raise ValidationError("a function returned an awaitable: nothing awaits it here")
+    return result
+
+
+def _ran(result: T) -> T:
+    """The same; raises it also for a generator, and for a context manager that is made of one."""
+    generator = getattr(result, "gen", result)
+    if inspect.isgenerator(generator) or inspect.isasyncgen(generator):
+        raise ValidationError("a function returned a generator: nothing runs it here")
+    return _not_awaitable(result)
+
+
+@dataclass(frozen=True, eq=False)
+class Call(_ByValue):
+    """What an observer is told after each attempt at an outbound call: names and numbers, never a key or a value.
+
+    ``outcome`` is "ok" or the class name of the error; ``seconds`` the time of this attempt; ``attempt`` counts from 1.
+    """
+
+    service: str
+    operation: str
+    outcome: str
+    seconds: float
+    attempt: int
+
+
+@dataclass(frozen=True, eq=False)
+class Health(_ByValue):
+    """A service that answered: its name, the server's name and version, the round trip in seconds."""
+
+    service: str
+    server: str
+    latency: float
+
+
+@dataclass(frozen=True, eq=False)
+class PoolStats(_ByValue):
+    """How a pool does: the maximum of connections (None: no limit, as in a fake), how many are
+    open, in use and idle, and how many calls wait."""
+
+    max_connections: int | None
+    open: int
+    in_use: int
+    idle: int
+    waiting: int
+
+
+class Attempt:
+    """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
+    the first byte that the service could act on leaves."""
+
+    __slots__ = ("_monotonic", "deadline", "final", "note", "sent", "shared")
+
+    def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
+        self.deadline = deadline
+        self.sent = False
+        self.shared = (
+            False  # among several servers: what one of them has not done, another may have
+        )
+        self.final = False  # set when trying again is of no use, whatever the error says
+        self.note: Any = None  # what the adapter's ``translate`` wants to know
+        self._monotonic = monotonic
+
+    def now(self) -> float:
+        """The policy clock's monotonic seconds."""
+        return self._monotonic()
+
+    def remaining(self) -> float:
+        """Seconds left; raises TimeoutError when there are none."""
+        left = self.deadline - self._monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline passed")
+        return left
+
+
+class CallPolicy:
+    """The one door for outbound calls: total deadline, retry, error mapping, logging, observer.
+
+    What failed before it was sent is tried again. After that only the operations named in ``repeatable``, and calls
+    marked so, are: the others would change their answer, or the data, when run twice. The pause before attempt n+1 is
+    drawn evenly from 0 to min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        translate: Callable[[Exception, Attempt], InfrastructureError | None],
+        repeatable: frozenset[str],
+        deadline: float,
+        retries: int,
+        clock: Clock,
+        observer: Callable[[Call], None] | None = None,
+        backoff: float = 0.05,
+        backoff_max: float = 1.0,
+    ) -> None:
+        clock = _clock(clock)
+        if observer is not None:
+            _check_function("observer", observer, "a Call", ConfigurationError)
+        _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
+        self._check_settings(service, repeatable, deadline, retries, backoff, backoff_max)
+        self.service = service
+        self.repeatable = repeatable
+        self.deadline = deadline
+        self.retries = retries
+        self.backoff = backoff
+        self.backoff_max = backoff_max
+        self._translate = translate
+        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._observer = observer
+
+    def until(self) -> float:
+        """The deadline of a call that begins now, for ``call``s that share one."""
+        return self._monotonic() + self.deadline
+
+    @staticmethod
+    def _check_settings(
+        service: Any, repeatable: Any, deadline: Any, retries: Any, *pauses: Any
+    ) -> None:
+        if not _is_text(service):
+            raise ConfigurationError("service should be a name")
+        if not isinstance(repeatable, (set, frozenset)):
+            raise ConfigurationError("repeatable should be a set of operations")
+        if not _is_number(deadline, 0, _YEAR):
+            raise ConfigurationError("deadline should be a number of seconds")
+        if type(retries) is not int or retries < 0:
+            raise ConfigurationError("retries should be a whole number, 0 or more")
+        if not all(_is_number(each, 0, _YEAR) for each in pauses):
+            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
+
+    def call(
+        self,
+        operation: str,
+        attempt: Callable[[Attempt], T],
+        *,
+        retries: int | None = None,
+        until: float | None = None,
+        repeatable: bool = False,
+    ) -> T:
+        """Runs ``attempt`` until it answers; raises InfrastructureError. An exception that is not the driver's passes
+        through as it is: a mistake in the program, Ctrl-C, or what a signal handler raises."""
+        monotonic = self._monotonic
+        started = monotonic()
+        deadline = started + self.deadline if until is None else until
+        number, last = 1, None
+        while True:
+            current = Attempt(deadline, monotonic)
+            try:
+                result = attempt(current)
+            except BaseException as exc:
+                failure = exc
+            else:
+                if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
+                    self._report(Call(self.service, operation, "ok", monotonic() - started, number))
+                return result
+            # Outside the except block, so that __context__ does not carry the driver's text along, and that _causes can
+            # tell what belongs to the failure from what the caller was handling when it called.
+            error = self._meaning(failure, current)
+            self._forget_variables(failure)
+            if error is None:
+                try:
+                    raise failure
+                finally:
+                    del failure
+            if isinstance(error, ConnectionError) and _lasts(failure):
+                error.retryable = False
+            if error is not failure:
+                error.__cause__ = _scrubbed(failure)
+            now = monotonic()
+            if (
+                last is not None
+                and now >= deadline
+                and isinstance(error, TimeoutError)
+                and not current.sent
+            ):
+                error = last  # for want of time the attempt found out less than the one before
+            error.service = error.service or self.service
+            error.operation = error.operation or operation
+            self._report(Call(self.service, operation, type(error).__name__, now - started, number))
+            pause = self.pause(number)
+            may_repeat = not current.sent or repeatable or operation in self.repeatable
+            if (
+                not (may_repeat and error.retryable)
+                or current.final
+                or number > (self.retries if retries is None else retries)
+                or now + pause >= deadline
+            ):
+                try:
+                    raise error
+                finally:  # their tracebacks hold this frame, and what failed with it: sockets, results
+                    del error, failure, last
+            logger.warning(
+                "%s %s: %s, trying again in %.3f s",
+                self.service,
+                operation,
+                type(error).__name__,
+                pause,
+                extra={
+                    "service": self.service,
+                    "operation": operation,
+                    "outcome": "retry",
+                    "attempt": number,
+                },
+            )
+            self._clock.sleep(pause)
+            started = monotonic()
+            number, last = number + 1, error
+
+    def _meaning(self, failure: BaseException, attempt: Attempt) -> InfrastructureError | None:
+        if isinstance(failure, InfrastructureError):
+            return failure
+        return self._translate(failure, attempt) if isinstance(failure, Exception) else None
+
+    def _forget_variables(self, failure: BaseException) -> None:
+        _clear_frames(failure)
+
+    def pause(self, failures: int) -> float:
+        """Seconds to wait after that many failures in a row."""
+        import random
+
+        return random.uniform(0, min(self.backoff_max, self.backoff * 2.0 ** min(failures - 1, 30)))
+
+    def _report(self, call: Call) -> None:
+        logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
+        if self._observer is not None:
+            try:
+                _ran(self._observer(call))
+            except Exception:  # a broken observer must not break the call it watches
+                logger.warning("the observer raised", exc_info=True)
+
+
+def _clear_frames(exc: BaseException) -> None:
+    """Drop the local variables of calls that have failed.
+
+    Passwords and signed headers are among them, and services that collect errors store them.
+    """
+    import traceback
+
+    for each in _causes(exc):
+        traceback.clear_frames(each.__traceback__)
+
+
+class _RunPolicy(CallPolicy):
+    """The policy of whole transactions. Their exceptions are translated, or the caller's own, whose
+    variables are left to the caller's debugger."""
+
+    def _forget_variables(self, failure: BaseException) -> None:
+        if isinstance(failure, InfrastructureError):
+            super()._forget_variables(failure)
+
+
+def _scrubbed(exc: BaseException) -> BaseException:
+    """Takes the text out of a driver's exception, which may quote a URL, a key or a whole row; class, numeric code and
+    traceback stay. Works in place where it can: a driver's attributes cannot be copied in general."""
+    if not (
+        isinstance(exc, OSError) and exc.errno is not None
+    ):  # an errno's text is the system's own
+        code = exc.args[:1] if exc.args and isinstance(exc.args[0], int) else ()
+        exc.args = (*code, "[text withheld]")
+    if hasattr(
+        exc, "pgcode"
+    ):  # psycopg2 keeps the server's answer, rows included, where it cannot be removed
+        bare = type(exc)(*exc.args).with_traceback(exc.__traceback__)
+        bare.__setstate__({"pgcode": exc.pgcode})
+        exc = bare
+    exc.__cause__ = exc.__context__ = None
+    for name, value in [*vars(exc).items()]:  # some of it an exception's own repr needs
+        if isinstance(value, (str, bytes)):
+            vars(exc)[name] = "[text withheld]" if isinstance(value, str) else b""
+        elif not isinstance(value, (int, float, enum.Enum, type(None))):
+            del vars(exc)[name]
+    return exc
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those behind it, but not what the caller was handling already."""
+    handled = sys.exc_info()[1]
+    while exc is not None and exc is not handled:
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
+_OTHER_HOST = "it is for another host"
+_SEE_CERTIFICATE = ": see sslcert and sslkey"
+_WANTS_CERTIFICATE = f"it wants a client certificate{_SEE_CERTIFICATE}"
+_REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
+_REFUSED_HANDSHAKE = (
+    f"it refused the handshake, and may want a client certificate{_SEE_CERTIFICATE}"
+)
+#: what OpenSSL's reasons and libpq's texts mean; only another setting or certificate helps
+_TLS_REFUSALS = (
+    (
+        "certificate verify failed",
+        "its certificate was refused (not signed by what sslrootcert names, or expired)",
+    ),
+    ("does not match host name", f"its certificate was refused ({_OTHER_HOST})"),
+    (
+        "root certificate file",
+        "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate",
+    ),
+    ("private key file", "sslkey should name a file that only its owner may read"),
+    ("does not support SSL", "it offers no TLS"),
+    ("wrong version number", "what answers there is no TLS"),
+    ("valid client certificate", _WANTS_CERTIFICATE),
+    ("certificate required", _WANTS_CERTIFICATE),
+    ("alert handshake failure", _REFUSED_HANDSHAKE),
+    *(
+        (f"alert {reason}", _REFUSED_CERTIFICATE)
+        for reason in ("unknown ca", "bad cert", "unsupported cert", "cert")
+    ),
+)
+
+
+def _tls_refusal(exc: BaseException | None) -> str:
+    """Why there will be no TLS however often one tries, or nothing."""
+    for each in _causes(exc):
+        if hasattr(each, "verify_message"):  # ssl's, which quotes no more than the host's name
+            return f"its certificate was refused ({each.verify_message.rstrip('.')})"
+        if (
+            type(each).__name__ == "CertificateError"
+        ):  # urllib3's, which compares the names by itself
+            return f"its certificate was refused ({_OTHER_HOST})"
+        if type(each).__module__ == "ssl":
+            return _tls_words(str(getattr(each, "reason", "")).replace("_", " "))
+    return ""
+
+
+_NO_TUNNEL = "Tunnel connection failed: "  # as http.client has it
+_NO_HTTP = "no HTTP"
+
+
+def _proxy_refusal(exc: BaseException | None) -> str:
+    """With what status a proxy has refused to connect us, or nothing."""
+    for each in _causes(exc):
+        found = re.match(rf"{_NO_TUNNEL}(\d{{3}}|{_NO_HTTP})", str(each))
+        if type(each) is OSError and found:
+            return found[1]
+        if type(each).__name__ == "BadStatusLine" and _was_unsent(each):
+            return _NO_HTTP
+    return ""
+
+
+def _lasts(exc: BaseException | None) -> bool:
+    """Whether only another setting helps."""
+    return bool(_tls_refusal(exc)) or _proxy_refusal(exc)[:1] not in ("", "5")
+
+
+def _tls_words(text: str) -> str:
+    return next((words for reason, words in _TLS_REFUSALS if reason.lower() in text.lower()), "")
+
+
+def _is_cut(exc: BaseException | None) -> bool:
+    """Whether http.client has seen something, but no answer."""
+    names = [type(each).__name__ for each in _causes(exc) if type(each).__module__ == "http.client"]
+    return bool(names) and "RemoteDisconnected" not in names
+
+
+def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
+    """The system's words for the first OSError down the chain of causes; drivers wrap those without their number.
+    ``has_sslcert``: whether the service has settings for a client certificate."""
+    if status := _proxy_refusal(exc):
+        return f": the proxy of HTTPS_PROXY refuses the connection ({status})"
+    if refusal := _tls_refusal(exc):
+        if not has_sslcert:
+            refusal = _REFUSED_HANDSHAKE if refusal == _REFUSED_CERTIFICATE else refusal
+            refusal = refusal.replace(_SEE_CERTIFICATE, ", for which there is no setting")
+        return f": {refusal}"
+    for each in _causes(exc):
+        if isinstance(each, socket.gaierror):
+            return ": host name not found"
+        if type(each).__module__ == "ssl":
+            return f": no TLS connection ({getattr(each, 'reason', None) or type(each).__name__})"
+        if isinstance(each, builtins.TimeoutError) and "handshake" in str(each):
+            return ": it is silent to a TLS handshake, as a port without TLS may be"
+        if isinstance(each, OSError) and each.errno:
+            return f": {os.strerror(each.errno)}"
+    return ""
+
+
+#: the attempt whose deadline is that of the answer which a connection of `_whole_answers` awaits
+_awaiting: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
+    "_awaiting", default=None
+)
+
+
+def _was_unsent(exc: BaseException | None) -> bool:
+    """Whether a connection of `_whole_answers` failed before its request, as in a TLS handshake."""
+    return any(hasattr(each, "_before_request") for each in _causes(exc))
+
+
+def _has_started(thread: threading.Thread) -> bool:
+    """Start the thread; False once Python shuts down: from 3.12 on it then starts none any more."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if "interpreter shutdown" not in str(error):
+            raise
+        return False
+    return True
+
+
+class _Watched:
+    """What the watchdog looks after: something with a socket's ``fileno``, and the seconds that it has."""
+
+    __slots__ = ("__weakref__", "expired", "patience", "raw")
+
+    def __init__(self, raw: Any, patience: float = 0.0) -> None:
+        self.raw = raw
+        self.patience = patience
+        self.expired = False  # the watchdog has shut the socket down
+
+
+class _Watchdog:
+    """One daemon thread that shuts down sockets on which a server takes too long: psycopg2 has no timeout of its own,
+    and waits in C; http.client's begins anew with every byte. Coming and going take no lock: what a dict does in one
+    step is atomic."""
+
+    def __init__(self) -> None:
+        self._forget_parent()
+
+    def _forget_parent(self) -> None:
+        self._due: dict[_Watched, float] = {}
+        self._wakes_at = math.inf
+        self._thread: threading.Thread | None = None
+        # Plain locks: an interrupt inside a Condition's methods, which are Python, leaves it locked.
+        self._changed = threading.Lock()  # released to wake the thread
+        self._changed.acquire()
+        self._shutting = threading.RLock()  # held while sockets are shut down
+
+    def watch(self, watched: _Watched) -> None:
+        due = SystemClock.monotonic() + watched.patience
+        self._due[watched] = due
+        if due < self._wakes_at:
+            thread = self._thread
+            if thread is None or not thread.is_alive():  # two do no harm
+                thread = threading.Thread(target=self._run, name="infra-watchdog", daemon=True)
+                if not _has_started(thread):
+                    return  # the server's own limits remain
+                self._thread = thread
+            try:
+                self._changed.release()
+            except RuntimeError:  # it was told already
+                pass
+
+    def unwatch(self, watched: _Watched) -> None:
+        if self._due.pop(watched, None) is None:
+            # its socket is being shut down: the owner must not close the descriptor meanwhile
+            with self._shutting:
+                pass
+
+    def _run(self) -> None:
+        while True:
+            self._wakes_at = math.inf  # a thread that comes while we look around wakes us
+            now = SystemClock.monotonic()
+            for watched, due in list(self._due.items()):
+                if due <= now:
+                    self._shut(watched)
+            self._wakes_at = wakes_at = min(list(self._due.values()), default=math.inf)
+            left = wakes_at - SystemClock.monotonic()
+            self._changed.acquire(timeout=-1 if left == math.inf else max(0.0, left))
+
+    def _shut(self, watched: _Watched) -> None:
+        with self._shutting:
+            if self._due.pop(watched, None) is None:
+                return
+            watched.expired = True
+            with (
+                contextlib.suppress(Exception),
+                socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
+            ):
+                twin.shutdown(socket.SHUT_RDWR)
+
+
+_watchdog = _Watchdog()
+
+
+# === sockets ======================================================================================
+
+
+def _is_file(value: Any, method: str, *, binary: bool) -> bool:
+    """Whether the value is an open file, or an object like one, with that method: not a path, nor a class."""
+    other = io.TextIOBase if binary else (io.RawIOBase, io.BufferedIOBase)
+    usable = callable(getattr(value, method, None))
+    return usable and not isinstance(value, (type, other))
+
+
+def _driver(module: str, package: str, needed_by: str) -> Any:
+    """Imports a driver on first use."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"{needed_by} needs a package that is not installed: pip install '{package}'"
+        ) from exc
+    except Exception as exc:  # a library or file of it is damaged, or of another version
+        raise ConfigurationError(
+            f"{needed_by} cannot import {module} ({type(exc).__name__}): "
+            f"pip install --force-reinstall '{package}'"
+        ) from exc
+
+
+def _check_path(name: str, path: Any) -> str:
+    """Return the path as text. Python takes a number or a bool for an open file's descriptor, and would close it."""
+    text = path if isinstance(path, str) else None
+    if isinstance(path, os.PathLike):
+        text = os.fspath(path)
+    text = _plain(text)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigurationError(f"{name} should be the path of a file, as text or as a Path")
+    return text
+
+
+def _check_readable(name: str, path: str) -> None:
+    """Raise ConfigurationError, which names the setting, if the file cannot be read."""
+    _check_path(name, path)
+    try:
+        open(path, "rb").close()
+    except (OSError, UnicodeEncodeError) as exc:
+        why = getattr(exc, "strerror", "") or "its name is no text of this system"
+        raise ConfigurationError(f"{name} should name a readable PEM file: {why}") from exc
+
+
+def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslrootcert") -> Any:
+    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html).
+    ``authority`` is what messages call sslrootcert."""
+    import ssl
+
+    files = {name: options[name] for name in _TLS_FILES if options.get(name, "system") != "system"}
+    for name, path in files.items():
+        _check_readable(authority if name == "sslrootcert" else name, path)
+    at_fault = authority
+    # As in libpq: an authority that is named is asked, whatever the mode.
+    verified = mode in ("verify-ca", "verify-full") or "sslrootcert" in options
+    try:
+        if verified:
+            context = ssl.create_default_context(cafile=files.get("sslrootcert"))
+            context.check_hostname = mode == "verify-full"
+        else:
+            context = _unverified_context()
+        if (
+            "sslrootcert" in files
+        ):  # those that MySQL makes for itself are not to the letter of RFC 5280
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if "sslcert" in options:
+            at_fault = "sslcert and sslkey"
+            # The password is that of a key that has none: OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(options["sslcert"], options.get("sslkey"), password="")
+    except OSError as exc:
+        raise ConfigurationError(
+            f"{at_fault} should name PEM files that fit, without a password"
+        ) from exc
+    return context
+
+
+def _unverified_context() -> Any:
+    """Python's ``SSLContext`` that takes any certificate, without the system's authorities: to load
+    them takes 50 ms (measured with OpenSSL 3)."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _open_socket(
+    host: str, port: int, attempt: Attempt, longest: float = math.inf
+) -> socket.socket:
+    """A TCP connection within the deadline, and within ``longest`` seconds for each address of the host."""
+    failure: OSError = OSError("no address")
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+        raw = None
+        try:
+            raw = socket.socket(family, kind, protocol)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            raw.settimeout(
+                min(longest, attempt.remaining() / (1 if number == len(addresses) else 2))
+            )
+            raw.connect(address)
+            return raw
+        except BaseException as exc:
+            if raw is not None:
+                raw.close()
+            if not isinstance(exc, OSError) or isinstance(exc, InfrastructureError):
+                raise
+            failure = exc
+    raise failure
+
+
+class _WholeLines(io.BufferedReader):
+    """An answer's bytes, of which no line may be cut: http.client takes the end of the stream for the end of the
+    headers, and of a body in chunks."""
+
+    _begun = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size and (line or self._begun):
+            import http.client
+
+            raise http.client.IncompleteRead(line)
+        self._begun = True
+        return line
+
+
+@functools.lru_cache(8)
+def _whole_answers(connection: Any) -> Any:
+    """A class of HTTP connections, as http.client's is one, whose answers are whole or an error."""
+
+    class Whole(connection):  # type: ignore[misc]
+        response_class: Any
+
+        def connect(self) -> None:
+            try:
+                super().connect()
+            except Exception as exc:
+                exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
+                raise
+
+        def send(self, data: Any) -> None:
+            """Raise what urllib3 takes for a reason to read on: the server may have said why."""
+            import ssl
+
+            try:
+                super().send(data)
+            except ssl.SSLEOFError as exc:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from exc
+
+        def getresponse(self) -> Any:
+            attempt, usual = _awaiting.get(), self.response_class
+            if attempt is not None:
+                # As "timeout" says, less what the connection has taken.
+                self.timeout = max(0.001, attempt.deadline - attempt.now())
+                self.sock.settimeout(self.timeout)
+
+            def whole(*arguments: Any, **options: Any) -> Any:
+                answer = usual(*arguments, **options)
+                answer.fp = _WholeLines(answer.fp.detach())  # nothing is read from it yet
+                return answer
+
+            self.response_class = whole
+            try:
+                return super().getresponse()
+            finally:
+                self.response_class = usual
+
+    return Whole
+
+
+def _twin_socket(original: socket.socket) -> socket.socket:
+    """Another object for the same connection, without what is above TCP. OSError if the original is closed."""
+    return socket.socket(fileno=os.dup(original.fileno()))
+
+
+_fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for each in list(_fork_aware):
+        each._forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+_fork_aware.add(_watchdog)
+
+
+class _Slot(Generic[T]):
+    """The right to one resource of a pool, and the resource once it is open.
+
+    A slot lives in the pool's idle list or in one caller's place. An interrupt (an exception from
+    a signal handler) between two steps can lose it. Then it is garbage, and the pool, which counts
+    live slots, has room for another.
+    """
+
+    __slots__ = ("__weakref__", "era", "resources")
+
+    def __init__(self, era: object) -> None:
+        self.era = era  # another one in a forked child: its pool does not take the slot back
+        self.resources: list[T] = []  # none or one
+
+
+class _Place(Generic[T]):
+    """One caller's claim on a pool: at first without a slot, then with one.
+
+    It exists before anything is taken. If the caller is interrupted, by Ctrl-C for example,
+    ``release`` finds in it what has to go back.
+    """
+
+    __slots__ = ("__weakref__", "signal", "slots")
+
+    def __init__(self) -> None:
+        self.slots: list[_Slot[T]] = []  # none or one
+        #: held until the pool wakes the waiter; an Event's wait is not safe to interrupt
+        self.signal: threading.Lock | None = None
+
+    @property
+    def resource(self) -> T | None:
+        return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
+
+
+class _Pool(Generic[T]):
+    """At most ``max_size`` resources; waiters are served in order of arrival, idle resources last in, first out.
+
+        place = _Place()
+        try:
+            try:
+                resource = pool.acquire(place, attempt)
+                …
+            finally:
+                pool.release(place, broken=…)
+        finally:
+            pool.release(place, broken=True)  # does nothing, unless an interrupt has hit the other
+
+    The pool has no lock: an interrupt could leave it locked. Each change is one operation of a list
+    or deque, which is atomic. A slot moves in one expression, so that it is in one place or in none;
+    in none it is garbage, which a weak reference takes off the books (see ``_Slot``).
+
+    No waiter is lost: a thread that gives something back looks at the queue afterwards, and a waiter
+    that joins the queue looks at what is free afterwards. If an interrupt has lost a slot, a waiter
+    notices within a second. No waiter is overtaken: a caller takes what is idle only if the queue is
+    empty, and of the waiters only the first does.
+
+    After a fork the child starts empty: the sockets stay the parent's.
+    """
+
+    LOOK_AGAIN = 1.0  # seconds
+
+    def __init__(
+        self,
+        name: str,
+        max_size: int,
+        *,
+        connect: Callable[[Attempt], T],
+        disconnect: Callable[[T], None],
+        is_dead: Callable[[T], bool],
+        is_stale: Callable[[T], bool] = lambda resource: False,
+        keep: int = 0,
+    ) -> None:
+        """``is_stale`` says whether a resource that nobody needs may go; the last ``keep`` stay all the same."""
+        self.max_size = max_size
+        self.closed = False
+        self._is_stale = is_stale
+        self._keep = keep
+        self._name = name
+        self._connect = connect
+        self._disconnect = disconnect
+        self._is_dead = is_dead
+        self._reset()
+        _fork_aware.add(self)
+
+    def _reset(self) -> None:
+        self._slots: list[weakref.ref[_Slot[T]]] = []
+        self._idle: list[_Slot[T]] = []
+        self._queue: deque[weakref.ref[_Place[T]]] = deque()
+
+    def _forget_parent(self) -> None:
+        idle = self._idle
+        self._reset()
+        for slot in idle:
+            self._close(slot)  # must close this process's descriptor only
+
+    @property
+    def size(self) -> int:
+        """How many resources are open, or being opened."""
+        return min(len(self._slots), self.max_size)
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise ConnectionError(f"{self._name} is closed", retryable=False)
+
+    def take(self, place: _Place[T]) -> T | None:
+        """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
+        if self._queue:
+            return None
+        slots = place.slots
+        try:
+            slots.append(self._idle.pop())
+        except IndexError:  # nothing is idle
+            return None
+        resource = slots[0].resources[0]
+        if not self._is_dead(resource):
+            return resource
+        self._close(slots[0])
+        return None
+
+    def _alive(self, slot: _Slot[T]) -> T | None:
+        """The slot's resource; a dead one is closed."""
+        if slot.resources and not self._is_dead(slot.resources[0]):
+            return slot.resources[0]
+        self._close(slot)
+        return None
+
+    def _close(self, slot: _Slot[T]) -> None:
+        if slot.resources:
+            self._disconnect(slot.resources.pop())
+
+    def acquire(self, place: _Place[T], attempt: Attempt) -> T:
+        """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
+        if not place.slots:
+            resource = self.take(place)
+            if resource is not None:
+                return resource
+        if not place.slots:
+            self._wait(place, attempt)
+        slot = place.slots[0]
+        resource = self._alive(slot)
+        if resource is None:
+            slot.resources.append(self._connect(attempt))
+            resource = slot.resources[0]
+        return resource
+
+    def renew(self, place: _Place[T], attempt: Attempt) -> T:
+        """A new resource in the place of the one that ``place`` has."""
+        slot = place.slots[0]
+        self._close(slot)
+        slot.resources.append(self._connect(attempt))
+        return slot.resources[0]
+
+    def _wait(self, place: _Place[T], attempt: Attempt) -> None:
+        """Until the place has a slot."""
+        self.check_open()
+        if not self._queue and self._open(place):
+            return
+        until = SystemClock.monotonic() + attempt.remaining()
+        place.signal = threading.Lock()
+        place.signal.acquire()
+        self._queue.append(weakref.ref(place, self._queue.remove))
+        try:
+            while not self._serve(place):
+                left = until - SystemClock.monotonic()
+                if left <= 0:
+                    raise PoolTimeoutError(
+                        f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
+                    )
+                place.signal.acquire(timeout=min(left, self.LOOK_AGAIN))
+        finally:
+            self._leave_queue(place)
+
+    def _serve(self, place: _Place[T]) -> bool:
+        """Give a waiter a slot, if it is the first in the queue and one is free."""
+        self.check_open()
+        if self._first() is not place:
+            return False
+        try:
+            place.slots.append(self._idle.pop())
+        except IndexError:
+            return self._open(place)
+        return True
+
+    def _open(self, place: _Place[T]) -> bool:
+        """Give the place a new slot, if there are fewer than ``max_size``.
+
+        Of threads that do so at once the first ``max_size`` in the list of slots succeed.
+        """
+        slots = self._slots
+        place.slots.append(_Slot(slots))
+        slots.append(weakref.ref(place.slots[0], slots.remove))
+        if slots.index(weakref.ref(place.slots[0])) < self.max_size:
+            return True
+        self._drop(place)
+        self._wake()  # a waiter may have counted this slot
+        return False
+
+    def _first(self) -> _Place[T] | None:
+        """The waiter that has waited for longest."""
+        try:
+            return self._queue[0]()
+        except IndexError:
+            return None
+
+    def _wake(self) -> None:
+        """Let the first waiter look again, if something is free."""
+        if self._idle or len(self._slots) < self.max_size:
+            self._signal(self._first())
+
+    @staticmethod
+    def _signal(place: _Place[T] | None) -> None:
+        if place is not None and place.signal is not None:
+            try:
+                place.signal.release()
+            except RuntimeError:  # it was told already
+                pass
+
+    def _leave_queue(self, place: _Place[T]) -> None:
+        try:
+            self._queue.remove(weakref.ref(place))
+        except ValueError:
+            pass
+        if self._queue:
+            self._wake()
+
+    def release(self, place: _Place[T], broken: bool = False) -> None:
+        """Give back what the place has, if anything. Doing so again does nothing.
+
+        A broken resource is closed, and the next waiter may open one.
+        """
+        slots = place.slots
+        if slots:
+            slot = slots[0]
+            if broken or not slot.resources or slot.era is not self._slots:
+                self._close(slot)
+                self._drop(place)
+            else:
+                self._idle.append(slots.pop())
+            if self.closed or len(self._slots) > self._keep:
+                self._tidy()
+        if place.signal is not None:
+            self._leave_queue(place)
+        elif self._queue:
+            self._wake()
+
+    def _drop(self, place: _Place[T]) -> None:
+        """Give up the place's slot."""
+        try:
+            self._slots.remove(weakref.ref(place.slots[0]))
+        except ValueError:  # it was granted before a fork, or is off the list already
+            pass
+        place.slots.clear()
+
+    def _tidy(self) -> None:
+        """Close what was idle for longest, if it is stale; in a closed pool all that is idle."""
+        place: _Place[T] = _Place()
+        while self.closed or self._has_stale():
+            try:
+                place.slots.append(self._idle.pop(0))
+                self._close(place.slots[0])
+            except IndexError:  # nothing is idle, or others were faster
+                return
+            finally:
+                if place.slots:
+                    self._drop(place)
+            if not self.closed:
+                return
+
+    def _has_stale(self) -> bool:
+        try:
+            oldest = self._idle[0].resources[0]
+        except IndexError:  # nothing is idle, or another thread takes it
+            return False
+        return self._is_stale(oldest)
+
+    def stats(self) -> PoolStats:
+        size, idle = self.size, len(self._idle)
+        return PoolStats(self.max_size, size, max(0, size - idle), idle, len(self._queue))
+
+    def close(self) -> None:
+        self.closed = True
+        for index in range(len(self._queue)):
+            try:
+                self._signal(self._queue[index]())
+            except IndexError:  # some have left
+                break
+        self._tidy()
+
+
+def _interrupt_again() -> None:
+    """Repeat a Ctrl-C that has hit a destructor, where Python swallows exceptions."""
+    import signal
+
+    main = threading.main_thread().ident
+    assert main is not None
+    while _is_in_destructor(sys._current_frames().get(main)):
+        time.sleep(0.001)
+    if callable(signal.getsignal(signal.SIGINT)):
+        signal.pthread_kill(main, signal.SIGINT)
+
+
+def _is_in_destructor(frame: Any) -> bool:
+    while frame is not None:
+        if frame.f_code is _Closing.__del__.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+class _OnlyFakes:
+    """``down`` of a class that has none: setting it would change nothing, and a test would not test what it means to.
+
+    Classes of other modules that derive from it may have an attribute of that name.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+        self._modules = {__name__, owner.__module__}
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is not None and self._name in vars(instance):
+            return vars(instance)[self._name]
+        raise self._refused(owner or type(instance))
+
+    def __set__(self, instance: object, value: object) -> None:
+        if type(instance).__module__ in self._modules:
+            raise self._refused(type(instance))
+        vars(instance)[self._name] = value
+
+    def _refused(self, owner: type) -> AttributeError:
+        return AttributeError(
+            f"{owner.__name__} has no attribute {self._name!r}: set it on a fake, such as FakeRedisClient "
+            "or the redis of a FakeInfrastructure; a real server has to be stopped"
+        )
+
+
+class _Closing(ABC):
+    """``close()`` once or often, ``with``, and a ResourceWarning when something open is forgotten."""
+
+    if not TYPE_CHECKING:  # type checkers know that there is none
+        down = _OnlyFakes()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees sockets and threads. Calling it again does nothing."""
+
+    def _holds(self) -> bool:
+        """Whether there is something to close."""
+        return False
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        try:
+            self._close_forgotten()
+        except KeyboardInterrupt:
+            if threading.current_thread() is not threading.main_thread():
+                raise
+            threading.Thread(target=_interrupt_again, daemon=True).start()
+
+    def _close_forgotten(self) -> None:
+        try:
+            forgotten = self._holds()
+        except AttributeError:  # the constructor failed half-way
+            return
+        if forgotten:
+            warnings.warn(
+                f"{type(self).__name__} was not closed", ResourceWarning, source=self, stacklevel=2
+            )
+            self.close()
+
+
+# === database =====================================================================================
+
+
+class _SignalPipe:
+    """A pair of sockets for ``signal.set_wakeup_fd``, and the daemon thread that reads them.
+
+    Ctrl-C writes its number there at once, while Python's handler waits for the main thread.
+    Sockets, not a pipe: gevent makes of the thread a coroutine, and only of sockets a wait that
+    lets the others run.
+    """
+
+    def __init__(self) -> None:
+        import signal
+
+        self.set = signal.set_wakeup_fd
+        self.earlier = -1  # the descriptor that somebody else has set; it gets the bytes too
+        self.running: list[_Session] = []  # what the main thread waits for, the innermost last
+        self.lock = threading.Lock()  # held while a session is stopped
+        self.reader, self.writer = socket.socketpair()
+        self.reader.settimeout(None)
+        self.writer.settimeout(0)
+        self.descriptor = self.writer.fileno()
+        thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
+        try:
+            self.serves = _has_started(thread)
+        except RuntimeError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close both ends, while no thread reads."""
+        self.reader.close()
+        self.writer.close()
+
+    def _run(self) -> None:
+        import signal
+
+        while numbers := self.reader.recv(64):
+            if self.earlier >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(self.earlier, numbers)
+            usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            if usual and signal.SIGINT in numbers:  # a handler of the user's may want to go on
+                self._stop()
+        self.reader.close()
+
+    def _stop(self) -> None:
+        with self.lock:
+            try:
+                session = self.running.pop()
+            except IndexError:  # it has ended by itself
+                return
+            session.interrupted = True
+            try:
+                twin = socket.socket(fileno=os.dup(session.raw.fileno()))
+            except Exception:  # the connection has just ended
+                return
+        threading.Thread(target=_cancel, args=(session.raw, twin), daemon=True).start()
+
+    def drop(self) -> None:
+        """End the thread. What it has not read yet stops nothing any more."""
+        self.running.clear()
+        current = self.set(-1)
+        if current != self.descriptor:
+            self.set(current)
+        self.writer.close()
+
+
+def _cancel(raw: Any, twin: socket.socket) -> None:
+    """End a statement of psycopg2, and its session: ``twin`` has the same socket."""
+    with twin, contextlib.suppress(Exception):
+        due = SystemClock.monotonic() + 0.3
+        if _answers_at_all(twin):
+            raw.cancel()
+            time.sleep(max(0.0, due - SystemClock.monotonic()))
+        twin.shutdown(
+            socket.SHUT_RDWR
+        )  # if the server does not end the statement, this ends the wait
+
+
+def _answers_at_all(twin: socket.socket) -> bool:
+    """Whether Postgres says if it offers TLS. ``cancel()`` would wait for a server that hangs, and
+    stop all threads meanwhile: libpq's PQcancel runs with Python's lock held."""
+    try:
+        with socket.socket(twin.family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(0.2)
+            probe.connect(twin.getpeername())
+            probe.sendall(b"\0\0\0\x08\x04\xd2\x16\x2f")  # SSLRequest
+            return probe.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
+
+
+class _Interrupts:
+    """Lets Ctrl-C end what the main thread waits for in psycopg2, which waits in C."""
+
+    def __init__(self) -> None:
+        self._pipe: _SignalPipe | None = None
+        self._main = threading.main_thread().ident
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        self._main = threading.main_thread().ident
+        if pipe is not None:
+            pipe.drop()
+            pipe.reader.close()
+
+    def _open(self) -> _SignalPipe | None:
+        pipe = _SignalPipe()
+        if not pipe.serves:
+            pipe.close()
+            return None
+        try:
+            pipe.set(pipe.set(-1))
+        except ValueError:  # not in Python's main interpreter
+            self._main = None
+            pipe.writer.close()
+            return None
+        self._pipe = pipe
+        return pipe
+
+    def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
+        """Run the work. If Ctrl-C comes meanwhile, the session is stopped: it is of no further use."""
+        if threading.get_ident() != self._main:
+            work(*arguments)
+            return
+        pipe = self._pipe or self._open()
+        if pipe is None:
+            work(*arguments)
+            return
+        running, set_descriptor = pipe.running, pipe.set
+        nested, earlier, surfaced = bool(running), pipe.earlier, session.interrupted
+        try:
+            try:
+                running.append(session)
+                earlier = set_descriptor(pipe.descriptor)
+                if earlier != pipe.descriptor:
+                    pipe.earlier = earlier
+                work(*arguments)
+            finally:
+                try:
+                    set_descriptor(earlier)
+                except (OSError, ValueError):  # it was closed meanwhile
+                    set_descriptor(-1)
+        except Exception:
+            raise
+        except BaseException:  # its byte may be on its way: the next statement needs another pipe
+            surfaced = True
+            if not nested:
+                self._pipe = None
+                pipe.drop()
+            raise
+        finally:
+            try:
+                running.remove(session)
+            except ValueError:
+                with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
+                    pass
+            # Python's handler may run where psycopg2 swallows what it raises: as it decodes.
+            if session.interrupted and not surfaced:
+                raise KeyboardInterrupt from None
+
+
+_interrupts = _Interrupts()
+
+
+def _interruptibly(work: Callable[[], T]) -> T:
+    """Run the work in another thread if this is the main one, which Ctrl-C then reaches."""
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[T] = []
+    failures: list[BaseException] = []
+    running = threading.Lock()
+    running.acquire()
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            running.release()
+
+    if not _has_started(threading.Thread(target=run, name="infra-connect", daemon=True)):
+        return work()
+    running.acquire()
+    if failures:
+        raise failures.pop()
+    return results.pop()
 
 
 def _this_task() -> object:
@@ -3295,6 +3306,8 @@ class Database(_Closing):
     """
 
     engine: str
+    #: the class of repositories on it, which stands below
+    _backend: ClassVar[type]
 
     def __init__(
         self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
@@ -3592,8 +3605,8 @@ class Database(_Closing):
         """Return access to the rows of a table."""
 
     @abstractmethod
-    def _repository(self, port: type) -> Any:
-        """Return a repository on this database; its table is created if it does not exist."""
+    def _make_table(self, port: Any, statement: Callable[[], str]) -> None:
+        """Make the table of a repository if there is none; ``statement`` gives the SQL for it."""
 
     @abstractmethod
     def _locked(self, lock: str, lock_timeout: float) -> contextlib.AbstractContextManager[None]:
@@ -3667,6 +3680,630 @@ class _TableRows(ABC):
     @abstractmethod
     def pass_ids(self) -> None:
         """Let the ids that the server makes begin behind those that the table holds."""
+
+
+# A line that is meant as a marker: its word, and for words that are only similar the whole of it.
+_MARKER_WORD = (
+    r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
+)
+_MARKER_WORDS = ("migration", "migrations", "migrate")
+# Each part begins with a sign that the part before cannot hold: else a long line would take for ever.
+_MARKER_END = r"[^\w\n\r]*(?=[\n\r]|\Z)"
+_MARKER_SHAPE = (
+    r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w)[^\w\n\r]{1,99}"
+    r"(?:mysql|mariadb|postgres(?:ql)?)(?:[^\w\n\r]{1,99}no\W?transaction)?" + _MARKER_END
+)
+# "migrate 2 columns" is prose, "migrate 2" and "migration 2 users" are none.
+_MARKER_SHORT = (
+    r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
+    r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
+)
+_LINE_START = r"(?:\A|[\n\r])([^\w\n\r]*)\Z"
+_COMMENT_START = r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z"
+
+
+def _next_marker(text: str, at: int) -> int:
+    """Where the next marker stands, or what seems to be meant as one; else the end of the text."""
+    for found in _pattern(_MARKER_WORD).finditer(text, at):
+        place = _marker_place(text, found.start(), found[0].lower())
+        if place >= at:
+            return place
+    return len(text)
+
+
+def _marker_place(text: str, at: int, word: str) -> int:
+    """Where the marker with that word begins; -1: it is none."""
+    before = text[max(0, at - 100) : at]
+    line = _pattern(_LINE_START).search(before)
+    if line and line[1] == "-- " and text.startswith("migration ", at):
+        return at - 3
+    signs = line[1].strip(" \t\ufeff") if line else ""
+    if (
+        signs
+        and word in _MARKER_WORDS
+        and not signs.startswith("/*")
+        and not set(signs) & set("'\"`(),=")
+        and _pattern(_MARKER_SHORT).match(text, at)
+    ):
+        return at - len(line[1]) if line else -1
+    if not _pattern(_MARKER_SHAPE).match(text, at):
+        return -1
+    from difflib import get_close_matches
+
+    if not get_close_matches(word, _MARKER_WORDS, 1, 0.7):
+        return -1
+    comment = _pattern(_COMMENT_START).search(before)
+    if line:
+        return at - len(line[1])
+    return at - len(comment[1]) if comment else -1
+
+
+_SIGNS = r"\0-#%-/:-@\[-\^`{-\x7f"  # what is in no name of Postgres; a dollar sign may be
+# Each pattern below is a repeated group with nothing behind it, so that it never goes back, whatever
+# the text; each repetition takes memory, so there is a limit, and a loop around.
+_EMPTY_STATEMENTS = _lazy(r"[\s;]*;")
+
+
+def _quoted(quote: str, escapes: bool | None) -> str:
+    r"""A pattern of a text in quotes; a doubled quote counts as two texts, side by side.
+
+    Without ``escapes`` a backslash is a character like others. None: a text with one does not match.
+    """
+    if escapes:
+        return rf"{quote}[^{quote}\\]*(?:\\.[^{quote}\\]*){{0,50}}{quote}"
+    return rf"{quote}[^{quote}]*{quote}" if escapes is False else rf"{quote}[^{quote}\\]*{quote}"
+
+
+def _repeated(*alternatives: str) -> re.Pattern[str]:
+    return re.compile(f"(?:{'|'.join(filter(None, alternatives))}){{0,2000}}", re.DOTALL)
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Compiled when it is first needed: most programs that import this read no migrations."""
+    return re.compile(text, re.DOTALL)
+
+
+class _Script(ABC):
+    """Finds the statements of a script, one after the other, from ``at`` on.
+
+    Patterns pass over what is simple, in long steps. Where they stop, ``_look`` decides.
+
+    ``strict``: the script is a file of migrations. Then a marker ends it, with ``at`` in front of the
+    marker, and what only a client program understands is refused. ``breaks``: in this file a carriage
+    return alone ends a line, so it ends a comment.
+    """
+
+    #: what begins a comment, or a line for the client program
+    comment_signs: ClassVar[str]
+    #: words that may change how the text behind their statement is read, or are refused
+    words: ClassVar[str]
+    #: whether a backslash escapes in single quotes, and in double quotes; None: it is not known
+    default_escapes: ClassVar[tuple[bool | None, bool | None]]
+    setting: ClassVar[str]
+
+    def __init__(
+        self, sql: str, at: int = 0, *, strict: bool = False, breaks: bool = False
+    ) -> None:
+        self.sql = sql
+        self.at = at
+        self._strict = strict
+        self._breaks = breaks
+        self._limit = -1  # where the next marker stands, or the end of the text
+        self._broken: list[int] = []  # carriage returns that end a comment
+        self._settled_at = 0  # the statement that gave a backslash its meaning
+        self._saved: dict[str, tuple[bool | None, bool | None]] = {}  # by MySQL's user variables
+        self._escapes = self.default_escapes
+        self._blank, self._body = self.patterns(self._escapes, strict, breaks)
+
+    @staticmethod
+    @abstractmethod
+    def patterns(
+        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        """What stands in front of a statement, and what it is made of."""
+
+    @abstractmethod
+    def _pass_comment(self, at: int) -> int:
+        """The end of the comment that begins there, or ``at``."""
+
+    @abstractmethod
+    def _look(self, at: int) -> int:
+        """Pass over what the pattern of a statement cannot; ``at`` if that was only its limit."""
+
+    @abstractmethod
+    def _examine(self, first: int, end: int) -> int:
+        """Look at a statement with one of ``words`` in it, and return its true end."""
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Where each statement begins, with the comments in front of it, and where it ends."""
+        sql = self.sql
+        self._find_limit(self.at)
+        word = self._find_word(self.at)
+        while True:
+            first = self._blank.match(sql, self.at, self._limit).end()  # type: ignore[union-attr]
+            if not sql[first : first + 1].isalpha():
+                first = self._pass_blanks()
+            end = self._pass_body(first)
+            if word < end:
+                end = self._examine(first, end)
+                word = self._find_word(end)
+            if first < end:
+                yield self.at, end
+            self._broken.clear()
+            self.at = end
+            if end == self._limit:
+                return
+            found = _EMPTY_STATEMENTS.match(sql, end, self._limit) if first == end else None
+            self.at = found.end() if found else end + 1
+
+    def settle_after(self, sql: str) -> tuple[bool | None, bool | None]:
+        """Go on to a next statement, and return what a backslash means in it."""
+        before, self.sql, self.at = self._escapes, sql, 0
+        for _ in self.spans():
+            pass
+        return before
+
+    def text(self, start: int, end: int) -> str:
+        """A statement as the server gets it. It would not end a comment at a carriage return."""
+        if not self._broken:
+            return self.sql[start:end].strip()
+        starts = [start, *(at + 1 for at in self._broken)]
+        parts = [self.sql[at:to] for at, to in zip(starts, [*self._broken, end])]
+        return "\n".join(parts).strip()
+
+    def first(self) -> int:
+        """Where the first statement begins, behind blanks and comments."""
+        self._find_limit(self.at)
+        return self._pass_blanks()
+
+    def _find_limit(self, at: int) -> None:
+        self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
+
+    def _find_word(self, at: int) -> int:
+        found = _pattern(self.words).search(self.sql, at)
+        return found.start() if found else len(self.sql)
+
+    def _pass_blanks(self) -> int:
+        sql, at = self.sql, self.at
+        while True:
+            end = self._blank.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            if end == self._limit:
+                return end
+            if sql[end] in self.comment_signs:
+                end = self._pass_comment(end)
+                if end > self._limit:
+                    self._find_limit(end)
+            if end == at or not self._may_be_blank(end):
+                return end
+            at = end
+
+    def _may_be_blank(self, at: int) -> bool:
+        sign = self.sql[at : at + 1]
+        return sign.isspace() or sign in self.comment_signs
+
+    def _pass_body(self, at: int) -> int:
+        sql = self.sql
+        while True:
+            at = self._body.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            if at == self._limit or sql[at] == ";":
+                return at
+            at = self._look(at)
+            if at > self._limit:
+                self._find_limit(at)
+
+    def _pass_quoted(self, at: int, escapes: bool | None) -> int:
+        sql, quote, end = self.sql, self.sql[at], at + 1
+        if escapes is None:
+            end = _pattern(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
+            if sql.startswith("\\", end):
+                raise ValidationError(
+                    f"it is not known whether the backslash in line {_line(sql, end)} escapes, because of "
+                    f"line {_line(sql, self._settled_at)}: give {self.setting} a plain value there"
+                )
+        if not escapes:
+            end = sql.find(quote, end)
+            return self._closed(end + 1 if end >= 0 else 0, at)
+        inside = _pattern(rf"(?:[^{quote}\\]+|\\.|{quote}{quote}){{0,2000}}")
+        while (further := inside.match(sql, end).end()) > end:  # type: ignore[union-attr]
+            end = further
+        return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
+
+    def _closed(self, end: int, opened: int, shortest: int = 1) -> int:
+        """The end, unless nothing was found: then it is below ``shortest``."""
+        if end < shortest:
+            raise ValidationError(
+                f"a quote or comment that opens in line {_line(self.sql, opened)} is never closed"
+            )
+        return end
+
+    def _settle(self, at: int, *escapes: bool | None) -> None:
+        """From here on that is what a backslash in quotes means, because of the statement there."""
+        self._settled_at = at
+        self._escapes = (escapes[0], escapes[-1])
+        self._blank, self._body = self.patterns(self._escapes, self._strict, self._breaks)
+
+    def _refuse(self, at: int, what: str, advice: str) -> NoReturn:
+        raise ValidationError(f"{what} in line {_line(self.sql, at)} {advice}")
+
+    def _refuse_sign(self, at: int) -> NoReturn:
+        """A sign that stops the pattern of a statement only in files."""
+        if self.sql[at] == "\ufeff":
+            self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
+        found = _pattern(_COMMAND).match(self.sql, at)
+        self._refuse(at, f"{found[0] if found else 'the backslash'}", self.command_advice)
+
+    command_advice: ClassVar[str]
+
+
+_COMMAND = r"\\[A-Za-z!?.;]?[a-z_]{0,30}"
+
+
+class _MySqlScript(_Script):
+    r"""What MySQL and MariaDB read. What is in /*! */ they execute, so it is read like the rest.
+
+    MySQL takes /*M! */ for a comment. 999999 is a version that no server has: mariadb-dump writes it.
+    """
+
+    comment_signs = "/-#"
+    words = "[sSgGdD](?:[qQ][lL]_(?:[mM][oO][dD][eE]|[lL][oO][gG]_[bB])|[tT][iI][dD]_[pPsS]|[eE][lL][iI][mM][iI])"
+    default_escapes = (True, True)
+    setting = "sql_mode"
+    command_advice = "is a command of the mysql client, not SQL: leave it out, and end statements with a semicolon"
+    #: SET STATEMENT of MariaDB ends with its statement, which has been read by then
+    head = r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b"
+    replication = r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?="
+    assignment = (
+        r"(?i)(?:\b(global|persist|persist_only)\s{1,99})?"
+        r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
+        r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
+    )
+    #: of sql_mode, those that are not the session's
+    others = ("@@global", "@@persist")
+    #: modes with ANSI_QUOTES in them
+    ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
+    executable = r"/\*M?!(?!999999)"
+    line_comment = r"(?:#|--(?=[\0- \x7f]|\Z))[^\n\r]*"
+
+    @staticmethod
+    @functools.cache
+    def patterns(
+        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        blank = _repeated(r"\s+", *_MySqlScript._comments(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
+        body = _MySqlScript._body_pattern(
+            escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
+        )
+        return blank, body
+
+    @staticmethod
+    @functools.cache
+    def _body_pattern(
+        escapes: tuple[bool | None, bool | None], breaks: bool, stops: str, more: str
+    ) -> re.Pattern[str]:
+        return _repeated(
+            rf"[^'\"`#/\-{stops}]+",
+            _quoted("'", escapes[0]),
+            _quoted('"', escapes[1]),
+            "`[^`]*`",
+            more,
+            *_MySqlScript._comments(breaks),
+            r"-(?!-(?:[\0- \x7f]|\Z))",
+            r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
+        )
+
+    @staticmethod
+    def _comments(breaks: bool) -> tuple[str, ...]:
+        return () if breaks else (r"\#[^\n]*", r"--(?=[\0- \x7f]|\Z)[^\n]*")
+
+    def _pass_comment(self, at: int) -> int:
+        sql = self.sql
+        if sql.startswith("/*", at):
+            if _pattern(self.executable).match(sql, at):
+                return at
+            return self._closed(sql.find("*/", at + 2) + 2, at, shortest=2)
+        found = _pattern(self.line_comment).match(sql, at)
+        if found is None:
+            return at
+        end = found.end()
+        if self._breaks and sql.startswith("\r", end) and not sql.startswith("\r\n", end):
+            self._broken.append(end)
+        return end
+
+    def _look(self, at: int) -> int:
+        sign = self.sql[at]
+        if sign in "'\"":
+            return self._pass_quoted(at, self._escapes["'\"".index(sign)])
+        if sign == "`":
+            return self._pass_quoted(at, False)
+        if sign in self.comment_signs:
+            end = self._pass_comment(at)
+            return self._pass_executable(at) if end == at and sign == "/" else end
+        if self._strict and sign in "\\\ufeff":
+            self._refuse_sign(at)
+        return at
+
+    def _pass_executable(self, at: int) -> int:
+        if not _pattern(self.executable).match(self.sql, at):
+            return at
+        try:
+            if self._reads_inside:
+                return self._pass_inside(at)
+        except ValidationError:
+            # A version that no server has: then a quote in it is not closed. One try is enough.
+            self._reads_inside = False
+        return self._closed(self.sql.find("*/", at + 3) + 2, at, shortest=2)
+
+    _reads_inside = True
+
+    def _pass_inside(self, at: int) -> int:
+        inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
+        end = at + 3
+        while not self.sql.startswith("*/", end):
+            end = inside.match(self.sql, end).end()  # type: ignore[union-attr]
+            if end == len(self.sql):
+                self._closed(0, at)
+            if self.sql[end] == "/":
+                end = self._closed(self.sql.find("*/", end + 2) + 2, end, shortest=2)
+            else:
+                end = self._look(end)
+        return end + 2
+
+    def _examine(self, first: int, end: int) -> int:
+        found = _pattern(self.head).match(self.sql, first, end)
+        if found is None:
+            return end
+        if found[1].upper() == "SET":
+            self._examine_set(first, self.sql[first : min(end, first + 10_000)])
+        elif self._strict:
+            self._refuse(
+                found.start(1),
+                "DELIMITER",
+                "is a command of the mysql client, for stored programs: dump with --skip-triggers, and "
+                "without --routines and --events",
+            )
+        return end
+
+    def _examine_set(self, first: int, statement: str) -> None:
+        found = _pattern(self.replication).search(statement)
+        if found and self._strict:
+            self._refuse(
+                first + found.start(1),
+                found[1].upper(),
+                "is for a replica, and needs rights that a migration should not: dump with "
+                "--set-gtid-purged=OFF (mysqldump), without --gtid (mariadb-dump)",
+            )
+        for found in _pattern(self.assignment).finditer(statement):
+            scope, target, value = found[1], found[2].lower().replace("`", ""), found[3]
+            escapes = self._escapes_of(value, statement[found.start(3) :])
+            if target.startswith("@") and not target.startswith("@@"):
+                self._saved[target] = escapes
+            elif target.endswith("sql_mode") and not scope and not target.startswith(self.others):
+                self._settle(first, *escapes)
+
+    def _escapes_of(self, value: str, rest: str) -> tuple[bool | None, bool | None]:
+        """What a backslash means where sql_mode is that value; ``rest`` is the text from there on."""
+        if value[:1] in ("'", '"'):
+            names = {each.strip() for each in value[1:-1].upper().split(",")}
+            single = "NO_BACKSLASH_ESCAPES" not in names
+            return single, single and not names & self.ansi
+        if value.lower() in self._saved:
+            return self._saved[value.lower()]
+        if value.upper() == "DEFAULT":
+            return self.default_escapes
+        if value.lower() in ("@@sql_mode", "@@session.sql_mode", "@@local.sql_mode"):
+            return self._escapes
+        if re.search(r"NO_BACKSLASH_ESCAPES|\bANSI|^[1-9]", rest, re.IGNORECASE):
+            return None, None
+        return self._escapes  # an expression that leaves this part of it alone
+
+
+class _PostgresScript(_Script):
+    """What Postgres reads. As in psql, the body of a function may hold statements between BEGIN and
+    END, and a rule's several actions stand in brackets.
+    """
+
+    comment_signs = "/-\\"
+    words = (
+        "[sSaArR](?:[tT][aA][nN][dD][aA][rR][dD]_[cC][oO][nN]|[tT][dD][iI][nN]"
+        "|[tT][oO][mM][iI][cC]|[uU][lL][eE][^A-Za-z])"
+    )
+    default_escapes = (False, False)
+    setting = "standard_conforming_strings"
+    command_advice = "is a command of psql, not SQL: leave it out; \\connect comes from pg_dump --create and pg_dumpall"
+    copy = r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b"
+    program = r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b"
+    change = r"(?i)(SET|RESET)\b"
+    plain_change = (
+        r"(?i)(?:RESET|SET(?:\s+SESSION)?)\s+\"?standard_conforming_strings\"?"
+        r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
+    )
+    set_config = r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings"
+    restrict = r"\\(?:un)?restrict\b[^\r\n]*"
+    prefix = rf"(?<![^{_SIGNS}])[eE]\Z"
+    gap = r"(?:\s+|--[^\r\n]*){0,2000}"
+    tag = rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$"
+    #: a comment, at most with simple ones in it
+    comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
+    # Of nested comments: what leaves the depth as it is, what opens, and what closes.
+    nested = (
+        rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}",
+        r"(?:/\*[^*/]*){0,1000}",
+        r"(?:\*/[^*/]*){0,1000}",
+    )
+    word = rf"(?![0-9$])[^{_SIGNS}]+"
+
+    @staticmethod
+    @functools.cache
+    def patterns(
+        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        blank = _repeated(r"\s+", r"--[^\r\n]*", _PostgresScript.comment)
+        return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
+
+    @staticmethod
+    @functools.cache
+    def _body_pattern(escapes: tuple[bool | None, bool | None], stops: str) -> re.Pattern[str]:
+        signs, quoted = _SIGNS, _quoted("'", escapes[0])
+        if escapes[0] is False:
+            quoted = (
+                rf"'(?:(?:(?<![eE]')|(?<=[^{signs}][eE]'))[^']*'"
+                rf"|(?<=[{signs}][eE]')[^'\\]*(?:(?:\\.|'')[^'\\]*){{0,50}}'(?!'|[ \t\f\v]*[\r\n-]))"
+            )
+        return _repeated(
+            rf"[^'\"$/\-{stops}]+",
+            quoted,
+            '"[^"]*"',
+            rf"\$(?:(?<=[^{signs}$]\$)\$*|(?!(?:(?![0-9])[^{signs}$]+)?\$)"
+            rf"|((?:(?![0-9])[^{signs}$]+)?)\$.*?\$\1\$)",
+            r"-(?:-[^\r\n]*)?",
+            rf"/(?!\*)|{_PostgresScript.comment}",
+        )
+
+    def _pass_comment(self, at: int) -> int:
+        sql = self.sql
+        if sql.startswith("--", at):
+            found = _pattern(self.gap).match(sql, at)
+            return found.end() if found else at
+        if sql.startswith("/*", at):
+            return self._pass_nested(at)
+        found = _pattern(self.restrict).match(sql, at) if self._strict else None
+        if found is None or sql[at - 1 : at] not in ("", "\n", "\r"):
+            return at
+        self.at = found.end()  # pg_dump writes it for psql alone
+        return self.at
+
+    def _pass_nested(self, opened: int) -> int:
+        sql, at, depth = self.sql, opened + 2, 1
+        neutral, opens, closes = map(_pattern, self.nested)
+        while depth:
+            begun, at = at, neutral.match(sql, at).end()  # type: ignore[union-attr]
+            end = opens.match(sql, at).end()  # type: ignore[union-attr]
+            depth += sql.count("/*", at, end)
+            at = end
+            end = closes.match(sql, at).end()  # type: ignore[union-attr]
+            closing = sql.count("*/", at, end)
+            while closing > depth:  # the last ones are none of this comment's
+                end = sql.rfind("*/", at, end)
+                closing -= 1
+            depth -= closing
+            if not depth:
+                return sql.rfind("*/", at, end) + 2
+            if end == begun:
+                self._closed(0, opened)
+            at = end
+        return at
+
+    def _look(self, at: int) -> int:
+        sql, sign = self.sql, self.sql[at]
+        if sign == "'":
+            if not _pattern(self.prefix).search(sql, max(0, at - 2), at):
+                return self._pass_quoted(at, self._escapes[0])
+            while True:  # parts on further lines belong to the first
+                end = self._pass_quoted(at, True)
+                at = self._pass_gap(end)
+                if not (sql.startswith("'", at) and re.search("[\r\n]", sql[end:at])):
+                    return end
+        if sign == '"':
+            return self._pass_quoted(at, False)
+        if sign == "$" and (found := _pattern(self.tag).match(sql, at)):
+            tag = found[0]
+            return self._closed(sql.find(tag, found.end()) + len(tag), at, shortest=len(tag))
+        if sql.startswith("/*", at):
+            return self._pass_nested(at)
+        if self._strict and sign in "\\\ufeff":
+            self._refuse_sign(at)
+        return at
+
+    def _pass_gap(self, at: int) -> int:
+        while (end := _pattern(self.gap).match(self.sql, at).end()) > at:  # type: ignore[union-attr]
+            at = end
+        return at
+
+    def _examine(self, first: int, end: int) -> int:
+        sql = self.sql
+        if self._strict and _pattern(self.copy).match(sql, first, end):
+            self._refuse(
+                first,
+                "COPY … FROM stdin",
+                "is followed by rows, not SQL: dump with pg_dump --inserts",
+            )
+        if found := _pattern(self.program).match(sql, first, end):
+            return self._program_end(first, found[1].upper() == "RULE")
+        if _pattern(self.change).match(sql, first, end):
+            plain = _pattern(self.plain_change).fullmatch(sql[first:end].rstrip())
+            if plain or self.setting in sql[first:end].lower():
+                self._settle(first, self._escapes_of(plain), False)
+        elif _pattern(self.set_config).search(sql, first, end):
+            self._settle(first, None, False)
+        return end
+
+    @staticmethod
+    def _escapes_of(plain: re.Match[str] | None) -> bool | None:
+        value = (plain[1] or "default").lower() if plain else "?"
+        if value in ("default", "on", "1") or "true".startswith(value) or "yes".startswith(value):
+            return False
+        off = value in ("of", "off", "0") or "false".startswith(value) or "no".startswith(value)
+        return True if off else None
+
+    def _program_end(self, first: int, is_rule: bool) -> int:
+        """The semicolon outside of brackets, and behind as many END as BEGIN and CASE, as psql counts."""
+        sql, at, blocks, brackets = self.sql, first, 0, 0
+        pattern = self._body_pattern(self._escapes, r";()A-Za-z_\x80-\U0010ffff\\")
+        while True:
+            at = pattern.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            if at == self._limit or (sql[at] == ";" and not blocks and not (is_rule and brackets)):
+                return at
+            if found := _pattern(self.word).match(sql, at, self._limit):
+                name, at = found[0].lower(), found.end()
+                if not brackets:
+                    blocks += name == "begin" or (name == "case" and blocks > 0)
+                    blocks -= name == "end" and blocks > 0
+            elif sql[at] in "();":
+                brackets += {"(": 1, ")": -1, ";": 0}[sql[at]]
+                at += 1
+            else:
+                at = self._look(at)
+                if at > self._limit:
+                    self._find_limit(at)
+
+
+_SCRIPTS: Mapping[str, type[_Script]] = {"mysql": _MySqlScript, "postgres": _PostgresScript}
+
+
+def _script(sql: str, engine: str, at: int = 0, **how: bool) -> _Script:
+    if not isinstance(engine, str) or engine not in _SCRIPTS:
+        raise ValidationError('engine should be "mysql" or "postgres"')
+    return _SCRIPTS[engine](sql, at, **how)
+
+
+def _line(text: str, at: int) -> int:
+    """The number of the line; it ends at a line feed, a carriage return, or both."""
+    breaks = text.count("\n", 0, at) + text.count("\r", 0, at) - text.count("\r\n", 0, at)
+    return breaks + 1
+
+
+def _first_word(sql: str, engine: str) -> int:
+    """Where a statement begins behind blanks and comments, of which there may be many."""
+    try:
+        return _script(sql, engine).first()
+    except ValidationError:  # a comment that never ends: the server refuses it
+        return len(sql)
+
+
+def _controls_transaction(sql: str, engine: str) -> bool:
+    """Whether a statement begins or ends a transaction."""
+    return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
+
+
+def _start_of_code(dialect: _Dialect, sql: str) -> str:
+    """The first words of a statement's code, 200 characters or more if it has them."""
+    start = ""
+    for part in dialect.code(sql):
+        start = (start + part).lstrip()
+        if len(start) > 200:
+            break
+    return start
 
 
 class _Meaning(NamedTuple):
@@ -3769,7 +4406,6 @@ _AT_LOGIN = {
     _REFUSED: _at_login("refused the login: see its manual or its log for the reason"),
     _NO_MEMORY: _NO_ROOM,
 }
-
 _NO_ROLE = _at_login("has no such user (role)")
 #: What Postgres says at a login, behind the severity and two blanks. libpq does not give the SQLSTATE.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
@@ -4419,8 +5055,6 @@ _PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
 _NAME_PATH = _lazy(
     r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
 )
-
-
 #: what a cursor of Postgres may be declared for
 _QUERY = _lazy(r"[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b", re.IGNORECASE)
 _BODY = _lazy(
@@ -4470,8 +5104,6 @@ def _written(
 
 
 _MYSQL_SPECIAL = _lazy(r"""[\\'"\n\r\x1a]""")
-
-
 _PLAIN_TEXT = _lazy("'[^']*'")
 _LINE_END = _lazy("[\r\n]")
 
@@ -6361,16 +6993,13 @@ class ConnectionPool(Database):
     def _rows_of(self, table: str) -> _TableRows:
         return _SqlTable(self, table)
 
-    def _repository(self, port: Any) -> Any:
+    def _make_table(self, port: Any, statement: Callable[[], str]) -> None:
         try:
             self.fetch_all(f"SELECT 1 FROM {port.table} LIMIT 0")
         except DatabaseError as error:
             if error.code != self._dialect.absent[0]:
                 raise
-            for migration in read_migrations(SCHEMA, self.engine):
-                if migration.name == port.migration:
-                    self.execute(migration.statements[0])
-        return _joined(SqlRepository, port)(self)
+            self.execute(statement())
 
     @contextlib.contextmanager
     def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
@@ -6525,6 +7154,92 @@ class ConnectionPool(Database):
         with contextlib.suppress(self._dialect.driver.Error, ValueError, LookupError):
             return self._dialect.whereabouts(exc, sent)
         return ""
+
+
+class _MigrationSession:
+    """A connection of a runner; statements have ``idle_timeout``."""
+
+    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
+        self._pool = pool
+        self._session = session
+        self.dialect = pool._dialect
+
+    def execute(self, sql: str, params: Any = None) -> int:
+        count: int = self._call(sql, params, _row_count)
+        return count
+
+    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = self._call(sql, params, _all_rows)
+        return rows
+
+    def try_lock(self, lock: Sequence[str]) -> bool:
+        return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
+
+    def unlock(self, lock: Sequence[str]) -> None:
+        """A server notices the end of a connection a little later: the next runner should not have to wait for that."""
+        with contextlib.suppress(InfrastructureError):
+            self.fetch_all(self.dialect.unlock, lock)
+
+    def in_transaction(self) -> bool:
+        return self._ask(self.dialect.survives)
+
+    def is_autocommit(self) -> bool:
+        return self.dialect.is_autocommit(self._session)
+
+    def is_locking(self, absent: str) -> bool:
+        return self._ask(lambda session: self.dialect.is_locking(session, absent))
+
+    def roll_back(self) -> bool:
+        """Roll back what is open; return whether nothing of it is left."""
+        try:
+            if not self.in_transaction():
+                return False
+            self.execute("ROLLBACK")
+            # MariaDB still shows the warnings of the statement before.
+            warnings = self.fetch_all(self.dialect.warnings)
+            return all(self.dialect.incomplete_rollback not in row for row in warnings)
+        except InfrastructureError:
+            return False
+
+    def _ask(self, question: Callable[[_Session], T]) -> T:
+        def ask(attempt: Attempt) -> T:
+            attempt.note = _Sent(self._session)
+            attempt.sent = True
+            return question(self._session)
+
+        return self._pool._policy.call("migrate", ask, retries=0)
+
+    def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
+        pool, sql, params = (
+            self._pool,
+            self._pool._checked(sql),
+            self._pool._dialect.convert(params),
+        )
+        perform = pool._perform
+        return pool._policy.call(
+            "migrate", lambda a: perform(a, self._session, sql, params, fetch), retries=0
+        )
+
+
+class _MigrationHistory(_MigrationSession):
+    """The connection that holds the lock and writes the history, untouched by any migration."""
+
+    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
+        super().__init__(pool, session)
+        dialect = self.dialect
+        self.execute(dialect.history_session)
+        # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
+        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
+        place = f"{dialect.quote}{schema}{dialect.quote}"
+        self.table = f"{place}.schema_migrations"
+        self.absent = f"{place}.schema_migrations_absent"
+        (name,) = dialect.lock_params(schema)
+        self.lock = [name]
+        self.busy = [f"{name} busy"]
+
+    def check(self) -> None:
+        """Raise ConnectionError if the connection, and so the lock, was lost."""
+        self.fetch_all("SELECT 1")
 
 
 def _behind(dialect: _Dialect, order: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -6702,11 +7417,11 @@ def create_pool(
     return ConnectionPool(config, clock=clock, observer=observer)
 
 
-# === schema migrations ===============================================================================================
+# === schema migrations ============================================================================
+
 
 #: The library's own migrations, beside this file.
 SCHEMA = Path(__file__).with_name("schema.sql")
-
 _MARKER = _lazy(r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
 _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
     source VARCHAR(100) {text} NOT NULL,
@@ -6753,551 +7468,6 @@ class MigrationStatus(_ByValue):
     applied_at: datetime | None = None
 
 
-_SIGNS = r"\0-#%-/:-@\[-\^`{-\x7f"  # what is in no name of Postgres; a dollar sign may be
-# Each pattern below is a repeated group with nothing behind it, so that it never goes back, whatever
-# the text; each repetition takes memory, so there is a limit, and a loop around.
-_EMPTY_STATEMENTS = _lazy(r"[\s;]*;")
-
-
-def _quoted(quote: str, escapes: bool | None) -> str:
-    r"""A pattern of a text in quotes; a doubled quote counts as two texts, side by side.
-
-    Without ``escapes`` a backslash is a character like others. None: a text with one does not match.
-    """
-    if escapes:
-        return rf"{quote}[^{quote}\\]*(?:\\.[^{quote}\\]*){{0,50}}{quote}"
-    return rf"{quote}[^{quote}]*{quote}" if escapes is False else rf"{quote}[^{quote}\\]*{quote}"
-
-
-def _repeated(*alternatives: str) -> re.Pattern[str]:
-    return re.compile(f"(?:{'|'.join(filter(None, alternatives))}){{0,2000}}", re.DOTALL)
-
-
-@functools.cache
-def _pattern(text: str) -> re.Pattern[str]:
-    """Compiled when it is first needed: most programs that import this read no migrations."""
-    return re.compile(text, re.DOTALL)
-
-
-class _Script(ABC):
-    """Finds the statements of a script, one after the other, from ``at`` on.
-
-    Patterns pass over what is simple, in long steps. Where they stop, ``_look`` decides.
-
-    ``strict``: the script is a file of migrations. Then a marker ends it, with ``at`` in front of the
-    marker, and what only a client program understands is refused. ``breaks``: in this file a carriage
-    return alone ends a line, so it ends a comment.
-    """
-
-    #: what begins a comment, or a line for the client program
-    comment_signs: ClassVar[str]
-    #: words that may change how the text behind their statement is read, or are refused
-    words: ClassVar[str]
-    #: whether a backslash escapes in single quotes, and in double quotes; None: it is not known
-    default_escapes: ClassVar[tuple[bool | None, bool | None]]
-    setting: ClassVar[str]
-
-    def __init__(
-        self, sql: str, at: int = 0, *, strict: bool = False, breaks: bool = False
-    ) -> None:
-        self.sql = sql
-        self.at = at
-        self._strict = strict
-        self._breaks = breaks
-        self._limit = -1  # where the next marker stands, or the end of the text
-        self._broken: list[int] = []  # carriage returns that end a comment
-        self._settled_at = 0  # the statement that gave a backslash its meaning
-        self._saved: dict[str, tuple[bool | None, bool | None]] = {}  # by MySQL's user variables
-        self._escapes = self.default_escapes
-        self._blank, self._body = self.patterns(self._escapes, strict, breaks)
-
-    @staticmethod
-    @abstractmethod
-    def patterns(
-        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
-        """What stands in front of a statement, and what it is made of."""
-
-    @abstractmethod
-    def _pass_comment(self, at: int) -> int:
-        """The end of the comment that begins there, or ``at``."""
-
-    @abstractmethod
-    def _look(self, at: int) -> int:
-        """Pass over what the pattern of a statement cannot; ``at`` if that was only its limit."""
-
-    @abstractmethod
-    def _examine(self, first: int, end: int) -> int:
-        """Look at a statement with one of ``words`` in it, and return its true end."""
-
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """Where each statement begins, with the comments in front of it, and where it ends."""
-        sql = self.sql
-        self._find_limit(self.at)
-        word = self._find_word(self.at)
-        while True:
-            first = self._blank.match(sql, self.at, self._limit).end()  # type: ignore[union-attr]
-            if not sql[first : first + 1].isalpha():
-                first = self._pass_blanks()
-            end = self._pass_body(first)
-            if word < end:
-                end = self._examine(first, end)
-                word = self._find_word(end)
-            if first < end:
-                yield self.at, end
-            self._broken.clear()
-            self.at = end
-            if end == self._limit:
-                return
-            found = _EMPTY_STATEMENTS.match(sql, end, self._limit) if first == end else None
-            self.at = found.end() if found else end + 1
-
-    def settle_after(self, sql: str) -> tuple[bool | None, bool | None]:
-        """Go on to a next statement, and return what a backslash means in it."""
-        before, self.sql, self.at = self._escapes, sql, 0
-        for _ in self.spans():
-            pass
-        return before
-
-    def text(self, start: int, end: int) -> str:
-        """A statement as the server gets it. It would not end a comment at a carriage return."""
-        if not self._broken:
-            return self.sql[start:end].strip()
-        starts = [start, *(at + 1 for at in self._broken)]
-        parts = [self.sql[at:to] for at, to in zip(starts, [*self._broken, end])]
-        return "\n".join(parts).strip()
-
-    def first(self) -> int:
-        """Where the first statement begins, behind blanks and comments."""
-        self._find_limit(self.at)
-        return self._pass_blanks()
-
-    def _find_limit(self, at: int) -> None:
-        self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
-
-    def _find_word(self, at: int) -> int:
-        found = _pattern(self.words).search(self.sql, at)
-        return found.start() if found else len(self.sql)
-
-    def _pass_blanks(self) -> int:
-        sql, at = self.sql, self.at
-        while True:
-            end = self._blank.match(sql, at, self._limit).end()  # type: ignore[union-attr]
-            if end == self._limit:
-                return end
-            if sql[end] in self.comment_signs:
-                end = self._pass_comment(end)
-                if end > self._limit:
-                    self._find_limit(end)
-            if end == at or not self._may_be_blank(end):
-                return end
-            at = end
-
-    def _may_be_blank(self, at: int) -> bool:
-        sign = self.sql[at : at + 1]
-        return sign.isspace() or sign in self.comment_signs
-
-    def _pass_body(self, at: int) -> int:
-        sql = self.sql
-        while True:
-            at = self._body.match(sql, at, self._limit).end()  # type: ignore[union-attr]
-            if at == self._limit or sql[at] == ";":
-                return at
-            at = self._look(at)
-            if at > self._limit:
-                self._find_limit(at)
-
-    def _pass_quoted(self, at: int, escapes: bool | None) -> int:
-        sql, quote, end = self.sql, self.sql[at], at + 1
-        if escapes is None:
-            end = _pattern(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
-            if sql.startswith("\\", end):
-                raise ValidationError(
-                    f"it is not known whether the backslash in line {_line(sql, end)} escapes, because of "
-                    f"line {_line(sql, self._settled_at)}: give {self.setting} a plain value there"
-                )
-        if not escapes:
-            end = sql.find(quote, end)
-            return self._closed(end + 1 if end >= 0 else 0, at)
-        inside = _pattern(rf"(?:[^{quote}\\]+|\\.|{quote}{quote}){{0,2000}}")
-        while (further := inside.match(sql, end).end()) > end:  # type: ignore[union-attr]
-            end = further
-        return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
-
-    def _closed(self, end: int, opened: int, shortest: int = 1) -> int:
-        """The end, unless nothing was found: then it is below ``shortest``."""
-        if end < shortest:
-            raise ValidationError(
-                f"a quote or comment that opens in line {_line(self.sql, opened)} is never closed"
-            )
-        return end
-
-    def _settle(self, at: int, *escapes: bool | None) -> None:
-        """From here on that is what a backslash in quotes means, because of the statement there."""
-        self._settled_at = at
-        self._escapes = (escapes[0], escapes[-1])
-        self._blank, self._body = self.patterns(self._escapes, self._strict, self._breaks)
-
-    def _refuse(self, at: int, what: str, advice: str) -> NoReturn:
-        raise ValidationError(f"{what} in line {_line(self.sql, at)} {advice}")
-
-    def _refuse_sign(self, at: int) -> NoReturn:
-        """A sign that stops the pattern of a statement only in files."""
-        if self.sql[at] == "\ufeff":
-            self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
-        found = _pattern(_COMMAND).match(self.sql, at)
-        self._refuse(at, f"{found[0] if found else 'the backslash'}", self.command_advice)
-
-    command_advice: ClassVar[str]
-
-
-_COMMAND = r"\\[A-Za-z!?.;]?[a-z_]{0,30}"
-
-
-class _MySqlScript(_Script):
-    r"""What MySQL and MariaDB read. What is in /*! */ they execute, so it is read like the rest.
-
-    MySQL takes /*M! */ for a comment. 999999 is a version that no server has: mariadb-dump writes it.
-    """
-
-    comment_signs = "/-#"
-    words = "[sSgGdD](?:[qQ][lL]_(?:[mM][oO][dD][eE]|[lL][oO][gG]_[bB])|[tT][iI][dD]_[pPsS]|[eE][lL][iI][mM][iI])"
-    default_escapes = (True, True)
-    setting = "sql_mode"
-    command_advice = "is a command of the mysql client, not SQL: leave it out, and end statements with a semicolon"
-    #: SET STATEMENT of MariaDB ends with its statement, which has been read by then
-    head = r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b"
-    replication = r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?="
-    assignment = (
-        r"(?i)(?:\b(global|persist|persist_only)\s{1,99})?"
-        r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
-        r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
-    )
-    #: of sql_mode, those that are not the session's
-    others = ("@@global", "@@persist")
-    #: modes with ANSI_QUOTES in them
-    ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
-    executable = r"/\*M?!(?!999999)"
-    line_comment = r"(?:#|--(?=[\0- \x7f]|\Z))[^\n\r]*"
-
-    @staticmethod
-    @functools.cache
-    def patterns(
-        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
-        blank = _repeated(r"\s+", *_MySqlScript._comments(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
-        body = _MySqlScript._body_pattern(
-            escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
-        )
-        return blank, body
-
-    @staticmethod
-    @functools.cache
-    def _body_pattern(
-        escapes: tuple[bool | None, bool | None], breaks: bool, stops: str, more: str
-    ) -> re.Pattern[str]:
-        return _repeated(
-            rf"[^'\"`#/\-{stops}]+",
-            _quoted("'", escapes[0]),
-            _quoted('"', escapes[1]),
-            "`[^`]*`",
-            more,
-            *_MySqlScript._comments(breaks),
-            r"-(?!-(?:[\0- \x7f]|\Z))",
-            r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
-        )
-
-    @staticmethod
-    def _comments(breaks: bool) -> tuple[str, ...]:
-        return () if breaks else (r"\#[^\n]*", r"--(?=[\0- \x7f]|\Z)[^\n]*")
-
-    def _pass_comment(self, at: int) -> int:
-        sql = self.sql
-        if sql.startswith("/*", at):
-            if _pattern(self.executable).match(sql, at):
-                return at
-            return self._closed(sql.find("*/", at + 2) + 2, at, shortest=2)
-        found = _pattern(self.line_comment).match(sql, at)
-        if found is None:
-            return at
-        end = found.end()
-        if self._breaks and sql.startswith("\r", end) and not sql.startswith("\r\n", end):
-            self._broken.append(end)
-        return end
-
-    def _look(self, at: int) -> int:
-        sign = self.sql[at]
-        if sign in "'\"":
-            return self._pass_quoted(at, self._escapes["'\"".index(sign)])
-        if sign == "`":
-            return self._pass_quoted(at, False)
-        if sign in self.comment_signs:
-            end = self._pass_comment(at)
-            return self._pass_executable(at) if end == at and sign == "/" else end
-        if self._strict and sign in "\\\ufeff":
-            self._refuse_sign(at)
-        return at
-
-    def _pass_executable(self, at: int) -> int:
-        if not _pattern(self.executable).match(self.sql, at):
-            return at
-        try:
-            if self._reads_inside:
-                return self._pass_inside(at)
-        except ValidationError:
-            # A version that no server has: then a quote in it is not closed. One try is enough.
-            self._reads_inside = False
-        return self._closed(self.sql.find("*/", at + 3) + 2, at, shortest=2)
-
-    _reads_inside = True
-
-    def _pass_inside(self, at: int) -> int:
-        inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
-        end = at + 3
-        while not self.sql.startswith("*/", end):
-            end = inside.match(self.sql, end).end()  # type: ignore[union-attr]
-            if end == len(self.sql):
-                self._closed(0, at)
-            if self.sql[end] == "/":
-                end = self._closed(self.sql.find("*/", end + 2) + 2, end, shortest=2)
-            else:
-                end = self._look(end)
-        return end + 2
-
-    def _examine(self, first: int, end: int) -> int:
-        found = _pattern(self.head).match(self.sql, first, end)
-        if found is None:
-            return end
-        if found[1].upper() == "SET":
-            self._examine_set(first, self.sql[first : min(end, first + 10_000)])
-        elif self._strict:
-            self._refuse(
-                found.start(1),
-                "DELIMITER",
-                "is a command of the mysql client, for stored programs: dump with --skip-triggers, and "
-                "without --routines and --events",
-            )
-        return end
-
-    def _examine_set(self, first: int, statement: str) -> None:
-        found = _pattern(self.replication).search(statement)
-        if found and self._strict:
-            self._refuse(
-                first + found.start(1),
-                found[1].upper(),
-                "is for a replica, and needs rights that a migration should not: dump with "
-                "--set-gtid-purged=OFF (mysqldump), without --gtid (mariadb-dump)",
-            )
-        for found in _pattern(self.assignment).finditer(statement):
-            scope, target, value = found[1], found[2].lower().replace("`", ""), found[3]
-            escapes = self._escapes_of(value, statement[found.start(3) :])
-            if target.startswith("@") and not target.startswith("@@"):
-                self._saved[target] = escapes
-            elif target.endswith("sql_mode") and not scope and not target.startswith(self.others):
-                self._settle(first, *escapes)
-
-    def _escapes_of(self, value: str, rest: str) -> tuple[bool | None, bool | None]:
-        """What a backslash means where sql_mode is that value; ``rest`` is the text from there on."""
-        if value[:1] in ("'", '"'):
-            names = {each.strip() for each in value[1:-1].upper().split(",")}
-            single = "NO_BACKSLASH_ESCAPES" not in names
-            return single, single and not names & self.ansi
-        if value.lower() in self._saved:
-            return self._saved[value.lower()]
-        if value.upper() == "DEFAULT":
-            return self.default_escapes
-        if value.lower() in ("@@sql_mode", "@@session.sql_mode", "@@local.sql_mode"):
-            return self._escapes
-        if re.search(r"NO_BACKSLASH_ESCAPES|\bANSI|^[1-9]", rest, re.IGNORECASE):
-            return None, None
-        return self._escapes  # an expression that leaves this part of it alone
-
-
-class _PostgresScript(_Script):
-    """What Postgres reads. As in psql, the body of a function may hold statements between BEGIN and
-    END, and a rule's several actions stand in brackets.
-    """
-
-    comment_signs = "/-\\"
-    words = (
-        "[sSaArR](?:[tT][aA][nN][dD][aA][rR][dD]_[cC][oO][nN]|[tT][dD][iI][nN]"
-        "|[tT][oO][mM][iI][cC]|[uU][lL][eE][^A-Za-z])"
-    )
-    default_escapes = (False, False)
-    setting = "standard_conforming_strings"
-    command_advice = "is a command of psql, not SQL: leave it out; \\connect comes from pg_dump --create and pg_dumpall"
-    copy = r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b"
-    program = r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b"
-    change = r"(?i)(SET|RESET)\b"
-    plain_change = (
-        r"(?i)(?:RESET|SET(?:\s+SESSION)?)\s+\"?standard_conforming_strings\"?"
-        r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
-    )
-    set_config = r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings"
-    restrict = r"\\(?:un)?restrict\b[^\r\n]*"
-    prefix = rf"(?<![^{_SIGNS}])[eE]\Z"
-    gap = r"(?:\s+|--[^\r\n]*){0,2000}"
-    tag = rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$"
-    #: a comment, at most with simple ones in it
-    comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
-    # Of nested comments: what leaves the depth as it is, what opens, and what closes.
-    nested = (
-        rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}",
-        r"(?:/\*[^*/]*){0,1000}",
-        r"(?:\*/[^*/]*){0,1000}",
-    )
-    word = rf"(?![0-9$])[^{_SIGNS}]+"
-
-    @staticmethod
-    @functools.cache
-    def patterns(
-        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
-        blank = _repeated(r"\s+", r"--[^\r\n]*", _PostgresScript.comment)
-        return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
-
-    @staticmethod
-    @functools.cache
-    def _body_pattern(escapes: tuple[bool | None, bool | None], stops: str) -> re.Pattern[str]:
-        signs, quoted = _SIGNS, _quoted("'", escapes[0])
-        if escapes[0] is False:
-            quoted = (
-                rf"'(?:(?:(?<![eE]')|(?<=[^{signs}][eE]'))[^']*'"
-                rf"|(?<=[{signs}][eE]')[^'\\]*(?:(?:\\.|'')[^'\\]*){{0,50}}'(?!'|[ \t\f\v]*[\r\n-]))"
-            )
-        return _repeated(
-            rf"[^'\"$/\-{stops}]+",
-            quoted,
-            '"[^"]*"',
-            rf"\$(?:(?<=[^{signs}$]\$)\$*|(?!(?:(?![0-9])[^{signs}$]+)?\$)"
-            rf"|((?:(?![0-9])[^{signs}$]+)?)\$.*?\$\1\$)",
-            r"-(?:-[^\r\n]*)?",
-            rf"/(?!\*)|{_PostgresScript.comment}",
-        )
-
-    def _pass_comment(self, at: int) -> int:
-        sql = self.sql
-        if sql.startswith("--", at):
-            found = _pattern(self.gap).match(sql, at)
-            return found.end() if found else at
-        if sql.startswith("/*", at):
-            return self._pass_nested(at)
-        found = _pattern(self.restrict).match(sql, at) if self._strict else None
-        if found is None or sql[at - 1 : at] not in ("", "\n", "\r"):
-            return at
-        self.at = found.end()  # pg_dump writes it for psql alone
-        return self.at
-
-    def _pass_nested(self, opened: int) -> int:
-        sql, at, depth = self.sql, opened + 2, 1
-        neutral, opens, closes = map(_pattern, self.nested)
-        while depth:
-            begun, at = at, neutral.match(sql, at).end()  # type: ignore[union-attr]
-            end = opens.match(sql, at).end()  # type: ignore[union-attr]
-            depth += sql.count("/*", at, end)
-            at = end
-            end = closes.match(sql, at).end()  # type: ignore[union-attr]
-            closing = sql.count("*/", at, end)
-            while closing > depth:  # the last ones are none of this comment's
-                end = sql.rfind("*/", at, end)
-                closing -= 1
-            depth -= closing
-            if not depth:
-                return sql.rfind("*/", at, end) + 2
-            if end == begun:
-                self._closed(0, opened)
-            at = end
-        return at
-
-    def _look(self, at: int) -> int:
-        sql, sign = self.sql, self.sql[at]
-        if sign == "'":
-            if not _pattern(self.prefix).search(sql, max(0, at - 2), at):
-                return self._pass_quoted(at, self._escapes[0])
-            while True:  # parts on further lines belong to the first
-                end = self._pass_quoted(at, True)
-                at = self._pass_gap(end)
-                if not (sql.startswith("'", at) and re.search("[\r\n]", sql[end:at])):
-                    return end
-        if sign == '"':
-            return self._pass_quoted(at, False)
-        if sign == "$" and (found := _pattern(self.tag).match(sql, at)):
-            tag = found[0]
-            return self._closed(sql.find(tag, found.end()) + len(tag), at, shortest=len(tag))
-        if sql.startswith("/*", at):
-            return self._pass_nested(at)
-        if self._strict and sign in "\\\ufeff":
-            self._refuse_sign(at)
-        return at
-
-    def _pass_gap(self, at: int) -> int:
-        while (end := _pattern(self.gap).match(self.sql, at).end()) > at:  # type: ignore[union-attr]
-            at = end
-        return at
-
-    def _examine(self, first: int, end: int) -> int:
-        sql = self.sql
-        if self._strict and _pattern(self.copy).match(sql, first, end):
-            self._refuse(
-                first,
-                "COPY … FROM stdin",
-                "is followed by rows, not SQL: dump with pg_dump --inserts",
-            )
-        if found := _pattern(self.program).match(sql, first, end):
-            return self._program_end(first, found[1].upper() == "RULE")
-        if _pattern(self.change).match(sql, first, end):
-            plain = _pattern(self.plain_change).fullmatch(sql[first:end].rstrip())
-            if plain or self.setting in sql[first:end].lower():
-                self._settle(first, self._escapes_of(plain), False)
-        elif _pattern(self.set_config).search(sql, first, end):
-            self._settle(first, None, False)
-        return end
-
-    @staticmethod
-    def _escapes_of(plain: re.Match[str] | None) -> bool | None:
-        value = (plain[1] or "default").lower() if plain else "?"
-        if value in ("default", "on", "1") or "true".startswith(value) or "yes".startswith(value):
-            return False
-        off = value in ("of", "off", "0") or "false".startswith(value) or "no".startswith(value)
-        return True if off else None
-
-    def _program_end(self, first: int, is_rule: bool) -> int:
-        """The semicolon outside of brackets, and behind as many END as BEGIN and CASE, as psql counts."""
-        sql, at, blocks, brackets = self.sql, first, 0, 0
-        pattern = self._body_pattern(self._escapes, r";()A-Za-z_\x80-\U0010ffff\\")
-        while True:
-            at = pattern.match(sql, at, self._limit).end()  # type: ignore[union-attr]
-            if at == self._limit or (sql[at] == ";" and not blocks and not (is_rule and brackets)):
-                return at
-            if found := _pattern(self.word).match(sql, at, self._limit):
-                name, at = found[0].lower(), found.end()
-                if not brackets:
-                    blocks += name == "begin" or (name == "case" and blocks > 0)
-                    blocks -= name == "end" and blocks > 0
-            elif sql[at] in "();":
-                brackets += {"(": 1, ")": -1, ";": 0}[sql[at]]
-                at += 1
-            else:
-                at = self._look(at)
-                if at > self._limit:
-                    self._find_limit(at)
-
-
-_SCRIPTS: Mapping[str, type[_Script]] = {"mysql": _MySqlScript, "postgres": _PostgresScript}
-
-
-def _script(sql: str, engine: str, at: int = 0, **how: bool) -> _Script:
-    if not isinstance(engine, str) or engine not in _SCRIPTS:
-        raise ValidationError('engine should be "mysql" or "postgres"')
-    return _SCRIPTS[engine](sql, at, **how)
-
-
-def _line(text: str, at: int) -> int:
-    """The number of the line; it ends at a line feed, a carriage return, or both."""
-    breaks = text.count("\n", 0, at) + text.count("\r", 0, at) - text.count("\r\n", 0, at)
-    return breaks + 1
-
-
 def split_statements(sql: str, engine: str) -> list[str]:
     """The statements of a script. Knows quotes, comments and, for Postgres, dollar quotes; ValidationError for one that
     is never closed. Follows what SET says of backslashes: standard_conforming_strings, and NO_BACKSLASH_ESCAPES and
@@ -7307,75 +7477,6 @@ def split_statements(sql: str, engine: str) -> list[str]:
     if not isinstance(sql, str):
         raise ValidationError("sql should be a text")
     return [sql[start:end].strip() for start, end in _script(sql, engine).spans()]
-
-
-def _first_word(sql: str, engine: str) -> int:
-    """Where a statement begins behind blanks and comments, of which there may be many."""
-    try:
-        return _script(sql, engine).first()
-    except ValidationError:  # a comment that never ends: the server refuses it
-        return len(sql)
-
-
-def _controls_transaction(sql: str, engine: str) -> bool:
-    """Whether a statement begins or ends a transaction."""
-    return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
-
-
-# A line that is meant as a marker: its word, and for words that are only similar the whole of it.
-_MARKER_WORD = (
-    r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
-)
-_MARKER_WORDS = ("migration", "migrations", "migrate")
-# Each part begins with a sign that the part before cannot hold: else a long line would take for ever.
-_MARKER_END = r"[^\w\n\r]*(?=[\n\r]|\Z)"
-_MARKER_SHAPE = (
-    r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w)[^\w\n\r]{1,99}"
-    r"(?:mysql|mariadb|postgres(?:ql)?)(?:[^\w\n\r]{1,99}no\W?transaction)?" + _MARKER_END
-)
-# "migrate 2 columns" is prose, "migrate 2" and "migration 2 users" are none.
-_MARKER_SHORT = (
-    r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
-    r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
-)
-_LINE_START = r"(?:\A|[\n\r])([^\w\n\r]*)\Z"
-_COMMENT_START = r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z"
-
-
-def _next_marker(text: str, at: int) -> int:
-    """Where the next marker stands, or what seems to be meant as one; else the end of the text."""
-    for found in _pattern(_MARKER_WORD).finditer(text, at):
-        place = _marker_place(text, found.start(), found[0].lower())
-        if place >= at:
-            return place
-    return len(text)
-
-
-def _marker_place(text: str, at: int, word: str) -> int:
-    """Where the marker with that word begins; -1: it is none."""
-    before = text[max(0, at - 100) : at]
-    line = _pattern(_LINE_START).search(before)
-    if line and line[1] == "-- " and text.startswith("migration ", at):
-        return at - 3
-    signs = line[1].strip(" \t\ufeff") if line else ""
-    if (
-        signs
-        and word in _MARKER_WORDS
-        and not signs.startswith("/*")
-        and not set(signs) & set("'\"`(),=")
-        and _pattern(_MARKER_SHORT).match(text, at)
-    ):
-        return at - len(line[1]) if line else -1
-    if not _pattern(_MARKER_SHAPE).match(text, at):
-        return -1
-    from difflib import get_close_matches
-
-    if not get_close_matches(word, _MARKER_WORDS, 1, 0.7):
-        return -1
-    comment = _pattern(_COMMENT_START).search(before)
-    if line:
-        return at - len(line[1])
-    return at - len(comment[1]) if comment else -1
 
 
 def _checksum(statements: Sequence[str]) -> str:
@@ -7497,92 +7598,6 @@ def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
     return int(number), name, dialect, bool(alone), found.end() if found else len(text)
 
 
-class _MigrationSession:
-    """A connection of a runner; statements have ``idle_timeout``."""
-
-    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
-        self._pool = pool
-        self._session = session
-        self.dialect = pool._dialect
-
-    def execute(self, sql: str, params: Any = None) -> int:
-        count: int = self._call(sql, params, _row_count)
-        return count
-
-    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = self._call(sql, params, _all_rows)
-        return rows
-
-    def try_lock(self, lock: Sequence[str]) -> bool:
-        return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
-
-    def unlock(self, lock: Sequence[str]) -> None:
-        """A server notices the end of a connection a little later: the next runner should not have to wait for that."""
-        with contextlib.suppress(InfrastructureError):
-            self.fetch_all(self.dialect.unlock, lock)
-
-    def in_transaction(self) -> bool:
-        return self._ask(self.dialect.survives)
-
-    def is_autocommit(self) -> bool:
-        return self.dialect.is_autocommit(self._session)
-
-    def is_locking(self, absent: str) -> bool:
-        return self._ask(lambda session: self.dialect.is_locking(session, absent))
-
-    def roll_back(self) -> bool:
-        """Roll back what is open; return whether nothing of it is left."""
-        try:
-            if not self.in_transaction():
-                return False
-            self.execute("ROLLBACK")
-            # MariaDB still shows the warnings of the statement before.
-            warnings = self.fetch_all(self.dialect.warnings)
-            return all(self.dialect.incomplete_rollback not in row for row in warnings)
-        except InfrastructureError:
-            return False
-
-    def _ask(self, question: Callable[[_Session], T]) -> T:
-        def ask(attempt: Attempt) -> T:
-            attempt.note = _Sent(self._session)
-            attempt.sent = True
-            return question(self._session)
-
-        return self._pool._policy.call("migrate", ask, retries=0)
-
-    def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
-        pool, sql, params = (
-            self._pool,
-            self._pool._checked(sql),
-            self._pool._dialect.convert(params),
-        )
-        perform = pool._perform
-        return pool._policy.call(
-            "migrate", lambda a: perform(a, self._session, sql, params, fetch), retries=0
-        )
-
-
-class _MigrationHistory(_MigrationSession):
-    """The connection that holds the lock and writes the history, untouched by any migration."""
-
-    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
-        super().__init__(pool, session)
-        dialect = self.dialect
-        self.execute(dialect.history_session)
-        # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
-        ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        place = f"{dialect.quote}{schema}{dialect.quote}"
-        self.table = f"{place}.schema_migrations"
-        self.absent = f"{place}.schema_migrations_absent"
-        (name,) = dialect.lock_params(schema)
-        self.lock = [name]
-        self.busy = [f"{name} busy"]
-
-    def check(self) -> None:
-        """Raise ConnectionError if the connection, and so the lock, was lost."""
-        self.fetch_all("SELECT 1")
-
-
 def _record_checksum(migration: Migration, state: str, statement: int) -> str:
     """The checksum of a record in that state: what was done has to stand as it was; the rest may be mended.
 
@@ -7622,16 +7637,6 @@ def _is_record_of(migration: Migration, number: int, record: tuple[Any, ...]) ->
         return False
     # A few first statements may be those of another migration by chance.
     return state == "applied" or (number, name) == (migration.number, migration.name)
-
-
-def _start_of_code(dialect: _Dialect, sql: str) -> str:
-    """The first words of a statement's code, 200 characters or more if it has them."""
-    start = ""
-    for part in dialect.code(sql):
-        start = (start + part).lstrip()
-        if len(start) > 200:
-            break
-    return start
 
 
 def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
@@ -8144,7 +8149,7 @@ class _MigrationRun:
         )
 
 
-# === records =========================================================================================================
+# === records ======================================================================================
 
 
 #: the default of a record's id, created_at and updated_at: the repository fills them when it creates the record
@@ -8382,7 +8387,7 @@ class Page(_ByValue, Generic[T]):
     total: int | None = None
 
 
-# === repositories ====================================================================================================
+# === repositories =================================================================================
 
 
 class _Above(NamedTuple):
@@ -9071,6 +9076,9 @@ class SqlRepository(Repository[R]):
             elif value is not None:
                 params.append(value.value if kind in self._signs else value)
         return params
+
+
+ConnectionPool._backend = SqlRepository
 
 
 # https://www.itu.int/pub/T-SP-E.164D: codes of one and two digits; all others have three
@@ -9946,7 +9954,7 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
         )
 
 
-# === redis and cache =================================================================================================
+# === redis ========================================================================================
 
 
 MessageHandler = Callable[[str, "str | None", str], None]
@@ -11605,6 +11613,9 @@ class _RedisListener(Listener):
             self._announce_reconnect()
 
 
+# === cache ========================================================================================
+
+
 class _Missing(enum.Enum):
     """One value, equal to nothing that a cache can hold; it stays itself when copied or pickled."""
 
@@ -11616,7 +11627,6 @@ class _Missing(enum.Enum):
 
 #: as the default of :meth:`RedisCacheProvider.get` it tells an absent key from a cached None
 MISSING = _Missing.MISSING
-
 _TO_ESCAPE = _lazy(
     r"[%:*?\[\]\\{}\s]"
 )  # "{}": who chooses a part shall not choose the node of a cluster
@@ -12157,7 +12167,7 @@ def _value_of(text: Any, operation: str) -> Any:
     )
 
 
-# === verification ====================================================================================================
+# === verification =================================================================================
 
 
 def generate_code(digits: int = 6) -> str:
@@ -12365,7 +12375,7 @@ class VerificationCache:
         phone = normalize_phone(phone)
         if not _sends_codes(sms):
             raise ValidationError("sms should be an SmsService")
-        if isinstance(sms, SmsService) and not sms.is_available():
+        if hasattr(type(sms), "is_available") and not sms.is_available():
             raise ConnectionError(
                 "the SMS service is closed, or would not try to send: no code is stored",
                 service="sms",
@@ -12433,7 +12443,7 @@ class VerificationCache:
         return _check_text("code", code, blank_ends=False, empty=False, longest=64)
 
 
-# === storage =========================================================================================================
+# === storage ======================================================================================
 
 
 class StoragePath:
@@ -13827,7 +13837,7 @@ class _S3Source(_Source):
             body.close()
 
 
-# === messaging =======================================================================================================
+# === messaging ====================================================================================
 
 
 class EventChannel:
@@ -14490,7 +14500,7 @@ class RedisEventBus(_Closing):
         )
 
 
-# === sms =============================================================================================================
+# === sms ==========================================================================================
 
 
 class SmsService(_Closing):
@@ -14813,8 +14823,6 @@ _SNS_ERRORS = (
     ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
     ("ClientError", "answered"), ("BotoCoreError", "unknown"),
 )  # fmt: skip
-
-
 _SNS_HINTS = {
     "SignatureDoesNotMatch": ": the secret key is another one, see SMS_API_SECRET or boto3's own",
     "InvalidClientTokenId": ": it knows no such key, see SMS_API_KEY or boto3's own",
@@ -15029,7 +15037,8 @@ def create_sms_service(
     return provider(config, clock=clock, observer=observer)
 
 
-# === data moves ======================================================================================================
+# === data moves ===================================================================================
+
 
 # A move reads rows from a source, in the order of a key, and writes them to a target. Each batch
 # commits together with a row of infra_moves, the checkpoint: it says where the next batch begins.
@@ -16231,7 +16240,6 @@ class _CheckpointRepository(Repository[_Checkpoint]):
     key = ("name",)
     ids = ()
     lengths: ClassVar = {"name": 100}
-    migration = "data_moves"  # the one of schema.sql that makes the table
 
     def find(self, name: str) -> _Checkpoint | None:
         return self._first("move", {"name": name})
@@ -16248,6 +16256,18 @@ class _CheckpointRepository(Repository[_Checkpoint]):
 
     def forget(self, name: str) -> None:
         self._remove("move", {"name": name})
+
+
+def _checkpoints_in(database: Database) -> _CheckpointRepository:
+    """Return the checkpoints of a database. Their table is made if it is missing."""
+
+    def statement() -> str:
+        migrations = read_migrations(SCHEMA, database.engine)
+        return next(each.statements[0] for each in migrations if each.name == "data_moves")
+
+    database._make_table(_CheckpointRepository, statement)
+    backend = _joined(database._backend, _CheckpointRepository)
+    return cast("_CheckpointRepository", backend(database))
 
 
 class _Rejects:
@@ -16738,7 +16758,7 @@ class _MoveRun:
         move = self._move
         move._open()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
-            self._checkpoints = move.database._repository(_CheckpointRepository)
+            self._checkpoints = _checkpoints_in(move.database)
             point = self._checkpoint(resume or self._resumed is not None, restart, accept_change)
             rejects = _Rejects(
                 move._rejects_path, point.progress["rejects"], fresh=not point.batches
@@ -16799,7 +16819,7 @@ class _MoveRun:
         for target in self._move.targets.values():
             target._finish()
         with self._move.database.transaction():
-            return cast("_Checkpoint", self._checkpoints.advance(point, {"is_done": True}))
+            return self._checkpoints.advance(point, {"is_done": True})
 
     def _move_batch(self, point: _Checkpoint, batch: _Batch, rejects: _Rejects) -> _Checkpoint:
         move = self._move
@@ -16815,7 +16835,7 @@ class _MoveRun:
             sums = MoveCounts(**point.progress["counts"])._plus(counts)
             progress = {"position": batch.position, "counts": vars(sums), "rejects": size}
             changes = {"progress": progress, "description": self._description}
-            return cast("_Checkpoint", self._checkpoints.advance(point, changes))
+            return self._checkpoints.advance(point, changes)
 
         found = self._committed(work, batch, fitted)
         self._batches += 1
@@ -16901,7 +16921,7 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
         yield place
 
 
-# === infrastructure ==================================================================================================
+# === infrastructure ===============================================================================
 
 
 class Infrastructure(_Closing):
@@ -17051,7 +17071,7 @@ class Infrastructure(_Closing):
                     stack.callback(each.close)
 
 
-# === command line ====================================================================================================
+# === command line =================================================================================
 
 
 #: why output was lost, since ``main`` began

@@ -147,7 +147,7 @@ def test_every_variable_is_in_the_readme() -> None:
     variables = set(
         re.findall(
             r'"((?:[A-Z]+_)+[A-Z]+)"',
-            text[text.index("# === configuration") : text.index("# === clock")],
+            text[text.index("# === configuration") : text.index("# === call policy")],
         )
     )
     assert variables - set(re.findall(r"`([A-Z_]+)`", README)) == set()
@@ -165,20 +165,6 @@ def test_the_layout_is_the_one_that_users_know() -> None:
     if listed.returncode:
         pytest.skip("not a git checkout")
     assert {line.split("/")[0] for line in listed.stdout.splitlines()} == wanted
-
-
-def test_banners_are_in_the_order_of_the_contents() -> None:
-    orders = []
-    for name in ("infra.py", "fakes.py"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        contents = re.findall(
-            r"^([a-z][a-z ]+[a-z])  +\S", text[: text.index("from __future__")], re.MULTILINE
-        )
-        banners = re.findall(r"^# === ([a-z ]+) ===", text, re.MULTILINE)
-        assert contents == banners
-        orders.append(banners)
-    shared = [name for name in orders[0] if name in orders[1]]
-    assert [name for name in orders[1] if name in orders[0]] == shared
 
 
 # --- tests, benchmarks and examples use what users can use
