@@ -2909,33 +2909,32 @@ class _Closing(ABC):
 
 
 class _SignalPipe:
-    """A pair of sockets for ``signal.set_wakeup_fd``, and the daemon thread that reads them.
+    """A socket pair for ``signal.set_wakeup_fd`` and a daemon thread that reads it.
 
-    Ctrl-C writes its number there at once, while Python's handler waits for the main thread.
-    Sockets, not a pipe: gevent makes of the thread a coroutine, and only of sockets a wait that
-    lets the others run.
+    Python writes a signal's number there at once; its handler waits for the main thread. Sockets,
+    because gevent turns the thread into a coroutine, and reading a pipe would block the others.
     """
 
     def __init__(self) -> None:
         import signal
 
-        self.set = signal.set_wakeup_fd
-        self.earlier = -1  # the descriptor that somebody else has set; it gets the bytes too
-        self.running: list[_Session] = []  # what the main thread waits for, the innermost last
-        self.lock = threading.Lock()  # held while a session is stopped
+        self.set_wakeup_fd = signal.set_wakeup_fd
+        self.previous = -1  # the program's own wakeup descriptor; it receives the bytes too
+        self.running: list[_Session] = []  # those that the main thread waits for, innermost last
+        self.lock = threading.Lock()  # held while a session is being stopped
         self.reader, self.writer = socket.socketpair()
         self.reader.settimeout(None)
         self.writer.settimeout(0)
         self.descriptor = self.writer.fileno()
         thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
         try:
-            self.serves = _has_started(thread)
+            self.has_reader = _has_started(thread)
         except RuntimeError:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close both ends, while no thread reads."""
+        """Close both ends. Only for a pipe that has no reader."""
         self.reader.close()
         self.writer.close()
 
@@ -2943,11 +2942,12 @@ class _SignalPipe:
         import signal
 
         while numbers := self.reader.recv(64):
-            if self.earlier >= 0:
+            if self.previous >= 0:
                 with contextlib.suppress(OSError):
-                    os.write(self.earlier, numbers)
-            usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            if usual and signal.SIGINT in numbers:  # a handler of the user's may want to go on
+                    os.write(self.previous, numbers)
+            # The program's own handler may want the statement to go on.
+            is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            if is_default and signal.SIGINT in numbers:
                 self._stop()
         self.reader.close()
 
@@ -2955,7 +2955,7 @@ class _SignalPipe:
         with self.lock:
             try:
                 session = self.running.pop()
-            except IndexError:  # it has ended by itself
+            except IndexError:  # the statement has ended
                 return
             session.interrupted = True
             try:
@@ -2965,29 +2965,29 @@ class _SignalPipe:
         threading.Thread(target=_cancel, args=(session.raw, twin), daemon=True).start()
 
     def drop(self) -> None:
-        """End the thread. What it has not read yet stops nothing any more."""
+        """End the reader thread. Bytes that it has not read yet no longer stop a session."""
         self.running.clear()
-        current = self.set(-1)
+        current = self.set_wakeup_fd(-1)
         if current != self.descriptor:
-            self.set(current)
+            self.set_wakeup_fd(current)
         self.writer.close()
 
 
 def _cancel(raw: Any, twin: socket.socket) -> None:
-    """End a statement of psycopg2, and its session: ``twin`` has the same socket."""
+    """Cancel a statement of psycopg2, then shut down its socket, which ``twin`` duplicates."""
     with twin, contextlib.suppress(Exception):
         due = SystemClock.monotonic() + 0.3
-        if _answers_at_all(twin):
+        if _is_responsive(twin):
             raw.cancel()
             time.sleep(max(0.0, due - SystemClock.monotonic()))
-        twin.shutdown(
-            socket.SHUT_RDWR
-        )  # if the server does not end the statement, this ends the wait
+        twin.shutdown(socket.SHUT_RDWR)  # ends the wait even if the server ignores the cancel
 
 
-def _answers_at_all(twin: socket.socket) -> bool:
-    """Whether Postgres says if it offers TLS. ``cancel()`` would wait for a server that hangs, and
-    stop all threads meanwhile: libpq's PQcancel runs with Python's lock held."""
+def _is_responsive(twin: socket.socket) -> bool:
+    """Return whether Postgres replies to an SSLRequest within 0.2 seconds.
+
+    If the server hangs, ``cancel()`` would block every thread: psycopg2 holds Python's GIL.
+    """
     try:
         with socket.socket(twin.family, socket.SOCK_STREAM) as probe:
             probe.settimeout(0.2)
@@ -2999,7 +2999,7 @@ def _answers_at_all(twin: socket.socket) -> bool:
 
 
 class _Interrupts:
-    """Lets Ctrl-C end what the main thread waits for in psycopg2, which waits in C."""
+    """Lets Ctrl-C stop a statement of psycopg2 in the main thread. psycopg2 waits in C."""
 
     def __init__(self) -> None:
         self._pipe: _SignalPipe | None = None
@@ -3015,12 +3015,12 @@ class _Interrupts:
 
     def _open(self) -> _SignalPipe | None:
         pipe = _SignalPipe()
-        if not pipe.serves:
+        if not pipe.has_reader:
             pipe.close()
             return None
         try:
-            pipe.set(pipe.set(-1))
-        except ValueError:  # not in Python's main interpreter
+            pipe.set_wakeup_fd(pipe.set_wakeup_fd(-1))
+        except ValueError:  # this is not Python's main interpreter
             self._main = None
             pipe.writer.close()
             return None
@@ -3028,7 +3028,7 @@ class _Interrupts:
         return pipe
 
     def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
-        """Run the work. If Ctrl-C comes meanwhile, the session is stopped: it is of no further use."""
+        """Run ``work``. Ctrl-C stops the session, which cannot be used afterwards."""
         if threading.get_ident() != self._main:
             work(*arguments)
             return
@@ -3036,25 +3036,25 @@ class _Interrupts:
         if pipe is None:
             work(*arguments)
             return
-        running, set_descriptor = pipe.running, pipe.set
-        nested, earlier, surfaced = bool(running), pipe.earlier, session.interrupted
+        running, set_wakeup_fd = pipe.running, pipe.set_wakeup_fd
+        nested, previous, was_raised = bool(running), pipe.previous, session.interrupted
         try:
             try:
                 running.append(session)
-                earlier = set_descriptor(pipe.descriptor)
-                if earlier != pipe.descriptor:
-                    pipe.earlier = earlier
+                previous = set_wakeup_fd(pipe.descriptor)
+                if previous != pipe.descriptor:
+                    pipe.previous = previous
                 work(*arguments)
             finally:
                 try:
-                    set_descriptor(earlier)
-                except (OSError, ValueError):  # it was closed meanwhile
-                    set_descriptor(-1)
+                    set_wakeup_fd(previous)
+                except (OSError, ValueError):  # the program has closed it
+                    set_wakeup_fd(-1)
         except Exception:
             raise
-        except BaseException:  # its byte may be on its way: the next statement needs another pipe
-            surfaced = True
-            if not nested:
+        except BaseException:
+            was_raised = True
+            if not nested:  # the signal's byte may still arrive: use another pipe next time
                 self._pipe = None
                 pipe.drop()
             raise
@@ -3062,10 +3062,10 @@ class _Interrupts:
             try:
                 running.remove(session)
             except ValueError:
-                with pipe.lock:  # it is being stopped: the caller must not close it meanwhile
+                with pipe.lock:  # wait for _stop: the caller may close the connection afterwards
                     pass
-            # Python's handler may run where psycopg2 swallows what it raises: as it decodes.
-            if session.interrupted and not surfaced:
+            # psycopg2 swallows the handler's KeyboardInterrupt if it comes while rows are decoded.
+            if session.interrupted and not was_raised:
                 raise KeyboardInterrupt from None
 
 
@@ -3073,7 +3073,7 @@ _interrupts = _Interrupts()
 
 
 def _interruptibly(work: Callable[[], T]) -> T:
-    """Run the work in another thread if this is the main one, which Ctrl-C then reaches."""
+    """Run ``work``; if this is the main thread, in another one, so that Ctrl-C ends the wait."""
     if threading.current_thread() is not threading.main_thread():
         return work()
     results: list[T] = []
@@ -3098,21 +3098,21 @@ def _interruptibly(work: Callable[[], T]) -> T:
 
 
 def _this_task() -> object:
-    """Return the task of asyncio that runs in this thread, or None."""
+    """Return the asyncio task that runs in this thread, or None."""
     current_task = getattr(sys.modules.get("asyncio"), "current_task", None)
-    if current_task is None:  # nobody has imported asyncio
+    if current_task is None:  # asyncio is not imported
         return None
     try:
         return current_task()
-    except RuntimeError:  # no event loop runs here
+    except RuntimeError:  # this thread has no event loop
         return None
 
 
 class _Block:
-    """An open transaction: how deep its blocks are nested and, once it cannot go on, why.
+    """An open transaction, with the depth of its nested blocks and the error that doomed it.
 
-    It belongs to the thread and the task of asyncio that began it. Both count: a copied context
-    takes the block to other threads (``asyncio.to_thread``) and other tasks (``create_task``).
+    It belongs to the thread and asyncio task that began it. A copied context carries it to other
+    threads (``asyncio.to_thread``) and tasks (``create_task``), so both are compared.
     """
 
     __slots__ = (
@@ -3121,25 +3121,24 @@ class _Block:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.depth = 0  # 0: not begun yet, or over
-        self.lost = 0  # blocks that ended in another thread or task
+        self.depth = 0  # 0: not begun, or over
+        self.lost = 0  # nested blocks that ended in another thread or task
         self.doom: InfrastructureError | None = None
-        self.doom_depth = 0  # the block whose end heals it
-        self.handle: Any = None  # the backend's: what the transaction runs on
+        self.doom_depth = 0  # the end of the block at this depth lifts the doom
+        self.handle: Any = None  # the backend's connection
         self.thread = threading.get_ident()
         self.task: Any = _this_task()
-        self.on_done: Callable[[object], None] | None = None  # the task's, when it is done
+        self.on_done: Callable[[object], None] | None = None  # a done callback of the task
         self.token: contextvars.Token[_Block | None] | None = None
-        self.guards: dict[int, Any] = {}  # what notices that a _Transaction ended without __exit__
+        self.guards: dict[int, Any] = {}  # weak references to _Transactions that are not left yet
 
     def is_ours(self) -> bool:
-        """Whether the caller runs in the thread and task that began it."""
+        """Return whether the caller's thread and task began this transaction."""
         return self.thread == threading.get_ident() and self.task is _this_task()
 
 
 class _Blocks:
-    """The open block of one database in each context (PEP 567): threads, tasks of asyncio and
-    greenlets have one each."""
+    """The current block of one database in each thread, asyncio task and greenlet (PEP 567)."""
 
     __slots__ = ("_variable", "get")
 
@@ -3147,10 +3146,10 @@ class _Blocks:
         self._variable: contextvars.ContextVar[_Block | None] = contextvars.ContextVar(
             "infra-block", default=None
         )
-        self.get = self._variable.get  # also a block that is over, or not ours
+        self.get = self._variable.get  # may return a block that is over, or of another task
 
     def mine(self) -> _Block | None:
-        """Return the block that is open and the caller's own, or None."""
+        """Return the caller's open block, or None."""
         block = self.get()
         return block if block is not None and block.depth and block.is_ours() else None
 
@@ -3163,13 +3162,13 @@ class _Blocks:
             return
         try:
             self._variable.reset(token)
-        except ValueError:  # in a copy of the context; elsewhere its depth says that it is over
+        except ValueError:  # this is a copied context; in others the block's depth of 0 counts
             if self.get() is block:
                 self._variable.set(None)
 
 
 class _OpenBlocks:
-    """The open blocks of one thread. A thread that ends takes them along: nobody else can."""
+    """The open blocks of one thread. They are rolled back when the thread ends."""
 
     __slots__ = ("_databases", "_process")
 
@@ -3178,7 +3177,7 @@ class _OpenBlocks:
         self._databases: dict[_Block, Database] = {}
 
     def add(self, block: _Block, database: Database) -> None:
-        if self._process != os.getpid():  # the one thread that a fork has left
+        if self._process != os.getpid():  # a forked child: these blocks are the parent's
             self._process, self._databases = os.getpid(), {}
         self._databases[block] = database
 
@@ -3186,7 +3185,7 @@ class _OpenBlocks:
         self._databases.pop(block, None)
 
     def __del__(self) -> None:
-        # A fork ends threads too, in the child, where locks may be held for ever.
+        # In a forked child the parent's other threads end too, and their locks stay held.
         if sys.is_finalizing() or self._process != os.getpid():
             return
         for block, database in list(self._databases.items()):
@@ -3202,9 +3201,10 @@ _thread_local = _ThisThread()
 
 
 class _Exit:
-    """Makes a method ``__exit__``, and notes on the object that ``with`` will call it.
+    """A descriptor for ``__exit__`` that sets ``_leaves``.
 
-    ``with`` takes it from the object before it enters. A caller that enters by hand need not keep the object.
+    A ``with`` statement looks up ``__exit__`` before it calls ``__enter__``. A caller that calls
+    ``__enter__`` by hand does not, and need not keep the object.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -3218,22 +3218,23 @@ class _Exit:
 
 
 class _Transaction:
-    """What ``Database.transaction`` returns.
+    """The context manager that ``Database.transaction`` returns.
 
-    Ctrl-C can come when ``__exit__`` has been called, but before its first step. Then nobody calls
-    it again. The block has a weak reference to this object, and is told when it is garbage.
+    Ctrl-C can interrupt ``__exit__`` before its first step. Then the callback of the block's weak
+    reference to this object ends the block.
     """
 
     __slots__ = ("__weakref__", "_block", "_database", "_depth", "_leaves")
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._leaves = False  # whether ``with`` holds this object: see _Exit
+        self._leaves = False  # a ``with`` statement holds this object: see _Exit
 
     def __enter__(self) -> None:
         database = self._database
-        block = self._block = database._current() or _Block()  # before anything begins: see _Place
-        outside = block.depth
+        # The block exists before the transaction begins: an interrupt cannot lose it.
+        block = self._block = database._current() or _Block()
+        depth = block.depth
         try:
             database._enter(block)
             self._depth = block.depth
@@ -3242,10 +3243,10 @@ class _Transaction:
                 block.guards[id(self)] = weakref.ref(self, guard)
         except BaseException:
             block.guards.pop(id(self), None)
-            if not outside:
+            if not depth:
                 database._finish(block)
-            elif block.depth:  # not ended meanwhile
-                block.depth = outside
+            elif block.depth:  # the transaction is not over
+                block.depth = depth
             raise
 
     @_Exit
@@ -3256,7 +3257,7 @@ class _Transaction:
             innermost = block is database._blocks.mine() and block.depth == self._depth
             if innermost:
                 database._leave(block, error)
-        except BaseException as caught:  # Ctrl-C may have come before the end was complete
+        except BaseException as caught:  # Ctrl-C may have interrupted _leave
             block.guards.pop(id(self), None)
             if innermost and self._depth == 1:
                 database._finish(block)
@@ -3272,41 +3273,43 @@ class _Transaction:
 _NAME_SHAPE = "[A-Za-z_][A-Za-z0-9_]{0,62}"
 _NAME = _lazy(_NAME_SHAPE)
 _TABLE_NAME = _lazy(rf"({_NAME_SHAPE}\.)?{_NAME_SHAPE}")
-# A statement that begins or ends a transaction; MySQL executes what stands in /*! */.
+# A statement that begins or ends a transaction. MySQL executes the text in /*! */.
 _TRANSACTION = _lazy(
-    r"(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort|prepare\s+transaction"
-    r"|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
+    r"(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort"
+    r"|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
     re.IGNORECASE,
 )
-#: the first word of a statement that may change the session, or a comment in front of it
+#: a statement that may change the session, by its first word; one that begins with a comment may
 _MAY_SET = _lazy(
     r"\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare|handler"
     r"|flush|/|-|#)",
     re.IGNORECASE,
 )
-# What insert_many holds in memory at most: rows, and bytes of their text.
+# The largest batch of insert_many: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
 
 class Database(_Closing):
-    """Transactions and bulk inserts: what domain code and repositories need of a database.
+    """Transactions and bulk inserts: the interface that domain code and repositories use.
 
-    Outside ``transaction()`` every call is a unit of its own. May be shared by threads. A transaction belongs to the
-    thread, and under asyncio to the task, that began it: everything that these do with the same Database takes part
-    in it. Other threads and tasks have transactions of their own. A task that was created inside the block, or a
-    function that ``asyncio.to_thread`` runs, gets a DatabaseError while the block is open: it could not take part.
-    A thread or task that ends inside a block ends the transaction, which is rolled back.
+    Outside ``transaction()`` each call commits by itself. Threads may share a Database.
 
-    All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a rule of the data is broken) and
-    DatabaseError (anything else that the server refuses; ``retryable`` after a deadlock, a serialization failure, or
-    too long a wait for a lock).
+    A transaction belongs to the thread, and under asyncio to the task, that began it. Its calls on
+    the same Database take part; other threads and tasks have their own transactions. A task created
+    inside the block, or a function that ``asyncio.to_thread`` runs, cannot take part: its calls
+    raise DatabaseError while the block is open. If a thread or task ends inside a block, the
+    transaction is rolled back.
+
+    All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a violated
+    constraint) and DatabaseError (any other refusal; ``retryable`` after a deadlock, a
+    serialization failure or a lock timeout).
 
     Attributes:
         engine: "mysql" (MariaDB too) or "postgres".
     """
 
     engine: str
-    #: the class of repositories on it, which stands below
+    #: the class of the repositories on this backend
     _backend: ClassVar[type]
 
     def __init__(
@@ -3325,21 +3328,25 @@ class Database(_Closing):
         )
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """``with database.transaction():`` commits at the end of the block, and rolls back when an exception leaves it.
-        A block within a block is a savepoint. Isolation is READ COMMITTED: each statement sees what others have
-        committed.
+        """Return a context manager that commits at its end, and rolls back if it raises.
 
-        After an error that ended the transaction on the server, further statements raise DatabaseError without
-        reaching it, and so does a normal end of the block: after a deadlock, a lost connection or a statement that
-        commits by itself (DDL on MySQL), until the outermost block has ended; on Postgres after any error, until the
-        innermost block has.
+        A block inside a block is a savepoint. The isolation level is READ COMMITTED: each statement
+        sees the rows that other transactions have committed.
+
+        An error may end the transaction on the server. Then every further statement in the block
+        raises DatabaseError without reaching the server, and so does leaving the block normally.
+        This lasts until the outermost block ends after a deadlock, a lost connection or an implicit
+        commit (DDL on MySQL), and until the innermost block ends after other errors on Postgres.
         """
         return _Transaction(self)
 
     def run(self, fn: Callable[[], T]) -> T:
-        """Runs ``fn()`` in a transaction and returns its answer; on a retryable DatabaseError (deadlock, serialization
-        failure, lock timeout) again, a few times: ``fn`` should have no effects outside the database. Inside a
-        transaction it runs once, in a savepoint, because only the outermost block can be repeated."""
+        """Run ``fn()`` in a transaction and return its result.
+
+        After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
+        again, up to five times: ``fn`` should have no effects outside the database. Inside a
+        transaction it runs once, in a savepoint: only the outermost block can be repeated.
+        """
         _check_function("fn", fn, "no arguments")
         if self._current() is not None:
             with self.transaction():
@@ -3356,19 +3363,19 @@ class Database(_Closing):
         return self._runs.call("run", attempt)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-        """Insert the rows, all or none, and return how many; far faster than one by one. ``rows`` is
-        read in batches, each before the connection is touched, so that a generator may query the
-        same database. Not bounded by ``query_timeout``.
+        """Insert all rows or none, and return their number. Far faster than single INSERTs.
 
-        Each batch is checked before its first row is sent, against the columns' types as the
-        server's catalogue has them: text, bool, int, float, Decimal, bytes, aware datetimes, dates,
-        times, timedeltas, UUIDs, and a dict or list for a document (never its text). Also taken is
-        what ``fetch_*`` and ``stream`` return. Nothing is rounded or cut off, except by REAL and
-        MySQL's FLOAT.
+        ``rows`` is read in batches, each before the connection is used, so a generator may query
+        the same database. ``query_timeout`` does not apply.
 
-        Raises ValidationError for names that are not plain identifiers, rows of another length and
-        values of a type that the column does not hold; SerializationError for a document that is
-        not JSON; DatabaseError for a value beyond the column's size or scale. Each names the column.
+        Each batch is checked against the column types in the server's catalogue before its first
+        row is sent. Values may be text, bool, int, float, Decimal, bytes, aware datetimes, dates,
+        times, timedeltas, UUIDs, a dict or list for a document (not its JSON text), and any value
+        that ``fetch_*`` and ``stream`` return. Only REAL and MySQL's FLOAT round a value.
+
+        Raises ValidationError for a name that is not a plain identifier, a row of the wrong length
+        or a value of the wrong type, SerializationError for a document that is not JSON, and
+        DatabaseError for a value beyond the column's size or scale. The message names the column.
         """
         try:
             table, names = self._target(table, columns)
@@ -3378,9 +3385,8 @@ class Database(_Closing):
             error.service, error.operation = self.engine, "insert_many"
             raise
         source, count = iter(rows), 0
-        batch = list(
-            itertools.islice(source, _BATCH_ROWS // 25)
-        )  # the first batch tells how large rows are
+        # A small batch first: its size in bytes decides how many rows the next ones have.
+        batch = list(itertools.islice(source, _BATCH_ROWS // 25))
         if batch:
             with self.transaction(), self._unlimited():
                 types = self._column_types(table, names)
@@ -3393,7 +3399,7 @@ class Database(_Closing):
 
     @staticmethod
     def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
-        """The names that ``insert_many`` was given, as plain texts."""
+        """Check the names of ``insert_many``."""
         table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
         for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
             if not isinstance(name, str) or not pattern.fullmatch(name):
@@ -3407,10 +3413,10 @@ class Database(_Closing):
     def _fitted(
         self, names: Sequence[str], types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
     ) -> list[Sequence[Any]]:
-        """The rows by columns, each as it stores them."""
+        """Return the rows by columns, each value as its column stores it."""
         try:
-            for kind in set(map(type, rows)):
-                if not issubclass(kind, Sequence) or issubclass(kind, (str, bytes)):
+            for row_type in set(map(type, rows)):
+                if not issubclass(row_type, Sequence) or issubclass(row_type, (str, bytes)):
                     raise ValidationError(
                         "each row should be a tuple or list of values, in the order of columns"
                     )
@@ -3424,17 +3430,17 @@ class Database(_Closing):
             raise
 
     def health_check(self) -> Health:
-        """Asks the server for its version; raises what any other call raises when it cannot answer."""
+        """Ask the server for its version. Raises as any other call does."""
         return self._health_check()
 
     def stats(self) -> PoolStats:
-        """How the pool does at this moment; asks nobody."""
+        """Return the current figures of the pool, without a call to the server."""
         return self._stats()
 
-    # The rules of transactions, for every backend. The depth of a block is 1 for the outermost.
+    # The rules of transactions, for every backend. The outermost block has depth 1.
 
     def _current(self) -> _Block | None:
-        """Return the transaction in which the caller's statements take part, or None."""
+        """Return the caller's open transaction, or None."""
         block = self._blocks.get()
         if block is None or not block.depth:
             return None
@@ -3449,7 +3455,7 @@ class Database(_Closing):
         return block
 
     def _outside(self, operation: str, reason: str) -> None:
-        """Raises DatabaseError inside a transaction."""
+        """Raise DatabaseError inside a transaction."""
         if self._current() is not None:
             raise DatabaseError(
                 f"{operation} {reason}: call it outside", service=self.engine, operation=operation
@@ -3470,13 +3476,13 @@ class Database(_Closing):
             block.task.add_done_callback(block.on_done)
 
     def _leave(self, block: _Block, error: BaseException | None) -> None:
-        """Ends the innermost block."""
+        """End the innermost block."""
         depth, doom = block.depth, block.doom
-        proper = error is None and doom is None
+        succeeded = error is None and doom is None
         try:
             if depth == 1:
-                self._end(block, "COMMIT" if proper else "ROLLBACK")
-            elif proper:
+                self._end(block, "COMMIT" if succeeded else "ROLLBACK")
+            elif succeeded:
                 block.depth -= 1
                 self._savepoint(block, "RELEASE SAVEPOINT")
             elif doom is None or block.doom_depth >= depth:
@@ -3484,8 +3490,9 @@ class Database(_Closing):
                 block.depth -= 1
                 self._savepoint(block, "ROLLBACK TO SAVEPOINT")
         except InfrastructureError:
-            if error is None and doom is None:
-                raise  # otherwise that one says more, and the server has rolled back with the connection
+            # A failed rollback closed the connection, so the server rolls back: report the cause.
+            if succeeded:
+                raise
         finally:
             if depth == 1:
                 self._finish(block)
@@ -3495,20 +3502,17 @@ class Database(_Closing):
             self._refuse(doom, "was rolled back")
 
     def _leave_out_of_order(self, block: _Block, error: BaseException | None) -> None:
-        """In a forked child, in another thread or task, or before an inner block."""
+        """End a block in a forked child, in another thread or task, or before an inner block."""
         earlier = block.doom
-        if block.depth:  # not over yet
-            self._doom(
-                block,
-                DatabaseError("its blocks did not end in the reverse order"),
-                outermost=True,
-            )
+        if block.depth:
+            out_of_order = DatabaseError("its blocks did not end in the reverse order")
+            self._doom(block, out_of_order, outermost=True)
             if block is self._blocks.mine():
                 block.depth -= 1
                 if not block.depth:
                     self._drop(block)
             else:
-                block.lost += 1  # elsewhere: the owner's next statement ends it
+                block.lost += 1  # the owner's next statement ends the transaction
         if error is None and earlier is not None:
             self._refuse(earlier, "was rolled back")
         if error is None:
@@ -3517,21 +3521,21 @@ class Database(_Closing):
             )
 
     def _forsake(self, block: _Block, _: object) -> None:
-        """Ends a block whose ``__exit__`` was interrupted before it began."""
+        """End a block whose ``__exit__`` was interrupted before its first step."""
         if not sys.is_finalizing():
             self._leave_out_of_order(block, DatabaseError("the end of a block was interrupted"))
 
     def _drop(self, block: _Block) -> None:
-        """Ends a doomed transaction whose blocks have all ended, out of order."""
+        """Roll back a doomed transaction whose blocks have all ended, out of order."""
         try:
             self._end(block, "ROLLBACK")
         except InfrastructureError:
-            pass  # the connection is closed then, and the server rolls back
+            pass  # the connection was closed, so the server rolls back
         finally:
             self._finish(block)
 
     def _finish(self, block: _Block) -> None:
-        """Forgets a block that is over, and gives back what it has. May be called again."""
+        """Forget a block that is over, and release its connection. Idempotent."""
         block.depth = 0
         self._blocks.remove(block)
         _thread_local.open.discard(block)
@@ -3545,7 +3549,7 @@ class Database(_Closing):
         self._reclaim(block)
 
     def _reclaim(self, block: _Block) -> None:
-        """Rolls back a transaction whose thread or task has ended inside it."""
+        """Roll back a transaction whose thread or task has ended inside it."""
         if block.depth:
             block.depth = 0
             self._abandon(block)
@@ -3558,18 +3562,20 @@ class Database(_Closing):
                 block.doom, "cannot go on: let this exception leave its block, or begin again"
             )
 
-    def _refuse(self, doom: InfrastructureError, fate: str) -> NoReturn:
+    def _refuse(self, doom: InfrastructureError, outcome: str) -> NoReturn:
         reason = f"{type(doom).__name__}: {doom}"
         raise DatabaseError(
-            f"the transaction {fate}, because of an earlier {reason}",
+            f"the transaction {outcome}, because of an earlier {reason}",
             service=self.engine,
             operation="transaction",
             retryable=False,
         ) from doom
 
     def _doom(self, block: _Block, error: InfrastructureError, *, outermost: bool) -> None:
-        """Called with the error of a statement that reached the server; ``outermost`` when the session has gone, or
-        the transaction with it."""
+        """Doom the block if ``error``, of a statement that the server received, requires it.
+
+        ``outermost``: the session or the whole transaction is lost.
+        """
         retry = isinstance(error, DatabaseError) and error.retryable
         if outermost or (retry and self.engine == "mysql"):
             block.doom, block.doom_depth = error, 1
@@ -3577,7 +3583,7 @@ class Database(_Closing):
             block.doom, block.doom_depth = error, block.depth
 
     def _unlimited(self) -> contextlib.AbstractContextManager[None]:
-        """Inside this thread's transaction: statements without ``query_timeout``."""
+        """Suspend ``query_timeout`` for this thread's transaction."""
         return contextlib.nullcontext()
 
     @abstractmethod
@@ -3590,30 +3596,29 @@ class Database(_Closing):
     def _abandon(self, block: _Block) -> None: ...
     @abstractmethod
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
-        """What these columns hold. Raises DatabaseError where there is no such table or column."""
+        """Return the columns' types. Raises DatabaseError if the table or a column is missing."""
 
     @abstractmethod
     def _insert_rows(
         self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> int:
-        """Insert the rows, given by columns, and return the bytes of their text."""
+        """Insert the rows, given as columns, and return the number of bytes of their text."""
 
-    # What data moves need
+    # For data moves
 
     @abstractmethod
     def _rows_of(self, table: str) -> _TableRows:
-        """Return access to the rows of a table."""
+        """Return an object that reads and writes the rows of a table."""
 
     @abstractmethod
     def _make_table(self, port: Any, statement: Callable[[], str]) -> None:
-        """Make the table of a repository if there is none; ``statement`` gives the SQL for it."""
+        """Create a repository's table if it does not exist. ``statement`` returns the SQL."""
 
     @abstractmethod
     def _locked(self, lock: str, lock_timeout: float) -> contextlib.AbstractContextManager[None]:
-        """Hold a lock of that name.
+        """Hold the lock of that name on one connection, which also runs this thread's transactions.
 
-        This thread's transactions run meanwhile on the connection that holds it. Raises
-        TimeoutError if another runner holds the lock for longer than ``lock_timeout`` seconds.
+        Raises TimeoutError if another runner keeps the lock for ``lock_timeout`` seconds.
         """
 
     def _is_held(self, lock_timeout: float, holder: str = "") -> TimeoutError:
@@ -3625,7 +3630,7 @@ class Database(_Closing):
         )
 
     def _check_constraints(self) -> None:
-        """Inside a transaction: check the deferred constraints now, not at COMMIT."""
+        """Check deferred constraints now instead of at COMMIT. Called inside a transaction."""
 
     @abstractmethod
     def _health_check(self) -> Health: ...
@@ -3634,66 +3639,66 @@ class Database(_Closing):
 
 
 class _TableShape(NamedTuple):
-    """What a data move knows of a table."""
+    """The columns and the primary key of a table, for data moves."""
 
     columns: Mapping[str, _ColumnType]  # in the table's order
     key: tuple[str, ...]  # the columns of the primary key
     nullable: frozenset[str] = frozenset()
-    optional: frozenset[str] = frozenset()  # an INSERT may leave them out
-    #: the server computes them: an INSERT must leave them out
-    computed: frozenset[str] = frozenset()
-    #: what makes a column's value of the driver's, where that has another form
+    optional: frozenset[str] = frozenset()  # an INSERT may omit them
+    computed: frozenset[str] = frozenset()  # the server computes them: an INSERT must omit them
+    #: by column: a function that converts the driver's value, if the driver returns another form
     readings: Mapping[str, Callable[[Any], Any]] = {}
-    unordered: frozenset[str] = frozenset()  # no page can begin behind one of their values
+    unordered: frozenset[str] = frozenset()  # a page cannot start after one of their values
     transactional: bool = True
 
 
 class _TableRows(ABC):
-    """The rows of one table, as data moves read and write them."""
+    """Reads and writes the rows of one table, for data moves."""
 
     @abstractmethod
     def shape(self) -> _TableShape:
-        """Return what the catalogue says. Raises DatabaseError if there is no such table."""
+        """Read the shape from the catalogue. Raises DatabaseError if there is no such table."""
 
     @abstractmethod
     def count(self) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows."""
 
     @abstractmethod
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
-        """Return the next rows in the order of the primary key, and their keys."""
+        """Return the next ``limit`` rows in the order of the primary key, and their keys."""
 
     @abstractmethod
     def find(
         self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
     ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-        """Return the rows that have these primary keys, by the key as it was given."""
+        """Return the rows with these primary keys, by the key as given."""
 
     @abstractmethod
     def update(
         self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
     ) -> None:
-        """Set these columns of the rows with these primary keys. Inside a transaction."""
+        """Set these columns of the rows with these primary keys. Called inside a transaction."""
 
     @abstractmethod
     def pass_ids(self) -> None:
-        """Let the ids that the server makes begin behind those that the table holds."""
+        """Make the server's next generated id greater than every id in the table."""
 
 
-# A line that is meant as a marker: its word, and for words that are only similar the whole of it.
+# The first word of a marker or of a misspelt marker. A misspelt word counts only if the whole line
+# matches _MARKER_SHAPE.
 _MARKER_WORD = (
     r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
 )
 _MARKER_WORDS = ("migration", "migrations", "migrate")
-# Each part begins with a sign that the part before cannot hold: else a long line would take for ever.
+# Each part begins with a character that the part before cannot match: no exponential time.
 _MARKER_END = r"[^\w\n\r]*(?=[\n\r]|\Z)"
 _MARKER_SHAPE = (
     r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w)[^\w\n\r]{1,99}"
     r"(?:mysql|mariadb|postgres(?:ql)?)(?:[^\w\n\r]{1,99}no\W?transaction)?" + _MARKER_END
 )
-# "migrate 2 columns" is prose, "migrate 2" and "migration 2 users" are none.
+# "migrate 2 columns" is prose; "migrate 2" and "migration 2 users" are misspelt markers.
 _MARKER_SHORT = (
     r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
     r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
@@ -3703,7 +3708,7 @@ _COMMENT_START = r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z"
 
 
 def _next_marker(text: str, at: int) -> int:
-    """Where the next marker stands, or what seems to be meant as one; else the end of the text."""
+    """Return the position of the next marker, correct or misspelt, or the end of the text."""
     for found in _pattern(_MARKER_WORD).finditer(text, at):
         place = _marker_place(text, found.start(), found[0].lower())
         if place >= at:
@@ -3712,7 +3717,7 @@ def _next_marker(text: str, at: int) -> int:
 
 
 def _marker_place(text: str, at: int, word: str) -> int:
-    """Where the marker with that word begins; -1: it is none."""
+    """Return where the marker begins whose ``word`` is at that position, or -1 if it is prose."""
     before = text[max(0, at - 100) : at]
     line = _pattern(_LINE_START).search(before)
     if line and line[1] == "-- " and text.startswith("migration ", at):
@@ -3738,16 +3743,17 @@ def _marker_place(text: str, at: int, word: str) -> int:
     return at - len(comment[1]) if comment else -1
 
 
-_SIGNS = r"\0-#%-/:-@\[-\^`{-\x7f"  # what is in no name of Postgres; a dollar sign may be
-# Each pattern below is a repeated group with nothing behind it, so that it never goes back, whatever
-# the text; each repetition takes memory, so there is a limit, and a loop around.
+#: ASCII characters that a Postgres name cannot hold; it may hold a dollar sign
+_SIGNS = r"\0-#%-/:-@\[-\^`{-\x7f"
+# The patterns of statements end with their repeated group, so they never backtrack. Repetitions
+# take memory: their number is limited, and the callers loop.
 _EMPTY_STATEMENTS = _lazy(r"[\s;]*;")
 
 
 def _quoted(quote: str, escapes: bool | None) -> str:
-    r"""A pattern of a text in quotes; a doubled quote counts as two texts, side by side.
+    """Return a pattern for a quoted string. It reads a doubled quote as two adjacent strings.
 
-    Without ``escapes`` a backslash is a character like others. None: a text with one does not match.
+    ``escapes``: whether a backslash escapes. None: a string with a backslash does not match.
     """
     if escapes:
         return rf"{quote}[^{quote}\\]*(?:\\.[^{quote}\\]*){{0,50}}{quote}"
@@ -3760,27 +3766,30 @@ def _repeated(*alternatives: str) -> re.Pattern[str]:
 
 @functools.cache
 def _pattern(text: str) -> re.Pattern[str]:
-    """Compiled when it is first needed: most programs that import this read no migrations."""
+    """Compile a pattern on first use: most programs that import this module read no migrations."""
     return re.compile(text, re.DOTALL)
 
 
 class _Script(ABC):
-    """Finds the statements of a script, one after the other, from ``at`` on.
+    """Splits a script into its statements, from position ``at`` on.
 
-    Patterns pass over what is simple, in long steps. Where they stop, ``_look`` decides.
+    Patterns pass over simple text in long steps. Where they stop, ``_pass_special`` goes on.
 
-    ``strict``: the script is a file of migrations. Then a marker ends it, with ``at`` in front of the
-    marker, and what only a client program understands is refused. ``breaks``: in this file a carriage
-    return alone ends a line, so it ends a comment.
+    ``strict``: the script is a migration file. A marker ends it, and ``at`` is then the marker's
+    position. Commands of a client program raise ValidationError.
+    ``breaks``: in this file a lone carriage return ends a line, and so a comment.
     """
 
-    #: what begins a comment, or a line for the client program
+    #: the first characters of comments and of client commands
     comment_signs: ClassVar[str]
-    #: words that may change how the text behind their statement is read, or are refused
+    #: a pattern for the statements that ``_examine`` has to see
     words: ClassVar[str]
-    #: whether a backslash escapes in single quotes, and in double quotes; None: it is not known
+    #: whether a backslash escapes in single quotes, and in double quotes; None: unknown
     default_escapes: ClassVar[tuple[bool | None, bool | None]]
+    #: the server's setting that decides it
     setting: ClassVar[str]
+    #: the message for a command of the engine's client program
+    command_advice: ClassVar[str]
 
     def __init__(
         self, sql: str, at: int = 0, *, strict: bool = False, breaks: bool = False
@@ -3789,10 +3798,11 @@ class _Script(ABC):
         self.at = at
         self._strict = strict
         self._breaks = breaks
-        self._limit = -1  # where the next marker stands, or the end of the text
+        self._limit = -1  # the position of the next marker, or the end of the text
         self._broken: list[int] = []  # carriage returns that end a comment
-        self._settled_at = 0  # the statement that gave a backslash its meaning
-        self._saved: dict[str, tuple[bool | None, bool | None]] = {}  # by MySQL's user variables
+        self._settled_at = 0  # the statement that last changed ``_escapes``
+        #: by MySQL's user variables, which may hold a saved sql_mode
+        self._saved: dict[str, tuple[bool | None, bool | None]] = {}
         self._escapes = self.default_escapes
         self._blank, self._body = self.patterns(self._escapes, strict, breaks)
 
@@ -3801,22 +3811,25 @@ class _Script(ABC):
     def patterns(
         escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
     ) -> tuple[re.Pattern[str], re.Pattern[str]]:
-        """What stands in front of a statement, and what it is made of."""
+        """Return a pattern for the space before a statement, and one for the statement."""
 
     @abstractmethod
     def _pass_comment(self, at: int) -> int:
-        """The end of the comment that begins there, or ``at``."""
+        """Return the end of the comment that begins at ``at``, or ``at`` if none does."""
 
     @abstractmethod
-    def _look(self, at: int) -> int:
-        """Pass over what the pattern of a statement cannot; ``at`` if that was only its limit."""
+    def _pass_special(self, at: int) -> int:
+        """Return the end of the string, name or comment that stopped the statement's pattern.
+
+        If only the limit of repetitions stopped it, return ``at``.
+        """
 
     @abstractmethod
     def _examine(self, first: int, end: int) -> int:
-        """Look at a statement with one of ``words`` in it, and return its true end."""
+        """Examine a statement that has one of ``words`` in it, and return its real end."""
 
     def spans(self) -> Iterator[tuple[int, int]]:
-        """Where each statement begins, with the comments in front of it, and where it ends."""
+        """Yield the start and end of each statement. Comments before it belong to it."""
         sql = self.sql
         self._find_limit(self.at)
         word = self._find_word(self.at)
@@ -3838,14 +3851,14 @@ class _Script(ABC):
             self.at = found.end() if found else end + 1
 
     def settle_after(self, sql: str) -> tuple[bool | None, bool | None]:
-        """Go on to a next statement, and return what a backslash means in it."""
+        """Read ``sql`` as the next statement, and return how backslashes escape in it."""
         before, self.sql, self.at = self._escapes, sql, 0
         for _ in self.spans():
             pass
         return before
 
     def text(self, start: int, end: int) -> str:
-        """A statement as the server gets it. It would not end a comment at a carriage return."""
+        """Return a statement as it is sent. Carriage returns that end a comment become newlines."""
         if not self._broken:
             return self.sql[start:end].strip()
         starts = [start, *(at + 1 for at in self._broken)]
@@ -3853,7 +3866,7 @@ class _Script(ABC):
         return "\n".join(parts).strip()
 
     def first(self) -> int:
-        """Where the first statement begins, behind blanks and comments."""
+        """Return where the first statement begins, after space and comments."""
         self._find_limit(self.at)
         return self._pass_blanks()
 
@@ -3879,8 +3892,8 @@ class _Script(ABC):
             at = end
 
     def _may_be_blank(self, at: int) -> bool:
-        sign = self.sql[at : at + 1]
-        return sign.isspace() or sign in self.comment_signs
+        character = self.sql[at : at + 1]
+        return character.isspace() or character in self.comment_signs
 
     def _pass_body(self, at: int) -> int:
         sql = self.sql
@@ -3888,7 +3901,7 @@ class _Script(ABC):
             at = self._body.match(sql, at, self._limit).end()  # type: ignore[union-attr]
             if at == self._limit or sql[at] == ";":
                 return at
-            at = self._look(at)
+            at = self._pass_special(at)
             if at > self._limit:
                 self._find_limit(at)
 
@@ -3898,8 +3911,9 @@ class _Script(ABC):
             end = _pattern(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
             if sql.startswith("\\", end):
                 raise ValidationError(
-                    f"it is not known whether the backslash in line {_line(sql, end)} escapes, because of "
-                    f"line {_line(sql, self._settled_at)}: give {self.setting} a plain value there"
+                    f"it is not known whether the backslash in line {_line(sql, end)} escapes, "
+                    f"because of line {_line(sql, self._settled_at)}: give {self.setting} a plain "
+                    "value there"
                 )
         if not escapes:
             end = sql.find(quote, end)
@@ -3910,7 +3924,7 @@ class _Script(ABC):
         return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
 
     def _closed(self, end: int, opened: int, shortest: int = 1) -> int:
-        """The end, unless nothing was found: then it is below ``shortest``."""
+        """Return ``end``. Raises ValidationError if it is below ``shortest``: no end was found."""
         if end < shortest:
             raise ValidationError(
                 f"a quote or comment that opens in line {_line(self.sql, opened)} is never closed"
@@ -3918,7 +3932,7 @@ class _Script(ABC):
         return end
 
     def _settle(self, at: int, *escapes: bool | None) -> None:
-        """From here on that is what a backslash in quotes means, because of the statement there."""
+        """Use ``escapes`` from now on. ``at``: the statement that sets them."""
         self._settled_at = at
         self._escapes = (escapes[0], escapes[-1])
         self._blank, self._body = self.patterns(self._escapes, self._strict, self._breaks)
@@ -3926,31 +3940,35 @@ class _Script(ABC):
     def _refuse(self, at: int, what: str, advice: str) -> NoReturn:
         raise ValidationError(f"{what} in line {_line(self.sql, at)} {advice}")
 
-    def _refuse_sign(self, at: int) -> NoReturn:
-        """A sign that stops the pattern of a statement only in files."""
+    def _refuse_character(self, at: int) -> NoReturn:
+        """Raise ValidationError for a byte order mark or a client command in a migration file."""
         if self.sql[at] == "\ufeff":
             self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
         found = _pattern(_COMMAND).match(self.sql, at)
-        self._refuse(at, f"{found[0] if found else 'the backslash'}", self.command_advice)
-
-    command_advice: ClassVar[str]
+        self._refuse(at, found[0] if found else "the backslash", self.command_advice)
 
 
 _COMMAND = r"\\[A-Za-z!?.;]?[a-z_]{0,30}"
 
 
 class _MySqlScript(_Script):
-    r"""What MySQL and MariaDB read. What is in /*! */ they execute, so it is read like the rest.
+    """The syntax of MySQL and MariaDB. They execute the text in /*! */, so it is read as code.
 
-    MySQL takes /*M! */ for a comment. 999999 is a version that no server has: mariadb-dump writes it.
+    MySQL reads /*M! */ as a comment. No server has version 999999, which mariadb-dump writes.
     """
 
     comment_signs = "/-#"
-    words = "[sSgGdD](?:[qQ][lL]_(?:[mM][oO][dD][eE]|[lL][oO][gG]_[bB])|[tT][iI][dD]_[pPsS]|[eE][lL][iI][mM][iI])"
+    words = (
+        "[sSgGdD](?:[qQ][lL]_(?:[mM][oO][dD][eE]|[lL][oO][gG]_[bB])|[tT][iI][dD]_[pPsS]"
+        "|[eE][lL][iI][mM][iI])"
+    )
     default_escapes = (True, True)
     setting = "sql_mode"
-    command_advice = "is a command of the mysql client, not SQL: leave it out, and end statements with a semicolon"
-    #: SET STATEMENT of MariaDB ends with its statement, which has been read by then
+    command_advice = (
+        "is a command of the mysql client, not SQL: leave it out, and end statements with a "
+        "semicolon"
+    )
+    #: MariaDB's SET STATEMENT is excluded: it applies only to the statement that follows it
     head = r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b"
     replication = r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?="
     assignment = (
@@ -3958,12 +3976,14 @@ class _MySqlScript(_Script):
         r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
         r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
     )
-    #: of sql_mode, those that are not the session's
-    others = ("@@global", "@@persist")
-    #: modes with ANSI_QUOTES in them
+    #: prefixes of a sql_mode that is not the session's
+    other_scopes = ("@@global", "@@persist")
+    #: modes that include ANSI_QUOTES
     ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
     executable = r"/\*M?!(?!999999)"
     line_comment = r"(?:#|--(?=[\0- \x7f]|\Z))[^\n\r]*"
+    #: whether the quotes in executable comments are closed
+    _reads_inside = True
 
     @staticmethod
     @functools.cache
@@ -4010,17 +4030,17 @@ class _MySqlScript(_Script):
             self._broken.append(end)
         return end
 
-    def _look(self, at: int) -> int:
-        sign = self.sql[at]
-        if sign in "'\"":
-            return self._pass_quoted(at, self._escapes["'\"".index(sign)])
-        if sign == "`":
+    def _pass_special(self, at: int) -> int:
+        character = self.sql[at]
+        if character in "'\"":
+            return self._pass_quoted(at, self._escapes["'\"".index(character)])
+        if character == "`":
             return self._pass_quoted(at, False)
-        if sign in self.comment_signs:
+        if character in self.comment_signs:
             end = self._pass_comment(at)
-            return self._pass_executable(at) if end == at and sign == "/" else end
-        if self._strict and sign in "\\\ufeff":
-            self._refuse_sign(at)
+            return self._pass_executable(at) if end == at and character == "/" else end
+        if self._strict and character in "\\\ufeff":
+            self._refuse_character(at)
         return at
 
     def _pass_executable(self, at: int) -> int:
@@ -4030,11 +4050,9 @@ class _MySqlScript(_Script):
             if self._reads_inside:
                 return self._pass_inside(at)
         except ValidationError:
-            # A version that no server has: then a quote in it is not closed. One try is enough.
+            # A quote in a comment for another server's version may stay open: read no more of them.
             self._reads_inside = False
         return self._closed(self.sql.find("*/", at + 3) + 2, at, shortest=2)
-
-    _reads_inside = True
 
     def _pass_inside(self, at: int) -> int:
         inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
@@ -4046,7 +4064,7 @@ class _MySqlScript(_Script):
             if self.sql[end] == "/":
                 end = self._closed(self.sql.find("*/", end + 2) + 2, end, shortest=2)
             else:
-                end = self._look(end)
+                end = self._pass_special(end)
         return end + 2
 
     def _examine(self, first: int, end: int) -> int:
@@ -4059,8 +4077,8 @@ class _MySqlScript(_Script):
             self._refuse(
                 found.start(1),
                 "DELIMITER",
-                "is a command of the mysql client, for stored programs: dump with --skip-triggers, and "
-                "without --routines and --events",
+                "is a command of the mysql client, for stored programs: dump with "
+                "--skip-triggers, and without --routines and --events",
             )
         return end
 
@@ -4078,15 +4096,19 @@ class _MySqlScript(_Script):
             escapes = self._escapes_of(value, statement[found.start(3) :])
             if target.startswith("@") and not target.startswith("@@"):
                 self._saved[target] = escapes
-            elif target.endswith("sql_mode") and not scope and not target.startswith(self.others):
+            elif (
+                target.endswith("sql_mode")
+                and not scope
+                and not target.startswith(self.other_scopes)
+            ):
                 self._settle(first, *escapes)
 
     def _escapes_of(self, value: str, rest: str) -> tuple[bool | None, bool | None]:
-        """What a backslash means where sql_mode is that value; ``rest`` is the text from there on."""
+        """Return the escapes that sql_mode = ``value`` gives. ``rest``: the text from there on."""
         if value[:1] in ("'", '"'):
-            names = {each.strip() for each in value[1:-1].upper().split(",")}
-            single = "NO_BACKSLASH_ESCAPES" not in names
-            return single, single and not names & self.ansi
+            modes = {mode.strip() for mode in value[1:-1].upper().split(",")}
+            single = "NO_BACKSLASH_ESCAPES" not in modes
+            return single, single and not modes & self.ansi
         if value.lower() in self._saved:
             return self._saved[value.lower()]
         if value.upper() == "DEFAULT":
@@ -4095,12 +4117,14 @@ class _MySqlScript(_Script):
             return self._escapes
         if re.search(r"NO_BACKSLASH_ESCAPES|\bANSI|^[1-9]", rest, re.IGNORECASE):
             return None, None
-        return self._escapes  # an expression that leaves this part of it alone
+        return self._escapes  # an expression that does not touch these modes
 
 
 class _PostgresScript(_Script):
-    """What Postgres reads. As in psql, the body of a function may hold statements between BEGIN and
-    END, and a rule's several actions stand in brackets.
+    """The syntax of Postgres.
+
+    As in psql, a function's body may hold statements between BEGIN and END, and a rule's actions
+    may be in parentheses.
     """
 
     comment_signs = "/-\\"
@@ -4110,7 +4134,10 @@ class _PostgresScript(_Script):
     )
     default_escapes = (False, False)
     setting = "standard_conforming_strings"
-    command_advice = "is a command of psql, not SQL: leave it out; \\connect comes from pg_dump --create and pg_dumpall"
+    command_advice = (
+        "is a command of psql, not SQL: leave it out; \\connect comes from pg_dump --create and "
+        "pg_dumpall"
+    )
     copy = r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b"
     program = r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b"
     change = r"(?i)(SET|RESET)\b"
@@ -4123,9 +4150,9 @@ class _PostgresScript(_Script):
     prefix = rf"(?<![^{_SIGNS}])[eE]\Z"
     gap = r"(?:\s+|--[^\r\n]*){0,2000}"
     tag = rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$"
-    #: a comment, at most with simple ones in it
+    #: a comment; comments nested in it hold no further ones
     comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
-    # Of nested comments: what leaves the depth as it is, what opens, and what closes.
+    #: the parts of nested comments: text, a run of opening marks, a run of closing marks
     nested = (
         rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}",
         r"(?:/\*[^*/]*){0,1000}",
@@ -4148,7 +4175,8 @@ class _PostgresScript(_Script):
         if escapes[0] is False:
             quoted = (
                 rf"'(?:(?:(?<![eE]')|(?<=[^{signs}][eE]'))[^']*'"
-                rf"|(?<=[{signs}][eE]')[^'\\]*(?:(?:\\.|'')[^'\\]*){{0,50}}'(?!'|[ \t\f\v]*[\r\n-]))"
+                rf"|(?<=[{signs}][eE]')[^'\\]*(?:(?:\\.|'')[^'\\]*){{0,50}}'"
+                r"(?!'|[ \t\f\v]*[\r\n-]))"
             )
         return _repeated(
             rf"[^'\"$/\-{stops}]+",
@@ -4170,7 +4198,7 @@ class _PostgresScript(_Script):
         found = _pattern(self.restrict).match(sql, at) if self._strict else None
         if found is None or sql[at - 1 : at] not in ("", "\n", "\r"):
             return at
-        self.at = found.end()  # pg_dump writes it for psql alone
+        self.at = found.end()  # pg_dump writes \restrict for psql: it is not sent
         return self.at
 
     def _pass_nested(self, opened: int) -> int:
@@ -4183,7 +4211,7 @@ class _PostgresScript(_Script):
             at = end
             end = closes.match(sql, at).end()  # type: ignore[union-attr]
             closing = sql.count("*/", at, end)
-            while closing > depth:  # the last ones are none of this comment's
+            while closing > depth:  # the last marks are outside of this comment
                 end = sql.rfind("*/", at, end)
                 closing -= 1
             depth -= closing
@@ -4194,29 +4222,35 @@ class _PostgresScript(_Script):
             at = end
         return at
 
-    def _look(self, at: int) -> int:
-        sql, sign = self.sql, self.sql[at]
-        if sign == "'":
+    def _pass_special(self, at: int) -> int:
+        sql, character = self.sql, self.sql[at]
+        if character == "'":
             if not _pattern(self.prefix).search(sql, max(0, at - 2), at):
                 return self._pass_quoted(at, self._escapes[0])
-            while True:  # parts on further lines belong to the first
-                end = self._pass_quoted(at, True)
-                at = self._pass_gap(end)
-                if not (sql.startswith("'", at) and re.search("[\r\n]", sql[end:at])):
-                    return end
-        if sign == '"':
+            return self._pass_escaped(at)
+        if character == '"':
             return self._pass_quoted(at, False)
-        if sign == "$" and (found := _pattern(self.tag).match(sql, at)):
+        if character == "$" and (found := _pattern(self.tag).match(sql, at)):
             tag = found[0]
             return self._closed(sql.find(tag, found.end()) + len(tag), at, shortest=len(tag))
         if sql.startswith("/*", at):
             return self._pass_nested(at)
-        if self._strict and sign in "\\\ufeff":
-            self._refuse_sign(at)
+        if self._strict and character in "\\\ufeff":
+            self._refuse_character(at)
         return at
 
+    def _pass_escaped(self, at: int) -> int:
+        """Return the end of an E'' string and of its continuations on further lines."""
+        sql = self.sql
+        while True:
+            end = self._pass_quoted(at, True)
+            at = self._pass_gap(end)
+            if not (sql.startswith("'", at) and re.search("[\r\n]", sql[end:at])):
+                return end
+
     def _pass_gap(self, at: int) -> int:
-        while (end := _pattern(self.gap).match(self.sql, at).end()) > at:  # type: ignore[union-attr]
+        gap, sql = _pattern(self.gap), self.sql
+        while (end := gap.match(sql, at).end()) > at:  # type: ignore[union-attr]
             at = end
         return at
 
@@ -4247,7 +4281,10 @@ class _PostgresScript(_Script):
         return True if off else None
 
     def _program_end(self, first: int, is_rule: bool) -> int:
-        """The semicolon outside of brackets, and behind as many END as BEGIN and CASE, as psql counts."""
+        """Return the closing semicolon as psql finds it.
+
+        It is outside of a rule's parentheses, after an END for every BEGIN and CASE.
+        """
         sql, at, blocks, brackets = self.sql, first, 0, 0
         pattern = self._body_pattern(self._escapes, r";()A-Za-z_\x80-\U0010ffff\\")
         while True:
@@ -4263,7 +4300,7 @@ class _PostgresScript(_Script):
                 brackets += {"(": 1, ")": -1, ";": 0}[sql[at]]
                 at += 1
             else:
-                at = self._look(at)
+                at = self._pass_special(at)
                 if at > self._limit:
                     self._find_limit(at)
 
@@ -4271,33 +4308,33 @@ class _PostgresScript(_Script):
 _SCRIPTS: Mapping[str, type[_Script]] = {"mysql": _MySqlScript, "postgres": _PostgresScript}
 
 
-def _script(sql: str, engine: str, at: int = 0, **how: bool) -> _Script:
+def _script(sql: str, engine: str, at: int = 0, **options: bool) -> _Script:
     if not isinstance(engine, str) or engine not in _SCRIPTS:
         raise ValidationError('engine should be "mysql" or "postgres"')
-    return _SCRIPTS[engine](sql, at, **how)
+    return _SCRIPTS[engine](sql, at, **options)
 
 
 def _line(text: str, at: int) -> int:
-    """The number of the line; it ends at a line feed, a carriage return, or both."""
+    """Return the line number of a position. "\\n", "\\r" and "\\r\\n" each end a line."""
     breaks = text.count("\n", 0, at) + text.count("\r", 0, at) - text.count("\r\n", 0, at)
     return breaks + 1
 
 
 def _first_word(sql: str, engine: str) -> int:
-    """Where a statement begins behind blanks and comments, of which there may be many."""
+    """Return where a statement's first word begins, after space and comments."""
     try:
         return _script(sql, engine).first()
-    except ValidationError:  # a comment that never ends: the server refuses it
+    except ValidationError:  # an unclosed comment: the server refuses it
         return len(sql)
 
 
 def _controls_transaction(sql: str, engine: str) -> bool:
-    """Whether a statement begins or ends a transaction."""
+    """Return whether a statement begins or ends a transaction."""
     return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
 
 
 def _start_of_code(dialect: _Dialect, sql: str) -> str:
-    """The first words of a statement's code, 200 characters or more if it has them."""
+    """Return the beginning of a statement's code: about 200 characters, without comments."""
     start = ""
     for part in dialect.code(sql):
         start = (start + part).lstrip()
@@ -4307,15 +4344,17 @@ def _start_of_code(dialect: _Dialect, sql: str) -> str:
 
 
 class _Meaning(NamedTuple):
-    """What a server's error code means: our error, whether the caller may try again, words for the message, the kind of
-    a broken rule, whether the server may have acted on what was sent, and whether it takes no writes."""
+    """How to report a driver's error."""
 
     error: type[InfrastructureError]
     words: str
     retryable: bool = False
+    #: the ``kind`` of a ConflictError
     kind: str | None = None
+    #: the server may have executed what was sent
     acted: bool = True
-    read_only: bool = False  # a new connection may lead to a server that takes writes
+    #: the server accepts no writes; a new connection may reach one that does
+    read_only: bool = False
 
 
 _UNIQUE = _Meaning(ConflictError, "holds such a row already", kind="unique")
@@ -4325,7 +4364,7 @@ _FOREIGN_KEY = _Meaning(
     kind="foreign_key",
 )
 _CHECK = _Meaning(ConflictError, "does not allow such a row", kind="check")
-_NOT_NULL = _Meaning(ConflictError, "needs a value here", kind="not_null")
+_NOT_NULL = _Meaning(ConflictError, "requires a value for this column", kind="not_null")
 _DEADLOCK = _Meaning(
     DatabaseError, "ended the transaction in favour of another: run it again", retryable=True
 )
@@ -4376,8 +4415,8 @@ _NO_MEMORY = _Meaning(DatabaseError, "has too little memory for that")
 _IN_TRANSACTION = _Meaning(DatabaseError, "does not run this statement inside a transaction")
 _NO_COPY = _Meaning(
     DatabaseError,
-    "is sent no rows: insert_many uses COPY, which psycopg2 does not do under a wait callback "
-    "(set_wait_callback, as psycogreen sets it)",
+    "cannot receive the rows: insert_many uses COPY, which psycopg2 does not support under a wait "
+    "callback (set_wait_callback, as psycogreen sets it)",
     acted=False,
 )
 _FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
@@ -4388,7 +4427,7 @@ _READ_ONLY = _Meaning(
     read_only=True,
 )
 _REFUSED = _Meaning(DatabaseError, "refused the statement")
-#: What a code of logins means on a session: CREATE DATABASE and USE get them too.
+#: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _ON_A_SESSION = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
 
@@ -4401,17 +4440,18 @@ _NO_BACKEND = _at_login(
     retryable=True,
 )
 _NO_ROOM = _at_login("has too little memory for another connection at present", retryable=True)
-#: What a code of statements means at a login, where nobody has sent one.
+#: replaces rules for statement codes at a login, where no statement was sent
 _AT_LOGIN = {
     _REFUSED: _at_login("refused the login: see its manual or its log for the reason"),
     _NO_MEMORY: _NO_ROOM,
 }
 _NO_ROLE = _at_login("has no such user (role)")
-#: What Postgres says at a login, behind the severity and two blanks. libpq does not give the SQLSTATE.
+#: Pattern of the server's message, SQLSTATE (which libpq withholds at a login), rule. In libpq's
+#: text the message follows the severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
 _POSTGRES_LOGINS: tuple[tuple[str, str | None, _Meaning], ...] = (
-    # PgBouncer, which quotes what the server has told it
+    # PgBouncer, which quotes the server's message
     (
         r"server login has been failing|pgbouncer cannot connect|server conn crashed"
         r"|query_wait_timeout|client_login_timeout",
@@ -4437,8 +4477,8 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _Meaning], ...] = (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
         "28000",
         _at_login(
-            "refused the login: its pg_hba.conf has no rule that lets in this user, database, address "
-            "and encryption (sslmode)"
+            "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
+            "address and encryption (sslmode)"
         ),
     ),
     (
@@ -4514,15 +4554,15 @@ _FOREIGN_WORDS = _at_login(
     "refused the login, in words that this library does not know: see the server's log, or set its "
     "lc_messages to 'C' (English) to read the reason here"
 )
-#: What libpq says by itself of a login.
+#: libpq's own messages about a login: pattern, rule
 _LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
-    ("could not fork new process", _BUSY),  # the server's words, from before the login
+    ("could not fork new process", _BUSY),  # the server's message, sent before the login
     ("no password supplied", _at_login("asks for a password, and the URL has none")),
     (
         "channel binding (?:is )?required",
         _at_login(
-            "does not let channel_binding=require be kept: that needs TLS (sslmode=require) and a "
-            "login by scram-sha-256"
+            "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
+            "by scram-sha-256"
         ),
     ),
     (
@@ -4538,7 +4578,7 @@ _LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
     ),
     (
         "authentication method|SCRAM authentication|channel binding",
-        _at_login("asks for a kind of login that libpq has not: see pg_hba.conf"),
+        _at_login("requires a login method that libpq does not support: see pg_hba.conf"),
     ),
     (
         "could not (?:translate|resolve) host",
@@ -4557,9 +4597,9 @@ _NETWORK_ERRORS = (
 
 
 def _postgres_login(text: str) -> tuple[str | None, _Meaning]:
-    """Code and meaning of a login's failure, by the words of the server or of libpq.
+    """Return the code and the rule for a failed login, by the words of the server or of libpq.
 
-    The server's words come first: libpq also reports the addresses of the name where no server is.
+    The server's come first: libpq also reports each address that has no server.
     """
     for pattern, code, meaning in _POSTGRES_LOGINS:
         if re.search(f":  (?:{pattern})", text):
@@ -4576,16 +4616,16 @@ def _postgres_login(text: str) -> tuple[str | None, _Meaning]:
 
 
 def _one_selector() -> selectors.BaseSelector:
-    """For a single socket: poll() needs no descriptor of its own; eventlet takes it away."""
-    kind = getattr(selectors, "PollSelector", selectors.DefaultSelector)
-    found: selectors.BaseSelector = kind()
-    return found
+    """Return a selector for one socket; by poll(), which needs no descriptor, if there is one."""
+    selector_class = getattr(selectors, "PollSelector", selectors.DefaultSelector)
+    selector: selectors.BaseSelector = selector_class()
+    return selector
 
 
 def _readiness(descriptor: int) -> Callable[[int], Any]:
-    """Return what, called with 0, says at once whether there is something to read.
+    """Return a function that, called with 0, returns whether there is data to read.
 
-    poll() itself where there is one: through a selector it takes half as long again.
+    poll() itself if there is one: a selector takes 1.5 times as long.
     """
     if hasattr(select, "poll"):
         poll = select.poll()
@@ -4597,17 +4637,17 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
 
 
 class _Sent(NamedTuple):
-    """What an attempt has sent, for its errors. Without a session it is a login."""
+    """The statement that an attempt sent, for its errors. Without a session it was a login."""
 
     session: _Session | None = None
     sql: str = ""
     params: Any = None
-    before: int = 0  # characters in front of the statement
-    is_ours: bool = False  # the statement was made here: its places tell the caller nothing
+    before: int = 0  # characters sent before the statement
+    is_ours: bool = False  # this library wrote the statement: positions in it tell nothing
 
 
 class _Session(_Watched):
-    """A connection of the driver and what the pool knows of it."""
+    """A connection of the driver, with its state in the pool."""
 
     __slots__ = (
         "generation", "idle_since", "interrupted", "is_new", "is_readable", "limited",
@@ -4619,22 +4659,21 @@ class _Session(_Watched):
         self.process = os.getpid()
         self.idle_since = now
         self.retires_at = now + lifetime
-        self.limited = True  # by query_timeout
-        self.is_new = True  # it was not in the pool yet
-        self.generation = 0  # the pool's when it was opened
+        self.limited = True  # query_timeout applies
+        self.is_new = True  # it has not been in the pool yet
+        self.generation = 0  # the pool's generation when it was opened
         self.read_only = False  # it has refused a write
-        self.interrupted = False  # Ctrl-C has stopped a statement: it may still be cancelled
+        self.interrupted = False  # Ctrl-C stopped it: a cancel request may still be on its way
         self.is_readable: Callable[[int], Any] = _readiness(descriptor)
 
 
-_inherited: list[
-    Any
-] = []  # drivers' connections that are the parent's: their destructors take locks
-_LONGEST = 2**31 - 1  # milliseconds that poll, libpq and Postgres can count: 24 days
+#: the parent's connections, kept in a forked child: their destructors take locks
+_inherited: list[Any] = []
+_LONGEST = 2**31 - 1  # the most milliseconds that poll, libpq and Postgres accept: 24 days
 
 
 def _timeout(seconds: float) -> int:
-    """As milliseconds."""
+    """Return ``seconds`` as whole milliseconds, at most ``_LONGEST``."""
     return min(_whole_milliseconds(seconds), _LONGEST)
 
 
@@ -4642,7 +4681,7 @@ def _timeout(seconds: float) -> int:
 _CATALOGUE_TYPE = _lazy(
     r"(?P<name>[a-z][a-z0-9 ]*?)(?:\((?P<size>\d+)(?:,(?P<scale>-?\d+))?\))?(?P<rest>[a-z ]*)"
 )
-#: Kinds of columns whose type has its size behind it, and those that have the digits of seconds.
+# Kinds of columns: the number in parentheses is a length, or the digits of seconds.
 _SIZED = frozenset({"text", "bytes"})
 _SCALED = frozenset(
     {"moment", "local moment", "time", "zoned time", "duration", "time or duration"}
@@ -4650,101 +4689,100 @@ _SCALED = frozenset(
 
 
 class _Dialect(ABC):
-    """What differs between the engines: drivers, codes, texts, as data and small functions."""
+    """An engine's driver, SQL texts, patterns and error codes."""
 
     engine: ClassVar[str]
+    #: the driver's module and its pip package
     module: ClassVar[str]
     package: ClassVar[str]
     port: ClassVar[int]
+    #: by the server's error code
     errors: ClassVar[Mapping[Any, _Meaning]]
-    #: the codes for a table and a column that do not exist
+    #: the codes for a missing table and a missing column
     absent: ClassVar[Sequence[Any]]
-    #: how a Python value is given to the driver, by its exact type; None: as it is
+    #: by exact type: a function that prepares a parameter for the driver; None: pass it unchanged
     converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
-    #: how a column's values are read as a record's field of that type, where the driver gives something else
+    #: by a field's type: a function that converts the driver's value, if it has another type
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
-    #: how a column of values of one type is written into the text of insert_rows
+    #: by exact type: a function that writes a column of such values as the texts of ``insert_rows``
     writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
-    #: goes back to a savepoint and forgets it. On MySQL it stays until the next of the same name
-    #: replaces it: at most one for each depth.
+    #: Rolls back to a savepoint and releases it. MySQL keeps it until one of that name replaces it.
     undo: ClassVar[str] = "ROLLBACK TO SAVEPOINT {name}"
-    #: a rollback also takes back what SET has changed
+    #: whether a rollback also undoes SET
     settings_roll_back: ClassVar[bool]
-    #: seconds that the client leaves the server to end a statement by itself
+    #: extra seconds that the client waits for the server to stop a statement by itself
     grace: ClassVar[float]
-    #: for schema migrations: types of columns, the name of where tables are made, and a lock for the connection
+    #: for migrations: the types of columns, and the schema in which tables are created
     types: ClassVar[Mapping[str, str]]
     current_schema: ClassVar[str]
+    #: for migrations and moves: a lock that a connection holds, and the id of that connection
     try_lock: ClassVar[str]
     unlock: ClassVar[str]
-    #: the number of the connection that holds the lock
     lock_holder: ClassVar[str]
-    #: for data moves: of a table the columns (name, nullable, optional, computed, type), the primary
-    #: key's columns, and whether it takes part in transactions
+    #: returns the parameters of these statements, for the schema that is migrated
+    lock_params: Callable[[str], Sequence[str]]
+    #: for moves: a table's columns (name, nullable, optional, computed, type), the columns of its
+    #: primary key, and whether it is transactional
     table_columns: ClassVar[str]
     table_key: ClassVar[str]
     table_transactional: ClassVar[str]
     #: whether an index serves ``(a, b) > (x, y)``
     row_comparison: ClassVar[bool]
-    #: checks deferred constraints, where there are any
+    #: checks deferred constraints; "": the engine has none
     check_constraints: ClassVar[str] = ""
-    #: the name of the sequence that a column's ids come from, where inserted ids do not move it
+    #: the name of a column's sequence; "": inserted ids advance the sequence themselves
     sequence_of: ClassVar[str] = ""
-    #: the parameters of the two, for the schema that is migrated
-    lock_params: Callable[[str], Sequence[str]]
-    #: for the connection that writes the history: it waits shortly for locks, and may be idle
+    #: for the connection that writes the history: a short lock timeout, and no idle timeout
     history_session: ClassVar[str]
-    #: what a new connection of a migration gets besides, so that no global setting counts
+    #: for a migration's connection: settings that must not come from the server's globals
     migration_session: ClassVar[str] = "SELECT 1"
-    #: where code stops in a script: texts, comments, quoted names
+    #: the start of a string, comment or quoted name
     code_end: ClassVar[re.Pattern[str]]
-    #: texts without a backslash, and what stands between them
+    #: a run of strings without backslashes, and the code between them
     plain_texts: ClassVar[re.Pattern[str]]
     #: the name of the history's table in code
     history_name: ClassVar[re.Pattern[str]]
-    #: statements that change the session alone; they are repeated where a migration is resumed
+    #: statements that only change the session; a resumed migration repeats them
     session_statement: ClassVar[re.Pattern[str]]
-    #: what in a statement's code may outlast it in its session, as far as its text tells
+    #: code that may change the session beyond its statement
     lasting: ClassVar[re.Pattern[str]]
-    #: one of these stands in each statement that has it, unless its first word tells
+    #: one of these is in every such statement that ``_MAY_SET`` does not match
     lasting_signs: ClassVar[tuple[str, ...]]
-    #: statements that end a transaction and begin the next one
+    #: statements that end a transaction and may begin the next one
     chains: ClassVar[re.Pattern[str]]
-    #: statements that no migration may hold: first word, pattern, and the reason
+    #: statements that a migration must not contain: first word, pattern, reason
     refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
-    #: the last warnings, and the code of the one that says that a rollback left something
+    #: the last warnings, and the code of the warning for an incomplete rollback
     warnings: ClassVar[str] = "SELECT 1 LIMIT 0"
     incomplete_rollback: ClassVar[int] = 0
-    #: the options with which a dump leaves the history out
+    #: the option that makes a dump omit the history
     dump_without: ClassVar[str]
+    #: the quote of names
     quote: ClassVar[str]
-    #: what columns hold, by the name that the catalogue has for their type
+    #: by the catalogue's name of the type
     column_types: ClassVar[Mapping[str, _ColumnType]]
-    #: what stands before an OFFSET without a LIMIT
+    #: required before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
-    #: why the body of a function may have lost its end
+    #: a hint for a BEGIN without END: the cause may be that a migration file was split
     cut_body: ClassVar[str] = ""
-    #: what stands in front of a query that is streamed
+    #: the prefix of a streamed query
     stream_begins: ClassVar[str] = ""
-    #: what a RuntimeError of the driver means that names such a package
+    #: messages for a RuntimeError of the driver, by the missing package that it names
     missing: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
-        self._lasting: dict[str, bool] = {}  # by statement: what may_last answers
+        self._lasting: dict[str, bool] = {}  # results of may_last by statement
         self.config = config
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
         self.tls_context: Any = None
-        if self.url.options.keys() & {
-            *_TLS_FILES
-        }:  # libpq would look for them at each connection, and give no code
-            self.tls_context = _tls_context(
-                self.url.options, self.url.options.get("sslmode", "prefer")
-            )
+        options = self.url.options
+        if options.keys() & {*_TLS_FILES}:  # libpq would check the files late, and without a code
+            self.tls_context = _tls_context(options, options.get("sslmode", "prefer"))
 
     def convert(self, params: Any) -> Any:
-        """Parameters as the driver takes them. Raises ValidationError."""
+        """Return the parameters as the driver accepts them. Raises ValidationError."""
         if params is None:
             return None
         if isinstance(params, (list, tuple)):
@@ -4764,7 +4802,7 @@ class _Dialect(ABC):
         raise ValidationError("params should be a list or tuple for %s, or a dict for %(name)s")
 
     def convert_named(self, params: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-        """The same; an error says which parameter is meant."""
+        """Convert named parameters. The message of a ValidationError has the parameter's name."""
         converted = {}
         for name, value in params:
             try:
@@ -4777,11 +4815,8 @@ class _Dialect(ABC):
         try:
             converter = self.converters[value.__class__]
         except KeyError:
-            for (
-                known,
-                converter,
-            ) in self.converters.items():  # a subclass: an enumeration of str, for one
-                if isinstance(value, known):
+            for known, converter in self.converters.items():
+                if isinstance(value, known):  # a subclass, such as an enumeration of str
                     value = _plain(value)
                     return value if converter is None else converter(value)
             raise ValidationError(
@@ -4790,33 +4825,33 @@ class _Dialect(ABC):
         return value if converter is None else converter(value)
 
     def convert_many(self, values: Any) -> Any:
-        """A tuple, for ``IN %s``."""
+        """Convert a tuple for ``IN %s``."""
         if not values:
             raise ValidationError("a tuple for IN should not be empty")
         return tuple(self.convert_one(value) for value in values)
 
     def texts(self, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
-        """The rows of these columns as texts for ``insert_rows``."""
+        """Yield the rows of these columns as texts for ``insert_rows``."""
         return zip(*map(self.column, columns))
 
     def column(self, values: Sequence[Any]) -> Sequence[str]:
-        """A column's values as texts for ``insert_rows``: a whole column at a time, since most have one type."""
-        kinds = {*map(type, values)}
-        if len(kinds) == 2 and type(None) in kinds:
+        """Return a column's values as texts, by one writer if they have one type."""
+        types = {*map(type, values)}
+        if len(types) == 2 and type(None) in types:
             null, written = self.write_one(None), self.column(_without_none(values))
             return _with_none(values, written, null)
-        writer = self.writers.get(kinds.pop()) if len(kinds) == 1 else None
+        writer = self.writers.get(types.pop()) if len(types) == 1 else None
         return writer(values) if writer is not None else [*map(self.write_one, values)]
 
     def write_one(self, value: Any) -> str:
         found = _plain(value)
-        for base in type(found).__mro__:  # of a range the driver's classes derive from one
+        for base in type(found).__mro__:  # psycopg2's classes of ranges have a common base
             if base in self.writers:
                 return self.writers[base]((found,))[0]
         raise ValidationError(f"a value should not be of type {type(value).__name__}")
 
     def column_type(self, text: str) -> _ColumnType:
-        """What a column holds whose type the catalogue writes so, such as "numeric(10,2)"."""
+        """Return the type that the catalogue writes as ``text``, such as "numeric(10,2)"."""
         found = _CATALOGUE_TYPE.fullmatch(text)
         name = found["name"] + found["rest"] if found else ""
         known = self.column_types.get(text) or self.column_types.get(name)
@@ -4834,33 +4869,33 @@ class _Dialect(ABC):
         return known._replace(scale=size) if known.kind in _SCALED else known
 
     def bound(self, cursor: Any, sql: str, params: Any) -> Any:
-        """The statement with its parameters in it, as the driver sends it."""
+        """Return the statement with its parameters filled in, as the driver sends it."""
         if params is None:
             return sql
-        if type(params) is dict and "%s" in sql.replace("%%", ""):  # as ``convert`` makes them
-            raise _unfit(sql, params, "")  # PyMySQL would put the whole dict there
+        if type(params) is dict and "%s" in sql.replace("%%", ""):
+            raise _unfit(sql, params, "")  # PyMySQL would fill in the whole dict
         try:
             return cursor.mogrify(sql, params)
         except (TypeError, ValueError, LookupError, self.driver.ProgrammingError) as exc:
-            kind = type(exc).__name__
-        raise _unfit(sql, params, kind)
+            reason = type(exc).__name__
+        raise _unfit(sql, params, reason)
 
     def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
-        """The code of a driver's exception, and what it means."""
-        if any(isinstance(each, builtins.TimeoutError) for each in _causes(exc)):
+        """Return the code and the rule for a driver's exception."""
+        if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
             return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
         return self.look_up(exc)
 
     def own_words(self, exc: Any) -> str:
-        """The server's text, for development: it may quote rows."""
+        """Return the server's text, for ``error_detail`` only: it may quote rows."""
         return str(exc.args[-1] if exc.args else exc).strip()
 
     @abstractmethod
     def whereabouts(self, exc: Any, sent: _Sent) -> str:
-        """What an error is about: a name or a place in the statement, never a value."""
+        """Return the name or the position that an error is about, never a value."""
 
     def unread_hint(self, sent: _Sent) -> str:
-        """Return a hint if stream got no query, or a function has a body without an END."""
+        """Return a hint if a streamed statement is no query, or if a body has no END."""
         if sent.before and not _QUERY.match(_start_of_code(self, sent.sql)):
             return "; stream takes queries alone: give this to execute or fetch_all"
         body = _BODY.search(self.masked(sent.sql))
@@ -4868,32 +4903,32 @@ class _Dialect(ABC):
         return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
 
     def masked(self, sql: str) -> str:
-        """The statement with its texts and comments blotted out, each character by one."""
+        """Return the statement with each character of its strings and comments replaced."""
         parts, at = [], 0
         while found := self.code_end.search(sql, at):
-            instead, end = self.skip_text(sql, found, _SCRIPTS[self.engine].default_escapes)
+            replacement, end = self.skip_text(sql, found, _SCRIPTS[self.engine].default_escapes)
             skipped = sql[found.start() : end]
             parts.append(sql[at : found.start()])
-            parts.append(skipped if instead == skipped else instead[:1] * len(skipped))
+            parts.append(skipped if replacement == skipped else replacement[:1] * len(skipped))
             at = end
         return "".join(parts) + sql[at:]
 
     def named(self, sent: _Sent, names: Iterable[str]) -> str:
-        """The first of these names that stands in the code of the statement, and where, or nothing.
+        """Return the first of ``names`` that is in the statement's code, with its position, or "".
 
-        A server's message also quotes values: those stand in texts, or in the parameters.
+        A server's message also quotes values. Those are in strings or in parameters, not in code.
         """
         code = self.masked(sent.sql)
         for name in names:
             for part in filter(None, (name, name.rpartition(".")[2])):
                 found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
                 if found:
-                    place = "" if sent.is_ours else f", {_place(sent.sql, found.start())}"
-                    return f'"{part}"{place}'
+                    position = "" if sent.is_ours else f", {_position(sent.sql, found.start())}"
+                    return f'"{part}"{position}'
         return ""
 
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
-        """The same of a connection that is being opened: nobody has sent a statement."""
+        """Return the code and the rule for a failed login."""
         code, meaning = self.meaning(exc)
         return code, _AT_LOGIN.get(meaning, meaning)
 
@@ -4929,7 +4964,7 @@ class _Dialect(ABC):
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> Iterator[Callable[[], int]]:
-        """Yield what sends some of the rows, and returns how many bytes it has sent."""
+        """Yield functions that each send some of the rows, and return the number of bytes sent."""
 
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
@@ -4942,17 +4977,18 @@ class _Dialect(ABC):
         if session.process == os.getpid():
             self.close(session)
             return
-        # In a forked child a goodbye would end the parent's session, and locks inside the driver stay held for ever if
-        # another thread was busy at the fork. So the descriptor leads nowhere, and the driver's object lives on.
+        # In a forked child, closing would end the parent's session, and could wait for ever for a
+        # lock that another thread held inside the driver at the fork. So redirect the descriptor to
+        # /dev/null and keep the driver's object.
         descriptor = self.let_go(session)
         if descriptor >= 0:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, descriptor, inheritable=False)
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, descriptor, inheritable=False)
+            os.close(null)
         _inherited.append(session.raw)
 
     def expect(self, session: _Session, limited: bool) -> None:
-        """From now on the server ends statements after query_timeout, or leaves them all the time they need."""
+        """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
         session.limited = limited
         self.be_patient(
             session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout
@@ -4960,31 +4996,28 @@ class _Dialect(ABC):
 
     @abstractmethod
     def place(self, table: str) -> list[Any]:
-        """Return the parameters that name a table in the statements about the catalogue."""
+        """Return the parameters that name a table in queries of the catalogue."""
 
     def key_value(self, name: str, column: _ColumnType) -> str:
-        """Return the value that a column of a key is compared with."""
+        """Return the expression by which a key's column is compared and sorted."""
         return self.name(name)
 
     def read_exactly(self, name: str, column: _ColumnType) -> str:
-        """Return what a column is read by, so that no digits are lost."""
+        """Return the expression that reads a column without loss of digits."""
         return self.name(name)
 
-    def reading(self, column: _ColumnType, word: str) -> Callable[[Any], Any] | None:
-        """Return what makes a value of the driver's, if that has another form.
-
-        ``word``: the type in the catalogue's words.
-        """
+    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+        """Return a function that converts the driver's value, or None if it needs no conversion."""
         return None
 
     def name(self, name: str) -> str:
-        """An identifier, quoted: it may be a reserved word."""
+        """Quote an identifier, which may be a reserved word."""
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
 
     def timed_out(self, session: _Session) -> bool:
-        """End on the server what the client has given up, if the server does not do so itself.
+        """Stop a statement on the server after the client's timeout, if the server has no limit.
 
-        Return whether that was needed, and done.
+        Returns whether the statement was stopped in this way.
         """
         return False
 
@@ -4992,31 +5025,34 @@ class _Dialect(ABC):
     def skip_text(
         self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
     ) -> tuple[str, int]:
-        """Return what stands in the code for a text, comment or quoted name, and where it ends."""
+        """Return what replaces a string, comment or quoted name in ``code``, and its end."""
 
     def code(self, sql: str, escapes: Sequence[bool | None] = ()) -> Iterator[str]:
-        """Yield the parts of a statement that are neither text nor comment. ``escapes``: as _Script has them."""
+        """Yield the parts of a statement without its strings and comments.
+
+        ``escapes``: see _Script.
+        """
         escapes = escapes or _SCRIPTS[self.engine].default_escapes
         at = 0
         while found := self.code_end.search(sql, at):
             yield sql[at : found.start()]
-            if run := self.plain_texts.match(sql, found.start()):  # 20 times faster, in a dump
+            if run := self.plain_texts.match(sql, found.start()):  # 20 times faster in a dump
                 yield _PLAIN_TEXT.sub("''", run[0])
                 at = run.end()
             else:
-                instead, at = self.skip_text(sql, found, escapes)
-                yield instead
+                replacement, at = self.skip_text(sql, found, escapes)
+                yield replacement
         yield sql[at:]
 
     @property
     def address(self) -> str:
-        """Where the server is, for messages."""
+        """The server's host and port, for messages."""
         return f"{self.url.host}:{self.url.port or self.port}"
 
     def may_last(self, sql: str) -> bool:
-        """Return whether a statement may leave settings or the like in its session.
+        """Return whether a statement may change its session, for example a setting.
 
-        Each statement is asked, so the answer for the usual ones is kept.
+        Every call asks, so results are kept for up to 1000 statements.
         """
         found = self._lasting.get(sql)
         if found is None:
@@ -5035,27 +5071,27 @@ class _Dialect(ABC):
         return self.lasting.search("".join(self.code(sql))) is not None
 
     def bodies(self, sql: str) -> Sequence[str]:
-        """Return the texts in a statement that the server runs at once."""
+        """Return the strings in a statement that the server executes as code, as in DO."""
         return ()
 
     def is_autocommit(self, session: _Session) -> bool:
         return True
 
     def resets(self) -> str:
-        """Return the statements that give a migration's session its settings back."""
+        """Return the statements that reset a migration's session to its settings."""
         return "SELECT 1"
 
     def is_locking(self, session: _Session, absent: str) -> bool:
-        """Return whether LOCK TABLES is in force. ``absent`` names a table that does not exist."""
+        """Return whether LOCK TABLES is in force. ``absent``: the name of a missing table."""
         return False
 
 
 _PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
-#: a name as it stands in a statement, perhaps with those of its table and schema
+#: a name in a statement, perhaps qualified by its table and schema
 _NAME_PATH = _lazy(
     r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
 )
-#: what a cursor of Postgres may be declared for
+#: a statement for which Postgres can declare a cursor
 _QUERY = _lazy(r"[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b", re.IGNORECASE)
 _BODY = _lazy(
     r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
@@ -5064,8 +5100,8 @@ _BODY = _lazy(
 )
 
 
-def _place(sql: str, at: int) -> str:
-    """A place in a statement, in words."""
+def _position(sql: str, at: int) -> str:
+    """Describe a position in a statement by line and column."""
     line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
     return f"line {_line(sql, at)}, column {at - line_start + 1}"
 
@@ -5074,22 +5110,24 @@ def _in_quotes(name: str) -> str:
     return name if name[:1] in ('"', "`") else f'"{name}"'
 
 
-def _unfit(sql: str, params: Any, kind: str) -> ValidationError:
-    """Return the error that says which placeholder and parameter do not fit, never a value."""
-    marks = [each for each in _PLACEHOLDER.finditer(sql) if each[0] != "%%"]
-    reason = kind
-    if stray := next((each for each in marks if each[0] == "%"), None):
+def _unfit(sql: str, params: Any, reason: str) -> ValidationError:
+    """Return the error for parameters that do not fit the placeholders; it quotes no value.
+
+    ``reason``: used if the placeholders show no better one.
+    """
+    marks = [mark for mark in _PLACEHOLDER.finditer(sql) if mark[0] != "%%"]
+    if stray := next((mark for mark in marks if mark[0] == "%"), None):
         reason = (
-            f"a percent sign at {_place(sql, stray.start())} is no placeholder: with params it is "
-            "written %%"
+            f"a percent sign at {_position(sql, stray.start())} is no placeholder: with params it "
+            "is written %%"
         )
     elif isinstance(params, Mapping):
-        absent = [each[1] for each in marks if each[1] and each[1] not in params]
-        if absent:
-            reason = f"params should have {absent[0]}"
-        elif any(each[0] == "%s" for each in marks):
+        missing = [mark[1] for mark in marks if mark[1] and mark[1] not in params]
+        if missing:
+            reason = f"params should have {missing[0]}"
+        elif any(mark[0] == "%s" for mark in marks):
             reason = "%s takes a list or tuple, %(name)s a dict"
-    elif any(each[1] for each in marks):
+    elif any(mark[1] for mark in marks):
         reason = "%s takes a list or tuple, %(name)s a dict"
     elif len(marks) != len(params or ()):
         reason = f"it has {len(marks)}, and params has {len(params or ())}"
@@ -5099,7 +5137,7 @@ def _unfit(sql: str, params: Any, kind: str) -> ValidationError:
 def _written(
     column: Sequence[str], special: re.Pattern[str], escape: Callable[[str], str]
 ) -> Sequence[str]:
-    """Texts of a column, escaped where one needs it."""
+    """Return a column's texts, escaped if any of them has a special character."""
     return [escape(text) for text in column] if special.search("".join(column)) else column
 
 
@@ -5109,13 +5147,13 @@ _LINE_END = _lazy("[\r\n]")
 
 
 def _after(sql: str, end: str, at: int) -> int:
-    """The position behind the next ``end``. A doubled quote is two texts, side by side."""
+    """Return the position after the next ``end``. A doubled quote reads as two adjacent strings."""
     found = sql.find(end, at)
     return len(sql) if found < 0 else found + len(end)
 
 
 def _after_nested(sql: str, at: int) -> int:
-    """The position behind a comment of Postgres, which may hold others."""
+    """Return the position after a comment of Postgres, which may hold nested ones."""
     depth, edge = 1, re.compile(r"/\*|\*/")
     while depth and (found := edge.search(sql, at)):
         at = found.end()
@@ -5124,7 +5162,7 @@ def _after_nested(sql: str, at: int) -> int:
 
 
 def _after_escaped(sql: str, quote: str, at: int) -> int:
-    """The position behind the closing quote of a text with backslashes in it."""
+    """Return the position after the closing quote of a string with backslashes."""
     special = re.compile(rf"\\.|{quote}{quote}|{quote}", re.DOTALL)
     while found := special.search(sql, at):
         at = found.end()
@@ -5134,7 +5172,7 @@ def _after_escaped(sql: str, quote: str, at: int) -> int:
 
 
 def _mysql_datetime(text: str) -> datetime | str:
-    """The session's time zone is UTC. Text that is no date ("0000-00-00 00:00:00") stays text."""
+    """Read a DATETIME in UTC, the session's time zone. "0000-00-00 00:00:00" stays text."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
     except ValueError:
@@ -5142,7 +5180,7 @@ def _mysql_datetime(text: str) -> datetime | str:
 
 
 def _mysql_time(value: timedelta) -> str:
-    """As TIME; PyMySQL's own text of a negative one is another value."""
+    """Return the text of a TIME. PyMySQL writes negative timedeltas wrongly."""
     seconds, rest = divmod(abs(value), timedelta(seconds=1))
     hours, minutes = divmod(seconds // 60, 60)
     sign = "-" if value < timedelta() else ""
@@ -5156,19 +5194,18 @@ def _local_time(value: day_time) -> day_time:
 
 
 def _read_document(value: Any) -> Any:
-    """Of a JSON column the value, of LONGTEXT its text."""
+    """Read JSON text from a LONGTEXT column. The driver has parsed a JSON column already."""
     return json.loads(value) if isinstance(value, str) else value
 
 
 @functools.cache
 def _stoppable(base: Any) -> Any:
-    """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) with a hook between a
-    statement and its answer, in which a slow statement can be ended."""
+    """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) with ``await_answer``."""
 
     class StoppableConnection(base):  # type: ignore[misc]
-        #: called with the connection before it reads an answer; None if the client limits nothing
+        #: called with the connection before it reads a reply; None: the server limits statements
         await_answer: Callable[[Any], None] | None = None
-        #: whether the statement could be ended; None if that was not tried
+        #: whether the statement was stopped; None: that was not tried
         stopped: bool | None = None
         peer: Any = None  # the server's address
         _read_timeout: float
@@ -5176,11 +5213,11 @@ def _stoppable(base: Any) -> Any:
         def connect(self, sock: Any = None) -> None:
             if sock is None and self.unix_socket:
                 sock = self._open_unix_socket()
-                self._secure = True  # a password may go over it as it is
+                self._secure = True  # PyMySQL may send a plain password over a Unix socket
             super().connect(sock)
 
         def _open_unix_socket(self) -> socket.socket:
-            """PyMySQL's own way leaves the socket open if nobody serves its path."""
+            """Connect to the Unix socket. PyMySQL would leave the socket open after a failure."""
             raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 raw.settimeout(self.connect_timeout)
@@ -5191,23 +5228,23 @@ def _stoppable(base: Any) -> Any:
             return raw
 
         def query(self, sql: Any, unbuffered: bool = False) -> Any:
-            usual, self.stopped = self._read_timeout, None
+            read_timeout, self.stopped = self._read_timeout, None
             try:
                 return super().query(sql, unbuffered)
             except Exception:
                 raise
-            except BaseException:  # Ctrl-C: the answer would be taken for the next statement's
+            except BaseException:  # Ctrl-C: the next statement would read this one's reply
                 self._force_close()
                 raise
             finally:
-                self._read_timeout = usual
+                self._read_timeout = read_timeout
 
         def _create_ssl_ctx(self, ssl: Any) -> Any:
             return super()._create_ssl_ctx(ssl) if ssl else _unverified_context()
 
         def _execute_command(self, command: Any, sql: Any) -> None:
             super()._execute_command(command, sql)
-            if self.await_answer is not None:  # nothing of the answer is in a buffer yet
+            if self.await_answer is not None:  # no part of the reply is buffered yet
                 self.await_answer(self)
 
     return StoppableConnection
@@ -5215,11 +5252,13 @@ def _stoppable(base: Any) -> Any:
 
 @functools.cache
 def _forgetful(base: Any) -> Any:
-    """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) whose destructor, and whose
-    cursor's, do not read the rest of a stream that an interrupt has lost."""
+    """Return a subclass of PyMySQL's result (tried on 1.1 and 1.2) that never drains a stream.
+
+    PyMySQL's destructors of results and cursors would, also after Ctrl-C.
+    """
 
     class ForgetfulResult(base):  # type: ignore[misc]
-        #: Does nothing. An interrupt in Python code that a destructor calls would be swallowed.
+        #: Does nothing. In Python code that a destructor calls, Ctrl-C would be lost.
         _finish_unbuffered_query = bool
 
     return ForgetfulResult
@@ -5233,23 +5272,24 @@ class _MySqlDialect(_Dialect):
     package = "PyMySQL[rsa]>=1.1"
     port = _PORTS["mysql"]
     settings_roll_back = False
-    #: The server's own limit by flavour, and whether it covers all statements.
+    #: by flavour: the server's own time limit, and whether it covers every statement
     limits: ClassVar = {
         "MariaDB": ("max_statement_time={seconds}", True),
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
     grace = 2.0
     cut_body = ": a file of migrations is cut at each semicolon; create the program with execute()"
-    #: seconds after query_timeout; then the client ends a statement that the server does not limit
+    #: seconds after query_timeout until the client kills a statement that the server does not limit
     kill_after = 0.1
-    #: seconds for the login that this takes
+    #: seconds for the login of the connection that sends KILL
     kill_patience = 3.0
     missing: ClassVar = {
-        "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use TLS; a wrong password "
-        "may be the cause too",
+        "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use "
+        "TLS; a wrong password may be the cause too",
         "pynacl": "the server asks for ed25519: install PyMySQL[ed25519]",
     }
-    # https://mariadb.com/kb/en/mariadb-error-code-reference, https://dev.mysql.com/doc/mysql-errors/8.4/en/
+    # https://mariadb.com/kb/en/mariadb-error-code-reference,
+    # https://dev.mysql.com/doc/mysql-errors/8.4/en/
     errors: ClassVar = {
         **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
         **dict.fromkeys((1216, 1217, 1451, 1452), _FOREIGN_KEY),
@@ -5287,14 +5327,14 @@ class _MySqlDialect(_Dialect):
         1836: _READ_ONLY,
     }
     absent = (1146, 1054)
-    #: codes that have a meaning only with these words in the text: 1290 names any server option
+    #: rules that require these words in the text: 1290, for one, is raised for any server option
     worded: ClassVar = {
         1290: ("read-only", _READ_ONLY),
         1030: ("error 28", _DISK_FULL),  # ENOSPC
         1047: ("WSREP", _at_login("is a node of a cluster that is not ready yet", retryable=True)),
         9001: ("hostgroup", _NO_BACKEND),  # ProxySQL
     }
-    #: the column, at the end of the text: values stand in front of it
+    #: the column at the end of the server's text, after the value
     unfit_column = _lazy(r" for column (?:'([^']*)'|((?:`[^`]*`\.?)+)) at row \d+\Z")
     unread = _lazy(r" near '(.*)' at line (\d+)\Z", re.DOTALL)
     quoted_names = _lazy(r"(?<!\w)'([^']*)'|`([^`]*)`|(?:FUNCTION|PROCEDURE) (\S+) does not exist")
@@ -5321,7 +5361,7 @@ class _MySqlDialect(_Dialect):
         list: _read_document,
     }
     quote = "`"
-    # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; CHAR(36) is how this library keeps ids
+    # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; this library stores ids as CHAR(36)
     column_types: ClassVar = {
         "tinyint(1)": _ColumnType("flag"),
         "char(36)": _ColumnType("id"),
@@ -5347,7 +5387,7 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys(("decimal", "decimal unsigned"), _ColumnType("decimal")),
         "date": _ColumnType("date"),
         **dict.fromkeys(("datetime", "timestamp"), _ColumnType("moment", scale=0)),
-        # at most 838:59:59
+        # from -838:59:59 to 838:59:59
         "time": _ColumnType("time or duration", size=839 * 3600, scale=0),
         **{
             name + sign: _ColumnType("integer", bits, unsigned=bool(sign))
@@ -5357,7 +5397,7 @@ class _MySqlDialect(_Dialect):
             for sign in ("", " unsigned")
         },
     }  # fmt: skip
-    #: by flavour: the columns of a table that are JSON, where the catalogue calls them LONGTEXT
+    #: by flavour: the table's JSON columns, which MariaDB's catalogue calls LONGTEXT
     json_columns: ClassVar = {
         "MariaDB": "SELECT constraint_name FROM information_schema.check_constraints "
         "WHERE constraint_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
@@ -5374,7 +5414,8 @@ class _MySqlDialect(_Dialect):
         "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
         "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', data_type "
         "FROM information_schema.columns "
-        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY ordinal_position"
+        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
+        "ORDER BY ordinal_position"
     )
     table_key = (
         "SELECT column_name FROM information_schema.statistics WHERE index_name = 'PRIMARY' "
@@ -5385,7 +5426,7 @@ class _MySqlDialect(_Dialect):
         "ON e.engine = t.engine WHERE e.transactions = 'YES' "
         "AND t.table_schema = COALESCE(%s, DATABASE()) AND t.table_name = %s"
     )
-    row_comparison = False  # it reads the whole index
+    row_comparison = False  # MySQL would read the whole index
     history_session = "SET lock_wait_timeout=10, wait_timeout=31536000"
     migration_session = "SET foreign_key_checks=1, unique_checks=1"
     plain_texts = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
@@ -5400,7 +5441,7 @@ class _MySqlDialect(_Dialect):
         r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
         re.IGNORECASE,
     )
-    # What stands behind a ; is a block without a procedure: MariaDB has those.
+    # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
     lasting = _lazy(
         r"\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
         r"|(?<!@)@(?!@)",
@@ -5420,18 +5461,20 @@ class _MySqlDialect(_Dialect):
     warnings = "SHOW WARNINGS"
     incomplete_rollback = 1196  # a table of an engine without transactions
     dump_without = "--ignore-table=DATABASE.schema_migrations"
-    #: the table that a statement writes to
+    #: The table that a statement writes to. A comment matches in one way only: no exponential time.
     target = _lazy(
-        r"(?:INSERT|REPLACE|UPDATE)"  # comments that can be read in one way only: else it never ends
+        r"(?:INSERT|REPLACE|UPDATE)"
         r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
         r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
         re.IGNORECASE | re.DOTALL,
     )
-    #: statements whose rows end no transaction
+    #: statements that return rows and never end a transaction
     reads = _lazy(r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE)
-    session = (  # messages in English, because names of rules are taken from them
-        "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', innodb_lock_wait_timeout={lock_seconds}, "
-        "sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+    # English messages, because the names of constraints are read from them
+    session = (
+        "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
+        "innodb_lock_wait_timeout={lock_seconds}, sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,"
+        "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
@@ -5445,7 +5488,7 @@ class _MySqlDialect(_Dialect):
         types = self.driver.constants.FIELD_TYPE
         conversions = {**self.driver.converters.conversions}
         conversions.update({types.DATETIME: _mysql_datetime, types.TIMESTAMP: _mysql_datetime})
-        conversions[types.JSON] = json.loads  # MariaDB's JSON is a LONGTEXT, also to its clients
+        conversions[types.JSON] = json.loads  # not on MariaDB, which sends JSON as LONGTEXT
         self._conversions = conversions
         self.writers = {
             str: self._quoted,
@@ -5467,7 +5510,10 @@ class _MySqlDialect(_Dialect):
         return [f"'{self.convert_one(value)}'" for value in column]
 
     def _tls_options(self) -> dict[str, Any]:
-        """PyMySQL's arguments for libpq's words (https://www.postgresql.org/docs/current/libpq-ssl.html)."""
+        """Return PyMySQL's arguments for the sslmode of libpq.
+
+        https://www.postgresql.org/docs/current/libpq-ssl.html
+        """
         options = self.url.options
         mode = options.get("sslmode", "prefer")
         if mode == "disable":
@@ -5500,17 +5546,17 @@ class _MySqlDialect(_Dialect):
                 **tls,
             )
         except driver.err.OperationalError as exc:
-            # PyMySQL before 1.2 logs in all the same, which Oracle MySQL calls a bad handshake.
+            # PyMySQL before 1.2 logs in without TLS. Oracle MySQL reports that as a bad handshake.
             if "ssl" in tls and exc.args[0] == 1043:
                 raise driver.err.OperationalError(2026, "") from None
             raise
-        except OSError as exc:  # of a socket in the file system
+        except OSError as exc:  # of a Unix socket
             raise driver.err.OperationalError(2003, "") from exc
         raw.peer = raw._sock.getpeername()
         encrypted = hasattr(raw._sock, "getpeercert")
-        if prefers:  # what the server can do is asked once
+        if prefers:  # later logins need not find out again whether the server has TLS
             self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
-        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 goes on without
+        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 continues without TLS
             raw._force_close()
             raise driver.err.OperationalError(2026, "")
         return raw
@@ -5523,7 +5569,7 @@ class _MySqlDialect(_Dialect):
         raw = self.log_in(seconds)
         session = _Session(raw, raw._sock.fileno(), now, self.config.max_lifetime)
         try:
-            # Whole seconds, and below query_timeout where that leaves one: at the same moment either error may win.
+            # Whole seconds, and if possible less than query_timeout, which must not win.
             lock_seconds = max(1, math.ceil(self.config.query_timeout) - 1)
             with raw.cursor() as cursor:
                 cursor.execute(self.session.format(lock_seconds=lock_seconds))
@@ -5541,11 +5587,10 @@ class _MySqlDialect(_Dialect):
         seconds = self.config.query_timeout if limited else 0
         limit, covers_all = self.limits[self.flavour(session)]
         limit = limit.format(seconds=seconds, milliseconds=_whole_milliseconds(seconds))
-        reader = (
-            60 if limited else math.ceil(self.config.idle_timeout)
-        )  # seconds that one may pause in a stream
+        # the seconds for which the reader of a stream may pause
+        reader_pause = 60 if limited else math.ceil(self.config.idle_timeout)
         with session.raw.cursor() as cursor:
-            cursor.execute(f"SET {limit}, net_write_timeout={reader}")
+            cursor.execute(f"SET {limit}, net_write_timeout={reader_pause}")
         session.raw.await_answer = self._await_answer if limited and not covers_all else None
         session.raw.stopped = None
         self.expect(session, limited)
@@ -5555,56 +5600,52 @@ class _MySqlDialect(_Dialect):
 
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
         cursor.execute(self.bound(cursor, sql, params))
-        if (
-            session.raw.stopped
-        ):  # too late: what the server was told must not hit the next statement
+        if session.raw.stopped:  # the statement finished first: the KILL must not hit the next one
             with contextlib.suppress(self.driver.Error):
                 session.raw.query("DO 0")
         if cursor.description is not None and not self.reads.match(sql):
-            session.raw.query(
-                "DO 0"
-            )  # PyMySQL takes no status from rows; reads also what is left of a CALL's answers
+            # PyMySQL reads no server status from rows. This also discards a CALL's further results.
+            session.raw.query("DO 0")
 
     def survives(self, session: _Session) -> bool:
-        session.raw.query("DO 0")  # an error carries no status
+        session.raw.query("DO 0")  # an error carries no server status
         return self.in_transaction(session)
 
     def _await_answer(self, raw: Any) -> None:
-        """Wait for an answer, or end the statement: then the answer is that it was interrupted."""
+        """Wait for the reply. After query_timeout kill the statement: it replies with an error."""
         seconds = min(self.config.query_timeout + self.kill_after, _LONGEST / 1000)
-        with _one_selector() as answered:
-            answered.register(raw._sock, selectors.EVENT_READ)
-            if answered.select(seconds):
+        with _one_selector() as selector:
+            selector.register(raw._sock, selectors.EVENT_READ)
+            if selector.select(seconds):
                 return
         raw.stopped = self._kill("QUERY", raw)
-        # The server first rolls back what the statement has done. One that takes no KILL will not
-        # answer either.
+        # The server rolls back before it replies. One that refused the KILL will not reply.
         raw._read_timeout = self.grace if raw.stopped else 0.001
 
     def timed_out(self, session: _Session) -> bool:
-        """Servers go on with a statement whose client has gone."""
+        # MySQL continues a statement whose client has disconnected.
         raw = session.raw
-        if session.limited and raw.await_answer is None:  # the server has stopped it by itself
+        if session.limited and raw.await_answer is None:  # the server's own limit covers it
             return False
         if raw.stopped is None:
             raw.stopped = self._kill("CONNECTION", raw)
         return session.limited and bool(raw.stopped)
 
-    def _kill(self, kind: str, raw: Any) -> bool:
-        """Whether the server could be told to end a connection's statement, or the connection."""
+    def _kill(self, target: str, raw: Any) -> bool:
+        """Send KILL QUERY or KILL CONNECTION for ``raw``; return whether the server accepted it."""
         control = None
         try:
             control = self.log_in(min(self.kill_patience, self.config.connect_timeout))
-            # Where a name leads to several servers, the number may be another client's on this one.
+            # A host name may have several servers: on another one the id is another client's.
             if control.peer != raw.peer:
                 raise OSError
-            control.query(f"KILL {kind} {raw.thread_id():d}")
+            control.query(f"KILL {target} {raw.thread_id():d}")
         except (self.driver.Error, OSError) as exc:
             logger.warning(
                 "mysql: a statement that timed out may still run (%s)", type(exc).__name__
             )
             return False
-        except BaseException as exc:  # a signal handler's; the policy is not always around this
+        except BaseException as exc:  # from a signal handler; not every caller is a CallPolicy
             import traceback
 
             traceback.clear_frames(exc.__traceback__)
@@ -5619,21 +5660,22 @@ class _MySqlDialect(_Dialect):
         return [schema or None, name]
 
     def key_value(self, name: str, column: _ColumnType) -> str:
-        # An ENUM is ordered by its numbers, but a text is compared with its text.
+        # An ENUM is sorted by its numbers, but compared with a string by its text.
         return f"CAST({self.name(name)} AS UNSIGNED)" if column.choices else self.name(name)
 
     def read_exactly(self, name: str, column: _ColumnType) -> str:
-        # Servers write a FLOAT with six digits; an expression with it is a DOUBLE.
+        # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
         return f"({self.name(name)} + 0e0)" if column.kind == "float" else self.name(name)
 
-    def reading(self, column: _ColumnType, word: str) -> Callable[[Any], Any] | None:
+    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
         if column.kind == "bits":
             return lambda value: int.from_bytes(value, "big")
-        # MariaDB's JSON is a LONGTEXT, also to its clients.
-        return _read_json if column.kind == "document" and word == "longtext" else None
+        # MariaDB sends JSON as LONGTEXT.
+        is_text = column.kind == "document" and catalogue_type == "longtext"
+        return _read_json if is_text else None
 
     def lock_params(self, schema: str) -> Sequence[str]:
-        """A lock belongs to the whole server, and its name has at most 64 characters."""
+        # Locks are global to the server, and their names have at most 64 characters.
         import hashlib
 
         return ["infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()]
@@ -5648,9 +5690,9 @@ class _MySqlDialect(_Dialect):
         if opened in ("'", '"'):
             escaped = escapes["'\"".index(opened)]
             end = _after_escaped(sql, opened, at) if escaped else _after(sql, opened, at)
-            # ANSI_QUOTES: then it is a name
+            # Double quotes without escapes may be a name of ANSI_QUOTES.
             return "''" if opened == "'" or escaped else sql[found.start() : end], end
-        if "!" in opened:  # the server runs what is in it
+        if "!" in opened:  # the server executes the text in /*! */
             return " ", at
         return " ", _after(sql, "*/" if opened == "/*" else "\n", at)
 
@@ -5660,7 +5702,7 @@ class _MySqlDialect(_Dialect):
     def is_locking(self, session: _Session, absent: str) -> bool:
         try:
             session.raw.query(f"SELECT 1 FROM {absent}")
-        except self.driver.Error as exc:  # 1100: the table is not among the locked ones
+        except self.driver.Error as exc:  # 1100: the table is not locked, but others are
             return bool(exc.args[:1] == (1100,))
         return False
 
@@ -5671,7 +5713,7 @@ class _MySqlDialect(_Dialect):
         raw = session.raw  # status bits: 1 in a transaction, 2 autocommit, 8 more results to come
         if raw._sock is None or raw.server_status & 11 != 2:
             return False
-        result = raw._result  # a CALL's further answers would be the next borrower's
+        result = raw._result  # the next borrower would read a CALL's remaining results
         return result is None or not (result.unbuffered_active or result.has_next)
 
     def in_transaction(self, session: _Session) -> bool:
@@ -5681,19 +5723,19 @@ class _MySqlDialect(_Dialect):
         try:
             self.let_go(session)
         finally:
-            session.raw._force_close()  # no goodbye: that could block
+            session.raw._force_close()  # without COM_QUIT, which could block
 
     def let_go(self, session: _Session) -> int:
         raw = session.raw
-        if raw._result is not None:  # otherwise its destructor would read the rest of a stream
+        if raw._result is not None:  # its destructor must not read the rest of a stream
             raw._result.unbuffered_active = False
         return raw._sock.fileno() if raw._sock is not None else -1
 
     def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
         if code is None:
-            usual = isinstance(exc, (self.driver.err.ProgrammingError, self.driver.err.DataError))
-            return None, _REFUSED if usual else _LOST
+            refusals = self.driver.err.ProgrammingError, self.driver.err.DataError
+            return None, _REFUSED if isinstance(exc, refusals) else _LOST
         words, meaning = self.worded.get(code, ("", None))
         if meaning is not None and words in str(exc.args[-1]):
             return code, meaning
@@ -5706,18 +5748,18 @@ class _MySqlDialect(_Dialect):
             return f'column "{column}"'
         if found := self.unread.search(text):
             return self._unread(sent.sql, found[1], int(found[2]))
-        names = ["".join(each) for each in self.quoted_names.findall(text)]
-        if exc.args[0] == 1136 and (target := self._target(sent.sql)):  # it names nothing
+        names = ["".join(groups) for groups in self.quoted_names.findall(text)]
+        if exc.args[0] == 1136 and (target := self._target(sent.sql)):  # its text has no name
             names = [target]
         return self.named(sent, names)
 
     def _target(self, sql: str) -> str | None:
-        """The table that a statement writes to."""
+        """Return the table that a statement writes to, or None."""
         found = self.target.match(sql, _first_word(sql, self.engine))
         return found[1] if found else None
 
     def _unread(self, sql: str, rest: str, line: int) -> str:
-        """Return where the server stopped. ``rest``: 80 characters from there, values included."""
+        """Return where the parser stopped. ``rest``: the next 80 characters, with values."""
         code, start = self.masked(sql), 0
         for _ in range(line - 1):
             start = sql.find("\n", start) + 1
@@ -5725,11 +5767,14 @@ class _MySqlDialect(_Dialect):
         end = (sql + "\n").find("\n", start)
         shape = rf"(?<![\w$']){re.escape(word[0])}(?![\w$'])" if word else "(?!)"
         found = re.compile(shape).search(code, start, end)
-        return f"{_in_quotes(found[0])}, {_place(sql, found.start())}" if found else f"line {line}"
+        if found is None:
+            return f"line {line}"
+        return f"{_in_quotes(found[0])}, {_position(sql, found.start())}"
 
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code, meaning = super().login_meaning(exc)
-        if code == 1045 and self.url.options.get("sslmode") == "disable":  # REQUIRE SSL has no own
+        # A user with REQUIRE SSL who comes without TLS gets the code of a wrong password.
+        if code == 1045 and self.url.options.get("sslmode") == "disable":
             words = (
                 f"{meaning.words}, or whether the user has to come with TLS: sslmode=disable is set"
             )
@@ -5742,10 +5787,10 @@ class _MySqlDialect(_Dialect):
         if kind == "not_null":
             column = re.search("'([^']*)'", text)
             return f"{table}_{column[1]}_not_null" if column and table else None
-        if kind == "unique":  # a value may hold "for key": the last one counts
+        if kind == "unique":  # the text quotes a value, which may hold "for key": take the last one
             _, marked, name = text.rpartition("for key '")
             if not marked:
-                return None  # never the text itself: it quotes the row
+                return None
             name = name.rstrip("'")
             if name == "PRIMARY" or name.endswith(".PRIMARY"):
                 table = name.rpartition(".")[0] or table
@@ -5759,8 +5804,7 @@ class _MySqlDialect(_Dialect):
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
     ) -> Sequence[_ColumnType | None]:
-        """Names of columns have no case."""
-        wanted = [name.lower() for name in names]
+        wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
         with session.raw.cursor() as cursor:
             cursor.execute(f"SHOW FULL COLUMNS FROM {self.name(table)}")
             found = {
@@ -5769,7 +5813,7 @@ class _MySqlDialect(_Dialect):
                 if name.lower() in wanted
             }
             json_columns = self.json_columns.get(self.flavour(session))
-            if json_columns and any(each.kind == "long text" for each in found.values()):
+            if json_columns and any(column.kind == "long text" for column in found.values()):
                 schema, _, plain = table.rpartition(".")
                 cursor.execute(json_columns, (schema or None, plain))
                 for (name,) in cursor.fetchall():
@@ -5782,7 +5826,7 @@ class _MySqlDialect(_Dialect):
         choices: frozenset[str] = frozenset()
         if name in ("enum", "set"):
             found = re.findall(r"'((?:[^']|'')*)'", text)
-            choices = frozenset(each.replace("''", "'").lower() for each in found)
+            choices = frozenset(choice.replace("''", "'").lower() for choice in found)
             text = name
         column = self.column_type(text.removesuffix(" zerofill"))._replace(choices=choices)
         if column.octets is not None and not collation.startswith("utf8"):
@@ -5792,7 +5836,7 @@ class _MySqlDialect(_Dialect):
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> Iterator[Callable[[], int]]:
-        """Statements of many rows, each well below max_allowed_packet."""
+        """Yield INSERT statements of many rows, each well below max_allowed_packet."""
         cursor = session.raw.cursor()
         if not self._packet:
             cursor.execute("SELECT @@max_allowed_packet")
@@ -5843,7 +5887,7 @@ def _postgres_interval(value: timedelta) -> str:
 
 
 def _postgres_array(value: Any) -> str:
-    """A list as an array's text (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO)."""
+    # https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
     if isinstance(value, list):
         return "{" + ",".join(map(_postgres_array, value)) + "}"
     if value is None:
@@ -5853,7 +5897,7 @@ def _postgres_array(value: Any) -> str:
 
 
 def _postgres_range(value: Any) -> str:
-    """A range's text (https://www.postgresql.org/docs/current/rangetypes.html#RANGETYPES-IO)."""
+    # https://www.postgresql.org/docs/current/rangetypes.html#RANGETYPES-IO
     if not hasattr(value, "isempty"):
         raise ValidationError("a list among the parameters holds what is no element of an array")
     if value.isempty:
@@ -5869,7 +5913,7 @@ def _holds_untyped(value: Any) -> bool:
     return kind in (uuid.UUID, dict) or (kind is object and hasattr(value, "isempty"))
 
 
-#: how an array's elements are written, if not by ``str``
+#: functions that write an element of an array, for types that need another one than ``str``
 _ARRAY_TEXTS: Mapping[type, Callable[[Any], str]] = {
     bytes: lambda value: "\\x" + value.hex(),
     datetime: datetime.isoformat,
@@ -5877,7 +5921,7 @@ _ARRAY_TEXTS: Mapping[type, Callable[[Any], str]] = {
     dict: lambda value: _document("a document", value).text,
     object: _postgres_range,
 }
-#: The text of an empty array, which JSON does not take for an empty object: it knows no form feed.
+#: The text of an empty array. The form feed is invalid in JSON: no document gets an empty object.
 _EMPTY_ARRAY = "\f{}"
 
 
@@ -5891,7 +5935,7 @@ class _PostgresDialect(_Dialect):
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     stream_begins = "DECLARE infra_stream NO SCROLL CURSOR FOR "
-    #: the type that a value does not fit; values stand behind it
+    #: the type in the server's text; the value comes after it
     unfit_type = _lazy(
         r"(?:value too long for type|invalid input syntax for type|invalid input value for enum) "
         r'([^:]+?)(?:: "|\Z)|(smallint|integer|bigint) out of range\Z',
@@ -5914,7 +5958,8 @@ class _PostgresDialect(_Dialect):
         "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
     )
     table_key = (
-        "SELECT attname FROM pg_index CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place) "
+        "SELECT attname FROM pg_index "
+        "CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place) "
         "JOIN pg_attribute ON attrelid = indrelid AND attnum = number "
         "WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place"
     )
@@ -5922,18 +5967,20 @@ class _PostgresDialect(_Dialect):
     row_comparison = True
     check_constraints = "SET CONSTRAINTS ALL IMMEDIATE"
     sequence_of = "SELECT pg_get_serial_sequence(%s, %s)"
-    history_session = (  # Postgres 13 has no such setting
+    # Postgres 13 does not have this setting.
+    history_session = (
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
     )
     plain_texts = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
-    #: where a text goes on in a further line
+    #: the start of an E'' string's continuation on a further line
     next_part = _lazy(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
     code_end = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
     history_name = _lazy(
         r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
     )
     session_statement = _lazy(
-        r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b|SELECT\s+(?:pg_catalog\.)?set_config\b",
+        r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b"
+        r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
         re.IGNORECASE,
     )
     lasting = _lazy(
@@ -5955,7 +6002,7 @@ class _PostgresDialect(_Dialect):
     )
     dump_without = "--exclude-table=schema_migrations"
     grace = 2.0
-    # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters stand for a whole class
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
     errors: ClassVar = {
         "23505": _UNIQUE,
         **dict.fromkeys(("23001", "23503"), _FOREIGN_KEY),
@@ -5990,9 +6037,8 @@ class _PostgresDialect(_Dialect):
         bool: None,
         int: None,
         float: None,
-        Decimal: lambda v: (
-            v if v.is_nan() and not v.is_snan() else _finite(v)
-        ),  # psycopg2 makes infinity NaN
+        # psycopg2 would send an infinite Decimal as NaN.
+        Decimal: lambda v: v if v.is_nan() and not v.is_snan() else _finite(v),
         str: lambda v: _check_value(v, "a parameter"),
         bytes: None,
         datetime: lambda v: v if v.utcoffset() is None else _aware(v),  # TIMESTAMP has no zone
@@ -6003,7 +6049,7 @@ class _PostgresDialect(_Dialect):
         dict: lambda v: _document("a document", v).text,
         _Document: lambda v: v.text,
     }
-    # https://www.postgresql.org/docs/current/datatype.html, in the words of format_type
+    # https://www.postgresql.org/docs/current/datatype.html, as format_type() writes them
     column_types: ClassVar = {
         **dict.fromkeys(("character varying", "character", "text"), _ColumnType("text")),
         "name": _ColumnType("text", octets=63),
@@ -6034,7 +6080,7 @@ class _PostgresDialect(_Dialect):
                 ("minute", timedelta(minutes=1)), ("day to minute", timedelta(minutes=1)),
                 ("hour to minute", timedelta(minutes=1)), ("hour", timedelta(hours=1)),
                 ("day to hour", timedelta(hours=1)), ("day", timedelta(days=1)),
-                # months and years are no durations: nothing but zero is kept
+                # Months and years are not durations: only zero fits.
                 ("month", timedelta.max), ("year", timedelta.max),
                 ("year to month", timedelta.max),
             )
@@ -6046,7 +6092,7 @@ class _PostgresDialect(_Dialect):
             _ColumnType("range"),
         ),
     }  # fmt: skip
-    #: of a table's columns the type; below domains and arrays, however deep, what they consist of
+    #: the types of a table's columns; those of domains and arrays are resolved
     catalogue = (
         "WITH RECURSIVE held AS (SELECT attname, atttypid AS type, atttypmod AS size, '' AS ends "
         "FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped "
@@ -6099,8 +6145,10 @@ class _PostgresDialect(_Dialect):
         }
 
     def convert_list(self, values: Any) -> Any:
-        """A list, for an array. One of ids or documents is sent without a type: psycopg2 would make
-        it an array of text."""
+        """Convert a list for an array. Ids, documents and ranges need untyped text.
+
+        psycopg2 would send them as an array of text.
+        """
         if not values:
             return _EMPTY_ARRAY
         converted = [self.convert_one(value) if value != [] else value for value in values]
@@ -6108,7 +6156,7 @@ class _PostgresDialect(_Dialect):
 
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
-        whole_seconds = max(2, math.ceil(seconds))  # libpq counts in these
+        whole_seconds = max(2, math.ceil(seconds))  # libpq rounds in this way
         due = SystemClock.monotonic() + whole_seconds - 0.1
         connect = functools.partial(
             driver.connect,
@@ -6130,14 +6178,14 @@ class _PostgresDialect(_Dialect):
             raw = _interruptibly(connect) if self.config.interruptible else connect()
         except driver.OperationalError as exc:
             if SystemClock.monotonic() >= due:
-                raise builtins.TimeoutError from exc  # psycopg2 gives no code for it
+                raise builtins.TimeoutError from exc  # psycopg2 gives no code for a timeout
             raise
         session = _Session(raw, raw.fileno(), now, self.config.max_lifetime)
         self.be_patient(session, seconds)
         try:
             raw.autocommit = True
-            for each in self._types:
-                driver.extensions.register_type(each, raw)
+            for type_reader in self._types:
+                driver.extensions.register_type(type_reader, raw)
             with raw.cursor() as cursor:
                 self.execute(session, cursor, self._settings(self.config.query_timeout))
             self.expect(session, True)
@@ -6158,13 +6206,9 @@ class _PostgresDialect(_Dialect):
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
         try:
             return self._watched(session, cursor.execute, sql, params)
-        except (
-            TypeError,
-            ValueError,
-            LookupError,
-        ) as exc:  # from before it was sent; rows are read by fetch
-            kind = type(exc).__name__
-        raise _unfit(sql, params, kind)
+        except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
+            reason = type(exc).__name__
+        raise _unfit(sql, params, reason)
 
     def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(session)
@@ -6174,8 +6218,8 @@ class _PostgresDialect(_Dialect):
             else:
                 call(*arguments)
         except self.driver.Error as exc:
-            if session.expired:
-                raise builtins.TimeoutError from exc  # what psycopg2 sees is a closed connection, without a code
+            if session.expired:  # psycopg2 reports only a closed connection, without a code
+                raise builtins.TimeoutError from exc
             raise
         finally:
             _watchdog.unwatch(session)
@@ -6184,8 +6228,7 @@ class _PostgresDialect(_Dialect):
         return [self.name(table)]
 
     def lock_params(self, schema: str) -> Sequence[str]:
-        """A lock belongs to the database."""
-        return ["infra schema_migrations"]
+        return ["infra schema_migrations"]  # locks are local to the database
 
     def skip_text(
         self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
@@ -6204,7 +6247,7 @@ class _PostgresDialect(_Dialect):
             return "''", end
         if opened == "/*":
             return " ", _after_nested(sql, at)
-        if opened == "--":  # also at a lone carriage return, unlike MySQL's
+        if opened == "--":  # unlike in MySQL, a lone carriage return ends it
             line_end = _LINE_END.search(sql, at)
             return " ", line_end.end() if line_end else len(sql)
         return "''", _after(sql, opened, at)
@@ -6219,8 +6262,8 @@ class _PostgresDialect(_Dialect):
         return f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {self._settings(0)}"
 
     def _settings(self, seconds: float) -> str:
-        """The session's settings, with that time for a statement; 0: as long as it needs."""
-        # The wait for a lock ends before the statement does, so that the two can be told apart.
+        """Return the session's settings. ``seconds``: the limit for a statement; 0: no limit."""
+        # Less than query_timeout: a wait for a lock always raises the lock timeout.
         lock = max(1, _timeout(self.config.query_timeout) * 9 // 10)
         return self.session.format(milliseconds=_timeout(seconds), lock=lock)
 
@@ -6250,16 +6293,13 @@ class _PostgresDialect(_Dialect):
         code = getattr(exc, "pgcode", None)
         if code is None:
             refusal = _tls_words(str(exc)) if isinstance(exc, self.driver.OperationalError) else ""
-            if refusal:  # libpq has words only
-                return None, _Meaning(
-                    ConnectionError, f"could not be reached: {refusal}", acted=False
-                )
+            if refusal:  # libpq gives no code
+                return None, _at_login(f"could not be reached: {refusal}")
             if "asynchronous callback" in str(exc):
                 return None, _NO_COPY
-            kinds = self.driver.OperationalError, self.driver.InterfaceError
-            return None, _LOST if isinstance(exc, kinds) or type(
-                exc
-            ) is self.driver.DatabaseError else _REFUSED
+            losses = self.driver.OperationalError, self.driver.InterfaceError
+            is_lost = isinstance(exc, losses) or type(exc) is self.driver.DatabaseError
+            return None, _LOST if is_lost else _REFUSED
         return code, self.errors.get(code) or self.errors.get(code[:2]) or _REFUSED
 
     def own_words(self, exc: Any) -> str:
@@ -6278,14 +6318,14 @@ class _PostgresDialect(_Dialect):
         elif diag.column_name:
             found.append(f'column "{diag.column_name}"')
         else:
-            names = ("".join(each) for each in self.quoted_names.findall(text))
+            names = ("".join(groups) for groups in self.quoted_names.findall(text))
             found.append(self.named(sent, names))
         if kind := self.unfit_type.match(text):
             found.append(f"type {kind[1] or kind[2]}")
         return ", ".join(filter(None, found))
 
     def _origin(self, sent: _Sent, at: int) -> str:
-        """Return what stands at this place of the sent text: a parameter, or a place in ``sql``."""
+        """Return the parameter, or the position in ``sql``, at position ``at`` of the sent text."""
         sql, params, last = sent.sql, sent.params, 0  # ``last``: the end of the last placeholder
         marks = _PLACEHOLDER.finditer(sql) if params is not None and sent.session else ()
         cursor: Any = sent.session.raw.cursor() if sent.session else None
@@ -6305,7 +6345,8 @@ class _PostgresDialect(_Dialect):
             at, last = at - width, mark.end()
         at += last
         name = _NAME_PATH.match(self.masked(sql), at)
-        return f"{_in_quotes(name[0])}, {_place(sql, at)}" if name else _place(sql, at)
+        position = _position(sql, at)
+        return f"{_in_quotes(name[0])}, {position}" if name else position
 
     def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
         code, meaning = super().login_meaning(exc)
@@ -6327,7 +6368,7 @@ class _PostgresDialect(_Dialect):
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, self.catalogue, [self.name(table)])
             found = {name: self.catalogued(text) for name, text in cursor.fetchall()}
-        return [found.get(name) for name in names] if found else []  # there is no such table
+        return [found.get(name) for name in names] if found else []  # []: there is no such table
 
     def catalogued(self, text: str) -> _ColumnType:
         if text.endswith("[]"):
@@ -6337,7 +6378,7 @@ class _PostgresDialect(_Dialect):
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> Iterator[Callable[[], int]]:
-        """One COPY."""
+        """Yield one COPY."""
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         cursor = session.raw.cursor()
 
@@ -6375,15 +6416,16 @@ class _PostgresDialect(_Dialect):
 class _CopySource:
     """The file from which psycopg2 reads the lines of a COPY.
 
-    They are made as they are read. The server works on earlier ones meanwhile, which takes a third
-    off a COPY of 100,000 rows (bench/pool.py).
+    It makes them on demand while the server works on earlier ones. That saves a third of the time
+    of a COPY of 100,000 rows (bench/pool.py).
     """
 
-    ROWS = 1000  # of one read
+    ROWS = 1000  # in one read
 
     def __init__(self, dialect: _Dialect, columns: Sequence[Sequence[Any]]) -> None:
-        self.size = 0
-        self.failure: BaseException | None = None  # psycopg2 would only quote it
+        self.size = 0  # bytes that were read
+        #: the exception of ``read``, because psycopg2 only quotes its text
+        self.failure: BaseException | None = None
         self._dialect = dialect
         self._columns = columns
         self._next = 0

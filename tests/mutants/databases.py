@@ -372,7 +372,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: Ctrl-C that psycopg2 swallows",
         INFRA,
-        Never("_Interrupts.call", "session.interrupted and not surfaced"),
+        Never("_Interrupts.call", "session.interrupted and not was_raised"),
         ("faults/test_databases.py::test_ctrl_c_ends_a_copy_whose_rows_are_sent",),
     ),
     OnServers(

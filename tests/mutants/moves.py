@@ -259,7 +259,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: MariaDB's documents are texts",
         INFRA,
-        Replace("_MySqlDialect.reading", "word == 'longtext'", "False"),
+        Replace("_MySqlDialect.reading", "catalogue_type == 'longtext'", "False"),
         (f"{CASES}::TestMariaDBToPostgres::test_a_transform_gets_values",),
     ),
     OnServers(
