@@ -730,15 +730,17 @@ class FakeDatabase(Faults, infra.Database):
         self._suffer(fault, work)
 
     def _error(
-        self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
+        self, rule: infra._ErrorRule, constraint: str | None = None, *, about: str = ""
     ) -> infra.InfrastructureError:
         """``about``: the name of a table or column."""
-        details = {"kind": meaning.kind, "constraint": constraint} if meaning.kind else {}
-        rule = f": {constraint or about}" if constraint or about else ""
-        return meaning.error(
-            f"FakeDatabase {meaning.words}{rule}",
+        details = (
+            {"kind": rule.constraint_kind, "constraint": constraint} if rule.constraint_kind else {}
+        )
+        subject = f": {constraint or about}" if constraint or about else ""
+        return rule.error_class(
+            f"FakeDatabase {rule.message}{subject}",
             service=self.engine,
-            retryable=meaning.retryable,
+            retryable=rule.retryable,
             **details,
         )
 
@@ -1128,9 +1130,9 @@ class FakeTable:
             self._parents.sort(key=operator.itemgetter(0))
 
     def _error(
-        self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
+        self, rule: infra._ErrorRule, constraint: str | None = None, *, about: str = ""
     ) -> infra.InfrastructureError:
-        return self._database._error(meaning, constraint, about=about)
+        return self._database._error(rule, constraint, about=about)
 
     def _check_columns(self, names: Iterable[str]) -> None:
         """Raise DatabaseError, which names the column, if the table has none of that name."""

@@ -4343,96 +4343,89 @@ def _start_of_code(dialect: _Dialect, sql: str) -> str:
     return start
 
 
-class _Meaning(NamedTuple):
-    """How to report a driver's error."""
+class _ErrorRule(NamedTuple):
+    """How to report a driver's error: "<server> <message>" in an ``error_class``."""
 
-    error: type[InfrastructureError]
-    words: str
+    error_class: type[InfrastructureError]
+    message: str
     retryable: bool = False
-    #: the ``kind`` of a ConflictError
-    kind: str | None = None
-    #: the server may have executed what was sent
-    acted: bool = True
-    #: the server accepts no writes; a new connection may reach one that does
-    read_only: bool = False
+    may_have_acted: bool = True  # the server may have executed what was sent
+    constraint_kind: str | None = None  # the ``kind`` of a ConflictError
+    read_only: bool = (
+        False  # the server accepts no writes; a new connection may reach one that does
+    )
 
 
-_UNIQUE = _Meaning(ConflictError, "holds such a row already", kind="unique")
-_FOREIGN_KEY = _Meaning(
+def _at_login(message: str, *, retryable: bool = False) -> _ErrorRule:
+    return _ErrorRule(ConnectionError, message, retryable, may_have_acted=False)
+
+
+_UNIQUE = _ErrorRule(ConflictError, "holds such a row already", constraint_kind="unique")
+_FOREIGN_KEY = _ErrorRule(
     ConflictError,
     "has no such parent row, or rows that still refer to this one",
-    kind="foreign_key",
+    constraint_kind="foreign_key",
 )
-_CHECK = _Meaning(ConflictError, "does not allow such a row", kind="check")
-_NOT_NULL = _Meaning(ConflictError, "requires a value for this column", kind="not_null")
-_DEADLOCK = _Meaning(
+_CHECK = _ErrorRule(ConflictError, "does not allow such a row", constraint_kind="check")
+_NOT_NULL = _ErrorRule(
+    ConflictError, "requires a value for this column", constraint_kind="not_null"
+)
+_DEADLOCK = _ErrorRule(
     DatabaseError, "ended the transaction in favour of another: run it again", retryable=True
 )
-_LOCKED = _Meaning(DatabaseError, "waited too long for another transaction's lock", retryable=True)
-_TOO_SLOW = _Meaning(TimeoutError, "stopped the statement after query_timeout")
-_LOST = _Meaning(ConnectionError, "could not be reached, or ended the connection", retryable=True)
-_BUSY = _Meaning(
-    ConnectionError, "takes no further connections at present", retryable=True, acted=False
+_LOCKED = _ErrorRule(
+    DatabaseError, "waited too long for another transaction's lock", retryable=True
 )
-_UNREACHABLE = _Meaning(ConnectionError, "could not be reached", retryable=True, acted=False)
-_LOGIN = _Meaning(
-    ConnectionError, "refused the login: check user, password, database and host", acted=False
-)
-_EXPIRED = _Meaning(
-    ConnectionError, "wants a new password for this user: see ALTER USER", acted=False
-)
-_LOCKED_USER = _Meaning(
-    ConnectionError, "has locked this user: see ALTER USER … ACCOUNT UNLOCK", acted=False
-)
-_WANTS_TLS = _Meaning(
-    ConnectionError, "takes no connection without TLS: set sslmode=require", acted=False
-)
-_NO_DATABASE = _Meaning(ConnectionError, "has no such database", acted=False)
-_NO_TLS = _Meaning(ConnectionError, "could not be reached: it offers no TLS", acted=False)
-_MISFIT = _Meaning(DatabaseError, "refused a value that does not fit its column or type")
-_BY_ZERO = _Meaning(DatabaseError, "does not divide by zero")
-_BAD_PATTERN = _Meaning(DatabaseError, "could not read a regular expression")
-_BAD_ARGUMENT = _Meaning(
+_TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
+_LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
+_BUSY = _at_login("takes no further connections at present", retryable=True)
+_UNREACHABLE = _at_login("could not be reached", retryable=True)
+_LOGIN = _at_login("refused the login: check user, password, database and host")
+_EXPIRED = _at_login("wants a new password for this user: see ALTER USER")
+_LOCKED_USER = _at_login("has locked this user: see ALTER USER … ACCOUNT UNLOCK")
+_WANTS_TLS = _at_login("takes no connection without TLS: set sslmode=require")
+_NO_DATABASE = _at_login("has no such database")
+_NO_TLS = _at_login("could not be reached: it offers no TLS")
+_MISFIT = _ErrorRule(DatabaseError, "refused a value that does not fit its column or type")
+_BY_ZERO = _ErrorRule(DatabaseError, "does not divide by zero")
+_BAD_PATTERN = _ErrorRule(DatabaseError, "could not read a regular expression")
+_BAD_ARGUMENT = _ErrorRule(
     DatabaseError, "refused a value that a function, an operator or a setting cannot have"
 )
-_NO_OVERLOAD = _Meaning(
+_NO_OVERLOAD = _ErrorRule(
     DatabaseError, "has no function or operator of that name for arguments of that number and type"
 )
-_VALUE_COUNT = _Meaning(DatabaseError, "takes as many values as there are columns")
-_NEW_ENUM_VALUE = _Meaning(
+_VALUE_COUNT = _ErrorRule(DatabaseError, "takes as many values as there are columns")
+_NEW_ENUM_VALUE = _ErrorRule(
     DatabaseError, "lets nothing use a new value of an enum before its ALTER TYPE is committed"
 )
-_TOO_LARGE = _Meaning(
+_TOO_LARGE = _ErrorRule(
     DatabaseError, "takes no row or statement of that size: see max_allowed_packet"
 )
-_SYNTAX = _Meaning(DatabaseError, "could not read the statement")
-_UNKNOWN_NAME = _Meaning(
+_SYNTAX = _ErrorRule(DatabaseError, "could not read the statement")
+_UNKNOWN_NAME = _ErrorRule(
     DatabaseError, "knows no table or column of that name (are all migrations applied?)"
 )
-_UNKNOWN = _Meaning(DatabaseError, "knows nothing of that name")
-_DISK_FULL = _Meaning(DatabaseError, "has no room left on its disk, or in its table space")
-_NO_MEMORY = _Meaning(DatabaseError, "has too little memory for that")
-_IN_TRANSACTION = _Meaning(DatabaseError, "does not run this statement inside a transaction")
-_NO_COPY = _Meaning(
+_UNKNOWN = _ErrorRule(DatabaseError, "knows nothing of that name")
+_DISK_FULL = _ErrorRule(DatabaseError, "has no room left on its disk, or in its table space")
+_NO_MEMORY = _ErrorRule(DatabaseError, "has too little memory for that")
+_IN_TRANSACTION = _ErrorRule(DatabaseError, "does not run this statement inside a transaction")
+_NO_COPY = _ErrorRule(
     DatabaseError,
     "cannot receive the rows: insert_many uses COPY, which psycopg2 does not support under a wait "
     "callback (set_wait_callback, as psycogreen sets it)",
-    acted=False,
+    may_have_acted=False,
 )
-_FORBIDDEN = _Meaning(DatabaseError, "does not permit this user to do that")
-_READ_ONLY = _Meaning(
+_FORBIDDEN = _ErrorRule(DatabaseError, "does not permit this user to do that")
+_READ_ONLY = _ErrorRule(
     DatabaseError,
     "takes no writes: the server, the user or the transaction is read-only",
-    acted=False,
+    may_have_acted=False,
     read_only=True,
 )
-_REFUSED = _Meaning(DatabaseError, "refused the statement")
+_REFUSED = _ErrorRule(DatabaseError, "refused the statement")
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _ON_A_SESSION = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
-
-
-def _at_login(words: str, *, retryable: bool = False) -> _Meaning:
-    return _Meaning(ConnectionError, words, retryable=retryable, acted=False)
 
 
 _NO_BACKEND = _at_login(
@@ -4450,7 +4443,7 @@ _NO_ROLE = _at_login("has no such user (role)")
 #: text the message follows the severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
-_POSTGRES_LOGINS: tuple[tuple[str, str | None, _Meaning], ...] = (
+_POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     # PgBouncer, which quotes the server's message
     (
         r"server login has been failing|pgbouncer cannot connect|server conn crashed"
@@ -4555,7 +4548,7 @@ _FOREIGN_WORDS = _at_login(
     "lc_messages to 'C' (English) to read the reason here"
 )
 #: libpq's own messages about a login: pattern, rule
-_LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
+_LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule], ...] = (
     ("could not fork new process", _BUSY),  # the server's message, sent before the login
     ("no password supplied", _at_login("asks for a password, and the URL has none")),
     (
@@ -4588,7 +4581,7 @@ _LIBPQ_LOGINS: tuple[tuple[str, _Meaning], ...] = (
         "server closed the connection|unexpected eof|EOF detected",
         _at_login("could not be reached: it ended the connection", retryable=True),
     ),
-    ("timeout expired", _Meaning(TimeoutError, "did not answer in time", retryable=True)),
+    ("timeout expired", _ErrorRule(TimeoutError, "did not answer in time", retryable=True)),
 )
 _NETWORK_ERRORS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT,
@@ -4596,19 +4589,19 @@ _NETWORK_ERRORS = (
 )  # fmt: skip
 
 
-def _postgres_login(text: str) -> tuple[str | None, _Meaning]:
+def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     """Return the code and the rule for a failed login, by the words of the server or of libpq.
 
     The server's come first: libpq also reports each address that has no server.
     """
-    for pattern, code, meaning in _POSTGRES_LOGINS:
+    for pattern, code, rule in _POSTGRES_LOGINS:
         if re.search(f":  (?:{pattern})", text):
-            return code, meaning
+            return code, rule
     if re.search(r"\S:  \S", text):
         return None, _FOREIGN_WORDS
-    for pattern, meaning in _LIBPQ_LOGINS:
+    for pattern, rule in _LIBPQ_LOGINS:
         if re.search(pattern, text):
-            return None, meaning
+            return None, rule
     for number in _NETWORK_ERRORS:
         if os.strerror(number) in text:
             return None, _at_login(f"could not be reached: {os.strerror(number)}", retryable=True)
@@ -4697,7 +4690,7 @@ class _Dialect(ABC):
     package: ClassVar[str]
     port: ClassVar[int]
     #: by the server's error code
-    errors: ClassVar[Mapping[Any, _Meaning]]
+    errors: ClassVar[Mapping[Any, _ErrorRule]]
     #: the codes for a missing table and a missing column
     absent: ClassVar[Sequence[Any]]
     #: by exact type: a function that prepares a parameter for the driver; None: pass it unchanged
@@ -4880,11 +4873,11 @@ class _Dialect(ABC):
             reason = type(exc).__name__
         raise _unfit(sql, params, reason)
 
-    def meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
+    def rule_of(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         """Return the code and the rule for a driver's exception."""
         if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
-            return None, _Meaning(TimeoutError, "did not answer in time", retryable=True)
-        return self.look_up(exc)
+            return None, _ErrorRule(TimeoutError, "did not answer in time", retryable=True)
+        return self._find_rule(exc)
 
     def own_words(self, exc: Any) -> str:
         """Return the server's text, for ``error_detail`` only: it may quote rows."""
@@ -4927,13 +4920,13 @@ class _Dialect(ABC):
                     return f'"{part}"{position}'
         return ""
 
-    def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
+    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         """Return the code and the rule for a failed login."""
-        code, meaning = self.meaning(exc)
-        return code, _AT_LOGIN.get(meaning, meaning)
+        code, rule = self.rule_of(exc)
+        return code, _AT_LOGIN.get(rule, rule)
 
     @abstractmethod
-    def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]: ...
+    def _find_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]: ...
     @abstractmethod
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None: ...
     @abstractmethod
@@ -5731,14 +5724,14 @@ class _MySqlDialect(_Dialect):
             raw._result.unbuffered_active = False
         return raw._sock.fileno() if raw._sock is not None else -1
 
-    def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
+    def _find_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
         if code is None:
             refusals = self.driver.err.ProgrammingError, self.driver.err.DataError
             return None, _REFUSED if isinstance(exc, refusals) else _LOST
-        words, meaning = self.worded.get(code, ("", None))
-        if meaning is not None and words in str(exc.args[-1]):
-            return code, meaning
+        words, rule = self.worded.get(code, ("", None))
+        if rule is not None and words in str(exc.args[-1]):
+            return code, rule
         return code, self.errors.get(code, _REFUSED)
 
     def whereabouts(self, exc: Any, sent: _Sent) -> str:
@@ -5771,15 +5764,13 @@ class _MySqlDialect(_Dialect):
             return f"line {line}"
         return f"{_in_quotes(found[0])}, {_position(sql, found.start())}"
 
-    def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
-        code, meaning = super().login_meaning(exc)
+    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        code, rule = super().login_rule(exc)
         # A user with REQUIRE SSL who comes without TLS gets the code of a wrong password.
         if code == 1045 and self.url.options.get("sslmode") == "disable":
-            words = (
-                f"{meaning.words}, or whether the user has to come with TLS: sslmode=disable is set"
-            )
-            meaning = meaning._replace(words=words)
-        return code, meaning
+            hint = "or whether the user has to come with TLS: sslmode=disable is set"
+            rule = rule._replace(message=f"{rule.message}, {hint}")
+        return code, rule
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         text = str(exc.args[1])
@@ -6289,7 +6280,7 @@ class _PostgresDialect(_Dialect):
     def let_go(self, session: _Session) -> int:
         return -1 if session.raw.closed else session.raw.fileno()
 
-    def look_up(self, exc: BaseException) -> tuple[Any, _Meaning]:
+    def _find_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         code = getattr(exc, "pgcode", None)
         if code is None:
             refusal = _tls_words(str(exc)) if isinstance(exc, self.driver.OperationalError) else ""
@@ -6348,14 +6339,13 @@ class _PostgresDialect(_Dialect):
         position = _position(sql, at)
         return f"{_in_quotes(name[0])}, {position}" if name else position
 
-    def login_meaning(self, exc: BaseException) -> tuple[Any, _Meaning]:
-        code, meaning = super().login_meaning(exc)
-        if code is None and meaning is _LOST:
-            code, meaning = _postgres_login(str(exc))
-        if "options" in self.url.options and meaning in (_FOREIGN_WORDS, _NO_ROLE):
-            words = f"{meaning.words}; the URL's options may be the cause"
-            meaning = meaning._replace(words=words)
-        return code, meaning
+    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        code, rule = super().login_rule(exc)
+        if code is None and rule is _LOST:
+            code, rule = _postgres_login(str(exc))
+        if "options" in self.url.options and rule in (_FOREIGN_WORDS, _NO_ROLE):
+            rule = rule._replace(message=f"{rule.message}; the URL's options may be the cause")
+        return code, rule
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         found = exc.diag
@@ -6487,7 +6477,7 @@ class _Lease(_Place[_Session]):
         """Whether the exception is the driver's: others may have come in the middle of an answer."""
         dialect = self._pool._dialect
         if isinstance(error, dialect.driver.Error):
-            self._session.read_only = dialect.meaning(error)[1].read_only
+            self._session.read_only = dialect.rule_of(error)[1].read_only
         return issubclass(kind, dialect.driver.Error)
 
 
@@ -6764,7 +6754,7 @@ class ConnectionPool(Database):
 
     def _note_refusal(self, exc: Exception, attempt: Attempt, session: _Session) -> None:
         """If the session takes no writes, note it, and whether a new one could help."""
-        if self._dialect.meaning(exc)[1].read_only:
+        if self._dialect.rule_of(exc)[1].read_only:
             session.read_only = True
             attempt.final = session.is_new
 
@@ -6936,7 +6926,7 @@ class ConnectionPool(Database):
         code = self._dialect.absent[len(column)]
         about = f'"{column[0]}" in {table}' if column else f'"{table}"'
         return DatabaseError(
-            f"{self.engine} {_UNKNOWN_NAME.words}: {about} (code {code})",
+            f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})",
             service=self.engine,
             operation=operation,
             code=code,
@@ -7166,30 +7156,30 @@ class ConnectionPool(Database):
             return None
         sent = _Sent(*(attempt.note or ()))
         session, at_login = sent.session, attempt.note is not None and sent.session is None
-        code, meaning = dialect.login_meaning(exc) if at_login else dialect.meaning(exc)
+        code, rule = dialect.login_rule(exc) if at_login else dialect.rule_of(exc)
         if not at_login:
-            meaning = _ON_A_SESSION.get(meaning, meaning)
-        attempt.sent = attempt.sent and meaning.acted
-        if meaning.error is TimeoutError:
+            rule = _ON_A_SESSION.get(rule, rule)
+        attempt.sent = attempt.sent and rule.may_have_acted
+        if rule.error_class is TimeoutError:
             attempt.final = True  # it has had its time
             if code is None and session is not None and attempt.sent:
-                meaning = _TOO_SLOW if dialect.timed_out(session) else meaning
+                rule = _TOO_SLOW if dialect.timed_out(session) else rule
         where = f"{self.engine} at {dialect.address}"
         detail = _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
-        details: dict[str, Any] = {"retryable": meaning.retryable, "code": code}
-        if meaning.read_only and session is not None:
+        details: dict[str, Any] = {"retryable": rule.retryable, "code": code}
+        if rule.read_only and session is not None:
             details["retryable"] = not attempt.final
-        if meaning.kind is not None:
-            details["kind"] = meaning.kind
-            details["constraint"] = dialect.constraint(exc, code, meaning.kind, sent.sql)
+        if rule.constraint_kind is not None:
+            details["kind"] = rule.constraint_kind
+            details["constraint"] = dialect.constraint(exc, code, rule.constraint_kind, sent.sql)
             if details["constraint"]:
                 detail = f": {details['constraint']}{detail}"
-        elif meaning.error is DatabaseError and (about := self._about(exc, sent)):
-            hint = dialect.unread_hint(sent) if meaning is _SYNTAX else ""
+        elif rule.error_class is DatabaseError and (about := self._about(exc, sent)):
+            hint = dialect.unread_hint(sent) if rule is _SYNTAX else ""
             detail = f": {about}{hint}{detail}"
         if self.config.error_detail and (words := dialect.own_words(exc)):
             detail += f"; the server says: {words}"
-        return meaning.error(f"{where} {meaning.words}{detail}", **details)
+        return rule.error_class(f"{where} {rule.message}{detail}", **details)
 
     def _about(self, exc: Exception, sent: _Sent) -> str:
         # To count through the parameters takes the connection, which may be closed by now.

@@ -51,7 +51,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a wrong password is sent again",
         INFRA,
-        Replace("_PostgresDialect.login_meaning", "_postgres_login(str(exc))", "(code, meaning)"),
+        Replace("_PostgresDialect.login_rule", "_postgres_login(str(exc))", "(code, rule)"),
         ("faults/test_logins.py::test_what_another_setting_mends_is_tried_once",),
     ),
     OnServers(
@@ -69,7 +69,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: an unknown code of a login is a wrong password",
         INFRA,
-        Replace("_Dialect.login_meaning", "_AT_LOGIN.get(meaning, meaning)", "_LOGIN"),
+        Replace("_Dialect.login_rule", "_AT_LOGIN.get(rule, rule)", "_LOGIN"),
         ("faults/test_logins.py::test_codes_that_pass",),
     ),
     OnServers(
@@ -82,8 +82,8 @@ DATABASES: list[Mutant] = [
         "databases: the options of a URL are never the cause",
         INFRA,
         Never(
-            "_PostgresDialect.login_meaning",
-            "'options' in self.url.options and meaning in (_FOREIGN_WORDS, _NO_ROLE)",
+            "_PostgresDialect.login_rule",
+            "'options' in self.url.options and rule in (_FOREIGN_WORDS, _NO_ROLE)",
         ),
         (
             "faults/test_logins.py::test_options_that_the_server_refuses",
