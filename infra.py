@@ -2334,6 +2334,32 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
+class _ErrorRule(NamedTuple):
+    """How to report a driver's error: as an ``error_class`` that says "<server> <message>"."""
+
+    error_class: type[InfrastructureError]
+    message: str
+    retryable: bool = False
+    may_have_acted: bool = True  # the server may have executed what was sent
+    constraint_kind: str | None = None  # the ``kind`` of a ConflictError
+    read_only: bool = (
+        False  # the server accepts no writes; a new connection may reach one that does
+    )
+
+
+def _no_connection(message: str, *, retryable: bool = False) -> _ErrorRule:
+    return _ErrorRule(ConnectionError, message, retryable, may_have_acted=False)
+
+
+def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
+    """Return the rule of the first of ``keys`` that has one.
+
+    The keys are a server's code and its class of codes, or the classes of an exception
+    (``__mro__``).
+    """
+    return next((rules[key] for key in keys if key in rules), None)
+
+
 # === sockets ======================================================================================
 
 
@@ -4343,23 +4369,6 @@ def _start_of_code(dialect: _Dialect, sql: str) -> str:
     return start
 
 
-class _ErrorRule(NamedTuple):
-    """How to report a driver's error: "<server> <message>" in an ``error_class``."""
-
-    error_class: type[InfrastructureError]
-    message: str
-    retryable: bool = False
-    may_have_acted: bool = True  # the server may have executed what was sent
-    constraint_kind: str | None = None  # the ``kind`` of a ConflictError
-    read_only: bool = (
-        False  # the server accepts no writes; a new connection may reach one that does
-    )
-
-
-def _at_login(message: str, *, retryable: bool = False) -> _ErrorRule:
-    return _ErrorRule(ConnectionError, message, retryable, may_have_acted=False)
-
-
 _UNIQUE = _ErrorRule(ConflictError, "holds such a row already", constraint_kind="unique")
 _FOREIGN_KEY = _ErrorRule(
     ConflictError,
@@ -4378,14 +4387,14 @@ _LOCKED = _ErrorRule(
 )
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
-_BUSY = _at_login("takes no further connections at present", retryable=True)
-_UNREACHABLE = _at_login("could not be reached", retryable=True)
-_LOGIN = _at_login("refused the login: check user, password, database and host")
-_EXPIRED = _at_login("wants a new password for this user: see ALTER USER")
-_LOCKED_USER = _at_login("has locked this user: see ALTER USER … ACCOUNT UNLOCK")
-_WANTS_TLS = _at_login("takes no connection without TLS: set sslmode=require")
-_NO_DATABASE = _at_login("has no such database")
-_NO_TLS = _at_login("could not be reached: it offers no TLS")
+_BUSY = _no_connection("takes no further connections at present", retryable=True)
+_UNREACHABLE = _no_connection("could not be reached", retryable=True)
+_LOGIN = _no_connection("refused the login: check user, password, database and host")
+_EXPIRED = _no_connection("wants a new password for this user: see ALTER USER")
+_LOCKED_USER = _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")
+_WANTS_TLS = _no_connection("takes no connection without TLS: set sslmode=require")
+_NO_DATABASE = _no_connection("has no such database")
+_NO_TLS = _no_connection("could not be reached: it offers no TLS")
 _MISFIT = _ErrorRule(DatabaseError, "refused a value that does not fit its column or type")
 _BY_ZERO = _ErrorRule(DatabaseError, "does not divide by zero")
 _BAD_PATTERN = _ErrorRule(DatabaseError, "could not read a regular expression")
@@ -4428,17 +4437,17 @@ _REFUSED = _ErrorRule(DatabaseError, "refused the statement")
 _ON_A_SESSION = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
 
-_NO_BACKEND = _at_login(
+_NO_BACKEND = _no_connection(
     "is a pooler or proxy that gets no connection to the server behind it: see its log",
     retryable=True,
 )
-_NO_ROOM = _at_login("has too little memory for another connection at present", retryable=True)
+_NO_ROOM = _no_connection("has too little memory for another connection at present", retryable=True)
 #: replaces rules for statement codes at a login, where no statement was sent
 _AT_LOGIN = {
-    _REFUSED: _at_login("refused the login: see its manual or its log for the reason"),
+    _REFUSED: _no_connection("refused the login: see its manual or its log for the reason"),
     _NO_MEMORY: _NO_ROOM,
 }
-_NO_ROLE = _at_login("has no such user (role)")
+_NO_ROLE = _no_connection("has no such user (role)")
 #: Pattern of the server's message, SQLSTATE (which libpq withholds at a login), rule. In libpq's
 #: text the message follows the severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
@@ -4454,7 +4463,7 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         r"(?:password|SASL) authentication failed|empty password returned",
         "28P01",
-        _at_login("refused the login: user or password is wrong"),
+        _no_connection("refused the login: user or password is wrong"),
     ),
     (
         r'role (?:".*"|\d+) does not exist|no such user',
@@ -4464,12 +4473,12 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         r'role ".*" is not permitted to log in',
         "28000",
-        _at_login("does not let this user log in: see ALTER ROLE … LOGIN"),
+        _no_connection("does not let this user log in: see ALTER ROLE … LOGIN"),
     ),
     (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
         "28000",
-        _at_login(
+        _no_connection(
             "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
             "address and encryption (sslmode)"
         ),
@@ -4477,18 +4486,20 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         r"\S+ (?:bearer )?authentication failed",
         "28000",
-        _at_login("refused the login: see the method in pg_hba.conf for this user"),
+        _no_connection("refused the login: see the method in pg_hba.conf for this user"),
     ),
     (r'database (?:".*"|\d+) does not exist|no such database', "3D000", _NO_DATABASE),
     (
         r'permission denied for database ".*"',
         "42501",
-        _at_login("does not let this user into that database: see GRANT CONNECT"),
+        _no_connection("does not let this user into that database: see GRANT CONNECT"),
     ),
     (
         r'database ".*" is not currently accepting|cannot connect to invalid database',
         "55000",
-        _at_login("takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS"),
+        _no_connection(
+            "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS"
+        ),
     ),
     (
         r"sorry, too many clients|too many connections for|remaining connection slots are reserved"
@@ -4502,84 +4513,88 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         "unrecognized configuration parameter|invalid configuration parameter name",
         "42704",
-        _at_login("refused the login: the URL's options name a setting that it does not know"),
+        _no_connection("refused the login: the URL's options name a setting that it does not know"),
     ),
     (
         r"invalid value for parameter|-?[\d.]+\S*(?: \w+)? is outside the valid range for parameter"
         r'|parameter ".*" requires',
         "22023",
-        _at_login(
+        _no_connection(
             "refused the login: the URL's options give a setting a value that it cannot have"
         ),
     ),
     (
         r'parameter ".*" cannot be changed|permission denied to set',
         "55P02",
-        _at_login("refused the login: the URL's options change a setting that this user may not"),
+        _no_connection(
+            "refused the login: the URL's options change a setting that this user may not"
+        ),
     ),
     (
         r"\S.* requires a value|invalid command-line argument",
         "42601",
-        _at_login("cannot read the URL's options: write each as -c name=value"),
+        _no_connection("cannot read the URL's options: write each as -c name=value"),
     ),
     (
         "unsupported startup parameter",  # PgBouncer
         None,
-        _at_login("is a pooler that takes no such options in a URL: see ignore_startup_parameters"),
+        _no_connection(
+            "is a pooler that takes no such options in a URL: see ignore_startup_parameters"
+        ),
     ),
     (
         r"the database system is (?:starting up|in recovery|not )",
         "57P03",
-        _at_login("is starting up", retryable=True),
+        _no_connection("is starting up", retryable=True),
     ),
     (
         r"the database system is shutting down|terminating connection due to administrator",
         "57P03",
-        _at_login("is shutting down", retryable=True),
+        _no_connection("is shutting down", retryable=True),
     ),
     (
         r"terminating connection because of crash|canceling authentication due to timeout",
         "57P02",
-        _at_login("ended the login", retryable=True),
+        _no_connection("ended the login", retryable=True),
     ),
 )
-_FOREIGN_WORDS = _at_login(
+_FOREIGN_WORDS = _no_connection(
     "refused the login, in words that this library does not know: see the server's log, or set its "
     "lc_messages to 'C' (English) to read the reason here"
 )
 #: libpq's own messages about a login: pattern, rule
 _LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule], ...] = (
     ("could not fork new process", _BUSY),  # the server's message, sent before the login
-    ("no password supplied", _at_login("asks for a password, and the URL has none")),
+    ("no password supplied", _no_connection("asks for a password, and the URL has none")),
     (
         "channel binding (?:is )?required",
-        _at_login(
+        _no_connection(
             "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
             "by scram-sha-256"
         ),
     ),
     (
         "session is not read-only|server is not in hot standby",
-        _at_login("takes writes, which the URL's target_session_attrs does not allow"),
+        _no_connection("takes writes, which the URL's target_session_attrs does not allow"),
     ),
     (
         "session is read-only|server is in hot standby|could not make a writable connection",
-        _at_login(
+        _no_connection(
             "takes no writes at present, and the URL's target_session_attrs does not allow that",
             retryable=True,
         ),
     ),
     (
         "authentication method|SCRAM authentication|channel binding",
-        _at_login("requires a login method that libpq does not support: see pg_hba.conf"),
+        _no_connection("requires a login method that libpq does not support: see pg_hba.conf"),
     ),
     (
         "could not (?:translate|resolve) host",
-        _at_login("could not be reached: host name not found", retryable=True),
+        _no_connection("could not be reached: host name not found", retryable=True),
     ),
     (
         "server closed the connection|unexpected eof|EOF detected",
-        _at_login("could not be reached: it ended the connection", retryable=True),
+        _no_connection("could not be reached: it ended the connection", retryable=True),
     ),
     ("timeout expired", _ErrorRule(TimeoutError, "did not answer in time", retryable=True)),
 )
@@ -4604,7 +4619,9 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
             return None, rule
     for number in _NETWORK_ERRORS:
         if os.strerror(number) in text:
-            return None, _at_login(f"could not be reached: {os.strerror(number)}", retryable=True)
+            return None, _no_connection(
+                f"could not be reached: {os.strerror(number)}", retryable=True
+            )
     return None, _UNREACHABLE
 
 
@@ -5295,9 +5312,11 @@ class _MySqlDialect(_Dialect):
         **dict.fromkeys((*range(1154, 1162), 2013, 2055, 4031), _LOST),
         **dict.fromkeys((1040, 1135, 1203, 1226), _BUSY),
         **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
-        1042: _at_login("cannot look up the name of this client's address", retryable=True),
-        3032: _at_login("is in offline mode", retryable=True),
-        1129: _at_login("has blocked this client's address after failed logins: see FLUSH HOSTS"),
+        1042: _no_connection("cannot look up the name of this client's address", retryable=True),
+        3032: _no_connection("is in offline mode", retryable=True),
+        1129: _no_connection(
+            "has blocked this client's address after failed logins: see FLUSH HOSTS"
+        ),
         **dict.fromkeys((1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061), _LOGIN),
         **dict.fromkeys((1820, 1862), _EXPIRED),
         **dict.fromkeys((3118, 4151), _LOCKED_USER),
@@ -5324,7 +5343,10 @@ class _MySqlDialect(_Dialect):
     worded: ClassVar = {
         1290: ("read-only", _READ_ONLY),
         1030: ("error 28", _DISK_FULL),  # ENOSPC
-        1047: ("WSREP", _at_login("is a node of a cluster that is not ready yet", retryable=True)),
+        1047: (
+            "WSREP",
+            _no_connection("is a node of a cluster that is not ready yet", retryable=True),
+        ),
         9001: ("hostgroup", _NO_BACKEND),  # ProxySQL
     }
     #: the column at the end of the server's text, after the value
@@ -6285,13 +6307,13 @@ class _PostgresDialect(_Dialect):
         if code is None:
             refusal = _tls_words(str(exc)) if isinstance(exc, self.driver.OperationalError) else ""
             if refusal:  # libpq gives no code
-                return None, _at_login(f"could not be reached: {refusal}")
+                return None, _no_connection(f"could not be reached: {refusal}")
             if "asynchronous callback" in str(exc):
                 return None, _NO_COPY
             losses = self.driver.OperationalError, self.driver.InterfaceError
             is_lost = isinstance(exc, losses) or type(exc) is self.driver.DatabaseError
             return None, _LOST if is_lost else _REFUSED
-        return code, self.errors.get(code) or self.errors.get(code[:2]) or _REFUSED
+        return code, _find_rule(self.errors, (code, code[:2])) or _REFUSED
 
     def own_words(self, exc: Any) -> str:
         return (getattr(exc, "pgerror", None) or super().own_words(exc)).strip()
@@ -10259,91 +10281,74 @@ class KeyValueClient(_Closing):
     def _stats(self) -> PoolStats: ...
 
 
-# What redis-py's exceptions mean: the first class that fits decides. The columns: class name, our error, whether the
-# caller may try again, whether the server may have acted on the command (or on others of its pipeline), words for the
-# message. A cache that fails open takes for an outage each ConnectionError and TimeoutError, and of the CacheErrors
-# those that the caller may try again. README, "Cache", has the table for users.
-_REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...] = (
-    (
-        "AuthenticationError",
-        ConnectionError,
-        False,
-        False,
-        "refused the login: check the user and password",
+# By the class of redis-py's exception. ``may_have_acted`` counts other commands of the pipeline too.
+# A cache that fails open treats every ConnectionError, TimeoutError and retryable CacheError as an
+# outage. README, "Cache", has the table for users.
+_REDIS_ERRORS: Mapping[str, _ErrorRule] = {
+    "AuthenticationError": _no_connection("refused the login: check the user and password"),
+    "BusyLoadingError": _no_connection("is still loading its data", retryable=True),
+    "_TooManyClientsError": _no_connection(
+        "takes no more connections: raise its maxclients, or lower the pools' sizes", retryable=True
     ),
-    ("BusyLoadingError", ConnectionError, True, False, "is still loading its data"),
-    (
-        "_TooManyClientsError",
-        ConnectionError,
-        True,
-        False,
-        "takes no more connections: raise its maxclients, or lower the pools' sizes",
+    "_ProtectedError": _no_connection(
+        "serves its own machine alone (protected mode) while it has no password: set its "
+        "requirepass"
     ),
-    (
-        "_ProtectedError",
+    "InvalidResponse": _ErrorRule(
         ConnectionError,
-        False,
-        False,
-        "serves its own machine alone (protected mode) while it has no password: "
-        "set its requirepass",
-    ),
-    (
-        "InvalidResponse",
-        ConnectionError,
-        False,
-        True,
         "answers, but is no Redis: check the host and port, and whether the port is for TLS "
         "(rediss://)",
     ),
-    ("TimeoutError", TimeoutError, True, True, "did not answer in time"),
-    (
-        "ConnectionError",
-        ConnectionError,
-        True,
-        True,
-        "could not be reached, or ended the connection",
+    "TimeoutError": _ErrorRule(TimeoutError, "did not answer in time", retryable=True),
+    "ConnectionError": _ErrorRule(
+        ConnectionError, "could not be reached, or ended the connection", retryable=True
     ),
-    ("ReadOnlyError", CacheError, True, False, "is a read-only replica"),
-    ("MasterDownError", CacheError, True, False, "is a replica that has lost its master"),
-    ("_NoReplicasError", CacheError, True, False, "has too few replicas to take writes"),
-    (
-        "_NotSavedError",
+    "ReadOnlyError": _ErrorRule(
+        CacheError, "is a read-only replica", retryable=True, may_have_acted=False
+    ),
+    "MasterDownError": _ErrorRule(
+        CacheError, "is a replica that has lost its master", retryable=True, may_have_acted=False
+    ),
+    "_NoReplicasError": _ErrorRule(
+        CacheError, "has too few replicas to take writes", retryable=True, may_have_acted=False
+    ),
+    "_NotSavedError": _ErrorRule(
         CacheError,
-        True,
-        True,
         "takes no writes because it could not save its data: look at its disk and log",
+        retryable=True,
     ),
-    ("_BusyError", CacheError, True, True, "runs a script that does not end: see SCRIPT KILL"),
-    (
-        "_TooLargeError",
+    "_BusyError": _ErrorRule(
+        CacheError, "runs a script that does not end: see SCRIPT KILL", retryable=True
+    ),
+    "_TooLargeError": _ErrorRule(
         CacheError,
-        False,
-        True,
         "takes no key or value of that size: see its proto-max-bulk-len and "
         "client-query-buffer-limit",
     ),
-    ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
-    (
-        "AskError",
+    "NoPermissionError": _ErrorRule(CacheError, "does not permit this user to do that (NOPERM)"),
+    # MOVED too, whose class derives from this one
+    "AskError": _ErrorRule(
         CacheError,
-        False,
-        False,
         "is one node of a Redis Cluster: use a redis+cluster:// URL",
-    ),  # and MOVED
-    ("TryAgainError", CacheError, True, False, "is moving the key to another node"),
-    (
-        "ClusterDownError",
-        CacheError,
-        True,
-        False,
-        "says that its cluster does not serve the key at present",
+        may_have_acted=False,
     ),
-    ("OutOfMemoryError", CacheError, True, True, "is out of memory"),
-    ("_NoNumberError", CacheError, False, True, "holds no whole number of 64 bits under that key"),
-    ("_NoClusterError", CacheError, False, False, "is no node of a cluster: use a redis:// URL"),
-    ("RedisError", CacheError, False, True, "refused the command"),
-    ("OSError", ConnectionError, True, True, "could not be reached"),
-)
+    "TryAgainError": _ErrorRule(
+        CacheError, "is moving the key to another node", retryable=True, may_have_acted=False
+    ),
+    "ClusterDownError": _ErrorRule(
+        CacheError,
+        "says that its cluster does not serve the key at present",
+        retryable=True,
+        may_have_acted=False,
+    ),
+    "OutOfMemoryError": _ErrorRule(CacheError, "is out of memory", retryable=True),
+    "_NoNumberError": _ErrorRule(CacheError, "holds no whole number of 64 bits under that key"),
+    "_NoClusterError": _ErrorRule(
+        CacheError, "is no node of a cluster: use a redis:// URL", may_have_acted=False
+    ),
+    "RedisError": _ErrorRule(CacheError, "refused the command"),
+    "OSError": _ErrorRule(ConnectionError, "could not be reached", retryable=True),
+}
 # Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
 _REDIS_REPEATABLE = frozenset({"get", "get_many", "exists", "ttl", "set", "set_many", "scan"})
 _Address = tuple[str, int]  # host and port
@@ -10428,9 +10433,7 @@ class _RedisTransport:
             self._tls = _tls_context(
                 self._url.options, self._url.options.get("sslmode", "verify-full")
             )
-        self._errors: list[tuple[type[Exception], type[InfrastructureError], bool, bool, str]] = [
-            (self._error_class(name), *rest) for name, *rest in _REDIS_ERRORS
-        ]
+        self._error_rules = {self._error_class(name): rule for name, rule in _REDIS_ERRORS.items()}
         self._refusal = self._redis.ResponseError
         exceptions = self._redis.exceptions
         self._vague = (self._refusal, exceptions.ExecAbortError)
@@ -10837,18 +10840,16 @@ class _RedisTransport:
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         if isinstance(exc, (self._redis.ConnectionError, self._refusal)):  # within EXEC's reply
             exc = self._precise(exc)
-        for known, error, retryable, acted, words in self._errors:
-            if isinstance(exc, known):
-                attempt.sent = attempt.sent and (acted or attempt.shared)
-                code = re.match(
-                    "[A-Z]{3,}(?= )", str(exc)
-                )  # of "WRONGTYPE Operation against …" the code may be quoted
-                detail = _os_reason(exc, has_sslcert=True) or (code and f" ({code[0]})") or ""
-                host, port = attempt.note or self.address
-                where = f"redis at {host}:{port}"
-                word = code and code[0]
-                return error(f"{where} {words}{detail}", retryable=retryable, code=word)
-        return None
+        rule = _find_rule(self._error_rules, type(exc).__mro__)
+        if rule is None:
+            return None
+        attempt.sent = attempt.sent and (rule.may_have_acted or attempt.shared)
+        found = re.match("[A-Z]{3,}(?= )", str(exc))  # of "WRONGTYPE Operation against …"
+        code = found[0] if found else None
+        detail = _os_reason(exc, has_sslcert=True) or (f" ({code})" if code else "")
+        host, port = attempt.note or self.address
+        message = f"redis at {host}:{port} {rule.message}{detail}"
+        return rule.error_class(message, retryable=rule.retryable, code=code)
 
 
 def _word(word: Any) -> str:
@@ -13164,7 +13165,7 @@ def _says_its_end(headers: Mapping[str, str]) -> bool:
     return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
 
-# What botocore's exceptions mean: the first class that fits decides.
+# What botocore's exceptions mean, by class.
 _S3_ERRORS = (
     ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
     ("TokenRetrievalError", "unset"), ("SSOError", "unset"),
@@ -13257,11 +13258,10 @@ class S3StorageProvider(StorageProvider):
         self._ca_file = ca_file
         _driver("boto3", "boto3", "S3StorageProvider")
         exceptions = importlib.import_module("botocore.exceptions")
-        known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
         parser = importlib.import_module("botocore.parsers").ResponseParserError
         # The last two: what is missing from an answer, or is no number or time where one should be.
-        more = [(parser, "lost"), (OSError, "cut"), (KeyError, "lost"), (ValueError, "lost")]
-        self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
+        self._errors = {getattr(exceptions, name, None): meaning for name, meaning in _S3_ERRORS}
+        self._errors |= {parser: "lost", OSError: "cut", KeyError: "lost", ValueError: "lost"}
         self._refused = exceptions.ClientError
         self._policy = CallPolicy(
             "storage",
@@ -13364,7 +13364,7 @@ class S3StorageProvider(StorageProvider):
     def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         if isinstance(exc, _Incomplete):
             return self._no_answer(str(exc))
-        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
+        meaning = _find_rule(self._errors, type(exc).__mro__)
         if meaning is None and not type(exc).__module__.startswith("urllib3"):
             return None
         reason = _os_reason(exc)
@@ -14849,7 +14849,7 @@ class TwilioSmsService(_RemoteSmsService):
         )
 
 
-# What botocore's exceptions mean for a message: the first class that fits decides.
+# What botocore's exceptions mean for a message, by class.
 _SNS_ERRORS = (
     ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
     ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
@@ -14909,7 +14909,7 @@ class SnsSmsService(_RemoteSmsService):
         super().__init__(config, clock, observer)
         _driver("boto3", "boto3", "SnsSmsService")
         exceptions = importlib.import_module("botocore.exceptions")
-        self._errors = [(getattr(exceptions, name), meaning) for name, meaning in _SNS_ERRORS]
+        self._errors = {getattr(exceptions, name): meaning for name, meaning in _SNS_ERRORS}
         self._endpoint_url = endpoint
         self._client: Any = None
         self._forget_parent()
@@ -14983,7 +14983,7 @@ class SnsSmsService(_RemoteSmsService):
         return error
 
     def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
+        meaning = _find_rule(self._errors, type(exc).__mro__)
         reason = _os_reason(exc)
         if not attempt.sent:  # boto3 could not build its client
             why = (

@@ -123,8 +123,8 @@ CLIENTS: list[Mutant] = [
         INFRA,
         Replace(
             "_REDIS_ERRORS",
-            "('BusyLoadingError', ConnectionError, True, False, 'is still loading its data')",
-            "('BusyLoadingError', ConnectionError, True, True, 'is still loading its data')",
+            "_no_connection('is still loading its data', retryable=True)",
+            "_ErrorRule(ConnectionError, 'is still loading its data', retryable=True)",
         ),
         ("faults/test_redis.py::test_a_server_that_loads_its_data_has_not_acted",),
     ),
@@ -261,7 +261,11 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: what others did looks undone",
         INFRA,
-        Replace("_RedisTransport._translate", "acted or attempt.shared", "acted"),
+        Replace(
+            "_RedisTransport._translate",
+            "rule.may_have_acted or attempt.shared",
+            "rule.may_have_acted",
+        ),
         ("faults/test_cluster.py::test_what_one_node_has_not_done_another_may_have",),
     ),
     OnServers(
