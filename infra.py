@@ -5208,6 +5208,18 @@ def _read_document(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def _open_unix_socket(path: str, timeout: float) -> socket.socket:
+    """Connect to a Unix socket. PyMySQL would leave the socket open after a failure."""
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        raw.settimeout(timeout)
+        raw.connect(path)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
 @functools.cache
 def _stoppable(base: Any) -> Any:
     """Return a subclass of PyMySQL's connection (tried on 1.1 and 1.2) with ``await_answer``."""
@@ -5222,20 +5234,9 @@ def _stoppable(base: Any) -> Any:
 
         def connect(self, sock: Any = None) -> None:
             if sock is None and self.unix_socket:
-                sock = self._open_unix_socket()
+                sock = _open_unix_socket(self.unix_socket, self.connect_timeout)
                 self._secure = True  # PyMySQL may send a plain password over a Unix socket
             super().connect(sock)
-
-        def _open_unix_socket(self) -> socket.socket:
-            """Connect to the Unix socket. PyMySQL would leave the socket open after a failure."""
-            raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                raw.settimeout(self.connect_timeout)
-                raw.connect(self.unix_socket)
-            except BaseException:
-                raw.close()
-                raise
-            return raw
 
         def query(self, sql: Any, unbuffered: bool = False) -> Any:
             read_timeout, self.stopped = self._read_timeout, None

@@ -145,7 +145,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a socket that nobody serves stays open",
         INFRA,
-        Drop("_stoppable.StoppableConnection._open_unix_socket", "raw.close()"),
+        Drop("_open_unix_socket", "raw.close()"),
         ("faults/test_databases.py::test_a_socket_that_nobody_serves",),
     ),
     OnFakes(
