@@ -4714,8 +4714,6 @@ class _Dialect(ABC):
     converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
     #: by a field's type: a function that converts the driver's value, if it has another type
     readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
-    #: by exact type: a function that writes a column of such values as the texts of ``insert_rows``
-    writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
     #: Rolls back to a savepoint and releases it. MySQL keeps it until one of that name replaces it.
     undo: ClassVar[str] = "ROLLBACK TO SAVEPOINT {name}"
     #: whether a rollback also undoes SET
@@ -4839,26 +4837,6 @@ class _Dialect(ABC):
         if not values:
             raise ValidationError("a tuple for IN should not be empty")
         return tuple(self.convert_one(value) for value in values)
-
-    def texts(self, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
-        """Yield the rows of these columns as texts for ``insert_rows``."""
-        return zip(*map(self.column, columns))
-
-    def column(self, values: Sequence[Any]) -> Sequence[str]:
-        """Return a column's values as texts, by one writer if they have one type."""
-        types = {*map(type, values)}
-        if len(types) == 2 and type(None) in types:
-            null, written = self.write_one(None), self.column(_without_none(values))
-            return _with_none(values, written, null)
-        writer = self.writers.get(types.pop()) if len(types) == 1 else None
-        return writer(values) if writer is not None else [*map(self.write_one, values)]
-
-    def write_one(self, value: Any) -> str:
-        found = _plain(value)
-        for base in type(found).__mro__:  # psycopg2's classes of ranges have a common base
-            if base in self.writers:
-                return self.writers[base]((found,))[0]
-        raise ValidationError(f"a value should not be of type {type(value).__name__}")
 
     def column_type(self, text: str) -> _ColumnType:
         """Return the type that the catalogue writes as ``text``, such as "numeric(10,2)"."""
@@ -5110,6 +5088,37 @@ _BODY = _lazy(
 )
 
 
+def _strings(column: Sequence[Any]) -> Sequence[str]:
+    return list(map(str, column))
+
+
+class _RowTexts:
+    """Writes rows as the text of INSERT or COPY."""
+
+    #: by exact type: a function that writes a column of such values
+    writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
+
+    def rows(self, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
+        """Yield the rows of these columns."""
+        return zip(*map(self.column, columns))
+
+    def column(self, values: Sequence[Any]) -> Sequence[str]:
+        """Return a column's values as texts, by one writer if they have one type."""
+        types = {*map(type, values)}
+        if len(types) == 2 and type(None) in types:
+            null, written = self.value(None), self.column(_without_none(values))
+            return _with_none(values, written, null)
+        writer = self.writers.get(types.pop()) if len(types) == 1 else None
+        return writer(values) if writer is not None else [*map(self.value, values)]
+
+    def value(self, value: Any) -> str:
+        found = _plain(value)
+        for base in type(found).__mro__:  # psycopg2's classes of ranges have a common base
+            if base in self.writers:
+                return self.writers[base]((found,))[0]
+        raise ValidationError(f"a value should not be of type {type(value).__name__}")
+
+
 def _position(sql: str, at: int) -> str:
     """Describe a position in a statement by line and column."""
     line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
@@ -5273,6 +5282,32 @@ def _forgetful(base: Any) -> Any:
         _finish_unbuffered_query = bool
 
     return ForgetfulResult
+
+
+class _InsertTexts(_RowTexts):
+    """Literals for INSERT on MySQL."""
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        self._convert = convert
+        self._escape = importlib.import_module("pymysql.converters").escape_string
+        self.writers = {
+            str: self._quoted,
+            int: _strings,
+            type(None): lambda column: ["NULL"] * len(column),
+            bool: lambda column: ["1" if value else "0" for value in column],
+            float: lambda column: [repr(_finite(value)) for value in column],
+            bytes: lambda column: [f"x'{value.hex()}'" for value in column],
+            **dict.fromkeys(
+                (datetime, uuid.UUID, date, Decimal, day_time, timedelta), self._as_text
+            ),
+            _Document: lambda column: self._quoted([value.text for value in column]),
+        }
+
+    def _quoted(self, column: Sequence[str]) -> Sequence[str]:
+        return [f"'{text}'" for text in _written(column, _MYSQL_SPECIAL, self._escape)]
+
+    def _as_text(self, column: Sequence[Any]) -> Sequence[str]:
+        return [f"'{self._convert(value)}'" for value in column]
 
 
 class _MySqlDialect(_Dialect):
@@ -5500,30 +5535,12 @@ class _MySqlDialect(_Dialect):
         self._packet = 0
         self._connection = _stoppable(self.driver.connections.Connection)
         self._streaming = importlib.import_module("pymysql.cursors").SSCursor
-        self._escape = importlib.import_module("pymysql.converters").escape_string
         types = self.driver.constants.FIELD_TYPE
         conversions = {**self.driver.converters.conversions}
         conversions.update({types.DATETIME: _mysql_datetime, types.TIMESTAMP: _mysql_datetime})
         conversions[types.JSON] = json.loads  # not on MariaDB, which sends JSON as LONGTEXT
         self._conversions = conversions
-        self.writers = {
-            str: self._quoted,
-            int: lambda column: list(map(str, column)),
-            type(None): lambda column: ["NULL"] * len(column),
-            bool: lambda column: ["1" if value else "0" for value in column],
-            float: lambda column: [repr(_finite(value)) for value in column],
-            bytes: lambda column: [f"x'{value.hex()}'" for value in column],
-            **dict.fromkeys(
-                (datetime, uuid.UUID, date, Decimal, day_time, timedelta), self._as_text
-            ),
-            _Document: lambda column: self._quoted([value.text for value in column]),
-        }
-
-    def _quoted(self, column: Sequence[str]) -> Sequence[str]:
-        return [f"'{text}'" for text in _written(column, _MYSQL_SPECIAL, self._escape)]
-
-    def _as_text(self, column: Sequence[Any]) -> Sequence[str]:
-        return [f"'{self.convert_one(value)}'" for value in column]
+        self._texts = _InsertTexts(self.convert_one)
 
     def _tls_options(self) -> dict[str, Any]:
         """Return PyMySQL's arguments for the sslmode of libpq.
@@ -5857,7 +5874,7 @@ class _MySqlDialect(_Dialect):
             self._packet = cursor.fetchone()[0] - 1024
         head = f"INSERT INTO {self.name(table)} ({', '.join(map(self.name, names))}) VALUES ("
         room = min(self._packet, 1 << 20) - len(head)
-        texts = list(map(", ".join, self.texts(columns)))
+        texts = list(map(", ".join, self._texts.rows(columns)))
 
         def send(texts: Sequence[str], size: int) -> int:
             cursor.execute(head + "), (".join(texts) + ")")
@@ -5937,6 +5954,24 @@ _ARRAY_TEXTS: Mapping[type, Callable[[Any], str]] = {
 }
 #: The text of an empty array. The form feed is invalid in JSON: no document gets an empty object.
 _EMPTY_ARRAY = "\f{}"
+
+
+class _CopyTexts(_RowTexts):
+    """Fields of a COPY's lines on Postgres."""
+
+    def __init__(self, a_range: type) -> None:
+        self.writers = {
+            str: lambda column: _written(column, _COPY_SPECIAL, _copy_escaped),
+            bool: lambda column: ["t" if value else "f" for value in column],
+            type(None): lambda column: ["\\N"] * len(column),
+            bytes: lambda column: ["\\\\x" + value.hex() for value in column],
+            datetime: lambda column: list(map(datetime.isoformat, column)),
+            timedelta: lambda column: list(map(_postgres_interval, column)),
+            list: lambda column: [_copy_escaped(_postgres_array(v)) for v in column],
+            a_range: lambda column: [_copy_escaped(_postgres_range(v)) for v in column],
+            _Document: lambda column: self.writers[str]([value.text for value in column]),
+            **dict.fromkeys((int, float, uuid.UUID, date, Decimal, day_time), _strings),
+        }
 
 
 class _PostgresDialect(_Dialect):
@@ -6142,21 +6177,7 @@ class _PostgresDialect(_Dialect):
             to_uuid, to_bytes, to_json, ext.new_array_type((2951,), "UUID[]", to_uuid),
             ext.new_array_type((1001,), "BYTEA[]", to_bytes),
         ]  # fmt: skip
-        self.writers = {
-            str: lambda column: _written(column, _COPY_SPECIAL, _copy_escaped),
-            bool: lambda column: ["t" if value else "f" for value in column],
-            type(None): lambda column: ["\\N"] * len(column),
-            bytes: lambda column: ["\\\\x" + value.hex() for value in column],
-            datetime: lambda column: list(map(datetime.isoformat, column)),
-            timedelta: lambda column: list(map(_postgres_interval, column)),
-            list: lambda column: [_copy_escaped(_postgres_array(v)) for v in column],
-            a_range: lambda column: [_copy_escaped(_postgres_range(v)) for v in column],
-            _Document: lambda column: self.writers[str]([value.text for value in column]),
-            **{
-                each: lambda column: list(map(str, column))
-                for each in (int, float, uuid.UUID, date, Decimal, day_time)
-            },
-        }
+        self._texts = _CopyTexts(a_range)
 
     def convert_list(self, values: Any) -> Any:
         """Convert a list for an array. Ids, documents and ranges need untyped text.
@@ -6396,7 +6417,7 @@ class _PostgresDialect(_Dialect):
         cursor = session.raw.cursor()
 
         def copy() -> int:
-            source = _CopySource(self, columns)
+            source = _CopySource(self._texts, columns)
             try:
                 self._watched(session, cursor.copy_expert, command, source)
             except self.driver.Error:
@@ -6435,11 +6456,11 @@ class _CopySource:
 
     ROWS = 1000  # in one read
 
-    def __init__(self, dialect: _Dialect, columns: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, texts: _RowTexts, columns: Sequence[Sequence[Any]]) -> None:
         self.size = 0  # bytes that were read
         #: the exception of ``read``, because psycopg2 only quotes its text
         self.failure: BaseException | None = None
-        self._dialect = dialect
+        self._texts = texts
         self._columns = columns
         self._next = 0
 
@@ -6449,7 +6470,7 @@ class _CopySource:
         if rows.start >= len(self._columns[0]):
             return b""
         try:
-            texts = self._dialect.texts([column[rows] for column in self._columns])
+            texts = self._texts.rows([column[rows] for column in self._columns])
             data = ("\n".join(map("\t".join, texts)) + "\n").encode()
         except BaseException as failure:
             self.failure = failure
