@@ -4359,14 +4359,263 @@ def _controls_transaction(sql: str, engine: str) -> bool:
     return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
 
 
-def _start_of_code(dialect: _Dialect, sql: str) -> str:
-    """Return the beginning of a statement's code: about 200 characters, without comments."""
-    start = ""
-    for part in dialect.code(sql):
-        start = (start + part).lstrip()
-        if len(start) > 200:
-            break
-    return start
+_PLAIN_TEXT = _lazy("'[^']*'")
+_LINE_END = _lazy("[\r\n]")
+
+
+def _after(sql: str, end: str, at: int) -> int:
+    """Return the position after the next ``end``. A doubled quote reads as two adjacent strings."""
+    found = sql.find(end, at)
+    return len(sql) if found < 0 else found + len(end)
+
+
+def _after_nested(sql: str, at: int) -> int:
+    """Return the position after a comment of Postgres, which may hold nested ones."""
+    depth, edge = 1, re.compile(r"/\*|\*/")
+    while depth and (found := edge.search(sql, at)):
+        at = found.end()
+        depth += 1 if found[0] == "/*" else -1
+    return at if not depth else len(sql)
+
+
+def _after_escaped(sql: str, quote: str, at: int) -> int:
+    """Return the position after the closing quote of a string with backslashes."""
+    special = re.compile(rf"\\.|{quote}{quote}|{quote}", re.DOTALL)
+    while found := special.search(sql, at):
+        at = found.end()
+        if found[0] == quote:
+            return at
+    return len(sql)
+
+
+class _Syntax(ABC):
+    """An engine's syntax, as far as this library reads statements."""
+
+    script: ClassVar[type[_Script]]
+
+    #: the quote of names
+    quote: ClassVar[str]
+    #: the start of a string, comment or quoted name
+    code_end: ClassVar[re.Pattern[str]]
+    #: a run of strings without backslashes, and the code between them
+    plain_texts: ClassVar[re.Pattern[str]]
+    #: the name of the history's table in code
+    history_name: ClassVar[re.Pattern[str]]
+    #: statements that only change the session; a resumed migration repeats them
+    session_statement: ClassVar[re.Pattern[str]]
+    #: code that may change the session beyond its statement
+    lasting: ClassVar[re.Pattern[str]]
+    #: one of these is in every such statement that ``_MAY_SET`` does not match
+    lasting_signs: ClassVar[tuple[str, ...]]
+    #: statements that end a transaction and may begin the next one
+    chains: ClassVar[re.Pattern[str]]
+    #: statements that a migration must not contain: first word, pattern, reason
+    refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
+
+    def __init__(self) -> None:
+        self._lasting: dict[str, bool] = {}  # results of may_last by statement
+
+    def name(self, name: str) -> str:
+        """Quote an identifier, which may be a reserved word."""
+        return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
+
+    @abstractmethod
+    def skip_text(
+        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
+    ) -> tuple[str, int]:
+        """Return what replaces a string, comment or quoted name in ``code``, and its end."""
+
+    def code(self, sql: str, escapes: Sequence[bool | None] = ()) -> Iterator[str]:
+        """Yield the parts of a statement without its strings and comments.
+
+        ``escapes``: see _Script.
+        """
+        escapes = escapes or self.script.default_escapes
+        at = 0
+        while found := self.code_end.search(sql, at):
+            yield sql[at : found.start()]
+            if run := self.plain_texts.match(sql, found.start()):  # 20 times faster in a dump
+                yield _PLAIN_TEXT.sub("''", run[0])
+                at = run.end()
+            else:
+                replacement, at = self.skip_text(sql, found, escapes)
+                yield replacement
+        yield sql[at:]
+
+    def start_of_code(self, sql: str) -> str:
+        """Return the beginning of a statement's code: about 200 characters, without comments."""
+        start = ""
+        for part in self.code(sql):
+            start = (start + part).lstrip()
+            if len(start) > 200:
+                break
+        return start
+
+    def masked(self, sql: str) -> str:
+        """Return the statement with each character of its strings and comments replaced."""
+        parts, at = [], 0
+        while found := self.code_end.search(sql, at):
+            replacement, end = self.skip_text(sql, found, self.script.default_escapes)
+            skipped = sql[found.start() : end]
+            parts.append(sql[at : found.start()])
+            parts.append(skipped if replacement == skipped else replacement[:1] * len(skipped))
+            at = end
+        return "".join(parts) + sql[at:]
+
+    def may_last(self, sql: str) -> bool:
+        """Return whether a statement may change its session, for example a setting.
+
+        Every call asks, so results are kept for up to 1000 statements.
+        """
+        found = self._lasting.get(sql)
+        if found is None:
+            found = self._may_last(sql)
+            if len(self._lasting) >= 1000:
+                self._lasting.clear()
+            if len(sql) < 2000:
+                self._lasting[sql] = found
+        return found
+
+    def _may_last(self, sql: str) -> bool:
+        if not _MAY_SET.match(sql):
+            lower = sql.lower()
+            if not any(sign in lower for sign in self.lasting_signs):
+                return False
+        return self.lasting.search("".join(self.code(sql))) is not None
+
+    def bodies(self, sql: str) -> Sequence[str]:
+        """Return the strings in a statement that the server executes as code, as in DO."""
+        return ()
+
+
+class _MySqlSyntax(_Syntax):
+    """The syntax of MySQL and MariaDB."""
+
+    script = _MySqlScript
+
+    quote = "`"
+    code_end = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
+    plain_texts = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
+    history_name = _lazy(
+        r'(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
+        r'|(?<!")"schema_migrations"(?!")',
+        re.IGNORECASE,
+    )
+    session_statement = _lazy(
+        r"SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
+        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
+        re.IGNORECASE,
+    )
+    # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
+    lasting = _lazy(
+        r"\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
+        r"|(?<!@)@(?!@)",
+        re.IGNORECASE,
+    )
+    lasting_signs = (";", "@")
+    chains = _lazy(
+        r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
+    )
+    refused_statements = (
+        (
+            "XA",
+            _lazy(r"XA\b", re.IGNORECASE),
+            "a transaction of XA outlives its connection: begin one with START TRANSACTION",
+        ),
+    )
+    #: The table that a statement writes to. A comment matches in one way only: no exponential time.
+    target = _lazy(
+        r"(?:INSERT|REPLACE|UPDATE)"
+        r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
+        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
+        re.IGNORECASE | re.DOTALL,
+    )
+
+    def skip_text(
+        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
+    ) -> tuple[str, int]:
+        opened, at = found[0], found.end()
+        if opened == "`":
+            end = _after(sql, "`", at)
+            return sql[found.start() : end], end
+        if opened in ("'", '"'):
+            escaped = escapes["'\"".index(opened)]
+            end = _after_escaped(sql, opened, at) if escaped else _after(sql, opened, at)
+            # Double quotes without escapes may be a name of ANSI_QUOTES.
+            return "''" if opened == "'" or escaped else sql[found.start() : end], end
+        if "!" in opened:  # the server executes the text in /*! */
+            return " ", at
+        return " ", _after(sql, "*/" if opened == "/*" else "\n", at)
+
+    def written_table(self, sql: str) -> str | None:
+        """Return the table that a statement writes to, or None."""
+        found = self.target.match(sql, _first_word(sql, "mysql"))
+        return found[1] if found else None
+
+
+class _PostgresSyntax(_Syntax):
+    """The syntax of Postgres."""
+
+    script = _PostgresScript
+
+    quote = '"'
+    code_end = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
+    plain_texts = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
+    #: the start of an E'' string's continuation on a further line
+    next_part = _lazy(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
+    history_name = _lazy(
+        r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
+    )
+    session_statement = _lazy(
+        r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b"
+        r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
+        re.IGNORECASE,
+    )
+    lasting = _lazy(
+        r"(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
+        r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
+        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b",
+        re.IGNORECASE,
+    )
+    lasting_signs = (";", "set_config", "pg_settings")
+    chains = _lazy(
+        r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
+    )
+    refused_statements = (
+        (
+            "PREPARE",
+            _lazy(r"PREPARE\s+TRANSACTION\b", re.IGNORECASE),
+            "a prepared transaction outlives its connection: end it with COMMIT",
+        ),
+    )
+
+    def skip_text(
+        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
+    ) -> tuple[str, int]:
+        opened, at = found[0], found.end()
+        if opened == '"':
+            end = _after(sql, '"', at)
+            return sql[found.start() : end], end
+        if opened == "'":
+            before = sql[max(0, found.start() - 2) : found.start()]
+            if not re.search(r"(?<![\w$])[eE]\Z", before):
+                return "''", _after_escaped(sql, "'", at) if escapes[0] else _after(sql, "'", at)
+            end = _after_escaped(sql, "'", at)
+            while further := self.next_part.match(sql, end):
+                end = _after_escaped(sql, "'", further.end())
+            return "''", end
+        if opened == "/*":
+            return " ", _after_nested(sql, at)
+        if opened == "--":  # unlike in MySQL, a lone carriage return ends it
+            line_end = _LINE_END.search(sql, at)
+            return " ", line_end.end() if line_end else len(sql)
+        return "''", _after(sql, opened, at)
+
+    def bodies(self, sql: str) -> Sequence[str]:
+        if not re.match(r"DO\b", self.start_of_code(sql), re.IGNORECASE):
+            return ()
+        body = re.search(r"\$\w*\$(.*)\$\w*\$", sql, re.DOTALL)
+        return (body[1],) if body else ()
 
 
 _UNIQUE = _ErrorRule(ConflictError, "holds such a row already", constraint_kind="unique")
@@ -4702,6 +4951,7 @@ class _Dialect(ABC):
     """An engine's driver, SQL texts, patterns and error codes."""
 
     engine: ClassVar[str]
+    syntax_class: ClassVar[type[_Syntax]]
     #: the driver's module and its pip package
     module: ClassVar[str]
     package: ClassVar[str]
@@ -4744,29 +4994,11 @@ class _Dialect(ABC):
     history_session: ClassVar[str]
     #: for a migration's connection: settings that must not come from the server's globals
     migration_session: ClassVar[str] = "SELECT 1"
-    #: the start of a string, comment or quoted name
-    code_end: ClassVar[re.Pattern[str]]
-    #: a run of strings without backslashes, and the code between them
-    plain_texts: ClassVar[re.Pattern[str]]
-    #: the name of the history's table in code
-    history_name: ClassVar[re.Pattern[str]]
-    #: statements that only change the session; a resumed migration repeats them
-    session_statement: ClassVar[re.Pattern[str]]
-    #: code that may change the session beyond its statement
-    lasting: ClassVar[re.Pattern[str]]
-    #: one of these is in every such statement that ``_MAY_SET`` does not match
-    lasting_signs: ClassVar[tuple[str, ...]]
-    #: statements that end a transaction and may begin the next one
-    chains: ClassVar[re.Pattern[str]]
-    #: statements that a migration must not contain: first word, pattern, reason
-    refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
     #: the last warnings, and the code of the warning for an incomplete rollback
     warnings: ClassVar[str] = "SELECT 1 LIMIT 0"
     incomplete_rollback: ClassVar[int] = 0
     #: the option that makes a dump omit the history
     dump_without: ClassVar[str]
-    #: the quote of names
-    quote: ClassVar[str]
     #: by the catalogue's name of the type
     column_types: ClassVar[Mapping[str, _ColumnType]]
     #: required before an OFFSET without a LIMIT
@@ -4780,7 +5012,8 @@ class _Dialect(ABC):
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
-        self._lasting: dict[str, bool] = {}  # results of may_last by statement
+        self.syntax = self.syntax_class()
+        self.name = self.syntax.name
         self.config = config
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
@@ -4884,29 +5117,18 @@ class _Dialect(ABC):
 
     def unread_hint(self, sent: _Sent) -> str:
         """Return a hint if a streamed statement is no query, or if a body has no END."""
-        if sent.before and not _QUERY.match(_start_of_code(self, sent.sql)):
+        if sent.before and not _QUERY.match(self.syntax.start_of_code(sent.sql)):
             return "; stream takes queries alone: give this to execute or fetch_all"
-        body = _BODY.search(self.masked(sent.sql))
+        body = _BODY.search(self.syntax.masked(sent.sql))
         has_end = body is None or re.search(r"(?i)\bEND\b[\w\s$]*;?\s*\Z", body[0])
         return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
-
-    def masked(self, sql: str) -> str:
-        """Return the statement with each character of its strings and comments replaced."""
-        parts, at = [], 0
-        while found := self.code_end.search(sql, at):
-            replacement, end = self.skip_text(sql, found, _SCRIPTS[self.engine].default_escapes)
-            skipped = sql[found.start() : end]
-            parts.append(sql[at : found.start()])
-            parts.append(skipped if replacement == skipped else replacement[:1] * len(skipped))
-            at = end
-        return "".join(parts) + sql[at:]
 
     def named(self, sent: _Sent, names: Iterable[str]) -> str:
         """Return the first of ``names`` that is in the statement's code, with its position, or "".
 
         A server's message also quotes values. Those are in strings or in parameters, not in code.
         """
-        code = self.masked(sent.sql)
+        code = self.syntax.masked(sent.sql)
         for name in names:
             for part in filter(None, (name, name.rpartition(".")[2])):
                 found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
@@ -4998,10 +5220,6 @@ class _Dialect(ABC):
         """Return a function that converts the driver's value, or None if it needs no conversion."""
         return None
 
-    def name(self, name: str) -> str:
-        """Quote an identifier, which may be a reserved word."""
-        return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
-
     def timed_out(self, session: _Session) -> bool:
         """Stop a statement on the server after the client's timeout, if the server has no limit.
 
@@ -5009,58 +5227,10 @@ class _Dialect(ABC):
         """
         return False
 
-    @abstractmethod
-    def skip_text(
-        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
-    ) -> tuple[str, int]:
-        """Return what replaces a string, comment or quoted name in ``code``, and its end."""
-
-    def code(self, sql: str, escapes: Sequence[bool | None] = ()) -> Iterator[str]:
-        """Yield the parts of a statement without its strings and comments.
-
-        ``escapes``: see _Script.
-        """
-        escapes = escapes or _SCRIPTS[self.engine].default_escapes
-        at = 0
-        while found := self.code_end.search(sql, at):
-            yield sql[at : found.start()]
-            if run := self.plain_texts.match(sql, found.start()):  # 20 times faster in a dump
-                yield _PLAIN_TEXT.sub("''", run[0])
-                at = run.end()
-            else:
-                replacement, at = self.skip_text(sql, found, escapes)
-                yield replacement
-        yield sql[at:]
-
     @property
     def address(self) -> str:
         """The server's host and port, for messages."""
         return f"{self.url.host}:{self.url.port or self.port}"
-
-    def may_last(self, sql: str) -> bool:
-        """Return whether a statement may change its session, for example a setting.
-
-        Every call asks, so results are kept for up to 1000 statements.
-        """
-        found = self._lasting.get(sql)
-        if found is None:
-            found = self._may_last(sql)
-            if len(self._lasting) >= 1000:
-                self._lasting.clear()
-            if len(sql) < 2000:
-                self._lasting[sql] = found
-        return found
-
-    def _may_last(self, sql: str) -> bool:
-        if not _MAY_SET.match(sql):
-            lower = sql.lower()
-            if not any(sign in lower for sign in self.lasting_signs):
-                return False
-        return self.lasting.search("".join(self.code(sql))) is not None
-
-    def bodies(self, sql: str) -> Sequence[str]:
-        """Return the strings in a statement that the server executes as code, as in DO."""
-        return ()
 
     def is_autocommit(self, session: _Session) -> bool:
         return True
@@ -5161,33 +5331,6 @@ def _written(
 
 
 _MYSQL_SPECIAL = _lazy(r"""[\\'"\n\r\x1a]""")
-_PLAIN_TEXT = _lazy("'[^']*'")
-_LINE_END = _lazy("[\r\n]")
-
-
-def _after(sql: str, end: str, at: int) -> int:
-    """Return the position after the next ``end``. A doubled quote reads as two adjacent strings."""
-    found = sql.find(end, at)
-    return len(sql) if found < 0 else found + len(end)
-
-
-def _after_nested(sql: str, at: int) -> int:
-    """Return the position after a comment of Postgres, which may hold nested ones."""
-    depth, edge = 1, re.compile(r"/\*|\*/")
-    while depth and (found := edge.search(sql, at)):
-        at = found.end()
-        depth += 1 if found[0] == "/*" else -1
-    return at if not depth else len(sql)
-
-
-def _after_escaped(sql: str, quote: str, at: int) -> int:
-    """Return the position after the closing quote of a string with backslashes."""
-    special = re.compile(rf"\\.|{quote}{quote}|{quote}", re.DOTALL)
-    while found := special.search(sql, at):
-        at = found.end()
-        if found[0] == quote:
-            return at
-    return len(sql)
 
 
 def _mysql_datetime(text: str) -> datetime | str:
@@ -5314,6 +5457,8 @@ class _MySqlDialect(_Dialect):
     """MySQL and MariaDB over PyMySQL."""
 
     engine = "mysql"
+    syntax_class = _MySqlSyntax
+    syntax: _MySqlSyntax
     module = "pymysql"
     package = "PyMySQL[rsa]>=1.1"
     port = _PORTS["mysql"]
@@ -5411,7 +5556,6 @@ class _MySqlDialect(_Dialect):
         dict: _read_document,
         list: _read_document,
     }
-    quote = "`"
     # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; this library stores ids as CHAR(36)
     column_types: ClassVar = {
         "tinyint(1)": _ColumnType("flag"),
@@ -5480,45 +5624,9 @@ class _MySqlDialect(_Dialect):
     row_comparison = False  # MySQL would read the whole index
     history_session = "SET lock_wait_timeout=10, wait_timeout=31536000"
     migration_session = "SET foreign_key_checks=1, unique_checks=1"
-    plain_texts = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
-    code_end = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
-    history_name = _lazy(
-        r'(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
-        r'|(?<!")"schema_migrations"(?!")',
-        re.IGNORECASE,
-    )
-    session_statement = _lazy(
-        r"SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
-        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
-        re.IGNORECASE,
-    )
-    # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
-    lasting = _lazy(
-        r"\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
-        r"|(?<!@)@(?!@)",
-        re.IGNORECASE,
-    )
-    lasting_signs = (";", "@")
-    chains = _lazy(
-        r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
-    )
-    refused_statements = (
-        (
-            "XA",
-            _lazy(r"XA\b", re.IGNORECASE),
-            "a transaction of XA outlives its connection: begin one with START TRANSACTION",
-        ),
-    )
     warnings = "SHOW WARNINGS"
     incomplete_rollback = 1196  # a table of an engine without transactions
     dump_without = "--ignore-table=DATABASE.schema_migrations"
-    #: The table that a statement writes to. A comment matches in one way only: no exponential time.
-    target = _lazy(
-        r"(?:INSERT|REPLACE|UPDATE)"
-        r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
-        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
-        re.IGNORECASE | re.DOTALL,
-    )
     #: statements that return rows and never end a transaction
     reads = _lazy(r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE)
     # English messages, because the names of constraints are read from them
@@ -5713,22 +5821,6 @@ class _MySqlDialect(_Dialect):
 
         return ["infra " + hashlib.sha1(schema.encode(), usedforsecurity=False).hexdigest()]
 
-    def skip_text(
-        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
-    ) -> tuple[str, int]:
-        opened, at = found[0], found.end()
-        if opened == "`":
-            end = _after(sql, "`", at)
-            return sql[found.start() : end], end
-        if opened in ("'", '"'):
-            escaped = escapes["'\"".index(opened)]
-            end = _after_escaped(sql, opened, at) if escaped else _after(sql, opened, at)
-            # Double quotes without escapes may be a name of ANSI_QUOTES.
-            return "''" if opened == "'" or escaped else sql[found.start() : end], end
-        if "!" in opened:  # the server executes the text in /*! */
-            return " ", at
-        return " ", _after(sql, "*/" if opened == "/*" else "\n", at)
-
     def is_autocommit(self, session: _Session) -> bool:
         return bool(session.raw.server_status & 2)
 
@@ -5782,18 +5874,15 @@ class _MySqlDialect(_Dialect):
         if found := self.unread.search(text):
             return self._unread(sent.sql, found[1], int(found[2]))
         names = ["".join(groups) for groups in self.quoted_names.findall(text)]
-        if exc.args[0] == 1136 and (target := self._target(sent.sql)):  # its text has no name
+        if exc.args[0] == 1136 and (
+            target := self.syntax.written_table(sent.sql)
+        ):  # its text has no name
             names = [target]
         return self.named(sent, names)
 
-    def _target(self, sql: str) -> str | None:
-        """Return the table that a statement writes to, or None."""
-        found = self.target.match(sql, _first_word(sql, self.engine))
-        return found[1] if found else None
-
     def _unread(self, sql: str, rest: str, line: int) -> str:
         """Return where the parser stopped. ``rest``: the next 80 characters, with values."""
-        code, start = self.masked(sql), 0
+        code, start = self.syntax.masked(sql), 0
         for _ in range(line - 1):
             start = sql.find("\n", start) + 1
         word = _NAME_PATH.match(rest)
@@ -5814,7 +5903,7 @@ class _MySqlDialect(_Dialect):
 
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
         text = str(exc.args[1])
-        table = self._target(sql)
+        table = self.syntax.written_table(sql)
         if kind == "not_null":
             column = re.search("'([^']*)'", text)
             return f"{table}_{column[1]}_not_null" if column and table else None
@@ -5978,6 +6067,7 @@ class _PostgresDialect(_Dialect):
     """Postgres over psycopg2."""
 
     engine = "postgres"
+    syntax_class = _PostgresSyntax
     module = "psycopg2"
     package = "psycopg2-binary>=2.9"
     port = _PORTS["postgres"]
@@ -5992,7 +6082,6 @@ class _PostgresDialect(_Dialect):
     )
     unfit_column = _lazy(r'COPY .*?, line \d+, column ([^:]+?)(?:: "|\Z)', re.DOTALL)
     quoted_names = _lazy(r"""["«„“] ?([^"«»„“”]+?) ?["»“”]|(?<=column )([\w.$]+)""")
-    quote = '"'
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
@@ -6019,35 +6108,6 @@ class _PostgresDialect(_Dialect):
     # Postgres 13 does not have this setting.
     history_session = (
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
-    )
-    plain_texts = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
-    #: the start of an E'' string's continuation on a further line
-    next_part = _lazy(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
-    code_end = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
-    history_name = _lazy(
-        r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
-    )
-    session_statement = _lazy(
-        r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b"
-        r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
-        re.IGNORECASE,
-    )
-    lasting = _lazy(
-        r"(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
-        r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
-        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b",
-        re.IGNORECASE,
-    )
-    lasting_signs = (";", "set_config", "pg_settings")
-    chains = _lazy(
-        r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
-    )
-    refused_statements = (
-        (
-            "PREPARE",
-            _lazy(r"PREPARE\s+TRANSACTION\b", re.IGNORECASE),
-            "a prepared transaction outlives its connection: end it with COMMIT",
-        ),
     )
     dump_without = "--exclude-table=schema_migrations"
     grace = 2.0
@@ -6265,34 +6325,6 @@ class _PostgresDialect(_Dialect):
     def lock_params(self, schema: str) -> Sequence[str]:
         return ["infra schema_migrations"]  # locks are local to the database
 
-    def skip_text(
-        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
-    ) -> tuple[str, int]:
-        opened, at = found[0], found.end()
-        if opened == '"':
-            end = _after(sql, '"', at)
-            return sql[found.start() : end], end
-        if opened == "'":
-            before = sql[max(0, found.start() - 2) : found.start()]
-            if not re.search(r"(?<![\w$])[eE]\Z", before):
-                return "''", _after_escaped(sql, "'", at) if escapes[0] else _after(sql, "'", at)
-            end = _after_escaped(sql, "'", at)
-            while further := self.next_part.match(sql, end):
-                end = _after_escaped(sql, "'", further.end())
-            return "''", end
-        if opened == "/*":
-            return " ", _after_nested(sql, at)
-        if opened == "--":  # unlike in MySQL, a lone carriage return ends it
-            line_end = _LINE_END.search(sql, at)
-            return " ", line_end.end() if line_end else len(sql)
-        return "''", _after(sql, opened, at)
-
-    def bodies(self, sql: str) -> Sequence[str]:
-        if not re.match(r"DO\b", _start_of_code(self, sql), re.IGNORECASE):
-            return ()
-        body = re.search(r"\$\w*\$(.*)\$\w*\$", sql, re.DOTALL)
-        return (body[1],) if body else ()
-
     def resets(self) -> str:
         return f"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; {self._settings(0)}"
 
@@ -6379,7 +6411,7 @@ class _PostgresDialect(_Dialect):
                     return f"parameter {mark[1] or number}"
             at, last = at - width, mark.end()
         at += last
-        name = _NAME_PATH.match(self.masked(sql), at)
+        name = _NAME_PATH.match(self.syntax.masked(sql), at)
         position = _position(sql, at)
         return f"{_in_quotes(name[0])}, {position}" if name else position
 
@@ -6781,7 +6813,7 @@ class ConnectionPool(Database):
     ) -> Any:
         attempt.note = session, sql, params
         attempt.sent = True
-        if self._dialect.may_last(sql):
+        if self._dialect.syntax.may_last(sql):
             session.retires_at = 0.0  # its settings are not the next borrower's
         cursor = session.raw.cursor()
         try:
@@ -6916,7 +6948,7 @@ class ConnectionPool(Database):
         def begin(attempt: Attempt) -> Any:
             attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
             attempt.sent = True
-            if dialect.may_last(sql):
+            if dialect.syntax.may_last(sql):
                 session.retires_at = 0.0
             return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
@@ -7306,7 +7338,7 @@ class _MigrationHistory(_MigrationSession):
         self.execute(dialect.history_session)
         # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
         ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        place = f"{dialect.quote}{schema}{dialect.quote}"
+        place = f"{dialect.syntax.quote}{schema}{dialect.syntax.quote}"
         self.table = f"{place}.schema_migrations"
         self.absent = f"{place}.schema_migrations_absent"
         (name,) = dialect.lock_params(schema)
@@ -7722,8 +7754,8 @@ def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[in
     for step, sql in enumerate(statements[: max(named, default=0)], 1):
         escapes = script.settle_after(sql)
         if "schema_migrations" in sql.lower() and any(
-            dialect.history_name.search("".join(dialect.code(each, escapes)))
-            for each in (sql, *dialect.bodies(sql))
+            dialect.syntax.history_name.search("".join(dialect.syntax.code(each, escapes)))
+            for each in (sql, *dialect.syntax.bodies(sql))
         ):
             found.append(step)
     return found
@@ -7988,8 +8020,8 @@ class Migrator:
                     f"{where}: it names schema_migrations, the history of migrations: leave that out "
                     f"(of a dump with {dialect.dump_without})"
                 )
-            start = _start_of_code(dialect, sql).upper()
-            for keyword, pattern, words in dialect.refused_statements:
+            start = dialect.syntax.start_of_code(sql).upper()
+            for keyword, pattern, words in dialect.syntax.refused_statements:
                 if start.startswith(keyword) and pattern.match(start):
                     self._refuse(f"{where}: {words}")
 
@@ -8121,7 +8153,7 @@ class _MigrationRun:
         dialect = self._session.dialect
         for step, sql in enumerate(self._migration.statements[: self._first - 1], 1):
             self._step = step
-            if dialect.session_statement.match(_start_of_code(dialect, sql)):
+            if dialect.syntax.session_statement.match(dialect.syntax.start_of_code(sql)):
                 self._session.execute(sql)
 
     def _statements(self, before: Callable[[], None] = lambda: None) -> Iterator[str]:
@@ -8145,7 +8177,7 @@ class _MigrationRun:
         dialect = self._session.dialect
         if not self._session.in_transaction():
             self._opened = 0
-        elif not self._opened or dialect.chains.match(_start_of_code(dialect, sql)):
+        elif not self._opened or dialect.syntax.chains.match(dialect.syntax.start_of_code(sql)):
             self._opened = self._step
 
     def _refuse_left_open(self) -> None:
@@ -8210,7 +8242,7 @@ class _MigrationRun:
     def _words(self, step: int) -> str:
         """Return a statement's number, first words and object. A value may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
-        start = _start_of_code(self._session.dialect, sql)[:500]
+        start = self._session.dialect.syntax.start_of_code(sql)[:500]
         code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
         found = _STATEMENT_BEGINS.match(code.partition("''")[0])
         return f"{step}, {' '.join(found[0].split()) if found else '…'} …"

@@ -111,7 +111,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a value passes for a name",
         INFRA,
-        Replace("_PostgresDialect._origin", "self.masked(sql)", "sql.replace(\"'\", ' ')"),
+        Replace("_PostgresDialect._origin", "self.syntax.masked(sql)", "sql.replace(\"'\", ' ')"),
         ("faults/test_statement_errors.py::test_no_value_passes_for_a_name",),
     ),
     OnServers(
@@ -139,7 +139,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: only the first word of a statement tells that it sets something",
         INFRA,
-        Replace("_Dialect._may_last", "self.lasting_signs", "()"),
+        Replace("_Syntax._may_last", "self.lasting_signs", "()"),
         ("faults/test_databases.py::test_what_outlasts_a_statement_does_not_stay_in_the_pool",),
     ),
     OnServers(
@@ -511,7 +511,7 @@ SCHEMAS: list[Mutant] = [
         INFRA,
         Replace(
             "_MigrationRun._note_transaction",
-            "not self._opened or dialect.chains.match(_start_of_code(dialect, sql))",
+            "not self._opened or dialect.syntax.chains.match(dialect.syntax.start_of_code(sql))",
             "not self._opened",
         ),
         ("faults/test_migrations.py::test_a_transaction_that_ends_another",),
@@ -519,7 +519,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: a comment ends the words of a statement",
         INFRA,
-        Replace("_start_of_code", "len(start) > 200", "start"),
+        Replace("_Syntax.start_of_code", "len(start) > 200", "start"),
         (
             "faults/test_migrations.py::test_a_session_that_is_resumed",
             "faults/test_migrations.py::test_a_savepoint_begins_no_transaction",
