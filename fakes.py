@@ -892,7 +892,7 @@ class FakeDatabase(Faults, infra.Database):
     def _column_type(self, column: Column) -> infra._ColumnType:
         mysql = self.engine == "mysql"
         if mysql and column.kind in (day_time, timedelta):
-            return infra._MySqlDialect.column_types["time"]._replace(scale=column.scale)
+            return infra._MySqlCatalogue.column_types["time"]._replace(scale=column.scale)
         kind = infra._COLUMN_KINDS[column.kind]
         size = column.precision if column.kind is Decimal else column.length
         return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)

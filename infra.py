@@ -4392,7 +4392,6 @@ class _Syntax(ABC):
     """An engine's syntax, as far as this library reads statements."""
 
     script: ClassVar[type[_Script]]
-
     #: the quote of names
     quote: ClassVar[str]
     #: the start of a string, comment or quoted name
@@ -4492,7 +4491,6 @@ class _MySqlSyntax(_Syntax):
     """The syntax of MySQL and MariaDB."""
 
     script = _MySqlScript
-
     quote = "`"
     code_end = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
     plain_texts = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
@@ -4557,7 +4555,6 @@ class _PostgresSyntax(_Syntax):
     """The syntax of Postgres."""
 
     script = _PostgresScript
-
     quote = '"'
     code_end = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
     plain_texts = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
@@ -4947,11 +4944,238 @@ _SCALED = frozenset(
 )
 
 
+class _Catalogue(ABC):
+    """The queries of an engine's catalogue, and the column types in it."""
+
+    #: for moves: a table's columns (name, nullable, optional, computed, type), the columns of its
+    #: primary key, and whether it is transactional
+    table_columns: ClassVar[str]
+    table_key: ClassVar[str]
+    table_transactional: ClassVar[str]
+    #: the name of a column's sequence; "": inserted ids advance the sequence themselves
+    sequence_of: ClassVar[str] = ""
+    #: by the name of the type
+    column_types: ClassVar[Mapping[str, _ColumnType]]
+
+    def __init__(self, name: Callable[[str], str]) -> None:
+        self._name = name  # quotes a name
+
+    def column_type(self, text: str) -> _ColumnType:
+        """Return the type that the catalogue writes as ``text``, such as "numeric(10,2)"."""
+        found = _CATALOGUE_TYPE.fullmatch(text)
+        name = found["name"] + found["rest"] if found else ""
+        known = self.column_types.get(text) or self.column_types.get(name)
+        if known is None:
+            return _ColumnType("any", finite=False)
+        if found is None or found["size"] is None:
+            return known
+        size, scale = int(found["size"]), int(found["scale"] or 0)
+        if known.kind == "float":  # MySQL's DOUBLE(7,3)
+            return known._replace(scale=scale) if found["scale"] else known
+        if known.kind == "decimal":
+            return known._replace(size=size, scale=scale)
+        if known.kind in _SIZED:
+            return known._replace(size=size)
+        return known._replace(scale=size) if known.kind in _SCALED else known
+
+    @abstractmethod
+    def place(self, table: str) -> list[Any]:
+        """Return the parameters that name a table in queries of the catalogue."""
+
+    def key_value(self, name: str, column: _ColumnType) -> str:
+        """Return the expression by which a key's column is compared and sorted."""
+        return self._name(name)
+
+    def read_exactly(self, name: str, column: _ColumnType) -> str:
+        """Return the expression that reads a column without loss of digits."""
+        return self._name(name)
+
+    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+        """Return a function that converts the driver's value, or None if it needs no conversion."""
+        return None
+
+
+class _MySqlCatalogue(_Catalogue):
+    """The catalogue of MySQL and MariaDB."""
+
+    table_columns = (
+        "SELECT column_name, is_nullable = 'YES', "
+        "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
+        "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', data_type "
+        "FROM information_schema.columns "
+        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
+        "ORDER BY ordinal_position"
+    )
+    table_key = (
+        "SELECT column_name FROM information_schema.statistics WHERE index_name = 'PRIMARY' "
+        "AND table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY seq_in_index"
+    )
+    table_transactional = (
+        "SELECT count(*) FROM information_schema.tables t JOIN information_schema.engines e "
+        "ON e.engine = t.engine WHERE e.transactions = 'YES' "
+        "AND t.table_schema = COALESCE(%s, DATABASE()) AND t.table_name = %s"
+    )
+    #: by flavour: the table's JSON columns, which MariaDB's catalogue calls LONGTEXT
+    json_columns: ClassVar = {
+        "MariaDB": "SELECT constraint_name FROM information_schema.check_constraints "
+        "WHERE constraint_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
+        "AND check_clause LIKE 'json_valid(%%'"
+    }
+    # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; this library stores ids as CHAR(36)
+    column_types: ClassVar = {
+        "tinyint(1)": _ColumnType("flag"),
+        "char(36)": _ColumnType("id"),
+        "uuid": _ColumnType("id"),
+        **dict.fromkeys(("char", "enum", "set"), _ColumnType("text", fixed=True)),
+        "varchar": _ColumnType("text"),
+        "tinytext": _ColumnType("text", octets=(1 << 8) - 1),
+        "text": _ColumnType("text", octets=(1 << 16) - 1),
+        "mediumtext": _ColumnType("text", octets=(1 << 24) - 1),
+        "longtext": _ColumnType("long text"),
+        "json": _ColumnType("document"),
+        "binary": _ColumnType("bytes", fixed=True),
+        "varbinary": _ColumnType("bytes"),
+        "tinyblob": _ColumnType("bytes", size=(1 << 8) - 1),
+        "blob": _ColumnType("bytes", size=(1 << 16) - 1),
+        "mediumblob": _ColumnType("bytes", size=(1 << 24) - 1),
+        "longblob": _ColumnType("bytes"),
+        "bit": _ColumnType("bits"),
+        "year": _ColumnType("year"),
+        **dict.fromkeys(
+            ("float", "double", "float unsigned", "double unsigned"), _ColumnType("float")
+        ),
+        **dict.fromkeys(("decimal", "decimal unsigned"), _ColumnType("decimal")),
+        "date": _ColumnType("date"),
+        **dict.fromkeys(("datetime", "timestamp"), _ColumnType("moment", scale=0)),
+        # from -838:59:59 to 838:59:59
+        "time": _ColumnType("time or duration", size=839 * 3600, scale=0),
+        **{
+            name + sign: _ColumnType("integer", bits, unsigned=bool(sign))
+            for name, bits in (
+                ("tinyint", 8), ("smallint", 16), ("mediumint", 24), ("int", 32), ("bigint", 64),
+            )
+            for sign in ("", " unsigned")
+        },
+    }  # fmt: skip
+
+    def place(self, table: str) -> list[Any]:
+        schema, _, name = table.rpartition(".")
+        return [schema or None, name]
+
+    def key_value(self, name: str, column: _ColumnType) -> str:
+        # An ENUM is sorted by its numbers, but compared with a string by its text.
+        return f"CAST({self._name(name)} AS UNSIGNED)" if column.choices else self._name(name)
+
+    def read_exactly(self, name: str, column: _ColumnType) -> str:
+        # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
+        return f"({self._name(name)} + 0e0)" if column.kind == "float" else self._name(name)
+
+    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+        if column.kind == "bits":
+            return lambda value: int.from_bytes(value, "big")
+        # MariaDB sends JSON as LONGTEXT.
+        is_text = column.kind == "document" and catalogue_type == "longtext"
+        return _read_json if is_text else None
+
+    def catalogued(self, text: str, collation: str) -> _ColumnType:
+        name = text.partition("(")[0]
+        choices: frozenset[str] = frozenset()
+        if name in ("enum", "set"):
+            found = re.findall(r"'((?:[^']|'')*)'", text)
+            choices = frozenset(choice.replace("''", "'").lower() for choice in found)
+            text = name
+        column = self.column_type(text.removesuffix(" zerofill"))._replace(choices=choices)
+        if column.octets is not None and not collation.startswith("utf8"):
+            column = column._replace(size=column.octets, octets=None)
+        return column._replace(ascii=collation.startswith("ascii_"))
+
+
+class _PostgresCatalogue(_Catalogue):
+    """The catalogue of Postgres."""
+
+    table_columns = (
+        "SELECT attname, NOT attnotnull, NOT attnotnull OR atthasdef OR attidentity <> '', "
+        "attgenerated <> '', '' FROM pg_attribute WHERE attrelid = to_regclass(%s) "
+        "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+    )
+    table_key = (
+        "SELECT attname FROM pg_index "
+        "CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place) "
+        "JOIN pg_attribute ON attrelid = indrelid AND attnum = number "
+        "WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place"
+    )
+    table_transactional = "SELECT 1"
+    sequence_of = "SELECT pg_get_serial_sequence(%s, %s)"
+    #: the types of a table's columns; those of domains and arrays are resolved
+    column_query = (
+        "WITH RECURSIVE held AS (SELECT attname, atttypid AS type, atttypmod AS size, '' AS ends "
+        "FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped "
+        "UNION ALL SELECT attname, CASE typtype WHEN 'd' THEN typbasetype ELSE typelem END, "
+        "CASE typtype WHEN 'd' THEN typtypmod ELSE size END, "
+        "CASE typtype WHEN 'd' THEN ends ELSE '[]' END FROM held JOIN pg_type t ON t.oid = type "
+        "WHERE typtype = 'd' OR typelem <> 0 AND typarray = 0) "
+        "SELECT attname, format_type(type, size) || ends FROM held JOIN pg_type t ON t.oid = type "
+        "WHERE typtype <> 'd' AND (typelem = 0 OR typarray <> 0)"
+    )
+    # https://www.postgresql.org/docs/current/datatype.html, as format_type() writes them
+    column_types: ClassVar = {
+        **dict.fromkeys(("character varying", "character", "text"), _ColumnType("text")),
+        "name": _ColumnType("text", octets=63),
+        "boolean": _ColumnType("flag"),
+        "smallint": _ColumnType("integer", 16),
+        "integer": _ColumnType("integer", 32),
+        "bigint": _ColumnType("integer", 64),
+        **dict.fromkeys(("real", "double precision"), _ColumnType("float", finite=False)),
+        "numeric": _ColumnType("decimal", finite=False),
+        "money": _ColumnType("money", scale=2),
+        '"char"': _ColumnType("text", octets=1),
+        "bytea": _ColumnType("bytes"),
+        "timestamp with time zone": _ColumnType("moment"),
+        "timestamp without time zone": _ColumnType("local moment"),
+        "date": _ColumnType("date"),
+        "time without time zone": _ColumnType("time"),
+        "time with time zone": _ColumnType("zoned time"),
+        **dict.fromkeys(
+            (
+                "interval", "interval second", "interval day to second",
+                "interval hour to second", "interval minute to second",
+            ),
+            _ColumnType("duration"),
+        ),
+        **{
+            f"interval {fields}": _ColumnType("duration", unit=unit)
+            for fields, unit in (
+                ("minute", timedelta(minutes=1)), ("day to minute", timedelta(minutes=1)),
+                ("hour to minute", timedelta(minutes=1)), ("hour", timedelta(hours=1)),
+                ("day to hour", timedelta(hours=1)), ("day", timedelta(days=1)),
+                # Months and years are not durations: only zero fits.
+                ("month", timedelta.max), ("year", timedelta.max),
+                ("year to month", timedelta.max),
+            )
+        },
+        "uuid": _ColumnType("id"),
+        **dict.fromkeys(("json", "jsonb"), _ColumnType("document")),
+        **dict.fromkeys(
+            ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
+            _ColumnType("range"),
+        ),
+    }  # fmt: skip
+
+    def place(self, table: str) -> list[Any]:
+        return [self._name(table)]
+
+    def catalogued(self, text: str) -> _ColumnType:
+        if text.endswith("[]"):
+            return _ColumnType("array", element=self.column_type(text.removesuffix("[]")))
+        return self.column_type(text)
+
+
 class _Dialect(ABC):
     """An engine's driver, SQL texts, patterns and error codes."""
 
     engine: ClassVar[str]
     syntax_class: ClassVar[type[_Syntax]]
+    catalogue_class: ClassVar[type[_Catalogue]]
     #: the driver's module and its pip package
     module: ClassVar[str]
     package: ClassVar[str]
@@ -4979,17 +5203,10 @@ class _Dialect(ABC):
     lock_holder: ClassVar[str]
     #: returns the parameters of these statements, for the schema that is migrated
     lock_params: Callable[[str], Sequence[str]]
-    #: for moves: a table's columns (name, nullable, optional, computed, type), the columns of its
-    #: primary key, and whether it is transactional
-    table_columns: ClassVar[str]
-    table_key: ClassVar[str]
-    table_transactional: ClassVar[str]
     #: whether an index serves ``(a, b) > (x, y)``
     row_comparison: ClassVar[bool]
     #: checks deferred constraints; "": the engine has none
     check_constraints: ClassVar[str] = ""
-    #: the name of a column's sequence; "": inserted ids advance the sequence themselves
-    sequence_of: ClassVar[str] = ""
     #: for the connection that writes the history: a short lock timeout, and no idle timeout
     history_session: ClassVar[str]
     #: for a migration's connection: settings that must not come from the server's globals
@@ -4999,8 +5216,6 @@ class _Dialect(ABC):
     incomplete_rollback: ClassVar[int] = 0
     #: the option that makes a dump omit the history
     dump_without: ClassVar[str]
-    #: by the catalogue's name of the type
-    column_types: ClassVar[Mapping[str, _ColumnType]]
     #: required before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
     #: a hint for a BEGIN without END: the cause may be that a migration file was split
@@ -5014,6 +5229,7 @@ class _Dialect(ABC):
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
         self.syntax = self.syntax_class()
         self.name = self.syntax.name
+        self.catalogue = self.catalogue_class(self.name)
         self.config = config
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
@@ -5070,24 +5286,6 @@ class _Dialect(ABC):
         if not values:
             raise ValidationError("a tuple for IN should not be empty")
         return tuple(self.convert_one(value) for value in values)
-
-    def column_type(self, text: str) -> _ColumnType:
-        """Return the type that the catalogue writes as ``text``, such as "numeric(10,2)"."""
-        found = _CATALOGUE_TYPE.fullmatch(text)
-        name = found["name"] + found["rest"] if found else ""
-        known = self.column_types.get(text) or self.column_types.get(name)
-        if known is None:
-            return _ColumnType("any", finite=False)
-        if found is None or found["size"] is None:
-            return known
-        size, scale = int(found["size"]), int(found["scale"] or 0)
-        if known.kind == "float":  # MySQL's DOUBLE(7,3)
-            return known._replace(scale=scale) if found["scale"] else known
-        if known.kind == "decimal":
-            return known._replace(size=size, scale=scale)
-        if known.kind in _SIZED:
-            return known._replace(size=size)
-        return known._replace(scale=size) if known.kind in _SCALED else known
 
     def bound(self, cursor: Any, sql: str, params: Any) -> Any:
         """Return the statement with its parameters filled in, as the driver sends it."""
@@ -5203,22 +5401,6 @@ class _Dialect(ABC):
         self.be_patient(
             session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout
         )
-
-    @abstractmethod
-    def place(self, table: str) -> list[Any]:
-        """Return the parameters that name a table in queries of the catalogue."""
-
-    def key_value(self, name: str, column: _ColumnType) -> str:
-        """Return the expression by which a key's column is compared and sorted."""
-        return self.name(name)
-
-    def read_exactly(self, name: str, column: _ColumnType) -> str:
-        """Return the expression that reads a column without loss of digits."""
-        return self.name(name)
-
-    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
-        """Return a function that converts the driver's value, or None if it needs no conversion."""
-        return None
 
     def timed_out(self, session: _Session) -> bool:
         """Stop a statement on the server after the client's timeout, if the server has no limit.
@@ -5459,6 +5641,8 @@ class _MySqlDialect(_Dialect):
     engine = "mysql"
     syntax_class = _MySqlSyntax
     syntax: _MySqlSyntax
+    catalogue_class = _MySqlCatalogue
+    catalogue: _MySqlCatalogue
     module = "pymysql"
     package = "PyMySQL[rsa]>=1.1"
     port = _PORTS["mysql"]
@@ -5556,71 +5740,12 @@ class _MySqlDialect(_Dialect):
         dict: _read_document,
         list: _read_document,
     }
-    # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; this library stores ids as CHAR(36)
-    column_types: ClassVar = {
-        "tinyint(1)": _ColumnType("flag"),
-        "char(36)": _ColumnType("id"),
-        "uuid": _ColumnType("id"),
-        **dict.fromkeys(("char", "enum", "set"), _ColumnType("text", fixed=True)),
-        "varchar": _ColumnType("text"),
-        "tinytext": _ColumnType("text", octets=(1 << 8) - 1),
-        "text": _ColumnType("text", octets=(1 << 16) - 1),
-        "mediumtext": _ColumnType("text", octets=(1 << 24) - 1),
-        "longtext": _ColumnType("long text"),
-        "json": _ColumnType("document"),
-        "binary": _ColumnType("bytes", fixed=True),
-        "varbinary": _ColumnType("bytes"),
-        "tinyblob": _ColumnType("bytes", size=(1 << 8) - 1),
-        "blob": _ColumnType("bytes", size=(1 << 16) - 1),
-        "mediumblob": _ColumnType("bytes", size=(1 << 24) - 1),
-        "longblob": _ColumnType("bytes"),
-        "bit": _ColumnType("bits"),
-        "year": _ColumnType("year"),
-        **dict.fromkeys(
-            ("float", "double", "float unsigned", "double unsigned"), _ColumnType("float")
-        ),
-        **dict.fromkeys(("decimal", "decimal unsigned"), _ColumnType("decimal")),
-        "date": _ColumnType("date"),
-        **dict.fromkeys(("datetime", "timestamp"), _ColumnType("moment", scale=0)),
-        # from -838:59:59 to 838:59:59
-        "time": _ColumnType("time or duration", size=839 * 3600, scale=0),
-        **{
-            name + sign: _ColumnType("integer", bits, unsigned=bool(sign))
-            for name, bits in (
-                ("tinyint", 8), ("smallint", 16), ("mediumint", 24), ("int", 32), ("bigint", 64),
-            )
-            for sign in ("", " unsigned")
-        },
-    }  # fmt: skip
-    #: by flavour: the table's JSON columns, which MariaDB's catalogue calls LONGTEXT
-    json_columns: ClassVar = {
-        "MariaDB": "SELECT constraint_name FROM information_schema.check_constraints "
-        "WHERE constraint_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
-        "AND check_clause LIKE 'json_valid(%%'"
-    }
     no_limit = " LIMIT 18446744073709551615"  # https://dev.mysql.com/doc/refman/8.4/en/select.html
     types: ClassVar = {"moment": "DATETIME(6)", "text": "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"}
     current_schema = "database()"
     try_lock = "SELECT GET_LOCK(%s, 0)"
     unlock = "SELECT RELEASE_LOCK(%s)"
     lock_holder = "SELECT IS_USED_LOCK(%s)"
-    table_columns = (
-        "SELECT column_name, is_nullable = 'YES', "
-        "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
-        "extra REGEXP '(VIRTUAL|STORED|PERSISTENT) GENERATED', data_type "
-        "FROM information_schema.columns "
-        "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s "
-        "ORDER BY ordinal_position"
-    )
-    table_key = (
-        "SELECT column_name FROM information_schema.statistics WHERE index_name = 'PRIMARY' "
-        "AND table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY seq_in_index"
-    )
-    table_transactional = (
-        "SELECT count(*) FROM information_schema.tables t JOIN information_schema.engines e "
-        "ON e.engine = t.engine WHERE e.transactions = 'YES' "
-        "AND t.table_schema = COALESCE(%s, DATABASE()) AND t.table_name = %s"
-    )
     row_comparison = False  # MySQL would read the whole index
     history_session = "SET lock_wait_timeout=10, wait_timeout=31536000"
     migration_session = "SET foreign_key_checks=1, unique_checks=1"
@@ -5796,25 +5921,6 @@ class _MySqlDialect(_Dialect):
                 control._force_close()
         return True
 
-    def place(self, table: str) -> list[Any]:
-        schema, _, name = table.rpartition(".")
-        return [schema or None, name]
-
-    def key_value(self, name: str, column: _ColumnType) -> str:
-        # An ENUM is sorted by its numbers, but compared with a string by its text.
-        return f"CAST({self.name(name)} AS UNSIGNED)" if column.choices else self.name(name)
-
-    def read_exactly(self, name: str, column: _ColumnType) -> str:
-        # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
-        return f"({self.name(name)} + 0e0)" if column.kind == "float" else self.name(name)
-
-    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
-        if column.kind == "bits":
-            return lambda value: int.from_bytes(value, "big")
-        # MariaDB sends JSON as LONGTEXT.
-        is_text = column.kind == "document" and catalogue_type == "longtext"
-        return _read_json if is_text else None
-
     def lock_params(self, schema: str) -> Sequence[str]:
         # Locks are global to the server, and their names have at most 64 characters.
         import hashlib
@@ -5928,30 +6034,18 @@ class _MySqlDialect(_Dialect):
         with session.raw.cursor() as cursor:
             cursor.execute(f"SHOW FULL COLUMNS FROM {self.name(table)}")
             found = {
-                name.lower(): self.catalogued(text, collation or "")
+                name.lower(): self.catalogue.catalogued(text, collation or "")
                 for name, text, collation, *_ in cursor.fetchall()
                 if name.lower() in wanted
             }
-            json_columns = self.json_columns.get(self.flavour(session))
+            json_columns = self.catalogue.json_columns.get(self.flavour(session))
             if json_columns and any(column.kind == "long text" for column in found.values()):
                 schema, _, plain = table.rpartition(".")
                 cursor.execute(json_columns, (schema or None, plain))
                 for (name,) in cursor.fetchall():
                     if name.lower() in found:
-                        found[name.lower()] = self.column_types["json"]
+                        found[name.lower()] = self.catalogue.column_types["json"]
         return [found.get(name) for name in wanted]
-
-    def catalogued(self, text: str, collation: str) -> _ColumnType:
-        name = text.partition("(")[0]
-        choices: frozenset[str] = frozenset()
-        if name in ("enum", "set"):
-            found = re.findall(r"'((?:[^']|'')*)'", text)
-            choices = frozenset(choice.replace("''", "'").lower() for choice in found)
-            text = name
-        column = self.column_type(text.removesuffix(" zerofill"))._replace(choices=choices)
-        if column.octets is not None and not collation.startswith("utf8"):
-            column = column._replace(size=column.octets, octets=None)
-        return column._replace(ascii=collation.startswith("ascii_"))
 
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
@@ -6068,6 +6162,8 @@ class _PostgresDialect(_Dialect):
 
     engine = "postgres"
     syntax_class = _PostgresSyntax
+    catalogue_class = _PostgresCatalogue
+    catalogue: _PostgresCatalogue
     module = "psycopg2"
     package = "psycopg2-binary>=2.9"
     port = _PORTS["postgres"]
@@ -6090,21 +6186,8 @@ class _PostgresDialect(_Dialect):
         "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
         "AND (classid::bigint << 32) | objid::bigint = hashtext(%s)"
     )
-    table_columns = (
-        "SELECT attname, NOT attnotnull, NOT attnotnull OR atthasdef OR attidentity <> '', "
-        "attgenerated <> '', '' FROM pg_attribute WHERE attrelid = to_regclass(%s) "
-        "AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-    )
-    table_key = (
-        "SELECT attname FROM pg_index "
-        "CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place) "
-        "JOIN pg_attribute ON attrelid = indrelid AND attnum = number "
-        "WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place"
-    )
-    table_transactional = "SELECT 1"
     row_comparison = True
     check_constraints = "SET CONSTRAINTS ALL IMMEDIATE"
-    sequence_of = "SELECT pg_get_serial_sequence(%s, %s)"
     # Postgres 13 does not have this setting.
     history_session = (
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
@@ -6158,60 +6241,6 @@ class _PostgresDialect(_Dialect):
         dict: lambda v: _document("a document", v).text,
         _Document: lambda v: v.text,
     }
-    # https://www.postgresql.org/docs/current/datatype.html, as format_type() writes them
-    column_types: ClassVar = {
-        **dict.fromkeys(("character varying", "character", "text"), _ColumnType("text")),
-        "name": _ColumnType("text", octets=63),
-        "boolean": _ColumnType("flag"),
-        "smallint": _ColumnType("integer", 16),
-        "integer": _ColumnType("integer", 32),
-        "bigint": _ColumnType("integer", 64),
-        **dict.fromkeys(("real", "double precision"), _ColumnType("float", finite=False)),
-        "numeric": _ColumnType("decimal", finite=False),
-        "money": _ColumnType("money", scale=2),
-        '"char"': _ColumnType("text", octets=1),
-        "bytea": _ColumnType("bytes"),
-        "timestamp with time zone": _ColumnType("moment"),
-        "timestamp without time zone": _ColumnType("local moment"),
-        "date": _ColumnType("date"),
-        "time without time zone": _ColumnType("time"),
-        "time with time zone": _ColumnType("zoned time"),
-        **dict.fromkeys(
-            (
-                "interval", "interval second", "interval day to second",
-                "interval hour to second", "interval minute to second",
-            ),
-            _ColumnType("duration"),
-        ),
-        **{
-            f"interval {fields}": _ColumnType("duration", unit=unit)
-            for fields, unit in (
-                ("minute", timedelta(minutes=1)), ("day to minute", timedelta(minutes=1)),
-                ("hour to minute", timedelta(minutes=1)), ("hour", timedelta(hours=1)),
-                ("day to hour", timedelta(hours=1)), ("day", timedelta(days=1)),
-                # Months and years are not durations: only zero fits.
-                ("month", timedelta.max), ("year", timedelta.max),
-                ("year to month", timedelta.max),
-            )
-        },
-        "uuid": _ColumnType("id"),
-        **dict.fromkeys(("json", "jsonb"), _ColumnType("document")),
-        **dict.fromkeys(
-            ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
-            _ColumnType("range"),
-        ),
-    }  # fmt: skip
-    #: the types of a table's columns; those of domains and arrays are resolved
-    catalogue = (
-        "WITH RECURSIVE held AS (SELECT attname, atttypid AS type, atttypmod AS size, '' AS ends "
-        "FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped "
-        "UNION ALL SELECT attname, CASE typtype WHEN 'd' THEN typbasetype ELSE typelem END, "
-        "CASE typtype WHEN 'd' THEN typtypmod ELSE size END, "
-        "CASE typtype WHEN 'd' THEN ends ELSE '[]' END FROM held JOIN pg_type t ON t.oid = type "
-        "WHERE typtype = 'd' OR typelem <> 0 AND typarray = 0) "
-        "SELECT attname, format_type(type, size) || ends FROM held JOIN pg_type t ON t.oid = type "
-        "WHERE typtype <> 'd' AND (typelem = 0 OR typarray <> 0)"
-    )
     session = (
         "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET bytea_output = 'hex'; "
         "SET default_transaction_isolation = 'read committed'; "
@@ -6318,9 +6347,6 @@ class _PostgresDialect(_Dialect):
             raise
         finally:
             _watchdog.unwatch(session)
-
-    def place(self, table: str) -> list[Any]:
-        return [self.name(table)]
 
     def lock_params(self, schema: str) -> Sequence[str]:
         return ["infra schema_migrations"]  # locks are local to the database
@@ -6432,14 +6458,9 @@ class _PostgresDialect(_Dialect):
         self, session: _Session, table: str, names: Sequence[str]
     ) -> Sequence[_ColumnType | None]:
         with session.raw.cursor() as cursor:
-            self.execute(session, cursor, self.catalogue, [self.name(table)])
-            found = {name: self.catalogued(text) for name, text in cursor.fetchall()}
+            self.execute(session, cursor, self.catalogue.column_query, [self.name(table)])
+            found = {name: self.catalogue.catalogued(text) for name, text in cursor.fetchall()}
         return [found.get(name) for name in names] if found else []  # []: there is no such table
-
-    def catalogued(self, text: str) -> _ColumnType:
-        if text.endswith("[]"):
-            return _ColumnType("array", element=self.column_type(text.removesuffix("[]")))
-        return self.column_type(text)
 
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
@@ -7392,27 +7413,28 @@ class _SqlTable(_TableRows):
         return self._shape
 
     def _read_shape(self) -> _TableShape:
-        dialect, place = self._dialect, self._dialect.place(self._table)
-        columns = self._ask(dialect.table_columns, place)
+        dialect, place = self._dialect, self._dialect.catalogue.place(self._table)
+        columns = self._ask(dialect.catalogue.table_columns, place)
         if not columns:
             raise self._pool._no_such("move", self._table)
         names = [row[0] for row in columns]
         with self._pool.transaction():
             types = self._pool._column_types(self._table, names)
         has_transactions = self._ask(
-            dialect.table_transactional, place if "%s" in dialect.table_transactional else None
+            dialect.catalogue.table_transactional,
+            place if "%s" in dialect.catalogue.table_transactional else None,
         )
         kinds = dict(zip(names, types))
         return _TableShape(
             kinds,
-            tuple(row[0] for row in self._ask(dialect.table_key, place)),
+            tuple(row[0] for row in self._ask(dialect.catalogue.table_key, place)),
             nullable=frozenset(row[0] for row in columns if row[1]),
             optional=frozenset(row[0] for row in columns if row[2]),
             computed=frozenset(row[0] for row in columns if row[3]),
             readings={
                 name: reading
                 for name, *_, word in columns
-                if (reading := dialect.reading(kinds[name], word)) is not None
+                if (reading := dialect.catalogue.reading(kinds[name], word)) is not None
             },
             unordered=frozenset(row[0] for row in columns if row[4] == "set"),
             transactional=has_transactions != [(0,)],
@@ -7424,14 +7446,16 @@ class _SqlTable(_TableRows):
 
     def _read_by(self, names: Sequence[str]) -> list[str]:
         columns = self.shape().columns
-        return [self._dialect.read_exactly(name, columns[name]) for name in names]
+        return [self._dialect.catalogue.read_exactly(name, columns[name]) for name in names]
 
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
         shape = self.shape()
         order = [*map(self._dialect.name, shape.key)]
-        places = [self._dialect.key_value(name, shape.columns[name]) for name in shape.key]
+        places = [
+            self._dialect.catalogue.key_value(name, shape.columns[name]) for name in shape.key
+        ]
         wanted = self._read_by(names)
         wanted += [place for place in places if place not in wanted]
         sql = f"SELECT {', '.join(wanted)} {self._from}"
@@ -7500,11 +7524,11 @@ class _SqlTable(_TableRows):
             self._pool._statement("move", sql, [*values, *key], _row_count)
 
     def pass_ids(self) -> None:
-        if not self._dialect.sequence_of:
+        if not self._dialect.catalogue.sequence_of:
             return
         name = self._dialect.name(self._table)
         for column in self.shape().optional:
-            ((sequence,),) = self._ask(self._dialect.sequence_of, [name, column])
+            ((sequence,),) = self._ask(self._dialect.catalogue.sequence_of, [name, column])
             if sequence is not None:
                 quoted = self._dialect.name(column)
                 self._ask(

@@ -744,14 +744,14 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnServers(
         "values: MariaDB's JSON is text",
         INFRA,
-        Drop("_MySqlDialect.read_columns", "found[name.lower()] = self.column_types['json']"),
+        Drop("_MySqlDialect.read_columns", "found[name.lower()] = self.catalogue.column_types['json']"),
         ("contract/test_database.py::TestMariaDB::test_what_a_column_takes",),
     ),
     OnServers(
         "values: the catalogue's scale is not read",
         INFRA,
         Replace(
-            "_Dialect.column_type",
+            "_Catalogue.column_type",
             "known._replace(size=size, scale=scale)",
             "known._replace(size=size)",
         ),

@@ -235,7 +235,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: an ENUM's place is its text",
         INFRA,
-        Replace("_MySqlDialect.key_value", "column.choices", "False"),
+        Replace("_MySqlCatalogue.key_value", "column.choices", "False"),
         ("properties/test_walks.py::test_the_walk_is_the_table",),
     ),
     OnServers(
@@ -253,13 +253,13 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: digits of a FLOAT are lost",
         INFRA,
-        Replace("_MySqlDialect.read_exactly", "column.kind == 'float'", "False"),
+        Replace("_MySqlCatalogue.read_exactly", "column.kind == 'float'", "False"),
         (f"{DAYS}::test_the_golden_table",),
     ),
     OnServers(
         "moves: MariaDB's documents are texts",
         INFRA,
-        Replace("_MySqlDialect.reading", "catalogue_type == 'longtext'", "False"),
+        Replace("_MySqlCatalogue.reading", "catalogue_type == 'longtext'", "False"),
         (f"{CASES}::TestMariaDBToPostgres::test_a_transform_gets_values",),
     ),
     OnServers(
@@ -275,7 +275,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: ids begin at one",
         INFRA,
-        Always("_SqlTable.pass_ids", "not self._dialect.sequence_of"),
+        Always("_SqlTable.pass_ids", "not self._dialect.catalogue.sequence_of"),
         (f"{DAYS}::test_ids_go_on_behind_the_data",),
     ),
     OnServers(
