@@ -4892,16 +4892,6 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
     return selector.select
 
 
-class _Sent(NamedTuple):
-    """The statement that an attempt sent, for its errors. Without a session it was a login."""
-
-    session: _Session | None = None
-    sql: str = ""
-    params: Any = None
-    before: int = 0  # characters sent before the statement
-    is_ours: bool = False  # this library wrote the statement: positions in it tell nothing
-
-
 class _Session(_Watched):
     """A connection of the driver, with its state in the pool."""
 
@@ -5170,20 +5160,388 @@ class _PostgresCatalogue(_Catalogue):
         return self.column_type(text)
 
 
+_PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
+#: a name in a statement, perhaps qualified by its table and schema
+_NAME_PATH = _lazy(
+    r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
+)
+#: a statement for which Postgres can declare a cursor
+_QUERY = _lazy(r"[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b", re.IGNORECASE)
+_BODY = _lazy(
+    r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
+    r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _position(sql: str, at: int) -> str:
+    """Describe a position in a statement by line and column."""
+    line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
+    return f"line {_line(sql, at)}, column {at - line_start + 1}"
+
+
+def _in_quotes(name: str) -> str:
+    return name if name[:1] in ('"', "`") else f'"{name}"'
+
+
+def _unfit(sql: str, params: Any, reason: str) -> ValidationError:
+    """Return the error for parameters that do not fit the placeholders; it quotes no value.
+
+    ``reason``: used if the placeholders show no better one.
+    """
+    marks = [mark for mark in _PLACEHOLDER.finditer(sql) if mark[0] != "%%"]
+    if stray := next((mark for mark in marks if mark[0] == "%"), None):
+        reason = (
+            f"a percent sign at {_position(sql, stray.start())} is no placeholder: with params it "
+            "is written %%"
+        )
+    elif isinstance(params, Mapping):
+        missing = [mark[1] for mark in marks if mark[1] and mark[1] not in params]
+        if missing:
+            reason = f"params should have {missing[0]}"
+        elif any(mark[0] == "%s" for mark in marks):
+            reason = "%s takes a list or tuple, %(name)s a dict"
+    elif any(mark[1] for mark in marks):
+        reason = "%s takes a list or tuple, %(name)s a dict"
+    elif len(marks) != len(params or ()):
+        reason = f"it has {len(marks)}, and params has {len(params or ())}"
+    return ValidationError(f"the parameters do not fit the placeholders of the statement: {reason}")
+
+
+class _Sent(NamedTuple):
+    """The statement that an attempt sent, for its errors. Without a session it was a login."""
+
+    session: _Session | None = None
+    sql: str = ""
+    params: Any = None
+    before: int = 0  # characters sent before the statement
+    is_ours: bool = False  # this library wrote the statement: positions in it tell nothing
+
+
+class _ErrorReader(ABC):
+    """Finds the rule for a driver's error, and the name or position that the error is about."""
+
+    #: by the server's error code
+    rules: ClassVar[Mapping[Any, _ErrorRule]]
+    #: the codes for a missing table and a missing column
+    absent: ClassVar[Sequence[Any]]
+    #: messages for a RuntimeError of the driver, by the missing package that it names
+    missing: ClassVar[Mapping[str, str]] = {}
+    #: a hint for a BEGIN without END: the cause may be that a migration file was split
+    cut_body: ClassVar[str] = ""
+
+    def __init__(self, driver: Any, options: Mapping[str, str], syntax: _Syntax) -> None:
+        self._driver = driver
+        self._options = options  # of the URL
+        self._syntax = syntax
+
+    def rule_of(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        """Return the code and the rule for a driver's exception."""
+        if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
+            return None, _ErrorRule(TimeoutError, "did not answer in time", retryable=True)
+        return self._rule_by_code(exc)
+
+    @abstractmethod
+    def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]: ...
+
+    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        """Return the code and the rule for a failed login."""
+        code, rule = self.rule_of(exc)
+        return code, _AT_LOGIN.get(rule, rule)
+
+    @abstractmethod
+    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None: ...
+
+    def own_words(self, exc: Any) -> str:
+        """Return the server's text, for ``error_detail`` only: it may quote rows."""
+        return str(exc.args[-1] if exc.args else exc).strip()
+
+    @abstractmethod
+    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+        """Return the name or the position that an error is about, never a value."""
+
+    def unread_hint(self, sent: _Sent) -> str:
+        """Return a hint if a streamed statement is no query, or if a body has no END."""
+        if sent.before and not _QUERY.match(self._syntax.start_of_code(sent.sql)):
+            return "; stream takes queries alone: give this to execute or fetch_all"
+        body = _BODY.search(self._syntax.masked(sent.sql))
+        has_end = body is None or re.search(r"(?i)\bEND\b[\w\s$]*;?\s*\Z", body[0])
+        return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
+
+    def named(self, sent: _Sent, names: Iterable[str]) -> str:
+        """Return the first of ``names`` that is in the statement's code, with its position, or "".
+
+        A server's message also quotes values. Those are in strings or in parameters, not in code.
+        """
+        code = self._syntax.masked(sent.sql)
+        for name in names:
+            for part in filter(None, (name, name.rpartition(".")[2])):
+                found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
+                if found:
+                    position = "" if sent.is_ours else f", {_position(sent.sql, found.start())}"
+                    return f'"{part}"{position}'
+        return ""
+
+
+class _MySqlErrorReader(_ErrorReader):
+    """Reads the errors of PyMySQL, and the English messages of MySQL and MariaDB."""
+
+    _syntax: _MySqlSyntax
+
+    missing: ClassVar = {
+        "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use "
+        "TLS; a wrong password may be the cause too",
+        "pynacl": "the server asks for ed25519: install PyMySQL[ed25519]",
+    }
+    cut_body = ": a file of migrations is cut at each semicolon; create the program with execute()"
+    # https://mariadb.com/kb/en/mariadb-error-code-reference,
+    # https://dev.mysql.com/doc/mysql-errors/8.4/en/
+    rules: ClassVar = {
+        **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
+        **dict.fromkeys((1216, 1217, 1451, 1452), _FOREIGN_KEY),
+        **dict.fromkeys((3819, 4025), _CHECK),
+        **dict.fromkeys((1048, 1364), _NOT_NULL),
+        **dict.fromkeys((1020, 1213), _DEADLOCK),
+        1205: _LOCKED,
+        **dict.fromkeys((1317, 1969, 3024), _TOO_SLOW),
+        **dict.fromkeys((0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006), _LOST),
+        **dict.fromkeys((*range(1154, 1162), 2013, 2055, 4031), _LOST),
+        **dict.fromkeys((1040, 1135, 1203, 1226), _BUSY),
+        **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
+        1042: _no_connection("cannot look up the name of this client's address", retryable=True),
+        3032: _no_connection("is in offline mode", retryable=True),
+        1129: _no_connection(
+            "has blocked this client's address after failed logins: see FLUSH HOSTS"
+        ),
+        **dict.fromkeys((1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061), _LOGIN),
+        **dict.fromkeys((1820, 1862), _EXPIRED),
+        **dict.fromkeys((3118, 4151), _LOCKED_USER),
+        3159: _WANTS_TLS,
+        1049: _NO_DATABASE,
+        2026: _NO_TLS,
+        **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411, 1690), _MISFIT),
+        1365: _BY_ZERO,
+        **dict.fromkeys((1139, *range(3688, 3698), 3700), _BAD_PATTERN),
+        **dict.fromkeys((1231, 1298, 1649, 3685, 3686), _BAD_ARGUMENT),
+        1582: _NO_OVERLOAD,
+        1136: _VALUE_COUNT,
+        1153: _TOO_LARGE,
+        **dict.fromkeys((1064, 1149), _SYNTAX),
+        **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
+        **dict.fromkeys((1008, 1091, 1109, 1176, 1193, 1305), _UNKNOWN),
+        **dict.fromkeys((1021, 1114), _DISK_FULL),
+        **dict.fromkeys((1037, 1038, 1041), _NO_MEMORY),
+        **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
+        1836: _READ_ONLY,
+    }
+    absent = (1146, 1054)
+    #: rules that require these words in the text: 1290, for one, is raised for any server option
+    worded: ClassVar = {
+        1290: ("read-only", _READ_ONLY),
+        1030: ("error 28", _DISK_FULL),  # ENOSPC
+        1047: (
+            "WSREP",
+            _no_connection("is a node of a cluster that is not ready yet", retryable=True),
+        ),
+        9001: ("hostgroup", _NO_BACKEND),  # ProxySQL
+    }
+    #: the column at the end of the server's text, after the value
+    unfit_column = _lazy(r" for column (?:'([^']*)'|((?:`[^`]*`\.?)+)) at row \d+\Z")
+    unread = _lazy(r" near '(.*)' at line (\d+)\Z", re.DOTALL)
+    quoted_names = _lazy(r"(?<!\w)'([^']*)'|`([^`]*)`|(?:FUNCTION|PROCEDURE) (\S+) does not exist")
+
+    def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
+        if code is None:
+            refusals = self._driver.err.ProgrammingError, self._driver.err.DataError
+            return None, _REFUSED if isinstance(exc, refusals) else _LOST
+        words, rule = self.worded.get(code, ("", None))
+        if rule is not None and words in str(exc.args[-1]):
+            return code, rule
+        return code, self.rules.get(code, _REFUSED)
+
+    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        code, rule = super().login_rule(exc)
+        # A user with REQUIRE SSL who comes without TLS gets the code of a wrong password.
+        if code == 1045 and self._options.get("sslmode") == "disable":
+            hint = "or whether the user has to come with TLS: sslmode=disable is set"
+            rule = rule._replace(message=f"{rule.message}, {hint}")
+        return code, rule
+
+    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
+        text = str(exc.args[1])
+        table = self._syntax.written_table(sql)
+        if kind == "not_null":
+            column = re.search("'([^']*)'", text)
+            return f"{table}_{column[1]}_not_null" if column and table else None
+        if kind == "unique":  # the text quotes a value, which may hold "for key": take the last one
+            _, marked, name = text.rpartition("for key '")
+            if not marked:
+                return None
+            name = name.rstrip("'")
+            if name == "PRIMARY" or name.endswith(".PRIMARY"):
+                table = name.rpartition(".")[0] or table
+                return f"{table}_pkey" if table else None
+            return name.rpartition(".")[2]
+        found = re.search("CONSTRAINT `([^`]*)`", text) or re.search(
+            "constraint '([^']*)'", text, re.IGNORECASE
+        )
+        return found[1].rpartition(".")[2] if found else None
+
+    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+        text = str(exc.args[-1] if exc.args else "")
+        if found := self.unfit_column.search(text):
+            column = found[1] or found[2].strip("`").rpartition("`")[2]
+            return f'column "{column}"'
+        if found := self.unread.search(text):
+            return self._unread(sent.sql, found[1], int(found[2]))
+        names = ["".join(groups) for groups in self.quoted_names.findall(text)]
+        if exc.args[0] == 1136 and (
+            target := self._syntax.written_table(sent.sql)
+        ):  # its text has no name
+            names = [target]
+        return self.named(sent, names)
+
+    def _unread(self, sql: str, rest: str, line: int) -> str:
+        """Return where the parser stopped. ``rest``: the next 80 characters, with values."""
+        code, start = self._syntax.masked(sql), 0
+        for _ in range(line - 1):
+            start = sql.find("\n", start) + 1
+        word = _NAME_PATH.match(rest)
+        end = (sql + "\n").find("\n", start)
+        shape = rf"(?<![\w$']){re.escape(word[0])}(?![\w$'])" if word else "(?!)"
+        found = re.compile(shape).search(code, start, end)
+        if found is None:
+            return f"line {line}"
+        return f"{_in_quotes(found[0])}, {_position(sql, found.start())}"
+
+
+class _PostgresErrorReader(_ErrorReader):
+    """Reads the errors of psycopg2."""
+
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
+    rules: ClassVar = {
+        "23505": _UNIQUE,
+        **dict.fromkeys(("23001", "23503"), _FOREIGN_KEY),
+        "23514": _CHECK,
+        "23502": _NOT_NULL,
+        **dict.fromkeys(("40001", "40P01"), _DEADLOCK),
+        "55P03": _LOCKED,
+        "57014": _TOO_SLOW,
+        **dict.fromkeys(("08", "25P03", "57P01", "57P02", "57P05"), _LOST),
+        **dict.fromkeys(("53300", "57P03"), _BUSY),
+        "28": _LOGIN,
+        "3D": _NO_DATABASE,
+        **dict.fromkeys(("22001", "22003", "22007", "22008", "22018"), _MISFIT),
+        **dict.fromkeys(("22021", "22026", "22P02", "22P03", "22P05"), _MISFIT),
+        "22012": _BY_ZERO,
+        "2201B": _BAD_PATTERN,
+        "22": _BAD_ARGUMENT,
+        "42601": _SYNTAX,
+        **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
+        **dict.fromkeys(("42704", "3F000"), _UNKNOWN),
+        "42883": _NO_OVERLOAD,
+        "55P04": _NEW_ENUM_VALUE,
+        "53100": _DISK_FULL,
+        "53200": _NO_MEMORY,
+        "25001": _IN_TRANSACTION,
+        "42501": _FORBIDDEN,
+        "25006": _READ_ONLY,
+    }
+    absent = ("42P01", "42703")
+    #: the type in the server's text; the value comes after it
+    unfit_type = _lazy(
+        r"(?:value too long for type|invalid input syntax for type|invalid input value for enum) "
+        r'([^:]+?)(?:: "|\Z)|(smallint|integer|bigint) out of range\Z',
+        re.DOTALL,
+    )
+    unfit_column = _lazy(r'COPY .*?, line \d+, column ([^:]+?)(?:: "|\Z)', re.DOTALL)
+    quoted_names = _lazy(r"""["«„“] ?([^"«»„“”]+?) ?["»“”]|(?<=column )([\w.$]+)""")
+
+    def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        code = getattr(exc, "pgcode", None)
+        if code is None:
+            refusal = _tls_words(str(exc)) if isinstance(exc, self._driver.OperationalError) else ""
+            if refusal:  # libpq gives no code
+                return None, _no_connection(f"could not be reached: {refusal}")
+            if "asynchronous callback" in str(exc):
+                return None, _NO_COPY
+            losses = self._driver.OperationalError, self._driver.InterfaceError
+            is_lost = isinstance(exc, losses) or type(exc) is self._driver.DatabaseError
+            return None, _LOST if is_lost else _REFUSED
+        return code, _find_rule(self.rules, (code, code[:2])) or _REFUSED
+
+    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
+        code, rule = super().login_rule(exc)
+        if code is None and rule is _LOST:
+            code, rule = _postgres_login(str(exc))
+        if "options" in self._options and rule in (_FOREIGN_WORDS, _NO_ROLE):
+            rule = rule._replace(message=f"{rule.message}; the URL's options may be the cause")
+        return code, rule
+
+    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
+        found = exc.diag
+        name: str | None = found.constraint_name
+        return f"{found.table_name}_{found.column_name}_not_null" if kind == "not_null" else name
+
+    def own_words(self, exc: Any) -> str:
+        return (getattr(exc, "pgerror", None) or super().own_words(exc)).strip()
+
+    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+        diag = getattr(exc, "diag", None)
+        if diag is None or not sent.sql:
+            return ""
+        text, found = diag.message_primary or "", []
+        column = self.unfit_column.match(diag.context or "")
+        if diag.statement_position:
+            found.append(self._origin(sent, int(diag.statement_position) - 1 - sent.before))
+        elif column and self.named(sent, [column[1]]):
+            found.append(f'column "{column[1]}"')
+        elif diag.column_name:
+            found.append(f'column "{diag.column_name}"')
+        else:
+            names = ("".join(groups) for groups in self.quoted_names.findall(text))
+            found.append(self.named(sent, names))
+        if kind := self.unfit_type.match(text):
+            found.append(f"type {kind[1] or kind[2]}")
+        return ", ".join(filter(None, found))
+
+    def _origin(self, sent: _Sent, at: int) -> str:
+        """Return the parameter, or the position in ``sql``, at position ``at`` of the sent text."""
+        sql, params, last = sent.sql, sent.params, 0  # ``last``: the end of the last placeholder
+        marks = _PLACEHOLDER.finditer(sql) if params is not None and sent.session else ()
+        cursor: Any = sent.session.raw.cursor() if sent.session else None
+        number = 0
+        for mark in marks:
+            if at < mark.start() - last:
+                break
+            at -= mark.start() - last
+            if mark[0] == "%%":
+                width = 1
+            else:
+                key = mark[1] if mark[1] is not None else number
+                number += 1
+                width = len(cursor.mogrify("%s", [params[key]]).decode())
+                if at < width:
+                    return f"parameter {mark[1] or number}"
+            at, last = at - width, mark.end()
+        at += last
+        name = _NAME_PATH.match(self._syntax.masked(sql), at)
+        position = _position(sql, at)
+        return f"{_in_quotes(name[0])}, {position}" if name else position
+
+
 class _Dialect(ABC):
     """An engine's driver, SQL texts, patterns and error codes."""
 
     engine: ClassVar[str]
     syntax_class: ClassVar[type[_Syntax]]
     catalogue_class: ClassVar[type[_Catalogue]]
+    errors_class: ClassVar[type[_ErrorReader]]
     #: the driver's module and its pip package
     module: ClassVar[str]
     package: ClassVar[str]
     port: ClassVar[int]
-    #: by the server's error code
-    errors: ClassVar[Mapping[Any, _ErrorRule]]
-    #: the codes for a missing table and a missing column
-    absent: ClassVar[Sequence[Any]]
     #: by exact type: a function that prepares a parameter for the driver; None: pass it unchanged
     converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
     #: by a field's type: a function that converts the driver's value, if it has another type
@@ -5218,12 +5576,8 @@ class _Dialect(ABC):
     dump_without: ClassVar[str]
     #: required before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
-    #: a hint for a BEGIN without END: the cause may be that a migration file was split
-    cut_body: ClassVar[str] = ""
     #: the prefix of a streamed query
     stream_begins: ClassVar[str] = ""
-    #: messages for a RuntimeError of the driver, by the missing package that it names
-    missing: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
@@ -5233,6 +5587,7 @@ class _Dialect(ABC):
         self.config = config
         self.url = _Url.parse(config.url)
         self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
+        self.errors = self.errors_class(self.driver, self.url.options, self.syntax)
         self.tls_context: Any = None
         options = self.url.options
         if options.keys() & {*_TLS_FILES}:  # libpq would check the files late, and without a code
@@ -5299,51 +5654,6 @@ class _Dialect(ABC):
             reason = type(exc).__name__
         raise _unfit(sql, params, reason)
 
-    def rule_of(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        """Return the code and the rule for a driver's exception."""
-        if any(isinstance(cause, builtins.TimeoutError) for cause in _causes(exc)):
-            return None, _ErrorRule(TimeoutError, "did not answer in time", retryable=True)
-        return self._find_rule(exc)
-
-    def own_words(self, exc: Any) -> str:
-        """Return the server's text, for ``error_detail`` only: it may quote rows."""
-        return str(exc.args[-1] if exc.args else exc).strip()
-
-    @abstractmethod
-    def whereabouts(self, exc: Any, sent: _Sent) -> str:
-        """Return the name or the position that an error is about, never a value."""
-
-    def unread_hint(self, sent: _Sent) -> str:
-        """Return a hint if a streamed statement is no query, or if a body has no END."""
-        if sent.before and not _QUERY.match(self.syntax.start_of_code(sent.sql)):
-            return "; stream takes queries alone: give this to execute or fetch_all"
-        body = _BODY.search(self.syntax.masked(sent.sql))
-        has_end = body is None or re.search(r"(?i)\bEND\b[\w\s$]*;?\s*\Z", body[0])
-        return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
-
-    def named(self, sent: _Sent, names: Iterable[str]) -> str:
-        """Return the first of ``names`` that is in the statement's code, with its position, or "".
-
-        A server's message also quotes values. Those are in strings or in parameters, not in code.
-        """
-        code = self.syntax.masked(sent.sql)
-        for name in names:
-            for part in filter(None, (name, name.rpartition(".")[2])):
-                found = re.search(rf"(?i)(?<![\w$'.]){re.escape(part)}(?![\w$'])", code)
-                if found:
-                    position = "" if sent.is_ours else f", {_position(sent.sql, found.start())}"
-                    return f'"{part}"{position}'
-        return ""
-
-    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        """Return the code and the rule for a failed login."""
-        code, rule = self.rule_of(exc)
-        return code, _AT_LOGIN.get(rule, rule)
-
-    @abstractmethod
-    def _find_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]: ...
-    @abstractmethod
-    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None: ...
     @abstractmethod
     def connect(self, seconds: float, now: float) -> _Session: ...
     @abstractmethod
@@ -5426,20 +5736,6 @@ class _Dialect(ABC):
         return False
 
 
-_PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
-#: a name in a statement, perhaps qualified by its table and schema
-_NAME_PATH = _lazy(
-    r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
-)
-#: a statement for which Postgres can declare a cursor
-_QUERY = _lazy(r"[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b", re.IGNORECASE)
-_BODY = _lazy(
-    r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
-    r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
 def _strings(column: Sequence[Any]) -> Sequence[str]:
     return list(map(str, column))
 
@@ -5469,40 +5765,6 @@ class _RowTexts:
             if base in self.writers:
                 return self.writers[base]((found,))[0]
         raise ValidationError(f"a value should not be of type {type(value).__name__}")
-
-
-def _position(sql: str, at: int) -> str:
-    """Describe a position in a statement by line and column."""
-    line_start = max(sql.rfind("\n", 0, at), sql.rfind("\r", 0, at)) + 1
-    return f"line {_line(sql, at)}, column {at - line_start + 1}"
-
-
-def _in_quotes(name: str) -> str:
-    return name if name[:1] in ('"', "`") else f'"{name}"'
-
-
-def _unfit(sql: str, params: Any, reason: str) -> ValidationError:
-    """Return the error for parameters that do not fit the placeholders; it quotes no value.
-
-    ``reason``: used if the placeholders show no better one.
-    """
-    marks = [mark for mark in _PLACEHOLDER.finditer(sql) if mark[0] != "%%"]
-    if stray := next((mark for mark in marks if mark[0] == "%"), None):
-        reason = (
-            f"a percent sign at {_position(sql, stray.start())} is no placeholder: with params it "
-            "is written %%"
-        )
-    elif isinstance(params, Mapping):
-        missing = [mark[1] for mark in marks if mark[1] and mark[1] not in params]
-        if missing:
-            reason = f"params should have {missing[0]}"
-        elif any(mark[0] == "%s" for mark in marks):
-            reason = "%s takes a list or tuple, %(name)s a dict"
-    elif any(mark[1] for mark in marks):
-        reason = "%s takes a list or tuple, %(name)s a dict"
-    elif len(marks) != len(params or ()):
-        reason = f"it has {len(marks)}, and params has {len(params or ())}"
-    return ValidationError(f"the parameters do not fit the placeholders of the statement: {reason}")
 
 
 def _written(
@@ -5640,7 +5902,7 @@ class _MySqlDialect(_Dialect):
 
     engine = "mysql"
     syntax_class = _MySqlSyntax
-    syntax: _MySqlSyntax
+    errors_class = _MySqlErrorReader
     catalogue_class = _MySqlCatalogue
     catalogue: _MySqlCatalogue
     module = "pymysql"
@@ -5653,71 +5915,10 @@ class _MySqlDialect(_Dialect):
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
     grace = 2.0
-    cut_body = ": a file of migrations is cut at each semicolon; create the program with execute()"
     #: seconds after query_timeout until the client kills a statement that the server does not limit
     kill_after = 0.1
     #: seconds for the login of the connection that sends KILL
     kill_patience = 3.0
-    missing: ClassVar = {
-        "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use "
-        "TLS; a wrong password may be the cause too",
-        "pynacl": "the server asks for ed25519: install PyMySQL[ed25519]",
-    }
-    # https://mariadb.com/kb/en/mariadb-error-code-reference,
-    # https://dev.mysql.com/doc/mysql-errors/8.4/en/
-    errors: ClassVar = {
-        **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
-        **dict.fromkeys((1216, 1217, 1451, 1452), _FOREIGN_KEY),
-        **dict.fromkeys((3819, 4025), _CHECK),
-        **dict.fromkeys((1048, 1364), _NOT_NULL),
-        **dict.fromkeys((1020, 1213), _DEADLOCK),
-        1205: _LOCKED,
-        **dict.fromkeys((1317, 1969, 3024), _TOO_SLOW),
-        **dict.fromkeys((0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006), _LOST),
-        **dict.fromkeys((*range(1154, 1162), 2013, 2055, 4031), _LOST),
-        **dict.fromkeys((1040, 1135, 1203, 1226), _BUSY),
-        **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
-        1042: _no_connection("cannot look up the name of this client's address", retryable=True),
-        3032: _no_connection("is in offline mode", retryable=True),
-        1129: _no_connection(
-            "has blocked this client's address after failed logins: see FLUSH HOSTS"
-        ),
-        **dict.fromkeys((1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061), _LOGIN),
-        **dict.fromkeys((1820, 1862), _EXPIRED),
-        **dict.fromkeys((3118, 4151), _LOCKED_USER),
-        3159: _WANTS_TLS,
-        1049: _NO_DATABASE,
-        2026: _NO_TLS,
-        **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411, 1690), _MISFIT),
-        1365: _BY_ZERO,
-        **dict.fromkeys((1139, *range(3688, 3698), 3700), _BAD_PATTERN),
-        **dict.fromkeys((1231, 1298, 1649, 3685, 3686), _BAD_ARGUMENT),
-        1582: _NO_OVERLOAD,
-        1136: _VALUE_COUNT,
-        1153: _TOO_LARGE,
-        **dict.fromkeys((1064, 1149), _SYNTAX),
-        **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
-        **dict.fromkeys((1008, 1091, 1109, 1176, 1193, 1305), _UNKNOWN),
-        **dict.fromkeys((1021, 1114), _DISK_FULL),
-        **dict.fromkeys((1037, 1038, 1041), _NO_MEMORY),
-        **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
-        1836: _READ_ONLY,
-    }
-    absent = (1146, 1054)
-    #: rules that require these words in the text: 1290, for one, is raised for any server option
-    worded: ClassVar = {
-        1290: ("read-only", _READ_ONLY),
-        1030: ("error 28", _DISK_FULL),  # ENOSPC
-        1047: (
-            "WSREP",
-            _no_connection("is a node of a cluster that is not ready yet", retryable=True),
-        ),
-        9001: ("hostgroup", _NO_BACKEND),  # ProxySQL
-    }
-    #: the column at the end of the server's text, after the value
-    unfit_column = _lazy(r" for column (?:'([^']*)'|((?:`[^`]*`\.?)+)) at row \d+\Z")
-    unread = _lazy(r" near '(.*)' at line (\d+)\Z", re.DOTALL)
-    quoted_names = _lazy(r"(?<!\w)'([^']*)'|`([^`]*)`|(?:FUNCTION|PROCEDURE) (\S+) does not exist")
     converters: ClassVar = {
         type(None): None,
         bool: None,
@@ -5962,71 +6163,6 @@ class _MySqlDialect(_Dialect):
             raw._result.unbuffered_active = False
         return raw._sock.fileno() if raw._sock is not None else -1
 
-    def _find_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
-        if code is None:
-            refusals = self.driver.err.ProgrammingError, self.driver.err.DataError
-            return None, _REFUSED if isinstance(exc, refusals) else _LOST
-        words, rule = self.worded.get(code, ("", None))
-        if rule is not None and words in str(exc.args[-1]):
-            return code, rule
-        return code, self.errors.get(code, _REFUSED)
-
-    def whereabouts(self, exc: Any, sent: _Sent) -> str:
-        text = str(exc.args[-1] if exc.args else "")
-        if found := self.unfit_column.search(text):
-            column = found[1] or found[2].strip("`").rpartition("`")[2]
-            return f'column "{column}"'
-        if found := self.unread.search(text):
-            return self._unread(sent.sql, found[1], int(found[2]))
-        names = ["".join(groups) for groups in self.quoted_names.findall(text)]
-        if exc.args[0] == 1136 and (
-            target := self.syntax.written_table(sent.sql)
-        ):  # its text has no name
-            names = [target]
-        return self.named(sent, names)
-
-    def _unread(self, sql: str, rest: str, line: int) -> str:
-        """Return where the parser stopped. ``rest``: the next 80 characters, with values."""
-        code, start = self.syntax.masked(sql), 0
-        for _ in range(line - 1):
-            start = sql.find("\n", start) + 1
-        word = _NAME_PATH.match(rest)
-        end = (sql + "\n").find("\n", start)
-        shape = rf"(?<![\w$']){re.escape(word[0])}(?![\w$'])" if word else "(?!)"
-        found = re.compile(shape).search(code, start, end)
-        if found is None:
-            return f"line {line}"
-        return f"{_in_quotes(found[0])}, {_position(sql, found.start())}"
-
-    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        code, rule = super().login_rule(exc)
-        # A user with REQUIRE SSL who comes without TLS gets the code of a wrong password.
-        if code == 1045 and self.url.options.get("sslmode") == "disable":
-            hint = "or whether the user has to come with TLS: sslmode=disable is set"
-            rule = rule._replace(message=f"{rule.message}, {hint}")
-        return code, rule
-
-    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
-        text = str(exc.args[1])
-        table = self.syntax.written_table(sql)
-        if kind == "not_null":
-            column = re.search("'([^']*)'", text)
-            return f"{table}_{column[1]}_not_null" if column and table else None
-        if kind == "unique":  # the text quotes a value, which may hold "for key": take the last one
-            _, marked, name = text.rpartition("for key '")
-            if not marked:
-                return None
-            name = name.rstrip("'")
-            if name == "PRIMARY" or name.endswith(".PRIMARY"):
-                table = name.rpartition(".")[0] or table
-                return f"{table}_pkey" if table else None
-            return name.rpartition(".")[2]
-        found = re.search("CONSTRAINT `([^`]*)`", text) or re.search(
-            "constraint '([^']*)'", text, re.IGNORECASE
-        )
-        return found[1].rpartition(".")[2] if found else None
-
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
     ) -> Sequence[_ColumnType | None]:
@@ -6162,6 +6298,7 @@ class _PostgresDialect(_Dialect):
 
     engine = "postgres"
     syntax_class = _PostgresSyntax
+    errors_class = _PostgresErrorReader
     catalogue_class = _PostgresCatalogue
     catalogue: _PostgresCatalogue
     module = "psycopg2"
@@ -6170,14 +6307,6 @@ class _PostgresDialect(_Dialect):
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     stream_begins = "DECLARE infra_stream NO SCROLL CURSOR FOR "
-    #: the type in the server's text; the value comes after it
-    unfit_type = _lazy(
-        r"(?:value too long for type|invalid input syntax for type|invalid input value for enum) "
-        r'([^:]+?)(?:: "|\Z)|(smallint|integer|bigint) out of range\Z',
-        re.DOTALL,
-    )
-    unfit_column = _lazy(r'COPY .*?, line \d+, column ([^:]+?)(?:: "|\Z)', re.DOTALL)
-    quoted_names = _lazy(r"""["«„“] ?([^"«»„“”]+?) ?["»“”]|(?<=column )([\w.$]+)""")
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
@@ -6194,36 +6323,6 @@ class _PostgresDialect(_Dialect):
     )
     dump_without = "--exclude-table=schema_migrations"
     grace = 2.0
-    # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
-    errors: ClassVar = {
-        "23505": _UNIQUE,
-        **dict.fromkeys(("23001", "23503"), _FOREIGN_KEY),
-        "23514": _CHECK,
-        "23502": _NOT_NULL,
-        **dict.fromkeys(("40001", "40P01"), _DEADLOCK),
-        "55P03": _LOCKED,
-        "57014": _TOO_SLOW,
-        **dict.fromkeys(("08", "25P03", "57P01", "57P02", "57P05"), _LOST),
-        **dict.fromkeys(("53300", "57P03"), _BUSY),
-        "28": _LOGIN,
-        "3D": _NO_DATABASE,
-        **dict.fromkeys(("22001", "22003", "22007", "22008", "22018"), _MISFIT),
-        **dict.fromkeys(("22021", "22026", "22P02", "22P03", "22P05"), _MISFIT),
-        "22012": _BY_ZERO,
-        "2201B": _BAD_PATTERN,
-        "22": _BAD_ARGUMENT,
-        "42601": _SYNTAX,
-        **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
-        **dict.fromkeys(("42704", "3F000"), _UNKNOWN),
-        "42883": _NO_OVERLOAD,
-        "55P04": _NEW_ENUM_VALUE,
-        "53100": _DISK_FULL,
-        "53200": _NO_MEMORY,
-        "25001": _IN_TRANSACTION,
-        "42501": _FORBIDDEN,
-        "25006": _READ_ONLY,
-    }
-    absent = ("42P01", "42703")
     converters: ClassVar = {
         type(None): None,
         bool: None,
@@ -6382,78 +6481,6 @@ class _PostgresDialect(_Dialect):
     def let_go(self, session: _Session) -> int:
         return -1 if session.raw.closed else session.raw.fileno()
 
-    def _find_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        code = getattr(exc, "pgcode", None)
-        if code is None:
-            refusal = _tls_words(str(exc)) if isinstance(exc, self.driver.OperationalError) else ""
-            if refusal:  # libpq gives no code
-                return None, _no_connection(f"could not be reached: {refusal}")
-            if "asynchronous callback" in str(exc):
-                return None, _NO_COPY
-            losses = self.driver.OperationalError, self.driver.InterfaceError
-            is_lost = isinstance(exc, losses) or type(exc) is self.driver.DatabaseError
-            return None, _LOST if is_lost else _REFUSED
-        return code, _find_rule(self.errors, (code, code[:2])) or _REFUSED
-
-    def own_words(self, exc: Any) -> str:
-        return (getattr(exc, "pgerror", None) or super().own_words(exc)).strip()
-
-    def whereabouts(self, exc: Any, sent: _Sent) -> str:
-        diag = getattr(exc, "diag", None)
-        if diag is None or not sent.sql:
-            return ""
-        text, found = diag.message_primary or "", []
-        column = self.unfit_column.match(diag.context or "")
-        if diag.statement_position:
-            found.append(self._origin(sent, int(diag.statement_position) - 1 - sent.before))
-        elif column and self.named(sent, [column[1]]):
-            found.append(f'column "{column[1]}"')
-        elif diag.column_name:
-            found.append(f'column "{diag.column_name}"')
-        else:
-            names = ("".join(groups) for groups in self.quoted_names.findall(text))
-            found.append(self.named(sent, names))
-        if kind := self.unfit_type.match(text):
-            found.append(f"type {kind[1] or kind[2]}")
-        return ", ".join(filter(None, found))
-
-    def _origin(self, sent: _Sent, at: int) -> str:
-        """Return the parameter, or the position in ``sql``, at position ``at`` of the sent text."""
-        sql, params, last = sent.sql, sent.params, 0  # ``last``: the end of the last placeholder
-        marks = _PLACEHOLDER.finditer(sql) if params is not None and sent.session else ()
-        cursor: Any = sent.session.raw.cursor() if sent.session else None
-        number = 0
-        for mark in marks:
-            if at < mark.start() - last:
-                break
-            at -= mark.start() - last
-            if mark[0] == "%%":
-                width = 1
-            else:
-                key = mark[1] if mark[1] is not None else number
-                number += 1
-                width = len(cursor.mogrify("%s", [params[key]]).decode())
-                if at < width:
-                    return f"parameter {mark[1] or number}"
-            at, last = at - width, mark.end()
-        at += last
-        name = _NAME_PATH.match(self.syntax.masked(sql), at)
-        position = _position(sql, at)
-        return f"{_in_quotes(name[0])}, {position}" if name else position
-
-    def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
-        code, rule = super().login_rule(exc)
-        if code is None and rule is _LOST:
-            code, rule = _postgres_login(str(exc))
-        if "options" in self.url.options and rule in (_FOREIGN_WORDS, _NO_ROLE):
-            rule = rule._replace(message=f"{rule.message}; the URL's options may be the cause")
-        return code, rule
-
-    def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None:
-        found = exc.diag
-        name: str | None = found.constraint_name
-        return f"{found.table_name}_{found.column_name}_not_null" if kind == "not_null" else name
-
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
     ) -> Sequence[_ColumnType | None]:
@@ -6574,7 +6601,7 @@ class _Lease(_Place[_Session]):
         """Whether the exception is the driver's: others may have come in the middle of an answer."""
         dialect = self._pool._dialect
         if isinstance(error, dialect.driver.Error):
-            self._session.read_only = dialect.rule_of(error)[1].read_only
+            self._session.read_only = dialect.errors.rule_of(error)[1].read_only
         return issubclass(kind, dialect.driver.Error)
 
 
@@ -6851,7 +6878,7 @@ class ConnectionPool(Database):
 
     def _note_refusal(self, exc: Exception, attempt: Attempt, session: _Session) -> None:
         """If the session takes no writes, note it, and whether a new one could help."""
-        if self._dialect.rule_of(exc)[1].read_only:
+        if self._dialect.errors.rule_of(exc)[1].read_only:
             session.read_only = True
             attempt.final = session.is_new
 
@@ -7020,7 +7047,7 @@ class ConnectionPool(Database):
 
     def _no_such(self, operation: str, table: str, *column: str) -> DatabaseError:
         """Return the error for a name that is not in the catalogue, with the server's code."""
-        code = self._dialect.absent[len(column)]
+        code = self._dialect.errors.absent[len(column)]
         about = f'"{column[0]}" in {table}' if column else f'"{table}"'
         return DatabaseError(
             f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})",
@@ -7126,7 +7153,7 @@ class ConnectionPool(Database):
         try:
             self.fetch_all(f"SELECT 1 FROM {port.table} LIMIT 0")
         except DatabaseError as error:
-            if error.code != self._dialect.absent[0]:
+            if error.code != self._dialect.errors.absent[0]:
                 raise
             self.execute(statement())
 
@@ -7244,7 +7271,7 @@ class ConnectionPool(Database):
             return next(
                 (
                     ConfigurationError(words)
-                    for name, words in dialect.missing.items()
+                    for name, words in dialect.errors.missing.items()
                     if name in str(exc)
                 ),
                 None,
@@ -7253,7 +7280,7 @@ class ConnectionPool(Database):
             return None
         sent = _Sent(*(attempt.note or ()))
         session, at_login = sent.session, attempt.note is not None and sent.session is None
-        code, rule = dialect.login_rule(exc) if at_login else dialect.rule_of(exc)
+        code, rule = dialect.errors.login_rule(exc) if at_login else dialect.errors.rule_of(exc)
         if not at_login:
             rule = _ON_A_SESSION.get(rule, rule)
         attempt.sent = attempt.sent and rule.may_have_acted
@@ -7268,20 +7295,22 @@ class ConnectionPool(Database):
             details["retryable"] = not attempt.final
         if rule.constraint_kind is not None:
             details["kind"] = rule.constraint_kind
-            details["constraint"] = dialect.constraint(exc, code, rule.constraint_kind, sent.sql)
+            details["constraint"] = dialect.errors.constraint(
+                exc, code, rule.constraint_kind, sent.sql
+            )
             if details["constraint"]:
                 detail = f": {details['constraint']}{detail}"
         elif rule.error_class is DatabaseError and (about := self._about(exc, sent)):
-            hint = dialect.unread_hint(sent) if rule is _SYNTAX else ""
+            hint = dialect.errors.unread_hint(sent) if rule is _SYNTAX else ""
             detail = f": {about}{hint}{detail}"
-        if self.config.error_detail and (words := dialect.own_words(exc)):
+        if self.config.error_detail and (words := dialect.errors.own_words(exc)):
             detail += f"; the server says: {words}"
         return rule.error_class(f"{where} {rule.message}{detail}", **details)
 
     def _about(self, exc: Exception, sent: _Sent) -> str:
         # To count through the parameters takes the connection, which may be closed by now.
         with contextlib.suppress(self._dialect.driver.Error, ValueError, LookupError):
-            return self._dialect.whereabouts(exc, sent)
+            return self._dialect.errors.whereabouts(exc, sent)
         return ""
 
 
@@ -7960,7 +7989,7 @@ class Migrator:
         try:
             rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
         except DatabaseError as error:
-            if error.code != self.pool._dialect.absent[1]:
+            if error.code != self.pool._dialect.errors.absent[1]:
                 raise
             self._refuse(
                 "the table schema_migrations is another tool's: it lacks columns of this library's. "

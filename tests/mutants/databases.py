@@ -51,7 +51,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a wrong password is sent again",
         INFRA,
-        Replace("_PostgresDialect.login_rule", "_postgres_login(str(exc))", "(code, rule)"),
+        Replace("_PostgresErrorReader.login_rule", "_postgres_login(str(exc))", "(code, rule)"),
         ("faults/test_logins.py::test_what_another_setting_mends_is_tried_once",),
     ),
     OnServers(
@@ -69,21 +69,21 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: an unknown code of a login is a wrong password",
         INFRA,
-        Replace("_Dialect.login_rule", "_AT_LOGIN.get(rule, rule)", "_LOGIN"),
+        Replace("_ErrorReader.login_rule", "_AT_LOGIN.get(rule, rule)", "_LOGIN"),
         ("faults/test_logins.py::test_codes_that_pass",),
     ),
     OnServers(
         "databases: a proxy without a server behind it is final",
         INFRA,
-        Text("_MySqlDialect.worded", "hostgroup", "host group"),
+        Text("_MySqlErrorReader.worded", "hostgroup", "host group"),
         ("faults/test_logins.py::test_codes_that_pass",),
     ),
     OnServers(
         "databases: the options of a URL are never the cause",
         INFRA,
         Never(
-            "_PostgresDialect.login_rule",
-            "'options' in self.url.options and rule in (_FOREIGN_WORDS, _NO_ROLE)",
+            "_PostgresErrorReader.login_rule",
+            "'options' in self._options and rule in (_FOREIGN_WORDS, _NO_ROLE)",
         ),
         (
             "faults/test_logins.py::test_options_that_the_server_refuses",
@@ -93,25 +93,25 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a division by zero is a value that does not fit",
         INFRA,
-        Text("_PostgresDialect.errors", "22012", "22052"),
+        Text("_PostgresErrorReader.rules", "22012", "22052"),
         ("faults/test_statement_errors.py::test_the_reason",),
     ),
     OnServers(
         "databases: a stream of an UPDATE gets no hint",
         INFRA,
-        Replace("_Dialect.unread_hint", "sent.before", "False"),
+        Replace("_ErrorReader.unread_hint", "sent.before", "False"),
         ("faults/test_statement_errors.py::test_a_stream_of_what_is_no_query",),
     ),
     OnServers(
         "databases: a place is counted in what was sent",
         INFRA,
-        Replace("_PostgresDialect._origin", "at - width", "at"),
+        Replace("_PostgresErrorReader._origin", "at - width", "at"),
         ("faults/test_statement_errors.py::test_the_name_and_its_place",),
     ),
     OnServers(
         "databases: a value passes for a name",
         INFRA,
-        Replace("_PostgresDialect._origin", "self.syntax.masked(sql)", "sql.replace(\"'\", ' ')"),
+        Replace("_PostgresErrorReader._origin", "self._syntax.masked(sql)", "sql.replace(\"'\", ' ')"),
         ("faults/test_statement_errors.py::test_no_value_passes_for_a_name",),
     ),
     OnServers(
@@ -119,8 +119,8 @@ DATABASES: list[Mutant] = [
         INFRA,
         Replace(
             "ConnectionPool._translate",
-            "self.config.error_detail and (words := dialect.own_words(exc))",
-            "(words := dialect.own_words(exc))",
+            "self.config.error_detail and (words := dialect.errors.own_words(exc))",
+            "(words := dialect.errors.own_words(exc))",
         ),
         ("faults/test_statement_errors.py::test_the_servers_own_text",),
     ),
@@ -203,13 +203,13 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: Postgres' 25006 is any refusal",
         INFRA,
-        Text("_PostgresDialect.errors", "25006", "25007"),
+        Text("_PostgresErrorReader.rules", "25006", "25007"),
         ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
     ),
     OnServers(
         "databases: MySQL's 1290 is any refusal",
         INFRA,
-        Text("_MySqlDialect.worded", "read-only", "read-write"),
+        Text("_MySqlErrorReader.worded", "read-only", "read-write"),
         ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
     ),
     OnServers(
@@ -256,7 +256,7 @@ DATABASES: list[Mutant] = [
         "databases: the first 'for key' names the rule",
         INFRA,
         Replace(
-            "_MySqlDialect.constraint",
+            "_MySqlErrorReader.constraint",
             'text.rpartition("for key \'")',
             'text.partition("for key \'")',
         ),
