@@ -3200,9 +3200,9 @@ class _OpenBlocks:
 
     def __init__(self) -> None:
         self._process = os.getpid()
-        self._databases: dict[_Block, Database] = {}
+        self._databases: dict[_Block, _Transactions] = {}
 
-    def add(self, block: _Block, database: Database) -> None:
+    def add(self, block: _Block, database: _Transactions) -> None:
         if self._process != os.getpid():  # a forked child: these blocks are the parent's
             self._process, self._databases = os.getpid(), {}
         self._databases[block] = database
@@ -3252,7 +3252,7 @@ class _Transaction:
 
     __slots__ = ("__weakref__", "_block", "_database", "_depth", "_leaves")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: _Transactions) -> None:
         self._database = database
         self._leaves = False  # a ``with`` statement holds this object: see _Exit
 
@@ -3315,155 +3315,13 @@ _MAY_SET = _lazy(
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
 
-class Database(_Closing):
-    """Transactions and bulk inserts: the interface that domain code and repositories use.
-
-    Outside ``transaction()`` each call commits by itself. Threads may share a Database.
-
-    A transaction belongs to the thread, and under asyncio to the task, that began it. Its calls on
-    the same Database take part; other threads and tasks have their own transactions. A task created
-    inside the block, or a function that ``asyncio.to_thread`` runs, cannot take part: its calls
-    raise DatabaseError while the block is open. If a thread or task ends inside a block, the
-    transaction is rolled back.
-
-    All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a violated
-    constraint) and DatabaseError (any other refusal; ``retryable`` after a deadlock, a
-    serialization failure or a lock timeout).
-
-    Attributes:
-        engine: "mysql" (MariaDB too) or "postgres".
-    """
+class _Transactions(_Closing):
+    """The rules of transactions, for every backend. The outermost block has depth 1."""
 
     engine: str
-    #: the class of the repositories on this backend
-    _backend: ClassVar[type]
 
-    def __init__(
-        self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
-    ) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._blocks = _Blocks()
-        self._runs = _RunPolicy(
-            self.engine,
-            translate=lambda exc, attempt: None,
-            repeatable=frozenset({"run"}),
-            deadline=deadline,
-            retries=5,
-            clock=clock,
-            observer=observer,
-        )
-
-    def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context manager that commits at its end, and rolls back if it raises.
-
-        A block inside a block is a savepoint. The isolation level is READ COMMITTED: each statement
-        sees the rows that other transactions have committed.
-
-        An error may end the transaction on the server. Then every further statement in the block
-        raises DatabaseError without reaching the server, and so does leaving the block normally.
-        This lasts until the outermost block ends after a deadlock, a lost connection or an implicit
-        commit (DDL on MySQL), and until the innermost block ends after other errors on Postgres.
-        """
-        return _Transaction(self)
-
-    def run(self, fn: Callable[[], T]) -> T:
-        """Run ``fn()`` in a transaction and return its result.
-
-        After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
-        again, up to five times: ``fn`` should have no effects outside the database. Inside a
-        transaction it runs once, in a savepoint: only the outermost block can be repeated.
-        """
-        _check_function("fn", fn, "no arguments")
-        if self._current() is not None:
-            with self.transaction():
-                return _ran(fn())
-
-        def attempt(current: Attempt) -> T:
-            try:
-                with self.transaction():
-                    return _ran(fn())
-            except InfrastructureError as error:
-                current.final = not isinstance(error, DatabaseError)
-                raise
-
-        return self._runs.call("run", attempt)
-
-    def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-        """Insert all rows or none, and return their number. Far faster than single INSERTs.
-
-        ``rows`` is read in batches, each before the connection is used, so a generator may query
-        the same database. ``query_timeout`` does not apply.
-
-        Each batch is checked against the column types in the server's catalogue before its first
-        row is sent. Values may be text, bool, int, float, Decimal, bytes, aware datetimes, dates,
-        times, timedeltas, UUIDs, a dict or list for a document (not its JSON text), and any value
-        that ``fetch_*`` and ``stream`` return. Only REAL and MySQL's FLOAT round a value.
-
-        Raises ValidationError for a name that is not a plain identifier, a row of the wrong length
-        or a value of the wrong type, SerializationError for a document that is not JSON, and
-        DatabaseError for a value beyond the column's size or scale. The message names the column.
-        """
-        try:
-            table, names = self._target(table, columns)
-            if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-                raise ValidationError("insert_many needs columns, and rows to read")
-        except ValidationError as error:
-            error.service, error.operation = self.engine, "insert_many"
-            raise
-        source, count = iter(rows), 0
-        # A small batch first: its size in bytes decides how many rows the next ones have.
-        batch = list(itertools.islice(source, _BATCH_ROWS // 25))
-        if batch:
-            with self.transaction(), self._unlimited():
-                types = self._column_types(table, names)
-                while batch:
-                    size = self._insert_rows(table, names, self._fitted(names, types, batch))
-                    count += len(batch)
-                    fitting = _BATCH_BYTES * len(batch) // (size or 1)
-                    batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
-        return count
-
-    @staticmethod
-    def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
-        """Check the names of ``insert_many``."""
-        table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
-        for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
-            if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise ValidationError(
-                    "table and columns should be plain identifiers: letters, digits, underscores"
-                )
-        if len(set(names)) != len(names):
-            raise ValidationError("columns should differ")
-        return table, names
-
-    def _fitted(
-        self, names: Sequence[str], types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
-    ) -> list[Sequence[Any]]:
-        """Return the rows by columns, each value as its column stores it."""
-        try:
-            for row_type in set(map(type, rows)):
-                if not issubclass(row_type, Sequence) or issubclass(row_type, (str, bytes)):
-                    raise ValidationError(
-                        "each row should be a tuple or list of values, in the order of columns"
-                    )
-            if set(map(len, rows)) != {len(names)}:
-                raise ValidationError(
-                    f"each row should have {len(names)} values, one for each column"
-                )
-            return [*map(_fitted_column, names, types, zip(*rows))]
-        except InfrastructureError as error:
-            error.service, error.operation = self.engine, "insert_many"
-            raise
-
-    def health_check(self) -> Health:
-        """Ask the server for its version. Raises as any other call does."""
-        return self._health_check()
-
-    def stats(self) -> PoolStats:
-        """Return the current figures of the pool, without a call to the server."""
-        return self._stats()
-
-    # The rules of transactions, for every backend. The outermost block has depth 1.
 
     def _current(self) -> _Block | None:
         """Return the caller's open transaction, or None."""
@@ -3608,10 +3466,6 @@ class Database(_Closing):
         elif self.engine == "postgres" and block.doom is None:
             block.doom, block.doom_depth = error, block.depth
 
-    def _unlimited(self) -> contextlib.AbstractContextManager[None]:
-        """Suspend ``query_timeout`` for this thread's transaction."""
-        return contextlib.nullcontext()
-
     @abstractmethod
     def _begin(self, block: _Block) -> None: ...
     @abstractmethod
@@ -3620,6 +3474,160 @@ class Database(_Closing):
     def _savepoint(self, block: _Block, command: str) -> None: ...
     @abstractmethod
     def _abandon(self, block: _Block) -> None: ...
+
+
+class Database(_Transactions):
+    """Transactions and bulk inserts: the interface that domain code and repositories use.
+
+    Outside ``transaction()`` each call commits by itself. Threads may share a Database.
+
+    A transaction belongs to the thread, and under asyncio to the task, that began it. Its calls on
+    the same Database take part; other threads and tasks have their own transactions. A task created
+    inside the block, or a function that ``asyncio.to_thread`` runs, cannot take part: its calls
+    raise DatabaseError while the block is open. If a thread or task ends inside a block, the
+    transaction is rolled back.
+
+    All methods raise ConnectionError, TimeoutError, PoolTimeoutError, ConflictError (a violated
+    constraint) and DatabaseError (any other refusal; ``retryable`` after a deadlock, a
+    serialization failure or a lock timeout).
+
+    Attributes:
+        engine: "mysql" (MariaDB too) or "postgres".
+    """
+
+    engine: str
+    #: the class of the repositories on this backend
+    _backend: ClassVar[type]
+
+    def __init__(
+        self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
+    ) -> None:
+        super().__init__()
+        self._clock = clock
+        self._runs = _RunPolicy(
+            self.engine,
+            translate=lambda exc, attempt: None,
+            repeatable=frozenset({"run"}),
+            deadline=deadline,
+            retries=5,
+            clock=clock,
+            observer=observer,
+        )
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context manager that commits at its end, and rolls back if it raises.
+
+        A block inside a block is a savepoint. The isolation level is READ COMMITTED: each statement
+        sees the rows that other transactions have committed.
+
+        An error may end the transaction on the server. Then every further statement in the block
+        raises DatabaseError without reaching the server, and so does leaving the block normally.
+        This lasts until the outermost block ends after a deadlock, a lost connection or an implicit
+        commit (DDL on MySQL), and until the innermost block ends after other errors on Postgres.
+        """
+        return _Transaction(self)
+
+    def run(self, fn: Callable[[], T]) -> T:
+        """Run ``fn()`` in a transaction and return its result.
+
+        After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
+        again, up to five times: ``fn`` should have no effects outside the database. Inside a
+        transaction it runs once, in a savepoint: only the outermost block can be repeated.
+        """
+        _check_function("fn", fn, "no arguments")
+        if self._current() is not None:
+            with self.transaction():
+                return _ran(fn())
+
+        def attempt(current: Attempt) -> T:
+            try:
+                with self.transaction():
+                    return _ran(fn())
+            except InfrastructureError as error:
+                current.final = not isinstance(error, DatabaseError)
+                raise
+
+        return self._runs.call("run", attempt)
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Insert all rows or none, and return their number. Far faster than single INSERTs.
+
+        ``rows`` is read in batches, each before the connection is used, so a generator may query
+        the same database. ``query_timeout`` does not apply.
+
+        Each batch is checked against the column types in the server's catalogue before its first
+        row is sent. Values may be text, bool, int, float, Decimal, bytes, aware datetimes, dates,
+        times, timedeltas, UUIDs, a dict or list for a document (not its JSON text), and any value
+        that ``fetch_*`` and ``stream`` return. Only REAL and MySQL's FLOAT round a value.
+
+        Raises ValidationError for a name that is not a plain identifier, a row of the wrong length
+        or a value of the wrong type, SerializationError for a document that is not JSON, and
+        DatabaseError for a value beyond the column's size or scale. The message names the column.
+        """
+        try:
+            table, names = self._target(table, columns)
+            if not names or isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+                raise ValidationError("insert_many needs columns, and rows to read")
+        except ValidationError as error:
+            error.service, error.operation = self.engine, "insert_many"
+            raise
+        source, count = iter(rows), 0
+        # A small batch first: its size in bytes decides how many rows the next ones have.
+        batch = list(itertools.islice(source, _BATCH_ROWS // 25))
+        if batch:
+            with self.transaction(), self._unlimited():
+                types = self._column_types(table, names)
+                while batch:
+                    size = self._insert_rows(table, names, self._fitted(names, types, batch))
+                    count += len(batch)
+                    fitting = _BATCH_BYTES * len(batch) // (size or 1)
+                    batch = list(itertools.islice(source, max(1, min(_BATCH_ROWS, fitting))))
+        return count
+
+    @staticmethod
+    def _target(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+        """Check the names of ``insert_many``."""
+        table, names = _plain(table), [*map(_plain, _check_many("columns", columns))]
+        for name, pattern in [(table, _TABLE_NAME), *((column, _NAME) for column in names)]:
+            if not isinstance(name, str) or not pattern.fullmatch(name):
+                raise ValidationError(
+                    "table and columns should be plain identifiers: letters, digits, underscores"
+                )
+        if len(set(names)) != len(names):
+            raise ValidationError("columns should differ")
+        return table, names
+
+    def _fitted(
+        self, names: Sequence[str], types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
+    ) -> list[Sequence[Any]]:
+        """Return the rows by columns, each value as its column stores it."""
+        try:
+            for row_type in set(map(type, rows)):
+                if not issubclass(row_type, Sequence) or issubclass(row_type, (str, bytes)):
+                    raise ValidationError(
+                        "each row should be a tuple or list of values, in the order of columns"
+                    )
+            if set(map(len, rows)) != {len(names)}:
+                raise ValidationError(
+                    f"each row should have {len(names)} values, one for each column"
+                )
+            return [*map(_fitted_column, names, types, zip(*rows))]
+        except InfrastructureError as error:
+            error.service, error.operation = self.engine, "insert_many"
+            raise
+
+    def health_check(self) -> Health:
+        """Ask the server for its version. Raises as any other call does."""
+        return self._health_check()
+
+    def stats(self) -> PoolStats:
+        """Return the current figures of the pool, without a call to the server."""
+        return self._stats()
+
+    def _unlimited(self) -> contextlib.AbstractContextManager[None]:
+        """Suspend ``query_timeout`` for this thread's transaction."""
+        return contextlib.nullcontext()
+
     @abstractmethod
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
         """Return the columns' types. Raises DatabaseError if the table or a column is missing."""

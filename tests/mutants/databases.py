@@ -19,14 +19,14 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "databases: a doomed transaction goes on",
         INFRA,
-        Never("Database._check", "block.doom is not None"),
+        Never("_Transactions._check", "block.doom is not None"),
         DATABASE,
     ),
     OnFakes(
         "databases: MySQL goes on after a deadlock",
         INFRA,
         Replace(
-            "Database._doom",
+            "_Transactions._doom",
             "outermost or (retry and self.engine == 'mysql')",
             "outermost and not retry",
         ),
@@ -111,7 +111,9 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a value passes for a name",
         INFRA,
-        Replace("_PostgresErrorReader._origin", "self._syntax.masked(sql)", "sql.replace(\"'\", ' ')"),
+        Replace(
+            "_PostgresErrorReader._origin", "self._syntax.masked(sql)", "sql.replace(\"'\", ' ')"
+        ),
         ("faults/test_statement_errors.py::test_no_value_passes_for_a_name",),
     ),
     OnServers(
@@ -278,7 +280,7 @@ DATABASES: list[Mutant] = [
         "databases: what is started in a block has transactions of its own",
         INFRA,
         Replace(
-            "Database._current",
+            "_Transactions._current",
             "block is None or not block.depth",
             "block is None or not block.depth or not block.is_ours()",
         ),
@@ -287,7 +289,7 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "databases: a copied context is another one, for ever",
         INFRA,
-        Replace("Database._current", "block is None or not block.depth", "block is None"),
+        Replace("_Transactions._current", "block is None or not block.depth", "block is None"),
         DATABASE,
     ),
     OnFakes(
@@ -305,7 +307,7 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "databases: a task that ends keeps its transaction",
         INFRA,
-        Drop("Database._task_done", "self._reclaim(block)"),
+        Drop("_Transactions._task_done", "self._reclaim(block)"),
         DATABASE,
     ),
     OnFakes("databases: naive datetimes pass", INFRA, Never("_aware", "offset is None"), DATABASE),
@@ -598,7 +600,7 @@ TABLES: list[Mutant] = [
     OnFakes(
         "tokens: a caller can undo the answer to a theft",
         INFRA,
-        Never("Database._outside", "self._current() is not None"),
+        Never("_Transactions._outside", "self._current() is not None"),
         TOKENS,
     ),
     OnFakes(
@@ -744,7 +746,10 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnServers(
         "values: MariaDB's JSON is text",
         INFRA,
-        Drop("_MySqlDialect.read_columns", "found[name.lower()] = self.catalogue.column_types['json']"),
+        Drop(
+            "_MySqlDialect.read_columns",
+            "found[name.lower()] = self.catalogue.column_types['json']",
+        ),
         ("contract/test_database.py::TestMariaDB::test_what_a_column_takes",),
     ),
     OnServers(

@@ -975,7 +975,7 @@ DATABASES: list[Mutant] = [
     shared(
         "Database: a nested block heals a deadlock of MySQL",
         Replace(
-            "Database._doom",
+            "_Transactions._doom",
             "block.doom, block.doom_depth = error, 1",
             "block.doom, block.doom_depth = error, block.depth",
         ),
@@ -983,12 +983,12 @@ DATABASES: list[Mutant] = [
     ),
     shared(
         "Database: the end of a block that an error ended is silent",
-        Never("Database._leave", "error is None and doom is not None"),
+        Never("_Transactions._leave", "error is None and doom is not None"),
         DATABASE,
     ),
     shared(
         "Database: an error in an inner block is never healed",
-        Replace("Database._leave", "block.doom = None\nblock.depth -= 1", "block.depth -= 1"),
+        Replace("_Transactions._leave", "block.doom = None\nblock.depth -= 1", "block.depth -= 1"),
         DATABASE,
     ),
 ]
