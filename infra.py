@@ -3617,7 +3617,7 @@ class Database(_Transactions):
             raise
 
     def health_check(self) -> Health:
-        """Ask the server for its version. Raises as any other call does."""
+        """Ask the server for its version. Raises what any other call raises."""
         return self._health_check()
 
     def stats(self) -> PoolStats:
@@ -3694,8 +3694,7 @@ class _TableRows(ABC):
         """Read the shape from the catalogue. Raises DatabaseError if there is no such table."""
 
     @abstractmethod
-    def count(self) -> int:
-        """Return the number of rows."""
+    def count(self) -> int: ...
 
     @abstractmethod
     def page(
@@ -3804,6 +3803,10 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL)
 
 
+#: whether a backslash escapes in single quotes, and in double quotes; None: unknown
+_Escapes = tuple[bool | None, bool | None]
+
+
 class _Script(ABC):
     """Splits a script into its statements, from position ``at`` on.
 
@@ -3818,8 +3821,7 @@ class _Script(ABC):
     comment_signs: ClassVar[str]
     #: a pattern for the statements that ``_examine`` has to see
     words: ClassVar[str]
-    #: whether a backslash escapes in single quotes, and in double quotes; None: unknown
-    default_escapes: ClassVar[tuple[bool | None, bool | None]]
+    default_escapes: ClassVar[_Escapes]
     #: the server's setting that decides it
     setting: ClassVar[str]
     #: the message for a command of the engine's client program
@@ -3836,14 +3838,14 @@ class _Script(ABC):
         self._broken: list[int] = []  # carriage returns that end a comment
         self._settled_at = 0  # the statement that last changed ``_escapes``
         #: by MySQL's user variables, which may hold a saved sql_mode
-        self._saved: dict[str, tuple[bool | None, bool | None]] = {}
+        self._saved: dict[str, _Escapes] = {}
         self._escapes = self.default_escapes
         self._blank, self._body = self.patterns(self._escapes, strict, breaks)
 
     @staticmethod
     @abstractmethod
     def patterns(
-        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+        escapes: _Escapes, strict: bool, breaks: bool
     ) -> tuple[re.Pattern[str], re.Pattern[str]]:
         """Return a pattern for the space before a statement, and one for the statement."""
 
@@ -3884,7 +3886,7 @@ class _Script(ABC):
             found = _EMPTY_STATEMENTS.match(sql, end, self._limit) if first == end else None
             self.at = found.end() if found else end + 1
 
-    def settle_after(self, sql: str) -> tuple[bool | None, bool | None]:
+    def settle_after(self, sql: str) -> _Escapes:
         """Read ``sql`` as the next statement, and return how backslashes escape in it."""
         before, self.sql, self.at = self._escapes, sql, 0
         for _ in self.spans():
@@ -4022,7 +4024,7 @@ class _MySqlScript(_Script):
     @staticmethod
     @functools.cache
     def patterns(
-        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+        escapes: _Escapes, strict: bool, breaks: bool
     ) -> tuple[re.Pattern[str], re.Pattern[str]]:
         blank = _repeated(r"\s+", *_MySqlScript._comments(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
         body = _MySqlScript._body_pattern(
@@ -4032,9 +4034,7 @@ class _MySqlScript(_Script):
 
     @staticmethod
     @functools.cache
-    def _body_pattern(
-        escapes: tuple[bool | None, bool | None], breaks: bool, stops: str, more: str
-    ) -> re.Pattern[str]:
+    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str, more: str) -> re.Pattern[str]:
         return _repeated(
             rf"[^'\"`#/\-{stops}]+",
             _quoted("'", escapes[0]),
@@ -4137,7 +4137,7 @@ class _MySqlScript(_Script):
             ):
                 self._settle(first, *escapes)
 
-    def _escapes_of(self, value: str, rest: str) -> tuple[bool | None, bool | None]:
+    def _escapes_of(self, value: str, rest: str) -> _Escapes:
         """Return the escapes that sql_mode = ``value`` gives. ``rest``: the text from there on."""
         if value[:1] in ("'", '"'):
             modes = {mode.strip() for mode in value[1:-1].upper().split(",")}
@@ -4197,14 +4197,14 @@ class _PostgresScript(_Script):
     @staticmethod
     @functools.cache
     def patterns(
-        escapes: tuple[bool | None, bool | None], strict: bool, breaks: bool
+        escapes: _Escapes, strict: bool, breaks: bool
     ) -> tuple[re.Pattern[str], re.Pattern[str]]:
         blank = _repeated(r"\s+", r"--[^\r\n]*", _PostgresScript.comment)
         return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
 
     @staticmethod
     @functools.cache
-    def _body_pattern(escapes: tuple[bool | None, bool | None], stops: str) -> re.Pattern[str]:
+    def _body_pattern(escapes: _Escapes, stops: str) -> re.Pattern[str]:
         signs, quoted = _SIGNS, _quoted("'", escapes[0])
         if escapes[0] is False:
             quoted = (
@@ -4363,7 +4363,6 @@ def _first_word(sql: str, engine: str) -> int:
 
 
 def _controls_transaction(sql: str, engine: str) -> bool:
-    """Return whether a statement begins or ends a transaction."""
     return _TRANSACTION.match(sql, _first_word(sql, engine)) is not None
 
 
@@ -4427,12 +4426,10 @@ class _Syntax(ABC):
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
 
     @abstractmethod
-    def skip_text(
-        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
-    ) -> tuple[str, int]:
+    def skip_text(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         """Return what replaces a string, comment or quoted name in ``code``, and its end."""
 
-    def code(self, sql: str, escapes: Sequence[bool | None] = ()) -> Iterator[str]:
+    def code(self, sql: str, escapes: _Escapes | None = None) -> Iterator[str]:
         """Yield the parts of a statement without its strings and comments.
 
         ``escapes``: see _Script.
@@ -4496,8 +4493,6 @@ class _Syntax(ABC):
 
 
 class _MySqlSyntax(_Syntax):
-    """The syntax of MySQL and MariaDB."""
-
     script = _MySqlScript
     quote = "`"
     code_end = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
@@ -4537,9 +4532,7 @@ class _MySqlSyntax(_Syntax):
         re.IGNORECASE | re.DOTALL,
     )
 
-    def skip_text(
-        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
-    ) -> tuple[str, int]:
+    def skip_text(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         opened, at = found[0], found.end()
         if opened == "`":
             end = _after(sql, "`", at)
@@ -4560,8 +4553,6 @@ class _MySqlSyntax(_Syntax):
 
 
 class _PostgresSyntax(_Syntax):
-    """The syntax of Postgres."""
-
     script = _PostgresScript
     quote = '"'
     code_end = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
@@ -4594,9 +4585,7 @@ class _PostgresSyntax(_Syntax):
         ),
     )
 
-    def skip_text(
-        self, sql: str, found: re.Match[str], escapes: Sequence[bool | None]
-    ) -> tuple[str, int]:
+    def skip_text(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         opened, at = found[0], found.end()
         if opened == '"':
             end = _after(sql, '"', at)
@@ -4646,9 +4635,7 @@ _UNREACHABLE = _no_connection("could not be reached", retryable=True)
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
 _EXPIRED = _no_connection("wants a new password for this user: see ALTER USER")
 _LOCKED_USER = _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")
-_WANTS_TLS = _no_connection("takes no connection without TLS: set sslmode=require")
 _NO_DATABASE = _no_connection("has no such database")
-_NO_TLS = _no_connection("could not be reached: it offers no TLS")
 _MISFIT = _ErrorRule(DatabaseError, "refused a value that does not fit its column or type")
 _BY_ZERO = _ErrorRule(DatabaseError, "does not divide by zero")
 _BAD_PATTERN = _ErrorRule(DatabaseError, "could not read a regular expression")
@@ -4658,13 +4645,6 @@ _BAD_ARGUMENT = _ErrorRule(
 _NO_OVERLOAD = _ErrorRule(
     DatabaseError, "has no function or operator of that name for arguments of that number and type"
 )
-_VALUE_COUNT = _ErrorRule(DatabaseError, "takes as many values as there are columns")
-_NEW_ENUM_VALUE = _ErrorRule(
-    DatabaseError, "lets nothing use a new value of an enum before its ALTER TYPE is committed"
-)
-_TOO_LARGE = _ErrorRule(
-    DatabaseError, "takes no row or statement of that size: see max_allowed_packet"
-)
 _SYNTAX = _ErrorRule(DatabaseError, "could not read the statement")
 _UNKNOWN_NAME = _ErrorRule(
     DatabaseError, "knows no table or column of that name (are all migrations applied?)"
@@ -4672,7 +4652,6 @@ _UNKNOWN_NAME = _ErrorRule(
 _UNKNOWN = _ErrorRule(DatabaseError, "knows nothing of that name")
 _DISK_FULL = _ErrorRule(DatabaseError, "has no room left on its disk, or in its table space")
 _NO_MEMORY = _ErrorRule(DatabaseError, "has too little memory for that")
-_IN_TRANSACTION = _ErrorRule(DatabaseError, "does not run this statement inside a transaction")
 _NO_COPY = _ErrorRule(
     DatabaseError,
     "cannot receive the rows: insert_many uses COPY, which psycopg2 does not support under a wait "
@@ -4994,8 +4973,6 @@ class _Catalogue(ABC):
 
 
 class _MySqlCatalogue(_Catalogue):
-    """The catalogue of MySQL and MariaDB."""
-
     table_columns = (
         "SELECT column_name, is_nullable = 'YES', "
         "is_nullable = 'YES' OR column_default IS NOT NULL OR extra <> '', "
@@ -5089,8 +5066,6 @@ class _MySqlCatalogue(_Catalogue):
 
 
 class _PostgresCatalogue(_Catalogue):
-    """The catalogue of Postgres."""
-
     table_columns = (
         "SELECT attname, NOT attnotnull, NOT attnotnull OR atthasdef OR attidentity <> '', "
         "attgenerated <> '', '' FROM pg_attribute WHERE attrelid = to_regclass(%s) "
@@ -5197,21 +5172,18 @@ def _unfit(sql: str, params: Any, reason: str) -> ValidationError:
 
     ``reason``: used if the placeholders show no better one.
     """
+    is_dict = isinstance(params, Mapping)
     marks = [mark for mark in _PLACEHOLDER.finditer(sql) if mark[0] != "%%"]
     if stray := next((mark for mark in marks if mark[0] == "%"), None):
         reason = (
             f"a percent sign at {_position(sql, stray.start())} is no placeholder: with params it "
             "is written %%"
         )
-    elif isinstance(params, Mapping):
-        missing = [mark[1] for mark in marks if mark[1] and mark[1] not in params]
-        if missing:
-            reason = f"params should have {missing[0]}"
-        elif any(mark[0] == "%s" for mark in marks):
-            reason = "%s takes a list or tuple, %(name)s a dict"
-    elif any(mark[1] for mark in marks):
+    elif is_dict and (missing := [mark[1] for mark in marks if mark[1] and mark[1] not in params]):
+        reason = f"params should have {missing[0]}"
+    elif any((mark[0] == "%s") if is_dict else mark[1] for mark in marks):
         reason = "%s takes a list or tuple, %(name)s a dict"
-    elif len(marks) != len(params or ()):
+    elif not is_dict and len(marks) != len(params or ()):
         reason = f"it has {len(marks)}, and params has {len(params or ())}"
     return ValidationError(f"the parameters do not fit the placeholders of the statement: {reason}")
 
@@ -5295,7 +5267,6 @@ class _MySqlErrorReader(_ErrorReader):
     """Reads the errors of PyMySQL, and the English messages of MySQL and MariaDB."""
 
     _syntax: _MySqlSyntax
-
     missing: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use "
         "TLS; a wrong password may be the cause too",
@@ -5324,16 +5295,18 @@ class _MySqlErrorReader(_ErrorReader):
         **dict.fromkeys((1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061), _LOGIN),
         **dict.fromkeys((1820, 1862), _EXPIRED),
         **dict.fromkeys((3118, 4151), _LOCKED_USER),
-        3159: _WANTS_TLS,
+        3159: _no_connection("takes no connection without TLS: set sslmode=require"),
         1049: _NO_DATABASE,
-        2026: _NO_TLS,
+        2026: _no_connection("could not be reached: it offers no TLS"),
         **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411, 1690), _MISFIT),
         1365: _BY_ZERO,
         **dict.fromkeys((1139, *range(3688, 3698), 3700), _BAD_PATTERN),
         **dict.fromkeys((1231, 1298, 1649, 3685, 3686), _BAD_ARGUMENT),
         1582: _NO_OVERLOAD,
-        1136: _VALUE_COUNT,
-        1153: _TOO_LARGE,
+        1136: _ErrorRule(DatabaseError, "takes as many values as there are columns"),
+        1153: _ErrorRule(
+            DatabaseError, "takes no row or statement of that size: see max_allowed_packet"
+        ),
         **dict.fromkeys((1064, 1149), _SYNTAX),
         **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
         **dict.fromkeys((1008, 1091, 1109, 1176, 1193, 1305), _UNKNOWN),
@@ -5404,10 +5377,8 @@ class _MySqlErrorReader(_ErrorReader):
         if found := self.unread.search(text):
             return self._unread(sent.sql, found[1], int(found[2]))
         names = ["".join(groups) for groups in self.quoted_names.findall(text)]
-        if exc.args[0] == 1136 and (
-            target := self._syntax.written_table(sent.sql)
-        ):  # its text has no name
-            names = [target]
+        if exc.args[0] == 1136:  # its text has no name
+            names = [self._syntax.written_table(sent.sql) or ""]
         return self.named(sent, names)
 
     def _unread(self, sql: str, rest: str, line: int) -> str:
@@ -5449,10 +5420,13 @@ class _PostgresErrorReader(_ErrorReader):
         **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
         **dict.fromkeys(("42704", "3F000"), _UNKNOWN),
         "42883": _NO_OVERLOAD,
-        "55P04": _NEW_ENUM_VALUE,
+        "55P04": _ErrorRule(
+            DatabaseError,
+            "lets nothing use a new value of an enum before its ALTER TYPE is committed",
+        ),
         "53100": _DISK_FULL,
         "53200": _NO_MEMORY,
-        "25001": _IN_TRANSACTION,
+        "25001": _ErrorRule(DatabaseError, "does not run this statement inside a transaction"),
         "42501": _FORBIDDEN,
         "25006": _READ_ONLY,
     }
@@ -5537,6 +5511,23 @@ class _PostgresErrorReader(_ErrorReader):
         name = _NAME_PATH.match(self._syntax.masked(sql), at)
         position = _position(sql, at)
         return f"{_in_quotes(name[0])}, {position}" if name else position
+
+
+def _document_text(value: Any) -> str:
+    return _document("a document", value).text
+
+
+#: the converters that both engines share
+_CONVERTERS: Mapping[type, Callable[[Any], Any] | None] = {
+    type(None): None,
+    bool: None,
+    int: None,
+    str: lambda v: _check_value(v, "a parameter"),
+    bytes: None,
+    uuid.UUID: str,
+    dict: _document_text,
+    _Document: lambda v: v.text,
+}
 
 
 class _Dialect(ABC):
@@ -5928,20 +5919,13 @@ class _MySqlDialect(_Dialect):
     #: seconds for the login of the connection that sends KILL
     kill_patience = 3.0
     converters: ClassVar = {
-        type(None): None,
-        bool: None,
-        int: None,
+        **_CONVERTERS,
         float: _finite,
         Decimal: _finite,
-        str: lambda v: _check_value(v, "a parameter"),
-        bytes: None,
         datetime: lambda v: _aware(v).replace(tzinfo=None).isoformat(" "),
         date: None,
         day_time: lambda v: _local_time(v).isoformat(),
-        timedelta: lambda v: _mysql_time(v),
-        uuid.UUID: str,
-        dict: lambda v: _document("a document", v).text,
-        _Document: lambda v: v.text,
+        timedelta: _mysql_time,
     }
     readers: ClassVar = {
         bool: bool,
@@ -6276,7 +6260,7 @@ _ARRAY_TEXTS: Mapping[type, Callable[[Any], str]] = {
     bytes: lambda value: "\\x" + value.hex(),
     datetime: datetime.isoformat,
     timedelta: _postgres_interval,
-    dict: lambda value: _document("a document", value).text,
+    dict: _document_text,
     object: _postgres_range,
 }
 #: The text of an empty array. The form feed is invalid in JSON: no document gets an empty object.
@@ -6299,6 +6283,18 @@ class _CopyTexts(_RowTexts):
             _Document: lambda column: self.writers[str]([value.text for value in column]),
             **dict.fromkeys((int, float, uuid.UUID, date, Decimal, day_time), _strings),
         }
+
+
+def _read_uuid(text: str | None, _: object) -> uuid.UUID | None:
+    return None if text is None else uuid.UUID(text)
+
+
+def _read_bytes(text: str | None, _: object) -> bytes | None:
+    return None if text is None else bytes.fromhex(text[2:])
+
+
+def _read_json_text(text: str | None, _: object) -> Any:
+    return None if text is None else json.loads(text)
 
 
 class _PostgresDialect(_Dialect):
@@ -6332,21 +6328,14 @@ class _PostgresDialect(_Dialect):
     dump_without = "--exclude-table=schema_migrations"
     grace = 2.0
     converters: ClassVar = {
-        type(None): None,
-        bool: None,
-        int: None,
+        **_CONVERTERS,
         float: None,
         # psycopg2 would send an infinite Decimal as NaN.
         Decimal: lambda v: v if v.is_nan() and not v.is_snan() else _finite(v),
-        str: lambda v: _check_value(v, "a parameter"),
-        bytes: None,
         datetime: lambda v: v if v.utcoffset() is None else _aware(v),  # TIMESTAMP has no zone
         date: None,
         day_time: day_time.isoformat,
         timedelta: None,
-        uuid.UUID: str,
-        dict: lambda v: _document("a document", v).text,
-        _Document: lambda v: v.text,
     }
     session = (
         "SET TIME ZONE 'UTC'; SET standard_conforming_strings = on; SET bytea_output = 'hex'; "
@@ -6360,17 +6349,11 @@ class _PostgresDialect(_Dialect):
         a_range = importlib.import_module("psycopg2.extras").Range
         self.converters[a_range] = None
         ext = self.driver.extensions
-        to_uuid = ext.new_type(
-            (2950,), "UUID", lambda text, cursor: None if text is None else uuid.UUID(text)
-        )
-        to_bytes = ext.new_type(
-            (17,), "BYTES", lambda text, cursor: None if text is None else bytes.fromhex(text[2:])
-        )
-        to_json = ext.new_type(
-            (114,), "JSON", lambda text, cursor: None if text is None else json.loads(text)
-        )
+        to_uuid = ext.new_type((2950,), "UUID", _read_uuid)
+        to_bytes = ext.new_type((17,), "BYTES", _read_bytes)
         self._types = [
-            to_uuid, to_bytes, to_json, ext.new_array_type((2951,), "UUID[]", to_uuid),
+            to_uuid, to_bytes, ext.new_type((114,), "JSON", _read_json_text),
+            ext.new_array_type((2951,), "UUID[]", to_uuid),
             ext.new_array_type((1001,), "BYTEA[]", to_bytes),
         ]  # fmt: skip
         self._texts = _CopyTexts(a_range)
@@ -6500,7 +6483,6 @@ class _PostgresDialect(_Dialect):
     def insert_rows(
         self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> Iterator[Callable[[], int]]:
-        """Yield one COPY."""
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         cursor = session.raw.cursor()
 

@@ -257,8 +257,8 @@ NO_WRITES = "takes no writes at present, and the URL's target_session_attrs does
         ),
         (
             "channel_binding=require&sslmode=disable",
-            "does not let channel_binding=require be kept: that needs TLS (sslmode=require) and a "
-            "login by scram-sha-256",
+            "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
+            "by scram-sha-256",
             1,
         ),
     ],

@@ -202,7 +202,10 @@ def test_copy_under_a_wait_callback(database: Callable[[str], str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program, url], capture_output=True, text=True, check=True
     )
-    assert "insert_many uses COPY, which psycopg2 does not do under a wait callback" in done.stdout
+    assert (
+        "insert_many uses COPY, which psycopg2 does not support under a wait callback"
+        in done.stdout
+    )
 
 
 def test_a_function_without_its_end(pool: infra.ConnectionPool) -> None:
