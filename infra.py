@@ -4402,31 +4402,31 @@ class _Syntax(ABC):
     #: the quote of names
     quote: ClassVar[str]
     #: the start of a string, comment or quoted name
-    code_end: ClassVar[re.Pattern[str]]
+    literal_start: ClassVar[re.Pattern[str]]
     #: a run of strings without backslashes, and the code between them
-    plain_texts: ClassVar[re.Pattern[str]]
+    plain_strings: ClassVar[re.Pattern[str]]
     #: the name of the history's table in code
     history_name: ClassVar[re.Pattern[str]]
     #: statements that only change the session; a resumed migration repeats them
     session_statement: ClassVar[re.Pattern[str]]
     #: code that may change the session beyond its statement
-    lasting: ClassVar[re.Pattern[str]]
+    session_change: ClassVar[re.Pattern[str]]
     #: one of these is in every such statement that ``_MAY_SET`` does not match
-    lasting_signs: ClassVar[tuple[str, ...]]
+    session_change_signs: ClassVar[tuple[str, ...]]
     #: statements that end a transaction and may begin the next one
-    chains: ClassVar[re.Pattern[str]]
+    transaction_end: ClassVar[re.Pattern[str]]
     #: statements that a migration must not contain: first word, pattern, reason
     refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
 
     def __init__(self) -> None:
-        self._lasting: dict[str, bool] = {}  # results of may_last by statement
+        self._known_changes: dict[str, bool] = {}  # results of may_last by statement
 
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
 
     @abstractmethod
-    def skip_text(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
+    def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         """Return what replaces a string, comment or quoted name in ``code``, and its end."""
 
     def code(self, sql: str, escapes: _Escapes | None = None) -> Iterator[str]:
@@ -4436,13 +4436,13 @@ class _Syntax(ABC):
         """
         escapes = escapes or self.script.default_escapes
         at = 0
-        while found := self.code_end.search(sql, at):
+        while found := self.literal_start.search(sql, at):
             yield sql[at : found.start()]
-            if run := self.plain_texts.match(sql, found.start()):  # 20 times faster in a dump
+            if run := self.plain_strings.match(sql, found.start()):  # 20 times faster in a dump
                 yield _PLAIN_TEXT.sub("''", run[0])
                 at = run.end()
             else:
-                replacement, at = self.skip_text(sql, found, escapes)
+                replacement, at = self.skip_literal(sql, found, escapes)
                 yield replacement
         yield sql[at:]
 
@@ -4458,36 +4458,36 @@ class _Syntax(ABC):
     def masked(self, sql: str) -> str:
         """Return the statement with each character of its strings and comments replaced."""
         parts, at = [], 0
-        while found := self.code_end.search(sql, at):
-            replacement, end = self.skip_text(sql, found, self.script.default_escapes)
+        while found := self.literal_start.search(sql, at):
+            replacement, end = self.skip_literal(sql, found, self.script.default_escapes)
             skipped = sql[found.start() : end]
             parts.append(sql[at : found.start()])
             parts.append(skipped if replacement == skipped else replacement[:1] * len(skipped))
             at = end
         return "".join(parts) + sql[at:]
 
-    def may_last(self, sql: str) -> bool:
+    def may_change_session(self, sql: str) -> bool:
         """Return whether a statement may change its session, for example a setting.
 
         Every call asks, so results are kept for up to 1000 statements.
         """
-        found = self._lasting.get(sql)
+        found = self._known_changes.get(sql)
         if found is None:
-            found = self._may_last(sql)
-            if len(self._lasting) >= 1000:
-                self._lasting.clear()
+            found = self._may_change_session(sql)
+            if len(self._known_changes) >= 1000:
+                self._known_changes.clear()
             if len(sql) < 2000:
-                self._lasting[sql] = found
+                self._known_changes[sql] = found
         return found
 
-    def _may_last(self, sql: str) -> bool:
+    def _may_change_session(self, sql: str) -> bool:
         if not _MAY_SET.match(sql):
             lower = sql.lower()
-            if not any(sign in lower for sign in self.lasting_signs):
+            if not any(sign in lower for sign in self.session_change_signs):
                 return False
-        return self.lasting.search("".join(self.code(sql))) is not None
+        return self.session_change.search("".join(self.code(sql))) is not None
 
-    def bodies(self, sql: str) -> Sequence[str]:
+    def executed_strings(self, sql: str) -> Sequence[str]:
         """Return the strings in a statement that the server executes as code, as in DO."""
         return ()
 
@@ -4495,8 +4495,8 @@ class _Syntax(ABC):
 class _MySqlSyntax(_Syntax):
     script = _MySqlScript
     quote = "`"
-    code_end = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
-    plain_texts = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
+    literal_start = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
+    plain_strings = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
     history_name = _lazy(
         r'(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
         r'|(?<!")"schema_migrations"(?!")',
@@ -4508,13 +4508,13 @@ class _MySqlSyntax(_Syntax):
         re.IGNORECASE,
     )
     # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
-    lasting = _lazy(
+    session_change = _lazy(
         r"\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
         r"|(?<!@)@(?!@)",
         re.IGNORECASE,
     )
-    lasting_signs = (";", "@")
-    chains = _lazy(
+    session_change_signs = (";", "@")
+    transaction_end = _lazy(
         r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
     )
     refused_statements = (
@@ -4525,14 +4525,14 @@ class _MySqlSyntax(_Syntax):
         ),
     )
     #: The table that a statement writes to. A comment matches in one way only: no exponential time.
-    target = _lazy(
+    write_target = _lazy(
         r"(?:INSERT|REPLACE|UPDATE)"
         r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
         r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
         re.IGNORECASE | re.DOTALL,
     )
 
-    def skip_text(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
+    def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         opened, at = found[0], found.end()
         if opened == "`":
             end = _after(sql, "`", at)
@@ -4548,15 +4548,15 @@ class _MySqlSyntax(_Syntax):
 
     def written_table(self, sql: str) -> str | None:
         """Return the table that a statement writes to, or None."""
-        found = self.target.match(sql, _first_word(sql, "mysql"))
+        found = self.write_target.match(sql, _first_word(sql, "mysql"))
         return found[1] if found else None
 
 
 class _PostgresSyntax(_Syntax):
     script = _PostgresScript
     quote = '"'
-    code_end = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
-    plain_texts = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
+    literal_start = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
+    plain_strings = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
     #: the start of an E'' string's continuation on a further line
     next_part = _lazy(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
     history_name = _lazy(
@@ -4567,14 +4567,14 @@ class _PostgresSyntax(_Syntax):
         r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
         re.IGNORECASE,
     )
-    lasting = _lazy(
+    session_change = _lazy(
         r"(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
         r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
         r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b",
         re.IGNORECASE,
     )
-    lasting_signs = (";", "set_config", "pg_settings")
-    chains = _lazy(
+    session_change_signs = (";", "set_config", "pg_settings")
+    transaction_end = _lazy(
         r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
     )
     refused_statements = (
@@ -4585,7 +4585,7 @@ class _PostgresSyntax(_Syntax):
         ),
     )
 
-    def skip_text(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
+    def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         opened, at = found[0], found.end()
         if opened == '"':
             end = _after(sql, '"', at)
@@ -4605,7 +4605,7 @@ class _PostgresSyntax(_Syntax):
             return " ", line_end.end() if line_end else len(sql)
         return "''", _after(sql, opened, at)
 
-    def bodies(self, sql: str) -> Sequence[str]:
+    def executed_strings(self, sql: str) -> Sequence[str]:
         if not re.match(r"DO\b", self.start_of_code(sql), re.IGNORECASE):
             return ()
         body = re.search(r"\$\w*\$(.*)\$\w*\$", sql, re.DOTALL)
@@ -6851,7 +6851,7 @@ class ConnectionPool(Database):
     ) -> Any:
         attempt.note = session, sql, params
         attempt.sent = True
-        if self._dialect.syntax.may_last(sql):
+        if self._dialect.syntax.may_change_session(sql):
             session.retires_at = 0.0  # its settings are not the next borrower's
         cursor = session.raw.cursor()
         try:
@@ -6986,7 +6986,7 @@ class ConnectionPool(Database):
         def begin(attempt: Attempt) -> Any:
             attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
             attempt.sent = True
-            if dialect.syntax.may_last(sql):
+            if dialect.syntax.may_change_session(sql):
                 session.retires_at = 0.0
             return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
 
@@ -7798,7 +7798,7 @@ def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[in
         escapes = script.settle_after(sql)
         if "schema_migrations" in sql.lower() and any(
             dialect.syntax.history_name.search("".join(dialect.syntax.code(each, escapes)))
-            for each in (sql, *dialect.syntax.bodies(sql))
+            for each in (sql, *dialect.syntax.executed_strings(sql))
         ):
             found.append(step)
     return found
@@ -8220,7 +8220,9 @@ class _MigrationRun:
         dialect = self._session.dialect
         if not self._session.in_transaction():
             self._opened = 0
-        elif not self._opened or dialect.syntax.chains.match(dialect.syntax.start_of_code(sql)):
+        elif not self._opened or dialect.syntax.transaction_end.match(
+            dialect.syntax.start_of_code(sql)
+        ):
             self._opened = self._step
 
     def _refuse_left_open(self) -> None:

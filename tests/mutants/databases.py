@@ -141,7 +141,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: only the first word of a statement tells that it sets something",
         INFRA,
-        Replace("_Syntax._may_last", "self.lasting_signs", "()"),
+        Replace("_Syntax._may_change_session", "self.session_change_signs", "()"),
         ("faults/test_databases.py::test_what_outlasts_a_statement_does_not_stay_in_the_pool",),
     ),
     OnServers(
@@ -513,7 +513,7 @@ SCHEMAS: list[Mutant] = [
         INFRA,
         Replace(
             "_MigrationRun._note_transaction",
-            "not self._opened or dialect.syntax.chains.match(dialect.syntax.start_of_code(sql))",
+            "not self._opened or dialect.syntax.transaction_end.match(dialect.syntax.start_of_code(sql))",
             "not self._opened",
         ),
         ("faults/test_migrations.py::test_a_transaction_that_ends_another",),
