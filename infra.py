@@ -5167,7 +5167,7 @@ def _in_quotes(name: str) -> str:
     return name if name[:1] in ('"', "`") else f'"{name}"'
 
 
-def _unfit(sql: str, params: Any, reason: str) -> ValidationError:
+def _placeholder_error(sql: str, params: Any, reason: str) -> ValidationError:
     """Return the error for parameters that do not fit the placeholders; it quotes no value.
 
     ``reason``: used if the placeholders show no better one.
@@ -5204,11 +5204,11 @@ class _ErrorReader(ABC):
     #: by the server's error code
     rules: ClassVar[Mapping[Any, _ErrorRule]]
     #: the codes for a missing table and a missing column
-    absent: ClassVar[Sequence[Any]]
+    missing_name_codes: ClassVar[Sequence[Any]]
     #: messages for a RuntimeError of the driver, by the missing package that it names
-    missing: ClassVar[Mapping[str, str]] = {}
+    missing_packages: ClassVar[Mapping[str, str]] = {}
     #: a hint for a BEGIN without END: the cause may be that a migration file was split
-    cut_body: ClassVar[str] = ""
+    missing_end_hint: ClassVar[str] = ""
 
     def __init__(self, driver: Any, options: Mapping[str, str], syntax: _Syntax) -> None:
         self._driver = driver
@@ -5232,21 +5232,21 @@ class _ErrorReader(ABC):
     @abstractmethod
     def constraint(self, exc: Any, code: Any, kind: str, sql: str) -> str | None: ...
 
-    def own_words(self, exc: Any) -> str:
+    def server_text(self, exc: Any) -> str:
         """Return the server's text, for ``error_detail`` only: it may quote rows."""
         return str(exc.args[-1] if exc.args else exc).strip()
 
     @abstractmethod
-    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+    def subject(self, exc: Any, sent: _Sent) -> str:
         """Return the name or the position that an error is about, never a value."""
 
-    def unread_hint(self, sent: _Sent) -> str:
+    def syntax_hint(self, sent: _Sent) -> str:
         """Return a hint if a streamed statement is no query, or if a body has no END."""
         if sent.before and not _QUERY.match(self._syntax.start_of_code(sent.sql)):
             return "; stream takes queries alone: give this to execute or fetch_all"
         body = _BODY.search(self._syntax.masked(sent.sql))
         has_end = body is None or re.search(r"(?i)\bEND\b[\w\s$]*;?\s*\Z", body[0])
-        return "" if has_end else f"; its BEGIN has no END{self.cut_body}"
+        return "" if has_end else f"; its BEGIN has no END{self.missing_end_hint}"
 
     def named(self, sent: _Sent, names: Iterable[str]) -> str:
         """Return the first of ``names`` that is in the statement's code, with its position, or "".
@@ -5267,12 +5267,14 @@ class _MySqlErrorReader(_ErrorReader):
     """Reads the errors of PyMySQL, and the English messages of MySQL and MariaDB."""
 
     _syntax: _MySqlSyntax
-    missing: ClassVar = {
+    missing_packages: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use "
         "TLS; a wrong password may be the cause too",
         "pynacl": "the server asks for ed25519: install PyMySQL[ed25519]",
     }
-    cut_body = ": a file of migrations is cut at each semicolon; create the program with execute()"
+    missing_end_hint = (
+        ": a file of migrations is cut at each semicolon; create the program with execute()"
+    )
     # https://mariadb.com/kb/en/mariadb-error-code-reference,
     # https://dev.mysql.com/doc/mysql-errors/8.4/en/
     rules: ClassVar = {
@@ -5315,9 +5317,9 @@ class _MySqlErrorReader(_ErrorReader):
         **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
         1836: _READ_ONLY,
     }
-    absent = (1146, 1054)
+    missing_name_codes = (1146, 1054)
     #: rules that require these words in the text: 1290, for one, is raised for any server option
-    worded: ClassVar = {
+    worded_rules: ClassVar = {
         1290: ("read-only", _READ_ONLY),
         1030: ("error 28", _DISK_FULL),  # ENOSPC
         1047: (
@@ -5328,7 +5330,7 @@ class _MySqlErrorReader(_ErrorReader):
     }
     #: the column at the end of the server's text, after the value
     unfit_column = _lazy(r" for column (?:'([^']*)'|((?:`[^`]*`\.?)+)) at row \d+\Z")
-    unread = _lazy(r" near '(.*)' at line (\d+)\Z", re.DOTALL)
+    syntax_error = _lazy(r" near '(.*)' at line (\d+)\Z", re.DOTALL)
     quoted_names = _lazy(r"(?<!\w)'([^']*)'|`([^`]*)`|(?:FUNCTION|PROCEDURE) (\S+) does not exist")
 
     def _rule_by_code(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
@@ -5336,7 +5338,7 @@ class _MySqlErrorReader(_ErrorReader):
         if code is None:
             refusals = self._driver.err.ProgrammingError, self._driver.err.DataError
             return None, _REFUSED if isinstance(exc, refusals) else _LOST
-        words, rule = self.worded.get(code, ("", None))
+        words, rule = self.worded_rules.get(code, ("", None))
         if rule is not None and words in str(exc.args[-1]):
             return code, rule
         return code, self.rules.get(code, _REFUSED)
@@ -5369,19 +5371,19 @@ class _MySqlErrorReader(_ErrorReader):
         )
         return found[1].rpartition(".")[2] if found else None
 
-    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+    def subject(self, exc: Any, sent: _Sent) -> str:
         text = str(exc.args[-1] if exc.args else "")
         if found := self.unfit_column.search(text):
             column = found[1] or found[2].strip("`").rpartition("`")[2]
             return f'column "{column}"'
-        if found := self.unread.search(text):
-            return self._unread(sent.sql, found[1], int(found[2]))
+        if found := self.syntax_error.search(text):
+            return self._syntax_error_position(sent.sql, found[1], int(found[2]))
         names = ["".join(groups) for groups in self.quoted_names.findall(text)]
         if exc.args[0] == 1136:  # its text has no name
             names = [self._syntax.written_table(sent.sql) or ""]
         return self.named(sent, names)
 
-    def _unread(self, sql: str, rest: str, line: int) -> str:
+    def _syntax_error_position(self, sql: str, rest: str, line: int) -> str:
         """Return where the parser stopped. ``rest``: the next 80 characters, with values."""
         code, start = self._syntax.masked(sql), 0
         for _ in range(line - 1):
@@ -5430,7 +5432,7 @@ class _PostgresErrorReader(_ErrorReader):
         "42501": _FORBIDDEN,
         "25006": _READ_ONLY,
     }
-    absent = ("42P01", "42703")
+    missing_name_codes = ("42P01", "42703")
     #: the type in the server's text; the value comes after it
     unfit_type = _lazy(
         r"(?:value too long for type|invalid input syntax for type|invalid input value for enum) "
@@ -5466,10 +5468,10 @@ class _PostgresErrorReader(_ErrorReader):
         name: str | None = found.constraint_name
         return f"{found.table_name}_{found.column_name}_not_null" if kind == "not_null" else name
 
-    def own_words(self, exc: Any) -> str:
-        return (getattr(exc, "pgerror", None) or super().own_words(exc)).strip()
+    def server_text(self, exc: Any) -> str:
+        return (getattr(exc, "pgerror", None) or super().server_text(exc)).strip()
 
-    def whereabouts(self, exc: Any, sent: _Sent) -> str:
+    def subject(self, exc: Any, sent: _Sent) -> str:
         diag = getattr(exc, "diag", None)
         if diag is None or not sent.sql:
             return ""
@@ -5646,12 +5648,12 @@ class _Dialect(ABC):
         if params is None:
             return sql
         if type(params) is dict and "%s" in sql.replace("%%", ""):
-            raise _unfit(sql, params, "")  # PyMySQL would fill in the whole dict
+            raise _placeholder_error(sql, params, "")  # PyMySQL would fill in the whole dict
         try:
             return cursor.mogrify(sql, params)
         except (TypeError, ValueError, LookupError, self.driver.ProgrammingError) as exc:
             reason = type(exc).__name__
-        raise _unfit(sql, params, reason)
+        raise _placeholder_error(sql, params, reason)
 
     @abstractmethod
     def connect(self, seconds: float, now: float) -> _Session: ...
@@ -6422,7 +6424,7 @@ class _PostgresDialect(_Dialect):
             return self._watched(session, cursor.execute, sql, params)
         except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
             reason = type(exc).__name__
-        raise _unfit(sql, params, reason)
+        raise _placeholder_error(sql, params, reason)
 
     def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(session)
@@ -7037,7 +7039,7 @@ class ConnectionPool(Database):
 
     def _no_such(self, operation: str, table: str, *column: str) -> DatabaseError:
         """Return the error for a name that is not in the catalogue, with the server's code."""
-        code = self._dialect.errors.absent[len(column)]
+        code = self._dialect.errors.missing_name_codes[len(column)]
         about = f'"{column[0]}" in {table}' if column else f'"{table}"'
         return DatabaseError(
             f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})",
@@ -7143,7 +7145,7 @@ class ConnectionPool(Database):
         try:
             self.fetch_all(f"SELECT 1 FROM {port.table} LIMIT 0")
         except DatabaseError as error:
-            if error.code != self._dialect.errors.absent[0]:
+            if error.code != self._dialect.errors.missing_name_codes[0]:
                 raise
             self.execute(statement())
 
@@ -7261,7 +7263,7 @@ class ConnectionPool(Database):
             return next(
                 (
                     ConfigurationError(words)
-                    for name, words in dialect.errors.missing.items()
+                    for name, words in dialect.errors.missing_packages.items()
                     if name in str(exc)
                 ),
                 None,
@@ -7291,16 +7293,16 @@ class ConnectionPool(Database):
             if details["constraint"]:
                 detail = f": {details['constraint']}{detail}"
         elif rule.error_class is DatabaseError and (about := self._about(exc, sent)):
-            hint = dialect.errors.unread_hint(sent) if rule is _SYNTAX else ""
+            hint = dialect.errors.syntax_hint(sent) if rule is _SYNTAX else ""
             detail = f": {about}{hint}{detail}"
-        if self.config.error_detail and (words := dialect.errors.own_words(exc)):
+        if self.config.error_detail and (words := dialect.errors.server_text(exc)):
             detail += f"; the server says: {words}"
         return rule.error_class(f"{where} {rule.message}{detail}", **details)
 
     def _about(self, exc: Exception, sent: _Sent) -> str:
         # To count through the parameters takes the connection, which may be closed by now.
         with contextlib.suppress(self._dialect.driver.Error, ValueError, LookupError):
-            return self._dialect.errors.whereabouts(exc, sent)
+            return self._dialect.errors.subject(exc, sent)
         return ""
 
 
@@ -7979,7 +7981,7 @@ class Migrator:
         try:
             rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
         except DatabaseError as error:
-            if error.code != self.pool._dialect.errors.absent[1]:
+            if error.code != self.pool._dialect.errors.missing_name_codes[1]:
                 raise
             self._refuse(
                 "the table schema_migrations is another tool's: it lacks columns of this library's. "

@@ -75,7 +75,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a proxy without a server behind it is final",
         INFRA,
-        Text("_MySqlErrorReader.worded", "hostgroup", "host group"),
+        Text("_MySqlErrorReader.worded_rules", "hostgroup", "host group"),
         ("faults/test_logins.py::test_codes_that_pass",),
     ),
     OnServers(
@@ -99,7 +99,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a stream of an UPDATE gets no hint",
         INFRA,
-        Replace("_ErrorReader.unread_hint", "sent.before", "False"),
+        Replace("_ErrorReader.syntax_hint", "sent.before", "False"),
         ("faults/test_statement_errors.py::test_a_stream_of_what_is_no_query",),
     ),
     OnServers(
@@ -121,8 +121,8 @@ DATABASES: list[Mutant] = [
         INFRA,
         Replace(
             "ConnectionPool._translate",
-            "self.config.error_detail and (words := dialect.errors.own_words(exc))",
-            "(words := dialect.errors.own_words(exc))",
+            "self.config.error_detail and (words := dialect.errors.server_text(exc))",
+            "(words := dialect.errors.server_text(exc))",
         ),
         ("faults/test_statement_errors.py::test_the_servers_own_text",),
     ),
@@ -211,7 +211,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: MySQL's 1290 is any refusal",
         INFRA,
-        Text("_MySqlErrorReader.worded", "read-only", "read-write"),
+        Text("_MySqlErrorReader.worded_rules", "read-only", "read-write"),
         ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
     ),
     OnServers(
