@@ -4956,18 +4956,18 @@ class _Catalogue(ABC):
         return known._replace(scale=size) if known.kind in _SCALED else known
 
     @abstractmethod
-    def place(self, table: str) -> list[Any]:
+    def table_params(self, table: str) -> list[Any]:
         """Return the parameters that name a table in queries of the catalogue."""
 
-    def key_value(self, name: str, column: _ColumnType) -> str:
+    def key_expression(self, name: str, column: _ColumnType) -> str:
         """Return the expression by which a key's column is compared and sorted."""
         return self._name(name)
 
-    def read_exactly(self, name: str, column: _ColumnType) -> str:
+    def exact_expression(self, name: str, column: _ColumnType) -> str:
         """Return the expression that reads a column without loss of digits."""
         return self._name(name)
 
-    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+    def converter(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
         """Return a function that converts the driver's value, or None if it needs no conversion."""
         return None
 
@@ -5033,19 +5033,19 @@ class _MySqlCatalogue(_Catalogue):
         },
     }  # fmt: skip
 
-    def place(self, table: str) -> list[Any]:
+    def table_params(self, table: str) -> list[Any]:
         schema, _, name = table.rpartition(".")
         return [schema or None, name]
 
-    def key_value(self, name: str, column: _ColumnType) -> str:
+    def key_expression(self, name: str, column: _ColumnType) -> str:
         # An ENUM is sorted by its numbers, but compared with a string by its text.
         return f"CAST({self._name(name)} AS UNSIGNED)" if column.choices else self._name(name)
 
-    def read_exactly(self, name: str, column: _ColumnType) -> str:
+    def exact_expression(self, name: str, column: _ColumnType) -> str:
         # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
         return f"({self._name(name)} + 0e0)" if column.kind == "float" else self._name(name)
 
-    def reading(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+    def converter(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
         if column.kind == "bits":
             return lambda value: int.from_bytes(value, "big")
         # MariaDB sends JSON as LONGTEXT.
@@ -5134,7 +5134,7 @@ class _PostgresCatalogue(_Catalogue):
         ),
     }  # fmt: skip
 
-    def place(self, table: str) -> list[Any]:
+    def table_params(self, table: str) -> list[Any]:
         return [self._name(table)]
 
     def catalogued(self, text: str) -> _ColumnType:
@@ -7434,7 +7434,7 @@ class _SqlTable(_TableRows):
         return self._shape
 
     def _read_shape(self) -> _TableShape:
-        dialect, place = self._dialect, self._dialect.catalogue.place(self._table)
+        dialect, place = self._dialect, self._dialect.catalogue.table_params(self._table)
         columns = self._ask(dialect.catalogue.table_columns, place)
         if not columns:
             raise self._pool._no_such("move", self._table)
@@ -7455,7 +7455,7 @@ class _SqlTable(_TableRows):
             readings={
                 name: reading
                 for name, *_, word in columns
-                if (reading := dialect.catalogue.reading(kinds[name], word)) is not None
+                if (reading := dialect.catalogue.converter(kinds[name], word)) is not None
             },
             unordered=frozenset(row[0] for row in columns if row[4] == "set"),
             transactional=has_transactions != [(0,)],
@@ -7467,7 +7467,7 @@ class _SqlTable(_TableRows):
 
     def _read_by(self, names: Sequence[str]) -> list[str]:
         columns = self.shape().columns
-        return [self._dialect.catalogue.read_exactly(name, columns[name]) for name in names]
+        return [self._dialect.catalogue.exact_expression(name, columns[name]) for name in names]
 
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
@@ -7475,7 +7475,7 @@ class _SqlTable(_TableRows):
         shape = self.shape()
         order = [*map(self._dialect.name, shape.key)]
         places = [
-            self._dialect.catalogue.key_value(name, shape.columns[name]) for name in shape.key
+            self._dialect.catalogue.key_expression(name, shape.columns[name]) for name in shape.key
         ]
         wanted = self._read_by(names)
         wanted += [place for place in places if place not in wanted]

@@ -235,7 +235,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: an ENUM's place is its text",
         INFRA,
-        Replace("_MySqlCatalogue.key_value", "column.choices", "False"),
+        Replace("_MySqlCatalogue.key_expression", "column.choices", "False"),
         ("properties/test_walks.py::test_the_walk_is_the_table",),
     ),
     OnServers(
@@ -253,13 +253,13 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: digits of a FLOAT are lost",
         INFRA,
-        Replace("_MySqlCatalogue.read_exactly", "column.kind == 'float'", "False"),
+        Replace("_MySqlCatalogue.exact_expression", "column.kind == 'float'", "False"),
         (f"{DAYS}::test_the_golden_table",),
     ),
     OnServers(
         "moves: MariaDB's documents are texts",
         INFRA,
-        Replace("_MySqlCatalogue.reading", "catalogue_type == 'longtext'", "False"),
+        Replace("_MySqlCatalogue.converter", "catalogue_type == 'longtext'", "False"),
         (f"{CASES}::TestMariaDBToPostgres::test_a_transform_gets_values",),
     ),
     OnServers(
