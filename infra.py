@@ -5578,7 +5578,7 @@ class _Dialect(ABC):
     #: required before an OFFSET without a LIMIT
     no_limit: ClassVar[str] = ""
     #: the prefix of a streamed query
-    stream_begins: ClassVar[str] = ""
+    stream_prefix: ClassVar[str] = ""
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
@@ -5643,7 +5643,7 @@ class _Dialect(ABC):
             raise ValidationError("a tuple for IN should not be empty")
         return tuple(self.convert_one(value) for value in values)
 
-    def bound(self, cursor: Any, sql: str, params: Any) -> Any:
+    def bind(self, cursor: Any, sql: str, params: Any) -> Any:
         """Return the statement with its parameters filled in, as the driver sends it."""
         if params is None:
             return sql
@@ -5662,7 +5662,7 @@ class _Dialect(ABC):
     @abstractmethod
     def limit(self, session: _Session, limited: bool) -> None: ...
     @abstractmethod
-    def be_patient(self, session: _Session, seconds: float) -> None: ...
+    def set_read_timeout(self, session: _Session, seconds: float) -> None: ...
     @abstractmethod
     def is_open(self, session: _Session) -> bool: ...
     @abstractmethod
@@ -5670,11 +5670,11 @@ class _Dialect(ABC):
     @abstractmethod
     def in_transaction(self, session: _Session) -> bool: ...
     @abstractmethod
-    def survives(self, session: _Session) -> bool: ...
+    def transaction_survives(self, session: _Session) -> bool: ...
     @abstractmethod
     def close(self, session: _Session) -> None: ...
     @abstractmethod
-    def let_go(self, session: _Session) -> int: ...
+    def detach(self, session: _Session) -> int: ...
     @abstractmethod
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
@@ -5690,7 +5690,7 @@ class _Dialect(ABC):
     @abstractmethod
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]: ...
     @abstractmethod
-    def server(self, version: str) -> str: ...
+    def server_name(self, version: str) -> str: ...
 
     def disconnect(self, session: _Session) -> None:
         if session.process == os.getpid():
@@ -5699,17 +5699,17 @@ class _Dialect(ABC):
         # In a forked child, closing would end the parent's session, and could wait for ever for a
         # lock that another thread held inside the driver at the fork. So redirect the descriptor to
         # /dev/null and keep the driver's object.
-        descriptor = self.let_go(session)
+        descriptor = self.detach(session)
         if descriptor >= 0:
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, descriptor, inheritable=False)
             os.close(null)
         _inherited.append(session.raw)
 
-    def expect(self, session: _Session, limited: bool) -> None:
+    def set_time_limit(self, session: _Session, limited: bool) -> None:
         """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
         session.limited = limited
-        self.be_patient(
+        self.set_read_timeout(
             session, self.config.query_timeout + self.grace if limited else self.config.idle_timeout
         )
 
@@ -5768,7 +5768,7 @@ class _RowTexts:
         raise ValidationError(f"a value should not be of type {type(value).__name__}")
 
 
-def _written(
+def _escaped(
     column: Sequence[str], special: re.Pattern[str], escape: Callable[[str], str]
 ) -> Sequence[str]:
     """Return a column's texts, escaped if any of them has a special character."""
@@ -5892,7 +5892,7 @@ class _InsertTexts(_RowTexts):
         }
 
     def _quoted(self, column: Sequence[str]) -> Sequence[str]:
-        return [f"'{text}'" for text in _written(column, _MYSQL_SPECIAL, self._escape)]
+        return [f"'{text}'" for text in _escaped(column, _MYSQL_SPECIAL, self._escape)]
 
     def _as_text(self, column: Sequence[Any]) -> Sequence[str]:
         return [f"'{self._convert(value)}'" for value in column]
@@ -6054,13 +6054,13 @@ class _MySqlDialect(_Dialect):
             cursor.execute(f"SET {limit}, net_write_timeout={reader_pause}")
         session.raw.await_answer = self._await_answer if limited and not covers_all else None
         session.raw.stopped = None
-        self.expect(session, limited)
+        self.set_time_limit(session, limited)
 
-    def be_patient(self, session: _Session, seconds: float) -> None:
+    def set_read_timeout(self, session: _Session, seconds: float) -> None:
         session.raw._read_timeout = session.raw._write_timeout = seconds
 
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
-        cursor.execute(self.bound(cursor, sql, params))
+        cursor.execute(self.bind(cursor, sql, params))
         if session.raw.stopped:  # the statement finished first: the KILL must not hit the next one
             with contextlib.suppress(self.driver.Error):
                 session.raw.query("DO 0")
@@ -6068,7 +6068,7 @@ class _MySqlDialect(_Dialect):
             # PyMySQL reads no server status from rows. This also discards a CALL's further results.
             session.raw.query("DO 0")
 
-    def survives(self, session: _Session) -> bool:
+    def transaction_survives(self, session: _Session) -> bool:
         session.raw.query("DO 0")  # an error carries no server status
         return self.in_transaction(session)
 
@@ -6147,11 +6147,11 @@ class _MySqlDialect(_Dialect):
 
     def close(self, session: _Session) -> None:
         try:
-            self.let_go(session)
+            self.detach(session)
         finally:
             session.raw._force_close()  # without COM_QUIT, which could block
 
-    def let_go(self, session: _Session) -> int:
+    def detach(self, session: _Session) -> int:
         raw = session.raw
         if raw._result is not None:  # its destructor must not read the rest of a stream
             raw._result.unbuffered_active = False
@@ -6213,7 +6213,7 @@ class _MySqlDialect(_Dialect):
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
         return list(cursor.fetchmany(count))
 
-    def server(self, version: str) -> str:
+    def server_name(self, version: str) -> str:
         return f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version.partition('-')[0]}"
 
 
@@ -6274,7 +6274,7 @@ class _CopyTexts(_RowTexts):
 
     def __init__(self, a_range: type) -> None:
         self.writers = {
-            str: lambda column: _written(column, _COPY_SPECIAL, _copy_escaped),
+            str: lambda column: _escaped(column, _COPY_SPECIAL, _copy_escaped),
             bool: lambda column: ["t" if value else "f" for value in column],
             type(None): lambda column: ["\\N"] * len(column),
             bytes: lambda column: ["\\\\x" + value.hex() for value in column],
@@ -6312,7 +6312,7 @@ class _PostgresDialect(_Dialect):
     port = _PORTS["postgres"]
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
-    stream_begins = "DECLARE infra_stream NO SCROLL CURSOR FOR "
+    stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
@@ -6397,14 +6397,14 @@ class _PostgresDialect(_Dialect):
                 raise builtins.TimeoutError from exc  # psycopg2 gives no code for a timeout
             raise
         session = _Session(raw, raw.fileno(), now, self.config.max_lifetime)
-        self.be_patient(session, seconds)
+        self.set_read_timeout(session, seconds)
         try:
             raw.autocommit = True
             for type_reader in self._types:
                 driver.extensions.register_type(type_reader, raw)
             with raw.cursor() as cursor:
                 self.execute(session, cursor, self._settings(self.config.query_timeout))
-            self.expect(session, True)
+            self.set_time_limit(session, True)
         except BaseException:
             self.disconnect(session)
             raise
@@ -6414,9 +6414,9 @@ class _PostgresDialect(_Dialect):
         seconds = self.config.query_timeout if limited else 0
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, f"SET statement_timeout = {_timeout(seconds)}")
-        self.expect(session, limited)
+        self.set_time_limit(session, limited)
 
-    def be_patient(self, session: _Session, seconds: float) -> None:
+    def set_read_timeout(self, session: _Session, seconds: float) -> None:
         session.patience = seconds
 
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None:
@@ -6464,14 +6464,14 @@ class _PostgresDialect(_Dialect):
     def in_transaction(self, session: _Session) -> bool:
         return bool(session.raw.get_transaction_status() == 2)
 
-    def survives(self, session: _Session) -> bool:
+    def transaction_survives(self, session: _Session) -> bool:
         return session.raw.get_transaction_status() in (2, 3)
 
     def close(self, session: _Session) -> None:
         if not session.raw.closed:
             session.raw.close()
 
-    def let_go(self, session: _Session) -> int:
+    def detach(self, session: _Session) -> int:
         return -1 if session.raw.closed else session.raw.fileno()
 
     def read_columns(
@@ -6505,7 +6505,7 @@ class _PostgresDialect(_Dialect):
         cursor = session.raw.cursor()
         text = statement if isinstance(statement, bytes) else statement.encode()
         self.execute(session, cursor, "BEGIN")
-        self.execute(session, cursor, self.stream_begins.encode() + text)
+        self.execute(session, cursor, self.stream_prefix.encode() + text)
         return cursor
 
     def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
@@ -6515,7 +6515,7 @@ class _PostgresDialect(_Dialect):
             self.execute(session, cursor, "ROLLBACK")
         return rows
 
-    def server(self, version: str) -> str:
+    def server_name(self, version: str) -> str:
         return " ".join(version.split()[:2])
 
 
@@ -6791,11 +6791,11 @@ class ConnectionPool(Database):
     def _answers(self, session: _Session) -> bool:
         dialect = self._dialect
         try:
-            dialect.be_patient(session, self.config.connect_timeout)
+            dialect.set_read_timeout(session, self.config.connect_timeout)
             with session.raw.cursor() as cursor:
                 dialect.execute(session, cursor, "SELECT 1")
                 cursor.fetchall()
-            dialect.expect(session, True)
+            dialect.set_time_limit(session, True)
         except (dialect.driver.Error, OSError):
             return False
         return True
@@ -6977,7 +6977,7 @@ class ConnectionPool(Database):
     def _goes_on(self, session: _Session) -> bool:
         """Whether the transaction is still there after an error."""
         try:
-            return self._dialect.survives(session)
+            return self._dialect.transaction_survives(session)
         except (self._dialect.driver.Error, OSError):
             return False
 
@@ -6986,11 +6986,11 @@ class ConnectionPool(Database):
         place: _Place[_Session] = _Place()
 
         def begin(attempt: Attempt) -> Any:
-            attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
+            attempt.note = _Sent(session, sql, params, len(dialect.stream_prefix))
             attempt.sent = True
             if dialect.syntax.may_change_session(sql):
                 session.retires_at = 0.0
-            return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
+            return dialect.open_stream(session, dialect.bind(session.raw.cursor(), sql, params))
 
         def following(_: Attempt) -> Sequence[tuple[Any, ...]]:
             try:
@@ -7081,7 +7081,7 @@ class ConnectionPool(Database):
             raise
         finally:
             if limited and rolled_back:
-                dialect.expect(session, True)
+                dialect.set_time_limit(session, True)
             elif limited and block.doom is None:
                 self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
 
@@ -7131,7 +7131,7 @@ class ConnectionPool(Database):
                 service=self.engine,
                 operation="health_check",
             )
-        return Health(self.engine, self._dialect.server(row[0]), time.perf_counter() - started)
+        return Health(self.engine, self._dialect.server_name(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
         return self._pool.stats()
@@ -7331,7 +7331,7 @@ class _MigrationSession:
             self.fetch_all(self.dialect.unlock, lock)
 
     def in_transaction(self) -> bool:
-        return self._ask(self.dialect.survives)
+        return self._ask(self.dialect.transaction_survives)
 
     def is_autocommit(self) -> bool:
         return self.dialect.is_autocommit(self._session)
