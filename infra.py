@@ -4419,7 +4419,7 @@ class _Syntax(ABC):
     refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
 
     def __init__(self) -> None:
-        self._known_changes: dict[str, bool] = {}  # results of may_last by statement
+        self._known_changes: dict[str, bool] = {}  # results of may_change_session
 
     def name(self, name: str) -> str:
         """Quote an identifier, which may be a reserved word."""
@@ -5533,7 +5533,7 @@ _CONVERTERS: Mapping[type, Callable[[Any], Any] | None] = {
 
 
 class _Dialect(ABC):
-    """An engine's driver, SQL texts, patterns and error codes."""
+    """An engine's connections: its driver, how they are opened and limited, and SQL for them."""
 
     engine: ClassVar[str]
     syntax_class: ClassVar[type[_Syntax]]
@@ -5660,7 +5660,9 @@ class _Dialect(ABC):
     @abstractmethod
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None: ...
     @abstractmethod
-    def limit(self, session: _Session, limited: bool) -> None: ...
+    def limit(self, session: _Session, limited: bool) -> None:
+        """Set or lift query_timeout, on the server and in the client."""
+
     @abstractmethod
     def set_read_timeout(self, session: _Session, seconds: float) -> None: ...
     @abstractmethod
@@ -5670,11 +5672,15 @@ class _Dialect(ABC):
     @abstractmethod
     def in_transaction(self, session: _Session) -> bool: ...
     @abstractmethod
-    def transaction_survives(self, session: _Session) -> bool: ...
+    def transaction_survives(self, session: _Session) -> bool:
+        """Return whether the server still has the transaction after an error."""
+
     @abstractmethod
     def close(self, session: _Session) -> None: ...
     @abstractmethod
-    def detach(self, session: _Session) -> int: ...
+    def detach(self, session: _Session) -> int:
+        """Let the driver's object be dropped without I/O. Return its descriptor, or -1."""
+
     @abstractmethod
     def read_columns(
         self, session: _Session, table: str, names: Sequence[str]
@@ -5706,7 +5712,7 @@ class _Dialect(ABC):
             os.close(null)
         _inherited.append(session.raw)
 
-    def set_time_limit(self, session: _Session, limited: bool) -> None:
+    def set_client_timeout(self, session: _Session, limited: bool) -> None:
         """Set the client's timeout: query_timeout if ``limited``, else idle_timeout."""
         session.limited = limited
         self.set_read_timeout(
@@ -6054,7 +6060,7 @@ class _MySqlDialect(_Dialect):
             cursor.execute(f"SET {limit}, net_write_timeout={reader_pause}")
         session.raw.await_answer = self._await_answer if limited and not covers_all else None
         session.raw.stopped = None
-        self.set_time_limit(session, limited)
+        self.set_client_timeout(session, limited)
 
     def set_read_timeout(self, session: _Session, seconds: float) -> None:
         session.raw._read_timeout = session.raw._write_timeout = seconds
@@ -6404,7 +6410,7 @@ class _PostgresDialect(_Dialect):
                 driver.extensions.register_type(type_reader, raw)
             with raw.cursor() as cursor:
                 self.execute(session, cursor, self._settings(self.config.query_timeout))
-            self.set_time_limit(session, True)
+            self.set_client_timeout(session, True)
         except BaseException:
             self.disconnect(session)
             raise
@@ -6414,7 +6420,7 @@ class _PostgresDialect(_Dialect):
         seconds = self.config.query_timeout if limited else 0
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, f"SET statement_timeout = {_timeout(seconds)}")
-        self.set_time_limit(session, limited)
+        self.set_client_timeout(session, limited)
 
     def set_read_timeout(self, session: _Session, seconds: float) -> None:
         session.patience = seconds
@@ -6795,7 +6801,7 @@ class ConnectionPool(Database):
             with session.raw.cursor() as cursor:
                 dialect.execute(session, cursor, "SELECT 1")
                 cursor.fetchall()
-            dialect.set_time_limit(session, True)
+            dialect.set_client_timeout(session, True)
         except (dialect.driver.Error, OSError):
             return False
         return True
@@ -7081,7 +7087,7 @@ class ConnectionPool(Database):
             raise
         finally:
             if limited and rolled_back:
-                dialect.set_time_limit(session, True)
+                dialect.set_client_timeout(session, True)
             elif limited and block.doom is None:
                 self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
 
