@@ -5904,6 +5904,73 @@ class _InsertTexts(_RowTexts):
         return [f"'{self._convert(value)}'" for value in column]
 
 
+class _MySqlLogin:
+    """Opens connections of PyMySQL, with TLS as the URL's sslmode says."""
+
+    def __init__(self, driver: Any, url: _Url, tls_context: Any) -> None:
+        self._driver = driver
+        self._url = url
+        self._tls = self._tls_options(tls_context)
+        self._connection = _stoppable(driver.connections.Connection)
+        types = driver.constants.FIELD_TYPE
+        conversions = {**driver.converters.conversions}
+        conversions.update({types.DATETIME: _mysql_datetime, types.TIMESTAMP: _mysql_datetime})
+        conversions[types.JSON] = json.loads  # not on MariaDB, which sends JSON as LONGTEXT
+        self._conversions = conversions
+
+    def _tls_options(self, tls_context: Any) -> dict[str, Any]:
+        """Return PyMySQL's arguments for the sslmode of libpq.
+
+        https://www.postgresql.org/docs/current/libpq-ssl.html
+        """
+        options = self._url.options
+        mode = options.get("sslmode", "prefer")
+        if mode == "disable":
+            return {"ssl_disabled": True}
+        if mode == "prefer":
+            return {}
+        return {"ssl": tls_context or _tls_context(options, mode)}
+
+    def open(self, seconds: float) -> Any:
+        url, driver = self._url, self._driver
+        tls, prefers = self._tls, url.options.get("sslmode", "prefer") == "prefer"
+        if prefers:
+            self._tls = {}
+        try:
+            raw = self._connection(
+                host=url.host,
+                port=url.port or _PORTS["mysql"],
+                unix_socket=url.host if url.host.startswith("/") else None,
+                user=url.user,
+                password=(url.password or "").encode(),
+                database=url.path,
+                charset="utf8mb4",
+                autocommit=True,
+                client_flag=driver.constants.CLIENT.FOUND_ROWS,
+                connect_timeout=seconds,
+                read_timeout=seconds,
+                write_timeout=seconds,
+                local_infile=False,
+                conv=self._conversions,
+                **tls,
+            )
+        except driver.err.OperationalError as exc:
+            # PyMySQL before 1.2 logs in without TLS. Oracle MySQL reports that as a bad handshake.
+            if "ssl" in tls and exc.args[0] == 1043:
+                raise driver.err.OperationalError(2026, "") from None
+            raise
+        except OSError as exc:  # of a Unix socket
+            raise driver.err.OperationalError(2003, "") from exc
+        raw.peer = raw._sock.getpeername()
+        encrypted = hasattr(raw._sock, "getpeercert")
+        if prefers:  # later logins need not find out again whether the server has TLS
+            self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
+        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 continues without TLS
+            raw._force_close()
+            raise driver.err.OperationalError(2026, "")
+        return raw
+
+
 class _MySqlDialect(_Dialect):
     """MySQL and MariaDB over PyMySQL."""
 
@@ -5965,75 +6032,17 @@ class _MySqlDialect(_Dialect):
 
     def __init__(self, config: DatabaseConfig) -> None:
         super().__init__(config)
-        self._tls = self._tls_options()
+        self._login = _MySqlLogin(self.driver, self.url, self.tls_context)
         self._packet = 0
-        self._connection = _stoppable(self.driver.connections.Connection)
         self._streaming = importlib.import_module("pymysql.cursors").SSCursor
-        types = self.driver.constants.FIELD_TYPE
-        conversions = {**self.driver.converters.conversions}
-        conversions.update({types.DATETIME: _mysql_datetime, types.TIMESTAMP: _mysql_datetime})
-        conversions[types.JSON] = json.loads  # not on MariaDB, which sends JSON as LONGTEXT
-        self._conversions = conversions
         self._texts = _InsertTexts(self.convert_one)
-
-    def _tls_options(self) -> dict[str, Any]:
-        """Return PyMySQL's arguments for the sslmode of libpq.
-
-        https://www.postgresql.org/docs/current/libpq-ssl.html
-        """
-        options = self.url.options
-        mode = options.get("sslmode", "prefer")
-        if mode == "disable":
-            return {"ssl_disabled": True}
-        if mode == "prefer":
-            return {}
-        return {"ssl": self.tls_context or _tls_context(options, mode)}
-
-    def log_in(self, seconds: float) -> Any:
-        url, driver = self.url, self.driver
-        tls, prefers = self._tls, url.options.get("sslmode", "prefer") == "prefer"
-        if prefers:
-            self._tls = {}
-        try:
-            raw = self._connection(
-                host=url.host,
-                port=url.port or self.port,
-                unix_socket=url.host if url.host.startswith("/") else None,
-                user=url.user,
-                password=(url.password or "").encode(),
-                database=url.path,
-                charset="utf8mb4",
-                autocommit=True,
-                client_flag=driver.constants.CLIENT.FOUND_ROWS,
-                connect_timeout=seconds,
-                read_timeout=seconds,
-                write_timeout=seconds,
-                local_infile=False,
-                conv=self._conversions,
-                **tls,
-            )
-        except driver.err.OperationalError as exc:
-            # PyMySQL before 1.2 logs in without TLS. Oracle MySQL reports that as a bad handshake.
-            if "ssl" in tls and exc.args[0] == 1043:
-                raise driver.err.OperationalError(2026, "") from None
-            raise
-        except OSError as exc:  # of a Unix socket
-            raise driver.err.OperationalError(2003, "") from exc
-        raw.peer = raw._sock.getpeername()
-        encrypted = hasattr(raw._sock, "getpeercert")
-        if prefers:  # later logins need not find out again whether the server has TLS
-            self._tls = {"ssl": raw.ctx} if encrypted else {"ssl_disabled": True}
-        if "ssl" in tls and not encrypted:  # PyMySQL before 1.2 continues without TLS
-            raw._force_close()
-            raise driver.err.OperationalError(2026, "")
-        return raw
 
     @property
     def address(self) -> str:
         return self.url.host if self.url.host.startswith("/") else super().address
 
     def connect(self, seconds: float, now: float) -> _Session:
-        raw = self.log_in(seconds)
+        raw = self._login.open(seconds)
         session = _Session(raw, raw._sock.fileno(), now, self.config.max_lifetime)
         try:
             # Whole seconds, and if possible less than query_timeout, which must not win.
@@ -6102,7 +6111,7 @@ class _MySqlDialect(_Dialect):
         """Send KILL QUERY or KILL CONNECTION for ``raw``; return whether the server accepted it."""
         control = None
         try:
-            control = self.log_in(min(self.kill_patience, self.config.connect_timeout))
+            control = self._login.open(min(self.kill_patience, self.config.connect_timeout))
             # A host name may have several servers: on another one the id is another client's.
             if control.peer != raw.peer:
                 raise OSError

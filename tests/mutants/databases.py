@@ -242,7 +242,7 @@ DATABASES: list[Mutant] = [
         "databases: an UPDATE counts what it changed",
         INFRA,
         Replace(
-            "_MySqlDialect.log_in",
+            "_MySqlLogin.open",
             "driver.constants.CLIENT.FOUND_ROWS",
             "driver.constants.CLIENT.LONG_FLAG",
         ),
