@@ -3721,28 +3721,28 @@ class _TableRows(ABC):
 
 # The first word of a marker or of a misspelt marker. A misspelt word counts only if the whole line
 # matches _MARKER_SHAPE.
-_MARKER_WORD = (
+_MARKER_WORD = _lazy(
     r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
 )
 _MARKER_WORDS = ("migration", "migrations", "migrate")
 # Each part begins with a character that the part before cannot match: no exponential time.
 _MARKER_END = r"[^\w\n\r]*(?=[\n\r]|\Z)"
-_MARKER_SHAPE = (
+_MARKER_SHAPE = _lazy(
     r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w)[^\w\n\r]{1,99}"
     r"(?:mysql|mariadb|postgres(?:ql)?)(?:[^\w\n\r]{1,99}no\W?transaction)?" + _MARKER_END
 )
 # "migrate 2 columns" is prose; "migrate 2" and "migration 2 users" are misspelt markers.
-_MARKER_SHORT = (
+_MARKER_SHORT = _lazy(
     r"(?i)(?:migrations?[^\w\n\r]{0,9}_?[0-9]+(?:(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w))?"
     r"|migrate[^\w\n\r]{0,9}_?[0-9]+(?:[ \t]{0,9}[:.)_-][ \t]{0,9}\w{1,100})?)" + _MARKER_END
 )
-_LINE_START = r"(?:\A|[\n\r])([^\w\n\r]*)\Z"
-_COMMENT_START = r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z"
+_LINE_START = _lazy(r"(?:\A|[\n\r])([^\w\n\r]*)\Z")
+_COMMENT_START = _lazy(r";[ \t]*((?:--+|\#+|//+|/\*+)[^\w\n\r]*)\Z")
 
 
 def _next_marker(text: str, at: int) -> int:
     """Return the position of the next marker, correct or misspelt, or the end of the text."""
-    for found in _pattern(_MARKER_WORD).finditer(text, at):
+    for found in _MARKER_WORD.finditer(text, at):
         place = _marker_place(text, found.start(), found[0].lower())
         if place >= at:
             return place
@@ -3752,7 +3752,7 @@ def _next_marker(text: str, at: int) -> int:
 def _marker_place(text: str, at: int, word: str) -> int:
     """Return where the marker begins whose ``word`` is at that position, or -1 if it is prose."""
     before = text[max(0, at - 100) : at]
-    line = _pattern(_LINE_START).search(before)
+    line = _LINE_START.search(before)
     if line and line[1] == "-- " and text.startswith("migration ", at):
         return at - 3
     signs = line[1].strip(" \t\ufeff") if line else ""
@@ -3761,16 +3761,16 @@ def _marker_place(text: str, at: int, word: str) -> int:
         and word in _MARKER_WORDS
         and not signs.startswith("/*")
         and not set(signs) & set("'\"`(),=")
-        and _pattern(_MARKER_SHORT).match(text, at)
+        and _MARKER_SHORT.match(text, at)
     ):
         return at - len(line[1]) if line else -1
-    if not _pattern(_MARKER_SHAPE).match(text, at):
+    if not _MARKER_SHAPE.match(text, at):
         return -1
     from difflib import get_close_matches
 
     if not get_close_matches(word, _MARKER_WORDS, 1, 0.7):
         return -1
-    comment = _pattern(_COMMENT_START).search(before)
+    comment = _COMMENT_START.search(before)
     if line:
         return at - len(line[1])
     return at - len(comment[1]) if comment else -1
@@ -3797,12 +3797,6 @@ def _repeated(*alternatives: str) -> re.Pattern[str]:
     return re.compile(f"(?:{'|'.join(filter(None, alternatives))}){{0,2000}}", re.DOTALL)
 
 
-@functools.cache
-def _pattern(text: str) -> re.Pattern[str]:
-    """Compile a pattern on first use: most programs that import this module read no migrations."""
-    return re.compile(text, re.DOTALL)
-
-
 #: whether a backslash escapes in single quotes, and in double quotes; None: unknown
 _Escapes = tuple[bool | None, bool | None]
 
@@ -3820,7 +3814,7 @@ class _Script(ABC):
     #: the first characters of comments and of client commands
     comment_signs: ClassVar[str]
     #: a pattern for the statements that ``_examine`` has to see
-    words: ClassVar[str]
+    words: ClassVar[re.Pattern[str]]
     default_escapes: ClassVar[_Escapes]
     #: the server's setting that decides it
     setting: ClassVar[str]
@@ -3910,7 +3904,7 @@ class _Script(ABC):
         self._limit = _next_marker(self.sql, at) if self._strict else len(self.sql)
 
     def _find_word(self, at: int) -> int:
-        found = _pattern(self.words).search(self.sql, at)
+        found = self.words.search(self.sql, at)
         return found.start() if found else len(self.sql)
 
     def _pass_blanks(self) -> int:
@@ -3944,7 +3938,7 @@ class _Script(ABC):
     def _pass_quoted(self, at: int, escapes: bool | None) -> int:
         sql, quote, end = self.sql, self.sql[at], at + 1
         if escapes is None:
-            end = _pattern(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
+            end = re.compile(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
             if sql.startswith("\\", end):
                 raise ValidationError(
                     f"it is not known whether the backslash in line {_line(sql, end)} escapes, "
@@ -3954,7 +3948,7 @@ class _Script(ABC):
         if not escapes:
             end = sql.find(quote, end)
             return self._closed(end + 1 if end >= 0 else 0, at)
-        inside = _pattern(rf"(?:[^{quote}\\]+|\\.|{quote}{quote}){{0,2000}}")
+        inside = re.compile(rf"(?:[^{quote}\\]+|\\.|{quote}{quote}){{0,2000}}", re.DOTALL)
         while (further := inside.match(sql, end).end()) > end:  # type: ignore[union-attr]
             end = further
         return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
@@ -3980,11 +3974,11 @@ class _Script(ABC):
         """Raise ValidationError for a byte order mark or a client command in a migration file."""
         if self.sql[at] == "\ufeff":
             self._refuse(at, "the byte order mark", "is no SQL: only a file may begin with one")
-        found = _pattern(_COMMAND).match(self.sql, at)
+        found = _COMMAND.match(self.sql, at)
         self._refuse(at, found[0] if found else "the backslash", self.command_advice)
 
 
-_COMMAND = r"\\[A-Za-z!?.;]?[a-z_]{0,30}"
+_COMMAND = _lazy(r"\\[A-Za-z!?.;]?[a-z_]{0,30}")
 
 
 class _MySqlScript(_Script):
@@ -3994,7 +3988,7 @@ class _MySqlScript(_Script):
     """
 
     comment_signs = "/-#"
-    words = (
+    words = _lazy(
         "[sSgGdD](?:[qQ][lL]_(?:[mM][oO][dD][eE]|[lL][oO][gG]_[bB])|[tT][iI][dD]_[pPsS]"
         "|[eE][lL][iI][mM][iI])"
     )
@@ -4005,9 +3999,9 @@ class _MySqlScript(_Script):
         "semicolon"
     )
     #: MariaDB's SET STATEMENT is excluded: it applies only to the statement that follows it
-    head = r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b"
-    replication = r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?="
-    assignment = (
+    head = _lazy(r"(?i)(?:/\*M?!\d*\s*)?(DELIMITER|SET(?!\s+STATEMENT))\b")
+    replication = _lazy(r"(?i)\b(gtid_purged|gtid_slave_pos|sql_log_bin)`?\s{0,99}:?=")
+    assignment = _lazy(
         r"(?i)(?:\b(global|persist|persist_only)\s{1,99})?"
         r"(@{0,2}(?:\w{1,64}\s{0,9}\.\s{0,9})?`?\w{1,64}`?)\s{0,99}:?=\s{0,99}"
         r"('[^']*'|\"[^\"]*\"|@{0,2}[\w.]{1,99}|)"
@@ -4016,8 +4010,8 @@ class _MySqlScript(_Script):
     other_scopes = ("@@global", "@@persist")
     #: modes that include ANSI_QUOTES
     ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
-    executable = r"/\*M?!(?!999999)"
-    line_comment = r"(?:#|--(?=[\0- \x7f]|\Z))[^\n\r]*"
+    executable = _lazy(r"/\*M?!(?!999999)")
+    line_comment = _lazy(r"(?:#|--(?=[\0- \x7f]|\Z))[^\n\r]*")
     #: whether the quotes in executable comments are closed
     _reads_inside = True
 
@@ -4053,10 +4047,10 @@ class _MySqlScript(_Script):
     def _pass_comment(self, at: int) -> int:
         sql = self.sql
         if sql.startswith("/*", at):
-            if _pattern(self.executable).match(sql, at):
+            if self.executable.match(sql, at):
                 return at
             return self._closed(sql.find("*/", at + 2) + 2, at, shortest=2)
-        found = _pattern(self.line_comment).match(sql, at)
+        found = self.line_comment.match(sql, at)
         if found is None:
             return at
         end = found.end()
@@ -4078,7 +4072,7 @@ class _MySqlScript(_Script):
         return at
 
     def _pass_executable(self, at: int) -> int:
-        if not _pattern(self.executable).match(self.sql, at):
+        if not self.executable.match(self.sql, at):
             return at
         try:
             if self._reads_inside:
@@ -4102,7 +4096,7 @@ class _MySqlScript(_Script):
         return end + 2
 
     def _examine(self, first: int, end: int) -> int:
-        found = _pattern(self.head).match(self.sql, first, end)
+        found = self.head.match(self.sql, first, end)
         if found is None:
             return end
         if found[1].upper() == "SET":
@@ -4117,7 +4111,7 @@ class _MySqlScript(_Script):
         return end
 
     def _examine_set(self, first: int, statement: str) -> None:
-        found = _pattern(self.replication).search(statement)
+        found = self.replication.search(statement)
         if found and self._strict:
             self._refuse(
                 first + found.start(1),
@@ -4125,7 +4119,7 @@ class _MySqlScript(_Script):
                 "is for a replica, and needs rights that a migration should not: dump with "
                 "--set-gtid-purged=OFF (mysqldump), without --gtid (mariadb-dump)",
             )
-        for found in _pattern(self.assignment).finditer(statement):
+        for found in self.assignment.finditer(statement):
             scope, target, value = found[1], found[2].lower().replace("`", ""), found[3]
             escapes = self._escapes_of(value, statement[found.start(3) :])
             if target.startswith("@") and not target.startswith("@@"):
@@ -4162,7 +4156,7 @@ class _PostgresScript(_Script):
     """
 
     comment_signs = "/-\\"
-    words = (
+    words = _lazy(
         "[sSaArR](?:[tT][aA][nN][dD][aA][rR][dD]_[cC][oO][nN]|[tT][dD][iI][nN]"
         "|[tT][oO][mM][iI][cC]|[uU][lL][eE][^A-Za-z])"
     )
@@ -4172,27 +4166,27 @@ class _PostgresScript(_Script):
         "is a command of psql, not SQL: leave it out; \\connect comes from pg_dump --create and "
         "pg_dumpall"
     )
-    copy = r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b"
-    program = r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b"
-    change = r"(?i)(SET|RESET)\b"
-    plain_change = (
+    copy = _lazy(r"(?is)COPY\b.*\bFROM\s{1,99}STDIN\b")
+    program = _lazy(r"(?i)CREATE\s+(?:OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE|RULE)\b")
+    change = _lazy(r"(?i)(SET|RESET)\b")
+    plain_change = _lazy(
         r"(?i)(?:RESET|SET(?:\s+SESSION)?)\s+\"?standard_conforming_strings\"?"
         r"(?:\s*(?:=|\bTO\b)\s*'?(\w+)'?)?"
     )
-    set_config = r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings"
-    restrict = r"\\(?:un)?restrict\b[^\r\n]*"
-    prefix = rf"(?<![^{_SIGNS}])[eE]\Z"
-    gap = r"(?:\s+|--[^\r\n]*){0,2000}"
-    tag = rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$"
+    set_config = _lazy(r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings")
+    restrict = _lazy(r"\\(?:un)?restrict\b[^\r\n]*")
+    prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
+    gap = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
+    tag = _lazy(rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$")
     #: a comment; comments nested in it hold no further ones
     comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
     #: the parts of nested comments: text, a run of opening marks, a run of closing marks
     nested = (
-        rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}",
-        r"(?:/\*[^*/]*){0,1000}",
-        r"(?:\*/[^*/]*){0,1000}",
+        _lazy(rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}"),
+        _lazy(r"(?:/\*[^*/]*){0,1000}"),
+        _lazy(r"(?:\*/[^*/]*){0,1000}"),
     )
-    word = rf"(?![0-9$])[^{_SIGNS}]+"
+    word = _lazy(rf"(?![0-9$])[^{_SIGNS}]+")
 
     @staticmethod
     @functools.cache
@@ -4225,11 +4219,11 @@ class _PostgresScript(_Script):
     def _pass_comment(self, at: int) -> int:
         sql = self.sql
         if sql.startswith("--", at):
-            found = _pattern(self.gap).match(sql, at)
+            found = self.gap.match(sql, at)
             return found.end() if found else at
         if sql.startswith("/*", at):
             return self._pass_nested(at)
-        found = _pattern(self.restrict).match(sql, at) if self._strict else None
+        found = self.restrict.match(sql, at) if self._strict else None
         if found is None or sql[at - 1 : at] not in ("", "\n", "\r"):
             return at
         self.at = found.end()  # pg_dump writes \restrict for psql: it is not sent
@@ -4237,7 +4231,7 @@ class _PostgresScript(_Script):
 
     def _pass_nested(self, opened: int) -> int:
         sql, at, depth = self.sql, opened + 2, 1
-        neutral, opens, closes = map(_pattern, self.nested)
+        neutral, opens, closes = self.nested
         while depth:
             begun, at = at, neutral.match(sql, at).end()  # type: ignore[union-attr]
             end = opens.match(sql, at).end()  # type: ignore[union-attr]
@@ -4259,12 +4253,12 @@ class _PostgresScript(_Script):
     def _pass_special(self, at: int) -> int:
         sql, character = self.sql, self.sql[at]
         if character == "'":
-            if not _pattern(self.prefix).search(sql, max(0, at - 2), at):
+            if not self.prefix.search(sql, max(0, at - 2), at):
                 return self._pass_quoted(at, self._escapes[0])
             return self._pass_escaped(at)
         if character == '"':
             return self._pass_quoted(at, False)
-        if character == "$" and (found := _pattern(self.tag).match(sql, at)):
+        if character == "$" and (found := self.tag.match(sql, at)):
             tag = found[0]
             return self._closed(sql.find(tag, found.end()) + len(tag), at, shortest=len(tag))
         if sql.startswith("/*", at):
@@ -4283,26 +4277,26 @@ class _PostgresScript(_Script):
                 return end
 
     def _pass_gap(self, at: int) -> int:
-        gap, sql = _pattern(self.gap), self.sql
+        gap, sql = self.gap, self.sql
         while (end := gap.match(sql, at).end()) > at:  # type: ignore[union-attr]
             at = end
         return at
 
     def _examine(self, first: int, end: int) -> int:
         sql = self.sql
-        if self._strict and _pattern(self.copy).match(sql, first, end):
+        if self._strict and self.copy.match(sql, first, end):
             self._refuse(
                 first,
                 "COPY … FROM stdin",
                 "is followed by rows, not SQL: dump with pg_dump --inserts",
             )
-        if found := _pattern(self.program).match(sql, first, end):
+        if found := self.program.match(sql, first, end):
             return self._program_end(first, found[1].upper() == "RULE")
-        if _pattern(self.change).match(sql, first, end):
-            plain = _pattern(self.plain_change).fullmatch(sql[first:end].rstrip())
+        if self.change.match(sql, first, end):
+            plain = self.plain_change.fullmatch(sql[first:end].rstrip())
             if plain or self.setting in sql[first:end].lower():
                 self._settle(first, self._escapes_of(plain), False)
-        elif _pattern(self.set_config).search(sql, first, end):
+        elif self.set_config.search(sql, first, end):
             self._settle(first, None, False)
         return end
 
@@ -4325,7 +4319,7 @@ class _PostgresScript(_Script):
             at = pattern.match(sql, at, self._limit).end()  # type: ignore[union-attr]
             if at == self._limit or (sql[at] == ";" and not blocks and not (is_rule and brackets)):
                 return at
-            if found := _pattern(self.word).match(sql, at, self._limit):
+            if found := self.word.match(sql, at, self._limit):
                 name, at = found[0].lower(), found.end()
                 if not brackets:
                     blocks += name == "begin" or (name == "case" and blocks > 0)
