@@ -2352,11 +2352,7 @@ def _no_connection(message: str, *, retryable: bool = False) -> _ErrorRule:
 
 
 def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
-    """Return the rule of the first of ``keys`` that has one.
-
-    The keys are a server's code and its class of codes, or the classes of an exception
-    (``__mro__``).
-    """
+    """Return the rule of the first of ``keys``: codes, or the classes of an exception (__mro__)."""
     return next((rules[key] for key in keys if key in rules), None)
 
 
@@ -5245,7 +5241,7 @@ class _ErrorReader(ABC):
     def named(self, sent: _Sent, names: Iterable[str]) -> str:
         """Return the first of ``names`` that is in the statement's code, with its position, or "".
 
-        A server's message also quotes values. Those are in strings or in parameters, not in code.
+        A server's message also quotes values. Those are never in code.
         """
         code = self._syntax.masked(sent.sql)
         for name in names:
@@ -5258,8 +5254,6 @@ class _ErrorReader(ABC):
 
 
 class _MySqlErrorReader(_ErrorReader):
-    """Reads the errors of PyMySQL, and the English messages of MySQL and MariaDB."""
-
     _syntax: _MySqlSyntax
     missing_packages: ClassVar = {
         "cryptography": "the server asks for caching_sha2_password: install PyMySQL[rsa], or use "
@@ -5392,8 +5386,6 @@ class _MySqlErrorReader(_ErrorReader):
 
 
 class _PostgresErrorReader(_ErrorReader):
-    """Reads the errors of psycopg2."""
-
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
     rules: ClassVar = {
         "23505": _UNIQUE,
@@ -5696,9 +5688,8 @@ class _Dialect(ABC):
         if session.process == os.getpid():
             self.close(session)
             return
-        # In a forked child, closing would end the parent's session, and could wait for ever for a
-        # lock that another thread held inside the driver at the fork. So redirect the descriptor to
-        # /dev/null and keep the driver's object.
+        # In a forked child, closing would end the parent's session, or wait for ever for a lock of
+        # the driver. So redirect the descriptor to /dev/null and keep the driver's object.
         descriptor = self.detach(session)
         if descriptor >= 0:
             null = os.open(os.devnull, os.O_RDWR)
@@ -5714,10 +5705,7 @@ class _Dialect(ABC):
         )
 
     def timed_out(self, session: _Session) -> bool:
-        """Stop a statement on the server after the client's timeout, if the server has no limit.
-
-        Returns whether the statement was stopped in this way.
-        """
+        """After a timeout, stop the statement if the server has no limit. Return whether it did."""
         return False
 
     @property
@@ -5748,7 +5736,6 @@ class _RowTexts:
     writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
 
     def rows(self, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
-        """Yield the rows of these columns."""
         return zip(*map(self.column, columns))
 
     def column(self, values: Sequence[Any]) -> Sequence[str]:
@@ -5779,7 +5766,7 @@ _MYSQL_SPECIAL = _lazy(r"""[\\'"\n\r\x1a]""")
 
 
 def _mysql_datetime(text: str) -> datetime | str:
-    """Read a DATETIME in UTC, the session's time zone. "0000-00-00 00:00:00" stays text."""
+    """Read a DATETIME in UTC. "0000-00-00 00:00:00" stays text."""
     try:
         return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
     except ValueError:
@@ -5801,7 +5788,7 @@ def _local_time(value: day_time) -> day_time:
 
 
 def _read_document(value: Any) -> Any:
-    """Read JSON text from a LONGTEXT column. The driver has parsed a JSON column already."""
+    """Parse JSON text of a LONGTEXT column. The driver parses JSON columns."""
     return json.loads(value) if isinstance(value, str) else value
 
 
@@ -5873,8 +5860,6 @@ def _forgetful(base: Any) -> Any:
 
 
 class _InsertTexts(_RowTexts):
-    """Literals for INSERT on MySQL."""
-
     def __init__(self, convert: Callable[[Any], Any]) -> None:
         self._convert = convert
         self._escape = importlib.import_module("pymysql.converters").escape_string
@@ -6279,8 +6264,6 @@ _EMPTY_ARRAY = "\f{}"
 
 
 class _CopyTexts(_RowTexts):
-    """Fields of a COPY's lines on Postgres."""
-
     def __init__(self, a_range: type) -> None:
         self.writers = {
             str: lambda column: _escaped(column, _COPY_SPECIAL, _copy_escaped),
