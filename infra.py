@@ -13258,7 +13258,7 @@ def _says_its_end(headers: Mapping[str, str]) -> bool:
     return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
 
-# What botocore's exceptions mean, by class.
+# What botocore's exceptions mean: the first class that fits decides.
 _S3_ERRORS = (
     ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
     ("TokenRetrievalError", "unset"), ("SSOError", "unset"),
@@ -13351,10 +13351,11 @@ class S3StorageProvider(StorageProvider):
         self._ca_file = ca_file
         _driver("boto3", "boto3", "S3StorageProvider")
         exceptions = importlib.import_module("botocore.exceptions")
+        known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
         parser = importlib.import_module("botocore.parsers").ResponseParserError
         # The last two: what is missing from an answer, or is no number or time where one should be.
-        self._errors = {getattr(exceptions, name, None): meaning for name, meaning in _S3_ERRORS}
-        self._errors |= {parser: "lost", OSError: "cut", KeyError: "lost", ValueError: "lost"}
+        more = [(parser, "lost"), (OSError, "cut"), (KeyError, "lost"), (ValueError, "lost")]
+        self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
         self._refused = exceptions.ClientError
         self._policy = CallPolicy(
             "storage",
@@ -13457,7 +13458,7 @@ class S3StorageProvider(StorageProvider):
     def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
         if isinstance(exc, _Incomplete):
             return self._no_answer(str(exc))
-        meaning = _find_rule(self._errors, type(exc).__mro__)
+        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
         if meaning is None and not type(exc).__module__.startswith("urllib3"):
             return None
         reason = _os_reason(exc)
@@ -14942,7 +14943,7 @@ class TwilioSmsService(_RemoteSmsService):
         )
 
 
-# What botocore's exceptions mean for a message, by class.
+# What botocore's exceptions mean for a message: the first class that fits decides.
 _SNS_ERRORS = (
     ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
     ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
@@ -15002,7 +15003,7 @@ class SnsSmsService(_RemoteSmsService):
         super().__init__(config, clock, observer)
         _driver("boto3", "boto3", "SnsSmsService")
         exceptions = importlib.import_module("botocore.exceptions")
-        self._errors = {getattr(exceptions, name): meaning for name, meaning in _SNS_ERRORS}
+        self._errors = [(getattr(exceptions, name), meaning) for name, meaning in _SNS_ERRORS]
         self._endpoint_url = endpoint
         self._client: Any = None
         self._forget_parent()
@@ -15076,7 +15077,7 @@ class SnsSmsService(_RemoteSmsService):
         return error
 
     def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        meaning = _find_rule(self._errors, type(exc).__mro__)
+        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
         reason = _os_reason(exc)
         if not attempt.sent:  # boto3 could not build its client
             why = (
