@@ -6364,7 +6364,7 @@ class _PostgresDialect(_Dialect):
 
     def connect(self, seconds: float, now: float) -> _Session:
         url, driver = self.url, self.driver
-        whole_seconds = max(2, math.ceil(seconds))  # libpq rounds in this way
+        whole_seconds = max(2, math.ceil(seconds))  # libpq takes whole seconds, 2 at least
         due = SystemClock.monotonic() + whole_seconds - 0.1
         connect = functools.partial(
             driver.connect,
