@@ -164,7 +164,7 @@ DATABASES: list[Mutant] = [
         "databases: an id that is none is in the context of its error",
         INFRA,
         Replace(
-            "_take_ids",
+            "_fit_ids",
             "pass",
             "raise ValidationError(f'{name} should be a uuid.UUID, or the text of one') from None",
         ),
@@ -534,7 +534,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "values: digits stand for the number of an ENUM's value",
         INFRA,
-        Never("_take_texts", "column.choices"),
+        Never("_fit_texts", "column.choices"),
         LOSSY,
     ),
     OnServers(
@@ -668,7 +668,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "values: white space beyond a column's size passes",
         INFRA,
-        Never("_take_texts", "column.size is not None and max(map(len, values)) > column.size"),
+        Never("_fit_texts", "column.size is not None and max(map(len, values)) > column.size"),
         DATABASE,
     ),
     OnFakes(
@@ -680,27 +680,25 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "values: a column of ASCII takes any text",
         INFRA,
-        Never("_take_texts", "column.ascii"),
+        Never("_fit_texts", "column.ascii"),
         ("unit/test_fakes.py::test_a_move_diverts_what_is_not_ascii",),
     ),
     OnServers(
         "values: blanks that CHAR cuts off",
         INFRA,
-        Never("_take_texts", "column.fixed and any((text.endswith(' ') for text in values))"),
+        Never("_fit_texts", "column.fixed and any((text.endswith(' ') for text in values))"),
         LOSSY,
     ),
     OnServers(
         "values: an array has no scale",
         INFRA,
-        Replace(
-            "_check_element", "_value_type(type(value)) in _TAKES[column.kind].takers", "False"
-        ),
+        Replace("_check_element", "_value_type(type(value)) in _TAKES[column.kind].fits", "False"),
         LOSSY,
     ),
     OnServers(
         "values: an interval has no unit",
         INFRA,
-        Never("_take_durations", "unit is not None and value % unit"),
+        Never("_fit_durations", "unit is not None and value % unit"),
         LOSSY,
     ),
     OnServers(
@@ -718,7 +716,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "values: MySQL takes infinity",
         INFRA,
-        Never("_take_floats", "column.finite and (not all(map(math.isfinite, values)))"),
+        Never("_fit_floats", "column.finite and (not all(map(math.isfinite, values)))"),
         DATABASE,
     ),
     OnFakes(

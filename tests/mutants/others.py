@@ -161,7 +161,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "faults: one call uses up two",
         FAKES,
-        Never("Faults._next_fault", "any(each is self for each in _suffering.get())"),
+        Replace("Faults._next_fault", "not any(fake is self for fake in _suffering.get())", "True"),
         FAULTS,
     ),
     OnFakes(
@@ -335,7 +335,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: settings stay members",
         INFRA,
-        Drop("_Settings.__post_init__", "object.__setattr__(self, each.name, value)"),
+        Drop("_Settings.__post_init__", "object.__setattr__(self, setting.name, value)"),
         ("unit/test_configuration.py::test_text_of_any_subclass",),
     ),
     OnFakes(
@@ -564,7 +564,11 @@ ANSWERS: list[Mutant] = [
     OnFakes(
         "configuration: one database under two schemes is two",
         INFRA,
-        Replace("Config._databases", "parts._replace(scheme=engine, port=port)", "parts"),
+        Replace(
+            "Config._database_url",
+            "parts._replace(scheme=engine, port=parts.port or _PORTS[engine])",
+            "parts",
+        ),
         ("unit/test_configuration.py",),
     ),
     OnFakes(
