@@ -2085,7 +2085,7 @@ class CallPolicy:
         monotonic = self._monotonic
         started = monotonic()
         deadline = started + self.deadline if until is None else until
-        number, last = 1, None
+        number, last = 1, None  # the attempt, and the error of the one before
         while True:
             current = Attempt(deadline, monotonic)
             try:
@@ -2094,68 +2094,65 @@ class CallPolicy:
                 failure = exc
             else:
                 if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
-                    self._report(Call(self.service, operation, "ok", monotonic() - started, number))
+                    self._report(operation, "ok", monotonic() - started, number)
                 return result
-            # Outside the except block: __context__ would keep the driver's text, and _causes could
-            # not tell the failure from an exception that the caller is handling.
-            error = self._meaning(failure, current)
-            self._forget_variables(failure)
-            if error is None:
-                try:
-                    raise failure
-                finally:
-                    del failure
-            if isinstance(error, ConnectionError) and _lasts(failure):
-                error.retryable = False
-            if error is not failure:
-                error.__cause__ = _scrubbed(failure)
+            # Outside the except block, because __context__ would keep the driver's text.
+            error = self._error_of(failure, current, operation)
             now = monotonic()
-            if (
-                last is not None
-                and now >= deadline
-                and isinstance(error, TimeoutError)
-                and not current.sent
-            ):
-                error = last  # out of time before it learned anything: the previous error says more
-            error.service = error.service or self.service
-            error.operation = error.operation or operation
-            self._report(Call(self.service, operation, type(error).__name__, now - started, number))
             pause = self.pause(number)
-            may_repeat = not current.sent or repeatable or operation in self.repeatable
+            if error is not None:
+                if last is not None and self._learned_nothing(current, error, now):
+                    error = last
+                self._report(operation, type(error).__name__, now - started, number)
             if (
-                not (may_repeat and error.retryable)
-                or current.final
+                error is None
+                or not self._may_retry(current, error, repeatable or operation in self.repeatable)
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
             ):
                 try:
-                    raise error
-                finally:  # the traceback keeps this frame, and with it sockets and results
+                    raise failure if error is None else error
+                finally:  # the traceback keeps this frame's variables: sockets and results
                     del error, failure, last
-            logger.warning(
-                "%s %s: %s, trying again in %.3f s",
-                self.service,
-                operation,
-                type(error).__name__,
-                pause,
-                extra={
-                    "service": self.service,
-                    "operation": operation,
-                    "outcome": "retry",
-                    "attempt": number,
-                },
-            )
+            self._log_retry(operation, error, number, pause)
             self._clock.sleep(pause)
             started = monotonic()
             number, last = number + 1, error
 
-    def _meaning(self, failure: BaseException, attempt: Attempt) -> InfrastructureError | None:
+    def _error_of(
+        self, failure: BaseException, attempt: Attempt, operation: str
+    ) -> InfrastructureError | None:
+        """Return the error that the caller gets, or None if the failure passes through.
+
+        Call it outside the except block: ``_causes`` ignores the exception that is being handled.
+        """
+        error = None
         if isinstance(failure, InfrastructureError):
-            return failure
-        return self._translate(failure, attempt) if isinstance(failure, Exception) else None
+            error = failure
+        elif isinstance(failure, Exception):
+            error = self._translate(failure, attempt)
+        self._forget_variables(failure)
+        if error is None:
+            return None
+        if isinstance(error, ConnectionError) and _lasts(failure):
+            error.retryable = False
+        if error is not failure:
+            error.__cause__ = _scrubbed(failure)
+        error.service = error.service or self.service
+        error.operation = error.operation or operation
+        return error
 
     def _forget_variables(self, failure: BaseException) -> None:
         _clear_frames(failure)
+
+    @staticmethod
+    def _learned_nothing(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
+        """Return whether the attempt ran out of time before it sent anything."""
+        return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
+
+    @staticmethod
+    def _may_retry(attempt: Attempt, error: InfrastructureError, repeatable: bool) -> bool:
+        return (repeatable or not attempt.sent) and error.retryable and not attempt.final
 
     def pause(self, failures: int) -> float:
         """Return the seconds to wait after that many failures in a row."""
@@ -2163,7 +2160,25 @@ class CallPolicy:
 
         return random.uniform(0, min(self.backoff_max, self.backoff * 2.0 ** min(failures - 1, 30)))
 
-    def _report(self, call: Call) -> None:
+    def _log_retry(
+        self, operation: str, error: InfrastructureError, number: int, pause: float
+    ) -> None:
+        logger.warning(
+            "%s %s: %s, trying again in %.3f s",
+            self.service,
+            operation,
+            type(error).__name__,
+            pause,
+            extra={
+                "service": self.service,
+                "operation": operation,
+                "outcome": "retry",
+                "attempt": number,
+            },
+        )
+
+    def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
+        call = Call(self.service, operation, outcome, seconds, number)
         logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
         if self._observer is not None:
             try:

@@ -17,8 +17,8 @@ CALLS: list[Mutant] = [
         "policy: repeats whatever was sent",
         INFRA,
         Replace(
-            "CallPolicy.call",
-            "not current.sent or repeatable or operation in self.repeatable",
+            "CallPolicy._may_retry",
+            "repeatable or not attempt.sent",
             "True",
         ),
         POLICY,
@@ -26,7 +26,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "policy: keeps the variables of what failed",
         INFRA,
-        Drop("CallPolicy.call", "self._forget_variables(failure)"),
+        Drop("CallPolicy._error_of", "self._forget_variables(failure)"),
         POLICY,
     ),
     OnFakes(
