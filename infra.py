@@ -2686,6 +2686,53 @@ class _Place(Generic[T]):
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
+class _WaitQueue(deque["weakref.ref[_Place[Any]]"]):
+    """The callers that wait for a slot, in order of arrival.
+
+    It holds weak references: an interrupted caller that does not leave is garbage and disappears.
+    """
+
+    __slots__ = ()
+
+    def first(self) -> _Place[Any] | None:
+        """Return the waiter that has waited longest."""
+        try:
+            return self[0]()
+        except IndexError:
+            return None
+
+    def join(self, place: _Place[Any]) -> threading.Lock:
+        """Add a waiter, and return the lock that is released to wake it."""
+        place.signal = signal = threading.Lock()
+        signal.acquire()
+        self.append(weakref.ref(place, self.remove))
+        return signal
+
+    def leave(self, place: _Place[Any]) -> None:
+        try:
+            self.remove(weakref.ref(place))
+        except ValueError:
+            pass
+
+    def wake_first(self) -> None:
+        self._signal(self.first())
+
+    def wake_all(self) -> None:
+        for index in range(len(self)):
+            try:
+                self._signal(self[index]())
+            except IndexError:  # some waiters have left
+                break
+
+    @staticmethod
+    def _signal(place: _Place[Any] | None) -> None:
+        if place is not None and place.signal is not None:
+            try:
+                place.signal.release()
+            except RuntimeError:  # it is awake already
+                pass
+
+
 class _Pool(Generic[T]):
     """A pool of at most ``max_size`` resources.
 
@@ -2745,7 +2792,7 @@ class _Pool(Generic[T]):
     def _reset(self) -> None:
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
-        self._queue: deque[weakref.ref[_Place[T]]] = deque()
+        self._queue = _WaitQueue()
 
     def _forget_parent(self) -> None:
         idle = self._idle
@@ -2768,7 +2815,7 @@ class _Pool(Generic[T]):
             return None
         slots = place.slots
         try:
-            slots.append(self._idle.pop())
+            slots.append(self._idle.pop())  # from here on the place owns the slot
         except IndexError:  # nothing is idle
             return None
         resource = slots[0].resources[0]
@@ -2819,9 +2866,7 @@ class _Pool(Generic[T]):
         if not self._queue and self._open(place):
             return
         until = SystemClock.monotonic() + attempt.remaining()
-        place.signal = threading.Lock()
-        place.signal.acquire()
-        self._queue.append(weakref.ref(place, self._queue.remove))
+        signal = self._queue.join(place)
         try:
             while not self._serve(place):
                 left = until - SystemClock.monotonic()
@@ -2830,17 +2875,17 @@ class _Pool(Generic[T]):
                         f"{self._name}: no connection became free: {self.size} of {self.max_size} "
                         "in use"
                     )
-                place.signal.acquire(timeout=min(left, self.LOOK_AGAIN))
+                signal.acquire(timeout=min(left, self.LOOK_AGAIN))
         finally:
             self._leave_queue(place)
 
     def _serve(self, place: _Place[T]) -> bool:
         """Give a waiter a slot if it is the first in the queue and a slot is free."""
         self.check_open()
-        if self._first() is not place:
+        if self._queue.first() is not place:
             return False
         try:
-            place.slots.append(self._idle.pop())
+            place.slots.append(self._idle.pop())  # from here on the place owns the slot
         except IndexError:
             return self._open(place)
         return True
@@ -2859,31 +2904,13 @@ class _Pool(Generic[T]):
         self._wake()  # a waiter may have counted this slot
         return False
 
-    def _first(self) -> _Place[T] | None:
-        """Return the waiter that has waited longest."""
-        try:
-            return self._queue[0]()
-        except IndexError:
-            return None
-
     def _wake(self) -> None:
         """Wake the first waiter if a slot is free."""
         if self._idle or len(self._slots) < self.max_size:
-            self._signal(self._first())
-
-    @staticmethod
-    def _signal(place: _Place[T] | None) -> None:
-        if place is not None and place.signal is not None:
-            try:
-                place.signal.release()
-            except RuntimeError:  # it is awake already
-                pass
+            self._queue.wake_first()
 
     def _leave_queue(self, place: _Place[T]) -> None:
-        try:
-            self._queue.remove(weakref.ref(place))
-        except ValueError:
-            pass
+        self._queue.leave(place)
         if self._queue:
             self._wake()
 
@@ -2899,7 +2926,7 @@ class _Pool(Generic[T]):
                 self._close(slot)
                 self._drop(place)
             else:
-                self._idle.append(slots.pop())
+                self._idle.append(slots.pop())  # from here on the pool owns the slot
             if self.closed or len(self._slots) > self._keep:
                 self._tidy()
         if place.signal is not None:
@@ -2943,11 +2970,7 @@ class _Pool(Generic[T]):
 
     def close(self) -> None:
         self.closed = True
-        for index in range(len(self._queue)):
-            try:
-                self._signal(self._queue[index]())
-            except IndexError:  # some waiters have left
-                break
+        self._queue.wake_all()
         self._tidy()
 
 

@@ -121,7 +121,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "pool: the last to wait is served first",
         INFRA,
-        Replace("_Pool._first", "self._queue[0]()", "self._queue[-1]()"),
+        Replace("_WaitQueue.first", "self[0]()", "self[-1]()"),
         POOL,
     ),
     OnFakes(
