@@ -371,8 +371,8 @@ class Column:
     ascii: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.kind, type) or self.kind not in infra._COLUMN_KINDS:
-            kinds = ", ".join(each.__name__ for each in infra._COLUMN_KINDS)
+        if not isinstance(self.kind, type) or self.kind not in infra._VALUE_TYPES:
+            kinds = ", ".join(each.__name__ for each in infra._VALUE_TYPES)
             raise infra.ConfigurationError(f"the kind of a Column should be one of {kinds}")
         sizes = [each for each in (self.length, self.precision) if each is not None]
         fits = all(type(each) is int and each >= 0 for each in sizes)
@@ -890,7 +890,7 @@ class FakeDatabase(Faults, infra.Database):
         mysql = self.engine == "mysql"
         if mysql and column.kind in (day_time, timedelta):
             return infra._MySqlDialect.column_types["time"]._replace(scale=column.scale)
-        kind = infra._COLUMN_KINDS[column.kind]
+        kind = infra._VALUE_TYPES[column.kind].column_kind
         size = column.precision if column.kind is Decimal else column.length
         return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
@@ -1458,7 +1458,7 @@ class FakeTable:
             return self._timed(name, column, value)  # MySQL's TIME
         if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
             return value if isinstance(value, infra._Document) else infra._document(name, value)
-        if not isinstance(value, tuple(infra._KINDS)):
+        if not isinstance(value, tuple(infra._FIELD_TYPES)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
         raise self._misfit(name)
 

@@ -486,14 +486,40 @@ def _plain_moment(value: datetime) -> datetime:
     return datetime(*day, *at, value.tzinfo, fold=value.fold)
 
 
-#: How to make a plain value of a subclass's instance. A class comes before its base classes.
-_PLAIN: Mapping[type, Callable[[Any], Any]] = {
-    bool: bool, str: str.__str__, int: int.__pos__, float: float.__pos__, Decimal: Decimal,
-    bytes: lambda value: bytes(memoryview(value)),
-    uuid.UUID: lambda value: uuid.UUID(int=value.int),
-    datetime: _plain_moment,
-    date: lambda value: date(value.year, value.month, value.day),
-}  # fmt: skip
+class _ValueType(NamedTuple):
+    """A type of the values that this library checks, stores and sends."""
+
+    #: what a value should be, for messages
+    words: str
+    #: the kind of the column that holds it, a key of ``_COLUMN_KINDS``
+    column_kind: str
+    #: makes a plain value of a subclass's instance
+    plain: Callable[[Any], Any] | None = None
+
+
+_VALUE_TYPES: Mapping[Any, _ValueType] = {
+    str: _ValueType("text", "text", str.__str__),
+    bool: _ValueType("True or False", "flag"),
+    int: _ValueType("a whole number", "integer", int.__pos__),
+    float: _ValueType("a finite number", "float", float.__pos__),
+    Decimal: _ValueType("a finite Decimal", "decimal", Decimal),
+    bytes: _ValueType("bytes", "bytes", lambda value: bytes(memoryview(value))),
+    datetime: _ValueType("an aware datetime", "moment", _plain_moment),
+    date: _ValueType("a date", "date", lambda value: date(value.year, value.month, value.day)),
+    day_time: _ValueType("a time", "time"),
+    timedelta: _ValueType("a timedelta", "duration"),
+    uuid.UUID: _ValueType("a uuid.UUID", "id", lambda value: uuid.UUID(int=value.int)),
+    dict: _ValueType("a dict", "document"),
+    list: _ValueType("a list", "document"),
+}
+
+
+def _value_type(subclass: type) -> type:
+    """Return the first base class that a column can hold: str for an enumeration of str."""
+    for base in subclass.__mro__:
+        if base in _VALUE_TYPES:
+            return base
+    return object
 
 
 def _plain(value: Any) -> Any:
@@ -502,12 +528,10 @@ def _plain(value: Any) -> Any:
     A subclass may define its own str(), format() and == ("Colour.RED"). Other values are returned
     unchanged.
     """
-    if value is None or value.__class__ in _PLAIN:
+    if value is None or value.__class__ in _VALUE_TYPES:
         return value
-    for base, make in _PLAIN.items():
-        if isinstance(value, base):
-            return make(value)
-    return value
+    known = _VALUE_TYPES.get(_value_type(value.__class__))
+    return value if known is None or known.plain is None else known.plain(value)
 
 
 class _ByValue:
@@ -911,7 +935,7 @@ def _finite(value: Any) -> Any:
 
 
 class _ColumnType(NamedTuple):
-    """The type of a column: the kind of its values, a key of ``_TAKES``, and their bounds."""
+    """The type of a column: a key of ``_COLUMN_KINDS``, and the bounds of its values."""
 
     kind: str
     #: characters of a text, bytes, digits of a decimal, bits of an int; None: no bound
@@ -1189,7 +1213,7 @@ def _check_element(name: str, column: _ColumnType, value: Any) -> None:
         for element in value:
             _check_element(name, column, element)
     elif value is not None:
-        held = _value_type(type(value)) in _TAKES[column.kind].fits
+        held = _value_type(type(value)) in _COLUMN_KINDS[column.kind].fits
         _fitted_column(name, column if held else _ColumnType("any", finite=False), [value])
 
 
@@ -1211,7 +1235,7 @@ class _ColumnKind(NamedTuple):
 _TEXTS: Mapping[type, _Fit] = {str: _fit_texts, uuid.UUID: _fit_ids_as_texts}
 _DOCUMENTS: Mapping[type, _Fit] = dict.fromkeys((dict, list), _fit_documents)
 #: The values that a column accepts, by its kind. Other types raise ValidationError.
-_TAKES: Mapping[str, _ColumnKind] = {
+_COLUMN_KINDS: Mapping[str, _ColumnKind] = {
     "text": _ColumnKind("text", _TEXTS),
     # LONGTEXT on MySQL, where repositories store documents too
     "long text": _ColumnKind("text, or a document as a dict or list", {**_TEXTS, **_DOCUMENTS}),
@@ -1263,18 +1287,6 @@ _TAKES: Mapping[str, _ColumnKind] = {
         },
     ),
 }
-_VALUE_TYPES = frozenset({list, *_TAKES["any"].fits})
-#: the kind of column that a record's field has
-_COLUMN_KINDS: Mapping[type, str] = {
-    str: "text", bool: "flag", int: "integer", float: "float", Decimal: "decimal", bytes: "bytes",
-    datetime: "moment", date: "date", day_time: "time", timedelta: "duration", uuid.UUID: "id",
-    dict: "document", list: "document",
-}  # fmt: skip
-
-
-def _value_type(subclass: type) -> type:
-    """Return the first base class that a column can hold: str for an enumeration of str."""
-    return next((base for base in subclass.__mro__ if base in _VALUE_TYPES), object)
 
 
 def _without_none(values: Iterable[T | None]) -> list[T]:
@@ -1293,7 +1305,7 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
     Raises ValidationError for a type that the column does not accept, DatabaseError for a value
     that does not fit.
     """
-    words, fits = _TAKES[column.kind]
+    words, fits = _COLUMN_KINDS[column.kind]
     types = [*dict.fromkeys(map(type, values))]
     if len(types) == 1 and types[0] in fits:  # nearly always
         return fits[types[0]](name, column, values)
@@ -8603,11 +8615,8 @@ def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T
     return make
 
 
-_KINDS: dict[Any, str] = {
-    str: "text", bool: "True or False", int: "a whole number", float: "a finite number", bytes: "bytes",
-    Decimal: "a finite Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
-    dict: "a dict", list: "a list",
-}  # fmt: skip
+#: The types of a record's fields. MySQL reads a time as a timedelta, so there is neither.
+_FIELD_TYPES = _VALUE_TYPES.keys() - {day_time, timedelta}
 
 
 class Repository(ABC, Generic[R]):
@@ -8725,7 +8734,7 @@ class Repository(ABC, Generic[R]):
         scale = cls.scales.get(name)
         if kind is Decimal and scale is not None:
             return _ColumnType("decimal", *scale)
-        return _ColumnType(_COLUMN_KINDS[kind], cls.lengths.get(name), scale)
+        return _ColumnType(_VALUE_TYPES[kind].column_kind, cls.lengths.get(name), scale)
 
     def _cut(self, name: str, now: datetime) -> datetime:
         """The time for a field that the repository fills in."""
@@ -8745,7 +8754,7 @@ class Repository(ABC, Generic[R]):
         for name, hint in {**{name: hints[name] for name in shown}, **cls.hidden}.items():
             choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
             kinds = [get_origin(each) or each for each in choices if each is not type(None)]
-            if len(kinds) != 1 or kinds[0] not in _KINDS:
+            if len(kinds) != 1 or kinds[0] not in _FIELD_TYPES:
                 raise ConfigurationError(
                     f"{cls.record.__name__}.{name} has a type that no column has"
                 )
@@ -8930,7 +8939,7 @@ class Repository(ABC, Generic[R]):
                 value = _plain(value)
             if (value.__class__ is kind and kind is not float) or (value is None and optional):
                 return value
-            raise ValidationError(f"{name} should be {_KINDS[kind]}")
+            raise ValidationError(f"{name} should be {_VALUE_TYPES[kind].words}")
 
         def text(value: Any) -> Any:
             if value.__class__ is not str:
@@ -14258,7 +14267,7 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
     kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
 
     def refuse(words: str = "") -> NoReturn:
-        raise ValidationError(f"{name} should be {words or _KINDS[kind]}")
+        raise ValidationError(f"{name} should be {words or _VALUE_TYPES[kind].words}")
 
     def plain(value: Any) -> Any:
         value = _plain(value)
@@ -14272,7 +14281,7 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
         return (
             value
             if value.__class__ is int and -(2**63) <= value < 2**63
-            else refuse(f"{_KINDS[int]} of 64 bits")
+            else refuse(f"{_VALUE_TYPES[int].words} of 64 bits")
         )
 
     def number(value: Any) -> Any:
@@ -16082,7 +16091,7 @@ class TableTarget(Target):
                 continue
             except _UNFIT as error:
                 reason = str(error) if isinstance(error, InfrastructureError) else ""
-                reason = reason or f"should be {_TAKES[column.kind].words}"
+                reason = reason or f"should be {_COLUMN_KINDS[column.kind].words}"
             # Outside: the context of an error would quote the value.
             fitted.append(self._instead(name, key_at(at), reason))
             if fitted[-1] is _DIVERTED:

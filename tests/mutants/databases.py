@@ -692,7 +692,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnServers(
         "values: an array has no scale",
         INFRA,
-        Replace("_check_element", "_value_type(type(value)) in _TAKES[column.kind].fits", "False"),
+        Replace("_check_element", "_value_type(type(value)) in _COLUMN_KINDS[column.kind].fits", "False"),
         LOSSY,
     ),
     OnServers(
@@ -710,7 +710,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "values: True is a number",
         INFRA,
-        Replace("_value_type", "base in _VALUE_TYPES", "base in _VALUE_TYPES - {bool}"),
+        Replace("_value_type", "base in _VALUE_TYPES", "base in _VALUE_TYPES.keys() - {bool}"),
         DATABASE,
     ),
     OnFakes(

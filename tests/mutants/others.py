@@ -299,7 +299,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a subclass's own str()",
         INFRA,
-        Replace("_PLAIN", "str.__str__", "str"),
+        Replace("_VALUE_TYPES", "str.__str__", "str"),
         on_fake("user_repository", ANY),
     ),
     OnFakes(
