@@ -2146,7 +2146,7 @@ class CallPolicy:
         self._forget_variables(failure)
         if error is None:
             return None
-        if isinstance(error, ConnectionError) and _lasts(failure):
+        if isinstance(error, ConnectionError) and _is_permanent(failure):
             error.retryable = False
         if error is not failure:
             error.__cause__ = _scrubbed(failure)
@@ -2312,7 +2312,7 @@ def _proxy_refusal(exc: BaseException | None) -> str:
     return ""
 
 
-def _lasts(exc: BaseException | None) -> bool:
+def _is_permanent(exc: BaseException | None) -> bool:
     """Return whether only another setting helps."""
     return bool(_tls_refusal(exc)) or _proxy_refusal(exc)[:1] not in ("", "5")
 

@@ -692,7 +692,9 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnServers(
         "values: an array has no scale",
         INFRA,
-        Replace("_check_element", "_value_type(type(value)) in _COLUMN_KINDS[column.kind].fits", "False"),
+        Replace(
+            "_check_element", "_value_type(type(value)) in _COLUMN_KINDS[column.kind].fits", "False"
+        ),
         LOSSY,
     ),
     OnServers(

@@ -91,7 +91,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "https: asks a proxy again that has refused",
         INFRA,
-        Replace("_lasts", "_proxy_refusal(exc)[:1] not in ('', '5')", "False"),
+        Replace("_is_permanent", "_proxy_refusal(exc)[:1] not in ('', '5')", "False"),
         (
             "faults/test_storage.py::test_a_proxy_that_refuses",
             "faults/test_sms.py::test_a_proxy_that_refuses",
