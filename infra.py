@@ -2375,7 +2375,7 @@ def _has_started(thread: threading.Thread) -> bool:
     return True
 
 
-class _Watched:
+class _WatchedSocket:
     """An object with a socket's ``fileno``, and the seconds that a server has for its answer."""
 
     __slots__ = ("__weakref__", "expired", "patience", "raw")
@@ -2397,7 +2397,7 @@ class _Watchdog:
         self._forget_parent()
 
     def _forget_parent(self) -> None:
-        self._due: dict[_Watched, float] = {}
+        self._due: dict[_WatchedSocket, float] = {}
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
         # Plain locks: an interrupt inside a Condition, which is Python code, would leave it locked.
@@ -2405,7 +2405,7 @@ class _Watchdog:
         self._changed.acquire()
         self._shutting = threading.RLock()  # held while sockets are shut down
 
-    def watch(self, watched: _Watched) -> None:
+    def watch(self, watched: _WatchedSocket) -> None:
         due = SystemClock.monotonic() + watched.patience
         self._due[watched] = due
         if due < self._wakes_at:
@@ -2420,7 +2420,7 @@ class _Watchdog:
             except RuntimeError:  # it is awake already
                 pass
 
-    def unwatch(self, watched: _Watched) -> None:
+    def unwatch(self, watched: _WatchedSocket) -> None:
         if self._due.pop(watched, None) is None:
             # The socket is being shut down: its owner must not close the descriptor now.
             with self._shutting:
@@ -2437,7 +2437,7 @@ class _Watchdog:
             left = wakes_at - SystemClock.monotonic()
             self._changed.acquire(timeout=-1 if left == math.inf else max(0.0, left))
 
-    def _shut(self, watched: _Watched) -> None:
+    def _shut(self, watched: _WatchedSocket) -> None:
         with self._shutting:
             if self._due.pop(watched, None) is None:
                 return
@@ -4775,7 +4775,7 @@ class _Sent(NamedTuple):
     is_ours: bool = False  # the statement was made here: its places tell the caller nothing
 
 
-class _Session(_Watched):
+class _Session(_WatchedSocket):
     """A connection of the driver and what the pool knows of it."""
 
     __slots__ = (
@@ -14897,7 +14897,7 @@ class TwilioSmsService(_RemoteSmsService):
         connection = _whole_answers(http.client.HTTPConnection)(host, port)
         # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
         with self._connect(host, port, attempt) as raw, raw.makefile("rb", 0):
-            watched = _Watched(raw, raw.gettimeout() or 0.0)
+            watched = _WatchedSocket(raw, raw.gettimeout() or 0.0)
             connection.sock, attempt.sent = raw, True
             _watchdog.watch(watched)
             try:
