@@ -2364,7 +2364,7 @@ def _was_unsent(exc: BaseException | None) -> bool:
     return any(hasattr(cause, "_before_request") for cause in _causes(exc))
 
 
-def _has_started(thread: threading.Thread) -> bool:
+def _start_thread(thread: threading.Thread) -> bool:
     """Start the thread. Return False if Python shuts down: 3.12 and later then start none."""
     try:
         thread.start()
@@ -2412,7 +2412,7 @@ class _Watchdog:
             thread = self._thread
             if thread is None or not thread.is_alive():  # a second thread does no harm
                 thread = threading.Thread(target=self._run, name="infra-watchdog", daemon=True)
-                if not _has_started(thread):
+                if not _start_thread(thread):
                     return  # the server's own timeouts remain
                 self._thread = thread
             try:
@@ -3098,7 +3098,7 @@ class _SignalPipe:
         self.descriptor = self.writer.fileno()
         thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
         try:
-            self.serves = _has_started(thread)
+            self.serves = _start_thread(thread)
         except RuntimeError:
             self.close()
             raise
@@ -3258,7 +3258,7 @@ def _interruptibly(work: Callable[[], T]) -> T:
         finally:
             running.release()
 
-    if not _has_started(threading.Thread(target=run, name="infra-connect", daemon=True)):
+    if not _start_thread(threading.Thread(target=run, name="infra-connect", daemon=True)):
         return work()
     running.acquire()
     if failures:
