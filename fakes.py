@@ -2517,7 +2517,7 @@ class FakeInfrastructure(infra.Infrastructure):
     sms: FakeSmsService
 
     if not TYPE_CHECKING:
-        down = infra._OnlyFakes()
+        down = infra._FakeOnlyAttribute()
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
         super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))

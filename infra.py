@@ -3006,7 +3006,7 @@ def _is_in_destructor(frame: Any) -> bool:
     return False
 
 
-class _OnlyFakes:
+class _FakeOnlyAttribute:
     """An attribute ``down`` that raises AttributeError on real adapters.
 
     A test that sets it there by mistake would test nothing. Subclasses in other modules may have an
@@ -3038,7 +3038,7 @@ class _Closing(ABC):
     """A base class with ``close`` and ``with``. A forgotten ``close`` gives a ResourceWarning."""
 
     if not TYPE_CHECKING:  # a type checker reports the missing attribute itself
-        down = _OnlyFakes()
+        down = _FakeOnlyAttribute()
 
     @abstractmethod
     def close(self) -> None:
@@ -8672,7 +8672,7 @@ class Repository(ABC, Generic[R]):
     filter_fields: ClassVar[Sequence[str]] = ()
 
     if not TYPE_CHECKING:
-        down = _OnlyFakes()
+        down = _FakeOnlyAttribute()
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         """``clock``: the database's, if none is given."""
@@ -12047,7 +12047,7 @@ class RedisCacheProvider:
     """
 
     if not TYPE_CHECKING:
-        down = _OnlyFakes()
+        down = _FakeOnlyAttribute()
 
     def __init__(
         self,
@@ -12382,7 +12382,7 @@ class VerificationCache:
     """
 
     if not TYPE_CHECKING:
-        down = _OnlyFakes()
+        down = _FakeOnlyAttribute()
 
     def __init__(
         self,

@@ -735,7 +735,7 @@ FAKE_OTHERS: list[Mutant] = [
     ),
     shared(
         "RedisClient: down may be set, and changes nothing",
-        Never("_OnlyFakes.__set__", "type(instance).__module__ in self._modules"),
+        Never("_FakeOnlyAttribute.__set__", "type(instance).__module__ in self._modules"),
         UNIT,
     ),
     fake(
