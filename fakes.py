@@ -288,7 +288,7 @@ class Faults:
                 self._arm()
             return fault
 
-    def _suffer(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
+    def _raise_fault(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
         """Raise the fault's error, after the work if the fault says so."""
         if fault.after_apply:
             token = _suffering.set((*_suffering.get(), fault.owner))
@@ -334,7 +334,7 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         if self._armed or (below is not None and below._armed):
             fault = self._take_fault(name)
         if fault is not None:
-            self._suffer(fault, functools.partial(method, self, *args, **kwargs))
+            self._raise_fault(fault, functools.partial(method, self, *args, **kwargs))
         result = method(self, *args, **kwargs)
         if result.__class__ is GeneratorType:
             return self._lasting(name, result)
@@ -682,7 +682,7 @@ class FakeDatabase(Faults, infra.Database):
             return super().transaction()
         if fault.after_apply:
             return _LostReply(self, fault.fresh_error())
-        self._suffer(fault, super().transaction)
+        self._raise_fault(fault, super().transaction)
 
     transaction._can_fail = True  # type: ignore[attr-defined]
 
@@ -726,7 +726,7 @@ class FakeDatabase(Faults, infra.Database):
         fault = self._fault_from_above() if self._armed else None
         if fault is None:
             return work()
-        self._suffer(fault, work)
+        self._raise_fault(fault, work)
 
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""

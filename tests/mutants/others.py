@@ -155,7 +155,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "faults: the error comes before the work",
         FAKES,
-        Never("Faults._suffer", "fault.after_apply"),
+        Never("Faults._raise_fault", "fault.after_apply"),
         FAULTS,
     ),
     OnFakes(
