@@ -153,7 +153,7 @@ class _Fault:
 
 
 #: The fakes whose fault the current call raises after its work. The work uses up no fault of "*".
-_suffering: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.ContextVar(
+_failing_fakes: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.ContextVar(
     "fakes-suffering", default=()
 )
 
@@ -277,7 +277,7 @@ class Faults:
 
     def _next_fault(self, name: str = "") -> _Fault | None:
         names = {name, self._simpler.get(name, name)}
-        if not any(fake is self for fake in _suffering.get()):
+        if not any(fake is self for fake in _failing_fakes.get()):
             names.add("*")
         with self._fault_lock:
             fault = next((fault for fault in self._faults if fault.method in names), None)
@@ -291,11 +291,11 @@ class Faults:
     def _raise_fault(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
         """Raise the fault's error, after the work if the fault says so."""
         if fault.after_apply:
-            token = _suffering.set((*_suffering.get(), fault.owner))
+            token = _failing_fakes.set((*_failing_fakes.get(), fault.owner))
             try:
                 work()
             finally:
-                _suffering.reset(token)
+                _failing_fakes.reset(token)
         error = fault.fresh_error()
         self._note_fault(error)
         raise error

@@ -161,7 +161,9 @@ CALLS: list[Mutant] = [
     OnFakes(
         "faults: one call uses up two",
         FAKES,
-        Replace("Faults._next_fault", "not any(fake is self for fake in _suffering.get())", "True"),
+        Replace(
+            "Faults._next_fault", "not any(fake is self for fake in _failing_fakes.get())", "True"
+        ),
         FAULTS,
     ),
     OnFakes(
