@@ -300,7 +300,7 @@ class Faults:
         self._note_fault(error)
         raise error
 
-    def _lasting(self, operation: str, items: Iterator[T]) -> Iterator[T]:
+    def _while_reachable(self, operation: str, items: Iterator[T]) -> Iterator[T]:
         """Yield the items. Raises ConnectionError as soon as the fake is closed or down."""
         for item in items:
             self._check_reachable(operation)
@@ -337,7 +337,7 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             self._raise_fault(fault, functools.partial(method, self, *args, **kwargs))
         result = method(self, *args, **kwargs)
         if result.__class__ is GeneratorType:
-            return self._lasting(name, result)
+            return self._while_reachable(name, result)
         return result
 
     call._can_fail = True  # type: ignore[attr-defined]
