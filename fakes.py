@@ -154,7 +154,7 @@ class _Fault:
 
 #: The fakes whose fault the current call raises after its work. The work uses up no fault of "*".
 _failing_fakes: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.ContextVar(
-    "fakes-suffering", default=()
+    "fakes-failing", default=()
 )
 
 

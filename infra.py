@@ -2667,7 +2667,7 @@ _fork_aware.add(_watchdog)
 class _Slot(Generic[T]):
     """The right to one resource of a pool, and the resource once it is open.
 
-    A slot is in the pool's idle list or in one caller's place. An interrupt (an exception from a
+    A slot is in the pool's idle list or in one caller's lease. An interrupt (an exception from a
     signal handler) between two steps can lose it. The slot is then garbage, and the pool, which
     counts live slots, has room for another.
     """
@@ -2713,16 +2713,16 @@ class _WaitQueue(deque["weakref.ref[_Place[Any]]"]):
         except IndexError:
             return None
 
-    def join(self, place: _Place[Any]) -> threading.Lock:
+    def join(self, lease: _Place[Any]) -> threading.Lock:
         """Add a waiter, and return the lock that is released to wake it."""
-        place.signal = signal = threading.Lock()
+        lease.signal = signal = threading.Lock()
         signal.acquire()
-        self.append(weakref.ref(place, self.remove))
+        self.append(weakref.ref(lease, self.remove))
         return signal
 
-    def leave(self, place: _Place[Any]) -> None:
+    def leave(self, lease: _Place[Any]) -> None:
         try:
-            self.remove(weakref.ref(place))
+            self.remove(weakref.ref(lease))
         except ValueError:
             pass
 
@@ -2737,10 +2737,10 @@ class _WaitQueue(deque["weakref.ref[_Place[Any]]"]):
                 break
 
     @staticmethod
-    def _signal(place: _Place[Any] | None) -> None:
-        if place is not None and place.signal is not None:
+    def _signal(lease: _Place[Any] | None) -> None:
+        if lease is not None and lease.signal is not None:
             try:
-                place.signal.release()
+                lease.signal.release()
             except RuntimeError:  # it is awake already
                 pass
 
@@ -2751,15 +2751,15 @@ class _Pool(Generic[T]):
     Waiters are served first come, first served. The resource that was returned last is lent first.
     The caller makes sure that an interrupt loses nothing::
 
-        place = _Place()
+        lease = _Place()
         try:
             try:
-                resource = pool.acquire(place, attempt)
+                resource = pool.acquire(lease, attempt)
                 …
             finally:
-                pool.release(place, broken=…)
+                pool.release(lease, broken=…)
         finally:
-            pool.release(place, broken=True)  # has an effect only if the other was interrupted
+            pool.release(lease, broken=True)  # has an effect only if the other was interrupted
 
     The pool has no lock, because an interrupt could leave it locked. Each change is one atomic
     operation of a list or deque. A slot moves in one expression, so that it has one owner or none.
@@ -2821,13 +2821,13 @@ class _Pool(Generic[T]):
         if self.closed:
             raise ConnectionError(f"{self._name} is closed", retryable=False)
 
-    def take(self, place: _Place[T]) -> T | None:
-        """Put an idle resource into ``place`` and return it; None: call ``acquire``."""
+    def take(self, lease: _Place[T]) -> T | None:
+        """Put an idle resource into ``lease`` and return it; None: call ``acquire``."""
         if self._queue:
             return None
-        slots = place.slots
+        slots = lease.slots
         try:
-            slots.append(self._idle.pop())  # from here on the place owns the slot
+            slots.append(self._idle.pop())  # from here on the lease owns the slot
         except IndexError:  # nothing is idle
             return None
         resource = slots[0].resources[0]
@@ -2847,40 +2847,40 @@ class _Pool(Generic[T]):
         if slot.resources:
             self._disconnect(slot.resources.pop())
 
-    def acquire(self, place: _Place[T], attempt: Attempt) -> T:
-        """Put a live resource into ``place`` and return it.
+    def acquire(self, lease: _Place[T], attempt: Attempt) -> T:
+        """Put a live resource into ``lease`` and return it.
 
         Raises PoolTimeoutError at the deadline, and any exception of ``connect``.
         """
-        if not place.slots:
-            resource = self.take(place)
+        if not lease.slots:
+            resource = self.take(lease)
             if resource is not None:
                 return resource
-        if not place.slots:
-            self._wait(place, attempt)
-        slot = place.slots[0]
+        if not lease.slots:
+            self._wait(lease, attempt)
+        slot = lease.slots[0]
         resource = self._alive(slot)
         if resource is None:
             slot.resources.append(self._connect(attempt))
             resource = slot.resources[0]
         return resource
 
-    def renew(self, place: _Place[T], attempt: Attempt) -> T:
-        """Replace the resource in ``place`` by a new one."""
-        slot = place.slots[0]
+    def renew(self, lease: _Place[T], attempt: Attempt) -> T:
+        """Replace the resource in ``lease`` by a new one."""
+        slot = lease.slots[0]
         self._close(slot)
         slot.resources.append(self._connect(attempt))
         return slot.resources[0]
 
-    def _wait(self, place: _Place[T], attempt: Attempt) -> None:
-        """Wait until ``place`` has a slot."""
+    def _wait(self, lease: _Place[T], attempt: Attempt) -> None:
+        """Wait until ``lease`` has a slot."""
         self.check_open()
-        if not self._queue and self._open(place):
+        if not self._queue and self._open(lease):
             return
         until = SystemClock.monotonic() + attempt.remaining()
-        signal = self._queue.join(place)
+        signal = self._queue.join(lease)
         try:
-            while not self._serve(place):
+            while not self._serve(lease):
                 left = until - SystemClock.monotonic()
                 if left <= 0:
                     raise PoolTimeoutError(
@@ -2889,30 +2889,30 @@ class _Pool(Generic[T]):
                     )
                 signal.acquire(timeout=min(left, self.LOOK_AGAIN))
         finally:
-            self._leave_queue(place)
+            self._leave_queue(lease)
 
-    def _serve(self, place: _Place[T]) -> bool:
+    def _serve(self, lease: _Place[T]) -> bool:
         """Give a waiter a slot if it is the first in the queue and a slot is free."""
         self.check_open()
-        if self._queue.first() is not place:
+        if self._queue.first() is not lease:
             return False
         try:
-            place.slots.append(self._idle.pop())  # from here on the place owns the slot
+            lease.slots.append(self._idle.pop())  # from here on the lease owns the slot
         except IndexError:
-            return self._open(place)
+            return self._open(lease)
         return True
 
-    def _open(self, place: _Place[T]) -> bool:
-        """Give ``place`` a new slot if there are fewer than ``max_size``.
+    def _open(self, lease: _Place[T]) -> bool:
+        """Give ``lease`` a new slot if there are fewer than ``max_size``.
 
         If several threads do so at once, the first ``max_size`` in the list of slots succeed.
         """
         slots = self._slots
-        place.slots.append(_Slot(slots))
-        slots.append(weakref.ref(place.slots[0], slots.remove))
-        if slots.index(weakref.ref(place.slots[0])) < self.max_size:
+        lease.slots.append(_Slot(slots))
+        slots.append(weakref.ref(lease.slots[0], slots.remove))
+        if slots.index(weakref.ref(lease.slots[0])) < self.max_size:
             return True
-        self._drop(place)
+        self._drop(lease)
         self._wake()  # a waiter may have counted this slot
         return False
 
@@ -2921,51 +2921,51 @@ class _Pool(Generic[T]):
         if self._idle or len(self._slots) < self.max_size:
             self._queue.wake_first()
 
-    def _leave_queue(self, place: _Place[T]) -> None:
-        self._queue.leave(place)
+    def _leave_queue(self, lease: _Place[T]) -> None:
+        self._queue.leave(lease)
         if self._queue:
             self._wake()
 
-    def release(self, place: _Place[T], broken: bool = False) -> None:
-        """Return the resource in ``place`` to the pool. A second call does nothing.
+    def release(self, lease: _Place[T], broken: bool = False) -> None:
+        """Return the resource in ``lease`` to the pool. A second call does nothing.
 
         A broken resource is closed, and the next waiter may open one.
         """
-        slots = place.slots
+        slots = lease.slots
         if slots:
             slot = slots[0]
             if broken or not slot.resources or slot.era is not self._slots:
                 self._close(slot)
-                self._drop(place)
+                self._drop(lease)
             else:
                 self._idle.append(slots.pop())  # from here on the pool owns the slot
             if self.closed or len(self._slots) > self._keep:
                 self._tidy()
-        if place.signal is not None:
-            self._leave_queue(place)
+        if lease.signal is not None:
+            self._leave_queue(lease)
         elif self._queue:
             self._wake()
 
-    def _drop(self, place: _Place[T]) -> None:
-        """Give up the slot in ``place``."""
+    def _drop(self, lease: _Place[T]) -> None:
+        """Give up the slot in ``lease``."""
         try:
-            self._slots.remove(weakref.ref(place.slots[0]))
+            self._slots.remove(weakref.ref(lease.slots[0]))
         except ValueError:  # it is from before a fork, or was removed already
             pass
-        place.slots.clear()
+        lease.slots.clear()
 
     def _tidy(self) -> None:
         """Close the resource that was idle longest if it is stale; all if the pool is closed."""
-        place: _Place[T] = _Place()
+        lease: _Place[T] = _Place()
         while self.closed or self._has_stale():
             try:
-                place.slots.append(self._idle.pop(0))
-                self._close(place.slots[0])
+                lease.slots.append(self._idle.pop(0))
+                self._close(lease.slots[0])
             except IndexError:  # nothing is idle, or another thread was faster
                 return
             finally:
-                if place.slots:
-                    self._drop(place)
+                if lease.slots:
+                    self._drop(lease)
             if not self.closed:
                 return
 

@@ -135,8 +135,8 @@ CALLS: list[Mutant] = [
         INFRA,
         Replace(
             "_Pool._open",
-            "weakref.ref(place.slots[0], slots.remove)",
-            "weakref.ref(place.slots[0])",
+            "weakref.ref(lease.slots[0], slots.remove)",
+            "weakref.ref(lease.slots[0])",
         ),
         POOL,
     ),
