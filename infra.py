@@ -2594,51 +2594,56 @@ class _WholeLines(io.BufferedReader):
         return line
 
 
+def _whole_answer(response_class: Any, *arguments: Any, **options: Any) -> Any:
+    answer = response_class(*arguments, **options)
+    answer.fp = _WholeLines(answer.fp.detach())  # nothing was read yet
+    return answer
+
+
+class _WholeAnswers:
+    """A mixin for HTTP connections, such as http.client's, that raise if an answer is cut."""
+
+    response_class: Any
+    sock: Any
+
+    def connect(self) -> None:
+        parent: Any = super()
+        try:
+            parent.connect()
+        except Exception as exc:
+            exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
+            raise
+
+    def send(self, data: Any) -> None:
+        """Send the data. Raises BrokenPipeError if the server has closed the connection.
+
+        After that error urllib3 reads the answer, in which the server may say why.
+        """
+        import ssl
+
+        parent: Any = super()
+        try:
+            parent.send(data)
+        except ssl.SSLEOFError as exc:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from exc
+
+    def getresponse(self) -> Any:
+        parent: Any = super()
+        attempt, usual = _awaiting.get(), self.response_class
+        if attempt is not None:
+            # The time to connect and to send counts too.
+            self.timeout = max(0.001, attempt.deadline - attempt.now())
+            self.sock.settimeout(self.timeout)
+        self.response_class = functools.partial(_whole_answer, usual)
+        try:
+            return parent.getresponse()
+        finally:
+            self.response_class = usual
+
+
 @functools.lru_cache(8)
 def _whole_answers(connection: Any) -> Any:
-    """Derive a class of HTTP connections, such as http.client's, that raise if an answer is cut."""
-
-    class Whole(connection):  # type: ignore[misc]
-        response_class: Any
-
-        def connect(self) -> None:
-            try:
-                super().connect()
-            except Exception as exc:
-                exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
-                raise
-
-        def send(self, data: Any) -> None:
-            """Send the data. Raises BrokenPipeError if the server has closed the connection.
-
-            After that error urllib3 reads the answer, in which the server may say why.
-            """
-            import ssl
-
-            try:
-                super().send(data)
-            except ssl.SSLEOFError as exc:
-                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from exc
-
-        def getresponse(self) -> Any:
-            attempt, usual = _awaiting.get(), self.response_class
-            if attempt is not None:
-                # The time to connect and to send counts too.
-                self.timeout = max(0.001, attempt.deadline - attempt.now())
-                self.sock.settimeout(self.timeout)
-
-            def whole(*arguments: Any, **options: Any) -> Any:
-                answer = usual(*arguments, **options)
-                answer.fp = _WholeLines(answer.fp.detach())  # nothing was read yet
-                return answer
-
-            self.response_class = whole
-            try:
-                return super().getresponse()
-            finally:
-                self.response_class = usual
-
-    return Whole
+    return type("WholeAnswers", (_WholeAnswers, connection), {})
 
 
 def _twin_socket(original: socket.socket) -> socket.socket:

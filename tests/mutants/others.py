@@ -44,7 +44,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "aws: a failed handshake counts as a request",
         INFRA,
-        Drop("_whole_answers.Whole.connect", "exc._before_request = True"),
+        Drop("_WholeAnswers.connect", "exc._before_request = True"),
         (
             "faults/test_storage.py::test_cut_before_tls_stands",
             "faults/test_sms.py::test_cut_before_tls_stands",
@@ -61,7 +61,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "https: what a server says before it hangs up is not read",
         INFRA,
-        Replace("_whole_answers.Whole.send", "ssl.SSLEOFError", "EOFError"),
+        Replace("_WholeAnswers.send", "ssl.SSLEOFError", "EOFError"),
         (
             "faults/test_storage.py::test_a_store_that_ends_the_connection_when_tls_stands",
             "faults/test_sms.py::test_a_provider_that_wants_a_client_certificate",
@@ -85,7 +85,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "sns: half of the time is for the connection",
         INFRA,
-        Replace("_whole_answers.Whole.getresponse", "attempt.now()", "attempt.now() + 3.5"),
+        Replace("_WholeAnswers.getresponse", "attempt.now()", "attempt.now() + 3.5"),
         ("faults/test_sms.py::test_a_late_answer_of_sns_is_waited_for",),
     ),
     OnServers(
