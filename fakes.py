@@ -100,7 +100,7 @@ _TEST_KEY = "a key that only tests may use".ljust(32)
 
 
 class FakeClock(infra.Clock):
-    """A clock that stands still until it is moved. Starts at 2026-01-01T00:00:00Z."""
+    """A clock that stands still until a test moves it. It starts at 2026-01-01T00:00:00Z."""
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)) -> None:
         if not isinstance(now, datetime) or now.tzinfo is None:
@@ -109,7 +109,7 @@ class FakeClock(infra.Clock):
         end = datetime.max.replace(tzinfo=timezone.utc)
         self._longest = (end - self._start) // timedelta(microseconds=1)
         self._elapsed = 0  # nanoseconds: ten times 0.1 s is a second
-        self._lock = threading.RLock()  # a signal handler may move the clock, too
+        self._lock = threading.RLock()  # a signal handler may move the clock while it is held
 
     def now(self) -> datetime:
         return self._start + timedelta(microseconds=self._elapsed // 1000)
@@ -121,12 +121,12 @@ class FakeClock(infra.Clock):
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Lets that many seconds pass (0 or more, up to the end of the year 9999)."""
+        """Move the clock forward by that many seconds, at most to the end of the year 9999."""
         if not infra._is_number(seconds, 0, 1e300):
             raise infra.ValidationError(
                 "seconds should be a number, 0 or more: a clock does not go back"
             )
-        step = round(seconds * 1e9)  # no call in the middle of what follows
+        step = round(seconds * 1e9)
         with self._lock:
             if (self._elapsed + step) // 1000 > self._longest:
                 raise infra.ValidationError("seconds should not go beyond the year 9999")
@@ -145,51 +145,52 @@ class _Fault:
     owner: Faults
 
     def fresh_error(self) -> BaseException:
-        """Return the error to raise: each raise has a traceback of its own."""
+        """Return a copy of the error, so that each raise has its own traceback."""
         try:
             return copy.copy(self.error)
-        except Exception:  # what cannot be copied
+        except Exception:  # some exceptions cannot be copied
             return self.error.with_traceback(None)
 
 
-#: The fakes of whose faults a call that is under way has met one: it meets no further one of "*".
-_suffering: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.ContextVar(
-    "fakes-suffering", default=()
+#: The fakes whose fault the current call raises after its work. The work uses up no fault of "*".
+_failing_fakes: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.ContextVar(
+    "fakes-failing", default=()
 )
 
 
 class Faults:
-    """Makes a fake fail on demand. What is raised is final, as the caller of the real class would see it after retries.
+    """A mixin that makes a fake fail on demand.
 
-    Mix it in before the class whose interface the fake has: it works for that class's public methods,
-    except those that ask nothing of the service (``close``, ``is_available``, ``stats``). A fault comes
-    before the arguments are looked at.
+    Errors are final: the caller of the real class would see the same after all retries.
 
-    A fault of "set" also reaches ``set_with_expiry``, one of "delete" also ``delete_many`` and
-    ``unlink_many``, one of "send_sms" also ``send_verification_code``, one of "subscribe" also
-    ``subscribe_many``: each does the same, and what stands on a fake may call either.
+    Put it before the class whose interface the fake implements. It works for that class's public
+    methods, except those that do not call the service (``close``, ``is_available``, ``stats``).
+    A fault is raised before arguments are checked.
+
+    A fault of "set" also applies to ``set_with_expiry``, one of "delete" to ``delete_many`` and
+    ``unlink_many``, one of "send_sms" to ``send_verification_code``, one of "subscribe" to
+    ``subscribe_many``: a class on top of the fake may call either for the same task.
 
     ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them:
     they wait until the service is back. After ``close`` they are never raised.
 
-    One call uses up one fault of "*", also where it makes further calls of the same fake.
+    One call uses up one fault of "*", even if it calls other methods of the same fake.
 
     A fault inside a block of a ``FakeDatabase`` has the effect that its error has on a server, even
-    if the caller catches it. After a ConnectionError or a TimeoutError the connection is gone, and
-    the block cannot go on. (A TimeoutError that is not ``retryable`` is one of ``query_timeout``:
-    the server has stopped the statement, and MySQL goes on.) The same holds after any DatabaseError
-    on Postgres, and on MySQL after a retryable one: a deadlock, or too long a wait for a lock.
-    What is no error of this library, Ctrl-C for one, has interrupted a statement: it ends the
-    connection too.
+    if the caller catches it. A ConnectionError or TimeoutError ends the connection and the block.
+    (A TimeoutError that is not ``retryable`` stands for ``query_timeout``: the server has stopped
+    the statement, and on MySQL the block continues.) Any DatabaseError ends the block on Postgres.
+    On MySQL a retryable one does: a deadlock, or a lock wait timeout. Any other exception, such as
+    Ctrl-C, interrupts a statement and ends the connection too.
     """
 
     _service = "fake"
-    _below: Faults | None = None  # the fake that this one stands on, whose faults of "*" it meets
+    _below: Faults | None = None  # the fake that this one uses: its faults of "*" apply here too
     _unfailing = frozenset({"close", "is_available", "stats"})
-    #: by method: the one that does the same more simply, and whose faults it meets too
+    #: For a method, the simpler one that does the same: its faults apply too.
     _simpler: ClassVar[Mapping[str, str]] = {}
     _faults: Sequence[_Fault] = ()
-    _armed = False  # whether calls have to look here first: anything of the next three
+    _armed = False  # whether calls must check the next two attributes and the faults
     _down = False
     _closed = False
     _fault_lock = threading.RLock()
@@ -208,8 +209,10 @@ class Faults:
         times: int = 1,
         after_apply: bool = False,
     ) -> None:
-        """The next ``times`` calls of ``method`` ("*": of any) raise ``error``. With ``after_apply`` they do their work
-        first, as when a reply is lost."""
+        """Make the next ``times`` calls of ``method`` ("*": of any method) raise ``error``.
+
+        ``after_apply``: they do their work first, as if only the reply were lost.
+        """
         known, method = self._methods(), infra._plain(method)
         if method != "*" and method not in known:
             raise infra.ValidationError(
@@ -230,7 +233,7 @@ class Faults:
 
     @property
     def down(self) -> bool:
-        """While True every call raises ConnectionError."""
+        """Whether the service is down: then every call raises ConnectionError."""
         return self._down
 
     @down.setter
@@ -240,15 +243,15 @@ class Faults:
             self._arm()
 
     def _arm(self) -> None:
-        """Have calls look for faults if there is something to find, and else not."""
+        """Set whether calls must check for faults."""
         if not (self._down or self._closed or self._faults):
             self._armed = False
-        # Looked at again: a signal handler may just have closed the fake.
+        # Checked again: a signal handler may have closed the fake in the meantime.
         if self._down or self._closed or self._faults:
             self._armed = True
 
     def _shut(self) -> None:
-        """For the ``close`` of a fake that has one: later calls raise ConnectionError."""
+        """Make later calls raise ConnectionError; for the ``close`` of a fake."""
         with self._fault_lock:
             self._closed = self._armed = True
 
@@ -269,43 +272,39 @@ class Faults:
         return fault
 
     def _fault_from_above(self) -> _Fault | None:
-        """Return the fault of "*" that a call of what stands on this fake meets."""
+        """Return the fault of "*" for a call of a fake on top of this one."""
         return None if self._down or self._closed else self._next_fault()
 
     def _next_fault(self, name: str = "") -> _Fault | None:
-        names = {name} if any(each is self for each in _suffering.get()) else {"*", name}
-        names.add(self._simpler.get(name, name))
+        names = {name, self._simpler.get(name, name)}
+        if not any(fake is self for fake in _failing_fakes.get()):
+            names.add("*")
         with self._fault_lock:
-            fault = next((each for each in self._faults if each.method in names), None)
+            fault = next((fault for fault in self._faults if fault.method in names), None)
             if fault:
-                spent = {id(fault)} if fault.times == 1 else ()
-                self._faults = [each for each in self._faults if id(each) not in spent]
+                if fault.times == 1:
+                    self._faults = [other for other in self._faults if other is not fault]
                 fault.times -= 1
                 self._arm()
             return fault
 
-    def _suffer(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
-        """Raises the fault's error, after the work where it says so."""
+    def _raise_fault(self, fault: _Fault, work: Callable[[], Any]) -> NoReturn:
+        """Raise the fault's error, after the work if the fault says so."""
         if fault.after_apply:
-            token = _suffering.set((*_suffering.get(), fault.owner))
+            token = _failing_fakes.set((*_failing_fakes.get(), fault.owner))
             try:
                 work()
             finally:
-                _suffering.reset(token)
+                _failing_fakes.reset(token)
         error = fault.fresh_error()
         self._note_fault(error)
         raise error
 
-    def _lasting(self, operation: str, items: Iterator[T]) -> Iterator[T]:
-        """The items, for as long as the fake is neither down nor closed."""
-        for each in items:
-            self._look(operation)
-            yield each
-
-    def _look(self, operation: str) -> None:
-        """What goes on after its call, a list or a reader, ends when the fake is closed or down."""
-        if self._closed or self._down:
+    def _while_reachable(self, operation: str, items: Iterator[T]) -> Iterator[T]:
+        """Yield the items. Raises ConnectionError as soon as the fake is closed or down."""
+        for item in items:
             self._check_reachable(operation)
+            yield item
 
     def _check_reachable(self, name: str) -> None:
         if self._down or self._closed:
@@ -320,14 +319,14 @@ class Faults:
             raise error
 
     def _note_fault(self, error: BaseException) -> None:
-        """Called with each error raised on purpose: a repository's may end the open block."""
+        """Handle an error raised on purpose: one of a repository may end the open block."""
         note = getattr(super(), "_note_fault", None)
         if note is not None:
             note(error)
 
 
 def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, looking for a fault first."""
+    """Wrap the method so that it checks for a fault first."""
 
     @functools.wraps(method)
     def call(self: Faults, *args: Any, **kwargs: Any) -> Any:
@@ -335,10 +334,10 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         if self._armed or (below is not None and below._armed):
             fault = self._take_fault(name)
         if fault is not None:
-            self._suffer(fault, functools.partial(method, self, *args, **kwargs))
+            self._raise_fault(fault, functools.partial(method, self, *args, **kwargs))
         result = method(self, *args, **kwargs)
         if result.__class__ is GeneratorType:
-            return self._lasting(name, result)
+            return self._while_reachable(name, result)
         return result
 
     call._can_fail = True  # type: ignore[attr-defined]
@@ -372,8 +371,8 @@ class Column:
     ascii: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.kind, type) or self.kind not in infra._COLUMN_KINDS:
-            kinds = ", ".join(each.__name__ for each in infra._COLUMN_KINDS)
+        if not isinstance(self.kind, type) or self.kind not in infra._VALUE_TYPES:
+            kinds = ", ".join(each.__name__ for each in infra._VALUE_TYPES)
             raise infra.ConfigurationError(f"the kind of a Column should be one of {kinds}")
         sizes = [each for each in (self.length, self.precision) if each is not None]
         fits = all(type(each) is int and each >= 0 for each in sizes)
@@ -683,7 +682,7 @@ class FakeDatabase(Faults, infra.Database):
             return super().transaction()
         if fault.after_apply:
             return _LostReply(self, fault.fresh_error())
-        self._suffer(fault, super().transaction)
+        self._raise_fault(fault, super().transaction)
 
     transaction._can_fail = True  # type: ignore[attr-defined]
 
@@ -727,7 +726,7 @@ class FakeDatabase(Faults, infra.Database):
         fault = self._fault_from_above() if self._armed else None
         if fault is None:
             return work()
-        self._suffer(fault, work)
+        self._raise_fault(fault, work)
 
     def _error(
         self, rule: infra._ErrorRule, constraint: str | None = None, *, about: str = ""
@@ -893,7 +892,7 @@ class FakeDatabase(Faults, infra.Database):
         mysql = self.engine == "mysql"
         if mysql and column.kind in (day_time, timedelta):
             return infra._MySqlCatalogue.column_types["time"]._replace(scale=column.scale)
-        kind = infra._COLUMN_KINDS[column.kind]
+        kind = infra._VALUE_TYPES[column.kind].column_kind
         size = column.precision if column.kind is Decimal else column.length
         return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
@@ -1461,7 +1460,7 @@ class FakeTable:
             return self._timed(name, column, value)  # MySQL's TIME
         if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
             return value if isinstance(value, infra._Document) else infra._document(name, value)
-        if not isinstance(value, tuple(infra._KINDS)):
+        if not isinstance(value, tuple(infra._FIELD_TYPES)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
         raise self._misfit(name)
 
@@ -2213,7 +2212,7 @@ class _FakeSource(infra._Source):
         self._file = io.BytesIO(data)
 
     def read(self, size: int) -> bytes:
-        self._provider._look(self._operation)
+        self._provider._check_reachable(self._operation)
         return self._file.read(size)
 
     def close(self) -> None:
@@ -2520,7 +2519,7 @@ class FakeInfrastructure(infra.Infrastructure):
     sms: FakeSmsService
 
     if not TYPE_CHECKING:
-        down = infra._OnlyFakes()
+        down = infra._FakeOnlyAttribute()
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
         super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))

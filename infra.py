@@ -248,17 +248,17 @@ logger.addHandler(logging.NullHandler())
 
 
 class InfrastructureError(Exception):
-    """Root of every error that this library raises.
+    """Base class of every error that this library raises.
 
     Attributes:
-        service: "redis", "sms", …; None where no service is involved.
+        service: "redis", "sms", …; None if no service is involved.
         operation: the method that failed, for example "get".
-        retryable: True when the same call may succeed if the caller makes it again later. It does not say that the
-            first call had no effect: only the call policy's table knows which operations may be repeated unseen.
+        retryable: True if the same call may succeed later. The first call may have had an effect:
+            only the call policy knows which operations are safe to repeat.
         code: the service's own code, if it gave one: a SQLSTATE of Postgres ("42P01"), an error
             number of MySQL (1146), a word of S3 ("AccessDenied") or of Redis ("WRONGTYPE").
 
-    No text of a driver's exception is part of a message: those quote URLs, keys and rows.
+    Messages never quote a driver's exception: its text may hold URLs, keys and rows.
     """
 
     retryable: bool = False
@@ -287,39 +287,42 @@ class InfrastructureError(Exception):
 
 
 class ConfigurationError(InfrastructureError):
-    """A setting is wrong or missing, or a driver is not installed. The message names what to set or install."""
+    """A setting is wrong or missing, or a driver is not installed. The message says which."""
 
 
 class ConnectionError(InfrastructureError, builtins.ConnectionError):
-    """The service could not be reached, refused the login, or ended the connection; also: the client is closed."""
+    """The service is unreachable, refused the login or ended the connection.
+
+    A client that was closed raises it too.
+    """
 
     retryable = True
 
 
 class TimeoutError(InfrastructureError, builtins.TimeoutError):
-    """The service did not answer in time. A write may have taken effect all the same."""
+    """The service did not answer in time. A write may have taken effect nevertheless."""
 
     retryable = True
 
 
 class PoolTimeoutError(TimeoutError):
-    """Every connection stayed in use until the deadline. The message says how many are in use, and the maximum."""
+    """Every connection was in use until the deadline. The message has the pool's size."""
 
 
 class DatabaseError(InfrastructureError):
     """A database refused a statement.
 
     ``code`` is Postgres's SQLSTATE (a text) or MySQL's error number (an int). It is None if this
-    library or a fake refused the statement; a table or column that ``insert_many`` does not find has
-    the server's code.
+    library or a fake refused the statement. If ``insert_many`` does not find a table or column, it
+    is the code that the server uses.
     """
 
 
 class ConflictError(DatabaseError):
-    """A write breaks a rule of the data.
+    """A write violates a constraint.
 
     Attributes:
-        constraint: the declared name of the rule, equal on every backend.
+        constraint: the constraint's declared name, equal on every backend.
         kind: "unique", "foreign_key", "check" or "not_null".
     """
 
@@ -341,7 +344,7 @@ class CacheError(InfrastructureError):
 
 
 class StorageError(InfrastructureError):
-    """The object store refused a request; ``code`` is its own word for why ("AccessDenied"), if it gave one."""
+    """The object store refused a request. ``code`` is its error code ("AccessDenied"), if any."""
 
     code: str | None
 
@@ -355,13 +358,13 @@ class MessagingError(InfrastructureError):
 
 
 class SmsError(InfrastructureError):
-    """A message was not accepted, or it is not known whether it was.
+    """The provider rejected a message, or its answer does not say.
 
     Attributes:
-        outcome: "rejected" (the provider refused it: nothing was sent) or "unknown" (no usable answer: it may have
-            been sent, and is never sent again by itself).
+        outcome: "rejected" (the message was not sent) or "unknown" (no usable answer: the message
+            may have been sent, and this library does not send it again).
         code: the provider's own error code, if it gave one.
-        retry_after: the time to wait in seconds, if the provider asked for one.
+        retry_after: the seconds to wait, if the provider asked for a pause.
     """
 
     code: str | None
@@ -382,11 +385,11 @@ class SmsError(InfrastructureError):
 
 
 class MoveError(InfrastructureError):
-    """A data move cannot start or go on. What it has committed stays.
+    """A data move cannot start or continue. Batches that are committed stay.
 
     Attributes:
-        key: the key of the row that it is about, in words ("id=7"); None if it is about no row.
-        column: the column that it is about, or None.
+        key: the key of the row at fault ("id=7"), or None.
+        column: the column at fault, or None.
     """
 
     def __init__(
@@ -403,11 +406,11 @@ class MoveError(InfrastructureError):
 
 
 class SerializationError(InfrastructureError):
-    """A value cannot be written in, or read from, the format of its store."""
+    """A value cannot be written to, or read from, the format of its store."""
 
 
 class NotFoundError(InfrastructureError):
-    """Something to be changed or fetched is absent; ``resource`` says what kind of thing."""
+    """The record or object to change or fetch does not exist; ``resource`` names its type."""
 
     def __init__(self, message: str = "", *, resource: str | None = None, **details: Any) -> None:
         super().__init__(message, **details)
@@ -415,11 +418,14 @@ class NotFoundError(InfrastructureError):
 
 
 class ValidationError(InfrastructureError, ValueError):
-    """An argument is refused before anything is sent. The message says what was expected, never what was given."""
+    """An argument is invalid, and nothing was sent.
+
+    The message says what was expected and does not quote the value.
+    """
 
 
 class RateLimitedError(InfrastructureError):
-    """Too many requests; ``retry_after`` is the time to wait, in seconds."""
+    """Too many requests. Retry after ``retry_after`` seconds."""
 
     retryable = True
 
@@ -432,29 +438,29 @@ class RateLimitedError(InfrastructureError):
 
 
 class Clock(ABC):
-    """Where classes of this library get the time, so that tests can set it."""
+    """The source of time for classes of this library. Tests replace it."""
 
     @abstractmethod
     def now(self) -> datetime:
-        """The time of day, aware, in UTC."""
+        """Return the current time as an aware datetime in UTC."""
 
     @abstractmethod
     def monotonic(self) -> float:
-        """Seconds since an arbitrary start; never goes back."""
+        """Return seconds since an arbitrary start; they never decrease."""
 
     @abstractmethod
     def sleep(self, seconds: float) -> None:
-        """Waits; used for backoff only. Waiting for another thread never goes through a clock."""
+        """Wait that many seconds. Used for backoff, not to wait for another thread."""
 
 
 class SystemClock(Clock):
-    """The computer's own clock."""
+    """The system's clock."""
 
     def now(self) -> datetime:
         return datetime.now(timezone.utc)
 
-    #: Waits for other threads are measured by this, not by ``time.monotonic``: tests replace that
-    #: one, and a wait that began by one clock and ends by another may never end.
+    #: Waits for other threads use this function. Tests may replace ``time.monotonic`` itself, and
+    #: a wait that starts on one clock and ends on another may never end.
     monotonic = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
@@ -462,7 +468,7 @@ class SystemClock(Clock):
 
 
 def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> Clock:
-    """Return the clock that was given, or a new one. One of your own with the same methods will do."""
+    """Return the given clock, or a new default one. Any object with a Clock's methods will do."""
     if clock is None:
         return default()
     methods = (getattr(clock, name, None) for name in ("now", "monotonic", "sleep"))
@@ -480,37 +486,62 @@ def _plain_moment(value: datetime) -> datetime:
     return datetime(*day, *at, value.tzinfo, fold=value.fold)
 
 
-#: what makes the plain value; a class comes before those that it derives from
-_PLAIN: Mapping[type, Callable[[Any], Any]] = {
-    bool: bool, str: str.__str__, int: int.__pos__, float: float.__pos__, Decimal: Decimal,
-    bytes: lambda value: bytes(memoryview(value)),
-    uuid.UUID: lambda value: uuid.UUID(int=value.int),
-    datetime: _plain_moment,
-    date: lambda value: date(value.year, value.month, value.day),
-}  # fmt: skip
+class _ValueType(NamedTuple):
+    """A type of the values that this library checks, stores and sends."""
+
+    #: what a value should be, for messages
+    words: str
+    #: the kind of the column that holds it, a key of ``_COLUMN_KINDS``
+    column_kind: str
+    #: makes a plain value of a subclass's instance
+    plain: Callable[[Any], Any] | None = None
+
+
+_VALUE_TYPES: Mapping[Any, _ValueType] = {
+    str: _ValueType("text", "text", str.__str__),
+    bool: _ValueType("True or False", "flag"),
+    int: _ValueType("a whole number", "integer", int.__pos__),
+    float: _ValueType("a finite number", "float", float.__pos__),
+    Decimal: _ValueType("a finite Decimal", "decimal", Decimal),
+    bytes: _ValueType("bytes", "bytes", lambda value: bytes(memoryview(value))),
+    datetime: _ValueType("an aware datetime", "moment", _plain_moment),
+    date: _ValueType("a date", "date", lambda value: date(value.year, value.month, value.day)),
+    day_time: _ValueType("a time", "time"),
+    timedelta: _ValueType("a timedelta", "duration"),
+    uuid.UUID: _ValueType("a uuid.UUID", "id", lambda value: uuid.UUID(int=value.int)),
+    dict: _ValueType("a dict", "document"),
+    list: _ValueType("a list", "document"),
+}
+
+
+def _value_type(subclass: type) -> type:
+    """Return the first base class that a column can hold: str for an enumeration of str."""
+    for base in subclass.__mro__:
+        if base in _VALUE_TYPES:
+            return base
+    return object
 
 
 def _plain(value: Any) -> Any:
-    """Return the plain value of a subclass's instance, for example of an enumeration's member.
+    """Convert an instance of a subclass, such as an enumeration's member, to its plain value.
 
-    Its own str(), format() or == may give anything ("Colour.RED"). Other values come back as they are.
+    A subclass may define its own str(), format() and == ("Colour.RED"). Other values are returned
+    unchanged.
     """
-    if value is None or value.__class__ in _PLAIN:
+    if value is None or value.__class__ in _VALUE_TYPES:
         return value
-    for kind, make in _PLAIN.items():
-        if isinstance(value, kind):
-            return make(value)
-    return value
+    known = _VALUE_TYPES.get(_value_type(value.__class__))
+    return value if known is None or known.plain is None else known.plain(value)
 
 
 class _ByValue:
-    """Equality and hash by class and fields, as those that a dataclass writes for itself.
+    """Equality and hash by class and fields, as ``@dataclass`` generates them.
 
-    Here once: compiled anew for each record and event they took a fifth of ``import infra``.
+    Generated for each record and event, they take a fifth of the time of ``import infra``.
     """
 
     def _by_value(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, each.name) for each in fields(self))  # type: ignore[arg-type]
+        return tuple(getattr(self, one.name) for one in fields(self))  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _ByValue) or other.__class__ is not self.__class__:
@@ -522,16 +553,16 @@ class _ByValue:
 
 
 class _LazyPattern:
-    """A regular expression that is compiled at its first use: all at once slow ``import infra``."""
+    """A regular expression that is compiled on first use, so that ``import infra`` stays fast."""
 
     def __init__(self, source: str | bytes, flags: int) -> None:
         self._source = source
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # of one that is being copied
+        if name.startswith("_"):  # copy and pickle look for special methods
             raise AttributeError(name)
-        found = getattr(re.compile(self._source, self._flags), name)  # re keeps what it compiled
+        found = getattr(re.compile(self._source, self._flags), name)  # re caches patterns
         setattr(self, name, found)
         return found
 
@@ -540,13 +571,15 @@ def _lazy(source: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     return cast("re.Pattern[AnyStr]", _LazyPattern(source, flags))
 
 
-class _Kind(NamedTuple):
-    """What a setting may be: words for the message, a parser for the environment's text, a test of
-    the value, and a function that says why a value fails it, without quoting it."""
+class _Validator(NamedTuple):
+    """Parses and checks the value of one setting."""
 
+    #: words for messages
     expected: str
+    #: converts the text of an environment variable
     parse: Callable[[str], Any]
     valid: Callable[[Any], bool]
+    #: says why a value is invalid, without quoting it
     problem: Callable[[Any], str] = lambda value: ""
 
     def refusal(self, name: str, value: Any) -> ConfigurationError:
@@ -565,82 +598,89 @@ def _is_number(value: object, lowest: float, highest: float) -> bool:
 
 
 def _is_text(value: object, shortest: int = 1) -> bool:
-    """Text with at least that many bytes in UTF-8. (An environment variable that is not UTF-8 has surrogates.)"""
+    """Return whether the value is text with at least that many bytes in UTF-8.
+
+    An environment variable that is not UTF-8 has surrogates, which cannot be encoded.
+    """
     try:
         return isinstance(value, str) and len(value.encode()) >= shortest
     except UnicodeEncodeError:
         return False
 
 
-def _whole_number(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not re.fullmatch("[0-9]+", text):
         raise ValueError
     return int(text)
 
 
-def _truth(text: str) -> bool:
+def _parse_bool(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError
     return text == "true"
 
 
-_TEXT = _Kind("non-empty text", str, _is_text)
-_COUNT = _Kind("a whole number of at least 1", _whole_number, lambda v: type(v) is int and v >= 1)
-_COUNT_OR_0 = _Kind(
-    "a whole number of at least 0", _whole_number, lambda v: type(v) is int and v >= 0
+_TEXT = _Validator("non-empty text", str, _is_text)
+_COUNT = _Validator(
+    "a whole number of at least 1", _parse_count, lambda v: type(v) is int and v >= 1
 )
-_YEAR = 365 * 86400.0  # far below what sockets, threads and Redis can count
-_WAIT = _Kind(
+_COUNT_OR_0 = _Validator(
+    "a whole number of at least 0", _parse_count, lambda v: type(v) is int and v >= 0
+)
+_YEAR = 365 * 86400.0  # far below the limits of sockets, threads and Redis
+_WAIT = _Validator(
     "a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR)
 )
-_TTL_OR_0 = _Kind(
+_TTL_OR_0 = _Validator(
     "a number of seconds, at least 0, at most a century",
     float,
     lambda v: _is_number(v, 0, 100 * _YEAR),
 )
-_SWITCH = _Kind("true or false", _truth, lambda v: type(v) is bool)
-_HASH_KEY = _Kind("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
+_SWITCH = _Validator("true or false", _parse_bool, lambda v: type(v) is bool)
+_HASH_KEY = _Validator("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def new_id(clock: Clock | None = None) -> uuid.UUID:
-    """A version 7 UUID (RFC 9562 §5.7): Unix milliseconds first, so that ids sort by time; the 12 bits behind hold the
-    fraction of the millisecond (§6.2, method 3), the other 62 are random. Of a clock that stands still, as those of
-    tests do, each id is above the one before (method 2)."""
-    stands = clock is not None and clock.__class__ is not SystemClock
-    nanoseconds = (
-        (_clock(clock).now() - _EPOCH) // timedelta(microseconds=1) * 1000
-        if stands
-        else time.time_ns()
-    )
-    milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    value = (
-        (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62
-    )
-    chance = int.from_bytes(os.urandom(8), "big")
-    if clock is None or not stands:
-        return uuid.UUID(int=value | chance >> 2)
+    """Return a version 7 UUID (RFC 9562 §5.7), so that ids sort by time.
+
+    It starts with the Unix time in milliseconds. The next 12 bits hold the fraction of the
+    millisecond (§6.2, method 3), and 62 bits are random. With a clock that stands still, as in
+    tests, each id is greater than the one before (method 2).
+    """
+    random_bits = int.from_bytes(os.urandom(8), "big")
+    if clock is None or clock.__class__ is SystemClock:
+        return uuid.UUID(int=_id_of_time(time.time_ns()) | random_bits >> 2)
+    value = _id_of_time((_clock(clock).now() - _EPOCH) // timedelta(microseconds=1) * 1000)
     with _newest_guard:
         last = _newest.get(clock, 0)
-        found = (
-            last + 1 + (chance >> 32) if last >> 62 == value >> 62 else value | chance >> 3
-        )  # room to count
-        # A signal handler may have made a later one meanwhile.
+        same_time = last >> 62 == value >> 62
+        # The shift of the random bits leaves room to count.
+        found = last + 1 + (random_bits >> 32) if same_time else value | random_bits >> 3
+        # A signal handler may have made a greater id in the meantime.
         _newest[clock] = max(found, _newest.get(clock, 0))
     return uuid.UUID(int=found)
 
 
-_newest: weakref.WeakKeyDictionary[Clock, int] = (
-    weakref.WeakKeyDictionary()
-)  # the last id of each clock
-_newest_guard = threading.RLock()  # a signal handler may make an id in the middle of another
+def _id_of_time(nanoseconds: int) -> int:
+    """Return the bits of a version 7 UUID that are not random."""
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    fraction = rest * 4096 // 1_000_000
+    return (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | fraction << 64 | 2 << 62
+
+
+#: the latest id of each clock
+_newest: weakref.WeakKeyDictionary[Clock, int] = weakref.WeakKeyDictionary()
+_newest_guard = threading.RLock()  # a signal handler may call new_id while the lock is held
 
 
 def normalize_phone(phone: str) -> str:
-    """The number in E.164: "+", then 7 to 15 ASCII digits of which the first is not 0. Blanks and the visual separators
-    of RFC 3966 ("-", ".", "(", ")") are dropped. A "(0)" is refused: it is dialled inside the
-    country only, and with it the number would be another one. Raises ValidationError, which does
-    not quote the number."""
+    """Return the number in E.164: "+", then 7 to 15 ASCII digits of which the first is not 0.
+
+    Blanks and the visual separators of RFC 3966 ("-", ".", "(", ")") are removed. Raises
+    ValidationError, which does not quote the number, for anything else. That includes "(0)", the
+    trunk prefix: it is dialled inside the country only, so it would make another number.
+    """
     text = _plain(phone) if isinstance(phone, str) else ""
     if re.search(r"\([ .-]*0+[ .)-]", text):
         raise ValidationError(
@@ -655,7 +695,7 @@ def normalize_phone(phone: str) -> str:
 
 
 def mask_phone(phone: str) -> str:
-    """What may be logged of a number: its last four digits."""
+    """Return the form of a number that may be logged: its last four digits."""
     return "***" + normalize_phone(phone)[-4:]
 
 
@@ -669,8 +709,10 @@ def _key_bytes(key: str | bytes) -> bytes:
 
 
 def hash_phone(phone: str, key: str | bytes | None = None) -> str:
-    """64 hexadecimal digits that stand for the number: HMAC-SHA-256 with ``key`` (32 bytes or more). Without a key it
-    is SHA-256, which anybody can reverse by trying every number there is."""
+    """Return the number's HMAC-SHA-256 under ``key`` (32 bytes or more), as 64 hexadecimal digits.
+
+    Without a key it is SHA-256, which anybody can reverse by trying all numbers.
+    """
     import hashlib
     import hmac
 
@@ -681,16 +723,21 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
 
 
 _SURROGATE = _lazy("[\ud800-\udfff]")
-# Default_Ignorable_Code_Point (Unicode Standard, 5.21) as far as str.isprintable() lets it pass, and a blank of Braille
+# Characters of Default_Ignorable_Code_Point (Unicode Standard, 5.21) that str.isprintable()
+# accepts, and the blank of Braille.
 _UNSEEN = _lazy(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
 )
 
 
 def _check_text(
     name: str, text: str, *, blank_ends: bool = True, empty: bool = True, longest: int = 0
 ) -> str:
-    """Text that every backend stores alike; lengths count code points."""
+    """Return the text as a plain str that every backend stores in the same way.
+
+    ``longest`` counts code points; 0: no bound. Raises ValidationError.
+    """
     if not isinstance(text, str):
         raise ValidationError(f"{name} should be a str")
     text = _plain(text)
@@ -708,7 +755,7 @@ def _check_text(
 
 
 def _check_key(key: str, name: str = "key") -> str:
-    # The first line is the fast path: printable ASCII without a blank passes every rule below.
+    # Fast path: printable ASCII without a blank passes every rule below.
     if key.__class__ is str and key and key.isascii() and key.isprintable() and " " not in key:
         return key
     return _check_text(name, key, blank_ends=False, empty=False)
@@ -733,7 +780,7 @@ def _check_mapping(name: str, items: Any) -> Mapping[Any, Any]:
 
 
 def _check_many(name: str, items: Iterable[T]) -> list[T]:
-    """A str is iterable too, but never what was meant."""
+    """Return the items as a list. Raises ValidationError also for a str, which is iterable too."""
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise ValidationError(
             f"{name} should be a list or another iterable of them, not a single one"
@@ -742,7 +789,10 @@ def _check_many(name: str, items: Iterable[T]) -> list[T]:
 
 
 def _folded(text: str) -> str:
-    """Equal for texts that differ only in case, or in how accents are composed (Unicode Standard, 3.13, D145)."""
+    """Return a text that is equal for texts that differ only in case or composition.
+
+    Canonical caseless matching, Unicode Standard, 3.13, D145.
+    """
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
@@ -756,28 +806,33 @@ class _Document(NamedTuple):
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder().raw_decode  # of a text that is known to have no blanks around it
+_decode = json.JSONDecoder().raw_decode  # for a text without blanks around it
 _ESCAPED_NUL = _lazy(r"(?<!\\)(?:\\\\)*\\u0000")
-_DEEPEST = 100  # of a document: far from where Python's stack ends, which is nearer for some callers than for others
+_DEEPEST = 100  # levels of a document: far below the depth at which Python's stack may overflow
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and dicts are nested in more levels than these."""
+    """Return whether lists and dicts are nested in more levels than that."""
     layer = [value]
     for _ in range(levels + 1):
-        layer = [each for each in layer if isinstance(each, (dict, list))]
-        if not layer:
+        parents = [item for item in layer if isinstance(item, (dict, list))]
+        if not parents:
             return False
-        layer = [
-            child for each in layer for child in (each.values() if isinstance(each, dict) else each)
-        ]
+        layer = [*itertools.chain.from_iterable(map(_children, parents))]
     return True
 
 
+def _children(parent: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return parent.values() if isinstance(parent, dict) else parent
+
+
 def _plain_document(value: Any) -> Any:
-    """The document with plain texts and numbers; ValueError where two keys are the same text."""
+    """Return the document with plain texts and numbers.
+
+    Raises ValueError if two keys are the same text.
+    """
     if isinstance(value, dict):
-        found = {_plain(key): _plain_document(each) for key, each in value.items()}
+        found = {_plain(key): _plain_document(item) for key, item in value.items()}
         if len(found) != len(value):
             raise ValueError
         return found
@@ -785,7 +840,11 @@ def _plain_document(value: Any) -> Any:
 
 
 def _document(name: str, value: Any) -> _Document:
-    """Only what comes back as it was: RFC 8259 knows neither NaN nor tuples nor keys that are no text."""
+    """Encode a value as JSON.
+
+    Raises SerializationError if the value would be read back as another one. RFC 8259 has no NaN,
+    no tuples, and only texts as keys.
+    """
     try:
         text = _encode(value)
         document = _Document(text, _decode(text)[0])
@@ -794,7 +853,8 @@ def _document(name: str, value: Any) -> _Document:
         same = False
     if not same:
         raise SerializationError(
-            f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, False and None"
+            f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, "
+            "False and None"
         )
     if (
         len(text) > 2 * _DEEPEST
@@ -810,14 +870,17 @@ def _document(name: str, value: Any) -> _Document:
 
 
 def _no_constant(constant: str) -> NoReturn:
-    raise ValueError  # RFC 8259 knows neither NaN nor Infinity
+    raise ValueError  # RFC 8259 has neither NaN nor Infinity
 
 
 _decode_strictly = json.JSONDecoder(parse_constant=_no_constant).raw_decode
 
 
 def _read_json(text: str) -> Any:
-    """What others have written; ValueError or RecursionError for what is no strict JSON."""
+    """Decode JSON from an outside source.
+
+    Raises ValueError or RecursionError if it is not strict JSON.
+    """
     text = text.strip(" \t\r\n")
     value, end = _decode_strictly(text)
     if end != len(text):
@@ -826,7 +889,7 @@ def _read_json(text: str) -> Any:
 
 
 def _milliseconds(seconds: float, name: str = "seconds") -> int:
-    """A duration in whole milliseconds, rounded up."""
+    """Return a duration in whole milliseconds, rounded up. Raises ValidationError."""
     if not _is_number(seconds, 0, 100 * _YEAR) or seconds == 0:
         raise ValidationError(f"{name} should be a number of seconds above 0, at most a century")
     return _whole_milliseconds(seconds)
@@ -835,15 +898,15 @@ def _milliseconds(seconds: float, name: str = "seconds") -> int:
 def _whole_milliseconds(seconds: float) -> int:
     if isinstance(seconds, int):
         return seconds * 1000
-    # By its decimal digits: 8.05 * 1000 is a little more than 8050.
+    # From its decimal digits: 8.05 * 1000 as a float is a little more than 8050.
     return math.ceil(Decimal(float.__repr__(seconds)).scaleb(3, _ANY_DIGITS))
 
 
-_ANY_DIGITS = Context(prec=50)  # whatever the caller's context is
+_ANY_DIGITS = Context(prec=50)  # independent of the caller's context
 
 
 def _later(moment: datetime, duration: timedelta) -> datetime:
-    """Return the sum, or the last moment of the year 9999: no datetime is after that."""
+    """Return the sum, but at most the last moment of the year 9999, where datetimes end."""
     try:
         return moment + duration
     except OverflowError:
@@ -851,7 +914,7 @@ def _later(moment: datetime, duration: timedelta) -> datetime:
 
 
 def _aware(value: datetime, name: str = "a datetime") -> datetime:
-    """The same moment in UTC."""
+    """Return the same moment in UTC. Raises ValidationError if the value is naive."""
     if value.__class__ is not datetime:
         value = _plain(value)
     if value.tzinfo is timezone.utc:
@@ -872,12 +935,12 @@ def _finite(value: Any) -> Any:
 
 
 class _ColumnType(NamedTuple):
-    """What a column holds: the kind of its values, a key of ``_TAKES``, and how large they may be."""
+    """The type of a column: a key of ``_COLUMN_KINDS``, and the bounds of its values."""
 
     kind: str
     #: characters of a text, bytes, digits of a decimal, bits of an int; None: no bound
     size: int | None = None
-    #: digits behind the point, of a decimal or of seconds; None: as they are
+    #: digits after the point, of a decimal or of seconds; None: no bound
     scale: int | None = None
     #: bytes of a text in UTF-8; None: no bound
     octets: int | None = None
@@ -885,37 +948,37 @@ class _ColumnType(NamedTuple):
     unsigned: bool = False
     #: the engine has neither NaN nor infinity
     finite: bool = True
-    #: bytes of just that size, for the server would fill up shorter ones; a text that does not end
-    #: with a blank, which the server would cut off
+    #: The server pads shorter bytes, so they must have exactly this size. It cuts off blanks at
+    #: the end of a text, so a text must not end with one.
     fixed: bool = False
     #: durations are multiples of it
     unit: timedelta | None = None
-    #: what an array has in it
+    #: the type of an array's elements
     element: Any = None
-    #: of MySQL's ENUM and SET, which take digits that are none of these for the number of one
-    #: (https://dev.mysql.com/doc/refman/8.4/en/enum.html#enum-indexes)
+    #: The values of MySQL's ENUM and SET. MySQL takes other digits for the number of a value
+    #: (https://dev.mysql.com/doc/refman/8.4/en/enum.html#enum-indexes).
     choices: frozenset[str] = frozenset()
 
 
-_Taker: TypeAlias = Callable[[str, _ColumnType, Sequence[Any]], Sequence[Any]]
+_Fit: TypeAlias = Callable[[str, _ColumnType, Sequence[Any]], Sequence[Any]]
 
 
 def _misfit(name: str) -> DatabaseError:
     return DatabaseError(f"a value does not fit its column: {name}")
 
 
-def _take_as_is(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+def _fit_as_is(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-def _take_texts(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence[str]:
+def _fit_texts(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence[str]:
     joined = "".join(values)
     if "\0" in joined or not joined.isascii():
         for text in values:
             _check_text(name, text)
         if column.ascii:
             raise _misfit(name)
-    # Servers cut off white space beyond the size without an error.
+    # Without an error, servers cut off white space beyond the size.
     if column.size is not None and max(map(len, values)) > column.size:
         raise _misfit(name)
     if column.octets is not None and max(len(text.encode()) for text in values) > column.octets:
@@ -930,13 +993,11 @@ def _take_texts(name: str, column: _ColumnType, values: Sequence[str]) -> Sequen
     return values
 
 
-def _take_ids_as_texts(
-    name: str, column: _ColumnType, values: Sequence[uuid.UUID]
-) -> Sequence[str]:
-    return _take_texts(name, column, [*map(str, values)])
+def _fit_ids_as_texts(name: str, column: _ColumnType, values: Sequence[uuid.UUID]) -> Sequence[str]:
+    return _fit_texts(name, column, [*map(str, values)])
 
 
-def _take_bytes(name: str, column: _ColumnType, values: Sequence[bytes]) -> Sequence[bytes]:
+def _fit_bytes(name: str, column: _ColumnType, values: Sequence[bytes]) -> Sequence[bytes]:
     if column.size is not None:
         sizes = [*map(len, values)]
         if max(sizes) > column.size or (column.fixed and min(sizes) < column.size):
@@ -944,14 +1005,14 @@ def _take_bytes(name: str, column: _ColumnType, values: Sequence[bytes]) -> Sequ
     return values
 
 
-def _take_flags(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[bool]:
-    """MySQL gives its BOOLEAN back as 0 and 1."""
+def _fit_flags(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[bool]:
+    """Accept 0 and 1 too: MySQL reads its BOOLEAN so."""
     if not {*values} <= {0, 1}:
         raise ValidationError(f"{name} should be True or False")
     return [*map(bool, values)]
 
 
-def _take_integers(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
+def _fit_integers(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
     bound = 1 << (column.size or 32) - (not column.unsigned)
     low, high = min(values), max(values)
     if low < (0 if column.unsigned else -bound) or high >= bound:
@@ -961,7 +1022,7 @@ def _take_integers(name: str, column: _ColumnType, values: Sequence[int]) -> Seq
 
 
 def _check_digits(name: str, *values: int) -> None:
-    """Python writes no int of more than some thousand digits (sys.set_int_max_str_digits)."""
+    """Refuse an int that Python cannot write as text (sys.set_int_max_str_digits)."""
     try:
         for value in values:
             str(value)
@@ -969,42 +1030,40 @@ def _check_digits(name: str, *values: int) -> None:
         raise ValidationError(f"{name} should be a number that a column can hold") from None
 
 
-def _take_any_integers(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
+def _fit_any_integers(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
     _check_digits(name, *values)
     return values
 
 
-def _take_whole_decimals(
-    name: str, column: _ColumnType, values: Sequence[Decimal]
-) -> Sequence[int]:
-    """Sums are decimals to MySQL."""
+def _fit_whole_decimals(name: str, column: _ColumnType, values: Sequence[Decimal]) -> Sequence[int]:
+    """Accept whole decimals: a sum of integers is a decimal on MySQL."""
     for value in values:
         if value.is_finite() and value.adjusted() > 100:
             raise _misfit(name)
         if not value.is_finite() or value != int(value):
             raise ValidationError(f"{name} should be a whole number")
-    return _take_integers(name, column, [*map(int, values)])
+    return _fit_integers(name, column, [*map(int, values)])
 
 
-def _take_years(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
-    """MySQL takes 26 for 2026."""
+def _fit_years(name: str, column: _ColumnType, values: Sequence[int]) -> Sequence[int]:
+    """Refuse years such as 26, which MySQL takes for 2026."""
     if any(value and not 1901 <= value <= 2155 for value in values):
         raise _misfit(name)
     return values
 
 
-def _take_floats(name: str, column: _ColumnType, values: Sequence[float]) -> Sequence[float]:
+def _fit_floats(name: str, column: _ColumnType, values: Sequence[float]) -> Sequence[float]:
     if column.finite and not all(map(math.isfinite, values)):
         raise ValidationError(f"{name} should be a finite number")
     scale = column.scale
     if scale is not None and any(round(value, scale) != value for value in values):
         raise _misfit(name)
-    if column.finite and 0.0 in values:  # MySQL's literals have no minus zero
+    if column.finite and 0.0 in values:  # MySQL's literals have no negative zero
         return [value + 0.0 for value in values]
     return values
 
 
-def _take_integers_as_floats(
+def _fit_integers_as_floats(
     name: str, column: _ColumnType, values: Sequence[int]
 ) -> Sequence[float]:
     _check_digits(name, *values)
@@ -1017,12 +1076,12 @@ def _take_integers_as_floats(
     return floats
 
 
-#: the most digits that a column has (Postgres: NUMERIC(1000)); what would lose one raises
+#: the most digits that a column has (Postgres: NUMERIC(1000)); raises if a digit would be lost
 _DIGITS = Context(prec=1000, traps=[Inexact, InvalidOperation])
 
 
 def _exact_decimal(value: Decimal, precision: int | None, scale: int | None) -> Decimal | None:
-    """The number as a column of that precision and scale stores it; None if it does not fit."""
+    """Return the number as such a column stores it, or None if it does not fit."""
     if (precision is None and scale is None) or not value.is_finite():
         return value
     digits = scale or 0
@@ -1035,7 +1094,7 @@ def _exact_decimal(value: Decimal, precision: int | None, scale: int | None) -> 
         return None
 
 
-def _take_decimals(name: str, column: _ColumnType, values: Sequence[Decimal]) -> Sequence[Decimal]:
+def _fit_decimals(name: str, column: _ColumnType, values: Sequence[Decimal]) -> Sequence[Decimal]:
     for value in values:
         if not value.is_finite() and (column.finite or not value.is_nan() or value.is_snan()):
             raise ValidationError(f"{name} should be a finite number")
@@ -1046,11 +1105,11 @@ def _take_decimals(name: str, column: _ColumnType, values: Sequence[Decimal]) ->
     return fitting
 
 
-def _take_integers_as_decimals(
+def _fit_integers_as_decimals(
     name: str, column: _ColumnType, values: Sequence[int]
 ) -> Sequence[Decimal]:
     _check_digits(name, *values)
-    return _take_decimals(name, column, [*map(Decimal, values)])
+    return _fit_decimals(name, column, [*map(Decimal, values)])
 
 
 def _check_fractions(name: str, column: _ColumnType, values: Sequence[datetime | day_time]) -> None:
@@ -1060,26 +1119,26 @@ def _check_fractions(name: str, column: _ColumnType, values: Sequence[datetime |
 
 
 def _fraction(digits: int | None) -> int:
-    """Microseconds between two moments of a column with that many digits behind the second."""
+    """Return the resolution, in microseconds, of seconds with that many decimal digits."""
     return 1 if digits is None else int(10 ** (6 - digits))
 
 
 _zone = operator.attrgetter("tzinfo")
 
 
-def _take_moments(name: str, column: _ColumnType, values: Sequence[datetime]) -> Sequence[datetime]:
+def _fit_moments(name: str, column: _ColumnType, values: Sequence[datetime]) -> Sequence[datetime]:
     zones = set(map(id, map(_zone, values)))
-    moments = values  # nearly always in UTC, which is soon seen
+    moments = values  # nearly always in UTC: one comparison tells
     if zones != {id(timezone.utc)}:
         moments = [_aware(value, name) for value in values]
     _check_fractions(name, column, moments)
     return moments
 
 
-def _take_local_moments(
+def _fit_local_moments(
     name: str, column: _ColumnType, values: Sequence[datetime]
 ) -> Sequence[datetime]:
-    """Of a column without a time zone: aware ones are stored as UTC."""
+    """Fit a column without a time zone: aware datetimes are stored as UTC."""
     local = [
         value if value.utcoffset() is None else _aware(value, name).replace(tzinfo=None)
         for value in values
@@ -1088,21 +1147,21 @@ def _take_local_moments(
     return local
 
 
-def _take_times(name: str, column: _ColumnType, values: Sequence[day_time]) -> Sequence[day_time]:
+def _fit_times(name: str, column: _ColumnType, values: Sequence[day_time]) -> Sequence[day_time]:
     if any(value.tzinfo is not None for value in values):
         raise ValidationError(f"{name} should be a time without a time zone")
     _check_fractions(name, column, values)
     return values
 
 
-def _take_zoned_times(
+def _fit_zoned_times(
     name: str, column: _ColumnType, values: Sequence[day_time]
 ) -> Sequence[day_time]:
     _check_fractions(name, column, values)
     return values
 
 
-def _take_durations(
+def _fit_durations(
     name: str, column: _ColumnType, values: Sequence[timedelta]
 ) -> Sequence[timedelta]:
     step, bound, unit = _fraction(column.scale), column.size, column.unit
@@ -1114,10 +1173,10 @@ def _take_durations(
     return values
 
 
-def _take_times_as_durations(
+def _fit_times_as_durations(
     name: str, column: _ColumnType, values: Sequence[day_time]
 ) -> Sequence[timedelta]:
-    """MySQL gives its TIME back as a timedelta."""
+    """Convert to timedelta, as MySQL reads its TIME."""
     durations = [
         timedelta(
             hours=value.hour,
@@ -1125,25 +1184,25 @@ def _take_times_as_durations(
             seconds=value.second,
             microseconds=value.microsecond,
         )
-        for value in _take_times(name, column, values)
+        for value in _fit_times(name, column, values)
     ]
-    return _take_durations(name, column, durations)
+    return _fit_durations(name, column, durations)
 
 
-def _take_ids(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence[uuid.UUID]:
+def _fit_ids(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence[uuid.UUID]:
     try:
         return [*map(uuid.UUID, values)]
     except ValueError:
         pass
-    # Outside: the context would quote it.
+    # Outside the except block: the context of the error would quote the value.
     raise ValidationError(f"{name} should be a uuid.UUID, or the text of one")
 
 
-def _take_documents(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[_Document]:
+def _fit_documents(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[_Document]:
     return [_document(name, value) for value in values]
 
 
-def _take_arrays(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+def _fit_arrays(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
     for value in values:
         _check_element(name, column.element, value)
     return values
@@ -1154,92 +1213,80 @@ def _check_element(name: str, column: _ColumnType, value: Any) -> None:
         for element in value:
             _check_element(name, column, element)
     elif value is not None:
-        held = _value_type(type(value)) in _TAKES[column.kind].takers
+        held = _value_type(type(value)) in _COLUMN_KINDS[column.kind].fits
         _fitted_column(name, column if held else _ColumnType("any", finite=False), [value])
 
 
-def _take_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """The driver's own class, which is not loaded here: known by its attributes."""
+def _fit_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    """Accept ranges of the driver's class, which is not imported here, by their attributes."""
     for value in values:
-        if not all(hasattr(value, each) for each in ("lower", "upper", "lower_inc", "isempty")):
+        if not all(hasattr(value, name) for name in ("lower", "upper", "lower_inc", "isempty")):
             raise ValidationError(f"{name} should be a range, not of type {type(value).__name__}")
     return values
 
 
-class _Holds(NamedTuple):
-    """What columns of one kind take: words for a message, and how each type of value is taken."""
+class _ColumnKind(NamedTuple):
+    """The values that columns of one kind accept: words for messages, and a check for each type."""
 
     words: str
-    takers: Mapping[type, _Taker]
+    fits: Mapping[type, _Fit]
 
 
-_TEXTS: Mapping[type, _Taker] = {str: _take_texts, uuid.UUID: _take_ids_as_texts}
-_DOCUMENTS: Mapping[type, _Taker] = dict.fromkeys((dict, list), _take_documents)
-#: Which values a column takes, by the kind of the column. Any other type is refused.
-_TAKES: Mapping[str, _Holds] = {
-    "text": _Holds("text", _TEXTS),
-    # MySQL's type for texts and, by the convention of repositories, for documents
-    "long text": _Holds("text, or a document as a dict or list", {**_TEXTS, **_DOCUMENTS}),
-    "flag": _Holds("True or False", {bool: _take_as_is, int: _take_flags}),
-    "integer": _Holds("a whole number", {int: _take_integers, Decimal: _take_whole_decimals}),
+_TEXTS: Mapping[type, _Fit] = {str: _fit_texts, uuid.UUID: _fit_ids_as_texts}
+_DOCUMENTS: Mapping[type, _Fit] = dict.fromkeys((dict, list), _fit_documents)
+#: The values that a column accepts, by its kind. Other types raise ValidationError.
+_COLUMN_KINDS: Mapping[str, _ColumnKind] = {
+    "text": _ColumnKind("text", _TEXTS),
+    # LONGTEXT on MySQL, where repositories store documents too
+    "long text": _ColumnKind("text, or a document as a dict or list", {**_TEXTS, **_DOCUMENTS}),
+    "flag": _ColumnKind("True or False", {bool: _fit_as_is, int: _fit_flags}),
+    "integer": _ColumnKind("a whole number", {int: _fit_integers, Decimal: _fit_whole_decimals}),
     # MySQL's YEAR and BIT
-    "year": _Holds("a year", {int: _take_years}),
-    "bits": _Holds(
+    "year": _ColumnKind("a year", {int: _fit_years}),
+    "bits": _ColumnKind(
         "bytes, or a whole number",
-        {bytes: _take_as_is, bool: _take_as_is, int: _take_any_integers},
+        {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers},
     ),
-    "float": _Holds("a number", {float: _take_floats, int: _take_integers_as_floats}),
-    "decimal": _Holds("a Decimal", {Decimal: _take_decimals, int: _take_integers_as_decimals}),
+    "float": _ColumnKind("a number", {float: _fit_floats, int: _fit_integers_as_floats}),
+    "decimal": _ColumnKind("a Decimal", {Decimal: _fit_decimals, int: _fit_integers_as_decimals}),
     # read as text with a currency's sign
-    "money": _Holds(
+    "money": _ColumnKind(
         "a Decimal, or its text",
-        {Decimal: _take_decimals, int: _take_integers_as_decimals, str: _take_texts},
+        {Decimal: _fit_decimals, int: _fit_integers_as_decimals, str: _fit_texts},
     ),
-    "bytes": _Holds("bytes", {bytes: _take_bytes}),
-    "moment": _Holds("an aware datetime", {datetime: _take_moments}),
-    "local moment": _Holds("a datetime", {datetime: _take_local_moments}),
-    "date": _Holds("a date", {date: _take_as_is}),
-    "time": _Holds("a time", {day_time: _take_times}),
-    "zoned time": _Holds("a time", {day_time: _take_zoned_times}),
-    "duration": _Holds("a timedelta", {timedelta: _take_durations}),
+    "bytes": _ColumnKind("bytes", {bytes: _fit_bytes}),
+    "moment": _ColumnKind("an aware datetime", {datetime: _fit_moments}),
+    "local moment": _ColumnKind("a datetime", {datetime: _fit_local_moments}),
+    "date": _ColumnKind("a date", {date: _fit_as_is}),
+    "time": _ColumnKind("a time", {day_time: _fit_times}),
+    "zoned time": _ColumnKind("a time", {day_time: _fit_zoned_times}),
+    "duration": _ColumnKind("a timedelta", {timedelta: _fit_durations}),
     # MySQL's TIME
-    "time or duration": _Holds(
-        "a time or timedelta", {day_time: _take_times_as_durations, timedelta: _take_durations}
+    "time or duration": _ColumnKind(
+        "a time or timedelta", {day_time: _fit_times_as_durations, timedelta: _fit_durations}
     ),
-    "id": _Holds("a uuid.UUID", {uuid.UUID: _take_as_is, str: _take_ids}),
-    "document": _Holds("a document as a dict or list, not its text", _DOCUMENTS),
-    "array": _Holds("a list", {list: _take_arrays}),
-    "range": _Holds("a range, or its text", {str: _take_texts, object: _take_ranges}),
-    # what this library has no name for: the server decides
-    "any": _Holds(
+    "id": _ColumnKind("a uuid.UUID", {uuid.UUID: _fit_as_is, str: _fit_ids}),
+    "document": _ColumnKind("a document as a dict or list, not its text", _DOCUMENTS),
+    "array": _ColumnKind("a list", {list: _fit_arrays}),
+    "range": _ColumnKind("a range, or its text", {str: _fit_texts, object: _fit_ranges}),
+    # a type that this library does not know: the server decides
+    "any": _ColumnKind(
         "of a type that a column holds",
         {
             **_TEXTS,
-            bool: _take_as_is,
-            int: _take_any_integers,
-            float: _take_floats,
-            Decimal: _take_decimals,
-            bytes: _take_as_is,
-            datetime: _take_local_moments,
-            date: _take_as_is,
-            day_time: _take_zoned_times,
-            timedelta: _take_durations,
-            dict: _take_documents,
+            bool: _fit_as_is,
+            int: _fit_any_integers,
+            float: _fit_floats,
+            Decimal: _fit_decimals,
+            bytes: _fit_as_is,
+            datetime: _fit_local_moments,
+            date: _fit_as_is,
+            day_time: _fit_zoned_times,
+            timedelta: _fit_durations,
+            dict: _fit_documents,
         },
     ),
 }
-_VALUE_TYPES = frozenset({list, *_TAKES["any"].takers})
-#: the kind of column that a record's field has
-_COLUMN_KINDS: Mapping[type, str] = {
-    str: "text", bool: "flag", int: "integer", float: "float", Decimal: "decimal", bytes: "bytes",
-    datetime: "moment", date: "date", day_time: "time", timedelta: "duration", uuid.UUID: "id",
-    dict: "document", list: "document",
-}  # fmt: skip
-
-
-def _value_type(kind: type) -> type:
-    """Of a subclass its own type counts: an enumeration of str is a str, but True is no int."""
-    return next((base for base in kind.__mro__ if base in _VALUE_TYPES), object)
 
 
 def _without_none(values: Iterable[T | None]) -> list[T]:
@@ -1247,32 +1294,33 @@ def _without_none(values: Iterable[T | None]) -> list[T]:
 
 
 def _with_none(values: Iterable[Any], others: Iterable[T], none: T) -> list[T]:
-    """Return ``none`` where a value is None, and the others where it is not."""
+    """Return ``none`` for each value that is None, and the next of ``others`` for each other."""
     following = iter(others)
     return [none if value is None else next(following) for value in values]
 
 
 def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """A column's values as it stores them.
+    """Return the values as the column stores them.
 
-    Raises ValidationError for a type that it does not hold, DatabaseError for a size.
+    Raises ValidationError for a type that the column does not accept, DatabaseError for a value
+    that does not fit.
     """
-    words, takers = _TAKES[column.kind]
-    kinds = [*dict.fromkeys(map(type, values))]
-    if len(kinds) == 1 and kinds[0] in takers:  # nearly always
-        return takers[kinds[0]](name, column, values)
-    if len(kinds) == 2 and type(None) in kinds:
+    words, fits = _COLUMN_KINDS[column.kind]
+    types = [*dict.fromkeys(map(type, values))]
+    if len(types) == 1 and types[0] in fits:  # nearly always
+        return fits[types[0]](name, column, values)
+    if len(types) == 2 and type(None) in types:
         return _with_none(values, _fitted_column(name, column, _without_none(values)), None)
     fitted = list(values)
-    for kind in kinds:
-        if kind is type(None):
+    for value_class in types:
+        if value_class is type(None):
             continue
-        known = _value_type(kind)
-        if known not in takers:
-            raise ValidationError(f"{name} should be {words}, not of type {kind.__name__}")
-        places = [at for at, value in enumerate(values) if type(value) is kind]
+        known = _value_type(value_class)
+        if known not in fits:
+            raise ValidationError(f"{name} should be {words}, not of type {value_class.__name__}")
+        places = [at for at, value in enumerate(values) if type(value) is value_class]
         plain = [_plain(values[at]) for at in places]
-        for at, value in zip(places, takers[known](name, column, plain)):
+        for at, value in zip(places, fits[known](name, column, plain)):
             fitted[at] = value
     return fitted
 
@@ -1281,7 +1329,7 @@ def _fitted_column(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
 
 
 class _Url(NamedTuple):
-    """A service's URL in parts, percent-decoded. Drivers get these as keyword arguments, never the URL."""
+    """The percent-decoded parts of a service's URL. Drivers get the parts, never the URL."""
 
     scheme: str
     host: str
@@ -1296,7 +1344,7 @@ class _Url(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> _Url:
-        """Raises ValueError, which says what is wrong and never quotes the URL."""
+        """Return the URL's parts. Raises ValueError, which does not quote the URL."""
         found = cls.read(url)
         if isinstance(found, str):
             raise ValueError(found)
@@ -1304,7 +1352,7 @@ class _Url(NamedTuple):
 
     @classmethod
     def read(cls, url: object) -> _Url | str:
-        """Return the URL's parts, or why there are none, in words that quote nothing of it."""
+        """Return the URL's parts, or what is wrong, in words that do not quote the URL."""
         import urllib.parse
 
         if not isinstance(url, str):
@@ -1341,7 +1389,7 @@ class _Url(NamedTuple):
 
     @staticmethod
     def _port(parts: Any) -> int | None:
-        """Return 0 for one that is no port."""
+        """Return the port, None if the URL has none, or 0 if it is invalid."""
         try:
             found: int | None = parts.port
         except ValueError:
@@ -1372,7 +1420,7 @@ def _is_socket_path(host: str) -> bool:
 
 
 def _is_host(host: str) -> bool:
-    """Whether Python can look the host up: each label has 1 to 63 bytes."""
+    """Return whether Python can look the host up: each label needs 1 to 63 bytes."""
     try:
         host.encode("idna")
     except UnicodeError:
@@ -1395,10 +1443,10 @@ def _url_problem(
     *,
     sockets: bool = False,
 ) -> str:
-    """Return why the value is no URL of that kind, in words that quote nothing of it, or "".
+    """Return why the value is not such a URL, in words that do not quote it, or "".
 
-    ``path``, and what ``options`` has for each option's name, are patterns. ``sockets``: whether
-    the host may be the path of a socket.
+    ``path`` and the values of ``options`` are patterns. ``sockets``: whether the host may be the
+    path of a Unix socket.
     """
     url = _Url.read(value)
     if isinstance(url, str):
@@ -1419,19 +1467,14 @@ def _url_problem(
     return ""
 
 
-def _is_url(schemes: Iterable[str]) -> Callable[[Any], bool]:
-    """Return what tells whether a value is such a URL, without a path and options."""
-    return lambda value: not _url_problem(value, schemes)
-
-
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
 _PORTS = {"mysql": 3306, "postgres": 5432}
 _TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
 _TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
 _TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
-#: what may stand behind the "?" of a database's URL; what this library sets itself may not
+#: The options of a database's URL, without those that this library sets itself.
 _ENGINE_OPTIONS = {
-    "mysql": {**_TLS_OPTIONS, "charset": "utf8mb4"},  # which it is in any case
+    "mysql": {**_TLS_OPTIONS, "charset": "utf8mb4"},  # the only charset that is used
     "postgres": {
         **_TLS_OPTIONS,
         "channel_binding": "disable|prefer|require",
@@ -1440,21 +1483,21 @@ _ENGINE_OPTIONS = {
         "target_session_attrs": "any|read-write|read-only|primary|standby|prefer-standby",
     },
 }
-_PREFIX = _Kind(
+_PREFIX = _Validator(
     "text without blanks at either end and without a NUL",
     str,
     lambda v: _is_text(v, 0) and v == v.strip() and "\0" not in v,
 )
-_CREDENTIAL = _Kind(
+_CREDENTIAL = _Validator(
     "text without line breaks, and without blanks at either end",
     str,
     lambda v: _is_text(v) and v == v.strip() and not re.search(r"[\x00-\x1f\x7f]", v),
 )
-_SMS_PROVIDER = _Kind(
+_SMS_PROVIDER = _Validator(
     "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
 )
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
-_REDIS_KINDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+_REDIS_SCHEMES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "redis": ("[0-9]{0,5}", {}),
     "rediss": ("[0-9]{0,5}", _REDIS_TLS),
     "redis+cluster": ("0?", {}),
@@ -1464,8 +1507,8 @@ _REDIS_KINDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 def _redis_problem(value: Any) -> str:
     url = _Url.read(value)
-    kind = () if isinstance(url, str) else _REDIS_KINDS.get(url.scheme, ())
-    problem = _url_problem(value, _REDIS_KINDS, *kind)
+    path_and_options = () if isinstance(url, str) else _REDIS_SCHEMES.get(url.scheme, ())
+    problem = _url_problem(value, _REDIS_SCHEMES, *path_and_options)
     if problem == "it has options":
         return "it has options, which are for TLS: with rediss:// or rediss+cluster://"
     if not problem and isinstance(url, _Url) and url.user is not None and not url.password:
@@ -1493,25 +1536,27 @@ def _endpoint_problem(value: Any) -> str:
     return "it holds a user: keys have settings of their own"
 
 
-_REDIS_URL = _Kind(
-    "redis://[[user]:password@]host[:port][/database number] (a user needs a password; a password alone has a colon "
-    "before it, redis://:password@host) or, for a Redis Cluster, redis+cluster://…host[:port]; "
-    "with TLS rediss://… or rediss+cluster://…, optionally with ?sslmode=verify-full (the default), verify-ca or "
-    "require, &sslrootcert=, &sslcert=, &sslkey= (files)",
+_REDIS_URL = _Validator(
+    "redis://[[user]:password@]host[:port][/database number] (a user needs a password; a password "
+    "alone has a colon before it, redis://:password@host) or, for a Redis Cluster, "
+    "redis+cluster://…host[:port]; with TLS rediss://… or rediss+cluster://…, optionally with "
+    "?sslmode=verify-full (the default), verify-ca or require, &sslrootcert=, &sslcert=, &sslkey= "
+    "(files)",
     str,
     lambda v: not _redis_problem(v),
-    lambda v: _redis_problem(v),
+    _redis_problem,
 )
-_DATABASE_URL = _Kind(
-    "mysql://user:password@host[:port]/database or postgresql://user:password@host[:port]/database, optionally with "
-    "?sslmode=disable, prefer, require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
+_DATABASE_URL = _Validator(
+    "mysql://user:password@host[:port]/database or "
+    "postgresql://user:password@host[:port]/database, optionally with ?sslmode=disable, prefer, "
+    "require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
     str,
     lambda v: not _database_problem(v),
-    lambda v: _database_problem(v),
+    _database_problem,
 )
-_S3_ENDPOINT = _Kind(
-    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], without a path and "
-    "without the bucket",
+_S3_ENDPOINT = _Validator(
+    "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], "
+    "without a path and without the bucket",
     str,
     lambda v: not _endpoint_problem(v) and not _names_bucket(v),
     lambda v: _endpoint_problem(v) or "it names the bucket",
@@ -1525,17 +1570,24 @@ _HOST_OF_BUCKET = _lazy(
 
 
 def _names_bucket(endpoint: str) -> bool:
-    """Whether the URL is that of a bucket on AWS: with it, objects would get the bucket's name into their keys."""
+    """Return whether the URL is that of a bucket on AWS.
+
+    As an endpoint it would put the bucket's name into each object's key.
+    """
     return _HOST_OF_BUCKET.fullmatch(_Url.parse(endpoint).host) is not None
 
 
-def _setting(default: Any, kind: _Kind, variable: str = "", *, secret: bool = False) -> Any:
-    """``variable``: where the environment has it; of several names the first that is set counts."""
-    return field(default=default, metadata={"kind": kind, "variable": variable, "secret": secret})
+def _setting(
+    default: Any, validator: _Validator, variable: str = "", *, secret: bool = False
+) -> Any:
+    """Declare a setting. ``variable``: its environment variables; the first that is set counts."""
+    return field(
+        default=default, metadata={"validator": validator, "variable": variable, "secret": secret}
+    )
 
 
 def _variable(env: Mapping[str, str], name: str) -> str:
-    """Return the text of a variable, "" if it is not set."""
+    """Return the text of an environment variable, "" if it is not set."""
     text = _plain(env.get(name))
     if text is not None and not isinstance(text, str):
         raise ConfigurationError(f"{name} should be text")
@@ -1544,63 +1596,66 @@ def _variable(env: Mapping[str, str], name: str) -> str:
 
 @dataclass(frozen=True, repr=False)
 class _Settings:
-    """Checks every field when constructed, masks secrets in ``repr``, reads itself from environment variables."""
+    """Settings that check themselves, hide secrets in ``repr`` and read environment variables."""
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            kind, value = each.metadata.get("kind"), _plain(getattr(self, each.name))
-            object.__setattr__(self, each.name, value)
-            unset = value is None and each.default is None
-            if kind and not unset and not kind.valid(value):
-                variables = " or ".join(each.metadata["variable"].split())
-                named = f"{type(self).__name__}.{each.name}"
-                raise kind.refusal(f"{named} ({variables})" if variables else named, value)
+        for setting in fields(self):
+            validator, value = (
+                setting.metadata.get("validator"),
+                _plain(getattr(self, setting.name)),
+            )
+            object.__setattr__(self, setting.name, value)
+            unset = value is None and setting.default is None
+            if validator and not unset and not validator.valid(value):
+                variables = " or ".join(setting.metadata["variable"].split())
+                named = f"{type(self).__name__}.{setting.name}"
+                raise validator.refusal(f"{named} ({variables})" if variables else named, value)
 
     def __repr__(self) -> str:
         shown = []
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.metadata.get("secret") and value is not None and each.name != "url":
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.metadata.get("secret") and value is not None and setting.name != "url":
                 value = "***"
             elif isinstance(value, str):
                 value = re.sub("(?s)://.*@", "://***@", value)
-            shown.append(f"{each.name}={value!r}")
+            shown.append(f"{setting.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def _read(cls, env: Mapping[str, str]) -> dict[str, Any]:
-        """The fields that ``env`` sets, parsed. A variable that is empty counts as unset."""
+        """Return the parsed fields that ``env`` sets. An empty variable counts as unset."""
         found = {}
-        for each in fields(cls):
-            for variable in each.metadata.get("variable", "").split():
+        for setting in fields(cls):
+            for variable in setting.metadata.get("variable", "").split():
                 text = _variable(env, variable)
                 if text:
-                    found[each.name] = cls._parsed(variable, each.metadata["kind"], text)
+                    found[setting.name] = cls._parsed(variable, setting.metadata["validator"], text)
                     break
         return found
 
     @staticmethod
-    def _parsed(variable: str, kind: _Kind, text: str) -> Any:
+    def _parsed(variable: str, validator: _Validator, text: str) -> Any:
         with contextlib.suppress(ValueError):
-            return kind.parse(text)
-        raise ConfigurationError(f"{variable} should be {kind.expected}")
+            return validator.parse(text)
+        raise ConfigurationError(f"{variable} should be {validator.expected}")
 
 
 @dataclass(frozen=True, repr=False)
 class DatabaseConfig(_Settings):
-    """A MySQL, MariaDB or Postgres database; the URL's scheme says which. All times in seconds.
+    """A MySQL, MariaDB or Postgres database, as the URL's scheme says. All times are in seconds.
 
-    ``interruptible``: Ctrl-C ends a statement on Postgres at once, also one that copies, and a wait
-    for a login. Without it, Ctrl-C is noticed when the statement ends, as psycopg2 has it. For the
-    statement's time the main thread uses ``signal.set_wakeup_fd``; a descriptor that was set before
-    gets its bytes too. The request to cancel goes over a connection of its own, which is not
-    encrypted, holds no data, and names the session by a number that the server has drawn. Nothing
-    is cancelled in other threads, for other signals, or if SIGINT has a handler of your own.
-    Statements on MySQL and MariaDB end at once in any case.
+    ``interruptible``: Ctrl-C ends a statement on Postgres, a copy or a login at once. Without it,
+    psycopg2 notices Ctrl-C when the statement ends. During a statement the main thread uses
+    ``signal.set_wakeup_fd``; a descriptor that was set before gets its bytes too. The request to
+    cancel goes over a second connection, which is not encrypted. It holds no data, and names the
+    session by a random number from the server. Nothing is cancelled in other threads, for other
+    signals, or if SIGINT has a handler of your own. Statements on MySQL and MariaDB always end at
+    once.
 
-    ``error_detail`` adds the server's own text to the message of each error. That text quotes rows
-    and values: use it in development only. Without it a message names tables, columns and places in
-    the statement.
+    ``error_detail`` adds the server's text to the message of each error. That text quotes rows and
+    values, so use it in development only. Without it, a message names tables, columns and positions
+    in the statement.
     """
 
     url: str = _setting(None, _DATABASE_URL, secret=True)
@@ -1618,28 +1673,32 @@ class DatabaseConfig(_Settings):
         if self.url is None:
             raise ConfigurationError(f"DatabaseConfig.url should be {_DATABASE_URL.expected}")
         super().__post_init__()
-        if self.min_connections > max(
-            2, self.max_connections
-        ):  # 2 is the default: a pool of 1 need not repeat it
+        # 2 is the default: a pool of 1 connection need not set it.
+        if self.min_connections > max(2, self.max_connections):
             raise ConfigurationError(
-                "DatabaseConfig.min_connections (DATABASE_MIN_CONNECTIONS) should be at most max_connections"
+                "DatabaseConfig.min_connections (DATABASE_MIN_CONNECTIONS) should be at most "
+                "max_connections"
             )
 
     @property
     def engine(self) -> str:
-        """Either "mysql" (MariaDB too) or "postgres"."""
+        """Return "mysql" (also for MariaDB) or "postgres"."""
         return _ENGINES[_Url.parse(self.url).scheme]
 
 
 @dataclass(frozen=True, repr=False)
 class CacheConfig(_Settings):
-    """A Redis server, or a Redis Cluster. All times in seconds.
+    """A Redis server or Redis Cluster. All times are in seconds.
 
-    ``pool_size`` is the most connections to one server (of a cluster: to each), listeners apart; ``socket_timeout``
-    bounds one wait for the server, ``deadline`` a whole call with its retries and its wait for a free connection;
-    ``default_ttl`` is the cache's (0: no expiry). ``prefix`` stands before each key of the bundle's cache, so that its
-    ``delete_pattern`` reaches neither verification codes nor keys of your own. ``channel_prefix`` stands before each
-    channel of the bundle's bus: channels are one for all databases of a server.
+    Attributes:
+        pool_size: the maximum of connections to each server, without those of listeners.
+        socket_timeout: bounds one wait for the server.
+        deadline: bounds a whole call, with its retries and its wait for a free connection.
+        default_ttl: the cache's; 0: no expiry.
+        prefix: precedes each key of the bundle's cache. Its ``delete_pattern`` therefore reaches
+            neither verification codes nor your own keys.
+        channel_prefix: precedes each channel of the bundle's bus, because all databases of a server
+            share their channels.
     """
 
     url: str = _setting("redis://localhost:6379", _REDIS_URL, "REDIS_URL", secret=True)
@@ -1660,7 +1719,7 @@ RedisEventBusConfig = CacheConfig
 
 @dataclass(frozen=True, repr=False)
 class VerificationConfig(_Settings):
-    """The limits of verification codes, as :class:`VerificationCache` explains them.
+    """The limits of verification codes; see :class:`VerificationCache`.
 
     Times are in seconds. 0 turns ``resend_after``, ``max_codes`` or ``max_guesses`` off.
     """
@@ -1675,15 +1734,21 @@ class VerificationConfig(_Settings):
 
 @dataclass(frozen=True, repr=False)
 class S3StorageConfig(_Settings):
-    """An S3 store: AWS's, or with an ``endpoint`` another one. Without keys, boto3's own chain finds some.
+    """An S3 store: AWS, or another one at ``endpoint``. Without keys, boto3's own chain finds them.
 
-    An endpoint has no path, and does not name the bucket: objects would be stored under another key.
-    ``public_endpoint`` is where clients reach the same store, if not at ``endpoint``: presigned URLs are made for it.
-    Plain http is taken for both: whoever reads along sees the objects, but no secret key, which is never sent. All
-    times in seconds: ``connect_timeout`` bounds one connection attempt, ``read_timeout`` one wait for the server; no
-    call is tried again after the sum of both. ``keeps_folders``: whether the store keeps objects as files in folders,
-    such as MinIO's gateway to a file system: ``delete_batch`` then also removes the folders that it has emptied, which
-    such a store would go on to list, with one request or two for each.
+    Plain http is allowed. It shows the objects to anybody on the network, but the secret key is
+    never sent. All times are in seconds.
+
+    Attributes:
+        endpoint: a URL without a path. It does not name the bucket, which would become a part of
+            each object's key.
+        public_endpoint: the URL at which clients reach the store, if it is not ``endpoint``.
+            Presigned URLs are made for it.
+        connect_timeout: bounds one connection attempt.
+        read_timeout: bounds one wait for the server. No call is retried after the sum of both.
+        keeps_folders: whether the store keeps objects as files in folders, as MinIO's gateway to a
+            file system does. ``delete_batch`` then also removes each folder that it emptied, with
+            one or two requests. The store would still list it otherwise.
     """
 
     region: str = _setting("us-east-1", _TEXT, "AWS_REGION AWS_DEFAULT_REGION")
@@ -1702,17 +1767,18 @@ class S3StorageConfig(_Settings):
             self.session_token and not self.access_key
         ):
             raise ConfigurationError(
-                "S3StorageConfig needs both or neither of access_key (AWS_ACCESS_KEY_ID) and secret_key "
-                "(AWS_SECRET_ACCESS_KEY), and session_token (AWS_SESSION_TOKEN) only with both"
+                "S3StorageConfig needs both or neither of access_key (AWS_ACCESS_KEY_ID) and "
+                "secret_key (AWS_SECRET_ACCESS_KEY), and session_token (AWS_SESSION_TOKEN) only "
+                "with both"
             )
 
 
 @dataclass(frozen=True, repr=False)
 class SmsConfig(_Settings):
-    """An SMS provider. There is no default: sending without one is a ConfigurationError, not a silent nothing.
+    """An SMS provider. There is no default: sending without one raises ConfigurationError.
 
-    ``timeout`` bounds the sending of one message, in seconds (only an answer of SNS that comes in drops may stretch it:
-    boto3 gives no hold on its socket); ``region`` is SNS's.
+    ``timeout`` bounds the sending of one message, in seconds. Only an answer of SNS that arrives in
+    small pieces may exceed it, because boto3 gives no access to its socket. ``region`` is SNS's.
     """
 
     provider: str | None = _setting(None, _SMS_PROVIDER, "SMS_PROVIDER")
@@ -1726,7 +1792,7 @@ class SmsConfig(_Settings):
 
 @dataclass(frozen=True, repr=False)
 class Config(_Settings):
-    """Everything that :class:`Infrastructure` needs."""
+    """The configuration of :class:`Infrastructure`."""
 
     mysql: DatabaseConfig | None = None
     postgres: DatabaseConfig | None = None
@@ -1738,14 +1804,14 @@ class Config(_Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, kind in (
+        for name, config_class in (
             ("cache", CacheConfig),
             ("storage", S3StorageConfig),
             ("sms", SmsConfig),
             ("verification", VerificationConfig),
         ):
-            if not isinstance(getattr(self, name), kind):
-                raise ConfigurationError(f"Config.{name} should be a {kind.__name__}")
+            if not isinstance(getattr(self, name), config_class):
+                raise ConfigurationError(f"Config.{name} should be a {config_class.__name__}")
         for engine in ("mysql", "postgres"):
             database = getattr(self, engine)
             if database is not None and not (
@@ -1759,9 +1825,9 @@ class Config(_Settings):
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
         """Read the variables that the README lists, from ``os.environ`` or from ``env``.
 
-        Raises ConfigurationError, which names the variable that is wrong.
+        Raises ConfigurationError, which names the variable at fault.
         """
-        # No default value: ``help`` would print the environment, with its secrets.
+        # Not a default value: ``help`` would print the environment with its secrets.
         env = os.environ if env is None else env
         if not isinstance(env, Mapping):
             raise ConfigurationError("env should map names of variables to their texts")
@@ -1776,10 +1842,13 @@ class Config(_Settings):
             verification=VerificationConfig(**VerificationConfig._read(env)),
         )
 
-    @staticmethod
-    def _databases(env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
-        """DATABASE_URL serves the engine that its scheme names; MYSQL_URL and POSTGRES_URL say the engine too."""
-        found: dict[str, tuple[str, str, Any]] = {}
+    @classmethod
+    def _databases(cls, env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
+        """Return the configuration of each engine that has a URL.
+
+        MYSQL_URL and POSTGRES_URL each name their engine; the scheme of DATABASE_URL names its.
+        """
+        found: dict[str, tuple[str, str, _Url]] = {}
         for variable, wanted in (
             ("MYSQL_URL", "mysql"),
             ("POSTGRES_URL", "postgres"),
@@ -1788,45 +1857,53 @@ class Config(_Settings):
             url = _variable(env, variable)
             if not url:
                 continue
-            problem = _database_problem(url)
-            parts = None if problem else _Url.parse(url)
-            engine = _ENGINES[parts.scheme] if parts else ""
-            if parts is None or wanted not in (None, engine):
-                schemes = "://… or ".join(s for s, e in _ENGINES.items() if wanted in (None, e))
-                raise ConfigurationError(
-                    f"{variable} should be a URL {schemes}://user:password@host[:port]/database. "
-                    f"But {problem or 'its scheme is that of another engine'}"
-                )
-            port = parts.port or _PORTS[engine]
-            database = parts._replace(scheme=engine, port=port)  # it may be spelt in two ways
-            other, _, same = found.setdefault(engine, (variable, url, database))
+            database = cls._database_url(variable, url, wanted)
+            other, _, same = found.setdefault(database.scheme, (variable, url, database))
             if same != database:
-                parts_that_differ = [
-                    "database" if name == "path" else name
-                    for name in _Url._fields
-                    if getattr(same, name) != getattr(database, name)
-                ]
+                pairs = zip(_Url._fields, same, database)
+                names = [name for name, one, another in pairs if one != another]
+                different = ", ".join(names).replace("path", "database")
                 raise ConfigurationError(
-                    f"{variable} and {other} differ ({', '.join(parts_that_differ)}): "
-                    "set one of them"
+                    f"{variable} and {other} differ ({different}): set one of them"
                 )
         options = DatabaseConfig._read(env)
         return {engine: DatabaseConfig(url=url, **options) for engine, (_, url, _) in found.items()}
+
+    @staticmethod
+    def _database_url(variable: str, url: str, wanted: str | None) -> _Url:
+        """Return the URL's parts, with the engine as scheme, and with the port.
+
+        URLs of one database may be spelt in several ways: the parts are equal.
+        """
+        problem = _database_problem(url)
+        if not problem:
+            parts = _Url.parse(url)
+            engine = _ENGINES[parts.scheme]
+            if wanted in (None, engine):
+                return parts._replace(scheme=engine, port=parts.port or _PORTS[engine])
+            problem = "its scheme is that of another engine"
+        schemes = "://… or ".join(
+            scheme for scheme, engine in _ENGINES.items() if wanted in (None, engine)
+        )
+        raise ConfigurationError(
+            f"{variable} should be a URL {schemes}://user:password@host[:port]/database. "
+            f"But {problem}"
+        )
 
 
 # === call policy ==================================================================================
 
 
 def _is_deferred(function: Any, *, generators: bool = True) -> bool:
-    """Whether a call would run nothing yet: an async function, a generator, or an object that is called as one.
+    """Return whether a call would not run the function's body: an async function or a generator.
 
-    A wrapper is judged by itself: it may run what it wraps. Without ``generators`` those count as
-    functions that return an iterator.
+    A wrapper counts as itself, because it may run the function that it wraps. With ``generators``
+    False, a generator counts as a function that returns an iterator.
     """
     while isinstance(function, functools.partial):
         function = function.func
     if not (inspect.isroutine(function) or isinstance(function, type)):
-        function = getattr(type(function), "__call__", None)  # noqa: B004  # itself, not whether it is there
+        function = getattr(type(function), "__call__", None)  # noqa: B004
     return (
         inspect.iscoroutinefunction(function)
         or inspect.isasyncgenfunction(function)
@@ -1842,7 +1919,10 @@ def _check_function(
     *,
     generators: bool = False,
 ) -> None:
-    """``generators``: whether a generator will do, as a function that returns an iterator."""
+    """Raise ``error`` unless the value is a function whose call runs it.
+
+    ``generators``: whether a generator is accepted, as a function that returns an iterator.
+    """
     if not callable(function):
         raise error(f"{name} should be a function that takes {takes}")
     if _is_deferred(function, generators=not generators):
@@ -1853,16 +1933,19 @@ def _check_function(
 
 
 def _not_awaitable(result: T) -> T:
-    """The result of a caller's function. Raises ValidationError if it would have to be awaited."""
+    """Return the result of a caller's function. Raises ValidationError if it is awaitable."""
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
-            result.close()  # else Python warns that it was never awaited
+            result.close()  # prevents Python's warning that it was never awaited
         raise ValidationError("a function returned an awaitable: nothing awaits it here")
     return result
 
 
 def _ran(result: T) -> T:
-    """The same; raises it also for a generator, and for a context manager that is made of one."""
+    """Return the result. Raises ValidationError for an awaitable, and for a generator.
+
+    ``contextlib.contextmanager`` wraps a generator, which counts too.
+    """
     generator = getattr(result, "gen", result)
     if inspect.isgenerator(generator) or inspect.isasyncgen(generator):
         raise ValidationError("a function returned a generator: nothing runs it here")
@@ -1871,9 +1954,10 @@ def _ran(result: T) -> T:
 
 @dataclass(frozen=True, eq=False)
 class Call(_ByValue):
-    """What an observer is told after each attempt at an outbound call: names and numbers, never a key or a value.
+    """One attempt at an outbound call, as the observer sees it. It holds no key and no value.
 
-    ``outcome`` is "ok" or the class name of the error; ``seconds`` the time of this attempt; ``attempt`` counts from 1.
+    ``outcome`` is "ok" or the error's class name, ``seconds`` the duration of this attempt.
+    ``attempt`` counts from 1.
     """
 
     service: str
@@ -1885,7 +1969,7 @@ class Call(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Health(_ByValue):
-    """A service that answered: its name, the server's name and version, the round trip in seconds."""
+    """A service's name, its server's name and version, and the seconds of a round trip."""
 
     service: str
     server: str
@@ -1894,8 +1978,10 @@ class Health(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class PoolStats(_ByValue):
-    """How a pool does: the maximum of connections (None: no limit, as in a fake), how many are
-    open, in use and idle, and how many calls wait."""
+    """Counts of a pool's connections, and of the calls that wait for one.
+
+    ``max_connections`` is None if there is no limit, as in a fake.
+    """
 
     max_connections: int | None
     open: int
@@ -1905,27 +1991,32 @@ class PoolStats(_ByValue):
 
 
 class Attempt:
-    """One try at a call. ``deadline`` is in the policy clock's monotonic seconds; the adapter sets ``sent`` just before
-    the first byte that the service could act on leaves."""
+    """One attempt at a call.
+
+    Attributes:
+        deadline: in monotonic seconds of the policy's clock.
+        sent: the adapter sets it just before it sends the first byte that the service may act on.
+        shared: True: several servers share the call, and only some may have done their part.
+        final: True: do not retry, even if the error is retryable.
+        note: data of the adapter for its ``translate``.
+    """
 
     __slots__ = ("_monotonic", "deadline", "final", "note", "sent", "shared")
 
     def __init__(self, deadline: float, monotonic: Callable[[], float]) -> None:
         self.deadline = deadline
         self.sent = False
-        self.shared = (
-            False  # among several servers: what one of them has not done, another may have
-        )
-        self.final = False  # set when trying again is of no use, whatever the error says
-        self.note: Any = None  # what the adapter's ``translate`` wants to know
+        self.shared = False
+        self.final = False
+        self.note: Any = None
         self._monotonic = monotonic
 
     def now(self) -> float:
-        """The policy clock's monotonic seconds."""
+        """Return the policy clock's monotonic seconds."""
         return self._monotonic()
 
     def remaining(self) -> float:
-        """Seconds left; raises TimeoutError when there are none."""
+        """Return the seconds that are left. Raises TimeoutError if there are none."""
         left = self.deadline - self._monotonic()
         if left <= 0:
             raise TimeoutError("the deadline passed")
@@ -1933,11 +2024,12 @@ class Attempt:
 
 
 class CallPolicy:
-    """The one door for outbound calls: total deadline, retry, error mapping, logging, observer.
+    """Run outbound calls with a total deadline, retries, error mapping, logging and an observer.
 
-    What failed before it was sent is tried again. After that only the operations named in ``repeatable``, and calls
-    marked so, are: the others would change their answer, or the data, when run twice. The pause before attempt n+1 is
-    drawn evenly from 0 to min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
+    A call that failed before it was sent is retried. After that, only operations in ``repeatable``
+    and calls marked so are retried: repeating any other operation could change its result or the
+    data. The pause before attempt n+1 is drawn evenly from 0 to
+    min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
     """
 
     def __init__(
@@ -1970,7 +2062,7 @@ class CallPolicy:
         self._observer = observer
 
     def until(self) -> float:
-        """The deadline of a call that begins now, for ``call``s that share one."""
+        """Return the deadline of a call that starts now, for several ``call``s that share it."""
         return self._monotonic() + self.deadline
 
     @staticmethod
@@ -1985,7 +2077,7 @@ class CallPolicy:
             raise ConfigurationError("deadline should be a number of seconds")
         if type(retries) is not int or retries < 0:
             raise ConfigurationError("retries should be a whole number, 0 or more")
-        if not all(_is_number(each, 0, _YEAR) for each in pauses):
+        if not all(_is_number(pause, 0, _YEAR) for pause in pauses):
             raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
 
     def call(
@@ -1997,12 +2089,15 @@ class CallPolicy:
         until: float | None = None,
         repeatable: bool = False,
     ) -> T:
-        """Runs ``attempt`` until it answers; raises InfrastructureError. An exception that is not the driver's passes
-        through as it is: a mistake in the program, Ctrl-C, or what a signal handler raises."""
+        """Run ``attempt`` until it succeeds, and return its result.
+
+        Raises InfrastructureError in place of a driver's exception. Any other exception passes
+        through: a mistake in the program, Ctrl-C, or one of a signal handler.
+        """
         monotonic = self._monotonic
         started = monotonic()
         deadline = started + self.deadline if until is None else until
-        number, last = 1, None
+        number, last = 1, None  # the attempt, and the error of the one before
         while True:
             current = Attempt(deadline, monotonic)
             try:
@@ -2011,98 +2106,116 @@ class CallPolicy:
                 failure = exc
             else:
                 if self._observer is not None or logger.isEnabledFor(logging.DEBUG):
-                    self._report(Call(self.service, operation, "ok", monotonic() - started, number))
+                    self._report(operation, "ok", monotonic() - started, number)
                 return result
-            # Outside the except block, so that __context__ does not carry the driver's text along, and that _causes can
-            # tell what belongs to the failure from what the caller was handling when it called.
-            error = self._meaning(failure, current)
-            self._forget_variables(failure)
-            if error is None:
-                try:
-                    raise failure
-                finally:
-                    del failure
-            if isinstance(error, ConnectionError) and _lasts(failure):
-                error.retryable = False
-            if error is not failure:
-                error.__cause__ = _scrubbed(failure)
+            # Outside the except block, because __context__ would keep the driver's text.
+            error = self._error_of(failure, current, operation)
             now = monotonic()
-            if (
-                last is not None
-                and now >= deadline
-                and isinstance(error, TimeoutError)
-                and not current.sent
-            ):
-                error = last  # for want of time the attempt found out less than the one before
-            error.service = error.service or self.service
-            error.operation = error.operation or operation
-            self._report(Call(self.service, operation, type(error).__name__, now - started, number))
             pause = self.pause(number)
-            may_repeat = not current.sent or repeatable or operation in self.repeatable
+            if error is not None:
+                if last is not None and self._learned_nothing(current, error, now):
+                    error = last
+                self._report(operation, type(error).__name__, now - started, number)
             if (
-                not (may_repeat and error.retryable)
-                or current.final
+                error is None
+                or not self._may_retry(current, error, repeatable or operation in self.repeatable)
                 or number > (self.retries if retries is None else retries)
                 or now + pause >= deadline
             ):
                 try:
-                    raise error
-                finally:  # their tracebacks hold this frame, and what failed with it: sockets, results
+                    raise failure if error is None else error
+                finally:  # the traceback keeps this frame's variables: sockets and results
                     del error, failure, last
-            logger.warning(
-                "%s %s: %s, trying again in %.3f s",
-                self.service,
-                operation,
-                type(error).__name__,
-                pause,
-                extra={
-                    "service": self.service,
-                    "operation": operation,
-                    "outcome": "retry",
-                    "attempt": number,
-                },
-            )
+            self._log_retry(operation, error, number, pause)
             self._clock.sleep(pause)
             started = monotonic()
             number, last = number + 1, error
 
-    def _meaning(self, failure: BaseException, attempt: Attempt) -> InfrastructureError | None:
+    def _error_of(
+        self, failure: BaseException, attempt: Attempt, operation: str
+    ) -> InfrastructureError | None:
+        """Return the error that the caller gets, or None if the failure passes through.
+
+        Call it outside the except block: ``_causes`` ignores the exception that is being handled.
+        """
+        error = None
         if isinstance(failure, InfrastructureError):
-            return failure
-        return self._translate(failure, attempt) if isinstance(failure, Exception) else None
+            error = failure
+        elif isinstance(failure, Exception):
+            error = self._translate(failure, attempt)
+        self._forget_variables(failure)
+        if error is None:
+            return None
+        if isinstance(error, ConnectionError) and _is_permanent(failure):
+            error.retryable = False
+        if error is not failure:
+            error.__cause__ = _scrubbed(failure)
+        error.service = error.service or self.service
+        error.operation = error.operation or operation
+        return error
 
     def _forget_variables(self, failure: BaseException) -> None:
         _clear_frames(failure)
 
+    @staticmethod
+    def _learned_nothing(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
+        """Return whether the attempt ran out of time before it sent anything."""
+        return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
+
+    @staticmethod
+    def _may_retry(attempt: Attempt, error: InfrastructureError, repeatable: bool) -> bool:
+        return (repeatable or not attempt.sent) and error.retryable and not attempt.final
+
     def pause(self, failures: int) -> float:
-        """Seconds to wait after that many failures in a row."""
+        """Return the seconds to wait after that many failures in a row."""
         import random
 
         return random.uniform(0, min(self.backoff_max, self.backoff * 2.0 ** min(failures - 1, 30)))
 
-    def _report(self, call: Call) -> None:
+    def _log_retry(
+        self, operation: str, error: InfrastructureError, number: int, pause: float
+    ) -> None:
+        logger.warning(
+            "%s %s: %s, trying again in %.3f s",
+            self.service,
+            operation,
+            type(error).__name__,
+            pause,
+            extra={
+                "service": self.service,
+                "operation": operation,
+                "outcome": "retry",
+                "attempt": number,
+            },
+        )
+
+    def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
+        call = Call(self.service, operation, outcome, seconds, number)
         logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
         if self._observer is not None:
             try:
                 _ran(self._observer(call))
-            except Exception:  # a broken observer must not break the call it watches
+            except Exception:  # a broken observer must not break the call
                 logger.warning("the observer raised", exc_info=True)
 
 
 def _clear_frames(exc: BaseException) -> None:
-    """Drop the local variables of calls that have failed.
+    """Drop the local variables of the functions that failed.
 
-    Passwords and signed headers are among them, and services that collect errors store them.
+    They hold passwords and signed headers, which error collectors would store.
     """
     import traceback
 
-    for each in _causes(exc):
-        traceback.clear_frames(each.__traceback__)
+    for cause in _causes(exc):
+        traceback.clear_frames(cause.__traceback__)
 
 
 class _RunPolicy(CallPolicy):
-    """The policy of whole transactions. Their exceptions are translated, or the caller's own, whose
-    variables are left to the caller's debugger."""
+    """The policy of whole transactions.
+
+    Other exceptions than this library's come from the caller's code, and keep their variables for
+    the caller's debugger.
+    """
 
     def _forget_variables(self, failure: BaseException) -> None:
         if isinstance(failure, InfrastructureError):
@@ -2110,21 +2223,22 @@ class _RunPolicy(CallPolicy):
 
 
 def _scrubbed(exc: BaseException) -> BaseException:
-    """Takes the text out of a driver's exception, which may quote a URL, a key or a whole row; class, numeric code and
-    traceback stay. Works in place where it can: a driver's attributes cannot be copied in general."""
-    if not (
-        isinstance(exc, OSError) and exc.errno is not None
-    ):  # an errno's text is the system's own
+    """Remove the text of a driver's exception, which may quote a URL, a key or a whole row.
+
+    The class, a numeric code and the traceback remain. The exception is changed in place where
+    possible, because its attributes cannot be copied in general.
+    """
+    # The text of an errno is the system's own.
+    if not (isinstance(exc, OSError) and exc.errno is not None):
         code = exc.args[:1] if exc.args and isinstance(exc.args[0], int) else ()
         exc.args = (*code, "[text withheld]")
-    if hasattr(
-        exc, "pgcode"
-    ):  # psycopg2 keeps the server's answer, rows included, where it cannot be removed
+    # psycopg2's exceptions hold the server's answer with its rows, which cannot be removed.
+    if hasattr(exc, "pgcode"):
         bare = type(exc)(*exc.args).with_traceback(exc.__traceback__)
         bare.__setstate__({"pgcode": exc.pgcode})
         exc = bare
     exc.__cause__ = exc.__context__ = None
-    for name, value in [*vars(exc).items()]:  # some of it an exception's own repr needs
+    for name, value in [*vars(exc).items()]:  # repr needs some of the attributes
         if isinstance(value, (str, bytes)):
             vars(exc)[name] = "[text withheld]" if isinstance(value, str) else b""
         elif not isinstance(value, (int, float, enum.Enum, type(None))):
@@ -2133,7 +2247,7 @@ def _scrubbed(exc: BaseException) -> BaseException:
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those behind it, but not what the caller was handling already."""
+    """Yield the exception and its causes, without the exception that the caller was handling."""
     handled = sys.exc_info()[1]
     while exc is not None and exc is not handled:
         yield exc
@@ -2147,7 +2261,7 @@ _REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
 _REFUSED_HANDSHAKE = (
     f"it refused the handshake, and may want a client certificate{_SEE_CERTIFICATE}"
 )
-#: what OpenSSL's reasons and libpq's texts mean; only another setting or certificate helps
+#: The meaning of OpenSSL's reasons and libpq's texts. All need another setting or certificate.
 _TLS_REFUSALS = (
     (
         "certificate verify failed",
@@ -2172,36 +2286,34 @@ _TLS_REFUSALS = (
 
 
 def _tls_refusal(exc: BaseException | None) -> str:
-    """Why there will be no TLS however often one tries, or nothing."""
-    for each in _causes(exc):
-        if hasattr(each, "verify_message"):  # ssl's, which quotes no more than the host's name
-            return f"its certificate was refused ({each.verify_message.rstrip('.')})"
-        if (
-            type(each).__name__ == "CertificateError"
-        ):  # urllib3's, which compares the names by itself
+    """Return why TLS fails on every attempt, or ""."""
+    for cause in _causes(exc):
+        if hasattr(cause, "verify_message"):  # ssl's: quotes only the host's name
+            return f"its certificate was refused ({cause.verify_message.rstrip('.')})"
+        if type(cause).__name__ == "CertificateError":  # urllib3's: it checks the host itself
             return f"its certificate was refused ({_OTHER_HOST})"
-        if type(each).__module__ == "ssl":
-            return _tls_words(str(getattr(each, "reason", "")).replace("_", " "))
+        if type(cause).__module__ == "ssl":
+            return _tls_words(str(getattr(cause, "reason", "")).replace("_", " "))
     return ""
 
 
-_NO_TUNNEL = "Tunnel connection failed: "  # as http.client has it
+_NO_TUNNEL = "Tunnel connection failed: "  # the text of http.client
 _NO_HTTP = "no HTTP"
 
 
 def _proxy_refusal(exc: BaseException | None) -> str:
-    """With what status a proxy has refused to connect us, or nothing."""
-    for each in _causes(exc):
-        found = re.match(rf"{_NO_TUNNEL}(\d{{3}}|{_NO_HTTP})", str(each))
-        if type(each) is OSError and found:
+    """Return the status with which a proxy refused the connection, or ""."""
+    for cause in _causes(exc):
+        found = re.match(rf"{_NO_TUNNEL}(\d{{3}}|{_NO_HTTP})", str(cause))
+        if type(cause) is OSError and found:
             return found[1]
-        if type(each).__name__ == "BadStatusLine" and _was_unsent(each):
+        if type(cause).__name__ == "BadStatusLine" and _was_unsent(cause):
             return _NO_HTTP
     return ""
 
 
-def _lasts(exc: BaseException | None) -> bool:
-    """Whether only another setting helps."""
+def _is_permanent(exc: BaseException | None) -> bool:
+    """Return whether only another setting helps."""
     return bool(_tls_refusal(exc)) or _proxy_refusal(exc)[:1] not in ("", "5")
 
 
@@ -2210,14 +2322,18 @@ def _tls_words(text: str) -> str:
 
 
 def _is_cut(exc: BaseException | None) -> bool:
-    """Whether http.client has seen something, but no answer."""
-    names = [type(each).__name__ for each in _causes(exc) if type(each).__module__ == "http.client"]
+    """Return whether http.client has received a part of an answer."""
+    causes = [type(cause) for cause in _causes(exc)]
+    names = [cause.__name__ for cause in causes if cause.__module__ == "http.client"]
     return bool(names) and "RemoteDisconnected" not in names
 
 
 def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
-    """The system's words for the first OSError down the chain of causes; drivers wrap those without their number.
-    ``has_sslcert``: whether the service has settings for a client certificate."""
+    """Return the system's text for the first OSError in the chain of causes, or "".
+
+    Drivers wrap such an error without its number. ``has_sslcert``: whether the service has settings
+    for a client certificate.
+    """
     if status := _proxy_refusal(exc):
         return f": the proxy of HTTPS_PROXY refuses the connection ({status})"
     if refusal := _tls_refusal(exc):
@@ -2225,31 +2341,31 @@ def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
             refusal = _REFUSED_HANDSHAKE if refusal == _REFUSED_CERTIFICATE else refusal
             refusal = refusal.replace(_SEE_CERTIFICATE, ", for which there is no setting")
         return f": {refusal}"
-    for each in _causes(exc):
-        if isinstance(each, socket.gaierror):
+    for cause in _causes(exc):
+        if isinstance(cause, socket.gaierror):
             return ": host name not found"
-        if type(each).__module__ == "ssl":
-            return f": no TLS connection ({getattr(each, 'reason', None) or type(each).__name__})"
-        if isinstance(each, builtins.TimeoutError) and "handshake" in str(each):
+        if type(cause).__module__ == "ssl":
+            return f": no TLS connection ({getattr(cause, 'reason', None) or type(cause).__name__})"
+        if isinstance(cause, builtins.TimeoutError) and "handshake" in str(cause):
             return ": it is silent to a TLS handshake, as a port without TLS may be"
-        if isinstance(each, OSError) and each.errno:
-            return f": {os.strerror(each.errno)}"
+        if isinstance(cause, OSError) and cause.errno:
+            return f": {os.strerror(cause.errno)}"
     return ""
 
 
-#: the attempt whose deadline is that of the answer which a connection of `_whole_answers` awaits
+#: the attempt whose deadline bounds the answer that a connection of ``_whole_answers`` waits for
 _awaiting: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
     "_awaiting", default=None
 )
 
 
 def _was_unsent(exc: BaseException | None) -> bool:
-    """Whether a connection of `_whole_answers` failed before its request, as in a TLS handshake."""
-    return any(hasattr(each, "_before_request") for each in _causes(exc))
+    """Return whether a connection of ``_whole_answers`` failed before it sent its request."""
+    return any(hasattr(cause, "_before_request") for cause in _causes(exc))
 
 
-def _has_started(thread: threading.Thread) -> bool:
-    """Start the thread; False once Python shuts down: from 3.12 on it then starts none any more."""
+def _start_thread(thread: threading.Thread) -> bool:
+    """Start the thread. Return False if Python shuts down: 3.12 and later then start none."""
     try:
         thread.start()
     except RuntimeError as error:
@@ -2259,58 +2375,60 @@ def _has_started(thread: threading.Thread) -> bool:
     return True
 
 
-class _Watched:
-    """What the watchdog looks after: something with a socket's ``fileno``, and the seconds that it has."""
+class _WatchedSocket:
+    """An object with a socket's ``fileno``, and the seconds that a server has for its answer."""
 
     __slots__ = ("__weakref__", "expired", "patience", "raw")
 
     def __init__(self, raw: Any, patience: float = 0.0) -> None:
         self.raw = raw
         self.patience = patience
-        self.expired = False  # the watchdog has shut the socket down
+        self.expired = False  # True: the watchdog has shut the socket down
 
 
 class _Watchdog:
-    """One daemon thread that shuts down sockets on which a server takes too long: psycopg2 has no timeout of its own,
-    and waits in C; http.client's begins anew with every byte. Coming and going take no lock: what a dict does in one
-    step is atomic."""
+    """One daemon thread that shuts down a socket when its read deadline has passed.
+
+    psycopg2 waits in C and has no read timeout; http.client's starts again with each byte.
+    ``watch`` and ``unwatch`` take no lock: single operations of a dict are atomic.
+    """
 
     def __init__(self) -> None:
         self._forget_parent()
 
     def _forget_parent(self) -> None:
-        self._due: dict[_Watched, float] = {}
+        self._due: dict[_WatchedSocket, float] = {}
         self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
-        # Plain locks: an interrupt inside a Condition's methods, which are Python, leaves it locked.
+        # Plain locks: an interrupt inside a Condition, which is Python code, would leave it locked.
         self._changed = threading.Lock()  # released to wake the thread
         self._changed.acquire()
         self._shutting = threading.RLock()  # held while sockets are shut down
 
-    def watch(self, watched: _Watched) -> None:
+    def watch(self, watched: _WatchedSocket) -> None:
         due = SystemClock.monotonic() + watched.patience
         self._due[watched] = due
         if due < self._wakes_at:
             thread = self._thread
-            if thread is None or not thread.is_alive():  # two do no harm
+            if thread is None or not thread.is_alive():  # a second thread does no harm
                 thread = threading.Thread(target=self._run, name="infra-watchdog", daemon=True)
-                if not _has_started(thread):
-                    return  # the server's own limits remain
+                if not _start_thread(thread):
+                    return  # the server's own timeouts remain
                 self._thread = thread
             try:
                 self._changed.release()
-            except RuntimeError:  # it was told already
+            except RuntimeError:  # it is awake already
                 pass
 
-    def unwatch(self, watched: _Watched) -> None:
+    def unwatch(self, watched: _WatchedSocket) -> None:
         if self._due.pop(watched, None) is None:
-            # its socket is being shut down: the owner must not close the descriptor meanwhile
+            # The socket is being shut down: its owner must not close the descriptor now.
             with self._shutting:
                 pass
 
     def _run(self) -> None:
         while True:
-            self._wakes_at = math.inf  # a thread that comes while we look around wakes us
+            self._wakes_at = math.inf  # a ``watch`` during the loop releases the lock
             now = SystemClock.monotonic()
             for watched, due in list(self._due.items()):
                 if due <= now:
@@ -2319,7 +2437,7 @@ class _Watchdog:
             left = wakes_at - SystemClock.monotonic()
             self._changed.acquire(timeout=-1 if left == math.inf else max(0.0, left))
 
-    def _shut(self, watched: _Watched) -> None:
+    def _shut(self, watched: _WatchedSocket) -> None:
         with self._shutting:
             if self._due.pop(watched, None) is None:
                 return
@@ -2360,21 +2478,21 @@ def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
 
 
 def _is_file(value: Any, method: str, *, binary: bool) -> bool:
-    """Whether the value is an open file, or an object like one, with that method: not a path, nor a class."""
+    """Return whether the value is an open file, or a similar object, with that method."""
     other = io.TextIOBase if binary else (io.RawIOBase, io.BufferedIOBase)
     usable = callable(getattr(value, method, None))
     return usable and not isinstance(value, (type, other))
 
 
 def _driver(module: str, package: str, needed_by: str) -> Any:
-    """Imports a driver on first use."""
+    """Import a driver. Raises ConfigurationError, which names the pip package."""
     try:
         return importlib.import_module(module)
     except ImportError as exc:
         raise ConfigurationError(
             f"{needed_by} needs a package that is not installed: pip install '{package}'"
         ) from exc
-    except Exception as exc:  # a library or file of it is damaged, or of another version
+    except Exception as exc:  # one of its files is damaged or has another version
         raise ConfigurationError(
             f"{needed_by} cannot import {module} ({type(exc).__name__}): "
             f"pip install --force-reinstall '{package}'"
@@ -2382,7 +2500,10 @@ def _driver(module: str, package: str, needed_by: str) -> Any:
 
 
 def _check_path(name: str, path: Any) -> str:
-    """Return the path as text. Python takes a number or a bool for an open file's descriptor, and would close it."""
+    """Return the path as text.
+
+    Numbers are refused: ``open`` would take one for a file descriptor, and close it later.
+    """
     text = path if isinstance(path, str) else None
     if isinstance(path, os.PathLike):
         text = os.fspath(path)
@@ -2393,7 +2514,7 @@ def _check_path(name: str, path: Any) -> str:
 
 
 def _check_readable(name: str, path: str) -> None:
-    """Raise ConfigurationError, which names the setting, if the file cannot be read."""
+    """Raise ConfigurationError, which names the setting, if the file is not readable."""
     _check_path(name, path)
     try:
         open(path, "rb").close()
@@ -2403,15 +2524,18 @@ def _check_readable(name: str, path: str) -> None:
 
 
 def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslrootcert") -> Any:
-    """Python's ``SSLContext`` for the words that libpq has (https://www.postgresql.org/docs/current/libpq-ssl.html).
-    ``authority`` is what messages call sslrootcert."""
+    """Return an ``SSLContext`` for options with libpq's names.
+
+    See https://www.postgresql.org/docs/current/libpq-ssl.html. ``authority`` is the name of
+    sslrootcert in messages.
+    """
     import ssl
 
     files = {name: options[name] for name in _TLS_FILES if options.get(name, "system") != "system"}
     for name, path in files.items():
         _check_readable(authority if name == "sslrootcert" else name, path)
     at_fault = authority
-    # As in libpq: an authority that is named is asked, whatever the mode.
+    # As in libpq, a given authority verifies the server in every mode.
     verified = mode in ("verify-ca", "verify-full") or "sslrootcert" in options
     try:
         if verified:
@@ -2419,13 +2543,12 @@ def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslroo
             context.check_hostname = mode == "verify-full"
         else:
             context = _unverified_context()
-        if (
-            "sslrootcert" in files
-        ):  # those that MySQL makes for itself are not to the letter of RFC 5280
+        if "sslrootcert" in files:
+            # The certificates that MySQL generates do not follow RFC 5280 strictly.
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if "sslcert" in options:
             at_fault = "sslcert and sslkey"
-            # The password is that of a key that has none: OpenSSL would ask for one at the terminal.
+            # Without a password, OpenSSL would ask for the one of an encrypted key at the terminal.
             context.load_cert_chain(options["sslcert"], options.get("sslkey"), password="")
     except OSError as exc:
         raise ConfigurationError(
@@ -2435,8 +2558,10 @@ def _tls_context(options: Mapping[str, str], mode: str, authority: str = "sslroo
 
 
 def _unverified_context() -> Any:
-    """Python's ``SSLContext`` that takes any certificate, without the system's authorities: to load
-    them takes 50 ms (measured with OpenSSL 3)."""
+    """Return an ``SSLContext`` that accepts any certificate.
+
+    It does not load the system's authorities, which takes 50 ms (measured with OpenSSL 3).
+    """
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -2448,18 +2573,20 @@ def _unverified_context() -> Any:
 def _open_socket(
     host: str, port: int, attempt: Attempt, longest: float = math.inf
 ) -> socket.socket:
-    """A TCP connection within the deadline, and within ``longest`` seconds for each address of the host."""
+    """Open a TCP connection within the deadline.
+
+    ``longest`` bounds the seconds for each address of the host.
+    """
     failure: OSError = OSError("no address")
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for number, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+    for number, (family, socket_type, protocol, _, address) in enumerate(addresses, 1):
         raw = None
+        share = 1 if number == len(addresses) else 2  # half of the time is for later addresses
         try:
-            raw = socket.socket(family, kind, protocol)
+            raw = socket.socket(family, socket_type, protocol)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            raw.settimeout(
-                min(longest, attempt.remaining() / (1 if number == len(addresses) else 2))
-            )
+            raw.settimeout(min(longest, attempt.remaining() / share))
             raw.connect(address)
             return raw
         except BaseException as exc:
@@ -2472,8 +2599,10 @@ def _open_socket(
 
 
 class _WholeLines(io.BufferedReader):
-    """An answer's bytes, of which no line may be cut: http.client takes the end of the stream for the end of the
-    headers, and of a body in chunks."""
+    """The bytes of an answer. Raises ``IncompleteRead`` if the stream ends within a line.
+
+    http.client takes the end of the stream for the end of the headers, or of a chunked body.
+    """
 
     _begun = False
 
@@ -2487,52 +2616,63 @@ class _WholeLines(io.BufferedReader):
         return line
 
 
+def _whole_answer(response_class: Any, *arguments: Any, **options: Any) -> Any:
+    answer = response_class(*arguments, **options)
+    answer.fp = _WholeLines(answer.fp.detach())  # nothing was read yet
+    return answer
+
+
+class _WholeAnswers:
+    """A mixin for HTTP connections, such as http.client's, that raise if an answer is cut."""
+
+    response_class: Any
+    sock: Any
+
+    def connect(self) -> None:
+        parent: Any = super()
+        try:
+            parent.connect()
+        except Exception as exc:
+            exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
+            raise
+
+    def send(self, data: Any) -> None:
+        """Send the data. Raises BrokenPipeError if the server has closed the connection.
+
+        After that error urllib3 reads the answer, in which the server may say why.
+        """
+        import ssl
+
+        parent: Any = super()
+        try:
+            parent.send(data)
+        except ssl.SSLEOFError as exc:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from exc
+
+    def getresponse(self) -> Any:
+        parent: Any = super()
+        attempt, usual = _awaiting.get(), self.response_class
+        if attempt is not None:
+            # The time to connect and to send counts too.
+            self.timeout = max(0.001, attempt.deadline - attempt.now())
+            self.sock.settimeout(self.timeout)
+        self.response_class = functools.partial(_whole_answer, usual)
+        try:
+            return parent.getresponse()
+        finally:
+            self.response_class = usual
+
+
 @functools.lru_cache(8)
 def _whole_answers(connection: Any) -> Any:
-    """A class of HTTP connections, as http.client's is one, whose answers are whole or an error."""
-
-    class Whole(connection):  # type: ignore[misc]
-        response_class: Any
-
-        def connect(self) -> None:
-            try:
-                super().connect()
-            except Exception as exc:
-                exc._before_request = True  # type: ignore[attr-defined]  # see _was_unsent
-                raise
-
-        def send(self, data: Any) -> None:
-            """Raise what urllib3 takes for a reason to read on: the server may have said why."""
-            import ssl
-
-            try:
-                super().send(data)
-            except ssl.SSLEOFError as exc:
-                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from exc
-
-        def getresponse(self) -> Any:
-            attempt, usual = _awaiting.get(), self.response_class
-            if attempt is not None:
-                # As "timeout" says, less what the connection has taken.
-                self.timeout = max(0.001, attempt.deadline - attempt.now())
-                self.sock.settimeout(self.timeout)
-
-            def whole(*arguments: Any, **options: Any) -> Any:
-                answer = usual(*arguments, **options)
-                answer.fp = _WholeLines(answer.fp.detach())  # nothing is read from it yet
-                return answer
-
-            self.response_class = whole
-            try:
-                return super().getresponse()
-            finally:
-                self.response_class = usual
-
-    return Whole
+    return type("WholeAnswers", (_WholeAnswers, connection), {})
 
 
 def _twin_socket(original: socket.socket) -> socket.socket:
-    """Another object for the same connection, without what is above TCP. OSError if the original is closed."""
+    """Return another socket object for the same connection, without its TLS layer.
+
+    Raises OSError if the original is closed.
+    """
     return socket.socket(fileno=os.dup(original.fileno()))
 
 
@@ -2540,8 +2680,8 @@ _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    for each in list(_fork_aware):
-        each._forget_parent()
+    for owner in list(_fork_aware):
+        owner._forget_parent()
 
 
 if hasattr(os, "register_at_fork"):
@@ -2554,30 +2694,30 @@ _fork_aware.add(_watchdog)
 class _Slot(Generic[T]):
     """The right to one resource of a pool, and the resource once it is open.
 
-    A slot lives in the pool's idle list or in one caller's place. An interrupt (an exception from
-    a signal handler) between two steps can lose it. Then it is garbage, and the pool, which counts
-    live slots, has room for another.
+    A slot is in the pool's idle list or in one caller's lease. An interrupt (an exception from a
+    signal handler) between two steps can lose it. The slot is then garbage, and the pool, which
+    counts live slots, has room for another.
     """
 
     __slots__ = ("__weakref__", "era", "resources")
 
     def __init__(self, era: object) -> None:
-        self.era = era  # another one in a forked child: its pool does not take the slot back
+        self.era = era  # differs in a forked child, whose pool does not take the slot back
         self.resources: list[T] = []  # none or one
 
 
 class _Place(Generic[T]):
     """One caller's claim on a pool: at first without a slot, then with one.
 
-    It exists before anything is taken. If the caller is interrupted, by Ctrl-C for example,
-    ``release`` finds in it what has to go back.
+    It exists before the caller takes a slot. If the caller is interrupted, for example by Ctrl-C,
+    ``release`` finds the slot in it.
     """
 
     __slots__ = ("__weakref__", "signal", "slots")
 
     def __init__(self) -> None:
         self.slots: list[_Slot[T]] = []  # none or one
-        #: held until the pool wakes the waiter; an Event's wait is not safe to interrupt
+        #: held until the pool wakes the waiter; an Event is not safe to interrupt
         self.signal: threading.Lock | None = None
 
     @property
@@ -2585,29 +2725,79 @@ class _Place(Generic[T]):
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
-class _Pool(Generic[T]):
-    """At most ``max_size`` resources; waiters are served in order of arrival, idle resources last in, first out.
+class _WaitQueue(deque["weakref.ref[_Place[Any]]"]):
+    """The callers that wait for a slot, in order of arrival.
 
-        place = _Place()
+    It holds weak references: an interrupted caller that does not leave is garbage and disappears.
+    """
+
+    __slots__ = ()
+
+    def first(self) -> _Place[Any] | None:
+        """Return the waiter that has waited longest."""
+        try:
+            return self[0]()
+        except IndexError:
+            return None
+
+    def join(self, lease: _Place[Any]) -> threading.Lock:
+        """Add a waiter, and return the lock that is released to wake it."""
+        lease.signal = signal = threading.Lock()
+        signal.acquire()
+        self.append(weakref.ref(lease, self.remove))
+        return signal
+
+    def leave(self, lease: _Place[Any]) -> None:
+        try:
+            self.remove(weakref.ref(lease))
+        except ValueError:
+            pass
+
+    def wake_first(self) -> None:
+        self._signal(self.first())
+
+    def wake_all(self) -> None:
+        for index in range(len(self)):
+            try:
+                self._signal(self[index]())
+            except IndexError:  # some waiters have left
+                break
+
+    @staticmethod
+    def _signal(lease: _Place[Any] | None) -> None:
+        if lease is not None and lease.signal is not None:
+            try:
+                lease.signal.release()
+            except RuntimeError:  # it is awake already
+                pass
+
+
+class _Pool(Generic[T]):
+    """A pool of at most ``max_size`` resources.
+
+    Waiters are served first come, first served. The resource that was returned last is lent first.
+    The caller makes sure that an interrupt loses nothing::
+
+        lease = _Place()
         try:
             try:
-                resource = pool.acquire(place, attempt)
+                resource = pool.acquire(lease, attempt)
                 …
             finally:
-                pool.release(place, broken=…)
+                pool.release(lease, broken=…)
         finally:
-            pool.release(place, broken=True)  # does nothing, unless an interrupt has hit the other
+            pool.release(lease, broken=True)  # has an effect only if the other was interrupted
 
-    The pool has no lock: an interrupt could leave it locked. Each change is one operation of a list
-    or deque, which is atomic. A slot moves in one expression, so that it is in one place or in none;
-    in none it is garbage, which a weak reference takes off the books (see ``_Slot``).
+    The pool has no lock, because an interrupt could leave it locked. Each change is one atomic
+    operation of a list or deque. A slot moves in one expression, so that it has one owner or none.
+    Without an owner it is garbage, and a weak reference removes it from the list of slots.
 
-    No waiter is lost: a thread that gives something back looks at the queue afterwards, and a waiter
-    that joins the queue looks at what is free afterwards. If an interrupt has lost a slot, a waiter
-    notices within a second. No waiter is overtaken: a caller takes what is idle only if the queue is
-    empty, and of the waiters only the first does.
+    No waiter is lost: a thread that returns a resource checks the queue afterwards, and a waiter
+    that joins the queue checks for a free slot afterwards. If an interrupt has lost a slot, a
+    waiter notices within a second. No waiter is overtaken: a caller takes an idle resource only if
+    the queue is empty, and of the waiters only the first may take one.
 
-    After a fork the child starts empty: the sockets stay the parent's.
+    After a fork the child starts with an empty pool: the sockets belong to the parent.
     """
 
     LOOK_AGAIN = 1.0  # seconds
@@ -2623,7 +2813,10 @@ class _Pool(Generic[T]):
         is_stale: Callable[[T], bool] = lambda resource: False,
         keep: int = 0,
     ) -> None:
-        """``is_stale`` says whether a resource that nobody needs may go; the last ``keep`` stay all the same."""
+        """Make an empty pool.
+
+        ``is_stale`` says whether an idle resource may be closed; the last ``keep`` always stay.
+        """
         self.max_size = max_size
         self.closed = False
         self._is_stale = is_stale
@@ -2638,30 +2831,30 @@ class _Pool(Generic[T]):
     def _reset(self) -> None:
         self._slots: list[weakref.ref[_Slot[T]]] = []
         self._idle: list[_Slot[T]] = []
-        self._queue: deque[weakref.ref[_Place[T]]] = deque()
+        self._queue = _WaitQueue()
 
     def _forget_parent(self) -> None:
         idle = self._idle
         self._reset()
         for slot in idle:
-            self._close(slot)  # must close this process's descriptor only
+            self._close(slot)  # must close only this process's descriptor
 
     @property
     def size(self) -> int:
-        """How many resources are open, or being opened."""
+        """Return how many resources are open or being opened."""
         return min(len(self._slots), self.max_size)
 
     def check_open(self) -> None:
         if self.closed:
             raise ConnectionError(f"{self._name} is closed", retryable=False)
 
-    def take(self, place: _Place[T]) -> T | None:
-        """An idle resource that is alive, kept in ``place``, if there is one at once; else ``acquire`` goes on."""
+    def take(self, lease: _Place[T]) -> T | None:
+        """Put an idle resource into ``lease`` and return it; None: call ``acquire``."""
         if self._queue:
             return None
-        slots = place.slots
+        slots = lease.slots
         try:
-            slots.append(self._idle.pop())
+            slots.append(self._idle.pop())  # from here on the lease owns the slot
         except IndexError:  # nothing is idle
             return None
         resource = slots[0].resources[0]
@@ -2671,7 +2864,7 @@ class _Pool(Generic[T]):
         return None
 
     def _alive(self, slot: _Slot[T]) -> T | None:
-        """The slot's resource; a dead one is closed."""
+        """Return the slot's resource if it is alive; else close it."""
         if slot.resources and not self._is_dead(slot.resources[0]):
             return slot.resources[0]
         self._close(slot)
@@ -2681,148 +2874,132 @@ class _Pool(Generic[T]):
         if slot.resources:
             self._disconnect(slot.resources.pop())
 
-    def acquire(self, place: _Place[T], attempt: Attempt) -> T:
-        """A live resource, kept in ``place``. Raises PoolTimeoutError at the deadline, and what ``connect`` raises."""
-        if not place.slots:
-            resource = self.take(place)
+    def acquire(self, lease: _Place[T], attempt: Attempt) -> T:
+        """Put a live resource into ``lease`` and return it.
+
+        Raises PoolTimeoutError at the deadline, and any exception of ``connect``.
+        """
+        if not lease.slots:
+            resource = self.take(lease)
             if resource is not None:
                 return resource
-        if not place.slots:
-            self._wait(place, attempt)
-        slot = place.slots[0]
+        if not lease.slots:
+            self._wait(lease, attempt)
+        slot = lease.slots[0]
         resource = self._alive(slot)
         if resource is None:
             slot.resources.append(self._connect(attempt))
             resource = slot.resources[0]
         return resource
 
-    def renew(self, place: _Place[T], attempt: Attempt) -> T:
-        """A new resource in the place of the one that ``place`` has."""
-        slot = place.slots[0]
+    def renew(self, lease: _Place[T], attempt: Attempt) -> T:
+        """Replace the resource in ``lease`` by a new one."""
+        slot = lease.slots[0]
         self._close(slot)
         slot.resources.append(self._connect(attempt))
         return slot.resources[0]
 
-    def _wait(self, place: _Place[T], attempt: Attempt) -> None:
-        """Until the place has a slot."""
+    def _wait(self, lease: _Place[T], attempt: Attempt) -> None:
+        """Wait until ``lease`` has a slot."""
         self.check_open()
-        if not self._queue and self._open(place):
+        if not self._queue and self._open(lease):
             return
         until = SystemClock.monotonic() + attempt.remaining()
-        place.signal = threading.Lock()
-        place.signal.acquire()
-        self._queue.append(weakref.ref(place, self._queue.remove))
+        signal = self._queue.join(lease)
         try:
-            while not self._serve(place):
+            while not self._serve(lease):
                 left = until - SystemClock.monotonic()
                 if left <= 0:
                     raise PoolTimeoutError(
-                        f"{self._name}: no connection became free: {self.size} of {self.max_size} in use"
+                        f"{self._name}: no connection became free: {self.size} of {self.max_size} "
+                        "in use"
                     )
-                place.signal.acquire(timeout=min(left, self.LOOK_AGAIN))
+                signal.acquire(timeout=min(left, self.LOOK_AGAIN))
         finally:
-            self._leave_queue(place)
+            self._leave_queue(lease)
 
-    def _serve(self, place: _Place[T]) -> bool:
-        """Give a waiter a slot, if it is the first in the queue and one is free."""
+    def _serve(self, lease: _Place[T]) -> bool:
+        """Give a waiter a slot if it is the first in the queue and a slot is free."""
         self.check_open()
-        if self._first() is not place:
+        if self._queue.first() is not lease:
             return False
         try:
-            place.slots.append(self._idle.pop())
+            lease.slots.append(self._idle.pop())  # from here on the lease owns the slot
         except IndexError:
-            return self._open(place)
+            return self._open(lease)
         return True
 
-    def _open(self, place: _Place[T]) -> bool:
-        """Give the place a new slot, if there are fewer than ``max_size``.
+    def _open(self, lease: _Place[T]) -> bool:
+        """Give ``lease`` a new slot if there are fewer than ``max_size``.
 
-        Of threads that do so at once the first ``max_size`` in the list of slots succeed.
+        If several threads do so at once, the first ``max_size`` in the list of slots succeed.
         """
         slots = self._slots
-        place.slots.append(_Slot(slots))
-        slots.append(weakref.ref(place.slots[0], slots.remove))
-        if slots.index(weakref.ref(place.slots[0])) < self.max_size:
+        lease.slots.append(_Slot(slots))
+        slots.append(weakref.ref(lease.slots[0], slots.remove))
+        if slots.index(weakref.ref(lease.slots[0])) < self.max_size:
             return True
-        self._drop(place)
+        self._drop(lease)
         self._wake()  # a waiter may have counted this slot
         return False
 
-    def _first(self) -> _Place[T] | None:
-        """The waiter that has waited for longest."""
-        try:
-            return self._queue[0]()
-        except IndexError:
-            return None
-
     def _wake(self) -> None:
-        """Let the first waiter look again, if something is free."""
+        """Wake the first waiter if a slot is free."""
         if self._idle or len(self._slots) < self.max_size:
-            self._signal(self._first())
+            self._queue.wake_first()
 
-    @staticmethod
-    def _signal(place: _Place[T] | None) -> None:
-        if place is not None and place.signal is not None:
-            try:
-                place.signal.release()
-            except RuntimeError:  # it was told already
-                pass
-
-    def _leave_queue(self, place: _Place[T]) -> None:
-        try:
-            self._queue.remove(weakref.ref(place))
-        except ValueError:
-            pass
+    def _leave_queue(self, lease: _Place[T]) -> None:
+        self._queue.leave(lease)
         if self._queue:
             self._wake()
 
-    def release(self, place: _Place[T], broken: bool = False) -> None:
-        """Give back what the place has, if anything. Doing so again does nothing.
+    def release(self, lease: _Place[T], broken: bool = False) -> None:
+        """Return the resource in ``lease`` to the pool. A second call does nothing.
 
         A broken resource is closed, and the next waiter may open one.
         """
-        slots = place.slots
+        slots = lease.slots
         if slots:
             slot = slots[0]
             if broken or not slot.resources or slot.era is not self._slots:
                 self._close(slot)
-                self._drop(place)
+                self._drop(lease)
             else:
-                self._idle.append(slots.pop())
+                self._idle.append(slots.pop())  # from here on the pool owns the slot
             if self.closed or len(self._slots) > self._keep:
                 self._tidy()
-        if place.signal is not None:
-            self._leave_queue(place)
+        if lease.signal is not None:
+            self._leave_queue(lease)
         elif self._queue:
             self._wake()
 
-    def _drop(self, place: _Place[T]) -> None:
-        """Give up the place's slot."""
+    def _drop(self, lease: _Place[T]) -> None:
+        """Give up the slot in ``lease``."""
         try:
-            self._slots.remove(weakref.ref(place.slots[0]))
-        except ValueError:  # it was granted before a fork, or is off the list already
+            self._slots.remove(weakref.ref(lease.slots[0]))
+        except ValueError:  # it is from before a fork, or was removed already
             pass
-        place.slots.clear()
+        lease.slots.clear()
 
     def _tidy(self) -> None:
-        """Close what was idle for longest, if it is stale; in a closed pool all that is idle."""
-        place: _Place[T] = _Place()
+        """Close the resource that was idle longest if it is stale; all if the pool is closed."""
+        lease: _Place[T] = _Place()
         while self.closed or self._has_stale():
             try:
-                place.slots.append(self._idle.pop(0))
-                self._close(place.slots[0])
-            except IndexError:  # nothing is idle, or others were faster
+                lease.slots.append(self._idle.pop(0))
+                self._close(lease.slots[0])
+            except IndexError:  # nothing is idle, or another thread was faster
                 return
             finally:
-                if place.slots:
-                    self._drop(place)
+                if lease.slots:
+                    self._drop(lease)
             if not self.closed:
                 return
 
     def _has_stale(self) -> bool:
         try:
             oldest = self._idle[0].resources[0]
-        except IndexError:  # nothing is idle, or another thread takes it
+        except IndexError:  # nothing is idle, or another thread took it
             return False
         return self._is_stale(oldest)
 
@@ -2832,16 +3009,12 @@ class _Pool(Generic[T]):
 
     def close(self) -> None:
         self.closed = True
-        for index in range(len(self._queue)):
-            try:
-                self._signal(self._queue[index]())
-            except IndexError:  # some have left
-                break
+        self._queue.wake_all()
         self._tidy()
 
 
 def _interrupt_again() -> None:
-    """Repeat a Ctrl-C that has hit a destructor, where Python swallows exceptions."""
+    """Send the main thread a second Ctrl-C: the first hit a destructor, which swallowed it."""
     import signal
 
     main = threading.main_thread().ident
@@ -2860,10 +3033,11 @@ def _is_in_destructor(frame: Any) -> bool:
     return False
 
 
-class _OnlyFakes:
-    """``down`` of a class that has none: setting it would change nothing, and a test would not test what it means to.
+class _FakeOnlyAttribute:
+    """An attribute ``down`` that raises AttributeError on real adapters.
 
-    Classes of other modules that derive from it may have an attribute of that name.
+    A test that sets it there by mistake would test nothing. Subclasses in other modules may have an
+    attribute of that name.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -2882,23 +3056,23 @@ class _OnlyFakes:
 
     def _refused(self, owner: type) -> AttributeError:
         return AttributeError(
-            f"{owner.__name__} has no attribute {self._name!r}: set it on a fake, such as FakeRedisClient "
-            "or the redis of a FakeInfrastructure; a real server has to be stopped"
+            f"{owner.__name__} has no attribute {self._name!r}: set it on a fake, such as "
+            "FakeRedisClient or the redis of a FakeInfrastructure; a real server has to be stopped"
         )
 
 
 class _Closing(ABC):
-    """``close()`` once or often, ``with``, and a ResourceWarning when something open is forgotten."""
+    """A base class with ``close`` and ``with``. A forgotten ``close`` gives a ResourceWarning."""
 
-    if not TYPE_CHECKING:  # type checkers know that there is none
-        down = _OnlyFakes()
+    if not TYPE_CHECKING:  # a type checker reports the missing attribute itself
+        down = _FakeOnlyAttribute()
 
     @abstractmethod
     def close(self) -> None:
-        """Frees sockets and threads. Calling it again does nothing."""
+        """Release sockets and threads. A second call does nothing."""
 
     def _holds(self) -> bool:
-        """Whether there is something to close."""
+        """Return whether there is something to close."""
         return False
 
     def __enter__(self: T) -> T:
@@ -2918,7 +3092,7 @@ class _Closing(ABC):
     def _close_forgotten(self) -> None:
         try:
             forgotten = self._holds()
-        except AttributeError:  # the constructor failed half-way
+        except AttributeError:  # the constructor failed
             return
         if forgotten:
             warnings.warn(
@@ -2950,7 +3124,7 @@ class _SignalPipe:
         self.descriptor = self.writer.fileno()
         thread = threading.Thread(target=self._run, name="infra-interrupts", daemon=True)
         try:
-            self.has_reader = _has_started(thread)
+            self.has_reader = _start_thread(thread)
         except RuntimeError:
             self.close()
             raise
@@ -3111,7 +3285,7 @@ def _interruptibly(work: Callable[[], T]) -> T:
         finally:
             running.release()
 
-    if not _has_started(threading.Thread(target=run, name="infra-connect", daemon=True)):
+    if not _start_thread(threading.Thread(target=run, name="infra-connect", daemon=True)):
         return work()
     running.acquire()
     if failures:
@@ -4869,7 +5043,7 @@ def _readiness(descriptor: int) -> Callable[[int], Any]:
     return selector.select
 
 
-class _Session(_Watched):
+class _Session(_WatchedSocket):
     """A connection of the driver, with its state in the pool."""
 
     __slots__ = (
@@ -8593,11 +8767,8 @@ def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T
     return make
 
 
-_KINDS: dict[Any, str] = {
-    str: "text", bool: "True or False", int: "a whole number", float: "a finite number", bytes: "bytes",
-    Decimal: "a finite Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
-    dict: "a dict", list: "a list",
-}  # fmt: skip
+#: The types of a record's fields. MySQL reads a time as a timedelta, so there is neither.
+_FIELD_TYPES = _VALUE_TYPES.keys() - {day_time, timedelta}
 
 
 class Repository(ABC, Generic[R]):
@@ -8653,7 +8824,7 @@ class Repository(ABC, Generic[R]):
     filter_fields: ClassVar[Sequence[str]] = ()
 
     if not TYPE_CHECKING:
-        down = _OnlyFakes()
+        down = _FakeOnlyAttribute()
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         """``clock``: the database's, if none is given."""
@@ -8715,7 +8886,7 @@ class Repository(ABC, Generic[R]):
         scale = cls.scales.get(name)
         if kind is Decimal and scale is not None:
             return _ColumnType("decimal", *scale)
-        return _ColumnType(_COLUMN_KINDS[kind], cls.lengths.get(name), scale)
+        return _ColumnType(_VALUE_TYPES[kind].column_kind, cls.lengths.get(name), scale)
 
     def _cut(self, name: str, now: datetime) -> datetime:
         """The time for a field that the repository fills in."""
@@ -8735,7 +8906,7 @@ class Repository(ABC, Generic[R]):
         for name, hint in {**{name: hints[name] for name in shown}, **cls.hidden}.items():
             choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
             kinds = [get_origin(each) or each for each in choices if each is not type(None)]
-            if len(kinds) != 1 or kinds[0] not in _KINDS:
+            if len(kinds) != 1 or kinds[0] not in _FIELD_TYPES:
                 raise ConfigurationError(
                     f"{cls.record.__name__}.{name} has a type that no column has"
                 )
@@ -8920,7 +9091,7 @@ class Repository(ABC, Generic[R]):
                 value = _plain(value)
             if (value.__class__ is kind and kind is not float) or (value is None and optional):
                 return value
-            raise ValidationError(f"{name} should be {_KINDS[kind]}")
+            raise ValidationError(f"{name} should be {_VALUE_TYPES[kind].words}")
 
         def text(value: Any) -> Any:
             if value.__class__ is not str:
@@ -12007,7 +12178,7 @@ class RedisCacheProvider:
     """
 
     if not TYPE_CHECKING:
-        down = _OnlyFakes()
+        down = _FakeOnlyAttribute()
 
     def __init__(
         self,
@@ -12342,7 +12513,7 @@ class VerificationCache:
     """
 
     if not TYPE_CHECKING:
-        down = _OnlyFakes()
+        down = _FakeOnlyAttribute()
 
     def __init__(
         self,
@@ -14227,7 +14398,7 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
     kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
 
     def refuse(words: str = "") -> NoReturn:
-        raise ValidationError(f"{name} should be {words or _KINDS[kind]}")
+        raise ValidationError(f"{name} should be {words or _VALUE_TYPES[kind].words}")
 
     def plain(value: Any) -> Any:
         value = _plain(value)
@@ -14241,7 +14412,7 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
         return (
             value
             if value.__class__ is int and -(2**63) <= value < 2**63
-            else refuse(f"{_KINDS[int]} of 64 bits")
+            else refuse(f"{_VALUE_TYPES[int].words} of 64 bits")
         )
 
     def number(value: Any) -> Any:
@@ -14857,7 +15028,7 @@ class TwilioSmsService(_RemoteSmsService):
         connection = _whole_answers(http.client.HTTPConnection)(host, port)
         # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
         with self._connect(host, port, attempt) as raw, raw.makefile("rb", 0):
-            watched = _Watched(raw, raw.gettimeout() or 0.0)
+            watched = _WatchedSocket(raw, raw.gettimeout() or 0.0)
             connection.sock, attempt.sent = raw, True
             _watchdog.watch(watched)
             try:
@@ -16051,7 +16222,7 @@ class TableTarget(Target):
                 continue
             except _UNFIT as error:
                 reason = str(error) if isinstance(error, InfrastructureError) else ""
-                reason = reason or f"should be {_TAKES[column.kind].words}"
+                reason = reason or f"should be {_COLUMN_KINDS[column.kind].words}"
             # Outside: the context of an error would quote the value.
             fitted.append(self._instead(name, key_at(at), reason))
             if fitted[-1] is _DIVERTED:

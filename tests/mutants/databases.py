@@ -166,7 +166,7 @@ DATABASES: list[Mutant] = [
         "databases: an id that is none is in the context of its error",
         INFRA,
         Replace(
-            "_take_ids",
+            "_fit_ids",
             "pass",
             "raise ValidationError(f'{name} should be a uuid.UUID, or the text of one') from None",
         ),
@@ -536,7 +536,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "values: digits stand for the number of an ENUM's value",
         INFRA,
-        Never("_take_texts", "column.choices"),
+        Never("_fit_texts", "column.choices"),
         LOSSY,
     ),
     OnServers(
@@ -670,7 +670,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "values: white space beyond a column's size passes",
         INFRA,
-        Never("_take_texts", "column.size is not None and max(map(len, values)) > column.size"),
+        Never("_fit_texts", "column.size is not None and max(map(len, values)) > column.size"),
         DATABASE,
     ),
     OnFakes(
@@ -682,27 +682,27 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "values: a column of ASCII takes any text",
         INFRA,
-        Never("_take_texts", "column.ascii"),
+        Never("_fit_texts", "column.ascii"),
         ("unit/test_fakes.py::test_a_move_diverts_what_is_not_ascii",),
     ),
     OnServers(
         "values: blanks that CHAR cuts off",
         INFRA,
-        Never("_take_texts", "column.fixed and any((text.endswith(' ') for text in values))"),
+        Never("_fit_texts", "column.fixed and any((text.endswith(' ') for text in values))"),
         LOSSY,
     ),
     OnServers(
         "values: an array has no scale",
         INFRA,
         Replace(
-            "_check_element", "_value_type(type(value)) in _TAKES[column.kind].takers", "False"
+            "_check_element", "_value_type(type(value)) in _COLUMN_KINDS[column.kind].fits", "False"
         ),
         LOSSY,
     ),
     OnServers(
         "values: an interval has no unit",
         INFRA,
-        Never("_take_durations", "unit is not None and value % unit"),
+        Never("_fit_durations", "unit is not None and value % unit"),
         LOSSY,
     ),
     OnServers(
@@ -714,13 +714,13 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "values: True is a number",
         INFRA,
-        Replace("_value_type", "base in _VALUE_TYPES", "base in _VALUE_TYPES - {bool}"),
+        Replace("_value_type", "base in _VALUE_TYPES", "base in _VALUE_TYPES.keys() - {bool}"),
         DATABASE,
     ),
     OnFakes(
         "values: MySQL takes infinity",
         INFRA,
-        Never("_take_floats", "column.finite and (not all(map(math.isfinite, values)))"),
+        Never("_fit_floats", "column.finite and (not all(map(math.isfinite, values)))"),
         DATABASE,
     ),
     OnFakes(

@@ -735,7 +735,7 @@ FAKE_OTHERS: list[Mutant] = [
     ),
     shared(
         "RedisClient: down may be set, and changes nothing",
-        Never("_OnlyFakes.__set__", "type(instance).__module__ in self._modules"),
+        Never("_FakeOnlyAttribute.__set__", "type(instance).__module__ in self._modules"),
         UNIT,
     ),
     fake(
@@ -903,7 +903,7 @@ CLOCKS_AND_IDS: list[Mutant] = [
     ),
     shared(
         "new_id: of a clock that stands still, ids do not grow",
-        Replace("new_id", "last + 1 + (chance >> 32)", "value | chance >> 3"),
+        Replace("new_id", "last + 1 + (random_bits >> 32)", "value | random_bits >> 3"),
         (*PRIVACY, *USERS),
     ),
     shared(
@@ -2191,9 +2191,9 @@ SUBTLE: list[Mutant] = [
         "Faults: a fault of one method comes before those of all",
         Replace(
             "Faults._next_fault",
-            "next((each for each in self._faults if each.method in names), None)",
-            "next((each for each in sorted(self._faults, key=lambda each: each.method == '*') if "
-            "each.method in names), None)",
+            "next((fault for fault in self._faults if fault.method in names), None)",
+            "next((fault for fault in sorted(self._faults, key=lambda one: one.method == '*') if "
+            "fault.method in names), None)",
         ),
         UNIT,
     ),

@@ -17,8 +17,8 @@ CALLS: list[Mutant] = [
         "policy: repeats whatever was sent",
         INFRA,
         Replace(
-            "CallPolicy.call",
-            "not current.sent or repeatable or operation in self.repeatable",
+            "CallPolicy._may_retry",
+            "repeatable or not attempt.sent",
             "True",
         ),
         POLICY,
@@ -26,7 +26,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "policy: keeps the variables of what failed",
         INFRA,
-        Drop("CallPolicy.call", "self._forget_variables(failure)"),
+        Drop("CallPolicy._error_of", "self._forget_variables(failure)"),
         POLICY,
     ),
     OnFakes(
@@ -44,7 +44,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "aws: a failed handshake counts as a request",
         INFRA,
-        Drop("_whole_answers.Whole.connect", "exc._before_request = True"),
+        Drop("_WholeAnswers.connect", "exc._before_request = True"),
         (
             "faults/test_storage.py::test_cut_before_tls_stands",
             "faults/test_sms.py::test_cut_before_tls_stands",
@@ -61,7 +61,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "https: what a server says before it hangs up is not read",
         INFRA,
-        Replace("_whole_answers.Whole.send", "ssl.SSLEOFError", "EOFError"),
+        Replace("_WholeAnswers.send", "ssl.SSLEOFError", "EOFError"),
         (
             "faults/test_storage.py::test_a_store_that_ends_the_connection_when_tls_stands",
             "faults/test_sms.py::test_a_provider_that_wants_a_client_certificate",
@@ -85,13 +85,13 @@ CALLS: list[Mutant] = [
     OnServers(
         "sns: half of the time is for the connection",
         INFRA,
-        Replace("_whole_answers.Whole.getresponse", "attempt.now()", "attempt.now() + 3.5"),
+        Replace("_WholeAnswers.getresponse", "attempt.now()", "attempt.now() + 3.5"),
         ("faults/test_sms.py::test_a_late_answer_of_sns_is_waited_for",),
     ),
     OnServers(
         "https: asks a proxy again that has refused",
         INFRA,
-        Replace("_lasts", "_proxy_refusal(exc)[:1] not in ('', '5')", "False"),
+        Replace("_is_permanent", "_proxy_refusal(exc)[:1] not in ('', '5')", "False"),
         (
             "faults/test_storage.py::test_a_proxy_that_refuses",
             "faults/test_sms.py::test_a_proxy_that_refuses",
@@ -121,7 +121,7 @@ CALLS: list[Mutant] = [
     OnFakes(
         "pool: the last to wait is served first",
         INFRA,
-        Replace("_Pool._first", "self._queue[0]()", "self._queue[-1]()"),
+        Replace("_WaitQueue.first", "self[0]()", "self[-1]()"),
         POOL,
     ),
     OnFakes(
@@ -135,8 +135,8 @@ CALLS: list[Mutant] = [
         INFRA,
         Replace(
             "_Pool._open",
-            "weakref.ref(place.slots[0], slots.remove)",
-            "weakref.ref(place.slots[0])",
+            "weakref.ref(lease.slots[0], slots.remove)",
+            "weakref.ref(lease.slots[0])",
         ),
         POOL,
     ),
@@ -155,13 +155,15 @@ CALLS: list[Mutant] = [
     OnFakes(
         "faults: the error comes before the work",
         FAKES,
-        Never("Faults._suffer", "fault.after_apply"),
+        Never("Faults._raise_fault", "fault.after_apply"),
         FAULTS,
     ),
     OnFakes(
         "faults: one call uses up two",
         FAKES,
-        Never("Faults._next_fault", "any(each is self for each in _suffering.get())"),
+        Replace(
+            "Faults._next_fault", "not any(fake is self for fake in _failing_fakes.get())", "True"
+        ),
         FAULTS,
     ),
     OnFakes(
@@ -299,7 +301,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a subclass's own str()",
         INFRA,
-        Replace("_PLAIN", "str.__str__", "str"),
+        Replace("_VALUE_TYPES", "str.__str__", "str"),
         on_fake("user_repository", ANY),
     ),
     OnFakes(
@@ -335,7 +337,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: settings stay members",
         INFRA,
-        Drop("_Settings.__post_init__", "object.__setattr__(self, each.name, value)"),
+        Drop("_Settings.__post_init__", "object.__setattr__(self, setting.name, value)"),
         ("unit/test_configuration.py::test_text_of_any_subclass",),
     ),
     OnFakes(
@@ -564,7 +566,11 @@ ANSWERS: list[Mutant] = [
     OnFakes(
         "configuration: one database under two schemes is two",
         INFRA,
-        Replace("Config._databases", "parts._replace(scheme=engine, port=port)", "parts"),
+        Replace(
+            "Config._database_url",
+            "parts._replace(scheme=engine, port=parts.port or _PORTS[engine])",
+            "parts",
+        ),
         ("unit/test_configuration.py",),
     ),
     OnFakes(
