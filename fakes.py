@@ -2166,7 +2166,7 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
 
 
 class _Object:
-    """``last_modified`` and ``etag`` are made when somebody asks: few do, and hashing is most of the work."""
+    """A stored object. Its ETag is computed on first use, because hashing is most of its cost."""
 
     __slots__ = ("_at", "_etag", "content_type", "data", "metadata", "part_size")
 
@@ -2181,7 +2181,7 @@ class _Object:
         self.data = data
         self.content_type = content_type
         self.metadata = metadata
-        self.part_size = part_size  # 0: it is of one piece
+        self.part_size = part_size  # 0: not stored in parts
         self._at = at
         self._etag = ""
 
@@ -2219,12 +2219,12 @@ class _FakeSource(infra._Source):
 
 
 class FakeStorageProvider(Faults, infra.StorageProvider):
-    """Twin of ``S3StorageProvider``; it begins without a bucket. Presigned URLs are honoured by ``fetch``, against the
-    clock.
+    """Twin of ``S3StorageProvider``. It starts without buckets.
+
+    ``fetch`` takes presigned URLs, which expire by ``clock``.
 
     Attributes:
-        denied: pairs of bucket and key that may not be deleted: "AccessDenied", and an entry in the ``errors`` of
-            ``delete_batch``.
+        denied: pairs of bucket and key; deleting one is refused with the code "AccessDenied".
     """
 
     _service = "storage"
@@ -2238,8 +2238,9 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         keeps_folders: bool = False,
         clock: infra.Clock | None = None,
     ) -> None:
-        """``buckets``: share the dict to share the objects; what is in it is the fakes' own business.
-        ``keeps_folders``: ``delete_batch`` removes the folders that it empties, as for a store that keeps them."""
+        """``buckets``: the objects; fakes that get the same dict share them. Its content is
+        private. ``keeps_folders``: ``delete_batch`` removes the folders that it empties, as for a
+        store that keeps them."""
         super().__init__(part_size, copy_part_size)
         self._keeps_folders = infra._check_flag("keeps_folders", keeps_folders)
         if not isinstance(buckets, dict | None):
@@ -2254,8 +2255,10 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     def fetch(
         self, url: str, method: str = "GET", data: bytes = b"", content_type: str | None = None
     ) -> bytes:
-        """What an HTTP client would do with a presigned URL; gives the body of the answer. StorageError for a URL that
-        is not as it was made, or for another method; from the moment on in which it ends, too."""
+        """Do what an HTTP client does with a presigned URL; return the body of the answer.
+
+        Raises StorageError if the URL was changed, is for another method, or has expired.
+        """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise infra.ValidationError("data should be bytes")
         url, method = infra._plain(infra._check_text("url", url)), infra._plain(method)
@@ -2370,9 +2373,8 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[infra.ObjectSummary], str | None]:
         objects = self._bucket("list_objects", bucket)
-        keys = sorted(
-            key for key in list(objects) if key.startswith(prefix)
-        )  # as the bytes of UTF-8 are
+        # Python sorts by code points, which is the order of the UTF-8 bytes.
+        keys = sorted(key for key in list(objects) if key.startswith(prefix))
         start = 0 if token is None else bisect.bisect(keys, token)
         found = [(key, objects.get(key)) for key in keys[start : start + limit]]
         more = found[-1][0] if start + limit < len(keys) else None
@@ -2439,9 +2441,11 @@ def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
 
 
 class FakeEventBus(Faults, infra.RedisEventBus):
-    """``RedisEventBus`` itself, over a ``FakeRedisClient`` of its own unless one is given: handlers run in the
-    publisher's thread once ``publish`` has done its work, in an empty context: outside of the transactions that this
-    thread has open."""
+    """``RedisEventBus`` itself, by default over a ``FakeRedisClient`` of its own.
+
+    Handlers run in the publisher's thread after ``publish`` has done its work. They run in an empty
+    context, so outside of transactions that the thread has open.
+    """
 
     _service = "redis"
     _simpler: ClassVar[Mapping[str, str]] = {"subscribe_many": "subscribe"}
@@ -2452,7 +2456,7 @@ class FakeEventBus(Faults, infra.RedisEventBus):
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
     ) -> None:
-        """As ``RedisEventBus``, with a default for the first."""
+        """As ``RedisEventBus``, but ``client`` has a default."""
         super().__init__(client or FakeRedisClient(), on_reconnect, prefix)
 
 
@@ -2461,7 +2465,7 @@ class FakeEventBus(Faults, infra.RedisEventBus):
 
 @dataclass(frozen=True)
 class SentSms:
-    """A message in the outbox, with its ``code`` if it was sent as a verification code. The repr shows neither."""
+    """A sent message. ``code`` is set if it was a verification code. The repr hides both."""
 
     id: str
     phone: str
@@ -2473,7 +2477,7 @@ class SentSms:
 
 
 class FakeSmsService(Faults, infra.SmsService):
-    """Keeps messages in ``outbox``, in the order of sending, and prints nothing."""
+    """Keeps messages in ``outbox``, in the order of sending."""
 
     provider_name = "fake"
     _service = "sms"

@@ -12447,37 +12447,36 @@ class VerificationCache:
 
 
 class StoragePath:
-    """Keys of the benchmark exchange's objects. A part is text or an id, not empty, without "/", and neither "." nor
-    "..", else a ValidationError: different parts never meet in one key."""
+    """Keys of the benchmark exchange's objects.
+
+    A part is text or an id. A part that is empty, holds "/", or is "." or ".." raises
+    ValidationError. So different parts never make the same key.
+    """
 
     @staticmethod
     def benchmark_dataset(benchmark: str | uuid.UUID, version: str, name: str) -> str:
-        """``benchmarks/<benchmark>/<version>/<name>``"""
+        """Return ``benchmarks/<benchmark>/<version>/<name>``."""
         return StoragePath._joined("benchmarks", benchmark, version, name)
 
     @staticmethod
     def submission_results(submission: str | uuid.UUID, name: str) -> str:
-        """``submissions/<submission>/<name>``"""
+        """Return ``submissions/<submission>/<name>``."""
         return StoragePath._joined("submissions", submission, name)
 
     @staticmethod
     def user_avatar(user: str | uuid.UUID, name: str) -> str:
-        """``avatars/<user>/<name>``"""
+        """Return ``avatars/<user>/<name>``."""
         return StoragePath._joined("avatars", user, name)
 
     @staticmethod
     def verification_artifacts(verification: str | uuid.UUID, name: str) -> str:
-        """``verifications/<verification>/<name>``"""
+        """Return ``verifications/<verification>/<name>``."""
         return StoragePath._joined("verifications", verification, name)
 
     @staticmethod
     def _joined(*parts: str | uuid.UUID) -> str:
-        names = [
-            str(_plain(part))
-            if isinstance(part, uuid.UUID)
-            else _check_key(part, "a part of a key")
-            for part in parts
-        ]
+        texts = [str(_plain(part)) if isinstance(part, uuid.UUID) else part for part in parts]
+        names = [_check_key(text, "a part of a key") for text in texts]
         if any("/" in name or name in (".", "..") for name in names):
             raise ValidationError('a part of a key should not hold "/", nor be "." or ".."')
         return _check_object_key("/".join(names))
@@ -12485,8 +12484,11 @@ class StoragePath:
 
 @dataclass(frozen=True, eq=False)
 class ObjectSummary(_ByValue):
-    """An object in a list. ``size`` is in bytes, ``last_modified`` in UTC and whole seconds: S3 keeps no more. ``etag``
-    comes without its quotes; it is the MD5 of the bytes, unless they were uploaded in parts or the store encrypts."""
+    """An object in a list.
+
+    ``size`` is in bytes. ``last_modified`` is in UTC and whole seconds, as S3 stores it. ``etag``
+    has no quotes. It is the MD5 of the bytes, except for multipart uploads and encrypted objects.
+    """
 
     key: str
     size: int
@@ -12496,8 +12498,10 @@ class ObjectSummary(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class ObjectMetadata(_ByValue):
-    """What is known of an object. ``metadata`` is the user's own, its names in lower case; for the rest see
-    :class:`ObjectSummary`."""
+    """The metadata of an object; most fields are those of :class:`ObjectSummary`.
+
+    ``metadata`` is the caller's own, with its names in lower case.
+    """
 
     size: int
     content_type: str
@@ -12508,7 +12512,7 @@ class ObjectMetadata(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class DeleteResult(_ByValue):
-    """The keys that are gone now, in the order in which they were given, and for each other key the store's code."""
+    """The deleted keys, in the order given, and the store's error code for each other key."""
 
     deleted: list[str]
     errors: dict[str, str]
@@ -12516,16 +12520,17 @@ class DeleteResult(_ByValue):
 
 _MIB = 1 << 20
 _LEAST_PART = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_LARGEST_PART = 5 << 30  # also of what one CopyObject takes
-_KEYS_PER_REQUEST = 1000  # at most, to delete or to list
+_LARGEST_PART = 5 << 30  # also the largest object that CopyObject copies
+_KEYS_PER_REQUEST = 1000  # limit of DeleteObjects and ListObjectsV2
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = _lazy(
-    r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
+    r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)"
+    r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-# What stores agree on, of the names that a header may have: some, and web servers in front of them, give an underscore
-# back as a hyphen, or drop the header.
+# A subset of header names: some stores and web servers turn an underscore into a hyphen, or drop
+# the header.
 _METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
 _HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
@@ -12537,7 +12542,7 @@ _METHODS = {
 }
 
 
-@functools.lru_cache(256)  # a program has few, and uses them often
+@functools.lru_cache(256)  # a program uses few buckets
 def _is_bucket(name: str) -> bool:
     return _BUCKET.fullmatch(name) is not None
 
@@ -12547,16 +12552,19 @@ def _check_bucket(bucket: str) -> str:
         bucket = _plain(bucket)
     if not isinstance(bucket, str) or not _is_bucket(bucket):
         raise ValidationError(
-            "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, begin and end with a "
-            "letter or a digit, and be no IP address"
+            "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, "
+            "begin and end with a letter or a digit, and be no IP address"
         )
     return bucket
 
 
 def _check_object_key(key: str) -> str:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; stores and clients that take keys for
-    paths resolve dots and drop slashes."""
-    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # passes every rule below
+    """Return a key that all stores accept and that none rewrites.
+
+    S3's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html. Stores and
+    clients that treat keys as paths resolve dots and drop slashes.
+    """
+    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # fast path: it passes all rules below
         return key
     key = _check_key(key)
     if len(key.encode()) > 1024:
@@ -12579,13 +12587,17 @@ def _check_content_type(content_type: str | None) -> str:
         or len(content_type) > 255
     ):
         raise ValidationError(
-            "content_type should be such as text/plain, in printable ASCII, of at most 255 characters"
+            "content_type should be such as text/plain, in printable ASCII, of at most 255 "
+            "characters"
         )
     return content_type
 
 
 def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+    """Return the metadata with lower-case names.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
@@ -12595,7 +12607,8 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
         name, value = _plain(name), _plain(value)
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
             raise ValidationError(
-                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores change underscores"
+                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores "
+                "change underscores"
             )
         if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
             raise ValidationError(
@@ -12610,13 +12623,13 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _folders_last(key: str) -> tuple[bool, int]:
-    """To sort by: a store that keeps folders deletes only those that are empty."""
+    """Return a sort key that puts folders last, the deepest first: some stores keep full ones."""
     folder = key.endswith("/")
     return folder, -len(key) if folder else 0
 
 
 def _etag_of_parts(md5s: Sequence[bytes]) -> str:
-    """What S3 gives an object that came in parts: the MD5 of their MD5s, and how many there were."""
+    """Return the ETag that S3 gives a multipart upload: the MD5 of its parts' MD5s, and a count."""
     import hashlib
 
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
@@ -12626,7 +12639,7 @@ _NO_BYTES = "data should be bytes, or a file opened in binary mode"
 
 
 def _read_block(file: Any, size: int) -> bytes:
-    """That many bytes, fewer only at the end: a raw file or a pipe may give less than it is asked for."""
+    """Read ``size`` bytes, or fewer at the end: one read of a pipe may return less."""
     blocks: list[bytes] = []
     missing = size
     while missing > 0:
@@ -12641,7 +12654,7 @@ def _read_block(file: Any, size: int) -> bytes:
 
 
 def _blocks(data: Any, size: int) -> Iterator[bytes]:
-    """The data in blocks of that size; the last one is shorter. Of nothing, none."""
+    """Yield blocks of ``size`` bytes; the last one may be shorter. Empty data has none."""
     if isinstance(data, (bytes, bytearray, memoryview)):
         view = memoryview(data)
         view = view.cast("B") if view.nbytes and view.c_contiguous else memoryview(view.tobytes())
@@ -12657,7 +12670,7 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
 
 
 def _drained(first: deque[T], rest: Iterator[T]) -> Iterator[T]:
-    """All of them, and none is kept."""
+    """Yield all items. Drop each before the next is read, so that one at a time is in memory."""
     while first:
         yield first.popleft()
     yield from rest
@@ -12668,14 +12681,14 @@ class _Source(ABC):
 
     @abstractmethod
     def read(self, size: int) -> bytes:
-        """At most that many, none only at the end."""
+        """Return at most ``size`` bytes; none means the end."""
 
     @abstractmethod
     def close(self) -> None: ...
 
 
 class _ObjectReader(io.RawIOBase):
-    """What ``open`` gives, behind a buffer."""
+    """The raw file under the buffer that ``open`` returns."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -12696,7 +12709,10 @@ class _ObjectReader(io.RawIOBase):
         super().close()
 
     def _dealloc_warn(self, source: object) -> None:
-        """Called by the buffer when it is forgotten, as of a file; at its end an object holds nothing any more."""
+        """Warn that the file was not closed. ``io.BufferedReader`` calls this when it is collected.
+
+        At its end the object holds no connection, so there is no warning.
+        """
         if not self._done:
             warnings.warn(
                 "an object opened for reading was not closed",
@@ -12707,16 +12723,16 @@ class _ObjectReader(io.RawIOBase):
 
 
 class StorageProvider(_Closing):
-    """Objects, which are bytes under a key, in buckets, as S3 has them.
+    """A store of objects: bytes under a key, in buckets, as S3 has them.
 
-    A key is text of at most 1,024 bytes in UTF-8, without blanks at either end; between slashes stands something other
-    than "." and "..", so that no store takes it for another. Buckets are named as AWS wants it. What breaks these rules
-    is a ValidationError, before anything is sent.
+    A key is text of at most 1,024 bytes in UTF-8, without blanks at either end. No part between its
+    slashes is empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming
+    rules. Other keys and buckets raise ValidationError before anything is sent.
 
-    All methods raise ConnectionError or TimeoutError when the store cannot answer, StorageError with its code when it
-    refuses, a retryable StorageError without a code for an answer that S3 would not give, ConfigurationError when there
-    are no credentials, and, except ``exists``, NotFoundError whose ``resource`` says whether a "bucket" or an "object"
-    is absent. Stores are strongly consistent: what was written is read. May be shared by threads.
+    Methods raise ConnectionError or TimeoutError if the store does not answer, StorageError with
+    its code if it refuses, a retryable StorageError without a code if the answer is not S3's, and
+    ConfigurationError if there are no credentials. All but ``exists`` raise NotFoundError, whose
+    ``resource`` is "bucket" or "object". Reads see all earlier writes. Threads may share it.
     """
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
@@ -12734,18 +12750,20 @@ class StorageProvider(_Closing):
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Stores bytes, or what a binary file holds from its position on, in place of what was there.
+        """Store bytes, or the rest of a binary file, in place of the object that was there.
 
-        The file stays open, at its end; it need not be able to seek. What it raises comes through as it is. What is
-        larger than ``part_size`` goes in parts of that size, at most 10,000, one in memory at a time; if one fails, no
-        part stays, and the object that was there does. ``content_type`` defaults to "binary/octet-stream".
-        ``metadata``: names of ASCII letters, digits, hyphens and dots, which are lower-cased, to printable ASCII
-        without blanks at either end; 2,048 bytes in all. An underscore is refused: some stores make it a hyphen.
+        The file stays open. It need not be seekable, and its own exceptions pass through. Data that
+        is larger than ``part_size`` is sent in at most 10,000 parts of that size, one in memory at
+        a time. If one fails, the parts are removed and the old object stays.
+
+        ``content_type`` defaults to "binary/octet-stream". Names in ``metadata`` have ASCII
+        letters, which are lower-cased, digits, hyphens and dots; some stores change underscores.
+        Values are printable ASCII without blanks at either end. All together have 2,048 bytes.
         """
         at = _check_bucket(bucket), _check_object_key(key)
         kind, checked = _check_content_type(content_type), _check_metadata(metadata)
         if data.__class__ is bytes and len(data) <= self._part_size:
-            return self._put(*at, data, kind, checked)  # the usual case, without any ado
+            return self._put(*at, data, kind, checked)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
@@ -12754,40 +12772,47 @@ class StorageProvider(_Closing):
             self._put_parts(*at, _drained(first, blocks), kind, checked)
 
     def download(self, bucket: str, key: str) -> bytes:
-        """All bytes of the object."""
+        """Return all bytes of the object."""
         return self._get(_check_bucket(bucket), _check_object_key(key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
-        """Writes the object's bytes to a binary file, from its position on, a few at a time; the file stays open. If it
-        fails half-way, what was written stays written. A file that takes nothing for now is a BlockingIOError."""
+        """Write the object's bytes to a binary file at its position, in chunks. It stays open.
+
+        After an error, the file keeps the bytes already written. A non-blocking file that accepts
+        no bytes raises BlockingIOError.
+        """
         at = _check_bucket(bucket), _check_object_key(key)
         if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
         with contextlib.closing(self._source("download_to", *at)) as source:
             while data := source.read(_CHUNK):
                 view = memoryview(data)
-                while view:  # a raw file may take less than it is given
+                while view:  # one write to a raw file may take less
                     taken = file.write(view)
                     if taken is None and not isinstance(file, io.RawIOBase):
-                        break  # it does not count, as many a wrapper does not, and has taken all
+                        break  # wrappers that return None have written all
                     if not taken or taken < 0:
                         raise BlockingIOError("file takes no more for now")
                     view = view[taken:]
 
     def open(self, bucket: str, key: str) -> io.BufferedReader:
-        """A binary file that reads the object as it goes, forward only; close it, at its end or before. While it is
-        open it takes one connection. An object that is replaced meanwhile is a StorageError at the latest when the
-        connection has to be made anew, and never a mixture."""
+        """Return a binary file that reads the object forward, as it goes. Close it.
+
+        While open, it uses one connection. If that is lost, the file reads on over another one, or
+        raises StorageError if the object was replaced: it never mixes two objects.
+        """
         at = _check_bucket(bucket), _check_object_key(key)
         return io.BufferedReader(_ObjectReader(self._source("open", *at)), _CHUNK)
 
     def get_presigned_url(
         self, bucket: str, key: str, expires_in: float, method: str = "GET"
     ) -> str:
-        """A URL with which anybody may GET, HEAD, PUT or DELETE this object, as ``method`` says, until ``expires_in``
-        seconds (1 to 604,800, a week; rounded up to whole ones) have passed; one signed with temporary credentials ends
-        with them. Asks the store nothing, so the object need not exist. The id of the access key is in it, the secret
-        key is not."""
+        """Return a URL that allows anybody one ``method`` on the object: GET, HEAD, PUT or DELETE.
+
+        It is valid for ``expires_in`` seconds, 1 to 604,800 (a week), rounded up to whole seconds;
+        with temporary credentials, at most as long as they are. This sends no request, so the
+        object need not exist. The URL holds the id of the access key, not the secret key.
+        """
         at = _check_bucket(bucket), _check_object_key(key)
         if not _is_number(expires_in, 1, 604_800):
             raise ValidationError(
@@ -12799,16 +12824,22 @@ class StorageProvider(_Closing):
         return self._presign(*at, math.ceil(expires_in), method)
 
     def exists(self, bucket: str, key: str) -> bool:
-        """Whether there is such an object; False also when there is no such bucket. A store that will not say (403) is
-        a StorageError: AWS answers so where the caller may not list the bucket."""
+        """Return whether the object exists; False also if the bucket does not.
+
+        Raises StorageError if the store answers 403. AWS does so for an absent object if the caller
+        may not list the bucket.
+        """
         return self._exists(_check_bucket(bucket), _check_object_key(key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
     ) -> Iterator[ObjectSummary]:
-        """The objects whose keys begin with ``prefix``, in the order of their keys' UTF-8 bytes, at most ``max_keys``.
-        The first thousand are asked for at once, more when they are wanted. Objects that come or go meanwhile may or
-        may not be among them."""
+        """Yield objects whose keys begin with ``prefix``, sorted by the keys' UTF-8 bytes.
+
+        ``max_keys`` limits their number. The call requests the first thousand at once, and the
+        iterator each further thousand when it gets there. Objects that are created or deleted
+        meanwhile may or may not be among them.
+        """
         bucket = _check_bucket(bucket)
         start = "" if prefix is None else _check_text("prefix", prefix)
         if len(start.encode()) > 1024:
@@ -12829,8 +12860,11 @@ class StorageProvider(_Closing):
         return pages(*self._list(bucket, start, min(left, _KEYS_PER_REQUEST), None))
 
     def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
-        """What is known of the object. NotFoundError says "object" also when the bucket is absent: the answer to a HEAD
-        has no body, and does not tell."""
+        """Return the object's metadata.
+
+        NotFoundError says "object" also if the bucket does not exist: an answer to HEAD has no body
+        that could tell.
+        """
         found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
         if found is None:
             raise NotFoundError(
@@ -12842,16 +12876,20 @@ class StorageProvider(_Closing):
         return found
 
     def delete(self, bucket: str, key: str) -> None:
-        """Removes the object. One that is absent is no error: S3 does not say. A key that ends in "/", and that the
-        store goes on to have, is a StorageError with the code "FolderNotEmpty": some keep folders that are in use."""
+        """Delete the object, if it exists: S3 does not say whether it did.
+
+        Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and the store
+        keeps it, because some stores keep folders that are not empty.
+        """
         self._delete(_check_bucket(bucket), _check_object_key(key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
-        """Removes many, a thousand in one request; what is absent counts as deleted. A key that the store refuses to
-        delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is.
+        """Delete many objects, a thousand a request. Absent ones count as deleted.
 
-        Keys that end in "/" are deleted last, one by one; the code of one that stays is "FolderNotEmpty", as of
-        ``delete``."""
+        All keys are checked before the first request. A key that the store refuses to delete is in
+        ``errors``, and the others are deleted. Keys that end in "/" are deleted last, one by one;
+        the code of one that stays is "FolderNotEmpty", as for ``delete``.
+        """
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
@@ -12863,8 +12901,11 @@ class StorageProvider(_Closing):
     def copy(
         self, source_bucket: str, source_key: str, target_bucket: str, target_key: str
     ) -> None:
-        """Copies within the store, content type and metadata included, whatever the size: above ``copy_part_size`` in
-        parts, of which none stays if one fails. Onto itself is a ValidationError, because S3 refuses that."""
+        """Copy an object of any size within the store, with its content type and metadata.
+
+        Objects above ``copy_part_size`` bytes are copied in parts, which are removed if one fails.
+        Raises ValidationError for a copy onto itself, because S3 refuses it.
+        """
         source = _check_bucket(source_bucket), _check_object_key(source_key)
         target = _check_bucket(target_bucket), _check_object_key(target_key)
         if source == target:
@@ -12872,16 +12913,15 @@ class StorageProvider(_Closing):
         found = self._head("copy", *source)
         if found is not None and found.size > self._copy_part_size:
             self._copy_parts(source, target)
-        else:  # also what is absent: the answer to this tells what it is
+        else:  # an absent object too: the answer tells object from bucket
             self._copy(source, target)
 
     def create_bucket(self, bucket: str) -> None:
-        """Creates a bucket, unless it is there and one's own. One that belongs to somebody else is a StorageError."""
+        """Create the bucket unless it exists. Raises StorageError if it is somebody else's."""
         self._create_bucket(_check_bucket(bucket))
 
     def health_check(self) -> Health:
-        """Asks for the list of buckets. That these credentials may not see it is an answer too, and a good one: the
-        store is there and knows them."""
+        """Request the list of buckets. A denial is healthy too: the store knows the credentials."""
         return self._health_check()
 
     @abstractmethod
@@ -12927,8 +12967,11 @@ class StorageProvider(_Closing):
 
 
 def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
-    """Return the proxy that HTTPS_PROXY (for http, HTTP_PROXY) and NO_PROXY, or the system's settings, name for a
-    URL, as boto3 finds it. ``schemes``: those that it may have."""
+    """Return the proxy for a URL as boto3 finds it, or None.
+
+    The variables are HTTPS_PROXY, HTTP_PROXY and NO_PROXY, else the system's settings. ``schemes``
+    are those that the proxy's own URL may have.
+    """
     import urllib.request
 
     text = urllib.request.getproxies().get(url.scheme)
@@ -12939,7 +12982,8 @@ def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
     problem = _url_problem(text, schemes)
     if problem:
         raise ConfigurationError(
-            f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. But {problem}"
+            f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. "
+            f"But {problem}"
         )
     return _Url.parse(text)
 
@@ -12956,8 +13000,10 @@ def _aws_client(
     ca_file: str | None = None,
     **options: Any,
 ) -> Any:
-    """A client of boto3, from a session of its own, that tries each request once: repeating is the policy's.
-    ``options`` that the installed boto3 does not have yet are left out."""
+    """Return a boto3 client, made by a session of its own, that never retries: the policy does.
+
+    ``options`` that the installed boto3 does not know are dropped.
+    """
     boto3 = _driver("boto3", "boto3", service)
     access_key, secret_key, token = keys
     session = boto3.session.Session(
@@ -12980,7 +13026,7 @@ def _aws_client(
         client = session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
     except ValueError as exc:
         if endpoint_url is not None or type(exc) is not ValueError:
-            raise  # else AWS_ENDPOINT_URL is none, and the exception quotes it
+            raise  # otherwise AWS_ENDPOINT_URL is not a URL, and the exception quotes it
     if endpoint_url is None:
         _check_followed(client.meta.endpoint_url if client else "")
     _proxy_for(_Url.parse(client.meta.endpoint_url), ("http", "https"))  # boto3 checks less
@@ -12989,7 +13035,7 @@ def _aws_client(
 
 
 def _check_followed(url: str) -> None:
-    """Raise ConfigurationError if boto3's own settings have requests go out in plain text."""
+    """Raise ConfigurationError if an endpoint in boto3's own settings would send plain text."""
     problem = "" if _S3_ENDPOINT.valid(url) else f" But {_S3_ENDPOINT.problem(url)}."
     if problem or not _is_private(_Url.parse(url)):
         raise ConfigurationError(
@@ -13000,12 +13046,12 @@ def _check_followed(url: str) -> None:
 
 
 def _is_private(url: _Url) -> bool:
-    """Whether nobody reads along: it is encrypted, or stays on this machine."""
+    """Return whether nobody can read the traffic: it is encrypted, or stays on this machine."""
     return url.scheme == "https" or url.host in ("localhost", "127.0.0.1", "::1")
 
 
 def _refuse_cut_answers(client: Any) -> None:
-    """boto3 has no setting for the class of its connections. Tried on boto3 1.44."""
+    """Replace the connection class of the client's pools; boto3 1.44 has no setting for it."""
     pools = client._endpoint.http_session._pool_classes_by_scheme
     for scheme, pool in pools.items():
         pools[scheme] = _of_whole_answers(pool)
@@ -13017,7 +13063,7 @@ def _of_whole_answers(pool: Any) -> Any:
 
 
 def _aws_refusal(exc: Any) -> tuple[int, str | None]:
-    """HTTP status and code of what AWS, or who speaks like it, has answered."""
+    """Return the HTTP status and the error code of a botocore ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status, _aws_code(exc.response.get("Error", {}))
 
@@ -13028,8 +13074,11 @@ def _aws_code(error: Mapping[str, Any]) -> str | None:
 
 
 def _with_md5(request: Any, **_: Any) -> None:
-    """DeleteObjects as every store takes it: boto3 sends a CRC32 whatever its settings say, and most want the MD5 that
-    was the rule before (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
+    """Sign DeleteObjects with the MD5 that all stores accept. Called by boto3.
+
+    boto3 always sends a CRC32, and most other stores require the older MD5:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+    """
     for name in {*request.headers}:
         if name.lower().startswith(
             ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
@@ -13045,17 +13094,20 @@ def _with_md5(request: Any, **_: Any) -> None:
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
-    """Keeps boto3 from taking any redirect for AWS's "in another region": it asks for the region, is redirected again,
-    and so on until the stack ends."""
+    """Stop boto3 from following a redirect. Called by boto3.
+
+    boto3 takes each one for AWS's "other region": it asks for the region, is redirected again, and
+    recurses until the stack overflows.
+    """
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 class _Incomplete(Exception):
-    """An answer lacks something that each answer of S3's to this request says: what, in our words."""
+    """An answer lacks something that S3 always says; the text names it and quotes nothing."""
 
 
-# What each answer of S3's says: its outermost element, and fields as boto3 calls them
-# (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html).
+# The outermost XML element of each of S3's answers, and the fields that it always has, by boto3's
+# names: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
 _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ()),
     "CopyObject": ("CopyObjectResult", ()),
@@ -13067,14 +13119,15 @@ _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "UploadPart": ("", ("ETag",)),
     "UploadPartCopy": ("CopyPartResult", ()),
 }
-_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")  # a web page that has none is no object
+# A GET or HEAD answered with HTML is an object only if it has one of these headers.
+_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")
 _XML_ROOT = _lazy(
     rb"\s*(?:\xef\xbb\xbf)?(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
 )
 
 
 def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
-    """Raise _Incomplete for a status of success with something other than S3's answer. Called by boto3."""
+    """Raise _Incomplete for an answer of success that is not S3's. Called by boto3."""
     metadata = parsed.get("ResponseMetadata", {})
     status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
     if not 200 <= status < 300:
@@ -13105,7 +13158,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
 
 
 def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], model: Any) -> None:
-    """Raise _Incomplete for one whose body is cut: boto3 takes it for a refusal that says no code."""
+    """Raise _Incomplete if the refusal's body is cut: boto3 would report it without its code."""
     length = headers.get("content-length", "")
     whole = int(length) if length.isdecimal() and model.name != "HeadObject" else 0
     if len(http_response.content) < whole:
@@ -13113,7 +13166,7 @@ def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], 
 
 
 def _check_says(answer: Mapping[str, Any], *names: str) -> None:
-    """Raise _Incomplete, which names the header or element that is missing or empty."""
+    """Raise _Incomplete, which names the header or element, if one is missing or empty."""
     for name in names:
         if answer.get(name) in (None, ""):
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
@@ -13123,12 +13176,12 @@ def _check_says(answer: Mapping[str, Any], *names: str) -> None:
 
 
 def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
-    """Whether a store may speak of a folder, which has no ETag."""
+    """Return whether the answer may be about a folder, for which some stores send no ETag."""
     return key.endswith("/") and "x-amz-request-id" in headers
 
 
 def _says_its_end(headers: Mapping[str, str]) -> bool:
-    """Whether a cut of the body would be noticed."""
+    """Return whether a cut of the body can be detected."""
     return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
 
@@ -13179,23 +13232,24 @@ _S3_KEPT = (
     "ContentLanguage",
     "Metadata",
 )
-_NOT_IN_XML = _lazy(
-    "[\x01-\x08\x0b-\x1f\ufffe\uffff]"
-)  # https://www.w3.org/TR/xml/#charsets; CR comes back as LF
+# https://www.w3.org/TR/xml/#charsets; a CR would be read as LF
+_NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
 
 
 class S3StorageProvider(StorageProvider):
-    """S3 (https://docs.aws.amazon.com/AmazonS3/latest/API/), or a store that speaks its protocol, over boto3: tried on
-    the S3 gateway of MinIO and on moto.
+    """S3, or a store with its protocol, over boto3. Tried on MinIO's S3 gateway and on moto.
 
-    On AWS the bucket is part of the host's name, else of the path. Requests are signed with version 4. Connections are
-    opened on use, at most 32 are kept, and none after a failure. An answer that is cut, or lacks what S3 always says,
-    is lost, whatever its status. All operations are repeated when their answer is lost, within
-    ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is
-    told of each request, and of each piece that ``open`` and ``download_to`` read.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/. On AWS the bucket is part of the host name,
+    elsewhere of the path. Requests are signed with version 4. At most 32 connections are kept; a
+    failure closes all of them. An answer that is cut, or lacks something that S3 always says,
+    counts as lost.
+
+    All operations are retried if the answer is lost, because repeating one leaves the same object.
+    The deadline is ``config.connect_timeout + config.read_timeout``. The observer is called for
+    each request, and for each chunk that ``open`` and ``download_to`` read.
     """
 
-    MOST_PARTS = 10_000  # of one upload, as on AWS; for a store that takes fewer, derive a class
+    MOST_PARTS = 10_000  # AWS's limit of an upload; override it for a store that has a lower one
 
     def __init__(
         self,
@@ -13208,8 +13262,8 @@ class S3StorageProvider(StorageProvider):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``ca_file``: the path of a PEM file with the authorities to trust instead of the system's (or of
-        ``AWS_CA_BUNDLE``). ``keeps_folders`` stands above that of the config."""
+        """``ca_file``: path of a PEM file with the authorities to trust instead of the system's or
+        those of ``AWS_CA_BUNDLE``. ``keeps_folders`` overrides that of the config."""
         if not isinstance(config, S3StorageConfig | None):
             raise ConfigurationError(
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
@@ -13251,7 +13305,7 @@ class S3StorageProvider(StorageProvider):
         self._clients: tuple[Any, Any] | None = None  # their sockets are the parent's
 
     def close(self) -> None:
-        """Frees connections; every call is a ConnectionError from then on. Calling it again does nothing."""
+        """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
         self._closed = True
         clients, self._clients = self._clients, None
         for client in clients or ():
@@ -13841,7 +13895,11 @@ class _S3Source(_Source):
 
 
 class EventChannel:
-    """Names of channels. An id is a UUID or text, encoded as by :class:`CacheKey`: different ids never meet."""
+    """Names of channels.
+
+    An id is a UUID or text. It is encoded as by :class:`CacheKey`, so that different ids never
+    make the same name.
+    """
 
     BENCHMARK = "events:benchmark"
     SUBMISSION = "events:submission"
@@ -13854,22 +13912,25 @@ class EventChannel:
 
     @classmethod
     def benchmark_specific(cls, benchmark_id: uuid.UUID | str) -> str:
-        """The channel of one benchmark: "events:benchmark:<id>"."""
+        """Return the channel of one benchmark: ``events:benchmark:<id>``."""
         return _joined_key(cls.BENCHMARK, benchmark_id)
 
     @classmethod
     def submission_specific(cls, submission_id: uuid.UUID | str) -> str:
-        """The channel of one submission: "events:submission:<id>"."""
+        """Return the channel of one submission: ``events:submission:<id>``."""
         return _joined_key(cls.SUBMISSION, submission_id)
 
 
 @dataclass(frozen=True, eq=False)
 class Event(_ByValue):
-    """What can be published. A subclass is a family, which has no fields; a frozen dataclass that subclasses it is an
-    event of the family, and becomes its attribute. Your own::
+    """An event that a bus can publish.
+
+    A direct subclass is a family and has no fields. A frozen dataclass that subclasses a family is
+    one of its events, and becomes an attribute of it. To define your own::
 
         class OrderEvent(Event):
-            Placed: TypeAlias = "OrderPlaced"  # the name to use it by; without this line it is OrderEvent.OrderPlaced
+            # Makes it OrderEvent.Placed; without this line it is OrderEvent.OrderPlaced.
+            Placed: TypeAlias = "OrderPlaced"
 
         @dataclass(frozen=True)
         class OrderPlaced(OrderEvent):
@@ -13878,17 +13939,20 @@ class Event(_ByValue):
 
         bus.publish("orders", OrderEvent.Placed(order_id))
 
-    Fields are str, bool, int (64 bits), float (finite), ``uuid.UUID``, ``datetime`` (aware; read as UTC), ``dict`` and
-    ``list`` (JSON documents), ``tuple[X, ...]`` of such a type, or ``X | None``; none is called "type".
+    The type of a field is str, bool, int (64 bits), float (finite), ``uuid.UUID``, ``datetime``
+    (aware; read as UTC), ``dict`` or ``list`` (JSON documents), ``tuple[X, ...]`` of such a type,
+    or ``X | None``. No field is called "type".
 
-    On the wire it is a JSON object: "type" (for example "OrderEvent.Placed"), and the fields, ids and times as text
-    (RFC 9562, RFC 3339). So that programs of different age can talk, a reader ignores fields that it does not know, and
-    fills in defaults for those that are missing: give a new field a default.
+    An event is sent as a JSON object with "type" (for example "OrderEvent.Placed") and the fields.
+    Ids and times are text (RFC 9562, RFC 3339). A reader ignores unknown fields and fills in
+    defaults for missing ones. So give a new field a default: then old and new programs can talk.
     """
 
     _family: ClassVar[type[Event]]
-    _aliases: ClassVar[Mapping[str, str]]  # of a family: class name to attribute
-    _members: ClassVar[dict[str, type[Event]]]  # of a family: by type on the wire
+    #: of a family: an event's attribute, by the name of its class
+    _aliases: ClassVar[Mapping[str, str]]
+    #: of a family: its events, by "type"
+    _members: ClassVar[dict[str, type[Event]]]
     _type: ClassVar[str] = ""
     _fields: ClassVar[Sequence[_EventField]]
 
@@ -13896,26 +13960,20 @@ class Event(_ByValue):
         super().__init_subclass__()
         if Event in cls.__bases__:
             cls._family, cls._members = cls, {}
-            aliases = (
-                (name, value)
-                for name, value in vars(cls).items()
-                if name[0] != "_" and isinstance(value, str)
-            )
-            cls._aliases = {value: name for name, value in aliases}
+            texts = {name: value for name, value in vars(cls).items() if isinstance(value, str)}
+            cls._aliases = {value: name for name, value in texts.items() if name[0] != "_"}
             return
         family = cls._family
         name = family._aliases.get(cls.__name__, cls.__name__)
-        cls.__name__, cls.__qualname__ = (
-            name,
-            f"{family.__qualname__}.{name}",
-        )  # where repr and pickle find it
+        # repr and pickle find the class by its name.
+        cls.__name__, cls.__qualname__ = name, f"{family.__qualname__}.{name}"
         cls._type = f"{family.__name__}.{name}"
         family._members[cls._type] = cls
         setattr(family, name, cls)
 
 
 class BenchmarkEvent(Event):
-    """What happens to benchmarks."""
+    """Events of benchmarks."""
 
     Created: TypeAlias = "_BenchmarkCreated"
     Updated: TypeAlias = "_BenchmarkUpdated"
@@ -13959,7 +14017,7 @@ class _BenchmarkDeprecated(BenchmarkEvent):
 
 
 class SubmissionEvent(Event):
-    """What happens to submissions; a score or rank of None: not ranked."""
+    """Events of submissions. A score or rank is None if there is none."""
 
     Created: TypeAlias = "_SubmissionCreated"
     VerificationStarted: TypeAlias = "_VerificationStarted"
@@ -14003,7 +14061,7 @@ class _LeaderboardPositionChanged(SubmissionEvent):
 
 
 class UserEvent(Event):
-    """What happens to users."""
+    """Events of users."""
 
     Created: TypeAlias = "_UserCreated"
     RoleChanged: TypeAlias = "_UserRoleChanged"
@@ -14036,7 +14094,7 @@ class _UserProfileUpdated(UserEvent):
 
 
 class SystemEvent(Event):
-    """What happens to the system."""
+    """Events of the system."""
 
     MaintenanceScheduled: TypeAlias = "_MaintenanceScheduled"
     HealthCheckFailed: TypeAlias = "_HealthCheckFailed"
@@ -14054,7 +14112,7 @@ class _MaintenanceScheduled(SystemEvent):
 
 @dataclass(frozen=True, eq=False)
 class _HealthCheckFailed(SystemEvent):
-    """A part of the service did not answer its health check."""
+    """A service has failed its health check."""
 
     service: str
     error: str
@@ -14062,7 +14120,7 @@ class _HealthCheckFailed(SystemEvent):
 
 @dataclass(frozen=True, eq=False)
 class _CacheCleared(SystemEvent):
-    """Keys have been removed from the cache."""
+    """Keys have been deleted from the cache."""
 
     pattern: str
 
@@ -14246,23 +14304,30 @@ def _event_of(payload: str, family: type[E]) -> E:
 
 @dataclass(frozen=True, eq=False)
 class Message(_ByValue):
-    """What a handler of a bus is given: the channel it was published to, the glob that matched (None for a channel
-    subscribed to by name), and the text. The repr does not show the text."""
+    """A message, as a handler receives it. Its repr does not show the payload.
+
+    ``pattern`` is the glob that matched; None for a subscription to the channel's name.
+    """
 
     channel: str
     pattern: str | None
     payload: str = field(repr=False)
 
     def deserialize(self, family: type[E]) -> E:
-        """The event, of a family (``BenchmarkEvent``) or of one class of it (``BenchmarkEvent.Created``).
-        SerializationError if the text is anything else: no JSON, another family's, of a type that is not known here, a
-        field missing or of another type."""
+        """Return the event that the payload holds.
+
+        ``family`` is a family (``BenchmarkEvent``) or one of its events
+        (``BenchmarkEvent.Created``). Raises SerializationError for any other payload: not JSON, of
+        another family or an unknown type, or with a field that is missing or of another type.
+        """
         return _event_of(self.payload, family)
 
 
 class Subscription(_Closing):
-    """One handler and what it hears; made by the ``subscribe`` methods of a bus, closed with it at the latest. The bus
-    keeps it; you need it only to close it earlier."""
+    """A handler and its channels or glob, as the ``subscribe`` methods of a bus return it.
+
+    The bus keeps a reference, and closes it with itself. Keep it only to close it earlier.
+    """
 
     def __init__(
         self,
@@ -14277,35 +14342,41 @@ class Subscription(_Closing):
         self._closed = False
 
     def close(self) -> None:
-        """No further message is handled. The last subscription of a bus to a channel ends the one on the server: this
-        returns once Redis has acknowledged that, or at once when called from inside a handler. A Redis that cannot
-        answer is logged, no error. Calling it again does nothing."""
+        """Handle no further message. Closing twice does nothing.
+
+        The bus's last subscription to a channel unsubscribes from Redis. Then this returns once
+        Redis has acknowledged that, or at once inside a handler. If Redis does not answer, the
+        error is logged, not raised.
+        """
         if not self._closed:
             self._closed = True
             self._bus._leave(self)
 
 
 class RedisEventBus(_Closing):
-    """Events over Redis's publish/subscribe (https://redis.io/docs/latest/develop/interact/pubsub/): at most once. Who
-    is not subscribed at the moment does not get it, nor later.
+    """Events over Redis Pub/Sub, delivered at most once.
 
-    Handlers run in one thread of the bus, begun with the first subscription: one at a time, for one publisher in the
-    order of publishing. One that raises (``Exception``) is logged and counted, and the others go on; so is one that
-    returns an awaitable or a generator, which nothing would run. They may publish,
-    subscribe and close, the bus too; one that is slow holds up the rest. After a lost connection the bus subscribes
-    again by itself, then calls ``on_reconnect``: messages may have been lost. A quiet channel is no error; a dead peer
-    is noticed by PING.
+    https://redis.io/docs/latest/develop/interact/pubsub/. A client that is not subscribed at
+    publish time never receives the event.
 
-    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline (the first
-    subscription, which connects before it is told, within twice that), MessagingError if Redis refuses, and
-    ValidationError before anything is sent. May be shared by threads. A forked child has no subscriptions until it
-    makes its own. A bus with subscriptions lives until it, or its client, is closed.
+    The first subscription starts one thread. It calls all handlers of the bus, one at a time, for
+    each publisher in the order of publishing. A slow handler delays the others. An ``Exception``
+    from a handler is logged and counted; so is an awaitable or a generator that it returns, because
+    nothing would run it. Handlers may publish, subscribe, and close subscriptions or the bus.
 
-    Redis's channels belong to the whole server: the database number of the URL keeps nobody apart, and a cache's prefix
-    does not either. Two environments on one server need a ``prefix`` each, of which neither begins with the other.
+    After a lost connection the bus subscribes again, then calls ``on_reconnect``: messages may have
+    been lost. PING detects a dead peer, so a quiet channel is no error.
+
+    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline,
+    MessagingError if Redis refuses, and ValidationError before anything is sent. The first
+    subscription connects first and may take two deadlines. Threads may share a bus. A forked child
+    has no subscriptions. A bus with subscriptions lives until it or its client is closed.
+
+    Channels belong to the whole Redis server, not to a database number or a cache's prefix. Two
+    environments on one server need a ``prefix`` each, and neither may begin with the other.
 
     Attributes:
-        handler_errors: how often a handler has raised.
+        handler_errors: number of handler calls that have raised.
     """
 
     def __init__(
@@ -14314,8 +14385,8 @@ class RedisEventBus(_Closing):
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
     ) -> None:
-        """``client`` is not closed with the bus. ``on_reconnect()`` is called in the thread of the handlers.
-        ``prefix`` stands before each channel and glob in Redis; messages show neither it nor others' prefixes."""
+        """``client``: stays open when the bus closes. ``on_reconnect()`` runs in the handlers'
+        thread. ``prefix`` is put before each channel and glob in Redis; messages do not show it."""
         if not isinstance(client, KeyValueClient):
             raise ValidationError("RedisEventBus takes a RedisClient")
         if on_reconnect is not None:
@@ -14338,9 +14409,12 @@ class RedisEventBus(_Closing):
         ] = {}  # by whether it is a glob, and its name
 
     def publish(self, channel: str, event: Event) -> int:
-        """Sends the event to the subscribers of now and returns how many Redis counts: one for each bus or other
-        connection that is subscribed to the channel, and one for each of its globs that match. Never repeated after it
-        was sent. SerializationError if a field holds what its type does not allow."""
+        """Send the event to the current subscribers and return their number, as Redis counts.
+
+        It counts one for each connection (a bus has one) that is subscribed to the channel, and one
+        for each of its globs that match. A publish is never retried after it was sent. Raises
+        SerializationError if a field's value does not have its type.
+        """
         if not isinstance(event, Event) or not event._type:
             raise ValidationError(
                 "event should be one of a family, such as BenchmarkEvent.Created(…)"
@@ -14354,27 +14428,36 @@ class RedisEventBus(_Closing):
             raise self._refused(error) from error
 
     def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
-        """Has ``handler`` called with each message to the channel from now on. Returns once Redis has acknowledged it,
-        or at once when called from inside a handler. A handler subscribed twice is called twice."""
+        """Call ``handler`` with each message to the channel from now on.
+
+        Returns once Redis has acknowledged the subscription, or at once inside a handler. A handler
+        that is subscribed twice is called twice.
+        """
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
     def subscribe_many(
         self, channels: Iterable[str], handler: Callable[[Message], object]
     ) -> Subscription:
-        """As ``subscribe``, to several channels at once."""
+        """Subscribe to several channels at once; otherwise as ``subscribe``."""
         names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
         if not names:
             raise ValidationError("subscribe_many needs at least one channel")
         return self._join("subscribe", [*dict.fromkeys(names)], handler)
 
     def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
-        """As ``subscribe``, to all channels that match a glob, by Redis's rules (see ``KeyValueClient.scan``). What is
-        published to a channel that is subscribed to by name too comes twice."""
+        """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
+
+        ``KeyValueClient.scan`` describes globs. A message to a channel that is also subscribed to
+        by name comes twice.
+        """
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
 
     def close(self) -> None:
-        """Ends all subscriptions; from then on every call is a ConnectionError. Waits for a handler that is at work,
-        within the client's deadline, unless called from inside it. The client stays open."""
+        """End all subscriptions. Every later call raises ConnectionError.
+
+        Waits for a running handler, within the client's deadline, unless called inside it. The
+        client stays open.
+        """
         self._closed = True
         with self._lock:
             listener, self._listener = self._listener, None
@@ -14452,11 +14535,8 @@ class RedisEventBus(_Closing):
                 _ran(subscription._handler(message))
             except Exception as error:
                 self.handler_errors += 1
-                details = {
-                    "service": "redis",
-                    "operation": "handle",
-                    "outcome": type(error).__name__,
-                }
+                outcome = type(error).__name__
+                details = {"service": "redis", "operation": "handle", "outcome": outcome}
                 logger.warning(
                     "a handler of channel %s raised", channel, exc_info=True, extra=details
                 )
@@ -14504,11 +14584,13 @@ class RedisEventBus(_Closing):
 
 
 class SmsService(_Closing):
-    """Sends text messages. Phones are taken in any form that :func:`normalize_phone` does.
+    """A service that sends text messages.
 
-    Sending raises ValidationError (phone not E.164; message empty or over 1,600 characters, the limit of providers),
-    ConnectionError or ConfigurationError (nothing was sent), or SmsError, whose ``outcome`` says "rejected" or
-    "unknown". A message whose fate is unknown is never sent again by itself. May be shared by threads.
+    Phones may have any form that :func:`normalize_phone` accepts. Sending raises ValidationError
+    for a phone that is not E.164, and for a message that is empty or over 1,600 characters (the
+    providers' limit). ConnectionError and ConfigurationError mean that nothing was sent. The
+    ``outcome`` of SmsError is "rejected" or "unknown"; a message whose outcome is unknown is never
+    sent again. Threads may share a service.
     """
 
     #: the provider's name, as in ``SmsConfig.provider``
@@ -14516,23 +14598,23 @@ class SmsService(_Closing):
     _closed = False
 
     def send_sms(self, phone: str, message: str) -> str:
-        """Sends ``message`` and returns the provider's message id."""
+        """Send ``message`` and return the provider's message id."""
         number, message = normalize_phone(phone), _check_text("message", message, longest=1600)
         if not message.strip():
             raise ValidationError("message should not be empty")
         return self._send_if_open(number, message, None)
 
     def send_verification_code(self, phone: str, code: str) -> str:
-        """Sends a text with ``code`` (1 to 64 characters) and returns the provider's message id."""
+        """Send a text with ``code`` (1 to 64 characters) and return the provider's message id."""
         number, code = normalize_phone(phone), VerificationCache._check_code(code)
         return self._send_if_open(number, f"Your verification code is {code}", code)
 
     def is_available(self) -> bool:
-        """Whether the service would try to send; asks nobody over the network."""
+        """Return whether the service would try to send. Sends no request."""
         return not self._closed
 
     def close(self) -> None:
-        """Frees what the service holds; sending is a ConnectionError from then on. Calling it again does nothing."""
+        """Close the service. Later sends raise ConnectionError. Closing twice does nothing."""
         self._closed = True
 
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
@@ -14554,12 +14636,13 @@ class SmsService(_Closing):
 
 
 class MockSmsService(SmsService):
-    """For development: prints each message in a frame instead of sending it. Warns once, when constructed, because a
-    program that uses it in production sends nothing.
+    """Prints each message in a frame instead of sending it. For development.
+
+    The constructor logs a warning, because a program that uses this in production sends nothing.
 
     Attributes:
-        message_count: messages printed so far.
-        simulate_failure: while True, sending raises SmsError with outcome "rejected", and nothing is printed.
+        message_count: number of messages printed so far.
+        simulate_failure: if True, sending raises SmsError with outcome "rejected".
     """
 
     provider_name = "mock"
@@ -14567,8 +14650,10 @@ class MockSmsService(SmsService):
     def __init__(
         self, stream: io.TextIOBase | None = None, *, simulate_failure: bool = False
     ) -> None:
-        """``stream``: a text file that is open for writing; the default is the standard output of the moment of
-        sending. Raises ConfigurationError for anything else."""
+        """``stream``: a text file that is open for writing; default: ``sys.stdout`` at each send.
+
+        Raises ConfigurationError for anything else.
+        """
         if stream is not None and not _is_file(stream, "write", binary=False):
             raise ConfigurationError("stream should be a text file that is open for writing")
         logger.warning(
@@ -14589,9 +14674,9 @@ class MockSmsService(SmsService):
         width = max(map(len, lines))
         edge = f"+{'-' * (width + 2)}+"
         framed = "\n".join([edge, *(f"| {line:<{width}} |" for line in lines), edge, ""])
-        # A console that knows ASCII only still shows codes.
+        # A console that has only ASCII still shows codes.
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        # In one piece, so that the frames of several threads do not mix. No lock is held meanwhile.
+        # One write: the frames of several threads do not mix.
         print(
             framed.encode(encoding, "backslashreplace").decode(encoding),
             end="",
@@ -14609,9 +14694,10 @@ def _check_sms_config(config: SmsConfig) -> None:
 
 
 class _RemoteSmsService(SmsService):
-    """What providers over the network share: the policy, and what a failure means for the message.
+    """Shared code of providers with a network API: the call policy and the errors.
 
-    A connection that fails before the request has left is tried once more within ``config.timeout``; afterwards never.
+    An attempt that fails before the request is sent is retried once within ``config.timeout``. A
+    request that was sent is never retried.
     """
 
     def __init__(
@@ -14668,14 +14754,15 @@ class _RemoteSmsService(SmsService):
 
 
 class TwilioSmsService(_RemoteSmsService):
-    """Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), one POST per message
-    over the standard library's HTTPS client.
+    """Twilio: one POST for each message, over the standard library's HTTPS client.
 
-    ``config.api_key`` and ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
-    secret; the latter needs ``account_sid``. ``sender`` is a number of yours or a messaging service ("MG…").
-    ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors). The server's certificate is verified with
-    the system's authorities; ``SSL_CERT_FILE`` names others. ``HTTPS_PROXY`` and ``NO_PROXY`` are
-    followed.
+    https://www.twilio.com/docs/messaging/api/message-resource. ``config.api_key`` and
+    ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
+    secret, which needs ``account_sid`` too. ``sender`` is a number of yours or a messaging service
+    ("MG…"). ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors).
+
+    The server's certificate is verified with the system's authorities, or those of
+    ``SSL_CERT_FILE``. ``HTTPS_PROXY`` and ``NO_PROXY`` are respected.
     """
 
     provider_name = "twilio"
@@ -14688,8 +14775,8 @@ class TwilioSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: that of a region, for example https://api.dublin.ie1.twilio.com; plain http only on the local
-        machine."""
+        """``endpoint``: of a region, for example https://api.dublin.ie1.twilio.com. Plain http is
+        allowed on the local machine only."""
         _check_sms_config(config)
         for name, variable in (
             ("api_key", "SMS_API_KEY"),
@@ -14701,8 +14788,9 @@ class TwilioSmsService(_RemoteSmsService):
         account = config.account_sid or config.api_key or ""
         if not re.fullmatch("AC[0-9a-fA-F]{32}", account):
             raise ConfigurationError(
-                "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key (SMS_API_KEY) or, "
-                "with an API key (SK…) there, as SmsConfig.account_sid (SMS_ACCOUNT_SID)"
+                "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key "
+                "(SMS_API_KEY) or, with an API key (SK…) there, as SmsConfig.account_sid "
+                "(SMS_ACCOUNT_SID)"
             )
         self._url = self._endpoint(_plain(endpoint))
         super().__init__(config, clock, observer)
@@ -14729,7 +14817,7 @@ class TwilioSmsService(_RemoteSmsService):
         }
         host, port = self._url.host, self._url.port or (443 if self._tls else 80)
         connection = _whole_answers(http.client.HTTPConnection)(host, port)
-        # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
+        # http.client closes early. The file keeps the descriptor open until the watchdog lets go.
         with self._connect(host, port, attempt) as raw, raw.makefile("rb", 0):
             watched = _Watched(raw, raw.gettimeout() or 0.0)
             connection.sock, attempt.sent = raw, True
@@ -14744,7 +14832,7 @@ class TwilioSmsService(_RemoteSmsService):
         return self._answered(response.status, response.headers, body)
 
     def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
-        proxy = _proxy_for(self._url) if self._tls else None  # in plain text none reads along
+        proxy = _proxy_for(self._url) if self._tls else None  # plain http stays on this machine
         try:
             if proxy is None:
                 raw = _open_socket(host, port, attempt)
@@ -14761,10 +14849,10 @@ class TwilioSmsService(_RemoteSmsService):
                 raise
             return raw
         except TimeoutError:
-            raise builtins.TimeoutError from None  # the policy's own: a late one is unsent too
+            raise builtins.TimeoutError from None  # so that _translate says that nothing was sent
 
     def _open_tunnel(self, raw: socket.socket, proxy: _Url, to: str, attempt: Attempt) -> None:
-        """https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6"""
+        """Open a tunnel through the proxy: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6."""
         import base64
 
         lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
@@ -14776,7 +14864,7 @@ class TwilioSmsService(_RemoteSmsService):
         answer = b""
         while not answer.endswith(b"\r\n\r\n") and len(answer) < 65536:
             raw.settimeout(attempt.remaining())
-            piece = raw.recv(1)  # what follows is TLS's
+            piece = raw.recv(1)  # the bytes after the answer belong to TLS
             if not piece:
                 raise OSError(errno.ECONNRESET, "")
             answer += piece
@@ -14831,18 +14919,19 @@ _SNS_HINTS = {
 
 
 def _check_published(http_response: Any, **_: Any) -> None:
-    """Raise _Incomplete for XML of something other than SNS, as a web page may be. Called by boto3."""
+    """Raise _Incomplete if the answer is XML but not SNS's, such as a web page. Called by boto3."""
     found = _XML_ROOT.match(http_response.content)
     if http_response.status_code < 300 and found and found[1] != b"PublishResponse":
         raise _Incomplete
 
 
 class SnsSmsService(_RemoteSmsService):
-    """AWS SNS (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html) over boto3.
+    """AWS SNS over boto3: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html.
 
-    ``config.api_key`` and ``api_secret`` are an access key and its secret; without them boto3's own chain finds some.
-    ``sender`` is a number of yours (an origination number) or a sender id of 1 to 11 letters and digits; None: the
-    account's default. Codes are sent as "Transactional". ``SmsError.code`` is AWS's.
+    ``config.api_key`` and ``api_secret`` are an access key and its secret; the default is boto3's
+    own chain. ``sender`` is an origination number of yours, or a sender id of 1 to 11 letters and
+    digits; the default is the account's. Codes are sent as "Transactional". ``SmsError.code`` is
+    AWS's.
     """
 
     provider_name = "aws_sns"
@@ -14855,7 +14944,8 @@ class SnsSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: a URL other than AWS's own, such as a VPC endpoint; plain http only on the local machine."""
+        """``endpoint``: a URL other than AWS's own, such as a VPC endpoint. Plain http is allowed
+        on the local machine only."""
         _check_sms_config(config)
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError(
@@ -14869,7 +14959,8 @@ class SnsSmsService(_RemoteSmsService):
             number = re.fullmatch(r"\+?[0-9]{5,15}", sender)
             if not number and not re.fullmatch("(?=.*[A-Za-z])[A-Za-z0-9-]{1,11}", sender):
                 raise ConfigurationError(
-                    "SmsConfig.sender (SMS_FROM) should be a number, or 1 to 11 letters and digits, at least one letter"
+                    "SmsConfig.sender (SMS_FROM) should be a number, or 1 to 11 letters and "
+                    "digits, at least one letter"
                 )
             self._attributes[
                 "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
@@ -14983,9 +15074,12 @@ class SnsSmsService(_RemoteSmsService):
 
 
 class FailoverSmsService(SmsService):
-    """Several services, in order: the next one is asked only when the one before surely sent nothing (it rejected the
-    message, could not be reached, or is not configured). After an unknown outcome none is: two messages are worse than
-    one late. When all have failed, the last one's error is raised. Closes its services with itself."""
+    """Several services, tried in order, until one has sent the message.
+
+    The next service is tried only if the one before has certainly sent nothing: it rejected the
+    message, could not be reached, or lacks configuration. An unknown outcome is raised, because one
+    late message is better than two. If all fail, the last error is raised. ``close`` closes all.
+    """
 
     provider_name = "failover"
 
@@ -14999,7 +15093,7 @@ class FailoverSmsService(SmsService):
 
     def close(self) -> None:
         super().close()
-        with contextlib.ExitStack() as stack:  # all of them, even if one of them raises
+        with contextlib.ExitStack() as stack:  # closes all, even if one raises
             for each in reversed(self.services):
                 stack.callback(each.close)
 
@@ -15025,11 +15119,12 @@ class FailoverSmsService(SmsService):
 def create_sms_service(
     config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
 ) -> SmsService:
-    """The service that ``config.provider`` names; ConfigurationError if it names none, or lacks a setting."""
+    """Return the service of ``config.provider``. Raises ConfigurationError if a setting lacks."""
     _check_sms_config(config)
     if config.provider is None:
         raise ConfigurationError(
-            f"no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be {_SMS_PROVIDER.expected}"
+            "no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be "
+            f"{_SMS_PROVIDER.expected}"
         )
     if config.provider == "mock":
         return MockSmsService()
