@@ -777,18 +777,31 @@ def test_what_moto_refuses(account: MotoAccount) -> None:
 def test_threads_share_one_client(account: MotoAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     import boto3.session
 
-    build, built = boto3.session.Session.client, []
+    build = boto3.session.Session.client
+    built: list[str] = []
+    closed: list[str] = []
 
     def count(session: Any, service: str, *arguments: Any, **options: Any) -> Any:
+        client = build(session, service, *arguments, **options)
+        close = client.close
+
+        def count_and_close() -> None:
+            closed.append(service)
+            close()
+
         built.append(service)
-        return build(session, service, *arguments, **options)
+        monkeypatch.setattr(client, "close", count_and_close)
+        return client
 
     monkeypatch.setattr(boto3.session.Session, "client", count)
     with infra.SnsSmsService(account.config, endpoint=account.url) as service:
         ids = in_threads(16, lambda number: service.send_sms(PHONE, f"text {number}"))
+        assert closed == built[1:]  # threads may build several at once: one is kept
+        service.send_sms(PHONE, "text 16")
+        assert closed == built[1:]
+    assert closed == built == ["sns"] * len(built)
     assert len(set(ids)) == 16
-    assert sorted(account.texts()) == sorted(f"text {number}" for number in range(16))
-    assert built == ["sns"]
+    assert sorted(account.texts()) == sorted(f"text {number}" for number in range(17))
 
 
 class AcceptingSns(StandIn):
