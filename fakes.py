@@ -2167,7 +2167,7 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
 
 
 class _Object:
-    """``last_modified`` and ``etag`` are made when somebody asks: few do, and hashing is most of the work."""
+    """A stored object. Its ETag is computed on first use, because hashing is most of its cost."""
 
     __slots__ = ("_at", "_etag", "content_type", "data", "metadata", "part_size")
 
@@ -2182,7 +2182,7 @@ class _Object:
         self.data = data
         self.content_type = content_type
         self.metadata = metadata
-        self.part_size = part_size  # 0: it is of one piece
+        self.part_size = part_size  # 0: not stored in parts
         self._at = at
         self._etag = ""
 
@@ -2194,15 +2194,16 @@ class _Object:
     def etag(self) -> str:
         if not self._etag:
             parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
-            md5s = [hashlib.md5(part, usedforsecurity=False) for part in parts] or [
-                hashlib.md5(usedforsecurity=False)
-            ]
-            digests = [each.digest() for each in md5s]
+            digests = [*map(_md5, parts)] or [_md5(b"")]
             self._etag = infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
         return self._etag
 
     def copy(self, at: datetime, part_size: int) -> _Object:
         return _Object(self.data, self.content_type, self.metadata, at, part_size)
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 class _FakeSource(infra._Source):
@@ -2220,12 +2221,12 @@ class _FakeSource(infra._Source):
 
 
 class FakeStorageProvider(Faults, infra.StorageProvider):
-    """Twin of ``S3StorageProvider``; it begins without a bucket. Presigned URLs are honoured by ``fetch``, against the
-    clock.
+    """Twin of ``S3StorageProvider``. It starts without buckets.
+
+    ``fetch`` takes presigned URLs, which expire by ``clock``.
 
     Attributes:
-        denied: pairs of bucket and key that may not be deleted: "AccessDenied", and an entry in the ``errors`` of
-            ``delete_batch``.
+        denied: pairs of bucket and key; deleting one is refused with the code "AccessDenied".
     """
 
     _service = "storage"
@@ -2239,8 +2240,9 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         keeps_folders: bool = False,
         clock: infra.Clock | None = None,
     ) -> None:
-        """``buckets``: share the dict to share the objects; what is in it is the fakes' own business.
-        ``keeps_folders``: ``delete_batch`` removes the folders that it empties, as for a store that keeps them."""
+        """``buckets``: the objects; fakes that get the same dict share them. Its content is
+        private. ``keeps_folders``: ``delete_batch`` removes the folders that it empties, as for a
+        store that keeps them."""
         super().__init__(part_size, copy_part_size)
         self._keeps_folders = infra._check_flag("keeps_folders", keeps_folders)
         if not isinstance(buckets, dict | None):
@@ -2255,8 +2257,10 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
     def fetch(
         self, url: str, method: str = "GET", data: bytes = b"", content_type: str | None = None
     ) -> bytes:
-        """What an HTTP client would do with a presigned URL; gives the body of the answer. StorageError for a URL that
-        is not as it was made, or for another method; from the moment on in which it ends, too."""
+        """Do what an HTTP client does with a presigned URL; return the body of the answer.
+
+        Raises StorageError if the URL was changed, is for another method, or has expired.
+        """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise infra.ValidationError("data should be bytes")
         url, method = infra._plain(infra._check_text("url", url)), infra._plain(method)
@@ -2371,16 +2375,15 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[infra.ObjectSummary], str | None]:
         objects = self._bucket("list_objects", bucket)
-        keys = sorted(
-            key for key in list(objects) if key.startswith(prefix)
-        )  # as the bytes of UTF-8 are
+        # Python sorts by code points, which is the order of the UTF-8 bytes.
+        keys = sorted(key for key in list(objects) if key.startswith(prefix))
         start = 0 if token is None else bisect.bisect(keys, token)
         found = [(key, objects.get(key)) for key in keys[start : start + limit]]
         more = found[-1][0] if start + limit < len(keys) else None
         return [
-            infra.ObjectSummary(key, len(each.data), each.etag, each.last_modified)
-            for key, each in found
-            if each
+            infra.ObjectSummary(key, len(stored.data), stored.etag, stored.last_modified)
+            for key, stored in found
+            if stored
         ], more
 
     def _delete(self, bucket: str, key: str) -> None:
@@ -2440,9 +2443,11 @@ def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
 
 
 class FakeEventBus(Faults, infra.RedisEventBus):
-    """``RedisEventBus`` itself, over a ``FakeRedisClient`` of its own unless one is given: handlers run in the
-    publisher's thread once ``publish`` has done its work, in an empty context: outside of the transactions that this
-    thread has open."""
+    """``RedisEventBus`` itself, by default over a ``FakeRedisClient`` of its own.
+
+    Handlers run in the publisher's thread after ``publish`` has done its work. They run in an empty
+    context, so outside of transactions that the thread has open.
+    """
 
     _service = "redis"
     _simpler: ClassVar[Mapping[str, str]] = {"subscribe_many": "subscribe"}
@@ -2453,7 +2458,7 @@ class FakeEventBus(Faults, infra.RedisEventBus):
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
     ) -> None:
-        """As ``RedisEventBus``, with a default for the first."""
+        """As ``RedisEventBus``, but ``client`` has a default."""
         super().__init__(client or FakeRedisClient(), on_reconnect, prefix)
 
 
@@ -2462,7 +2467,7 @@ class FakeEventBus(Faults, infra.RedisEventBus):
 
 @dataclass(frozen=True)
 class SentSms:
-    """A message in the outbox, with its ``code`` if it was sent as a verification code. The repr shows neither."""
+    """A sent message. ``code`` is set if it was a verification code. The repr hides both."""
 
     id: str
     phone: str
@@ -2474,7 +2479,7 @@ class SentSms:
 
 
 class FakeSmsService(Faults, infra.SmsService):
-    """Keeps messages in ``outbox``, in the order of sending, and prints nothing."""
+    """Keeps messages in ``outbox``, in the order of sending."""
 
     provider_name = "fake"
     _service = "sms"

@@ -12744,37 +12744,36 @@ class VerificationCache:
 
 
 class StoragePath:
-    """Keys of the benchmark exchange's objects. A part is text or an id, not empty, without "/", and neither "." nor
-    "..", else a ValidationError: different parts never meet in one key."""
+    """Keys of the benchmark exchange's objects.
+
+    A part is text or an id. A part that is empty, holds "/", or is "." or ".." raises
+    ValidationError. So different parts never make the same key.
+    """
 
     @staticmethod
     def benchmark_dataset(benchmark: str | uuid.UUID, version: str, name: str) -> str:
-        """``benchmarks/<benchmark>/<version>/<name>``"""
+        """Return ``benchmarks/<benchmark>/<version>/<name>``."""
         return StoragePath._joined("benchmarks", benchmark, version, name)
 
     @staticmethod
     def submission_results(submission: str | uuid.UUID, name: str) -> str:
-        """``submissions/<submission>/<name>``"""
+        """Return ``submissions/<submission>/<name>``."""
         return StoragePath._joined("submissions", submission, name)
 
     @staticmethod
     def user_avatar(user: str | uuid.UUID, name: str) -> str:
-        """``avatars/<user>/<name>``"""
+        """Return ``avatars/<user>/<name>``."""
         return StoragePath._joined("avatars", user, name)
 
     @staticmethod
     def verification_artifacts(verification: str | uuid.UUID, name: str) -> str:
-        """``verifications/<verification>/<name>``"""
+        """Return ``verifications/<verification>/<name>``."""
         return StoragePath._joined("verifications", verification, name)
 
     @staticmethod
     def _joined(*parts: str | uuid.UUID) -> str:
-        names = [
-            str(_plain(part))
-            if isinstance(part, uuid.UUID)
-            else _check_key(part, "a part of a key")
-            for part in parts
-        ]
+        texts = [str(_plain(part)) if isinstance(part, uuid.UUID) else part for part in parts]
+        names = [_check_key(text, "a part of a key") for text in texts]
         if any("/" in name or name in (".", "..") for name in names):
             raise ValidationError('a part of a key should not hold "/", nor be "." or ".."')
         return _check_object_key("/".join(names))
@@ -12782,8 +12781,11 @@ class StoragePath:
 
 @dataclass(frozen=True, eq=False)
 class ObjectSummary(_ByValue):
-    """An object in a list. ``size`` is in bytes, ``last_modified`` in UTC and whole seconds: S3 keeps no more. ``etag``
-    comes without its quotes; it is the MD5 of the bytes, unless they were uploaded in parts or the store encrypts."""
+    """An object in a list.
+
+    ``size`` is in bytes. ``last_modified`` is in UTC and whole seconds, as S3 stores it. ``etag``
+    has no quotes. It is the MD5 of the bytes, except for multipart uploads and encrypted objects.
+    """
 
     key: str
     size: int
@@ -12793,8 +12795,10 @@ class ObjectSummary(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class ObjectMetadata(_ByValue):
-    """What is known of an object. ``metadata`` is the user's own, its names in lower case; for the rest see
-    :class:`ObjectSummary`."""
+    """The metadata of an object; most fields are those of :class:`ObjectSummary`.
+
+    ``metadata`` is the caller's own, with its names in lower case.
+    """
 
     size: int
     content_type: str
@@ -12805,7 +12809,7 @@ class ObjectMetadata(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class DeleteResult(_ByValue):
-    """The keys that are gone now, in the order in which they were given, and for each other key the store's code."""
+    """The deleted keys, in the order given, and the store's error code for each other key."""
 
     deleted: list[str]
     errors: dict[str, str]
@@ -12813,16 +12817,17 @@ class DeleteResult(_ByValue):
 
 _MIB = 1 << 20
 _LEAST_PART = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_LARGEST_PART = 5 << 30  # also of what one CopyObject takes
-_KEYS_PER_REQUEST = 1000  # at most, to delete or to list
+_LARGEST_PART = 5 << 30  # also the largest object that CopyObject copies
+_KEYS_PER_REQUEST = 1000  # limit of DeleteObjects and ListObjectsV2
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = _lazy(
-    r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
+    r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)"
+    r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-# What stores agree on, of the names that a header may have: some, and web servers in front of them, give an underscore
-# back as a hyphen, or drop the header.
+# A subset of header names: some stores and web servers turn an underscore into a hyphen, or drop
+# the header.
 _METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
 _HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
@@ -12834,7 +12839,7 @@ _METHODS = {
 }
 
 
-@functools.lru_cache(256)  # a program has few, and uses them often
+@functools.lru_cache(256)  # a program uses few buckets
 def _is_bucket(name: str) -> bool:
     return _BUCKET.fullmatch(name) is not None
 
@@ -12844,16 +12849,19 @@ def _check_bucket(bucket: str) -> str:
         bucket = _plain(bucket)
     if not isinstance(bucket, str) or not _is_bucket(bucket):
         raise ValidationError(
-            "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, begin and end with a "
-            "letter or a digit, and be no IP address"
+            "bucket should have 3 to 63 lower-case letters, digits, single dots and hyphens, "
+            "begin and end with a letter or a digit, and be no IP address"
         )
     return bucket
 
 
 def _check_object_key(key: str) -> str:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html; stores and clients that take keys for
-    paths resolve dots and drop slashes."""
-    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # passes every rule below
+    """Return a key that all stores accept and that none rewrites.
+
+    S3's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html. Stores and
+    clients that treat keys as paths resolve dots and drop slashes.
+    """
+    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # fast path: it passes all rules below
         return key
     key = _check_key(key)
     if len(key.encode()) > 1024:
@@ -12876,23 +12884,26 @@ def _check_content_type(content_type: str | None) -> str:
         or len(content_type) > 255
     ):
         raise ValidationError(
-            "content_type should be such as text/plain, in printable ASCII, of at most 255 characters"
+            "content_type should be such as text/plain, in printable ASCII, of at most 255 "
+            "characters"
         )
     return content_type
 
 
 def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+    """Return the metadata with lower-case names.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
     if metadata is None:
         return {}
-    if not isinstance(metadata, Mapping):
-        raise ValidationError("metadata should be a dict or another mapping of names to texts")
     found: dict[str, str] = {}
-    for name, value in metadata.items():
+    for name, value in _check_mapping("metadata", metadata).items():
         name, value = _plain(name), _plain(value)
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
             raise ValidationError(
-                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores change underscores"
+                "names of metadata should be ASCII letters, digits, hyphens and dots: some stores "
+                "change underscores"
             )
         if not isinstance(value, str) or not (value == "" or _HEADER_VALUE.fullmatch(value)):
             raise ValidationError(
@@ -12907,13 +12918,13 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _folders_last(key: str) -> tuple[bool, int]:
-    """To sort by: a store that keeps folders deletes only those that are empty."""
+    """Return a sort key that puts folders last, the deepest first: some stores keep full ones."""
     folder = key.endswith("/")
     return folder, -len(key) if folder else 0
 
 
 def _etag_of_parts(md5s: Sequence[bytes]) -> str:
-    """What S3 gives an object that came in parts: the MD5 of their MD5s, and how many there were."""
+    """Return the ETag that S3 gives a multipart upload: the MD5 of its parts' MD5s, and a count."""
     import hashlib
 
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
@@ -12923,7 +12934,7 @@ _NO_BYTES = "data should be bytes, or a file opened in binary mode"
 
 
 def _read_block(file: Any, size: int) -> bytes:
-    """That many bytes, fewer only at the end: a raw file or a pipe may give less than it is asked for."""
+    """Read ``size`` bytes, or fewer at the end: one read of a pipe may return less."""
     blocks: list[bytes] = []
     missing = size
     while missing > 0:
@@ -12938,12 +12949,15 @@ def _read_block(file: Any, size: int) -> bytes:
 
 
 def _blocks(data: Any, size: int) -> Iterator[bytes]:
-    """The data in blocks of that size; the last one is shorter. Of nothing, none."""
+    """Yield blocks of ``size`` bytes; the last one may be shorter. Empty data has none."""
     if isinstance(data, (bytes, bytearray, memoryview)):
         view = memoryview(data)
         view = view.cast("B") if view.nbytes and view.c_contiguous else memoryview(view.tobytes())
-        for at in range(0, len(view), size):
-            yield data if type(data) is bytes and len(data) <= size else bytes(view[at : at + size])
+        if type(data) is bytes and 0 < len(data) <= size:
+            yield data  # not copied
+            return
+        for start in range(0, len(view), size):
+            yield bytes(view[start : start + size])
         return
     if not _is_file(data, "read", binary=True):
         raise ValidationError(_NO_BYTES)
@@ -12954,7 +12968,7 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
 
 
 def _drained(first: deque[T], rest: Iterator[T]) -> Iterator[T]:
-    """All of them, and none is kept."""
+    """Yield all items. Drop each before the next is read, so that one at a time is in memory."""
     while first:
         yield first.popleft()
     yield from rest
@@ -12965,14 +12979,14 @@ class _Source(ABC):
 
     @abstractmethod
     def read(self, size: int) -> bytes:
-        """At most that many, none only at the end."""
+        """Return at most ``size`` bytes; none means the end."""
 
     @abstractmethod
     def close(self) -> None: ...
 
 
 class _ObjectReader(io.RawIOBase):
-    """What ``open`` gives, behind a buffer."""
+    """The raw file under the buffer that ``open`` returns."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -12993,7 +13007,10 @@ class _ObjectReader(io.RawIOBase):
         super().close()
 
     def _dealloc_warn(self, source: object) -> None:
-        """Called by the buffer when it is forgotten, as of a file; at its end an object holds nothing any more."""
+        """Warn that the file was not closed. ``io.BufferedReader`` calls this when it is collected.
+
+        At its end the object holds no connection, so there is no warning.
+        """
         if not self._done:
             warnings.warn(
                 "an object opened for reading was not closed",
@@ -13004,16 +13021,16 @@ class _ObjectReader(io.RawIOBase):
 
 
 class StorageProvider(_Closing):
-    """Objects, which are bytes under a key, in buckets, as S3 has them.
+    """A store of objects: bytes under a key, in buckets, as S3 has them.
 
-    A key is text of at most 1,024 bytes in UTF-8, without blanks at either end; between slashes stands something other
-    than "." and "..", so that no store takes it for another. Buckets are named as AWS wants it. What breaks these rules
-    is a ValidationError, before anything is sent.
+    A key is text of at most 1,024 bytes in UTF-8, without blanks at either end. No part between its
+    slashes is empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming
+    rules. Other keys and buckets raise ValidationError before anything is sent.
 
-    All methods raise ConnectionError or TimeoutError when the store cannot answer, StorageError with its code when it
-    refuses, a retryable StorageError without a code for an answer that S3 would not give, ConfigurationError when there
-    are no credentials, and, except ``exists``, NotFoundError whose ``resource`` says whether a "bucket" or an "object"
-    is absent. Stores are strongly consistent: what was written is read. May be shared by threads.
+    Methods raise ConnectionError or TimeoutError if the store does not answer, StorageError with
+    its code if it refuses, a retryable StorageError without a code if the answer is not S3's, and
+    ConfigurationError if there are no credentials. All but ``exists`` raise NotFoundError, whose
+    ``resource`` is "bucket" or "object". Reads see all earlier writes. Threads may share it.
     """
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
@@ -13031,61 +13048,71 @@ class StorageProvider(_Closing):
         content_type: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Stores bytes, or what a binary file holds from its position on, in place of what was there.
+        """Store bytes, or the rest of a binary file, in place of the object that was there.
 
-        The file stays open, at its end; it need not be able to seek. What it raises comes through as it is. What is
-        larger than ``part_size`` goes in parts of that size, at most 10,000, one in memory at a time; if one fails, no
-        part stays, and the object that was there does. ``content_type`` defaults to "binary/octet-stream".
-        ``metadata``: names of ASCII letters, digits, hyphens and dots, which are lower-cased, to printable ASCII
-        without blanks at either end; 2,048 bytes in all. An underscore is refused: some stores make it a hyphen.
+        The file stays open. It need not be seekable, and its own exceptions pass through. Data that
+        is larger than ``part_size`` is sent in at most 10,000 parts of that size, one in memory at
+        a time. If one fails, the parts are removed and the old object stays.
+
+        ``content_type`` defaults to "binary/octet-stream". Names in ``metadata`` have ASCII
+        letters, which are lower-cased, digits, hyphens and dots; some stores change underscores.
+        Values are printable ASCII without blanks at either end. All together have 2,048 bytes.
         """
-        at = _check_bucket(bucket), _check_object_key(key)
-        kind, checked = _check_content_type(content_type), _check_metadata(metadata)
+        place = _check_bucket(bucket), _check_object_key(key)
+        content_type = _check_content_type(content_type)
+        checked = _check_metadata(metadata)
         if data.__class__ is bytes and len(data) <= self._part_size:
-            return self._put(*at, data, kind, checked)  # the usual case, without any ado
+            return self._put(*place, data, content_type, checked)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
-            self._put(*at, first[0] if first else b"", kind, checked)
+            self._put(*place, first[0] if first else b"", content_type, checked)
         else:
-            self._put_parts(*at, _drained(first, blocks), kind, checked)
+            self._put_parts(*place, _drained(first, blocks), content_type, checked)
 
     def download(self, bucket: str, key: str) -> bytes:
-        """All bytes of the object."""
+        """Return all bytes of the object."""
         return self._get(_check_bucket(bucket), _check_object_key(key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
-        """Writes the object's bytes to a binary file, from its position on, a few at a time; the file stays open. If it
-        fails half-way, what was written stays written. A file that takes nothing for now is a BlockingIOError."""
-        at = _check_bucket(bucket), _check_object_key(key)
+        """Write the object's bytes to a binary file at its position, in chunks. It stays open.
+
+        After an error, the file keeps the bytes already written. A non-blocking file that accepts
+        no bytes raises BlockingIOError.
+        """
+        place = _check_bucket(bucket), _check_object_key(key)
         if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
-        with contextlib.closing(self._source("download_to", *at)) as source:
+        with contextlib.closing(self._source("download_to", *place)) as source:
             while data := source.read(_CHUNK):
                 view = memoryview(data)
-                while view:  # a raw file may take less than it is given
+                while view:  # one write to a raw file may take less
                     taken = file.write(view)
                     if taken is None and not isinstance(file, io.RawIOBase):
-                        break  # it does not count, as many a wrapper does not, and has taken all
+                        break  # wrappers that return None have written all
                     if not taken or taken < 0:
                         raise BlockingIOError("file takes no more for now")
                     view = view[taken:]
 
     def open(self, bucket: str, key: str) -> io.BufferedReader:
-        """A binary file that reads the object as it goes, forward only; close it, at its end or before. While it is
-        open it takes one connection. An object that is replaced meanwhile is a StorageError at the latest when the
-        connection has to be made anew, and never a mixture."""
-        at = _check_bucket(bucket), _check_object_key(key)
-        return io.BufferedReader(_ObjectReader(self._source("open", *at)), _CHUNK)
+        """Return a binary file that reads the object forward, as it goes. Close it.
+
+        While open, it uses one connection. If that is lost, the file reads on over another one, or
+        raises StorageError if the object was replaced: it never mixes two objects.
+        """
+        place = _check_bucket(bucket), _check_object_key(key)
+        return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
 
     def get_presigned_url(
         self, bucket: str, key: str, expires_in: float, method: str = "GET"
     ) -> str:
-        """A URL with which anybody may GET, HEAD, PUT or DELETE this object, as ``method`` says, until ``expires_in``
-        seconds (1 to 604,800, a week; rounded up to whole ones) have passed; one signed with temporary credentials ends
-        with them. Asks the store nothing, so the object need not exist. The id of the access key is in it, the secret
-        key is not."""
-        at = _check_bucket(bucket), _check_object_key(key)
+        """Return a URL that allows anybody one ``method`` on the object: GET, HEAD, PUT or DELETE.
+
+        It is valid for ``expires_in`` seconds, 1 to 604,800 (a week), rounded up to whole seconds;
+        with temporary credentials, at most as long as they are. This sends no request, so the
+        object need not exist. The URL holds the id of the access key, not the secret key.
+        """
+        place = _check_bucket(bucket), _check_object_key(key)
         if not _is_number(expires_in, 1, 604_800):
             raise ValidationError(
                 "expires_in should be a number of seconds from 1 to 604,800, which is a week"
@@ -13093,19 +13120,25 @@ class StorageProvider(_Closing):
         method = _plain(method)
         if not isinstance(method, str) or method not in _METHODS:
             raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
-        return self._presign(*at, math.ceil(expires_in), method)
+        return self._presign(*place, math.ceil(expires_in), method)
 
     def exists(self, bucket: str, key: str) -> bool:
-        """Whether there is such an object; False also when there is no such bucket. A store that will not say (403) is
-        a StorageError: AWS answers so where the caller may not list the bucket."""
+        """Return whether the object exists; False also if the bucket does not.
+
+        Raises StorageError if the store answers 403. AWS does so for an absent object if the caller
+        may not list the bucket.
+        """
         return self._exists(_check_bucket(bucket), _check_object_key(key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
     ) -> Iterator[ObjectSummary]:
-        """The objects whose keys begin with ``prefix``, in the order of their keys' UTF-8 bytes, at most ``max_keys``.
-        The first thousand are asked for at once, more when they are wanted. Objects that come or go meanwhile may or
-        may not be among them."""
+        """Yield objects whose keys begin with ``prefix``, sorted by the keys' UTF-8 bytes.
+
+        ``max_keys`` limits their number. The call requests the first thousand at once, and the
+        iterator each further thousand when it gets there. Objects that are created or deleted
+        meanwhile may or may not be among them.
+        """
         bucket = _check_bucket(bucket)
         start = "" if prefix is None else _check_text("prefix", prefix)
         if len(start.encode()) > 1024:
@@ -13126,8 +13159,11 @@ class StorageProvider(_Closing):
         return pages(*self._list(bucket, start, min(left, _KEYS_PER_REQUEST), None))
 
     def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
-        """What is known of the object. NotFoundError says "object" also when the bucket is absent: the answer to a HEAD
-        has no body, and does not tell."""
+        """Return the object's metadata.
+
+        NotFoundError says "object" also if the bucket does not exist: an answer to HEAD has no body
+        that could tell.
+        """
         found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
         if found is None:
             raise NotFoundError(
@@ -13139,29 +13175,36 @@ class StorageProvider(_Closing):
         return found
 
     def delete(self, bucket: str, key: str) -> None:
-        """Removes the object. One that is absent is no error: S3 does not say. A key that ends in "/", and that the
-        store goes on to have, is a StorageError with the code "FolderNotEmpty": some keep folders that are in use."""
+        """Delete the object, if it exists: S3 does not say whether it did.
+
+        Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and the store
+        keeps it, because some stores keep folders that are not empty.
+        """
         self._delete(_check_bucket(bucket), _check_object_key(key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
-        """Removes many, a thousand in one request; what is absent counts as deleted. A key that the store refuses to
-        delete is in ``errors`` and stops no other. Checked whole before the first is sent; of no keys, nothing is.
+        """Delete many objects, a thousand a request. Absent ones count as deleted.
 
-        Keys that end in "/" are deleted last, one by one; the code of one that stays is "FolderNotEmpty", as of
-        ``delete``."""
+        All keys are checked before the first request. A key that the store refuses to delete is in
+        ``errors``, and the others are deleted. Keys that end in "/" are deleted last, one by one;
+        the code of one that stays is "FolderNotEmpty", as for ``delete``.
+        """
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
         ordered = sorted(names, key=_folders_last)
-        for at in range(0, len(ordered), _KEYS_PER_REQUEST):
-            errors.update(self._delete_many(bucket, ordered[at : at + _KEYS_PER_REQUEST]))
+        for start in range(0, len(ordered), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, ordered[start : start + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(
         self, source_bucket: str, source_key: str, target_bucket: str, target_key: str
     ) -> None:
-        """Copies within the store, content type and metadata included, whatever the size: above ``copy_part_size`` in
-        parts, of which none stays if one fails. Onto itself is a ValidationError, because S3 refuses that."""
+        """Copy an object of any size within the store, with its content type and metadata.
+
+        Objects above ``copy_part_size`` bytes are copied in parts, which are removed if one fails.
+        Raises ValidationError for a copy onto itself, because S3 refuses it.
+        """
         source = _check_bucket(source_bucket), _check_object_key(source_key)
         target = _check_bucket(target_bucket), _check_object_key(target_key)
         if source == target:
@@ -13169,16 +13212,15 @@ class StorageProvider(_Closing):
         found = self._head("copy", *source)
         if found is not None and found.size > self._copy_part_size:
             self._copy_parts(source, target)
-        else:  # also what is absent: the answer to this tells what it is
+        else:  # an absent object too: the answer tells object from bucket
             self._copy(source, target)
 
     def create_bucket(self, bucket: str) -> None:
-        """Creates a bucket, unless it is there and one's own. One that belongs to somebody else is a StorageError."""
+        """Create the bucket unless it exists. Raises StorageError if it is somebody else's."""
         self._create_bucket(_check_bucket(bucket))
 
     def health_check(self) -> Health:
-        """Asks for the list of buckets. That these credentials may not see it is an answer too, and a good one: the
-        store is there and knows them."""
+        """Request the list of buckets. A denial is healthy too: the store knows the credentials."""
         return self._health_check()
 
     @abstractmethod
@@ -13224,8 +13266,11 @@ class StorageProvider(_Closing):
 
 
 def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
-    """Return the proxy that HTTPS_PROXY (for http, HTTP_PROXY) and NO_PROXY, or the system's settings, name for a
-    URL, as boto3 finds it. ``schemes``: those that it may have."""
+    """Return the proxy for a URL as boto3 finds it, or None.
+
+    The variables are HTTPS_PROXY, HTTP_PROXY and NO_PROXY, else the system's settings. ``schemes``
+    are those that the proxy's own URL may have.
+    """
     import urllib.request
 
     text = urllib.request.getproxies().get(url.scheme)
@@ -13236,7 +13281,8 @@ def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
     problem = _url_problem(text, schemes)
     if problem:
         raise ConfigurationError(
-            f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. But {problem}"
+            f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. "
+            f"But {problem}"
         )
     return _Url.parse(text)
 
@@ -13253,8 +13299,10 @@ def _aws_client(
     ca_file: str | None = None,
     **options: Any,
 ) -> Any:
-    """A client of boto3, from a session of its own, that tries each request once: repeating is the policy's.
-    ``options`` that the installed boto3 does not have yet are left out."""
+    """Return a boto3 client, made by a session of its own, that never retries: the policy does.
+
+    ``options`` that the installed boto3 does not know are dropped.
+    """
     boto3 = _driver("boto3", "boto3", service)
     access_key, secret_key, token = keys
     session = boto3.session.Session(
@@ -13277,7 +13325,7 @@ def _aws_client(
         client = session.client(service, endpoint_url=endpoint_url, config=config, verify=ca_file)
     except ValueError as exc:
         if endpoint_url is not None or type(exc) is not ValueError:
-            raise  # else AWS_ENDPOINT_URL is none, and the exception quotes it
+            raise  # otherwise AWS_ENDPOINT_URL is not a URL, and the exception quotes it
     if endpoint_url is None:
         _check_followed(client.meta.endpoint_url if client else "")
     _proxy_for(_Url.parse(client.meta.endpoint_url), ("http", "https"))  # boto3 checks less
@@ -13286,7 +13334,7 @@ def _aws_client(
 
 
 def _check_followed(url: str) -> None:
-    """Raise ConfigurationError if boto3's own settings have requests go out in plain text."""
+    """Raise ConfigurationError if an endpoint in boto3's own settings would send plain text."""
     problem = "" if _S3_ENDPOINT.valid(url) else f" But {_S3_ENDPOINT.problem(url)}."
     if problem or not _is_private(_Url.parse(url)):
         raise ConfigurationError(
@@ -13297,12 +13345,12 @@ def _check_followed(url: str) -> None:
 
 
 def _is_private(url: _Url) -> bool:
-    """Whether nobody reads along: it is encrypted, or stays on this machine."""
+    """Return whether nobody can read the traffic: it is encrypted, or stays on this machine."""
     return url.scheme == "https" or url.host in ("localhost", "127.0.0.1", "::1")
 
 
 def _refuse_cut_answers(client: Any) -> None:
-    """boto3 has no setting for the class of its connections. Tried on boto3 1.44."""
+    """Replace the connection class of the client's pools; boto3 1.44 has no setting for it."""
     pools = client._endpoint.http_session._pool_classes_by_scheme
     for scheme, pool in pools.items():
         pools[scheme] = _of_whole_answers(pool)
@@ -13313,8 +13361,93 @@ def _of_whole_answers(pool: Any) -> Any:
     return type(pool.__name__, (pool,), {"ConnectionCls": _whole_answers(pool.ConnectionCls)})
 
 
+class _AwsClient:
+    """A boto3 client, built on first use and shared by all threads.
+
+    Building may request credentials over the network, so no lock is held. Threads may build at the
+    same time, which is safe because each uses a boto3 session of its own. The first client stored
+    is kept; the others are closed.
+    """
+
+    def __init__(self, owner: str, build: Callable[..., Any], *arguments: Any) -> None:
+        self._owner = owner
+        self._build = functools.partial(build, *arguments)
+        self._closed = False
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._kept: dict[str, Any] = {}  # the client's sockets belong to the parent
+
+    @property
+    def is_built(self) -> bool:
+        return bool(self._kept)
+
+    def get(self) -> Any:
+        """Return the client. Raises ConnectionError after ``close``."""
+        client = self._kept.get("client")
+        if client is None and not self._closed:
+            built = self._build()
+            client = self._kept.setdefault("client", built)  # atomic
+            if client is not built:
+                built.close()
+        if self._closed:  # tested after the client was stored: close() may have missed it
+            self.drop()
+            raise ConnectionError(f"{self._owner} is closed", retryable=False)
+        return client
+
+    def drop(self) -> None:
+        """Close the client. The next ``get`` builds another, which looks for credentials again."""
+        client = self._kept.pop("client", None)
+        if client is not None:
+            client.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self.drop()
+
+
+# What an exception of a boto3 call means. The first of its class and base classes decides.
+_AWS_ERRORS = {
+    "NoCredentialsError": "no credentials", "PartialCredentialsError": "no credentials",
+    "CredentialRetrievalError": "no credentials", "TokenRetrievalError": "no credentials",
+    "SSOError": "no credentials",
+    "EndpointConnectionError": "unsent", "ConnectTimeoutError": "unsent",
+    "ProxyConnectionError": "unsent",
+    "ReadTimeoutError": "timeout", "ClientError": "refused",
+    "HTTPClientError": "disconnected", "IncompleteReadError": "disconnected",
+    "SSLError": "disconnected", "OSError": "disconnected",
+    "HTTPError": "disconnected",  # urllib3's, for what boto3 does not wrap
+    "BotoCoreError": "unusable",
+    # An answer lacks an element, or has text where a number or time should be.
+    "ResponseParserError": "garbled", "KeyError": "garbled", "ValueError": "garbled",
+}  # fmt: skip
+
+
+def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
+    """Return what the exception means; None if neither boto3 nor the network has raised it.
+
+    Besides the meanings in ``_AWS_ERRORS`` there is "bad settings": boto3 could not build a client.
+    If nothing was sent, this sets ``attempt.sent`` to False.
+    """
+    if isinstance(exc, _Incomplete):
+        return "garbled"
+    packages = ("botocore", "urllib3", "builtins")
+    bases = [base for base in type(exc).__mro__ if base.__module__.partition(".")[0] in packages]
+    names = [base.__name__ for base in bases if base.__name__ in _AWS_ERRORS]
+    meaning = _AWS_ERRORS[names[0]] if names else None
+    if meaning not in (None, "no credentials"):
+        if not attempt.sent:
+            return "bad settings"
+        if _was_unsent(exc):
+            meaning = "unsent"
+    if meaning in ("no credentials", "unsent"):
+        attempt.sent = False
+    return meaning
+
+
 def _aws_refusal(exc: Any) -> tuple[int, str | None]:
-    """HTTP status and code of what AWS, or who speaks like it, has answered."""
+    """Return the HTTP status and the error code of a botocore ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status, _aws_code(exc.response.get("Error", {}))
 
@@ -13325,34 +13458,38 @@ def _aws_code(error: Mapping[str, Any]) -> str | None:
 
 
 def _with_md5(request: Any, **_: Any) -> None:
-    """DeleteObjects as every store takes it: boto3 sends a CRC32 whatever its settings say, and most want the MD5 that
-    was the rule before (https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
-    for name in {*request.headers}:
-        if name.lower().startswith(
-            ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
-        ):
-            del request.headers[name]
+    """Sign DeleteObjects with the MD5 that all stores accept. Called by boto3.
+
+    boto3 always sends a CRC32, and most other stores require the older MD5:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+    """
     import base64
     import hashlib
 
+    checksums = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
+    for name in {*request.headers}:
+        if name.lower().startswith(checksums):
+            del request.headers[name]
     body = request.body.encode() if isinstance(request.body, str) else request.body
-    request.headers["Content-MD5"] = base64.b64encode(
-        hashlib.md5(body, usedforsecurity=False).digest()
-    ).decode()
+    md5 = hashlib.md5(body, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(md5).decode()
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
-    """Keeps boto3 from taking any redirect for AWS's "in another region": it asks for the region, is redirected again,
-    and so on until the stack ends."""
+    """Stop boto3 from following a redirect. Called by boto3.
+
+    boto3 takes each one for AWS's "other region": it asks for the region, is redirected again, and
+    recurses until the stack overflows.
+    """
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 class _Incomplete(Exception):
-    """An answer lacks something that each answer of S3's to this request says: what, in our words."""
+    """An answer lacks something that S3 always says; the text names it and quotes nothing."""
 
 
-# What each answer of S3's says: its outermost element, and fields as boto3 calls them
-# (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html).
+# The outermost XML element of each of S3's answers, and the fields that it always has, by boto3's
+# names: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html
 _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "CompleteMultipartUpload": ("CompleteMultipartUploadResult", ()),
     "CopyObject": ("CopyObjectResult", ()),
@@ -13364,27 +13501,27 @@ _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "UploadPart": ("", ("ETag",)),
     "UploadPartCopy": ("CopyPartResult", ()),
 }
-_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")  # a web page that has none is no object
+_S3_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
+# A GET or HEAD answered with HTML is an object only if it has one of these headers.
+_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")
 _XML_ROOT = _lazy(
     rb"\s*(?:\xef\xbb\xbf)?(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
 )
 
 
 def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
-    """Raise _Incomplete for a status of success with something other than S3's answer. Called by boto3."""
+    """Raise _Incomplete for an answer of success that is not S3's. Called by boto3."""
     metadata = parsed.get("ResponseMetadata", {})
     status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
     if not 200 <= status < 300:
         _check_refusal(http_response, status, headers, model)
         return
-    import urllib.parse
-
     root, needed = _S3_ANSWERS.get(model.name, ("", ()))
     if root:
         found = _XML_ROOT.match(http_response.content)
         if found is None or found[1].decode("latin-1") != root:
             raise _Incomplete(f"HTTP {status} without {root}")
-    path = urllib.parse.urlsplit(http_response.url).path
+    path, _, _ = http_response.url.partition("?")
     if not (model.name == "PutObject" and _is_folder(path, headers)):
         _check_says(parsed, *needed)
     page = headers.get("content-type", "").lower().startswith("text/html")
@@ -13402,7 +13539,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
 
 
 def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], model: Any) -> None:
-    """Raise _Incomplete for one whose body is cut: boto3 takes it for a refusal that says no code."""
+    """Raise _Incomplete if the refusal's body is cut: boto3 would report it without its code."""
     length = headers.get("content-length", "")
     whole = int(length) if length.isdecimal() and model.name != "HeadObject" else 0
     if len(http_response.content) < whole:
@@ -13410,35 +13547,24 @@ def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], 
 
 
 def _check_says(answer: Mapping[str, Any], *names: str) -> None:
-    """Raise _Incomplete, which names the header or element that is missing or empty."""
+    """Raise _Incomplete, which names the header or element, if one is missing or empty."""
     for name in names:
         if answer.get(name) in (None, ""):
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            header = "Content-Length" if name == "ContentLength" else name
-            header = "Last-Modified" if name == "LastModified" else header
-            raise _Incomplete(f"HTTP {status} without {header}")
+            raise _Incomplete(f"HTTP {status} without {_S3_HEADERS.get(name, name)}")
 
 
 def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
-    """Whether a store may speak of a folder, which has no ETag."""
+    """Return whether the answer may be about a folder, for which some stores send no ETag."""
     return key.endswith("/") and "x-amz-request-id" in headers
 
 
 def _says_its_end(headers: Mapping[str, str]) -> bool:
-    """Whether a cut of the body would be noticed."""
+    """Return whether a cut of the body can be detected."""
     return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
 
-# What botocore's exceptions mean: the first class that fits decides.
-_S3_ERRORS = (
-    ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
-    ("TokenRetrievalError", "unset"), ("SSOError", "unset"),
-    ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
-    ("ReadTimeoutError", "silent"), ("ClientError", "answered"),
-    ("HTTPClientError", "cut"), ("IncompleteReadError", "cut"), ("SSLError", "cut"),
-    ("BotoCoreError", "odd"),
-)  # fmt: skip
-# Which codes say that the same request may succeed later, besides any HTTP status of 500 or above.
+# Codes of temporary refusals, besides all HTTP statuses of 500 and above.
 _S3_RETRYABLE = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"}
 )
@@ -13446,53 +13572,456 @@ _TOKEN_HINTS = dict.fromkeys(
     ("InvalidToken", "InvalidTokenId", "ExpiredToken"),
     ": the session token has expired or is another one, see AWS_SESSION_TOKEN",
 )
+_OTHER_REGION = ": the bucket may be in another region, see AWS_REGION"
 _S3_HINTS = {
+    "PermanentRedirect": _OTHER_REGION,
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
+    "IllegalLocationConstraintException": _OTHER_REGION,
     "SignatureDoesNotMatch": ": the secret key is another one, see AWS_SECRET_ACCESS_KEY",
     "InvalidAccessKeyId": ": it knows no such key, see AWS_ACCESS_KEY_ID",
     **_TOKEN_HINTS,
     "RequestTimeTooSkewed": ": this machine's clock and the store's differ too much",
 }
 _S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
-# Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
+# Operations that are retried after they were sent: twice leaves and returns the same as once.
 _S3_REPEATABLE = frozenset(
     {
-        "upload",
-        "download",
-        "download_to",
-        "open",
-        "exists",
-        "list_objects",
-        "get_metadata",
-        "delete",
-        "delete_batch",
+        "upload", "download", "download_to", "open", "exists", "list_objects", "get_metadata",
+        "delete", "delete_batch", "copy", "create_bucket", "health_check",
     }
-    | {"copy", "create_bucket", "health_check"}
-)
+)  # fmt: skip
+# What a copy in parts keeps of the object, as CopyObject does.
 _S3_KEPT = (
-    "ContentType",
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
+    "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage",
     "Metadata",
-)
-_NOT_IN_XML = _lazy(
-    "[\x01-\x08\x0b-\x1f\ufffe\uffff]"
-)  # https://www.w3.org/TR/xml/#charsets; CR comes back as LF
+)  # fmt: skip
+# https://www.w3.org/TR/xml/#charsets; a CR would be read as LF
+_NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
+
+
+def _s3_no_credentials(exc: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        "storage found no credentials: "
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
+    )
+
+
+def _s3_bad_settings(exc: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"storage cannot be used as it is set ({type(exc).__name__}): "
+        "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
+    )
+
+
+def _s3_unsent(exc: Exception) -> ConnectionError:
+    return ConnectionError(f"storage could not be reached{_os_reason(exc)}")
+
+
+def _s3_timeout(exc: Exception) -> TimeoutError:
+    return TimeoutError("storage did not answer in time")
+
+
+def _s3_disconnected(exc: Exception) -> ConnectionError:
+    reason = _os_reason(exc)
+    if _is_cut(exc):
+        reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
+    return ConnectionError(f"storage ended the connection{reason}")
+
+
+def _s3_garbled(exc: Exception) -> StorageError:
+    """Return an error for an answer that is not S3's. It is retryable, as a lost answer is."""
+    why = str(exc) if isinstance(exc, _Incomplete) else type(exc).__name__
+    return StorageError(
+        f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
+        retryable=True,
+    )
+
+
+def _s3_unusable(exc: Exception) -> StorageError:
+    return StorageError(f"storage gave no usable answer ({type(exc).__name__})", retryable=False)
+
+
+def _s3_refusal(exc: Any) -> InfrastructureError:
+    status, code = _aws_refusal(exc)
+    why = f"HTTP {status}" + (f", {code}" if code else "")
+    is_head = exc.operation_name == "HeadObject"  # its answer has no body
+    resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code or "")
+    if resource:
+        return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
+    if code is None and status < 500 and not is_head:  # a proxy, or another kind of server
+        why += ": the answer is not of S3's form, see S3_ENDPOINT"
+    why += _S3_HINTS.get(code or "", "")
+    return StorageError(
+        f"storage refused the request ({why})", code=code, retryable=_is_temporary(status, code)
+    )
+
+
+def _is_temporary(status: int, code: str | None) -> bool:
+    """Return whether the same request may succeed later. 501 is "Not Implemented"."""
+    throttled = status == 429 or (code or "").startswith("Throttl")
+    return status != 501 and (status >= 500 or throttled or code in _S3_RETRYABLE)
+
+
+_S3_FAILURES: Mapping[str, Callable[[Exception], InfrastructureError]] = {
+    "no credentials": _s3_no_credentials, "bad settings": _s3_bad_settings,
+    "unsent": _s3_unsent, "timeout": _s3_timeout, "refused": _s3_refusal,
+    "disconnected": _s3_disconnected, "garbled": _s3_garbled, "unusable": _s3_unusable,
+}  # fmt: skip
+
+
+def _s3_place(bucket: str, key: str) -> dict[str, str]:
+    return {"Bucket": bucket, "Key": key}
+
+
+class _S3Calls:
+    """Sends requests to one store: boto3's clients, the call policy, and shared requests."""
+
+    def __init__(
+        self,
+        config: S3StorageConfig,
+        ca_file: str | None,
+        clock: Clock | None,
+        observer: Callable[[Call], None] | None,
+    ) -> None:
+        self._config = config
+        self._ca_file = ca_file
+        self._policy = CallPolicy(
+            "storage",
+            translate=self._translate,
+            repeatable=_S3_REPEATABLE,
+            deadline=config.connect_timeout + config.read_timeout,
+            retries=3,
+            clock=_clock(clock),
+            observer=observer,
+        )
+        self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
+        self._signer = self._client
+        if config.public_endpoint is not None:
+            self._signer = _AwsClient("S3StorageProvider", self._build, config.public_endpoint)
+
+    @property
+    def is_open(self) -> bool:
+        return self._client.is_built or self._signer.is_built
+
+    def close(self) -> None:
+        self._client.close()
+        self._signer.close()
+
+    def _build(self, endpoint: str | None) -> Any:
+        client = self._client_for(endpoint)
+        url = client.meta.endpoint_url
+        if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
+            return client
+        client.close()
+        return self._client_for(url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
+
+    def _client_for(self, endpoint: str | None) -> Any:
+        config = self._config
+        # Only AWS knows boto3's newer checksums.
+        checksums = ("request_checksum_calculation", "response_checksum_validation")
+        client = _aws_client(
+            "s3",
+            region_name=config.region,
+            endpoint_url=endpoint,
+            keys=(config.access_key, config.secret_key, config.session_token),
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.read_timeout,
+            max_pool_connections=32,
+            ca_file=self._ca_file,
+            signature_version="s3v4",
+            s3={"addressing_style": "virtual" if endpoint is None else "path"},
+            **dict.fromkeys(() if endpoint is None else checksums, "when_required"),
+        )
+        client.meta.events.register("after-call.s3", _check_answer)
+        if endpoint is not None:
+            client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
+            client.meta.events.register("before-call.s3", _without_redirects)
+        return client
+
+    def call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
+        """Return what ``ask`` returns for boto3's client."""
+
+        def attempt(current: Attempt) -> T:
+            client = self._client.get()
+            current.sent, current.note = True, client
+            return ask(client)
+
+        return self._policy.call(operation, attempt, until=until)
+
+    def sign(self, method: str, place: dict[str, str], seconds: int) -> str:
+        """Return a presigned URL. Sends no request."""
+
+        def attempt(_: Attempt) -> str:
+            return str(self._signer.get().generate_presigned_url(_METHODS[method], place, seconds))
+
+        return self._policy.call("get_presigned_url", attempt)
+
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        meaning = _aws_meaning(exc, attempt)
+        if meaning == "no credentials":
+            self._client.drop()
+            self._signer.drop()
+        error = _S3_FAILURES[meaning](exc) if meaning else None
+        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
+            # The store may have moved: new connections look up its name again.
+            attempt.note.close()
+        return error
+
+    def head(self, operation: str, place: dict[str, str]) -> ObjectMetadata | None:
+        """Return the object's metadata; None if it does not exist."""
+
+        def ask(client: Any) -> ObjectMetadata:
+            answer = client.head_object(**place)
+            headers = answer["ResponseMetadata"]["HTTPHeaders"]
+            tagged = () if _is_folder(place["Key"], headers) else ("ETag",)
+            _check_says(answer, "ContentLength", "LastModified", *tagged)
+            return ObjectMetadata(
+                answer["ContentLength"],
+                answer.get("ContentType", _CONTENT_TYPE),
+                _in_seconds(answer["LastModified"]),
+                answer.get("ETag", "").strip('"'),
+                {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+            )
+
+        try:
+            return self.call_head(operation, place, ask)
+        except NotFoundError:
+            return None
+
+    def call_head(self, operation: str, place: dict[str, str], ask: Callable[[Any], T]) -> T:
+        """Return what ``ask`` returns, which sends a HEAD request.
+
+        The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
+        """
+        until, status = self._policy.until(), 0
+
+        def ask_noting(client: Any) -> T:
+            nonlocal status
+            try:
+                return ask(client)
+            except client.exceptions.ClientError as exc:
+                status, _ = _aws_refusal(exc)
+                raise
+
+        try:
+            return self.call(operation, ask_noting, until=until)
+        except StorageError as error:
+            if status not in (400, 403):
+                raise
+            refusal = error
+        raise self._explained(refusal, operation, place, until)
+
+    def _explained(
+        self, refusal: StorageError, operation: str, place: dict[str, str], until: float
+    ) -> StorageError:
+        def look(client: Any) -> None:
+            client.get_object(**place, Range="bytes=0-0")["Body"].close()
+
+        try:
+            self.call(operation, look, until=until)
+        except StorageError as error:
+            if error.code not in (None, "InvalidRange"):
+                return error
+        except (ConnectionError, TimeoutError, NotFoundError):
+            pass
+        return refusal
+
+    def delete(self, operation: str, place: dict[str, str]) -> None:
+        def ask(client: Any) -> None:
+            answer = client.delete_object(**place)
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            # S3 answers 204. A server that is no store may answer 200 to anything.
+            if status != 204 and _is_there(client, client.head_object, **place):
+                raise _Incomplete(f"HTTP {status}, and the object is still there")
+            if place["Key"].endswith("/") and _is_there(client, client.head_object, **place):
+                raise StorageError(
+                    "storage keeps this folder, which may not be empty: "
+                    "first delete what begins with its key",
+                    code="FolderNotEmpty",
+                    retryable=False,
+                )
+
+        self.call(operation, ask)
+
+
+def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
+    """Return whether ``ask`` finds something; None if the credentials may not know.
+
+    Opens another connection, because the one of an odd answer may be broken.
+    """
+    client.close()
+    try:
+        ask(**place)
+    except client.exceptions.ClientError as exc:
+        status, code = _aws_refusal(exc)
+        if status == 404:
+            return False
+        # The refusal of a HEAD request has no body, so no code.
+        if status == 403 and (code or exc.operation_name == "HeadObject"):
+            return None
+        raise
+    return True
+
+
+#: sends one part with boto3's client and the part's place; returns the ETag
+_SendPart = Callable[[Any, dict[str, Any]], str]
+
+
+@dataclass(frozen=True, eq=False)
+class _MultipartUpload:
+    """The upload of one object in parts, each of which is a request."""
+
+    calls: _S3Calls
+    operation: str
+    place: dict[str, str]
+    most_parts: int
+
+    def run(self, headers: Mapping[str, Any], parts: Iterator[_SendPart]) -> None:
+        """Upload the parts; abort if one fails."""
+        upload_id = self._call(
+            lambda client: client.create_multipart_upload(**self.place, **headers)["UploadId"]
+        )
+        upload = {**self.place, "UploadId": upload_id}
+        try:
+            sent = [self._send(upload, number, part) for number, part in enumerate(parts, 1)]
+            self._complete(upload, sent)
+        except BaseException:
+            self._abort(upload)
+            raise
+
+    def _call(self, ask: Callable[[Any], T]) -> T:
+        return self.calls.call(self.operation, ask)
+
+    def _send(self, upload: Mapping[str, str], number: int, part: _SendPart) -> dict[str, Any]:
+        if number > self.most_parts:
+            raise StorageError(
+                f"storage takes at most {self.most_parts:,} parts: give a larger part_size",
+                service="storage",
+                operation=self.operation,
+            )
+        place = {**upload, "PartNumber": number}
+        return {"PartNumber": number, "ETag": self._call(lambda client: part(client, place))}
+
+    def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
+        """Complete the upload.
+
+        If its answer is lost and it is retried, some stores have forgotten the upload id: then
+        compare the object's ETag with those of the parts.
+        """
+        parts = {"Parts": sent}
+        try:
+            self._call(
+                lambda client: client.complete_multipart_upload(**upload, MultipartUpload=parts)
+            )
+        except NotFoundError as error:
+            etags = [part["ETag"].strip('"') for part in sent]
+            are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
+            if error.resource != "upload" or not are_md5s:
+                raise
+            found = self.calls.head(self.operation, self.place)
+            if found is None or found.etag != _etag_of_parts([*map(bytes.fromhex, etags)]):
+                raise
+
+    def _abort(self, upload: Mapping[str, str]) -> None:
+        try:
+            self._call(lambda client: client.abort_multipart_upload(**upload))
+        except NotFoundError:
+            pass
+        except InfrastructureError as error:
+            logger.warning(
+                "storage %s: an unfinished upload may be left (%s)",
+                self.operation,
+                type(error).__name__,
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _BatchDeletion:
+    """Deletes a thousand keys with one request, and with single ones those that need them."""
+
+    calls: _S3Calls
+    bucket: str
+    keeps_folders: bool
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def run(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete the keys. Return the codes of refusals, by key."""
+        # A batch leaves folders, but reports them as deleted.
+        folders = [key for key in keys if key.endswith("/")]
+        files = [key for key in keys if not key.endswith("/")]
+        self._delete_each(self._delete_together(files))
+        if self.keeps_folders:
+            self._delete_empty_folders([key for key in files if key not in self.errors])
+        self._delete_each(folders)
+        return self.errors
+
+    def _delete_together(self, keys: Sequence[str]) -> Sequence[str]:
+        """Delete the keys with one request. Return those that need requests of their own."""
+        single = [key for key in keys if _NOT_IN_XML.search(key)]
+        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
+        if not fit:
+            return single
+        batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
+
+        def ask(client: Any) -> dict[str, str]:
+            answer = client.delete_objects(Bucket=self.bucket, Delete=batch)
+            refused = answer.get("Errors", ())
+            errors = {entry.get("Key"): _aws_code(entry) or "" for entry in refused}
+            if not errors.keys() <= {*fit}:
+                raise StorageError("storage does not say which keys it refused")
+            return errors
+
+        try:
+            self.errors.update(self.calls.call("delete_batch", ask))
+        except StorageError as error:
+            if error.code not in ("NotImplemented", "MethodNotAllowed"):
+                raise
+            return keys  # the store lacks DeleteObjects
+        return single
+
+    def _delete_each(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                self._delete(key)
+            except StorageError as error:
+                self.errors[key] = error.code or ""
+
+    def _delete(self, key: str) -> None:
+        self.calls.delete("delete_batch", _s3_place(self.bucket, key))
+
+    def _delete_empty_folders(self, keys: Sequence[str]) -> None:
+        """Delete the folders that these keys were in, if empty, the deepest first.
+
+        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
+        that stays (in use again, or denied) is no error: the keys are deleted.
+        """
+        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
+        for folder in sorted(folders, key=len, reverse=True):
+            place = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
+            look = operator.methodcaller("list_objects_v2", **place)
+            try:
+                found = self.calls.call("delete_batch", look).get("Contents", ())
+                if not any(entry["Key"] != folder or entry["Size"] for entry in found):
+                    self._delete(folder)
+            except StorageError as error:
+                if error.code not in ("FolderNotEmpty", "AccessDenied"):
+                    raise
 
 
 class S3StorageProvider(StorageProvider):
-    """S3 (https://docs.aws.amazon.com/AmazonS3/latest/API/), or a store that speaks its protocol, over boto3: tried on
-    the S3 gateway of MinIO and on moto.
+    """S3, or a store with its protocol, over boto3. Tried on MinIO's S3 gateway and on moto.
 
-    On AWS the bucket is part of the host's name, else of the path. Requests are signed with version 4. Connections are
-    opened on use, at most 32 are kept, and none after a failure. An answer that is cut, or lacks what S3 always says,
-    is lost, whatever its status. All operations are repeated when their answer is lost, within
-    ``config.connect_timeout + config.read_timeout``: with the same bytes they leave the same object. An observer is
-    told of each request, and of each piece that ``open`` and ``download_to`` read.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/. On AWS the bucket is part of the host name,
+    elsewhere of the path. Requests are signed with version 4. At most 32 connections are kept; a
+    failure closes all of them. An answer that is cut, or lacks something that S3 always says,
+    counts as lost.
+
+    All operations are retried if the answer is lost, because repeating one leaves the same object.
+    The deadline is ``config.connect_timeout + config.read_timeout``. The observer is called for
+    each request, and for each chunk that ``open`` and ``download_to`` read.
     """
 
-    MOST_PARTS = 10_000  # of one upload, as on AWS; for a store that takes fewer, derive a class
+    MOST_PARTS = 10_000  # AWS's limit of an upload; override it for a store that has a lower one
 
     def __init__(
         self,
@@ -13505,201 +14034,34 @@ class S3StorageProvider(StorageProvider):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``ca_file``: the path of a PEM file with the authorities to trust instead of the system's (or of
-        ``AWS_CA_BUNDLE``). ``keeps_folders`` stands above that of the config."""
+        """``ca_file``: path of a PEM file with the authorities to trust instead of the system's or
+        those of ``AWS_CA_BUNDLE``. ``keeps_folders`` overrides that of the config."""
         if not isinstance(config, S3StorageConfig | None):
             raise ConfigurationError(
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
             )
         super().__init__(part_size, copy_part_size)
-        if keeps_folders is not None and type(keeps_folders) is not bool:
-            raise ConfigurationError("keeps_folders should be True or False")
         if ca_file is not None:
             ca_file = os.path.abspath(_check_path("ca_file", ca_file))
             _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
         self.config = config = config or S3StorageConfig()
-        self._keeps_folders = config.keeps_folders if keeps_folders is None else keeps_folders
-        self._ca_file = ca_file
+        self._keeps_folders = config.keeps_folders
+        if keeps_folders is not None:
+            self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
         _driver("boto3", "boto3", "S3StorageProvider")
-        exceptions = importlib.import_module("botocore.exceptions")
-        known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
-        parser = importlib.import_module("botocore.parsers").ResponseParserError
-        # The last two: what is missing from an answer, or is no number or time where one should be.
-        more = [(parser, "lost"), (OSError, "cut"), (KeyError, "lost"), (ValueError, "lost")]
-        self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
-        self._refused = exceptions.ClientError
-        self._policy = CallPolicy(
-            "storage",
-            translate=self._translate,
-            repeatable=_S3_REPEATABLE,
-            deadline=config.connect_timeout + config.read_timeout,
-            retries=3,
-            clock=_clock(clock),
-            observer=observer,
-        )
-        self._closed = False
-        self._forget_parent()
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        # Held while clients are built, which may ask the network for credentials: close() does not take it.
-        # Re-entrant: a signal handler may use the store meanwhile.
-        self._building = threading.RLock()
-        self._clients: tuple[Any, Any] | None = None  # their sockets are the parent's
+        self._calls = _S3Calls(config, ca_file, clock, observer)
 
     def close(self) -> None:
-        """Frees connections; every call is a ConnectionError from then on. Calling it again does nothing."""
-        self._closed = True
-        clients, self._clients = self._clients, None
-        for client in clients or ():
-            client.close()
+        """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
+        self._calls.close()
 
     def _holds(self) -> bool:
-        return self._clients is not None
-
-    def _connected(self) -> tuple[Any, Any]:
-        """boto3's client, and the one that makes presigned URLs, built once: building two at a time is not safe."""
-        clients = self._clients
-        if clients is not None:
-            return clients
-        with self._building:
-            clients = self._clients
-            if clients is None and not self._closed:
-                client = signer = self._client(self.config.endpoint)
-                if self.config.public_endpoint is not None:
-                    signer = self._client(self.config.public_endpoint)
-                self._clients = clients = client, signer
-        if clients is None or self._closed:  # looked at after the clients can be found, by close()
-            self._clients = None
-            raise ConnectionError("S3StorageProvider is closed", retryable=False)
-        return clients
-
-    def _client(self, endpoint: str | None) -> Any:
-        client = self._client_for(endpoint)
-        url = client.meta.endpoint_url
-        if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
-            return client
-        client.close()
-        return self._client_for(url)  # that of AWS_ENDPOINT_URL, as if it were S3_ENDPOINT's
-
-    def _client_for(self, endpoint: str | None) -> Any:
-        config = self.config
-        options: dict[str, Any] = {}
-        if endpoint is not None:  # boto3's newer checksums are AWS's alone
-            options.update(
-                dict.fromkeys(
-                    ("request_checksum_calculation", "response_checksum_validation"),
-                    "when_required",
-                )
-            )
-        client = _aws_client(
-            "s3",
-            region_name=config.region,
-            endpoint_url=endpoint,
-            keys=(config.access_key, config.secret_key, config.session_token),
-            connect_timeout=config.connect_timeout,
-            read_timeout=config.read_timeout,
-            max_pool_connections=32,
-            ca_file=self._ca_file,
-            signature_version="s3v4",
-            s3={"addressing_style": "virtual" if endpoint is None else "path"},
-            **options,
-        )
-        client.meta.events.register("after-call.s3", _check_answer)
-        if endpoint is not None:
-            client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
-            client.meta.events.register("before-call.s3", _without_redirects)
-        return client
-
-    def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
-        def attempt(current: Attempt) -> T:
-            client = self._connected()[0]
-            current.sent, current.note = True, client
-            return ask(client)
-
-        return self._policy.call(operation, attempt, until=until)
-
-    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        error = self._meaning(exc, attempt)
-        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
-            # Drops the connections that are kept: the store may have moved, so its name is looked up anew.
-            attempt.note.close()
-        return error
-
-    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        if isinstance(exc, _Incomplete):
-            return self._no_answer(str(exc))
-        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
-        if meaning is None and not type(exc).__module__.startswith("urllib3"):
-            return None
-        reason = _os_reason(exc)
-        if meaning == "unset":
-            attempt.sent = False
-            self._clients = None  # which would not look again
-            return ConfigurationError(
-                "storage found no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
-            )
-        if not attempt.sent:  # boto3 could not build its client
-            return ConfigurationError(
-                f"storage cannot be used as it is set ({type(exc).__name__}): "
-                "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
-            )
-        if meaning == "unsent" or _was_unsent(exc):
-            attempt.sent = False
-            return ConnectionError(f"storage could not be reached{reason}")
-        if meaning == "answered":
-            return self._refusal(exc)
-        if meaning == "silent":
-            return TimeoutError("storage did not answer in time")
-        if meaning == "lost":
-            return self._no_answer(type(exc).__name__)
-        if meaning == "odd":
-            return StorageError(
-                f"storage gave no usable answer ({type(exc).__name__})", retryable=False
-            )
-        if _is_cut(exc):
-            reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
-        return ConnectionError(f"storage ended the connection{reason}")
-
-    @staticmethod
-    def _no_answer(why: str) -> StorageError:
-        """As good as a lost one: whatever stands between may pass, and the store answer the next time."""
-        return StorageError(
-            f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
-            retryable=True,
-        )
-
-    @staticmethod
-    def _refusal(exc: Any) -> InfrastructureError:
-        status, code = _aws_refusal(exc)
-        why = f"HTTP {status}" + (f", {code}" if code else "")
-        bare = exc.operation_name == "HeadObject"  # an answer without a body
-        resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and bare else code or "")
-        if resource:
-            return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
-        if code is None and status < 500 and not bare:  # a proxy, or another kind of server
-            why += ": the answer is not of S3's form, see S3_ENDPOINT"
-        if code in (
-            "PermanentRedirect",
-            "AuthorizationHeaderMalformed",
-            "IllegalLocationConstraintException",
-        ):
-            why += ": the bucket may be in another region, see AWS_REGION"
-        why += _S3_HINTS.get(code or "", "")
-        passing = (
-            status >= 500
-            or status == 429
-            or code in _S3_RETRYABLE
-            or (code or "").startswith("Throttl")
-        )
-        return StorageError(
-            f"storage refused the request ({why})", code=code, retryable=passing and status != 501
-        )
+        return self._calls.is_open
 
     def _put(
         self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
     ) -> None:
-        self._call(
+        self._calls.call(
             "upload",
             lambda client: client.put_object(
                 Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata
@@ -13714,83 +14076,12 @@ class S3StorageProvider(StorageProvider):
         content_type: str,
         metadata: dict[str, str],
     ) -> None:
-        def sent(data: bytes, client: Any, part: dict[str, Any]) -> str:
-            return str(client.upload_part(Body=data, **part)["ETag"])
+        def send(data: bytes, client: Any, place: dict[str, Any]) -> str:
+            return str(client.upload_part(Body=data, **place)["ETag"])
 
         headers = {"ContentType": content_type, "Metadata": metadata}
-        self._in_parts(
-            "upload", (bucket, key), headers, (functools.partial(sent, data) for data in parts)
-        )
-
-    def _in_parts(
-        self,
-        operation: str,
-        target: tuple[str, str],
-        headers: Mapping[str, Any],
-        parts: Iterator[Callable[[Any, dict[str, Any]], str]],
-    ) -> None:
-        """Each of ``parts`` sends itself and gives its ETag."""
-        upload = dict(zip(("Bucket", "Key"), target))
-        upload["UploadId"] = self._call(
-            operation,
-            lambda client: client.create_multipart_upload(**upload, **headers)["UploadId"],
-        )
-        sent: list[dict[str, Any]] = []
-        try:
-            for number, part in enumerate(parts, 1):
-                if number > self.MOST_PARTS:
-                    raise StorageError(
-                        f"storage takes at most {self.MOST_PARTS:,} parts: give a larger part_size",
-                        service="storage",
-                        operation=operation,
-                    )
-                place = {**upload, "PartNumber": number}
-                sent.append(
-                    {
-                        "PartNumber": number,
-                        "ETag": self._call(operation, lambda client: part(client, place)),
-                    }
-                )
-            self._complete(operation, target, upload, sent)
-        except BaseException:
-            try:
-                self._call(operation, lambda client: client.abort_multipart_upload(**upload))
-            except NotFoundError:
-                pass
-            except InfrastructureError as error:
-                logger.warning(
-                    "storage %s: an unfinished upload may be left (%s)",
-                    operation,
-                    type(error).__name__,
-                )
-            raise
-
-    def _complete(
-        self,
-        operation: str,
-        target: tuple[str, str],
-        upload: Mapping[str, Any],
-        sent: list[dict[str, Any]],
-    ) -> None:
-        """When its answer was lost and it is repeated, some stores know the upload no more: then the object itself
-        tells whether it is made of these parts."""
-        try:
-            self._call(
-                operation,
-                lambda client: client.complete_multipart_upload(
-                    **upload, MultipartUpload={"Parts": sent}
-                ),
-            )
-        except NotFoundError as error:
-            etags = [part["ETag"].strip('"') for part in sent]
-            known = error.resource == "upload" and all(
-                re.fullmatch("[0-9a-f]{32}", etag) for etag in etags
-            )
-            found = self._head(operation, *target) if known else None
-            if found is None or found.etag != _etag_of_parts(
-                [bytes.fromhex(etag) for etag in etags]
-            ):
-                raise
+        upload = _MultipartUpload(self._calls, "upload", _s3_place(bucket, key), self.MOST_PARTS)
+        upload.run(headers, (functools.partial(send, data) for data in parts))
 
     def _get(self, bucket: str, key: str) -> bytes:
         def read(client: Any) -> bytes:
@@ -13799,260 +14090,98 @@ class S3StorageProvider(StorageProvider):
                 data: bytes = body.read()
                 return data
 
-        return self._call("download", read)
+        return self._calls.call("download", read)
 
     def _source(self, operation: str, bucket: str, key: str) -> _Source:
-        return _S3Source(self, operation, {"Bucket": bucket, "Key": key})
+        return _S3Source(self._calls, operation, _s3_place(bucket, key))
 
     def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
-        params = {"Bucket": bucket, "Key": key}
-        return self._policy.call(
-            "get_presigned_url",
-            lambda _: str(
-                self._connected()[1].generate_presigned_url(_METHODS[method], params, seconds)
-            ),
-        )
+        return self._calls.sign(method, _s3_place(bucket, key), seconds)
 
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
-        def ask(client: Any) -> ObjectMetadata:
-            answer = client.head_object(Bucket=bucket, Key=key)
-            headers = answer["ResponseMetadata"]["HTTPHeaders"]
-            tagged = () if _is_folder(key, headers) else ("ETag",)
-            _check_says(answer, "ContentLength", "LastModified", *tagged)
-            return ObjectMetadata(
-                answer["ContentLength"],
-                answer.get("ContentType", _CONTENT_TYPE),
-                _in_seconds(answer["LastModified"]),
-                answer.get("ETag", "").strip('"'),
-                {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-            )
-
-        try:
-            return self._call_head(operation, bucket, key, ask)
-        except NotFoundError:
-            return None
+        return self._calls.head(operation, _s3_place(bucket, key))
 
     def _exists(self, bucket: str, key: str) -> bool:
+        place = _s3_place(bucket, key)
         try:
-            self._call_head(
-                "exists", bucket, key, lambda client: client.head_object(Bucket=bucket, Key=key)
-            )
+            self._calls.call_head("exists", place, operator.methodcaller("head_object", **place))
         except NotFoundError:
             return False
         return True
-
-    def _call_head(self, operation: str, bucket: str, key: str, ask: Callable[[Any], T]) -> T:
-        """Answers to HEAD have no body. If one refuses, a GET of the first byte is asked why."""
-        until, status = self._policy.until(), 0
-
-        def ask_noting(client: Any) -> T:
-            nonlocal status
-            try:
-                return ask(client)
-            except self._refused as exc:
-                status, _ = _aws_refusal(exc)
-                raise
-
-        try:
-            return self._call(operation, ask_noting, until=until)
-        except StorageError as error:
-            if status not in (400, 403):
-                raise
-            refusal = error
-
-        def look(client: Any) -> None:
-            client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
-
-        try:
-            self._call(operation, look, until=until)
-        except StorageError as error:
-            if error.code not in (None, "InvalidRange"):
-                refusal = error
-        except (ConnectionError, TimeoutError, NotFoundError):
-            pass
-        raise refusal
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[ObjectSummary], str | None]:
         more = {} if token is None else {"ContinuationToken": token}
 
-        def ask(client: Any) -> tuple[dict[str, Any], list[ObjectSummary]]:
+        def ask(client: Any) -> tuple[list[ObjectSummary], str | None]:
             answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
-            return answer, [
-                ObjectSummary(
-                    each["Key"],
-                    each["Size"],
-                    each.get("ETag", "").strip('"'),
-                    _in_seconds(each["LastModified"]),
-                )
-                for each in answer.get("Contents", ())
-                if each["Key"].startswith(
-                    prefix
-                )  # MinIO takes "/" for no prefix, and lists all there is
-            ]
+            summaries = map(_summary_of, answer.get("Contents", ()))
+            # MinIO takes the prefix "/" for none, and lists all objects.
+            found = [summary for summary in summaries if summary.key.startswith(prefix)]
+            if not answer.get("IsTruncated"):
+                return found, None
+            following = answer.get("NextContinuationToken")
+            if not following or following == token:  # the list would end too early, or never
+                raise StorageError("storage lists a part, and does not say how to go on")
+            return found, following
 
-        answer, found = self._call("list_objects", ask)
-        if not answer.get("IsTruncated"):
-            return found, None
-        following = answer.get("NextContinuationToken")
-        if not following or following == token:  # else it would never end, or end too early
-            raise StorageError(
-                "storage lists a part, and does not say how to go on",
-                service="storage",
-                operation="list_objects",
-            )
-        return found, following
+        return self._calls.call("list_objects", ask)
 
     def _delete(self, bucket: str, key: str) -> None:
-        self._remove("delete", bucket, key)
-
-    def _remove(self, operation: str, bucket: str, key: str) -> None:
-        place = {"Bucket": bucket, "Key": key}
-
-        def ask(client: Any) -> None:
-            answer = client.delete_object(**place)
-            status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            # S3 says 204. Another server than a store may say 200 to all it is asked: the object itself tells.
-            if status != 204 and self._is_there(client, client.head_object, **place):
-                raise _Incomplete(f"HTTP {status}, and the object is still there")
-            if key.endswith("/") and self._is_there(client, client.head_object, **place):
-                raise StorageError(
-                    "storage keeps this folder, which may not be empty: first delete what begins with its key",
-                    code="FolderNotEmpty",
-                    retryable=False,
-                )
-
-        self._call(operation, ask)
-
-    def _is_there(self, client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
-        """None if these credentials may not know. Over another connection: one that brought an odd answer may be at its
-        end."""
-        client.close()
-        try:
-            ask(**place)
-        except self._refused as exc:
-            status, code = _aws_refusal(exc)
-            if status == 404:
-                return False
-            if status == 403 and (code or exc.operation_name == "HeadObject"):  # which has no body
-                return None
-            raise
-        return True
+        self._calls.delete("delete", _s3_place(bucket, key))
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        errors: dict[str, str] = {}
-        # A batch leaves folders, and says that it has deleted them.
-        folders = [key for key in keys if key.endswith("/")]
-        files = [key for key in keys if not key.endswith("/")]
-        single = [key for key in files if _NOT_IN_XML.search(key)]
-        fit = [key for key in files if not _NOT_IN_XML.search(key)]
-        if fit:
-            batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
-            try:
-                answer = self._call(
-                    "delete_batch",
-                    lambda client: client.delete_objects(Bucket=bucket, Delete=batch),
-                )
-            except StorageError as error:
-                if error.code not in ("NotImplemented", "MethodNotAllowed"):
-                    raise
-                single, answer = files, {}  # a store that has no such request
-            errors = {each.get("Key"): _aws_code(each) or "" for each in answer.get("Errors", ())}
-            if not errors.keys() <= {*fit}:
-                raise StorageError(
-                    "storage does not say which keys it refused",
-                    service="storage",
-                    operation="delete_batch",
-                )
-        self._remove_each(bucket, single, errors)
-        if self._keeps_folders:
-            self._remove_empty_folders(bucket, [key for key in files if key not in errors])
-        self._remove_each(bucket, folders, errors)
-        return errors
-
-    def _remove_each(self, bucket: str, keys: Sequence[str], errors: dict[str, str]) -> None:
-        """Remove one after the other; ``errors`` gets the codes of those that are refused."""
-        for key in keys:
-            try:
-                self._remove("delete_batch", bucket, key)
-            except StorageError as error:
-                errors[key] = error.code or ""
-
-    def _remove_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
-        """Remove those that these keys were in, the deepest first: a batch leaves them, and lists would show them.
-
-        What holds bytes is no folder. One that stays, because somebody fills it meanwhile or these
-        credentials may not remove it, is no error: the keys are deleted.
-        """
-        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
-        for folder in sorted(folders, key=len, reverse=True):
-            place = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
-            try:
-                answer = self._call(
-                    "delete_batch", operator.methodcaller("list_objects_v2", **place)
-                )
-                found = answer.get("Contents", ())
-                if not any(each["Key"] != folder or each["Size"] for each in found):
-                    self._remove("delete_batch", bucket, folder)
-            except StorageError as error:
-                if error.code not in ("FolderNotEmpty", "AccessDenied"):
-                    raise
+        return _BatchDeletion(self._calls, bucket, self._keeps_folders).run(keys)
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start, end = dict(zip(("Bucket", "Key"), source)), dict(zip(("Bucket", "Key"), target))
-        self._call("copy", lambda client: client.copy_object(**end, CopySource=start))
+        start, end = _s3_place(*source), _s3_place(*target)
+        self._calls.call("copy", lambda client: client.copy_object(**end, CopySource=start))
 
     def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start = dict(zip(("Bucket", "Key"), source))
+        start = _s3_place(*source)
 
         def ask(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.head_object(**start)
             _check_says(answer, "ContentLength", "ETag")
             return answer
 
-        found = self._call("copy", ask)
+        found = self._calls.call("copy", ask)
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
-        more = {
-            "CopySource": start,
-            "CopySourceIfMatch": found["ETag"],
-        }  # the parts are to be of one object
+        # All parts come from one version of the object.
+        origin = {"CopySource": start, "CopySourceIfMatch": found["ETag"]}
 
-        def sent(at: int, client: Any, part: dict[str, Any]) -> str:
-            range = f"bytes={at}-{min(at + step, size) - 1}"
-            return str(
-                client.upload_part_copy(CopySourceRange=range, **more, **part)["CopyPartResult"][
-                    "ETag"
-                ]
-            )
+        def send(offset: int, client: Any, place: dict[str, Any]) -> str:
+            range = f"bytes={offset}-{min(offset + step, size) - 1}"
+            answer = client.upload_part_copy(CopySourceRange=range, **origin, **place)
+            return str(answer["CopyPartResult"]["ETag"])
 
         kept = {name: found[name] for name in _S3_KEPT if name in found}
-        self._in_parts(
-            "copy", target, kept, (functools.partial(sent, at) for at in range(0, size, step))
-        )
+        upload = _MultipartUpload(self._calls, "copy", _s3_place(*target), self.MOST_PARTS)
+        upload.run(kept, (functools.partial(send, offset) for offset in range(0, size, step)))
 
     def _create_bucket(self, bucket: str) -> None:
         region = self.config.region
         where: dict[str, Any] = {}
-        if region != "us-east-1":  # AWS refuses this one's name
+        if region != "us-east-1":  # AWS's default, which it refuses as a location
             where["CreateBucketConfiguration"] = {"LocationConstraint": region}
 
         def ask(client: Any) -> None:
             answer = client.create_bucket(Bucket=bucket, **where)
-            named = bucket in answer.get("Location", "")  # which not every store says
+            named = bucket in answer.get("Location", "")  # some stores send no Location
             listed = {"Bucket": bucket, "Prefix": "", "MaxKeys": 1}
-            if not named and self._is_there(client, client.list_objects_v2, **listed) is False:
+            if not named and _is_there(client, client.list_objects_v2, **listed) is False:
                 raise _Incomplete("HTTP 200, and there is no such bucket")
 
         try:
             try:
-                self._call("create_bucket", ask)
+                self._calls.call("create_bucket", ask)
             except StorageError as error:
                 if error.code != "InvalidLocationConstraint" or not where:
                     raise
-                where.clear()  # the store knows no region of that name
-                self._call("create_bucket", ask)
+                where.clear()  # the store does not know the region
+                self._calls.call("create_bucket", ask)
         except StorageError as error:
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
@@ -14068,27 +14197,29 @@ class S3StorageProvider(StorageProvider):
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:
-            self._call("health_check", ask)
+            self._calls.call("health_check", ask)
         except StorageError as error:
             if error.code != "AccessDenied":
                 raise
         latency = time.perf_counter() - started
-        return Health(
-            "storage", server or ("S3" if self.config.endpoint is None else "S3 protocol"), latency
-        )
+        usual = "S3" if self.config.endpoint is None else "S3 protocol"
+        return Health("storage", server or usual, latency)
 
 
 def _in_seconds(moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc).replace(microsecond=0)
 
 
-class _S3Source(_Source):
-    """A read whose connection fails goes on where it was, over another one, if the object is still the same."""
+def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
+    etag = entry.get("ETag", "").strip('"')
+    return ObjectSummary(entry["Key"], entry["Size"], etag, _in_seconds(entry["LastModified"]))
 
-    def __init__(
-        self, provider: S3StorageProvider, operation: str, place: Mapping[str, str]
-    ) -> None:
-        self._provider = provider
+
+class _S3Source(_Source):
+    """Reads an object. After a lost connection it reads on over another, if it is unchanged."""
+
+    def __init__(self, calls: _S3Calls, operation: str, place: Mapping[str, str]) -> None:
+        self._calls = calls
         self._operation = operation
         self._place = place
         self._at, self._size, self._etag = 0, -1, ""
@@ -14113,16 +14244,14 @@ class _S3Source(_Source):
             self._at += len(data)
             return data
 
-        return self._provider._call(self._operation, next_bytes)
+        return self._calls.call(self._operation, next_bytes)
 
     def _open(self, client: Any) -> Any:
         rest = {"Range": f"bytes={self._at}-", "IfMatch": f'"{self._etag}"'} if self._at else {}
         answer = client.get_object(**self._place, **rest)
         if not self._at:
-            self._size, self._etag = (
-                answer.get("ContentLength", -1),
-                answer.get("ETag", "").strip('"'),
-            )
+            self._size = answer.get("ContentLength", -1)
+            self._etag = answer.get("ETag", "").strip('"')
         elif not str(answer.get("ContentRange", "")).startswith(f"bytes {self._at}-"):
             answer["Body"].close()
             raise StorageError("storage cannot go on where a connection was lost", retryable=False)
@@ -14138,7 +14267,11 @@ class _S3Source(_Source):
 
 
 class EventChannel:
-    """Names of channels. An id is a UUID or text, encoded as by :class:`CacheKey`: different ids never meet."""
+    """Names of channels.
+
+    An id is a UUID or text. It is encoded as by :class:`CacheKey`, so that different ids never
+    make the same name.
+    """
 
     BENCHMARK = "events:benchmark"
     SUBMISSION = "events:submission"
@@ -14151,22 +14284,25 @@ class EventChannel:
 
     @classmethod
     def benchmark_specific(cls, benchmark_id: uuid.UUID | str) -> str:
-        """The channel of one benchmark: "events:benchmark:<id>"."""
+        """Return the channel of one benchmark: ``events:benchmark:<id>``."""
         return _joined_key(cls.BENCHMARK, benchmark_id)
 
     @classmethod
     def submission_specific(cls, submission_id: uuid.UUID | str) -> str:
-        """The channel of one submission: "events:submission:<id>"."""
+        """Return the channel of one submission: ``events:submission:<id>``."""
         return _joined_key(cls.SUBMISSION, submission_id)
 
 
 @dataclass(frozen=True, eq=False)
 class Event(_ByValue):
-    """What can be published. A subclass is a family, which has no fields; a frozen dataclass that subclasses it is an
-    event of the family, and becomes its attribute. Your own::
+    """An event that a bus can publish.
+
+    A direct subclass is a family and has no fields. A frozen dataclass that subclasses a family is
+    one of its events, and becomes an attribute of it. To define your own::
 
         class OrderEvent(Event):
-            Placed: TypeAlias = "OrderPlaced"  # the name to use it by; without this line it is OrderEvent.OrderPlaced
+            # Makes it OrderEvent.Placed; without this line it is OrderEvent.OrderPlaced.
+            Placed: TypeAlias = "OrderPlaced"
 
         @dataclass(frozen=True)
         class OrderPlaced(OrderEvent):
@@ -14175,17 +14311,20 @@ class Event(_ByValue):
 
         bus.publish("orders", OrderEvent.Placed(order_id))
 
-    Fields are str, bool, int (64 bits), float (finite), ``uuid.UUID``, ``datetime`` (aware; read as UTC), ``dict`` and
-    ``list`` (JSON documents), ``tuple[X, ...]`` of such a type, or ``X | None``; none is called "type".
+    The type of a field is str, bool, int (64 bits), float (finite), ``uuid.UUID``, ``datetime``
+    (aware; read as UTC), ``dict`` or ``list`` (JSON documents), ``tuple[X, ...]`` of such a type,
+    or ``X | None``. No field is called "type".
 
-    On the wire it is a JSON object: "type" (for example "OrderEvent.Placed"), and the fields, ids and times as text
-    (RFC 9562, RFC 3339). So that programs of different age can talk, a reader ignores fields that it does not know, and
-    fills in defaults for those that are missing: give a new field a default.
+    An event is sent as a JSON object with "type" (for example "OrderEvent.Placed") and the fields.
+    Ids and times are text (RFC 9562, RFC 3339). A reader ignores unknown fields and fills in
+    defaults for missing ones. So give a new field a default: then old and new programs can talk.
     """
 
     _family: ClassVar[type[Event]]
-    _aliases: ClassVar[Mapping[str, str]]  # of a family: class name to attribute
-    _members: ClassVar[dict[str, type[Event]]]  # of a family: by type on the wire
+    #: of a family: an event's attribute, by the name of its class
+    _aliases: ClassVar[Mapping[str, str]]
+    #: of a family: its events, by "type"
+    _members: ClassVar[dict[str, type[Event]]]
     _type: ClassVar[str] = ""
     _fields: ClassVar[Sequence[_EventField]]
 
@@ -14193,26 +14332,20 @@ class Event(_ByValue):
         super().__init_subclass__()
         if Event in cls.__bases__:
             cls._family, cls._members = cls, {}
-            aliases = (
-                (name, value)
-                for name, value in vars(cls).items()
-                if name[0] != "_" and isinstance(value, str)
-            )
-            cls._aliases = {value: name for name, value in aliases}
+            texts = {name: value for name, value in vars(cls).items() if isinstance(value, str)}
+            cls._aliases = {value: name for name, value in texts.items() if name[0] != "_"}
             return
         family = cls._family
         name = family._aliases.get(cls.__name__, cls.__name__)
-        cls.__name__, cls.__qualname__ = (
-            name,
-            f"{family.__qualname__}.{name}",
-        )  # where repr and pickle find it
+        # repr and pickle find the class by its name.
+        cls.__name__, cls.__qualname__ = name, f"{family.__qualname__}.{name}"
         cls._type = f"{family.__name__}.{name}"
         family._members[cls._type] = cls
         setattr(family, name, cls)
 
 
 class BenchmarkEvent(Event):
-    """What happens to benchmarks."""
+    """Events of benchmarks."""
 
     Created: TypeAlias = "_BenchmarkCreated"
     Updated: TypeAlias = "_BenchmarkUpdated"
@@ -14256,7 +14389,7 @@ class _BenchmarkDeprecated(BenchmarkEvent):
 
 
 class SubmissionEvent(Event):
-    """What happens to submissions; a score or rank of None: not ranked."""
+    """Events of submissions. A score or rank is None if there is none."""
 
     Created: TypeAlias = "_SubmissionCreated"
     VerificationStarted: TypeAlias = "_VerificationStarted"
@@ -14300,7 +14433,7 @@ class _LeaderboardPositionChanged(SubmissionEvent):
 
 
 class UserEvent(Event):
-    """What happens to users."""
+    """Events of users."""
 
     Created: TypeAlias = "_UserCreated"
     RoleChanged: TypeAlias = "_UserRoleChanged"
@@ -14333,7 +14466,7 @@ class _UserProfileUpdated(UserEvent):
 
 
 class SystemEvent(Event):
-    """What happens to the system."""
+    """Events of the system."""
 
     MaintenanceScheduled: TypeAlias = "_MaintenanceScheduled"
     HealthCheckFailed: TypeAlias = "_HealthCheckFailed"
@@ -14351,7 +14484,7 @@ class _MaintenanceScheduled(SystemEvent):
 
 @dataclass(frozen=True, eq=False)
 class _HealthCheckFailed(SystemEvent):
-    """A part of the service did not answer its health check."""
+    """A service has failed its health check."""
 
     service: str
     error: str
@@ -14359,16 +14492,22 @@ class _HealthCheckFailed(SystemEvent):
 
 @dataclass(frozen=True, eq=False)
 class _CacheCleared(SystemEvent):
-    """Keys have been removed from the cache."""
+    """Keys have been deleted from the cache."""
 
     pattern: str
+
+
+class _Codec(NamedTuple):
+    """Functions of a field's name and value, for messages. Both raise ValidationError."""
+
+    write: Callable[[str, Any], Any]
+    read: Callable[[str, Any], Any]
 
 
 class _EventField(NamedTuple):
     name: str
     required: bool
-    write: Callable[[Any], Any]
-    read: Callable[[Any], Any]
+    codec: _Codec
 
 
 _UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -14380,127 +14519,162 @@ _LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
 
 
 def _read_iso(text: str) -> datetime:
-    """Read a time as Python 3.10 does. A leap second is the next day's first one, as in POSIX."""
+    """Read a time as Python 3.10 does. A leap second is the next day's first, as in POSIX."""
     text, leaps = _LEAP_SECOND.subn(r"\1:59", text)
     found = datetime.fromisoformat(text)
     if leaps:
         found += timedelta(seconds=1)
         day = found if found.tzinfo is None else _aware(found)
-        if day.time().replace(microsecond=0) != day_time():  # there is none at other times
+        if day.time().replace(microsecond=0) != day_time():  # at other times there is none
             raise ValueError
     return found
 
 
-def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Of a field's type: what makes of a value one that JSON has, and the way back. Both raise ValidationError."""
-    choices = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
-    kinds = [each for each in choices if each is not type(None)]
-    kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
+def _refuse_field(name: str, expected: type | str) -> NoReturn:
+    words = expected if isinstance(expected, str) else _VALUE_TYPES[expected].words
+    raise ValidationError(f"{name} should be {words}")
 
-    def refuse(words: str = "") -> NoReturn:
-        raise ValidationError(f"{name} should be {words or _VALUE_TYPES[kind].words}")
 
-    def plain(value: Any) -> Any:
-        value = _plain(value)
-        return value if value.__class__ is kind else refuse()
+def _event_str(name: str, value: Any) -> str:
+    return _check_value(value, name)
 
-    def text(value: Any) -> Any:
-        return _check_value(value, name)
 
-    def whole(value: Any) -> Any:
-        value = _plain(value)
-        return (
-            value
-            if value.__class__ is int and -(2**63) <= value < 2**63
-            else refuse(f"{_VALUE_TYPES[int].words} of 64 bits")
-        )
+def _event_bool(name: str, value: Any) -> Any:
+    value = _plain(value)
+    return value if value.__class__ is bool else _refuse_field(name, bool)
 
-    def number(value: Any) -> Any:
-        return (
-            float(value) if _is_number(value, -sys.float_info.max, sys.float_info.max) else refuse()
-        )
 
-    def id_text(value: Any) -> Any:
-        return str(_plain(value)) if isinstance(value, uuid.UUID) else refuse()
+def _event_int(name: str, value: Any) -> Any:
+    value = _plain(value)
+    fits = value.__class__ is int and -(2**63) <= value < 2**63
+    return value if fits else _refuse_field(name, f"{_VALUE_TYPES[int].words} of 64 bits")
 
-    def id_of(value: Any) -> Any:
-        return uuid.UUID(value) if isinstance(value, str) and _UUID.fullmatch(value) else refuse()
 
-    def moment_text(value: Any) -> Any:
-        return _aware(value, name).isoformat() if isinstance(value, datetime) else refuse()
+def _event_float(name: str, value: Any) -> float:
+    fits = _is_number(value, -sys.float_info.max, sys.float_info.max)
+    return float(value) if fits else _refuse_field(name, float)
 
-    def moment_of(value: Any) -> Any:
-        found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            refuse("a time as RFC 3339 has it")
+
+def _event_dict(name: str, value: Any) -> Any:
+    return _document(name, value).value if isinstance(value, dict) else _refuse_field(name, dict)
+
+
+def _event_list(name: str, value: Any) -> Any:
+    return _document(name, value).value if isinstance(value, list) else _refuse_field(name, list)
+
+
+def _write_id(name: str, value: Any) -> str:
+    return str(_plain(value)) if isinstance(value, uuid.UUID) else _refuse_field(name, uuid.UUID)
+
+
+def _read_id(name: str, value: Any) -> uuid.UUID:
+    fits = isinstance(value, str) and _UUID.fullmatch(value)
+    return uuid.UUID(value) if fits else _refuse_field(name, uuid.UUID)
+
+
+def _write_moment(name: str, value: Any) -> str:
+    fits = isinstance(value, datetime)
+    return _aware(value, name).isoformat() if fits else _refuse_field(name, datetime)
+
+
+def _read_moment(name: str, value: Any) -> datetime:
+    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    if found is not None:
+        digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
         try:
-            digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
             return _aware(_read_iso(f"{found[1]}.{digits}{offset}"), name)
         except (ValueError, OverflowError):
-            pass
-        return refuse("a time as RFC 3339 has it")  # outside: the context would quote it
+            pass  # raise below: here the error's context would quote the text
+    _refuse_field(name, "a time as RFC 3339 has it")
 
-    def document(value: Any) -> Any:
-        return _document(name, value).value if isinstance(value, kind) else refuse()  # type: ignore[arg-type]
 
-    codecs: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-        str: (text, text), bool: (plain, plain), int: (whole, whole), float: (number, number),
-        uuid.UUID: (id_text, id_of), datetime: (moment_text, moment_of),
-        dict: (document, document), list: (document, document),
-    }  # fmt: skip
-    if kind is tuple and get_args(kinds[0])[1:] == (...,):
-        write_one, read_one = _event_codec(name, get_args(kinds[0])[0])
-        codecs[tuple] = (
-            lambda value: (
-                [*map(write_one, value)] if isinstance(value, tuple) else refuse("a tuple")
-            ),
-            lambda value: (
-                tuple(map(read_one, value)) if isinstance(value, list) else refuse("a list")
-            ),
-        )
-    if kind not in codecs:
+def _same_codec(check: Callable[[str, Any], Any]) -> _Codec:
+    return _Codec(check, check)
+
+
+#: how a field is checked and written, and how it is read and checked, by its type
+_EVENT_CODECS: Mapping[Any, _Codec] = {
+    str: _same_codec(_event_str), bool: _same_codec(_event_bool),
+    int: _same_codec(_event_int), float: _same_codec(_event_float),
+    dict: _same_codec(_event_dict), list: _same_codec(_event_list),
+    uuid.UUID: _Codec(_write_id, _read_id), datetime: _Codec(_write_moment, _read_moment),
+}  # fmt: skip
+
+
+def _tuple_codec(item: _Codec) -> _Codec:
+    def write(name: str, value: Any) -> list[Any]:
+        if not isinstance(value, tuple):
+            _refuse_field(name, "a tuple")
+        return [item.write(name, element) for element in value]
+
+    def read(name: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            _refuse_field(name, "a list")
+        return tuple(item.read(name, element) for element in value)
+
+    return _Codec(write, read)
+
+
+def _optional_codec(codec: _Codec) -> _Codec:
+    def write(name: str, value: Any) -> Any:
+        return None if value is None else codec.write(name, value)
+
+    def read(name: str, value: Any) -> Any:
+        return None if value is None else codec.read(name, value)
+
+    return _Codec(write, read)
+
+
+def _event_codec(name: str, hint: Any) -> _Codec:
+    """Return the codec of a field's type. Raises ConfigurationError if events cannot have it."""
+    choices = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+    types = [choice for choice in choices if choice is not type(None)]
+    base = get_origin(types[0]) or types[0] if len(types) == 1 else None
+    if base is tuple and get_args(types[0])[1:] == (...,):
+        codec = _tuple_codec(_event_codec(name, get_args(types[0])[0]))
+    elif base in _EVENT_CODECS:
+        codec = _EVENT_CODECS[base]
+    else:
         raise ConfigurationError(
             f"{name} has a type that no field of an event has: see infra.Event"
         )
-    write, read = codecs[kind]
-    if len(choices) == 1:
-        return write, read
-    return (
-        lambda value: None if value is None else write(value),
-        lambda value: None if value is None else read(value),
-    )
+    return codec if len(choices) == 1 else _optional_codec(codec)
 
 
-def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
-    """Made on first use: the decorator that makes it a dataclass comes after ``__init_subclass__``."""
-    ready = vars(kind).get("_fields")
+def _event_fields(event: type[Event]) -> Sequence[_EventField]:
+    """Return the fields. Built on first use: ``@dataclass`` runs after ``__init_subclass__``."""
+    ready = vars(event).get("_fields")
     if ready is None:
-        try:
-            hints = get_type_hints(kind)
-        except (NameError, AttributeError, SyntaxError, TypeError):
-            raise ConfigurationError(
-                f"{kind._type} has a field whose type its module does not know"
-            ) from None
-        found = [each for each in fields(kind) if each.init]
-        if "type" in {each.name for each in found}:
-            raise ConfigurationError(f"{kind._type} has a field called type: that name is taken")
-        ready = kind._fields = [
-            _EventField(
-                each.name,
-                each.default is _NO_DEFAULT and each.default_factory is _NO_DEFAULT,
-                *_event_codec(each.name, hints[each.name]),
-            )
-            for each in found
-        ]
+        ready = event._fields = _new_event_fields(event)
     return ready
 
 
+def _new_event_fields(event: type[Event]) -> Sequence[_EventField]:
+    try:
+        hints = get_type_hints(event)
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        raise ConfigurationError(
+            f"{event._type} has a field whose type its module does not know"
+        ) from None
+    found = {field.name: field for field in fields(event) if field.init}
+    if "type" in found:
+        raise ConfigurationError(f"{event._type} has a field called type: that name is taken")
+    return [
+        _EventField(
+            name,
+            field.default is _NO_DEFAULT and field.default_factory is _NO_DEFAULT,
+            _event_codec(name, hints[name]),
+        )
+        for name, field in found.items()
+    ]
+
+
 def _event_text(event: Event) -> str:
-    """The event as JSON; raises SerializationError."""
+    """Return the event as JSON. Raises SerializationError."""
     try:
         values = {
-            each.name: each.write(getattr(event, each.name))
-            for each in _event_fields(event.__class__)
+            name: codec.write(name, getattr(event, name))
+            for name, _, codec in _event_fields(event.__class__)
         }
         return _encode({"type": event._type, **values})
     except (ValidationError, SerializationError) as error:
@@ -14509,57 +14683,71 @@ def _event_text(event: Event) -> str:
 
 
 def _event_of(payload: str, family: type[E]) -> E:
-    """The event that the text holds. Errors are raised outside of except clauses: their context would quote it."""
+    """Return the event that the text holds.
+
+    Here and below no ``except`` clause raises: the error's context would quote the text.
+    """
     if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
         raise ValidationError("family should be a subclass of Event")
     try:
         found = _read_json(payload)
-    except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: it is no text
+    except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: not a text
         found = None
     if not isinstance(found, dict):
         raise SerializationError("the payload is no JSON object")
     type_ = found.get("type")
-    kind = family._members.get(type_) if isinstance(type_, str) else None
-    if kind is None or not issubclass(kind, family):
+    event = family._members.get(type_) if isinstance(type_, str) else None
+    if event is None or not issubclass(event, family):
         raise SerializationError(f"the payload's type is none that {family.__name__} has")
+    return _event_with(event, found)
+
+
+def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     try:
         values, missing = {}, []
-        for name, required, _, read in _event_fields(kind):
+        for name, required, codec in _event_fields(event):
             if name in found:
-                values[name] = read(found[name])
+                values[name] = codec.read(name, found[name])
             elif required:
                 missing.append(name)
         if not missing:
-            return kind(**values)
+            return event(**values)
         reason = f"{', '.join(missing)} missing"
     except ConfigurationError:
         raise
     except InfrastructureError as error:
         reason = str(error)
-    except Exception as error:  # of its own __post_init__
+    except Exception as error:  # from the event's own __post_init__
         reason = f"{type(error).__name__} when it was made"
-    raise SerializationError(f"{kind._type}: {reason}")
+    raise SerializationError(f"{event._type}: {reason}")
 
 
 @dataclass(frozen=True, eq=False)
 class Message(_ByValue):
-    """What a handler of a bus is given: the channel it was published to, the glob that matched (None for a channel
-    subscribed to by name), and the text. The repr does not show the text."""
+    """A message, as a handler receives it. Its repr does not show the payload.
+
+    ``pattern`` is the glob that matched; None for a subscription to the channel's name.
+    """
 
     channel: str
     pattern: str | None
     payload: str = field(repr=False)
 
     def deserialize(self, family: type[E]) -> E:
-        """The event, of a family (``BenchmarkEvent``) or of one class of it (``BenchmarkEvent.Created``).
-        SerializationError if the text is anything else: no JSON, another family's, of a type that is not known here, a
-        field missing or of another type."""
+        """Return the event that the payload holds.
+
+        ``family`` is a family (``BenchmarkEvent``) or one of its events
+        (``BenchmarkEvent.Created``). Raises SerializationError for any other payload: not JSON, of
+        another family or an unknown type, or with a field that is missing or of another type.
+        """
         return _event_of(self.payload, family)
 
 
 class Subscription(_Closing):
-    """One handler and what it hears; made by the ``subscribe`` methods of a bus, closed with it at the latest. The bus
-    keeps it; you need it only to close it earlier."""
+    """A handler and its channels or glob, as the ``subscribe`` methods of a bus return it.
+
+    The bus keeps a reference, and closes it with itself. Keep it only to close it earlier.
+    """
 
     def __init__(
         self,
@@ -14574,35 +14762,84 @@ class Subscription(_Closing):
         self._closed = False
 
     def close(self) -> None:
-        """No further message is handled. The last subscription of a bus to a channel ends the one on the server: this
-        returns once Redis has acknowledged that, or at once when called from inside a handler. A Redis that cannot
-        answer is logged, no error. Calling it again does nothing."""
+        """Handle no further message. Closing twice does nothing.
+
+        The bus's last subscription to a channel unsubscribes from Redis. Then this returns once
+        Redis has acknowledged that, or at once inside a handler. If Redis does not answer, the
+        error is logged, not raised.
+        """
         if not self._closed:
             self._closed = True
             self._bus._leave(self)
 
 
+class _SubscriptionTable:
+    """The subscriptions of a bus by key: whether it is a glob, and the name in Redis.
+
+    The lock is not held during I/O or a wait. It is re-entrant, because a signal handler or a
+    finalizer may close a subscription.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._by_key: dict[tuple[bool, str], tuple[Subscription, ...]] = {}
+
+    def at(self, key: tuple[bool, str]) -> tuple[Subscription, ...]:
+        """Return the open ones: a subscription that is being closed may still be listed."""
+        return tuple(found for found in self._by_key.get(key, ()) if not found._closed)
+
+    def add(self, subscription: Subscription) -> None:
+        with self._lock:
+            for key in subscription._keys:
+                self._by_key[key] = (*self.at(key), subscription)
+
+    def remove(self, subscription: Subscription) -> list[tuple[bool, str]]:
+        """Remove it. Return the keys that have no subscription left."""
+        left = []
+        with self._lock:
+            by_key = self._by_key  # close() replaces it
+            for key in subscription._keys:
+                if key not in by_key:
+                    continue
+                rest = tuple(found for found in self.at(key) if found is not subscription)
+                by_key[key] = rest
+                if not rest:
+                    by_key.pop(key, None)
+                    left.append(key)
+        return left
+
+    def close(self) -> None:
+        """Close and remove all."""
+        with self._lock:
+            by_key, self._by_key = self._by_key, {}
+        for subscription in itertools.chain(*by_key.values()):
+            subscription._closed = True
+
+
 class RedisEventBus(_Closing):
-    """Events over Redis's publish/subscribe (https://redis.io/docs/latest/develop/interact/pubsub/): at most once. Who
-    is not subscribed at the moment does not get it, nor later.
+    """Events over Redis Pub/Sub, delivered at most once.
 
-    Handlers run in one thread of the bus, begun with the first subscription: one at a time, for one publisher in the
-    order of publishing. One that raises (``Exception``) is logged and counted, and the others go on; so is one that
-    returns an awaitable or a generator, which nothing would run. They may publish,
-    subscribe and close, the bus too; one that is slow holds up the rest. After a lost connection the bus subscribes
-    again by itself, then calls ``on_reconnect``: messages may have been lost. A quiet channel is no error; a dead peer
-    is noticed by PING.
+    https://redis.io/docs/latest/develop/interact/pubsub/. A client that is not subscribed at
+    publish time never receives the event.
 
-    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline (the first
-    subscription, which connects before it is told, within twice that), MessagingError if Redis refuses, and
-    ValidationError before anything is sent. May be shared by threads. A forked child has no subscriptions until it
-    makes its own. A bus with subscriptions lives until it, or its client, is closed.
+    The first subscription starts one thread. It calls all handlers of the bus, one at a time, for
+    each publisher in the order of publishing. A slow handler delays the others. An ``Exception``
+    from a handler is logged and counted; so is an awaitable or a generator that it returns, because
+    nothing would run it. Handlers may publish, subscribe, and close subscriptions or the bus.
 
-    Redis's channels belong to the whole server: the database number of the URL keeps nobody apart, and a cache's prefix
-    does not either. Two environments on one server need a ``prefix`` each, of which neither begins with the other.
+    After a lost connection the bus subscribes again, then calls ``on_reconnect``: messages may have
+    been lost. PING detects a dead peer, so a quiet channel is no error.
+
+    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline,
+    MessagingError if Redis refuses, and ValidationError before anything is sent. The first
+    subscription connects first and may take two deadlines. Threads may share a bus. A forked child
+    has no subscriptions. A bus with subscriptions lives until it or its client is closed.
+
+    Channels belong to the whole Redis server, not to a database number or a cache's prefix. Two
+    environments on one server need a ``prefix`` each, and neither may begin with the other.
 
     Attributes:
-        handler_errors: how often a handler has raised.
+        handler_errors: number of handler calls that have raised.
     """
 
     def __init__(
@@ -14611,8 +14848,8 @@ class RedisEventBus(_Closing):
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
     ) -> None:
-        """``client`` is not closed with the bus. ``on_reconnect()`` is called in the thread of the handlers.
-        ``prefix`` stands before each channel and glob in Redis; messages show neither it nor others' prefixes."""
+        """``client``: stays open when the bus closes. ``on_reconnect()`` runs in the handlers'
+        thread. ``prefix`` is put before each channel and glob in Redis; messages do not show it."""
         if not isinstance(client, KeyValueClient):
             raise ValidationError("RedisEventBus takes a RedisClient")
         if on_reconnect is not None:
@@ -14627,23 +14864,23 @@ class RedisEventBus(_Closing):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        # Guards what follows; never held during I/O or a wait. Re-entrant: a signal handler or a finalizer may close.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # guards the listener, as that of the table
         self._listener: Listener | None = None
-        self._joined: dict[
-            tuple[bool, str], tuple[Subscription, ...]
-        ] = {}  # by whether it is a glob, and its name
+        self._table = _SubscriptionTable()
 
     def publish(self, channel: str, event: Event) -> int:
-        """Sends the event to the subscribers of now and returns how many Redis counts: one for each bus or other
-        connection that is subscribed to the channel, and one for each of its globs that match. Never repeated after it
-        was sent. SerializationError if a field holds what its type does not allow."""
+        """Send the event to the current subscribers and return their number, as Redis counts.
+
+        It counts one for each connection (a bus has one) that is subscribed to the channel, and one
+        for each of its globs that match. A publish is never retried after it was sent. Raises
+        SerializationError if a field's value does not have its type.
+        """
         if not isinstance(event, Event) or not event._type:
             raise ValidationError(
                 "event should be one of a family, such as BenchmarkEvent.Created(…)"
             )
         if self._closed:
-            raise self._over("publish")
+            raise self._closed_error("publish")
         try:
             name = self._prefix + _check_key(channel, "channel")
             return self._client.publish(name, _event_text(event))
@@ -14651,33 +14888,40 @@ class RedisEventBus(_Closing):
             raise self._refused(error) from error
 
     def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
-        """Has ``handler`` called with each message to the channel from now on. Returns once Redis has acknowledged it,
-        or at once when called from inside a handler. A handler subscribed twice is called twice."""
+        """Call ``handler`` with each message to the channel from now on.
+
+        Returns once Redis has acknowledged the subscription, or at once inside a handler. A handler
+        that is subscribed twice is called twice.
+        """
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
     def subscribe_many(
         self, channels: Iterable[str], handler: Callable[[Message], object]
     ) -> Subscription:
-        """As ``subscribe``, to several channels at once."""
+        """Subscribe to several channels at once; otherwise as ``subscribe``."""
         names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
         if not names:
             raise ValidationError("subscribe_many needs at least one channel")
         return self._join("subscribe", [*dict.fromkeys(names)], handler)
 
     def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
-        """As ``subscribe``, to all channels that match a glob, by Redis's rules (see ``KeyValueClient.scan``). What is
-        published to a channel that is subscribed to by name too comes twice."""
+        """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
+
+        ``KeyValueClient.scan`` describes globs. A message to a channel that is also subscribed to
+        by name comes twice.
+        """
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
 
     def close(self) -> None:
-        """Ends all subscriptions; from then on every call is a ConnectionError. Waits for a handler that is at work,
-        within the client's deadline, unless called from inside it. The client stays open."""
+        """End all subscriptions. Every later call raises ConnectionError.
+
+        Waits for a running handler, within the client's deadline, unless called inside it. The
+        client stays open.
+        """
         self._closed = True
         with self._lock:
             listener, self._listener = self._listener, None
-            joined, self._joined = self._joined, {}
-        for subscription in itertools.chain(*joined.values()):
-            subscription._closed = True
+        self._table.close()
         if listener is not None:
             listener.close()
 
@@ -14694,25 +14938,23 @@ class RedisEventBus(_Closing):
         subscription = Subscription(self, is_glob, names, handler)
         try:
             listener = self._listening(operation)
-            with self._lock:
-                for key in subscription._keys:
-                    self._joined[key] = (*self._open_ones(key), subscription)
+            self._table.add(subscription)
             if self._closed:  # meanwhile
-                raise self._over(operation)
-            # For names that others have joined too: they may still wait for the answer.
+                raise self._closed_error(operation)
+            # Also for names with other subscriptions: Redis may not have acknowledged them yet.
             (listener.psubscribe if is_glob else listener.subscribe)(*names)
         except BaseException as error:
             subscription._closed = True
-            self._drop(subscription)
+            self._table.remove(subscription)
             if isinstance(error, CacheError):
                 raise self._refused(error) from error
             raise
         return subscription
 
     def _listening(self, operation: str) -> Listener:
-        """The bus's listener. Of threads that make it at once, the first to be done keeps its own."""
+        """Return the listener. If threads make several at once, the first one stored is kept."""
         if self._closed:
-            raise self._over(operation)
+            raise self._closed_error(operation)
         listener = self._listener
         if listener is None:
             made = self._listen()
@@ -14724,7 +14966,7 @@ class RedisEventBus(_Closing):
                 if listener is not made:
                     made.close()
         if listener is None:  # closed meanwhile
-            raise self._over(operation)
+            raise self._closed_error(operation)
         return listener
 
     def _listen(self) -> Listener:
@@ -14733,33 +14975,26 @@ class RedisEventBus(_Closing):
         return listener
 
     def _is_joined(self, is_glob: bool, name: str) -> bool:
-        return bool(self._open_ones((is_glob, name)))
-
-    def _open_ones(self, key: tuple[bool, str]) -> tuple[Subscription, ...]:
-        """Those that were closed in the middle of a change may still be listed."""
-        return tuple(each for each in self._joined.get(key, ()) if not each._closed)
+        return bool(self._table.at((is_glob, name)))
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
         glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
         message = Message(channel.removeprefix(self._prefix), glob, payload)
-        for subscription in self._joined.get((pattern is not None, pattern or channel), ()):
-            if subscription._closed:  # by a handler before it
+        for subscription in self._table.at((pattern is not None, pattern or channel)):
+            if subscription._closed:  # by the handler of another one
                 continue
             try:
                 _ran(subscription._handler(message))
             except Exception as error:
                 self.handler_errors += 1
-                details = {
-                    "service": "redis",
-                    "operation": "handle",
-                    "outcome": type(error).__name__,
-                }
+                outcome = type(error).__name__
+                details = {"service": "redis", "operation": "handle", "outcome": outcome}
                 logger.warning(
                     "a handler of channel %s raised", channel, exc_info=True, extra=details
                 )
 
     def _leave(self, subscription: Subscription) -> None:
-        listener, left = self._listener, self._drop(subscription)
+        listener, left = self._listener, self._table.remove(subscription)
         if listener is None or not left:
             return
         leave = listener.punsubscribe if left[0][0] else listener.unsubscribe
@@ -14770,22 +15005,7 @@ class RedisEventBus(_Closing):
                 reason = f"{type(error).__name__}: {error}"
                 logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
 
-    def _drop(self, subscription: Subscription) -> list[tuple[bool, str]]:
-        """Forgets it, and tells what nobody is subscribed to any more."""
-        left = []
-        with self._lock:
-            joined = self._joined  # close() puts another one in its place
-            for key in subscription._keys:
-                if key not in joined:
-                    continue
-                rest = tuple(each for each in self._open_ones(key) if each is not subscription)
-                joined[key] = rest
-                if not rest:
-                    joined.pop(key, None)
-                    left.append(key)
-        return left
-
-    def _over(self, operation: str) -> ConnectionError:
+    def _closed_error(self, operation: str) -> ConnectionError:
         return ConnectionError(
             "the event bus is closed", service="redis", operation=operation, retryable=False
         )
@@ -14801,11 +15021,13 @@ class RedisEventBus(_Closing):
 
 
 class SmsService(_Closing):
-    """Sends text messages. Phones are taken in any form that :func:`normalize_phone` does.
+    """A service that sends text messages.
 
-    Sending raises ValidationError (phone not E.164; message empty or over 1,600 characters, the limit of providers),
-    ConnectionError or ConfigurationError (nothing was sent), or SmsError, whose ``outcome`` says "rejected" or
-    "unknown". A message whose fate is unknown is never sent again by itself. May be shared by threads.
+    Phones may have any form that :func:`normalize_phone` accepts. Sending raises ValidationError
+    for a phone that is not E.164, and for a message that is empty or over 1,600 characters (the
+    providers' limit). ConnectionError and ConfigurationError mean that nothing was sent. The
+    ``outcome`` of SmsError is "rejected" or "unknown"; a message whose outcome is unknown is never
+    sent again. Threads may share a service.
     """
 
     #: the provider's name, as in ``SmsConfig.provider``
@@ -14813,23 +15035,23 @@ class SmsService(_Closing):
     _closed = False
 
     def send_sms(self, phone: str, message: str) -> str:
-        """Sends ``message`` and returns the provider's message id."""
+        """Send ``message`` and return the provider's message id."""
         number, message = normalize_phone(phone), _check_text("message", message, longest=1600)
         if not message.strip():
             raise ValidationError("message should not be empty")
         return self._send_if_open(number, message, None)
 
     def send_verification_code(self, phone: str, code: str) -> str:
-        """Sends a text with ``code`` (1 to 64 characters) and returns the provider's message id."""
+        """Send a text with ``code`` (1 to 64 characters) and return the provider's message id."""
         number, code = normalize_phone(phone), VerificationCache._check_code(code)
         return self._send_if_open(number, f"Your verification code is {code}", code)
 
     def is_available(self) -> bool:
-        """Whether the service would try to send; asks nobody over the network."""
+        """Return whether the service would try to send. Sends no request."""
         return not self._closed
 
     def close(self) -> None:
-        """Frees what the service holds; sending is a ConnectionError from then on. Calling it again does nothing."""
+        """Close the service. Later sends raise ConnectionError. Closing twice does nothing."""
         self._closed = True
 
     def _send_if_open(self, phone: str, message: str, code: str | None) -> str:
@@ -14851,12 +15073,13 @@ class SmsService(_Closing):
 
 
 class MockSmsService(SmsService):
-    """For development: prints each message in a frame instead of sending it. Warns once, when constructed, because a
-    program that uses it in production sends nothing.
+    """Prints each message in a frame instead of sending it. For development.
+
+    The constructor logs a warning, because a program that uses this in production sends nothing.
 
     Attributes:
-        message_count: messages printed so far.
-        simulate_failure: while True, sending raises SmsError with outcome "rejected", and nothing is printed.
+        message_count: number of messages printed so far.
+        simulate_failure: if True, sending raises SmsError with outcome "rejected".
     """
 
     provider_name = "mock"
@@ -14864,8 +15087,10 @@ class MockSmsService(SmsService):
     def __init__(
         self, stream: io.TextIOBase | None = None, *, simulate_failure: bool = False
     ) -> None:
-        """``stream``: a text file that is open for writing; the default is the standard output of the moment of
-        sending. Raises ConfigurationError for anything else."""
+        """``stream``: a text file that is open for writing; default: ``sys.stdout`` at each send.
+
+        Raises ConfigurationError for anything else.
+        """
         if stream is not None and not _is_file(stream, "write", binary=False):
             raise ConfigurationError("stream should be a text file that is open for writing")
         logger.warning(
@@ -14886,15 +15111,11 @@ class MockSmsService(SmsService):
         width = max(map(len, lines))
         edge = f"+{'-' * (width + 2)}+"
         framed = "\n".join([edge, *(f"| {line:<{width}} |" for line in lines), edge, ""])
-        # A console that knows ASCII only still shows codes.
+        # A console that has only ASCII still shows codes.
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        # In one piece, so that the frames of several threads do not mix. No lock is held meanwhile.
-        print(
-            framed.encode(encoding, "backslashreplace").decode(encoding),
-            end="",
-            file=stream,
-            flush=True,
-        )
+        text = framed.encode(encoding, "backslashreplace").decode(encoding)
+        # One write: the frames of several threads do not mix. It holds no lock.
+        print(text, end="", file=stream, flush=True)
         with self._lock:
             self.message_count += 1
         return f"mock-{new_id()}"
@@ -14906,9 +15127,10 @@ def _check_sms_config(config: SmsConfig) -> None:
 
 
 class _RemoteSmsService(SmsService):
-    """What providers over the network share: the policy, and what a failure means for the message.
+    """Shared code of providers with a network API: the call policy and the errors.
 
-    A connection that fails before the request has left is tried once more within ``config.timeout``; afterwards never.
+    An attempt that fails before the request is sent is retried once within ``config.timeout``. A
+    request that was sent is never retried.
     """
 
     def __init__(
@@ -14965,14 +15187,15 @@ class _RemoteSmsService(SmsService):
 
 
 class TwilioSmsService(_RemoteSmsService):
-    """Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource), one POST per message
-    over the standard library's HTTPS client.
+    """Twilio: one POST for each message, over the standard library's HTTPS client.
 
-    ``config.api_key`` and ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
-    secret; the latter needs ``account_sid``. ``sender`` is a number of yours or a messaging service ("MG…").
-    ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors). The server's certificate is verified with
-    the system's authorities; ``SSL_CERT_FILE`` names others. ``HTTPS_PROXY`` and ``NO_PROXY`` are
-    followed.
+    https://www.twilio.com/docs/messaging/api/message-resource. ``config.api_key`` and
+    ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
+    secret, which needs ``account_sid`` too. ``sender`` is a number of yours or a messaging service
+    ("MG…"). ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors).
+
+    The server's certificate is verified with the system's authorities, or those of
+    ``SSL_CERT_FILE``. ``HTTPS_PROXY`` and ``NO_PROXY`` are respected.
     """
 
     provider_name = "twilio"
@@ -14985,21 +15208,19 @@ class TwilioSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: that of a region, for example https://api.dublin.ie1.twilio.com; plain http only on the local
-        machine."""
+        """``endpoint``: of a region, for example https://api.dublin.ie1.twilio.com. Plain http is
+        allowed on the local machine only."""
         _check_sms_config(config)
-        for name, variable in (
-            ("api_key", "SMS_API_KEY"),
-            ("api_secret", "SMS_API_SECRET"),
-            ("sender", "SMS_FROM"),
-        ):
+        needed = {"api_key": "SMS_API_KEY", "api_secret": "SMS_API_SECRET", "sender": "SMS_FROM"}
+        for name, variable in needed.items():
             if getattr(config, name) is None:
                 raise ConfigurationError(f"twilio needs SmsConfig.{name} ({variable})")
         account = config.account_sid or config.api_key or ""
         if not re.fullmatch("AC[0-9a-fA-F]{32}", account):
             raise ConfigurationError(
-                "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key (SMS_API_KEY) or, "
-                "with an API key (SK…) there, as SmsConfig.account_sid (SMS_ACCOUNT_SID)"
+                "twilio needs the Account SID, AC and 32 hexadecimal digits: as SmsConfig.api_key "
+                "(SMS_API_KEY) or, with an API key (SK…) there, as SmsConfig.account_sid "
+                "(SMS_ACCOUNT_SID)"
             )
         self._url = self._endpoint(_plain(endpoint))
         super().__init__(config, clock, observer)
@@ -15026,7 +15247,7 @@ class TwilioSmsService(_RemoteSmsService):
         }
         host, port = self._url.host, self._url.port or (443 if self._tls else 80)
         connection = _whole_answers(http.client.HTTPConnection)(host, port)
-        # The file keeps the descriptor ours, and open, until the watchdog has let go of it: http.client closes early.
+        # http.client closes early. The file keeps the descriptor open until the watchdog lets go.
         with self._connect(host, port, attempt) as raw, raw.makefile("rb", 0):
             watched = _WatchedSocket(raw, raw.gettimeout() or 0.0)
             connection.sock, attempt.sent = raw, True
@@ -15041,12 +15262,10 @@ class TwilioSmsService(_RemoteSmsService):
         return self._answered(response.status, response.headers, body)
 
     def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
-        proxy = _proxy_for(self._url) if self._tls else None  # in plain text none reads along
+        proxy = _proxy_for(self._url) if self._tls else None  # plain http stays on this machine
+        hop = (proxy.host, proxy.port or 80) if proxy else (host, port)
         try:
-            if proxy is None:
-                raw = _open_socket(host, port, attempt)
-            else:
-                raw = _open_socket(proxy.host, proxy.port or 80, attempt)
+            raw = _open_socket(*hop, attempt)
             try:
                 if proxy is not None:
                     self._open_tunnel(raw, proxy, f"{host}:{port}", attempt)
@@ -15058,10 +15277,10 @@ class TwilioSmsService(_RemoteSmsService):
                 raise
             return raw
         except TimeoutError:
-            raise builtins.TimeoutError from None  # the policy's own: a late one is unsent too
+            raise builtins.TimeoutError from None  # so that _translate says that nothing was sent
 
     def _open_tunnel(self, raw: socket.socket, proxy: _Url, to: str, attempt: Attempt) -> None:
-        """https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6"""
+        """Open a tunnel through the proxy: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6."""
         import base64
 
         lines = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
@@ -15073,7 +15292,7 @@ class TwilioSmsService(_RemoteSmsService):
         answer = b""
         while not answer.endswith(b"\r\n\r\n") and len(answer) < 65536:
             raw.settimeout(attempt.remaining())
-            piece = raw.recv(1)  # what follows is TLS's
+            piece = raw.recv(1)  # the bytes after the answer belong to TLS
             if not piece:
                 raise OSError(errno.ECONNRESET, "")
             answer += piece
@@ -15094,9 +15313,9 @@ class TwilioSmsService(_RemoteSmsService):
             status < 300 and found.get("status") in ("failed", "undelivered", "canceled")
         )
         if refused:
-            why = f"HTTP {status}" + (
-                f", code {code}: https://www.twilio.com/docs/api/errors/{code}" if code else ""
-            )
+            why = f"HTTP {status}"
+            if code:
+                why += f", code {code}: https://www.twilio.com/docs/api/errors/{code}"
             wait = headers.get("Retry-After", "")
             retry_after = float(wait) if re.fullmatch("[0-9]{1,6}", wait) else None
             raise self._rejected(why, code=code, retryable=status == 429, retry_after=retry_after)
@@ -15114,12 +15333,6 @@ class TwilioSmsService(_RemoteSmsService):
         )
 
 
-# What botocore's exceptions mean for a message: the first class that fits decides.
-_SNS_ERRORS = (
-    ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
-    ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
-    ("ClientError", "answered"), ("BotoCoreError", "unknown"),
-)  # fmt: skip
 _SNS_HINTS = {
     "SignatureDoesNotMatch": ": the secret key is another one, see SMS_API_SECRET or boto3's own",
     "InvalidClientTokenId": ": it knows no such key, see SMS_API_KEY or boto3's own",
@@ -15128,18 +15341,19 @@ _SNS_HINTS = {
 
 
 def _check_published(http_response: Any, **_: Any) -> None:
-    """Raise _Incomplete for XML of something other than SNS, as a web page may be. Called by boto3."""
+    """Raise _Incomplete if the answer is XML but not SNS's, such as a web page. Called by boto3."""
     found = _XML_ROOT.match(http_response.content)
     if http_response.status_code < 300 and found and found[1] != b"PublishResponse":
         raise _Incomplete
 
 
 class SnsSmsService(_RemoteSmsService):
-    """AWS SNS (https://docs.aws.amazon.com/sns/latest/api/API_Publish.html) over boto3.
+    """AWS SNS over boto3: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html.
 
-    ``config.api_key`` and ``api_secret`` are an access key and its secret; without them boto3's own chain finds some.
-    ``sender`` is a number of yours (an origination number) or a sender id of 1 to 11 letters and digits; None: the
-    account's default. Codes are sent as "Transactional". ``SmsError.code`` is AWS's.
+    ``config.api_key`` and ``api_secret`` are an access key and its secret; the default is boto3's
+    own chain. ``sender`` is an origination number of yours, or a sender id of 1 to 11 letters and
+    digits; the default is the account's. Codes are sent as "Transactional". ``SmsError.code`` is
+    AWS's.
     """
 
     provider_name = "aws_sns"
@@ -15152,7 +15366,8 @@ class SnsSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: a URL other than AWS's own, such as a VPC endpoint; plain http only on the local machine."""
+        """``endpoint``: a URL other than AWS's own, such as a VPC endpoint. Plain http is allowed
+        on the local machine only."""
         _check_sms_config(config)
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError(
@@ -15166,72 +15381,48 @@ class SnsSmsService(_RemoteSmsService):
             number = re.fullmatch(r"\+?[0-9]{5,15}", sender)
             if not number and not re.fullmatch("(?=.*[A-Za-z])[A-Za-z0-9-]{1,11}", sender):
                 raise ConfigurationError(
-                    "SmsConfig.sender (SMS_FROM) should be a number, or 1 to 11 letters and digits, at least one letter"
+                    "SmsConfig.sender (SMS_FROM) should be a number, or 1 to 11 letters and "
+                    "digits, at least one letter"
                 )
-            self._attributes[
-                "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
-            ] = sender
+            name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
+            self._attributes[name] = sender
         super().__init__(config, clock, observer)
         _driver("boto3", "boto3", "SnsSmsService")
-        exceptions = importlib.import_module("botocore.exceptions")
-        self._errors = [(getattr(exceptions, name), meaning) for name, meaning in _SNS_ERRORS]
         self._endpoint_url = endpoint
-        self._client: Any = None
-        self._forget_parent()
-        _fork_aware.add(self)
+        self._client = _AwsClient("the SMS service", self._build)
 
-    def _forget_parent(self) -> None:
-        # As that of S3StorageProvider: held while a client is built, and close() does not take it.
-        self._building = threading.RLock()
-        self._client = None  # its sockets are the parent's
-
-    def _connected(self) -> Any:
-        """boto3's client, built once: building two at a time is not safe."""
-        with self._building:
-            client = self._client
-            if client is None and not self._closed:
-                config = self.config
-                client = _aws_client(
-                    "sns",
-                    region_name=config.region,
-                    endpoint_url=self._endpoint_url,
-                    keys=(config.api_key, config.api_secret, None),
-                    connect_timeout=config.timeout * 0.2,  # twice; the answer has what is left
-                    read_timeout=config.timeout,
-                )
-                client.meta.events.register("after-call.sns", _check_published)
-                self._client = client
-        if client is None or self._closed:  # meanwhile
-            self._client = None
-            raise ConnectionError("the SMS service is closed", retryable=False)
+    def _build(self) -> Any:
+        config = self.config
+        client = _aws_client(
+            "sns",
+            region_name=config.region,
+            endpoint_url=self._endpoint_url,
+            keys=(config.api_key, config.api_secret, None),
+            connect_timeout=config.timeout * 0.2,  # for two attempts; the answer has the rest
+            read_timeout=config.timeout,
+        )
+        client.meta.events.register("after-call.sns", _check_published)
         return client
 
     def _holds(self) -> bool:
-        return self._client is not None
+        return self._client.is_built
 
     def close(self) -> None:
         super().close()
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._client.close()
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
-        attributes = {
-            **self._attributes,
-            **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {}),
+        attributes = dict(self._attributes)
+        if is_code:
+            attributes["AWS.SNS.SMS.SMSType"] = "Transactional"
+        typed = {
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
         }
-        client = self._connected()
+        client = self._client.get()
         attempt.sent, attempt.note = True, client
         token = _awaiting.set(attempt)
         try:
-            answer = client.publish(
-                PhoneNumber=phone,
-                Message=message,
-                MessageAttributes={
-                    name: {"DataType": "String", "StringValue": value}
-                    for name, value in attributes.items()
-                },
-            )
+            answer = client.publish(PhoneNumber=phone, Message=message, MessageAttributes=typed)
         finally:
             _awaiting.reset(token)
         sent = str(answer.get("MessageId", "")).strip()
@@ -15241,33 +15432,27 @@ class SnsSmsService(_RemoteSmsService):
         return sent
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        error = self._meaning(exc, attempt)
         if attempt.note is not None:
-            # Drops the connections that are kept: SNS may have moved, so its name is looked up anew.
+            # SNS may have moved: new connections look up its name again.
             attempt.note.close()
-        return error
-
-    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
-        reason = _os_reason(exc)
-        if not attempt.sent:  # boto3 could not build its client
-            why = (
-                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see endpoint, "
-                "AWS_REGION, and boto3's own settings"
-            )
-            return ConfigurationError(why) if meaning or isinstance(exc, ValueError) else None
-        if meaning == "unset":
-            attempt.sent = False
-            self._client = None  # which would not look again
+        meaning = _aws_meaning(exc, attempt)
+        if meaning == "no credentials":
+            self._client.drop()
             return ConfigurationError(
                 "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
             )
-        if meaning == "unsent" or _was_unsent(exc):
-            attempt.sent = False
+        if meaning == "bad settings":
+            return ConfigurationError(
+                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see endpoint, "
+                "AWS_REGION, and boto3's own settings"
+            )
+        if meaning == "unsent":
             return self._unsent(exc)
-        if meaning == "answered":
+        if meaning == "refused":
             return self._answered(exc)
-        return self._unknown(f"gave no usable answer{reason}")  # also when boto3 cannot parse it
+        if not attempt.sent:
+            return None
+        return self._unknown(f"gave no usable answer{_os_reason(exc)}")
 
     def _answered(self, exc: Any) -> SmsError:
         status, code = _aws_refusal(exc)
@@ -15280,25 +15465,28 @@ class SnsSmsService(_RemoteSmsService):
 
 
 class FailoverSmsService(SmsService):
-    """Several services, in order: the next one is asked only when the one before surely sent nothing (it rejected the
-    message, could not be reached, or is not configured). After an unknown outcome none is: two messages are worse than
-    one late. When all have failed, the last one's error is raised. Closes its services with itself."""
+    """Several services, tried in order, until one has sent the message.
+
+    The next service is tried only if the one before has certainly sent nothing: it rejected the
+    message, could not be reached, or lacks configuration. An unknown outcome is raised, because one
+    late message is better than two. If all fail, the last error is raised. ``close`` closes all.
+    """
 
     provider_name = "failover"
 
     def __init__(self, *services: SmsService) -> None:
-        if not services or not all(isinstance(each, SmsService) for each in services):
+        if not services or not all(isinstance(service, SmsService) for service in services):
             raise ConfigurationError("FailoverSmsService takes the services to ask, in order")
         self.services = services
 
     def is_available(self) -> bool:
-        return super().is_available() and any(each.is_available() for each in self.services)
+        return super().is_available() and any(service.is_available() for service in self.services)
 
     def close(self) -> None:
         super().close()
-        with contextlib.ExitStack() as stack:  # all of them, even if one of them raises
-            for each in reversed(self.services):
-                stack.callback(each.close)
+        with contextlib.ExitStack() as stack:  # closes all, even if one raises
+            for service in reversed(self.services):
+                stack.callback(service.close)
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         failure: InfrastructureError = ConnectionError(
@@ -15322,11 +15510,12 @@ class FailoverSmsService(SmsService):
 def create_sms_service(
     config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
 ) -> SmsService:
-    """The service that ``config.provider`` names; ConfigurationError if it names none, or lacks a setting."""
+    """Return the service of ``config.provider``. Raises ConfigurationError if a setting lacks."""
     _check_sms_config(config)
     if config.provider is None:
         raise ConfigurationError(
-            f"no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be {_SMS_PROVIDER.expected}"
+            "no SMS provider is set: SmsConfig.provider (SMS_PROVIDER) should be "
+            f"{_SMS_PROVIDER.expected}"
         )
     if config.provider == "mock":
         return MockSmsService()

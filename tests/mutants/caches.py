@@ -471,8 +471,8 @@ BUSES: list[Mutant] = [
         "bus: the first that closes unsubscribes all",
         INFRA,
         Replace(
-            "RedisEventBus._drop",
-            "tuple(each for each in self._open_ones(key) if each is not subscription)",
+            "_SubscriptionTable.remove",
+            "tuple(found for found in self.at(key) if found is not subscription)",
             "()",
         ),
         BUS,
@@ -506,7 +506,7 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: errors quote the payload",
         INFRA,
-        Replace("_event_of", "type(error).__name__", "repr(error)"),
+        Replace("_event_with", "type(error).__name__", "repr(error)"),
         EVENTS,
     ),
     OnFakes(

@@ -52,9 +52,9 @@ UNNOTICED: list[Mutant] = [
     shared(
         "1: the handler that subscribed last is called first",
         Replace(
-            "RedisEventBus._join",
-            "(*self._open_ones(key), subscription)",
-            "(subscription, *self._open_ones(key))",
+            "_SubscriptionTable.add",
+            "(*self.at(key), subscription)",
+            "(subscription, *self.at(key))",
         ),
         BUS,
     ),
@@ -1662,8 +1662,8 @@ STORAGE_PORT: list[Mutant] = [
         "ObjectSummary: the size is that in characters",
         Replace(
             "FakeStorageProvider._list",
-            "len(each.data)",
-            "len(each.data.decode('utf-8', 'ignore'))",
+            "len(stored.data)",
+            "len(stored.data.decode('utf-8', 'ignore'))",
         ),
         STORAGE,
     ),
@@ -1720,9 +1720,9 @@ MESSAGING: list[Mutant] = [
     shared(
         "RedisEventBus: a handler subscribed twice is called once",
         Replace(
-            "RedisEventBus._join",
-            "(*self._open_ones(key), subscription)",
-            "(*(each for each in self._open_ones(key) if each._handler is not handler), "
+            "_SubscriptionTable.add",
+            "(*self.at(key), subscription)",
+            "(*(each for each in self.at(key) if each._handler is not subscription._handler), "
             "subscription)",
         ),
         BUS,
@@ -1751,15 +1751,15 @@ MESSAGING: list[Mutant] = [
     shared(
         "Subscription: the end of one ends those of its handler",
         Replace(
-            "RedisEventBus._drop",
-            "each is not subscription",
-            "each._handler is not subscription._handler",
+            "_SubscriptionTable.remove",
+            "found is not subscription",
+            "found._handler is not subscription._handler",
         ),
         BUS,
     ),
     shared(
         "Subscription: its end leaves all channels but the first",
-        Replace("RedisEventBus._drop", "subscription._keys", "subscription._keys[:1]"),
+        Replace("_SubscriptionTable.remove", "subscription._keys", "subscription._keys[:1]"),
         BUS,
     ),
     shared(
@@ -1799,7 +1799,7 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "Message: events of a family pass for one of its classes",
-        Replace("_event_of", "kind is None or not issubclass(kind, family)", "kind is None"),
+        Replace("_event_of", "event is None or not issubclass(event, family)", "event is None"),
         EVENTS,
     ),
     shared(
@@ -1810,7 +1810,7 @@ MESSAGING: list[Mutant] = [
     shared(
         "Event: times in whole seconds",
         Replace(
-            "_event_codec.moment_text",
+            "_write_moment",
             "_aware(value, name).isoformat()",
             "_aware(value, name).isoformat(timespec='seconds')",
         ),
@@ -1818,12 +1818,12 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "Event: numbers are read as written by others, whole ones too",
-        Replace("_event_codec.number", "float(value)", "value"),
+        Replace("_event_float", "float(value)", "value"),
         EVENTS,
     ),
     shared(
         "Event: fields of others are lost without a default",
-        Replace("_event_of", "name in found", "name in found and found[name] is not None"),
+        Replace("_event_with", "name in found", "name in found and found[name] is not None"),
         (*EVENTS, *BUS),
     ),
     shared(
@@ -1854,7 +1854,9 @@ MESSAGING: list[Mutant] = [
     shared(
         "UserEvent: fields of a profile come back sorted",
         Replace(
-            "_event_codec", "tuple(map(read_one, value))", "tuple(sorted(map(read_one, value)))"
+            "_tuple_codec.read",
+            "tuple(item.read(name, element) for element in value)",
+            "tuple(sorted(item.read(name, element) for element in value))",
         ),
         EVENTS,
     ),
