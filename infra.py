@@ -11875,7 +11875,7 @@ class _RedisListener(Listener):
 
 
 class _Missing(enum.Enum):
-    """One value, equal to nothing that a cache can hold; it stays itself when copied or pickled."""
+    """One value, equal to nothing that a cache can hold. It stays itself when copied or pickled."""
 
     MISSING = "MISSING"
 
@@ -11883,64 +11883,75 @@ class _Missing(enum.Enum):
         return self.name
 
 
-#: as the default of :meth:`RedisCacheProvider.get` it tells an absent key from a cached None
+#: the default of :meth:`RedisCacheProvider.get` that tells an absent key from a cached None
 MISSING = _Missing.MISSING
-_TO_ESCAPE = _lazy(
-    r"[%:*?\[\]\\{}\s]"
-)  # "{}": who chooses a part shall not choose the node of a cluster
+# Braces too: the author of a part must not choose the node of a cluster.
+_TO_ESCAPE = _lazy(r"[%:*?\[\]\\{}\s]")
 _GLOB_SIGNS = _lazy(r"[*?\[\]\\]")
 
 
 class CacheKey:
-    """Keys by one scheme, ``kind:part:part``. A part is text, an int or a UUID; in it ``%``, ``:``, braces, blanks and
-    what a glob takes for a sign are percent-encoded (RFC 3986 §2.1), so that different parts never make the same key.
-    An int or a UUID is written as ``str`` does: ``user(1)`` and ``user("1")`` are one key.
-    ValidationError for a part that is empty, or holds a NUL or a lone surrogate."""
+    """Keys by one scheme, ``kind:part:part``.
+
+    A part is text, an int or a UUID. In text, ``%``, ``:``, braces, blanks and the signs of globs
+    are percent-encoded (RFC 3986 §2.1), so that different parts never make the same key. An int or
+    a UUID is written as ``str`` does: ``user(1)`` and ``user("1")`` are one key. Raises
+    ValidationError for a part that is empty, or holds a NUL or a lone surrogate.
+    """
 
     @staticmethod
     def benchmark(benchmark_id: str | int | uuid.UUID) -> str:
-        """``benchmark:<id>``"""
+        """Return ``benchmark:<id>``."""
         return _joined_key("benchmark", benchmark_id)
 
     @staticmethod
     def leaderboard(benchmark_id: str | int | uuid.UUID) -> str:
-        """``leaderboard:<benchmark's id>``"""
+        """Return ``leaderboard:<benchmark's id>``."""
         return _joined_key("leaderboard", benchmark_id)
 
     @staticmethod
     def user(user_id: str | int | uuid.UUID) -> str:
-        """``user:<id>``"""
+        """Return ``user:<id>``."""
         return _joined_key("user", user_id)
 
     @staticmethod
     def session(session_id: str | int | uuid.UUID) -> str:
-        """``session:<id>``"""
+        """Return ``session:<id>``."""
         return _joined_key("session", session_id)
 
     @staticmethod
     def rate_limit(who: str | int | uuid.UUID, action: str | int | uuid.UUID) -> str:
-        """``ratelimit:<who>:<action>``"""
+        """Return ``ratelimit:<who>:<action>``."""
         return _joined_key("ratelimit", who, action)
 
 
 def _joined_key(kind: str, *parts: str | int | uuid.UUID) -> str:
+    return ":".join([kind, *map(_key_part, parts)])
+
+
+def _key_part(part: object) -> str:
     import urllib.parse
 
-    def written(part: object) -> str:
-        part = _plain(part)
-        if isinstance(part, uuid.UUID) or type(part) is int:
-            return str(part)
-        text = _check_text("a part of a key", part, empty=False)  # type: ignore[arg-type]
-        return _TO_ESCAPE.sub(lambda sign: urllib.parse.quote(sign[0], safe=""), text)
-
-    return ":".join([kind, *map(written, parts)])
+    part = _plain(part)
+    if isinstance(part, uuid.UUID) or type(part) is int:
+        return str(part)
+    text = _check_text("a part of a key", part, empty=False)  # type: ignore[arg-type]
+    return _TO_ESCAPE.sub(lambda sign: urllib.parse.quote(sign[0], safe=""), text)
 
 
 @dataclass(frozen=True, eq=False)
 class RateLimit(_ByValue):
-    """What :meth:`RedisCacheProvider.check_rate_limit` found. ``remaining``: calls left in this window; ``reset_at``:
-    when it ends, aware, in UTC; ``retry_after``: seconds to wait, 0.0 when the call is allowed. The
-    window has surely ended then: the times may be a millisecond longer than needed."""
+    """The result of :meth:`RedisCacheProvider.check_rate_limit`.
+
+    Args:
+        allowed: whether the call is within the limit.
+        remaining: calls left in this window.
+        limit: calls allowed in a window.
+        reset_at: when the window ends, in UTC.
+        retry_after: seconds to wait; 0.0 if the call is allowed.
+
+    Both times may be a millisecond longer than needed: the window has surely ended then.
+    """
 
     allowed: bool
     remaining: int
@@ -11949,40 +11960,79 @@ class RateLimit(_ByValue):
     retry_after: float
 
 
-class _Turn:
-    """A thread's time with a lock's name. Other threads of the process that want it wait for its end, not at Redis."""
+class _LockTurn:
+    """A thread's turn with a lock. Other threads of its process wait for its end, not at Redis."""
 
-    __slots__ = ("ended", "expires", "owner", "silence", "text")
+    __slots__ = ("ended", "expires", "outage", "owner", "text")
 
     def __init__(self) -> None:
         self.owner = _this_thread()
-        self.expires = math.inf  # by the cache's clock: from then on the lock may be another's
+        self.expires = math.inf  # by the cache's clock: then the lock may be another's
         self.ended = _InterruptibleEvent()
-        self.text: str | None = None  # what a thread that filled a key leaves to those who wait
-        self.silence: CacheError | None = (
-            None  # Redis did not answer it: those who wait need not find out one by one
-        )
+        self.text: str | None = None  # the value that it has filled, for the threads that wait
+        #: Redis did not answer it: the threads that wait need not ask one by one
+        self.outage: CacheError | None = None
 
 
 def _this_thread() -> tuple[int, int]:
     return os.getpid(), threading.get_ident()
 
 
-def _again(error: CacheError) -> NoReturn:
-    """What the client raised in another thread, for this one."""
+class _LockTurns:
+    """The turns of this process, by the lock's name."""
+
+    def __init__(self) -> None:
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._guard = threading.RLock()  # re-entrant: a signal handler may use the cache
+        self._turns: dict[str, _LockTurn] = {}
+        self._crowd = 100  # size from which on expired turns are removed
+
+    def begin(self, name: str, turn: _LockTurn, now: float) -> _LockTurn | None:
+        """Begin the turn, or return that of another thread, to wait for.
+
+        A thread that has the lock already does not wait here: it would wait for itself.
+        """
+        with self._guard:
+            if len(self._turns) >= self._crowd:
+                turns = list(self._turns.items())
+                self._turns = {key: each for key, each in turns if each.expires > now}
+                self._crowd = 100 + 2 * len(self._turns)
+            other = self._turns.get(name)
+            if other is None or other.expires <= now:
+                self._turns[name] = turn
+                return None
+            return None if other.owner == turn.owner else other
+
+    def end(self, name: str, turn: _LockTurn) -> None:
+        with self._guard:
+            if self._turns.get(name) is turn:
+                del self._turns[name]
+        turn.ended.set()
+
+    def has_own(self, name: str) -> bool:
+        """Return whether this thread has the lock."""
+        turn = self._turns.get(name)
+        return turn is not None and turn.owner == _this_thread()
+
+
+def _raise_again(error: CacheError) -> NoReturn:
+    """Raise the client's error of another thread in this one."""
     raise copy.copy(error.__cause__ if error.service == "cache" and error.__cause__ else error)
 
 
 class CacheLock:
-    """A lock that threads and processes share, made by :meth:`RedisCacheProvider.lock`.
+    """A lock between threads and processes, made by :meth:`RedisCacheProvider.lock`.
 
         with cache.lock("nightly report", ttl=60, timeout=5):
             …
 
-    It is free once released, and ``ttl`` seconds after it was obtained at the latest: then its owner may have died. An
-    owner that is still at work by then shares what it guards with the next: choose ``ttl`` well above the longest work.
-    A late owner never releases the next one's lock. Not reentrant. One object may be shared by threads: each obtains
-    and releases for itself.
+    It is free once released, and at the latest ``ttl`` seconds after it was acquired: its owner may
+    have died. An owner that still works then shares the guarded thing with the next one: choose a
+    ``ttl`` well above the longest work. A late owner never releases the next one's lock. Not
+    reentrant. Threads may share one object: each acquires and releases for itself.
     """
 
     POLL = 0.05  # seconds between two questions to Redis whether another process is done
@@ -12003,15 +12053,21 @@ class CacheLock:
         self._held = threading.local()
 
     def acquire(self, timeout: float | None = None) -> bool:
-        """Waits at most ``timeout`` seconds (0: not at all; None: the lock's own), and returns whether the lock was
-        obtained. CacheError when Redis does not answer; a lock whose answer was lost may stay for its ttl."""
+        """Wait for the lock, and return whether it was acquired.
+
+        ``timeout``: seconds to wait at most (0: not at all; None: the lock's own). Raises
+        CacheError if Redis does not answer. A lock whose reply was lost may stay for its ttl.
+        """
         wait = self._timeout if timeout is None else _waiting_time(timeout)
-        return self._acquire(wait, lambda other: False) is not None
+        return self._acquire(wait) is not None
 
     def release(self) -> bool:
-        """Returns whether the lock was still this thread's: False when its ttl had passed, or it never was (a forked
-        child does not hold what its parent holds). CacheError when Redis does not answer: the lock then stays for the
-        rest of its ttl."""
+        """Release the lock; return whether it was still this thread's.
+
+        False if its ttl has passed, or this thread never had it (a forked child does not have what
+        its parent has). Raises CacheError if Redis does not answer: the lock then stays for the
+        rest of its ttl.
+        """
         token, turn = vars(self._held).pop("lock", (None, None))
         if turn is None or turn.owner != _this_thread():
             return False
@@ -12020,10 +12076,10 @@ class CacheLock:
                 self._ask("lock", self._cache._client.compare_and_delete, self._name, token)
             )
         finally:
-            self._cache._end(self._name, turn)
+            self._cache._turns.end(self._name, turn)
 
     def __enter__(self) -> CacheLock:
-        """Raises TimeoutError when the lock was not free in time."""
+        """Acquire the lock. Raises TimeoutError if it was not free in time."""
         if not self.acquire():
             raise TimeoutError(
                 f"the lock was not free within {self._timeout:g} s",
@@ -12034,7 +12090,7 @@ class CacheLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Never raises, because the work is done: a lock that was lost before, or cannot be released, is a WARNING."""
+        """Release the lock. Never raises, because the work is done: logs a WARNING instead."""
         extra = {"service": "cache", "operation": "lock", "outcome": "lost"}
         try:
             if hasattr(self._held, "lock") and not self.release():
@@ -12049,42 +12105,119 @@ class CacheLock:
                 extra={**extra, "outcome": "CacheError"},
             )
 
-    def _acquire(self, timeout: float, settled: Callable[[_Turn | None], bool]) -> _Turn | None:
-        """This thread's turn, or None. ``settled`` is asked after each wait, with the turn that was waited for, if it
-        was one of this process, whether the lock is not wanted any more."""
-        cache, clock = self._cache, self._cache._clock
+    def _acquire(
+        self,
+        timeout: float,
+        is_unneeded: Callable[[_LockTurn | None], bool] = lambda other: False,
+    ) -> _LockTurn | None:
+        """Return this thread's turn; None if the lock was not free in time, or is not needed.
+
+        ``is_unneeded`` is called after each wait, with the turn that ended if it was one of this
+        process.
+        """
         import secrets
 
-        turn, token, left = _Turn(), secrets.token_hex(16), timeout
-        obtained: _Turn | None = None
+        turn, token = _LockTurn(), secrets.token_hex(16)
+        acquired = False
         try:
-            while other := cache._begin(self._name, turn):
-                started = SystemClock.monotonic()
-                other.ended.wait(min(left, other.expires - clock.monotonic()))
-                if settled(other) or (left <= 0 and not other.ended.is_set):
-                    return None
-                if other.silence is not None:
-                    self._ask("lock", _again, other.silence)
-                left -= SystemClock.monotonic() - started
-            until = clock.monotonic() + left
-            # None is no answer, in a cache that fails open while it fills a key.
-            while self._ask("lock", cache._client.set_nx, self._name, token, self._ttl) is False:
-                left = min(left, until - clock.monotonic())
-                if left > 1e-6:  # less is lost when clocks round
-                    clock.sleep(min(left, self.POLL))
-                if settled(None) or left <= 1e-6:
-                    return None
-                left -= self.POLL  # a clock of the caller's own may stand still
-            turn.expires = clock.monotonic() + self._ttl
+            left = self._wait_in_process(turn, timeout, is_unneeded)
+            if left is None or not self._wait_at_redis(token, left, is_unneeded):
+                return None
+            turn.expires = self._cache._clock.monotonic() + self._ttl
             self._held.lock = token, turn
-            obtained = turn
+            acquired = True
             return turn
         except CacheError as error:
-            turn.silence = error
+            turn.outage = error
             raise
         finally:
-            if obtained is None:
-                cache._end(self._name, turn)
+            if not acquired:
+                self._cache._turns.end(self._name, turn)
+
+    def _wait_in_process(
+        self,
+        turn: _LockTurn,
+        left: float,
+        is_unneeded: Callable[[_LockTurn | None], bool],
+    ) -> float | None:
+        """Wait for the turns of other threads; return the seconds left, or None to give up."""
+        turns, clock = self._cache._turns, self._cache._clock
+        while other := turns.begin(self._name, turn, clock.monotonic()):
+            started = SystemClock.monotonic()
+            other.ended.wait(min(left, other.expires - clock.monotonic()))
+            if is_unneeded(other) or (left <= 0 and not other.ended.is_set):
+                return None
+            if other.outage is not None:
+                self._ask("lock", _raise_again, other.outage)
+            left -= SystemClock.monotonic() - started
+        return left
+
+    def _wait_at_redis(
+        self, token: str, left: float, is_unneeded: Callable[[_LockTurn | None], bool]
+    ) -> bool:
+        """Wait for other processes; return whether the lock was acquired."""
+        client, clock = self._cache._client, self._cache._clock
+        until = clock.monotonic() + left
+        # Not ``while not``: None is no answer, in a cache that fails open while it fills a key.
+        while self._ask("lock", client.set_nx, self._name, token, self._ttl) is False:
+            left = min(left, until - clock.monotonic())
+            if left > 1e-6:  # less is lost when clocks round
+                clock.sleep(min(left, self.POLL))
+            if is_unneeded(None) or left <= 1e-6:
+                return False
+            left -= self.POLL  # the caller's own clock may stand still
+        return True
+
+
+class _Fill:
+    """One call of ``get_or_set``. After a failure it asks Redis no more: each costs a deadline."""
+
+    def __init__(self, cache: RedisCacheProvider, name: str, seconds: float | None) -> None:
+        self._cache = cache
+        self._name = name
+        self._seconds = seconds
+        self._outage: CacheError | None = None
+        self.text: str | None = None
+
+    def ask(self, operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the client's answer, or None if Redis does not answer a cache that fails open."""
+        if self._outage is not None:
+            return None
+        try:
+            return self._cache._ask("get_or_set", call, *arguments)
+        except CacheError as error:
+            self._outage = error
+            self._cache._excuse("get_or_set", error)
+            return None
+
+    def is_filled(self, turn: _LockTurn | None = None) -> bool:
+        """Look for the value, in a turn that has ended or else in Redis."""
+        self.text = turn.text if turn else self.ask("get", self._cache._client.get, self._name)
+        return self.text is not None
+
+    def run(self, lock: CacheLock, timeout: float, factory: Callable[[], Any]) -> None:
+        """Fill the key, unless another thread or process does."""
+        # A factory that asks for its own key does not wait for itself.
+        is_own = self._cache._turns.has_own(lock._name)
+        turn = None if is_own else lock._acquire(timeout, self.is_filled)
+        is_locked = self._outage is None
+        try:
+            # Another may have filled it before the lock was acquired.
+            if self.text is None and not (turn and self.is_filled()):
+                self.text = _document("value", factory()).text
+                self.ask("set", self._cache._put, self._name, self.text, self._seconds)
+            if turn:
+                turn.text = self.text
+        finally:
+            if turn:
+                turn.outage = self._outage
+                self._release(lock, is_locked)
+
+    def _release(self, lock: CacheLock, is_locked: bool) -> None:
+        if is_locked and self._outage is not None and self._outage.service != "cache":
+            self._outage = None  # Redis answers, but refused the value: it has the lock
+        with contextlib.suppress(CacheError):  # the value, or the factory's error, matters more
+            lock.release()
 
 
 def _late_expiry(client: KeyValueClient) -> float:
@@ -12107,28 +12240,31 @@ def _waiting_time(seconds: float) -> float:
 
 
 def _check_client(client: KeyValueClient) -> KeyValueClient:
-    # One of your own that stands in front of another will do.
+    # A caller's own class around another client will do.
     if isinstance(client, type) or not callable(getattr(client, "set_with_expiry", None)):
         raise ValidationError("client should be a KeyValueClient, such as a RedisClient")
     return client
 
 
 class RedisCacheProvider:
-    """JSON values under keys, for a while: a cache, with counters, locks and rate limits, in Redis or its fake.
+    """JSON values under keys, for a while: a cache with counters, locks and rate limits.
 
-    Values are what JSON can say and give back as it was: None, True, False, finite numbers, text, lists, dicts with
-    keys of text, nested in at most 100 levels; else SerializationError, before anything is sent. Text holds no NUL
-    (ValidationError). Values that come out are copies. A value in Redis that is no JSON is a SerializationError.
+    Values are None, True, False, finite numbers, text, lists, and dicts with text keys, nested in
+    at most 100 levels, and come back as they were. All else raises SerializationError, before
+    anything is sent. Text that holds a NUL raises ValidationError. Values that come out are copies.
+    A value in Redis that is no JSON raises SerializationError.
 
-    Keys are as :class:`KeyValueClient`'s, and do not begin with ``~``: those are the cache's own, for locks and rate
-    limits. In Redis ``prefix`` stands before each, as it is given; let no prefix begin with another one. ``ttl`` is in
-    seconds, rounded up to milliseconds; None stands for ``default_ttl``, 0 for no expiry.
+    Keys are as :class:`KeyValueClient`'s, and do not begin with ``~``: those are the cache's own,
+    for locks and rate limits. In Redis ``prefix`` stands before each, unchanged. No prefix should
+    begin with another one. ``ttl`` is in seconds, rounded up to milliseconds; None stands for
+    ``default_ttl``, 0 for no expiry.
 
-    When Redis does not answer, a call is a CacheError within the client's deadline, whose ``__cause__`` is the client's
-    ConnectionError or TimeoutError. With ``fail_open`` that is a WARNING instead, and the answer that of an empty cache
-    (None, False, 0, nothing stored), but never for ``set_nx``, ``increment``, locks and rate limits, whose answers
-    somebody relies on. What Redis refuses is the client's CacheError. May be shared by threads; the client is closed by
-    who made it.
+    If Redis does not answer, a call raises CacheError within the client's deadline. Its
+    ``__cause__`` is the client's ConnectionError or TimeoutError. With ``fail_open`` the call logs
+    a WARNING instead, and returns the result of an empty cache (None, False, 0, nothing stored).
+    That does not hold for ``set_nx``, ``increment``, locks and rate limits, on whose results
+    callers rely. If Redis refuses, the call raises the client's CacheError. Threads may share a
+    cache. It does not close the client.
 
     Args:
         client: where the values are.
@@ -12157,55 +12293,58 @@ class RedisCacheProvider:
         self._default_ttl = default_ttl
         self._fail_open = _check_flag("fail_open", fail_open)
         self._clock = _clock(clock, lambda: getattr(client, "_clock", None) or SystemClock())
-        self._forget_parent()
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        self._guard = threading.RLock()  # a signal handler may use the cache
-        self._turns: dict[str, _Turn] = {}  # of this process, by the lock's name
-        self._crowd = 100  # turns, from which on those are looked for that were left to expire
+        self._turns = _LockTurns()
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value, or ``default`` when absent; with ``MISSING`` as default a cached None can be told from that."""
+        """Return the value, or ``default`` if the key is absent.
+
+        ``MISSING`` as the default tells an absent key from a cached None.
+        """
         text = self._try("get", None, self._client.get, self._name(key))
         return default if text is None else _value_of(text, "get")
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The values of those keys that exist. Not atomic: one pipeline of single reads."""
+        """Return the values of those keys that exist. Not atomic: one pipeline of single reads."""
         names = {self._name(key): key for key in map(_plain, _check_many("keys", keys))}
         nothing: dict[str, str] = {}
         texts = self._try("get_many", nothing, self._client.get_many, names)
         return {names[name]: _value_of(text, "get_many") for name, text in texts.items()}
 
     def set(self, key: str, value: Any, ttl: float | None = None) -> None:
-        """Stores; the value and the expiry that the key had are gone."""
+        """Store the value. It replaces the key's earlier value and expiry."""
         name, text, seconds = self._name(key), _document("value", value).text, self._seconds(ttl)
         self._try("set", None, self._put, name, text, seconds)
 
     def set_many(self, items: Mapping[str, Any], ttl: float | None = None) -> None:
-        """Stores each item as ``set`` does. Checked whole before the first is sent; not atomic: one pipeline of single
-        writes."""
+        """Store each item as ``set`` does.
+
+        All items are checked before the first is sent. Not atomic: one pipeline of single writes.
+        """
         if not isinstance(items, Mapping):
             raise ValidationError("items should be a dict or another mapping of keys to values")
         texts = {self._name(key): _document("value", value).text for key, value in items.items()}
         self._try("set_many", None, self._client.set_many, texts, self._seconds(ttl))
 
     def set_nx(self, key: str, value: Any, ttl: float | None = None) -> bool:
-        """Stores only if the key is absent, and returns whether it did. Never repeated after it was sent."""
+        """Store only if the key is absent; return whether it was. Never retried once sent."""
         name, text, seconds = self._name(key), _document("value", value).text, self._seconds(ttl)
         return self._ask("set_nx", self._client.set_nx, name, text, seconds)
 
     def delete(self, key: str) -> bool:
-        """Removes the key, and the rate limit counted under it; returns whether one of them existed."""
+        """Remove the key and the rate limit under it; return whether one of them existed."""
         names = self._name(key), self._name(key, "~limit:")
         return self._try("delete", 0, self._client.unlink_many, names) > 0
 
     def delete_pattern(self, glob: str) -> int:
-        """Removes the keys that match, in batches, and returns how many. ``glob`` is Redis's (see
-        :meth:`KeyValueClient.scan`) and is about what stands behind the prefix; keys of other prefixes, locks and rate
-        limits stay. Not atomic: a key that comes meanwhile may stay. The deadline is that of each batch, not of the
-        whole; with ``fail_open`` the count is of what was removed until Redis did not answer. With an empty prefix all
-        keys of the database are meant: verification codes and whatever else is stored there."""
+        """Remove the keys that match, in batches; return their number.
+
+        ``glob`` is one of Redis (see :meth:`KeyValueClient.scan`) for the part behind the prefix.
+        Keys of other prefixes, locks and rate limits stay. With an empty prefix it covers all keys
+        of the database, also verification codes and those of other programs.
+
+        Not atomic: a key created meanwhile may stay. The deadline is that of each batch. With
+        ``fail_open`` the number is that of the keys removed before Redis stopped answering.
+        """
         glob = _GLOB_SIGNS.sub(r"\\\g<0>", self._prefix) + _check_text("glob", glob, empty=False)
         own, removed = self._prefix + "~", 0
 
@@ -12221,23 +12360,28 @@ class RedisCacheProvider:
         return removed
 
     def exists(self, key: str) -> bool:
-        """Whether the key is present."""
+        """Return whether the key exists."""
         return self._try("exists", False, self._client.exists, self._name(key))
 
     def ttl(self, key: str) -> float | None:
-        """Seconds until the key expires, in milliseconds' precision; ``math.inf`` if never; None when absent."""
+        """Return the seconds until the key expires, with a precision of milliseconds.
+
+        ``math.inf``: never; None: the key is absent.
+        """
         return self._try("ttl", None, self._client.ttl, self._name(key))
 
     def expire(self, key: str, ttl: float) -> bool:
-        """Sets the time until expiry (above 0), counted from now; returns whether the key exists."""
+        """Set the time until expiry (above 0), from now; return whether the key exists."""
         name = self._name(key)
         _milliseconds(ttl, "ttl")
         return self._try("expire", False, self._client.expire, name, ttl)
 
     def increment(self, key: str, amount: int = 1, ttl: float | None = None) -> int:
-        """Adds to the whole number that the key holds (absent: 0) and returns the sum, in one atomic step. ``ttl``
-        takes effect only when this call creates the key. Never repeated after it was sent. CacheError if the value is
-        no whole number, or the sum leaves 64 bits."""
+        """Add to the integer under the key (0 if absent) and return the sum. Atomic.
+
+        ``ttl`` takes effect only if this call creates the key. Raises CacheError if the value is no
+        integer or the sum does not fit into 64 bits. Never retried once sent.
+        """
         return self._ask(
             "increment", self._client.increment, self._name(key), amount, self._seconds(ttl)
         )
@@ -12250,74 +12394,42 @@ class RedisCacheProvider:
         *,
         timeout: float = 10.0,
     ) -> Any:
-        """The value or, when absent, what ``factory()`` returns, stored as ``set`` does.
+        """Return the value or, if absent, that of ``factory()``, stored as ``set`` does.
 
-        Of all threads and processes that find the key absent at once, one calls its factory; the others wait for that,
-        at most ``timeout`` seconds, and then call their own. When a factory raises, the error goes to its caller, and
-        who waits tries its own. ``timeout`` is also how long a process that died in its factory holds up others.
+        Of all threads and processes that find the key absent at once, one calls its factory. The
+        others wait for that, at most ``timeout`` seconds, and then call their own. If a factory
+        raises, its caller gets the error, and a waiter calls its own. A process that dies in its
+        factory holds up others for ``timeout`` seconds too.
 
-        With ``fail_open``, and Redis not answering, the threads of this process still share one call; nothing is
-        stored.
+        With ``fail_open`` and a Redis that does not answer, the threads of this process still share
+        one call. Nothing is stored.
         """
-        name, seconds, text = self._name(key), self._seconds(ttl), None
+        fill = _Fill(self, self._name(key), self._seconds(ttl))
         lock_ttl = max(_waiting_time(timeout), 0.001)
         _check_function("factory", factory, "no arguments")
-        silence: CacheError | None = None
-
-        def ask(operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
-            """None when Redis does not answer: asked again it would only cost another deadline."""
-            nonlocal silence
-            if silence is not None:
-                return None
-            try:
-                return self._ask("get_or_set", call, *arguments)
-            except CacheError as error:
-                silence = error
-                self._excuse("get_or_set", error)
-                return None
-
-        def settled(turn: _Turn | None) -> bool:
-            nonlocal text
-            text = turn.text if turn else ask("get", self._client.get, name)
-            return text is not None
-
-        if settled(None):
-            return _value_of(text, "get_or_set")
-        lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, ask)
-        # A factory that asks for its own key does not wait for itself.
-        turn = None if self._is_mine(lock._name) else lock._acquire(timeout, settled)
-        obtained = silence is None
-        try:
-            if text is None and not (
-                turn and settled(None)
-            ):  # others may have filled it before the lock was obtained
-                text = _document("value", factory()).text
-                ask("set", self._put, name, text, seconds)
-            if turn:
-                turn.text = text
-        finally:
-            if turn:
-                turn.silence = silence
-                if obtained and silence is not None and silence.service != "cache":
-                    silence = None  # Redis refused the value: it answers, and it has the lock
-                with contextlib.suppress(
-                    CacheError
-                ):  # the value, or the factory's error, matters more
-                    lock.release()
-        return _value_of(text, "get_or_set")
+        if not fill.is_filled():
+            lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, fill.ask)
+            fill.run(lock, timeout, factory)
+        return _value_of(fill.text, "get_or_set")
 
     def lock(self, key: str, ttl: float, timeout: float = 10.0) -> CacheLock:
-        """A lock by that name, not obtained yet: it belongs to who enters it (``with``) or acquires it, for at most
-        ``ttl`` seconds; who wants it waits at most ``timeout`` seconds (0: not at all). Entering raises TimeoutError
-        when it was not free in time, CacheError when Redis does not answer. The key may be that of a value: they do
-        not meet."""
+        """Return a lock of that name, not acquired yet.
+
+        The caller that enters it (``with``) or acquires it has it for at most ``ttl`` seconds. A
+        waiter waits at most ``timeout`` seconds (0: not at all). Entering raises TimeoutError if it
+        was not free in time, and CacheError if Redis does not answer. A value under the same key
+        does not matter.
+        """
         _milliseconds(ttl, "ttl")
         return CacheLock(self, self._name(key, "~lock:"), ttl, _waiting_time(timeout))
 
     def check_rate_limit(self, key: str, limit: int, window: float) -> RateLimit:
-        """Counts this call, and says whether it is among the first ``limit`` of its window: ``window`` seconds from the
-        first call on. Calls that are refused count too, and prolong nothing. ``delete`` forgives; ``delete_pattern``
-        leaves the counter alone. A value under the same key does not meet it. Never repeated after it was sent."""
+        """Count this call; return whether it is among the first ``limit`` of its window.
+
+        A window lasts ``window`` seconds from its first call. Refused calls count too, and prolong
+        nothing. ``delete`` resets the counter; ``delete_pattern`` does not. A value under the same
+        key does not matter. Never retried once sent.
+        """
         name = self._name(key, "~limit:")
         if not _COUNT.valid(limit):
             raise ValidationError(f"limit should be {_COUNT.expected}")
@@ -12328,10 +12440,9 @@ class RedisCacheProvider:
         else:
             left = self._ask("check_rate_limit", _time_left, self._client, name, window)
         allowed = count <= limit
+        remaining = min(max(0, limit - count), limit)
         reset_at = _later(self._clock.now(), timedelta(seconds=left))
-        return RateLimit(
-            allowed, min(max(0, limit - count), limit), limit, reset_at, 0.0 if allowed else left
-        )
+        return RateLimit(allowed, remaining, limit, reset_at, 0.0 if allowed else left)
 
     def _name(self, key: str, purpose: str = "") -> str:
         key = _check_key(key)
@@ -12353,7 +12464,7 @@ class RedisCacheProvider:
             self._client.set_with_expiry(name, text, seconds)
 
     def _ask(self, operation: str, call: Callable[..., T], *arguments: Any) -> T:
-        """The client's answer. That there is none is a CacheError."""
+        """Return the client's answer. Raises CacheError if there is none."""
         try:
             return call(*arguments)
         except (ConnectionError, TimeoutError) as error:
@@ -12365,7 +12476,7 @@ class RedisCacheProvider:
             ) from error
 
     def _try(self, operation: str, instead: T, call: Callable[..., T], *arguments: Any) -> T:
-        """The same for what may fail open: ``instead`` is the answer of an empty cache."""
+        """Return the client's answer; of a cache that fails open, ``instead`` if there is none."""
         try:
             return self._ask(operation, call, *arguments)
         except CacheError as error:
@@ -12373,7 +12484,7 @@ class RedisCacheProvider:
             return instead
 
     def _excuse(self, operation: str, error: CacheError) -> None:
-        """Raises it, unless Redis does not answer and this cache fails open."""
+        """Log an outage if this cache fails open. Raises any other error."""
         if not (self._fail_open and self._is_outage(error)):
             raise error
         outcome = type(error.__cause__ or error).__name__
@@ -12386,33 +12497,8 @@ class RedisCacheProvider:
 
     @staticmethod
     def _is_outage(error: CacheError) -> bool:
-        """Whether it is ours, or says that Redis is full, a replica, … for the moment."""
+        """Return whether Redis did not answer, or is full, a replica, … for the moment."""
         return error.service == "cache" or error.retryable
-
-    def _begin(self, name: str, turn: _Turn) -> _Turn | None:
-        """Makes it that turn's time with the lock; or returns the turn of another thread, to wait for. A thread that
-        has the lock already is not kept waiting here: it would be for itself."""
-        now = self._clock.monotonic()
-        with self._guard:
-            if len(self._turns) >= self._crowd:
-                turns = list(self._turns.items())
-                self._turns = {key: each for key, each in turns if each.expires > now}
-                self._crowd = 100 + 2 * len(self._turns)
-            other = self._turns.get(name)
-            if other is None or other.expires <= now:
-                self._turns[name] = turn
-                return None
-            return None if other.owner == turn.owner else other
-
-    def _end(self, name: str, turn: _Turn) -> None:
-        with self._guard:
-            if self._turns.get(name) is turn:
-                del self._turns[name]
-        turn.ended.set()
-
-    def _is_mine(self, name: str) -> bool:
-        turn = self._turns.get(name)
-        return turn is not None and turn.owner == _this_thread()
 
 
 def _value_of(text: Any, operation: str) -> Any:
@@ -12420,7 +12506,8 @@ def _value_of(text: Any, operation: str) -> Any:
         return _read_json(text)
     except (ValueError, RecursionError):
         pass
-    raise SerializationError(  # outside: the cause would quote it
+    # Not in the except block: the cause would quote the value.
+    raise SerializationError(
         "Redis holds a value that is not JSON", service="cache", operation=operation
     )
 
@@ -12429,8 +12516,11 @@ def _value_of(text: Any, operation: str) -> Any:
 
 
 def generate_code(digits: int = 6) -> str:
-    """A random code of 6 to 10 decimal digits. Fewer can be guessed (NIST SP 800-63B §5.1.3 asks for 20 bits or a limit
-    on attempts; six digits have 19.9, and VerificationCache limits them)."""
+    """Return a random code of 6 to 10 decimal digits.
+
+    Fewer can be guessed. NIST SP 800-63B §5.1.3 asks for 20 bits or a limit on attempts: six digits
+    have 19.9, and VerificationCache limits attempts.
+    """
     if type(digits) is not int or not 6 <= digits <= 10:
         raise ValidationError("digits should be a whole number from 6 to 10")
     import secrets
@@ -12439,7 +12529,7 @@ def generate_code(digits: int = 6) -> str:
 
 
 def _sends_codes(sms: object) -> bool:
-    """Whether it has the method, or answers for another object; asks the object itself nothing."""
+    """Return whether it has the method, or forwards to another object. Calls nothing of it."""
     found = inspect.getattr_static(sms, "send_verification_code", None)
     answers = found is not None or hasattr(type(sms), "__getattr__")
     return not isinstance(sms, type) and answers and not _is_deferred(found)
@@ -12447,30 +12537,45 @@ def _sends_codes(sms: object) -> bool:
 
 #: ``<lifetime in milliseconds>-<random>:<digest>``; no lifetime is longer than a century
 _STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
-_COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR takes it, and one more
+_COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR accepts it, and one more
+
+
+class _PhoneKeys:
+    """The keys of one phone in Redis, which do not show its number."""
+
+    __slots__ = ("code", "number")
+
+    def __init__(self, number: str, digest: str) -> None:
+        self.number = number
+        self.code = f"verification:{digest}"
+
+    def counter(self, *parts: str) -> str:
+        return ":".join((self.code, *parts))
 
 
 class VerificationCache:
     """One-time codes for phone numbers, in Redis or its fake.
 
-    A code works once, for ``code_ttl`` seconds, and is compared with at most ``max_attempts`` guesses, however many
-    threads and processes guess at once; wrong guesses never prolong it. A guess never removes a newer code. Keys and
-    values hold neither phone nor code.
+    A code works once, for ``code_ttl`` seconds. It is compared with at most ``max_attempts``
+    guesses, however many threads and processes guess at once. Wrong guesses never prolong it. A
+    guess never removes a newer code. Keys and values hold neither phone nor code.
 
     Args:
         client: where codes are kept.
-        key: the hash key, 32 bytes or more, the same in every process that shares codes. Without one the instance
-            makes a random key, so that only itself can check its codes, and logs a WARNING.
+        key: the hash key, 32 bytes or more, the same in every process that shares codes. Without
+            one the instance makes a random key, so that only itself can check its codes, and logs a
+            WARNING.
         code_ttl: seconds that a code is valid (NIST SP 800-63B: at most 600).
         max_attempts: guesses per code.
         resend_after: seconds between two codes sent to one phone; 0: no limit.
         max_codes: codes sent to one phone in ``window`` seconds; 0: no limit.
         window: seconds, counted from the first of those codes, and from the first of those guesses.
-        max_guesses: wrong guesses at one phone's codes in ``window`` seconds, over all its codes; 0: no limit. Guesses
-            without a code, or beyond its ``max_attempts``, are not compared and do not count.
+        max_guesses: wrong guesses at one phone's codes in ``window`` seconds, over all its codes;
+            0: no limit. Guesses without a code, or beyond its ``max_attempts``, are not compared
+            and do not count.
 
-    Every method takes the phone in any form that :func:`normalize_phone` does, raises ValidationError for another, and
-    raises the client's errors.
+    Every method takes the phone in any form that :func:`normalize_phone` does, raises
+    ValidationError for another, and raises the client's errors.
     """
 
     if not TYPE_CHECKING:
@@ -12500,7 +12605,8 @@ class VerificationCache:
         _milliseconds(window, "window")
         if key is None:
             logger.warning(
-                "VerificationCache has no key: only this instance can check the codes it stores; set PHONE_HASH_KEY"
+                "VerificationCache has no key: only this instance can check the codes it stores; "
+                "set PHONE_HASH_KEY"
             )
             key = os.urandom(32)
         self._client = client
@@ -12513,62 +12619,65 @@ class VerificationCache:
         self._max_guesses = max_guesses
 
     def store_code(self, phone: str, code: str) -> None:
-        """Makes ``code`` (1 to 64 characters) the phone's only valid one, with all its attempts ahead."""
-        self._store(normalize_phone(phone), self._check_code(code))
+        """Make ``code`` (1 to 64 characters) the phone's only valid one, without used attempts."""
+        self._store(self._keys(phone), self._check_code(code))
 
     def verify_code(self, phone: str, code: str) -> bool:
-        """Whether ``code`` is the phone's valid code; if so it is used up. Each call costs an attempt, also one whose
-        answer was lost on the way. Raises RateLimitedError beyond ``max_guesses``, also for the right code."""
-        phone, code = normalize_phone(phone), self._check_code(code)
+        """Return whether ``code`` is the phone's valid code; if so it is used up.
+
+        Each call costs an attempt, also one whose reply was lost. Raises RateLimitedError beyond
+        ``max_guesses``, also for the right code.
+        """
+        keys, code = self._keys(phone), self._check_code(code)
         import hmac
 
-        stored = self._get(self._name(phone))
+        stored = self._get(keys.code)
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
-        if self._max_guesses and not self._left(self._max_guesses, phone, "guesses"):
-            self._refuse({self._name(phone, "guesses"): self._window}, "guesses")
-        # Counted before the comparison: concurrent guesses each get a number of their own; only the first few count.
-        # The count lives as long as the code, which another instance, with another code_ttl, may have stored.
-        attempt = self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
+        if self._max_guesses and not self._left(self._max_guesses, keys, "guesses"):
+            self._refuse({keys.counter("guesses"): self._window}, "guesses")
+        # Counted before the comparison: each concurrent guess gets its own number. The count lives
+        # as long as the code, which another instance with another code_ttl may have stored.
+        attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
         if attempt > self._max_attempts:
             return False
-        self._count_guess(phone)
-        if not hmac.compare_digest(digest, self._digest(phone, generation, code)):
+        self._count_guess(keys)
+        if not hmac.compare_digest(digest, self._digest(keys, generation, code)):
             return False
-        # Of several right guesses one removes the code; a code stored meanwhile has another generation and stays.
-        used_up = self._client.compare_and_delete(self._name(phone), stored)
+        # One of several right guesses removes the code. A newer code has another generation.
+        used_up = self._client.compare_and_delete(keys.code, stored)
         if used_up:
-            self._uncount_guess(phone)
+            self._uncount_guess(keys)
         return used_up
 
-    def _count_guess(self, phone: str) -> None:
-        guesses, most = self._name(phone, "guesses"), self._max_guesses
+    def _count_guess(self, keys: _PhoneKeys) -> None:
+        guesses, most = keys.counter("guesses"), self._max_guesses
         if most and self._increment(guesses, ttl=self._window) > most:
             self._refuse({guesses: self._window}, "guesses")
 
-    def _uncount_guess(self, phone: str) -> None:
-        """For a right guess. The code is used up: a failure here must not look as if the guess had been wrong."""
+    def _uncount_guess(self, keys: _PhoneKeys) -> None:
+        """Take back a right guess. A failure must not look as if the guess had been wrong."""
         if not self._max_guesses:
             return
         try:
-            self._client.increment(self._name(phone, "guesses"), -1, ttl=self._window)
+            self._client.increment(keys.counter("guesses"), -1, ttl=self._window)
         except InfrastructureError as error:
             logger.warning("a right guess counts as a wrong one: %s", type(error).__name__)
 
     def get_remaining_attempts(self, phone: str) -> int:
-        """Guesses left for the stored code, and for the phone; 0 without a code."""
-        phone = normalize_phone(phone)
-        stored = self._get(self._name(phone))
+        """Return the guesses left for the stored code, and for the phone; 0 without a code."""
+        keys = self._keys(phone)
+        stored = self._get(keys.code)
         if stored is None:
             return 0
-        left = [self._left(self._max_attempts, phone, "attempts", self._parts_of(stored)[0])]
+        left = [self._left(self._max_attempts, keys, "attempts", self._parts_of(stored)[0])]
         if self._max_guesses:
-            left.append(self._left(self._max_guesses, phone, "guesses"))
+            left.append(self._left(self._max_guesses, keys, "guesses"))
         return min(left)
 
-    def _left(self, limit: int, phone: str, *count: str) -> int:
-        used = self._count(self._name(phone, *count))
+    def _left(self, limit: int, keys: _PhoneKeys, *counter: str) -> int:
+        used = self._count(keys.counter(*counter))
         return max(0, limit - int(used))
 
     def _count(self, name: str) -> str:
@@ -12582,7 +12691,7 @@ class VerificationCache:
             return self._client.increment(name, ttl=ttl)
         except CacheError as error:
             if not error.retryable:
-                self._count(name)  # raises if it is another program's value that is in the way
+                self._count(name)  # raises if another program's value is in the way
             raise
 
     def _get(self, name: str) -> str | None:
@@ -12595,7 +12704,7 @@ class VerificationCache:
 
     @classmethod
     def _parts_of(cls, stored: str) -> tuple[str, float, str]:
-        """A stored code's generation, its lifetime in seconds, and its digest."""
+        """Return a stored code's generation, its lifetime in seconds, and its digest."""
         found = _STORED_CODE.fullmatch(stored)
         if found is None:
             raise cls._foreign()
@@ -12605,32 +12714,33 @@ class VerificationCache:
     @staticmethod
     def _foreign() -> CacheError:
         return CacheError(
-            "a key of verification codes holds a value that another program has stored: keep other programs away from "
-            "keys that begin with verification:",
+            "a key of verification codes holds a value that another program has stored: keep other "
+            "programs away from keys that begin with verification:",
             service="verification",
         )
 
     def code_exists(self, phone: str) -> bool:
-        """Whether a code is stored that has neither expired nor been used; its attempts may be spent."""
-        return self._client.exists(self._name(normalize_phone(phone)))
+        """Return whether a code is stored, neither expired nor used; no attempts may be left."""
+        return self._client.exists(self._keys(phone).code)
 
     def get_code_ttl(self, phone: str) -> float | None:
-        """Seconds until the stored code expires; None without a code."""
-        return self._client.ttl(self._name(normalize_phone(phone)))
+        """Return the seconds until the stored code expires; None without a code."""
+        return self._client.ttl(self._keys(phone).code)
 
     def clear(self, phone: str) -> None:
-        """Forgets the phone's code, if there is one. The limits on sending stay."""
-        self._client.delete(self._name(normalize_phone(phone)))
+        """Remove the phone's code, if there is one. The limits on sending stay."""
+        self._client.delete(self._keys(phone).code)
 
     def send_code(self, sms: SmsService, phone: str) -> str:
-        """Generates a code, stores it, sends it through ``sms``, and returns the message id.
+        """Generate a code, store it, send it through ``sms``, and return the message id.
 
-        Raises RateLimitedError within ``resend_after`` or beyond ``max_codes``: the code sent before stays valid. When
-        the message was surely not sent (SmsError "rejected", ConnectionError, ConfigurationError, ValidationError), the
-        code is removed again; after any other error it stays, because it may arrive. A failed send counts towards the
-        limits too; a service that is closed is a ConnectionError before anything is stored or counted.
+        Raises RateLimitedError within ``resend_after`` or beyond ``max_codes``: the earlier code
+        stays valid. If the message was surely not sent (SmsError "rejected", ConnectionError,
+        ConfigurationError, ValidationError), the code is removed. After any other error it stays,
+        because the message may arrive. A failed send counts towards the limits too. A service that
+        is closed raises ConnectionError before anything is stored or counted.
         """
-        phone = normalize_phone(phone)
+        keys = self._keys(phone)
         if not _sends_codes(sms):
             raise ValidationError("sms should be an SmsService")
         if hasattr(type(sms), "is_available") and not sms.is_available():
@@ -12640,35 +12750,42 @@ class VerificationCache:
                 operation="send_verification_code",
                 retryable=False,
             )
-        self._check_limits(phone)
+        self._check_limits(keys)
         code = generate_code()
-        stored = self._store(phone, code)
+        stored = self._store(keys, code)
         try:
-            return _ran(sms.send_verification_code(phone, code))
+            return _ran(sms.send_verification_code(keys.number, code))
         except Exception as error:
-            unsent = isinstance(error, (ConnectionError, ConfigurationError, ValidationError))
-            if unsent or (isinstance(error, SmsError) and error.outcome == "rejected"):
-                try:
-                    self._client.compare_and_delete(self._name(phone), stored)
-                except InfrastructureError as second:
-                    logger.warning(
-                        "a code whose message failed stays stored: %s", type(second).__name__
-                    )
+            if self._is_unsent(error):
+                self._withdraw(keys, stored)
             raise
 
-    def _check_limits(self, phone: str) -> None:
-        resend, window = self._name(phone, "resend"), self._name(phone, "window")
+    @staticmethod
+    def _is_unsent(error: Exception) -> bool:
+        if isinstance(error, SmsError):
+            return error.outcome == "rejected"
+        return isinstance(error, (ConnectionError, ConfigurationError, ValidationError))
+
+    def _withdraw(self, keys: _PhoneKeys, stored: str) -> None:
+        """Remove a code that was not sent, unless a newer one is stored."""
+        try:
+            self._client.compare_and_delete(keys.code, stored)
+        except InfrastructureError as error:
+            logger.warning("a code whose message failed stays stored: %s", type(error).__name__)
+
+    def _check_limits(self, keys: _PhoneKeys) -> None:
+        resend, window = keys.counter("resend"), keys.counter("window")
         if self._resend_after and self._increment(resend, ttl=self._resend_after) > 1:
             limits = {resend: self._resend_after}
-            if self._max_codes and not self._left(self._max_codes, phone, "window"):
+            if self._max_codes and not self._left(self._max_codes, keys, "window"):
                 limits[window] = self._window
             self._refuse(limits)
         if self._max_codes and self._increment(window, ttl=self._window) > self._max_codes:
-            self._client.delete(resend)  # nothing is sent, so nothing to wait for on that account
+            self._client.delete(resend)  # nothing is sent, so there is no time to wait after it
             self._refuse({window: self._window})
 
     def _refuse(self, limits: Mapping[str, float], what: str = "codes") -> NoReturn:
-        """``limits``: counters, and the seconds after which each begins anew."""
+        """Raise RateLimitedError. ``limits``: counters, and their windows in seconds."""
         wait = max(_time_left(self._client, name, seconds) for name, seconds in limits.items())
         left = max(1, math.ceil(wait - _late_expiry(self._client)))
         raise RateLimitedError(
@@ -12677,24 +12794,26 @@ class VerificationCache:
             retry_after=wait,
         )
 
-    def _store(self, phone: str, code: str) -> str:
+    def _store(self, keys: _PhoneKeys, code: str) -> str:
         import secrets
 
         generation = f"{_milliseconds(self._code_ttl)}-{secrets.token_hex(8)}"
-        stored = f"{generation}:{self._digest(phone, generation, code)}"
-        self._client.set_with_expiry(self._name(phone), stored, self._code_ttl)
+        stored = f"{generation}:{self._digest(keys, generation, code)}"
+        self._client.set_with_expiry(keys.code, stored, self._code_ttl)
         return stored
 
-    def _name(self, phone: str, *parts: str) -> str:
-        return ":".join(("verification", hash_phone(phone, self._key), *parts))
+    def _keys(self, phone: str) -> _PhoneKeys:
+        number = normalize_phone(phone)
+        return _PhoneKeys(number, self._hmac(number))  # as ``hash_phone`` makes it
 
-    def _digest(self, phone: str, generation: str, code: str) -> str:
+    def _digest(self, keys: _PhoneKeys, generation: str, code: str) -> str:
+        return self._hmac(f"code:{keys.number}:{generation}:{code}")
+
+    def _hmac(self, text: str) -> str:
         import hashlib
         import hmac
 
-        return hmac.new(
-            self._key, f"code:{phone}:{generation}:{code}".encode(), hashlib.sha256
-        ).hexdigest()
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     @staticmethod
     def _check_code(code: str) -> str:

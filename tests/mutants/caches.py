@@ -303,16 +303,16 @@ VERIFICATION: list[Mutant] = [
         Replace(
             "VerificationCache.verify_code",
             """
-attempt = self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
+attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
 if attempt > self._max_attempts:
     return False
 """,
             """
-used = int(self._client.get(self._name(phone, "attempts", generation)) or 0)
+used = int(self._client.get(keys.counter("attempts", generation)) or 0)
 if used >= self._max_attempts or not hmac.compare_digest(
-    digest, self._digest(phone, generation, code)
+    digest, self._digest(keys, generation, code)
 ):
-    self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
+    self._increment(keys.counter("attempts", generation), ttl=lifetime)
     return False
 """,
         ),
@@ -323,8 +323,8 @@ if used >= self._max_attempts or not hmac.compare_digest(
         INFRA,
         Replace(
             "VerificationCache.verify_code",
-            "self._client.compare_and_delete(self._name(phone), stored)",
-            "self._client.delete(self._name(phone)) or True",
+            "self._client.compare_and_delete(keys.code, stored)",
+            "self._client.delete(keys.code) or True",
         ),
         CODES,
     ),
@@ -339,15 +339,15 @@ if used >= self._max_attempts or not hmac.compare_digest(
         INFRA,
         Replace(
             "VerificationCache._count_guess",
-            "self._name(phone, 'guesses')",
-            "self._name(phone, 'guesses', str(self._client.get(self._name(phone))))",
+            "keys.counter('guesses')",
+            "keys.counter('guesses', str(self._client.get(keys.code)))",
         ),
         CODES,
     ),
     OnFakes(
         "codes: a right guess counts as a wrong one",
         INFRA,
-        Drop("VerificationCache.verify_code", "self._uncount_guess(phone)"),
+        Drop("VerificationCache.verify_code", "self._uncount_guess(keys)"),
         CODES,
     ),
     OnFakes(
@@ -402,21 +402,21 @@ PROVIDERS: list[Mutant] = [
     OnFakes(
         "cache: threads wait at Redis",
         INFRA,
-        Always("RedisCacheProvider._begin", "other.owner == turn.owner"),
+        Always("_LockTurns.begin", "other.owner == turn.owner"),
         CACHE,
     ),
     OnFakes(
         "cache: what was filled meanwhile is filled again",
         INFRA,
-        Replace("RedisCacheProvider.get_or_set", "not (turn and settled(None))", "True"),
+        Replace("_Fill.run", "not (turn and self.is_filled())", "True"),
         CACHE,
     ),
     OnFakes(
         "cache: a value that Redis refuses leaves the lock of its key behind",
         INFRA,
         Never(
-            "RedisCacheProvider.get_or_set",
-            "obtained and silence is not None and silence.service != 'cache'",
+            "_Fill._release",
+            "is_locked and self._outage is not None and self._outage.service != 'cache'",
         ),
         CACHE,
     ),
@@ -433,7 +433,7 @@ PROVIDERS: list[Mutant] = [
     OnServers(
         "cache: each thread finds out that Redis is away",
         INFRA,
-        Drop("CacheLock._acquire", "turn.silence = error"),
+        Drop("CacheLock._acquire", "turn.outage = error"),
         ("faults/test_cache.py::test_a_server_that_is_paused",),
     ),
     OnFakes(
