@@ -10111,8 +10111,7 @@ class KeyValueClient(_Closing):
 
         All items are checked before the first is sent. Not atomic: one pipeline of single writes.
         """
-        if not isinstance(items, Mapping):
-            raise ValidationError("items should be a dict or another mapping of keys to values")
+        _check_mapping("items", items)
         ttl = None if seconds is None else _milliseconds(seconds)
         pairs = [(_check_key(key), _check_value(value)) for key, value in items.items()]
         if pairs:
@@ -10250,92 +10249,49 @@ class KeyValueClient(_Closing):
 # others of its pipeline), words for the message. A cache that fails open treats as an outage each
 # ConnectionError and TimeoutError, and each CacheError that may be retried. README, "Cache", has
 # the table for users.
+# fmt: off
 _REDIS_ERRORS: tuple[tuple[str, type[InfrastructureError], bool, bool, str], ...] = (
-    (
-        "AuthenticationError",
-        ConnectionError,
-        False,
-        False,
-        "refused the login: check the user and password",
-    ),
+    ("AuthenticationError", ConnectionError, False, False,
+     "refused the login: check the user and password"),
     ("BusyLoadingError", ConnectionError, True, False, "is still loading its data"),
-    (
-        "_TooManyClientsError",
-        ConnectionError,
-        True,
-        False,
-        "takes no more connections: raise its maxclients, or lower the pools' sizes",
-    ),
-    (
-        "_ProtectedError",
-        ConnectionError,
-        False,
-        False,
-        "serves its own machine alone (protected mode) while it has no password: "
-        "set its requirepass",
-    ),
-    (
-        "InvalidResponse",
-        ConnectionError,
-        False,
-        True,
-        "answers, but is no Redis: check the host and port, and whether the port is for TLS "
-        "(rediss://)",
-    ),
+    ("_TooManyClientsError", ConnectionError, True, False,
+     "takes no more connections: raise its maxclients, or lower the pools' sizes"),
+    ("_ProtectedError", ConnectionError, False, False,
+     "serves its own machine alone (protected mode) while it has no password: set its requirepass"),
+    ("InvalidResponse", ConnectionError, False, True,
+     "answers, but is no Redis: check the host and port, and whether the port is for TLS "
+     "(rediss://)"),
     ("TimeoutError", TimeoutError, True, True, "did not answer in time"),
-    (
-        "ConnectionError",
-        ConnectionError,
-        True,
-        True,
-        "could not be reached, or ended the connection",
-    ),
+    ("ConnectionError", ConnectionError, True, True,
+     "could not be reached, or ended the connection"),
     ("ReadOnlyError", CacheError, True, False, "is a read-only replica"),
     ("MasterDownError", CacheError, True, False, "is a replica that has lost its master"),
     ("_NoReplicasError", CacheError, True, False, "has too few replicas to take writes"),
-    (
-        "_NotSavedError",
-        CacheError,
-        True,
-        True,
-        "takes no writes because it could not save its data: look at its disk and log",
-    ),
+    ("_NotSavedError", CacheError, True, True,
+     "takes no writes because it could not save its data: look at its disk and log"),
     ("_BusyError", CacheError, True, True, "runs a script that does not end: see SCRIPT KILL"),
-    (
-        "_TooLargeError",
-        CacheError,
-        False,
-        True,
-        "takes no key or value of that size: see its proto-max-bulk-len and "
-        "client-query-buffer-limit",
-    ),
+    ("_TooLargeError", CacheError, False, True,
+     "takes no key or value of that size: see its proto-max-bulk-len and "
+     "client-query-buffer-limit"),
     ("NoPermissionError", CacheError, False, True, "does not permit this user to do that (NOPERM)"),
     # of MOVED too, which derives from it
-    (
-        "AskError",
-        CacheError,
-        False,
-        False,
-        "is one node of a Redis Cluster: use a redis+cluster:// URL",
-    ),
+    ("AskError", CacheError, False, False,
+     "is one node of a Redis Cluster: use a redis+cluster:// URL"),
     ("TryAgainError", CacheError, True, False, "is moving the key to another node"),
-    (
-        "ClusterDownError",
-        CacheError,
-        True,
-        False,
-        "says that its cluster does not serve the key at present",
-    ),
+    ("ClusterDownError", CacheError, True, False,
+     "says that its cluster does not serve the key at present"),
     ("OutOfMemoryError", CacheError, True, True, "is out of memory"),
     ("_NoNumberError", CacheError, False, True, "holds no whole number of 64 bits under that key"),
     ("_NoClusterError", CacheError, False, False, "is no node of a cluster: use a redis:// URL"),
     ("RedisError", CacheError, False, True, "refused the command"),
     ("OSError", ConnectionError, True, True, "could not be reached"),
 )
+# fmt: on
 # Operations that the policy retries after they were sent: repeating them changes no result or data.
 _REDIS_REPEATABLE = frozenset({"get", "get_many", "exists", "ttl", "set", "set_many", "scan"})
 _Address = tuple[str, int]  # host and port
 _Command: TypeAlias = tuple[Any, ...]  # its words
+_Commands: TypeAlias = Sequence[_Command]
 _PIPELINE = 1000  # commands in one round trip: bounds memory on both sides
 _LEAST_LIMIT = 1 << 20  # bytes: no server takes a lower one as its proto-max-bulk-len
 _COMPARE_AND_DELETE = (
@@ -10413,7 +10369,7 @@ def _accepted(replies: list[Any]) -> list[Any]:
     return replies
 
 
-def _is_refused(commands: Sequence[_Command], replies: Sequence[Any]) -> bool:
+def _is_refused(commands: _Commands, replies: Sequence[Any]) -> bool:
     """Return whether the server executed none of the commands. EXEC's reply decides."""
     decisive = replies[-1:] if commands[-1] == ("EXEC",) else replies
     return all(isinstance(reply, Exception) for reply in decisive)
@@ -10433,7 +10389,7 @@ class _RedisErrors:
         self._vague = (self.refusal, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
         #: refusals by a server that is no longer a master, or whose replicas have left it
-        self._demotions = (
+        self.demotions = (
             exceptions.ReadOnlyError,
             exceptions.MasterDownError,
             _NoReplicasError,
@@ -10443,23 +10399,16 @@ class _RedisErrors:
         found = getattr(self._redis.exceptions, name, None) or getattr(builtins, name, None)
         return found or globals()[name]
 
-    def is_demoted(self, replies: Sequence[Any]) -> bool:
-        return _has(self._demotions, replies)
-
     def precise(self, refusal: Exception) -> Exception:
         """Return the error that a vague refusal quotes or words, or the refusal itself."""
         text = str(refusal)
         quoted = type(refusal) in self._vague and _REDIS_QUOTE.search(text)
-        name = _REDIS_QUOTED[quoted[1]] if quoted else self._phrased(text)
+        phrased = (name for phrase, name in _REDIS_PHRASES.items() if text.startswith(phrase))
+        name = _REDIS_QUOTED[quoted[1]] if quoted else next(phrased, None)
         if name is None:
             return refusal
         precise: Exception = self._class(name)(text)
         return precise
-
-    @staticmethod
-    def _phrased(text: str) -> str | None:
-        found = (name for phrase, name in _REDIS_PHRASES.items() if text.startswith(phrase))
-        return next(found, None)
 
     def precise_replies(self, replies: Sequence[Any]) -> list[Any]:
         """Make the refusals precise. Raises one that is about the connection, not the command."""
@@ -10499,12 +10448,7 @@ def _word(word: Any) -> str:
     return word.decode() if word.__class__ is bytes else str(word)
 
 
-def _byte_length(word: Any) -> int:
-    text = _word(word)
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def _packed(commands: Sequence[_Command]) -> list[bytes]:
+def _packed(commands: _Commands) -> list[bytes]:
     """Return the commands in Redis's protocol, in pieces: large words are not copied.
 
     See https://redis.io/docs/latest/develop/reference/protocol-spec/. With redis-py's own packing
@@ -10599,7 +10543,7 @@ class _RedisConnection:
             raise reply
         return reply
 
-    def send(self, attempt: Attempt, commands: Sequence[_Command]) -> None:
+    def send(self, attempt: Attempt, commands: _Commands) -> None:
         packed = _packed(commands)
         self._attempt = attempt
         self._limit_wait()
@@ -10643,14 +10587,12 @@ class _RedisConnection:
             self._has_short_timeout = remaining < usual
             self._sock.settimeout(min(usual, remaining))
 
-    def _failure(self, exc: OSError) -> Exception:
+    def _failure(self, exc: OSError) -> Any:
         """Return redis-py's error for that of the socket."""
         redis = self._driver.redis
-        is_late = isinstance(exc, builtins.TimeoutError)
-        failure: Exception = (redis.TimeoutError if is_late else redis.ConnectionError)(
-            "no answer in time" if is_late else "the connection failed"
-        )
-        return failure
+        if isinstance(exc, builtins.TimeoutError):
+            return redis.TimeoutError("no answer in time")
+        return redis.ConnectionError("the connection failed")
 
     def is_dead(self) -> bool:
         """Return whether an idle connection is closed, or has something to read.
@@ -10699,34 +10641,25 @@ class _RedisDriver:
             self.tls = _tls_context(url.options, mode)
         database = int(url.path or 0)
         self.has_handshake = url.password is not None or database != 0
-        self.options = {
+        self._class = type("_Connection", (_RedisConnection, self.redis.Connection), {})
+        self.options: dict[str, Any] = {
             "username": url.user if url.password is not None else None,
             "password": url.password,
             "db": database,
-            **self._fixed_options(),
-        }
-        self._class = type("_Connection", (_RedisConnection, self.redis.Connection), {})
-
-    def _fixed_options(self) -> dict[str, Any]:
-        redis = self.redis
-        options: dict[str, Any] = {
             "protocol": 2,
-            "socket_timeout": self.config.socket_timeout,
+            "socket_timeout": config.socket_timeout,
             "health_check_interval": 0,
-            "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            "retry": self.redis.retry.Retry(self.redis.backoff.NoBackoff(), 0),
             "decode_responses": False,
         }
         # None: else redis-py sends its name and version in two more round trips. It reads them
         # from its package's metadata on disk.
-        if hasattr(redis, "driver_info"):
-            options["driver_info"] = None
-        else:
-            options["lib_name"] = options["lib_version"] = None
+        newer = hasattr(self.redis, "driver_info")
+        self.options |= dict.fromkeys(["driver_info"] if newer else ["lib_name", "lib_version"])
         # redis-py 5 knows MOVED and its kin in this parser only.
-        parser = getattr(redis.cluster, "ClusterParser", None)
+        parser = getattr(self.redis.cluster, "ClusterParser", None)
         if parser:
-            options["parser_class"] = parser
-        return options
+            self.options["parser_class"] = parser
 
     def check_open(self) -> None:
         if self.closed:
@@ -10752,28 +10685,25 @@ class _RedisDriver:
 class _RedisServer:
     """The pool of connections to one server, and an exchange of commands for replies."""
 
-    def __init__(self, driver: _RedisDriver, address: _Address) -> None:
+    def __init__(self, driver: _RedisDriver, address: _Address, **pool_options: Any) -> None:
         self.address = address
         self._driver = driver
-        self.pool = self._new_pool()
         #: when another server was found behind the address: connections from before are dropped
         self._replaced_at = -math.inf
-
-    def _new_pool(self, **options: Any) -> _Pool[Any]:
-        size = self._driver.config.pool_size
-        return _Pool(
+        size = driver.config.pool_size
+        self.pool: _Pool[Any] = _Pool(
             "RedisClient",
             size,
-            connect=functools.partial(self._driver.connect, self.address),
-            disconnect=self._driver.disconnect,
+            connect=functools.partial(driver.connect, address),
+            disconnect=driver.disconnect,
             is_dead=self._is_dead,
-            **{"keep": size, **options},
+            **{"keep": size, **pool_options},
         )
 
     def _is_dead(self, connection: Any) -> bool:
         return bool(connection.opened_at < self._replaced_at or connection.is_dead())
 
-    def exchange(self, attempt: Attempt, commands: Sequence[_Command]) -> list[Any]:
+    def exchange(self, attempt: Attempt, commands: _Commands) -> list[Any]:
         """Send the commands and return a reply for each. A refusal is a value."""
         place: _Place[Any] = _Place()
         try:
@@ -10796,9 +10726,7 @@ class _RedisServer:
         connection = place.resource
         self.pool.release(place, broken=connection is not None and connection.unread)
 
-    def receive(
-        self, attempt: Attempt, place: _Place[Any], commands: Sequence[_Command]
-    ) -> list[Any]:
+    def receive(self, attempt: Attempt, place: _Place[Any], commands: _Commands) -> list[Any]:
         """Return a reply for each command.
 
         A server that is no longer a master refuses them. They are then sent once more, on a new
@@ -10811,7 +10739,7 @@ class _RedisServer:
             return replies
         errors = self._driver.errors
         replies = errors.precise_replies(replies)
-        if not errors.is_demoted(replies):
+        if not _has(errors.demotions, replies):
             return replies
         if was_new:
             self._stays_demoted(attempt)
@@ -10823,14 +10751,12 @@ class _RedisServer:
         attempt.sent = attempt.shared
         return self._ask_successor(attempt, self.pool.renew(place, attempt), commands)
 
-    def _ask_successor(
-        self, attempt: Attempt, connection: Any, commands: Sequence[_Command]
-    ) -> list[Any]:
+    def _ask_successor(self, attempt: Attempt, connection: Any, commands: _Commands) -> list[Any]:
         errors = self._driver.errors
         connection.send(attempt, commands)
         replies = errors.precise_replies(connection.read_replies(len(commands)))
         connection.is_new = False
-        if errors.is_demoted(replies):
+        if _has(errors.demotions, replies):
             self._stays_demoted(attempt)
         else:
             self._replaced_at = connection.opened_at
@@ -10840,13 +10766,14 @@ class _RedisServer:
         """Note that a new connection leads to no master either: more of them would not help."""
         attempt.final = True
 
-    def too_large(self, attempt: Attempt, commands: Sequence[_Command]) -> _TooLargeError | None:
+    def too_large(self, attempt: Attempt, commands: _Commands) -> _TooLargeError | None:
         """Return an error if the connection has ended because a word was too long for the server.
 
         The server says so, but it ends the connection while we still send, and its words may be
         lost. So a new connection asks. A user without the right to ask gets a ConnectionError.
         """
-        length = max(map(_byte_length, itertools.chain(*commands)), default=0)
+        words = map(_word, itertools.chain(*commands))
+        length = max((len(word.encode()) for word in words), default=0)
         if length < _LEAST_LIMIT or not attempt.sent:
             return None  # a server takes so much, or got nothing
         driver = self._driver
@@ -10908,33 +10835,35 @@ class _RedisTransport:
 
         Behind EXEC's reply comes one for each command of the transaction. Raises a refusal.
         """
-        return self.policy.call(operation, functools.partial(self._perform, commands))
+        return self.policy.call(operation, functools.partial(self._ask, None, commands))
 
     def send_to(
         self, node: _Address, operation: str, *commands: _Command, until: float | None = None
     ) -> list[Any]:
         """Send as ``send`` does, to one of the ``nodes``, whatever key it is about."""
-        return self.policy.call(operation, functools.partial(self._perform, commands), until=until)
+        return self.policy.call(
+            operation, functools.partial(self._ask, node, commands), until=until
+        )
 
-    def send_each(self, operation: str, commands: Sequence[_Command]) -> Iterator[Any]:
+    def send_each(self, operation: str, commands: _Commands) -> Iterator[Any]:
         """Send many commands, each about the key that is its second word; yield their replies."""
         until = self.policy.until()
         for start in range(0, len(commands), _PIPELINE):
-            perform = functools.partial(self._perform_each, commands[start : start + _PIPELINE])
-            yield from self.policy.call(operation, perform, until=until)
+            ask = functools.partial(self._ask_each, commands[start : start + _PIPELINE])
+            yield from self.policy.call(operation, ask, until=until)
 
     def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
         """Send a command that takes any number of keys, for all of these; yield numbers to add."""
         until = self.policy.until()
         for start in range(0, len(keys), _PIPELINE):
-            perform = functools.partial(self._perform, [(word, *keys[start : start + _PIPELINE])])
-            yield from self.policy.call(operation, perform, until=until)
+            command = (word, *keys[start : start + _PIPELINE])
+            yield from self.send_to(self.driver.address, operation, command, until=until)
 
-    def _perform(self, commands: Sequence[_Command], attempt: Attempt) -> list[Any]:
+    def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
         return _accepted(self._server.exchange(attempt, commands))
 
-    def _perform_each(self, commands: Sequence[_Command], attempt: Attempt) -> Sequence[Any]:
-        return self._perform(commands, attempt)
+    def _ask_each(self, commands: _Commands, attempt: Attempt) -> Sequence[Any]:
+        return self._ask(None, commands, attempt)
 
 
 class _ClusterTopology:
@@ -10945,8 +10874,7 @@ class _ClusterTopology:
 
     REFRESH = 60.0  # seconds after which the slots are asked for again in any case
 
-    def __init__(self, seed: _Address) -> None:
-        self._seed = seed  # the node of the URL
+    def __init__(self) -> None:
         self._owners: list[_Address | None] = []  # of each slot
         self.masters: list[_Address] = []
         self.outdated = True
@@ -10957,12 +10885,9 @@ class _ClusterTopology:
     def is_current(self) -> bool:
         return not self.outdated and SystemClock.monotonic() <= self._learned_at + self.REFRESH
 
-    def node_to_ask(self) -> _Address:
-        """Return the node to ask for the slots: one that has not failed, or not for longest."""
-        return min([*self.masters, self._seed], key=self._failed_at)
-
-    def channel_node(self) -> _Address:
-        return min(self.masters, key=self._failed_at)
+    def healthiest(self, addresses: Iterable[_Address]) -> _Address:
+        """Return the one that has not failed, or not for longest."""
+        return min(addresses, key=self.failed_at)
 
     def adopt(self, asked: _Address, slots: Iterable[Any]) -> None:
         """Take over a node's answer to CLUSTER SLOTS. Raises CacheError if it knows no slots."""
@@ -10980,9 +10905,6 @@ class _ClusterTopology:
         self._learned_at = SystemClock.monotonic()
         self._owners, self.masters, self.outdated = owners, masters, False
 
-    def has(self, address: _Address) -> bool:
-        return address == self._seed or address in self.masters
-
     def owner(self, slot: int) -> _Address:
         owner = self._owners[slot]
         if owner is None:
@@ -10999,14 +10921,7 @@ class _ClusterTopology:
             for address in addresses:
                 self._failures.pop(address, None)
 
-    def healthy_first(self, addresses: Sequence[_Address]) -> Sequence[int]:
-        """Return the positions of the addresses, those of failed nodes last."""
-        positions = range(len(addresses))
-        if not self._failures:
-            return positions
-        return sorted(positions, key=lambda position: self._failed_at(addresses[position]))
-
-    def _failed_at(self, address: _Address) -> float:
+    def failed_at(self, address: _Address) -> float:
         return self._failures.get(address, -math.inf)
 
 
@@ -11014,12 +10929,9 @@ class _ClusterNode(_RedisServer):
     """One node of a cluster, as long as it belongs to it."""
 
     def __init__(self, driver: _RedisDriver, address: _Address, topology: _ClusterTopology) -> None:
-        super().__init__(driver, address)
         self._topology = topology
         self._has_left = False
-
-    def _new_pool(self, **options: Any) -> _Pool[Any]:
-        return super()._new_pool(is_stale=lambda connection: self._has_left, keep=0)
+        super().__init__(driver, address, is_stale=lambda _: self._has_left, keep=0)
 
     def leave(self) -> None:
         """Close the connections: those in use once they are returned."""
@@ -11031,12 +10943,24 @@ class _ClusterNode(_RedisServer):
         self._topology.report_failure(self.address)  # other nodes may know its successor
 
 
+class _NodeRequest:
+    """The commands for one node, its connection, and its replies."""
+
+    __slots__ = ("commands", "node", "place", "replies")
+
+    def __init__(self, node: _ClusterNode, commands: _Commands) -> None:
+        self.node = node
+        self.commands = commands
+        self.place: _Place[Any] = _Place()
+        self.replies: list[Any] = []
+
+
 class _ClusterNodes:
     """The nodes of a cluster, and an exchange with several at once."""
 
     def __init__(self, driver: _RedisDriver) -> None:
         self._driver = driver
-        self.topology = _ClusterTopology(driver.address)
+        self.topology = _ClusterTopology()
         self._nodes: dict[_Address, _ClusterNode] = {}
         self._node(driver.address)
 
@@ -11054,7 +10978,7 @@ class _ClusterNodes:
     def drop_others(self) -> None:
         """Drop the nodes that have left the cluster."""
         for address, node in list(self._nodes.items()):
-            if not self.topology.has(address):
+            if address not in (self._driver.address, *self.topology.masters):
                 self._nodes.pop(address, None)
                 node.leave()
 
@@ -11067,71 +10991,61 @@ class _ClusterNodes:
             raise
 
     def exchange(
-        self, attempt: Attempt, parts: Mapping[_Address, Sequence[_Command]]
+        self, attempt: Attempt, parts: Mapping[_Address, _Commands]
     ) -> dict[_Address, list[Any]]:
         """Send each node its commands, then read; return each node's replies.
 
         A refusal is a value.
         """
-        nodes = [self._node(address) for address in parts]
+        requests = [_NodeRequest(self._node(address), parts[address]) for address in parts]
         try:
-            answers = self._exchange_all(attempt, nodes, [*parts.values()])
+            self._exchange(attempt, requests)
         except self._driver.errors.failures as exc:
             self._report(exc, attempt)
             raise
         self.topology.report_answers(parts)
-        return dict(zip(parts, answers))
+        return {request.node.address: request.replies for request in requests}
 
     def _report(self, exc: BaseException, attempt: Attempt) -> None:
         if not isinstance(exc, InfrastructureError):  # that is ours: a full pool, a deadline
             self.topology.report_failure(attempt.note)
 
-    def _exchange_all(
-        self,
-        attempt: Attempt,
-        nodes: Sequence[_ClusterNode],
-        batches: Sequence[Sequence[_Command]],
-    ) -> list[list[Any]]:
-        places: list[_Place[Any]] = [_Place() for _ in nodes]
+    def _exchange(self, attempt: Attempt, requests: Sequence[_NodeRequest]) -> None:
         try:
             try:
-                return self._send_and_receive(attempt, nodes, batches, places)
+                self._send_and_receive(attempt, requests)
+                return
             finally:
-                self._release(nodes, places)
+                self._release(requests)
         except self._driver.redis.ConnectionError as exc:
             failure = exc
         finally:  # again: an interrupt may have ended the first release
-            self._release(nodes, places)
-        failed = [node.address for node in nodes].index(attempt.note)
+            self._release(requests)
+        failed = next(each for each in requests if each.node.address == attempt.note)
         try:
-            raise nodes[failed].too_large(attempt, batches[failed]) or failure
+            raise failed.node.too_large(attempt, failed.commands) or failure
         finally:  # its traceback holds this frame
             del failure
 
     @staticmethod
-    def _release(nodes: Sequence[_ClusterNode], places: Sequence[_Place[Any]]) -> None:
-        for node, place in zip(nodes, places):
-            node.release(place)
+    def _release(requests: Sequence[_NodeRequest]) -> None:
+        for request in requests:
+            request.node.release(request.place)
 
-    def _send_and_receive(
-        self,
-        attempt: Attempt,
-        nodes: Sequence[_ClusterNode],
-        batches: Sequence[Sequence[_Command]],
-        places: Sequence[_Place[Any]],
-    ) -> list[list[Any]]:
-        for node, place in zip(nodes, places):
-            node.pool.acquire(place, attempt)
-        for place, commands in zip(places, batches):
-            connection: Any = place.resource
-            connection.send(attempt, commands)
-        answers: list[list[Any]] = [[] for _ in nodes]
-        for number in self.topology.healthy_first([node.address for node in nodes]):
-            node = nodes[number]
+    def _send_and_receive(self, attempt: Attempt, requests: Sequence[_NodeRequest]) -> None:
+        for request in requests:
+            request.node.pool.acquire(request.place, attempt)
+        for request in requests:
+            connection: Any = request.place.resource
+            connection.send(attempt, request.commands)
+        # Those of failed nodes last.
+        for request in sorted(
+            requests, key=lambda each: self.topology.failed_at(each.node.address)
+        ):
+            node, place = request.node, request.place
             attempt.note = node.address
-            answers[number] = node.receive(attempt, places[number], batches[number])
-            node.pool.release(places[number])
-        return answers
+            request.replies = node.receive(attempt, place, request.commands)
+            node.pool.release(place)
 
 
 class _SlotBatch:
@@ -11139,14 +11053,14 @@ class _SlotBatch:
 
     __slots__ = ("asking", "commands", "node", "replies", "slot")
 
-    def __init__(self, slot: int, commands: Sequence[_Command]) -> None:
+    def __init__(self, slot: int, commands: _Commands) -> None:
         self.slot = slot
         self.commands = commands
         self.node: _Address = ("", 0)
         self.asking = False  # the slot is moving to this node, which does not own it yet
         self.replies: list[Any] = []
 
-    def words(self) -> Sequence[_Command]:
+    def words(self) -> _Commands:
         return (("ASKING",), *self.commands) if self.asking else self.commands
 
     def take(self, replies: Iterator[Any]) -> None:
@@ -11181,7 +11095,10 @@ class _ClusterTransport(_RedisTransport):
 
     def connect_listener(self, attempt: Attempt) -> Any:
         self._learn(attempt)
-        return self._nodes.connect(self._topology.channel_node(), attempt)
+        return self._nodes.connect(self._channel_node(), attempt)
+
+    def _channel_node(self) -> _Address:
+        return self._topology.healthiest(self._topology.masters)
 
     def report_silent(self, connection: Any) -> None:
         self._topology.report_failure(connection.address)
@@ -11197,40 +11114,33 @@ class _ClusterTransport(_RedisTransport):
     def _ask_for_slots(self, attempt: Attempt) -> None:
         """Ask one node. If it does not answer, the next attempt asks another."""
         try:
-            asked = self._topology.node_to_ask()
+            asked = self._topology.healthiest([*self._topology.masters, self.driver.address])
             [reply] = self._ask(asked, [("CLUSTER", "SLOTS")], attempt)
             self._topology.adopt(asked, reply)
             self._nodes.drop_others()
         finally:
             attempt.sent = False
 
-    def _ask(self, node: _Address, commands: Sequence[_Command], attempt: Attempt) -> list[Any]:
+    def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
+        if node is None:
+            self._learn(attempt)
+            node = self._channel_node()
         return _accepted(self._nodes.exchange(attempt, {node: commands})[node])
 
     def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
         if key is None:
-            return self.policy.call(operation, functools.partial(self._ask_any, commands))
+            return super().send(operation, *commands)
         slot = self._slot(key.encode())
         return self.policy.call(operation, functools.partial(self._ask_owner, slot, commands))
-
-    def send_to(
-        self, node: _Address, operation: str, *commands: _Command, until: float | None = None
-    ) -> list[Any]:
-        ask = functools.partial(self._ask, node, commands)
-        return self.policy.call(operation, ask, until=until)
 
     def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
         # One command for each: a command must keep to one slot.
         return self.send_each(operation, [(word, key) for key in keys])
 
-    def _ask_any(self, commands: Sequence[_Command], attempt: Attempt) -> list[Any]:
-        self._learn(attempt)
-        return self._ask(self._topology.channel_node(), commands, attempt)
-
-    def _ask_owner(self, slot: int, commands: Sequence[_Command], attempt: Attempt) -> list[Any]:
+    def _ask_owner(self, slot: int, commands: _Commands, attempt: Attempt) -> list[Any]:
         return self._route(attempt, [_SlotBatch(slot, commands)])[0]
 
-    def _perform_each(self, commands: Sequence[_Command], attempt: Attempt) -> Sequence[Any]:
+    def _ask_each(self, commands: _Commands, attempt: Attempt) -> Sequence[Any]:
         batches = [_SlotBatch(self._slot(command[1].encode()), (command,)) for command in commands]
         return [reply for (reply,) in self._route(attempt, batches)]
 
@@ -11513,9 +11423,6 @@ class _Subscriptions:
         self._reasons: dict[tuple[bool, bytes], set[_ListenerCommand | None]] = {}
         #: to be acknowledged after a reconnect; None: nothing to announce
         self._restoring: set[_ListenerCommand] | None = None
-        self.new_lock()
-
-    def new_lock(self) -> None:
         # Guards the rest. Never held during I/O or a wait. Re-entrant: a signal handler or a
         # finalizer may change or close the listener in the middle of another change.
         self._lock = threading.RLock()
@@ -11639,7 +11546,7 @@ class _RedisListener(Listener):
         on_reconnect: Callable[[], None] | None,
     ) -> None:
         super().__init__(on_message, on_reconnect)
-        self._transport = transport
+        self._transport, self._driver = transport, transport.driver
         self._subscriptions = _Subscriptions()
         self._calls: dict[_ListenerCall, None] = {}  # a set: those that wait
         self._has_received = False  # anything on this connection
@@ -11686,13 +11593,13 @@ class _RedisListener(Listener):
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._transport.driver.disconnect(connection)
+            self._driver.disconnect(connection)
 
     def _holds(self) -> bool:
         return self._thread is not None and not self._closed
 
     def _forget_parent(self) -> None:
-        self._subscriptions.new_lock()
+        self._subscriptions = _Subscriptions()
         self._closed, self._thread = True, None
         self._release()
 
@@ -11723,7 +11630,7 @@ class _RedisListener(Listener):
 
     def _await(self, call: _ListenerCall) -> None:
         if not call.is_settled():
-            call.done.wait(self._transport.driver.config.deadline)
+            call.done.wait(self._driver.config.deadline)
         if self._closed:
             raise ConnectionError("the listener was closed", service="redis", retryable=False)
         error = call.error()
@@ -11776,7 +11683,7 @@ class _RedisListener(Listener):
         if thread is None or thread.ident is None or thread is threading.current_thread():
             return
         if not self._subscriptions.is_changing():  # else the thread waits for that change
-            thread.join(self._transport.driver.config.deadline)
+            thread.join(self._driver.config.deadline)
             if thread.is_alive() and self._handling:
                 logger.warning("a handler still runs after its listener was closed")
 
@@ -11826,7 +11733,7 @@ class _RedisListener(Listener):
 
     def _read_until_closed(self, selector: selectors.BaseSelector) -> None:
         connection, now = self._connection, SystemClock.monotonic
-        timeout = self._transport.driver.config.socket_timeout
+        timeout = self._driver.config.socket_timeout
         heard_at, has_asked = now(), False
         while not self._closed:
             self._flush()
@@ -11850,7 +11757,7 @@ class _RedisListener(Listener):
             self._handle(reply)
             return
         is_refusal = isinstance(reply, Exception)
-        error = self._transport.driver.errors.refused(reply) if is_refusal else None
+        error = self._driver.errors.refused(reply) if is_refusal else None
         self._subscriptions.acknowledge(error)
         self._announce_if_restored()
 
@@ -12023,6 +11930,9 @@ def _raise_again(error: CacheError) -> NoReturn:
     raise copy.copy(error.__cause__ if error.service == "cache" and error.__cause__ else error)
 
 
+_LockCheck: TypeAlias = Callable[["_LockTurn | None"], bool]
+
+
 class CacheLock:
     """A lock between threads and processes, made by :meth:`RedisCacheProvider.lock`.
 
@@ -12108,7 +12018,7 @@ class CacheLock:
     def _acquire(
         self,
         timeout: float,
-        is_unneeded: Callable[[_LockTurn | None], bool] = lambda other: False,
+        is_unneeded: _LockCheck = lambda other: False,
     ) -> _LockTurn | None:
         """Return this thread's turn; None if the lock was not free in time, or is not needed.
 
@@ -12138,7 +12048,7 @@ class CacheLock:
         self,
         turn: _LockTurn,
         left: float,
-        is_unneeded: Callable[[_LockTurn | None], bool],
+        is_unneeded: _LockCheck,
     ) -> float | None:
         """Wait for the turns of other threads; return the seconds left, or None to give up."""
         turns, clock = self._cache._turns, self._cache._clock
@@ -12152,9 +12062,7 @@ class CacheLock:
             left -= SystemClock.monotonic() - started
         return left
 
-    def _wait_at_redis(
-        self, token: str, left: float, is_unneeded: Callable[[_LockTurn | None], bool]
-    ) -> bool:
+    def _wait_at_redis(self, token: str, left: float, is_unneeded: _LockCheck) -> bool:
         """Wait for other processes; return whether the lock was acquired."""
         client, clock = self._cache._client, self._cache._clock
         until = clock.monotonic() + left
@@ -12320,8 +12228,7 @@ class RedisCacheProvider:
 
         All items are checked before the first is sent. Not atomic: one pipeline of single writes.
         """
-        if not isinstance(items, Mapping):
-            raise ValidationError("items should be a dict or another mapping of keys to values")
+        _check_mapping("items", items)
         texts = {self._name(key): _document("value", value).text for key, value in items.items()}
         self._try("set_many", None, self._client.set_many, texts, self._seconds(ttl))
 

@@ -172,7 +172,7 @@ CLIENTS: list[Mutant] = [
         INFRA,
         Replace(
             "_RedisErrors.precise",
-            "_REDIS_QUOTED[quoted[1]] if quoted else self._phrased(text)",
+            "_REDIS_QUOTED[quoted[1]] if quoted else next(phrased, None)",
             "None",
         ),
         ("faults/test_redis.py::test_writes_after_a_failover",),
