@@ -1742,20 +1742,19 @@ _ranked_columns = operator.itemgetter(
 
 
 class FakeRedisServer:
-    """The state behind fake clients. Two clients on one server are two processes on one Redis."""
+    """The data behind fake clients. Two clients on one server stand for two processes."""
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
         self.clock = infra._clock(clock)
         self._now = self.clock.monotonic
         self._lock = threading.RLock()
-        self._data: dict[
-            str, tuple[str | int, float | None]
-        ] = {}  # value (a counter's as int) and moment of expiry
+        #: by key: the value (a counter's as int), and the time of its expiry
+        self._data: dict[str, tuple[str | int, float | None]] = {}
         self._listeners: list[_FakeListener] = []
         self._publishing = threading.local()
 
     def drop_connections(self) -> None:
-        """What listeners see of a lost connection: a message may be missing, and ``on_reconnect`` is called."""
+        """Let listeners lose their connection: they call ``on_reconnect``."""
         with self._lock:
             listeners = list(self._listeners)
             for listener in listeners:
@@ -1764,7 +1763,7 @@ class FakeRedisServer:
             listener._drain()
 
     def _entry(self, key: str) -> tuple[str | int, float | None] | None:
-        """The live entry; one that has expired is removed."""
+        """Return the key's entry. Removes one that has expired."""
         entry = self._data.get(key)
         if entry is not None and entry[1] is not None and entry[1] <= self._now():
             with self._lock:
@@ -1774,11 +1773,14 @@ class FakeRedisServer:
         return entry
 
     def _expiry(self, ttl: int | None) -> float | None:
-        # Less a ten-millionth of a second: sums of floats may fall short of the moment that was meant.
+        # Less a ten-millionth of a second: sums of floats may fall short of the exact time.
         return None if ttl is None else self._now() + ttl / 1000 - 1e-7
 
     def _publish(self, channel: str, message: str) -> int:
-        """Queues for each subscription; delivers, unless this thread is delivering: then that comes first."""
+        """Queue the message for each subscription; return their number.
+
+        Delivers it too, unless this thread delivers already: then that goes on first.
+        """
         receivers = 0
         with self._lock:
             listeners = list(self._listeners)
@@ -1800,8 +1802,11 @@ class FakeRedisServer:
 
 
 class FakeRedisClient(Faults, infra.KeyValueClient):
-    """Twin of ``RedisClient``. Expiry follows ``clock``; messages are delivered in the publisher's thread once
-    ``publish`` has done its work, one published by a handler after that handler has returned."""
+    """Twin of ``RedisClient``. Expiry follows ``clock``.
+
+    ``publish`` delivers messages in its own thread. One that a handler publishes is delivered after
+    that handler has returned.
+    """
 
     _service = "redis"
     _late_expiry = 0.0
@@ -1814,7 +1819,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def __init__(
         self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None
     ) -> None:
-        """``server``: share it to share data; it has its own clock."""
+        """Clients that share a ``server`` share its data and its clock."""
         if not isinstance(server, FakeRedisServer | None):
             raise infra.ConfigurationError("server should be a FakeRedisServer")
         self.server = server or FakeRedisServer(clock)
@@ -1830,7 +1835,7 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
         entry = self.server._data.get(key)
         if entry is not None and entry[1] is not None:
             entry = self.server._entry(key)
-        return None if entry is None else entry[0] if entry[0].__class__ is str else str(entry[0])
+        return None if entry is None else str(entry[0])
 
     def _get_many(self, keys: Sequence[str]) -> Sequence[str | None]:
         return [self._get(key) for key in keys]
@@ -1914,9 +1919,9 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def _listen(
         self, on_message: infra.MessageHandler, on_reconnect: Callable[[], None] | None
     ) -> infra.Listener:
-        for each in list(self._listeners):
-            if each._closed:
-                self._listeners.pop(each, None)
+        for listener in list(self._listeners):
+            if listener._closed:
+                self._listeners.pop(listener, None)
         listener = _FakeListener(self, on_message, on_reconnect)
         self._listeners[listener] = None
         if self._closed:  # meanwhile
@@ -1943,10 +1948,10 @@ class _FakeListener(infra.Listener):
         self._closed = False
         self._channels: set[str] = set()
         self._globs: dict[str, Callable[[str], bool]] = {}
-        self._queue: deque[tuple[str, str | None, str] | None] = (
-            deque()
-        )  # None: the connection was lost
-        self._busy = False  # some thread delivers; others leave it their messages, so that nobody waits for a handler
+        #: messages; None: the connection was lost
+        self._queue: deque[tuple[str, str | None, str] | None] = deque()
+        #: a thread delivers; others queue messages for it, and do not wait for a handler
+        self._busy = False
         with self._server._lock:
             self._server._listeners.append(self)
 
@@ -1974,23 +1979,22 @@ class _FakeListener(infra.Listener):
         yield from (glob for glob, matches in self._globs.items() if matches(channel))
 
     def _drain(self) -> None:
-        mine = False
+        delivers = False
         try:
             with self._server._lock:
                 if self._busy:
                     return
-                mine = self._busy = True
+                delivers = self._busy = True
             while True:
                 with self._server._lock:
                     if not self._queue or self._closed:
-                        self._busy = mine = False
+                        self._busy = delivers = False
                         return
                     item = self._queue.popleft()
-                _as_another(
-                    functools.partial(self._deliver, *item) if item else self._announce_reconnect
-                )
-        except BaseException:  # Ctrl-C, or of a test that ends in its handler
-            if mine:
+                deliver = functools.partial(self._deliver, *item) if item else None
+                _as_another(deliver or self._announce_reconnect)
+        except BaseException:  # Ctrl-C, or a test that ends in its handler
+            if delivers:
                 self._busy = False
             raise
 
@@ -2010,7 +2014,7 @@ def _no_number() -> infra.CacheError:
 
 
 def _integer(text: str) -> int:
-    """What Redis takes for an integer: 64 bits, in the one form that ``str`` gives it."""
+    """Return an integer as Redis reads it: of 64 bits, in the form that ``str`` makes."""
     try:
         value = int(text)
     except ValueError:
@@ -2024,33 +2028,33 @@ _BYTES = frozenset(range(256))
 
 
 def _glob(glob: str) -> Callable[[str], bool]:
-    """Redis's glob as a test of names. It matches bytes, so that "?" is half an "é"."""
+    """Return a test of names by Redis's glob. It matches bytes: "?" is half an "é"."""
     pattern, at = glob.encode(), 0
     classes: dict[bytes, frozenset[int]] = {}  # a long glob repeats them
-    parts: list[_Part] = []
-    texts_and_classes: list[bytes | frozenset[int]] = []
+    parts: list[_GlobPart] = []
+    tokens: list[bytes | frozenset[int]] = []
     while at < len(pattern):
-        begun, byte = at, pattern[at : at + 1]
+        start, byte = at, pattern[at : at + 1]
         at += 1
         if byte == b"*":
-            if texts_and_classes or not parts:
-                parts.append(_Part(texts_and_classes))
-                texts_and_classes = []
+            if tokens or not parts:
+                parts.append(_GlobPart(tokens))
+                tokens = []
         elif byte == b"?":
-            texts_and_classes.append(_BYTES)
+            tokens.append(_BYTES)
         elif byte == b"[":
             found, at = _byte_class(pattern, at)
-            texts_and_classes.append(classes.setdefault(pattern[begun:at], found))
+            tokens.append(classes.setdefault(pattern[start:at], found))
         else:
             if byte == b"\\" and at < len(pattern):
                 at += 1
-            texts_and_classes.append(pattern[at - 1 : at])
-    parts.append(_Part(texts_and_classes))
+            tokens.append(pattern[at - 1 : at])
+    parts.append(_GlobPart(tokens))
     return functools.partial(_match, parts)
 
 
 def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
-    """The class that opens before ``at``, and where it ends; one that is never closed ends with the pattern."""
+    """Return the class that opens before ``at``, and its end: that of the pattern if not closed."""
     negated = pattern[at : at + 1] == b"^"
     at += negated
     found: set[int] = set()
@@ -2059,7 +2063,7 @@ def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
             at += 1
             found.add(pattern[at])
         elif pattern[at + 1 : at + 2] == b"-" and at + 2 < len(pattern):
-            # Redis compares C chars, which on x86-64 are signed: beyond ASCII a range is not what it seems.
+            # Redis compares C chars, which on x86-64 are signed: bytes from 128 on come first.
             low, high = sorted((byte ^ 128) - 128 for byte in (pattern[at], pattern[at + 2]))
             found.update(byte & 255 for byte in range(low, high + 1))
             at += 2
@@ -2069,38 +2073,38 @@ def _byte_class(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
     return (_BYTES - found if negated else frozenset(found)), at + 1
 
 
-class _Part:
-    """What stands between two stars of a glob: texts and classes, one behind the other."""
+class _GlobPart:
+    """The tokens between two stars of a glob: bytes, and classes of bytes."""
 
-    def __init__(self, texts_and_classes: Sequence[bytes | frozenset[int]]) -> None:
-        self.length = sum(len(each) if isinstance(each, bytes) else 1 for each in texts_and_classes)
-        self._pattern = re.compile(b"".join(map(_regular, texts_and_classes)), re.DOTALL)
+    def __init__(self, tokens: Sequence[bytes | frozenset[int]]) -> None:
+        self.length = len(tokens)
+        self._pattern = re.compile(b"".join(map(_regular, tokens)), re.DOTALL)
 
     def fits(self, name: bytes, at: int) -> bool:
         return self._pattern.match(name, at) is not None
 
     def find(self, name: bytes, at: int, end: int) -> int:
-        """The first place from ``at`` on where it fits in front of ``end``; -1: nowhere."""
+        """Return the first position from ``at`` on where it fits before ``end``; -1: none."""
         found = self._pattern.search(name, at, end)
         return -1 if found is None else found.start()
 
 
-def _regular(text_or_class: bytes | frozenset[int]) -> bytes:
-    """The regular expression for a text, or for one byte of a class."""
-    if isinstance(text_or_class, bytes):
-        return re.escape(text_or_class)
-    others = _BYTES - text_or_class
+def _regular(token: bytes | frozenset[int]) -> bytes:
+    """Return the regular expression for a byte, or for one byte of a class."""
+    if isinstance(token, bytes):
+        return re.escape(token)
+    others = _BYTES - token
     if not others:
         return b"."
-    is_long = len(text_or_class) > len(others)
-    listed = b"".join(b"\\x%02x" % byte for byte in (others if is_long else text_or_class))
+    is_long = len(token) > len(others)
+    listed = b"".join(b"\\x%02x" % byte for byte in (others if is_long else token))
     return b"[%b%b]" % (b"^" if is_long else b"", listed or b"^\\x00-\\xff")
 
 
-def _match(parts: Sequence[_Part], name: str) -> bool:
-    """The first part stands at the beginning, the last at the end, each other as early as it can.
+def _match(parts: Sequence[_GlobPart], name: str) -> bool:
+    """Match the first part at the start, the last at the end, each other as early as possible.
 
-    So nothing is tried twice: never exponential.
+    So nothing is tried twice, and the time is never exponential.
     """
     text, first, last = name.encode(), parts[0], parts[-1]
     at, end = first.length, len(text) - last.length
@@ -2120,10 +2124,14 @@ def _match(parts: Sequence[_Part], name: str) -> bool:
 
 
 class FakeCacheProvider(Faults, infra.RedisCacheProvider):
-    """``RedisCacheProvider`` itself, over a ``FakeRedisClient`` of its own unless one is given, on that one's clock."""
+    """``RedisCacheProvider`` itself over a fake client, its own unless one is given.
+
+    It uses that client's clock.
+    """
 
     _service = "cache"
-    down = False  #: while True, what happens when Redis is: CacheError or, in a cache that fails open, an empty cache
+    #: while True, calls raise CacheError, or a cache that fails open is empty
+    down = False
 
     def __init__(
         self,
@@ -2133,7 +2141,7 @@ class FakeCacheProvider(Faults, infra.RedisCacheProvider):
         clock: infra.Clock | None = None,
         **named: Any,
     ) -> None:
-        """As ``RedisCacheProvider``, with a default for the first."""
+        """Take the arguments of ``RedisCacheProvider``; ``client`` is optional."""
         client = client or FakeRedisClient(clock=clock)
         super().__init__(client, prefix, clock=clock, **named)
 
@@ -2148,7 +2156,7 @@ class FakeCacheProvider(Faults, infra.RedisCacheProvider):
 
 
 class FakeVerificationCache(Faults, infra.VerificationCache):
-    """``VerificationCache`` itself, over a ``FakeRedisClient`` of its own unless one is given, with a key for tests."""
+    """``VerificationCache`` itself over a fake client, with a key for tests."""
 
     _service = "verification"
 
@@ -2159,7 +2167,7 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
         *limits: Any,
         **named: Any,
     ) -> None:
-        """As ``VerificationCache``, with defaults for the first two."""
+        """Take the arguments of ``VerificationCache``; the first two are optional."""
         super().__init__(client or FakeRedisClient(), key, *limits, **named)
 
 

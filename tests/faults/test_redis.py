@@ -322,7 +322,7 @@ def test_a_slow_call_leaves_no_short_timeout_behind() -> None:
             clock.ahead += 98.5  # the next wait is cut to what remains: 1.5 s
         elif words[1] == b"late":
             time.sleep(2.5)
-        send(b"$1\r\nv\r\n")
+        send(b"$1\r\nv\r\n" if words[0] == b"GET" else b"+OK\r\n")
 
     with (
         ScriptedRedis(answer) as server,

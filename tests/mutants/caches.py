@@ -97,8 +97,8 @@ CLIENTS: list[Mutant] = [
         "client: dead connections are handed out",
         INFRA,
         Replace(
-            "_RedisTransport._is_dead",
-            "connection._sock is None or bool(connection.can_read(0))",
+            "_RedisConnection.is_dead",
+            "self._sock is None or bool(self._parser.can_read(0))",
             "False",
         ),
         ("faults/test_redis.py::test_killed_and_restarted_between_calls",),
@@ -107,8 +107,8 @@ CLIENTS: list[Mutant] = [
         "client: the deadline is forgotten between replies",
         INFRA,
         Drop(
-            "_RedisTransport._read_all",
-            "if connection.hurried or attempt.remaining() < usual: self._hurry(connection, attempt)",
+            "_RedisConnection.read_replies",
+            "limit_wait()",
         ),
         ("faults/test_redis.py::test_a_slow_server_does_not_stretch_the_deadline",),
     ),
@@ -131,7 +131,7 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a full node of a cluster is asked again and again",
         INFRA,
-        Never("_RedisTransport._read_all", "isinstance(reply, OSError)"),
+        Never("_RedisErrors.precise_replies", "isinstance(reply, OSError)"),
         ("faults/test_cluster.py::test_the_next_node_is_asked_instead_of_a_full_one",),
     ),
     OnServers(
@@ -143,36 +143,36 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: after a failover the old connection stays",
         INFRA,
-        Never("_RedisTransport._replies", "not self._is_undone(commands, replies)"),
+        Never("_RedisServer.receive", "not _is_refused(commands, replies)"),
         ("faults/test_redis.py::test_a_failover_in_the_middle_of_a_pipeline",),
     ),
     OnServers(
         "client: after a failover other idle connections stay",
         INFRA,
         Drop(
-            "_RedisTransport._ask_successor",
-            "self._switched[connection.address] = connection.opened",
+            "_RedisServer._ask_successor",
+            "self._replaced_at = connection.opened_at",
         ),
         ("faults/test_redis.py::test_all_old_connections_go_after_a_failover",),
     ),
     OnServers(
         "client: after a failover each attempt opens a connection",
         INFRA,
-        Drop("_RedisTransport._stays_demoted", "attempt.final = True"),
+        Drop("_RedisServer._stays_demoted", "attempt.final = True"),
         ("faults/test_redis.py::test_a_replica_stays_one",),
     ),
     OnServers(
         "client: a replica's new connection is dropped too",
         INFRA,
-        Never("_RedisTransport._replies", "was_new"),
+        Never("_RedisServer.receive", "was_new"),
         ("faults/test_redis.py::test_a_replica_stays_one",),
     ),
     OnServers(
         "client: a refusal inside a script is not recognized",
         INFRA,
         Replace(
-            "_RedisTransport._precise",
-            "_REDIS_QUOTED[quoted[1]] if quoted else self._phrased(text)",
+            "_RedisErrors.precise",
+            "_REDIS_QUOTED[quoted[1]] if quoted else next(phrased, None)",
             "None",
         ),
         ("faults/test_redis.py::test_writes_after_a_failover",),
@@ -181,7 +181,7 @@ CLIENTS: list[Mutant] = [
         "client: what the server's query buffer does not hold is an outage",
         INFRA,
         Never(
-            "_RedisTransport._too_large",
+            "_RedisConnection.refuses_length",
             "isinstance(found, list) and found and int(found[1]) < length",
         ),
         ("faults/test_redis.py::test_a_value_above_the_limit",),
@@ -195,40 +195,40 @@ CLIENTS: list[Mutant] = [
     OnServers(
         "client: a word that is too long is a lost connection",
         INFRA,
-        Always("_RedisTransport._too_large", "length < _LEAST_LIMIT or not attempt.sent"),
+        Always("_RedisServer.too_large", "length < _LEAST_LIMIT or not attempt.sent"),
         ("faults/test_redis.py::test_a_value_above_the_limit",),
     ),
     OnServers(
         "client: a subscription that is refused for the moment is given up",
         INFRA,
         Never(
-            "_RedisListener._receive",
-            "error is not None and error.retryable and change.joins and change.call is None",
+            "_Subscriptions.acknowledge",
+            "error is not None and error.retryable and is_restoring",
         ),
         ("faults/test_redis.py::test_subscribing_again_waits_for_a_script",),
     ),
     OnServers(
         "client: an interrupted exchange leaves its replies to the next call",
         INFRA,
-        Drop("_RedisTransport._write", "connection.unread = True"),
+        Drop("_RedisConnection.send", "self.unread = True"),
         ("faults/test_redis.py::test_an_interrupt_before_a_late_answer",),
     ),
     OnServers(
         "listener: a subscribe in vain forgets earlier ones",
         INFRA,
-        Replace("_RedisListener._conclude", "reasons.remove(change)", "reasons.clear()"),
+        Replace("_Subscriptions._conclude", "reasons.remove(command)", "reasons.clear()"),
         ("faults/test_redis.py::test_a_subscribe_in_vain_leaves_earlier_subscriptions",),
     ),
     OnServers(
         "listener: a call that fails to subscribe takes from the others",
         INFRA,
-        Always("_RedisListener._conclude", "not reasons"),
+        Always("_Subscriptions._conclude", "not reasons"),
         ("faults/test_bus.py::test_one_subscribes_in_vain_to_what_another_waits_for",),
     ),
     OnServers(
         "listener: a refusal looks acknowledged",
         INFRA,
-        Never("_RedisListener._receive", "isinstance(reply, Exception)"),
+        Replace("_RedisListener._receive", "isinstance(reply, Exception)", "False"),
         ("faults/test_redis.py::test_a_forbidden_channel",),
     ),
     OnFakes(
@@ -243,26 +243,29 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: a move is forgotten",
         INFRA,
-        Drop("_ClusterTransport._redirected", "self._outdated = self._outdated or not unit.asking"),
+        Drop(
+            "_ClusterTransport._is_redirected",
+            "self._topology.outdated = self._topology.outdated or not batch.asking",
+        ),
         ("faults/test_cluster.py::test_slots_move_under_a_pipeline",),
     ),
     OnServers(
         "cluster: no ASKING",
         INFRA,
-        Text("_Unit.words", "ASKING", "PING"),
+        Text("_SlotBatch.words", "ASKING", "PING"),
         ("faults/test_cluster.py::test_a_slot_that_is_moving",),
     ),
     OnServers(
         "cluster: what a redirection left undone looks done",
         INFRA,
-        Drop("_ClusterTransport._perform", "attempt.sent = len(waiting) < len(units)"),
+        Drop("_ClusterTransport._route", "attempt.sent = len(waiting) < len(batches)"),
         ("faults/test_cluster.py::test_nodes_that_send_us_in_circles",),
     ),
     OnServers(
         "cluster: what others did looks undone",
         INFRA,
         Replace(
-            "_RedisTransport._translate",
+            "_RedisErrors.translate",
             "rule.may_have_acted or attempt.shared",
             "rule.may_have_acted",
         ),
@@ -271,19 +274,22 @@ CLUSTERS: list[Mutant] = [
     OnServers(
         "cluster: a node that failed is not told from the others",
         INFRA,
-        Drop("_ClusterTransport._blame", "self._failures[address] = SystemClock.monotonic()"),
+        Drop(
+            "_ClusterTopology.report_failure",
+            "self._failures[address] = SystemClock.monotonic()",
+        ),
         ("faults/test_cluster.py::test_a_node_is_killed_and_comes_back",),
     ),
     OnServers(
         "cluster: slots are learned once",
         INFRA,
-        Drop("_ClusterTransport._blame", "self._outdated = True"),
+        Drop("_ClusterTopology.report_failure", "self.outdated = True"),
         ("faults/test_cluster.py::test_the_next_node_is_asked_for_the_slots",),
     ),
     OnServers(
         "cluster: connections in any order",
         INFRA,
-        Replace("_ClusterTransport._perform", "sorted(parts)", "list(parts)"),
+        Replace("_ClusterTransport._exchange", "sorted(by_node)", "list(by_node)"),
         ("faults/test_cluster.py::test_many_threads_share_few_connections",),
     ),
 ]
@@ -301,16 +307,16 @@ VERIFICATION: list[Mutant] = [
         Replace(
             "VerificationCache.verify_code",
             """
-attempt = self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
+attempt = self._increment(keys.counter("attempts", generation), ttl=lifetime)
 if attempt > self._max_attempts:
     return False
 """,
             """
-used = int(self._client.get(self._name(phone, "attempts", generation)) or 0)
+used = int(self._client.get(keys.counter("attempts", generation)) or 0)
 if used >= self._max_attempts or not hmac.compare_digest(
-    digest, self._digest(phone, generation, code)
+    digest, self._digest(keys, generation, code)
 ):
-    self._increment(self._name(phone, "attempts", generation), ttl=lifetime)
+    self._increment(keys.counter("attempts", generation), ttl=lifetime)
     return False
 """,
         ),
@@ -321,8 +327,8 @@ if used >= self._max_attempts or not hmac.compare_digest(
         INFRA,
         Replace(
             "VerificationCache.verify_code",
-            "self._client.compare_and_delete(self._name(phone), stored)",
-            "self._client.delete(self._name(phone)) or True",
+            "self._client.compare_and_delete(keys.code, stored)",
+            "self._client.delete(keys.code) or True",
         ),
         CODES,
     ),
@@ -337,15 +343,15 @@ if used >= self._max_attempts or not hmac.compare_digest(
         INFRA,
         Replace(
             "VerificationCache._count_guess",
-            "self._name(phone, 'guesses')",
-            "self._name(phone, 'guesses', str(self._client.get(self._name(phone))))",
+            "keys.counter('guesses')",
+            "keys.counter('guesses', str(self._client.get(keys.code)))",
         ),
         CODES,
     ),
     OnFakes(
         "codes: a right guess counts as a wrong one",
         INFRA,
-        Drop("VerificationCache.verify_code", "self._uncount_guess(phone)"),
+        Drop("VerificationCache.verify_code", "self._uncount_guess(keys)"),
         CODES,
     ),
     OnFakes(
@@ -400,21 +406,21 @@ PROVIDERS: list[Mutant] = [
     OnFakes(
         "cache: threads wait at Redis",
         INFRA,
-        Always("RedisCacheProvider._begin", "other.owner == turn.owner"),
+        Always("_LockTurns.begin", "other.owner == turn.owner"),
         CACHE,
     ),
     OnFakes(
         "cache: what was filled meanwhile is filled again",
         INFRA,
-        Replace("RedisCacheProvider.get_or_set", "not (turn and settled(None))", "True"),
+        Replace("_Fill.run", "not (turn and self.is_filled())", "True"),
         CACHE,
     ),
     OnFakes(
         "cache: a value that Redis refuses leaves the lock of its key behind",
         INFRA,
         Never(
-            "RedisCacheProvider.get_or_set",
-            "obtained and silence is not None and silence.service != 'cache'",
+            "_Fill._release",
+            "is_locked and self._outage is not None and self._outage.service != 'cache'",
         ),
         CACHE,
     ),
@@ -431,7 +437,7 @@ PROVIDERS: list[Mutant] = [
     OnServers(
         "cache: each thread finds out that Redis is away",
         INFRA,
-        Drop("CacheLock._acquire", "turn.silence = error"),
+        Drop("CacheLock._acquire", "turn.outage = error"),
         ("faults/test_cache.py::test_a_server_that_is_paused",),
     ),
     OnFakes(

@@ -184,9 +184,9 @@ UNNOTICED: list[Mutant] = [
         "11: clear forgets the time between two codes",
         Replace(
             "VerificationCache.clear",
-            "self._client.delete(self._name(normalize_phone(phone)))",
-            "phone = normalize_phone(phone)\n"
-            "self._client.delete_many([self._name(phone), self._name(phone, 'resend')])",
+            "self._client.delete(self._keys(phone).code)",
+            "keys = self._keys(phone)\n"
+            "self._client.delete_many([keys.code, keys.counter('resend')])",
         ),
         CODES,
     ),
@@ -194,9 +194,9 @@ UNNOTICED: list[Mutant] = [
         "11: clear forgets how many codes were sent",
         Replace(
             "VerificationCache.clear",
-            "self._client.delete(self._name(normalize_phone(phone)))",
-            "phone = normalize_phone(phone)\n"
-            "self._client.delete_many([self._name(phone), self._name(phone, 'window')])",
+            "self._client.delete(self._keys(phone).code)",
+            "keys = self._keys(phone)\n"
+            "self._client.delete_many([keys.code, keys.counter('window')])",
         ),
         CODES,
     ),
@@ -696,11 +696,9 @@ FAKE_OTHERS: list[Mutant] = [
         "FakeEventBus: the publisher waits for no handler",
         Replace(
             "_FakeListener._drain",
-            "_as_another(functools.partial(self._deliver, *item) if item else "
-            "self._announce_reconnect)",
+            "_as_another(deliver or self._announce_reconnect)",
             "if item is None or item[2] != '':\n"
-            "    _as_another(functools.partial(self._deliver, *item)"
-            " if item else self._announce_reconnect)",
+            "    _as_another(deliver or self._announce_reconnect)",
         ),
         CLIENT,
     ),
@@ -1474,9 +1472,9 @@ REDIS: list[Mutant] = [
     shared(
         "RedisCacheProvider: what get_or_set fills lives as long as ever",
         Replace(
-            "RedisCacheProvider.get_or_set",
-            "ask('set', self._put, name, text, seconds)",
-            "ask('set', self._put, name, text, self._default_ttl)",
+            "_Fill.run",
+            "self.ask('set', self._cache._put, self._name, self.text, self._seconds)",
+            "self.ask('set', self._cache._put, self._name, self.text, self._cache._default_ttl)",
         ),
         CACHE,
     ),
@@ -1610,8 +1608,8 @@ REDIS: list[Mutant] = [
         "VerificationCache: codes are the same in any case",
         Replace(
             "VerificationCache._digest",
-            "f'code:{phone}:{generation}:{code}'",
-            "f'code:{phone}:{generation}:{code.casefold()}'",
+            "f'code:{keys.number}:{generation}:{code}'",
+            "f'code:{keys.number}:{generation}:{code.casefold()}'",
         ),
         CODES,
     ),
@@ -2021,9 +2019,9 @@ SUBTLE: list[Mutant] = [
         "VerificationCache: a right guess ends the time between two codes",
         Replace(
             "VerificationCache.verify_code",
-            "used_up = self._client.compare_and_delete(self._name(phone), stored)",
-            "self._client.delete(self._name(phone, 'resend'))\n"
-            "used_up = self._client.compare_and_delete(self._name(phone), stored)",
+            "used_up = self._client.compare_and_delete(keys.code, stored)",
+            "self._client.delete(keys.counter('resend'))\n"
+            "used_up = self._client.compare_and_delete(keys.code, stored)",
         ),
         CODES,
     ),

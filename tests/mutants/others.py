@@ -373,7 +373,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a part of a key is no number",
         INFRA,
-        Drop("_joined_key.written", "part = _plain(part)"),
+        Drop("_key_part", "part = _plain(part)"),
         on_fake("cache_provider", "test_parts_of_any_subclass"),
     ),
     OnFakes(
@@ -459,7 +459,7 @@ TEXTS: list[Mutant] = [
         Swap(
             "VerificationCache.send_code",
             "if not _sends_codes(sms):\n    raise ValidationError('sms should be an SmsService')",
-            "self._check_limits(phone)",
+            "self._check_limits(keys)",
         ),
         on_fake("verification_cache", "test_a_service_that_sends_nothing"),
     ),
