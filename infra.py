@@ -6406,51 +6406,52 @@ class _CopySource:
 _DIALECTS: dict[str, type[_Dialect]] = {"mysql": _MySqlDialect, "postgres": _PostgresDialect}
 
 
-class _Lease(_Place[_Session]):
-    """What ``ConnectionPool.connection`` returns: a claim that is a context manager."""
+class _RawLease(_Place[_Session]):
+    """The context manager that ``ConnectionPool.connection`` returns."""
 
     __slots__ = ("_pool", "_session", "_timeout")
     _session: _Session
 
     def __init__(self, pool: ConnectionPool, timeout: float | None) -> None:
-        self.slots, self.signal = [], None
+        super().__init__()
         self._pool = pool
         self._timeout = timeout
 
     def __enter__(self) -> Any:
-        pool = self._pool
+        sessions = self._pool._sessions
         try:
-            self._session = session = pool._take(self) or pool._wait(self, self._timeout)
+            self._session = session = sessions.lend(self, self._timeout)
             return session.raw
         except BaseException:
             try:
-                self._pool._pool.release(self, broken=True)
+                sessions.release(self, broken=True)
             finally:
-                self._pool._pool.release(self, broken=True)
+                sessions.release(self, broken=True)
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
-        pool, session, sound = self._pool, self._session, False
+        sessions, session, sound = self._pool._sessions, self._session, False
         try:
             try:
-                if kind is None or self._is_refused(kind, error):
-                    sound = pool._is_idle(session) or pool._roll_back(session)
+                if kind is None or self._is_drivers(error):
+                    sound = sessions.is_idle(session) or sessions.roll_back(session)
             finally:
-                pool._give_back(self, session, sound)
+                sessions.give_back(self, session, sound)
         finally:
-            if self.slots:  # an interrupt has hit the other
-                pool._pool.release(self, broken=True)
+            if self.slots:  # Ctrl-C has interrupted give_back
+                sessions.release(self, broken=True)
 
-    def _is_refused(self, kind: type[BaseException], error: object) -> bool:
-        """Whether the exception is the driver's: others may have come in the middle of an answer."""
+    def _is_drivers(self, error: object) -> bool:
+        """Whether the driver raised it. Any other exception may have interrupted a reply."""
         dialect = self._pool._dialect
-        if isinstance(error, dialect.driver.Error):
-            self._session.read_only = dialect.meaning(error)[1].read_only
-        return issubclass(kind, dialect.driver.Error)
+        if not isinstance(error, dialect.driver.Error):
+            return False
+        self._session.read_only = dialect.meaning(error)[1].read_only
+        return True
 
 
-class _KeptPlace(_Place[_Session]):
-    """A claim on a connection that outlives its transactions, because it holds a lock."""
+class _LockLease(_Place[_Session]):
+    """A claim on the session that holds a lock. It outlives the transactions that run on it."""
 
     __slots__ = ()
 
@@ -6464,7 +6465,11 @@ def _first_row(cursor: Any) -> tuple[Any, ...] | None:
     return row
 
 
-#: what drivers raise for a value that Python has no form for
+def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
+    return list(cursor.fetchall()) if cursor.description else []
+
+
+#: what drivers raise for a value that Python cannot represent
 _NO_FORM = (ValueError, OverflowError, RecursionError)
 
 
@@ -6474,14 +6479,10 @@ def _formless(kind: str) -> SerializationError:
     )
 
 
-def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
-    return list(cursor.fetchall()) if cursor.description else []
-
-
 def _converted(
     row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]
 ) -> tuple[Any, ...]:
-    """The row with the values of some columns read as something else."""
+    """Return the row with each reader applied to the value at its position; None stays None."""
     values = list(row)
     for at, reader in readers:
         if values[at] is not None:
@@ -6489,144 +6490,195 @@ def _converted(
     return tuple(values)
 
 
-class ConnectionPool(Database):
-    """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2: tried on MySQL 9.7, MariaDB
-    10.11, Postgres 15 and 18.
+def _check_sql(sql: Any) -> str:
+    sql = _plain(sql)
+    if not isinstance(sql, str) or not sql or sql.isspace():
+        raise ValidationError("sql should be a statement")
+    return _check_value(sql, "sql")
 
-    At most ``config.max_connections`` connections, opened on use and shared by threads; who has to wait is served in
-    order of arrival. A connection is looked at when it is taken from the pool: one that has died, lived for
-    ``max_lifetime`` or been idle for ``idle_timeout`` is replaced, one idle for 30 s has to answer first. Idle ones go
-    after ``idle_timeout``, as connections are given back, down to ``min_connections``.
 
-    SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%`` for a percent sign
-    where params are given. Parameters are None, bool, int, float, Decimal, str, bytes, aware datetimes, dates, times,
-    timedeltas, UUIDs, a dict for a JSON document, a tuple for ``IN %s``, and on Postgres a list for an array, naive
-    datetimes for TIMESTAMP, and ranges. ValidationError names a parameter that the engine does not take. Rows are
-    tuples; datetimes are aware, in UTC, except those of Postgres's TIMESTAMP.
+def _perform(
+    dialect: _Dialect,
+    attempt: Attempt,
+    session: _Session,
+    sql: str,
+    params: Any = None,
+    fetch: Callable[[Any], Any] = _row_count,
+) -> Any:
+    """Send a statement over the session and return what ``fetch`` reads from its cursor."""
+    attempt.note = session, sql, params
+    attempt.sent = True
+    if dialect.may_last(sql):
+        session.retires_at = 0.0  # the next borrower must not get its settings
+    cursor = session.raw.cursor()
+    try:
+        dialect.execute(session, cursor, sql, params)
+        return fetch(cursor)
+    except dialect.driver.Error as exc:
+        _note_refusal(dialect, exc, attempt, session)
+        raise
+    except InfrastructureError:
+        raise
+    except _NO_FORM as exc:
+        kind = type(exc).__name__
+    raise _formless(kind)  # outside: the context may quote it, a date or half a document
 
-    A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each statement, which the
-    server stops too. What could not be sent is tried again; what was sent is not, reads of repositories excepted.
 
-    After a failover the old server may still be there, and take no writes. A connection that refuses a write for that
-    reason is dropped, and the write is sent once more over a new one. If that refuses it too, it is kept, and the
-    DatabaseError is raised. In a transaction the error is raised at once, and the connection is dropped at the end;
-    it is ``retryable``, so that ``run`` begins again on a new one.
-    """
+def _note_refusal(dialect: _Dialect, exc: Exception, attempt: Attempt, session: _Session) -> None:
+    """Note whether the server takes no writes. Then a retry helps only if the session is old."""
+    if dialect.meaning(exc)[1].read_only:
+        session.read_only = True
+        attempt.final = session.is_new
+
+
+class _ErrorTranslator:
+    """Turns a driver's exceptions into errors of this library, without the server's text."""
+
+    def __init__(self, dialect: _Dialect) -> None:
+        self._dialect = dialect
+
+    def translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        """Return the error, or None if the driver did not raise the exception."""
+        dialect = self._dialect
+        if isinstance(exc, RuntimeError):
+            return self._missing_package(str(exc))
+        if not isinstance(exc, (dialect.driver.Error, OSError)):
+            return None
+        sent = _Sent(*(attempt.note or ()))
+        code, meaning = self._look_up(exc, attempt, sent)
+        details: dict[str, Any] = {"retryable": meaning.retryable, "code": code}
+        if meaning.read_only and sent.session is not None:
+            details["retryable"] = not attempt.final
+        subject: str | None = ""
+        if meaning.kind is not None:
+            subject = dialect.constraint(exc, code, meaning.kind, sent.sql)
+            details.update(kind=meaning.kind, constraint=subject)
+        elif meaning.error is DatabaseError:
+            subject = self._subject(exc, meaning, sent)
+        words = f"{dialect.engine} at {dialect.address} {meaning.words}"
+        words += f": {subject}" if subject else ""
+        words += _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
+        if dialect.config.error_detail and (text := dialect.own_words(exc)):
+            words += f"; the server says: {text}"
+        return meaning.error(words, **details)
+
+    def _missing_package(self, text: str) -> ConfigurationError | None:
+        for name, words in self._dialect.missing.items():
+            if name in text:
+                return ConfigurationError(words)
+        return None
+
+    def _look_up(self, exc: Exception, attempt: Attempt, sent: _Sent) -> tuple[Any, _Meaning]:
+        """Return the error's code and meaning, and note on the attempt whether a retry helps."""
+        dialect, session = self._dialect, sent.session
+        if attempt.note is not None and session is None:
+            code, meaning = dialect.login_meaning(exc)
+        else:
+            code, meaning = dialect.meaning(exc)
+            meaning = _ON_A_SESSION.get(meaning, meaning)
+        attempt.sent = attempt.sent and meaning.acted
+        if meaning.error is TimeoutError:
+            attempt.final = True  # the attempt has used up its time
+            if code is None and session is not None and attempt.sent and dialect.timed_out(session):
+                meaning = _TOO_SLOW
+        return code, meaning
+
+    def _subject(self, exc: Exception, meaning: _Meaning, sent: _Sent) -> str:
+        """Return the name or position that the error is about, or "" if that is not known."""
+        dialect = self._dialect
+        # psycopg2 quotes parameters through the connection, which may be closed by now.
+        with contextlib.suppress(dialect.driver.Error, ValueError, LookupError):
+            if about := dialect.whereabouts(exc, sent):
+                return about + (dialect.unread_hint(sent) if meaning is _SYNTAX else "")
+        return ""
+
+
+class _Sessions:
+    """The driver connections of one ConnectionPool: opens, checks, lends and takes them back."""
 
     def __init__(
-        self,
-        config: DatabaseConfig,
-        *,
-        clock: Clock | None = None,
-        observer: Callable[[Call], None] | None = None,
+        self, config: DatabaseConfig, dialect: _Dialect, policy: CallPolicy, clock: Clock
     ) -> None:
-        if config is None:
-            raise ConfigurationError(
-                "there is no database: MYSQL_URL or POSTGRES_URL is not set, and DATABASE_URL is "
-                "not set or names one of the other engine"
-            )
-        if not isinstance(config, DatabaseConfig):
-            raise ConfigurationError(
-                "ConnectionPool takes a DatabaseConfig: ConnectionPool(DatabaseConfig(url=…))"
-            )
-        clock = _clock(clock)
-        self.config = config
-        self.engine = config.engine
-        super().__init__(clock, config.acquire_timeout, observer)
-        self._dialect = _DIALECTS[self.engine](config)
+        self._config = config
+        self._dialect = dialect
+        self._policy = policy
         self._monotonic = clock.monotonic
-        self._policy = CallPolicy(
-            self.engine,
-            translate=self._translate,
-            repeatable=frozenset({"connection", "begin", "health_check"}),
-            deadline=config.acquire_timeout,
-            retries=3,
-            clock=clock,
-            observer=observer,
-        )
-        self._sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
-        self._generation = 0  # a later one after a failover: older connections are replaced
-        self._pool: _Pool[_Session] = _Pool(
+        self._idle_timeout = config.idle_timeout
+        self._opened: weakref.WeakSet[_Session] = weakref.WeakSet()
+        self._generation = 0  # counts failovers: sessions of an earlier generation are replaced
+        pool: _Pool[_Session] = _Pool(
             "ConnectionPool",
             config.max_connections,
-            connect=self._connect,
-            disconnect=self._dialect.disconnect,
+            connect=self.open,
+            disconnect=dialect.disconnect,
             is_dead=self._is_dead,
             is_stale=self._is_stale,
             keep=config.min_connections,
         )
-        self._take = self._pool.take
-        self._is_idle = self._dialect.is_idle
-        self._idle_timeout = config.idle_timeout
-        self._kept: contextvars.ContextVar[_KeptPlace | None] = contextvars.ContextVar(
-            "infra-kept", default=None
-        )
+        self.pool = pool
+        self.take, self.acquire, self.renew = pool.take, pool.acquire, pool.renew
+        self.release = pool.release
+        self.is_idle = dialect.is_idle
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        self._blocks = _Blocks()
-        for session in list(self._sessions):
+        for session in list(self._opened):
             self._dialect.disconnect(session)
 
-    def close(self) -> None:
-        """Closes idle connections; one in use is closed when it is given back."""
-        self._pool.close()
-
-    def _holds(self) -> bool:
-        return self._pool.size > 0
-
-    def execute(self, sql: str, params: Any = None) -> int:
-        """Runs one statement and returns how many rows it affected (an UPDATE: how many it found).
-        What SET, USE and LOCK TABLES change lasts until the end of the transaction's block; outside
-        a block it ends with the statement, because the connection is closed. So it is with all that
-        the README lists. Temporary tables stay, and what a function sets that a SELECT calls.
-        The server rounds and converts values as its columns need it; ``insert_many`` refuses."""
-        return self._statement("execute", self._checked(sql), params, _row_count)
-
-    def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
-        """The first row, or None when there is none."""
-        return self._statement("fetch_one", self._checked(sql), params, _first_row)
-
-    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """All rows, in memory; for many rows see ``stream``."""
-        return self._statement("fetch_all", self._checked(sql), params, _all_rows)
-
-    def stream(
-        self, sql: str, params: Any = None, batch_size: int = 1000
-    ) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query, ``batch_size`` of them in memory at a time, over a connection that is taken from the
-        pool until the iterator ends or is closed. Not bounded by ``query_timeout``; a server that is silent for
-        ``idle_timeout`` is a TimeoutError. DatabaseError inside this thread's transaction, which it would not see."""
-        if type(batch_size) is not int or batch_size < 1:
-            raise ValidationError("batch_size should be a whole number of at least 1")
-        self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
-        return self._stream(self._checked(sql), self._parameters("stream", params), batch_size)
-
-    def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
-        """``with pool.connection() as raw:`` lends the driver's own connection, in autocommit, whose exceptions are the
-        driver's. It is another one than that of this thread's transaction. What is left uncommitted is rolled back;
-        settings changed with SET stay. ``timeout``: seconds to wait for it, instead of ``acquire_timeout``."""
-        if timeout is not None and not _is_number(timeout, 0, _YEAR):
-            raise ValidationError("timeout should be a number of seconds")
-        return _Lease(self, timeout)
-
-    # Lending connections
-
-    def _connect(self, attempt: Attempt) -> _Session:
-        self._pool.check_open()
-        seconds = min(self.config.connect_timeout, attempt.remaining())
-        generation = self._generation
+    def open(self, attempt: Attempt) -> _Session:
+        self.pool.check_open()
+        seconds = min(self._config.connect_timeout, attempt.remaining())
+        generation = self._generation  # as it is before the login, which may take long
         attempt.note = _Sent()
         session = self._dialect.connect(seconds, self._monotonic())
         session.generation = generation
-        self._sessions.add(session)
+        self._opened.add(session)
         return session
 
+    def lend(self, lease: _Place[_Session], timeout: float | None = None) -> _Session:
+        """Return a session, kept in ``lease``. Waits at most ``timeout`` seconds for it."""
+        session = self.take(lease)
+        if session is not None:
+            return session
+        until = None if timeout is None else self._monotonic() + timeout
+        return self._policy.call(
+            "connection", lambda attempt: self.acquire(lease, attempt), until=until
+        )
+
+    def give_back(self, lease: _Place[_Session], session: _Session | None, sound: bool) -> None:
+        """Return the session to the pool. It is closed unless the next borrower can use it."""
+        if session is not None:
+            session.idle_since = now = self._monotonic()
+            if now >= session.retires_at or not session.limited:
+                sound = False
+            if session.is_new or session.read_only:
+                sound = sound and session.is_new
+                session.is_new = session.read_only = False
+        self.release(lease, not sound)
+
+    def roll_back(self, session: _Session) -> bool:
+        """End the transaction that a borrower left open, and return whether that worked."""
+
+        def attempt(current: Attempt) -> None:
+            _perform(self._dialect, current, session, "ROLLBACK")
+
+        try:
+            self._policy.call("rollback", attempt, retries=0)
+        except InfrastructureError:
+            return False
+        return self.is_idle(session)
+
+    def replace_older(self, session: _Session) -> None:
+        """After a failover: let the pool replace all sessions but this one."""
+        self._generation += 1
+        session.generation = self._generation
+
     def _is_dead(self, session: _Session) -> bool:
-        if session.is_readable(0):  # idle, a server has nothing to say but goodbye
-            extra = {"service": self.engine, "operation": "connection", "outcome": "reconnect"}
+        if session.is_readable(0):  # to an idle client a server sends only its goodbye
+            engine = self._dialect.engine
+            extra = {"service": engine, "operation": "connection", "outcome": "reconnect"}
             logger.warning(
-                "%s ended a connection while it was idle: it is replaced", self.engine, extra=extra
+                "%s ended a connection while it was idle: it is replaced", engine, extra=extra
             )
             return True
         if session.generation != self._generation:
@@ -6643,7 +6695,7 @@ class ConnectionPool(Database):
     def _answers(self, session: _Session) -> bool:
         dialect = self._dialect
         try:
-            dialect.be_patient(session, self.config.connect_timeout)
+            dialect.be_patient(session, self._config.connect_timeout)
             with session.raw.cursor() as cursor:
                 dialect.execute(session, cursor, "SELECT 1")
                 cursor.fetchall()
@@ -6652,41 +6704,32 @@ class ConnectionPool(Database):
             return False
         return True
 
-    def _wait(self, place: _Place[_Session], timeout: float | None) -> _Session:
-        until = None if timeout is None else self._monotonic() + timeout
-        return self._policy.call(
-            "connection", lambda attempt: self._pool.acquire(place, attempt), until=until
+
+class _SqlStatements(Database):
+    """Runs statements, each on a pooled session of its own or in this thread's transaction."""
+
+    def __init__(
+        self, config: DatabaseConfig, clock: Clock, observer: Callable[[Call], None] | None
+    ) -> None:
+        self.config = config
+        self.engine = config.engine
+        super().__init__(clock, config.acquire_timeout, observer)
+        self._dialect = _DIALECTS[self.engine](config)
+        self._monotonic = clock.monotonic
+        self._policy = CallPolicy(
+            self.engine,
+            translate=_ErrorTranslator(self._dialect).translate,
+            repeatable=frozenset({"connection", "begin", "health_check"}),
+            deadline=config.acquire_timeout,
+            retries=3,
+            clock=clock,
+            observer=observer,
         )
+        self._sessions = _Sessions(config, self._dialect, self._policy, clock)
+        _fork_aware.add(self)
 
-    def _roll_back(self, session: _Session) -> bool:
-        """Whether what a borrower left open could be ended in order."""
-        try:
-            self._policy.call(
-                "rollback", lambda attempt: self._perform(attempt, session, "ROLLBACK"), retries=0
-            )
-        except InfrastructureError:
-            return False
-        return self._is_idle(session)
-
-    def _give_back(self, place: _Place[_Session], session: _Session | None, sound: bool) -> None:
-        """Nothing goes back into the pool that is not as it came out."""
-        if session is not None:
-            session.idle_since = now = self._monotonic()
-            if now >= session.retires_at or not session.limited:
-                sound = False
-            if session.is_new or session.read_only:
-                sound = sound and session.is_new
-                session.is_new = session.read_only = False
-        self._pool.release(place, not sound)
-
-    # Statements
-
-    @staticmethod
-    def _checked(sql: str) -> str:
-        sql = _plain(sql)
-        if not isinstance(sql, str) or not sql or sql.isspace():
-            raise ValidationError("sql should be a statement")
-        return _check_value(sql, "sql")
+    def _forget_parent(self) -> None:
+        self._blocks = _Blocks()
 
     def _parameters(self, operation: str, params: Any) -> Any:
         try:
@@ -6694,37 +6737,6 @@ class ConnectionPool(Database):
         except InfrastructureError as error:
             error.service, error.operation = self.engine, operation
             raise
-
-    def _perform(
-        self,
-        attempt: Attempt,
-        session: _Session,
-        sql: str,
-        params: Any = None,
-        fetch: Callable[[Any], Any] = _row_count,
-    ) -> Any:
-        attempt.note = session, sql, params
-        attempt.sent = True
-        if self._dialect.may_last(sql):
-            session.retires_at = 0.0  # its settings are not the next borrower's
-        cursor = session.raw.cursor()
-        try:
-            self._dialect.execute(session, cursor, sql, params)
-            return fetch(cursor)
-        except self._dialect.driver.Error as exc:
-            self._note_refusal(exc, attempt, session)
-            raise
-        except InfrastructureError:
-            raise
-        except _NO_FORM as exc:
-            kind = type(exc).__name__
-        raise _formless(kind)  # outside: the context may quote it, a date or half a document
-
-    def _note_refusal(self, exc: Exception, attempt: Attempt, session: _Session) -> None:
-        """If the session takes no writes, note it, and whether a new one could help."""
-        if self._dialect.meaning(exc)[1].read_only:
-            session.read_only = True
-            attempt.final = session.is_new
 
     def _statement(
         self,
@@ -6735,85 +6747,86 @@ class ConnectionPool(Database):
         *,
         repeatable: bool = False,
     ) -> T:
+        """Run a statement and return what ``fetch`` reads from its cursor."""
         params = self._parameters(operation, params)
         block = self._current()
         if block is not None:
-            self._check(block)
-            if _controls_transaction(sql, self.engine):
-                raise DatabaseError(
-                    "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
-                    service=self.engine,
-                    operation=operation,
-                )
-            result: T = self._within(
-                block, operation, lambda a, session: self._perform(a, session, sql, params, fetch)
-            )
-            return result
-        driver_error = self._dialect.driver.Error
-        refused = False  # by a connection that takes no writes
+            return self._statement_within(block, operation, sql, params, fetch)
+        dialect, sessions = self._dialect, self._sessions
+        refused = False  # by a session that takes no writes
 
         def attempt(current: Attempt) -> T:
             nonlocal refused
-            place: _Place[_Session] = _Place()
+            lease: _Place[_Session] = _Place()
             session, sound = None, False
             try:
                 try:
-                    session = self._take(place) or self._pool.acquire(place, current)
+                    session = sessions.take(lease) or sessions.acquire(lease, current)
                     if refused and not session.is_new:
-                        session = self._pool.renew(place, current)
+                        session = sessions.renew(lease, current)
                     try:
-                        answer: T = self._perform(current, session, sql, params, fetch)
-                    except (driver_error, ValidationError):
-                        sound = self._is_idle(session)
+                        result: T = _perform(dialect, current, session, sql, params, fetch)
+                    except (dialect.driver.Error, ValidationError):
+                        sound = sessions.is_idle(session)
                         refused = session.read_only
                         raise
                     if refused:
-                        self._leave_behind(session)
-                    sound = self._is_idle(session)
+                        sessions.replace_older(session)
+                    sound = sessions.is_idle(session)
                     if not sound:
                         raise DatabaseError(
-                            "the statement left a transaction open, and was rolled back: use transaction()"
+                            "the statement left a transaction open, and was rolled back: "
+                            "use transaction()"
                         )
-                    return answer
+                    return result
                 finally:
-                    self._give_back(place, session, sound)
+                    sessions.give_back(lease, session, sound)
             finally:
-                if place.slots:
-                    self._pool.release(place, broken=True)
+                if lease.slots:  # Ctrl-C has interrupted give_back
+                    sessions.release(lease, broken=True)
 
         return self._policy.call(operation, attempt, repeatable=repeatable)
 
-    def _leave_behind(self, session: _Session) -> None:
-        """Replace the connections that are older than this one: there was a failover."""
-        self._generation += 1
-        session.generation = self._generation
+    def _statement_within(
+        self, block: _Block, operation: str, sql: str, params: Any, fetch: Callable[[Any], T]
+    ) -> T:
+        self._check(block)
+        if _controls_transaction(sql, self.engine):
+            raise DatabaseError(
+                "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
+                service=self.engine,
+                operation=operation,
+            )
+
+        def work(attempt: Attempt, session: _Session) -> T:
+            result: T = _perform(self._dialect, attempt, session, sql, params, fetch)
+            return result
+
+        return self._within(block, operation, work)
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
-        """A statement of this thread's transaction. Never repeated: what came before it would be missing."""
-        self._check(block)
+        """Run a step of this thread's transaction, which the caller has checked.
+
+        It is never retried: the statements before it would be missing.
+        """
+        dialect = self._dialect
         session: _Session = block.handle.resource
         try:
             result = self._policy.call(operation, lambda attempt: work(attempt, session), retries=0)
         except ValidationError:
             raise  # nothing was sent
         except InfrastructureError as error:
-            if not self._dialect.is_open(session):
-                self._doom(block, error, outermost=True)
-            elif self._goes_on(session):
-                self._doom(block, error, outermost=False)
-            elif error.retryable:  # a deadlock: nothing is left of the transaction
-                self._doom(block, error, outermost=True)
-            else:  # DDL commits before it fails
-                self._doom(block, error, outermost=True)
+            is_open = dialect.is_open(session)
+            goes_on = is_open and self._goes_on(session)
+            self._doom(block, error, outermost=not goes_on)
+            if is_open and not goes_on and not error.retryable:  # DDL commits before it fails
                 raise self._ended(operation) from error
             raise
-        except (
-            BaseException
-        ):  # Ctrl-C, for one: nobody knows what the next bytes on this connection belong to
-            self._dialect.disconnect(session)
+        except BaseException:  # Ctrl-C, which may have interrupted a reply
+            dialect.disconnect(session)
             self._doom(block, ConnectionError("a statement was interrupted"), outermost=True)
             raise
-        if not self._dialect.in_transaction(session):
+        if not dialect.in_transaction(session):
             ended = self._ended(operation)
             self._doom(block, ended, outermost=True)
             raise ended
@@ -6821,60 +6834,106 @@ class ConnectionPool(Database):
 
     def _ended(self, operation: str) -> DatabaseError:
         return DatabaseError(
-            "the statement ended the transaction, and what came before it is committed: DDL and COMMIT do that",
+            "the statement ended the transaction, and what came before it is committed: "
+            "DDL and COMMIT do that",
             service=self.engine,
             operation=operation,
         )
 
     def _goes_on(self, session: _Session) -> bool:
-        """Whether the transaction is still there after an error."""
+        """Whether the transaction is still open after an error."""
         try:
             return self._dialect.survives(session)
         except (self._dialect.driver.Error, OSError):
             return False
 
-    def _stream(self, sql: str, params: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
-        dialect = self._dialect
-        place: _Place[_Session] = _Place()
 
-        def begin(attempt: Attempt) -> Any:
-            attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
-            attempt.sent = True
-            if dialect.may_last(sql):
-                session.retires_at = 0.0
-            return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
+class _SqlTransactions(_SqlStatements):
+    """Begins and ends the transactions of ``Database`` on pooled sessions."""
 
-        def following(_: Attempt) -> Sequence[tuple[Any, ...]]:
+    def __init__(
+        self, config: DatabaseConfig, clock: Clock, observer: Callable[[Call], None] | None
+    ) -> None:
+        super().__init__(config, clock, observer)
+        #: the session that holds a lock: this context's transactions run on it
+        self._locking: contextvars.ContextVar[_LockLease | None] = contextvars.ContextVar(
+            "infra-locking", default=None
+        )
+
+    def _begin(self, block: _Block) -> None:
+        lease = self._locking.get()
+        if lease is not None:
+            self._begin_on(block, lease)
+        else:
+            self._begin_anywhere(block)
+
+    def _begin_on(self, block: _Block, lease: _LockLease) -> None:
+        session = lease.resource
+        block.handle = lease
+        if session is None:
+            raise ConnectionError("the connection that holds the lock is lost", service=self.engine)
+        self._control(session, "begin")
+
+    def _begin_anywhere(self, block: _Block) -> None:
+        sessions = self._sessions
+
+        def attempt(current: Attempt) -> None:
+            lease: _Place[_Session] = _Place()
+            block.handle = lease
             try:
-                return dialect.fetch(session, cursor, batch_size)
-            except InfrastructureError:
+                session = sessions.take(lease) or sessions.acquire(lease, current)
+                _perform(self._dialect, current, session, "BEGIN")
+            except BaseException:
+                sessions.release(lease, broken=True)
                 raise
-            except _NO_FORM as exc:
-                kind = type(exc).__name__
-            raise _formless(kind)  # outside: the context may quote it
 
-        sound = False
-        try:
-            session = self._take(place) or self._wait(place, None)
-            self._policy.call("stream", lambda _: dialect.limit(session, False), retries=0)
-            cursor = self._policy.call("stream", begin, retries=0)
-            rows: Sequence[tuple[Any, ...]] = [()] * batch_size
-            while len(rows) == batch_size:
-                rows = self._policy.call("stream", following, retries=0)
-                yield from rows
-            self._policy.call("stream", lambda _: dialect.limit(session, True), retries=0)
-            sound = self._is_idle(session)
-        finally:
-            try:
-                self._give_back(place, place.resource, sound)
-            finally:
-                self._pool.release(place, broken=True)
+        self._policy.call("begin", attempt)
 
-    def _own_block(self) -> _Block:
-        """The transaction which ``insert_many`` has begun."""
+    def _control(self, session: _Session, operation: str) -> None:
+        """Send BEGIN, COMMIT or ROLLBACK, once."""
+        command = operation.upper()
+        self._policy.call(
+            operation, lambda attempt: _perform(self._dialect, attempt, session, command), retries=0
+        )
+
+    def _end(self, block: _Block, command: str) -> None:
+        session = block.handle.resource
+        if command == "COMMIT" or self._dialect.is_open(session):
+            self._control(session, command.lower())
+
+    def _savepoint(self, block: _Block, command: str) -> None:
+        dialect, name = self._dialect, f"level_{block.depth}"
+        sql = f"{command} {name}"
+        if command == "ROLLBACK TO SAVEPOINT":
+            sql = dialect.undo.format(name=name)
+        self._within(
+            block, "savepoint", lambda attempt, session: _perform(dialect, attempt, session, sql)
+        )
+
+    def _abandon(self, block: _Block) -> None:
+        sessions, lease = self._sessions, block.handle
+        session = lease.resource if lease else None
+        if session is None:
+            return
+        if isinstance(lease, _LockLease):
+            if not sessions.is_idle(session):
+                self._dialect.disconnect(session)
+            return
+        if session.read_only and not session.is_new:
+            sessions.replace_older(session)  # `run` may begin again: not on another old session
+        sound = sessions.is_idle(session) and not session.read_only
+        sessions.give_back(lease, session, sound)
+
+
+class _SqlInserts(_SqlTransactions):
+    """What ``insert_many`` needs of a pool: columns, rows, and time without a limit."""
+
+    def _open_block(self) -> _Block:
+        """Return the transaction that ``insert_many`` has begun."""
         block = self._current()
         if block is None:
             raise DatabaseError("the transaction has ended", service=self.engine)
+        self._check(block)
         return block
 
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
@@ -6883,7 +6942,7 @@ class ConnectionPool(Database):
             attempt.sent = True
             return self._dialect.read_columns(session, table, names)
 
-        found = self._within(self._own_block(), "insert_many", read)
+        found = self._within(self._open_block(), "insert_many", read)
         absent = [name for name, column in zip(names, found) if column is None]
         if absent or not found:
             raise self._no_such("insert_many", table, *absent[:1])
@@ -6903,24 +6962,26 @@ class ConnectionPool(Database):
     def _insert_rows(
         self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
     ) -> int:
+        dialect = self._dialect
+
         def insert(attempt: Attempt, session: _Session) -> int:
             statement = f"INSERT INTO {table} ({', '.join(names)})"
             attempt.note = _Sent(session, statement, is_ours=True)
             total = 0
             try:
-                for send in self._dialect.insert_rows(session, table, names, columns):
+                for send in dialect.insert_rows(session, table, names, columns):
                     attempt.sent = True
                     total += send()
-            except self._dialect.driver.Error as exc:
-                self._note_refusal(exc, attempt, session)
+            except dialect.driver.Error as exc:
+                _note_refusal(dialect, exc, attempt, session)
                 raise
             return total
 
-        return self._within(self._own_block(), "insert_many", insert)
+        return self._within(self._open_block(), "insert_many", insert)
 
     @contextlib.contextmanager
     def _unlimited(self) -> Iterator[None]:
-        block = self._own_block()
+        block = self._open_block()
         session: _Session = block.handle.resource
         dialect, limited = self._dialect, session.limited
         if limited:
@@ -6937,30 +6998,42 @@ class ConnectionPool(Database):
             elif limited and block.doom is None:
                 self._within(block, "insert_many", lambda _, s: dialect.limit(s, True))
 
+
+class _SqlLocks(_SqlTransactions):
+    """Sessions that hold locks, for schema migrations and data moves."""
+
+    @contextlib.contextmanager
+    def _dedicated(self, lease: _Place[_Session]) -> Iterator[_Session]:
+        """Lend a session and close it afterwards: its locks end with it."""
+        sessions = self._sessions
+        try:
+            yield sessions.lend(lease)
+        finally:
+            try:
+                sessions.release(lease, broken=True)
+            finally:
+                sessions.release(lease, broken=True)  # Ctrl-C may have interrupted the first
+
+    def _give_time(self, session: _Session) -> None:
+        self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
+
     @contextlib.contextmanager
     def _migration_history(self) -> Iterator[_MigrationHistory]:
         """Lend the connection that holds the lock of migrations and writes their history."""
-        place: _Place[_Session] = _Place()
-        try:
-            session = self._take(place) or self._wait(place, None)
-            self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
+        with self._dedicated(_Place()) as session:
+            self._give_time(session)
             yield _MigrationHistory(self, session)
-        finally:
-            try:
-                self._give_back(place, place.resource, False)  # the lock ends with its connection
-            finally:
-                self._pool.release(place, broken=True)
 
     @contextlib.contextmanager
     def _migration_session(self, busy: Sequence[str]) -> Iterator[_MigrationSession]:
-        """Open a connection for one migration, beside the pool's, whose places may all be in use.
+        """Open a connection for one migration, outside the pool, which may be in full use.
 
-        It holds the lock ``busy``, because a server goes on with a statement whose runner was killed.
+        It holds the lock ``busy``: a server goes on with a statement whose runner was killed.
         """
-        session = self._policy.call("connection", self._connect)
+        session = self._policy.call("connection", self._sessions.open)
         lent = _MigrationSession(self, session)
         try:
-            self._policy.call("migrate", lambda _: self._dialect.limit(session, False), retries=0)
+            self._give_time(session)
             lent.execute(self._dialect.migration_session)
             lent.try_lock(busy)
             yield lent
@@ -6974,6 +7047,190 @@ class ConnectionPool(Database):
         finally:
             self._dialect.disconnect(session)
 
+    @contextlib.contextmanager
+    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
+        if self.config.max_connections < 2:
+            raise ConfigurationError("a data move needs a pool with at least two max_connections")
+        names, lease = [self._lock_name(lock)], _LockLease()
+        with self._dedicated(lease) as session:
+            holder = _MigrationSession(self, session)
+            self._await_lock(holder, names, lock_timeout)
+            token = self._locking.set(lease)
+            try:
+                yield
+            finally:
+                self._locking.reset(token)
+                holder.unlock(names)
+
+    def _lock_name(self, lock: str) -> str:
+        """MySQL's locks belong to the server, and their names have at most 64 characters."""
+        import hashlib
+
+        sql = f"SELECT {self._dialect.current_schema}"
+        ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
+        return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
+
+    def _await_lock(
+        self, session: _MigrationSession, names: Sequence[str], lock_timeout: float
+    ) -> None:
+        until = self._monotonic() + lock_timeout
+        while not session.try_lock(names):
+            if self._monotonic() >= until:
+                holder = session.fetch_all(self._dialect.lock_holder, names)
+                number = f" (the server's connection {holder[0][0]})" if holder else ""
+                raise self._is_held(lock_timeout, number)
+            self._clock.sleep(0.1)
+
+
+class _RowStream:
+    """One query of ``ConnectionPool.stream``."""
+
+    def __init__(self, pool: ConnectionPool, sql: str, params: Any, batch_size: int) -> None:
+        self._pool = pool
+        self._dialect = pool._dialect
+        self._sql = sql
+        self._params = params
+        self._batch_size = batch_size
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        sessions, sound = self._pool._sessions, False
+        lease: _Place[_Session] = _Place()
+        try:
+            session = sessions.lend(lease)
+            self._call(lambda _: self._dialect.limit(session, False))
+            cursor = self._call(lambda attempt: self._begin(attempt, session))
+            batch: Sequence[tuple[Any, ...]] = [()] * self._batch_size
+            while len(batch) == self._batch_size:
+                batch = self._call(lambda _: self._next(session, cursor))
+                yield from batch
+            self._call(lambda _: self._dialect.limit(session, True))
+            sound = sessions.is_idle(session)
+        finally:
+            try:
+                sessions.give_back(lease, lease.resource, sound)
+            finally:
+                sessions.release(lease, broken=True)  # Ctrl-C may have interrupted give_back
+
+    def _call(self, step: Callable[[Attempt], T]) -> T:
+        return self._pool._policy.call("stream", step, retries=0)
+
+    def _begin(self, attempt: Attempt, session: _Session) -> Any:
+        dialect, sql, params = self._dialect, self._sql, self._params
+        attempt.note = _Sent(session, sql, params, len(dialect.stream_begins))
+        attempt.sent = True
+        if dialect.may_last(sql):
+            session.retires_at = 0.0
+        return dialect.open_stream(session, dialect.bound(session.raw.cursor(), sql, params))
+
+    def _next(self, session: _Session, cursor: Any) -> Sequence[tuple[Any, ...]]:
+        try:
+            return self._dialect.fetch(session, cursor, self._batch_size)
+        except InfrastructureError:
+            raise
+        except _NO_FORM as exc:
+            kind = type(exc).__name__
+        raise _formless(kind)  # outside: the context may quote it
+
+
+class ConnectionPool(_SqlInserts, _SqlLocks):
+    """MySQL, MariaDB or Postgres by raw SQL, over PyMySQL or psycopg2.
+
+    Tried on MySQL 9.7, MariaDB 10.11, Postgres 15 and 18.
+
+    Threads share at most ``config.max_connections`` connections, which are opened when they are
+    needed. Callers that have to wait are served first come, first served. The pool checks a
+    connection before it lends it. It replaces one that has died, is older than ``max_lifetime`` or
+    was idle for ``idle_timeout``; one that was idle for 30 s has to answer first. When connections
+    are given back, those idle for ``idle_timeout`` are closed, down to ``min_connections``.
+
+    SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%``
+    for a percent sign if there are params. Parameters are None, bool, int, float, Decimal, str,
+    bytes, aware datetimes, dates, times, timedeltas, UUIDs, a dict for a JSON document, a tuple for
+    ``IN %s``, and on Postgres a list for an array, naive datetimes for TIMESTAMP, and ranges.
+    ValidationError names a parameter that the engine does not take. Rows are tuples. Datetimes are
+    aware, in UTC, except for Postgres's TIMESTAMP.
+
+    A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each
+    statement, which the server then stops too. A statement that could not be sent is retried. A
+    statement that was sent is not, except for reads of repositories.
+
+    After a failover the old server may still run, but take no writes. The pool drops a connection
+    that refuses a write for that reason, and sends the write once more over a new one. If that one
+    refuses it too, the pool keeps it and raises DatabaseError. In a transaction the error is raised
+    at once and the connection is dropped at the end; the error is ``retryable``, so ``run`` begins
+    again on a new connection.
+    """
+
+    def __init__(
+        self,
+        config: DatabaseConfig,
+        *,
+        clock: Clock | None = None,
+        observer: Callable[[Call], None] | None = None,
+    ) -> None:
+        if config is None:
+            raise ConfigurationError(
+                "there is no database: MYSQL_URL or POSTGRES_URL is not set, and DATABASE_URL is "
+                "not set or names one of the other engine"
+            )
+        if not isinstance(config, DatabaseConfig):
+            raise ConfigurationError(
+                "ConnectionPool takes a DatabaseConfig: ConnectionPool(DatabaseConfig(url=…))"
+            )
+        super().__init__(config, _clock(clock), observer)
+
+    def close(self) -> None:
+        """Close idle connections. One that is in use is closed when it is given back."""
+        self._sessions.pool.close()
+
+    def _holds(self) -> bool:
+        return self._sessions.pool.size > 0
+
+    def execute(self, sql: str, params: Any = None) -> int:
+        """Run one statement and return how many rows it affected (UPDATE: how many it matched).
+
+        Changes by SET, USE and LOCK TABLES last until the end of the transaction block. Outside a
+        block they end with the statement, because its connection is closed; the README lists all
+        such statements. Temporary tables stay, and so do settings that a function changes in a
+        SELECT. The server rounds and converts values to fit their columns; ``insert_many`` does
+        not.
+        """
+        return self._statement("execute", _check_sql(sql), params, _row_count)
+
+    def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
+        """Return the first row, or None if there is none."""
+        return self._statement("fetch_one", _check_sql(sql), params, _first_row)
+
+    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        """Return all rows, in memory. Use ``stream`` for many rows."""
+        return self._statement("fetch_all", _check_sql(sql), params, _all_rows)
+
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
+
+        It uses a connection of the pool until the iterator ends or is closed, without
+        ``query_timeout``. Raises TimeoutError after ``idle_timeout`` seconds of silence, and
+        DatabaseError inside this thread's transaction, which it would not see.
+        """
+        if type(batch_size) is not int or batch_size < 1:
+            raise ValidationError("batch_size should be a whole number of at least 1")
+        self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
+        sql, params = _check_sql(sql), self._parameters("stream", params)
+        return _RowStream(self, sql, params, batch_size).rows()
+
+    def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
+        """Lend the driver's own connection: ``with pool.connection() as raw:``.
+
+        It is in autocommit mode and raises the driver's exceptions. It is never the connection of
+        this thread's transaction. A transaction left open is rolled back; settings changed with SET
+        stay. Waits at most ``timeout`` seconds for it (None: ``acquire_timeout``).
+        """
+        if timeout is not None and not _is_number(timeout, 0, _YEAR):
+            raise ValidationError("timeout should be a number of seconds")
+        return _RawLease(self, timeout)
+
     def _health_check(self) -> Health:
         started = time.perf_counter()
         row = self._statement("health_check", "SELECT version()", None, _first_row)
@@ -6986,7 +7243,7 @@ class ConnectionPool(Database):
         return Health(self.engine, self._dialect.server(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
-        return self._pool.stats()
+        return self._sessions.pool.stats()
 
     # Data moves
 
@@ -7001,182 +7258,30 @@ class ConnectionPool(Database):
                 raise
             self.execute(statement())
 
-    @contextlib.contextmanager
-    def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
-        if self.config.max_connections < 2:
-            raise ConfigurationError("a data move needs a pool with at least two max_connections")
-        names = [self._lock_name(lock)]
-        place = _KeptPlace()
-        try:
-            session = self._take(place) or self._wait(place, None)
-            kept = _MigrationSession(self, session)
-            self._await_lock(kept, names, lock_timeout)
-            token = self._kept.set(place)
-            try:
-                yield
-            finally:
-                self._kept.reset(token)
-                kept.unlock(names)
-        finally:
-            try:
-                self._give_back(place, place.resource, False)  # the lock ends with its connection
-            finally:
-                self._pool.release(place, broken=True)
-
-    def _lock_name(self, lock: str) -> str:
-        """MySQL's locks belong to the server, and their names have at most 64 characters."""
-        import hashlib
-
-        ((schema,),) = self.fetch_all(f"SELECT {self._dialect.current_schema}")
-        return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
-
-    def _await_lock(
-        self, session: _MigrationSession, names: Sequence[str], lock_timeout: float
-    ) -> None:
-        until = self._monotonic() + lock_timeout
-        while not session.try_lock(names):
-            if self._monotonic() >= until:
-                holder = session.fetch_all(self._dialect.lock_holder, names)
-                number = f" (the server's connection {holder[0][0]})" if holder else ""
-                raise self._is_held(lock_timeout, number)
-            self._clock.sleep(0.1)
-
     def _check_constraints(self) -> None:
         if self._dialect.check_constraints:
             self._statement("move", self._dialect.check_constraints, None, _row_count)
 
-    # Transactions
-
-    def _begin(self, block: _Block) -> None:
-        kept = self._kept.get()
-        if kept is not None:
-            self._begin_on(block, kept)
-        else:
-            self._begin_anywhere(block)
-
-    def _begin_on(self, block: _Block, kept: _KeptPlace) -> None:
-        session = kept.resource
-        block.handle = kept
-        if session is None:
-            raise ConnectionError("the connection that holds the lock is lost", service=self.engine)
-        self._policy.call(
-            "begin", lambda attempt: self._perform(attempt, session, "BEGIN"), retries=0
-        )
-
-    def _begin_anywhere(self, block: _Block) -> None:
-        def attempt(current: Attempt) -> None:
-            place: _Place[_Session] = _Place()
-            block.handle = place
-            try:
-                session = self._take(place) or self._pool.acquire(place, current)
-                self._perform(current, session, "BEGIN")
-            except BaseException:
-                self._pool.release(place, broken=True)
-                raise
-
-        self._policy.call("begin", attempt)
-
-    def _end(self, block: _Block, command: str) -> None:
-        session = block.handle.resource
-        if command == "COMMIT" or self._dialect.is_open(session):
-            operation = command.lower()
-            self._policy.call(
-                operation, lambda attempt: self._perform(attempt, session, command), retries=0
-            )
-
-    def _savepoint(self, block: _Block, command: str) -> None:
-        if command != "ROLLBACK TO SAVEPOINT":
-            self._check(block)
-        name = f"level_{block.depth}"
-        text = f"{command} {name}"
-        if command == "ROLLBACK TO SAVEPOINT":
-            text = self._dialect.undo.format(name=name)
-        self._within(
-            block, "savepoint", lambda attempt, session: self._perform(attempt, session, text)
-        )
-
-    def _abandon(self, block: _Block) -> None:
-        place = block.handle
-        session = place.resource if place else None
-        if isinstance(place, _KeptPlace):
-            if session is not None and not self._is_idle(session):
-                self._dialect.disconnect(session)
-        elif session is not None:
-            if session.read_only and not session.is_new:
-                self._generation += 1  # `run` may begin again: not on another old connection
-            sound = self._is_idle(session) and not session.read_only
-            self._give_back(place, session, sound)
-
-    # Errors
-
-    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        dialect = self._dialect
-        if isinstance(exc, RuntimeError):
-            return next(
-                (
-                    ConfigurationError(words)
-                    for name, words in dialect.missing.items()
-                    if name in str(exc)
-                ),
-                None,
-            )
-        if not isinstance(exc, (dialect.driver.Error, OSError)):
-            return None
-        sent = _Sent(*(attempt.note or ()))
-        session, at_login = sent.session, attempt.note is not None and sent.session is None
-        code, meaning = dialect.login_meaning(exc) if at_login else dialect.meaning(exc)
-        if not at_login:
-            meaning = _ON_A_SESSION.get(meaning, meaning)
-        attempt.sent = attempt.sent and meaning.acted
-        if meaning.error is TimeoutError:
-            attempt.final = True  # it has had its time
-            if code is None and session is not None and attempt.sent:
-                meaning = _TOO_SLOW if dialect.timed_out(session) else meaning
-        where = f"{self.engine} at {dialect.address}"
-        detail = _os_reason(exc, has_sslcert=True) + (f" (code {code})" if code else "")
-        details: dict[str, Any] = {"retryable": meaning.retryable, "code": code}
-        if meaning.read_only and session is not None:
-            details["retryable"] = not attempt.final
-        if meaning.kind is not None:
-            details["kind"] = meaning.kind
-            details["constraint"] = dialect.constraint(exc, code, meaning.kind, sent.sql)
-            if details["constraint"]:
-                detail = f": {details['constraint']}{detail}"
-        elif meaning.error is DatabaseError and (about := self._about(exc, sent)):
-            hint = dialect.unread_hint(sent) if meaning is _SYNTAX else ""
-            detail = f": {about}{hint}{detail}"
-        if self.config.error_detail and (words := dialect.own_words(exc)):
-            detail += f"; the server says: {words}"
-        return meaning.error(f"{where} {meaning.words}{detail}", **details)
-
-    def _about(self, exc: Exception, sent: _Sent) -> str:
-        # To count through the parameters takes the connection, which may be closed by now.
-        with contextlib.suppress(self._dialect.driver.Error, ValueError, LookupError):
-            return self._dialect.whereabouts(exc, sent)
-        return ""
-
 
 class _MigrationSession:
-    """A connection of a runner; statements have ``idle_timeout``."""
+    """A session of a migration's or move's runner. Its statements may take ``idle_timeout``."""
 
-    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
-        self._pool = pool
+    def __init__(self, pool: _SqlLocks, session: _Session) -> None:
+        self._policy = pool._policy
         self._session = session
         self.dialect = pool._dialect
 
     def execute(self, sql: str, params: Any = None) -> int:
-        count: int = self._call(sql, params, _row_count)
-        return count
+        return self._call(sql, params, _row_count)
 
     def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = self._call(sql, params, _all_rows)
-        return rows
+        return self._call(sql, params, _all_rows)
 
     def try_lock(self, lock: Sequence[str]) -> bool:
         return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
 
     def unlock(self, lock: Sequence[str]) -> None:
-        """A server notices the end of a connection a little later: the next runner should not have to wait for that."""
+        """Unlock without waiting for the server to notice that the connection has ended."""
         with contextlib.suppress(InfrastructureError):
             self.fetch_all(self.dialect.unlock, lock)
 
@@ -7190,7 +7295,7 @@ class _MigrationSession:
         return self._ask(lambda session: self.dialect.is_locking(session, absent))
 
     def roll_back(self) -> bool:
-        """Roll back what is open; return whether nothing of it is left."""
+        """Roll back the open transaction, and return whether nothing of it is left."""
         try:
             if not self.in_transaction():
                 return False
@@ -7207,66 +7312,65 @@ class _MigrationSession:
             attempt.sent = True
             return question(self._session)
 
-        return self._pool._policy.call("migrate", ask, retries=0)
+        return self._policy.call("migrate", ask, retries=0)
 
-    def _call(self, sql: str, params: Any, fetch: Callable[[Any], Any]) -> Any:
-        pool, sql, params = (
-            self._pool,
-            self._pool._checked(sql),
-            self._pool._dialect.convert(params),
-        )
-        perform = pool._perform
-        return pool._policy.call(
-            "migrate", lambda a: perform(a, self._session, sql, params, fetch), retries=0
-        )
+    def _call(self, sql: str, params: Any, fetch: Callable[[Any], T]) -> T:
+        dialect, sql = self.dialect, _check_sql(sql)
+        params = dialect.convert(params)
+
+        def attempt(current: Attempt) -> T:
+            result: T = _perform(dialect, current, self._session, sql, params, fetch)
+            return result
+
+        return self._policy.call("migrate", attempt, retries=0)
 
 
 class _MigrationHistory(_MigrationSession):
-    """The connection that holds the lock and writes the history, untouched by any migration."""
+    """The session that holds the lock and writes the history. No migration runs on it."""
 
-    def __init__(self, pool: ConnectionPool, session: _Session) -> None:
+    def __init__(self, pool: _SqlLocks, session: _Session) -> None:
         super().__init__(pool, session)
         dialect = self.dialect
         self.execute(dialect.history_session)
-        # Qualified, because a migration may lead elsewhere: USE, or SET search_path as pg_dump writes it.
+        # Qualified, because a migration may change the schema: by USE, or by SET search_path.
         ((schema,),) = self.fetch_all(f"SELECT {dialect.current_schema}")
-        place = f"{dialect.quote}{schema}{dialect.quote}"
-        self.table = f"{place}.schema_migrations"
-        self.absent = f"{place}.schema_migrations_absent"
+        prefix = f"{dialect.quote}{schema}{dialect.quote}"
+        self.table = f"{prefix}.schema_migrations"
+        self.absent = f"{prefix}.schema_migrations_absent"
         (name,) = dialect.lock_params(schema)
         self.lock = [name]
         self.busy = [f"{name} busy"]
 
     def check(self) -> None:
-        """Raise ConnectionError if the connection, and so the lock, was lost."""
+        """Raise ConnectionError if the connection was lost, and the lock with it."""
         self.fetch_all("SELECT 1")
 
 
-def _behind(dialect: _Dialect, order: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
-    """Return the condition that a key is greater, and its parameters."""
-    if dialect.row_comparison or len(order) == 1:
-        marks = ", ".join(["%s"] * len(order))
-        return f"({', '.join(order)}) > ({marks})", [*after]
+def _beyond(dialect: _Dialect, key: Sequence[str], after: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return the condition that a key is greater than ``after``, and its parameters."""
+    if dialect.row_comparison or len(key) == 1:
+        marks = ", ".join(["%s"] * len(key))
+        return f"({', '.join(key)}) > ({marks})", [*after]
     terms: list[str] = []
     params: list[Any] = []
-    for at, column in enumerate(order):
-        equal = "".join(f"{earlier} = %s AND " for earlier in order[:at])
+    for at, column in enumerate(key):
+        equal = "".join(f"{earlier} = %s AND " for earlier in key[:at])
         terms.append(f"({equal}{column} > %s)")
         params += after[: at + 1]
     return f"({' OR '.join(terms)})", params
 
 
-def _parts(rows: Iterable[Any], places: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return the values at these places of each row."""
-    if len(places) == 1:
-        return [(row[places[0]],) for row in rows]
-    return [*map(operator.itemgetter(*places), rows)]
+def _parts(rows: Iterable[Any], positions: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return the values at these positions of each row."""
+    if len(positions) == 1:
+        return [(row[positions[0]],) for row in rows]
+    return [*map(operator.itemgetter(*positions), rows)]
 
 
 class _SqlTable(_TableRows):
-    """A table of a ``ConnectionPool``."""
+    """A table of a ``ConnectionPool``, for data moves."""
 
-    MANY = 500  # keys in one statement
+    KEYS_AT_ONCE = 500  # in one statement
 
     def __init__(self, pool: ConnectionPool, table: str) -> None:
         self._pool = pool
@@ -7285,28 +7389,24 @@ class _SqlTable(_TableRows):
 
     def _read_shape(self) -> _TableShape:
         dialect, place = self._dialect, self._dialect.place(self._table)
-        columns = self._ask(dialect.table_columns, place)
-        if not columns:
+        rows = self._ask(dialect.table_columns, place)
+        if not rows:
             raise self._pool._no_such("move", self._table)
-        names = [row[0] for row in columns]
+        names = [row[0] for row in rows]
         with self._pool.transaction():
-            types = self._pool._column_types(self._table, names)
+            columns = dict(zip(names, self._pool._column_types(self._table, names)))
         has_transactions = self._ask(
             dialect.table_transactional, place if "%s" in dialect.table_transactional else None
         )
-        kinds = dict(zip(names, types))
+        readings = {row[0]: dialect.reading(columns[row[0]], row[4]) for row in rows}
         return _TableShape(
-            kinds,
+            columns,
             tuple(row[0] for row in self._ask(dialect.table_key, place)),
-            nullable=frozenset(row[0] for row in columns if row[1]),
-            optional=frozenset(row[0] for row in columns if row[2]),
-            computed=frozenset(row[0] for row in columns if row[3]),
-            readings={
-                name: reading
-                for name, *_, word in columns
-                if (reading := dialect.reading(kinds[name], word)) is not None
-            },
-            unordered=frozenset(row[0] for row in columns if row[4] == "set"),
+            nullable=frozenset(row[0] for row in rows if row[1]),
+            optional=frozenset(row[0] for row in rows if row[2]),
+            computed=frozenset(row[0] for row in rows if row[3]),
+            readings={name: reading for name, reading in readings.items() if reading is not None},
+            unordered=frozenset(row[0] for row in rows if row[4] == "set"),
             transactional=has_transactions != [(0,)],
         )
 
@@ -7314,7 +7414,8 @@ class _SqlTable(_TableRows):
         ((found,),) = self._ask(f"SELECT count(*) {self._from}")
         return int(found)
 
-    def _read_by(self, names: Sequence[str]) -> list[str]:
+    def _expressions(self, names: Sequence[str]) -> list[str]:
+        """Return the SQL that reads each of these columns exactly."""
         columns = self.shape().columns
         return [self._dialect.read_exactly(name, columns[name]) for name in names]
 
@@ -7322,21 +7423,21 @@ class _SqlTable(_TableRows):
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
         shape = self.shape()
-        order = [*map(self._dialect.name, shape.key)]
-        places = [self._dialect.key_value(name, shape.columns[name]) for name in shape.key]
-        wanted = self._read_by(names)
-        wanted += [place for place in places if place not in wanted]
-        sql = f"SELECT {', '.join(wanted)} {self._from}"
+        key = [*map(self._dialect.name, shape.key)]
+        key_values = [self._dialect.key_value(name, shape.columns[name]) for name in shape.key]
+        selected = self._expressions(names)
+        selected += [value for value in key_values if value not in selected]
+        sql = f"SELECT {', '.join(selected)} {self._from}"
         params: list[Any] = []
         if after is not None:
-            condition, params = _behind(self._dialect, order, after)
+            condition, params = _beyond(self._dialect, key, after)
             sql += f" WHERE {condition}"
-        sql += f" ORDER BY {', '.join(order)} LIMIT {limit}"
-        found = self._ask(sql, params)
-        return self._read(names, found), _parts(found, [*map(wanted.index, places)])
+        sql += f" ORDER BY {', '.join(key)} LIMIT {limit}"
+        rows = self._ask(sql, params)
+        return self._read(names, rows), _parts(rows, [*map(selected.index, key_values)])
 
     def _read(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """Return the values of these columns, which the rows begin with."""
+        """Return the values of these columns, with which the rows begin."""
         readings = [self.shape().readings.get(name) for name in names]
         if not rows or (not any(readings) and len(rows[0]) == len(names)):
             return rows
@@ -7350,29 +7451,29 @@ class _SqlTable(_TableRows):
         self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
     ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
         found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        for start in range(0, len(keys), self.MANY):
-            found |= self._find(names, keys[start : start + self.MANY])
+        for start in range(0, len(keys), self.KEYS_AT_ONCE):
+            found |= self._find(names, keys[start : start + self.KEYS_AT_ONCE])
         return found
 
     def _find(
         self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
     ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-        key = self.shape().key
-        columns = ", ".join(self._read_by([*key, *names]))
-        wanted: Any = tuple(each[0] for each in keys) if len(key) == 1 else tuple(keys)
-        place = ", ".join(map(self._dialect.name, key))
+        key_names = self.shape().key
+        width = len(key_names)
+        columns = ", ".join(self._expressions([*key_names, *names]))
+        place = ", ".join(map(self._dialect.name, key_names))
+        wanted: Any = tuple(key[0] for key in keys) if width == 1 else tuple(keys)
         rows = self._ask(f"SELECT {columns} {self._from} WHERE ({place}) IN %s", [wanted])
-        width = len(key)
-        found = self._read(names, [row[width:] for row in rows])
-        by_key = {self._as_stored(row[:width]): values for row, values in zip(rows, found)}
-        given = {self._as_stored(each): each for each in keys}
+        values = self._read(names, [row[width:] for row in rows])
+        by_key = {self._as_stored(row[:width]): found for row, found in zip(rows, values)}
+        given = {self._as_stored(key): key for key in keys}
         if by_key.keys() <= given.keys():
-            return {given[stored]: row for stored, row in by_key.items()}
-        # The collation takes other texts for equal: the server says which row has which key.
+            return {given[stored]: found for stored, found in by_key.items()}
+        # The collation holds other texts for equal: ask for each key which row it has.
         marks = ", ".join(["%s"] * width)
         sql = f"SELECT {columns} {self._from} WHERE ({place}) = ({marks})"
-        alone = [(each, row[width:]) for each in keys for row in self._ask(sql, each)]
-        return dict(zip([each for each, _ in alone], self._read(names, [row for _, row in alone])))
+        single = [(key, row[width:]) for key in keys for row in self._ask(sql, key)]
+        return dict(zip([key for key, _ in single], self._read(names, [row for _, row in single])))
 
     def _as_stored(self, key: Sequence[Any]) -> tuple[Any, ...]:
         """Return the key's values in the one form that the columns give them."""
@@ -7412,8 +7513,7 @@ def create_pool(
     clock: Clock | None = None,
     observer: Callable[[Call], None] | None = None,
 ) -> ConnectionPool:
-    """A pool of connections to the database that ``config.url`` names; its scheme picks the driver. Connects on first
-    use."""
+    """Return a pool for the database that ``config.url`` names. It connects on first use."""
     return ConnectionPool(config, clock=clock, observer=observer)
 
 
@@ -15551,7 +15651,7 @@ class QuerySource(_KeyedSource):
         if not isinstance(database, ConnectionPool):
             raise ConfigurationError("QuerySource reads from a ConnectionPool: a fake knows no SQL")
         self.database = database
-        self._sql = ConnectionPool._checked(sql)
+        self._sql = _check_sql(sql)
         self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
         for name in self._key:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -15590,7 +15690,7 @@ class QuerySource(_KeyedSource):
         tail = ""
         params: list[Any] = []
         if after is not None:
-            condition, params = _behind(self.database._dialect, order, after)
+            condition, params = _beyond(self.database._dialect, order, after)
             tail = f"WHERE {condition} "
         # One row more: if its key is that of the last one, the next page would leave it out.
         names, found = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)

@@ -35,7 +35,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: an implicit commit goes unnoticed",
         INFRA,
-        Never("ConnectionPool._within", "not self._dialect.in_transaction(session)"),
+        Never("_SqlStatements._within", "not dialect.in_transaction(session)"),
         ("faults/test_databases.py::test_ddl_in_a_transaction",),
     ),
     OnFakes(
@@ -63,7 +63,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a missing column has the code of a missing table",
         INFRA,
-        Replace("ConnectionPool._no_such", "len(column)", "0"),
+        Replace("_SqlInserts._no_such", "len(column)", "0"),
         ("faults/test_statement_errors.py::test_insert_many_into_what_is_not_there",),
     ),
     OnServers(
@@ -118,9 +118,9 @@ DATABASES: list[Mutant] = [
         "databases: the server's text is quoted unasked",
         INFRA,
         Replace(
-            "ConnectionPool._translate",
-            "self.config.error_detail and (words := dialect.own_words(exc))",
-            "(words := dialect.own_words(exc))",
+            "_ErrorTranslator.translate",
+            "dialect.config.error_detail and (text := dialect.own_words(exc))",
+            "(text := dialect.own_words(exc))",
         ),
         ("faults/test_statement_errors.py::test_the_servers_own_text",),
     ),
@@ -133,7 +133,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: SET stays in the pool",
         INFRA,
-        Replace("ConnectionPool._perform", "session.retires_at = 0.0", "pass"),
+        Replace("_perform", "session.retires_at = 0.0", "pass"),
         ("faults/test_databases.py::test_a_setting_does_not_stay_in_the_pool",),
     ),
     OnServers(
@@ -185,19 +185,19 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a connection to a read-only server is kept",
         INFRA,
-        Replace("ConnectionPool._give_back", "sound and session.is_new", "sound"),
+        Replace("_Sessions.give_back", "sound and session.is_new", "sound"),
         ("faults/test_databases.py::test_a_borrower_on_the_old_server_fails_once",),
     ),
     OnServers(
         "databases: a refused write is sent over another old connection",
         INFRA,
-        Never("ConnectionPool._statement.attempt", "refused and not session.is_new"),
+        Never("_SqlStatements._statement.attempt", "refused and not session.is_new"),
         ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
     ),
     OnServers(
         "databases: old connections are lent after a failover",
         INFRA,
-        Never("ConnectionPool._is_dead", "session.generation != self._generation"),
+        Never("_Sessions._is_dead", "session.generation != self._generation"),
         ("faults/test_databases.py::test_a_transaction_begins_again_on_the_new_server",),
     ),
     OnServers(
@@ -227,13 +227,13 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a dead connection is handed out",
         INFRA,
-        Never("ConnectionPool._is_dead", "session.is_readable(0)"),
+        Never("_Sessions._is_dead", "session.is_readable(0)"),
         ("faults/test_databases.py::test_killed_and_restarted_between_calls",),
     ),
     OnServers(
         "databases: an unsound connection is lent again",
         INFRA,
-        Replace("ConnectionPool._give_back", "not sound", "False"),
+        Replace("_Sessions.give_back", "not sound", "False"),
         ("faults/test_databases.py::test_a_failure_gives_the_place_back",),
     ),
     OnServers(
