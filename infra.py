@@ -8252,14 +8252,17 @@ class _MigrationRun:
 # === records ======================================================================================
 
 
-#: the default of a record's id, created_at and updated_at: the repository fills them when it creates the record
+#: the default of a record's id, created_at and updated_at, which ``create`` fills in
 FILLED: Any = None
 
 
 @dataclass(frozen=True, eq=False)
 class PhoneUser(_ByValue):
-    """Somebody known by a phone number, of which only a keyed hash is kept. ``user_type`` is "customer", "worker" or
-    None, not chosen yet; ``country_code`` the digits of the calling code."""
+    """A user known by a phone number, of which only a keyed hash is stored.
+
+    ``user_type`` is "customer", "worker" or None (not chosen yet). ``country_code`` holds the
+    digits of the calling code.
+    """
 
     phone_hash: str = field(repr=False)
     country_code: str
@@ -8274,7 +8277,7 @@ class PhoneUser(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Device(_ByValue):
-    """Where a refresh token is used, as far as the caller knows."""
+    """The device that uses a refresh token, as far as the caller knows it."""
 
     device_id: str | None = None
     device_name: str | None = None
@@ -8284,8 +8287,11 @@ class Device(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class RefreshToken(_ByValue):
-    """A refresh token's record; the token itself is nowhere. Those that came from one sign-in by rotation share a
-    ``family``. A token that was rotated is revoked, with the reason "rotated" and its successor in ``replaced_by``."""
+    """The record of a refresh token; the token itself is not stored.
+
+    Tokens that come from one sign-in by rotation share a ``family``. A rotated token is revoked
+    with the reason "rotated", and ``replaced_by`` is its successor.
+    """
 
     user_id: uuid.UUID
     token_hash: str = field(repr=False)
@@ -8305,7 +8311,7 @@ class RefreshToken(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Issued(_ByValue):
-    """A new token, to be given to the client once, and its record."""
+    """A new token, which the client gets once, and its record."""
 
     token: str = field(repr=False)
     record: RefreshToken
@@ -8313,8 +8319,11 @@ class Issued(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Rotation(_ByValue):
-    """What became of a rotation: ``outcome`` is "rotated", "raced", "reused", "revoked", "expired" or "unknown";
-    ``issued`` the new token of the first two."""
+    """The result of a rotation.
+
+    ``outcome`` is "rotated", "raced", "reused", "revoked", "expired" or "unknown". ``issued`` is
+    the new token after the first two.
+    """
 
     outcome: str
     issued: Issued | None = None
@@ -8322,8 +8331,12 @@ class Rotation(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class User(_ByValue):
-    """Somebody at the benchmark exchange. ``role`` is "anonymous", "registered", "contributor", "reviewer" or "admin";
-    ``profile`` any JSON. E-mail and user name are unique whatever their case. The password's hash is never here."""
+    """A user of the benchmark exchange.
+
+    ``role`` is "anonymous", "registered", "contributor", "reviewer" or "admin". ``profile`` is any
+    JSON. E-mail and user name are unique without regard to case. The record never holds the
+    password's hash.
+    """
 
     email: str = field(repr=False)
     username: str
@@ -8339,7 +8352,7 @@ class User(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Credentials(_ByValue):
-    """A user, and the hash to compare a password with (None: has no password)."""
+    """A user, and the hash to compare a password with (None: the user has no password)."""
 
     user: User
     password_hash: str | None = field(repr=False)
@@ -8347,8 +8360,11 @@ class Credentials(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Organization(_ByValue):
-    """``slug`` is its name in URLs; ``organization_type`` "llm_provider", "research_institution", "enterprise",
-    "open_source" or "individual"."""
+    """An organization of the benchmark exchange.
+
+    ``slug`` is its name in URLs. ``organization_type`` is "llm_provider", "research_institution",
+    "enterprise", "open_source" or "individual".
+    """
 
     name: str
     slug: str
@@ -8365,7 +8381,7 @@ class Organization(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Member(_ByValue):
-    """A user of an organization; ``role`` is "member", "admin" or "owner"."""
+    """A user who belongs to an organization; ``role`` is "member", "admin" or "owner"."""
 
     user: User
     role: str
@@ -8374,7 +8390,7 @@ class Member(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Membership(_ByValue):
-    """An organization of a user, and the user's role in it."""
+    """An organization that a user belongs to, and the user's role in it."""
 
     organization: Organization
     role: str
@@ -8383,9 +8399,13 @@ class Membership(_ByValue):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Benchmark(_ByValue):
-    """A benchmark as it is now. ``category`` is "performance", "accuracy", "reliability", "safety", "cost" or
-    "capability"; ``status`` "draft", "under_review", "active", "deprecated" or "archived". ``version`` is three numbers
-    (https://semver.org), ``version_id`` its row in the history. ``tags`` come back sorted, each once."""
+    """A benchmark at its current version.
+
+    ``category`` is "performance", "accuracy", "reliability", "safety", "cost" or "capability".
+    ``status`` is "draft", "under_review", "active", "deprecated" or "archived". ``version`` is
+    three numbers (https://semver.org), ``version_id`` its row in the history. ``tags`` are returned
+    sorted, without duplicates.
+    """
 
     slug: str = field(kw_only=False)
     name: str = field(kw_only=False)
@@ -8408,7 +8428,7 @@ class Benchmark(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkVersion(_ByValue):
-    """What a benchmark was at one version; ``number`` counts its versions from 1."""
+    """A benchmark as it was at one version; ``number`` counts its versions from 1."""
 
     benchmark_id: uuid.UUID
     version: str
@@ -8424,9 +8444,12 @@ class BenchmarkVersion(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Submission(_ByValue):
-    """A model's results at one version of a benchmark. Without an ``aggregate_score`` it is not ranked;
-    ``verification_level`` is "unverified", "community_verified", "platform_verified" or "audited", ``verification`` any
-    JSON about it; ``visibility`` "public", "unlisted" or "private"."""
+    """A model's results at one version of a benchmark.
+
+    Without an ``aggregate_score`` it has no rank. ``verification_level`` is "unverified",
+    "community_verified", "platform_verified" or "audited"; ``verification`` is any JSON about it.
+    ``visibility`` is "public", "unlisted" or "private".
+    """
 
     benchmark_id: uuid.UUID
     benchmark_version_id: uuid.UUID
@@ -8446,7 +8469,7 @@ class Submission(_ByValue):
 
 
 class LeaderboardEntry(NamedTuple):
-    """A submission's place, with the names of who submitted it and for which organization, if any."""
+    """A submission's rank, with the names of its user and of its organization, if any."""
 
     rank: int
     submission_id: uuid.UUID
@@ -8464,10 +8487,13 @@ class LeaderboardEntry(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Query(_ByValue):
-    """Which page of records: pages count from 1; ``sort`` is one of the repository's ``sort_fields`` (without one: the
-    first), equal values are in the order of ids; ``filters`` are values that fields have to equal (``filter_fields``;
-    None: be absent). A value that is None sorts as the engine has it: as the greatest on Postgres, the least on
-    MySQL."""
+    """The page of records to read.
+
+    Pages count from 1. ``sort`` is one of the repository's ``sort_fields`` (default: the first);
+    records with equal values are in the order of their ids. ``filters`` are values that
+    ``filter_fields`` must equal (None: be absent). None sorts as on the engine: last on Postgres,
+    first on MySQL.
+    """
 
     page: int = 1
     per_page: int = 50
@@ -8479,7 +8505,7 @@ class Query(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class Page(_ByValue, Generic[T]):
-    """``items`` of a query; ``total`` counts all that match, if ``with_total`` was set."""
+    """``items`` of a query; ``total`` counts all records that match, if ``with_total`` was set."""
 
     items: list[T]
     page: int
@@ -8491,31 +8517,31 @@ class Page(_ByValue, Generic[T]):
 
 
 class _Above(NamedTuple):
-    """In a condition: greater than this."""
+    """A condition: greater than this value."""
 
     value: Any
 
 
 class _AtMost(NamedTuple):
-    """In a condition: this or less."""
+    """A condition: this value or less."""
 
     value: Any
 
 
 class _OneOf(NamedTuple):
-    """In a condition: one of these, of which there is at least one."""
+    """A condition: one of these values. There must be at least one."""
 
     value: Sequence[Any]
 
 
 class _Contains(NamedTuple):
-    """In a condition: holds this text."""
+    """A condition: contains this text."""
 
     value: str
 
 
 class _Among(NamedTuple):
-    """In a condition: what that column holds in such rows of another table."""
+    """A condition: a value of ``column`` in the rows of another table that meet ``where``."""
 
     repository: Repository[Any]
     column: str
@@ -9186,9 +9212,14 @@ _CALLING_CODES = _lazy(r"\+(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[
 
 
 class PhoneUserRepository(Repository[PhoneUser]):
-    """Users known by a phone number. Methods take the phone in any form that :func:`normalize_phone` does; what is
-    stored is its hash with the repository's key (32 bytes or more, the same for ever: another key finds nobody). The
-    rules: ``phone_users_pkey``, ``phone_users_phone_hash_key``. Deleting a user deletes the user's tokens."""
+    """Users known by a phone number.
+
+    Methods take the phone in any form that :func:`normalize_phone` takes. The table holds its hash
+    with the repository's key, which has 32 bytes or more. Never change the key: a repository with
+    another key finds no user. Deleting a user deletes the user's tokens.
+
+    Constraints: ``phone_users_pkey``, ``phone_users_phone_hash_key``.
+    """
 
     record = PhoneUser
     table = "phone_users"
@@ -9208,28 +9239,32 @@ class PhoneUserRepository(Repository[PhoneUser]):
         super().__init__(database, clock=clock)
         if hash_key is None:
             logger.warning(
-                "%s has no key: anybody who reads the table can find the numbers behind the hashes; set PHONE_HASH_KEY",
+                "%s has no key: anybody who reads the table can find the numbers behind the "
+                "hashes; set PHONE_HASH_KEY",
                 type(self).__name__,
             )
         self._hash_key = None if hash_key is None else _key_bytes(hash_key)
 
     def create_for_phone(self, phone: str, user_type: str | None = None) -> PhoneUser:
-        """A new user; ConflictError ``phone_users_phone_hash_key`` if the phone has one."""
+        """Create a user for the phone.
+
+        Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one.
+        """
         found = _CALLING_CODES.match(normalize_phone(phone))
         if found is None:
             raise ValidationError("phone should begin with a calling code")
         return self.create(PhoneUser(self._hash(phone), found[1], user_type))
 
     def find_by_phone(self, phone: str) -> PhoneUser | None:
-        """The phone's user, or None."""
+        """Return the phone's user, or None."""
         return self._first("find_by_phone", {"phone_hash": self._hash(phone)})
 
     def exists_by_phone(self, phone: str) -> bool:
-        """Whether the phone has a user."""
+        """Return whether the phone has a user."""
         return self._exists("exists_by_phone", {"phone_hash": self._hash(phone)})
 
     def count(self, user_type: str | None = None) -> int:
-        """How many users there are, of that type or, without one, at all."""
+        """Return how many users there are (with ``user_type``: of that type)."""
         return self._number(
             "count", {} if user_type is None else self._checked({"user_type": user_type})
         )
@@ -9239,9 +9274,14 @@ class PhoneUserRepository(Repository[PhoneUser]):
 
 
 class TokenRepository(Repository[RefreshToken]):
-    """Refresh tokens with rotation (RFC 9700 §4.14.2). Only SHA-256 hashes of tokens are stored: they are random, with
-    256 bits. A token is valid until it expires, by the repository's clock, or is revoked. The rules:
-    ``refresh_tokens_pkey``, ``refresh_tokens_token_hash_key``, ``refresh_tokens_user_id_fkey``."""
+    """Refresh tokens with rotation (RFC 9700 §4.14.2).
+
+    The table holds only the SHA-256 hashes of tokens, which are random and have 256 bits. A token
+    is valid until it expires, by the repository's clock, or is revoked.
+
+    Constraints: ``refresh_tokens_pkey``, ``refresh_tokens_token_hash_key``,
+    ``refresh_tokens_user_id_fkey``.
+    """
 
     record = RefreshToken
     table = "refresh_tokens"
@@ -9255,8 +9295,10 @@ class TokenRepository(Repository[RefreshToken]):
     filter_fields: ClassVar = ("user_id", "family", "device_id")
 
     def issue(self, user_id: uuid.UUID, ttl: float, device: Device | None = None) -> Issued:
-        """A new token that begins a family, valid for ``ttl`` seconds. ConflictError ``refresh_tokens_user_id_fkey`` if
-        there is no such user."""
+        """Return a new token that begins a family, valid for ``ttl`` seconds.
+
+        Raises ConflictError ``refresh_tokens_user_id_fkey`` if the user does not exist.
+        """
         if not isinstance(device, Device | None):
             raise ValidationError("device should be a Device")
         family = new_id(self._clock)
@@ -9265,47 +9307,52 @@ class TokenRepository(Repository[RefreshToken]):
         )
 
     def find(self, token: str) -> RefreshToken | None:
-        """The token's record, valid or not; None if it was never issued, or is deleted."""
+        """Return the token's record, valid or not; None if it was never issued, or is deleted."""
         return self._first("find", {"token_hash": self._digest(token)})
 
     def is_valid(self, token: str) -> bool:
-        """Whether the token is known, not revoked and not expired."""
+        """Return whether the token is known, not revoked and not expired."""
         return self._exists("is_valid", {"token_hash": self._digest(token), **self._valid()})
 
     def find_by_user(self, user_id: uuid.UUID) -> list[RefreshToken]:
-        """The user's valid tokens, the newest first."""
+        """Return the user's valid tokens, the newest first."""
         where = {**self._checked({"user_id": user_id}), **self._valid()}
         return self._select("find_by_user", where, [("created_at", True), ("id", True)])
 
     def revoke(self, token: str, reason: str = "revoked") -> bool:
-        """Revokes the token and returns whether it was not before."""
+        """Revoke the token, and return whether it was not revoked before."""
         return self._revoke("revoke", {"token_hash": self._digest(token)}, reason) > 0
 
     def revoke_all_for_user(self, user_id: uuid.UUID, reason: str = "revoked") -> int:
-        """Revokes all tokens of the user and returns how many were not before."""
+        """Revoke all tokens of the user, and return how many were not revoked before."""
         return self._revoke_all("revoke_all_for_user", self._checked({"user_id": user_id}), reason)
 
     def revoke_family(self, family: uuid.UUID, reason: str = "revoked") -> int:
-        """Revokes all tokens of the family and returns how many were not before."""
+        """Revoke all tokens of the family, and return how many were not revoked before."""
         return self._revoke_all("revoke_family", self._checked({"family": family}), reason)
 
     def delete_expired(self) -> int:
-        """Deletes the tokens that have expired, revoked or not, and returns how many."""
+        """Delete the expired tokens, revoked or not, and return how many there were."""
         return self._remove("delete_expired", {"expires_at": _AtMost(self._clock.now())})
 
     def rotate(self, token: str, ttl: float, grace: float = 0.0) -> Rotation:
-        """Exchanges a valid token for a new one of its family, valid for ``ttl`` seconds. Of any number of callers at
-        once exactly one gets the outcome "rotated". The other outcomes:
+        """Exchange a valid token for a new one of its family, valid for ``ttl`` seconds.
 
-        - "raced": it was rotated not more than ``grace`` seconds ago, as when two tabs ask at once. A sibling is issued
-          and nothing is revoked, provided that its family still has a valid token.
-        - "reused": it was rotated longer ago: somebody has a copy. Its whole family is revoked.
-        - "revoked", "expired": nothing is issued. "unknown": never issued, or deleted since.
+        If several callers rotate one token at once, exactly one gets the outcome "rotated". The
+        other outcomes:
 
-        Raises DatabaseError inside a transaction of its database, before it reads: a caller that rolls back would undo
-        the answer to a theft, or take back a token that its user already has.
+        - "raced": it was rotated at most ``grace`` seconds ago, for example by another browser tab.
+          A second
+          new token is issued and nothing is revoked, if the family still has a valid token.
+        - "reused": it was rotated earlier, so there is a copy of it. The whole family is revoked.
+        - "revoked", "expired": nothing is issued.
+        - "unknown": it was never issued, or is deleted.
 
-        Never repeated after it was sent: the new token would be lost, and its next use look like a theft.
+        Raises DatabaseError inside a transaction of its database, before it reads: a rollback would
+        undo the revocation after a theft, or take back a token that the client already has.
+
+        It is not retried after it was sent: the new token would be lost, and its next use look like
+        a theft.
         """
         digest, lifetime = self._digest(token), self._lifetime(ttl)
         if not _is_number(grace, 0, _YEAR):
@@ -9315,7 +9362,8 @@ class TokenRepository(Repository[RefreshToken]):
 
     def _rotate(self, digest: str, lifetime: timedelta, grace: timedelta) -> Rotation:
         now, successor = self._clock.now(), new_id(self._clock)
-        # The one conditional write: the row's lock decides who wins, and a revocation of the family waits for it.
+        # The one conditional write: the row's lock picks the winner, and a revocation of the family
+        # waits for it.
         use = {
             "last_used_at": now,
             "revoked_at": now,
@@ -9337,7 +9385,7 @@ class TokenRepository(Repository[RefreshToken]):
         if not grace or now - old.revoked_at > grace:
             self._revoke_all("rotate", {"family": old.family}, "reused")
             return Rotation("reused")
-        # A write again, so that a revocation of the family comes either before it or after the sibling is there.
+        # A write again: a revocation of the family comes before it, or after the sibling is stored.
         if not self._change(
             "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
         ):
@@ -9376,8 +9424,12 @@ class TokenRepository(Repository[RefreshToken]):
         return self._change(operation, {**where, "revoked_at": None}, changes)
 
     def _revoke_all(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
-        """Also what rotations that are under way bring forth: a statement that waited for one may have passed the place
-        of its new token. A rotation needs a token that is committed and not revoked: without one, none is under way."""
+        """Revoke the matching tokens, and those that concurrent rotations add.
+
+        A statement that waited for a rotation may have missed the rotation's new token. A rotation
+        needs a committed token that is not revoked, so none is in progress once no such token is
+        left.
+        """
         reason = self._checked({"revoke_reason": reason})["revoke_reason"]
 
         def work() -> int:
@@ -9400,7 +9452,7 @@ class TokenRepository(Repository[RefreshToken]):
     def _digest(token: str) -> str:
         import hashlib
 
-        # Any text may come from a stranger, or from a cookie that is missing: it was never issued.
+        # Strangers may send any text, also an empty one: then the token was never issued.
         token = _plain(token)
         if not isinstance(token, str):
             raise ValidationError("token should be text")
@@ -9433,10 +9485,15 @@ class _MemberRepository(Repository[_Member]):
 
 
 class UserRepository(Repository[User]):
-    """Users of the benchmark exchange. E-mail and user name are unique without regard to case and to how accents are
-    composed. The rules: ``users_pkey``, ``users_email_key``, ``users_username_key``, ``users_role_check``; who belongs
-    to an organization, has submitted something or made a benchmark cannot be deleted
-    (``organization_members_user_id_fkey``, ``submissions_user_id_fkey``, ``benchmarks_created_by_fkey``)."""
+    """Users of the benchmark exchange.
+
+    E-mail and user name are unique without regard to case and to how accents are composed. A user
+    who belongs to an organization, has submitted something or made a benchmark cannot be deleted
+    (``organization_members_user_id_fkey``, ``submissions_user_id_fkey``,
+    ``benchmarks_created_by_fkey``).
+
+    Constraints: ``users_pkey``, ``users_email_key``, ``users_username_key``, ``users_role_check``.
+    """
 
     record = User
     table = "users"
@@ -9463,16 +9520,21 @@ class UserRepository(Repository[User]):
     filter_fields: ClassVar = ("role", "email_verified")
 
     def create(self, user: User, password_hash: str | None = None) -> User:
-        """Stores a new user and returns it as stored. ``password_hash`` is a hash made for passwords (argon2, scrypt),
-        never the password."""
+        """Store a new user and return it as stored.
+
+        ``password_hash`` is a hash made for passwords (argon2, scrypt), never the password.
+        """
         values = self._filled(user, password_hash=password_hash)
         self._insert("create", values)
         return self._stored(values)
 
     def update(self, user: User) -> User:
-        """Stores an existing user, except for ``last_active_at``, and returns it so; another e-mail address is not
-        verified yet. NotFoundError if it is absent; ConflictError ``users_as_read`` if ``role`` or ``email_verified``
-        is not as it is stored: these have methods of their own."""
+        """Store an existing user, except for ``last_active_at``, and return it as stored.
+
+        A changed e-mail address is not verified. Raises NotFoundError if the user does not exist,
+        and ConflictError ``users_as_read`` if ``role`` or ``email_verified`` differs from what is
+        stored: each has a method of its own.
+        """
         values = self._edited(user)
         if values["email_verified"]:
             same = {**self._as_read(values), "email": values["email"]}
@@ -9483,45 +9545,50 @@ class UserRepository(Repository[User]):
         return self._stored(stored)
 
     def find_by_email(self, email: str) -> User | None:
-        """The user of that e-mail address, or None."""
+        """Return the user with this e-mail address, or None."""
         return self._first("find_by_email", self._key("email", email))
 
     def find_by_username(self, username: str) -> User | None:
-        """The user of that name, or None."""
+        """Return the user of this name, or None."""
         return self._first("find_by_username", self._key("username", username))
 
     def exists_by_email(self, email: str) -> bool:
-        """Whether the e-mail address is taken."""
+        """Return whether the e-mail address is taken."""
         return self._exists("exists_by_email", self._key("email", email))
 
     def exists_by_username(self, username: str) -> bool:
-        """Whether the user name is taken."""
+        """Return whether the user name is taken."""
         return self._exists("exists_by_username", self._key("username", username))
 
     def find_credentials(self, email: str) -> Credentials | None:
-        """The user of that e-mail address with the hash of the password, or None."""
+        """Return the user with this e-mail address and the password's hash, or None."""
         names = (*self._fields, "password_hash")
         rows = self._rows("find_credentials", names, self._key("email", email), limit=1)
-        return Credentials(self._read([row[:-1] for row in rows])[0], rows[0][-1]) if rows else None
+        return Credentials(self._make(rows[0][:-1]), rows[0][-1]) if rows else None
 
     def update_password(self, id: uuid.UUID, password_hash: str | None) -> None:
-        """Sets the hash of the password (None: has none). NotFoundError if there is no such user, as of all methods
-        called update."""
+        """Set the hash of the password (None: no password).
+
+        Raises NotFoundError if the user does not exist, as all ``update`` methods do.
+        """
         self._alter("update_password", id, {"password_hash": password_hash})
 
     def update_profile(self, id: uuid.UUID, profile: dict[str, Any]) -> None:
-        """Sets the profile: a dict of JSON."""
+        """Set the profile: a dict of JSON."""
         self._alter("update_profile", id, {"profile": profile})
 
     def update_role(self, id: uuid.UUID, role: str) -> None:
-        """Sets the role."""
+        """Set the role."""
         self._alter("update_role", id, {"role": role})
 
     def update_email_verified(
         self, id: uuid.UUID, verified: bool = True, *, email: str | None = None
     ) -> None:
-        """Sets whether the user has shown to receive mail at the address. ``email``: the address that the mail went to,
-        character by character; ConflictError ``users_as_read`` if it is another by now."""
+        """Set whether the user receives mail at the address.
+
+        ``email`` is the address that the mail went to. Raises ConflictError ``users_as_read`` if
+        the stored address differs from it in any character.
+        """
         operation = "update_email_verified"
         if email is None:
             self._alter(operation, id, {"email_verified": verified})
@@ -9536,21 +9603,27 @@ class UserRepository(Repository[User]):
             )
 
     def update_last_active(self, id: uuid.UUID) -> None:
-        """The user is active now; ``updated_at`` stays."""
+        """Set ``last_active_at`` to now; ``updated_at`` stays."""
         self._alter("update_last_active", id, {"last_active_at": self._clock.now()}, edit=False)
 
     def add_to_organization(
         self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str = "member"
     ) -> None:
-        """Makes the user a "member", an "admin" or an "owner". ConflictError ``organization_members_pkey`` if it
-        belongs to the organization already, ``organization_members_user_id_fkey`` or
-        ``organization_members_organization_id_fkey`` if one of the two is absent."""
+        """Make the user a "member", an "admin" or an "owner" of the organization.
+
+        Raises ConflictError: ``organization_members_pkey`` if the user belongs to it already,
+        ``organization_members_user_id_fkey`` or ``organization_members_organization_id_fkey`` if
+        one of the two does not exist.
+        """
         member = _Member(organization_id, user_id, role)
         self._members._insert("add_to_organization", self._members._filled(member))
 
     def remove_from_organization(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> bool:
-        """Returns whether the user belonged to it. ConflictError ``organization_members_last_owner`` for the only
-        owner, also when two leave at once."""
+        """Remove the user from the organization, and return whether the user belonged to it.
+
+        Raises ConflictError ``organization_members_last_owner`` for the only owner, also if two
+        owners leave at once.
+        """
         operation, who = "remove_from_organization", self._membership(user_id, organization_id)
 
         def work() -> bool:
@@ -9563,8 +9636,11 @@ class UserRepository(Repository[User]):
     def update_organization_role(
         self, user_id: uuid.UUID, organization_id: uuid.UUID, role: str
     ) -> None:
-        """Sets the role. NotFoundError for who does not belong to the organization; ConflictError
-        ``organization_members_last_owner`` for the only owner, who stays one."""
+        """Set the user's role in the organization.
+
+        Raises NotFoundError if the user does not belong to it, and ConflictError
+        ``organization_members_last_owner`` if the only owner would not stay one.
+        """
         operation, who = "update_organization_role", self._membership(user_id, organization_id)
         change = self._members._checked({"role": role})
 
@@ -9578,7 +9654,7 @@ class UserRepository(Repository[User]):
         self.database.run(work)
 
     def find_organizations(self, user_id: uuid.UUID) -> list[Membership]:
-        """The user's organizations, by name. Two statements."""
+        """Return the user's organizations, by name. Two statements."""
         operation = "find_organizations"
         members = self._members._select(operation, self._members._checked({"user_id": user_id}))
         found = self._organizations._by_id(operation, (each.organization_id for each in members))
@@ -9596,8 +9672,10 @@ class UserRepository(Repository[User]):
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
     def _take_turns(self, operation: str, who: Mapping[str, Any]) -> None:
-        """Writes the organization's row, as it is: of those who change its owners each waits for the one before, and
-        sees then who is an owner now."""
+        """Lock the organization by writing its row unchanged.
+
+        Concurrent changes of its owners wait for each other, and then see who is an owner now.
+        """
         place = {"id": who["organization_id"]}
         self._organizations._change(operation, place, place)
 
@@ -9620,15 +9698,21 @@ class UserRepository(Repository[User]):
 
 
 class OrganizationRepository(Repository[Organization]):
-    """Organizations of the benchmark exchange; each has an owner at all times. The rules: ``organizations_pkey``,
-    ``organizations_slug_key``, ``organizations_organization_type_check``. Deleting one ends its memberships; one that
-    submissions name cannot be deleted (``submissions_organization_id_fkey``)."""
+    """Organizations of the benchmark exchange; each has an owner at all times.
+
+    Deleting one ends its memberships. One that submissions name cannot be deleted
+    (``submissions_organization_id_fkey``).
+
+    Constraints: ``organizations_pkey``, ``organizations_slug_key``,
+    ``organizations_organization_type_check``.
+    """
 
     record = Organization
     table = "organizations"
     resource = "organization"
     lengths: ClassVar = {
-        "name": 200, "slug": 100, "description": 5000, "website": 2000, "logo_url": 2000, "organization_type": 20,
+        "name": 200, "slug": 100, "description": 5000, "website": 2000, "logo_url": 2000,
+        "organization_type": 20,
     }  # fmt: skip
     formats: ClassVar = {
         "slug": "[a-z0-9]+(-[a-z0-9]+)*",
@@ -9642,9 +9726,13 @@ class OrganizationRepository(Repository[Organization]):
     sort_fields: ClassVar = ("created_at", "updated_at", "name")
     filter_fields: ClassVar = ("organization_type", "verified")
 
-    def create(self, organization: Organization, owner_id: uuid.UUID) -> Organization:  # type: ignore[override]
-        """Stores a new organization with its first owner, in one transaction, and returns it as stored. ConflictError
-        ``organization_members_user_id_fkey`` if there is no such user."""
+    def create(  # type: ignore[override]
+        self, organization: Organization, owner_id: uuid.UUID
+    ) -> Organization:
+        """Store a new organization and its first owner in one transaction; return it as stored.
+
+        Raises ConflictError ``organization_members_user_id_fkey`` if the user does not exist.
+        """
         values = self._filled(organization)
         owner = self._members._filled(_Member(values["id"], owner_id, "owner"))
 
@@ -9656,23 +9744,26 @@ class OrganizationRepository(Repository[Organization]):
         return self._stored(values)
 
     def find_by_slug(self, slug: str) -> Organization | None:
-        """The organization, or None."""
+        """Return the organization, or None."""
         return self._first("find_by_slug", self._checked({"slug": slug}))
 
     def exists_by_slug(self, slug: str) -> bool:
-        """Whether the slug is taken."""
+        """Return whether the slug is taken."""
         return self._exists("exists_by_slug", self._checked({"slug": slug}))
 
     def verify(self, id: uuid.UUID) -> None:
-        """The organization is verified, as of now. NotFoundError if it is absent."""
+        """Mark the organization as verified now. Raises NotFoundError if it does not exist."""
         self._alter("verify", id, {"verified": True, "verification_date": self._clock.now()})
 
     def unverify(self, id: uuid.UUID) -> None:
-        """The organization is not verified. NotFoundError if it is absent."""
+        """Mark the organization as not verified. Raises NotFoundError if it does not exist."""
         self._alter("unverify", id, {"verified": False, "verification_date": None})
 
     def find_members(self, id: uuid.UUID, query: Query = Query()) -> Page[Member]:
-        """Its members in the order in which they joined; filter by "role". Two statements, three with the total."""
+        """Return a page of its members in the order in which they joined; filter by "role".
+
+        Two statements, three with the total.
+        """
         operation = "find_members"
         page = self._members._page(operation, self._members._identity(id, "organization_id"), query)
         users = self._users._by_id(operation, (each.user_id for each in page.items))
@@ -9682,20 +9773,22 @@ class OrganizationRepository(Repository[Organization]):
         return Page(items, page.page, page.per_page, page.total)
 
     def count_members(self, id: uuid.UUID) -> int:
-        """How many members it has, owners and admins included."""
+        """Return how many members it has, owners and admins included."""
         return self._members._number(
             "count_members", self._members._identity(id, "organization_id")
         )
 
     def find_by_type(self, organization_type: str, query: Query = Query()) -> Page[Organization]:
-        """A page of the organizations of that type."""
+        """Return a page of the organizations of that type."""
         return self._page(
             "find_by_type", self._checked({"organization_type": organization_type}), query
         )
 
     def search(self, text: str, query: Query = Query()) -> Page[Organization]:
-        """A page of those whose name, slug or description holds the text, whatever its case. No character of it has
-        a special meaning."""
+        """Return a page of those whose name, slug or description contains the text.
+
+        Case does not count. No character of the text has a special meaning.
+        """
         return self._search("search", "search_folded", text, query)
 
     @functools.cached_property
@@ -9732,7 +9825,7 @@ _VERSION = "(0|[1-9][0-9]{0,8})([.](0|[1-9][0-9]{0,8})){2}"
 
 
 class _VersionRepository(Repository[BenchmarkVersion]):
-    """What benchmarks were: a row for each version, the current one too. Never changed."""
+    """The versions of benchmarks, with the current ones. Rows are never changed."""
 
     record = BenchmarkVersion
     table = "benchmark_versions"
@@ -9742,16 +9835,21 @@ class _VersionRepository(Repository[BenchmarkVersion]):
 
 
 class BenchmarkRepository(Repository[Benchmark]):
-    """Benchmarks with their tags and versions. The rules: ``benchmarks_pkey``, ``benchmarks_slug_key``,
-    ``benchmarks_created_by_fkey``, ``benchmarks_category_check``, ``benchmarks_status_check``. Deleting one deletes its
-    tags and its history; one that has submissions cannot be deleted (``submissions_benchmark_version_id_fkey``)."""
+    """Benchmarks with their tags and versions.
+
+    Deleting one deletes its tags and its history. One that has submissions cannot be deleted
+    (``submissions_benchmark_version_id_fkey``).
+
+    Constraints: ``benchmarks_pkey``, ``benchmarks_slug_key``, ``benchmarks_created_by_fkey``,
+    ``benchmarks_category_check``, ``benchmarks_status_check``.
+    """
 
     record = Benchmark
     table = "benchmarks"
     resource = "benchmark"
     lengths: ClassVar = {
-        "slug": 100, "name": 200, "description": 5000, "long_description": 100_000, "category": 20, "status": 20,
-        "version": 30, "license": 100,
+        "slug": 100, "name": 200, "description": 5000, "long_description": 100_000, "category": 20,
+        "status": 20, "version": 30, "license": 100,
     }  # fmt: skip
     formats: ClassVar = {
         "slug": "[a-z0-9]+(-[a-z0-9]+)*",
@@ -9766,7 +9864,7 @@ class BenchmarkRepository(Repository[Benchmark]):
     guarded: ClassVar = ("status", "version", "version_id")
     sort_fields: ClassVar = ("created_at", "updated_at", "name")
     filter_fields: ClassVar = ("category", "status", "license", "created_by")
-    #: from which statuses one may move to each
+    #: for each status those from which a benchmark may move to it
     moves: ClassVar[Mapping[str, Sequence[str]]] = {
         "draft": ("under_review",),
         "under_review": ("draft",),
@@ -9776,9 +9874,11 @@ class BenchmarkRepository(Repository[Benchmark]):
     }
 
     def create(self, benchmark: Benchmark) -> Benchmark:
-        """Stores a new benchmark, its tags, and its first version, in one transaction, and returns it as stored.
-        ConflictError ``benchmarks_slug_key`` if the slug is taken, ``benchmarks_created_by_fkey`` if there is no such
-        user."""
+        """Store a new benchmark with its tags and first version in one transaction.
+
+        Returns it as stored. Raises ConflictError ``benchmarks_slug_key`` if the slug is taken,
+        ``benchmarks_created_by_fkey`` if the user does not exist.
+        """
         values = self._filled(benchmark)
         version = self._version(values, 1, "", False)
         tags = self._tagged(values["id"], benchmark.tags)
@@ -9794,12 +9894,13 @@ class BenchmarkRepository(Repository[Benchmark]):
     def update(  # type: ignore[override]
         self, benchmark: Benchmark, *, changelog: str = "", breaking: bool = False
     ) -> uuid.UUID:
-        """Publishes a new version: stores every field of the benchmark, and returns the id of the version. From 1.2.3
-        a ``breaking`` one leads to 2.0.0, another to 1.3.0.
+        """Publish a new version with all fields of the benchmark, and return the version's id.
 
-        The benchmark has to be as it was read, except for the fields to change: ConflictError ``benchmarks_as_read`` if
-        somebody else has published a version since, or moved its status; read it again then. ``version``,
-        ``version_id`` and ``status`` are not for this method to change (``update_status``)."""
+        After 1.2.3 comes 1.3.0, or 2.0.0 if the change is ``breaking``. Raises ConflictError
+        ``benchmarks_as_read`` if another caller has published a version or changed the status since
+        the benchmark was read, or if ``version``, ``version_id`` or ``status`` was changed here:
+        this method sets the first two, ``update_status`` the third.
+        """
         old = self._edited(benchmark)
         tags = self._tagged(old["id"], benchmark.tags)
         major, minor, _ = map(int, old["version"].split("."))
@@ -9820,12 +9921,16 @@ class BenchmarkRepository(Repository[Benchmark]):
         return id
 
     def update_status(self, id: uuid.UUID, status: str) -> None:
-        """Moves the benchmark: from draft to under_review; from there to active, or back; from active to deprecated;
-        from there to archived, or back. Any other move is ConflictError ``benchmarks_status_move``; of two moves at
-        once one wins. NotFoundError if it is absent."""
+        """Move the benchmark to another status.
+
+        The moves are: draft to under_review, that to active or back; active to deprecated, that to
+        archived or back. Of two concurrent moves one wins. Raises ConflictError
+        ``benchmarks_status_move`` for any other move, and NotFoundError if the benchmark does not
+        exist.
+        """
         operation, who = "update_status", self._identity(id)
         changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
-        status = changes["status"]  # plain text, of an enumeration's member too
+        status = changes["status"]  # plain text, also for a member of an enumeration
         if not self._change(operation, {**who, "status": _OneOf(self.moves[status])}, changes):
             if not self._exists(operation, who):
                 raise self._missing(operation)
@@ -9834,15 +9939,15 @@ class BenchmarkRepository(Repository[Benchmark]):
             raise self._broken(operation, "benchmarks_status_move", message)
 
     def find_by_slug(self, slug: str) -> Benchmark | None:
-        """The benchmark, or None."""
+        """Return the benchmark, or None."""
         return self._first("find_by_slug", self._checked({"slug": slug}))
 
     def exists_by_slug(self, slug: str) -> bool:
-        """Whether the slug is taken."""
+        """Return whether the slug is taken."""
         return self._exists("exists_by_slug", self._checked({"slug": slug}))
 
     def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:
-        """What the benchmark was at that version, for example "1.0.0"; or None."""
+        """Return the benchmark as it was at a version such as "1.0.0", or None."""
         where = {
             **self._versions._identity(id, "benchmark_id"),
             **self._versions._checked({"version": version}),
@@ -9850,26 +9955,28 @@ class BenchmarkRepository(Repository[Benchmark]):
         return self._versions._first("find_version", where)
 
     def find_version_history(self, id: uuid.UUID) -> list[BenchmarkVersion]:
-        """All its versions, the newest first."""
+        """Return all its versions, the newest first."""
         where = self._versions._identity(id, "benchmark_id")
         return self._versions._select("find_version_history", where, [("number", True)])
 
     def find_by_category(self, category: str, query: Query = Query()) -> Page[Benchmark]:
-        """A page of the benchmarks of that category."""
+        """Return a page of the benchmarks of that category."""
         return self._page("find_by_category", self._checked({"category": category}), query)
 
     def find_by_tag(self, tag: str, query: Query = Query()) -> Page[Benchmark]:
-        """A page of the benchmarks that have the tag, written just so."""
+        """Return a page of the benchmarks that have exactly this tag."""
         where = {"id": _Among(self._tags, "benchmark_id", self._tags._checked({"tag": tag}))}
         return self._page("find_by_tag", where, query)
 
     def search(self, text: str, query: Query = Query()) -> Page[Benchmark]:
-        """A page of those whose name, slug or description holds the text, whatever its case. No character of it has
-        a special meaning."""
+        """Return a page of those whose name, slug or description contains the text.
+
+        Case does not count. No character of the text has a special meaning.
+        """
         return self._search("search", "search_folded", text, query)
 
     def _tagged(self, id: uuid.UUID, tags: Any) -> list[dict[str, Any]]:
-        """Rows for the tags, each once, in order."""
+        """Return the rows for the tags, sorted and without duplicates."""
         if not isinstance(tags, (tuple, list)) or len(tags) > 100:
             raise ValidationError("tags should be a tuple of text, at most 100")
         rows = [self._tags._checked({"benchmark_id": id, "tag": tag}) for tag in tags]
@@ -9882,7 +9989,7 @@ class BenchmarkRepository(Repository[Benchmark]):
     def _version(
         self, values: Mapping[str, Any], number: int, changelog: str, breaking: bool
     ) -> dict[str, Any]:
-        """The history's row for the benchmark of these values."""
+        """Return the history's row for a benchmark with these values."""
         same = ("version", "evaluation_criteria", "execution_config", "test_cases")
         return {
             "id": values["version_id"],
@@ -9905,12 +10012,16 @@ class BenchmarkRepository(Repository[Benchmark]):
 
 
 class SubmissionRepository(Repository[Submission]):
-    """Results of models at benchmarks, and the ranks that come of them. The rules: ``submissions_pkey``;
-    ``submissions_benchmark_version_id_fkey`` (the version exists, and is one of that benchmark),
-    ``submissions_user_id_fkey``, ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
-    ``submissions_verification_level_check``, ``submissions_visibility_check``. The program decides which users
-    submit for an organization, and whether a verified submission may still be edited: ``update`` does not change the
-    level."""
+    """Results of models at benchmarks, and their ranks.
+
+    The program decides which users submit for an organization, and whether a verified submission
+    may be edited: ``update`` does not change the level.
+
+    Constraints: ``submissions_pkey``; ``submissions_benchmark_version_id_fkey`` (the version exists
+    and belongs to the benchmark), ``submissions_user_id_fkey``,
+    ``submissions_organization_id_fkey``; ``submissions_aggregate_score_check``,
+    ``submissions_verification_level_check``, ``submissions_visibility_check``.
+    """
 
     record = Submission
     table = "submissions"
@@ -9925,41 +10036,47 @@ class SubmissionRepository(Repository[Submission]):
     kept: ClassVar = ("verification",)
     sort_fields: ClassVar = ("created_at", "updated_at", "aggregate_score")
     filter_fields: ClassVar = (
-        "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id", "verification_level",
-        "visibility",
+        "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id",
+        "verification_level", "visibility",
     )  # fmt: skip
 
     def find_for_benchmark(
         self, benchmark_id: uuid.UUID, query: Query = Query(), *, visibility: str | None = "public"
     ) -> Page[Submission]:
-        """A page of the benchmark's submissions: public ones, or those of that ``visibility``; None: all."""
+        """Return a page of the benchmark's submissions with that ``visibility`` (None: any)."""
         where = self._identity(benchmark_id, "benchmark_id")
         if visibility is not None:
             where.update(self._checked({"visibility": visibility}))
         return self._page("find_for_benchmark", where, query)
 
     def find_by_user(self, user_id: uuid.UUID, query: Query = Query()) -> Page[Submission]:
-        """A page of the user's submissions, whatever their visibility: meant for the user."""
+        """Return a page of the user's submissions of any visibility, for the user's own eyes."""
         return self._page("find_by_user", self._identity(user_id, "user_id"), query)
 
     def update_verification(
         self, id: uuid.UUID, level: str, verification: dict[str, Any] | None = None
     ) -> None:
-        """Sets the level, as of now, and what is to be said about it (JSON). NotFoundError if it is absent."""
+        """Set the level, the time of verification, and any JSON about it.
+
+        Raises NotFoundError if the submission does not exist.
+        """
         level = _plain(level)
         now = None if level == "unverified" else self._clock.now()
         changes = {"verification_level": level, "verified_at": now, "verification": verification}
         self._alter("update_verification", id, changes)
 
     def update_visibility(self, id: uuid.UUID, visibility: str) -> None:
-        """Sets who may see it. NotFoundError if it is absent."""
+        """Set the visibility. Raises NotFoundError if the submission does not exist."""
         self._alter("update_visibility", id, {"visibility": visibility})
 
     def leaderboard(
         self, benchmark_id: uuid.UUID, version_id: uuid.UUID | None = None, limit: int = 100
     ) -> list[LeaderboardEntry]:
-        """The best ``limit`` (at most 1000) of the benchmark's public, scored submissions, of all versions or of one:
-        the highest score first, then the earlier, then by id. Equal scores share a rank: 1, 2, 2, 4. One statement."""
+        """Return the best public submissions with a score: at most ``limit`` (1 to 1000).
+
+        One statement. Without ``version_id`` it ranks all versions. The highest score comes first;
+        equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id.
+        """
         if not _COUNT.valid(limit) or limit > 1000:
             raise ValidationError("limit should be a whole number from 1 to 1000")
         where = self._identity(benchmark_id, "benchmark_id")
@@ -9975,7 +10092,7 @@ class SubmissionRepository(Repository[Submission]):
     def find_best_for_model(
         self, benchmark_id: uuid.UUID, model: str, version_id: uuid.UUID | None = None
     ) -> Submission | None:
-        """The model's best at the benchmark, of those that a leaderboard ranks; or None."""
+        """Return the model's best ranked submission at the benchmark, or None."""
         where = {**self._identity(benchmark_id, "benchmark_id"), **self._checked({"model": model})}
         if version_id is not None:
             where.update(self._identity(version_id, "benchmark_version_id"))
@@ -9987,7 +10104,7 @@ class SubmissionRepository(Repository[Submission]):
         )
 
     def exists_for_model_version(self, model: str, version_id: uuid.UUID) -> bool:
-        """Whether the model has a submission, of any visibility, at that version of a benchmark."""
+        """Return whether the model has a submission, of any visibility, at that version."""
         where = {
             **self._identity(version_id, "benchmark_version_id"),
             **self._checked({"model": model}),
@@ -9996,27 +10113,42 @@ class SubmissionRepository(Repository[Submission]):
 
     @abstractmethod
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
-        """The leaderboard's rows, in its order: what a LeaderboardEntry holds behind the rank."""
+        """Return the leaderboard's rows in order: a LeaderboardEntry's fields after the rank."""
 
 
 class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on MySQL or MariaDB: ``MySQLPhoneUserRepository(pool, hash_key, clock=None)``."""
+    """``PhoneUserRepository`` on MySQL or MariaDB.
+
+    ``MySQLPhoneUserRepository(pool, hash_key, clock=None)``
+    """
 
 
 class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on MySQL or MariaDB: ``MySQLTokenRepository(pool, clock=None)``."""
+    """``TokenRepository`` on MySQL or MariaDB.
+
+    ``MySQLTokenRepository(pool, clock=None)``
+    """
 
 
 class PostgresUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on Postgres: ``PostgresUserRepository(pool, clock=None)``."""
+    """``UserRepository`` on Postgres.
+
+    ``PostgresUserRepository(pool, clock=None)``
+    """
 
 
 class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on Postgres: ``PostgresOrganizationRepository(pool, clock=None)``."""
+    """``OrganizationRepository`` on Postgres.
+
+    ``PostgresOrganizationRepository(pool, clock=None)``
+    """
 
 
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on Postgres: ``PostgresBenchmarkRepository(pool, clock=None)``."""
+    """``BenchmarkRepository`` on Postgres.
+
+    ``PostgresBenchmarkRepository(pool, clock=None)``
+    """
 
     _others: ClassVar = {
         "tags": (
@@ -10027,16 +10159,20 @@ class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository)
 
 
 class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
-    """``SubmissionRepository`` on Postgres: ``PostgresSubmissionRepository(pool, clock=None)``."""
+    """``SubmissionRepository`` on Postgres.
 
-    # In the order of an index that holds ranked rows only. They are cut off before names are looked up: else, when the
-    # statistics do not know yet how many there are, all of them would be joined and sorted. LATERAL and its LIMIT keep
-    # the planner from reading all users. The last LIMIT cuts nothing off. It is no constant, so that the planner takes
-    # it that a tenth of the rows is wanted (preprocess_limit in PostgreSQL's planner.c), and reads in order: also where
-    # the statistics do not know the id yet, and let it expect a few rows, all of which it would read and sort.
+    ``PostgresSubmissionRepository(pool, clock=None)``
+    """
+
+    # The inner query reads an index that holds only ranked rows, and cuts them off before names are
+    # looked up: without that, stale statistics let the planner join and sort all of them. LATERAL
+    # and its LIMIT keep the planner from reading all users. The last LIMIT cuts nothing off, and is
+    # not a constant: so the planner expects to need a tenth of the rows (preprocess_limit in
+    # PostgreSQL's planner.c) and reads them in order, also where the statistics do not know the id
+    # yet, and it would expect few rows, then read and sort all.
     _ranking = """
-        SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level, s.created_at,
-            s.user_id, u.username, u.display_name, s.organization_id, o.name
+        SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level,
+            s.created_at, s.user_id, u.username, u.display_name, s.organization_id, o.name
         FROM (
             SELECT * FROM submissions
             WHERE benchmark_id = %s AND visibility = 'public' AND aggregate_score IS NOT NULL
