@@ -8573,45 +8573,118 @@ def _maker(record: type[T], names: Sequence[str]) -> Callable[[Iterable[Any]], T
 
 
 _KINDS: dict[Any, str] = {
-    str: "text", bool: "True or False", int: "a whole number", float: "a finite number", bytes: "bytes",
-    Decimal: "a finite Decimal", datetime: "an aware datetime", date: "a date", uuid.UUID: "a uuid.UUID",
-    dict: "a dict", list: "a list",
+    str: "text", bool: "True or False", int: "a whole number", float: "a finite number",
+    bytes: "bytes", Decimal: "a finite Decimal", datetime: "an aware datetime", date: "a date",
+    uuid.UUID: "a uuid.UUID", dict: "a dict", list: "a list",
 }  # fmt: skip
 
 
-class Repository(ABC, Generic[R]):
-    """The records of one table. Subclass it with the first three attributes below, those of the others that it needs,
-    and methods of your own, then once more for each backend: ``class MySQLNotes(infra.SqlRepository[Note], Notes)``,
-    ``class FakeNotes(fakes.FakeRepository[Note], Notes)``. What is written here and there runs on both.
+class _ColumnCheck:
+    """Checks values for one column, and returns each as it is stored.
 
-    Attributes:
-        record: a frozen dataclass; its fields are the columns. Of a new record those called created_at and updated_at
-            are filled where they are None, and those that ``ids`` names.
-            Fields of type ``dict[...]`` and ``list[...]`` are JSON documents, nested in at most 100 levels: a column
-            of type JSON on Postgres, LONGTEXT on MySQL.
-        table: the table's name.
-        resource: what a record is called in messages, and in ``NotFoundError.resource``.
-        key: the columns of its primary key.
-        lengths: how many characters a text may have, or bytes. Columns with a bound need it here: beyond it servers cut
-            off white space without an error, and what ``create`` returns would not be as it is stored.
-        scales: of a Decimal its precision and scale, ``{"price": (10, 2)}`` for NUMERIC(10,2); of a datetime how many
-            digits its seconds have behind the point, ``{"seen_at": 0}`` for DATETIME (without one: 6). What does not
-            fit exactly is refused; times that the repository fills in are cut off. Without one the server rounds.
-        formats: the regular expression that a text has to match as a whole.
-        trimmed: texts that are neither empty nor begin or end with a blank.
-        visible: texts without characters that nobody sees: control, format, filler and the like.
-        folded: columns beside the record's that hold the text of some fields, one a line, without differences of case
-            and composition: for unique rules and to search in.
-        hidden: other columns that no record shows, and their types.
-        elsewhere: fields of the record that are not columns: a backend reads them with the row, from other tables.
-        guarded: fields that have methods of their own: ``update`` refuses a record in which they are not as stored.
-        kept: fields that ``update`` leaves as they are stored.
-        sort_fields, filter_fields: what a ``Query`` may name.
-
-    Values are checked before anything is sent (ValidationError; SerializationError for a document that is not JSON).
-    Methods raise what the database raises; ConflictError names the broken rule. Inside a transaction of ``database``
-    they take part in it.
+    There is one method for each type of column. All raise ValidationError; ``document`` raises
+    SerializationError for what is not JSON.
     """
+
+    def __init__(self, schema: _RecordSchema[Any], name: str) -> None:
+        self._name = name
+        self._kind, self._optional = schema._kinds[name]
+        self._trimmed = name in schema.trimmed
+        self._visible = name in schema.visible
+        self._longest = schema.lengths.get(name, 0)
+        pattern = schema.formats.get(name)
+        self._format = None if pattern is None else re.compile(pattern)
+        self._scale = schema.scales.get(name)
+        self._step = _fraction(self._scale) if self._kind is datetime else 1
+
+    def for_type(self) -> Callable[[Any], Any]:
+        """Return the method for the column's type."""
+        checks: dict[type, Callable[[Any], Any]] = {
+            str: self.text,
+            datetime: self.moment,
+            int: self.whole,
+            bytes: self.data,
+            float: self.number,
+            Decimal: self.decimal,
+            dict: self.document,
+            list: self.document,
+        }
+        return checks.get(self._kind, self.plain)
+
+    def plain(self, value: Any) -> Any:
+        value = _plain(value)
+        return value if value.__class__ is self._kind else self._null(value)
+
+    def text(self, value: Any) -> Any:
+        value = _plain(value)
+        if value.__class__ is not str:
+            return self._null(value)
+        trimmed = self._trimmed
+        _check_text(
+            self._name, value, blank_ends=not trimmed, empty=not trimmed, longest=self._longest
+        )
+        if self._format is not None and not self._format.fullmatch(value):
+            raise self._invalid(f"match {self._format.pattern}")
+        if self._visible and (not value.isprintable() or _UNSEEN.search(value)):
+            raise self._invalid("not hold characters that cannot be seen")
+        return value
+
+    def moment(self, value: Any) -> Any:
+        if not isinstance(value, datetime):
+            return self._null(value)
+        value = _aware(value, self._name)
+        if value.microsecond % self._step:
+            raise self._invalid(f"have at most {self._scale} digits of a second")
+        return value
+
+    def whole(self, value: Any) -> Any:
+        value = self.plain(value)
+        if value is not None and not -(1 << 64) <= value < 1 << 64:  # counting digits takes time
+            _check_digits(self._name, value)
+        return value
+
+    def data(self, value: Any) -> Any:
+        value = self.plain(value)
+        if value is not None and 0 < self._longest < len(value):
+            raise self._invalid(f"have at most {self._longest} bytes")
+        return value
+
+    def number(self, value: Any) -> Any:
+        if not _is_number(value, -sys.float_info.max, sys.float_info.max):
+            return self._null(value)
+        return float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
+
+    def decimal(self, value: Any) -> Any:
+        value = self.plain(value)
+        if value is None:
+            return None
+        if not value.is_finite():  # NaN has no order, and MySQL no infinity
+            return self._null(value)
+        if self._scale is None:
+            return value
+        exact = _exact_decimal(value, *self._scale)
+        if exact is None:
+            digits = f"{self._scale[0]} digits, {self._scale[1]} of them behind the point"
+            raise self._invalid(f"have at most {digits}")
+        return exact
+
+    def document(self, value: Any) -> Any:
+        if isinstance(value, self._kind):
+            return _document(self._name, value)
+        return self._null(value)
+
+    def _null(self, value: Any) -> Any:
+        """Return None if that is the value and the column may be NULL, else raise."""
+        if value is None and self._optional:
+            return None
+        raise self._invalid(f"be {_KINDS[self._kind]}")
+
+    def _invalid(self, rule: str) -> ValidationError:
+        return ValidationError(f"{self._name} should {rule}")
+
+
+class _RecordSchema(ABC, Generic[R]):
+    """The columns of a repository's table, from the attributes of its class."""
 
     record: type[R]
     table: str
@@ -8631,53 +8704,40 @@ class Repository(ABC, Generic[R]):
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
 
-    if not TYPE_CHECKING:
-        down = _OnlyFakes()
-
-    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
-        """``clock``: the database's, if none is given."""
-        self.database = database
-        self._clock = _clock(clock, lambda: getattr(database, "_clock", None) or SystemClock())
-        self.table, self.resource = _plain(self.table), _plain(self.resource)
+    def __init__(self) -> None:
         self._kinds = self._columns()
-        shown = [each for each in fields(self.record) if each.init and each.name in self._kinds]  # type: ignore[arg-type]
-        self._fields = tuple(each.name for each in shown)
+        self._fields = tuple(name for name in self._arguments() if name in self._kinds)
         self._shown = (*self._fields, *self.elsewhere)
-        self._documents = [
-            at for at, name in enumerate(self._fields) if self._kinds[name][0] in (dict, list)
-        ]
         self._make = _maker(self.record, self._shown)
-        self._as_it_is = {
-            "id",
-            *self.kept,
-            *(name for name, held in self.folded.items() if {*held} <= {*self.kept}),
+        self._documents = [name for name in self._fields if self._kinds[name][0] in (dict, list)]
+        #: columns that ``update`` does not write
+        self._unchanged = {"id", *self.kept}
+        self._unchanged |= {
+            name for name, sources in self.folded.items() if self._unchanged.issuperset(sources)
         }
-        self._check_attributes()
-        self._checks = {name: self._check(name) for name in self._kinds}
+        if problem := self._problem():
+            raise ConfigurationError(f"{type(self).__name__}: {problem}")
+        self._checks = {name: _ColumnCheck(self, name).for_type() for name in self._kinds}
 
-    def _check_attributes(self) -> None:
-        """ConfigurationError for what would be noticed by a query that fails, or not at all."""
+    def _problem(self) -> str:
+        """Return which attribute would make a query fail or go wrong, or ""."""
         named = {
             *self.key, *self.lengths, *self.scales, *self.formats, *self.trimmed, *self.visible,
             *self.guarded, *self.kept, *self.filter_fields,
         }  # fmt: skip
-        compared = {*self.filter_fields, *self.sort_fields, *self.guarded}
         if unknown := sorted(named - self._kinds.keys()):
-            problem = f"there is no column {', '.join(unknown)}"
-        elif wrong := [name for name in self.scales if not self._is_scale(name)]:
-            problem = f"{wrong[0]} has a scale that no column has"
-        elif not compared.isdisjoint(self._fields[at] for at in self._documents):
-            problem = "documents are no fields to sort or filter by, nor to guard"
-        elif "updated_at" in self.guarded:
-            problem = "updated_at is no field to guard: update sets it"
-        elif any(
-            {*held} & {*self.kept} and name not in self._as_it_is
-            for name, held in self.folded.items()
-        ):
-            problem = "a folded column holds fields that are kept, all of them or none"
-        else:
-            return
-        raise ConfigurationError(f"{type(self).__name__}: {problem}")
+            return f"there is no column {', '.join(unknown)}"
+        for name in self.scales:
+            if not self._is_scale(name):
+                return f"{name} has a scale that no column has"
+        if not {*self.filter_fields, *self.sort_fields, *self.guarded}.isdisjoint(self._documents):
+            return "documents are no fields to sort or filter by, nor to guard"
+        if "updated_at" in self.guarded:
+            return "updated_at is no field to guard: update sets it"
+        for name, sources in self.folded.items():
+            if name not in self._unchanged and not {*sources}.isdisjoint(self.kept):
+                return "a folded column holds fields that are kept, all of them or none"
+        return ""
 
     def _is_scale(self, name: str) -> bool:
         kind, scale = self._kinds[name][0], self.scales[name]
@@ -8689,29 +8749,18 @@ class Repository(ABC, Generic[R]):
         return type(precision) is type(digits) is int and 0 <= digits <= precision and precision > 0
 
     @classmethod
-    def _column_type(cls, name: str, kind: type) -> _ColumnType:
-        """What the column of a field holds."""
-        scale = cls.scales.get(name)
-        if kind is Decimal and scale is not None:
-            return _ColumnType("decimal", *scale)
-        return _ColumnType(_COLUMN_KINDS[kind], cls.lengths.get(name), scale)
-
-    def _cut(self, name: str, now: datetime) -> datetime:
-        """The time for a field that the repository fills in."""
-        scale = self.scales.get(name)
-        rest = now.microsecond % _fraction(scale) if scale is not None else 0
-        return now.replace(microsecond=now.microsecond - rest) if rest else now
+    def _arguments(cls) -> list[str]:
+        """Return the fields that the record's ``__init__`` takes."""
+        record: Any = cls.record
+        return [each.name for each in fields(record) if each.init]
 
     @classmethod
     def _columns(cls) -> dict[str, tuple[type, bool]]:
-        """Of each column its type, and whether it may be None."""
+        """Return the type of each column, and whether it may be None."""
         hints = get_type_hints(cls.record)
-        record: Any = cls.record
-        shown = [
-            each.name for each in fields(record) if each.init and each.name not in cls.elsewhere
-        ]
+        hints = {name: hints[name] for name in cls._arguments() if name not in cls.elsewhere}
         columns = {}
-        for name, hint in {**{name: hints[name] for name in shown}, **cls.hidden}.items():
+        for name, hint in {**hints, **cls.hidden}.items():
             choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
             kinds = [get_origin(each) or each for each in choices if each is not type(None)]
             if len(kinds) != 1 or kinds[0] not in _KINDS:
@@ -8723,256 +8772,32 @@ class Repository(ABC, Generic[R]):
             columns[name] = str, any(columns[source][1] for source in sources)
         return columns
 
-    def create(self, record: R) -> R:
-        """Stores a new record and returns it as stored, with id and times filled in where they are None."""
-        values = self._filled(record)
-        self._insert("create", values)
-        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
+    @classmethod
+    def _column_type(cls, name: str, kind: type) -> _ColumnType:
+        """Return the type of the column that holds a field of this kind."""
+        scale = cls.scales.get(name)
+        if kind is Decimal and scale is not None:
+            return _ColumnType("decimal", *scale)
+        return _ColumnType(_COLUMN_KINDS[kind], cls.lengths.get(name), scale)
 
-    def find_by_id(self, id: uuid.UUID) -> R | None:
-        """The record, or None."""
-        return self._first("find_by_id", self._identity(id))
-
-    def update(self, record: R) -> R:
-        """Stores an existing record, with updated_at set, and returns it so; fields in ``kept`` stay as they are stored
-        (in what is returned they are as given). NotFoundError if it is absent; ConflictError ``<table>_as_read`` if one
-        of the ``guarded`` fields is not as it is stored: somebody has changed it since the record was read, or it is to
-        be changed by its own method."""
-        values = self._edited(record)
-        self._overwrite(values, values)
-        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
-
-    def delete(self, id: uuid.UUID) -> bool:
-        """Removes the record and returns whether it was there."""
-        return self._remove("delete", self._identity(id)) > 0
-
-    def count(self) -> int:
-        """How many records there are."""
-        return self._number("count", {})
-
-    def page(self, query: Query = Query()) -> Page[R]:
-        """One page of records. The number of statements is fixed; the total is one more."""
-        return self._page("page", {}, query)
-
-    def _page(self, operation: str, where: Mapping[str, Any], query: Query) -> Page[R]:
-        """The page of those that also meet the condition, which is checked already."""
-        if not isinstance(query, Query) or not isinstance(query.filters, Mapping):
-            raise ValidationError("query should be a Query, its filters a dict")
-        for name, value in (("page", query.page), ("per_page", query.per_page)):
-            if not _COUNT.valid(value) or value > 10**9:
-                raise ValidationError(f"{name} should be {_COUNT.expected}")
-        if query.per_page > 1000:
-            raise ValidationError("per_page should be at most 1000")
-        sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
-        sort = _plain(query.sort) or sorts[0]
-        if sort not in sorts or type(query.descending) is not bool:
-            raise ValidationError(
-                f"sort should be one of: {', '.join(sorts)}; descending True or False"
-            )
-        given = {_plain(name): value for name, value in query.filters.items()}
-        if unknown := set(given) - set(self.filter_fields):
-            raise ValidationError(
-                f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}"
-            )
-        if where.keys() & given.keys():
-            raise ValidationError(
-                f"{operation} sets this filter itself: {', '.join(where.keys() & given.keys())}"
-            )
-        # In our order, not the caller's: the texts of statements are kept, so there should be few.
-        filters = {name: given[name] for name in self.filter_fields if name in given}
-        where = {**where, **self._checked(filters)}
-        order = [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
-        items = self._select(
-            operation, where, order, query.per_page, (query.page - 1) * query.per_page
-        )
-        total = self._number(operation, where) if query.with_total else None
-        return Page(items, query.page, query.per_page, total)
-
-    def _search(self, operation: str, column: str, text: str, query: Query) -> Page[R]:
-        """Those whose folded column holds the text, whatever its case."""
-        wanted = _folded(_check_text("text", text, longest=200))
-        return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
-
-    def _values(self, record: R) -> dict[str, Any]:
-        """What a record holds in its columns."""
-        if not isinstance(record, self.record):
-            raise ValidationError(f"a {self.resource} should be given as a {self.record.__name__}")
-        return {name: getattr(record, name) for name in self._fields}
-
-    def _filled(self, record: R, **hidden: Any) -> dict[str, Any]:
-        """The values of a new record, checked."""
-        now = self._clock.now()
-        values = {**self._values(record), **hidden}
-        for name in (*self.ids, "created_at", "updated_at"):
-            if values.get(name, now) is None:
-                values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
-        return self._checked(values)
-
-    def _edited(self, record: R) -> dict[str, Any]:
-        """The values of a record that is there already, checked."""
-        values = self._values(record)
-        self._identity(values.get("id"))
-        if "updated_at" in values:
-            values["updated_at"] = self._cut("updated_at", self._clock.now())
-        return self._checked(values)
-
-    def _overwrite(self, read: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Stores the values of a record, if what is guarded is as it was ``read``."""
-        if not self._change("update", self._as_read(read), self._changes(values)):
-            if not self.guarded or not self._exists("update", {"id": read["id"]}):
-                raise self._missing("update")
-            names = ", ".join(self.guarded)
-            message = (
-                f"{names} have to be as they are stored: read it again; update does not change them"
-            )
-            raise self._broken("update", f"{self.table}_as_read", message)
-
-    def _as_read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: values[name] for name in ("id", *self.guarded)}
-
-    def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What ``update`` writes: where nothing is left of it the id, as it is."""
-        changes = {name: value for name, value in values.items() if name not in self._as_it_is}
-        return changes or {"id": values["id"]}
-
-    def _stored(self, values: Mapping[str, Any], *others: Any) -> R:
-        """The record that these values, and the ``others`` that are ``elsewhere``, are read as."""
-        stored = [*map(values.__getitem__, self._fields), *others]
-        for at in self._documents:
-            if stored[at] is not None:
-                stored[at] = stored[at].value
-        return self._make(stored)
-
-    def _alter(
-        self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True
-    ) -> None:
-        """Changes some fields of one record; NotFoundError if it is absent."""
-        changes = self._checked(changes)
-        if edit and "updated_at" in self._kinds:
-            changes["updated_at"] = self._cut("updated_at", self._clock.now())
-        if not self._change(operation, self._identity(id), changes):
-            raise self._missing(operation)
-
-    def _missing(self, operation: str) -> NotFoundError:
-        return NotFoundError(
-            f"no such {self.resource}", resource=self.resource, operation=operation
-        )
-
-    def _broken(self, operation: str, constraint: str, message: str) -> ConflictError:
-        """For a rule that no constraint of the table can state."""
-        engine = self.database.engine
-        return ConflictError(
-            f"{message}: {constraint}",
-            constraint=constraint,
-            kind="check",
-            service=engine,
-            operation=operation,
-        )
+    def _cut(self, name: str, now: datetime) -> datetime:
+        """Return the time without the digits that the field's column does not hold."""
+        scale = self.scales.get(name)
+        rest = now.microsecond % _fraction(scale) if scale is not None else 0
+        return now.replace(microsecond=now.microsecond - rest) if rest else now
 
     def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values that fit their columns on every backend, and what the folded columns make of them."""
+        """Return the values as they are stored, with the folded columns that hold them."""
         checks = self._checks
         checked = {name: checks[name](value) for name, value in values.items()}
         for name, sources in self.folded.items():
-            first = checked.get(sources[0], ...)
-            if len(sources) == 1 and first is not ...:
-                checked[name] = None if first is None else _folded(first)
-            elif first is not ... and checked.keys() >= {*sources}:
-                texts = [*map(checked.__getitem__, sources)]
+            if checked.keys() >= {*sources}:
+                texts = [checked[source] for source in sources]
                 checked[name] = None if None in texts else _folded("\n".join(texts))
         return checked
 
-    def _check(self, name: str) -> Callable[[Any], Any]:
-        """What gives a value of the column as it is stored, or refuses it."""
-        kind, optional = self._kinds[name]
-        strict, visible, longest = (
-            name in self.trimmed,
-            name in self.visible,
-            self.lengths.get(name, 0),
-        )
-        fits = re.compile(self.formats[name]).fullmatch if name in self.formats else None
-        scale = self.scales.get(name)
-        step = _fraction(scale) if kind is datetime else 1
-
-        def plain(value: Any) -> Any:
-            if value.__class__ is not kind:
-                value = _plain(value)
-            if (value.__class__ is kind and kind is not float) or (value is None and optional):
-                return value
-            raise ValidationError(f"{name} should be {_KINDS[kind]}")
-
-        def text(value: Any) -> Any:
-            if value.__class__ is not str:
-                value = _plain(value)
-                if value.__class__ is not str:
-                    return plain(value)
-            usual = value.isascii() and value.isprintable() and not 0 < longest < len(value)
-            if not usual or (strict and (not value or value[0] == " " or value[-1] == " ")):
-                value = _check_text(
-                    name, value, blank_ends=not strict, empty=not strict, longest=longest
-                )
-            if fits is not None and not fits(value):
-                raise ValidationError(f"{name} should match {self.formats[name]}")
-            if not usual and visible and (not value.isprintable() or _UNSEEN.search(value)):
-                raise ValidationError(f"{name} should not hold characters that cannot be seen")
-            return value
-
-        def moment(value: Any) -> Any:
-            if not isinstance(value, datetime):
-                return plain(value)
-            value = _aware(value, name)
-            if value.microsecond % step:
-                raise ValidationError(f"{name} should have at most {scale} digits of a second")
-            return value
-
-        def whole(value: Any) -> Any:
-            value = plain(value)
-            if value is not None and not -(1 << 64) <= value < 1 << 64:  # rarely: costs time
-                _check_digits(name, value)
-            return value
-
-        def data(value: Any) -> Any:
-            value = _plain(value)
-            if value.__class__ is bytes and 0 < longest < len(value):
-                raise ValidationError(f"{name} should have at most {longest} bytes")
-            return plain(value)
-
-        def number(value: Any) -> Any:
-            if not _is_number(value, -sys.float_info.max, sys.float_info.max):
-                return plain(value)
-            return float(value) + 0.0  # no minus zero: a literal of SQL loses its sign
-
-        def decimal(value: Any) -> Any:  # NaN has no order, infinity no place on MySQL
-            value = _plain(value)
-            if value.__class__ is not Decimal:
-                return plain(value)
-            if not value.is_finite():
-                return plain(...)
-            if scale is None:
-                return value
-            exact = _exact_decimal(value, *scale)
-            if exact is None:
-                digits = f"{scale[0]} digits, {scale[1]} of them behind the point"
-                raise ValidationError(f"{name} should have at most {digits}")
-            return exact
-
-        def document(value: Any) -> Any:
-            return _document(name, value) if isinstance(value, kind) else plain(value)
-
-        checks = {
-            str: text,
-            datetime: moment,
-            int: whole,
-            bytes: data,
-            float: number,
-            Decimal: decimal,
-            dict: document,
-            list: document,
-        }
-        return checks.get(kind, plain)
-
     def _check_folded(self, changes: Mapping[str, Any]) -> None:
-        """A folded column follows all of the fields that it holds, or would go stale."""
+        """Raise ValidationError for a change of some of the fields that a folded column holds."""
         for name, sources in self.folded.items():
             if name not in changes and not changes.keys().isdisjoint(sources):
                 raise ValidationError(
@@ -8980,15 +8805,19 @@ class Repository(ABC, Generic[R]):
                 )
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
+        """Return the condition that finds rows by an id."""
         if name not in self._kinds:
             raise ConfigurationError(
-                f"{type(self).__name__} has no column {name}: its records are found by other methods"
+                f"{type(self).__name__} has no column {name}: "
+                "its records are found by other methods"
             )
-        return (
-            {name: id}
-            if id.__class__ is uuid.UUID is self._kinds[name][0]
-            else self._checked({name: id})
-        )
+        if id.__class__ is uuid.UUID is self._kinds[name][0]:
+            return {name: id}
+        return self._checked({name: id})
+
+
+class _RecordStore(_RecordSchema[R]):
+    """Reads records through the primitives of a backend."""
 
     def _first(
         self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()
@@ -9000,10 +8829,10 @@ class Repository(ABC, Generic[R]):
         return bool(self._rows(operation, tuple(self.key), where, limit=1))
 
     def _by_id(self, operation: str, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
-        """Those of the records that are there, in one statement."""
+        """Return the records that exist, by id. One statement."""
         wanted = [*dict.fromkeys(ids)]
         found = self._select(operation, {"id": _OneOf(wanted)}) if wanted else []
-        return {each.id: each for each in found}  # type: ignore[attr-defined]
+        return {record.id: record for record in found}  # type: ignore[attr-defined]
 
     def _select(
         self,
@@ -9013,14 +8842,12 @@ class Repository(ABC, Generic[R]):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[R]:
-        return self._read(self._rows(operation, self._shown, where, order, limit, offset))
-
-    def _read(self, rows: Sequence[Sequence[Any]]) -> list[R]:
-        """The records of rows that hold ``_shown``."""
+        rows = self._rows(operation, self._shown, where, order, limit, offset)
         return [*map(self._make, rows)]
 
-    # What a backend supplies. ``where``: values that columns have to equal, None for absent, or one of _Above, _AtMost,
-    # _OneOf, _Contains, _Among. Each is one statement.
+    # The primitives of a backend; each is one statement. ``where`` maps columns to the value that
+    # they must equal, to None if they must be absent, or to an _Above, _AtMost, _OneOf, _Contains
+    # or _Among.
 
     @abstractmethod
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None: ...
@@ -9043,17 +8870,229 @@ class Repository(ABC, Generic[R]):
     @abstractmethod
     def _number(self, operation: str, where: Mapping[str, Any]) -> int: ...
     @abstractmethod
-    def _beside(self, port: type) -> Any:
-        """The repository of another table, on the same backend."""
+    def _beside(self, port: Callable[..., T]) -> T:
+        """Return the repository of another table, on the same backend."""
+
+
+def _check_query(query: Any) -> None:
+    if not isinstance(query, Query) or not isinstance(query.filters, Mapping):
+        raise ValidationError("query should be a Query, its filters a dict")
+    for name, value in (("page", query.page), ("per_page", query.per_page)):
+        if not _COUNT.valid(value) or value > 10**9:
+            raise ValidationError(f"{name} should be {_COUNT.expected}")
+    if query.per_page > 1000:
+        raise ValidationError("per_page should be at most 1000")
+
+
+class _PagedStore(_RecordStore[R]):
+    """Reads a page of records for a ``Query``."""
+
+    def _page(self, operation: str, where: Mapping[str, Any], query: Query) -> Page[R]:
+        """Return the page of the records that also meet ``where``, which is checked already."""
+        _check_query(query)
+        order = self._order(query)
+        where = {**where, **self._filters(operation, where, query)}
+        offset = (query.page - 1) * query.per_page
+        items = self._select(operation, where, order, query.per_page, offset)
+        total = self._number(operation, where) if query.with_total else None
+        return Page(items, query.page, query.per_page, total)
+
+    def _order(self, query: Query) -> list[tuple[str, bool]]:
+        sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
+        sort = _plain(query.sort) or sorts[0]
+        if sort not in sorts or type(query.descending) is not bool:
+            raise ValidationError(
+                f"sort should be one of: {', '.join(sorts)}; descending True or False"
+            )
+        return [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
+
+    def _filters(self, operation: str, where: Mapping[str, Any], query: Query) -> dict[str, Any]:
+        given = {_plain(name): value for name, value in query.filters.items()}
+        if unknown := set(given) - set(self.filter_fields):
+            raise ValidationError(
+                f"{len(unknown)} of the filters are none of: {', '.join(self.filter_fields)}"
+            )
+        if both := where.keys() & given.keys():
+            raise ValidationError(f"{operation} sets this filter itself: {', '.join(both)}")
+        # In one order, whatever the caller's: the text of each statement is kept.
+        return self._checked({name: given[name] for name in self.filter_fields if name in given})
+
+    def _search(self, operation: str, column: str, text: str, query: Query) -> Page[R]:
+        """Return the page of the records whose folded column contains the text."""
+        wanted = _folded(_check_text("text", text, longest=200))
+        return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
+
+
+class Repository(_PagedStore[R]):
+    """The records of one table.
+
+    A subclass sets the first three attributes below and those of the others that it needs, and adds
+    its own methods. A subclass of that for each backend brings the storage:
+    ``class MySQLNotes(infra.SqlRepository[Note], Notes)`` and
+    ``class FakeNotes(fakes.FakeRepository[Note], Notes)``. All methods run on both.
+
+    Attributes:
+        record: a frozen dataclass; its fields are the columns. Fields of type ``dict[...]`` and
+            ``list[...]`` are JSON documents of at most 100 levels: a column of type JSON on
+            Postgres, LONGTEXT on MySQL.
+        table: the table's name.
+        resource: what messages and ``NotFoundError.resource`` call a record.
+        key: the columns of the primary key.
+        ids: fields that ``create`` fills with a new id if they are None. It also fills
+            ``created_at`` and ``updated_at``.
+        lengths: the most characters that a text may have, or bytes. A column with a bound needs it
+            here: servers silently cut white space beyond the bound, and ``create`` would not
+            return what is stored.
+        scales: precision and scale of a Decimal, such as ``{"price": (10, 2)}`` for NUMERIC(10,2);
+            the digits of a datetime's fraction of a second, such as ``{"seen_at": 0}`` for
+            DATETIME (default: 6). A value that does not fit exactly raises ValidationError; times
+            that the repository fills in are truncated. Without a scale the server rounds decimals.
+        formats: the regular expression that the whole text must match.
+        trimmed: texts that must not be empty, nor begin or end with a blank.
+        visible: texts without invisible characters, such as control, format and filler characters.
+        folded: columns beside those of the record. Each holds the text of some fields, one on a
+            line, without differences of case and composition, for unique constraints and searches.
+        hidden: columns that are not in the record, and their types.
+        elsewhere: fields of the record that a backend reads with the row from other tables.
+        guarded: fields that have methods of their own. ``update`` raises ConflictError if they are
+            not as stored.
+        kept: fields that ``update`` does not change.
+        sort_fields, filter_fields: the fields that a ``Query`` may name.
+
+    Values are checked before anything is sent. Methods raise ValidationError, SerializationError
+    for a document that is not JSON, and what the database raises; ConflictError names the
+    constraint. In a transaction of ``database`` they take part in it.
+    """
+
+    if not TYPE_CHECKING:
+        down = _OnlyFakes()
+
+    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
+        """Keep the records in ``database``, whose clock is used unless one is given."""
+        self.database = database
+        self._clock = _clock(clock, lambda: getattr(database, "_clock", None) or SystemClock())
+        self.table, self.resource = _plain(self.table), _plain(self.resource)
+        super().__init__()
+
+    def create(self, record: R) -> R:
+        """Store a new record and return it as stored, with ids and times filled if None."""
+        values = self._filled(record)
+        self._insert("create", values)
+        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
+
+    def find_by_id(self, id: uuid.UUID) -> R | None:
+        """Return the record, or None."""
+        return self._first("find_by_id", self._identity(id))
+
+    def update(self, record: R) -> R:
+        """Store an existing record, with ``updated_at`` set to now, and return it so.
+
+        Fields in ``kept`` are not changed; the returned record has them as given. Raises
+        NotFoundError if the record does not exist, and ConflictError ``<table>_as_read`` if one of
+        the ``guarded`` fields differs from what is stored: another caller has changed it since the
+        record was read, or it has to be changed by its own method.
+        """
+        values = self._edited(record)
+        self._overwrite(values, values)
+        return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
+
+    def delete(self, id: uuid.UUID) -> bool:
+        """Delete the record, and return whether it existed."""
+        return self._remove("delete", self._identity(id)) > 0
+
+    def count(self) -> int:
+        """Return how many records there are."""
+        return self._number("count", {})
+
+    def page(self, query: Query = Query()) -> Page[R]:
+        """Return one page of records. The total takes one more statement."""
+        return self._page("page", {}, query)
+
+    def _values(self, record: R) -> dict[str, Any]:
+        """Return the values of the record's columns."""
+        if not isinstance(record, self.record):
+            raise ValidationError(f"a {self.resource} should be given as a {self.record.__name__}")
+        return {name: getattr(record, name) for name in self._fields}
+
+    def _filled(self, record: R, **hidden: Any) -> dict[str, Any]:
+        """Return the checked values of a new record."""
+        now = self._clock.now()
+        values = {**self._values(record), **hidden}
+        for name in (*self.ids, "created_at", "updated_at"):
+            if values.get(name, now) is None:
+                values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
+        return self._checked(values)
+
+    def _edited(self, record: R) -> dict[str, Any]:
+        """Return the checked values of a record that exists."""
+        values = self._values(record)
+        self._identity(values.get("id"))
+        if "updated_at" in values:
+            values["updated_at"] = self._cut("updated_at", self._clock.now())
+        return self._checked(values)
+
+    def _overwrite(self, read: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Store the values of a record, if its guarded fields are as they were ``read``."""
+        if self._change("update", self._as_read(read), self._changes(values)):
+            return
+        if not self.guarded or not self._exists("update", {"id": read["id"]}):
+            raise self._missing("update")
+        names = ", ".join(self.guarded)
+        message = (
+            f"{names} have to be as they are stored: read it again; update does not change them"
+        )
+        raise self._broken("update", f"{self.table}_as_read", message)
+
+    def _as_read(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: values[name] for name in ("id", *self.guarded)}
+
+    def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that ``update`` writes. An UPDATE needs one: at least the id."""
+        changes = {name: value for name, value in values.items() if name not in self._unchanged}
+        return changes or {"id": values["id"]}
+
+    def _stored(self, values: Mapping[str, Any], *others: Any) -> R:
+        """Return the record that a read would return. ``others`` are the fields ``elsewhere``."""
+        stored = {**values, **dict(zip(self.elsewhere, others))}
+        for name in self._documents:
+            if stored[name] is not None:
+                stored[name] = stored[name].value
+        return self._make(map(stored.__getitem__, self._shown))
+
+    def _alter(
+        self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True
+    ) -> None:
+        """Change some fields of one record. Raises NotFoundError if it does not exist."""
+        changes = self._checked(changes)
+        if edit and "updated_at" in self._kinds:
+            changes["updated_at"] = self._cut("updated_at", self._clock.now())
+        if not self._change(operation, self._identity(id), changes):
+            raise self._missing(operation)
+
+    def _missing(self, operation: str) -> NotFoundError:
+        return NotFoundError(
+            f"no such {self.resource}", resource=self.resource, operation=operation
+        )
+
+    def _broken(self, operation: str, constraint: str, message: str) -> ConflictError:
+        """Return the error for a rule that no constraint of the table can state."""
+        return ConflictError(
+            f"{message}: {constraint}",
+            constraint=constraint,
+            kind="check",
+            service=self.database.engine,
+            operation=operation,
+        )
 
 
 @functools.cache
-def _joined(backend: type, port: type) -> type:
+def _joined(backend: type, port: Any) -> Any:
+    """Return the class of a port's repository on a backend."""
     return type(port.__name__, (backend, port), {})
 
 
 class SqlRepository(Repository[R]):
-    """The primitives of a repository on a ``ConnectionPool``: constant statements with bound parameters."""
+    """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept."""
 
     database: ConnectionPool
     _signs: ClassVar[Mapping[type, str]] = {
@@ -9063,7 +9102,7 @@ class SqlRepository(Repository[R]):
         _OneOf: "IN %s",
         _Contains: "LIKE %s ESCAPE '|'",
     }
-    #: of each field that is ``elsewhere``: SQL that reads it with the row, and what makes a value of the driver's
+    #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
     _others: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {}
 
     def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
@@ -9073,19 +9112,22 @@ class SqlRepository(Repository[R]):
             )
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
-        self._names = {name: dialect.name(name) for name in self._kinds} | {
-            n: sql for n, (sql, _) in self._others.items()
-        }
+        self._names = {name: dialect.name(name) for name in self._kinds}
+        self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
         self._texts: dict[Any, Any] = {}  # by shape: there are few
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
-        columns = ", ".join(self._names[name] for name in rows[0])
-        marks = ", ".join(["(" + ", ".join(["%s"] * len(rows[0])) + ")"] * len(rows))
-        sql = f"INSERT INTO {self._quoted_table} ({columns}) VALUES {marks}"
+        sql = self._insertion(rows)
         values = [value for row in rows for value in row.values()]
         self.database._statement(operation, sql, values, _row_count)
+
+    def _insertion(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        columns = ", ".join(self._names[name] for name in rows[0])
+        marks = ", ".join(["%s"] * len(rows[0]))
+        lines = ", ".join([f"({marks})"] * len(rows))
+        return f"INSERT INTO {self._quoted_table} ({columns}) VALUES {lines}"
 
     def _rows(
         self,
@@ -9131,12 +9173,21 @@ class SqlRepository(Repository[R]):
         return sql + " OFFSET %s" if offset else sql
 
     def _fetcher(self, names: Sequence[str]) -> Callable[[Any], list[tuple[Any, ...]]]:
-        """Return what reads a cursor's rows. What has no form in Python then fails in the call."""
+        """Return the function that reads a cursor's rows.
+
+        It also converts their values, so that a value without a form in Python raises in the call.
+        """
         readers = [(at, self._reader(name)) for at, name in enumerate(names)]
         converters = [(at, reader) for at, reader in readers if reader is not None]
         if not converters:
             return _all_rows
         return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
+
+    def _reader(self, name: str) -> Callable[[Any], Any] | None:
+        """Return the converter of the driver's values of this field, if they need one."""
+        if name in self._others:
+            return self._others[name][1]
+        return self.database._dialect.readers.get(self._kinds[name][0])
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         self._check_folded(changes)
@@ -9151,23 +9202,17 @@ class SqlRepository(Repository[R]):
 
     def _number(self, operation: str, where: Mapping[str, Any]) -> int:
         sql = f"SELECT count(*) {self._from}{self._condition(where)}"
-        row = self.database._statement(
-            operation, sql, self._parameters(where), _first_row, repeatable=True
-        )
+        params = self._parameters(where)
+        row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
         return int(row[0]) if row else 0
 
-    def _beside(self, port: type) -> Any:
-        return _joined(SqlRepository, port)(self.database, clock=self._clock)
-
-    def _reader(self, name: str) -> Callable[[Any], Any] | None:
-        """What makes the field's value of the driver's, where they differ."""
-        if name in self._others:
-            return self._others[name][1]
-        return self.database._dialect.readers.get(self._kinds[name][0])
+    def _beside(self, port: Callable[..., T]) -> T:
+        made: T = _joined(SqlRepository, port)(self.database, clock=self._clock)
+        return made
 
     @classmethod
     def _shape(cls, where: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What the text of a condition depends on."""
+        """Return what the text of a condition depends on."""
         shape: list[Any] = []
         for name, value in where.items():
             shape += name, value.__class__
@@ -9186,7 +9231,8 @@ class SqlRepository(Repository[R]):
     def _term(self, value: Any) -> str:
         if isinstance(value, _Among):
             other: Any = value.repository
-            return f"IN (SELECT {other._names[value.column]} {other._from}{other._condition(value.where)})"
+            column, condition = other._names[value.column], other._condition(value.where)
+            return f"IN (SELECT {column} {other._from}{condition})"
         return self._signs.get(value.__class__, "= %s")
 
     def _parameters(self, where: Mapping[str, Any]) -> list[Any]:
@@ -9624,12 +9670,12 @@ class UserRepository(Repository[User]):
         Raises ConflictError ``organization_members_last_owner`` for the only owner, also if two
         owners leave at once.
         """
-        operation, who = "remove_from_organization", self._membership(user_id, organization_id)
+        operation, member = "remove_from_organization", self._membership(user_id, organization_id)
 
         def work() -> bool:
-            self._take_turns(operation, who)
-            self._keep_an_owner(operation, who)
-            return self._members._remove(operation, who) > 0
+            self._take_turns(operation, member)
+            self._keep_an_owner(operation, member)
+            return self._members._remove(operation, member) > 0
 
         return self.database.run(work)
 
@@ -9641,14 +9687,14 @@ class UserRepository(Repository[User]):
         Raises NotFoundError if the user does not belong to it, and ConflictError
         ``organization_members_last_owner`` if the only owner would not stay one.
         """
-        operation, who = "update_organization_role", self._membership(user_id, organization_id)
+        operation, member = "update_organization_role", self._membership(user_id, organization_id)
         change = self._members._checked({"role": role})
 
         def work() -> None:
-            self._take_turns(operation, who)
+            self._take_turns(operation, member)
             if change["role"] != "owner":
-                self._keep_an_owner(operation, who)
-            if not self._members._change(operation, who, change):
+                self._keep_an_owner(operation, member)
+            if not self._members._change(operation, member, change):
                 raise self._members._missing(operation)
 
         self.database.run(work)
@@ -9657,13 +9703,15 @@ class UserRepository(Repository[User]):
         """Return the user's organizations, by name. Two statements."""
         operation = "find_organizations"
         members = self._members._select(operation, self._members._checked({"user_id": user_id}))
-        found = self._organizations._by_id(operation, (each.organization_id for each in members))
+        ids = (member.organization_id for member in members)
+        found = self._organizations._by_id(operation, ids)
         memberships = [
-            Membership(found[each.organization_id], each.role, each.created_at)
-            for each in members
-            if each.organization_id in found
+            Membership(found[member.organization_id], member.role, member.created_at)
+            for member in members
+            if member.organization_id in found
         ]
-        return sorted(memberships, key=lambda each: (each.organization.name, each.organization.id))
+        by_name = operator.attrgetter("organization.name", "organization.id")
+        return sorted(memberships, key=by_name)
 
     def _key(self, name: str, value: str) -> dict[str, Any]:
         return {f"{name}_folded": self._checked({name: value})[f"{name}_folded"]}
@@ -9671,30 +9719,28 @@ class UserRepository(Repository[User]):
     def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
-    def _take_turns(self, operation: str, who: Mapping[str, Any]) -> None:
+    def _take_turns(self, operation: str, member: Mapping[str, Any]) -> None:
         """Lock the organization by writing its row unchanged.
 
         Concurrent changes of its owners wait for each other, and then see who is an owner now.
         """
-        place = {"id": who["organization_id"]}
+        place = {"id": member["organization_id"]}
         self._organizations._change(operation, place, place)
 
-    def _keep_an_owner(self, operation: str, who: Mapping[str, Any]) -> None:
-        owners = {"organization_id": who["organization_id"], "role": "owner"}
-        if self._members._rows(operation, ("user_id",), owners, limit=2) == [(who["user_id"],)]:
+    def _keep_an_owner(self, operation: str, member: Mapping[str, Any]) -> None:
+        owners = {"organization_id": member["organization_id"], "role": "owner"}
+        if self._members._rows(operation, ("user_id",), owners, limit=2) == [(member["user_id"],)]:
             raise self._broken(
                 operation, _LAST_OWNER, "an organization keeps an owner: name another first"
             )
 
     @functools.cached_property
-    def _members(self) -> Repository[_Member]:
-        beside: Repository[_Member] = self._beside(_MemberRepository)
-        return beside
+    def _members(self) -> _MemberRepository:
+        return self._beside(_MemberRepository)
 
     @functools.cached_property
-    def _organizations(self) -> Repository[Organization]:
-        beside: Repository[Organization] = self._beside(OrganizationRepository)
-        return beside
+    def _organizations(self) -> OrganizationRepository:
+        return self._beside(OrganizationRepository)
 
 
 class OrganizationRepository(Repository[Organization]):
@@ -9766,9 +9812,11 @@ class OrganizationRepository(Repository[Organization]):
         """
         operation = "find_members"
         page = self._members._page(operation, self._members._identity(id, "organization_id"), query)
-        users = self._users._by_id(operation, (each.user_id for each in page.items))
+        users = self._users._by_id(operation, (member.user_id for member in page.items))
         items = [
-            Member(users[m.user_id], m.role, m.created_at) for m in page.items if m.user_id in users
+            Member(users[member.user_id], member.role, member.created_at)
+            for member in page.items
+            if member.user_id in users
         ]
         return Page(items, page.page, page.per_page, page.total)
 
@@ -9792,14 +9840,12 @@ class OrganizationRepository(Repository[Organization]):
         return self._search("search", "search_folded", text, query)
 
     @functools.cached_property
-    def _members(self) -> Repository[_Member]:
-        beside: Repository[_Member] = self._beside(_MemberRepository)
-        return beside
+    def _members(self) -> _MemberRepository:
+        return self._beside(_MemberRepository)
 
     @functools.cached_property
-    def _users(self) -> Repository[User]:
-        beside: Repository[User] = self._beside(UserRepository)
-        return beside
+    def _users(self) -> UserRepository:
+        return self._beside(UserRepository)
 
 
 @dataclass(frozen=True, eq=False)
@@ -9889,7 +9935,7 @@ class BenchmarkRepository(Repository[Benchmark]):
             self._tag("create", tags)
 
         self.database.run(work)
-        return self._stored(values, tuple(each["tag"] for each in tags))
+        return self._stored(values, tuple(row["tag"] for row in tags))
 
     def update(  # type: ignore[override]
         self, benchmark: Benchmark, *, changelog: str = "", breaking: bool = False
@@ -9928,11 +9974,11 @@ class BenchmarkRepository(Repository[Benchmark]):
         ``benchmarks_status_move`` for any other move, and NotFoundError if the benchmark does not
         exist.
         """
-        operation, who = "update_status", self._identity(id)
+        operation, identity = "update_status", self._identity(id)
         changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
         status = changes["status"]  # plain text, also for a member of an enumeration
-        if not self._change(operation, {**who, "status": _OneOf(self.moves[status])}, changes):
-            if not self._exists(operation, who):
+        if not self._change(operation, {**identity, "status": _OneOf(self.moves[status])}, changes):
+            if not self._exists(operation, identity):
                 raise self._missing(operation)
             allowed = " or ".join(self.moves[status])
             message = f"only what is {allowed} can become {status}"
@@ -10001,14 +10047,12 @@ class BenchmarkRepository(Repository[Benchmark]):
         }
 
     @functools.cached_property
-    def _versions(self) -> Repository[BenchmarkVersion]:
-        beside: Repository[BenchmarkVersion] = self._beside(_VersionRepository)
-        return beside
+    def _versions(self) -> _VersionRepository:
+        return self._beside(_VersionRepository)
 
     @functools.cached_property
-    def _tags(self) -> Repository[_Tag]:
-        beside: Repository[_Tag] = self._beside(_TagRepository)
-        return beside
+    def _tags(self) -> _TagRepository:
+        return self._beside(_TagRepository)
 
 
 class SubmissionRepository(Repository[Submission]):

@@ -760,31 +760,39 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "records: a decimal is returned as it was given",
         INFRA,
-        Replace("Repository._check.decimal", "return exact", "return value"),
+        Replace("_ColumnCheck.decimal", "return exact", "return value"),
         RECORDS,
     ),
     OnFakes(
         "records: bytes have no length",
         INFRA,
-        Never("Repository._check.data", "value.__class__ is bytes and 0 < longest < len(value)"),
+        Never("_ColumnCheck.data", "value is not None and 0 < self._longest < len(value)"),
         RECORDS,
     ),
     OnFakes(
         "records: fractions of a second are lost",
         INFRA,
-        Never("Repository._check.moment", "value.microsecond % step"),
+        Never("_ColumnCheck.moment", "value.microsecond % self._step"),
         RECORDS,
     ),
     OnFakes(
         "records: a subclass of Decimal is not checked",
         INFRA,
-        Drop("Repository._check.decimal", "value = _plain(value)"),
+        Replace(
+            "_ColumnCheck.decimal",
+            "value = self.plain(value)",
+            """
+if isinstance(value, Decimal) and value.__class__ is not Decimal:
+    return _plain(value)
+value = self.plain(value)
+""",
+        ),
         RECORDS,
     ),
     OnFakes(
         "records: a filled time has fractions that no column keeps",
         INFRA,
-        Replace("Repository._cut", "now.microsecond % _fraction(scale)", "0"),
+        Replace("_RecordSchema._cut", "now.microsecond % _fraction(scale)", "0"),
         RECORDS,
     ),
     OnFakes(
@@ -809,7 +817,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "records: infinite decimals",
         INFRA,
         Replace(
-            "Repository._check.decimal",
+            "_ColumnCheck.decimal",
             "not value.is_finite()",
             "False",
         ),
@@ -820,7 +828,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         INFRA,
         Never(
             "UserRepository._keep_an_owner",
-            "self._members._rows(operation, ('user_id',), owners, limit=2) == [(who['user_id'],)]",
+            "self._members._rows(operation, ('user_id',), owners, limit=2) == [(member['user_id'],)]",
         ),
         USERS,
     ),
@@ -849,14 +857,14 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "exchange: what is kept is stored",
         INFRA,
-        Replace("Repository._changes", "name not in self._as_it_is", "name != 'id'"),
+        Replace("Repository._changes", "name not in self._unchanged", "name != 'id'"),
         SUBMISSIONS,
     ),
     OnFakes(
         "exchange: what is kept is folded anew",
         INFRA,
         Replace(
-            "Repository._changes", "name not in self._as_it_is", "name not in ('id', *self.kept)"
+            "Repository._changes", "name not in self._unchanged", "name not in ('id', *self.kept)"
         ),
         ORGANIZATIONS,
     ),
@@ -864,7 +872,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: filters in any order",
         INFRA,
         Replace(
-            "Repository._page",
+            "_PagedStore._filters",
             "{name: given[name] for name in self.filter_fields if name in given}",
             "{name: given[name] for name in given}",
         ),
@@ -898,7 +906,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: the fake ranks private submissions",
         FAKES,
         Replace(
-            "FakeSubmissionRepository._ranked.work",
+            "FakeSubmissionRepository._rank",
             "row['visibility'] == 'public' and row['aggregate_score'] is not None",
             "row['aggregate_score'] is not None",
         ),
