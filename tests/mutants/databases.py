@@ -640,22 +640,24 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "records: past an __init__ of their own",
         INFRA,
-        Replace("_maker", "not usual", "False"),
+        Replace(
+            "_RecordStore._make",
+            "return self.record(**dict(zip(self._shown, values)))",
+            """
+made = object.__new__(self.record)
+vars(made).update(zip(self._shown, values))
+return made
+""",
+        ),
         RECORDS,
     ),
     OnFakes(
         "records: past a metaclass",
         INFRA,
-        Replace("_maker", "type(record).__call__ is not type.__call__", "False"),
-        RECORDS,
-    ),
-    OnFakes(
-        "records: into a __dict__ beside slots",
-        INFRA,
         Replace(
-            "_maker",
-            "hasattr(record, '__post_init__') or slots or not getattr(record, '__dictoffset__', 0)",
-            "hasattr(record, '__post_init__') or not getattr(record, '__dictoffset__', 0)",
+            "_RecordStore._make",
+            "self.record(**dict(zip(self._shown, values)))",
+            "type.__call__(self.record, **dict(zip(self._shown, values)))",
         ),
         RECORDS,
     ),
