@@ -9097,7 +9097,10 @@ class SqlRepository(Repository[R]):
         self._texts: dict[Any, Any] = {}  # by shape: there are few
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
-        sql = self._insertion(rows)
+        shape = "INSERT", len(rows), tuple(rows[0])
+        sql = self._texts.get(shape)
+        if sql is None:
+            sql = self._texts[shape] = self._insertion(rows)
         values = [value for row in rows for value in row.values()]
         self.database._statement(operation, sql, values, _row_count)
 
