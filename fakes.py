@@ -1459,7 +1459,7 @@ class FakeTable:
             return self._timed(name, column, value)  # MySQL's TIME
         if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
             return value if isinstance(value, infra._Document) else infra._document(name, value)
-        if not isinstance(value, tuple(infra._KINDS)):
+        if not isinstance(value, tuple(infra._TYPE_NAMES)):
             raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
         raise self._misfit(name)
 
@@ -1585,7 +1585,9 @@ class FakeRepository(infra.Repository[R]):
         columns = [name for name in names if name not in self._others]
         found = [tuple(map(row.__getitem__, columns)) for row in rows]
         documents = [
-            (at, _copied) for at, name in enumerate(columns) if self._kinds[name][0] in (dict, list)
+            (at, _copied)
+            for at, name in enumerate(columns)
+            if self._held_types[name][0] in (dict, list)
         ]
         if documents:
             found = [infra._converted(row, documents) for row in found]
@@ -1603,7 +1605,7 @@ class FakeRepository(infra.Repository[R]):
         return self._table._count(operation, where)
 
     def _beside(self, port: Callable[..., T]) -> T:
-        made: T = infra._joined(FakeRepository, port)(self.database, clock=self._clock)
+        made: T = infra._backend_class(FakeRepository, port)(self.database, clock=self._clock)
         return made
 
     def _note_fault(self, error: BaseException) -> None:

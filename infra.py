@@ -6472,10 +6472,10 @@ def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
 
 
 #: what drivers raise for a value that Python cannot represent
-_NO_FORM = (ValueError, OverflowError, RecursionError)
+_UNREPRESENTABLE = (ValueError, OverflowError, RecursionError)
 
 
-def _formless(kind: str) -> SerializationError:
+def _unrepresentable(kind: str) -> SerializationError:
     return SerializationError(
         f"a value of the result has no form in Python ({kind}): convert it in the statement"
     )
@@ -6521,9 +6521,9 @@ def _perform(
         raise
     except InfrastructureError:
         raise
-    except _NO_FORM as exc:
+    except _UNREPRESENTABLE as exc:
         kind = type(exc).__name__
-    raise _formless(kind)  # outside: the context may quote it, a date or half a document
+    raise _unrepresentable(kind)  # outside: the context may quote it, a date or half a document
 
 
 def _note_refusal(dialect: _Dialect, exc: Exception, attempt: Attempt, session: _Session) -> None:
@@ -7126,9 +7126,9 @@ class _RowStream:
             return self._dialect.fetch(session, cursor, self._batch_size)
         except InfrastructureError:
             raise
-        except _NO_FORM as exc:
+        except _UNREPRESENTABLE as exc:
             kind = type(exc).__name__
-        raise _formless(kind)  # outside: the context may quote it
+        raise _unrepresentable(kind)  # outside: the context may quote it
 
 
 class ConnectionPool(_SqlInserts, _SqlLocks):
@@ -7359,7 +7359,7 @@ def _beyond(dialect: _Dialect, key: Sequence[str], after: Sequence[Any]) -> tupl
     return f"({' OR '.join(terms)})", params
 
 
-def _parts(rows: Iterable[Any], positions: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Return the values at these positions of each row."""
     if len(positions) == 1:
         return [(row[positions[0]],) for row in rows]
@@ -7433,7 +7433,7 @@ class _SqlTable(_TableRows):
             sql += f" WHERE {condition}"
         sql += f" ORDER BY {', '.join(key)} LIMIT {limit}"
         rows = self._ask(sql, params)
-        return self._read(names, rows), _parts(rows, [*map(selected.index, key_values)])
+        return self._read(names, rows), _values_at(rows, [*map(selected.index, key_values)])
 
     def _read(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Return the values of these columns, with which the rows begin."""
@@ -8547,7 +8547,7 @@ class _Among(NamedTuple):
     where: Mapping[str, Any]
 
 
-_KINDS: dict[Any, str] = {
+_TYPE_NAMES: dict[Any, str] = {
     str: "text", bool: "True or False", int: "a whole number", float: "a finite number",
     bytes: "bytes", Decimal: "a finite Decimal", datetime: "an aware datetime", date: "a date",
     uuid.UUID: "a uuid.UUID", dict: "a dict", list: "a list",
@@ -8563,7 +8563,7 @@ class _ColumnCheck:
 
     def __init__(self, schema: _RecordSchema[Any], name: str) -> None:
         self._name = name
-        self._kind, self._optional = schema._kinds[name]
+        self._kind, self._optional = schema._held_types[name]
         self._trimmed = name in schema.trimmed
         self._visible = name in schema.visible
         self._longest = schema.lengths.get(name, 0)
@@ -8652,7 +8652,7 @@ class _ColumnCheck:
         """Return None if that is the value and the column may be NULL, else raise."""
         if value is None and self._optional:
             return None
-        raise self._invalid(f"be {_KINDS[self._kind]}")
+        raise self._invalid(f"be {_TYPE_NAMES[self._kind]}")
 
     def _invalid(self, rule: str) -> ValidationError:
         return ValidationError(f"{self._name} should {rule}")
@@ -8680,10 +8680,12 @@ class _RecordSchema(ABC, Generic[R]):
     filter_fields: ClassVar[Sequence[str]] = ()
 
     def __init__(self) -> None:
-        self._kinds = self._columns()
-        self._fields = tuple(name for name in self._arguments() if name in self._kinds)
+        self._held_types = self._columns()
+        self._fields = tuple(name for name in self._arguments() if name in self._held_types)
         self._shown = (*self._fields, *self.elsewhere)
-        self._documents = [name for name in self._fields if self._kinds[name][0] in (dict, list)]
+        self._documents = [
+            name for name in self._fields if self._held_types[name][0] in (dict, list)
+        ]
         #: columns that ``update`` does not write
         self._unchanged = {"id", *self.kept}
         self._unchanged |= {
@@ -8691,7 +8693,7 @@ class _RecordSchema(ABC, Generic[R]):
         }
         if problem := self._problem():
             raise ConfigurationError(f"{type(self).__name__}: {problem}")
-        self._checks = {name: _ColumnCheck(self, name).for_type() for name in self._kinds}
+        self._checks = {name: _ColumnCheck(self, name).for_type() for name in self._held_types}
 
     def _problem(self) -> str:
         """Return which attribute would make a query fail or go wrong, or ""."""
@@ -8699,7 +8701,7 @@ class _RecordSchema(ABC, Generic[R]):
             *self.key, *self.lengths, *self.scales, *self.formats, *self.trimmed, *self.visible,
             *self.guarded, *self.kept, *self.filter_fields,
         }  # fmt: skip
-        if unknown := sorted(named - self._kinds.keys()):
+        if unknown := sorted(named - self._held_types.keys()):
             return f"there is no column {', '.join(unknown)}"
         for name in self.scales:
             if not self._is_scale(name):
@@ -8714,7 +8716,7 @@ class _RecordSchema(ABC, Generic[R]):
         return ""
 
     def _is_scale(self, name: str) -> bool:
-        kind, scale = self._kinds[name][0], self.scales[name]
+        kind, scale = self._held_types[name][0], self.scales[name]
         if kind is datetime:
             return type(scale) is int and 0 <= scale <= 6
         if kind is not Decimal or not isinstance(scale, tuple) or len(scale) != 2:
@@ -8737,7 +8739,7 @@ class _RecordSchema(ABC, Generic[R]):
         for name, hint in {**hints, **cls.hidden}.items():
             choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
             kinds = [get_origin(each) or each for each in choices if each is not type(None)]
-            if len(kinds) != 1 or kinds[0] not in _KINDS:
+            if len(kinds) != 1 or kinds[0] not in _TYPE_NAMES:
                 raise ConfigurationError(
                     f"{cls.record.__name__}.{name} has a type that no column has"
                 )
@@ -8780,12 +8782,12 @@ class _RecordSchema(ABC, Generic[R]):
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
         """Return the condition that finds rows by an id."""
-        if name not in self._kinds:
+        if name not in self._held_types:
             raise ConfigurationError(
                 f"{type(self).__name__} has no column {name}: "
                 "its records are found by other methods"
             )
-        if id.__class__ is uuid.UUID is self._kinds[name][0]:
+        if id.__class__ is uuid.UUID is self._held_types[name][0]:
             return {name: id}
         return self._checked({name: id})
 
@@ -9014,12 +9016,12 @@ class Repository(_PagedStore[R]):
         if self._change("update", self._as_read(read), self._changes(values)):
             return
         if not self.guarded or not self._exists("update", {"id": read["id"]}):
-            raise self._missing("update")
+            raise self._not_found("update")
         names = ", ".join(self.guarded)
         message = (
             f"{names} have to be as they are stored: read it again; update does not change them"
         )
-        raise self._broken("update", f"{self.table}_as_read", message)
+        raise self._rule_broken("update", f"{self.table}_as_read", message)
 
     def _as_read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: values[name] for name in ("id", *self.guarded)}
@@ -9042,17 +9044,17 @@ class Repository(_PagedStore[R]):
     ) -> None:
         """Change some fields of one record. Raises NotFoundError if it does not exist."""
         changes = self._checked(changes)
-        if edit and "updated_at" in self._kinds:
+        if edit and "updated_at" in self._held_types:
             changes["updated_at"] = self._cut("updated_at", self._clock.now())
         if not self._change(operation, self._identity(id), changes):
-            raise self._missing(operation)
+            raise self._not_found(operation)
 
-    def _missing(self, operation: str) -> NotFoundError:
+    def _not_found(self, operation: str) -> NotFoundError:
         return NotFoundError(
             f"no such {self.resource}", resource=self.resource, operation=operation
         )
 
-    def _broken(self, operation: str, constraint: str, message: str) -> ConflictError:
+    def _rule_broken(self, operation: str, constraint: str, message: str) -> ConflictError:
         """Return the error for a rule that no constraint of the table can state."""
         return ConflictError(
             f"{message}: {constraint}",
@@ -9064,7 +9066,7 @@ class Repository(_PagedStore[R]):
 
 
 @functools.cache
-def _joined(backend: type, port: Any) -> Any:
+def _backend_class(backend: type, port: Any) -> Any:
     """Return the class of a port's repository on a backend."""
     return type(port.__name__, (backend, port), {})
 
@@ -9090,7 +9092,7 @@ class SqlRepository(Repository[R]):
             )
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
-        self._names = {name: dialect.name(name) for name in self._kinds}
+        self._names = {name: dialect.name(name) for name in self._held_types}
         self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
@@ -9168,7 +9170,7 @@ class SqlRepository(Repository[R]):
         """Return the converter of the driver's values of this field, if they need one."""
         if name in self._others:
             return self._others[name][1]
-        return self.database._dialect.readers.get(self._kinds[name][0])
+        return self.database._dialect.readers.get(self._held_types[name][0])
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         self._check_folded(changes)
@@ -9188,7 +9190,7 @@ class SqlRepository(Repository[R]):
         return int(row[0]) if row else 0
 
     def _beside(self, port: Callable[..., T]) -> T:
-        made: T = _joined(SqlRepository, port)(self.database, clock=self._clock)
+        made: T = _backend_class(SqlRepository, port)(self.database, clock=self._clock)
         return made
 
     @classmethod
@@ -9624,8 +9626,8 @@ class UserRepository(Repository[User]):
         changes = {**self._checked({"email_verified": verified}), "updated_at": self._clock.now()}
         if not self._change(operation, same, changes):
             if not self._exists(operation, self._identity(id)):
-                raise self._missing(operation)
-            raise self._broken(
+                raise self._not_found(operation)
+            raise self._rule_broken(
                 operation, "users_as_read", "the e-mail address is another by now: send to that one"
             )
 
@@ -9654,8 +9656,8 @@ class UserRepository(Repository[User]):
         operation, member = "remove_from_organization", self._membership(user_id, organization_id)
 
         def work() -> bool:
-            self._take_turns(operation, member)
-            self._keep_an_owner(operation, member)
+            self._lock_organization(operation, member)
+            self._check_last_owner(operation, member)
             return self._members._remove(operation, member) > 0
 
         return self.database.run(work)
@@ -9672,11 +9674,11 @@ class UserRepository(Repository[User]):
         change = self._members._checked({"role": role})
 
         def work() -> None:
-            self._take_turns(operation, member)
+            self._lock_organization(operation, member)
             if change["role"] != "owner":
-                self._keep_an_owner(operation, member)
+                self._check_last_owner(operation, member)
             if not self._members._change(operation, member, change):
-                raise self._members._missing(operation)
+                raise self._members._not_found(operation)
 
         self.database.run(work)
 
@@ -9700,7 +9702,7 @@ class UserRepository(Repository[User]):
     def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
-    def _take_turns(self, operation: str, member: Mapping[str, Any]) -> None:
+    def _lock_organization(self, operation: str, member: Mapping[str, Any]) -> None:
         """Lock the organization by writing its row unchanged.
 
         Concurrent changes of its owners wait for each other, and then see who is an owner now.
@@ -9708,10 +9710,10 @@ class UserRepository(Repository[User]):
         place = {"id": member["organization_id"]}
         self._organizations._change(operation, place, place)
 
-    def _keep_an_owner(self, operation: str, member: Mapping[str, Any]) -> None:
+    def _check_last_owner(self, operation: str, member: Mapping[str, Any]) -> None:
         owners = {"organization_id": member["organization_id"], "role": "owner"}
         if self._members._rows(operation, ("user_id",), owners, limit=2) == [(member["user_id"],)]:
-            raise self._broken(
+            raise self._rule_broken(
                 operation, _LAST_OWNER, "an organization keeps an owner: name another first"
             )
 
@@ -9960,10 +9962,10 @@ class BenchmarkRepository(Repository[Benchmark]):
         status = changes["status"]  # plain text, also for a member of an enumeration
         if not self._change(operation, {**identity, "status": _OneOf(self.moves[status])}, changes):
             if not self._exists(operation, identity):
-                raise self._missing(operation)
+                raise self._not_found(operation)
             allowed = " or ".join(self.moves[status])
             message = f"only what is {allowed} can become {status}"
-            raise self._broken(operation, "benchmarks_status_move", message)
+            raise self._rule_broken(operation, "benchmarks_status_move", message)
 
     def find_by_slug(self, slug: str) -> Benchmark | None:
         """Return the benchmark, or None."""
@@ -14362,7 +14364,7 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
     kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
 
     def refuse(words: str = "") -> NoReturn:
-        raise ValidationError(f"{name} should be {words or _KINDS[kind]}")
+        raise ValidationError(f"{name} should be {words or _TYPE_NAMES[kind]}")
 
     def plain(value: Any) -> Any:
         value = _plain(value)
@@ -14376,7 +14378,7 @@ def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[
         return (
             value
             if value.__class__ is int and -(2**63) <= value < 2**63
-            else refuse(f"{_KINDS[int]} of 64 bits")
+            else refuse(f"{_TYPE_NAMES[int]} of 64 bits")
         )
 
     def number(value: Any) -> Any:
@@ -15787,7 +15789,7 @@ class SqliteSource(_KeyedSource):
             condition = f"WHERE ({key}) > ({', '.join('?' * len(self._key))}) "
         sql = f'SELECT {columns} FROM "{self.table}" {condition}ORDER BY {key} LIMIT {limit}'
         rows = self._ask(sql, after or ())
-        return rows, _parts(rows, [*map(names.index, self._key)])
+        return rows, _values_at(rows, [*map(names.index, self._key)])
 
     def _total(self) -> int | None:
         return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
@@ -15855,7 +15857,7 @@ class QuerySource(_KeyedSource):
             tail = f"WHERE {condition} "
         # One row more: if its key is that of the last one, the next page would leave it out.
         names, found = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
-        keys = _parts(found, [*map(names.index, self._key)])
+        keys = _values_at(found, [*map(names.index, self._key)])
         self._check_keys(keys)
         return found[:limit], keys[:limit]
 
@@ -16167,7 +16169,7 @@ class TableTarget(Target):
                 raise MoveError(
                     f"{self.table}, row {key}: it should have the columns {words}", key=key
                 )
-        return _parts(part.rows, names)
+        return _values_at(part.rows, names)
 
     def _fit_column(
         self,
@@ -16527,7 +16529,7 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
         return next(each.statements[0] for each in migrations if each.name == "data_moves")
 
     database._make_table(_CheckpointRepository, statement)
-    backend = _joined(database._backend, _CheckpointRepository)
+    backend = _backend_class(database._backend, _CheckpointRepository)
     return cast("_CheckpointRepository", backend(database))
 
 

@@ -829,7 +829,7 @@ value = self.plain(value)
         "exchange: the last owner may leave",
         INFRA,
         Never(
-            "UserRepository._keep_an_owner",
+            "UserRepository._check_last_owner",
             "self._members._rows(operation, ('user_id',), owners, limit=2) == [(member['user_id'],)]",
         ),
         USERS,
@@ -837,7 +837,10 @@ value = self.plain(value)
     OnFakes(
         "exchange: an owner that leaves does not wait for others",
         INFRA,
-        Drop("UserRepository._take_turns", "self._organizations._change(operation, place, place)"),
+        Drop(
+            "UserRepository._lock_organization",
+            "self._organizations._change(operation, place, place)",
+        ),
         USERS,
     ),
     OnFakes(

@@ -2090,7 +2090,7 @@ SUBTLE: list[Mutant] = [
     shared(
         "UserRepository: an owner of any organization may leave this one",
         Replace(
-            "UserRepository._keep_an_owner",
+            "UserRepository._check_last_owner",
             "{'organization_id': member['organization_id'], 'role': 'owner'}",
             "{'role': 'owner'}",
         ),
