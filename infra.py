@@ -6925,7 +6925,7 @@ class _SqlTransactions(_SqlStatements):
 
 
 class _SqlInserts(_SqlTransactions):
-    """What ``insert_many`` needs of a pool: columns, rows, and time without a limit."""
+    """The hooks of ``insert_many``: types of columns, rows, and time without a limit."""
 
     def _open_block(self) -> _Block:
         """Return the transaction that ``insert_many`` has begun."""
