@@ -1548,8 +1548,10 @@ class _FakeRows(infra._TableRows):
 
 
 class FakeRepository(infra.Repository[R]):
-    """The primitives of a repository on a ``FakeDatabase``. Mix in ``Faults`` first: ``class FakeNotes(fakes.Faults,
-    fakes.FakeRepository[Note], Notes)``."""
+    """The storage of a repository on a ``FakeDatabase``.
+
+    Mix in ``Faults`` first: ``class FakeNotes(fakes.Faults, fakes.FakeRepository[Note], Notes)``.
+    """
 
     database: FakeDatabase
     _below: Faults | None
@@ -1560,7 +1562,7 @@ class FakeRepository(infra.Repository[R]):
         super().__init__(database, *arguments, **options)
         self._below = database
         self._table = database.table(self.table)
-        #: what reads the fields that are ``elsewhere``, of all the rows
+        #: for each field ``elsewhere`` the function that returns its value for each row
         self._others: dict[str, Callable[[list[Row]], Iterable[Any]]] = {}
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
@@ -1576,23 +1578,22 @@ class FakeRepository(infra.Repository[R]):
         offset: int = 0,
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
-        columns = [name for name in names if name not in self._others]
-        others = [self._others[name] for name in names[len(columns) :]]  # which stand last
-        documents = [
-            (at, _copied) for at, name in enumerate(columns) if self._kinds[name][0] in (dict, list)
-        ]
-
-        def read(rows: list[Row]) -> list[tuple[Any, ...]]:
-            found = [tuple(map(row.__getitem__, columns)) for row in rows]
-            if documents:
-                found = [infra._converted(row, documents) for row in found]
-            return (
-                [(*row, *more) for row, *more in zip(found, *(other(rows) for other in others))]
-                if others
-                else found
-            )
-
+        read = functools.partial(self._read, names)
         return self._table._select(operation, read, where, order_by, limit, offset)
+
+    def _read(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
+        """Return the values of these fields for each row. Those ``elsewhere`` come last."""
+        columns = [name for name in names if name not in self._others]
+        found = [tuple(map(row.__getitem__, columns)) for row in rows]
+        documents = [
+            (at, _copied)
+            for at, name in enumerate(columns)
+            if self._held_types[name][0] in (dict, list)
+        ]
+        if documents:
+            found = [infra._converted(row, documents) for row in found]
+        others = [self._others[name](rows) for name in names[len(columns) :]]
+        return [(*row, *more) for row, *more in zip(found, *others)] if others else found
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         self._check_folded(changes)
@@ -1604,8 +1605,9 @@ class FakeRepository(infra.Repository[R]):
     def _number(self, operation: str, where: Mapping[str, Any]) -> int:
         return self._table._count(operation, where)
 
-    def _beside(self, port: type) -> Any:
-        return infra._joined(FakeRepository, port)(self.database, clock=self._clock)
+    def _beside(self, port: Callable[..., T]) -> T:
+        made: T = infra._backend_class(FakeRepository, port)(self.database, clock=self._clock)
+        return made
 
     def _note_fault(self, error: BaseException) -> None:
         self.database._note_fault(error)
@@ -1615,7 +1617,10 @@ FakeDatabase._backend = FakeRepository
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
-    """Twin of ``MySQLPhoneUserRepository``, on a database of its own unless one is given, with a key for tests."""
+    """Twin of ``MySQLPhoneUserRepository``, with a key for tests.
+
+    It makes its own database unless one is given.
+    """
 
     _service = "mysql"
 
@@ -1632,7 +1637,10 @@ class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.Pho
 
 
 class FakeTokenRepository(Faults, FakeRepository[infra.RefreshToken], infra.TokenRepository):
-    """Twin of ``MySQLTokenRepository``, on a database of its own unless one is given: give it the users'."""
+    """Twin of ``MySQLTokenRepository``.
+
+    It makes its own database unless one is given: give it the database of the users.
+    """
 
     _service = "mysql"
 
@@ -1643,7 +1651,7 @@ class FakeTokenRepository(Faults, FakeRepository[infra.RefreshToken], infra.Toke
 
 
 class _OnExchange:
-    """On a database of its own unless one is given: repositories that belong together share one."""
+    """Makes its own database unless one is given. Related repositories share a database."""
 
     _service = "postgres"
 
@@ -1682,7 +1690,7 @@ class FakeBenchmarkRepository(
                 {"benchmark_id": infra._OneOf([*tags])}
             ):
                 tags[row["benchmark_id"]].append(row["tag"])
-        return (tuple(sorted(each)) for each in tags.values())
+        return (tuple(sorted(names)) for names in tags.values())
 
 
 class FakeSubmissionRepository(
@@ -1691,40 +1699,33 @@ class FakeSubmissionRepository(
     """Twin of ``PostgresSubmissionRepository``."""
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
-        users, organizations = self.database.table("users"), self.database.table("organizations")
-
-        def names(table: FakeTable, ids: set[Any], *columns: str) -> dict[Any, tuple[Any, ...]]:
-            return {
-                row["id"]: tuple(map(row.get, columns))
-                for _, row in table._candidates({}, {"id": ids})[0]
-            }
-
-        def work() -> list[tuple[Any, ...]]:
-            found = self._table._matching(where)
-            rows = [
-                row
-                for _, row in found
-                if row["visibility"] == "public" and row["aggregate_score"] is not None
-            ]
-            rows.sort(key=operator.itemgetter("created_at", "id"))
-            rows.sort(key=operator.itemgetter("aggregate_score"), reverse=True)
-            del rows[limit:]
-            user = names(users, {row["user_id"] for row in rows}, "username", "display_name")
-            organization = names(
-                organizations, {row["organization_id"] for row in rows}, "id", "name"
-            )
-            organization[None] = (None, None)
-            return [
-                (
-                    *_ranked_columns(row),
-                    *user[row["user_id"]],
-                    *organization[row["organization_id"]],
-                )
-                for row in rows
-            ]
-
-        found: list[tuple[Any, ...]] = self.database._statement("leaderboard", work, write=False)
+        rank = functools.partial(self._rank, where, limit)
+        found: list[tuple[Any, ...]] = self.database._statement("leaderboard", rank, write=False)
         return found
+
+    def _rank(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+        rows = [
+            row
+            for _, row in self._table._matching(where)
+            if row["visibility"] == "public" and row["aggregate_score"] is not None
+        ]
+        rows.sort(key=operator.itemgetter("created_at", "id"))
+        rows.sort(key=operator.itemgetter("aggregate_score"), reverse=True)
+        del rows[limit:]
+        user_ids = {row["user_id"] for row in rows}
+        organization_ids = {row["organization_id"] for row in rows}
+        user = self._names("users", user_ids, "username", "display_name")
+        organization = self._names("organizations", organization_ids, "id", "name")
+        organization[None] = (None, None)
+        return [
+            (*_ranked_columns(row), *user[row["user_id"]], *organization[row["organization_id"]])
+            for row in rows
+        ]
+
+    def _names(self, table: str, ids: set[Any], *columns: str) -> dict[Any, tuple[Any, ...]]:
+        """Return the values of these columns by id."""
+        found = self.database.table(table)._candidates({}, {"id": ids})[0]
+        return {row["id"]: tuple(map(row.get, columns)) for _, row in found}
 
 
 _ranked_columns = operator.itemgetter(

@@ -35,7 +35,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: an implicit commit goes unnoticed",
         INFRA,
-        Never("ConnectionPool._within", "not self._dialect.in_transaction(session)"),
+        Never("_SqlStatements._within", "not dialect.in_transaction(session)"),
         ("faults/test_databases.py::test_ddl_in_a_transaction",),
     ),
     OnFakes(
@@ -63,7 +63,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a missing column has the code of a missing table",
         INFRA,
-        Replace("ConnectionPool._no_such", "len(column)", "0"),
+        Replace("_SqlInserts._no_such", "len(column)", "0"),
         ("faults/test_statement_errors.py::test_insert_many_into_what_is_not_there",),
     ),
     OnServers(
@@ -120,9 +120,9 @@ DATABASES: list[Mutant] = [
         "databases: the server's text is quoted unasked",
         INFRA,
         Replace(
-            "ConnectionPool._translate",
-            "self.config.error_detail and (words := dialect.errors.server_text(exc))",
-            "(words := dialect.errors.server_text(exc))",
+            "_ErrorTranslator.translate",
+            "dialect.config.error_detail and (text := dialect.errors.server_text(exc))",
+            "(text := dialect.errors.server_text(exc))",
         ),
         ("faults/test_statement_errors.py::test_the_servers_own_text",),
     ),
@@ -135,7 +135,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: SET stays in the pool",
         INFRA,
-        Replace("ConnectionPool._perform", "session.retires_at = 0.0", "pass"),
+        Replace("_perform", "session.retires_at = 0.0", "pass"),
         ("faults/test_databases.py::test_a_setting_does_not_stay_in_the_pool",),
     ),
     OnServers(
@@ -187,19 +187,19 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a connection to a read-only server is kept",
         INFRA,
-        Replace("ConnectionPool._give_back", "sound and session.is_new", "sound"),
+        Replace("_Sessions.give_back", "sound and session.is_new", "sound"),
         ("faults/test_databases.py::test_a_borrower_on_the_old_server_fails_once",),
     ),
     OnServers(
         "databases: a refused write is sent over another old connection",
         INFRA,
-        Never("ConnectionPool._statement.attempt", "refused and not session.is_new"),
+        Never("_SqlStatements._statement.attempt", "refused and not session.is_new"),
         ("faults/test_databases.py::test_a_write_goes_to_the_new_server",),
     ),
     OnServers(
         "databases: old connections are lent after a failover",
         INFRA,
-        Never("ConnectionPool._is_dead", "session.generation != self._generation"),
+        Never("_Sessions._is_dead", "session.generation != self._generation"),
         ("faults/test_databases.py::test_a_transaction_begins_again_on_the_new_server",),
     ),
     OnServers(
@@ -229,13 +229,13 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a dead connection is handed out",
         INFRA,
-        Never("ConnectionPool._is_dead", "session.is_readable(0)"),
+        Never("_Sessions._is_dead", "session.is_readable(0)"),
         ("faults/test_databases.py::test_killed_and_restarted_between_calls",),
     ),
     OnServers(
         "databases: an unsound connection is lent again",
         INFRA,
-        Replace("ConnectionPool._give_back", "not sound", "False"),
+        Replace("_Sessions.give_back", "not sound", "False"),
         ("faults/test_databases.py::test_a_failure_gives_the_place_back",),
     ),
     OnServers(
@@ -642,22 +642,24 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "records: past an __init__ of their own",
         INFRA,
-        Replace("_maker", "not usual", "False"),
+        Replace(
+            "_RecordStore._make",
+            "return self.record(**dict(zip(self._shown, values)))",
+            """
+made = object.__new__(self.record)
+vars(made).update(zip(self._shown, values))
+return made
+""",
+        ),
         RECORDS,
     ),
     OnFakes(
         "records: past a metaclass",
         INFRA,
-        Replace("_maker", "type(record).__call__ is not type.__call__", "False"),
-        RECORDS,
-    ),
-    OnFakes(
-        "records: into a __dict__ beside slots",
-        INFRA,
         Replace(
-            "_maker",
-            "hasattr(record, '__post_init__') or slots or not getattr(record, '__dictoffset__', 0)",
-            "hasattr(record, '__post_init__') or not getattr(record, '__dictoffset__', 0)",
+            "_RecordStore._make",
+            "self.record(**dict(zip(self._shown, values)))",
+            "type.__call__(self.record, **dict(zip(self._shown, values)))",
         ),
         RECORDS,
     ),
@@ -765,31 +767,39 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "records: a decimal is returned as it was given",
         INFRA,
-        Replace("Repository._check.decimal", "return exact", "return value"),
+        Replace("_ColumnCheck.decimal", "return exact", "return value"),
         RECORDS,
     ),
     OnFakes(
         "records: bytes have no length",
         INFRA,
-        Never("Repository._check.data", "value.__class__ is bytes and 0 < longest < len(value)"),
+        Never("_ColumnCheck.data", "value is not None and 0 < self._longest < len(value)"),
         RECORDS,
     ),
     OnFakes(
         "records: fractions of a second are lost",
         INFRA,
-        Never("Repository._check.moment", "value.microsecond % step"),
+        Never("_ColumnCheck.moment", "value.microsecond % self._step"),
         RECORDS,
     ),
     OnFakes(
         "records: a subclass of Decimal is not checked",
         INFRA,
-        Drop("Repository._check.decimal", "value = _plain(value)"),
+        Replace(
+            "_ColumnCheck.decimal",
+            "value = self.plain(value)",
+            """
+if isinstance(value, Decimal) and value.__class__ is not Decimal:
+    return _plain(value)
+value = self.plain(value)
+""",
+        ),
         RECORDS,
     ),
     OnFakes(
         "records: a filled time has fractions that no column keeps",
         INFRA,
-        Replace("Repository._cut", "now.microsecond % _fraction(scale)", "0"),
+        Replace("_RecordSchema._cut", "now.microsecond % _fraction(scale)", "0"),
         RECORDS,
     ),
     OnFakes(
@@ -814,7 +824,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "records: infinite decimals",
         INFRA,
         Replace(
-            "Repository._check.decimal",
+            "_ColumnCheck.decimal",
             "not value.is_finite()",
             "False",
         ),
@@ -824,15 +834,18 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: the last owner may leave",
         INFRA,
         Never(
-            "UserRepository._keep_an_owner",
-            "self._members._rows(operation, ('user_id',), owners, limit=2) == [(who['user_id'],)]",
+            "UserRepository._check_last_owner",
+            "self._members._rows(operation, ('user_id',), owners, limit=2) == [(member['user_id'],)]",
         ),
         USERS,
     ),
     OnFakes(
         "exchange: an owner that leaves does not wait for others",
         INFRA,
-        Drop("UserRepository._take_turns", "self._organizations._change(operation, place, place)"),
+        Drop(
+            "UserRepository._lock_organization",
+            "self._organizations._change(operation, place, place)",
+        ),
         USERS,
     ),
     OnFakes(
@@ -854,14 +867,14 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnFakes(
         "exchange: what is kept is stored",
         INFRA,
-        Replace("Repository._changes", "name not in self._as_it_is", "name != 'id'"),
+        Replace("Repository._changes", "name not in self._unchanged", "name != 'id'"),
         SUBMISSIONS,
     ),
     OnFakes(
         "exchange: what is kept is folded anew",
         INFRA,
         Replace(
-            "Repository._changes", "name not in self._as_it_is", "name not in ('id', *self.kept)"
+            "Repository._changes", "name not in self._unchanged", "name not in ('id', *self.kept)"
         ),
         ORGANIZATIONS,
     ),
@@ -869,7 +882,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: filters in any order",
         INFRA,
         Replace(
-            "Repository._page",
+            "_PagedStore._filters",
             "{name: given[name] for name in self.filter_fields if name in given}",
             "{name: given[name] for name in given}",
         ),
@@ -903,7 +916,7 @@ if self._number(operation, {**where, "revoked_at": None}):
         "exchange: the fake ranks private submissions",
         FAKES,
         Replace(
-            "FakeSubmissionRepository._ranked.work",
+            "FakeSubmissionRepository._rank",
             "row['visibility'] == 'public' and row['aggregate_score'] is not None",
             "row['aggregate_score'] is not None",
         ),

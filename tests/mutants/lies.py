@@ -496,14 +496,14 @@ FAKE_REPOSITORIES: list[Mutant] = [
     fake(
         "FakeBenchmarkRepository: no more than ten tags",
         Replace(
-            "FakeBenchmarkRepository._tags_of", "tuple(sorted(each))", "tuple(sorted(each)[:10])"
+            "FakeBenchmarkRepository._tags_of", "tuple(sorted(names))", "tuple(sorted(names)[:10])"
         ),
         BENCHMARKS,
     ),
     fake(
         "FakeSubmissionRepository: a score of 0 is none",
         Replace(
-            "FakeSubmissionRepository._ranked.work",
+            "FakeSubmissionRepository._rank",
             "row['aggregate_score'] is not None",
             "row['aggregate_score']",
         ),
@@ -512,7 +512,7 @@ FAKE_REPOSITORIES: list[Mutant] = [
     fake(
         "FakeSubmissionRepository: of equal scores the later comes first",
         Replace(
-            "FakeSubmissionRepository._ranked.work",
+            "FakeSubmissionRepository._rank",
             "rows.sort(key=operator.itemgetter('created_at', 'id'))",
             "rows.sort(key=operator.itemgetter('created_at', 'id'), reverse=True)",
         ),
@@ -521,7 +521,7 @@ FAKE_REPOSITORIES: list[Mutant] = [
     fake(
         "FakeSubmissionRepository: the best are chosen before they are sorted",
         Replace(
-            "FakeSubmissionRepository._ranked.work",
+            "FakeSubmissionRepository._rank",
             "rows.sort(key=operator.itemgetter('aggregate_score'), reverse=True)\ndel rows[limit:]",
             "del rows[limit:]\nrows.sort(key=operator.itemgetter('aggregate_score'), reverse=True)",
         ),
@@ -995,7 +995,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: the total counts without the filters",
         Replace(
-            "Repository._page",
+            "_PagedStore._page",
             "self._number(operation, where)",
             "self._number(operation, {})",
         ),
@@ -1017,13 +1017,13 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "Repository: minus zero is kept",
-        Replace("Repository._check.number", "float(value) + 0.0", "float(value)"),
+        Replace("_ColumnCheck.number", "float(value) + 0.0", "float(value)"),
         SUBMISSIONS,
     ),
     shared(
         "Repository: the second page begins one late",
         Replace(
-            "Repository._page",
+            "_PagedStore._page",
             "(query.page - 1) * query.per_page",
             "(query.page - 1) * (query.per_page + 1)",
         ),
@@ -1032,7 +1032,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: a descending order is that of the first column only",
         Replace(
-            "Repository._page",
+            "_PagedStore._order",
             "(name, query.descending)",
             "(name, query.descending and name not in self.key)",
         ),
@@ -1041,7 +1041,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Repository: a search trims its text",
         Replace(
-            "Repository._search",
+            "_PagedStore._search",
             "_folded(_check_text('text', text, longest=200))",
             "_folded(_check_text('text', text, longest=200)).strip()",
         ),
@@ -1052,7 +1052,7 @@ REPOSITORIES: list[Mutant] = [
     shared(
         "Page: says that it is the first",
         Replace(
-            "Repository._page",
+            "_PagedStore._page",
             "Page(items, query.page, query.per_page, total)",
             "Page(items, 1, query.per_page, total)",
         ),
@@ -1186,8 +1186,8 @@ REPOSITORIES: list[Mutant] = [
         "UserRepository: organizations in the order of joining",
         Replace(
             "UserRepository.find_organizations",
-            "(each.organization.name, each.organization.id)",
-            "(each.joined_at, each.organization.id)",
+            "'organization.name'",
+            "'joined_at'",
         ),
         USERS,
     ),
@@ -1195,8 +1195,8 @@ REPOSITORIES: list[Mutant] = [
         "UserRepository: somebody else leaves",
         Replace(
             "UserRepository.remove_from_organization.work",
-            "self._members._remove(operation, who) > 0",
-            "self._members._remove(operation, who) >= 0",
+            "self._members._remove(operation, member) > 0",
+            "self._members._remove(operation, member) >= 0",
         ),
         USERS,
     ),
@@ -1221,12 +1221,12 @@ REPOSITORIES: list[Mutant] = [
     ),
     shared(
         "Membership: every user is a member, owners too",
-        Replace("UserRepository.find_organizations", "each.role", "'member'"),
+        Replace("UserRepository.find_organizations", "member.role", "'member'"),
         USERS,
     ),
     shared(
         "Member: every user is a member, owners too",
-        Replace("OrganizationRepository.find_members", "m.role", "'member'"),
+        Replace("OrganizationRepository.find_members", "member.role", "'member'"),
         ORGANIZATIONS,
     ),
     shared(
@@ -1261,15 +1261,17 @@ REPOSITORIES: list[Mutant] = [
         "Membership: the user joined when the organization began",
         Replace(
             "UserRepository.find_organizations",
-            "each.created_at",
-            "found[each.organization_id].created_at",
+            "member.created_at",
+            "found[member.organization_id].created_at",
         ),
         USERS,
     ),
     shared(
         "Member: joined when the user was made",
         Replace(
-            "OrganizationRepository.find_members", "m.created_at", "users[m.user_id].created_at"
+            "OrganizationRepository.find_members",
+            "member.created_at",
+            "users[member.user_id].created_at",
         ),
         ORGANIZATIONS,
     ),
@@ -1299,7 +1301,7 @@ REPOSITORIES: list[Mutant] = [
     fake(
         "LeaderboardEntry: of two organizations the name of one",
         Replace(
-            "FakeSubmissionRepository._ranked.work",
+            "FakeSubmissionRepository._rank",
             "organization[row['organization_id']]",
             "organization[max(filter(None, {row['organization_id'] for row in rows}), "
             "default=None)]",
@@ -1961,7 +1963,7 @@ SUBTLE: list[Mutant] = [
     fake(
         "SubmissionRepository: others' leaderboard shows what is not committed",
         Replace(
-            "FakeSubmissionRepository._ranked.work",
+            "FakeSubmissionRepository._rank",
             "self._table._matching(where)",
             "[each for each in self._table._rows.items() if all(each[1][n] == v for n, v in "
             "where.items())]",
@@ -1991,9 +1993,9 @@ SUBTLE: list[Mutant] = [
     fake(
         "SubmissionRepository: names of others that are not committed",
         Replace(
-            "FakeSubmissionRepository._ranked.names",
-            "table._candidates({}, {'id': ids})[0]",
-            "[(key, table._rows[key]) for key in zip(ids) if key in table._rows]",
+            "FakeSubmissionRepository._names",
+            "self.database.table(table)._candidates({}, {'id': ids})[0]",
+            "[(key, row) for key, row in self.database.table(table)._rows.items() if key in {*zip(ids)}]",
         ),
         SUBMISSIONS,
     ),
@@ -2071,7 +2073,7 @@ SUBTLE: list[Mutant] = [
         "UserRepository: who leaves one organization leaves all",
         Replace(
             "UserRepository.remove_from_organization.work",
-            "self._members._remove(operation, who)",
+            "self._members._remove(operation, member)",
             "self._members._remove(operation, {'user_id': user_id})",
         ),
         USERS,
@@ -2080,7 +2082,7 @@ SUBTLE: list[Mutant] = [
         "UserRepository: a role is that in all organizations",
         Replace(
             "UserRepository.update_organization_role.work",
-            "self._members._change(operation, who, change)",
+            "self._members._change(operation, member, change)",
             "self._members._change(operation, {'user_id': user_id}, change)",
         ),
         USERS,
@@ -2088,8 +2090,8 @@ SUBTLE: list[Mutant] = [
     shared(
         "UserRepository: an owner of any organization may leave this one",
         Replace(
-            "UserRepository._keep_an_owner",
-            "{'organization_id': who['organization_id'], 'role': 'owner'}",
+            "UserRepository._check_last_owner",
+            "{'organization_id': member['organization_id'], 'role': 'owner'}",
             "{'role': 'owner'}",
         ),
         USERS,
@@ -2159,7 +2161,7 @@ SUBTLE: list[Mutant] = [
         "Repository: a status is that of all benchmarks",
         Replace(
             "BenchmarkRepository.update_status",
-            "{**who, 'status': _OneOf(self.moves[status])}",
+            "{**identity, 'status': _OneOf(self.moves[status])}",
             "{'status': _OneOf(self.moves[status])}",
         ),
         BENCHMARKS,
@@ -2176,7 +2178,7 @@ SUBTLE: list[Mutant] = [
     shared(
         "Repository: a page of one filter only",
         Replace(
-            "Repository._page",
+            "_PagedStore._filters",
             "{name: given[name] for name in self.filter_fields if name in given}",
             "dict([(name, given[name]) for name in self.filter_fields if name in given][:1])",
         ),
@@ -2184,7 +2186,7 @@ SUBTLE: list[Mutant] = [
     ),
     shared(
         "Repository: a filter of None is none",
-        Replace("Repository._page", "name in given", "given.get(name) is not None"),
+        Replace("_PagedStore._filters", "name in given", "given.get(name) is not None"),
         (*USERS, *PHONE_USERS, *SUBMISSIONS),
     ),
     fake(

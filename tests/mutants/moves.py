@@ -241,7 +241,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: a composite key is compared by its first column",
         INFRA,
-        Replace("_behind", "enumerate(order)", "enumerate(order[:1])"),
+        Replace("_beyond", "enumerate(key)", "enumerate(key[:1])"),
         ("properties/test_walks.py::test_the_walk_is_the_table",),
     ),
     OnServers(
@@ -267,7 +267,7 @@ MUTANTS: list[Mutant] = [
         INFRA,
         Replace(
             "_SqlTable._find",
-            "[(each, row[width:]) for each in keys for row in self._ask(sql, each)]",
+            "[(key, row[width:]) for key in keys for row in self._ask(sql, key)]",
             "[]",
         ),
         (f"{DAYS}::test_keys_that_the_collation_takes_for_equal",),

@@ -403,13 +403,13 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a filter's name is compared by its own ==",
         INFRA,
-        Replace("Repository._page", "_plain(name)", "name"),
+        Replace("_PagedStore._filters", "_plain(name)", "name"),
         on_fake("user_repository", ANY),
     ),
     OnFakes(
         "text: a sort is compared by its own ==",
         INFRA,
-        Replace("Repository._page", "_plain(query.sort)", "query.sort"),
+        Replace("_PagedStore._order", "_plain(query.sort)", "query.sort"),
         on_fake("user_repository", ANY),
     ),
     OnFakes(
