@@ -3,8 +3,8 @@
 """Dict-backed twins of the classes in ``infra``: same interfaces, same behaviour, no server.
 
 Validation and everything else that is not storage runs in the shared base classes of ``infra``.
-The contract tests run against both. The fakes are for tests only: nothing here survives the
-process. Every fake can be made to fail, see :class:`Faults`. Fakes share nothing unless they are
+The contract tests run against both. The fakes are for tests only: their data ends with the
+process. Every fake can be made to fail, see :class:`Faults`. Two fakes share data only if they are
 given the same state object.
 
 Contents, in the order of ``infra`` (search for the banner ``# === name``):
@@ -52,9 +52,7 @@ from decimal import Decimal
 from types import GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
-if (
-    TYPE_CHECKING
-):  # a type checker takes the plain import: it refuses the relative one in a file of no package
+if TYPE_CHECKING:  # type checkers refuse a relative import in a module outside a package
     import infra
 elif __package__:
     from . import infra
@@ -354,12 +352,17 @@ Where = Mapping[str, Any] | Callable[[Row], bool] | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column's rules: the Python type of its values, and whether it may be NULL.
+    """A column's rules. A value that does not fit exactly is refused.
 
-    ``length``: the most characters of a text, the most bytes, or the bits of an int, 32 or 64.
-    ``precision`` and ``scale``: the digits of a Decimal, and those of them behind the point, as in
-    NUMERIC(precision, scale). ``scale`` of a datetime, time or timedelta: the digits of its seconds
-    behind the point (None: 6). What does not fit exactly is refused. ``ascii``: a text has only ASCII.
+    Attributes:
+        kind: the Python type of its values.
+        null: whether it may be NULL.
+        length: the maximum length of a text in characters or of bytes, or the bits of an int: 32
+            or 64.
+        precision: the digits of a Decimal, as in NUMERIC(precision, scale).
+        scale: the digits after the point: of a Decimal, or of the seconds of a datetime, time or
+            timedelta (None: 6).
+        ascii: whether a text may hold ASCII only.
 
     Raises ConfigurationError for a kind, size or scale that no column has.
     """
@@ -384,13 +387,16 @@ class Column:
             fits = fits and timed and type(self.scale) is int and 0 <= self.scale <= 6
         if not fits:
             raise infra.ConfigurationError(
-                "a Column has a length, precision or scale that none has"
+                "a Column has a length, precision or scale that no column can have"
             )
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A reference to another table's columns; ``on_delete``: "restrict", "cascade" or "set null"."""
+    """A reference to columns of another table.
+
+    ``on_delete`` is "restrict", "cascade" or "set null".
+    """
 
     columns: tuple[str, ...]
     table: str
@@ -409,8 +415,11 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Table:
-    """A table's rules. Those of ``unique``, ``foreign_keys`` and ``checks`` stand under the names that the real table
-    gives them; a check is a function of the row whose False refuses it."""
+    """A table's rules.
+
+    The keys of ``unique``, ``foreign_keys`` and ``checks`` are the names of the real table's
+    constraints. A check is a function that takes the row and returns False to refuse it.
+    """
 
     name: str
     columns: Mapping[str, Column]
@@ -443,8 +452,12 @@ class Table:
 
     @classmethod
     def of(cls, repository: Any, *, ascii: Iterable[str] = (), **rules: Any) -> Table:
-        """The table of a repository's class: columns from its record, lengths and scales, the other
-        rules as given. ``ascii`` names the columns of ASCII alone.
+        """Return the table of a repository's class.
+
+        Args:
+            repository: the class; its record, lengths and scales give the columns.
+            ascii: the columns whose texts are ASCII only.
+            rules: the other rules of the table.
 
         Raises ConfigurationError for a rule that names no column of the record.
         """
@@ -464,7 +477,7 @@ class Table:
 
 
 def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool | None]]:
-    """The checks that these columns hold one of the texts that the repository takes."""
+    """Return checks that these columns hold one of the texts that the repository allows."""
 
     def check(column: str) -> Callable[[Row], bool | None]:
         allowed = {None, *repository.formats[column].split("|")}
@@ -474,7 +487,7 @@ def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool |
 
 
 _MOVES = Table.of(infra._CheckpointRepository)
-#: what schema.sql makes; a contract test compares the two
+#: the tables of schema.sql; a contract test compares the two
 MYSQL_TABLES = (
     _MOVES,
     Table.of(
@@ -565,16 +578,15 @@ POSTGRES_TABLES = (
 
 
 class _Open:
-    """What a transaction of the fake knows: where in the undo log its savepoints are, and whether
-    it was killed."""
+    """The state of an open transaction: its savepoints, and whether it was killed."""
 
     def __init__(self) -> None:
-        self.marks: dict[int, int] = {}  # by the depth of the block that has the savepoint
+        self.marks: dict[int, int] = {}  # positions in the undo log, by the depth of the block
         self.killed = False
 
 
 class _LostReply(infra._Transaction):
-    """A block whose work is done and whose end raises, as when the reply to COMMIT is lost."""
+    """A transaction that commits and then raises, as if the reply to COMMIT was lost."""
 
     __slots__ = ("_error",)
 
@@ -591,21 +603,23 @@ class _LostReply(infra._Transaction):
 
 
 def _as_another(work: Callable[[], None]) -> None:
-    """Does what on real services another thread does: in a context without open transactions."""
+    """Run work that another thread does on a real service: outside the open transactions."""
     contextvars.Context().run(work)
 
 
 class _KeyOrder(NamedTuple):
-    """In which order an engine checks foreign keys, by name or as they were declared, and whether
-    a row that is deleted restricts itself."""
+    """The order in which an engine checks foreign keys, and its rule for self-references.
 
-    parents_by_name: bool  # those of a row that is written
-    children_by_name: bool  # those of other rows that refer to a row which is deleted
-    restricts_itself: bool  # a row that a statement deletes
-    restricts_itself_in_cascades: bool  # one that a cascade deletes
+    False in the first two: the order of declaration.
+    """
+
+    parents_by_name: bool  # the foreign keys of a written row
+    children_by_name: bool  # the foreign keys that refer to a deleted row
+    restricts_itself: bool  # a row that refers to itself cannot be deleted by a statement
+    restricts_itself_in_cascades: bool  # nor by a cascade
 
 
-# Tried on MySQL 9.7, MariaDB 10.11 and Postgres 15. Since 9.6 MySQL's checks are not InnoDB's.
+# Tried on MySQL 9.7, MariaDB 10.11 and Postgres 15. Since 9.6 MySQL checks keys above InnoDB.
 _KEY_ORDERS = {
     "mysql": _KeyOrder(True, False, True, False),
     "mariadb": _KeyOrder(False, True, True, True),
@@ -614,15 +628,16 @@ _KEY_ORDERS = {
 
 
 class FakeDatabase(Faults, infra.Database):
-    """Tables as dicts, with rules, transactions and savepoints.
+    """Tables as dicts, with constraints, transactions and savepoints.
 
-    Other threads, and other tasks of asyncio, see what is committed. Writing transactions take turns: one that waits
-    longer than ``lock_timeout`` seconds for another gets the retryable error of a real lock timeout; at once, if its
-    own thread has the turn, in another task or around a handler. Text in keys compares as on the real engine with a
-    binary collation: MySQL takes no notice of blanks at the end.
+    Other threads and other asyncio tasks see committed rows only. One transaction writes at a time.
+    A transaction that waits longer than ``lock_timeout`` seconds raises the retryable error of a
+    real lock timeout. It raises at once if its own thread has the open transaction, in another task
+    or around a handler. Text in keys compares as with a binary collation of the real engine: MySQL
+    ignores trailing blanks.
 
     Attributes:
-        engine: "mysql" (MariaDB too) or "postgres".
+        engine: "mysql" (also for MariaDB) or "postgres".
         dialect: "mysql", "mariadb" or "postgres". "mysql" is MySQL 9.6 and later.
 
     ``stats().waiting`` counts the calls that wait for another thread's transaction.
@@ -638,9 +653,11 @@ class FakeDatabase(Faults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
     ) -> None:
-        """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an
-        error, and which of several foreign keys is checked first. MySQL before 9.6 checks them in
-        the order of "mariadb"."""
+        """Create the tables.
+
+        The dialect decides how texts compare, how a transaction continues after an error, and the
+        order in which foreign keys are checked. MySQL before 9.6 has the order of "mariadb".
+        """
         dialect = infra._plain(dialect)
         if not isinstance(dialect, str) or dialect not in _KEY_ORDERS:
             raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
@@ -650,15 +667,14 @@ class FakeDatabase(Faults, infra.Database):
         if not infra._is_number(lock_timeout, 0, infra._YEAR):
             raise infra.ConfigurationError("lock_timeout should be a number of seconds")
         self._lock_timeout = lock_timeout
-        # Locks of C only: a Condition's methods are Python, where Ctrl-C may keep them from releasing it.
+        # No Condition: its methods are written in Python, and Ctrl-C could leave it locked.
         self._lock = threading.RLock()
-        self._waiters: list[threading.Lock] = []  # of calls that wait for their turn to write
+        self._waiters: list[threading.Lock] = []  # one for each call that waits for its turn
         self._writer: infra._Block | None = None
-        #: what the writer has changed: table, key, the row before and the row after
+        #: the changes of the writer: table, key, the row before and the row after
         self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None, Row | None]] = []
-        self._unchecked: list[
-            tuple[FakeTable, tuple[Any, ...]]
-        ] = []  # rows whose parents are still to be looked for
+        #: rows whose foreign keys are checked at the end of the statement
+        self._unchecked: list[tuple[FakeTable, tuple[Any, ...]]] = []
         self._open: list[infra._Block] = []
         self._move_locks: dict[str, threading.Lock] = {}
         tables = infra._check_many("tables", tables)
@@ -669,7 +685,7 @@ class FakeDatabase(Faults, infra.Database):
             table._refer(_KEY_ORDERS[dialect])
 
     def table(self, name: str) -> FakeTable:
-        """The table's rows; DatabaseError if there is none of that name."""
+        """Return a table. Raises DatabaseError if there is none of that name."""
         name = infra._plain(name)
         if not isinstance(name, str):
             raise infra.ValidationError("name should be a str")
@@ -688,13 +704,16 @@ class FakeDatabase(Faults, infra.Database):
     transaction._can_fail = True  # type: ignore[attr-defined]
 
     def kill_connections(self) -> None:
-        """What a restart of the server does: open transactions are rolled back, and get a ConnectionError next."""
+        """Roll back all open transactions, as a restart of the server does.
+
+        Their next statement raises ConnectionError.
+        """
         with self._lock:
             for block in self._open:
                 self._kill(block)
 
     def _kill(self, block: infra._Block) -> None:
-        """The server rolls back at once; the block finds out with its next statement."""
+        """Roll back now; the block's next statement raises."""
         with self._lock:
             block.handle.killed = True
             self._give_up_turn(block)
@@ -704,18 +723,18 @@ class FakeDatabase(Faults, infra.Database):
 
     def _take_fault(self, name: str) -> _Fault | None:
         if (self._down or self._closed) and self._blocks.mine() is not None:
-            return None  # the block's own connection meets the outage, and outlives close()
+            return None  # an open block raises in _statement, and outlives close()
         return super()._take_fault(name)
 
     def _note_fault(self, error: BaseException) -> None:
-        """The caller's open block ends as the server would end it."""
+        """Let an injected fault affect the caller's open block, as on a real server."""
         block = self._blocks.mine()
         if block is None or block.doom is not None:
             return
         gone = isinstance(error, (infra.ConnectionError, infra.TimeoutError))
         if isinstance(error, infra.TimeoutError) and not error.retryable:
-            gone = False  # the server has stopped the statement, and no more
-        if not isinstance(error, infra.InfrastructureError):  # Ctrl-C, for one
+            gone = False  # the server has cancelled the statement only
+        if not isinstance(error, infra.InfrastructureError):  # for example Ctrl-C
             gone, error = True, infra.ConnectionError("a statement was interrupted")
         if gone:
             self._kill(block)
@@ -723,7 +742,7 @@ class FakeDatabase(Faults, infra.Database):
             self._doom(block, error, outermost=gone)
 
     def _from_above(self, work: Callable[[], T]) -> T:
-        """A call of a table: it meets this database's faults of "*"."""
+        """Run a call of a table, subject to this database's faults for "*"."""
         fault = self._fault_from_above() if self._armed else None
         if fault is None:
             return work()
@@ -732,7 +751,7 @@ class FakeDatabase(Faults, infra.Database):
     def _error(
         self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
     ) -> infra.InfrastructureError:
-        """``about``: the name of a table or column."""
+        """Return the error of a server. ``about`` is the name of a table or column."""
         details = {"kind": meaning.kind, "constraint": constraint} if meaning.kind else {}
         rule = f": {constraint or about}" if constraint or about else ""
         return meaning.error(
@@ -743,11 +762,11 @@ class FakeDatabase(Faults, infra.Database):
         )
 
     def _statement(self, operation: str, work: Callable[[], Any], *, write: bool = True) -> Any:
-        """Does the work whole or not at all; outside a transaction it is committed."""
+        """Do the work atomically. Outside a transaction it commits."""
         block = self._current()
         if block is not None:
             self._check(block)
-        if self._down or (self._closed and block is None):  # a connection in use outlives close()
+        if self._down or (self._closed and block is None):  # an open block outlives close()
             if block is not None:
                 self._kill(block)
             self._check_reachable(operation)
@@ -762,7 +781,7 @@ class FakeDatabase(Faults, infra.Database):
             raise
         except Exception:
             raise
-        except BaseException as error:  # Ctrl-C: a real connection would be closed
+        except BaseException as error:  # Ctrl-C would close a real connection
             self._note_fault(error)
             raise
 
@@ -772,7 +791,7 @@ class FakeDatabase(Faults, infra.Database):
             return work()
 
     def _perform(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
-        """Writes, once it is the block's turn."""
+        """Wait for the block's turn, then write."""
         until = None
         while True:
             with self._lock:
@@ -785,7 +804,7 @@ class FakeDatabase(Faults, infra.Database):
                     raise self._error(infra._LOCKED)
             if until is None:
                 until = infra.SystemClock.monotonic() + self._lock_timeout
-            try:  # a wake-up that Ctrl-C has lost costs the time, and no more: it looks again
+            try:  # if Ctrl-C loses a wake-up, the loop checks again after the timeout
                 waiter.acquire(timeout=max(0.0, until - infra.SystemClock.monotonic()))
             finally:
                 with self._lock:
@@ -811,27 +830,28 @@ class FakeDatabase(Faults, infra.Database):
             raise self._error(infra._LOST)
 
     def _queue(self, block: infra._Block | None) -> threading.Lock | None:
-        """Takes the turn to write; if another transaction has it, returns what its end releases."""
+        """Take the turn to write, or return a lock that the end of the current turn releases."""
         writer = self._writer
-        if writer is not None and not writer.depth:  # its end was interrupted
+        if writer is not None and not writer.depth:  # Ctrl-C interrupted its end
             self._give_up_turn(writer)
             writer = None
         if writer is None or writer is block:
             self._writer = block
             return None
-        if writer.thread == threading.get_ident():  # of another task, or put aside: see _as_another
-            raise self._error(infra._LOCKED)  # it would wait for itself
+        if writer.thread == threading.get_ident():
+            # The block of another task, or one that _as_another hides: it would wait for itself.
+            raise self._error(infra._LOCKED)
         waiter = threading.Lock()
         waiter.acquire()
         self._waiters.append(waiter)
         return waiter
 
     def _give_up_turn(self, block: infra._Block) -> None:
-        """What the block has not committed is undone; then others may write."""
+        """Undo the block's uncommitted changes and end its turn."""
         if self._writer is not block:
             return
         self._undo_to(0)
-        while self._waiters:  # they look once the lock is free, also if an interrupt comes next
+        while self._waiters:  # woken first: Ctrl-C may come before the turn ends
             self._waiters.pop().release()
         self._writer = None
 
@@ -949,11 +969,11 @@ _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
 
 
 class FakeTable:
-    """A table of a FakeDatabase; rows go in and out as dicts, copies both ways.
+    """A table of a FakeDatabase. Rows are dicts; the table copies them on the way in and out.
 
-    ``where`` is a dict of values that columns have to equal (None: be NULL), a function of the row, or None for all
-    rows. Broken rules are ConflictError with the rule's name; an unknown column, a value that does not fit its
-    column exactly or one of another type is DatabaseError.
+    ``where`` selects rows: a dict of column values (None: NULL), a function that takes the row, or
+    None for all rows. A violated constraint raises ConflictError with the constraint's name. An
+    unknown column, or a value that does not fit its column, raises DatabaseError.
     """
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
@@ -961,9 +981,9 @@ class FakeTable:
             raise infra.ConfigurationError("FakeTable takes a FakeDatabase and a Table")
         self.rules = rules
         self._database = database
-        self._pads = database.engine == "mysql"  # PAD SPACE, also of its binary collations
+        self._pads = database.engine == "mysql"  # PAD SPACE collation
         self._rows: dict[tuple[Any, ...], Row] = {}
-        #: by columns and their values: the rows, by primary key
+        #: columns -> their values -> primary key -> row
         self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], Row]]] = {
             columns: {}
             for columns in {
@@ -979,17 +999,17 @@ class FakeTable:
             for name, each in columns.items()
         }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
-        self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
-        self._targets: set[tuple[str, ...]] = set()  # the columns that children refer to
+        self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of their checks
+        self._targets: set[tuple[str, ...]] = set()  # columns that children refer to
         self._parents = list(rules.foreign_keys.items())
 
     def insert(self, row: Mapping[str, Any]) -> None:
-        """Adds a row; a column that is not given is NULL."""
+        """Insert a row. Columns that are not given are NULL."""
         infra._check_mapping("row", row)
         self._database._from_above(lambda: self._insert("insert", row))
 
     def find(self, **key: Any) -> Row | None:
-        """The first row with these values, or None."""
+        """Return the first row with these values, or None."""
         found = self.select(key, limit=1)
         return found[0] if found else None
 
@@ -1000,8 +1020,10 @@ class FakeTable:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[Row]:
-        """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
-        greatest on Postgres."""
+        """Return rows in the order of these columns; "-" before a name means descending.
+
+        NULL is the smallest value on MySQL, the greatest on Postgres.
+        """
         order_by = infra._check_many("order_by", order_by)
         if not all(isinstance(each, str) for each in order_by):
             raise infra.ValidationError("order_by should be names of columns")
@@ -1017,15 +1039,15 @@ class FakeTable:
         )
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
-        """Changes the rows and returns how many were found."""
+        """Update the rows and return how many were found."""
         infra._check_mapping("changes", changes)
         return self._database._from_above(lambda: self._update("update", where, changes))
 
     def delete(self, where: Where) -> int:
-        """Removes the rows and returns how many."""
+        """Delete the rows and return how many."""
         return self._database._from_above(lambda: self._delete("delete", where))
 
-    # The same as statements of a repository's operation
+    # The same for a repository, with the name of its operation
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
         def work() -> None:
@@ -1037,7 +1059,7 @@ class FakeTable:
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
             self._check_columns(changes)
-            if not self._pads:  # Postgres looks at the values before it looks for rows
+            if not self._pads:  # Postgres checks the values before it searches for rows
                 new = self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
             found = self._matching(where)
             if found and not self._pads:
@@ -1054,7 +1076,7 @@ class FakeTable:
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
             keys = [key for key, _ in self._matching(where)]
-            if self._pads:  # MySQL goes row by row: it does not count what a cascade has removed
+            if self._pads:  # MySQL deletes row by row and does not count rows a cascade removed
                 return sum(self._remove([key]) for key in keys)
             return self._remove(keys)
 
@@ -1070,7 +1092,7 @@ class FakeTable:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[Any]:
-        """What ``read`` makes of the rows, which are no copies."""
+        """Return the result of ``read``, which takes the rows themselves, not copies."""
 
         def work() -> list[Any]:
             rows = [row for _, row in self._matching(where)]
@@ -1084,7 +1106,7 @@ class FakeTable:
         return found
 
     def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
-        """MySQL pads texts with blanks to compare them; NULL is its least, but the greatest of Postgres."""
+        """Return a sort key. MySQL pads texts with blanks, and NULL is its smallest value."""
         rule = self.rules.columns[column]
         width = (
             max((len(row[column] or "") for row in rows), default=0)
@@ -1095,10 +1117,10 @@ class FakeTable:
         def padded(row: Row) -> Any:
             return row[column].ljust(width)
 
-        def number(row: Row) -> Any:  # of an id: its text and its bytes have the same order
+        def number(row: Row) -> Any:  # the order of an id's text and of its bytes
             return row[column].int
 
-        def decimal(row: Row) -> Any:  # to Postgres NaN is the greatest
+        def decimal(row: Row) -> Any:  # NaN is the greatest number on Postgres
             return (True, 0) if row[column].is_nan() else (False, row[column])
 
         special = {uuid.UUID: number, Decimal: decimal}
@@ -1116,7 +1138,7 @@ class FakeTable:
     # Within a statement
 
     def _refer(self, order: _KeyOrder) -> None:
-        """Lets the tables that this one refers to know."""
+        """Register this table's foreign keys with the tables that they refer to."""
         for name, rule in self.rules.foreign_keys.items():
             parent = self._database.table(rule.table)
             parent.rules._check_names(name, rule.target)
@@ -1143,8 +1165,8 @@ class FakeTable:
         return self._error(infra._MISFIT, about=f'column "{name}"')
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
-        """The values as an index holds them; None if one is NULL: it equals nothing."""
-        if len(columns) == 1:  # nearly all: a third of the time
+        """Return the values as an index holds them, or None if one is NULL."""
+        if len(columns) == 1:  # the usual case, in a third of the time
             value = row[columns[0]]
             return None if value is None else (self._comparable(value) if self._pads else value,)
         key = tuple(map(row.__getitem__, columns))
@@ -1224,7 +1246,10 @@ class FakeTable:
     def _candidates(
         self, equal: Mapping[str, Any], choices: Mapping[str, Iterable[Any]] = MappingProxyType({})
     ) -> tuple[list[tuple[tuple[Any, ...], Row]], Sequence[str]]:
-        """By an index where one serves, and the columns that it is for; else all that this thread may see."""
+        """Return rows that may match, and the columns whose values certainly match.
+
+        These are rows from an index if there is one, else all that this thread can see.
+        """
         database, rows = self._database, self._rows
         writer = database._writer
         if writer is not None and writer is not database._blocks.get():
@@ -1248,10 +1273,10 @@ class FakeTable:
         return [*rows.items()], ()
 
     def _put(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
-        """Puts a row in the old one's place, None for none, and nothing else.
+        """Replace a row, checking nothing; None is no row.
 
-        When Ctrl-C comes between two steps, the same call the other way round undoes those that
-        were done, and may itself be repeated.
+        Ctrl-C may come between two steps. The call with ``old`` and ``row`` swapped then undoes the
+        steps that were done. It is idempotent.
         """
         for columns, index in self._indexes.items():
             after = None if row is None else self._key(row, columns)
@@ -1282,7 +1307,7 @@ class FakeTable:
         *,
         nulls: bool = False,
     ) -> Row:
-        """Return the values of these columns as they store them; ``nulls``: each lets NULL through."""
+        """Return the values as the columns store them; ``nulls`` accepts NULL in each."""
         row = {}
         for name, column, kind, longest in columns:
             value: Any = values.get(name)
@@ -1306,7 +1331,7 @@ class FakeTable:
                 self._fit(name, column, None)
 
     def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, row: Row) -> None:
-        """Checks every rule, then puts the new row, whose values fit, in the old one's place."""
+        """Check all constraints, then replace the old row. The values of the new one fit."""
         rules = self.rules
         checked = row
         if rules.checks and self._pads:
@@ -1348,13 +1373,13 @@ class FakeTable:
                 continue
             referring = child._referring(rule, before)
             if child is self and not self._pads and self._key(row, rule.columns) != before:
-                # Postgres looks at the end of the statement, when the row refers to another key.
+                # Postgres checks at the end of the statement: the row refers to another key then.
                 referring = [each for each in referring if each != old_key]
             if referring:
                 raise self._error(infra._FOREIGN_KEY, name)
 
     def _find_parents(self, key: tuple[Any, ...]) -> None:
-        """Checks the foreign keys of a row, if it is still there."""
+        """Check the foreign keys of a row, if the row still exists."""
         row = self._rows.get(key)
         if row is None:
             return
@@ -1372,7 +1397,7 @@ class FakeTable:
         return [] if value is None else list(self._indexes[rule.columns].get(value, ()))
 
     def _remove(self, keys: Iterable[tuple[Any, ...]], *, in_cascade: bool = False) -> int:
-        """Removes those rows that a cascade has not removed before, and returns how many."""
+        """Delete the rows that no cascade has deleted yet, and return how many."""
         found = {key: self._rows[key] for key in keys if key in self._rows}
         for key in found:
             self._set(key, self._rows[key], None)
@@ -1391,10 +1416,10 @@ class FakeTable:
                 raise self._error(infra._FOREIGN_KEY, name)
 
     def _on_delete(self, row: Row, child: FakeTable, name: str, rule: ForeignKey) -> None:
-        """What happens to those rows of the child that refer to a removed one."""
+        """Apply the foreign key's rule to the child's rows that refer to a deleted row."""
         referring = child._referring(rule, self._key(row, rule.target))
         if rule.on_delete == "restrict":
-            if referring:  # what a cascade has removed restricts no longer
+            if referring:
                 raise self._error(infra._FOREIGN_KEY, name)
         elif rule.on_delete == "cascade":
             if self._pads:
@@ -1411,7 +1436,7 @@ class FakeTable:
                 child._replace(each, before, orphan)
 
     def _fit(self, name: str, column: Column, value: Any) -> Any:
-        """The value as the column stores it."""
+        """Return the value as the column stores it."""
         if value is None:
             if not column.null:
                 raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
@@ -1422,7 +1447,7 @@ class FakeTable:
             if column.ascii and not value.isascii():
                 raise self._misfit(name)
             if column.length is not None and len(value) > column.length:
-                # In SQL blanks at the end do not count; to MySQL no white space of ASCII does.
+                # SQL ignores trailing blanks beyond the length, MySQL all ASCII white space.
                 if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
                     raise self._misfit(name)
                 value = value[: column.length]
@@ -1440,7 +1465,7 @@ class FakeTable:
             return value
         if kind is float and value.__class__ is float:
             return infra._finite(value) if self._pads else value
-        if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
+        if kind is Decimal and value.__class__ is Decimal:  # Postgres takes NaN
             if self._pads or not value.is_nan() or value.is_snan():
                 infra._finite(value)
             exact = infra._exact_decimal(value, column.precision, column.scale)
@@ -1464,7 +1489,7 @@ class FakeTable:
         raise self._misfit(name)
 
     def _timed(self, name: str, column: Column, value: Any) -> Any:
-        """The value, if a time or timedelta has no more digits of a second than its column."""
+        """Return the value. Raises if a time or timedelta has more digits than the column."""
         rest = value.microseconds if isinstance(value, timedelta) else 0
         rest = value.microsecond if isinstance(value, day_time) else rest
         if rest % infra._fraction(column.scale):
@@ -1473,7 +1498,7 @@ class FakeTable:
 
 
 class _FakeRows(infra._TableRows):
-    """A table of a ``FakeDatabase``, as data moves read and write it."""
+    """A table of a ``FakeDatabase`` for data moves."""
 
     def __init__(self, database: FakeDatabase, table: str) -> None:
         self._database = database
@@ -1540,7 +1565,7 @@ class _FakeRows(infra._TableRows):
             table._update("move", dict(zip(key, each)), dict(zip(names, values)))
 
     def pass_ids(self) -> None:
-        """A fake makes no ids."""
+        """Do nothing: a fake generates no ids."""
 
 
 # === repositories =================================================================================
@@ -2495,11 +2520,10 @@ class FakeSmsService(Faults, infra.SmsService):
 
 
 class FakeInfrastructure(infra.Infrastructure):
-    """The bundle on fakes, sharing nothing with another; time is a ``FakeClock`` unless a clock is given.
+    """The bundle on fakes. Two bundles share nothing. The clock is a ``FakeClock`` by default.
 
-    A ``with`` block fails with an AssertionError if it ends while a fault of ``fail_next`` waits for
-    its call: then the test has not shown what it meant to. An exception that leaves the block goes
-    first.
+    The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used: the
+    test did not test what it meant to. An exception that leaves the block takes precedence.
     """
 
     accounts: FakeDatabase
@@ -2543,16 +2567,16 @@ class FakeInfrastructure(infra.Infrastructure):
         }
 
     def __exit__(self, *exc_info: object) -> None:
-        """Closes the fakes."""
+        """Close the fakes. Raises AssertionError for faults that were not used."""
         self.close()
         unused = [fault for fake in self._built.values() for fault in fake._faults]
         if unused and exc_info[0] is None:
             named = (f"{each.method} of {type(each.owner).__name__}" for each in unused)
             raise AssertionError(
-                f"no call has met these faults, or not as often as asked for: {', '.join(named)}"
+                f"these faults were not used, or not as often as asked for: {', '.join(named)}"
             )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FakeInfrastructure:
-        """A new bundle; the environment does not matter to fakes."""
+        """Return a new bundle. Fakes ignore the environment."""
         return cls()

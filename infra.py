@@ -15040,15 +15040,15 @@ def create_sms_service(
 # === data moves ===================================================================================
 
 
-# A move reads rows from a source, in the order of a key, and writes them to a target. Each batch
-# commits together with a row of infra_moves, the checkpoint: it says where the next batch begins.
+# A move reads rows from a source in the order of a key and writes them to a target. Each batch
+# commits with the move's checkpoint: a row of infra_moves that says where the next batch begins.
 
-#: kinds of columns that a walk in the order of a key can go by
+#: kinds of columns that a source can page by
 _KEY_KINDS = {"text", "flag", "integer", "year", "decimal", "bytes", "id"} | {
     "moment", "local moment", "date", "time", "time or duration"
 }  # fmt: skip
 _MICROSECOND = timedelta(microseconds=1)
-#: how values of a key are written into a checkpoint, and read from it
+#: how a checkpoint holds the values of a key: by name their type, to text and from text
 _KEY_TEXTS: Mapping[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "text": (str, str, str),
     "flag": (bool, lambda value: "1" if value else "", bool),
@@ -15068,12 +15068,12 @@ _KEY_TEXTS: Mapping[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]
 
 
 def _written_key(values: Sequence[Any]) -> list[list[str]]:
-    """Return the values of a key as JSON holds them."""
+    """Return the values of a key as a checkpoint holds them."""
     found = []
     for value in map(_plain, values):
         names = [name for name, (kind, _, _) in _KEY_TEXTS.items() if type(value) is kind]
         if not names:
-            raise MoveError(f"a key should not hold a value of type {type(value).__name__}")
+            raise MoveError(f"a key cannot hold a value of type {type(value).__name__}")
         found.append([names[0], _KEY_TEXTS[names[0]][1](value)])
     return found
 
@@ -15088,7 +15088,7 @@ def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
 
 
 class _Batch(NamedTuple):
-    """Rows of a source, where the next batch begins, and whether there is none."""
+    """Rows of a source with their keys, and the position of the next batch."""
 
     key_names: Sequence[str]
     keys: Sequence[Sequence[Any]]
@@ -15103,35 +15103,35 @@ class _Batch(NamedTuple):
 
 
 class Source(ABC):
-    """Where a ``RowMove`` reads rows: one of the classes below."""
+    """The source of a ``RowMove``: one of the classes below."""
 
-    #: the columns, once it is open; None: rows are dicts
+    #: the columns, after ``_open``; None: rows are dicts
     names: Sequence[str] | None = None
-    #: whether another thread may read the next batch while one is written
+    #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
 
     @abstractmethod
     def _open(self) -> None:
-        """Look at the source. Raises MoveError if its rows cannot be walked."""
+        """Inspect the source. Raises MoveError if its rows cannot be read in a stable order."""
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
-        """Return what must not change while a move is under way."""
+        """Return the properties that must not change between the runs of a move."""
 
     @abstractmethod
     def _read(self, position: Any, limit: int) -> _Batch:
-        """Return up to ``limit`` rows from that position on; None is the beginning."""
+        """Return up to ``limit`` rows from this position on; None is the beginning."""
 
     def _total(self) -> int | None:
-        """Return how many rows there are, if that can be told."""
+        """Return the number of rows, or None if it is unknown."""
         return None
 
-    def _close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Close what ``_open`` has opened. May be called again."""
+    def _close(self) -> None:  # noqa: B027 - most sources hold nothing open
+        """Close the files that ``_open`` opened. Idempotent."""
 
 
 class _KeyedSource(Source):
-    """A source whose rows are in the order of a key. A checkpoint holds the last key."""
+    """A source that pages by a key. The checkpoint holds the last key."""
 
     _key: Sequence[str]
 
@@ -15139,7 +15139,7 @@ class _KeyedSource(Source):
     def _page(
         self, after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
-        """Return the next rows behind a key, and their keys."""
+        """Return the rows that follow a key, and their keys."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
         rows, keys = self._page(None if position is None else _read_key(position), limit)
@@ -15160,8 +15160,8 @@ def _check_table(table: str) -> str:
 class TableSource(_KeyedSource):
     """The rows of a table, in the order of its primary key.
 
-    Each row is read as it is when the move reaches its key. Later changes to it are not seen, nor
-    are rows whose keys lie before the place that the move has reached.
+    Each row is read once, when the move reaches its key. The move does not see later changes to
+    the row, or new rows with smaller keys.
 
     Args:
         database: a ConnectionPool or FakeDatabase.
@@ -15188,8 +15188,8 @@ class TableSource(_KeyedSource):
             kind = shape.columns[name].kind
             if kind not in _KEY_KINDS or name in shape.unordered:
                 raise MoveError(
-                    f"{self.table} cannot be walked by {name}: "
-                    "no page can begin behind such a value",
+                    f"{self.table} cannot be read in the order of {name}: "
+                    "no page can begin after a value of this type",
                     column=name,
                 )
         self.names = self._columns or [each for each in shape.columns if each not in shape.computed]
@@ -15212,7 +15212,7 @@ class TableSource(_KeyedSource):
 
 
 def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
-    """Return the types of columns, as a checkpoint keeps them."""
+    """Return the types of columns, as a checkpoint holds them."""
     return {name: _type_words(shape.columns[name]) for name in names}
 
 
@@ -15222,10 +15222,10 @@ def _type_words(column: _ColumnType) -> str:
 
 
 class IterableSource(Source):
-    """Rows that Python code makes, as dicts.
+    """Rows from Python code, as dicts.
 
-    A move that is resumed reads them again from the beginning and skips what it has moved: they
-    have to come in the same order each time.
+    A resumed move reads the rows again from the beginning and skips those that it has moved. So
+    they have to come in the same order each time.
 
     Args:
         rows: a list or another iterable that can be read more than once, or a function that
@@ -15272,22 +15272,22 @@ class IterableSource(Source):
             raise MoveError("rows should be a function that returns an iterable of dicts")
         iterator = iter(rows)
         if iterator is given and self._is_spent:
-            raise MoveError("the rows can be read once only: give a list, or a function")
+            raise MoveError("the rows can only be read once: give a list, or a function")
         self._is_spent = True
         self._iterator = iterator
         self._at = sum(1 for _ in itertools.islice(iterator, start))
         if self._at < start:
-            raise MoveError(f"there are fewer rows than the {start} that were moved before")
+            raise MoveError(f"there are fewer rows than the {start} that earlier runs moved")
 
     def _total(self) -> int | None:
         return len(self._given) if isinstance(self._given, Sequence) else None
 
 
 class _FileSource(Source):
-    """Records of a text file in UTF-8.
+    """The records of a text file in UTF-8.
 
-    A checkpoint holds where the next record begins, and a digest of all that stands before it: a
-    file that has changed there is refused.
+    The checkpoint holds the offset of the next record and a digest of the file before it. A resumed
+    move raises MoveError if that part of the file has changed.
     """
 
     _stream: BinaryIO | None = None
@@ -15314,8 +15314,10 @@ class _FileSource(Source):
         self._begin(iter(self._line, ""))
 
     def _line(self) -> str:
-        """Return the next line, or "" at the end. What is no UTF-8 becomes lone surrogates, which
-        no column takes."""
+        """Return the next line, or "" at the end.
+
+        Bytes that are not UTF-8 become lone surrogates, which no column takes.
+        """
         assert self._stream is not None
         line = self._stream.readline()
         self._read_so_far.update(line)
@@ -15327,7 +15329,7 @@ class _FileSource(Source):
 
     @abstractmethod
     def _begin(self, lines: Iterator[str]) -> None:
-        """Start to read at the beginning."""
+        """Start reading at the beginning of the file."""
 
     @abstractmethod
     def _next(self) -> Any:
@@ -15360,15 +15362,15 @@ class _FileSource(Source):
         if self._read_so_far.hexdigest() != place["digest"]:
             raise MoveError(
                 f"{self.path} has changed before record {place['record'] + 1}, where the move "
-                "goes on: restart the move to read it from the beginning"
+                "continues: restart the move to read it from the beginning"
             )
         self._record = place["record"]
 
 
 class CsvSource(_FileSource):
-    """The records of a CSV file (RFC 4180) with a header, as dicts of texts.
+    """The records of a CSV file (RFC 4180) with a header, as texts.
 
-    A target's columns read the texts as their types, for example "2026-01-31 12:00:00+00:00".
+    The target converts each text to its column's type, for example "2026-01-31 12:00:00+00:00".
 
     Args:
         path: the file, in UTF-8.
@@ -15381,7 +15383,9 @@ class CsvSource(_FileSource):
     ) -> None:
         super().__init__(path)
         if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
-            raise ConfigurationError("delimiter should be one character, no quote or line break")
+            raise ConfigurationError(
+                "delimiter should be one character, not a quote or a line break"
+            )
         if not isinstance(null, str):
             raise ConfigurationError("null should be text")
         self._delimiter, self._null = delimiter, null
@@ -15395,22 +15399,22 @@ class CsvSource(_FileSource):
         self._reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
         self.names = self._values() or []
         if len(set(self.names)) < len(self.names) or not all(self.names):
-            raise MoveError(f"{self.path} should begin with a header of different names")
+            raise MoveError(f"{self.path} should begin with a header of unique names")
 
     def _values(self) -> list[str] | None:
         import csv
 
         try:
             return next(self._reader, None)
-        except csv.Error:  # which quotes nothing
+        except csv.Error:
             raise MoveError(
-                f"{self.path} is no CSV near line {self._reader.line_num}",
+                f"{self.path} is not valid CSV near line {self._reader.line_num}",
                 key=f"record={self._record + 1}",
             ) from None
 
     def _next(self) -> tuple[str | None, ...] | None:
         values = self._values()
-        while values == []:  # an empty line
+        while values == []:  # a blank line
             values = self._values()
         if values is None:
             return None
@@ -15425,7 +15429,7 @@ class CsvSource(_FileSource):
 
 
 class JsonLinesSource(_FileSource):
-    """The records of a file that holds a JSON object in each line (https://jsonlines.org)."""
+    """The records of a file with one JSON object per line (https://jsonlines.org)."""
 
     def _describe(self) -> dict[str, Any]:
         return {"file": self.path.name}
@@ -15454,7 +15458,7 @@ class JsonLinesSource(_FileSource):
 
 
 class SqliteSource(_KeyedSource):
-    """The rows of a table of a SQLite file, in the order of its primary key."""
+    """The rows of a table in a SQLite file, in the order of its primary key."""
 
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
         self.path = Path(_check_path("path", path))
@@ -15474,7 +15478,7 @@ class SqliteSource(_KeyedSource):
         try:
             place = f"{self.path.resolve().as_uri()}?mode=ro"
             self._connection = sqlite3.connect(place, uri=True)
-        except sqlite3.Error:  # SQLite's own words, about the file
+        except sqlite3.Error:
             raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
         self._connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         columns = self._ask(f'PRAGMA table_info("{self.table}")')
@@ -15496,7 +15500,8 @@ class SqliteSource(_KeyedSource):
             )
             if self._ask(sql):
                 raise MoveError(
-                    f"{self.table} cannot be walked by {name}: it holds floats or NULL", column=name
+                    f"{self.table} cannot be read in the order of {name}: it holds floats or NULL",
+                    column=name,
                 )
 
     def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -15507,7 +15512,7 @@ class SqliteSource(_KeyedSource):
             return found
         except sqlite3.Error:
             pass
-        # Outside: the context may quote a row.
+        # Raised outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
     def _describe(self) -> dict[str, Any]:
@@ -15533,13 +15538,13 @@ class SqliteSource(_KeyedSource):
 
 
 class QuerySource(_KeyedSource):
-    """The rows of a SELECT, in the order of a key that tells them apart.
+    """The rows of a SELECT, in the order of a unique key.
 
     Args:
         database: a ConnectionPool.
         sql: the SELECT, without ORDER BY and LIMIT.
-        key: the names of the result's columns that together are unique and never NULL. Columns of
-            type ENUM, SET, FLOAT or DOUBLE are no key.
+        key: the names of columns of the result that together are unique and never NULL. The types
+            ENUM, SET, FLOAT and DOUBLE cannot be part of the key.
         params: the parameters of the SELECT.
     """
 
@@ -15549,7 +15554,7 @@ class QuerySource(_KeyedSource):
         self, database: ConnectionPool, sql: str, key: str | Sequence[str], params: Any = None
     ) -> None:
         if not isinstance(database, ConnectionPool):
-            raise ConfigurationError("QuerySource reads from a ConnectionPool: a fake knows no SQL")
+            raise ConfigurationError("QuerySource takes a ConnectionPool: a fake runs no SQL")
         self.database = database
         self._sql = ConnectionPool._checked(sql)
         self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
@@ -15566,7 +15571,7 @@ class QuerySource(_KeyedSource):
         def fetch(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
             return [column[0] for column in cursor.description], list(cursor.fetchall())
 
-        # Without parameters a percent sign is one; with some it has to be doubled.
+        # A driver reads %% as a percent sign only in a statement with parameters.
         given = [*self._params, *params]
         inner = self._sql.replace("%", "%%") if params and not self._params else self._sql
         sql = f"SELECT * FROM ({inner}) AS source {tail}"
@@ -15592,7 +15597,7 @@ class QuerySource(_KeyedSource):
         if after is not None:
             condition, params = _behind(self.database._dialect, order, after)
             tail = f"WHERE {condition} "
-        # One row more: if its key is that of the last one, the next page would leave it out.
+        # One more row than asked for: the next page would skip it if it had the last row's key.
         names, found = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
         keys = _parts(found, [*map(names.index, self._key)])
         self._check_keys(keys)
@@ -15604,7 +15609,7 @@ class QuerySource(_KeyedSource):
                 words = _key_words(self._key, key)
                 raise MoveError(f"two rows of the query have the key {words}", key=words)
         if any(isinstance(value, float) for key in keys[:1] for value in key):
-            raise MoveError("the query's key should not be a float: no page can begin behind one")
+            raise MoveError("the query's key should not be a float: no page can begin after one")
 
     def _total(self) -> int | None:
         sql = f"SELECT count(*) FROM ({self._sql}) AS source"
@@ -15616,7 +15621,7 @@ class QuerySource(_KeyedSource):
 
 @dataclass(frozen=True)
 class Replace:
-    """A policy of a ``TableTarget``: the value that is stored in place of one that does not fit."""
+    """A policy of a ``TableTarget``: store this value instead of one that does not fit."""
 
     value: Any
 
@@ -15639,7 +15644,10 @@ def _exact_float(value: Decimal) -> float:
 
 
 def _iso(text: str) -> str:
-    """Return the text of a time as Python 3.10 reads it. Later versions cut off a seventh digit."""
+    """Return the text of a time in the form that Python 3.10 reads.
+
+    Raises ValidationError for a seventh digit of a second, which later versions cut off.
+    """
     found = re.search(r"\.(\d+)", text)
     if found is not None:
         digits = found[1].rstrip("0").ljust(6, "0")
@@ -15655,7 +15663,7 @@ def _aware_text(text: str) -> datetime:
 
 
 def _number_text(kind: type[T]) -> Callable[[str], T]:
-    """Return what reads a number's text, without what Python takes besides: blanks, underscores."""
+    """Return a function that reads a number's text. Unlike Python it refuses blanks and "_"."""
 
     def read(text: str) -> T:
         if "_" in text or text != text.strip():
@@ -15671,8 +15679,8 @@ def _flag_text(text: str) -> bool:
     ]
 
 
-#: How a move reads a value that a target's column does not take as it is, by type and kind.
-#: An exception means that it does not fit.
+#: How a move converts a value for a column that does not take its type, by type and column kind.
+#: An exception means that the value does not fit.
 _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "integer"): _number_text(int),
     (str, "year"): _number_text(int),
@@ -15696,9 +15704,9 @@ _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
 
 
 def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values of a column as another column takes them.
+    """Return the values, converted to types that the column takes.
 
-    Raises an exception of ``_UNFIT`` if it cannot.
+    Raises one of ``_UNFIT`` if a value cannot be converted.
     """
     kinds = {*map(type, values)}
     readings = {kind: _READINGS.get((_value_type(kind), column.kind)) for kind in kinds}
@@ -15715,67 +15723,67 @@ _UNFIT = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, I
 
 
 class Target(ABC):
-    """Where a ``RowMove`` writes rows: TableTarget or RepositoryTarget."""
+    """The target of a ``RowMove``: TableTarget or RepositoryTarget."""
 
     database: Database
 
     @abstractmethod
     def _open(self, names: Sequence[str] | None) -> None:
-        """Look at the target. Raises MoveError if rows with these columns cannot be written.
+        """Inspect the target. Raises MoveError if rows with these columns cannot be written.
 
-        With names, rows come as tuples in their order, else as dicts.
+        Rows are tuples in the order of ``names``, or dicts if it is None.
         """
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
-        """Return what must not change while a move is under way."""
+        """Return the properties that must not change between the runs of a move."""
 
     @abstractmethod
     def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
-        """Return what is written of these rows, and what is diverted."""
+        """Return the rows as the target stores them, and the diverted ones."""
 
     @abstractmethod
     def _write(self, columns: _Columns) -> dict[str, int]:
-        """Inside a transaction: write the rows, and return the counts."""
+        """Write the rows and return the counts. Inside a transaction."""
 
     @abstractmethod
     def _preview(self, columns: _Columns) -> dict[str, int]:
-        """Return the counts that writing the rows would give."""
+        """Return the counts that ``_write`` would return."""
 
     @abstractmethod
     def _compare(self, columns: _Columns) -> Iterator[str]:
-        """Return for each row "equal", "different" or "missing"."""
+        """Return "equal", "different" or "missing" for each row."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """The last row is written."""
+        """Called after the last row is written."""
 
 
-#: rows by columns; those of a RepositoryTarget have one, of its records
+#: rows by columns; a RepositoryTarget has one column, of records
 _Columns: TypeAlias = Sequence[Sequence[Any]]
 
 
 class _Part(NamedTuple):
-    """Rows on their way to one target, and the places in the batch of those they were made of."""
+    """Rows for one target, and for each the index of its source row in the batch."""
 
     at: Sequence[int]
     rows: Sequence[Any]
 
 
 class _Fitted(NamedTuple):
-    """The same rows as a target writes them."""
+    """The same rows as the target stores them."""
 
     at: Sequence[int]
     columns: _Columns
 
     def first(self, count: int) -> _Columns:
-        """Return what the first rows of the batch have become."""
+        """Return the rows that were made of the first ``count`` rows of the batch."""
         count = bisect.bisect_left(self.at, count)
         return [column[:count] for column in self.columns]
 
 
 class _Reject(NamedTuple):
-    """A row that went to the rejects file: its key in words, and why."""
+    """A line of the rejects file: the row's key in words, the column and the reason."""
 
     key: str
     column: str
@@ -15783,20 +15791,19 @@ class _Reject(NamedTuple):
 
 
 class TableTarget(Target):
-    """A table. Its rows are told apart by the primary key.
+    """A table. The primary key identifies its rows.
 
     Args:
-        database: a ConnectionPool or FakeDatabase whose tables take part in transactions.
+        database: a ConnectionPool or FakeDatabase. The table has to support transactions.
         table: the table's name.
-        on_conflict: what happens to a row whose primary key is there already: "error" raises
-            MoveError, "skip" leaves the row that is there, "update" sets its columns. A collision
-            on another unique key is an error in each case.
-        write: "insert", or "update": only rows that are there are changed, the others count as
-            missing.
-        columns: the columns that "update" sets; by default all but the primary key's.
-        policies: by column what happens to values that do not fit: "fail" (the default) raises
+        on_conflict: what to do if the table has a row with the same primary key: "error" raises
+            MoveError, "skip" keeps that row, "update" sets its columns. A conflict on another
+            unique key always raises MoveError.
+        write: "insert", or "update" to change existing rows only; other rows count as missing.
+        columns: the columns that "update" sets; by default all except the primary key.
+        policies: by column, what to do with a value that does not fit: "fail" (the default) raises
             MoveError, "null" stores NULL, ``Replace(value)`` stores that value, "divert" writes the
-            row's key to the rejects file instead.
+            row's key to the rejects file instead of storing the row.
     """
 
     def __init__(
@@ -15818,7 +15825,7 @@ class TableTarget(Target):
             raise ConfigurationError("write should be insert or update")
         self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
         if self._columns is not None and self.write != "update":
-            raise ConfigurationError('columns belong to write="update"')
+            raise ConfigurationError('columns need write="update"')
         self.policies = dict(_check_mapping("policies", {} if policies is None else policies))
         for name, policy in self.policies.items():
             if policy not in _POLICIES and not isinstance(policy, Replace):
@@ -15831,10 +15838,10 @@ class TableTarget(Target):
         shape = self._shape = self._rows.shape()
         if not shape.transactional:
             raise MoveError(
-                f"{self.table} takes no part in transactions: a move could not be undone"
+                f"{self.table} takes no part in transactions: a batch could not be rolled back"
             )
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
-            raise MoveError(f"{self.table} has no primary key to tell rows apart by")
+            raise MoveError(f"{self.table} has no primary key to find existing rows by")
         for name in [*self.policies, *(self._columns or ())]:
             self._check_column(name)
         for name, policy in self.policies.items():
@@ -15852,7 +15859,7 @@ class TableTarget(Target):
             raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
     def _take_names(self, names: Sequence[str]) -> None:
-        """Check the columns that each row has."""
+        """Check and keep the columns of the rows."""
         shape = self._shape
         for name in names:
             self._check_column(name)
@@ -15926,14 +15933,14 @@ class TableTarget(Target):
             except _UNFIT as error:
                 reason = str(error) if isinstance(error, InfrastructureError) else ""
                 reason = reason or f"should be {_TAKES[column.kind].words}"
-            # Outside: the context of an error would quote the value.
+            # Outside the handler: an error's context would quote the value.
             fitted.append(self._instead(name, key_at(at), reason))
             if fitted[-1] is _DIVERTED:
                 rejects.setdefault(at, _Reject(key_at(at), name, reason))
         return fitted
 
     def _fit_values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return a column's values as it stores them. Raises an exception of ``_UNFIT``."""
+        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
         column = self._shape.columns[name]
         found = _fitted_column(name, column, _read_column_as(column, values))
         if name not in self._shape.nullable and None in found:
@@ -15941,7 +15948,7 @@ class TableTarget(Target):
         return found
 
     def _instead(self, name: str, key: str, reason: str) -> Any:
-        """Return what is stored instead of a value that does not fit, or _DIVERTED."""
+        """Return what the policy stores for a value that does not fit, or _DIVERTED."""
         policy = self.policies.get(name, "fail")
         if policy == "null":
             return None
@@ -15960,7 +15967,7 @@ class TableTarget(Target):
         return {*self._rows.find((), [self._key_of(values) for values in rows])}
 
     def _sorted(self, columns: _Columns) -> tuple[_Columns, list[Any], dict[str, int]]:
-        """Return what to insert, by columns, the rows to update, and the counts."""
+        """Return the rows to insert (by columns), the rows to update, and the counts."""
         if self.write == "insert" and self.on_conflict == "error":
             return columns, [], {"written": len(columns[0]) if columns else 0}
         rows = [*zip(*columns)]
@@ -16018,11 +16025,11 @@ class TableTarget(Target):
 
 
 class RepositoryTarget(Target):
-    """A repository: its checks apply, and each row is one ``create``.
+    """A repository: calls ``create`` for each row, with all checks of the repository.
 
     Args:
-        repository: the repository. The transform gives its records, or dicts of their fields.
-        on_conflict: "error", or "skip" for records whose key is there already.
+        repository: the repository. The transform returns records, or dicts of their fields.
+        on_conflict: "error", or "skip" for records whose key exists.
     """
 
     def __init__(self, repository: Repository[Any], *, on_conflict: str = "error") -> None:
@@ -16067,7 +16074,7 @@ class RepositoryTarget(Target):
         except _UNFIT as error:
             known = isinstance(error, InfrastructureError)
             reason = str(error) if known else "it does not have the record's fields"
-        # Outside: the context would quote the row.
+        # Outside the handler: the error's context would quote the row.
         raise MoveError(f"{self.repository.resource}, row {key}: {reason}", key=key)
 
     def _is_there(self, record: Any) -> bool:
@@ -16102,7 +16109,7 @@ class RepositoryTarget(Target):
                 yield "equal" if self._is_same(record, found) else "different"
 
     def _is_same(self, record: Any, found: Any) -> bool:
-        """Whether they agree, but for what ``create`` fills in."""
+        """Return whether they are equal, except for fields that ``create`` fills in."""
         filled = {*self.repository.ids, "created_at", "updated_at"}
         return all(
             getattr(record, name) == getattr(found, name)
@@ -16113,15 +16120,15 @@ class RepositoryTarget(Target):
 
 @dataclass(frozen=True)
 class MoveCounts:
-    """How many rows were read, and what became of them.
+    """How many rows a move has read, and what happened to them.
 
     Attributes:
         read: rows of the source.
-        written: rows that are new in the target.
+        written: rows that were inserted.
         updated: rows of the target that were changed.
         missing: rows that ``write="update"`` did not find.
-        skipped: rows that were there already, under ``on_conflict="skip"``.
-        dropped: rows for which the transform gave nothing.
+        skipped: rows that existed, with ``on_conflict="skip"``.
+        dropped: rows for which the transform returned nothing.
         rejected: rows that went to the rejects file.
     """
 
@@ -16144,13 +16151,13 @@ class MoveCounts:
 
 @dataclass(frozen=True)
 class MoveReport:
-    """What a run has done.
+    """The result of a run.
 
     Attributes:
         name: the move's name.
-        counts: of the whole move, earlier runs included.
-        resumed: what earlier runs had done.
-        seconds: how long this run took.
+        counts: the counts of the whole move, including earlier runs.
+        resumed: the counts of earlier runs.
+        seconds: the duration of this run.
         done: whether the move is complete.
         dry_run: whether nothing was written.
     """
@@ -16182,15 +16189,15 @@ class MoveReport:
 
 @dataclass(frozen=True)
 class Verification:
-    """What ``Move.verify`` has found.
+    """The result of ``Move.verify``.
 
     Attributes:
         name: the move's name.
         checked: rows that the source gives for the target.
         different: those that the target holds with other values.
         missing: those that the target does not hold.
-        extra: rows of the target beyond those of the source; None where that cannot be told.
-        ranges: the first and last key of neighbouring rows that differ or are missing.
+        extra: rows of the target that the source does not give; None if unknown.
+        ranges: the first and last key of each run of rows that differ or are missing.
     """
 
     name: str
@@ -16222,7 +16229,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class _Checkpoint:
-    """How far a move has come."""
+    """The progress of a move."""
 
     name: str
     batches: int
@@ -16245,11 +16252,14 @@ class _CheckpointRepository(Repository[_Checkpoint]):
         return self._first("move", {"name": name})
 
     def advance(self, before: _Checkpoint, changes: Mapping[str, Any]) -> _Checkpoint:
-        """Inside a transaction: go on by a batch, if no other run has."""
+        """Store the progress of a batch. Inside a transaction.
+
+        Raises MoveError if another run has stored progress since ``before`` was read.
+        """
         changes = self._checked({"batches": before.batches + 1, **changes})
         where = {"name": before.name, "batches": before.batches}
         if not self._change("move", where, changes):
-            raise MoveError(f"{before.name}: another run has moved rows meanwhile: run it again")
+            raise MoveError(f"{before.name}: another run moved rows meanwhile: run it again")
         found = self.find(before.name)
         assert found is not None
         return found
@@ -16259,7 +16269,7 @@ class _CheckpointRepository(Repository[_Checkpoint]):
 
 
 def _checkpoints_in(database: Database) -> _CheckpointRepository:
-    """Return the checkpoints of a database. Their table is made if it is missing."""
+    """Return the repository of a database's checkpoints; create its table if it is missing."""
 
     def statement() -> str:
         migrations = read_migrations(SCHEMA, database.engine)
@@ -16271,7 +16281,7 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
 
 
 class _Rejects:
-    """The rejects file: a JSON object in each line. Its size is part of the checkpoint."""
+    """The rejects file: one JSON object per line. Its size is part of the checkpoint."""
 
     def __init__(self, path: Path, size: int, *, fresh: bool) -> None:
         self._path = path
@@ -16281,10 +16291,10 @@ class _Rejects:
             raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
         self._size = size
         if path.exists():
-            os.truncate(path, size)  # what was written behind has not been committed
+            os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
     def add(self, rejects: Sequence[_Reject]) -> int:
-        """Write them to the disk, and return the new size."""
+        """Append the rejects, flush them to the disk, and return the file's size."""
         if not rejects:
             return self._size
         with self._path.open("ab") as stream:
@@ -16297,7 +16307,10 @@ class _Rejects:
 
 
 class _GracefulStop:
-    """In the main thread, the first Ctrl-C inside the block asks to stop; the second interrupts."""
+    """A block in which the first Ctrl-C asks the run to stop and the second interrupts it.
+
+    Has no effect outside the main thread, or if the program handles SIGINT itself.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -16325,7 +16338,7 @@ class _GracefulStop:
 
 
 class _Progress:
-    """A line on a terminal's standard error: by tqdm if it is installed, or once a second."""
+    """A progress line on standard error, if that is a terminal; with tqdm if it is installed."""
 
     def __init__(self, move: RowMove, done: int, *, shown: bool) -> None:
         self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
@@ -16382,7 +16395,7 @@ class Move(ABC):
         restart: bool = False,
         accept_change: bool = False,
     ) -> MoveReport:
-        """Move what has not been moved yet, and return a report."""
+        """Move the remaining rows and return a report."""
 
     @abstractmethod
     def verify(self) -> Verification:
@@ -16393,25 +16406,26 @@ Transform = Callable[[dict[str, Any]], Any]
 
 
 class RowMove(Move):
-    """Moves rows, each exactly once, also when it is interrupted and run again.
+    """Moves each row exactly once, even if the run is interrupted and started again.
 
-    Each batch commits in one transaction with its checkpoint, a row of the table ``infra_moves`` in
-    the target's database. After a kill the next run goes on behind the last committed batch. One
-    run at a time holds the move's lock.
+    Each batch commits in one transaction with the move's checkpoint, a row of the table
+    ``infra_moves`` in the target's database. After a kill the next run continues after the last
+    committed batch. One run at a time holds the move's lock.
 
     Args:
         name: the move's identity: the name of its checkpoint.
-        version: raise it when ``transform`` changes. A run whose version, key, table or columns are
-            not the checkpoint's is refused, unless it says ``restart`` or ``accept_change``.
-        source: where the rows are.
-        target: where they go.
-        targets: instead of ``target``, several tables of one database by name; the transform then
-            gives pairs of name and row.
-        transform: a function that takes a row as a dict and returns a dict, several, or None to
-            drop the row.
+        version: increase it when ``transform`` changes. A run raises MoveError if its version, key,
+            table or columns differ from the checkpoint's, unless it has ``restart`` or
+            ``accept_change``.
+        source: the source of the rows.
+        target: the target of the rows.
+        targets: instead of ``target``, several targets in one database by name. The transform then
+            returns pairs of name and row.
+        transform: a function that takes a row as a dict and returns a dict, several dicts, or None
+            to drop the row.
         rejects: the file for rows that a policy diverts; by default ``<name>-rejects.jsonl``.
-        batch: how many rows a batch has at most.
-        lock_timeout: how many seconds a run waits for the lock of another run.
+        batch: the maximum number of rows in a batch.
+        lock_timeout: how many seconds to wait for the lock of another run.
     """
 
     RETRIES = 5  # of a batch whose connection was lost
@@ -16432,7 +16446,7 @@ class RowMove(Move):
     ) -> None:
         self.name = _check_text("name", name, blank_ends=False, empty=False, longest=100)
         if type(version) is not int or version < 1:
-            raise ConfigurationError("version should be a whole number from 1 on")
+            raise ConfigurationError("version should be a whole number, 1 or more")
         if not isinstance(source, Source):
             raise ConfigurationError("source should be a TableSource or another Source")
         if transform is not None:
@@ -16462,10 +16476,8 @@ class RowMove(Move):
         if len({id(each.database) for each in found.values() if each}) > 1:
             raise ConfigurationError("targets should be in one database: they commit together")
         if targets is not None and self.transform is None:
-            raise ConfigurationError("targets need a transform that gives pairs of name and row")
+            raise ConfigurationError("targets need a transform that returns pairs of name and row")
         return cast("dict[str, Target]", found)
-
-    # Checks, before the first row
 
     def _open(self) -> None:
         self.source._open()
@@ -16488,22 +16500,21 @@ class RowMove(Move):
         restart: bool = False,
         accept_change: bool = False,
     ) -> MoveReport:
-        """Move the rows that have not been moved yet, and return a report.
+        """Move the remaining rows and return a report.
 
         Args:
-            progress: show how far it is, if standard error is a terminal.
-            dry_run: read, transform and check all rows, from the first one on; write nothing.
-            limit: read at most so many rows in this run.
-            resume: False refuses to go on with what an earlier run has begun.
-            restart: begin again with the first row; rows of the target stay.
-            accept_change: go on although version, tables or columns differ from the checkpoint's.
+            progress: show the progress if standard error is a terminal.
+            dry_run: read, transform and check all rows from the first one; write nothing.
+            limit: the maximum number of rows to read in this run.
+            resume: False raises MoveError if an earlier run has begun this move.
+            restart: start again with the first row; rows in the target stay.
+            accept_change: continue even if version, tables or columns differ from the checkpoint's.
 
-        Raises MoveError, with ``key`` and ``column``, for a row that cannot be moved: its batch is
-        not committed, earlier ones are. Ctrl-C finishes the batch; then KeyboardInterrupt says how
-        to go on.
+        Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
+        rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
         """
         if limit is not None and (type(limit) is not int or limit < 1):
-            raise ValidationError("limit should be a whole number from 1 on")
+            raise ValidationError("limit should be a whole number, 1 or more")
         run = _MoveRun(self, progress=progress, limit=limit)
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
@@ -16512,10 +16523,10 @@ class RowMove(Move):
             stop = end.enter_context(_GracefulStop())
             return run.go(stop, resume=resume, restart=restart, accept_change=accept_change)
 
-    # Rows on their way
+    # Transforming and fitting rows
 
     def _transformed(self, batch: _Batch) -> tuple[dict[str, _Part], int]:
-        """Return the rows for each target, and how many were dropped."""
+        """Return the rows for each target, and the number of dropped rows."""
         if self.transform is None:
             return {"": _Part(range(len(batch.rows)), batch.rows)}, 0
         found: dict[str, tuple[list[int], list[Any]]] = {name: ([], []) for name in self.targets}
@@ -16531,7 +16542,7 @@ class RowMove(Move):
         return {name: _Part(*each) for name, each in found.items()}, dropped
 
     def _call(self, batch: _Batch, at: int, row: dict[str, Any]) -> Any:
-        """Return what the transform makes of the row."""
+        """Return the transform's result for a row."""
         assert self.transform is not None
         try:
             made = _not_awaitable(self.transform(row))
@@ -16544,18 +16555,18 @@ class RowMove(Move):
             raise MoveError(f"the transform {words}", key=key) from error
 
     def _pairs(self, batch: _Batch, at: int, made: Any) -> Sequence[tuple[str, Any]]:
-        """Return the rows that the transform made of one, each with the name of its target."""
-        if not self._is_split and type(made) is dict:  # nearly always
+        """Return the transform's rows, each with the name of its target."""
+        if not self._is_split and type(made) is dict:  # the usual case
             return [("", made)]
         several = [] if made is None else [made] if self._is_one(made) else made
         if not isinstance(several, (list, tuple)):
             key = batch.key(at)
-            raise MoveError(f"the transform should give dicts, row {key}", key=key)
+            raise MoveError(f"the transform should return dicts, row {key}", key=key)
         pairs = several if self._is_split else [("", each) for each in several]
         return [self._checked_pair(batch, at, pair) for pair in pairs]
 
     def _is_one(self, made: Any) -> bool:
-        """Whether it is one row, or one pair of name and row."""
+        """Return whether it is a single row, or a single pair of name and row."""
         is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
         return is_pair if self._is_split else isinstance(made, Mapping) or hasattr(made, "__dict__")
 
@@ -16572,10 +16583,10 @@ class RowMove(Move):
             if is_record and hasattr(values, "__dict__"):
                 return name, dict(vars(values))
         key = batch.key(at)
-        raise MoveError(f"the transform should give {words}, row {key}", key=key)
+        raise MoveError(f"the transform should return {words}, row {key}", key=key)
 
     def _fitted(self, batch: _Batch) -> tuple[dict[str, _Fitted], list[_Reject], int]:
-        """Return for each target what is written, the rejects, and how many rows were dropped."""
+        """Return each target's rows, the rejects, and the number of dropped rows."""
         parts, dropped = self._transformed(batch)
         fitted: dict[str, _Fitted] = {}
         rejects: list[_Reject] = []
@@ -16588,7 +16599,7 @@ class RowMove(Move):
     # Verification
 
     def verify(self) -> Verification:
-        """Walk the source, and compare what it gives with the rows of the target, by their keys."""
+        """Compare all rows of the source with those of the target that have the same keys."""
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
             return self._verify()
@@ -16623,7 +16634,7 @@ class RowMove(Move):
 
 
 class _Ranges:
-    """The first and last key of neighbouring rows that differ."""
+    """The first and last key of each run of rows that differ."""
 
     MOST = 100
 
@@ -16642,7 +16653,7 @@ class _Ranges:
 
 
 class _Reader:
-    """Reads the next batch in another thread while the target's server is busy with one."""
+    """Reads the next batch in another thread while the target writes the current one."""
 
     def __init__(self, source: Source) -> None:
         from concurrent.futures import Future, ThreadPoolExecutor
@@ -16675,7 +16686,7 @@ class _Reader:
 class _MoveRun:
     """One call of ``RowMove.run``."""
 
-    TRIES = 3  # of a batch with which other clients interfere
+    TRIES = 3  # of a batch, if other clients change the same rows
 
     def __init__(self, move: RowMove, *, progress: bool, limit: int | None) -> None:
         self._move = move
@@ -16684,10 +16695,10 @@ class _MoveRun:
         self._shows = progress
         self._resumed: MoveCounts | None = None
         self._batches = 0
-        self._fitting = 100  # the first batch tells how large rows are
+        self._fitting = 100  # a small first batch shows how large rows are
         self._progress: _Progress | None = None
 
-    # Without writing
+    # Dry run
 
     def rehearse(self) -> MoveReport:
         move = self._move
@@ -16718,7 +16729,7 @@ class _MoveRun:
         return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
 
     def _size(self, read: int) -> int:
-        """Return how many rows the next batch has at most, after so many."""
+        """Return the limit of the next batch, after ``read`` rows of the whole move."""
         size = min(self._move._batch, self._fitting)
         if self._limit is None:
             return size
@@ -16726,12 +16737,12 @@ class _MoveRun:
         return min(size, self._limit - (read - before))
 
     def _weigh(self, batch: _Batch) -> None:
-        """Let the next batch have as many rows as fit into the memory for one."""
+        """Set the number of rows that fit into the memory for one batch."""
         if batch.rows:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
             self._fitting = max(1, _BATCH_BYTES * len(sample) // (1 + sum(map(_weight, sample))))
 
-    # With writing
+    # Writing run
 
     def go(
         self, stop: _GracefulStop, *, resume: bool, restart: bool, accept_change: bool
@@ -16746,7 +16757,7 @@ class _MoveRun:
                     seen = self._batches
                     if not error.retryable or failures > self._move.RETRIES:
                         raise
-                    logger.warning("%s: %s, going on", self._move.name, type(error).__name__)
+                    logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
                     self._move._clock.sleep(0.1 * 2**failures)
         finally:
             if self._progress is not None:
@@ -16766,7 +16777,7 @@ class _MoveRun:
             return self._walk(point, rejects, stop)
 
     def _checkpoint(self, resume: bool, restart: bool, accept_change: bool) -> _Checkpoint:
-        """Return the checkpoint to go on from, a new one if there is none."""
+        """Return the checkpoint to continue from; create it if there is none."""
         move = self._move
         description = self._description = move._description()
         found: _Checkpoint | None = self._checkpoints.find(move.name)
@@ -16782,9 +16793,7 @@ class _MoveRun:
                 _Checkpoint(move.name, 0, False, description, progress)
             )
         elif not resume:
-            raise MoveError(
-                f"{move.name} was begun by an earlier run: restart it, or go on with it"
-            )
+            raise MoveError(f"{move.name} was begun by an earlier run: restart it, or resume it")
         where, new = found.description["source"], description["source"]
         is_elsewhere = where.keys() != new.keys() or where.get("key") != new.get("key")
         if found.description != description and (is_elsewhere or not accept_change):
@@ -16849,7 +16858,7 @@ class _MoveRun:
         batch: _Batch,
         fitted: Mapping[str, _Fitted],
     ) -> _Checkpoint:
-        """Do the work in a transaction. Raises MoveError for the row that the target refuses."""
+        """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
         for _ in range(self.TRIES):
             try:
                 return self._move.database.run(work)
@@ -16861,11 +16870,11 @@ class _MoveRun:
         raise MoveError(str(refusal), service=self._move.database.engine) from refusal
 
     def _culprit(self, batch: _Batch, fitted: Mapping[str, _Fitted]) -> MoveError | None:
-        """Return an error that names the first row which the target refuses.
+        """Return an error that names the first row that the target refuses.
 
-        None: it refuses none now, because another client has changed its rows meanwhile.
+        Returns None if it refuses none any more: another client has changed its rows meanwhile.
         """
-        low, high = 0, len(batch.rows)  # the first high rows are refused, the first low are not
+        low, high = 0, len(batch.rows)  # the target takes the first low rows, not the first high
         found = self._refusal(fitted, high)
         if found is None:
             return None
@@ -16880,7 +16889,7 @@ class _MoveRun:
         return MoveError(f"row {key}: {found}", key=key, service=self._move.database.engine)
 
     def _refusal(self, fitted: Mapping[str, _Fitted], count: int) -> InfrastructureError | None:
-        """Write what the first rows have become, and undo it; return the target's error."""
+        """Write the first rows, roll back, and return the target's error, if any."""
         database = self._move.database
         try:
             with database.transaction():
@@ -16897,13 +16906,13 @@ class _MoveRun:
 
 
 def _weight(row: Any) -> int:
-    """Return about how many bytes of memory a row takes."""
+    """Return about how many bytes of memory a row needs."""
     values = row.values() if isinstance(row, dict) else row
     return 100 * len(row) + sum(len(value) for value in values if isinstance(value, (str, bytes)))
 
 
 class _Undo(Exception):
-    """Ends a transaction whose work is to be undone."""
+    """Raised to roll back a transaction on purpose."""
 
 
 def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
@@ -16912,7 +16921,7 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
 
 
 def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
-    """Give the places where two descriptions differ."""
+    """Return the paths at which two descriptions differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in {**before, **after}:
             inner = f"{place}.{name}" if place else name
@@ -16925,9 +16934,12 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
 
 
 class Infrastructure(_Closing):
-    """All services of a project, each built on first use: ``clock``; ``accounts`` (MySQL or MariaDB) with
-    ``phone_users`` and ``tokens``; ``exchange`` (Postgres) with ``users``, ``organizations``, ``benchmarks`` and
-    ``submissions``; ``redis`` with ``cache``, ``verification`` and ``bus``; ``storage``; ``sms``."""
+    """The services of a project. Each is built on first use.
+
+    ``clock``; ``accounts`` (MySQL or MariaDB) with ``phone_users`` and ``tokens``; ``exchange``
+    (Postgres) with ``users``, ``organizations``, ``benchmarks`` and ``submissions``; ``redis`` with
+    ``cache``, ``verification`` and ``bus``; ``storage``; ``sms``.
+    """
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         if not isinstance(config, Config):
@@ -16942,12 +16954,12 @@ class Infrastructure(_Closing):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        #: by service: held while it is built, so that it is built once; close() takes none of them
+        #: by service: a lock that is held while it is built; close() takes none of them
         self._building: dict[str, Any] = {}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
-        """Configured by the variables that the README lists, of ``os.environ`` or of ``env``."""
+        """Read the settings from ``env``, by default ``os.environ``; the README lists them."""
         return cls(Config.from_env(env))
 
     def _once(self, name: str, build: Callable[[], T]) -> T:
@@ -16963,7 +16975,7 @@ class Infrastructure(_Closing):
         if self._closed:
             raise closed
         made = build()
-        kept = self._built.setdefault(name, made)  # a signal handler may have built it meanwhile
+        kept = self._built.setdefault(name, made)  # a signal handler may have built one meanwhile
         if isinstance(made, _Closing) and (self._closed or kept is not made):
             made.close()
         if self._closed:
@@ -17062,7 +17074,7 @@ class Infrastructure(_Closing):
         return self._once("sms", lambda: create_sms_service(self.config.sms, clock=self.clock))
 
     def close(self) -> None:
-        """Closes what was built, last first."""
+        """Close the services that were built, the last one first."""
         self._closed = True
         built = [*self._built.values()]
         with contextlib.ExitStack() as stack:
@@ -17074,15 +17086,15 @@ class Infrastructure(_Closing):
 # === command line =================================================================================
 
 
-#: why output was lost, since ``main`` began
+#: why output was lost, since ``main`` started
 _lost_output: list[str] = []
 
 
 def _say(text: object = None) -> None:
     """Print the text, if any, and flush.
 
-    A reader that has gone, such as ``head``, is no error. A full disk is one, but the command goes
-    on: a migration does not stop halfway for want of a place to print.
+    A closed pipe, as of ``head``, is not an error. A full disk is an error, but the command
+    continues: a migration does not stop halfway because its output cannot be printed.
     """
     try:
         if text is not None:
@@ -17098,7 +17110,10 @@ def _say(text: object = None) -> None:
 
 
 def _health(_: Any) -> int:
-    """Print a line for each service; return 1 if one is down, 2 if a setting or driver is missing."""
+    """Print a line for each service.
+
+    Return 1 if a service is down, 2 if a setting or driver is missing.
+    """
     config = Config.from_env()
     asked: dict[str, Callable[[Infrastructure], Health]] = {}
     if config.mysql:
@@ -17111,7 +17126,8 @@ def _health(_: Any) -> int:
         asked["storage"] = lambda services: services.storage.health_check()
     if not asked:
         raise ConfigurationError(
-            "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT or AWS_ACCESS_KEY_ID"
+            "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT "
+            "or AWS_ACCESS_KEY_ID"
         )
     code = 0
     with Infrastructure(config) as services:
@@ -17126,7 +17142,7 @@ def _health(_: Any) -> int:
 
 
 def _migrate(arguments: Any) -> int:
-    """Migrates each configured database."""
+    """Migrate each configured database."""
     import textwrap
 
     config = Config.from_env()
@@ -17146,7 +17162,8 @@ def _migrate(arguments: Any) -> int:
     settled, absent, in_order = False, NotFoundError(), True
     with contextlib.ExitStack() as stack:
         pools = [stack.enter_context(create_pool(database)) for database in databases]
-        migrators = [  # all files are read before a database is changed
+        # All files are read before the first database is changed.
+        migrators = [
             Migrator(
                 pool,
                 *arguments.files,
@@ -17220,8 +17237,8 @@ def _moves_of(arguments: Any, services: Infrastructure) -> Iterable[Move]:
         variable = getattr(arguments, option)
         if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
             raise ConfigurationError(
-                "give a script, or --from and --to with names of environment variables and --table: "
-                "a URL among the arguments would show its password to others"
+                "give a script, or --table, --from and --to with names of environment variables: "
+                "other users could read the password of a URL among the arguments"
             )
         url = _variable(os.environ, variable)
         if not url:
@@ -17236,7 +17253,7 @@ def _moves_of(arguments: Any, services: Infrastructure) -> Iterable[Move]:
 
 
 def _move(arguments: Any) -> int:
-    """Runs each move, in order; 1 if one is not complete or differs."""
+    """Run the moves in order. Return 1 if one is not complete or differs."""
     complete = True
     with Infrastructure.from_env() as services:
         for move in _moves_of(arguments, services):
@@ -17265,39 +17282,38 @@ def _move(arguments: Any) -> int:
 def _add_move(commands: Any) -> None:
     move = commands.add_parser(
         "move",
-        help="moves rows between databases, each exactly once; goes on where an earlier run stopped",
-        description="Runs each move that moves(services) of SCRIPT yields, in order; or moves one "
+        help="move rows between databases, each exactly once; continue an earlier run",
+        description="Runs each move that moves(services) of SCRIPT yields, in order. Or moves one "
         "table between the databases whose URLs two environment variables hold.",
-        epilog="Exit codes: 0 all moves are complete, 1 one is not, or differs, or was refused, 2 wrong "
-        "usage or setting, 130 stopped by Ctrl-C: run it again to go on.",
+        epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
+        "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
     )
     move.add_argument(
         "script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)"
     )
     move.add_argument(
-        "--from", dest="from_variable", metavar="VARIABLE", help="names the source's URL"
+        "--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL"
     )
-    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="names the target's URL")
+    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
     move.add_argument("--table", metavar="TABLE", help="the table, with --from and --to")
-    move.add_argument("--limit", type=int, metavar="ROWS", help="reads at most so many rows")
-    move.add_argument("--rejects", metavar="FILE", help="where the keys of diverted rows go")
-    move.add_argument("--json", action="store_true", help="prints a JSON object for each move")
-    move.add_argument("--restart", action="store_true", help="begins again with the first row")
+    move.add_argument("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
+    move.add_argument("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
+    move.add_argument("--json", action="store_true", help="print a JSON object for each move")
+    move.add_argument("--restart", action="store_true", help="start again with the first row")
     move.add_argument(
-        "--accept-change", action="store_true", help="goes on though version or columns differ"
+        "--accept-change", action="store_true", help="continue even if version or columns differ"
     )
     action = move.add_mutually_exclusive_group()
-    action.add_argument("--dry-run", action="store_true", help="checks all rows; writes nothing")
-    action.add_argument("--verify", action="store_true", help="compares the target with the source")
+    action.add_argument("--dry-run", action="store_true", help="check all rows; write nothing")
+    action.add_argument("--verify", action="store_true", help="compare the target with the source")
     move.set_defaults(run=_move)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``infra`` and return its exit code.
 
-    0: done. 1: a service is down or refused, or a migration is dirty or edited. 2: wrong usage or
-    configuration, or output that could not be written. A reader that closes the output early
-    changes nothing.
+    0: done. 1: a service is down or refuses, or a migration is dirty or edited. 2: wrong usage or
+    configuration, or output that could not be written; a closed pipe does not count.
     """
     _lost_output.clear()
     try:
@@ -17314,21 +17330,21 @@ def _main(argv: Sequence[str] | None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="infra",
-        description="Looks after the services that the environment variables name.",
-        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or refused, 2 wrong usage "
-        "or setting.",
+        description="Checks and migrates the services that the environment variables name.",
+        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or "
+        "refuses, 2 wrong usage or setting.",
     )
     parser.add_argument("--version", action="version", version=f"infra {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     health = commands.add_parser(
-        "health", help="state, version and latency of each service; exits 1 when one is down"
+        "health", help="show state, version and latency of each service; exit 1 if one is down"
     )
     health.set_defaults(run=_health)
     migrate = commands.add_parser(
         "migrate",
-        help="applies pending schema migrations to each database that is set",
-        description="Applies the pending migrations of FILES (default: the library's schema.sql) to each database that "
-        "is set, those of its engine. Several runners take turns.",
+        help="apply pending schema migrations to each database that is set",
+        description="Applies the pending migrations of FILES (default: the library's schema.sql) "
+        "to each database that is set, those of its engine. Several runners take turns.",
     )
     migrate.add_argument("files", nargs="*", metavar="FILE", help="files of migrations, in order")
     migrate.add_argument(
@@ -17338,18 +17354,18 @@ def _main(argv: Sequence[str] | None) -> int:
     action.add_argument(
         "--status",
         action="store_true",
-        help="shows the state of each; changes nothing; exits 1 when one is dirty or edited",
+        help="show the state of each; change nothing; exit 1 if one is dirty or edited",
     )
     action.add_argument(
-        "--dry-run", action="store_true", help="shows the statements; changes nothing"
+        "--dry-run", action="store_true", help="show the statements; change nothing"
     )
     action.add_argument(
-        "--repair", type=int, metavar="NUMBER", help="settles a migration that is dirty, with:"
+        "--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:"
     )
     action.add_argument(
         "--renamed-from",
         metavar="STEM",
-        help="takes over the records of FILE under its former name, without its ending",
+        help="take over the records of FILE under its former name, without its extension",
     )
     outcome = migrate.add_mutually_exclusive_group()
     outcome.add_argument(
