@@ -2526,45 +2526,84 @@ class FakeInfrastructure(infra.Infrastructure):
     test did not test what it meant to. An exception that leaves the block takes precedence.
     """
 
-    accounts: FakeDatabase
-    exchange: FakeDatabase
-    phone_users: FakePhoneUserRepository
-    tokens: FakeTokenRepository
-    users: FakeUserRepository
-    organizations: FakeOrganizationRepository
-    benchmarks: FakeBenchmarkRepository
-    submissions: FakeSubmissionRepository
-    redis: FakeRedisClient
-    cache: FakeCacheProvider
-    verification: FakeVerificationCache
-    storage: FakeStorageProvider
-    bus: FakeEventBus
-    sms: FakeSmsService
-
     if not TYPE_CHECKING:
         down = infra._OnlyFakes()
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
         super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))
-        redis = FakeRedisClient(clock=self.clock)
-        accounts = FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
-        exchange = FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock)
-        self._built: dict[str, Any] = {
-            "accounts": accounts,
-            "exchange": exchange,
-            "phone_users": FakePhoneUserRepository(accounts, clock=self.clock),
-            "tokens": FakeTokenRepository(accounts, clock=self.clock),
-            "users": FakeUserRepository(exchange, clock=self.clock),
-            "organizations": FakeOrganizationRepository(exchange, clock=self.clock),
-            "benchmarks": FakeBenchmarkRepository(exchange, clock=self.clock),
-            "submissions": FakeSubmissionRepository(exchange, clock=self.clock),
-            "redis": redis,
-            "cache": FakeCacheProvider(redis, self.config.cache.prefix, clock=self.clock),
-            "verification": FakeVerificationCache(redis),
-            "storage": FakeStorageProvider(clock=self.clock),
-            "bus": FakeEventBus(redis, prefix=self.config.cache.channel_prefix),
-            "sms": FakeSmsService(),
-        }
+        for name, part in vars(FakeInfrastructure).items():
+            if isinstance(part, infra._provided):
+                getattr(self, name)  # now: a test may look at a fake after close()
+
+    @infra._provided
+    def accounts(self) -> FakeDatabase:
+        """The MySQL database, with the tables of ``schema.sql``."""
+        return FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
+
+    @infra._provided
+    def exchange(self) -> FakeDatabase:
+        """The Postgres database, with the tables of ``schema.sql``."""
+        return FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock)
+
+    @infra._provided
+    def phone_users(self) -> FakePhoneUserRepository:
+        """Users with a phone number, in ``accounts``."""
+        return FakePhoneUserRepository(self.accounts, clock=self.clock)
+
+    @infra._provided
+    def tokens(self) -> FakeTokenRepository:
+        """Refresh tokens of phone users, in ``accounts``."""
+        return FakeTokenRepository(self.accounts, clock=self.clock)
+
+    @infra._provided
+    def users(self) -> FakeUserRepository:
+        """Users with an email address, in ``exchange``."""
+        return FakeUserRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def organizations(self) -> FakeOrganizationRepository:
+        """Organizations and their members, in ``exchange``."""
+        return FakeOrganizationRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def benchmarks(self) -> FakeBenchmarkRepository:
+        """Benchmarks and their versions, in ``exchange``."""
+        return FakeBenchmarkRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def submissions(self) -> FakeSubmissionRepository:
+        """Submissions and leaderboards, in ``exchange``."""
+        return FakeSubmissionRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def redis(self) -> FakeRedisClient:
+        """The Redis that ``cache``, ``verification`` and ``bus`` share."""
+        return FakeRedisClient(clock=self.clock)
+
+    @infra._provided
+    def cache(self) -> FakeCacheProvider:
+        """The cache in ``redis``, with locks and rate limits."""
+        return FakeCacheProvider(self.redis, self.config.cache.prefix, clock=self.clock)
+
+    @infra._provided
+    def verification(self) -> FakeVerificationCache:
+        """Verification codes for phone numbers, in ``redis``."""
+        return FakeVerificationCache(self.redis)
+
+    @infra._provided
+    def storage(self) -> FakeStorageProvider:
+        """The object storage."""
+        return FakeStorageProvider(clock=self.clock)
+
+    @infra._provided
+    def bus(self) -> FakeEventBus:
+        """The event bus on ``redis``."""
+        return FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)
+
+    @infra._provided
+    def sms(self) -> FakeSmsService:
+        """The SMS service; its ``outbox`` holds the messages."""
+        return FakeSmsService()
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the fakes. Raises AssertionError for faults that were not used."""

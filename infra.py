@@ -103,6 +103,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    overload,
 )
 
 if (
@@ -16933,13 +16934,31 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
 # === infrastructure ===============================================================================
 
 
-class Infrastructure(_Closing):
-    """The services of a project. Each is built on first use.
+_Part_co = TypeVar("_Part_co", covariant=True)
 
-    ``clock``; ``accounts`` (MySQL or MariaDB) with ``phone_users`` and ``tokens``; ``exchange``
-    (Postgres) with ``users``, ``organizations``, ``benchmarks`` and ``submissions``; ``redis`` with
-    ``cache``, ``verification`` and ``bus``; ``storage``; ``sms``.
-    """
+
+class _provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
+    """A part of a bundle. The decorated method builds it on first use, once for all threads."""
+
+    def __init__(self, build: Callable[[Any], _Part_co]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, bundle: None, owner: type) -> _provided[_Part_co]: ...
+    @overload
+    def __get__(self, bundle: Infrastructure, owner: type) -> _Part_co: ...
+    def __get__(self, bundle: Infrastructure | None, owner: type) -> Any:
+        if bundle is None:
+            return self
+        return bundle._once(self._build.__name__, self._build)
+
+    def __set__(self, bundle: Infrastructure, value: NoReturn) -> None:
+        raise AttributeError(f"{self._build.__name__} of {type(bundle).__name__} cannot be set")
+
+
+class Infrastructure(_Closing):
+    """The services of a project. Each is built on first use."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         if not isinstance(config, Config):
@@ -16962,19 +16981,18 @@ class Infrastructure(_Closing):
         """Read the settings from ``env``, by default ``os.environ``; the README lists them."""
         return cls(Config.from_env(env))
 
-    def _once(self, name: str, build: Callable[[], T]) -> T:
+    def _once(self, name: str, build: Callable[[Any], Any]) -> Any:
         if name not in self._built:
             with self._building.setdefault(name, threading.RLock()):
                 if name not in self._built:
                     self._build(name, build)
-        built: T = self._built[name]
-        return built
+        return self._built[name]
 
-    def _build(self, name: str, build: Callable[[], Any]) -> None:
+    def _build(self, name: str, build: Callable[[Any], Any]) -> None:
         closed = ConnectionError("the bundle is closed", service=name, retryable=False)
         if self._closed:
             raise closed
-        made = build()
+        made = build(self)
         kept = self._built.setdefault(name, made)  # a signal handler may have built one meanwhile
         if isinstance(made, _Closing) and (self._closed or kept is not made):
             made.close()
@@ -16982,105 +17000,101 @@ class Infrastructure(_Closing):
             raise closed
 
     def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
-        def build() -> ConnectionPool:
-            if config is None:
-                raise ConfigurationError(
-                    f"no database is set for {name}: set {variable} or DATABASE_URL"
-                )
-            return create_pool(config, clock=self.clock)
-
-        return self._once(name, build)
+        if config is None:
+            raise ConfigurationError(
+                f"no database is set for {name}: set {variable} or DATABASE_URL"
+            )
+        return create_pool(config, clock=self.clock)
 
     @property
+    def _accounts(self) -> ConnectionPool:
+        return cast("ConnectionPool", self.accounts)
+
+    @property
+    def _exchange(self) -> ConnectionPool:
+        return cast("ConnectionPool", self.exchange)
+
+    @_provided
     def accounts(self) -> Database:
+        """The MySQL or MariaDB database of ``MYSQL_URL`` or ``DATABASE_URL``."""
         return self._pool("accounts", self.config.mysql, "MYSQL_URL")
 
-    @property
+    @_provided
     def exchange(self) -> Database:
+        """The Postgres database of ``POSTGRES_URL`` or ``DATABASE_URL``."""
         return self._pool("exchange", self.config.postgres, "POSTGRES_URL")
 
-    @property
+    @_provided
     def phone_users(self) -> PhoneUserRepository:
-        def build() -> PhoneUserRepository:
-            pool = self._pool("accounts", self.config.mysql, "MYSQL_URL")
-            return MySQLPhoneUserRepository(pool, self.config.phone_hash_key, clock=self.clock)
+        """Users with a phone number, in ``accounts``."""
+        key = self.config.phone_hash_key
+        return MySQLPhoneUserRepository(self._accounts, key, clock=self.clock)
 
-        return self._once("phone_users", build)
-
-    @property
+    @_provided
     def tokens(self) -> TokenRepository:
-        def build() -> TokenRepository:
-            return MySQLTokenRepository(
-                self._pool("accounts", self.config.mysql, "MYSQL_URL"), clock=self.clock
-            )
+        """Refresh tokens of phone users, in ``accounts``."""
+        return MySQLTokenRepository(self._accounts, clock=self.clock)
 
-        return self._once("tokens", build)
-
-    def _of_exchange(self, name: str, adapter: Callable[..., T]) -> T:
-        return self._once(
-            name,
-            lambda: adapter(
-                self._pool("exchange", self.config.postgres, "POSTGRES_URL"), clock=self.clock
-            ),
-        )
-
-    @property
+    @_provided
     def users(self) -> UserRepository:
-        return self._of_exchange("users", PostgresUserRepository)
+        """Users with an email address, in ``exchange``."""
+        return PostgresUserRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def organizations(self) -> OrganizationRepository:
-        return self._of_exchange("organizations", PostgresOrganizationRepository)
+        """Organizations and their members, in ``exchange``."""
+        return PostgresOrganizationRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def benchmarks(self) -> BenchmarkRepository:
-        return self._of_exchange("benchmarks", PostgresBenchmarkRepository)
+        """Benchmarks and their versions, in ``exchange``."""
+        return PostgresBenchmarkRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def submissions(self) -> SubmissionRepository:
-        return self._of_exchange("submissions", PostgresSubmissionRepository)
+        """Submissions and leaderboards, in ``exchange``."""
+        return PostgresSubmissionRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def redis(self) -> KeyValueClient:
-        return self._once("redis", lambda: RedisClient(self.config.cache, clock=self.clock))
+        """The client of the Redis at ``REDIS_URL``."""
+        return RedisClient(self.config.cache, clock=self.clock)
 
-    @property
+    @_provided
     def cache(self) -> RedisCacheProvider:
+        """The cache in ``redis``, with locks and rate limits."""
         prefix, ttl = self.config.cache.prefix, self.config.cache.default_ttl
+        return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
 
-        def build() -> RedisCacheProvider:
-            return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
-
-        return self._once("cache", build)
-
-    @property
+    @_provided
     def verification(self) -> VerificationCache:
-        key, limits = self.config.phone_hash_key, vars(self.config.verification)
-        return self._once("verification", lambda: VerificationCache(self.redis, key, **limits))
+        """Verification codes for phone numbers, in ``redis``."""
+        limits = vars(self.config.verification)
+        return VerificationCache(self.redis, self.config.phone_hash_key, **limits)
 
-    @property
+    @_provided
     def storage(self) -> StorageProvider:
-        return self._once(
-            "storage", lambda: S3StorageProvider(self.config.storage, clock=self.clock)
-        )
+        """The object storage, S3 or compatible."""
+        return S3StorageProvider(self.config.storage, clock=self.clock)
 
-    @property
+    @_provided
     def bus(self) -> RedisEventBus:
-        prefix = self.config.cache.channel_prefix
-        return self._once("bus", lambda: RedisEventBus(self.redis, prefix=prefix))
+        """The event bus on ``redis``."""
+        return RedisEventBus(self.redis, prefix=self.config.cache.channel_prefix)
 
-    @property
+    @_provided
     def sms(self) -> SmsService:
-        return self._once("sms", lambda: create_sms_service(self.config.sms, clock=self.clock))
+        """The SMS service of ``SMS_PROVIDER``."""
+        return create_sms_service(self.config.sms, clock=self.clock)
 
     def close(self) -> None:
         """Close the services that were built, the last one first."""
         self._closed = True
         built = [*self._built.values()]
         with contextlib.ExitStack() as stack:
-            for each in built:
-                if isinstance(each, _Closing):
-                    stack.callback(each.close)
+            for service in built:
+                if isinstance(service, _Closing):
+                    stack.callback(service.close)
 
 
 # === command line =================================================================================

@@ -756,8 +756,8 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: codes are in a Redis of their own",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeVerificationCache(redis)",
+            "FakeInfrastructure.verification",
+            "FakeVerificationCache(self.redis)",
             "FakeVerificationCache(FakeRedisClient(clock=self.clock))",
         ),
         UNIT,
@@ -765,7 +765,7 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: the storage is on the computer's clock",
         Replace(
-            "FakeInfrastructure.__init__",
+            "FakeInfrastructure.storage",
             "FakeStorageProvider(clock=self.clock)",
             "FakeStorageProvider()",
         ),
@@ -774,8 +774,8 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: tokens are in a database of their own",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeTokenRepository(accounts, clock=self.clock)",
+            "FakeInfrastructure.tokens",
+            "FakeTokenRepository(self.accounts, clock=self.clock)",
             "FakeTokenRepository(clock=self.clock)",
         ),
         UNIT,
@@ -783,8 +783,8 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: events are in a Redis of their own",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeEventBus(redis, prefix=self.config.cache.channel_prefix)",
+            "FakeInfrastructure.bus",
+            "FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)",
             "FakeEventBus()",
         ),
         UNIT,
@@ -792,9 +792,9 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: submissions are on the computer's clock",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeSubmissionRepository(exchange, clock=self.clock)",
-            "FakeSubmissionRepository(exchange, clock=infra.SystemClock())",
+            "FakeInfrastructure.submissions",
+            "FakeSubmissionRepository(self.exchange, clock=self.clock)",
+            "FakeSubmissionRepository(self.exchange, clock=infra.SystemClock())",
         ),
         SUBMISSIONS,
     ),
