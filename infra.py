@@ -17129,26 +17129,26 @@ def _health(_: Any) -> int:
     Return 1 if a service is down, 2 if a setting or driver is missing.
     """
     config = Config.from_env()
-    asked: dict[str, Callable[[Infrastructure], Health]] = {}
-    if config.mysql:
-        asked["mysql"] = lambda services: services.accounts.health_check()
-    if config.postgres:
-        asked["postgres"] = lambda services: services.exchange.health_check()
-    if os.environ.get("REDIS_URL", "").strip():
-        asked["redis"] = lambda services: services.redis.health_check()
-    if config.storage.endpoint or config.storage.access_key:
-        asked["storage"] = lambda services: services.storage.health_check()
-    if not asked:
+    #: the services that are set, and their names in the bundle
+    asked = {
+        "mysql": (config.mysql, "accounts"),
+        "postgres": (config.postgres, "exchange"),
+        "redis": (os.environ.get("REDIS_URL", "").strip(), "redis"),
+        "storage": (config.storage.endpoint or config.storage.access_key, "storage"),
+    }
+    if not any(setting for setting, _ in asked.values()):
         raise ConfigurationError(
             "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT "
             "or AWS_ACCESS_KEY_ID"
         )
     code = 0
     with Infrastructure(config) as services:
-        for name, ask in asked.items():
+        for name, (setting, part) in asked.items():
+            if not setting:
+                continue
             try:
-                found = ask(services)
-                _say(f"{name:<8} up    {found.server:<18} {found.latency * 1000:.1f} ms")
+                health = getattr(services, part).health_check()
+                _say(f"{name:<8} up    {health.server:<18} {health.latency * 1000:.1f} ms")
             except InfrastructureError as error:
                 code = max(code, 2 if isinstance(error, ConfigurationError) else 1)
                 _say(f"{name:<8} down  {error}")
@@ -17156,11 +17156,26 @@ def _health(_: Any) -> int:
 
 
 def _migrate(arguments: Any) -> int:
-    """Migrate each configured database."""
-    import textwrap
+    """Migrate each configured database, or do what an option asks for instead."""
+    databases = _databases_to_migrate(arguments)
+    with contextlib.ExitStack() as stack:
+        pools = [stack.enter_context(create_pool(database)) for database in databases]
+        # All files are read before the first database is changed.
+        migrators = [_migrator_of(pool, arguments) for pool in pools]
+        if arguments.status:
+            in_order = [_show_status(migrator) for migrator in migrators]
+            return int(not all(in_order))
+        if arguments.repair is not None or arguments.renamed_from is not None:
+            _settle(migrators, arguments)
+            return 0
+        for migrator in migrators:
+            _apply(migrator, dry_run=arguments.dry_run)
+    return 0
 
+
+def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
     config = Config.from_env()
-    databases = [each for each in (config.mysql, config.postgres) if each]
+    databases = [database for database in (config.mysql, config.postgres) if database]
     if not databases:
         raise ConfigurationError("no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL")
     if arguments.repair is not None and arguments.done is None:
@@ -17169,191 +17184,131 @@ def _migrate(arguments: Any) -> int:
         )
     if arguments.repair is None and arguments.done is not None:
         raise ConfigurationError("--done and --retry belong to --repair NUMBER")
+    return databases
 
-    def told(engine: str) -> Callable[[str], None]:
-        return lambda line: _say(f"{engine}: {line}")
 
-    settled, absent, in_order = False, NotFoundError(), True
-    with contextlib.ExitStack() as stack:
-        pools = [stack.enter_context(create_pool(database)) for database in databases]
-        # All files are read before the first database is changed.
-        migrators = [
-            Migrator(
-                pool,
-                *arguments.files,
-                lock_timeout=arguments.lock_timeout,
-                progress=told(pool.engine),
-            )
-            for pool in pools
-        ]
-        for migrator in migrators:
-            where = f"{migrator.pool.engine}: "
-            if arguments.status:
-                for each in migrator.status():
-                    in_order = in_order and each.state not in ("dirty", "edited")
-                    step = (
-                        f" at statement {each.statement}"
-                        if each.state in ("dirty", "partial")
-                        else ""
-                    )
-                    when = (
-                        f" {each.applied_at:%Y-%m-%d %H:%M}"
-                        if each.applied_at and each.state == "applied"
-                        else ""
-                    )
-                    _say(
-                        f"{where}{each.source} {each.number} {each.name}: {each.state}{step}{when}"
-                    )
-            elif arguments.repair is not None:
-                try:
-                    migrator.repair(arguments.repair, done=arguments.done)
-                except NotFoundError as error:
-                    absent = error
-                    continue
-                settled = True
-                _say(
-                    f"{where}migration {arguments.repair} is settled: go on with {migrator._command}"
-                )
-            elif arguments.renamed_from is not None:
-                try:
-                    count = migrator.take_over(arguments.renamed_from)
-                except NotFoundError as error:
-                    absent = error
-                    continue
-                settled = True
-                _say(f"{where}took over {count} records: go on with {migrator._command}")
+def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
+    def progress(line: str) -> None:
+        _say(f"{pool.engine}: {line}")
+
+    return Migrator(pool, *arguments.files, lock_timeout=arguments.lock_timeout, progress=progress)
+
+
+def _show_status(migrator: Migrator) -> bool:
+    """Print the state of each migration. Return whether none is dirty or edited."""
+    states = set()
+    for status in migrator.status():
+        states.add(status.state)
+        line = f"{status.source} {status.number} {status.name}: {status.state}"
+        if status.state in ("dirty", "partial"):
+            line += f" at statement {status.statement}"
+        if status.state == "applied" and status.applied_at:
+            line += f" {status.applied_at:%Y-%m-%d %H:%M}"
+        _say(f"{migrator.pool.engine}: {line}")
+    return states.isdisjoint(("dirty", "edited"))
+
+
+def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
+    """Repair a migration, or take over the records of a renamed file.
+
+    Raises NotFoundError if no database has such a migration or such records.
+    """
+    absent: list[NotFoundError] = []
+    for migrator in migrators:
+        try:
+            if arguments.repair is not None:
+                migrator.repair(arguments.repair, done=arguments.done)
+                outcome = f"migration {arguments.repair} is settled"
             else:
-                found = migrator.apply(dry_run=arguments.dry_run)
-                for migration in found if arguments.dry_run else ():
-                    _say(f"{where}would apply {migration}")
-                    for statement in migration.statements:
-                        _say(textwrap.indent(statement + ";", "    "))
-                if not found:
-                    _say(f"{where}up to date, {len(migrator.migrations)} migrations")
-    takes = arguments.repair is not None or arguments.renamed_from is not None
-    if takes and not settled:
-        raise absent
-    return int(not in_order)
+                outcome = f"took over {migrator.take_over(arguments.renamed_from)} records"
+        except NotFoundError as error:
+            absent.append(error)
+        else:
+            _say(f"{migrator.pool.engine}: {outcome}: go on with {migrator._command}")
+    if len(absent) == len(migrators):
+        raise absent[-1]
 
 
-def _moves_of(arguments: Any, services: Infrastructure) -> Iterable[Move]:
-    """Return the moves of the script, or the one that the options describe."""
-    if arguments.script is not None:
-        import runpy
+def _apply(migrator: Migrator, *, dry_run: bool) -> None:
+    """Apply the pending migrations, or print their statements."""
+    import textwrap
 
-        sys.path.insert(0, str(Path(arguments.script).resolve().parent))  # as `python SCRIPT` does
-        made = runpy.run_path(arguments.script).get("moves")
-        if not callable(made):
-            raise ConfigurationError(f"{arguments.script} has no function moves(services)")
-        return cast("Iterable[Move]", made(services))
-    pools = []
-    for option in ("from_variable", "to_variable"):
-        variable = getattr(arguments, option)
-        if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
-            raise ConfigurationError(
-                "give a script, or --table, --from and --to with names of environment variables: "
-                "other users could read the password of a URL among the arguments"
-            )
-        url = _variable(os.environ, variable)
-        if not url:
-            raise ConfigurationError(f"the environment variable {variable} is not set")
-        if not _DATABASE_URL.valid(url):
-            raise _DATABASE_URL.refusal(variable, url)
-        pools.append(create_pool(DatabaseConfig(url=url)))
-        services._built.setdefault(f"move {option}", pools[-1])  # closed with the bundle
-    source, target = pools
-    table = arguments.table or ""
-    return [RowMove(table, source=TableSource(source, table), target=TableTarget(target, table))]
+    pending = migrator.apply(dry_run=dry_run)
+    for migration in pending if dry_run else ():
+        _say(f"{migrator.pool.engine}: would apply {migration}")
+        for statement in migration.statements:
+            _say(textwrap.indent(statement + ";", "    "))
+    if not pending:
+        _say(f"{migrator.pool.engine}: up to date, {len(migrator.migrations)} migrations")
+
+
+def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
+    import runpy
+
+    sys.path.insert(0, str(Path(script).resolve().parent))  # as `python SCRIPT` does
+    moves = runpy.run_path(script).get("moves")
+    if not callable(moves):
+        raise ConfigurationError(f"{script} has no function moves(services)")
+    return cast("Iterable[Move]", moves(services))
+
+
+def _pool_of_variable(variable: str | None) -> ConnectionPool:
+    if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
+        raise ConfigurationError(
+            "give a script, or --table, --from and --to with names of environment variables: "
+            "other users could read the password of a URL among the arguments"
+        )
+    assert variable is not None
+    url = _variable(os.environ, variable)
+    if not url:
+        raise ConfigurationError(f"the environment variable {variable} is not set")
+    if not _DATABASE_URL.valid(url):
+        raise _DATABASE_URL.refusal(variable, url)
+    return create_pool(DatabaseConfig(url=url))
 
 
 def _move(arguments: Any) -> int:
     """Run the moves in order. Return 1 if one is not complete or differs."""
     complete = True
-    with Infrastructure.from_env() as services:
-        for move in _moves_of(arguments, services):
+    with contextlib.ExitStack() as stack:
+        services = stack.enter_context(Infrastructure.from_env())
+        if arguments.script is not None:
+            moves = _moves_of_script(arguments.script, services)
+        else:
+            old = stack.enter_context(_pool_of_variable(arguments.from_variable))
+            new = stack.enter_context(_pool_of_variable(arguments.to_variable))
+            source, target = TableSource(old, arguments.table), TableTarget(new, arguments.table)
+            moves = [RowMove(arguments.table, source=source, target=target)]
+        for move in moves:
             if not isinstance(move, Move):
                 raise ConfigurationError(
                     "moves(services) should yield moves, for example a RowMove"
                 )
-            if arguments.rejects and isinstance(move, RowMove):
-                move._rejects_path = Path(arguments.rejects)
-            found: MoveReport | Verification
-            if arguments.verify:
-                found = move.verify()
-                complete = complete and found.ok
-            else:
-                found = move.run(
-                    dry_run=arguments.dry_run,
-                    limit=arguments.limit,
-                    restart=arguments.restart,
-                    accept_change=arguments.accept_change,
-                )
-                complete = complete and found.done
-            _say(found._as_json() if arguments.json else found)
+            complete = _run_move(move, arguments) and complete
     return int(not complete)
 
 
-def _add_move(commands: Any) -> None:
-    move = commands.add_parser(
-        "move",
-        help="move rows between databases, each exactly once; continue an earlier run",
-        description="Runs each move that moves(services) of SCRIPT yields, in order. Or moves one "
-        "table between the databases whose URLs two environment variables hold.",
-        epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
-        "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
-    )
-    move.add_argument(
-        "script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)"
-    )
-    move.add_argument(
-        "--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL"
-    )
-    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
-    move.add_argument("--table", metavar="TABLE", help="the table, with --from and --to")
-    move.add_argument("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
-    move.add_argument("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
-    move.add_argument("--json", action="store_true", help="print a JSON object for each move")
-    move.add_argument("--restart", action="store_true", help="start again with the first row")
-    move.add_argument(
-        "--accept-change", action="store_true", help="continue even if version or columns differ"
-    )
-    action = move.add_mutually_exclusive_group()
-    action.add_argument("--dry-run", action="store_true", help="check all rows; write nothing")
-    action.add_argument("--verify", action="store_true", help="compare the target with the source")
-    move.set_defaults(run=_move)
+def _run_move(move: Move, arguments: Any) -> bool:
+    """Run or verify a move and print its report. Return whether it is complete or equal."""
+    if arguments.rejects and isinstance(move, RowMove):
+        move._rejects_path = Path(arguments.rejects)
+    report: MoveReport | Verification
+    if arguments.verify:
+        report = move.verify()
+        succeeded = report.ok
+    else:
+        report = move.run(
+            dry_run=arguments.dry_run,
+            limit=arguments.limit,
+            restart=arguments.restart,
+            accept_change=arguments.accept_change,
+        )
+        succeeded = report.done
+    _say(report._as_json() if arguments.json else report)
+    return succeeded
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command ``infra`` and return its exit code.
-
-    0: done. 1: a service is down or refuses, or a migration is dirty or edited. 2: wrong usage or
-    configuration, or output that could not be written; a closed pipe does not count.
-    """
-    _lost_output.clear()
-    try:
-        code = _main(argv)
-    finally:
-        _say()
-    if _lost_output:
-        print(f"infra: the output could not be written: {_lost_output[0]}", file=sys.stderr)
-    return code or (2 if _lost_output else 0)
-
-
-def _main(argv: Sequence[str] | None) -> int:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="infra",
-        description="Checks and migrates the services that the environment variables name.",
-        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or "
-        "refuses, 2 wrong usage or setting.",
-    )
-    parser.add_argument("--version", action="version", version=f"infra {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    health = commands.add_parser(
-        "health", help="show state, version and latency of each service; exit 1 if one is down"
-    )
-    health.set_defaults(run=_health)
+def _add_migrate(commands: Any) -> None:
     migrate = commands.add_parser(
         "migrate",
         help="apply pending schema migrations to each database that is set",
@@ -17389,8 +17344,78 @@ def _main(argv: Sequence[str] | None) -> int:
         "--retry", dest="done", action="store_const", const=False, help="run its statement again"
     )
     migrate.set_defaults(run=_migrate)
+
+
+def _add_move(commands: Any) -> None:
+    move = commands.add_parser(
+        "move",
+        help="move rows between databases, each exactly once; continue an earlier run",
+        description="Runs each move that moves(services) of SCRIPT yields, in order. Or moves one "
+        "table between the databases whose URLs two environment variables hold.",
+        epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
+        "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
+    )
+    move.add_argument(
+        "script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)"
+    )
+    move.add_argument(
+        "--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL"
+    )
+    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
+    move.add_argument(
+        "--table", default="", metavar="TABLE", help="the table, with --from and --to"
+    )
+    move.add_argument("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
+    move.add_argument("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
+    move.add_argument("--json", action="store_true", help="print a JSON object for each move")
+    move.add_argument("--restart", action="store_true", help="start again with the first row")
+    move.add_argument(
+        "--accept-change", action="store_true", help="continue even if version or columns differ"
+    )
+    action = move.add_mutually_exclusive_group()
+    action.add_argument("--dry-run", action="store_true", help="check all rows; write nothing")
+    action.add_argument("--verify", action="store_true", help="compare the target with the source")
+    move.set_defaults(run=_move)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command ``infra`` and return its exit code.
+
+    0: done. 1: a service is down or refuses, or a migration is dirty or edited. 2: wrong usage or
+    configuration, or output that could not be written; a closed pipe does not count.
+    """
+    _lost_output.clear()
+    try:
+        code = _main(argv)
+    finally:
+        _say()
+    if _lost_output:
+        print(f"infra: the output could not be written: {_lost_output[0]}", file=sys.stderr)
+    return code or (2 if _lost_output else 0)
+
+
+def _parser() -> Any:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="infra",
+        description="Checks and migrates the services that the environment variables name.",
+        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or "
+        "refuses, 2 wrong usage or setting.",
+    )
+    parser.add_argument("--version", action="version", version=f"infra {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    health = commands.add_parser(
+        "health", help="show state, version and latency of each service; exit 1 if one is down"
+    )
+    health.set_defaults(run=_health)
+    _add_migrate(commands)
     _add_move(commands)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except ConfigurationError as error:

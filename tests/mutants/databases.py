@@ -179,7 +179,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a migration that is edited exits 0",
         INFRA,
-        Replace("_migrate", "('dirty', 'edited')", "('dirty',)"),
+        Replace("_show_status", "('dirty', 'edited')", "('dirty',)"),
         ("unit/test_command_line.py::test_status_of_an_edited_migration",),
     ),
     OnServers(
