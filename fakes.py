@@ -44,7 +44,7 @@ import threading
 import urllib.parse
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
@@ -627,6 +627,99 @@ _KEY_ORDERS = {
 }
 
 
+class _WriteTurns:
+    """Lets one transaction write at a time, and undoes its changes unless it commits."""
+
+    def __init__(
+        self, timeout: float, error: Callable[[infra._Meaning], infra.InfrastructureError]
+    ) -> None:
+        self._timeout, self._error = timeout, error
+        # No Condition: its methods are written in Python, and Ctrl-C could leave it locked.
+        self.lock = threading.RLock()
+        self.waiters: list[threading.Lock] = []  # one for each call that waits for its turn
+        self.writer: infra._Block | None = None
+        #: the changes of the writer: table, key, the row before and the row after
+        self.undo: list[tuple[_IndexedRows, tuple[Any, ...], Row | None, Row | None]] = []
+        #: rows whose foreign keys are checked at the end of the statement
+        self.unchecked: list[tuple[_ConstrainedRows, tuple[Any, ...]]] = []
+
+    def read(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+        with self.lock:
+            self._check_alive(block)
+            return work()
+
+    def write(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+        """Wait for the block's turn, then do the work."""
+        until = None
+        while True:
+            with self.lock:
+                self._check_alive(block)
+                waiter = self._queue(block)
+                if waiter is None:
+                    return self._write(block, work)
+                if until is not None and infra.SystemClock.monotonic() >= until:
+                    self.waiters.remove(waiter)
+                    raise self._error(infra._LOCKED)
+            if until is None:
+                until = infra.SystemClock.monotonic() + self._timeout
+            try:  # if Ctrl-C loses a wake-up, the loop checks again after the timeout
+                waiter.acquire(timeout=max(0.0, until - infra.SystemClock.monotonic()))
+            finally:
+                with self.lock:
+                    if waiter in self.waiters:
+                        self.waiters.remove(waiter)
+
+    def _write(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+        mark = len(self.undo)
+        try:
+            self.unchecked = []
+            result = work()
+            for table, key in self.unchecked:
+                table._find_parents(key)
+            if block is None:
+                self.undo.clear()
+            return result
+        except BaseException:
+            self.undo_to(mark)
+            raise
+
+    def _check_alive(self, block: infra._Block | None) -> None:
+        if block is not None and block.handle.killed:
+            raise self._error(infra._LOST)
+
+    def _queue(self, block: infra._Block | None) -> threading.Lock | None:
+        """Take the turn to write, or return a lock that the end of the current turn releases."""
+        writer = self.writer
+        if writer is not None and not writer.depth:  # Ctrl-C interrupted its end
+            self.give_up(writer)
+            writer = None
+        if writer is None or writer is block:
+            self.writer = block
+            return None
+        if writer.thread == threading.get_ident():
+            # The block of another task, or one that _as_another hides: it would wait for itself.
+            raise self._error(infra._LOCKED)
+        waiter = threading.Lock()
+        waiter.acquire()
+        self.waiters.append(waiter)
+        return waiter
+
+    def give_up(self, block: infra._Block) -> None:
+        """Undo the block's uncommitted changes and end its turn."""
+        if self.writer is not block:
+            return
+        self.undo_to(0)
+        while self.waiters:  # woken first: Ctrl-C may come before the turn ends
+            self.waiters.pop().release()
+        self.writer = None
+
+    def undo_to(self, mark: int) -> None:
+        while len(self.undo) > mark:
+            table, key, before, after = self.undo[-1]
+            table._put(key, after, before)
+            del self.undo[-1]
+
+
 class FakeDatabase(Faults, infra.Database):
     """Tables as dicts, with constraints, transactions and savepoints.
 
@@ -666,15 +759,7 @@ class FakeDatabase(Faults, infra.Database):
         super().__init__(infra._clock(clock, FakeClock), deadline=30.0)
         if not infra._is_number(lock_timeout, 0, infra._YEAR):
             raise infra.ConfigurationError("lock_timeout should be a number of seconds")
-        self._lock_timeout = lock_timeout
-        # No Condition: its methods are written in Python, and Ctrl-C could leave it locked.
-        self._lock = threading.RLock()
-        self._waiters: list[threading.Lock] = []  # one for each call that waits for its turn
-        self._writer: infra._Block | None = None
-        #: the changes of the writer: table, key, the row before and the row after
-        self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None, Row | None]] = []
-        #: rows whose foreign keys are checked at the end of the statement
-        self._unchecked: list[tuple[FakeTable, tuple[Any, ...]]] = []
+        self._turns = _WriteTurns(lock_timeout, self._error)
         self._open: list[infra._Block] = []
         self._move_locks: dict[str, threading.Lock] = {}
         tables = infra._check_many("tables", tables)
@@ -708,15 +793,15 @@ class FakeDatabase(Faults, infra.Database):
 
         Their next statement raises ConnectionError.
         """
-        with self._lock:
+        with self._turns.lock:
             for block in self._open:
                 self._kill(block)
 
     def _kill(self, block: infra._Block) -> None:
         """Roll back now; the block's next statement raises."""
-        with self._lock:
+        with self._turns.lock:
             block.handle.killed = True
-            self._give_up_turn(block)
+            self._turns.give_up(block)
 
     def close(self) -> None:
         self._shut()
@@ -771,7 +856,7 @@ class FakeDatabase(Faults, infra.Database):
                 self._kill(block)
             self._check_reachable(operation)
         try:
-            return self._perform(block, work) if write else self._look_at(block, work)
+            return self._turns.write(block, work) if write else self._turns.read(block, work)
         except (infra.ValidationError, infra.SerializationError):
             raise
         except infra.InfrastructureError as error:
@@ -785,104 +870,28 @@ class FakeDatabase(Faults, infra.Database):
             self._note_fault(error)
             raise
 
-    def _look_at(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
-        with self._lock:
-            self._check_alive(block)
-            return work()
-
-    def _perform(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
-        """Wait for the block's turn, then write."""
-        until = None
-        while True:
-            with self._lock:
-                self._check_alive(block)
-                waiter = self._queue(block)
-                if waiter is None:
-                    return self._write(block, work)
-                if until is not None and infra.SystemClock.monotonic() >= until:
-                    self._waiters.remove(waiter)
-                    raise self._error(infra._LOCKED)
-            if until is None:
-                until = infra.SystemClock.monotonic() + self._lock_timeout
-            try:  # if Ctrl-C loses a wake-up, the loop checks again after the timeout
-                waiter.acquire(timeout=max(0.0, until - infra.SystemClock.monotonic()))
-            finally:
-                with self._lock:
-                    if waiter in self._waiters:
-                        self._waiters.remove(waiter)
-
-    def _write(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
-        mark = len(self._undo)
-        try:
-            self._unchecked = []
-            result = work()
-            for table, key in self._unchecked:
-                table._find_parents(key)
-            if block is None:
-                self._undo.clear()
-            return result
-        except BaseException:
-            self._undo_to(mark)
-            raise
-
-    def _check_alive(self, block: infra._Block | None) -> None:
-        if block is not None and block.handle.killed:
-            raise self._error(infra._LOST)
-
-    def _queue(self, block: infra._Block | None) -> threading.Lock | None:
-        """Take the turn to write, or return a lock that the end of the current turn releases."""
-        writer = self._writer
-        if writer is not None and not writer.depth:  # Ctrl-C interrupted its end
-            self._give_up_turn(writer)
-            writer = None
-        if writer is None or writer is block:
-            self._writer = block
-            return None
-        if writer.thread == threading.get_ident():
-            # The block of another task, or one that _as_another hides: it would wait for itself.
-            raise self._error(infra._LOCKED)
-        waiter = threading.Lock()
-        waiter.acquire()
-        self._waiters.append(waiter)
-        return waiter
-
-    def _give_up_turn(self, block: infra._Block) -> None:
-        """Undo the block's uncommitted changes and end its turn."""
-        if self._writer is not block:
-            return
-        self._undo_to(0)
-        while self._waiters:  # woken first: Ctrl-C may come before the turn ends
-            self._waiters.pop().release()
-        self._writer = None
-
-    def _undo_to(self, mark: int) -> None:
-        while len(self._undo) > mark:
-            table, key, before, after = self._undo[-1]
-            table._put(key, after, before)
-            del self._undo[-1]
-
     def _begin(self, block: infra._Block) -> None:
         self._check_reachable("transaction")
         block.handle = _Open()
         self._open = [*self._open, block]
 
     def _end(self, block: infra._Block, command: str) -> None:
-        with self._lock:
+        with self._turns.lock:
             if command == "COMMIT":
                 self._check_connection(block, "commit")
-            if self._writer is block and command == "COMMIT":
-                self._undo.clear()
+            if self._turns.writer is block and command == "COMMIT":
+                self._turns.undo.clear()
 
     def _savepoint(self, block: infra._Block, command: str) -> None:
-        with self._lock:
+        with self._turns.lock:
             self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
-                mark = len(self._undo) if self._writer is block else 0
+                mark = len(self._turns.undo) if self._turns.writer is block else 0
                 block.handle.marks[block.depth] = mark
                 return
             mark = block.handle.marks[block.depth]
-            if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
-                self._undo_to(mark)
+            if command == "ROLLBACK TO SAVEPOINT" and self._turns.writer is block:
+                self._turns.undo_to(mark)
 
     def _check_connection(self, block: infra._Block, operation: str) -> None:
         if block.handle.killed or self._down:
@@ -893,9 +902,9 @@ class FakeDatabase(Faults, infra.Database):
             raise error
 
     def _abandon(self, block: infra._Block) -> None:
-        with self._lock:
+        with self._turns.lock:
             self._open = [each for each in self._open if each is not block]
-            self._give_up_turn(block)
+            self._turns.give_up(block)
 
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[infra._ColumnType]:
         def work() -> list[infra._ColumnType]:
@@ -936,7 +945,7 @@ class FakeDatabase(Faults, infra.Database):
 
     @contextlib.contextmanager
     def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
-        with self._lock:
+        with self._turns.lock:
             held = self._move_locks.setdefault(lock, threading.Lock())
         if not held.acquire(timeout=lock_timeout):
             raise self._is_held(lock_timeout)
@@ -953,7 +962,7 @@ class FakeDatabase(Faults, infra.Database):
         return health
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._waiters))
+        return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
 
 
 def _copied(value: Any) -> Any:
@@ -968,7 +977,469 @@ _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
 }
 
 
-class FakeTable:
+_Key = tuple[Any, ...]
+_Found = list[tuple[_Key, Row]]
+
+
+def _padded(holds: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
+    """Return the comparison for texts whose trailing blanks do not count."""
+
+    def compare(text: str, other: str) -> bool:
+        width = max(len(text), len(other))
+        return holds(text.ljust(width), other.ljust(width))
+
+    return compare
+
+
+class _IndexedRows:
+    """The rows of a table by primary key, with indexes. Checks no constraint."""
+
+    def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        self.rules = rules
+        self._database = database
+        self._turns = database._turns
+        self._pads = database.engine == "mysql"  # PAD SPACE collation
+        self._rows: dict[_Key, Row] = {}
+        referring = [rule.columns for rule in rules.foreign_keys.values()]
+        #: columns -> their values -> primary key -> row
+        self._indexes: dict[tuple[str, ...], dict[Any, dict[_Key, Row]]] = {
+            columns: {} for columns in {*rules.unique.values(), *referring}
+        }
+        self._lookups = ((rules.primary_key, None), *self._indexes.items())
+
+    def _error(
+        self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
+    ) -> infra.InfrastructureError:
+        return self._database._error(meaning, constraint, about=about)
+
+    def _check_columns(self, names: Iterable[str]) -> None:
+        """Raise DatabaseError, which names the column, if the table has none of that name."""
+        names = [*names]
+        if not self.rules.columns.keys() >= {*names}:
+            absent = next(name for name in names if name not in self.rules.columns)
+            raise self._error(infra._UNKNOWN_NAME, about=f'"{absent}"')
+
+    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
+        """Return the values as an index holds them, or None if one is NULL."""
+        if len(columns) == 1:  # the usual case, in a third of the time
+            value = row[columns[0]]
+            return None if value is None else (self._comparable(value) if self._pads else value,)
+        key = tuple(map(row.__getitem__, columns))
+        for value in key:
+            if value is None:
+                return None
+        return tuple(map(self._comparable, key)) if self._pads else key
+
+    def _comparable(self, value: Any) -> Any:
+        return value.rstrip(" ") if self._pads and value.__class__ is str else value
+
+    def _copy(self, row: Row) -> Row:
+        return {name: _copied(value) for name, value in row.items()}
+
+    def _matching(self, where: Where) -> _Found:
+        if callable(where):
+            infra._check_function("where", where, "a row")
+        elif where is not None:
+            infra._check_mapping("where", where)
+        if isinstance(where, Mapping):
+            return self._meeting(where)
+        visible, _ = self._candidates({})
+        if where is None:
+            return visible
+        return [(key, row) for key, row in visible if infra._ran(where(self._copy(row)))]
+
+    def _meeting(self, where: Mapping[str, Any]) -> _Found:
+        """Return the rows that meet all conditions on columns."""
+        self._check_columns(where)
+        equal: dict[str, Any] = {}
+        choices: dict[str, dict[Any, None]] = {}
+        compared: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
+        for name, value in where.items():
+            if isinstance(value, (infra._Among, infra._OneOf)):
+                choices[name] = self._chosen(value)
+            elif holds := _COMPARISONS.get(value.__class__):
+                compared.append((name, holds, infra._plain(value.value)))
+            elif value.__class__.__hash__ is None:
+                raise infra.ValidationError(
+                    f"{name} should not be of type {type(value).__name__}, which equals no value"
+                )
+            else:
+                equal[name] = self._comparable(infra._plain(value))
+        found, sure = self._candidates(equal, choices)
+        for name in choices.keys() - sure:
+            found = [pair for pair in found if self._comparable(pair[1][name]) in choices[name]]
+        for name in equal.keys() - sure:
+            found = self._equal(found, name, equal[name])
+        for name, holds, value in compared:
+            found = self._compared(found, name, holds, value)
+        return found
+
+    def _chosen(self, condition: infra._Among | infra._OneOf) -> dict[Any, None]:
+        """Return the values of an IN as the keys of a dict, without NULL, which equals nothing."""
+        if isinstance(condition, infra._Among):
+            other: Any = condition.repository
+            rows = other._table._matching(condition.where)
+            values = [row[condition.column] for _, row in rows]
+        else:
+            values = [*map(infra._plain, condition.value)]
+            if not values:
+                raise infra.ValidationError("a tuple for IN should not be empty")
+        return {self._comparable(value): None for value in values if value is not None}
+
+    def _equal(self, found: _Found, name: str, wanted: Any) -> _Found:
+        if self._pads:
+            return [pair for pair in found if self._comparable(pair[1][name]) == wanted]
+        return [pair for pair in found if (value := pair[1][name]) is wanted or value == wanted]
+
+    def _compared(
+        self, found: _Found, name: str, holds: Callable[[Any, Any], bool], bound: Any
+    ) -> _Found:
+        if self._pads and bound.__class__ is str and holds is not operator.contains:
+            holds = _padded(holds)
+        return [
+            pair for pair in found if (value := pair[1][name]) is not None and holds(value, bound)
+        ]
+
+    def _candidates(
+        self, equal: Mapping[str, Any], choices: Mapping[str, Iterable[Any]] = MappingProxyType({})
+    ) -> tuple[_Found, Collection[str]]:
+        """Return rows that may match, and the columns whose values certainly match.
+
+        These are rows from an index if there is one, else all that this thread can see.
+        """
+        database, rows = self._database, self._rows
+        writer = self._turns.writer
+        if writer is not None and writer is not database._blocks.get():
+            return self._committed(), ()
+        for columns, index in self._lookups:
+            values = [equal.get(column) for column in columns]
+            if None not in values:
+                wanted: Iterable[Any] = [tuple(values)]
+            elif len(columns) == 1 and columns[0] in choices:
+                wanted = zip(choices[columns[0]])
+            else:
+                continue
+            if index is None:
+                return [(value, rows[value]) for value in wanted if value in rows], columns
+            return [pair for value in wanted for pair in index.get(value, {}).items()], columns
+        return [*rows.items()], ()
+
+    def _committed(self) -> _Found:
+        """Return the rows without the changes of the writing transaction."""
+        before: dict[_Key, Row | None] = {}
+        for table, key, row, _ in self._turns.undo:
+            if table is self:
+                before.setdefault(key, row)
+        unchanged = [(key, row) for key, row in self._rows.items() if key not in before]
+        return unchanged + [(key, row) for key, row in before.items() if row is not None]
+
+    def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
+        """Return a sort key. MySQL pads texts with blanks, and NULL is its smallest value."""
+        rule = self.rules.columns[column]
+        width = (
+            max((len(row[column] or "") for row in rows), default=0)
+            if self._pads and rule.kind is str
+            else 0
+        )
+
+        def padded(row: Row) -> Any:
+            return row[column].ljust(width)
+
+        def number(row: Row) -> Any:  # the order of an id's text and of its bytes
+            return row[column].int
+
+        def decimal(row: Row) -> Any:  # NaN is the greatest number on Postgres
+            return (True, 0) if row[column].is_nan() else (False, row[column])
+
+        special = {uuid.UUID: number, Decimal: decimal}
+        order = padded if width else special.get(rule.kind, operator.itemgetter(column))
+        if not rule.null:
+            return order
+        return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))
+
+    def _put(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
+        """Replace a row, checking nothing; None is no row.
+
+        Ctrl-C may come between two steps. The call with ``old`` and ``row`` swapped then undoes the
+        steps that were done. It is idempotent.
+        """
+        for columns, index in self._indexes.items():
+            after = None if row is None else self._key(row, columns)
+            before = None if old is None else self._key(old, columns)
+            if before is not None and before != after and (found := index.get(before)) is not None:
+                found.pop(key, None)
+                if not found:
+                    index.pop(before, None)
+            if after is not None and row is not None:
+                index.setdefault(after, {})[key] = row
+        if old is not None:
+            self._rows.pop(key, None)
+        if row is not None:
+            self._rows[key] = row
+
+    def _set(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
+        self._turns.undo.append((self, key, old, row))
+        self._put(key, old, row)
+
+
+class _ColumnValues:
+    """Fits values to the columns of a table, by the rules of its engine."""
+
+    def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        self._error = database._error
+        self._pads = database.engine == "mysql"
+        self._table = rules.name
+        columns = {**rules.columns}
+        for name in rules.primary_key:
+            columns[name] = replace(columns[name], null=False)
+        self._columns: dict[str, tuple[str, Column, Any, float]] = {
+            name: (name, column, column.kind, math.inf if column.length is None else column.length)
+            for name, column in columns.items()
+        }
+
+    def fit_row(self, row: Mapping[str, Any]) -> Row:
+        """Return a row as the table stores it. Columns that are not given are NULL."""
+        return self._fitted(row, self._columns.values(), nulls=False)
+
+    def fit_changes(self, changes: Mapping[str, Any]) -> Row:
+        """Return new values of columns as the table stores them. Accepts NULL in each."""
+        return self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
+
+    def refuse_nulls(self, changes: Row) -> None:
+        """Raise ConflictError if a column that takes no NULL is set to NULL."""
+        for name, column, _, _ in self._columns.values():
+            if not column.null and changes.get(name, ...) is None:
+                self._fit(name, column, None)
+
+    def _fitted(
+        self,
+        values: Mapping[str, Any],
+        columns: Iterable[tuple[str, Column, Any, float]],
+        *,
+        nulls: bool,
+    ) -> Row:
+        row = {}
+        for name, column, kind, longest in columns:
+            value: Any = values.get(name)
+            if value is None:
+                fits = nulls or column.null
+            elif value.__class__ is not kind:
+                fits = value.__class__ is infra._Document and kind in (dict, list)
+            elif kind is str:
+                fits = value.isascii() and "\0" not in value and len(value) <= longest
+            elif kind is datetime:
+                fits = value.tzinfo is timezone.utc and column.scale is None
+            else:
+                fits = kind in _AS_THEY_ARE and (kind is not bytes or len(value) <= longest)
+                fits = fits and column.scale is None
+            row[name] = value if fits else self._fit(name, column, value)
+        return row
+
+    def _fit(self, name: str, column: Column, value: Any) -> Any:
+        """Return the value as the column stores it."""
+        if value is None:
+            if not column.null:
+                raise self._error(infra._NOT_NULL, f"{self._table}_{name}_not_null")
+            return None
+        value = infra._plain(value)
+        if not self._takes(column.kind, value):
+            if not isinstance(value, tuple(infra._KINDS)):
+                raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
+            fitted = None
+        elif column.kind in (dict, list):
+            fitted = value if isinstance(value, infra._Document) else infra._document(name, value)
+        else:
+            fit = self._FITS.get(column.kind)
+            fitted = value if fit is None else fit(self, column, value)
+        if fitted is None:
+            raise self._error(infra._MISFIT, about=f'column "{name}"')
+        return fitted
+
+    def _takes(self, kind: type, value: Any) -> bool:
+        """Return whether values of this type can be in such a column."""
+        if kind in (dict, list):
+            return isinstance(value, (dict, list, infra._Document))
+        if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
+            return True  # MySQL's TIME
+        return value.__class__ is kind
+
+    # Each returns the value as the column stores it, or None if it does not fit.
+
+    def _fit_text(self, column: Column, value: str) -> str | None:
+        value = infra._check_value(value, "a value")
+        if column.ascii and not value.isascii():
+            return None
+        if column.length is not None and len(value) > column.length:
+            # SQL ignores trailing blanks beyond the length, MySQL all ASCII white space.
+            if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
+                return None
+            value = value[: column.length]
+        return value
+
+    def _fit_bytes(self, column: Column, value: bytes) -> bytes | None:
+        return value if column.length is None or len(value) <= column.length else None
+
+    def _fit_integer(self, column: Column, value: int) -> int | None:
+        bound = 2 ** ((column.length or 32) - 1)
+        return value if -bound <= value < bound else None
+
+    def _fit_float(self, column: Column, value: float) -> float:
+        return infra._finite(value) if self._pads else value
+
+    def _fit_decimal(self, column: Column, value: Decimal) -> Decimal | None:
+        if self._pads or not value.is_nan() or value.is_snan():  # Postgres takes NaN
+            infra._finite(value)
+        return infra._exact_decimal(value, column.precision, column.scale)
+
+    def _fit_moment(self, column: Column, value: datetime) -> datetime | None:
+        value = infra._aware(value)
+        return None if value.microsecond % infra._fraction(column.scale) else value
+
+    def _fit_time(self, column: Column, value: day_time | timedelta) -> day_time | timedelta | None:
+        rest = value.microseconds if isinstance(value, timedelta) else value.microsecond
+        return None if rest % infra._fraction(column.scale) else value
+
+    _FITS: ClassVar[Mapping[type, Callable[..., Any]]] = {
+        str: _fit_text, bytes: _fit_bytes, int: _fit_integer, float: _fit_float,
+        Decimal: _fit_decimal, datetime: _fit_moment, day_time: _fit_time, timedelta: _fit_time,
+    }  # fmt: skip
+
+
+class _ConstrainedRows(_IndexedRows):
+    """Rows that are written under the constraints of their table."""
+
+    def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        super().__init__(database, rules)
+        self._values = _ColumnValues(database, rules)
+        self._children: list[tuple[_ConstrainedRows, str, ForeignKey]] = []  # as they are checked
+        self._targets: set[tuple[str, ...]] = set()  # columns that children refer to
+        self._parents = list(rules.foreign_keys.items())
+
+    def _refer(self, order: _KeyOrder) -> None:
+        """Register this table's foreign keys with the tables that they refer to."""
+        for name, rule in self.rules.foreign_keys.items():
+            parent = self._database.table(rule.table)
+            parent.rules._check_names(name, rule.target)
+            parent._children.append((self, name, rule))
+            parent._targets.add(tuple(rule.target))
+            if order.children_by_name:
+                parent._children.sort(key=operator.itemgetter(1))
+        if order.parents_by_name:
+            self._parents.sort(key=operator.itemgetter(0))
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        self._check_columns(row)
+        self._replace(None, None, self._values.fit_row(row))
+
+    def _replace(self, old_key: _Key | None, old: Row | None, row: Row) -> None:
+        """Check all constraints, then replace the old row. The values of the new one fit."""
+        self._run_checks(row)
+        key = self._free_key(old_key, row)
+        if old is not None and old_key is not None:
+            if any(self._key(old, target) != self._key(row, target) for target in self._targets):
+                self._refuse_orphans(old_key, old, row)
+            if key != old_key:
+                self._set(old_key, old, None)
+        self._set(key, old if key == old_key else None, row)
+        if not self.rules.foreign_keys:
+            return
+        if self._pads:
+            self._find_parents(key)
+        else:  # Postgres checks at the end of the statement
+            self._turns.unchecked.append((self, key))
+
+    def _run_checks(self, row: Row) -> None:
+        checks = self.rules.checks
+        if checks and self._pads:
+            row = {name: self._comparable(value) for name, value in row.items()}
+        for name, check in checks.items():
+            passes = check(row)
+            if passes is False:
+                raise self._error(infra._CHECK, name)
+            if passes is not True:
+                infra._ran(passes)
+
+    def _free_key(self, old_key: _Key | None, row: Row) -> _Key:
+        """Return the row's primary key. Raises ConflictError if a unique key is taken."""
+        rules = self.rules
+        key = self._key(row, rules.primary_key)
+        if key is None:  # fit_row refuses a NULL in it
+            raise self._error(infra._NOT_NULL, f"{rules.name}_{rules.primary_key[0]}_not_null")
+        if key != old_key and key in self._rows:
+            raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
+        for name, columns in rules.unique.items():
+            taken = self._indexes[columns].get(self._key(row, columns))  # no row if one is NULL
+            if taken and (old_key not in taken or len(taken) > 1):
+                raise self._error(infra._UNIQUE, name)
+        return key
+
+    def _refuse_orphans(self, old_key: tuple[Any, ...], old: Row, row: Row) -> None:
+        for child, name, rule in self._children:
+            before = self._key(old, rule.target)
+            if before == self._key(row, rule.target):
+                continue
+            referring = child._referring(rule, before)
+            if child is self and not self._pads and self._key(row, rule.columns) != before:
+                # Postgres checks at the end of the statement: the row refers to another key then.
+                referring = [each for each in referring if each != old_key]
+            if referring:
+                raise self._error(infra._FOREIGN_KEY, name)
+
+    def _find_parents(self, key: tuple[Any, ...]) -> None:
+        """Check the foreign keys of a row, if the row still exists."""
+        row = self._rows.get(key)
+        if row is None:
+            return
+        for name, reference in self._parents:
+            value = self._key(row, reference.columns)
+            parent = self._database.table(reference.table)
+            wanted = dict(zip(reference.target, value or ()))
+            if value is not None and not any(
+                parent._key(each, reference.target) == value
+                for _, each in parent._candidates(wanted)[0]
+            ):
+                raise self._error(infra._FOREIGN_KEY, name)
+
+    def _referring(self, rule: ForeignKey, value: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+        return [] if value is None else list(self._indexes[rule.columns].get(value, ()))
+
+    def _remove(self, keys: Iterable[_Key], *, in_cascade: bool = False) -> int:
+        """Delete the rows that no cascade has deleted yet, and return how many."""
+        found = {key: self._rows[key] for key in keys if key in self._rows}
+        for key in found:
+            self._set(key, self._rows[key], None)
+        for row in found.values():
+            for child, name, rule in self._children:
+                if rule.on_delete == "restrict" and child is self:
+                    self._restrict_itself(row, name, rule, in_cascade)
+                self._on_delete(row, child, name, rule)
+        return len(found)
+
+    def _restrict_itself(self, row: Row, name: str, rule: ForeignKey, in_cascade: bool) -> None:
+        order = _KEY_ORDERS[self._database.dialect]
+        if order.restricts_itself_in_cascades if in_cascade else order.restricts_itself:
+            value = self._key(row, rule.target)
+            if value is not None and self._key(row, rule.columns) == value:
+                raise self._error(infra._FOREIGN_KEY, name)
+
+    def _on_delete(self, row: Row, child: _ConstrainedRows, name: str, rule: ForeignKey) -> None:
+        """Apply the foreign key's rule to the child's rows that refer to a deleted row."""
+        referring = child._referring(rule, self._key(row, rule.target))
+        if rule.on_delete == "restrict":
+            if referring:
+                raise self._error(infra._FOREIGN_KEY, name)
+        elif rule.on_delete == "cascade":
+            # MySQL follows each row down before it takes the next.
+            for keys in [[key] for key in referring] if self._pads else [referring]:
+                child._remove(keys, in_cascade=True)
+        else:
+            nulls = dict.fromkeys(rule.columns)
+            for key in referring:
+                before = child._rows[key]
+                child._replace(key, before, child._values.fit_row({**before, **nulls}))
+
+
+class FakeTable(_ConstrainedRows):
     """A table of a FakeDatabase. Rows are dicts; the table copies them on the way in and out.
 
     ``where`` selects rows: a dict of column values (None: NULL), a function that takes the row, or
@@ -979,29 +1450,7 @@ class FakeTable:
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
         if not isinstance(database, FakeDatabase) or not isinstance(rules, Table):
             raise infra.ConfigurationError("FakeTable takes a FakeDatabase and a Table")
-        self.rules = rules
-        self._database = database
-        self._pads = database.engine == "mysql"  # PAD SPACE collation
-        self._rows: dict[tuple[Any, ...], Row] = {}
-        #: columns -> their values -> primary key -> row
-        self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], Row]]] = {
-            columns: {}
-            for columns in {
-                *rules.unique.values(),
-                *(each.columns for each in rules.foreign_keys.values()),
-            }
-        }
-        columns = {**rules.columns}
-        for name in rules.primary_key:
-            columns[name] = replace(columns[name], null=False)
-        self._columns: dict[str, tuple[str, Column, Any, float]] = {
-            name: (name, each, each.kind, math.inf if each.length is None else each.length)
-            for name, each in columns.items()
-        }
-        self._lookups = ((rules.primary_key, None), *self._indexes.items())
-        self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of their checks
-        self._targets: set[tuple[str, ...]] = set()  # columns that children refer to
-        self._parents = list(rules.foreign_keys.items())
+        super().__init__(database, rules)
 
     def insert(self, row: Mapping[str, Any]) -> None:
         """Insert a row. Columns that are not given are NULL."""
@@ -1060,13 +1509,13 @@ class FakeTable:
         def work() -> int:
             self._check_columns(changes)
             if not self._pads:  # Postgres checks the values before it searches for rows
-                new = self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
+                new = self._values.fit_changes(changes)
             found = self._matching(where)
             if found and not self._pads:
-                self._refuse_nulls(new)
+                self._values.refuse_nulls(new)
             for key, row in found:
                 if self._pads:
-                    new = self._fitted({**row, **changes}, self._columns.values())
+                    new = self._values.fit_row({**row, **changes})
                 self._replace(key, row, {**row, **new})
             return len(found)
 
@@ -1105,396 +1554,11 @@ class FakeTable:
         found: list[Any] = self._database._statement(operation, work, write=False)
         return found
 
-    def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
-        """Return a sort key. MySQL pads texts with blanks, and NULL is its smallest value."""
-        rule = self.rules.columns[column]
-        width = (
-            max((len(row[column] or "") for row in rows), default=0)
-            if self._pads and rule.kind is str
-            else 0
-        )
-
-        def padded(row: Row) -> Any:
-            return row[column].ljust(width)
-
-        def number(row: Row) -> Any:  # the order of an id's text and of its bytes
-            return row[column].int
-
-        def decimal(row: Row) -> Any:  # NaN is the greatest number on Postgres
-            return (True, 0) if row[column].is_nan() else (False, row[column])
-
-        special = {uuid.UUID: number, Decimal: decimal}
-        order = padded if width else special.get(rule.kind, operator.itemgetter(column))
-        if not rule.null:
-            return order
-        return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))
-
     def _count(self, operation: str, where: Where) -> int:
         count: int = self._database._statement(
             operation, lambda: len(self._matching(where)), write=False
         )
         return count
-
-    # Within a statement
-
-    def _refer(self, order: _KeyOrder) -> None:
-        """Register this table's foreign keys with the tables that they refer to."""
-        for name, rule in self.rules.foreign_keys.items():
-            parent = self._database.table(rule.table)
-            parent.rules._check_names(name, rule.target)
-            parent._children.append((self, name, rule))
-            parent._targets.add(tuple(rule.target))
-            if order.children_by_name:
-                parent._children.sort(key=operator.itemgetter(1))
-        if order.parents_by_name:
-            self._parents.sort(key=operator.itemgetter(0))
-
-    def _error(
-        self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
-    ) -> infra.InfrastructureError:
-        return self._database._error(meaning, constraint, about=about)
-
-    def _check_columns(self, names: Iterable[str]) -> None:
-        """Raise DatabaseError, which names the column, if the table has none of that name."""
-        names = [*names]
-        if not self._columns.keys() >= {*names}:
-            absent = next(name for name in names if name not in self._columns)
-            raise self._error(infra._UNKNOWN_NAME, about=f'"{absent}"')
-
-    def _misfit(self, name: str) -> infra.InfrastructureError:
-        return self._error(infra._MISFIT, about=f'column "{name}"')
-
-    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
-        """Return the values as an index holds them, or None if one is NULL."""
-        if len(columns) == 1:  # the usual case, in a third of the time
-            value = row[columns[0]]
-            return None if value is None else (self._comparable(value) if self._pads else value,)
-        key = tuple(map(row.__getitem__, columns))
-        for value in key:
-            if value is None:
-                return None
-        return tuple(map(self._comparable, key)) if self._pads else key
-
-    def _comparable(self, value: Any) -> Any:
-        return value.rstrip(" ") if self._pads and value.__class__ is str else value
-
-    def _copy(self, row: Row) -> Row:
-        return {name: _copied(value) for name, value in row.items()}
-
-    def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
-        if callable(where):
-            infra._check_function("where", where, "a row")
-        elif where is not None:
-            infra._check_mapping("where", where)
-        if where is None or not isinstance(where, Mapping):
-            visible, _ = self._candidates({})
-            return (
-                visible
-                if where is None
-                else [each for each in visible if infra._ran(where(self._copy(each[1])))]
-            )
-        self._check_columns(where)
-        equal: dict[str, Any] = {}
-        choices: dict[str, dict[Any, None]] = {}
-        more: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
-        for name, value in where.items():
-            if isinstance(value, infra._Among):
-                other: Any = value.repository
-                choices[name] = {
-                    self._comparable(row[value.column]): None
-                    for _, row in other._table._matching(value.where)
-                }
-            elif isinstance(value, infra._OneOf):
-                choices[name] = {self._comparable(infra._plain(each)): None for each in value.value}
-                if not choices[name]:
-                    raise infra.ValidationError("a tuple for IN should not be empty")
-            elif holds := _COMPARISONS.get(value.__class__):
-                more.append((name, holds, infra._plain(value.value)))
-            elif value.__class__.__hash__ is None:
-                raise infra.ValidationError(
-                    f"{name} should not be of type {type(value).__name__}, which equals no value"
-                )
-            else:
-                equal[name] = self._comparable(infra._plain(value))
-        for wanted in choices.values():
-            wanted.pop(None, None)  # NULL is not equal to NULL
-        found, sure = self._candidates(equal, choices)
-        for name, wanted in choices.items():
-            if name not in sure:
-                found = [each for each in found if self._comparable(each[1][name]) in wanted]
-        for name, value in equal.items():
-            if name in sure:
-                continue
-            if self._pads:
-                found = [each for each in found if self._comparable(each[1][name]) == value]
-            else:
-                found = [each for each in found if (its := each[1][name]) is value or its == value]
-        for name, holds, value in more:
-            pads = self._pads and value.__class__ is str and holds is not operator.contains
-            found = [
-                each
-                for each in found
-                if (its := each[1][name]) is not None
-                and (
-                    holds(its.ljust(len(value)), value.ljust(len(its)))
-                    if pads
-                    else holds(its, value)
-                )
-            ]
-        return found
-
-    def _candidates(
-        self, equal: Mapping[str, Any], choices: Mapping[str, Iterable[Any]] = MappingProxyType({})
-    ) -> tuple[list[tuple[tuple[Any, ...], Row]], Sequence[str]]:
-        """Return rows that may match, and the columns whose values certainly match.
-
-        These are rows from an index if there is one, else all that this thread can see.
-        """
-        database, rows = self._database, self._rows
-        writer = database._writer
-        if writer is not None and writer is not database._blocks.get():
-            before: dict[tuple[Any, ...], Row | None] = {}
-            for table, key, row, _ in database._undo:
-                if table is self:
-                    before.setdefault(key, row)
-            committed = [(key, row) for key, row in rows.items() if key not in before]
-            return [*committed, *((key, row) for key, row in before.items() if row is not None)], ()
-        for columns, index in self._lookups:
-            values = [equal.get(column) for column in columns]
-            if None not in values:
-                wanted: Iterable[Any] = [tuple(values)]
-            elif len(columns) == 1 and columns[0] in choices:
-                wanted = zip(choices[columns[0]])
-            else:
-                continue
-            if index is None:
-                return [(value, rows[value]) for value in wanted if value in rows], columns
-            return [each for value in wanted for each in index.get(value, {}).items()], columns
-        return [*rows.items()], ()
-
-    def _put(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
-        """Replace a row, checking nothing; None is no row.
-
-        Ctrl-C may come between two steps. The call with ``old`` and ``row`` swapped then undoes the
-        steps that were done. It is idempotent.
-        """
-        for columns, index in self._indexes.items():
-            after = None if row is None else self._key(row, columns)
-            before = None if old is None else self._key(old, columns)
-            if before is not None and before != after and (found := index.get(before)) is not None:
-                found.pop(key, None)
-                if not found:
-                    index.pop(before, None)
-            if after is not None and row is not None:
-                index.setdefault(after, {})[key] = row
-        if old is not None:
-            self._rows.pop(key, None)
-        if row is not None:
-            self._rows[key] = row
-
-    def _set(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
-        self._database._undo.append((self, key, old, row))
-        self._put(key, old, row)
-
-    def _add(self, row: Mapping[str, Any]) -> None:
-        self._check_columns(row)
-        self._replace(None, None, self._fitted(row, self._columns.values()))
-
-    def _fitted(
-        self,
-        values: Mapping[str, Any],
-        columns: Iterable[tuple[str, Column, Any, float]],
-        *,
-        nulls: bool = False,
-    ) -> Row:
-        """Return the values as the columns store them; ``nulls`` accepts NULL in each."""
-        row = {}
-        for name, column, kind, longest in columns:
-            value: Any = values.get(name)
-            if value is None:
-                fits = nulls or column.null
-            elif value.__class__ is not kind:
-                fits = value.__class__ is infra._Document and kind in (dict, list)
-            elif kind is str:
-                fits = value.isascii() and "\0" not in value and len(value) <= longest
-            elif kind is datetime:
-                fits = value.tzinfo is timezone.utc and column.scale is None
-            else:
-                fits = kind in _AS_THEY_ARE and (kind is not bytes or len(value) <= longest)
-                fits = fits and column.scale is None
-            row[name] = value if fits else self._fit(name, column, value)
-        return row
-
-    def _refuse_nulls(self, new: Row) -> None:
-        for name, column, _, _ in self._columns.values():
-            if not column.null and new.get(name, ...) is None:
-                self._fit(name, column, None)
-
-    def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, row: Row) -> None:
-        """Check all constraints, then replace the old row. The values of the new one fit."""
-        rules = self.rules
-        checked = row
-        if rules.checks and self._pads:
-            checked = {name: self._comparable(value) for name, value in row.items()}
-        for name, test in rules.checks.items():
-            passes = test(checked)
-            if passes is False:
-                raise self._error(infra._CHECK, name)
-            if passes is not True:
-                infra._ran(passes)
-        key = self._key(row, rules.primary_key)
-        if key is None:  # _fitted refuses a NULL in it
-            raise self._error(infra._NOT_NULL, f"{rules.name}_{rules.primary_key[0]}_not_null")
-        if key != old_key and key in self._rows:
-            raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
-        for name, columns in rules.unique.items():
-            taken = self._indexes[columns].get(
-                self._key(row, columns)
-            )  # of a NULL there is nothing
-            if taken and (old_key not in taken or len(taken) > 1):
-                raise self._error(infra._UNIQUE, name)
-        if old is not None and old_key is not None:
-            if any(self._key(old, target) != self._key(row, target) for target in self._targets):
-                self._refuse_orphans(old_key, old, row)
-            if key != old_key:
-                self._set(old_key, old, None)
-        self._set(key, old if key == old_key else None, row)
-        if not rules.foreign_keys:
-            return
-        if self._pads:
-            self._find_parents(key)
-        else:  # Postgres looks at the end of the statement
-            self._database._unchecked.append((self, key))
-
-    def _refuse_orphans(self, old_key: tuple[Any, ...], old: Row, row: Row) -> None:
-        for child, name, rule in self._children:
-            before = self._key(old, rule.target)
-            if before == self._key(row, rule.target):
-                continue
-            referring = child._referring(rule, before)
-            if child is self and not self._pads and self._key(row, rule.columns) != before:
-                # Postgres checks at the end of the statement: the row refers to another key then.
-                referring = [each for each in referring if each != old_key]
-            if referring:
-                raise self._error(infra._FOREIGN_KEY, name)
-
-    def _find_parents(self, key: tuple[Any, ...]) -> None:
-        """Check the foreign keys of a row, if the row still exists."""
-        row = self._rows.get(key)
-        if row is None:
-            return
-        for name, reference in self._parents:
-            value = self._key(row, reference.columns)
-            parent = self._database.table(reference.table)
-            wanted = dict(zip(reference.target, value or ()))
-            if value is not None and not any(
-                parent._key(each, reference.target) == value
-                for _, each in parent._candidates(wanted)[0]
-            ):
-                raise self._error(infra._FOREIGN_KEY, name)
-
-    def _referring(self, rule: ForeignKey, value: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
-        return [] if value is None else list(self._indexes[rule.columns].get(value, ()))
-
-    def _remove(self, keys: Iterable[tuple[Any, ...]], *, in_cascade: bool = False) -> int:
-        """Delete the rows that no cascade has deleted yet, and return how many."""
-        found = {key: self._rows[key] for key in keys if key in self._rows}
-        for key in found:
-            self._set(key, self._rows[key], None)
-        for row in found.values():
-            for child, name, rule in self._children:
-                if rule.on_delete == "restrict" and child is self:
-                    self._restrict_itself(row, name, rule, in_cascade)
-                self._on_delete(row, child, name, rule)
-        return len(found)
-
-    def _restrict_itself(self, row: Row, name: str, rule: ForeignKey, in_cascade: bool) -> None:
-        order = _KEY_ORDERS[self._database.dialect]
-        if order.restricts_itself_in_cascades if in_cascade else order.restricts_itself:
-            value = self._key(row, rule.target)
-            if value is not None and self._key(row, rule.columns) == value:
-                raise self._error(infra._FOREIGN_KEY, name)
-
-    def _on_delete(self, row: Row, child: FakeTable, name: str, rule: ForeignKey) -> None:
-        """Apply the foreign key's rule to the child's rows that refer to a deleted row."""
-        referring = child._referring(rule, self._key(row, rule.target))
-        if rule.on_delete == "restrict":
-            if referring:
-                raise self._error(infra._FOREIGN_KEY, name)
-        elif rule.on_delete == "cascade":
-            if self._pads:
-                for each in referring:
-                    child._remove([each], in_cascade=True)
-            else:
-                child._remove(referring, in_cascade=True)
-        else:
-            for each in referring:
-                before = child._rows[each]
-                orphan = child._fitted(
-                    {**before, **dict.fromkeys(rule.columns)}, child._columns.values()
-                )
-                child._replace(each, before, orphan)
-
-    def _fit(self, name: str, column: Column, value: Any) -> Any:
-        """Return the value as the column stores it."""
-        if value is None:
-            if not column.null:
-                raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
-            return None
-        kind, value = column.kind, infra._plain(value)
-        if kind is str and isinstance(value, str):
-            value = infra._check_value(value, "a value")
-            if column.ascii and not value.isascii():
-                raise self._misfit(name)
-            if column.length is not None and len(value) > column.length:
-                # SQL ignores trailing blanks beyond the length, MySQL all ASCII white space.
-                if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
-                    raise self._misfit(name)
-                value = value[: column.length]
-            return value
-        if kind is datetime and isinstance(value, datetime):
-            value = infra._aware(value)
-            if value.microsecond % infra._fraction(column.scale):
-                raise self._misfit(name)
-            return value
-        if (
-            kind is int
-            and value.__class__ is int
-            and -(bound := 2 ** ((column.length or 32) - 1)) <= value < bound
-        ):
-            return value
-        if kind is float and value.__class__ is float:
-            return infra._finite(value) if self._pads else value
-        if kind is Decimal and value.__class__ is Decimal:  # Postgres takes NaN
-            if self._pads or not value.is_nan() or value.is_snan():
-                infra._finite(value)
-            exact = infra._exact_decimal(value, column.precision, column.scale)
-            if exact is None:
-                raise self._misfit(name)
-            return exact
-        if kind in _AS_THEY_ARE and value.__class__ is kind:
-            if (
-                isinstance(value, bytes)
-                and column.length is not None
-                and len(value) > column.length
-            ):
-                raise self._misfit(name)
-            return self._timed(name, column, value)
-        if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
-            return self._timed(name, column, value)  # MySQL's TIME
-        if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
-            return value if isinstance(value, infra._Document) else infra._document(name, value)
-        if not isinstance(value, tuple(infra._KINDS)):
-            raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
-        raise self._misfit(name)
-
-    def _timed(self, name: str, column: Column, value: Any) -> Any:
-        """Return the value. Raises if a time or timedelta has more digits than the column."""
-        rest = value.microseconds if isinstance(value, timedelta) else 0
-        rest = value.microsecond if isinstance(value, day_time) else rest
-        if rest % infra._fraction(column.scale):
-            raise self._misfit(name)
-        return value
 
 
 class _FakeRows(infra._TableRows):

@@ -520,7 +520,7 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: handlers of the fake wait for their own thread",
         FAKES,
-        Never("FakeDatabase._queue", "writer.thread == threading.get_ident()"),
+        Never("_WriteTurns._queue", "writer.thread == threading.get_ident()"),
         BUS,
     ),
 ]
