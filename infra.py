@@ -15049,43 +15049,53 @@ _KEY_KINDS = {"text", "flag", "integer", "year", "decimal", "bytes", "id"} | {
     "moment", "local moment", "date", "time", "time or duration"
 }  # fmt: skip
 _MICROSECOND = timedelta(microseconds=1)
-#: how a checkpoint holds the values of a key: by name their type, to text and from text
-_KEY_TEXTS: Mapping[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
-    "text": (str, str, str),
-    "flag": (bool, lambda value: "1" if value else "", bool),
-    "whole": (int, str, int),
-    "decimal": (Decimal, str, Decimal),
-    "bytes": (bytes, bytes.hex, bytes.fromhex),
-    "id": (uuid.UUID, str, uuid.UUID),
-    "moment": (datetime, datetime.isoformat, datetime.fromisoformat),
-    "date": (date, date.isoformat, date.fromisoformat),
-    "time": (day_time, day_time.isoformat, day_time.fromisoformat),
-    "duration": (
-        timedelta,
+#: how a checkpoint holds the values of a key: by type a name, to text and from text
+_KEY_CODECS: Mapping[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
+    str: ("text", str, str),
+    bool: ("flag", lambda value: "1" if value else "", bool),
+    int: ("whole", str, int),
+    Decimal: ("decimal", str, Decimal),
+    bytes: ("bytes", bytes.hex, bytes.fromhex),
+    uuid.UUID: ("id", str, uuid.UUID),
+    datetime: ("moment", datetime.isoformat, datetime.fromisoformat),
+    date: ("date", date.isoformat, date.fromisoformat),
+    day_time: ("time", day_time.isoformat, day_time.fromisoformat),
+    timedelta: (
+        "duration",
         lambda value: str(value // _MICROSECOND),
         lambda text: int(text) * _MICROSECOND,
     ),
 }
+_KEY_READERS = dict(map(operator.itemgetter(0, 2), _KEY_CODECS.values()))
 
 
-def _written_key(values: Sequence[Any]) -> list[list[str]]:
+def _encode_key(values: Sequence[Any]) -> list[list[str]]:
     """Return the values of a key as a checkpoint holds them."""
-    found = []
+    encoded = []
     for value in map(_plain, values):
-        names = [name for name, (kind, _, _) in _KEY_TEXTS.items() if type(value) is kind]
-        if not names:
+        codec = _KEY_CODECS.get(type(value))
+        if codec is None:
             raise MoveError(f"a key cannot hold a value of type {type(value).__name__}")
-        found.append([names[0], _KEY_TEXTS[names[0]][1](value)])
-    return found
+        name, write, _ = codec
+        encoded.append([name, write(value)])
+    return encoded
 
 
-def _read_key(position: Sequence[Sequence[str]]) -> list[Any]:
-    return [_KEY_TEXTS[name][2](text) for name, text in position]
+def _decode_key(position: Sequence[Sequence[str]]) -> list[Any]:
+    return [_KEY_READERS[name](text) for name, text in position]
 
 
 def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
     """Return a key for a message: "id=7"."""
     return ", ".join(f"{name}={value}" for name, value in zip(names, values))
+
+
+def _row_error(place: str, key: str, reason: str, **details: Any) -> MoveError:
+    return MoveError(f"{place}, row {key}: {reason}", key=key, **details)
+
+
+def _no_column(owner: str, name: str) -> MoveError:
+    return MoveError(f"{owner} has no column {name}", column=name)
 
 
 class _Batch(NamedTuple):
@@ -15110,6 +15120,8 @@ class Source(ABC):
     names: Sequence[str] | None = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
+    #: an open file or connection
+    _handle: Any = None
 
     @abstractmethod
     def _open(self) -> None:
@@ -15127,8 +15139,11 @@ class Source(ABC):
         """Return the number of rows, or None if it is unknown."""
         return None
 
-    def _close(self) -> None:  # noqa: B027 - most sources hold nothing open
-        """Close the files that ``_open`` opened. Idempotent."""
+    def _close(self) -> None:
+        """Close what ``_open`` opened. Idempotent."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
 
 
 class _KeyedSource(Source):
@@ -15143,8 +15158,8 @@ class _KeyedSource(Source):
         """Return the rows that follow a key, and their keys."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
-        rows, keys = self._page(None if position is None else _read_key(position), limit)
-        position = _written_key(keys[-1]) if keys else position
+        rows, keys = self._page(None if position is None else _decode_key(position), limit)
+        position = _encode_key(keys[-1]) if keys else position
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
 
 
@@ -15156,6 +15171,10 @@ def _check_database(database: Any) -> Database:
 
 def _check_table(table: str) -> str:
     return Database._target(table, ())[0]
+
+
+def _check_columns(columns: Sequence[str] | None) -> list[str]:
+    return [] if columns is None else [*map(_plain, _check_many("columns", columns))]
 
 
 class TableSource(_KeyedSource):
@@ -15177,7 +15196,7 @@ class TableSource(_KeyedSource):
     ) -> None:
         self.database = _check_database(database)
         self.table = _check_table(table)
-        self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
+        self._columns = _check_columns(columns)
 
     def _open(self) -> None:
         self._rows = self.database._rows_of(self.table)
@@ -15193,10 +15212,10 @@ class TableSource(_KeyedSource):
                     "no page can begin after a value of this type",
                     column=name,
                 )
-        self.names = self._columns or [each for each in shape.columns if each not in shape.computed]
+        self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
         for name in self.names:
             if name not in shape.columns:
-                raise MoveError(f"{self.table} has no column {name}", column=name)
+                raise _no_column(self.table, name)
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -15291,22 +15310,15 @@ class _FileSource(Source):
     move raises MoveError if that part of the file has changed.
     """
 
-    _stream: BinaryIO | None = None
-
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(_check_path("path", path))
-
-    def _close(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
 
     def _open(self) -> None:
         import hashlib
 
         self._close()
         try:
-            self._stream = self.path.open("rb")
+            self._handle = self.path.open("rb")
         except OSError as error:
             raise MoveError(
                 f"{self.path} cannot be read: {os.strerror(error.errno or 0)}"
@@ -15319,8 +15331,7 @@ class _FileSource(Source):
 
         Bytes that are not UTF-8 become lone surrogates, which no column takes.
         """
-        assert self._stream is not None
-        line = self._stream.readline()
+        line: bytes = self._handle.readline()
         self._read_so_far.update(line)
         text = line.decode("utf-8", "surrogateescape")
         if not self._offset:
@@ -15338,7 +15349,7 @@ class _FileSource(Source):
 
     def _read(self, position: Any, limit: int) -> _Batch:
         place = position or {"record": 0}
-        if self._stream is None or place["record"] != self._record:
+        if self._handle is None or place["record"] != self._record:
             self._go_to(place)
         rows: list[Any] = []
         keys: list[tuple[int]] = []
@@ -15352,11 +15363,10 @@ class _FileSource(Source):
 
     def _go_to(self, place: Mapping[str, Any]) -> None:
         self._open()
-        assert self._stream is not None
         if not place["record"]:
             return
         while self._offset < place["offset"] and (
-            part := self._stream.read(min(place["offset"] - self._offset, 1 << 20))
+            part := self._handle.read(min(place["offset"] - self._offset, 1 << 20))
         ):
             self._read_so_far.update(part)
             self._offset += len(part)
@@ -15465,41 +15475,29 @@ class SqliteSource(_KeyedSource):
         self.path = Path(_check_path("path", path))
         self.table = _check_table(table)
 
-    _connection: Any = None
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
     def _open(self) -> None:
         import sqlite3
 
         self._close()
         try:
             place = f"{self.path.resolve().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(place, uri=True)
+            self._handle = sqlite3.connect(place, uri=True)
         except sqlite3.Error:
             raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
-        self._connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        self._handle.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         columns = self._ask(f'PRAGMA table_info("{self.table}")')
         if not columns:
             raise MoveError(f"{self.path} has no table {self.table}")
-        self.names = [column[1] for column in columns]
-        parts = sorted((column[5], column[1]) for column in columns if column[5])
-        self._key = [name for _, name in parts]
+        self._types = {name: declared for _, name, declared, *_ in columns}
+        self.names = [*self._types]
+        self._key = [
+            name for _, name in sorted((part, name) for _, name, *_, part in columns if part)
+        ]
         if not self._key:
             raise MoveError(f"{self.table} has no primary key")
-        self._types = {column[1]: column[2] for column in columns}
-        self._check_key()
-
-    def _check_key(self) -> None:
         for name in self._key:
-            quoted = f'"{name}"'
-            sql = (
-                f"SELECT 1 FROM \"{self.table}\" WHERE typeof({quoted}) IN ('real', 'null') LIMIT 1"
-            )
-            if self._ask(sql):
+            unordered = f"typeof(\"{name}\") IN ('real', 'null')"
+            if self._ask(f'SELECT 1 FROM "{self.table}" WHERE {unordered} LIMIT 1'):
                 raise MoveError(
                     f"{self.table} cannot be read in the order of {name}: it holds floats or NULL",
                     column=name,
@@ -15509,7 +15507,7 @@ class SqliteSource(_KeyedSource):
         import sqlite3
 
         try:
-            found: list[tuple[Any, ...]] = self._connection.execute(sql, params).fetchall()
+            found: list[tuple[Any, ...]] = self._handle.execute(sql, params).fetchall()
             return found
         except sqlite3.Error:
             pass
@@ -15567,7 +15565,7 @@ class QuerySource(_KeyedSource):
         self._params = [*(params or ())]
 
     def _ask(
-        self, tail: str, params: Sequence[Any] = ()
+        self, tail: str, params: Sequence[Any] = (), select: str = "*"
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         def fetch(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
             return [column[0] for column in cursor.description], list(cursor.fetchall())
@@ -15575,14 +15573,14 @@ class QuerySource(_KeyedSource):
         # A driver reads %% as a percent sign only in a statement with parameters.
         given = [*self._params, *params]
         inner = self._sql.replace("%", "%%") if params and not self._params else self._sql
-        sql = f"SELECT * FROM ({inner}) AS source {tail}"
+        sql = f"SELECT {select} FROM ({inner}) AS source {tail}"
         return self.database._statement("move", sql, given or None, fetch, repeatable=True)
 
     def _open(self) -> None:
         self.names, _ = self._ask("LIMIT 0")
         for name in self._key:
             if name not in self.names:
-                raise MoveError(f"the query has no column {name}", column=name)
+                raise _no_column("the query", name)
         quoted = [self.database._dialect.name(name) for name in self._key]
         nulls = " OR ".join(f"{name} IS NULL" for name in quoted)
         if self._ask(f"WHERE {nulls} LIMIT 1")[1]:
@@ -15613,11 +15611,8 @@ class QuerySource(_KeyedSource):
             raise MoveError("the query's key should not be a float: no page can begin after one")
 
     def _total(self) -> int | None:
-        sql = f"SELECT count(*) FROM ({self._sql}) AS source"
-        rows = self.database._statement(
-            "move", sql, self._params or None, _all_rows, repeatable=True
-        )
-        return int(rows[0][0])
+        _, ((count,),) = self._ask("", select="count(*)")
+        return int(count)
 
 
 @dataclass(frozen=True)
@@ -15625,10 +15620,6 @@ class Replace:
     """A policy of a ``TableTarget``: store this value instead of one that does not fit."""
 
     value: Any
-
-
-_CONFLICTS = ("error", "skip", "update")
-_POLICIES = ("fail", "null", "divert")
 
 
 def _time_of_day(value: timedelta) -> day_time:
@@ -15719,7 +15710,6 @@ def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]
     ]
 
 
-_DIVERTED = object()
 _UNFIT = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, InfrastructureError)
 
 
@@ -15740,7 +15730,7 @@ class Target(ABC):
         """Return the properties that must not change between the runs of a move."""
 
     @abstractmethod
-    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
         """Return the rows as the target stores them, and the diverted ones."""
 
     @abstractmethod
@@ -15764,7 +15754,7 @@ class Target(ABC):
 _Columns: TypeAlias = Sequence[Sequence[Any]]
 
 
-class _Part(NamedTuple):
+class _TargetRows(NamedTuple):
     """Rows for one target, and for each the index of its source row in the batch."""
 
     at: Sequence[int]
@@ -15777,8 +15767,10 @@ class _Fitted(NamedTuple):
     at: Sequence[int]
     columns: _Columns
 
-    def first(self, count: int) -> _Columns:
-        """Return the rows that were made of the first ``count`` rows of the batch."""
+    def first(self, count: int | None) -> _Columns:
+        """Return the rows that were made of the first ``count`` rows of the batch; None: of all."""
+        if count is None:
+            return self.columns
         count = bisect.bisect_left(self.at, count)
         return [column[:count] for column in self.columns]
 
@@ -15789,6 +15781,62 @@ class _Reject(NamedTuple):
     key: str
     column: str
     reason: str
+
+
+class _ValueFitter:
+    """Fits values to the columns of a table. Applies the policies to those that do not fit."""
+
+    def __init__(self, table: str, shape: _TableShape, policies: Mapping[str, Any]) -> None:
+        self._table, self._shape, self._policies = table, shape, policies
+
+    def fit(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
+        column = self._shape.columns[name]
+        fitted = _fitted_column(name, column, _read_column_as(column, values))
+        if name not in self._shape.nullable and None in fitted:
+            raise ValidationError(f"{name} does not take NULL")
+        return fitted
+
+    def fit_or_reject(
+        self,
+        name: str,
+        values: Sequence[Any],
+        key_of: Callable[[int], str],
+        rejects: dict[int, _Reject],
+    ) -> Sequence[Any]:
+        """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
+        with contextlib.suppress(*_UNFIT):
+            return self.fit(name, values)
+        fitted: list[Any] = []
+        for at, value in enumerate(values):
+            try:
+                fitted += self.fit(name, [value])
+                continue
+            except _UNFIT as error:
+                reason = str(error) if isinstance(error, InfrastructureError) else ""
+            # Outside the handler: an error's context would quote the value.
+            reason = reason or f"should be {_TAKES[self._shape.columns[name].kind].words}"
+            if self._policies.get(name) == "divert":
+                rejects.setdefault(at, _Reject(key_of(at), name, reason))
+                fitted.append(None)
+            else:
+                fitted.append(self._substitute(name, key_of(at), reason))
+        return fitted
+
+    def _substitute(self, name: str, key: str, reason: str) -> Any:
+        """Return the value that the policy stores instead of one that does not fit."""
+        policy = self._policies.get(name)
+        if policy == "null":
+            return None
+        if isinstance(policy, Replace):
+            return self.fit(name, [policy.value])[0]
+        raise _row_error(f"{self._table}.{name}", key, reason, column=name)
+
+    def as_written(self, name: str, value: Any) -> Any:
+        """Return a stored value as ``fit`` returns it, to compare the two."""
+        with contextlib.suppress(*_UNFIT):
+            return self.fit(name, [value])[0]
+        return value
 
 
 class TableTarget(Target):
@@ -15820,16 +15868,16 @@ class TableTarget(Target):
         self.database = _check_database(database)
         self.table = _check_table(table)
         self.on_conflict, self.write = _plain(on_conflict), _plain(write)
-        if self.on_conflict not in _CONFLICTS:
+        if self.on_conflict not in ("error", "skip", "update"):
             raise ConfigurationError("on_conflict should be error, skip or update")
         if self.write not in ("insert", "update"):
             raise ConfigurationError("write should be insert or update")
-        self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
-        if self._columns is not None and self.write != "update":
+        self._columns = _check_columns(columns)
+        if columns is not None and self.write != "update":
             raise ConfigurationError('columns need write="update"')
         self.policies = dict(_check_mapping("policies", {} if policies is None else policies))
         for name, policy in self.policies.items():
-            if policy not in _POLICIES and not isinstance(policy, Replace):
+            if policy not in ("fail", "null", "divert") and not isinstance(policy, Replace):
                 raise ConfigurationError(
                     f"the policy of {name} should be fail, null, divert or Replace(value)"
                 )
@@ -15843,11 +15891,12 @@ class TableTarget(Target):
             )
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
-        for name in [*self.policies, *(self._columns or ())]:
+        for name in [*self.policies, *self._columns]:
             self._check_column(name)
         for name, policy in self.policies.items():
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
+        self._values = _ValueFitter(self.table, shape, self.policies)
         self._names: Sequence[str] = ()
         self._given = names
         if names is not None:
@@ -15855,7 +15904,7 @@ class TableTarget(Target):
 
     def _check_column(self, name: str) -> None:
         if name not in self._shape.columns:
-            raise MoveError(f"{self.table} has no column {name}", column=name)
+            raise _no_column(self.table, name)
         if name in self._shape.computed:
             raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
@@ -15864,19 +15913,19 @@ class TableTarget(Target):
         shape = self._shape
         for name in names:
             self._check_column(name)
-        wanted = [*shape.key] if self.write == "update" or self.on_conflict != "error" else []
-        wanted += self._columns or []
+        needed = [*self._columns]
+        if self.write == "update" or self.on_conflict != "error":
+            needed += shape.key
         if self.write == "insert":
-            wanted += [
-                name for name in shape.columns if name not in shape.optional | shape.computed
-            ]
-        for name in wanted:
+            omissible = shape.optional | shape.computed
+            needed += [name for name in shape.columns if name not in omissible]
+        for name in needed:
             if name not in names:
                 raise MoveError(f"the rows for {self.table} have no {name}", column=name)
         self._names = [*names]
-        rest = self._columns or [name for name in names if name not in shape.key]
-        self._set_at = [(name, self._names.index(name)) for name in rest]
-        self._key_at = [self._names.index(name) for name in shape.key if name in names]
+        self._set = self._columns or [name for name in names if name not in shape.key]
+        self._key_at = [names.index(name) for name in shape.key if name in names]
+        self._set_at = [names.index(name) for name in self._set]
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -15887,101 +15936,58 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
         if not part.rows:
             return _Fitted(part.at, ()), []
         if not self._names:
             self._take_names([*part.rows[0]])
-        rejects: dict[int, _Reject] = {}
         rows = part.rows if self._given is not None else self._in_order(batch, part)
+        rejects: dict[int, _Reject] = {}
+
+        def key_of(at: int) -> str:
+            return batch.key(part.at[at])
+
         columns: list[Any] = [
-            self._fit_column(name, values, lambda at: batch.key(part.at[at]), rejects)
+            self._values.fit_or_reject(name, values, key_of, rejects)
             for name, values in zip(self._names, zip(*rows))
         ]
         if not rejects:
             return _Fitted(part.at, columns), []
         kept = [at not in rejects for at in range(len(rows))]
-        places, *columns = ([*itertools.compress(each, kept)] for each in (part.at, *columns))
+        places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
         return _Fitted(places, columns), [rejects[at] for at in sorted(rejects)]
 
-    def _in_order(self, batch: _Batch, part: _Part) -> list[tuple[Any, ...]]:
+    def _in_order(self, batch: _Batch, part: _TargetRows) -> list[tuple[Any, ...]]:
         """Return the values of the rows in the order of the columns."""
-        names = self._names
-        wanted = {*names}
+        wanted = {*self._names}
         for at, row in zip(part.at, part.rows):
             if row.keys() != wanted:
-                key, words = batch.key(at), ", ".join(names)
-                raise MoveError(
-                    f"{self.table}, row {key}: it should have the columns {words}", key=key
-                )
-        return _parts(part.rows, names)
+                reason = f"it should have the columns {', '.join(self._names)}"
+                raise _row_error(self.table, batch.key(at), reason)
+        return _parts(part.rows, self._names)
 
-    def _fit_column(
-        self,
-        name: str,
-        values: Sequence[Any],
-        key_at: Callable[[int], str],
-        rejects: dict[int, _Reject],
-    ) -> Sequence[Any]:
-        column = self._shape.columns[name]
-        with contextlib.suppress(*_UNFIT):
-            return self._fit_values(name, values)
-        fitted: list[Any] = []
-        for at, value in enumerate(values):
-            try:
-                fitted += self._fit_values(name, [value])
-                continue
-            except _UNFIT as error:
-                reason = str(error) if isinstance(error, InfrastructureError) else ""
-                reason = reason or f"should be {_TAKES[column.kind].words}"
-            # Outside the handler: an error's context would quote the value.
-            fitted.append(self._instead(name, key_at(at), reason))
-            if fitted[-1] is _DIVERTED:
-                rejects.setdefault(at, _Reject(key_at(at), name, reason))
-        return fitted
+    def _keys(self, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if not rows:
+            return []
+        if not self._key_at or len(self._key_at) < len(self._shape.key):
+            raise MoveError(f"the rows for {self.table} have no primary key to find them by")
+        return _parts(rows, self._key_at)
 
-    def _fit_values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
-        column = self._shape.columns[name]
-        found = _fitted_column(name, column, _read_column_as(column, values))
-        if name not in self._shape.nullable and None in found:
-            raise ValidationError(f"{name} does not take NULL")
-        return found
-
-    def _instead(self, name: str, key: str, reason: str) -> Any:
-        """Return what the policy stores for a value that does not fit, or _DIVERTED."""
-        policy = self.policies.get(name, "fail")
-        if policy == "null":
-            return None
-        if policy == "divert":
-            return _DIVERTED
-        if isinstance(policy, Replace):
-            return self._fit_values(name, [policy.value])[0]
-        raise MoveError(f"{self.table}.{name}, row {key}: {reason}", key=key, column=name)
-
-    def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(values[at] for at in self._key_at)
-
-    def _present(self, rows: Sequence[Any]) -> set[tuple[Any, ...]]:
-        if not rows or len(self._key_at) < len(self._shape.key):
-            return set()
-        return {*self._rows.find((), [self._key_of(values) for values in rows])}
-
-    def _sorted(self, columns: _Columns) -> tuple[_Columns, list[Any], dict[str, int]]:
+    def _plan(self, columns: _Columns) -> tuple[_Columns, list[Any], dict[str, int]]:
         """Return the rows to insert (by columns), the rows to update, and the counts."""
         if self.write == "insert" and self.on_conflict == "error":
             return columns, [], {"written": len(columns[0]) if columns else 0}
         rows = [*zip(*columns)]
-        there = self._present(rows)
+        keys = self._keys(rows)
+        present = {*self._rows.find((), keys)} if keys else set()
         inserts: list[Any] = []
         updates: list[Any] = []
-        for values in rows:
-            key = self._key_of(values)
-            if key in there:
-                updates.append(values)
+        for key, row in zip(keys, rows):
+            if key in present:
+                updates.append(row)
             elif self.write == "insert":
-                there.add(key)
-                inserts.append(values)
+                present.add(key)
+                inserts.append(row)
         if self.write == "update":
             return [], updates, {"updated": len(updates), "missing": len(rows) - len(updates)}
         counts, inserted = {"written": len(inserts)}, [*zip(*inserts)]
@@ -15990,36 +15996,29 @@ class TableTarget(Target):
         return inserted, updates, {**counts, "updated": len(updates)}
 
     def _preview(self, columns: _Columns) -> dict[str, int]:
-        return self._sorted(columns)[2]
+        return self._plan(columns)[2]
 
     def _write(self, columns: _Columns) -> dict[str, int]:
-        inserted, updates, counts = self._sorted(columns)
+        inserted, updates, counts = self._plan(columns)
         with self.database._unlimited():
             if inserted and inserted[0]:
                 self.database._insert_rows(self.table, self._names, inserted)
-            if updates and self._set_at:
-                names = [name for name, _ in self._set_at]
-                rows = [(self._key_of(row), [row[at] for _, at in self._set_at]) for row in updates]
-                self._rows.update(names, rows)
+            if updates and self._set:
+                values = _parts(updates, self._set_at)
+                self._rows.update(self._set, [*zip(self._keys(updates), values)])
         return counts
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         rows = [*zip(*columns)]
-        compared = [name for name, _ in self._set_at]
-        found = self._rows.find(compared, [*map(self._key_of, rows)])
-        for values in rows:
-            row = found.get(self._key_of(values))
-            if row is None:
+        keys = self._keys(rows)
+        found = self._rows.find(self._set, keys)
+        for key, row in zip(keys, rows):
+            if key not in found:
                 yield "missing"
-            else:
-                wanted = [values[at] for _, at in self._set_at]
-                stored = [*map(self._as_written, compared, row)]
-                yield "equal" if wanted == stored else "different"
-
-    def _as_written(self, name: str, value: Any) -> Any:
-        with contextlib.suppress(*_UNFIT):
-            return self._fit_values(name, [value])[0]
-        return value
+                continue
+            wanted = [row[at] for at in self._set_at]
+            stored = [*map(self._values.as_written, self._set, found[key])]
+            yield "equal" if wanted == stored else "different"
 
     def _finish(self) -> None:
         self._rows.pass_ids()
@@ -16064,7 +16063,7 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
         given, rows = self._given, part.rows
         dicts = rows if given is None else [dict(zip(given, row)) for row in rows]
         return _Fitted(part.at, [[*map(self._record, map(batch.key, part.at), dicts)]]), []
@@ -16076,10 +16075,13 @@ class RepositoryTarget(Target):
             known = isinstance(error, InfrastructureError)
             reason = str(error) if known else "it does not have the record's fields"
         # Outside the handler: the error's context would quote the row.
-        raise MoveError(f"{self.repository.resource}, row {key}: {reason}", key=key)
+        raise _row_error(self.repository.resource, key, reason)
+
+    def _where(self, record: Any) -> dict[str, Any]:
+        return {name: getattr(record, name) for name in self.repository.key}
 
     def _is_there(self, record: Any) -> bool:
-        where = {name: getattr(record, name) for name in self.repository.key}
+        where = self._where(record)
         return None not in where.values() and self.repository._exists("move", where)
 
     def _finish(self) -> None:
@@ -16102,8 +16104,7 @@ class RepositoryTarget(Target):
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         for record in columns[0]:
-            where = {name: getattr(record, name) for name in self.repository.key}
-            found = self.repository._first("move", where)
+            found = self.repository._first("move", self._where(record))
             if found is None:
                 yield "missing"
             else:
@@ -16239,6 +16240,10 @@ class _Checkpoint:
     progress: dict[str, Any]  # position, counts, and the size of the rejects file
     created_at: datetime = FILLED
     updated_at: datetime = FILLED
+
+    @property
+    def counts(self) -> MoveCounts:
+        return MoveCounts(**self.progress["counts"])
 
 
 class _CheckpointRepository(Repository[_Checkpoint]):
@@ -16481,14 +16486,15 @@ class RowMove(Move):
         return cast("dict[str, Target]", found)
 
     def _open(self) -> None:
+        """Inspect the source and the targets, before the first row."""
         self.source._open()
         names = self.source.names if self.transform is None else None
         for target in self.targets.values():
             target._open(names)
 
     def _description(self) -> dict[str, Any]:
-        described = {name or "target": each._describe() for name, each in self.targets.items()}
-        found = {"version": self.version, "source": self.source._describe(), "targets": described}
+        targets = {name or "target": each._describe() for name, each in self.targets.items()}
+        found = {"version": self.version, "source": self.source._describe(), "targets": targets}
         return cast("dict[str, Any]", json.loads(json.dumps(found)))
 
     def run(
@@ -16516,141 +16522,216 @@ class RowMove(Move):
         """
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValidationError("limit should be a whole number, 1 or more")
-        run = _MoveRun(self, progress=progress, limit=limit)
+        run = _MoveRun(
+            self, progress=progress, limit=limit, resume=resume, restart=restart,
+            accept_change=accept_change,
+        )  # fmt: skip
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
+            end.callback(run.close)
             if dry_run:
                 return run.rehearse()
-            stop = end.enter_context(_GracefulStop())
-            return run.go(stop, resume=resume, restart=restart, accept_change=accept_change)
-
-    # Transforming and fitting rows
-
-    def _transformed(self, batch: _Batch) -> tuple[dict[str, _Part], int]:
-        """Return the rows for each target, and the number of dropped rows."""
-        if self.transform is None:
-            return {"": _Part(range(len(batch.rows)), batch.rows)}, 0
-        found: dict[str, tuple[list[int], list[Any]]] = {name: ([], []) for name in self.targets}
-        dropped, names = 0, self.source.names
-        rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
-        for at, row in enumerate(rows):
-            pairs = self._pairs(batch, at, self._call(batch, at, row))
-            dropped += not pairs
-            for name, values in pairs:
-                places, made = found[name]
-                places.append(at)
-                made.append(values)
-        return {name: _Part(*each) for name, each in found.items()}, dropped
-
-    def _call(self, batch: _Batch, at: int, row: dict[str, Any]) -> Any:
-        """Return the transform's result for a row."""
-        assert self.transform is not None
-        try:
-            made = _not_awaitable(self.transform(row))
-            return [*made] if isinstance(made, Iterator) else made
-        except Exception as error:
-            key = batch.key(at)
-            words = f"failed at row {key}: {type(error).__name__}"
-            if isinstance(error, InfrastructureError):
-                words = f"refused row {key}: {error}"
-            raise MoveError(f"the transform {words}", key=key) from error
-
-    def _pairs(self, batch: _Batch, at: int, made: Any) -> Sequence[tuple[str, Any]]:
-        """Return the transform's rows, each with the name of its target."""
-        if not self._is_split and type(made) is dict:  # the usual case
-            return [("", made)]
-        several = [] if made is None else [made] if self._is_one(made) else made
-        if not isinstance(several, (list, tuple)):
-            key = batch.key(at)
-            raise MoveError(f"the transform should return dicts, row {key}", key=key)
-        pairs = several if self._is_split else [("", each) for each in several]
-        return [self._checked_pair(batch, at, pair) for pair in pairs]
-
-    def _is_one(self, made: Any) -> bool:
-        """Return whether it is a single row, or a single pair of name and row."""
-        is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
-        return is_pair if self._is_split else isinstance(made, Mapping) or hasattr(made, "__dict__")
-
-    def _checked_pair(self, batch: _Batch, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
-        words = "dicts"
-        try:
-            name, values = pair
-            is_record = isinstance(self.targets[name], RepositoryTarget)
-        except (TypeError, ValueError, KeyError):
-            words = f"pairs of a name ({', '.join(self.targets)}) and a row"
-        else:
-            if isinstance(values, Mapping):
-                return name, {_plain(each): value for each, value in values.items()}
-            if is_record and hasattr(values, "__dict__"):
-                return name, dict(vars(values))
-        key = batch.key(at)
-        raise MoveError(f"the transform should return {words}, row {key}", key=key)
-
-    def _fitted(self, batch: _Batch) -> tuple[dict[str, _Fitted], list[_Reject], int]:
-        """Return each target's rows, the rejects, and the number of dropped rows."""
-        parts, dropped = self._transformed(batch)
-        fitted: dict[str, _Fitted] = {}
-        rejects: list[_Reject] = []
-        for name, part in parts.items():
-            target = self.targets[name]
-            fitted[name], diverted = target._fit(batch, part)
-            rejects += diverted
-        return fitted, rejects, dropped
-
-    # Verification
+            return run.go(end.enter_context(_GracefulStop()))
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys."""
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
-            return self._verify()
+            return _Comparison(self).result()
 
-    def _verify(self) -> Verification:
-        self._open()
-        checked, counts = 0, {"different": 0, "missing": 0}
-        ranges = _Ranges()
+
+class _TransformedBatch:
+    """The rows that a move's transform makes of a batch, for each target."""
+
+    def __init__(self, move: RowMove, batch: _Batch) -> None:
+        self._move, self._batch = move, batch
+        self._is_split = move._is_split
+        self.dropped = 0
+        if move.transform is None:
+            self.parts = {"": _TargetRows(range(len(batch.rows)), batch.rows)}
+            return
+        found: dict[str, tuple[list[int], list[Any]]] = {name: ([], []) for name in move.targets}
+        names = move.source.names
+        rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
+        for at, row in enumerate(rows):
+            pairs = self._pairs(at, self._call(move.transform, at, row))
+            self.dropped += not pairs
+            for name, made in pairs:
+                places, made_rows = found[name]
+                places.append(at)
+                made_rows.append(made)
+        self.parts = {name: _TargetRows(*lists) for name, lists in found.items()}
+
+    def _call(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
+        """Return the transform's result for a row."""
+        try:
+            made = _not_awaitable(transform(row))
+            return [*made] if isinstance(made, Iterator) else made
+        except Exception as error:
+            key = self._batch.key(at)
+            words = f"failed at row {key}: {type(error).__name__}"
+            if isinstance(error, InfrastructureError):
+                words = f"refused row {key}: {error}"
+            raise MoveError(f"the transform {words}", key=key) from error
+
+    def _pairs(self, at: int, made: Any) -> Sequence[tuple[str, Any]]:
+        """Return the transform's rows, each with the name of its target."""
+        if not self._is_split and type(made) is dict:  # the usual case
+            return [("", made)]
+        if made is None:
+            return []
+        rows = [made] if self._is_one(made) else made
+        if not isinstance(rows, (list, tuple)):
+            raise self._refusal(at, "dicts")
+        pairs = rows if self._is_split else [("", row) for row in rows]
+        return [self._checked_pair(at, pair) for pair in pairs]
+
+    def _is_one(self, made: Any) -> bool:
+        """Return whether it is a single row, or a single pair of name and row."""
+        if self._is_split:
+            return isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
+        return isinstance(made, Mapping) or hasattr(made, "__dict__")
+
+    def _checked_pair(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
+        targets, target = self._move.targets, None
+        with contextlib.suppress(TypeError, ValueError, KeyError):
+            name, row = pair
+            target = targets[name]
+        if target is None:
+            raise self._refusal(at, f"pairs of a name ({', '.join(targets)}) and a row")
+        if isinstance(row, Mapping):
+            return name, {_plain(column): value for column, value in row.items()}
+        if isinstance(target, RepositoryTarget) and hasattr(row, "__dict__"):
+            return name, dict(vars(row))
+        raise self._refusal(at, "dicts")
+
+    def _refusal(self, at: int, words: str) -> MoveError:
+        return _row_error("the transform", self._batch.key(at), f"it should return {words}")
+
+
+class _FittedBatch:
+    """A batch as the targets of a move store it."""
+
+    def __init__(self, move: RowMove, batch: _Batch) -> None:
+        self._batch, self._targets, self._database = batch, move.targets, move.database
+        self.rejects: list[_Reject] = []
+        self._fitted: dict[str, _Fitted] = {}
+        transformed = _TransformedBatch(move, batch)
+        for name, part in transformed.parts.items():
+            self._fitted[name], rejects = move.targets[name]._fit(batch, part)
+            self.rejects += rejects
+        self._read = {
+            "read": len(batch.rows),
+            "dropped": transformed.dropped,
+            "rejected": len(self.rejects),
+        }
+
+    def _sums(self, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+        sums = dict(self._read)
+        for each in counts:
+            for name, value in each.items():
+                sums[name] = sums.get(name, 0) + value
+        return sums
+
+    def preview(self) -> dict[str, int]:
+        """Return the counts that ``write`` would return."""
+        fitted = self._fitted.items()
+        return self._sums(self._targets[name]._preview(rows.columns) for name, rows in fitted)
+
+    def write(self, first: int | None = None) -> dict[str, int]:
+        """Write the rows, or those made of the first rows of the batch, and return the counts.
+
+        Inside a transaction.
+        """
+        fitted = self._fitted.items()
+        counts = [self._targets[name]._write(rows.first(first)) for name, rows in fitted]
+        self._database._check_constraints()
+        return self._sums(counts)
+
+    def compare(self) -> Iterator[tuple[int, str]]:
+        """Return each row's index in the batch, and "equal", "different" or "missing"."""
+        for name, (places, columns) in self._fitted.items():
+            yield from zip(places, self._targets[name]._compare(columns))
+
+    def refused_row(self) -> MoveError | None:
+        """Return an error that names the first row that a target refuses.
+
+        Returns None if they refuse none any more: another client has changed rows meanwhile.
+        """
+        low, high = 0, len(self._batch.rows)  # the targets take the first low, not the first high
+        found = self._refusal(high)
+        if found is None:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            refusal = self._refusal(middle)
+            if refusal is None:
+                low = middle
+            else:
+                high, found = middle, refusal
+        key = self._batch.key(high - 1)
+        return MoveError(f"row {key}: {found}", key=key, service=self._database.engine)
+
+    def _refusal(self, first: int) -> InfrastructureError | None:
+        """Write the first rows, roll back, and return the target's error, if any."""
+        try:
+            with self._database.transaction():
+                self.write(first)
+                raise _Undo
+        except _Undo:
+            return None
+        except (ConnectionError, TimeoutError):
+            raise
+        except InfrastructureError as error:
+            return error
+
+
+class _Undo(Exception):
+    """Raised to roll back a transaction on purpose."""
+
+
+class _Comparison:
+    """Compares the target of a move with its source."""
+
+    RANGES = 100  # at most
+
+    def __init__(self, move: RowMove) -> None:
+        self._move = move
+        self._states = {"equal": 0, "different": 0, "missing": 0}
+        #: the first and last key of each run of rows that differ
+        self._ranges: list[tuple[str, str]] = []
+        self._in_range = False
+
+    def result(self) -> Verification:
+        move = self._move
+        move._open()
         position, last = None, False
         while not last:
-            batch = self.source._read(position, self._batch)
+            batch = move.source._read(position, move._batch)
             position, last = batch.position, batch.last
-            fitted, _, _ = self._fitted(batch)
-            for name, (places, columns) in fitted.items():
-                for at, state in zip(places, self.targets[name]._compare(columns)):
-                    checked += 1
-                    ranges.add(batch, at, equal=state == "equal")
-                    if state != "equal":
-                        counts[state] += 1
-        extra = self._extra(checked - counts["missing"])
-        return Verification(
-            self.name, checked, counts["different"], counts["missing"], extra, tuple(ranges.found)
-        )
+            for at, state in _FittedBatch(move, batch).compare():
+                self._states[state] += 1
+                self._note(batch, at, is_equal=state == "equal")
+        equal, different, missing = self._states.values()
+        extra = self._extra(equal + different)
+        checked = equal + different + missing
+        return Verification(move.name, checked, different, missing, extra, tuple(self._ranges))
+
+    def _note(self, batch: _Batch, at: int, *, is_equal: bool) -> None:
+        if is_equal:
+            self._in_range = False
+        elif self._in_range:
+            self._ranges[-1] = (self._ranges[-1][0], batch.key(at))
+        elif len(self._ranges) < self.RANGES:
+            self._ranges.append((batch.key(at), batch.key(at)))
+            self._in_range = True
 
     def _extra(self, found: int) -> int | None:
-        if self._is_split or not isinstance(self.targets[""], TableTarget):
-            return None
-        target = self.targets[""]
-        if target.write == "update":
+        """Return how many rows only the target has, or None if it is not one whole table."""
+        target = self._move.targets.get("")
+        if self._move._is_split or not isinstance(target, TableTarget) or target.write == "update":
             return None
         return target._rows.count() - found
-
-
-class _Ranges:
-    """The first and last key of each run of rows that differ."""
-
-    MOST = 100
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-        self._is_open = False
-
-    def add(self, batch: _Batch, at: int, *, equal: bool) -> None:
-        if equal:
-            self._is_open = False
-        elif self._is_open:
-            self.found[-1] = (self.found[-1][0], batch.key(at))
-        elif len(self.found) < self.MOST:
-            self.found.append((batch.key(at), batch.key(at)))
-            self._is_open = True
 
 
 class _Reader:
@@ -16689,45 +16770,150 @@ class _MoveRun:
 
     TRIES = 3  # of a batch, if other clients change the same rows
 
-    def __init__(self, move: RowMove, *, progress: bool, limit: int | None) -> None:
-        self._move = move
-        self._limit = limit
+    def __init__(
+        self,
+        move: RowMove,
+        *,
+        progress: bool,
+        limit: int | None,
+        resume: bool,
+        restart: bool,
+        accept_change: bool,
+    ) -> None:
+        self._move, self._limit, self._shows = move, limit, progress
+        self._resume, self._restart, self._accept_change = resume, restart, accept_change
         self._started = SystemClock.monotonic()
-        self._shows = progress
         self._resumed: MoveCounts | None = None
         self._batches = 0
         self._fitting = 100  # a small first batch shows how large rows are
         self._progress: _Progress | None = None
 
-    # Dry run
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
 
     def rehearse(self) -> MoveReport:
+        """Do everything except for writing."""
         move = self._move
         move._open()
         counts, position, last = MoveCounts(), None, False
-        progress = _Progress(move, 0, shown=self._shows)
-        try:
-            while not last and (size := self._size(counts.read)):
-                batch = move.source._read(position, size)
-                position, last = batch.position, batch.last
-                counts = counts._plus(self._preview(batch))
-                self._weigh(batch)
-                progress.advance(len(batch.rows))
-        finally:
-            progress.close()
+        progress = self._progress = _Progress(move, 0, shown=self._shows)
+        while not last and (size := self._size(counts.read)):
+            batch = move.source._read(position, size)
+            position, last = batch.position, batch.last
+            counts = counts._plus(_FittedBatch(move, batch).preview())
+            self._weigh(batch)
+            progress.advance(len(batch.rows))
         return self._report(counts, done=last, dry_run=True)
 
-    def _preview(self, batch: _Batch) -> dict[str, int]:
-        fitted, rejects, dropped = self._move._fitted(batch)
-        counts = {"read": len(batch.rows), "dropped": dropped, "rejected": len(rejects)}
-        for name, each in fitted.items():
-            _add(counts, self._move.targets[name]._preview(each.columns))
-        return counts
+    def go(self, stop: _GracefulStop) -> MoveReport:
+        failures = seen = 0
+        while True:
+            try:
+                return self._attempt(stop)
+            except (ConnectionError, TimeoutError) as error:
+                failures = 1 if self._batches > seen else failures + 1
+                seen = self._batches
+                if not error.retryable or failures > self._move.RETRIES:
+                    raise
+                logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
+                self._move._clock.sleep(0.1 * 2**failures)
 
-    def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
-        seconds = SystemClock.monotonic() - self._started
-        resumed = self._resumed or MoveCounts()
-        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
+    def _attempt(self, stop: _GracefulStop) -> MoveReport:
+        move = self._move
+        move._open()
+        with move.database._locked(f"move {move.name}", move._lock_timeout):
+            self._checkpoints = _checkpoints_in(move.database)
+            point = self._checkpoint()
+            self._rejects = _Rejects(
+                move._rejects_path, point.progress["rejects"], fresh=not point.batches
+            )
+            if self._progress is None and not point.is_done:
+                self._progress = _Progress(move, point.counts.read, shown=self._shows)
+            with _Reader(move.source) as reader:
+                point = self._walk(point, reader, stop)
+            return self._report(point.counts, done=point.is_done)
+
+    def _checkpoint(self) -> _Checkpoint:
+        """Return the checkpoint to continue from; create it if there is none."""
+        name, description = self._move.name, self._move._description()
+        self._description = description
+        found: _Checkpoint | None = self._checkpoints.find(name)
+        if found is not None and self._restart:
+            self._checkpoints.forget(name)
+            with contextlib.suppress(FileNotFoundError):
+                os.truncate(self._move._rejects_path, 0)
+            found = None
+        if found is None:
+            progress = {"position": None, "counts": vars(MoveCounts()), "rejects": 0}
+            found = self._checkpoints.create(_Checkpoint(name, 0, False, description, progress))
+        elif not self._resume:
+            raise MoveError(f"{name} was begun by an earlier run: restart it, or resume it")
+        if found.description != description:
+            self._check_change(found.description, description)
+        if self._resumed is None:
+            self._resumed = found.counts
+            self._resume, self._restart = True, False  # after a lost connection
+        return found
+
+    def _check_change(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Raise MoveError for a change that the caller does not accept, or of the source's key."""
+        old, new = before["source"], now["source"]
+        is_elsewhere = old.keys() != new.keys() or old.get("key") != new.get("key")
+        if is_elsewhere or not self._accept_change:
+            changed = ", ".join(_differences(before, now))
+            remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
+            raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
+
+    def _walk(self, point: _Checkpoint, reader: _Reader, stop: _GracefulStop) -> _Checkpoint:
+        """Move batches up to the end or the limit, and return the last checkpoint."""
+        while not point.is_done and (size := self._size(point.counts.read)):
+            if stop.asked:
+                raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
+            batch = reader.read(point.progress["position"], size)
+            self._weigh(batch)
+            following = self._size(point.counts.read + len(batch.rows))
+            if not batch.last and following:
+                reader.ask(batch.position, following)
+            if batch.rows:
+                point = self._move_batch(point, batch)
+            if batch.last:
+                point = self._finish(point)
+        return point
+
+    def _move_batch(self, point: _Checkpoint, batch: _Batch) -> _Checkpoint:
+        fitted = _FittedBatch(self._move, batch)
+        size = self._rejects.add(fitted.rejects)
+
+        def work() -> _Checkpoint:
+            counts = vars(point.counts._plus(fitted.write()))
+            progress = {"position": batch.position, "counts": counts, "rejects": size}
+            changes = {"progress": progress, "description": self._description}
+            return self._checkpoints.advance(point, changes)
+
+        following = self._committed(work, fitted)
+        self._batches += 1
+        if self._progress is not None:
+            self._progress.advance(len(batch.rows))
+        return following
+
+    def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
+        """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
+        for _ in range(self.TRIES):
+            try:
+                return self._move.database.run(work)
+            except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
+                refusal = error
+                refused_row = fitted.refused_row()
+                if refused_row is not None:
+                    raise refused_row from error
+        raise MoveError(str(refusal), service=self._move.database.engine) from refusal
+
+    def _finish(self, point: _Checkpoint) -> _Checkpoint:
+        for target in self._move.targets.values():
+            target._finish()
+        with self._move.database.transaction():
+            return self._checkpoints.advance(point, {"is_done": True})
 
     def _size(self, read: int) -> int:
         """Return the limit of the next batch, after ``read`` rows of the whole move."""
@@ -16743,182 +16929,16 @@ class _MoveRun:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
             self._fitting = max(1, _BATCH_BYTES * len(sample) // (1 + sum(map(_weight, sample))))
 
-    # Writing run
-
-    def go(
-        self, stop: _GracefulStop, *, resume: bool, restart: bool, accept_change: bool
-    ) -> MoveReport:
-        failures = seen = 0
-        try:
-            while True:
-                try:
-                    return self._attempt(stop, resume, restart and not self._resumed, accept_change)
-                except (ConnectionError, TimeoutError) as error:
-                    failures = 1 if self._batches > seen else failures + 1
-                    seen = self._batches
-                    if not error.retryable or failures > self._move.RETRIES:
-                        raise
-                    logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
-                    self._move._clock.sleep(0.1 * 2**failures)
-        finally:
-            if self._progress is not None:
-                self._progress.close()
-
-    def _attempt(
-        self, stop: _GracefulStop, resume: bool, restart: bool, accept_change: bool
-    ) -> MoveReport:
-        move = self._move
-        move._open()
-        with move.database._locked(f"move {move.name}", move._lock_timeout):
-            self._checkpoints = _checkpoints_in(move.database)
-            point = self._checkpoint(resume or self._resumed is not None, restart, accept_change)
-            rejects = _Rejects(
-                move._rejects_path, point.progress["rejects"], fresh=not point.batches
-            )
-            return self._walk(point, rejects, stop)
-
-    def _checkpoint(self, resume: bool, restart: bool, accept_change: bool) -> _Checkpoint:
-        """Return the checkpoint to continue from; create it if there is none."""
-        move = self._move
-        description = self._description = move._description()
-        found: _Checkpoint | None = self._checkpoints.find(move.name)
-        if found is not None and restart:
-            self._checkpoints.forget(move.name)
-            with contextlib.suppress(FileNotFoundError):
-                os.truncate(move._rejects_path, 0)
-            found = None
-        if found is None:
-            counts = vars(MoveCounts())
-            progress = {"position": None, "counts": counts, "rejects": 0}
-            found = self._checkpoints.create(
-                _Checkpoint(move.name, 0, False, description, progress)
-            )
-        elif not resume:
-            raise MoveError(f"{move.name} was begun by an earlier run: restart it, or resume it")
-        where, new = found.description["source"], description["source"]
-        is_elsewhere = where.keys() != new.keys() or where.get("key") != new.get("key")
-        if found.description != description and (is_elsewhere or not accept_change):
-            changed = ", ".join(_differences(found.description, description))
-            remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
-            raise MoveError(f"{move.name} was begun with another {changed}: {remedy}")
-        if self._resumed is None:
-            self._resumed = MoveCounts(**found.progress["counts"])
-        return found
-
-    def _walk(self, point: _Checkpoint, rejects: _Rejects, stop: _GracefulStop) -> MoveReport:
-        move = self._move
-        if self._progress is None and not point.is_done:
-            done = point.progress["counts"]["read"]
-            self._progress = _Progress(move, done, shown=self._shows)
-        with _Reader(move.source) as reader:
-            while not point.is_done and (size := self._size(point.progress["counts"]["read"])):
-                if stop.asked:
-                    raise KeyboardInterrupt(f"{move.name} stopped: run it again to go on")
-                batch = reader.read(point.progress["position"], size)
-                self._weigh(batch)
-                following = self._size(point.progress["counts"]["read"] + len(batch.rows))
-                if not batch.last and following:
-                    reader.ask(batch.position, following)
-                if batch.rows:
-                    point = self._move_batch(point, batch, rejects)
-                if batch.last:
-                    point = self._finish(point)
-        return self._report(MoveCounts(**point.progress["counts"]), done=point.is_done)
-
-    def _finish(self, point: _Checkpoint) -> _Checkpoint:
-        for target in self._move.targets.values():
-            target._finish()
-        with self._move.database.transaction():
-            return self._checkpoints.advance(point, {"is_done": True})
-
-    def _move_batch(self, point: _Checkpoint, batch: _Batch, rejects: _Rejects) -> _Checkpoint:
-        move = self._move
-        fitted, diverted, dropped = move._fitted(batch)
-        size = rejects.add(diverted)
-        before = {"read": len(batch.rows), "dropped": dropped, "rejected": len(diverted)}
-
-        def work() -> _Checkpoint:
-            counts = dict(before)
-            for name, each in fitted.items():
-                _add(counts, move.targets[name]._write(each.columns))
-            move.database._check_constraints()
-            sums = MoveCounts(**point.progress["counts"])._plus(counts)
-            progress = {"position": batch.position, "counts": vars(sums), "rejects": size}
-            changes = {"progress": progress, "description": self._description}
-            return self._checkpoints.advance(point, changes)
-
-        found = self._committed(work, batch, fitted)
-        self._batches += 1
-        if self._progress is not None:
-            self._progress.advance(len(batch.rows))
-        return found
-
-    def _committed(
-        self,
-        work: Callable[[], _Checkpoint],
-        batch: _Batch,
-        fitted: Mapping[str, _Fitted],
-    ) -> _Checkpoint:
-        """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
-        for _ in range(self.TRIES):
-            try:
-                return self._move.database.run(work)
-            except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
-                refusal = error
-                culprit = self._culprit(batch, fitted)
-                if culprit is not None:
-                    raise culprit from error
-        raise MoveError(str(refusal), service=self._move.database.engine) from refusal
-
-    def _culprit(self, batch: _Batch, fitted: Mapping[str, _Fitted]) -> MoveError | None:
-        """Return an error that names the first row that the target refuses.
-
-        Returns None if it refuses none any more: another client has changed its rows meanwhile.
-        """
-        low, high = 0, len(batch.rows)  # the target takes the first low rows, not the first high
-        found = self._refusal(fitted, high)
-        if found is None:
-            return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            refusal = self._refusal(fitted, middle)
-            if refusal is None:
-                low = middle
-            else:
-                high, found = middle, refusal
-        key = batch.key(high - 1)
-        return MoveError(f"row {key}: {found}", key=key, service=self._move.database.engine)
-
-    def _refusal(self, fitted: Mapping[str, _Fitted], count: int) -> InfrastructureError | None:
-        """Write the first rows, roll back, and return the target's error, if any."""
-        database = self._move.database
-        try:
-            with database.transaction():
-                for name, each in fitted.items():
-                    self._move.targets[name]._write(each.first(count))
-                database._check_constraints()
-                raise _Undo
-        except _Undo:
-            return None
-        except (ConnectionError, TimeoutError):
-            raise
-        except InfrastructureError as error:
-            return error
+    def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
+        seconds = SystemClock.monotonic() - self._started
+        resumed = self._resumed or MoveCounts()
+        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
 
 
 def _weight(row: Any) -> int:
     """Return about how many bytes of memory a row needs."""
     values = row.values() if isinstance(row, dict) else row
     return 100 * len(row) + sum(len(value) for value in values if isinstance(value, (str, bytes)))
-
-
-class _Undo(Exception):
-    """Raised to roll back a transaction on purpose."""
-
-
-def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, value in more.items():
-        counts[name] = counts.get(name, 0) + value
 
 
 def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
