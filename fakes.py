@@ -639,16 +639,16 @@ class _WriteTurns:
         self.waiters: list[threading.Lock] = []  # one for each call that waits for its turn
         self.writer: infra._Block | None = None
         #: the changes of the writer: table, key, the row before and the row after
-        self.undo: list[tuple[_IndexedRows, tuple[Any, ...], Row | None, Row | None]] = []
+        self.undo: list[tuple[_IndexedRows, _Key, Row | None, Row | None]] = []
         #: rows whose foreign keys are checked at the end of the statement
-        self.unchecked: list[tuple[_ConstrainedRows, tuple[Any, ...]]] = []
+        self.unchecked: list[tuple[_ConstrainedRows, _Key]] = []
 
-    def read(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+    def read(self, block: infra._Block | None, work: Callable[[], T]) -> T:
         with self.lock:
             self._check_alive(block)
             return work()
 
-    def write(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+    def write(self, block: infra._Block | None, work: Callable[[], T]) -> T:
         """Wait for the block's turn, then do the work."""
         until = None
         while True:
@@ -669,7 +669,7 @@ class _WriteTurns:
                     if waiter in self.waiters:
                         self.waiters.remove(waiter)
 
-    def _write(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
+    def _write(self, block: infra._Block | None, work: Callable[[], T]) -> T:
         mark = len(self.undo)
         try:
             self.unchecked = []
@@ -846,7 +846,7 @@ class FakeDatabase(Faults, infra.Database):
             **details,
         )
 
-    def _statement(self, operation: str, work: Callable[[], Any], *, write: bool = True) -> Any:
+    def _statement(self, operation: str, work: Callable[[], T], *, write: bool = True) -> T:
         """Do the work atomically. Outside a transaction it commits."""
         block = self._current()
         if block is not None:
@@ -913,8 +913,7 @@ class FakeDatabase(Faults, infra.Database):
             columns = found.rules.columns
             return [self._column_type(columns[name]) for name in names]
 
-        found: list[infra._ColumnType] = self._statement("insert_many", work, write=False)
-        return found
+        return self._statement("insert_many", work, write=False)
 
     def _column_type(self, column: Column) -> infra._ColumnType:
         mysql = self.engine == "mysql"
@@ -958,8 +957,7 @@ class FakeDatabase(Faults, infra.Database):
         def work() -> infra.Health:
             return infra.Health(self.engine, "FakeDatabase", 0.0)
 
-        health: infra.Health = self._statement("health_check", work, write=False)
-        return health
+        return self._statement("health_check", work, write=False)
 
     def _stats(self) -> infra.PoolStats:
         return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
@@ -997,7 +995,7 @@ class _IndexedRows:
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
         self.rules = rules
         self._database = database
-        self._turns = database._turns
+        self._turns, self._error = database._turns, database._error
         self._pads = database.engine == "mysql"  # PAD SPACE collation
         self._rows: dict[_Key, Row] = {}
         referring = [rule.columns for rule in rules.foreign_keys.values()]
@@ -1007,11 +1005,6 @@ class _IndexedRows:
         }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
 
-    def _error(
-        self, meaning: infra._Meaning, constraint: str | None = None, *, about: str = ""
-    ) -> infra.InfrastructureError:
-        return self._database._error(meaning, constraint, about=about)
-
     def _check_columns(self, names: Iterable[str]) -> None:
         """Raise DatabaseError, which names the column, if the table has none of that name."""
         names = [*names]
@@ -1019,7 +1012,7 @@ class _IndexedRows:
             absent = next(name for name in names if name not in self.rules.columns)
             raise self._error(infra._UNKNOWN_NAME, about=f'"{absent}"')
 
-    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
+    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> _Key | None:
         """Return the values as an index holds them, or None if one is NULL."""
         if len(columns) == 1:  # the usual case, in a third of the time
             value = row[columns[0]]
@@ -1136,11 +1129,9 @@ class _IndexedRows:
     def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
         """Return a sort key. MySQL pads texts with blanks, and NULL is its smallest value."""
         rule = self.rules.columns[column]
-        width = (
-            max((len(row[column] or "") for row in rows), default=0)
-            if self._pads and rule.kind is str
-            else 0
-        )
+        width = 0
+        if self._pads and rule.kind is str:
+            width = max((len(row[column] or "") for row in rows), default=0)
 
         def padded(row: Row) -> Any:
             return row[column].ljust(width)
@@ -1153,11 +1144,13 @@ class _IndexedRows:
 
         special = {uuid.UUID: number, Decimal: decimal}
         order = padded if width else special.get(rule.kind, operator.itemgetter(column))
-        if not rule.null:
-            return order
-        return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))
 
-    def _put(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
+        def with_nulls(row: Row) -> Any:
+            return (not self._pads, 0) if row[column] is None else (self._pads, order(row))
+
+        return with_nulls if rule.null else order
+
+    def _put(self, key: _Key, old: Row | None, row: Row | None) -> None:
         """Replace a row, checking nothing; None is no row.
 
         Ctrl-C may come between two steps. The call with ``old`` and ``row`` swapped then undoes the
@@ -1177,7 +1170,7 @@ class _IndexedRows:
         if row is not None:
             self._rows[key] = row
 
-    def _set(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
+    def _set(self, key: _Key, old: Row | None, row: Row | None) -> None:
         self._turns.undo.append((self, key, old, row))
         self._put(key, old, row)
 
@@ -1333,7 +1326,8 @@ class _ConstrainedRows(_IndexedRows):
 
     def _replace(self, old_key: _Key | None, old: Row | None, row: Row) -> None:
         """Check all constraints, then replace the old row. The values of the new one fit."""
-        self._run_checks(row)
+        if self.rules.checks:
+            self._run_checks(row)
         key = self._free_key(old_key, row)
         if old is not None and old_key is not None:
             if any(self._key(old, target) != self._key(row, target) for target in self._targets):
@@ -1349,10 +1343,9 @@ class _ConstrainedRows(_IndexedRows):
             self._turns.unchecked.append((self, key))
 
     def _run_checks(self, row: Row) -> None:
-        checks = self.rules.checks
-        if checks and self._pads:
+        if self._pads:
             row = {name: self._comparable(value) for name, value in row.items()}
-        for name, check in checks.items():
+        for name, check in self.rules.checks.items():
             passes = check(row)
             if passes is False:
                 raise self._error(infra._CHECK, name)
@@ -1373,7 +1366,7 @@ class _ConstrainedRows(_IndexedRows):
                 raise self._error(infra._UNIQUE, name)
         return key
 
-    def _refuse_orphans(self, old_key: tuple[Any, ...], old: Row, row: Row) -> None:
+    def _refuse_orphans(self, old_key: _Key, old: Row, row: Row) -> None:
         for child, name, rule in self._children:
             before = self._key(old, rule.target)
             if before == self._key(row, rule.target):
@@ -1381,11 +1374,11 @@ class _ConstrainedRows(_IndexedRows):
             referring = child._referring(rule, before)
             if child is self and not self._pads and self._key(row, rule.columns) != before:
                 # Postgres checks at the end of the statement: the row refers to another key then.
-                referring = [each for each in referring if each != old_key]
+                referring = [key for key in referring if key != old_key]
             if referring:
                 raise self._error(infra._FOREIGN_KEY, name)
 
-    def _find_parents(self, key: tuple[Any, ...]) -> None:
+    def _find_parents(self, key: _Key) -> None:
         """Check the foreign keys of a row, if the row still exists."""
         row = self._rows.get(key)
         if row is None:
@@ -1400,7 +1393,7 @@ class _ConstrainedRows(_IndexedRows):
             ):
                 raise self._error(infra._FOREIGN_KEY, name)
 
-    def _referring(self, rule: ForeignKey, value: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+    def _referring(self, rule: ForeignKey, value: _Key | None) -> list[_Key]:
         return [] if value is None else list(self._indexes[rule.columns].get(value, ()))
 
     def _remove(self, keys: Iterable[_Key], *, in_cascade: bool = False) -> int:
@@ -1430,7 +1423,8 @@ class _ConstrainedRows(_IndexedRows):
                 raise self._error(infra._FOREIGN_KEY, name)
         elif rule.on_delete == "cascade":
             # MySQL follows each row down before it takes the next.
-            for keys in [[key] for key in referring] if self._pads else [referring]:
+            portions = [[key] for key in referring] if self._pads else [referring]
+            for keys in portions:
                 child._remove(keys, in_cascade=True)
         else:
             nulls = dict.fromkeys(rule.columns)
@@ -1519,8 +1513,7 @@ class FakeTable(_ConstrainedRows):
                 self._replace(key, row, {**row, **new})
             return len(found)
 
-        count: int = self._database._statement(operation, work)
-        return count
+        return self._database._statement(operation, work)
 
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
@@ -1529,8 +1522,7 @@ class FakeTable(_ConstrainedRows):
                 return sum(self._remove([key]) for key in keys)
             return self._remove(keys)
 
-        count: int = self._database._statement(operation, work)
-        return count
+        return self._database._statement(operation, work)
 
     def _select(
         self,
@@ -1551,14 +1543,10 @@ class FakeTable(_ConstrainedRows):
                 rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
             return read(rows[offset:] if limit is None else rows[offset : offset + limit])
 
-        found: list[Any] = self._database._statement(operation, work, write=False)
-        return found
+        return self._database._statement(operation, work, write=False)
 
     def _count(self, operation: str, where: Where) -> int:
-        count: int = self._database._statement(
-            operation, lambda: len(self._matching(where)), write=False
-        )
-        return count
+        return self._database._statement(operation, lambda: len(self._matching(where)), write=False)
 
 
 class _FakeRows(infra._TableRows):

@@ -15339,6 +15339,9 @@ class _FileSource(Source):
         self._offset += len(line)
         return text
 
+    def _refusal(self, reason: str) -> MoveError:
+        return _row_error(str(self.path), f"record={self._record + 1}", reason)
+
     @abstractmethod
     def _begin(self, lines: Iterator[str]) -> None:
         """Start reading at the beginning of the file."""
@@ -15358,8 +15361,8 @@ class _FileSource(Source):
             rows.append(values)
             keys.append((self._record,))
         digest = self._read_so_far.hexdigest()
-        found = {"record": self._record, "offset": self._offset, "digest": digest}
-        return _Batch(("record",), keys, rows, found, len(rows) < limit)
+        position = {"record": self._record, "offset": self._offset, "digest": digest}
+        return _Batch(("record",), keys, rows, position, len(rows) < limit)
 
     def _go_to(self, place: Mapping[str, Any]) -> None:
         self._open()
@@ -15417,11 +15420,8 @@ class CsvSource(_FileSource):
 
         try:
             return next(self._reader, None)
-        except csv.Error:
-            raise MoveError(
-                f"{self.path} is not valid CSV near line {self._reader.line_num}",
-                key=f"record={self._record + 1}",
-            ) from None
+        except csv.Error:  # its words quote nothing of the file
+            raise self._refusal(f"not valid CSV near line {self._reader.line_num}") from None
 
     def _next(self) -> tuple[str | None, ...] | None:
         values = self._values()
@@ -15431,10 +15431,8 @@ class CsvSource(_FileSource):
             return None
         width = len(self.names or ())
         if len(values) != width:
-            raise MoveError(
-                f"{self.path}, line {self._reader.line_num}: there are {len(values)} values for "
-                f"{width} columns",
-                key=f"record={self._record + 1}",
+            raise self._refusal(
+                f"line {self._reader.line_num}: there are {len(values)} values for {width} columns"
             )
         return tuple([None if value == self._null else value for value in values])
 
@@ -15456,16 +15454,12 @@ class JsonLinesSource(_FileSource):
 
     def _object(self, line: str) -> dict[str, Any]:
         try:
-            found = _read_json(line)
+            record = _read_json(line)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            number = self._record + 1
-            raise MoveError(
-                f"{self.path}, record {number}: a line should hold a JSON object",
-                key=f"record={number}",
-            )
-        return found
+            record = None
+        if not isinstance(record, dict):
+            raise self._refusal("a line should hold a JSON object")
+        return record
 
 
 class SqliteSource(_KeyedSource):
@@ -15507,8 +15501,8 @@ class SqliteSource(_KeyedSource):
         import sqlite3
 
         try:
-            found: list[tuple[Any, ...]] = self._handle.execute(sql, params).fetchall()
-            return found
+            rows: list[tuple[Any, ...]] = self._handle.execute(sql, params).fetchall()
+            return rows
         except sqlite3.Error:
             pass
         # Raised outside the handler: the error's context could quote a row.
@@ -15597,10 +15591,10 @@ class QuerySource(_KeyedSource):
             condition, params = _behind(self.database._dialect, order, after)
             tail = f"WHERE {condition} "
         # One more row than asked for: the next page would skip it if it had the last row's key.
-        names, found = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
-        keys = _parts(found, [*map(names.index, self._key)])
+        names, rows = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
+        keys = _parts(rows, [*map(names.index, self._key)])
         self._check_keys(keys)
-        return found[:limit], keys[:limit]
+        return rows[:limit], keys[:limit]
 
     def _check_keys(self, keys: Sequence[tuple[Any, ...]]) -> None:
         for key, following in itertools.pairwise(keys):
@@ -15629,10 +15623,10 @@ def _time_of_day(value: timedelta) -> day_time:
 
 
 def _exact_float(value: Decimal) -> float:
-    found = float(value)
-    if Decimal(repr(found)) != value:
+    number = float(value)
+    if Decimal(repr(number)) != value:
         raise ValueError
-    return found
+    return number
 
 
 def _iso(text: str) -> str:
@@ -15640,18 +15634,17 @@ def _iso(text: str) -> str:
 
     Raises ValidationError for a seventh digit of a second, which later versions cut off.
     """
-    found = re.search(r"\.(\d+)", text)
-    if found is not None:
-        digits = found[1].rstrip("0").ljust(6, "0")
+    fraction = re.search(r"\.(\d+)", text)
+    if fraction is not None:
+        digits = fraction[1].rstrip("0").ljust(6, "0")
         if len(digits) > 6:
             raise ValidationError("a time should have at most six digits of a second")
-        text = f"{text[: found.start()]}.{digits}{text[found.end() :]}"
+        text = f"{text[: fraction.start()]}.{digits}{text[fraction.end() :]}"
     return text.upper().replace("Z", "+00:00")
 
 
-def _aware_text(text: str) -> datetime:
-    found = _read_iso(_iso(text))
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _number_text(kind: type[T]) -> Callable[[str], T]:
@@ -15679,7 +15672,7 @@ _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "float"): _number_text(float),
     (str, "decimal"): _number_text(Decimal),
     (str, "flag"): _flag_text,
-    (str, "moment"): _aware_text,
+    (str, "moment"): lambda text: _in_utc(_read_iso(_iso(text))),
     (str, "local moment"): lambda text: _read_iso(_iso(text)),
     (str, "date"): date.fromisoformat,
     (str, "time"): lambda text: day_time.fromisoformat(_iso(text)),
@@ -15687,9 +15680,7 @@ _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (float, "decimal"): lambda value: Decimal(repr(value)),
     (float, "integer"): lambda value: Decimal(repr(value)),
     (Decimal, "float"): _exact_float,
-    (datetime, "moment"): lambda value: (
-        value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-    ),
+    (datetime, "moment"): _in_utc,
     (timedelta, "time"): _time_of_day,
     (uuid.UUID, "bytes"): lambda value: value.bytes,
 }
@@ -15700,8 +15691,8 @@ def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]
 
     Raises one of ``_UNFIT`` if a value cannot be converted.
     """
-    kinds = {*map(type, values)}
-    readings = {kind: _READINGS.get((_value_type(kind), column.kind)) for kind in kinds}
+    types = {*map(type, values)}
+    readings = {given: _READINGS.get((_value_type(given), column.kind)) for given in types}
     if not any(readings.values()):
         return values
     return [
@@ -15711,6 +15702,36 @@ def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]
 
 
 _UNFIT = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, InfrastructureError)
+
+
+@dataclass(frozen=True)
+class MoveCounts:
+    """How many rows a move has read, and what happened to them.
+
+    Attributes:
+        read: rows of the source.
+        written: rows that were inserted.
+        updated: rows of the target that were changed.
+        missing: rows that ``write="update"`` did not find.
+        skipped: rows that existed, with ``on_conflict="skip"``.
+        dropped: rows for which the transform returned nothing.
+        rejected: rows that went to the rejects file.
+    """
+
+    read: int = 0
+    written: int = 0
+    updated: int = 0
+    missing: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: MoveCounts) -> MoveCounts:
+        return MoveCounts(*map(operator.add, astuple(self), astuple(other)))
+
+    def __str__(self) -> str:
+        words = [f"{value:,} {name}" for name, value in vars(self).items() if value]
+        return ", ".join(words) or "no rows"
 
 
 class Target(ABC):
@@ -15734,20 +15755,29 @@ class Target(ABC):
         """Return the rows as the target stores them, and the diverted ones."""
 
     @abstractmethod
-    def _write(self, columns: _Columns) -> dict[str, int]:
+    def _write(self, columns: _Columns) -> MoveCounts:
         """Write the rows and return the counts. Inside a transaction."""
 
     @abstractmethod
-    def _preview(self, columns: _Columns) -> dict[str, int]:
+    def _preview(self, columns: _Columns) -> MoveCounts:
         """Return the counts that ``_write`` would return."""
 
     @abstractmethod
     def _compare(self, columns: _Columns) -> Iterator[str]:
         """Return "equal", "different" or "missing" for each row."""
 
-    @abstractmethod
+    def _open_table(self, table: str) -> _TableShape:
+        self._rows = self.database._rows_of(table)
+        shape = self._rows.shape()
+        if not shape.transactional:
+            raise MoveError(
+                f"{table} takes no part in transactions: a batch could not be rolled back"
+            )
+        return shape
+
     def _finish(self) -> None:
         """Called after the last row is written."""
+        self._rows.pass_ids()
 
 
 #: rows by columns; a RepositoryTarget has one column, of records
@@ -15757,8 +15787,8 @@ _Columns: TypeAlias = Sequence[Sequence[Any]]
 class _TargetRows(NamedTuple):
     """Rows for one target, and for each the index of its source row in the batch."""
 
-    at: Sequence[int]
-    rows: Sequence[Any]
+    at: list[int]
+    rows: list[Any]
 
 
 class _Fitted(NamedTuple):
@@ -15883,12 +15913,7 @@ class TableTarget(Target):
                 )
 
     def _open(self, names: Sequence[str] | None) -> None:
-        self._rows = self.database._rows_of(self.table)
-        shape = self._shape = self._rows.shape()
-        if not shape.transactional:
-            raise MoveError(
-                f"{self.table} takes no part in transactions: a batch could not be rolled back"
-            )
+        shape = self._shape = self._open_table(self.table)
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
         for name in [*self.policies, *self._columns]:
@@ -15973,10 +15998,10 @@ class TableTarget(Target):
             raise MoveError(f"the rows for {self.table} have no primary key to find them by")
         return _parts(rows, self._key_at)
 
-    def _plan(self, columns: _Columns) -> tuple[_Columns, list[Any], dict[str, int]]:
+    def _plan(self, columns: _Columns) -> tuple[_Columns, list[Any], MoveCounts]:
         """Return the rows to insert (by columns), the rows to update, and the counts."""
         if self.write == "insert" and self.on_conflict == "error":
-            return columns, [], {"written": len(columns[0]) if columns else 0}
+            return columns, [], MoveCounts(written=len(columns[0]) if columns else 0)
         rows = [*zip(*columns)]
         keys = self._keys(rows)
         present = {*self._rows.find((), keys)} if keys else set()
@@ -15989,16 +16014,17 @@ class TableTarget(Target):
                 present.add(key)
                 inserts.append(row)
         if self.write == "update":
-            return [], updates, {"updated": len(updates), "missing": len(rows) - len(updates)}
-        counts, inserted = {"written": len(inserts)}, [*zip(*inserts)]
+            missing = len(rows) - len(updates)
+            return [], updates, MoveCounts(updated=len(updates), missing=missing)
+        inserted = [*zip(*inserts)]
         if self.on_conflict == "skip":
-            return inserted, [], {**counts, "skipped": len(updates)}
-        return inserted, updates, {**counts, "updated": len(updates)}
+            return inserted, [], MoveCounts(written=len(inserts), skipped=len(updates))
+        return inserted, updates, MoveCounts(written=len(inserts), updated=len(updates))
 
-    def _preview(self, columns: _Columns) -> dict[str, int]:
+    def _preview(self, columns: _Columns) -> MoveCounts:
         return self._plan(columns)[2]
 
-    def _write(self, columns: _Columns) -> dict[str, int]:
+    def _write(self, columns: _Columns) -> MoveCounts:
         inserted, updates, counts = self._plan(columns)
         with self.database._unlimited():
             if inserted and inserted[0]:
@@ -16019,9 +16045,6 @@ class TableTarget(Target):
             wanted = [row[at] for at in self._set_at]
             stored = [*map(self._values.as_written, self._set, found[key])]
             yield "equal" if wanted == stored else "different"
-
-    def _finish(self) -> None:
-        self._rows.pass_ids()
 
 
 class RepositoryTarget(Target):
@@ -16048,9 +16071,7 @@ class RepositoryTarget(Target):
             raise ConfigurationError("on_conflict should be error or skip")
 
     def _open(self, names: Sequence[str] | None) -> None:
-        shape = self.database._rows_of(self.repository.table).shape()
-        if not shape.transactional:
-            raise MoveError(f"{self.repository.table} takes no part in transactions")
+        self._open_table(self.repository.table)
         self._given = names
         for name in names or ():
             if name not in self.repository._shown:
@@ -16084,71 +16105,37 @@ class RepositoryTarget(Target):
         where = self._where(record)
         return None not in where.values() and self.repository._exists("move", where)
 
-    def _finish(self) -> None:
-        self.database._rows_of(self.repository.table).pass_ids()
-
-    def _preview(self, columns: _Columns) -> dict[str, int]:
+    def _preview(self, columns: _Columns) -> MoveCounts:
         (records,) = columns
         there = 0 if self.on_conflict == "error" else sum(map(self._is_there, records))
-        return {"written": len(records) - there, "skipped": there}
+        return MoveCounts(written=len(records) - there, skipped=there)
 
-    def _write(self, columns: _Columns) -> dict[str, int]:
-        counts = {"written": 0, "skipped": 0}
-        for record in columns[0]:
+    def _write(self, columns: _Columns) -> MoveCounts:
+        (records,) = columns
+        skipped = 0
+        for record in records:
             if self.on_conflict == "skip" and self._is_there(record):
-                counts["skipped"] += 1
+                skipped += 1
             else:
                 self.repository.create(record)
-                counts["written"] += 1
-        return counts
+        return MoveCounts(written=len(records) - skipped, skipped=skipped)
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         for record in columns[0]:
-            found = self.repository._first("move", self._where(record))
-            if found is None:
+            stored = self.repository._first("move", self._where(record))
+            if stored is None:
                 yield "missing"
             else:
-                yield "equal" if self._is_same(record, found) else "different"
+                yield "equal" if self._is_same(record, stored) else "different"
 
-    def _is_same(self, record: Any, found: Any) -> bool:
+    def _is_same(self, record: Any, stored: Any) -> bool:
         """Return whether they are equal, except for fields that ``create`` fills in."""
         filled = {*self.repository.ids, "created_at", "updated_at"}
         return all(
-            getattr(record, name) == getattr(found, name)
+            getattr(record, name) == getattr(stored, name)
             or (name in filled and getattr(record, name) is None)
             for name in self.repository._shown
         )
-
-
-@dataclass(frozen=True)
-class MoveCounts:
-    """How many rows a move has read, and what happened to them.
-
-    Attributes:
-        read: rows of the source.
-        written: rows that were inserted.
-        updated: rows of the target that were changed.
-        missing: rows that ``write="update"`` did not find.
-        skipped: rows that existed, with ``on_conflict="skip"``.
-        dropped: rows for which the transform returned nothing.
-        rejected: rows that went to the rejects file.
-    """
-
-    read: int = 0
-    written: int = 0
-    updated: int = 0
-    missing: int = 0
-    skipped: int = 0
-    dropped: int = 0
-    rejected: int = 0
-
-    def _plus(self, counts: Mapping[str, int]) -> MoveCounts:
-        sums = {name: value + counts.get(name, 0) for name, value in vars(self).items()}
-        return MoveCounts(**sums)
-
-    def __str__(self) -> str:
-        words = [f"{value:,} {name}" for name, value in vars(self).items() if value]
-        return ", ".join(words) or "no rows"
 
 
 @dataclass(frozen=True)
@@ -16266,9 +16253,9 @@ class _CheckpointRepository(Repository[_Checkpoint]):
         where = {"name": before.name, "batches": before.batches}
         if not self._change("move", where, changes):
             raise MoveError(f"{before.name}: another run moved rows meanwhile: run it again")
-        found = self.find(before.name)
-        assert found is not None
-        return found
+        following = self.find(before.name)
+        assert following is not None
+        return following
 
     def forget(self, name: str) -> None:
         self._remove("move", {"name": name})
@@ -16279,7 +16266,8 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
 
     def statement() -> str:
         migrations = read_migrations(SCHEMA, database.engine)
-        return next(each.statements[0] for each in migrations if each.name == "data_moves")
+        (migration,) = (one for one in migrations if one.name == "data_moves")
+        return migration.statements[0]
 
     database._make_table(_CheckpointRepository, statement)
     backend = _joined(database._backend, _CheckpointRepository)
@@ -16304,8 +16292,8 @@ class _Rejects:
         if not rejects:
             return self._size
         with self._path.open("ab") as stream:
-            for each in rejects:
-                stream.write(_encode(each._asdict()).encode() + b"\n")
+            for reject in rejects:
+                stream.write(_encode(reject._asdict()).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
             self._size = stream.tell()
@@ -16344,25 +16332,22 @@ class _GracefulStop:
 
 
 class _Progress:
-    """A progress line on standard error, if that is a terminal; with tqdm if it is installed."""
+    """A progress line on standard error; with tqdm if it is installed."""
 
-    def __init__(self, move: RowMove, done: int, *, shown: bool) -> None:
-        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
-        total = move.source._total() if self._shown else None
-        self._name, self._total, self._read = move.name, total, done
+    def __init__(self, move: RowMove, done: int) -> None:
+        self._name, self._total = move.name, move.source._total()
+        self._first = self._read = done
         self._bar: Any = None
         self._started = self._printed = SystemClock.monotonic()
-        self._first = done
-        if self._shown:
-            with contextlib.suppress(ImportError):
-                tqdm = importlib.import_module("tqdm").tqdm
-                self._bar = tqdm(desc=move.name, total=total, initial=done, unit=" rows")
+        with contextlib.suppress(ImportError):
+            tqdm = importlib.import_module("tqdm").tqdm
+            self._bar = tqdm(desc=move.name, total=self._total, initial=done, unit=" rows")
 
     def advance(self, rows: int) -> None:
         self._read += rows
         if self._bar is not None:
             self._bar.update(rows)
-        elif self._shown and SystemClock.monotonic() - self._printed >= 1:
+        elif SystemClock.monotonic() - self._printed >= 1:
             self._print("")
 
     def _print(self, end: str) -> None:
@@ -16381,7 +16366,7 @@ class _Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._shown:
+        else:
             self._print("\n")
 
 
@@ -16476,14 +16461,14 @@ class RowMove(Move):
     ) -> dict[str, Target]:
         if (target is None) == (targets is None):
             raise ConfigurationError("a move takes either target or targets")
-        found = {"": target} if targets is None else dict(_check_mapping("targets", targets))
-        if not found or not all(isinstance(each, Target) for each in found.values()):
+        named = {"": target} if targets is None else dict(_check_mapping("targets", targets))
+        if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
-        if len({id(each.database) for each in found.values() if each}) > 1:
+        if len({id(one.database) for one in named.values() if one}) > 1:
             raise ConfigurationError("targets should be in one database: they commit together")
         if targets is not None and self.transform is None:
             raise ConfigurationError("targets need a transform that returns pairs of name and row")
-        return cast("dict[str, Target]", found)
+        return cast("dict[str, Target]", named)
 
     def _open(self) -> None:
         """Inspect the source and the targets, before the first row."""
@@ -16493,9 +16478,9 @@ class RowMove(Move):
             target._open(names)
 
     def _description(self) -> dict[str, Any]:
-        targets = {name or "target": each._describe() for name, each in self.targets.items()}
-        found = {"version": self.version, "source": self.source._describe(), "targets": targets}
-        return cast("dict[str, Any]", json.loads(json.dumps(found)))
+        targets = {name or "target": target._describe() for name, target in self.targets.items()}
+        described = {"version": self.version, "source": self.source._describe(), "targets": targets}
+        return cast("dict[str, Any]", json.loads(json.dumps(described)))
 
     def run(
         self,
@@ -16548,19 +16533,17 @@ class _TransformedBatch:
         self._is_split = move._is_split
         self.dropped = 0
         if move.transform is None:
-            self.parts = {"": _TargetRows(range(len(batch.rows)), batch.rows)}
+            self.parts = {"": _TargetRows([*range(len(batch.rows))], [*batch.rows])}
             return
-        found: dict[str, tuple[list[int], list[Any]]] = {name: ([], []) for name in move.targets}
+        self.parts = {name: _TargetRows([], []) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
         for at, row in enumerate(rows):
             pairs = self._pairs(at, self._call(move.transform, at, row))
             self.dropped += not pairs
             for name, made in pairs:
-                places, made_rows = found[name]
-                places.append(at)
-                made_rows.append(made)
-        self.parts = {name: _TargetRows(*lists) for name, lists in found.items()}
+                self.parts[name].at.append(at)
+                self.parts[name].rows.append(made)
 
     def _call(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
         """Return the transform's result for a row."""
@@ -16620,33 +16603,27 @@ class _FittedBatch:
         for name, part in transformed.parts.items():
             self._fitted[name], rejects = move.targets[name]._fit(batch, part)
             self.rejects += rejects
-        self._read = {
-            "read": len(batch.rows),
-            "dropped": transformed.dropped,
-            "rejected": len(self.rejects),
-        }
+        self._read = MoveCounts(
+            read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
+        )
 
-    def _sums(self, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-        sums = dict(self._read)
-        for each in counts:
-            for name, value in each.items():
-                sums[name] = sums.get(name, 0) + value
-        return sums
-
-    def preview(self) -> dict[str, int]:
+    def preview(self) -> MoveCounts:
         """Return the counts that ``write`` would return."""
-        fitted = self._fitted.items()
-        return self._sums(self._targets[name]._preview(rows.columns) for name, rows in fitted)
+        counts = self._read
+        for name, rows in self._fitted.items():
+            counts += self._targets[name]._preview(rows.columns)
+        return counts
 
-    def write(self, first: int | None = None) -> dict[str, int]:
+    def write(self, first: int | None = None) -> MoveCounts:
         """Write the rows, or those made of the first rows of the batch, and return the counts.
 
         Inside a transaction.
         """
-        fitted = self._fitted.items()
-        counts = [self._targets[name]._write(rows.first(first)) for name, rows in fitted]
+        counts = self._read
+        for name, rows in self._fitted.items():
+            counts += self._targets[name]._write(rows.first(first))
         self._database._check_constraints()
-        return self._sums(counts)
+        return counts
 
     def compare(self) -> Iterator[tuple[int, str]]:
         """Return each row's index in the batch, and "equal", "different" or "missing"."""
@@ -16659,8 +16636,8 @@ class _FittedBatch:
         Returns None if they refuse none any more: another client has changed rows meanwhile.
         """
         low, high = 0, len(self._batch.rows)  # the targets take the first low, not the first high
-        found = self._refusal(high)
-        if found is None:
+        error = self._refusal(high)
+        if error is None:
             return None
         while high - low > 1:
             middle = (low + high) // 2
@@ -16668,9 +16645,9 @@ class _FittedBatch:
             if refusal is None:
                 low = middle
             else:
-                high, found = middle, refusal
+                high, error = middle, refusal
         key = self._batch.key(high - 1)
-        return MoveError(f"row {key}: {found}", key=key, service=self._database.engine)
+        return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
 
     def _refusal(self, first: int) -> InfrastructureError | None:
         """Write the first rows, roll back, and return the target's error, if any."""
@@ -16742,8 +16719,7 @@ class _Reader:
 
         self._source = source
         self._executor = ThreadPoolExecutor(1, "infra-move") if source._reads_ahead else None
-        self._asked: tuple[Any, int] | None = None
-        self._future: Future[_Batch] | None = None
+        self._next: Future[_Batch] | None = None
 
     def __enter__(self) -> _Reader:
         return self
@@ -16753,16 +16729,13 @@ class _Reader:
             self._executor.shutdown(cancel_futures=True)
 
     def ask(self, position: Any, limit: int) -> None:
+        """Start to read the batch that the next ``read`` returns."""
         if self._executor is not None:
-            self._asked = position, limit
-            self._future = self._executor.submit(self._source._read, position, limit)
+            self._next = self._executor.submit(self._source._read, position, limit)
 
     def read(self, position: Any, limit: int) -> _Batch:
-        future, self._future = self._future, None
-        if future is None:
-            return self._source._read(position, limit)
-        found = future.result()
-        return found if self._asked == (position, limit) else self._source._read(position, limit)
+        asked, self._next = self._next, None
+        return self._source._read(position, limit) if asked is None else asked.result()
 
 
 class _MoveRun:
@@ -16780,7 +16753,8 @@ class _MoveRun:
         restart: bool,
         accept_change: bool,
     ) -> None:
-        self._move, self._limit, self._shows = move, limit, progress
+        self._move, self._limit = move, limit
+        self._shows = progress and sys.stderr is not None and sys.stderr.isatty()
         self._resume, self._restart, self._accept_change = resume, restart, accept_change
         self._started = SystemClock.monotonic()
         self._resumed: MoveCounts | None = None
@@ -16797,13 +16771,13 @@ class _MoveRun:
         move = self._move
         move._open()
         counts, position, last = MoveCounts(), None, False
-        progress = self._progress = _Progress(move, 0, shown=self._shows)
+        self._show(0, 0)
         while not last and (size := self._size(counts.read)):
             batch = move.source._read(position, size)
             position, last = batch.position, batch.last
-            counts = counts._plus(_FittedBatch(move, batch).preview())
+            counts += _FittedBatch(move, batch).preview()
             self._weigh(batch)
-            progress.advance(len(batch.rows))
+            self._show(counts.read, len(batch.rows))
         return self._report(counts, done=last, dry_run=True)
 
     def go(self, stop: _GracefulStop) -> MoveReport:
@@ -16828,8 +16802,8 @@ class _MoveRun:
             self._rejects = _Rejects(
                 move._rejects_path, point.progress["rejects"], fresh=not point.batches
             )
-            if self._progress is None and not point.is_done:
-                self._progress = _Progress(move, point.counts.read, shown=self._shows)
+            if not point.is_done:
+                self._show(point.counts.read, 0)
             with _Reader(move.source) as reader:
                 point = self._walk(point, reader, stop)
             return self._report(point.counts, done=point.is_done)
@@ -16838,23 +16812,23 @@ class _MoveRun:
         """Return the checkpoint to continue from; create it if there is none."""
         name, description = self._move.name, self._move._description()
         self._description = description
-        found: _Checkpoint | None = self._checkpoints.find(name)
-        if found is not None and self._restart:
+        point: _Checkpoint | None = self._checkpoints.find(name)
+        if point is not None and self._restart:
             self._checkpoints.forget(name)
             with contextlib.suppress(FileNotFoundError):
                 os.truncate(self._move._rejects_path, 0)
-            found = None
-        if found is None:
+            point = None
+        if point is None:
             progress = {"position": None, "counts": vars(MoveCounts()), "rejects": 0}
-            found = self._checkpoints.create(_Checkpoint(name, 0, False, description, progress))
+            point = self._checkpoints.create(_Checkpoint(name, 0, False, description, progress))
         elif not self._resume:
             raise MoveError(f"{name} was begun by an earlier run: restart it, or resume it")
-        if found.description != description:
-            self._check_change(found.description, description)
+        if point.description != description:
+            self._check_change(point.description, description)
         if self._resumed is None:
-            self._resumed = found.counts
+            self._resumed = point.counts
             self._resume, self._restart = True, False  # after a lost connection
-        return found
+        return point
 
     def _check_change(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """Raise MoveError for a change that the caller does not accept, or of the source's key."""
@@ -16886,15 +16860,14 @@ class _MoveRun:
         size = self._rejects.add(fitted.rejects)
 
         def work() -> _Checkpoint:
-            counts = vars(point.counts._plus(fitted.write()))
+            counts = vars(point.counts + fitted.write())
             progress = {"position": batch.position, "counts": counts, "rejects": size}
             changes = {"progress": progress, "description": self._description}
             return self._checkpoints.advance(point, changes)
 
         following = self._committed(work, fitted)
         self._batches += 1
-        if self._progress is not None:
-            self._progress.advance(len(batch.rows))
+        self._show(following.counts.read, len(batch.rows))
         return following
 
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
@@ -16928,6 +16901,13 @@ class _MoveRun:
         if batch.rows:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
             self._fitting = max(1, _BATCH_BYTES * len(sample) // (1 + sum(map(_weight, sample))))
+
+    def _show(self, read: int, new: int) -> None:
+        """Show the progress on a terminal, after ``read`` rows of which ``new`` are new."""
+        if self._shows and self._progress is None:
+            self._progress = _Progress(self._move, read)
+        if self._progress is not None:
+            self._progress.advance(new)
 
     def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
         seconds = SystemClock.monotonic() - self._started

@@ -123,7 +123,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: another version goes on",
         INFRA,
-        Replace("_MoveRun._checkpoint", "found.description != description", "False"),
+        Replace("_MoveRun._checkpoint", "point.description != description", "False"),
         on_fakes("test_a_move_of_another_version", "test_a_move_of_another_table"),
     ),
     OnFakes(
@@ -135,7 +135,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a restart goes on",
         INFRA,
-        Never("_MoveRun._checkpoint", "found is not None and self._restart"),
+        Never("_MoveRun._checkpoint", "point is not None and self._restart"),
         on_fakes("test_a_restart"),
     ),
     OnFakes(
@@ -185,7 +185,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: verify takes a repository's other values for equal",
         INFRA,
-        Always("RepositoryTarget._compare", "self._is_same(record, found)"),
+        Always("RepositoryTarget._compare", "self._is_same(record, stored)"),
         on_fakes("test_a_repository"),
     ),
     OnFakes(
@@ -221,7 +221,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a line that is no object is left out",
         INFRA,
-        Never("JsonLinesSource._object", "not isinstance(found, dict)"),
+        Never("JsonLinesSource._object", "not isinstance(record, dict)"),
         on_fakes("test_json_lines"),
     ),
     OnFakes(
