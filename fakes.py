@@ -577,7 +577,7 @@ POSTGRES_TABLES = (
 )
 
 
-class _Open:
+class _OpenTransaction:
     """The state of an open transaction: its savepoints, and whether it was killed."""
 
     def __init__(self) -> None:
@@ -602,7 +602,7 @@ class _LostReply(infra._Transaction):
             raise self._error
 
 
-def _as_another(work: Callable[[], None]) -> None:
+def _as_another_thread(work: Callable[[], None]) -> None:
     """Run work that another thread does on a real service: outside the open transactions."""
     contextvars.Context().run(work)
 
@@ -697,7 +697,7 @@ class _WriteTurns:
             self.writer = block
             return None
         if writer.thread == threading.get_ident():
-            # The block of another task, or one that _as_another hides: it would wait for itself.
+            # The block of another task, or one that _as_another_thread hides: it would wait for itself.
             raise self._error(infra._LOCKED)
         waiter = threading.Lock()
         waiter.acquire()
@@ -872,7 +872,7 @@ class FakeDatabase(Faults, infra.Database):
 
     def _begin(self, block: infra._Block) -> None:
         self._check_reachable("transaction")
-        block.handle = _Open()
+        block.handle = _OpenTransaction()
         self._open = [*self._open, block]
 
     def _end(self, block: infra._Block, command: str) -> None:
@@ -2062,7 +2062,7 @@ class _FakeListener(infra.Listener):
                         self._busy = mine = False
                         return
                     item = self._queue.popleft()
-                _as_another(
+                _as_another_thread(
                     functools.partial(self._deliver, *item) if item else self._announce_reconnect
                 )
         except BaseException:  # Ctrl-C, or of a test that ends in its handler

@@ -15666,7 +15666,7 @@ def _flag_text(text: str) -> bool:
 
 #: How a move converts a value for a column that does not take its type, by type and column kind.
 #: An exception means that the value does not fit.
-_READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
+_CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "integer"): _number_text(int),
     (str, "year"): _number_text(int),
     (str, "float"): _number_text(float),
@@ -15686,17 +15686,17 @@ _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
 }
 
 
-def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+def _converted_for(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
     """Return the values, converted to types that the column takes.
 
     Raises one of ``_UNFIT`` if a value cannot be converted.
     """
     types = {*map(type, values)}
-    readings = {given: _READINGS.get((_value_type(given), column.kind)) for given in types}
-    if not any(readings.values()):
+    conversions = {given: _CONVERSIONS.get((_value_type(given), column.kind)) for given in types}
+    if not any(conversions.values()):
         return values
     return [
-        value if (read := readings[type(value)]) is None else read(_plain(value))
+        value if (convert := conversions[type(value)]) is None else convert(_plain(value))
         for value in values
     ]
 
@@ -15822,7 +15822,7 @@ class _ValueFitter:
     def fit(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
         column = self._shape.columns[name]
-        fitted = _fitted_column(name, column, _read_column_as(column, values))
+        fitted = _fitted_column(name, column, _converted_for(column, values))
         if name not in self._shape.nullable and None in fitted:
             raise ValidationError(f"{name} does not take NULL")
         return fitted
@@ -15925,7 +15925,7 @@ class TableTarget(Target):
         self._names: Sequence[str] = ()
         self._given = names
         if names is not None:
-            self._take_names(names)
+            self._set_columns(names)
 
     def _check_column(self, name: str) -> None:
         if name not in self._shape.columns:
@@ -15933,7 +15933,7 @@ class TableTarget(Target):
         if name in self._shape.computed:
             raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
-    def _take_names(self, names: Sequence[str]) -> None:
+    def _set_columns(self, names: Sequence[str]) -> None:
         """Check and keep the columns of the rows."""
         shape = self._shape
         for name in names:
@@ -15965,7 +15965,7 @@ class TableTarget(Target):
         if not part.rows:
             return _Fitted(part.at, ()), []
         if not self._names:
-            self._take_names([*part.rows[0]])
+            self._set_columns([*part.rows[0]])
         rows = part.rows if self._given is not None else self._in_order(batch, part)
         rejects: dict[int, _Reject] = {}
 
@@ -16516,7 +16516,7 @@ class RowMove(Move):
             end.callback(run.close)
             if dry_run:
                 return run.rehearse()
-            return run.go(end.enter_context(_GracefulStop()))
+            return run.execute(end.enter_context(_GracefulStop()))
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys."""
@@ -16539,13 +16539,13 @@ class _TransformedBatch:
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
         for at, row in enumerate(rows):
-            pairs = self._pairs(at, self._call(move.transform, at, row))
+            pairs = self._named_rows(at, self._transform_row(move.transform, at, row))
             self.dropped += not pairs
             for name, made in pairs:
                 self.parts[name].at.append(at)
                 self.parts[name].rows.append(made)
 
-    def _call(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
+    def _transform_row(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
         """Return the transform's result for a row."""
         try:
             made = _not_awaitable(transform(row))
@@ -16557,25 +16557,25 @@ class _TransformedBatch:
                 words = f"refused row {key}: {error}"
             raise MoveError(f"the transform {words}", key=key) from error
 
-    def _pairs(self, at: int, made: Any) -> Sequence[tuple[str, Any]]:
+    def _named_rows(self, at: int, made: Any) -> Sequence[tuple[str, Any]]:
         """Return the transform's rows, each with the name of its target."""
         if not self._is_split and type(made) is dict:  # the usual case
             return [("", made)]
         if made is None:
             return []
-        rows = [made] if self._is_one(made) else made
+        rows = [made] if self._is_single(made) else made
         if not isinstance(rows, (list, tuple)):
             raise self._refusal(at, "dicts")
         pairs = rows if self._is_split else [("", row) for row in rows]
-        return [self._checked_pair(at, pair) for pair in pairs]
+        return [self._checked_row(at, pair) for pair in pairs]
 
-    def _is_one(self, made: Any) -> bool:
+    def _is_single(self, made: Any) -> bool:
         """Return whether it is a single row, or a single pair of name and row."""
         if self._is_split:
             return isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
         return isinstance(made, Mapping) or hasattr(made, "__dict__")
 
-    def _checked_pair(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
+    def _checked_row(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
         targets, target = self._move.targets, None
         with contextlib.suppress(TypeError, ValueError, KeyError):
             name, row = pair
@@ -16654,8 +16654,8 @@ class _FittedBatch:
         try:
             with self._database.transaction():
                 self.write(first)
-                raise _Undo
-        except _Undo:
+                raise _RollBack
+        except _RollBack:
             return None
         except (ConnectionError, TimeoutError):
             raise
@@ -16663,7 +16663,7 @@ class _FittedBatch:
             return error
 
 
-class _Undo(Exception):
+class _RollBack(Exception):
     """Raised to roll back a transaction on purpose."""
 
 
@@ -16688,13 +16688,13 @@ class _Comparison:
             position, last = batch.position, batch.last
             for at, state in _FittedBatch(move, batch).compare():
                 self._states[state] += 1
-                self._note(batch, at, is_equal=state == "equal")
+                self._extend_ranges(batch, at, is_equal=state == "equal")
         equal, different, missing = self._states.values()
         extra = self._extra(equal + different)
         checked = equal + different + missing
         return Verification(move.name, checked, different, missing, extra, tuple(self._ranges))
 
-    def _note(self, batch: _Batch, at: int, *, is_equal: bool) -> None:
+    def _extend_ranges(self, batch: _Batch, at: int, *, is_equal: bool) -> None:
         if is_equal:
             self._in_range = False
         elif self._in_range:
@@ -16759,7 +16759,7 @@ class _MoveRun:
         self._started = SystemClock.monotonic()
         self._resumed: MoveCounts | None = None
         self._batches = 0
-        self._fitting = 100  # a small first batch shows how large rows are
+        self._rows_that_fit = 100  # a small first batch shows how large rows are
         self._progress: _Progress | None = None
 
     def close(self) -> None:
@@ -16776,11 +16776,11 @@ class _MoveRun:
             batch = move.source._read(position, size)
             position, last = batch.position, batch.last
             counts += _FittedBatch(move, batch).preview()
-            self._weigh(batch)
+            self._adapt_size(batch)
             self._show(counts.read, len(batch.rows))
         return self._report(counts, done=last, dry_run=True)
 
-    def go(self, stop: _GracefulStop) -> MoveReport:
+    def execute(self, stop: _GracefulStop) -> MoveReport:
         failures = seen = 0
         while True:
             try:
@@ -16805,7 +16805,7 @@ class _MoveRun:
             if not point.is_done:
                 self._show(point.counts.read, 0)
             with _Reader(move.source) as reader:
-                point = self._walk(point, reader, stop)
+                point = self._move_batches(point, reader, stop)
             return self._report(point.counts, done=point.is_done)
 
     def _checkpoint(self) -> _Checkpoint:
@@ -16839,13 +16839,15 @@ class _MoveRun:
             remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
             raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
 
-    def _walk(self, point: _Checkpoint, reader: _Reader, stop: _GracefulStop) -> _Checkpoint:
+    def _move_batches(
+        self, point: _Checkpoint, reader: _Reader, stop: _GracefulStop
+    ) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
         while not point.is_done and (size := self._size(point.counts.read)):
             if stop.asked:
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
             batch = reader.read(point.progress["position"], size)
-            self._weigh(batch)
+            self._adapt_size(batch)
             following = self._size(point.counts.read + len(batch.rows))
             if not batch.last and following:
                 reader.ask(batch.position, following)
@@ -16890,17 +16892,18 @@ class _MoveRun:
 
     def _size(self, read: int) -> int:
         """Return the limit of the next batch, after ``read`` rows of the whole move."""
-        size = min(self._move._batch, self._fitting)
+        size = min(self._move._batch, self._rows_that_fit)
         if self._limit is None:
             return size
         before = self._resumed.read if self._resumed else 0
         return min(size, self._limit - (read - before))
 
-    def _weigh(self, batch: _Batch) -> None:
+    def _adapt_size(self, batch: _Batch) -> None:
         """Set the number of rows that fit into the memory for one batch."""
         if batch.rows:
             sample = batch.rows[:: max(1, len(batch.rows) // 100)]
-            self._fitting = max(1, _BATCH_BYTES * len(sample) // (1 + sum(map(_weight, sample))))
+            size = 1 + sum(map(_bytes_of, sample))
+            self._rows_that_fit = max(1, _BATCH_BYTES * len(sample) // size)
 
     def _show(self, read: int, new: int) -> None:
         """Show the progress on a terminal, after ``read`` rows of which ``new`` are new."""
@@ -16915,7 +16918,7 @@ class _MoveRun:
         return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
 
 
-def _weight(row: Any) -> int:
+def _bytes_of(row: Any) -> int:
     """Return about how many bytes of memory a row needs."""
     values = row.values() if isinstance(row, dict) else row
     return 100 * len(row) + sum(len(value) for value in values if isinstance(value, (str, bytes)))

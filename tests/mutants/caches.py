@@ -514,7 +514,7 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: handlers of the fake are in the transaction",
         FAKES,
-        Replace("_as_another", "contextvars.Context().run(work)", "work()"),
+        Replace("_as_another_thread", "contextvars.Context().run(work)", "work()"),
         BUS,
     ),
     OnFakes(

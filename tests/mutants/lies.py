@@ -696,10 +696,10 @@ FAKE_OTHERS: list[Mutant] = [
         "FakeEventBus: the publisher waits for no handler",
         Replace(
             "_FakeListener._drain",
-            "_as_another(functools.partial(self._deliver, *item) if item else "
+            "_as_another_thread(functools.partial(self._deliver, *item) if item else "
             "self._announce_reconnect)",
             "if item is None or item[2] != '':\n"
-            "    _as_another(functools.partial(self._deliver, *item)"
+            "    _as_another_thread(functools.partial(self._deliver, *item)"
             " if item else self._announce_reconnect)",
         ),
         CLIENT,

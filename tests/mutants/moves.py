@@ -90,7 +90,7 @@ MUTANTS: list[Mutant] = [
         "moves: all columns are updated",
         INFRA,
         Replace(
-            "TableTarget._take_names",
+            "TableTarget._set_columns",
             "self._columns or [name for name in names if name not in shape.key]",
             "[]",
         ),
@@ -173,7 +173,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: verify joins ranges across equal rows",
         INFRA,
-        Never("_Comparison._note", "is_equal"),
+        Never("_Comparison._extend_ranges", "is_equal"),
         on_fakes("test_verify"),
     ),
     OnFakes(
