@@ -16168,9 +16168,9 @@ class MoveReport:
         return (self.counts.read - self.resumed.read) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
-        state = (
-            "would be" if self.dry_run else "done" if self.done else "not done yet, run it again"
-        )
+        state = "done" if self.done else "not done yet, run it again"
+        if self.dry_run:
+            state = "would be"
         rate = f"{self.seconds:.1f} s, {self.rows_per_second:,.0f} rows a second"
         before = f"; {self.resumed.read:,} read by earlier runs" if self.resumed.read else ""
         return f"{self.name}: {state}: {self.counts} ({rate}{before})"
@@ -16206,14 +16206,15 @@ class Verification:
     def __str__(self) -> str:
         if self.ok:
             return f"{self.name}: {self.checked:,} rows, all equal"
-        extra = f", {self.extra:,} extra" if self.extra else ""
-        places = "".join(
-            f"\n  {first}" + (f" to {last}" if last != first else "") for first, last in self.ranges
-        )
-        return (
+        text = (
             f"{self.name}: of {self.checked:,} rows {self.different:,} differ, "
-            f"{self.missing:,} are missing{extra}{places}"
+            f"{self.missing:,} are missing"
         )
+        if self.extra:
+            text += f", {self.extra:,} extra"
+        for first, last in self.ranges:
+            text += f"\n  {first}" if first == last else f"\n  {first} to {last}"
+        return text
 
 
 @dataclass(frozen=True)
@@ -16508,9 +16509,13 @@ class RowMove(Move):
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValidationError("limit should be a whole number, 1 or more")
         run = _MoveRun(
-            self, progress=progress, limit=limit, resume=resume, restart=restart,
+            self,
+            progress=progress,
+            limit=limit,
+            resume=resume,
+            restart=restart,
             accept_change=accept_change,
-        )  # fmt: skip
+        )
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
             end.callback(run.close)
