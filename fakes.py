@@ -1192,11 +1192,11 @@ class _ColumnValues:
 
     def fit_row(self, row: Mapping[str, Any]) -> Row:
         """Return a row as the table stores it. Columns that are not given are NULL."""
-        return self._fitted(row, self._columns.values(), nulls=False)
+        return self._fitted(row, self._columns.values(), False)
 
     def fit_changes(self, changes: Mapping[str, Any]) -> Row:
         """Return new values of columns as the table stores them. Accepts NULL in each."""
-        return self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
+        return self._fitted(changes, map(self._columns.__getitem__, changes), True)
 
     def refuse_nulls(self, changes: Row) -> None:
         """Raise ConflictError if a column that takes no NULL is set to NULL."""
@@ -1208,7 +1208,6 @@ class _ColumnValues:
         self,
         values: Mapping[str, Any],
         columns: Iterable[tuple[str, Column, Any, float]],
-        *,
         nulls: bool,
     ) -> Row:
         row = {}

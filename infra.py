@@ -15109,7 +15109,6 @@ class _Batch(NamedTuple):
     last: bool
 
     def key(self, at: int) -> str:
-        """Return a row's key in words: "id=7"."""
         return _key_words(self.key_names, self.keys[at])
 
 
@@ -15748,7 +15747,7 @@ class Target(ABC):
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
-        """Return the properties that must not change between the runs of a move."""
+        """As ``Source._describe``."""
 
     @abstractmethod
     def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
@@ -15983,7 +15982,6 @@ class TableTarget(Target):
         return _Fitted(places, columns), [rejects[at] for at in sorted(rejects)]
 
     def _in_order(self, batch: _Batch, part: _TargetRows) -> list[tuple[Any, ...]]:
-        """Return the values of the rows in the order of the columns."""
         wanted = {*self._names}
         for at, row in zip(part.at, part.rows):
             if row.keys() != wanted:
@@ -16472,7 +16470,6 @@ class RowMove(Move):
         return cast("dict[str, Target]", named)
 
     def _open(self) -> None:
-        """Inspect the source and the targets, before the first row."""
         self.source._open()
         names = self.source.names if self.transform is None else None
         for target in self.targets.values():
@@ -16551,7 +16548,6 @@ class _TransformedBatch:
                 self.parts[name].rows.append(made)
 
     def _transform_row(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
-        """Return the transform's result for a row."""
         try:
             made = _not_awaitable(transform(row))
             return [*made] if isinstance(made, Iterator) else made
@@ -16924,7 +16920,6 @@ class _MoveRun:
 
 
 def _bytes_of(row: Any) -> int:
-    """Return about how many bytes of memory a row needs."""
     values = row.values() if isinstance(row, dict) else row
     return 100 * len(row) + sum(len(value) for value in values if isinstance(value, (str, bytes)))
 
@@ -16996,16 +16991,17 @@ class Infrastructure(_Closing):
                     self._build(name, build)
         return self._built[name]
 
-    def _build(self, name: str, build: Callable[[Any], Any]) -> None:
-        closed = ConnectionError("the bundle is closed", service=name, retryable=False)
+    def _check_open(self, name: str) -> None:
         if self._closed:
-            raise closed
+            raise ConnectionError("the bundle is closed", service=name, retryable=False)
+
+    def _build(self, name: str, build: Callable[[Any], Any]) -> None:
+        self._check_open(name)
         made = build(self)
         kept = self._built.setdefault(name, made)  # a signal handler may have built one meanwhile
         if isinstance(made, _Closing) and (self._closed or kept is not made):
             made.close()
-        if self._closed:
-            raise closed
+        self._check_open(name)
 
     def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
         if config is None:
