@@ -697,7 +697,7 @@ class _WriteTurns:
             self.writer = block
             return None
         if writer.thread == threading.get_ident():
-            # The block of another task, or one that _as_another_thread hides: it would wait for itself.
+            # Another task has the block, or _as_another_thread hides it: this would wait forever.
             raise self._error(infra._LOCKED)
         waiter = threading.Lock()
         waiter.acquire()
