@@ -3,8 +3,8 @@
 """Dict-backed twins of the classes in ``infra``: same interfaces, same behaviour, no server.
 
 Validation and everything else that is not storage runs in the shared base classes of ``infra``.
-The contract tests run against both. The fakes are for tests only: nothing here survives the
-process. Every fake can be made to fail, see :class:`Faults`. Fakes share nothing unless they are
+The contract tests run against both. The fakes are for tests only: their data ends with the
+process. Every fake can be made to fail, see :class:`Faults`. Two fakes share data only if they are
 given the same state object.
 
 Contents, in the order of ``infra`` (search for the banner ``# === name``):
@@ -44,7 +44,7 @@ import threading
 import urllib.parse
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
@@ -52,9 +52,7 @@ from decimal import Decimal
 from types import GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, TypeVar
 
-if (
-    TYPE_CHECKING
-):  # a type checker takes the plain import: it refuses the relative one in a file of no package
+if TYPE_CHECKING:  # type checkers refuse a relative import in a module outside a package
     import infra
 elif __package__:
     from . import infra
@@ -353,12 +351,17 @@ Where = Mapping[str, Any] | Callable[[Row], bool] | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column's rules: the Python type of its values, and whether it may be NULL.
+    """A column's rules. A value that does not fit exactly is refused.
 
-    ``length``: the most characters of a text, the most bytes, or the bits of an int, 32 or 64.
-    ``precision`` and ``scale``: the digits of a Decimal, and those of them behind the point, as in
-    NUMERIC(precision, scale). ``scale`` of a datetime, time or timedelta: the digits of its seconds
-    behind the point (None: 6). What does not fit exactly is refused. ``ascii``: a text has only ASCII.
+    Attributes:
+        kind: the Python type of its values.
+        null: whether it may be NULL.
+        length: the maximum length of a text in characters or of bytes, or the bits of an int: 32
+            or 64.
+        precision: the digits of a Decimal, as in NUMERIC(precision, scale).
+        scale: the digits after the point: of a Decimal, or of the seconds of a datetime, time or
+            timedelta (None: 6).
+        ascii: whether a text may hold ASCII only.
 
     Raises ConfigurationError for a kind, size or scale that no column has.
     """
@@ -383,13 +386,16 @@ class Column:
             fits = fits and timed and type(self.scale) is int and 0 <= self.scale <= 6
         if not fits:
             raise infra.ConfigurationError(
-                "a Column has a length, precision or scale that none has"
+                "a Column has a length, precision or scale that no column can have"
             )
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A reference to another table's columns; ``on_delete``: "restrict", "cascade" or "set null"."""
+    """A reference to columns of another table.
+
+    ``on_delete`` is "restrict", "cascade" or "set null".
+    """
 
     columns: tuple[str, ...]
     table: str
@@ -408,8 +414,11 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Table:
-    """A table's rules. Those of ``unique``, ``foreign_keys`` and ``checks`` stand under the names that the real table
-    gives them; a check is a function of the row whose False refuses it."""
+    """A table's rules.
+
+    The keys of ``unique``, ``foreign_keys`` and ``checks`` are the names of the real table's
+    constraints. A check is a function that takes the row and returns False to refuse it.
+    """
 
     name: str
     columns: Mapping[str, Column]
@@ -442,8 +451,12 @@ class Table:
 
     @classmethod
     def of(cls, repository: Any, *, ascii: Iterable[str] = (), **rules: Any) -> Table:
-        """The table of a repository's class: columns from its record, lengths and scales, the other
-        rules as given. ``ascii`` names the columns of ASCII alone.
+        """Return the table of a repository's class.
+
+        Args:
+            repository: the class; its record, lengths and scales give the columns.
+            ascii: the columns whose texts are ASCII only.
+            rules: the other rules of the table.
 
         Raises ConfigurationError for a rule that names no column of the record.
         """
@@ -463,7 +476,7 @@ class Table:
 
 
 def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool | None]]:
-    """The checks that these columns hold one of the texts that the repository takes."""
+    """Return checks that these columns hold one of the texts that the repository allows."""
 
     def check(column: str) -> Callable[[Row], bool | None]:
         allowed = {None, *repository.formats[column].split("|")}
@@ -473,7 +486,7 @@ def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool |
 
 
 _MOVES = Table.of(infra._CheckpointRepository)
-#: what schema.sql makes; a contract test compares the two
+#: the tables of schema.sql; a contract test compares the two
 MYSQL_TABLES = (
     _MOVES,
     Table.of(
@@ -563,17 +576,16 @@ POSTGRES_TABLES = (
 )
 
 
-class _Open:
-    """What a transaction of the fake knows: where in the undo log its savepoints are, and whether
-    it was killed."""
+class _OpenTransaction:
+    """The state of an open transaction: its savepoints, and whether it was killed."""
 
     def __init__(self) -> None:
-        self.marks: dict[int, int] = {}  # by the depth of the block that has the savepoint
+        self.marks: dict[int, int] = {}  # positions in the undo log, by the depth of the block
         self.killed = False
 
 
 class _LostReply(infra._Transaction):
-    """A block whose work is done and whose end raises, as when the reply to COMMIT is lost."""
+    """A transaction that commits and then raises, as if the reply to COMMIT was lost."""
 
     __slots__ = ("_error",)
 
@@ -589,22 +601,24 @@ class _LostReply(infra._Transaction):
             raise self._error
 
 
-def _as_another(work: Callable[[], None]) -> None:
-    """Does what on real services another thread does: in a context without open transactions."""
+def _as_another_thread(work: Callable[[], None]) -> None:
+    """Run work that another thread does on a real service: outside the open transactions."""
     contextvars.Context().run(work)
 
 
 class _KeyOrder(NamedTuple):
-    """In which order an engine checks foreign keys, by name or as they were declared, and whether
-    a row that is deleted restricts itself."""
+    """The order in which an engine checks foreign keys, and its rule for self-references.
 
-    parents_by_name: bool  # those of a row that is written
-    children_by_name: bool  # those of other rows that refer to a row which is deleted
-    restricts_itself: bool  # a row that a statement deletes
-    restricts_itself_in_cascades: bool  # one that a cascade deletes
+    False in the first two: the order of declaration.
+    """
+
+    parents_by_name: bool  # the foreign keys of a written row
+    children_by_name: bool  # the foreign keys that refer to a deleted row
+    restricts_itself: bool  # a row that refers to itself cannot be deleted by a statement
+    restricts_itself_in_cascades: bool  # nor by a cascade
 
 
-# Tried on MySQL 9.7, MariaDB 10.11 and Postgres 15. Since 9.6 MySQL's checks are not InnoDB's.
+# Tried on MySQL 9.7, MariaDB 10.11 and Postgres 15. Since 9.6 MySQL checks keys above InnoDB.
 _KEY_ORDERS = {
     "mysql": _KeyOrder(True, False, True, False),
     "mariadb": _KeyOrder(False, True, True, True),
@@ -612,16 +626,110 @@ _KEY_ORDERS = {
 }
 
 
-class FakeDatabase(Faults, infra.Database):
-    """Tables as dicts, with rules, transactions and savepoints.
+class _WriteTurns:
+    """Lets one transaction write at a time, and undoes its changes unless it commits."""
 
-    Other threads, and other tasks of asyncio, see what is committed. Writing transactions take turns: one that waits
-    longer than ``lock_timeout`` seconds for another gets the retryable error of a real lock timeout; at once, if its
-    own thread has the turn, in another task or around a handler. Text in keys compares as on the real engine with a
-    binary collation: MySQL takes no notice of blanks at the end.
+    def __init__(
+        self, timeout: float, error: Callable[[infra._ErrorRule], infra.InfrastructureError]
+    ) -> None:
+        self._timeout, self._error = timeout, error
+        # No Condition: its methods are written in Python, and Ctrl-C could leave it locked.
+        self.lock = threading.RLock()
+        self.waiters: list[threading.Lock] = []  # one for each call that waits for its turn
+        self.writer: infra._Block | None = None
+        #: the changes of the writer: table, key, the row before and the row after
+        self.undo: list[tuple[_IndexedRows, _Key, Row | None, Row | None]] = []
+        #: rows whose foreign keys are checked at the end of the statement
+        self.unchecked: list[tuple[_ConstrainedRows, _Key]] = []
+
+    def read(self, block: infra._Block | None, work: Callable[[], T]) -> T:
+        with self.lock:
+            self._check_alive(block)
+            return work()
+
+    def write(self, block: infra._Block | None, work: Callable[[], T]) -> T:
+        """Wait for the block's turn, then do the work."""
+        until = None
+        while True:
+            with self.lock:
+                self._check_alive(block)
+                waiter = self._queue(block)
+                if waiter is None:
+                    return self._write(block, work)
+                if until is not None and infra.SystemClock.monotonic() >= until:
+                    self.waiters.remove(waiter)
+                    raise self._error(infra._LOCKED)
+            if until is None:
+                until = infra.SystemClock.monotonic() + self._timeout
+            try:  # if Ctrl-C loses a wake-up, the loop checks again after the timeout
+                waiter.acquire(timeout=max(0.0, until - infra.SystemClock.monotonic()))
+            finally:
+                with self.lock:
+                    if waiter in self.waiters:
+                        self.waiters.remove(waiter)
+
+    def _write(self, block: infra._Block | None, work: Callable[[], T]) -> T:
+        mark = len(self.undo)
+        try:
+            self.unchecked = []
+            result = work()
+            for table, key in self.unchecked:
+                table._find_parents(key)
+            if block is None:
+                self.undo.clear()
+            return result
+        except BaseException:
+            self.undo_to(mark)
+            raise
+
+    def _check_alive(self, block: infra._Block | None) -> None:
+        if block is not None and block.handle.killed:
+            raise self._error(infra._LOST)
+
+    def _queue(self, block: infra._Block | None) -> threading.Lock | None:
+        """Take the turn to write, or return a lock that the end of the current turn releases."""
+        writer = self.writer
+        if writer is not None and not writer.depth:  # Ctrl-C interrupted its end
+            self.give_up(writer)
+            writer = None
+        if writer is None or writer is block:
+            self.writer = block
+            return None
+        if writer.thread == threading.get_ident():
+            # Another task has the block, or _as_another_thread hides it: this would wait forever.
+            raise self._error(infra._LOCKED)
+        waiter = threading.Lock()
+        waiter.acquire()
+        self.waiters.append(waiter)
+        return waiter
+
+    def give_up(self, block: infra._Block) -> None:
+        """Undo the block's uncommitted changes and end its turn."""
+        if self.writer is not block:
+            return
+        self.undo_to(0)
+        while self.waiters:  # woken first: Ctrl-C may come before the turn ends
+            self.waiters.pop().release()
+        self.writer = None
+
+    def undo_to(self, mark: int) -> None:
+        while len(self.undo) > mark:
+            table, key, before, after = self.undo[-1]
+            table._put(key, after, before)
+            del self.undo[-1]
+
+
+class FakeDatabase(Faults, infra.Database):
+    """Tables as dicts, with constraints, transactions and savepoints.
+
+    Other threads and other asyncio tasks see committed rows only. One transaction writes at a time.
+    A transaction that waits longer than ``lock_timeout`` seconds raises the retryable error of a
+    real lock timeout. It raises at once if its own thread has the open transaction, in another task
+    or around a handler. Text in keys compares as with a binary collation of the real engine: MySQL
+    ignores trailing blanks.
 
     Attributes:
-        engine: "mysql" (MariaDB too) or "postgres".
+        engine: "mysql" (also for MariaDB) or "postgres".
         dialect: "mysql", "mariadb" or "postgres". "mysql" is MySQL 9.6 and later.
 
     ``stats().waiting`` counts the calls that wait for another thread's transaction.
@@ -637,9 +745,11 @@ class FakeDatabase(Faults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
     ) -> None:
-        """``dialect`` says whose rules hold: how texts compare, how a transaction goes on after an
-        error, and which of several foreign keys is checked first. MySQL before 9.6 checks them in
-        the order of "mariadb"."""
+        """Create the tables.
+
+        The dialect decides how texts compare, how a transaction continues after an error, and the
+        order in which foreign keys are checked. MySQL before 9.6 has the order of "mariadb".
+        """
         dialect = infra._plain(dialect)
         if not isinstance(dialect, str) or dialect not in _KEY_ORDERS:
             raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
@@ -648,16 +758,7 @@ class FakeDatabase(Faults, infra.Database):
         super().__init__(infra._clock(clock, FakeClock), deadline=30.0)
         if not infra._is_number(lock_timeout, 0, infra._YEAR):
             raise infra.ConfigurationError("lock_timeout should be a number of seconds")
-        self._lock_timeout = lock_timeout
-        # Locks of C only: a Condition's methods are Python, where Ctrl-C may keep them from releasing it.
-        self._lock = threading.RLock()
-        self._waiters: list[threading.Lock] = []  # of calls that wait for their turn to write
-        self._writer: infra._Block | None = None
-        #: what the writer has changed: table, key, the row before and the row after
-        self._undo: list[tuple[FakeTable, tuple[Any, ...], Row | None, Row | None]] = []
-        self._unchecked: list[
-            tuple[FakeTable, tuple[Any, ...]]
-        ] = []  # rows whose parents are still to be looked for
+        self._turns = _WriteTurns(lock_timeout, self._error)
         self._open: list[infra._Block] = []
         self._move_locks: dict[str, threading.Lock] = {}
         tables = infra._check_many("tables", tables)
@@ -668,7 +769,7 @@ class FakeDatabase(Faults, infra.Database):
             table._refer(_KEY_ORDERS[dialect])
 
     def table(self, name: str) -> FakeTable:
-        """The table's rows; DatabaseError if there is none of that name."""
+        """Return a table. Raises DatabaseError if there is none of that name."""
         name = infra._plain(name)
         if not isinstance(name, str):
             raise infra.ValidationError("name should be a str")
@@ -687,34 +788,37 @@ class FakeDatabase(Faults, infra.Database):
     transaction._can_fail = True  # type: ignore[attr-defined]
 
     def kill_connections(self) -> None:
-        """What a restart of the server does: open transactions are rolled back, and get a ConnectionError next."""
-        with self._lock:
+        """Roll back all open transactions, as a restart of the server does.
+
+        Their next statement raises ConnectionError.
+        """
+        with self._turns.lock:
             for block in self._open:
                 self._kill(block)
 
     def _kill(self, block: infra._Block) -> None:
-        """The server rolls back at once; the block finds out with its next statement."""
-        with self._lock:
+        """Roll back now; the block's next statement raises."""
+        with self._turns.lock:
             block.handle.killed = True
-            self._give_up_turn(block)
+            self._turns.give_up(block)
 
     def close(self) -> None:
         self._shut()
 
     def _take_fault(self, name: str) -> _Fault | None:
         if (self._down or self._closed) and self._blocks.mine() is not None:
-            return None  # the block's own connection meets the outage, and outlives close()
+            return None  # an open block raises in _statement, and outlives close()
         return super()._take_fault(name)
 
     def _note_fault(self, error: BaseException) -> None:
-        """The caller's open block ends as the server would end it."""
+        """Let an injected fault affect the caller's open block, as on a real server."""
         block = self._blocks.mine()
         if block is None or block.doom is not None:
             return
         gone = isinstance(error, (infra.ConnectionError, infra.TimeoutError))
         if isinstance(error, infra.TimeoutError) and not error.retryable:
-            gone = False  # the server has stopped the statement, and no more
-        if not isinstance(error, infra.InfrastructureError):  # Ctrl-C, for one
+            gone = False  # the server has cancelled the statement only
+        if not isinstance(error, infra.InfrastructureError):  # for example Ctrl-C
             gone, error = True, infra.ConnectionError("a statement was interrupted")
         if gone:
             self._kill(block)
@@ -722,7 +826,7 @@ class FakeDatabase(Faults, infra.Database):
             self._doom(block, error, outermost=gone)
 
     def _from_above(self, work: Callable[[], T]) -> T:
-        """A call of a table: it meets this database's faults of "*"."""
+        """Run a call of a table, subject to this database's faults for "*"."""
         fault = self._fault_from_above() if self._armed else None
         if fault is None:
             return work()
@@ -731,10 +835,10 @@ class FakeDatabase(Faults, infra.Database):
     def _error(
         self, rule: infra._ErrorRule, constraint: str | None = None, *, about: str = ""
     ) -> infra.InfrastructureError:
-        """``about``: the name of a table or column."""
-        details = (
-            {"kind": rule.constraint_kind, "constraint": constraint} if rule.constraint_kind else {}
-        )
+        """Return the error of a server. ``about`` is the name of a table or column."""
+        details: dict[str, Any] = {}
+        if rule.constraint_kind:
+            details = {"kind": rule.constraint_kind, "constraint": constraint}
         subject = f": {constraint or about}" if constraint or about else ""
         return rule.error_class(
             f"FakeDatabase {rule.message}{subject}",
@@ -743,17 +847,17 @@ class FakeDatabase(Faults, infra.Database):
             **details,
         )
 
-    def _statement(self, operation: str, work: Callable[[], Any], *, write: bool = True) -> Any:
-        """Does the work whole or not at all; outside a transaction it is committed."""
+    def _statement(self, operation: str, work: Callable[[], T], *, write: bool = True) -> T:
+        """Do the work atomically. Outside a transaction it commits."""
         block = self._current()
         if block is not None:
             self._check(block)
-        if self._down or (self._closed and block is None):  # a connection in use outlives close()
+        if self._down or (self._closed and block is None):  # an open block outlives close()
             if block is not None:
                 self._kill(block)
             self._check_reachable(operation)
         try:
-            return self._perform(block, work) if write else self._look_at(block, work)
+            return self._turns.write(block, work) if write else self._turns.read(block, work)
         except (infra.ValidationError, infra.SerializationError):
             raise
         except infra.InfrastructureError as error:
@@ -763,107 +867,32 @@ class FakeDatabase(Faults, infra.Database):
             raise
         except Exception:
             raise
-        except BaseException as error:  # Ctrl-C: a real connection would be closed
+        except BaseException as error:  # Ctrl-C would close a real connection
             self._note_fault(error)
             raise
 
-    def _look_at(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
-        with self._lock:
-            self._check_alive(block)
-            return work()
-
-    def _perform(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
-        """Writes, once it is the block's turn."""
-        until = None
-        while True:
-            with self._lock:
-                self._check_alive(block)
-                waiter = self._queue(block)
-                if waiter is None:
-                    return self._write(block, work)
-                if until is not None and infra.SystemClock.monotonic() >= until:
-                    self._waiters.remove(waiter)
-                    raise self._error(infra._LOCKED)
-            if until is None:
-                until = infra.SystemClock.monotonic() + self._lock_timeout
-            try:  # a wake-up that Ctrl-C has lost costs the time, and no more: it looks again
-                waiter.acquire(timeout=max(0.0, until - infra.SystemClock.monotonic()))
-            finally:
-                with self._lock:
-                    if waiter in self._waiters:
-                        self._waiters.remove(waiter)
-
-    def _write(self, block: infra._Block | None, work: Callable[[], Any]) -> Any:
-        mark = len(self._undo)
-        try:
-            self._unchecked = []
-            result = work()
-            for table, key in self._unchecked:
-                table._find_parents(key)
-            if block is None:
-                self._undo.clear()
-            return result
-        except BaseException:
-            self._undo_to(mark)
-            raise
-
-    def _check_alive(self, block: infra._Block | None) -> None:
-        if block is not None and block.handle.killed:
-            raise self._error(infra._LOST)
-
-    def _queue(self, block: infra._Block | None) -> threading.Lock | None:
-        """Takes the turn to write; if another transaction has it, returns what its end releases."""
-        writer = self._writer
-        if writer is not None and not writer.depth:  # its end was interrupted
-            self._give_up_turn(writer)
-            writer = None
-        if writer is None or writer is block:
-            self._writer = block
-            return None
-        if writer.thread == threading.get_ident():  # of another task, or put aside: see _as_another
-            raise self._error(infra._LOCKED)  # it would wait for itself
-        waiter = threading.Lock()
-        waiter.acquire()
-        self._waiters.append(waiter)
-        return waiter
-
-    def _give_up_turn(self, block: infra._Block) -> None:
-        """What the block has not committed is undone; then others may write."""
-        if self._writer is not block:
-            return
-        self._undo_to(0)
-        while self._waiters:  # they look once the lock is free, also if an interrupt comes next
-            self._waiters.pop().release()
-        self._writer = None
-
-    def _undo_to(self, mark: int) -> None:
-        while len(self._undo) > mark:
-            table, key, before, after = self._undo[-1]
-            table._put(key, after, before)
-            del self._undo[-1]
-
     def _begin(self, block: infra._Block) -> None:
         self._check_reachable("transaction")
-        block.handle = _Open()
+        block.handle = _OpenTransaction()
         self._open = [*self._open, block]
 
     def _end(self, block: infra._Block, command: str) -> None:
-        with self._lock:
+        with self._turns.lock:
             if command == "COMMIT":
                 self._check_connection(block, "commit")
-            if self._writer is block and command == "COMMIT":
-                self._undo.clear()
+            if self._turns.writer is block and command == "COMMIT":
+                self._turns.undo.clear()
 
     def _savepoint(self, block: infra._Block, command: str) -> None:
-        with self._lock:
+        with self._turns.lock:
             self._check_connection(block, "savepoint")
             if command == "SAVEPOINT":
-                mark = len(self._undo) if self._writer is block else 0
+                mark = len(self._turns.undo) if self._turns.writer is block else 0
                 block.handle.marks[block.depth] = mark
                 return
             mark = block.handle.marks[block.depth]
-            if command == "ROLLBACK TO SAVEPOINT" and self._writer is block:
-                self._undo_to(mark)
+            if command == "ROLLBACK TO SAVEPOINT" and self._turns.writer is block:
+                self._turns.undo_to(mark)
 
     def _check_connection(self, block: infra._Block, operation: str) -> None:
         if block.handle.killed or self._down:
@@ -874,9 +903,9 @@ class FakeDatabase(Faults, infra.Database):
             raise error
 
     def _abandon(self, block: infra._Block) -> None:
-        with self._lock:
+        with self._turns.lock:
             self._open = [each for each in self._open if each is not block]
-            self._give_up_turn(block)
+            self._turns.give_up(block)
 
     def _column_types(self, table: str, names: Sequence[str]) -> Sequence[infra._ColumnType]:
         def work() -> list[infra._ColumnType]:
@@ -885,8 +914,7 @@ class FakeDatabase(Faults, infra.Database):
             columns = found.rules.columns
             return [self._column_type(columns[name]) for name in names]
 
-        found: list[infra._ColumnType] = self._statement("insert_many", work, write=False)
-        return found
+        return self._statement("insert_many", work, write=False)
 
     def _column_type(self, column: Column) -> infra._ColumnType:
         mysql = self.engine == "mysql"
@@ -917,7 +945,7 @@ class FakeDatabase(Faults, infra.Database):
 
     @contextlib.contextmanager
     def _locked(self, lock: str, lock_timeout: float) -> Iterator[None]:
-        with self._lock:
+        with self._turns.lock:
             held = self._move_locks.setdefault(lock, threading.Lock())
         if not held.acquire(timeout=lock_timeout):
             raise self._is_held(lock_timeout)
@@ -930,11 +958,10 @@ class FakeDatabase(Faults, infra.Database):
         def work() -> infra.Health:
             return infra.Health(self.engine, "FakeDatabase", 0.0)
 
-        health: infra.Health = self._statement("health_check", work, write=False)
-        return health
+        return self._statement("health_check", work, write=False)
 
     def _stats(self) -> infra.PoolStats:
-        return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._waiters))
+        return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
 
 
 def _copied(value: Any) -> Any:
@@ -949,203 +976,46 @@ _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
 }
 
 
-class FakeTable:
-    """A table of a FakeDatabase; rows go in and out as dicts, copies both ways.
+_Key = tuple[Any, ...]
+_Found = list[tuple[_Key, Row]]
 
-    ``where`` is a dict of values that columns have to equal (None: be NULL), a function of the row, or None for all
-    rows. Broken rules are ConflictError with the rule's name; an unknown column, a value that does not fit its
-    column exactly or one of another type is DatabaseError.
-    """
+
+def _padded(holds: Callable[[str, str], bool]) -> Callable[[str, str], bool]:
+    """Return the comparison for texts whose trailing blanks do not count."""
+
+    def compare(text: str, other: str) -> bool:
+        width = max(len(text), len(other))
+        return holds(text.ljust(width), other.ljust(width))
+
+    return compare
+
+
+class _IndexedRows:
+    """The rows of a table by primary key, with indexes. Checks no constraint."""
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
-        if not isinstance(database, FakeDatabase) or not isinstance(rules, Table):
-            raise infra.ConfigurationError("FakeTable takes a FakeDatabase and a Table")
         self.rules = rules
         self._database = database
-        self._pads = database.engine == "mysql"  # PAD SPACE, also of its binary collations
-        self._rows: dict[tuple[Any, ...], Row] = {}
-        #: by columns and their values: the rows, by primary key
-        self._indexes: dict[tuple[str, ...], dict[Any, dict[tuple[Any, ...], Row]]] = {
-            columns: {}
-            for columns in {
-                *rules.unique.values(),
-                *(each.columns for each in rules.foreign_keys.values()),
-            }
-        }
-        columns = {**rules.columns}
-        for name in rules.primary_key:
-            columns[name] = replace(columns[name], null=False)
-        self._columns: dict[str, tuple[str, Column, Any, float]] = {
-            name: (name, each, each.kind, math.inf if each.length is None else each.length)
-            for name, each in columns.items()
+        self._turns, self._error = database._turns, database._error
+        self._pads = database.engine == "mysql"  # PAD SPACE collation
+        self._rows: dict[_Key, Row] = {}
+        referring = [rule.columns for rule in rules.foreign_keys.values()]
+        #: columns -> their values -> primary key -> row
+        self._indexes: dict[tuple[str, ...], dict[Any, dict[_Key, Row]]] = {
+            columns: {} for columns in {*rules.unique.values(), *referring}
         }
         self._lookups = ((rules.primary_key, None), *self._indexes.items())
-        self._children: list[tuple[FakeTable, str, ForeignKey]] = []  # in the order of checks
-        self._targets: set[tuple[str, ...]] = set()  # the columns that children refer to
-        self._parents = list(rules.foreign_keys.items())
-
-    def insert(self, row: Mapping[str, Any]) -> None:
-        """Adds a row; a column that is not given is NULL."""
-        infra._check_mapping("row", row)
-        self._database._from_above(lambda: self._insert("insert", row))
-
-    def find(self, **key: Any) -> Row | None:
-        """The first row with these values, or None."""
-        found = self.select(key, limit=1)
-        return found[0] if found else None
-
-    def select(
-        self,
-        where: Where = None,
-        order_by: Sequence[str] = (),
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> list[Row]:
-        """Rows in the order of these columns; a "-" before the name: descending. NULL is the least on MySQL, the
-        greatest on Postgres."""
-        order_by = infra._check_many("order_by", order_by)
-        if not all(isinstance(each, str) for each in order_by):
-            raise infra.ValidationError("order_by should be names of columns")
-        for name, value in (("limit", 0 if limit is None else limit), ("offset", offset)):
-            if type(value) is not int or value < 0:
-                raise infra.ValidationError(f"{name} should be a whole number, 0 or more")
-
-        def read(rows: list[Row]) -> list[Row]:
-            return [*map(self._copy, rows)]
-
-        return self._database._from_above(
-            lambda: self._select("select", read, where, order_by, limit, offset)
-        )
-
-    def update(self, where: Where, changes: Mapping[str, Any]) -> int:
-        """Changes the rows and returns how many were found."""
-        infra._check_mapping("changes", changes)
-        return self._database._from_above(lambda: self._update("update", where, changes))
-
-    def delete(self, where: Where) -> int:
-        """Removes the rows and returns how many."""
-        return self._database._from_above(lambda: self._delete("delete", where))
-
-    # The same as statements of a repository's operation
-
-    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
-        def work() -> None:
-            for row in rows:
-                self._add(row)
-
-        self._database._statement(operation, work)
-
-    def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
-        def work() -> int:
-            self._check_columns(changes)
-            if not self._pads:  # Postgres looks at the values before it looks for rows
-                new = self._fitted(changes, map(self._columns.__getitem__, changes), nulls=True)
-            found = self._matching(where)
-            if found and not self._pads:
-                self._refuse_nulls(new)
-            for key, row in found:
-                if self._pads:
-                    new = self._fitted({**row, **changes}, self._columns.values())
-                self._replace(key, row, {**row, **new})
-            return len(found)
-
-        count: int = self._database._statement(operation, work)
-        return count
-
-    def _delete(self, operation: str, where: Where) -> int:
-        def work() -> int:
-            keys = [key for key, _ in self._matching(where)]
-            if self._pads:  # MySQL goes row by row: it does not count what a cascade has removed
-                return sum(self._remove([key]) for key in keys)
-            return self._remove(keys)
-
-        count: int = self._database._statement(operation, work)
-        return count
-
-    def _select(
-        self,
-        operation: str,
-        read: Callable[[list[Row]], list[Any]],
-        where: Where = None,
-        order_by: Sequence[str] = (),
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> list[Any]:
-        """What ``read`` makes of the rows, which are no copies."""
-
-        def work() -> list[Any]:
-            rows = [row for _, row in self._matching(where)]
-            for name in map(infra._plain, reversed(order_by)):
-                column = name.lstrip("-")
-                self._check_columns([column])
-                rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
-            return read(rows[offset:] if limit is None else rows[offset : offset + limit])
-
-        found: list[Any] = self._database._statement(operation, work, write=False)
-        return found
-
-    def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
-        """MySQL pads texts with blanks to compare them; NULL is its least, but the greatest of Postgres."""
-        rule = self.rules.columns[column]
-        width = (
-            max((len(row[column] or "") for row in rows), default=0)
-            if self._pads and rule.kind is str
-            else 0
-        )
-
-        def padded(row: Row) -> Any:
-            return row[column].ljust(width)
-
-        def number(row: Row) -> Any:  # of an id: its text and its bytes have the same order
-            return row[column].int
-
-        def decimal(row: Row) -> Any:  # to Postgres NaN is the greatest
-            return (True, 0) if row[column].is_nan() else (False, row[column])
-
-        special = {uuid.UUID: number, Decimal: decimal}
-        order = padded if width else special.get(rule.kind, operator.itemgetter(column))
-        if not rule.null:
-            return order
-        return lambda row: (not self._pads, 0) if row[column] is None else (self._pads, order(row))
-
-    def _count(self, operation: str, where: Where) -> int:
-        count: int = self._database._statement(
-            operation, lambda: len(self._matching(where)), write=False
-        )
-        return count
-
-    # Within a statement
-
-    def _refer(self, order: _KeyOrder) -> None:
-        """Lets the tables that this one refers to know."""
-        for name, rule in self.rules.foreign_keys.items():
-            parent = self._database.table(rule.table)
-            parent.rules._check_names(name, rule.target)
-            parent._children.append((self, name, rule))
-            parent._targets.add(tuple(rule.target))
-            if order.children_by_name:
-                parent._children.sort(key=operator.itemgetter(1))
-        if order.parents_by_name:
-            self._parents.sort(key=operator.itemgetter(0))
-
-    def _error(
-        self, rule: infra._ErrorRule, constraint: str | None = None, *, about: str = ""
-    ) -> infra.InfrastructureError:
-        return self._database._error(rule, constraint, about=about)
 
     def _check_columns(self, names: Iterable[str]) -> None:
         """Raise DatabaseError, which names the column, if the table has none of that name."""
         names = [*names]
-        if not self._columns.keys() >= {*names}:
-            absent = next(name for name in names if name not in self._columns)
+        if not self.rules.columns.keys() >= {*names}:
+            absent = next(name for name in names if name not in self.rules.columns)
             raise self._error(infra._UNKNOWN_NAME, about=f'"{absent}"')
 
-    def _misfit(self, name: str) -> infra.InfrastructureError:
-        return self._error(infra._MISFIT, about=f'column "{name}"')
-
-    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...] | None:
-        """The values as an index holds them; None if one is NULL: it equals nothing."""
-        if len(columns) == 1:  # nearly all: a third of the time
+    def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> _Key | None:
+        """Return the values as an index holds them, or None if one is NULL."""
+        if len(columns) == 1:  # the usual case, in a third of the time
             value = row[columns[0]]
             return None if value is None else (self._comparable(value) if self._pads else value,)
         key = tuple(map(row.__getitem__, columns))
@@ -1160,81 +1030,81 @@ class FakeTable:
     def _copy(self, row: Row) -> Row:
         return {name: _copied(value) for name, value in row.items()}
 
-    def _matching(self, where: Where) -> list[tuple[tuple[Any, ...], Row]]:
+    def _matching(self, where: Where) -> _Found:
         if callable(where):
             infra._check_function("where", where, "a row")
         elif where is not None:
             infra._check_mapping("where", where)
-        if where is None or not isinstance(where, Mapping):
-            visible, _ = self._candidates({})
-            return (
-                visible
-                if where is None
-                else [each for each in visible if infra._ran(where(self._copy(each[1])))]
-            )
+        if isinstance(where, Mapping):
+            return self._meeting(where)
+        visible, _ = self._candidates({})
+        if where is None:
+            return visible
+        return [(key, row) for key, row in visible if infra._ran(where(self._copy(row)))]
+
+    def _meeting(self, where: Mapping[str, Any]) -> _Found:
+        """Return the rows that meet all conditions on columns."""
         self._check_columns(where)
         equal: dict[str, Any] = {}
         choices: dict[str, dict[Any, None]] = {}
-        more: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
+        compared: list[tuple[str, Callable[[Any, Any], bool], Any]] = []
         for name, value in where.items():
-            if isinstance(value, infra._Among):
-                other: Any = value.repository
-                choices[name] = {
-                    self._comparable(row[value.column]): None
-                    for _, row in other._table._matching(value.where)
-                }
-            elif isinstance(value, infra._OneOf):
-                choices[name] = {self._comparable(infra._plain(each)): None for each in value.value}
-                if not choices[name]:
-                    raise infra.ValidationError("a tuple for IN should not be empty")
+            if isinstance(value, (infra._Among, infra._OneOf)):
+                choices[name] = self._chosen(value)
             elif holds := _COMPARISONS.get(value.__class__):
-                more.append((name, holds, infra._plain(value.value)))
+                compared.append((name, holds, infra._plain(value.value)))
             elif value.__class__.__hash__ is None:
                 raise infra.ValidationError(
                     f"{name} should not be of type {type(value).__name__}, which equals no value"
                 )
             else:
                 equal[name] = self._comparable(infra._plain(value))
-        for wanted in choices.values():
-            wanted.pop(None, None)  # NULL is not equal to NULL
         found, sure = self._candidates(equal, choices)
-        for name, wanted in choices.items():
-            if name not in sure:
-                found = [each for each in found if self._comparable(each[1][name]) in wanted]
-        for name, value in equal.items():
-            if name in sure:
-                continue
-            if self._pads:
-                found = [each for each in found if self._comparable(each[1][name]) == value]
-            else:
-                found = [each for each in found if (its := each[1][name]) is value or its == value]
-        for name, holds, value in more:
-            pads = self._pads and value.__class__ is str and holds is not operator.contains
-            found = [
-                each
-                for each in found
-                if (its := each[1][name]) is not None
-                and (
-                    holds(its.ljust(len(value)), value.ljust(len(its)))
-                    if pads
-                    else holds(its, value)
-                )
-            ]
+        for name in choices.keys() - sure:
+            found = [pair for pair in found if self._comparable(pair[1][name]) in choices[name]]
+        for name in equal.keys() - sure:
+            found = self._equal(found, name, equal[name])
+        for name, holds, value in compared:
+            found = self._compared(found, name, holds, value)
         return found
+
+    def _chosen(self, condition: infra._Among | infra._OneOf) -> dict[Any, None]:
+        """Return the values of an IN as the keys of a dict, without NULL, which equals nothing."""
+        if isinstance(condition, infra._Among):
+            other: Any = condition.repository
+            rows = other._table._matching(condition.where)
+            values = [row[condition.column] for _, row in rows]
+        else:
+            values = [*map(infra._plain, condition.value)]
+            if not values:
+                raise infra.ValidationError("a tuple for IN should not be empty")
+        return {self._comparable(value): None for value in values if value is not None}
+
+    def _equal(self, found: _Found, name: str, wanted: Any) -> _Found:
+        if self._pads:
+            return [pair for pair in found if self._comparable(pair[1][name]) == wanted]
+        return [pair for pair in found if (value := pair[1][name]) is wanted or value == wanted]
+
+    def _compared(
+        self, found: _Found, name: str, holds: Callable[[Any, Any], bool], bound: Any
+    ) -> _Found:
+        if self._pads and bound.__class__ is str and holds is not operator.contains:
+            holds = _padded(holds)
+        return [
+            pair for pair in found if (value := pair[1][name]) is not None and holds(value, bound)
+        ]
 
     def _candidates(
         self, equal: Mapping[str, Any], choices: Mapping[str, Iterable[Any]] = MappingProxyType({})
-    ) -> tuple[list[tuple[tuple[Any, ...], Row]], Sequence[str]]:
-        """By an index where one serves, and the columns that it is for; else all that this thread may see."""
+    ) -> tuple[_Found, Collection[str]]:
+        """Return rows that may match, and the columns whose values certainly match.
+
+        These are rows from an index if there is one, else all that this thread can see.
+        """
         database, rows = self._database, self._rows
-        writer = database._writer
+        writer = self._turns.writer
         if writer is not None and writer is not database._blocks.get():
-            before: dict[tuple[Any, ...], Row | None] = {}
-            for table, key, row, _ in database._undo:
-                if table is self:
-                    before.setdefault(key, row)
-            committed = [(key, row) for key, row in rows.items() if key not in before]
-            return [*committed, *((key, row) for key, row in before.items() if row is not None)], ()
+            return self._committed(), ()
         for columns, index in self._lookups:
             values = [equal.get(column) for column in columns]
             if None not in values:
@@ -1245,14 +1115,47 @@ class FakeTable:
                 continue
             if index is None:
                 return [(value, rows[value]) for value in wanted if value in rows], columns
-            return [each for value in wanted for each in index.get(value, {}).items()], columns
+            return [pair for value in wanted for pair in index.get(value, {}).items()], columns
         return [*rows.items()], ()
 
-    def _put(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
-        """Puts a row in the old one's place, None for none, and nothing else.
+    def _committed(self) -> _Found:
+        """Return the rows without the changes of the writing transaction."""
+        before: dict[_Key, Row | None] = {}
+        for table, key, row, _ in self._turns.undo:
+            if table is self:
+                before.setdefault(key, row)
+        unchanged = [(key, row) for key, row in self._rows.items() if key not in before]
+        return unchanged + [(key, row) for key, row in before.items() if row is not None]
 
-        When Ctrl-C comes between two steps, the same call the other way round undoes those that
-        were done, and may itself be repeated.
+    def _sort_key(self, rows: Sequence[Row], column: str) -> Callable[[Row], Any]:
+        """Return a sort key. MySQL pads texts with blanks, and NULL is its smallest value."""
+        rule = self.rules.columns[column]
+        width = 0
+        if self._pads and rule.kind is str:
+            width = max((len(row[column] or "") for row in rows), default=0)
+
+        def padded(row: Row) -> Any:
+            return row[column].ljust(width)
+
+        def number(row: Row) -> Any:  # the order of an id's text and of its bytes
+            return row[column].int
+
+        def decimal(row: Row) -> Any:  # NaN is the greatest number on Postgres
+            return (True, 0) if row[column].is_nan() else (False, row[column])
+
+        special = {uuid.UUID: number, Decimal: decimal}
+        order = padded if width else special.get(rule.kind, operator.itemgetter(column))
+
+        def with_nulls(row: Row) -> Any:
+            return (not self._pads, 0) if row[column] is None else (self._pads, order(row))
+
+        return with_nulls if rule.null else order
+
+    def _put(self, key: _Key, old: Row | None, row: Row | None) -> None:
+        """Replace a row, checking nothing; None is no row.
+
+        Ctrl-C may come between two steps. The call with ``old`` and ``row`` swapped then undoes the
+        steps that were done. It is idempotent.
         """
         for columns, index in self._indexes.items():
             after = None if row is None else self._key(row, columns)
@@ -1268,22 +1171,46 @@ class FakeTable:
         if row is not None:
             self._rows[key] = row
 
-    def _set(self, key: tuple[Any, ...], old: Row | None, row: Row | None) -> None:
-        self._database._undo.append((self, key, old, row))
+    def _set(self, key: _Key, old: Row | None, row: Row | None) -> None:
+        self._turns.undo.append((self, key, old, row))
         self._put(key, old, row)
 
-    def _add(self, row: Mapping[str, Any]) -> None:
-        self._check_columns(row)
-        self._replace(None, None, self._fitted(row, self._columns.values()))
+
+class _ColumnValues:
+    """Fits values to the columns of a table, by the rules of its engine."""
+
+    def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        self._error = database._error
+        self._pads = database.engine == "mysql"
+        self._table = rules.name
+        columns = {**rules.columns}
+        for name in rules.primary_key:
+            columns[name] = replace(columns[name], null=False)
+        self._columns: dict[str, tuple[str, Column, Any, float]] = {
+            name: (name, column, column.kind, math.inf if column.length is None else column.length)
+            for name, column in columns.items()
+        }
+
+    def fit_row(self, row: Mapping[str, Any]) -> Row:
+        """Return a row as the table stores it. Columns that are not given are NULL."""
+        return self._fitted(row, self._columns.values(), False)
+
+    def fit_changes(self, changes: Mapping[str, Any]) -> Row:
+        """Return new values of columns as the table stores them. Accepts NULL in each."""
+        return self._fitted(changes, map(self._columns.__getitem__, changes), True)
+
+    def refuse_nulls(self, changes: Row) -> None:
+        """Raise ConflictError if a column that takes no NULL is set to NULL."""
+        for name, column, _, _ in self._columns.values():
+            if not column.null and changes.get(name, ...) is None:
+                self._fit(name, column, None)
 
     def _fitted(
         self,
         values: Mapping[str, Any],
         columns: Iterable[tuple[str, Column, Any, float]],
-        *,
-        nulls: bool = False,
+        nulls: bool,
     ) -> Row:
-        """Return the values of these columns as they store them; ``nulls``: each lets NULL through."""
         row = {}
         for name, column, kind, longest in columns:
             value: Any = values.get(name)
@@ -1301,61 +1228,158 @@ class FakeTable:
             row[name] = value if fits else self._fit(name, column, value)
         return row
 
-    def _refuse_nulls(self, new: Row) -> None:
-        for name, column, _, _ in self._columns.values():
-            if not column.null and new.get(name, ...) is None:
-                self._fit(name, column, None)
+    def _fit(self, name: str, column: Column, value: Any) -> Any:
+        """Return the value as the column stores it."""
+        if value is None:
+            if not column.null:
+                raise self._error(infra._NOT_NULL, f"{self._table}_{name}_not_null")
+            return None
+        value = infra._plain(value)
+        if not self._takes(column.kind, value):
+            if not isinstance(value, tuple(infra._FIELD_TYPES)):
+                raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
+            fitted = None
+        elif column.kind in (dict, list):
+            fitted = value if isinstance(value, infra._Document) else infra._document(name, value)
+        else:
+            fit = self._FITS.get(column.kind)
+            fitted = value if fit is None else fit(self, column, value)
+        if fitted is None:
+            raise self._error(infra._MISFIT, about=f'column "{name}"')
+        return fitted
 
-    def _replace(self, old_key: tuple[Any, ...] | None, old: Row | None, row: Row) -> None:
-        """Checks every rule, then puts the new row, whose values fit, in the old one's place."""
-        rules = self.rules
-        checked = row
-        if rules.checks and self._pads:
-            checked = {name: self._comparable(value) for name, value in row.items()}
-        for name, test in rules.checks.items():
-            passes = test(checked)
-            if passes is False:
-                raise self._error(infra._CHECK, name)
-            if passes is not True:
-                infra._ran(passes)
-        key = self._key(row, rules.primary_key)
-        if key is None:  # _fitted refuses a NULL in it
-            raise self._error(infra._NOT_NULL, f"{rules.name}_{rules.primary_key[0]}_not_null")
-        if key != old_key and key in self._rows:
-            raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
-        for name, columns in rules.unique.items():
-            taken = self._indexes[columns].get(
-                self._key(row, columns)
-            )  # of a NULL there is nothing
-            if taken and (old_key not in taken or len(taken) > 1):
-                raise self._error(infra._UNIQUE, name)
+    def _takes(self, kind: type, value: Any) -> bool:
+        """Return whether values of this type can be in such a column."""
+        if kind in (dict, list):
+            return isinstance(value, (dict, list, infra._Document))
+        if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
+            return True  # MySQL's TIME
+        return value.__class__ is kind
+
+    # Each returns the value as the column stores it, or None if it does not fit.
+
+    def _fit_text(self, column: Column, value: str) -> str | None:
+        value = infra._check_value(value, "a value")
+        if column.ascii and not value.isascii():
+            return None
+        if column.length is not None and len(value) > column.length:
+            # SQL ignores trailing blanks beyond the length, MySQL all ASCII white space.
+            if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
+                return None
+            value = value[: column.length]
+        return value
+
+    def _fit_bytes(self, column: Column, value: bytes) -> bytes | None:
+        return value if column.length is None or len(value) <= column.length else None
+
+    def _fit_integer(self, column: Column, value: int) -> int | None:
+        bound = 2 ** ((column.length or 32) - 1)
+        return value if -bound <= value < bound else None
+
+    def _fit_float(self, column: Column, value: float) -> float:
+        return infra._finite(value) if self._pads else value
+
+    def _fit_decimal(self, column: Column, value: Decimal) -> Decimal | None:
+        if self._pads or not value.is_nan() or value.is_snan():  # Postgres takes NaN
+            infra._finite(value)
+        return infra._exact_decimal(value, column.precision, column.scale)
+
+    def _fit_moment(self, column: Column, value: datetime) -> datetime | None:
+        value = infra._aware(value)
+        return None if value.microsecond % infra._fraction(column.scale) else value
+
+    def _fit_time(self, column: Column, value: day_time | timedelta) -> day_time | timedelta | None:
+        rest = value.microseconds if isinstance(value, timedelta) else value.microsecond
+        return None if rest % infra._fraction(column.scale) else value
+
+    _FITS: ClassVar[Mapping[type, Callable[..., Any]]] = {
+        str: _fit_text, bytes: _fit_bytes, int: _fit_integer, float: _fit_float,
+        Decimal: _fit_decimal, datetime: _fit_moment, day_time: _fit_time, timedelta: _fit_time,
+    }  # fmt: skip
+
+
+class _ConstrainedRows(_IndexedRows):
+    """Rows that are written under the constraints of their table."""
+
+    def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        super().__init__(database, rules)
+        self._values = _ColumnValues(database, rules)
+        self._children: list[tuple[_ConstrainedRows, str, ForeignKey]] = []  # as they are checked
+        self._targets: set[tuple[str, ...]] = set()  # columns that children refer to
+        self._parents = list(rules.foreign_keys.items())
+
+    def _refer(self, order: _KeyOrder) -> None:
+        """Register this table's foreign keys with the tables that they refer to."""
+        for name, rule in self.rules.foreign_keys.items():
+            parent = self._database.table(rule.table)
+            parent.rules._check_names(name, rule.target)
+            parent._children.append((self, name, rule))
+            parent._targets.add(tuple(rule.target))
+            if order.children_by_name:
+                parent._children.sort(key=operator.itemgetter(1))
+        if order.parents_by_name:
+            self._parents.sort(key=operator.itemgetter(0))
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        self._check_columns(row)
+        self._replace(None, None, self._values.fit_row(row))
+
+    def _replace(self, old_key: _Key | None, old: Row | None, row: Row) -> None:
+        """Check all constraints, then replace the old row. The values of the new one fit."""
+        if self.rules.checks:
+            self._run_checks(row)
+        key = self._free_key(old_key, row)
         if old is not None and old_key is not None:
             if any(self._key(old, target) != self._key(row, target) for target in self._targets):
                 self._refuse_orphans(old_key, old, row)
             if key != old_key:
                 self._set(old_key, old, None)
         self._set(key, old if key == old_key else None, row)
-        if not rules.foreign_keys:
+        if not self.rules.foreign_keys:
             return
         if self._pads:
             self._find_parents(key)
-        else:  # Postgres looks at the end of the statement
-            self._database._unchecked.append((self, key))
+        else:  # Postgres checks at the end of the statement
+            self._turns.unchecked.append((self, key))
 
-    def _refuse_orphans(self, old_key: tuple[Any, ...], old: Row, row: Row) -> None:
+    def _run_checks(self, row: Row) -> None:
+        if self._pads:
+            row = {name: self._comparable(value) for name, value in row.items()}
+        for name, check in self.rules.checks.items():
+            passes = check(row)
+            if passes is False:
+                raise self._error(infra._CHECK, name)
+            if passes is not True:
+                infra._ran(passes)
+
+    def _free_key(self, old_key: _Key | None, row: Row) -> _Key:
+        """Return the row's primary key. Raises ConflictError if a unique key is taken."""
+        rules = self.rules
+        key = self._key(row, rules.primary_key)
+        if key is None:  # fit_row refuses a NULL in it
+            raise self._error(infra._NOT_NULL, f"{rules.name}_{rules.primary_key[0]}_not_null")
+        if key != old_key and key in self._rows:
+            raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
+        for name, columns in rules.unique.items():
+            taken = self._indexes[columns].get(self._key(row, columns))  # no row if one is NULL
+            if taken and (old_key not in taken or len(taken) > 1):
+                raise self._error(infra._UNIQUE, name)
+        return key
+
+    def _refuse_orphans(self, old_key: _Key, old: Row, row: Row) -> None:
         for child, name, rule in self._children:
             before = self._key(old, rule.target)
             if before == self._key(row, rule.target):
                 continue
             referring = child._referring(rule, before)
             if child is self and not self._pads and self._key(row, rule.columns) != before:
-                # Postgres looks at the end of the statement, when the row refers to another key.
-                referring = [each for each in referring if each != old_key]
+                # Postgres checks at the end of the statement: the row refers to another key then.
+                referring = [key for key in referring if key != old_key]
             if referring:
                 raise self._error(infra._FOREIGN_KEY, name)
 
-    def _find_parents(self, key: tuple[Any, ...]) -> None:
-        """Checks the foreign keys of a row, if it is still there."""
+    def _find_parents(self, key: _Key) -> None:
+        """Check the foreign keys of a row, if the row still exists."""
         row = self._rows.get(key)
         if row is None:
             return
@@ -1369,11 +1393,11 @@ class FakeTable:
             ):
                 raise self._error(infra._FOREIGN_KEY, name)
 
-    def _referring(self, rule: ForeignKey, value: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+    def _referring(self, rule: ForeignKey, value: _Key | None) -> list[_Key]:
         return [] if value is None else list(self._indexes[rule.columns].get(value, ()))
 
-    def _remove(self, keys: Iterable[tuple[Any, ...]], *, in_cascade: bool = False) -> int:
-        """Removes those rows that a cascade has not removed before, and returns how many."""
+    def _remove(self, keys: Iterable[_Key], *, in_cascade: bool = False) -> int:
+        """Delete the rows that no cascade has deleted yet, and return how many."""
         found = {key: self._rows[key] for key in keys if key in self._rows}
         for key in found:
             self._set(key, self._rows[key], None)
@@ -1391,90 +1415,142 @@ class FakeTable:
             if value is not None and self._key(row, rule.columns) == value:
                 raise self._error(infra._FOREIGN_KEY, name)
 
-    def _on_delete(self, row: Row, child: FakeTable, name: str, rule: ForeignKey) -> None:
-        """What happens to those rows of the child that refer to a removed one."""
+    def _on_delete(self, row: Row, child: _ConstrainedRows, name: str, rule: ForeignKey) -> None:
+        """Apply the foreign key's rule to the child's rows that refer to a deleted row."""
         referring = child._referring(rule, self._key(row, rule.target))
         if rule.on_delete == "restrict":
-            if referring:  # what a cascade has removed restricts no longer
+            if referring:
                 raise self._error(infra._FOREIGN_KEY, name)
         elif rule.on_delete == "cascade":
-            if self._pads:
-                for each in referring:
-                    child._remove([each], in_cascade=True)
-            else:
-                child._remove(referring, in_cascade=True)
+            # MySQL follows each row down before it takes the next.
+            portions = [[key] for key in referring] if self._pads else [referring]
+            for keys in portions:
+                child._remove(keys, in_cascade=True)
         else:
-            for each in referring:
-                before = child._rows[each]
-                orphan = child._fitted(
-                    {**before, **dict.fromkeys(rule.columns)}, child._columns.values()
-                )
-                child._replace(each, before, orphan)
+            nulls = dict.fromkeys(rule.columns)
+            for key in referring:
+                before = child._rows[key]
+                child._replace(key, before, child._values.fit_row({**before, **nulls}))
 
-    def _fit(self, name: str, column: Column, value: Any) -> Any:
-        """The value as the column stores it."""
-        if value is None:
-            if not column.null:
-                raise self._error(infra._NOT_NULL, f"{self.rules.name}_{name}_not_null")
-            return None
-        kind, value = column.kind, infra._plain(value)
-        if kind is str and isinstance(value, str):
-            value = infra._check_value(value, "a value")
-            if column.ascii and not value.isascii():
-                raise self._misfit(name)
-            if column.length is not None and len(value) > column.length:
-                # In SQL blanks at the end do not count; to MySQL no white space of ASCII does.
-                if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
-                    raise self._misfit(name)
-                value = value[: column.length]
-            return value
-        if kind is datetime and isinstance(value, datetime):
-            value = infra._aware(value)
-            if value.microsecond % infra._fraction(column.scale):
-                raise self._misfit(name)
-            return value
-        if (
-            kind is int
-            and value.__class__ is int
-            and -(bound := 2 ** ((column.length or 32) - 1)) <= value < bound
-        ):
-            return value
-        if kind is float and value.__class__ is float:
-            return infra._finite(value) if self._pads else value
-        if kind is Decimal and value.__class__ is Decimal:  # NaN is a number to Postgres
-            if self._pads or not value.is_nan() or value.is_snan():
-                infra._finite(value)
-            exact = infra._exact_decimal(value, column.precision, column.scale)
-            if exact is None:
-                raise self._misfit(name)
-            return exact
-        if kind in _AS_THEY_ARE and value.__class__ is kind:
-            if (
-                isinstance(value, bytes)
-                and column.length is not None
-                and len(value) > column.length
-            ):
-                raise self._misfit(name)
-            return self._timed(name, column, value)
-        if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
-            return self._timed(name, column, value)  # MySQL's TIME
-        if kind in (dict, list) and isinstance(value, (dict, list, infra._Document)):
-            return value if isinstance(value, infra._Document) else infra._document(name, value)
-        if not isinstance(value, tuple(infra._FIELD_TYPES)):
-            raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
-        raise self._misfit(name)
 
-    def _timed(self, name: str, column: Column, value: Any) -> Any:
-        """The value, if a time or timedelta has no more digits of a second than its column."""
-        rest = value.microseconds if isinstance(value, timedelta) else 0
-        rest = value.microsecond if isinstance(value, day_time) else rest
-        if rest % infra._fraction(column.scale):
-            raise self._misfit(name)
-        return value
+class FakeTable(_ConstrainedRows):
+    """A table of a FakeDatabase. Rows are dicts; the table copies them on the way in and out.
+
+    ``where`` selects rows: a dict of column values (None: NULL), a function that takes the row, or
+    None for all rows. A violated constraint raises ConflictError with the constraint's name. An
+    unknown column, or a value that does not fit its column, raises DatabaseError.
+    """
+
+    def __init__(self, database: FakeDatabase, rules: Table) -> None:
+        if not isinstance(database, FakeDatabase) or not isinstance(rules, Table):
+            raise infra.ConfigurationError("FakeTable takes a FakeDatabase and a Table")
+        super().__init__(database, rules)
+
+    def insert(self, row: Mapping[str, Any]) -> None:
+        """Insert a row. Columns that are not given are NULL."""
+        infra._check_mapping("row", row)
+        self._database._from_above(lambda: self._insert("insert", row))
+
+    def find(self, **key: Any) -> Row | None:
+        """Return the first row with these values, or None."""
+        found = self.select(key, limit=1)
+        return found[0] if found else None
+
+    def select(
+        self,
+        where: Where = None,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Row]:
+        """Return rows in the order of these columns; "-" before a name means descending.
+
+        NULL is the smallest value on MySQL, the greatest on Postgres.
+        """
+        order_by = infra._check_many("order_by", order_by)
+        if not all(isinstance(each, str) for each in order_by):
+            raise infra.ValidationError("order_by should be names of columns")
+        for name, value in (("limit", 0 if limit is None else limit), ("offset", offset)):
+            if type(value) is not int or value < 0:
+                raise infra.ValidationError(f"{name} should be a whole number, 0 or more")
+
+        def read(rows: list[Row]) -> list[Row]:
+            return [*map(self._copy, rows)]
+
+        return self._database._from_above(
+            lambda: self._select("select", read, where, order_by, limit, offset)
+        )
+
+    def update(self, where: Where, changes: Mapping[str, Any]) -> int:
+        """Update the rows and return how many were found."""
+        infra._check_mapping("changes", changes)
+        return self._database._from_above(lambda: self._update("update", where, changes))
+
+    def delete(self, where: Where) -> int:
+        """Delete the rows and return how many."""
+        return self._database._from_above(lambda: self._delete("delete", where))
+
+    # The same for a repository, with the name of its operation
+
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
+        def work() -> None:
+            for row in rows:
+                self._add(row)
+
+        self._database._statement(operation, work)
+
+    def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
+        def work() -> int:
+            self._check_columns(changes)
+            if not self._pads:  # Postgres checks the values before it searches for rows
+                new = self._values.fit_changes(changes)
+            found = self._matching(where)
+            if found and not self._pads:
+                self._values.refuse_nulls(new)
+            for key, row in found:
+                if self._pads:
+                    new = self._values.fit_row({**row, **changes})
+                self._replace(key, row, {**row, **new})
+            return len(found)
+
+        return self._database._statement(operation, work)
+
+    def _delete(self, operation: str, where: Where) -> int:
+        def work() -> int:
+            keys = [key for key, _ in self._matching(where)]
+            if self._pads:  # MySQL deletes row by row and does not count rows a cascade removed
+                return sum(self._remove([key]) for key in keys)
+            return self._remove(keys)
+
+        return self._database._statement(operation, work)
+
+    def _select(
+        self,
+        operation: str,
+        read: Callable[[list[Row]], list[Any]],
+        where: Where = None,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Any]:
+        """Return the result of ``read``, which takes the rows themselves, not copies."""
+
+        def work() -> list[Any]:
+            rows = [row for _, row in self._matching(where)]
+            for name in map(infra._plain, reversed(order_by)):
+                column = name.lstrip("-")
+                self._check_columns([column])
+                rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
+            return read(rows[offset:] if limit is None else rows[offset : offset + limit])
+
+        return self._database._statement(operation, work, write=False)
+
+    def _count(self, operation: str, where: Where) -> int:
+        return self._database._statement(operation, lambda: len(self._matching(where)), write=False)
 
 
 class _FakeRows(infra._TableRows):
-    """A table of a ``FakeDatabase``, as data moves read and write it."""
+    """A table of a ``FakeDatabase`` for data moves."""
 
     def __init__(self, database: FakeDatabase, table: str) -> None:
         self._database = database
@@ -1541,7 +1617,7 @@ class _FakeRows(infra._TableRows):
             table._update("move", dict(zip(key, each)), dict(zip(names, values)))
 
     def pass_ids(self) -> None:
-        """A fake makes no ids."""
+        """Do nothing: a fake generates no ids."""
 
 
 # === repositories =================================================================================
@@ -1993,7 +2069,7 @@ class _FakeListener(infra.Listener):
                         return
                     item = self._queue.popleft()
                 deliver = functools.partial(self._deliver, *item) if item else None
-                _as_another(deliver or self._announce_reconnect)
+                _as_another_thread(deliver or self._announce_reconnect)
         except BaseException:  # Ctrl-C, or a test that ends in its handler
             if delivers:
                 self._busy = False
@@ -2510,64 +2586,102 @@ class FakeSmsService(Faults, infra.SmsService):
 
 
 class FakeInfrastructure(infra.Infrastructure):
-    """The bundle on fakes, sharing nothing with another; time is a ``FakeClock`` unless a clock is given.
+    """The bundle on fakes. Two bundles share nothing. The clock is a ``FakeClock`` by default.
 
-    A ``with`` block fails with an AssertionError if it ends while a fault of ``fail_next`` waits for
-    its call: then the test has not shown what it meant to. An exception that leaves the block goes
-    first.
+    The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used: the
+    test did not test what it meant to. An exception that leaves the block takes precedence.
     """
-
-    accounts: FakeDatabase
-    exchange: FakeDatabase
-    phone_users: FakePhoneUserRepository
-    tokens: FakeTokenRepository
-    users: FakeUserRepository
-    organizations: FakeOrganizationRepository
-    benchmarks: FakeBenchmarkRepository
-    submissions: FakeSubmissionRepository
-    redis: FakeRedisClient
-    cache: FakeCacheProvider
-    verification: FakeVerificationCache
-    storage: FakeStorageProvider
-    bus: FakeEventBus
-    sms: FakeSmsService
 
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
         super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))
-        redis = FakeRedisClient(clock=self.clock)
-        accounts = FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
-        exchange = FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock)
-        self._built: dict[str, Any] = {
-            "accounts": accounts,
-            "exchange": exchange,
-            "phone_users": FakePhoneUserRepository(accounts, clock=self.clock),
-            "tokens": FakeTokenRepository(accounts, clock=self.clock),
-            "users": FakeUserRepository(exchange, clock=self.clock),
-            "organizations": FakeOrganizationRepository(exchange, clock=self.clock),
-            "benchmarks": FakeBenchmarkRepository(exchange, clock=self.clock),
-            "submissions": FakeSubmissionRepository(exchange, clock=self.clock),
-            "redis": redis,
-            "cache": FakeCacheProvider(redis, self.config.cache.prefix, clock=self.clock),
-            "verification": FakeVerificationCache(redis),
-            "storage": FakeStorageProvider(clock=self.clock),
-            "bus": FakeEventBus(redis, prefix=self.config.cache.channel_prefix),
-            "sms": FakeSmsService(),
-        }
+        for name, part in vars(FakeInfrastructure).items():
+            if isinstance(part, infra._provided):
+                getattr(self, name)  # now: a test may look at a fake after close()
+
+    @infra._provided
+    def accounts(self) -> FakeDatabase:
+        """The MySQL database, with the tables of ``schema.sql``."""
+        return FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
+
+    @infra._provided
+    def exchange(self) -> FakeDatabase:
+        """The Postgres database, with the tables of ``schema.sql``."""
+        return FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock)
+
+    @infra._provided
+    def phone_users(self) -> FakePhoneUserRepository:
+        """Users with a phone number, in ``accounts``."""
+        return FakePhoneUserRepository(self.accounts, clock=self.clock)
+
+    @infra._provided
+    def tokens(self) -> FakeTokenRepository:
+        """Refresh tokens of phone users, in ``accounts``."""
+        return FakeTokenRepository(self.accounts, clock=self.clock)
+
+    @infra._provided
+    def users(self) -> FakeUserRepository:
+        """Users with an email address, in ``exchange``."""
+        return FakeUserRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def organizations(self) -> FakeOrganizationRepository:
+        """Organizations and their members, in ``exchange``."""
+        return FakeOrganizationRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def benchmarks(self) -> FakeBenchmarkRepository:
+        """Benchmarks and their versions, in ``exchange``."""
+        return FakeBenchmarkRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def submissions(self) -> FakeSubmissionRepository:
+        """Submissions and leaderboards, in ``exchange``."""
+        return FakeSubmissionRepository(self.exchange, clock=self.clock)
+
+    @infra._provided
+    def redis(self) -> FakeRedisClient:
+        """The Redis that ``cache``, ``verification`` and ``bus`` share."""
+        return FakeRedisClient(clock=self.clock)
+
+    @infra._provided
+    def cache(self) -> FakeCacheProvider:
+        """The cache in ``redis``, with locks and rate limits."""
+        return FakeCacheProvider(self.redis, self.config.cache.prefix, clock=self.clock)
+
+    @infra._provided
+    def verification(self) -> FakeVerificationCache:
+        """Verification codes for phone numbers, in ``redis``."""
+        return FakeVerificationCache(self.redis)
+
+    @infra._provided
+    def storage(self) -> FakeStorageProvider:
+        """The object storage."""
+        return FakeStorageProvider(clock=self.clock)
+
+    @infra._provided
+    def bus(self) -> FakeEventBus:
+        """The event bus on ``redis``."""
+        return FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)
+
+    @infra._provided
+    def sms(self) -> FakeSmsService:
+        """The SMS service; its ``outbox`` holds the messages."""
+        return FakeSmsService()
 
     def __exit__(self, *exc_info: object) -> None:
-        """Closes the fakes."""
+        """Close the fakes. Raises AssertionError for faults that were not used."""
         self.close()
         unused = [fault for fake in self._built.values() for fault in fake._faults]
         if unused and exc_info[0] is None:
             named = (f"{each.method} of {type(each.owner).__name__}" for each in unused)
             raise AssertionError(
-                f"no call has met these faults, or not as often as asked for: {', '.join(named)}"
+                f"these faults were not used, or not as often as asked for: {', '.join(named)}"
             )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FakeInfrastructure:
-        """A new bundle; the environment does not matter to fakes."""
+        """Return a new bundle. Fakes ignore the environment."""
         return cls()

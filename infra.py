@@ -103,6 +103,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    overload,
 )
 
 if (
@@ -16114,46 +16115,48 @@ def create_sms_service(
 # === data moves ===================================================================================
 
 
-# A move reads rows from a source, in the order of a key, and writes them to a target. Each batch
-# commits together with a row of infra_moves, the checkpoint: it says where the next batch begins.
+# A move reads rows from a source in the order of a key and writes them to a target. Each batch
+# commits with the move's checkpoint: a row of infra_moves that says where the next batch begins.
 
-#: kinds of columns that a walk in the order of a key can go by
+#: kinds of columns that a source can page by
 _KEY_KINDS = {"text", "flag", "integer", "year", "decimal", "bytes", "id"} | {
     "moment", "local moment", "date", "time", "time or duration"
 }  # fmt: skip
 _MICROSECOND = timedelta(microseconds=1)
-#: how values of a key are written into a checkpoint, and read from it
-_KEY_TEXTS: Mapping[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
-    "text": (str, str, str),
-    "flag": (bool, lambda value: "1" if value else "", bool),
-    "whole": (int, str, int),
-    "decimal": (Decimal, str, Decimal),
-    "bytes": (bytes, bytes.hex, bytes.fromhex),
-    "id": (uuid.UUID, str, uuid.UUID),
-    "moment": (datetime, datetime.isoformat, datetime.fromisoformat),
-    "date": (date, date.isoformat, date.fromisoformat),
-    "time": (day_time, day_time.isoformat, day_time.fromisoformat),
-    "duration": (
-        timedelta,
+#: how a checkpoint holds the values of a key: by type a name, to text and from text
+_KEY_CODECS: Mapping[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
+    str: ("text", str, str),
+    bool: ("flag", lambda value: "1" if value else "", bool),
+    int: ("whole", str, int),
+    Decimal: ("decimal", str, Decimal),
+    bytes: ("bytes", bytes.hex, bytes.fromhex),
+    uuid.UUID: ("id", str, uuid.UUID),
+    datetime: ("moment", datetime.isoformat, datetime.fromisoformat),
+    date: ("date", date.isoformat, date.fromisoformat),
+    day_time: ("time", day_time.isoformat, day_time.fromisoformat),
+    timedelta: (
+        "duration",
         lambda value: str(value // _MICROSECOND),
         lambda text: int(text) * _MICROSECOND,
     ),
 }
+_KEY_READERS = dict(map(operator.itemgetter(0, 2), _KEY_CODECS.values()))
 
 
-def _written_key(values: Sequence[Any]) -> list[list[str]]:
-    """Return the values of a key as JSON holds them."""
-    found = []
+def _encode_key(values: Sequence[Any]) -> list[list[str]]:
+    """Return the values of a key as a checkpoint holds them."""
+    encoded = []
     for value in map(_plain, values):
-        names = [name for name, (kind, _, _) in _KEY_TEXTS.items() if type(value) is kind]
-        if not names:
-            raise MoveError(f"a key should not hold a value of type {type(value).__name__}")
-        found.append([names[0], _KEY_TEXTS[names[0]][1](value)])
-    return found
+        codec = _KEY_CODECS.get(type(value))
+        if codec is None:
+            raise MoveError(f"a key cannot hold a value of type {type(value).__name__}")
+        name, write, _ = codec
+        encoded.append([name, write(value)])
+    return encoded
 
 
-def _read_key(position: Sequence[Sequence[str]]) -> list[Any]:
-    return [_KEY_TEXTS[name][2](text) for name, text in position]
+def _decode_key(position: Sequence[Sequence[str]]) -> list[Any]:
+    return [_KEY_READERS[name](text) for name, text in position]
 
 
 def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
@@ -16161,8 +16164,16 @@ def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in zip(names, values))
 
 
+def _row_error(place: str, key: str, reason: str, **details: Any) -> MoveError:
+    return MoveError(f"{place}, row {key}: {reason}", key=key, **details)
+
+
+def _no_column(owner: str, name: str) -> MoveError:
+    return MoveError(f"{owner} has no column {name}", column=name)
+
+
 class _Batch(NamedTuple):
-    """Rows of a source, where the next batch begins, and whether there is none."""
+    """Rows of a source with their keys, and the position of the next batch."""
 
     key_names: Sequence[str]
     keys: Sequence[Sequence[Any]]
@@ -16172,40 +16183,44 @@ class _Batch(NamedTuple):
     last: bool
 
     def key(self, at: int) -> str:
-        """Return a row's key in words: "id=7"."""
         return _key_words(self.key_names, self.keys[at])
 
 
 class Source(ABC):
-    """Where a ``RowMove`` reads rows: one of the classes below."""
+    """The source of a ``RowMove``: one of the classes below."""
 
-    #: the columns, once it is open; None: rows are dicts
+    #: the columns, after ``_open``; None: rows are dicts
     names: Sequence[str] | None = None
-    #: whether another thread may read the next batch while one is written
+    #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
+    #: an open file or connection
+    _handle: Any = None
 
     @abstractmethod
     def _open(self) -> None:
-        """Look at the source. Raises MoveError if its rows cannot be walked."""
+        """Inspect the source. Raises MoveError if its rows cannot be read in a stable order."""
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
-        """Return what must not change while a move is under way."""
+        """Return the properties that must not change between the runs of a move."""
 
     @abstractmethod
     def _read(self, position: Any, limit: int) -> _Batch:
-        """Return up to ``limit`` rows from that position on; None is the beginning."""
+        """Return up to ``limit`` rows from this position on; None is the beginning."""
 
     def _total(self) -> int | None:
-        """Return how many rows there are, if that can be told."""
+        """Return the number of rows, or None if it is unknown."""
         return None
 
-    def _close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Close what ``_open`` has opened. May be called again."""
+    def _close(self) -> None:
+        """Close what ``_open`` opened. Idempotent."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
 
 
 class _KeyedSource(Source):
-    """A source whose rows are in the order of a key. A checkpoint holds the last key."""
+    """A source that pages by a key. The checkpoint holds the last key."""
 
     _key: Sequence[str]
 
@@ -16213,11 +16228,11 @@ class _KeyedSource(Source):
     def _page(
         self, after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
-        """Return the next rows behind a key, and their keys."""
+        """Return the rows that follow a key, and their keys."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
-        rows, keys = self._page(None if position is None else _read_key(position), limit)
-        position = _written_key(keys[-1]) if keys else position
+        rows, keys = self._page(None if position is None else _decode_key(position), limit)
+        position = _encode_key(keys[-1]) if keys else position
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
 
 
@@ -16231,11 +16246,15 @@ def _check_table(table: str) -> str:
     return Database._target(table, ())[0]
 
 
+def _check_columns(columns: Sequence[str] | None) -> list[str]:
+    return [] if columns is None else [*map(_plain, _check_many("columns", columns))]
+
+
 class TableSource(_KeyedSource):
     """The rows of a table, in the order of its primary key.
 
-    Each row is read as it is when the move reaches its key. Later changes to it are not seen, nor
-    are rows whose keys lie before the place that the move has reached.
+    Each row is read once, when the move reaches its key. The move does not see later changes to
+    the row, or new rows with smaller keys.
 
     Args:
         database: a ConnectionPool or FakeDatabase.
@@ -16250,7 +16269,7 @@ class TableSource(_KeyedSource):
     ) -> None:
         self.database = _check_database(database)
         self.table = _check_table(table)
-        self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
+        self._columns = _check_columns(columns)
 
     def _open(self) -> None:
         self._rows = self.database._rows_of(self.table)
@@ -16262,14 +16281,14 @@ class TableSource(_KeyedSource):
             kind = shape.columns[name].kind
             if kind not in _KEY_KINDS or name in shape.unordered:
                 raise MoveError(
-                    f"{self.table} cannot be walked by {name}: "
-                    "no page can begin behind such a value",
+                    f"{self.table} cannot be read in the order of {name}: "
+                    "no page can begin after a value of this type",
                     column=name,
                 )
-        self.names = self._columns or [each for each in shape.columns if each not in shape.computed]
+        self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
         for name in self.names:
             if name not in shape.columns:
-                raise MoveError(f"{self.table} has no column {name}", column=name)
+                raise _no_column(self.table, name)
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -16286,7 +16305,7 @@ class TableSource(_KeyedSource):
 
 
 def _described(shape: _TableShape, names: Iterable[str]) -> dict[str, str]:
-    """Return the types of columns, as a checkpoint keeps them."""
+    """Return the types of columns, as a checkpoint holds them."""
     return {name: _type_words(shape.columns[name]) for name in names}
 
 
@@ -16296,10 +16315,10 @@ def _type_words(column: _ColumnType) -> str:
 
 
 class IterableSource(Source):
-    """Rows that Python code makes, as dicts.
+    """Rows from Python code, as dicts.
 
-    A move that is resumed reads them again from the beginning and skips what it has moved: they
-    have to come in the same order each time.
+    A resumed move reads the rows again from the beginning and skips those that it has moved. So
+    they have to come in the same order each time.
 
     Args:
         rows: a list or another iterable that can be read more than once, or a function that
@@ -16346,40 +16365,33 @@ class IterableSource(Source):
             raise MoveError("rows should be a function that returns an iterable of dicts")
         iterator = iter(rows)
         if iterator is given and self._is_spent:
-            raise MoveError("the rows can be read once only: give a list, or a function")
+            raise MoveError("the rows can only be read once: give a list, or a function")
         self._is_spent = True
         self._iterator = iterator
         self._at = sum(1 for _ in itertools.islice(iterator, start))
         if self._at < start:
-            raise MoveError(f"there are fewer rows than the {start} that were moved before")
+            raise MoveError(f"there are fewer rows than the {start} that earlier runs moved")
 
     def _total(self) -> int | None:
         return len(self._given) if isinstance(self._given, Sequence) else None
 
 
 class _FileSource(Source):
-    """Records of a text file in UTF-8.
+    """The records of a text file in UTF-8.
 
-    A checkpoint holds where the next record begins, and a digest of all that stands before it: a
-    file that has changed there is refused.
+    The checkpoint holds the offset of the next record and a digest of the file before it. A resumed
+    move raises MoveError if that part of the file has changed.
     """
-
-    _stream: BinaryIO | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(_check_path("path", path))
-
-    def _close(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
 
     def _open(self) -> None:
         import hashlib
 
         self._close()
         try:
-            self._stream = self.path.open("rb")
+            self._handle = self.path.open("rb")
         except OSError as error:
             raise MoveError(
                 f"{self.path} cannot be read: {os.strerror(error.errno or 0)}"
@@ -16388,10 +16400,11 @@ class _FileSource(Source):
         self._begin(iter(self._line, ""))
 
     def _line(self) -> str:
-        """Return the next line, or "" at the end. What is no UTF-8 becomes lone surrogates, which
-        no column takes."""
-        assert self._stream is not None
-        line = self._stream.readline()
+        """Return the next line, or "" at the end.
+
+        Bytes that are not UTF-8 become lone surrogates, which no column takes.
+        """
+        line: bytes = self._handle.readline()
         self._read_so_far.update(line)
         text = line.decode("utf-8", "surrogateescape")
         if not self._offset:
@@ -16399,9 +16412,12 @@ class _FileSource(Source):
         self._offset += len(line)
         return text
 
+    def _refusal(self, reason: str) -> MoveError:
+        return _row_error(str(self.path), f"record={self._record + 1}", reason)
+
     @abstractmethod
     def _begin(self, lines: Iterator[str]) -> None:
-        """Start to read at the beginning."""
+        """Start reading at the beginning of the file."""
 
     @abstractmethod
     def _next(self) -> Any:
@@ -16409,7 +16425,7 @@ class _FileSource(Source):
 
     def _read(self, position: Any, limit: int) -> _Batch:
         place = position or {"record": 0}
-        if self._stream is None or place["record"] != self._record:
+        if self._handle is None or place["record"] != self._record:
             self._go_to(place)
         rows: list[Any] = []
         keys: list[tuple[int]] = []
@@ -16418,31 +16434,30 @@ class _FileSource(Source):
             rows.append(values)
             keys.append((self._record,))
         digest = self._read_so_far.hexdigest()
-        found = {"record": self._record, "offset": self._offset, "digest": digest}
-        return _Batch(("record",), keys, rows, found, len(rows) < limit)
+        position = {"record": self._record, "offset": self._offset, "digest": digest}
+        return _Batch(("record",), keys, rows, position, len(rows) < limit)
 
     def _go_to(self, place: Mapping[str, Any]) -> None:
         self._open()
-        assert self._stream is not None
         if not place["record"]:
             return
         while self._offset < place["offset"] and (
-            part := self._stream.read(min(place["offset"] - self._offset, 1 << 20))
+            part := self._handle.read(min(place["offset"] - self._offset, 1 << 20))
         ):
             self._read_so_far.update(part)
             self._offset += len(part)
         if self._read_so_far.hexdigest() != place["digest"]:
             raise MoveError(
                 f"{self.path} has changed before record {place['record'] + 1}, where the move "
-                "goes on: restart the move to read it from the beginning"
+                "continues: restart the move to read it from the beginning"
             )
         self._record = place["record"]
 
 
 class CsvSource(_FileSource):
-    """The records of a CSV file (RFC 4180) with a header, as dicts of texts.
+    """The records of a CSV file (RFC 4180) with a header, as texts.
 
-    A target's columns read the texts as their types, for example "2026-01-31 12:00:00+00:00".
+    The target converts each text to its column's type, for example "2026-01-31 12:00:00+00:00".
 
     Args:
         path: the file, in UTF-8.
@@ -16455,7 +16470,9 @@ class CsvSource(_FileSource):
     ) -> None:
         super().__init__(path)
         if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
-            raise ConfigurationError("delimiter should be one character, no quote or line break")
+            raise ConfigurationError(
+                "delimiter should be one character, not a quote or a line break"
+            )
         if not isinstance(null, str):
             raise ConfigurationError("null should be text")
         self._delimiter, self._null = delimiter, null
@@ -16469,37 +16486,32 @@ class CsvSource(_FileSource):
         self._reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
         self.names = self._values() or []
         if len(set(self.names)) < len(self.names) or not all(self.names):
-            raise MoveError(f"{self.path} should begin with a header of different names")
+            raise MoveError(f"{self.path} should begin with a header of unique names")
 
     def _values(self) -> list[str] | None:
         import csv
 
         try:
             return next(self._reader, None)
-        except csv.Error:  # which quotes nothing
-            raise MoveError(
-                f"{self.path} is no CSV near line {self._reader.line_num}",
-                key=f"record={self._record + 1}",
-            ) from None
+        except csv.Error:  # its words quote nothing of the file
+            raise self._refusal(f"not valid CSV near line {self._reader.line_num}") from None
 
     def _next(self) -> tuple[str | None, ...] | None:
         values = self._values()
-        while values == []:  # an empty line
+        while values == []:  # a blank line
             values = self._values()
         if values is None:
             return None
         width = len(self.names or ())
         if len(values) != width:
-            raise MoveError(
-                f"{self.path}, line {self._reader.line_num}: there are {len(values)} values for "
-                f"{width} columns",
-                key=f"record={self._record + 1}",
+            raise self._refusal(
+                f"line {self._reader.line_num}: there are {len(values)} values for {width} columns"
             )
         return tuple([None if value == self._null else value for value in values])
 
 
 class JsonLinesSource(_FileSource):
-    """The records of a file that holds a JSON object in each line (https://jsonlines.org)."""
+    """The records of a file with one JSON object per line (https://jsonlines.org)."""
 
     def _describe(self) -> dict[str, Any]:
         return {"file": self.path.name}
@@ -16515,31 +16527,20 @@ class JsonLinesSource(_FileSource):
 
     def _object(self, line: str) -> dict[str, Any]:
         try:
-            found = _read_json(line)
+            record = _read_json(line)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            number = self._record + 1
-            raise MoveError(
-                f"{self.path}, record {number}: a line should hold a JSON object",
-                key=f"record={number}",
-            )
-        return found
+            record = None
+        if not isinstance(record, dict):
+            raise self._refusal("a line should hold a JSON object")
+        return record
 
 
 class SqliteSource(_KeyedSource):
-    """The rows of a table of a SQLite file, in the order of its primary key."""
+    """The rows of a table in a SQLite file, in the order of its primary key."""
 
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
         self.path = Path(_check_path("path", path))
         self.table = _check_table(table)
-
-    _connection: Any = None
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
     def _open(self) -> None:
         import sqlite3
@@ -16547,41 +16548,37 @@ class SqliteSource(_KeyedSource):
         self._close()
         try:
             place = f"{self.path.resolve().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(place, uri=True)
-        except sqlite3.Error:  # SQLite's own words, about the file
+            self._handle = sqlite3.connect(place, uri=True)
+        except sqlite3.Error:
             raise MoveError(f"{self.path} cannot be opened as a SQLite database") from None
-        self._connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        self._handle.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         columns = self._ask(f'PRAGMA table_info("{self.table}")')
         if not columns:
             raise MoveError(f"{self.path} has no table {self.table}")
-        self.names = [column[1] for column in columns]
-        parts = sorted((column[5], column[1]) for column in columns if column[5])
-        self._key = [name for _, name in parts]
+        self._types = {name: declared for _, name, declared, *_ in columns}
+        self.names = [*self._types]
+        self._key = [
+            name for _, name in sorted((part, name) for _, name, *_, part in columns if part)
+        ]
         if not self._key:
             raise MoveError(f"{self.table} has no primary key")
-        self._types = {column[1]: column[2] for column in columns}
-        self._check_key()
-
-    def _check_key(self) -> None:
         for name in self._key:
-            quoted = f'"{name}"'
-            sql = (
-                f"SELECT 1 FROM \"{self.table}\" WHERE typeof({quoted}) IN ('real', 'null') LIMIT 1"
-            )
-            if self._ask(sql):
+            unordered = f"typeof(\"{name}\") IN ('real', 'null')"
+            if self._ask(f'SELECT 1 FROM "{self.table}" WHERE {unordered} LIMIT 1'):
                 raise MoveError(
-                    f"{self.table} cannot be walked by {name}: it holds floats or NULL", column=name
+                    f"{self.table} cannot be read in the order of {name}: it holds floats or NULL",
+                    column=name,
                 )
 
     def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         import sqlite3
 
         try:
-            found: list[tuple[Any, ...]] = self._connection.execute(sql, params).fetchall()
-            return found
+            rows: list[tuple[Any, ...]] = self._handle.execute(sql, params).fetchall()
+            return rows
         except sqlite3.Error:
             pass
-        # Outside: the context may quote a row.
+        # Raised outside the handler: the error's context could quote a row.
         raise MoveError(f"{self.path} could not be read: is it a SQLite database?")
 
     def _describe(self) -> dict[str, Any]:
@@ -16607,13 +16604,13 @@ class SqliteSource(_KeyedSource):
 
 
 class QuerySource(_KeyedSource):
-    """The rows of a SELECT, in the order of a key that tells them apart.
+    """The rows of a SELECT, in the order of a unique key.
 
     Args:
         database: a ConnectionPool.
         sql: the SELECT, without ORDER BY and LIMIT.
-        key: the names of the result's columns that together are unique and never NULL. Columns of
-            type ENUM, SET, FLOAT or DOUBLE are no key.
+        key: the names of columns of the result that together are unique and never NULL. The types
+            ENUM, SET, FLOAT and DOUBLE cannot be part of the key.
         params: the parameters of the SELECT.
     """
 
@@ -16623,7 +16620,7 @@ class QuerySource(_KeyedSource):
         self, database: ConnectionPool, sql: str, key: str | Sequence[str], params: Any = None
     ) -> None:
         if not isinstance(database, ConnectionPool):
-            raise ConfigurationError("QuerySource reads from a ConnectionPool: a fake knows no SQL")
+            raise ConfigurationError("QuerySource takes a ConnectionPool: a fake runs no SQL")
         self.database = database
         self._sql = _check_sql(sql)
         self._key = [key] if isinstance(key, str) else [*_check_many("key", key)]
@@ -16635,22 +16632,22 @@ class QuerySource(_KeyedSource):
         self._params = [*(params or ())]
 
     def _ask(
-        self, tail: str, params: Sequence[Any] = ()
+        self, tail: str, params: Sequence[Any] = (), select: str = "*"
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         def fetch(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
             return [column[0] for column in cursor.description], list(cursor.fetchall())
 
-        # Without parameters a percent sign is one; with some it has to be doubled.
+        # A driver reads %% as a percent sign only in a statement with parameters.
         given = [*self._params, *params]
         inner = self._sql.replace("%", "%%") if params and not self._params else self._sql
-        sql = f"SELECT * FROM ({inner}) AS source {tail}"
+        sql = f"SELECT {select} FROM ({inner}) AS source {tail}"
         return self.database._statement("move", sql, given or None, fetch, repeatable=True)
 
     def _open(self) -> None:
         self.names, _ = self._ask("LIMIT 0")
         for name in self._key:
             if name not in self.names:
-                raise MoveError(f"the query has no column {name}", column=name)
+                raise _no_column("the query", name)
         quoted = [self.database._dialect.name(name) for name in self._key]
         nulls = " OR ".join(f"{name} IS NULL" for name in quoted)
         if self._ask(f"WHERE {nulls} LIMIT 1")[1]:
@@ -16666,11 +16663,11 @@ class QuerySource(_KeyedSource):
         if after is not None:
             condition, params = _beyond(self.database._dialect, order, after)
             tail = f"WHERE {condition} "
-        # One row more: if its key is that of the last one, the next page would leave it out.
-        names, found = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
-        keys = _values_at(found, [*map(names.index, self._key)])
+        # One more row than asked for: the next page would skip it if it had the last row's key.
+        names, rows = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
+        keys = _values_at(rows, [*map(names.index, self._key)])
         self._check_keys(keys)
-        return found[:limit], keys[:limit]
+        return rows[:limit], keys[:limit]
 
     def _check_keys(self, keys: Sequence[tuple[Any, ...]]) -> None:
         for key, following in itertools.pairwise(keys):
@@ -16678,25 +16675,18 @@ class QuerySource(_KeyedSource):
                 words = _key_words(self._key, key)
                 raise MoveError(f"two rows of the query have the key {words}", key=words)
         if any(isinstance(value, float) for key in keys[:1] for value in key):
-            raise MoveError("the query's key should not be a float: no page can begin behind one")
+            raise MoveError("the query's key should not be a float: no page can begin after one")
 
     def _total(self) -> int | None:
-        sql = f"SELECT count(*) FROM ({self._sql}) AS source"
-        rows = self.database._statement(
-            "move", sql, self._params or None, _all_rows, repeatable=True
-        )
-        return int(rows[0][0])
+        _, ((count,),) = self._ask("", select="count(*)")
+        return int(count)
 
 
 @dataclass(frozen=True)
 class Replace:
-    """A policy of a ``TableTarget``: the value that is stored in place of one that does not fit."""
+    """A policy of a ``TableTarget``: store this value instead of one that does not fit."""
 
     value: Any
-
-
-_CONFLICTS = ("error", "skip", "update")
-_POLICIES = ("fail", "null", "divert")
 
 
 def _time_of_day(value: timedelta) -> day_time:
@@ -16706,30 +16696,32 @@ def _time_of_day(value: timedelta) -> day_time:
 
 
 def _exact_float(value: Decimal) -> float:
-    found = float(value)
-    if Decimal(repr(found)) != value:
+    number = float(value)
+    if Decimal(repr(number)) != value:
         raise ValueError
-    return found
+    return number
 
 
 def _iso(text: str) -> str:
-    """Return the text of a time as Python 3.10 reads it. Later versions cut off a seventh digit."""
-    found = re.search(r"\.(\d+)", text)
-    if found is not None:
-        digits = found[1].rstrip("0").ljust(6, "0")
+    """Return the text of a time in the form that Python 3.10 reads.
+
+    Raises ValidationError for a seventh digit of a second, which later versions cut off.
+    """
+    fraction = re.search(r"\.(\d+)", text)
+    if fraction is not None:
+        digits = fraction[1].rstrip("0").ljust(6, "0")
         if len(digits) > 6:
             raise ValidationError("a time should have at most six digits of a second")
-        text = f"{text[: found.start()]}.{digits}{text[found.end() :]}"
+        text = f"{text[: fraction.start()]}.{digits}{text[fraction.end() :]}"
     return text.upper().replace("Z", "+00:00")
 
 
-def _aware_text(text: str) -> datetime:
-    found = _read_iso(_iso(text))
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _number_text(kind: type[T]) -> Callable[[str], T]:
-    """Return what reads a number's text, without what Python takes besides: blanks, underscores."""
+    """Return a function that reads a number's text. Unlike Python it refuses blanks and "_"."""
 
     def read(text: str) -> T:
         if "_" in text or text != text.strip():
@@ -16745,15 +16737,15 @@ def _flag_text(text: str) -> bool:
     ]
 
 
-#: How a move reads a value that a target's column does not take as it is, by type and kind.
-#: An exception means that it does not fit.
-_READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
+#: How a move converts a value for a column that does not take its type, by type and column kind.
+#: An exception means that the value does not fit.
+_CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "integer"): _number_text(int),
     (str, "year"): _number_text(int),
     (str, "float"): _number_text(float),
     (str, "decimal"): _number_text(Decimal),
     (str, "flag"): _flag_text,
-    (str, "moment"): _aware_text,
+    (str, "moment"): lambda text: _in_utc(_read_iso(_iso(text))),
     (str, "local moment"): lambda text: _read_iso(_iso(text)),
     (str, "date"): date.fromisoformat,
     (str, "time"): lambda text: day_time.fromisoformat(_iso(text)),
@@ -16761,116 +16753,209 @@ _READINGS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (float, "decimal"): lambda value: Decimal(repr(value)),
     (float, "integer"): lambda value: Decimal(repr(value)),
     (Decimal, "float"): _exact_float,
-    (datetime, "moment"): lambda value: (
-        value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-    ),
+    (datetime, "moment"): _in_utc,
     (timedelta, "time"): _time_of_day,
     (uuid.UUID, "bytes"): lambda value: value.bytes,
 }
 
 
-def _read_column_as(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    """Return the values of a column as another column takes them.
+def _converted_for(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values, converted to types that the column takes.
 
-    Raises an exception of ``_UNFIT`` if it cannot.
+    Raises one of ``_UNFIT`` if a value cannot be converted.
     """
-    kinds = {*map(type, values)}
-    readings = {kind: _READINGS.get((_value_type(kind), column.kind)) for kind in kinds}
-    if not any(readings.values()):
+    types = {*map(type, values)}
+    conversions = {given: _CONVERSIONS.get((_value_type(given), column.kind)) for given in types}
+    if not any(conversions.values()):
         return values
     return [
-        value if (read := readings[type(value)]) is None else read(_plain(value))
+        value if (convert := conversions[type(value)]) is None else convert(_plain(value))
         for value in values
     ]
 
 
-_DIVERTED = object()
 _UNFIT = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, InfrastructureError)
 
 
+@dataclass(frozen=True)
+class MoveCounts:
+    """How many rows a move has read, and what happened to them.
+
+    Attributes:
+        read: rows of the source.
+        written: rows that were inserted.
+        updated: rows of the target that were changed.
+        missing: rows that ``write="update"`` did not find.
+        skipped: rows that existed, with ``on_conflict="skip"``.
+        dropped: rows for which the transform returned nothing.
+        rejected: rows that went to the rejects file.
+    """
+
+    read: int = 0
+    written: int = 0
+    updated: int = 0
+    missing: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: MoveCounts) -> MoveCounts:
+        return MoveCounts(*map(operator.add, astuple(self), astuple(other)))
+
+    def __str__(self) -> str:
+        words = [f"{value:,} {name}" for name, value in vars(self).items() if value]
+        return ", ".join(words) or "no rows"
+
+
 class Target(ABC):
-    """Where a ``RowMove`` writes rows: TableTarget or RepositoryTarget."""
+    """The target of a ``RowMove``: TableTarget or RepositoryTarget."""
 
     database: Database
 
     @abstractmethod
     def _open(self, names: Sequence[str] | None) -> None:
-        """Look at the target. Raises MoveError if rows with these columns cannot be written.
+        """Inspect the target. Raises MoveError if rows with these columns cannot be written.
 
-        With names, rows come as tuples in their order, else as dicts.
+        Rows are tuples in the order of ``names``, or dicts if it is None.
         """
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
-        """Return what must not change while a move is under way."""
+        """As ``Source._describe``."""
 
     @abstractmethod
-    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
-        """Return what is written of these rows, and what is diverted."""
+    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
+        """Return the rows as the target stores them, and the diverted ones."""
 
     @abstractmethod
-    def _write(self, columns: _Columns) -> dict[str, int]:
-        """Inside a transaction: write the rows, and return the counts."""
+    def _write(self, columns: _Columns) -> MoveCounts:
+        """Write the rows and return the counts. Inside a transaction."""
 
     @abstractmethod
-    def _preview(self, columns: _Columns) -> dict[str, int]:
-        """Return the counts that writing the rows would give."""
+    def _preview(self, columns: _Columns) -> MoveCounts:
+        """Return the counts that ``_write`` would return."""
 
     @abstractmethod
     def _compare(self, columns: _Columns) -> Iterator[str]:
-        """Return for each row "equal", "different" or "missing"."""
+        """Return "equal", "different" or "missing" for each row."""
 
-    @abstractmethod
+    def _open_table(self, table: str) -> _TableShape:
+        self._rows = self.database._rows_of(table)
+        shape = self._rows.shape()
+        if not shape.transactional:
+            raise MoveError(
+                f"{table} takes no part in transactions: a batch could not be rolled back"
+            )
+        return shape
+
     def _finish(self) -> None:
-        """The last row is written."""
+        """Called after the last row is written."""
+        self._rows.pass_ids()
 
 
-#: rows by columns; those of a RepositoryTarget have one, of its records
+#: rows by columns; a RepositoryTarget has one column, of records
 _Columns: TypeAlias = Sequence[Sequence[Any]]
 
 
-class _Part(NamedTuple):
-    """Rows on their way to one target, and the places in the batch of those they were made of."""
+class _TargetRows(NamedTuple):
+    """Rows for one target, and for each the index of its source row in the batch."""
 
-    at: Sequence[int]
-    rows: Sequence[Any]
+    at: list[int]
+    rows: list[Any]
 
 
 class _Fitted(NamedTuple):
-    """The same rows as a target writes them."""
+    """The same rows as the target stores them."""
 
     at: Sequence[int]
     columns: _Columns
 
-    def first(self, count: int) -> _Columns:
-        """Return what the first rows of the batch have become."""
+    def first(self, count: int | None) -> _Columns:
+        """Return the rows that were made of the first ``count`` rows of the batch; None: of all."""
+        if count is None:
+            return self.columns
         count = bisect.bisect_left(self.at, count)
         return [column[:count] for column in self.columns]
 
 
 class _Reject(NamedTuple):
-    """A row that went to the rejects file: its key in words, and why."""
+    """A line of the rejects file: the row's key in words, the column and the reason."""
 
     key: str
     column: str
     reason: str
 
 
+class _ValueFitter:
+    """Fits values to the columns of a table. Applies the policies to those that do not fit."""
+
+    def __init__(self, table: str, shape: _TableShape, policies: Mapping[str, Any]) -> None:
+        self._table, self._shape, self._policies = table, shape, policies
+
+    def fit(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
+        """Return a column's values as it stores them. Raises one of ``_UNFIT``."""
+        column = self._shape.columns[name]
+        fitted = _fitted_column(name, column, _converted_for(column, values))
+        if name not in self._shape.nullable and None in fitted:
+            raise ValidationError(f"{name} does not take NULL")
+        return fitted
+
+    def fit_or_reject(
+        self,
+        name: str,
+        values: Sequence[Any],
+        key_of: Callable[[int], str],
+        rejects: dict[int, _Reject],
+    ) -> Sequence[Any]:
+        """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
+        with contextlib.suppress(*_UNFIT):
+            return self.fit(name, values)
+        fitted: list[Any] = []
+        for at, value in enumerate(values):
+            try:
+                fitted += self.fit(name, [value])
+                continue
+            except _UNFIT as error:
+                reason = str(error) if isinstance(error, InfrastructureError) else ""
+            # Outside the handler: an error's context would quote the value.
+            reason = reason or f"should be {_COLUMN_KINDS[self._shape.columns[name].kind].words}"
+            if self._policies.get(name) == "divert":
+                rejects.setdefault(at, _Reject(key_of(at), name, reason))
+                fitted.append(None)
+            else:
+                fitted.append(self._substitute(name, key_of(at), reason))
+        return fitted
+
+    def _substitute(self, name: str, key: str, reason: str) -> Any:
+        """Return the value that the policy stores instead of one that does not fit."""
+        policy = self._policies.get(name)
+        if policy == "null":
+            return None
+        if isinstance(policy, Replace):
+            return self.fit(name, [policy.value])[0]
+        raise _row_error(f"{self._table}.{name}", key, reason, column=name)
+
+    def as_written(self, name: str, value: Any) -> Any:
+        """Return a stored value as ``fit`` returns it, to compare the two."""
+        with contextlib.suppress(*_UNFIT):
+            return self.fit(name, [value])[0]
+        return value
+
+
 class TableTarget(Target):
-    """A table. Its rows are told apart by the primary key.
+    """A table. The primary key identifies its rows.
 
     Args:
-        database: a ConnectionPool or FakeDatabase whose tables take part in transactions.
+        database: a ConnectionPool or FakeDatabase. The table has to support transactions.
         table: the table's name.
-        on_conflict: what happens to a row whose primary key is there already: "error" raises
-            MoveError, "skip" leaves the row that is there, "update" sets its columns. A collision
-            on another unique key is an error in each case.
-        write: "insert", or "update": only rows that are there are changed, the others count as
-            missing.
-        columns: the columns that "update" sets; by default all but the primary key's.
-        policies: by column what happens to values that do not fit: "fail" (the default) raises
+        on_conflict: what to do if the table has a row with the same primary key: "error" raises
+            MoveError, "skip" keeps that row, "update" sets its columns. A conflict on another
+            unique key always raises MoveError.
+        write: "insert", or "update" to change existing rows only; other rows count as missing.
+        columns: the columns that "update" sets; by default all except the primary key.
+        policies: by column, what to do with a value that does not fit: "fail" (the default) raises
             MoveError, "null" stores NULL, ``Replace(value)`` stores that value, "divert" writes the
-            row's key to the rejects file instead.
+            row's key to the rejects file instead of storing the row.
     """
 
     def __init__(
@@ -16886,63 +16971,59 @@ class TableTarget(Target):
         self.database = _check_database(database)
         self.table = _check_table(table)
         self.on_conflict, self.write = _plain(on_conflict), _plain(write)
-        if self.on_conflict not in _CONFLICTS:
+        if self.on_conflict not in ("error", "skip", "update"):
             raise ConfigurationError("on_conflict should be error, skip or update")
         if self.write not in ("insert", "update"):
             raise ConfigurationError("write should be insert or update")
-        self._columns = None if columns is None else [*map(_plain, _check_many("columns", columns))]
-        if self._columns is not None and self.write != "update":
-            raise ConfigurationError('columns belong to write="update"')
+        self._columns = _check_columns(columns)
+        if columns is not None and self.write != "update":
+            raise ConfigurationError('columns need write="update"')
         self.policies = dict(_check_mapping("policies", {} if policies is None else policies))
         for name, policy in self.policies.items():
-            if policy not in _POLICIES and not isinstance(policy, Replace):
+            if policy not in ("fail", "null", "divert") and not isinstance(policy, Replace):
                 raise ConfigurationError(
                     f"the policy of {name} should be fail, null, divert or Replace(value)"
                 )
 
     def _open(self, names: Sequence[str] | None) -> None:
-        self._rows = self.database._rows_of(self.table)
-        shape = self._shape = self._rows.shape()
-        if not shape.transactional:
-            raise MoveError(
-                f"{self.table} takes no part in transactions: a move could not be undone"
-            )
+        shape = self._shape = self._open_table(self.table)
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
-            raise MoveError(f"{self.table} has no primary key to tell rows apart by")
-        for name in [*self.policies, *(self._columns or ())]:
+            raise MoveError(f"{self.table} has no primary key to find existing rows by")
+        for name in [*self.policies, *self._columns]:
             self._check_column(name)
         for name, policy in self.policies.items():
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
+        self._values = _ValueFitter(self.table, shape, self.policies)
         self._names: Sequence[str] = ()
         self._given = names
         if names is not None:
-            self._take_names(names)
+            self._set_columns(names)
 
     def _check_column(self, name: str) -> None:
         if name not in self._shape.columns:
-            raise MoveError(f"{self.table} has no column {name}", column=name)
+            raise _no_column(self.table, name)
         if name in self._shape.computed:
             raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
-    def _take_names(self, names: Sequence[str]) -> None:
-        """Check the columns that each row has."""
+    def _set_columns(self, names: Sequence[str]) -> None:
+        """Check and keep the columns of the rows."""
         shape = self._shape
         for name in names:
             self._check_column(name)
-        wanted = [*shape.key] if self.write == "update" or self.on_conflict != "error" else []
-        wanted += self._columns or []
+        needed = [*self._columns]
+        if self.write == "update" or self.on_conflict != "error":
+            needed += shape.key
         if self.write == "insert":
-            wanted += [
-                name for name in shape.columns if name not in shape.optional | shape.computed
-            ]
-        for name in wanted:
+            omissible = shape.optional | shape.computed
+            needed += [name for name in shape.columns if name not in omissible]
+        for name in needed:
             if name not in names:
                 raise MoveError(f"the rows for {self.table} have no {name}", column=name)
         self._names = [*names]
-        rest = self._columns or [name for name in names if name not in shape.key]
-        self._set_at = [(name, self._names.index(name)) for name in rest]
-        self._key_at = [self._names.index(name) for name in shape.key if name in names]
+        self._set = self._columns or [name for name in names if name not in shape.key]
+        self._key_at = [names.index(name) for name in shape.key if name in names]
+        self._set_at = [names.index(name) for name in self._set]
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -16953,150 +17034,97 @@ class TableTarget(Target):
             "columns": _described(self._shape, self._shape.columns),
         }
 
-    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
         if not part.rows:
             return _Fitted(part.at, ()), []
         if not self._names:
-            self._take_names([*part.rows[0]])
-        rejects: dict[int, _Reject] = {}
+            self._set_columns([*part.rows[0]])
         rows = part.rows if self._given is not None else self._in_order(batch, part)
+        rejects: dict[int, _Reject] = {}
+
+        def key_of(at: int) -> str:
+            return batch.key(part.at[at])
+
         columns: list[Any] = [
-            self._fit_column(name, values, lambda at: batch.key(part.at[at]), rejects)
+            self._values.fit_or_reject(name, values, key_of, rejects)
             for name, values in zip(self._names, zip(*rows))
         ]
         if not rejects:
             return _Fitted(part.at, columns), []
         kept = [at not in rejects for at in range(len(rows))]
-        places, *columns = ([*itertools.compress(each, kept)] for each in (part.at, *columns))
+        places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
         return _Fitted(places, columns), [rejects[at] for at in sorted(rejects)]
 
-    def _in_order(self, batch: _Batch, part: _Part) -> list[tuple[Any, ...]]:
-        """Return the values of the rows in the order of the columns."""
-        names = self._names
-        wanted = {*names}
+    def _in_order(self, batch: _Batch, part: _TargetRows) -> list[tuple[Any, ...]]:
+        wanted = {*self._names}
         for at, row in zip(part.at, part.rows):
             if row.keys() != wanted:
-                key, words = batch.key(at), ", ".join(names)
-                raise MoveError(
-                    f"{self.table}, row {key}: it should have the columns {words}", key=key
-                )
-        return _values_at(part.rows, names)
+                reason = f"it should have the columns {', '.join(self._names)}"
+                raise _row_error(self.table, batch.key(at), reason)
+        return _values_at(part.rows, self._names)
 
-    def _fit_column(
-        self,
-        name: str,
-        values: Sequence[Any],
-        key_at: Callable[[int], str],
-        rejects: dict[int, _Reject],
-    ) -> Sequence[Any]:
-        column = self._shape.columns[name]
-        with contextlib.suppress(*_UNFIT):
-            return self._fit_values(name, values)
-        fitted: list[Any] = []
-        for at, value in enumerate(values):
-            try:
-                fitted += self._fit_values(name, [value])
-                continue
-            except _UNFIT as error:
-                reason = str(error) if isinstance(error, InfrastructureError) else ""
-                reason = reason or f"should be {_COLUMN_KINDS[column.kind].words}"
-            # Outside: the context of an error would quote the value.
-            fitted.append(self._instead(name, key_at(at), reason))
-            if fitted[-1] is _DIVERTED:
-                rejects.setdefault(at, _Reject(key_at(at), name, reason))
-        return fitted
+    def _keys(self, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if not rows:
+            return []
+        if not self._key_at or len(self._key_at) < len(self._shape.key):
+            raise MoveError(f"the rows for {self.table} have no primary key to find them by")
+        return _values_at(rows, self._key_at)
 
-    def _fit_values(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return a column's values as it stores them. Raises an exception of ``_UNFIT``."""
-        column = self._shape.columns[name]
-        found = _fitted_column(name, column, _read_column_as(column, values))
-        if name not in self._shape.nullable and None in found:
-            raise ValidationError(f"{name} does not take NULL")
-        return found
-
-    def _instead(self, name: str, key: str, reason: str) -> Any:
-        """Return what is stored instead of a value that does not fit, or _DIVERTED."""
-        policy = self.policies.get(name, "fail")
-        if policy == "null":
-            return None
-        if policy == "divert":
-            return _DIVERTED
-        if isinstance(policy, Replace):
-            return self._fit_values(name, [policy.value])[0]
-        raise MoveError(f"{self.table}.{name}, row {key}: {reason}", key=key, column=name)
-
-    def _key_of(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(values[at] for at in self._key_at)
-
-    def _present(self, rows: Sequence[Any]) -> set[tuple[Any, ...]]:
-        if not rows or len(self._key_at) < len(self._shape.key):
-            return set()
-        return {*self._rows.find((), [self._key_of(values) for values in rows])}
-
-    def _sorted(self, columns: _Columns) -> tuple[_Columns, list[Any], dict[str, int]]:
-        """Return what to insert, by columns, the rows to update, and the counts."""
+    def _plan(self, columns: _Columns) -> tuple[_Columns, list[Any], MoveCounts]:
+        """Return the rows to insert (by columns), the rows to update, and the counts."""
         if self.write == "insert" and self.on_conflict == "error":
-            return columns, [], {"written": len(columns[0]) if columns else 0}
+            return columns, [], MoveCounts(written=len(columns[0]) if columns else 0)
         rows = [*zip(*columns)]
-        there = self._present(rows)
+        keys = self._keys(rows)
+        present = {*self._rows.find((), keys)} if keys else set()
         inserts: list[Any] = []
         updates: list[Any] = []
-        for values in rows:
-            key = self._key_of(values)
-            if key in there:
-                updates.append(values)
+        for key, row in zip(keys, rows):
+            if key in present:
+                updates.append(row)
             elif self.write == "insert":
-                there.add(key)
-                inserts.append(values)
+                present.add(key)
+                inserts.append(row)
         if self.write == "update":
-            return [], updates, {"updated": len(updates), "missing": len(rows) - len(updates)}
-        counts, inserted = {"written": len(inserts)}, [*zip(*inserts)]
+            missing = len(rows) - len(updates)
+            return [], updates, MoveCounts(updated=len(updates), missing=missing)
+        inserted = [*zip(*inserts)]
         if self.on_conflict == "skip":
-            return inserted, [], {**counts, "skipped": len(updates)}
-        return inserted, updates, {**counts, "updated": len(updates)}
+            return inserted, [], MoveCounts(written=len(inserts), skipped=len(updates))
+        return inserted, updates, MoveCounts(written=len(inserts), updated=len(updates))
 
-    def _preview(self, columns: _Columns) -> dict[str, int]:
-        return self._sorted(columns)[2]
+    def _preview(self, columns: _Columns) -> MoveCounts:
+        return self._plan(columns)[2]
 
-    def _write(self, columns: _Columns) -> dict[str, int]:
-        inserted, updates, counts = self._sorted(columns)
+    def _write(self, columns: _Columns) -> MoveCounts:
+        inserted, updates, counts = self._plan(columns)
         with self.database._unlimited():
             if inserted and inserted[0]:
                 self.database._insert_rows(self.table, self._names, inserted)
-            if updates and self._set_at:
-                names = [name for name, _ in self._set_at]
-                rows = [(self._key_of(row), [row[at] for _, at in self._set_at]) for row in updates]
-                self._rows.update(names, rows)
+            if updates and self._set:
+                values = _values_at(updates, self._set_at)
+                self._rows.update(self._set, [*zip(self._keys(updates), values)])
         return counts
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         rows = [*zip(*columns)]
-        compared = [name for name, _ in self._set_at]
-        found = self._rows.find(compared, [*map(self._key_of, rows)])
-        for values in rows:
-            row = found.get(self._key_of(values))
-            if row is None:
+        keys = self._keys(rows)
+        found = self._rows.find(self._set, keys)
+        for key, row in zip(keys, rows):
+            if key not in found:
                 yield "missing"
-            else:
-                wanted = [values[at] for _, at in self._set_at]
-                stored = [*map(self._as_written, compared, row)]
-                yield "equal" if wanted == stored else "different"
-
-    def _as_written(self, name: str, value: Any) -> Any:
-        with contextlib.suppress(*_UNFIT):
-            return self._fit_values(name, [value])[0]
-        return value
-
-    def _finish(self) -> None:
-        self._rows.pass_ids()
+                continue
+            wanted = [row[at] for at in self._set_at]
+            stored = [*map(self._values.as_written, self._set, found[key])]
+            yield "equal" if wanted == stored else "different"
 
 
 class RepositoryTarget(Target):
-    """A repository: its checks apply, and each row is one ``create``.
+    """A repository: calls ``create`` for each row, with all checks of the repository.
 
     Args:
-        repository: the repository. The transform gives its records, or dicts of their fields.
-        on_conflict: "error", or "skip" for records whose key is there already.
+        repository: the repository. The transform returns records, or dicts of their fields.
+        on_conflict: "error", or "skip" for records whose key exists.
     """
 
     def __init__(self, repository: Repository[Any], *, on_conflict: str = "error") -> None:
@@ -17115,9 +17143,7 @@ class RepositoryTarget(Target):
             raise ConfigurationError("on_conflict should be error or skip")
 
     def _open(self, names: Sequence[str] | None) -> None:
-        shape = self.database._rows_of(self.repository.table).shape()
-        if not shape.transactional:
-            raise MoveError(f"{self.repository.table} takes no part in transactions")
+        self._open_table(self.repository.table)
         self._given = names
         for name in names or ():
             if name not in self.repository._shown:
@@ -17130,7 +17156,7 @@ class RepositoryTarget(Target):
             "columns": [*self.repository._shown],
         }
 
-    def _fit(self, batch: _Batch, part: _Part) -> tuple[_Fitted, list[_Reject]]:
+    def _fit(self, batch: _Batch, part: _TargetRows) -> tuple[_Fitted, list[_Reject]]:
         given, rows = self._given, part.rows
         dicts = rows if given is None else [dict(zip(given, row)) for row in rows]
         return _Fitted(part.at, [[*map(self._record, map(batch.key, part.at), dicts)]]), []
@@ -17141,90 +17167,58 @@ class RepositoryTarget(Target):
         except _UNFIT as error:
             known = isinstance(error, InfrastructureError)
             reason = str(error) if known else "it does not have the record's fields"
-        # Outside: the context would quote the row.
-        raise MoveError(f"{self.repository.resource}, row {key}: {reason}", key=key)
+        # Outside the handler: the error's context would quote the row.
+        raise _row_error(self.repository.resource, key, reason)
+
+    def _where(self, record: Any) -> dict[str, Any]:
+        return {name: getattr(record, name) for name in self.repository.key}
 
     def _is_there(self, record: Any) -> bool:
-        where = {name: getattr(record, name) for name in self.repository.key}
+        where = self._where(record)
         return None not in where.values() and self.repository._exists("move", where)
 
-    def _finish(self) -> None:
-        self.database._rows_of(self.repository.table).pass_ids()
-
-    def _preview(self, columns: _Columns) -> dict[str, int]:
+    def _preview(self, columns: _Columns) -> MoveCounts:
         (records,) = columns
         there = 0 if self.on_conflict == "error" else sum(map(self._is_there, records))
-        return {"written": len(records) - there, "skipped": there}
+        return MoveCounts(written=len(records) - there, skipped=there)
 
-    def _write(self, columns: _Columns) -> dict[str, int]:
-        counts = {"written": 0, "skipped": 0}
-        for record in columns[0]:
+    def _write(self, columns: _Columns) -> MoveCounts:
+        (records,) = columns
+        skipped = 0
+        for record in records:
             if self.on_conflict == "skip" and self._is_there(record):
-                counts["skipped"] += 1
+                skipped += 1
             else:
                 self.repository.create(record)
-                counts["written"] += 1
-        return counts
+        return MoveCounts(written=len(records) - skipped, skipped=skipped)
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         for record in columns[0]:
-            where = {name: getattr(record, name) for name in self.repository.key}
-            found = self.repository._first("move", where)
-            if found is None:
+            stored = self.repository._first("move", self._where(record))
+            if stored is None:
                 yield "missing"
             else:
-                yield "equal" if self._is_same(record, found) else "different"
+                yield "equal" if self._is_same(record, stored) else "different"
 
-    def _is_same(self, record: Any, found: Any) -> bool:
-        """Whether they agree, but for what ``create`` fills in."""
+    def _is_same(self, record: Any, stored: Any) -> bool:
+        """Return whether they are equal, except for fields that ``create`` fills in."""
         filled = {*self.repository.ids, "created_at", "updated_at"}
         return all(
-            getattr(record, name) == getattr(found, name)
+            getattr(record, name) == getattr(stored, name)
             or (name in filled and getattr(record, name) is None)
             for name in self.repository._shown
         )
 
 
 @dataclass(frozen=True)
-class MoveCounts:
-    """How many rows were read, and what became of them.
-
-    Attributes:
-        read: rows of the source.
-        written: rows that are new in the target.
-        updated: rows of the target that were changed.
-        missing: rows that ``write="update"`` did not find.
-        skipped: rows that were there already, under ``on_conflict="skip"``.
-        dropped: rows for which the transform gave nothing.
-        rejected: rows that went to the rejects file.
-    """
-
-    read: int = 0
-    written: int = 0
-    updated: int = 0
-    missing: int = 0
-    skipped: int = 0
-    dropped: int = 0
-    rejected: int = 0
-
-    def _plus(self, counts: Mapping[str, int]) -> MoveCounts:
-        sums = {name: value + counts.get(name, 0) for name, value in vars(self).items()}
-        return MoveCounts(**sums)
-
-    def __str__(self) -> str:
-        words = [f"{value:,} {name}" for name, value in vars(self).items() if value]
-        return ", ".join(words) or "no rows"
-
-
-@dataclass(frozen=True)
 class MoveReport:
-    """What a run has done.
+    """The result of a run.
 
     Attributes:
         name: the move's name.
-        counts: of the whole move, earlier runs included.
-        resumed: what earlier runs had done.
-        seconds: how long this run took.
+        counts: the counts of the whole move, including earlier runs.
+        resumed: the counts of earlier runs.
+        seconds: the duration of this run.
         done: whether the move is complete.
         dry_run: whether nothing was written.
     """
@@ -17246,9 +17240,9 @@ class MoveReport:
         return (self.counts.read - self.resumed.read) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
-        state = (
-            "would be" if self.dry_run else "done" if self.done else "not done yet, run it again"
-        )
+        state = "done" if self.done else "not done yet, run it again"
+        if self.dry_run:
+            state = "would be"
         rate = f"{self.seconds:.1f} s, {self.rows_per_second:,.0f} rows a second"
         before = f"; {self.resumed.read:,} read by earlier runs" if self.resumed.read else ""
         return f"{self.name}: {state}: {self.counts} ({rate}{before})"
@@ -17256,15 +17250,15 @@ class MoveReport:
 
 @dataclass(frozen=True)
 class Verification:
-    """What ``Move.verify`` has found.
+    """The result of ``Move.verify``.
 
     Attributes:
         name: the move's name.
         checked: rows that the source gives for the target.
         different: those that the target holds with other values.
         missing: those that the target does not hold.
-        extra: rows of the target beyond those of the source; None where that cannot be told.
-        ranges: the first and last key of neighbouring rows that differ or are missing.
+        extra: rows of the target that the source does not give; None if unknown.
+        ranges: the first and last key of each run of rows that differ or are missing.
     """
 
     name: str
@@ -17284,19 +17278,20 @@ class Verification:
     def __str__(self) -> str:
         if self.ok:
             return f"{self.name}: {self.checked:,} rows, all equal"
-        extra = f", {self.extra:,} extra" if self.extra else ""
-        places = "".join(
-            f"\n  {first}" + (f" to {last}" if last != first else "") for first, last in self.ranges
-        )
-        return (
+        text = (
             f"{self.name}: of {self.checked:,} rows {self.different:,} differ, "
-            f"{self.missing:,} are missing{extra}{places}"
+            f"{self.missing:,} are missing"
         )
+        if self.extra:
+            text += f", {self.extra:,} extra"
+        for first, last in self.ranges:
+            text += f"\n  {first}" if first == last else f"\n  {first} to {last}"
+        return text
 
 
 @dataclass(frozen=True)
 class _Checkpoint:
-    """How far a move has come."""
+    """The progress of a move."""
 
     name: str
     batches: int
@@ -17305,6 +17300,10 @@ class _Checkpoint:
     progress: dict[str, Any]  # position, counts, and the size of the rejects file
     created_at: datetime = FILLED
     updated_at: datetime = FILLED
+
+    @property
+    def counts(self) -> MoveCounts:
+        return MoveCounts(**self.progress["counts"])
 
 
 class _CheckpointRepository(Repository[_Checkpoint]):
@@ -17319,25 +17318,29 @@ class _CheckpointRepository(Repository[_Checkpoint]):
         return self._first("move", {"name": name})
 
     def advance(self, before: _Checkpoint, changes: Mapping[str, Any]) -> _Checkpoint:
-        """Inside a transaction: go on by a batch, if no other run has."""
+        """Store the progress of a batch. Inside a transaction.
+
+        Raises MoveError if another run has stored progress since ``before`` was read.
+        """
         changes = self._checked({"batches": before.batches + 1, **changes})
         where = {"name": before.name, "batches": before.batches}
         if not self._change("move", where, changes):
-            raise MoveError(f"{before.name}: another run has moved rows meanwhile: run it again")
-        found = self.find(before.name)
-        assert found is not None
-        return found
+            raise MoveError(f"{before.name}: another run moved rows meanwhile: run it again")
+        following = self.find(before.name)
+        assert following is not None
+        return following
 
     def forget(self, name: str) -> None:
         self._remove("move", {"name": name})
 
 
 def _checkpoints_in(database: Database) -> _CheckpointRepository:
-    """Return the checkpoints of a database. Their table is made if it is missing."""
+    """Return the repository of a database's checkpoints; create its table if it is missing."""
 
     def statement() -> str:
         migrations = read_migrations(SCHEMA, database.engine)
-        return next(each.statements[0] for each in migrations if each.name == "data_moves")
+        (migration,) = (one for one in migrations if one.name == "data_moves")
+        return migration.statements[0]
 
     database._make_table(_CheckpointRepository, statement)
     backend = _backend_class(database._backend, _CheckpointRepository)
@@ -17345,7 +17348,7 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
 
 
 class _Rejects:
-    """The rejects file: a JSON object in each line. Its size is part of the checkpoint."""
+    """The rejects file: one JSON object per line. Its size is part of the checkpoint."""
 
     def __init__(self, path: Path, size: int, *, fresh: bool) -> None:
         self._path = path
@@ -17355,15 +17358,15 @@ class _Rejects:
             raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
         self._size = size
         if path.exists():
-            os.truncate(path, size)  # what was written behind has not been committed
+            os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
     def add(self, rejects: Sequence[_Reject]) -> int:
-        """Write them to the disk, and return the new size."""
+        """Append the rejects, flush them to the disk, and return the file's size."""
         if not rejects:
             return self._size
         with self._path.open("ab") as stream:
-            for each in rejects:
-                stream.write(_encode(each._asdict()).encode() + b"\n")
+            for reject in rejects:
+                stream.write(_encode(reject._asdict()).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
             self._size = stream.tell()
@@ -17371,7 +17374,10 @@ class _Rejects:
 
 
 class _GracefulStop:
-    """In the main thread, the first Ctrl-C inside the block asks to stop; the second interrupts."""
+    """A block in which the first Ctrl-C asks the run to stop and the second interrupts it.
+
+    Has no effect outside the main thread, or if the program handles SIGINT itself.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -17399,25 +17405,22 @@ class _GracefulStop:
 
 
 class _Progress:
-    """A line on a terminal's standard error: by tqdm if it is installed, or once a second."""
+    """A progress line on standard error; with tqdm if it is installed."""
 
-    def __init__(self, move: RowMove, done: int, *, shown: bool) -> None:
-        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
-        total = move.source._total() if self._shown else None
-        self._name, self._total, self._read = move.name, total, done
+    def __init__(self, move: RowMove, done: int) -> None:
+        self._name, self._total = move.name, move.source._total()
+        self._first = self._read = done
         self._bar: Any = None
         self._started = self._printed = SystemClock.monotonic()
-        self._first = done
-        if self._shown:
-            with contextlib.suppress(ImportError):
-                tqdm = importlib.import_module("tqdm").tqdm
-                self._bar = tqdm(desc=move.name, total=total, initial=done, unit=" rows")
+        with contextlib.suppress(ImportError):
+            tqdm = importlib.import_module("tqdm").tqdm
+            self._bar = tqdm(desc=move.name, total=self._total, initial=done, unit=" rows")
 
     def advance(self, rows: int) -> None:
         self._read += rows
         if self._bar is not None:
             self._bar.update(rows)
-        elif self._shown and SystemClock.monotonic() - self._printed >= 1:
+        elif SystemClock.monotonic() - self._printed >= 1:
             self._print("")
 
     def _print(self, end: str) -> None:
@@ -17436,7 +17439,7 @@ class _Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._shown:
+        else:
             self._print("\n")
 
 
@@ -17456,7 +17459,7 @@ class Move(ABC):
         restart: bool = False,
         accept_change: bool = False,
     ) -> MoveReport:
-        """Move what has not been moved yet, and return a report."""
+        """Move the remaining rows and return a report."""
 
     @abstractmethod
     def verify(self) -> Verification:
@@ -17467,25 +17470,26 @@ Transform = Callable[[dict[str, Any]], Any]
 
 
 class RowMove(Move):
-    """Moves rows, each exactly once, also when it is interrupted and run again.
+    """Moves each row exactly once, even if the run is interrupted and started again.
 
-    Each batch commits in one transaction with its checkpoint, a row of the table ``infra_moves`` in
-    the target's database. After a kill the next run goes on behind the last committed batch. One
-    run at a time holds the move's lock.
+    Each batch commits in one transaction with the move's checkpoint, a row of the table
+    ``infra_moves`` in the target's database. After a kill the next run continues after the last
+    committed batch. One run at a time holds the move's lock.
 
     Args:
         name: the move's identity: the name of its checkpoint.
-        version: raise it when ``transform`` changes. A run whose version, key, table or columns are
-            not the checkpoint's is refused, unless it says ``restart`` or ``accept_change``.
-        source: where the rows are.
-        target: where they go.
-        targets: instead of ``target``, several tables of one database by name; the transform then
-            gives pairs of name and row.
-        transform: a function that takes a row as a dict and returns a dict, several, or None to
-            drop the row.
+        version: increase it when ``transform`` changes. A run raises MoveError if its version, key,
+            table or columns differ from the checkpoint's, unless it has ``restart`` or
+            ``accept_change``.
+        source: the source of the rows.
+        target: the target of the rows.
+        targets: instead of ``target``, several targets in one database by name. The transform then
+            returns pairs of name and row.
+        transform: a function that takes a row as a dict and returns a dict, several dicts, or None
+            to drop the row.
         rejects: the file for rows that a policy diverts; by default ``<name>-rejects.jsonl``.
-        batch: how many rows a batch has at most.
-        lock_timeout: how many seconds a run waits for the lock of another run.
+        batch: the maximum number of rows in a batch.
+        lock_timeout: how many seconds to wait for the lock of another run.
     """
 
     RETRIES = 5  # of a batch whose connection was lost
@@ -17506,7 +17510,7 @@ class RowMove(Move):
     ) -> None:
         self.name = _check_text("name", name, blank_ends=False, empty=False, longest=100)
         if type(version) is not int or version < 1:
-            raise ConfigurationError("version should be a whole number from 1 on")
+            raise ConfigurationError("version should be a whole number, 1 or more")
         if not isinstance(source, Source):
             raise ConfigurationError("source should be a TableSource or another Source")
         if transform is not None:
@@ -17530,16 +17534,14 @@ class RowMove(Move):
     ) -> dict[str, Target]:
         if (target is None) == (targets is None):
             raise ConfigurationError("a move takes either target or targets")
-        found = {"": target} if targets is None else dict(_check_mapping("targets", targets))
-        if not found or not all(isinstance(each, Target) for each in found.values()):
+        named = {"": target} if targets is None else dict(_check_mapping("targets", targets))
+        if not named or not all(isinstance(one, Target) for one in named.values()):
             raise ConfigurationError("a target should be a TableTarget or a RepositoryTarget")
-        if len({id(each.database) for each in found.values() if each}) > 1:
+        if len({id(one.database) for one in named.values() if one}) > 1:
             raise ConfigurationError("targets should be in one database: they commit together")
         if targets is not None and self.transform is None:
-            raise ConfigurationError("targets need a transform that gives pairs of name and row")
-        return cast("dict[str, Target]", found)
-
-    # Checks, before the first row
+            raise ConfigurationError("targets need a transform that returns pairs of name and row")
+        return cast("dict[str, Target]", named)
 
     def _open(self) -> None:
         self.source._open()
@@ -17548,9 +17550,9 @@ class RowMove(Move):
             target._open(names)
 
     def _description(self) -> dict[str, Any]:
-        described = {name or "target": each._describe() for name, each in self.targets.items()}
-        found = {"version": self.version, "source": self.source._describe(), "targets": described}
-        return cast("dict[str, Any]", json.loads(json.dumps(found)))
+        targets = {name or "target": target._describe() for name, target in self.targets.items()}
+        described = {"version": self.version, "source": self.source._describe(), "targets": targets}
+        return cast("dict[str, Any]", json.loads(json.dumps(described)))
 
     def run(
         self,
@@ -17562,169 +17564,237 @@ class RowMove(Move):
         restart: bool = False,
         accept_change: bool = False,
     ) -> MoveReport:
-        """Move the rows that have not been moved yet, and return a report.
+        """Move the remaining rows and return a report.
 
         Args:
-            progress: show how far it is, if standard error is a terminal.
-            dry_run: read, transform and check all rows, from the first one on; write nothing.
-            limit: read at most so many rows in this run.
-            resume: False refuses to go on with what an earlier run has begun.
-            restart: begin again with the first row; rows of the target stay.
-            accept_change: go on although version, tables or columns differ from the checkpoint's.
+            progress: show the progress if standard error is a terminal.
+            dry_run: read, transform and check all rows from the first one; write nothing.
+            limit: the maximum number of rows to read in this run.
+            resume: False raises MoveError if an earlier run has begun this move.
+            restart: start again with the first row; rows in the target stay.
+            accept_change: continue even if version, tables or columns differ from the checkpoint's.
 
-        Raises MoveError, with ``key`` and ``column``, for a row that cannot be moved: its batch is
-        not committed, earlier ones are. Ctrl-C finishes the batch; then KeyboardInterrupt says how
-        to go on.
+        Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
+        rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
         """
         if limit is not None and (type(limit) is not int or limit < 1):
-            raise ValidationError("limit should be a whole number from 1 on")
-        run = _MoveRun(self, progress=progress, limit=limit)
+            raise ValidationError("limit should be a whole number, 1 or more")
+        run = _MoveRun(
+            self,
+            progress=progress,
+            limit=limit,
+            resume=resume,
+            restart=restart,
+            accept_change=accept_change,
+        )
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
+            end.callback(run.close)
             if dry_run:
                 return run.rehearse()
-            stop = end.enter_context(_GracefulStop())
-            return run.go(stop, resume=resume, restart=restart, accept_change=accept_change)
+            return run.execute(end.enter_context(_GracefulStop()))
 
-    # Rows on their way
+    def verify(self) -> Verification:
+        """Compare all rows of the source with those of the target that have the same keys."""
+        with contextlib.ExitStack() as end:
+            end.callback(self.source._close)
+            return _Comparison(self).result()
 
-    def _transformed(self, batch: _Batch) -> tuple[dict[str, _Part], int]:
-        """Return the rows for each target, and how many were dropped."""
-        if self.transform is None:
-            return {"": _Part(range(len(batch.rows)), batch.rows)}, 0
-        found: dict[str, tuple[list[int], list[Any]]] = {name: ([], []) for name in self.targets}
-        dropped, names = 0, self.source.names
+
+class _TransformedBatch:
+    """The rows that a move's transform makes of a batch, for each target."""
+
+    def __init__(self, move: RowMove, batch: _Batch) -> None:
+        self._move, self._batch = move, batch
+        self._is_split = move._is_split
+        self.dropped = 0
+        if move.transform is None:
+            self.parts = {"": _TargetRows([*range(len(batch.rows))], [*batch.rows])}
+            return
+        self.parts = {name: _TargetRows([], []) for name in move.targets}
+        names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
         for at, row in enumerate(rows):
-            pairs = self._pairs(batch, at, self._call(batch, at, row))
-            dropped += not pairs
-            for name, values in pairs:
-                places, made = found[name]
-                places.append(at)
-                made.append(values)
-        return {name: _Part(*each) for name, each in found.items()}, dropped
+            pairs = self._named_rows(at, self._transform_row(move.transform, at, row))
+            self.dropped += not pairs
+            for name, made in pairs:
+                self.parts[name].at.append(at)
+                self.parts[name].rows.append(made)
 
-    def _call(self, batch: _Batch, at: int, row: dict[str, Any]) -> Any:
-        """Return what the transform makes of the row."""
-        assert self.transform is not None
+    def _transform_row(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
         try:
-            made = _not_awaitable(self.transform(row))
+            made = _not_awaitable(transform(row))
             return [*made] if isinstance(made, Iterator) else made
         except Exception as error:
-            key = batch.key(at)
+            key = self._batch.key(at)
             words = f"failed at row {key}: {type(error).__name__}"
             if isinstance(error, InfrastructureError):
                 words = f"refused row {key}: {error}"
             raise MoveError(f"the transform {words}", key=key) from error
 
-    def _pairs(self, batch: _Batch, at: int, made: Any) -> Sequence[tuple[str, Any]]:
-        """Return the rows that the transform made of one, each with the name of its target."""
-        if not self._is_split and type(made) is dict:  # nearly always
+    def _named_rows(self, at: int, made: Any) -> Sequence[tuple[str, Any]]:
+        """Return the transform's rows, each with the name of its target."""
+        if not self._is_split and type(made) is dict:  # the usual case
             return [("", made)]
-        several = [] if made is None else [made] if self._is_one(made) else made
-        if not isinstance(several, (list, tuple)):
-            key = batch.key(at)
-            raise MoveError(f"the transform should give dicts, row {key}", key=key)
-        pairs = several if self._is_split else [("", each) for each in several]
-        return [self._checked_pair(batch, at, pair) for pair in pairs]
+        if made is None:
+            return []
+        rows = [made] if self._is_single(made) else made
+        if not isinstance(rows, (list, tuple)):
+            raise self._refusal(at, "dicts")
+        pairs = rows if self._is_split else [("", row) for row in rows]
+        return [self._checked_row(at, pair) for pair in pairs]
 
-    def _is_one(self, made: Any) -> bool:
-        """Whether it is one row, or one pair of name and row."""
-        is_pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
-        return is_pair if self._is_split else isinstance(made, Mapping) or hasattr(made, "__dict__")
+    def _is_single(self, made: Any) -> bool:
+        """Return whether it is a single row, or a single pair of name and row."""
+        if self._is_split:
+            return isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
+        return isinstance(made, Mapping) or hasattr(made, "__dict__")
 
-    def _checked_pair(self, batch: _Batch, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
-        words = "dicts"
-        try:
-            name, values = pair
-            is_record = isinstance(self.targets[name], RepositoryTarget)
-        except (TypeError, ValueError, KeyError):
-            words = f"pairs of a name ({', '.join(self.targets)}) and a row"
-        else:
-            if isinstance(values, Mapping):
-                return name, {_plain(each): value for each, value in values.items()}
-            if is_record and hasattr(values, "__dict__"):
-                return name, dict(vars(values))
-        key = batch.key(at)
-        raise MoveError(f"the transform should give {words}, row {key}", key=key)
+    def _checked_row(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
+        targets, target = self._move.targets, None
+        with contextlib.suppress(TypeError, ValueError, KeyError):
+            name, row = pair
+            target = targets[name]
+        if target is None:
+            raise self._refusal(at, f"pairs of a name ({', '.join(targets)}) and a row")
+        if isinstance(row, Mapping):
+            return name, {_plain(column): value for column, value in row.items()}
+        if isinstance(target, RepositoryTarget) and hasattr(row, "__dict__"):
+            return name, dict(vars(row))
+        raise self._refusal(at, "dicts")
 
-    def _fitted(self, batch: _Batch) -> tuple[dict[str, _Fitted], list[_Reject], int]:
-        """Return for each target what is written, the rejects, and how many rows were dropped."""
-        parts, dropped = self._transformed(batch)
-        fitted: dict[str, _Fitted] = {}
-        rejects: list[_Reject] = []
-        for name, part in parts.items():
-            target = self.targets[name]
-            fitted[name], diverted = target._fit(batch, part)
-            rejects += diverted
-        return fitted, rejects, dropped
+    def _refusal(self, at: int, words: str) -> MoveError:
+        return _row_error("the transform", self._batch.key(at), f"it should return {words}")
 
-    # Verification
 
-    def verify(self) -> Verification:
-        """Walk the source, and compare what it gives with the rows of the target, by their keys."""
-        with contextlib.ExitStack() as end:
-            end.callback(self.source._close)
-            return self._verify()
+class _FittedBatch:
+    """A batch as the targets of a move store it."""
 
-    def _verify(self) -> Verification:
-        self._open()
-        checked, counts = 0, {"different": 0, "missing": 0}
-        ranges = _Ranges()
-        position, last = None, False
-        while not last:
-            batch = self.source._read(position, self._batch)
-            position, last = batch.position, batch.last
-            fitted, _, _ = self._fitted(batch)
-            for name, (places, columns) in fitted.items():
-                for at, state in zip(places, self.targets[name]._compare(columns)):
-                    checked += 1
-                    ranges.add(batch, at, equal=state == "equal")
-                    if state != "equal":
-                        counts[state] += 1
-        extra = self._extra(checked - counts["missing"])
-        return Verification(
-            self.name, checked, counts["different"], counts["missing"], extra, tuple(ranges.found)
+    def __init__(self, move: RowMove, batch: _Batch) -> None:
+        self._batch, self._targets, self._database = batch, move.targets, move.database
+        self.rejects: list[_Reject] = []
+        self._fitted: dict[str, _Fitted] = {}
+        transformed = _TransformedBatch(move, batch)
+        for name, part in transformed.parts.items():
+            self._fitted[name], rejects = move.targets[name]._fit(batch, part)
+            self.rejects += rejects
+        self._read = MoveCounts(
+            read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
         )
 
-    def _extra(self, found: int) -> int | None:
-        if self._is_split or not isinstance(self.targets[""], TableTarget):
+    def preview(self) -> MoveCounts:
+        """Return the counts that ``write`` would return."""
+        counts = self._read
+        for name, rows in self._fitted.items():
+            counts += self._targets[name]._preview(rows.columns)
+        return counts
+
+    def write(self, first: int | None = None) -> MoveCounts:
+        """Write the rows, or those made of the first rows of the batch, and return the counts.
+
+        Inside a transaction.
+        """
+        counts = self._read
+        for name, rows in self._fitted.items():
+            counts += self._targets[name]._write(rows.first(first))
+        self._database._check_constraints()
+        return counts
+
+    def compare(self) -> Iterator[tuple[int, str]]:
+        """Return each row's index in the batch, and "equal", "different" or "missing"."""
+        for name, (places, columns) in self._fitted.items():
+            yield from zip(places, self._targets[name]._compare(columns))
+
+    def refused_row(self) -> MoveError | None:
+        """Return an error that names the first row that a target refuses.
+
+        Returns None if they refuse none any more: another client has changed rows meanwhile.
+        """
+        low, high = 0, len(self._batch.rows)  # the targets take the first low, not the first high
+        error = self._refusal(high)
+        if error is None:
             return None
-        target = self.targets[""]
-        if target.write == "update":
+        while high - low > 1:
+            middle = (low + high) // 2
+            refusal = self._refusal(middle)
+            if refusal is None:
+                low = middle
+            else:
+                high, error = middle, refusal
+        key = self._batch.key(high - 1)
+        return MoveError(f"row {key}: {error}", key=key, service=self._database.engine)
+
+    def _refusal(self, first: int) -> InfrastructureError | None:
+        """Write the first rows, roll back, and return the target's error, if any."""
+        try:
+            with self._database.transaction():
+                self.write(first)
+                raise _RollBack
+        except _RollBack:
+            return None
+        except (ConnectionError, TimeoutError):
+            raise
+        except InfrastructureError as error:
+            return error
+
+
+class _RollBack(Exception):
+    """Raised to roll back a transaction on purpose."""
+
+
+class _Comparison:
+    """Compares the target of a move with its source."""
+
+    RANGES = 100  # at most
+
+    def __init__(self, move: RowMove) -> None:
+        self._move = move
+        self._states = {"equal": 0, "different": 0, "missing": 0}
+        #: the first and last key of each run of rows that differ
+        self._ranges: list[tuple[str, str]] = []
+        self._in_range = False
+
+    def result(self) -> Verification:
+        move = self._move
+        move._open()
+        position, last = None, False
+        while not last:
+            batch = move.source._read(position, move._batch)
+            position, last = batch.position, batch.last
+            for at, state in _FittedBatch(move, batch).compare():
+                self._states[state] += 1
+                self._extend_ranges(batch, at, is_equal=state == "equal")
+        equal, different, missing = self._states.values()
+        extra = self._extra(equal + different)
+        checked = equal + different + missing
+        return Verification(move.name, checked, different, missing, extra, tuple(self._ranges))
+
+    def _extend_ranges(self, batch: _Batch, at: int, *, is_equal: bool) -> None:
+        if is_equal:
+            self._in_range = False
+        elif self._in_range:
+            self._ranges[-1] = (self._ranges[-1][0], batch.key(at))
+        elif len(self._ranges) < self.RANGES:
+            self._ranges.append((batch.key(at), batch.key(at)))
+            self._in_range = True
+
+    def _extra(self, found: int) -> int | None:
+        """Return how many rows only the target has, or None if it is not one whole table."""
+        target = self._move.targets.get("")
+        if self._move._is_split or not isinstance(target, TableTarget) or target.write == "update":
             return None
         return target._rows.count() - found
 
 
-class _Ranges:
-    """The first and last key of neighbouring rows that differ."""
-
-    MOST = 100
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-        self._is_open = False
-
-    def add(self, batch: _Batch, at: int, *, equal: bool) -> None:
-        if equal:
-            self._is_open = False
-        elif self._is_open:
-            self.found[-1] = (self.found[-1][0], batch.key(at))
-        elif len(self.found) < self.MOST:
-            self.found.append((batch.key(at), batch.key(at)))
-            self._is_open = True
-
-
 class _Reader:
-    """Reads the next batch in another thread while the target's server is busy with one."""
+    """Reads the next batch in another thread while the target writes the current one."""
 
     def __init__(self, source: Source) -> None:
         from concurrent.futures import Future, ThreadPoolExecutor
 
         self._source = source
         self._executor = ThreadPoolExecutor(1, "infra-move") if source._reads_ahead else None
-        self._asked: tuple[Any, int] | None = None
-        self._future: Future[_Batch] | None = None
+        self._next: Future[_Batch] | None = None
 
     def __enter__(self) -> _Reader:
         return self
@@ -17734,160 +17804,160 @@ class _Reader:
             self._executor.shutdown(cancel_futures=True)
 
     def ask(self, position: Any, limit: int) -> None:
+        """Start to read the batch that the next ``read`` returns."""
         if self._executor is not None:
-            self._asked = position, limit
-            self._future = self._executor.submit(self._source._read, position, limit)
+            self._next = self._executor.submit(self._source._read, position, limit)
 
     def read(self, position: Any, limit: int) -> _Batch:
-        future, self._future = self._future, None
-        if future is None:
-            return self._source._read(position, limit)
-        found = future.result()
-        return found if self._asked == (position, limit) else self._source._read(position, limit)
+        asked, self._next = self._next, None
+        return self._source._read(position, limit) if asked is None else asked.result()
 
 
 class _MoveRun:
     """One call of ``RowMove.run``."""
 
-    TRIES = 3  # of a batch with which other clients interfere
+    TRIES = 3  # of a batch, if other clients change the same rows
 
-    def __init__(self, move: RowMove, *, progress: bool, limit: int | None) -> None:
-        self._move = move
-        self._limit = limit
+    def __init__(
+        self,
+        move: RowMove,
+        *,
+        progress: bool,
+        limit: int | None,
+        resume: bool,
+        restart: bool,
+        accept_change: bool,
+    ) -> None:
+        self._move, self._limit = move, limit
+        self._shows = progress and sys.stderr is not None and sys.stderr.isatty()
+        self._resume, self._restart, self._accept_change = resume, restart, accept_change
         self._started = SystemClock.monotonic()
-        self._shows = progress
         self._resumed: MoveCounts | None = None
         self._batches = 0
-        self._fitting = 100  # the first batch tells how large rows are
+        self._rows_that_fit = 100  # a small first batch shows how large rows are
         self._progress: _Progress | None = None
 
-    # Without writing
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
 
     def rehearse(self) -> MoveReport:
+        """Do everything except for writing."""
         move = self._move
         move._open()
         counts, position, last = MoveCounts(), None, False
-        progress = _Progress(move, 0, shown=self._shows)
-        try:
-            while not last and (size := self._size(counts.read)):
-                batch = move.source._read(position, size)
-                position, last = batch.position, batch.last
-                counts = counts._plus(self._preview(batch))
-                self._weigh(batch)
-                progress.advance(len(batch.rows))
-        finally:
-            progress.close()
+        self._show(0, 0)
+        while not last and (size := self._size(counts.read)):
+            batch = move.source._read(position, size)
+            position, last = batch.position, batch.last
+            counts += _FittedBatch(move, batch).preview()
+            self._adapt_size(batch)
+            self._show(counts.read, len(batch.rows))
         return self._report(counts, done=last, dry_run=True)
 
-    def _preview(self, batch: _Batch) -> dict[str, int]:
-        fitted, rejects, dropped = self._move._fitted(batch)
-        counts = {"read": len(batch.rows), "dropped": dropped, "rejected": len(rejects)}
-        for name, each in fitted.items():
-            _add(counts, self._move.targets[name]._preview(each.columns))
-        return counts
-
-    def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
-        seconds = SystemClock.monotonic() - self._started
-        resumed = self._resumed or MoveCounts()
-        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
-
-    def _size(self, read: int) -> int:
-        """Return how many rows the next batch has at most, after so many."""
-        size = min(self._move._batch, self._fitting)
-        if self._limit is None:
-            return size
-        before = self._resumed.read if self._resumed else 0
-        return min(size, self._limit - (read - before))
-
-    def _weigh(self, batch: _Batch) -> None:
-        """Let the next batch have as many rows as fit into the memory for one."""
-        if batch.rows:
-            sample = batch.rows[:: max(1, len(batch.rows) // 100)]
-            self._fitting = max(1, _BATCH_BYTES * len(sample) // (1 + sum(map(_weight, sample))))
-
-    # With writing
-
-    def go(
-        self, stop: _GracefulStop, *, resume: bool, restart: bool, accept_change: bool
-    ) -> MoveReport:
+    def execute(self, stop: _GracefulStop) -> MoveReport:
         failures = seen = 0
-        try:
-            while True:
-                try:
-                    return self._attempt(stop, resume, restart and not self._resumed, accept_change)
-                except (ConnectionError, TimeoutError) as error:
-                    failures = 1 if self._batches > seen else failures + 1
-                    seen = self._batches
-                    if not error.retryable or failures > self._move.RETRIES:
-                        raise
-                    logger.warning("%s: %s, going on", self._move.name, type(error).__name__)
-                    self._move._clock.sleep(0.1 * 2**failures)
-        finally:
-            if self._progress is not None:
-                self._progress.close()
+        while True:
+            try:
+                return self._attempt(stop)
+            except (ConnectionError, TimeoutError) as error:
+                failures = 1 if self._batches > seen else failures + 1
+                seen = self._batches
+                if not error.retryable or failures > self._move.RETRIES:
+                    raise
+                logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
+                self._move._clock.sleep(0.1 * 2**failures)
 
-    def _attempt(
-        self, stop: _GracefulStop, resume: bool, restart: bool, accept_change: bool
-    ) -> MoveReport:
+    def _attempt(self, stop: _GracefulStop) -> MoveReport:
         move = self._move
         move._open()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
             self._checkpoints = _checkpoints_in(move.database)
-            point = self._checkpoint(resume or self._resumed is not None, restart, accept_change)
-            rejects = _Rejects(
+            point = self._checkpoint()
+            self._rejects = _Rejects(
                 move._rejects_path, point.progress["rejects"], fresh=not point.batches
             )
-            return self._walk(point, rejects, stop)
+            if not point.is_done:
+                self._show(point.counts.read, 0)
+            with _Reader(move.source) as reader:
+                point = self._move_batches(point, reader, stop)
+            return self._report(point.counts, done=point.is_done)
 
-    def _checkpoint(self, resume: bool, restart: bool, accept_change: bool) -> _Checkpoint:
-        """Return the checkpoint to go on from, a new one if there is none."""
-        move = self._move
-        description = self._description = move._description()
-        found: _Checkpoint | None = self._checkpoints.find(move.name)
-        if found is not None and restart:
-            self._checkpoints.forget(move.name)
+    def _checkpoint(self) -> _Checkpoint:
+        """Return the checkpoint to continue from; create it if there is none."""
+        name, description = self._move.name, self._move._description()
+        self._description = description
+        point: _Checkpoint | None = self._checkpoints.find(name)
+        if point is not None and self._restart:
+            self._checkpoints.forget(name)
             with contextlib.suppress(FileNotFoundError):
-                os.truncate(move._rejects_path, 0)
-            found = None
-        if found is None:
-            counts = vars(MoveCounts())
-            progress = {"position": None, "counts": counts, "rejects": 0}
-            found = self._checkpoints.create(
-                _Checkpoint(move.name, 0, False, description, progress)
-            )
-        elif not resume:
-            raise MoveError(
-                f"{move.name} was begun by an earlier run: restart it, or go on with it"
-            )
-        where, new = found.description["source"], description["source"]
-        is_elsewhere = where.keys() != new.keys() or where.get("key") != new.get("key")
-        if found.description != description and (is_elsewhere or not accept_change):
-            changed = ", ".join(_differences(found.description, description))
-            remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
-            raise MoveError(f"{move.name} was begun with another {changed}: {remedy}")
+                os.truncate(self._move._rejects_path, 0)
+            point = None
+        if point is None:
+            progress = {"position": None, "counts": vars(MoveCounts()), "rejects": 0}
+            point = self._checkpoints.create(_Checkpoint(name, 0, False, description, progress))
+        elif not self._resume:
+            raise MoveError(f"{name} was begun by an earlier run: restart it, or resume it")
+        if point.description != description:
+            self._check_change(point.description, description)
         if self._resumed is None:
-            self._resumed = MoveCounts(**found.progress["counts"])
-        return found
+            self._resumed = point.counts
+            self._resume, self._restart = True, False  # after a lost connection
+        return point
 
-    def _walk(self, point: _Checkpoint, rejects: _Rejects, stop: _GracefulStop) -> MoveReport:
-        move = self._move
-        if self._progress is None and not point.is_done:
-            done = point.progress["counts"]["read"]
-            self._progress = _Progress(move, done, shown=self._shows)
-        with _Reader(move.source) as reader:
-            while not point.is_done and (size := self._size(point.progress["counts"]["read"])):
-                if stop.asked:
-                    raise KeyboardInterrupt(f"{move.name} stopped: run it again to go on")
-                batch = reader.read(point.progress["position"], size)
-                self._weigh(batch)
-                following = self._size(point.progress["counts"]["read"] + len(batch.rows))
-                if not batch.last and following:
-                    reader.ask(batch.position, following)
-                if batch.rows:
-                    point = self._move_batch(point, batch, rejects)
-                if batch.last:
-                    point = self._finish(point)
-        return self._report(MoveCounts(**point.progress["counts"]), done=point.is_done)
+    def _check_change(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Raise MoveError for a change that the caller does not accept, or of the source's key."""
+        old, new = before["source"], now["source"]
+        is_elsewhere = old.keys() != new.keys() or old.get("key") != new.get("key")
+        if is_elsewhere or not self._accept_change:
+            changed = ", ".join(_differences(before, now))
+            remedy = "restart the move" + ("" if is_elsewhere else ", or accept the change")
+            raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
+
+    def _move_batches(
+        self, point: _Checkpoint, reader: _Reader, stop: _GracefulStop
+    ) -> _Checkpoint:
+        """Move batches up to the end or the limit, and return the last checkpoint."""
+        while not point.is_done and (size := self._size(point.counts.read)):
+            if stop.asked:
+                raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
+            batch = reader.read(point.progress["position"], size)
+            self._adapt_size(batch)
+            following = self._size(point.counts.read + len(batch.rows))
+            if not batch.last and following:
+                reader.ask(batch.position, following)
+            if batch.rows:
+                point = self._move_batch(point, batch)
+            if batch.last:
+                point = self._finish(point)
+        return point
+
+    def _move_batch(self, point: _Checkpoint, batch: _Batch) -> _Checkpoint:
+        fitted = _FittedBatch(self._move, batch)
+        size = self._rejects.add(fitted.rejects)
+
+        def work() -> _Checkpoint:
+            counts = vars(point.counts + fitted.write())
+            progress = {"position": batch.position, "counts": counts, "rejects": size}
+            changes = {"progress": progress, "description": self._description}
+            return self._checkpoints.advance(point, changes)
+
+        following = self._committed(work, fitted)
+        self._batches += 1
+        self._show(following.counts.read, len(batch.rows))
+        return following
+
+    def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
+        """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
+        for _ in range(self.TRIES):
+            try:
+                return self._move.database.run(work)
+            except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
+                refusal = error
+                refused_row = fitted.refused_row()
+                if refused_row is not None:
+                    raise refused_row from error
+        raise MoveError(str(refusal), service=self._move.database.engine) from refusal
 
     def _finish(self, point: _Checkpoint) -> _Checkpoint:
         for target in self._move.targets.values():
@@ -17895,98 +17965,41 @@ class _MoveRun:
         with self._move.database.transaction():
             return self._checkpoints.advance(point, {"is_done": True})
 
-    def _move_batch(self, point: _Checkpoint, batch: _Batch, rejects: _Rejects) -> _Checkpoint:
-        move = self._move
-        fitted, diverted, dropped = move._fitted(batch)
-        size = rejects.add(diverted)
-        before = {"read": len(batch.rows), "dropped": dropped, "rejected": len(diverted)}
+    def _size(self, read: int) -> int:
+        """Return the limit of the next batch, after ``read`` rows of the whole move."""
+        size = min(self._move._batch, self._rows_that_fit)
+        if self._limit is None:
+            return size
+        before = self._resumed.read if self._resumed else 0
+        return min(size, self._limit - (read - before))
 
-        def work() -> _Checkpoint:
-            counts = dict(before)
-            for name, each in fitted.items():
-                _add(counts, move.targets[name]._write(each.columns))
-            move.database._check_constraints()
-            sums = MoveCounts(**point.progress["counts"])._plus(counts)
-            progress = {"position": batch.position, "counts": vars(sums), "rejects": size}
-            changes = {"progress": progress, "description": self._description}
-            return self._checkpoints.advance(point, changes)
+    def _adapt_size(self, batch: _Batch) -> None:
+        """Set the number of rows that fit into the memory for one batch."""
+        if batch.rows:
+            sample = batch.rows[:: max(1, len(batch.rows) // 100)]
+            size = 1 + sum(map(_bytes_of, sample))
+            self._rows_that_fit = max(1, _BATCH_BYTES * len(sample) // size)
 
-        found = self._committed(work, batch, fitted)
-        self._batches += 1
+    def _show(self, read: int, new: int) -> None:
+        """Show the progress on a terminal, after ``read`` rows of which ``new`` are new."""
+        if self._shows and self._progress is None:
+            self._progress = _Progress(self._move, read)
         if self._progress is not None:
-            self._progress.advance(len(batch.rows))
-        return found
+            self._progress.advance(new)
 
-    def _committed(
-        self,
-        work: Callable[[], _Checkpoint],
-        batch: _Batch,
-        fitted: Mapping[str, _Fitted],
-    ) -> _Checkpoint:
-        """Do the work in a transaction. Raises MoveError for the row that the target refuses."""
-        for _ in range(self.TRIES):
-            try:
-                return self._move.database.run(work)
-            except (DatabaseError, ValidationError, SerializationError, NotFoundError) as error:
-                refusal = error
-                culprit = self._culprit(batch, fitted)
-                if culprit is not None:
-                    raise culprit from error
-        raise MoveError(str(refusal), service=self._move.database.engine) from refusal
-
-    def _culprit(self, batch: _Batch, fitted: Mapping[str, _Fitted]) -> MoveError | None:
-        """Return an error that names the first row which the target refuses.
-
-        None: it refuses none now, because another client has changed its rows meanwhile.
-        """
-        low, high = 0, len(batch.rows)  # the first high rows are refused, the first low are not
-        found = self._refusal(fitted, high)
-        if found is None:
-            return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            refusal = self._refusal(fitted, middle)
-            if refusal is None:
-                low = middle
-            else:
-                high, found = middle, refusal
-        key = batch.key(high - 1)
-        return MoveError(f"row {key}: {found}", key=key, service=self._move.database.engine)
-
-    def _refusal(self, fitted: Mapping[str, _Fitted], count: int) -> InfrastructureError | None:
-        """Write what the first rows have become, and undo it; return the target's error."""
-        database = self._move.database
-        try:
-            with database.transaction():
-                for name, each in fitted.items():
-                    self._move.targets[name]._write(each.first(count))
-                database._check_constraints()
-                raise _Undo
-        except _Undo:
-            return None
-        except (ConnectionError, TimeoutError):
-            raise
-        except InfrastructureError as error:
-            return error
+    def _report(self, counts: MoveCounts, *, done: bool, dry_run: bool = False) -> MoveReport:
+        seconds = SystemClock.monotonic() - self._started
+        resumed = self._resumed or MoveCounts()
+        return MoveReport(self._move.name, counts, resumed, seconds, done, dry_run)
 
 
-def _weight(row: Any) -> int:
-    """Return about how many bytes of memory a row takes."""
+def _bytes_of(row: Any) -> int:
     values = row.values() if isinstance(row, dict) else row
     return 100 * len(row) + sum(len(value) for value in values if isinstance(value, (str, bytes)))
 
 
-class _Undo(Exception):
-    """Ends a transaction whose work is to be undone."""
-
-
-def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, value in more.items():
-        counts[name] = counts.get(name, 0) + value
-
-
 def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
-    """Give the places where two descriptions differ."""
+    """Return the paths at which two descriptions differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in {**before, **after}:
             inner = f"{place}.{name}" if place else name
@@ -17998,10 +18011,31 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
 # === infrastructure ===============================================================================
 
 
+_Part_co = TypeVar("_Part_co", covariant=True)
+
+
+class _provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
+    """A part of a bundle. The decorated method builds it on first use, once for all threads."""
+
+    def __init__(self, build: Callable[[Any], _Part_co]) -> None:
+        self._build = build
+        self.__doc__ = build.__doc__
+
+    @overload
+    def __get__(self, bundle: None, owner: type) -> _provided[_Part_co]: ...
+    @overload
+    def __get__(self, bundle: Infrastructure, owner: type) -> _Part_co: ...
+    def __get__(self, bundle: Infrastructure | None, owner: type) -> Any:
+        if bundle is None:
+            return self
+        return bundle._once(self._build.__name__, self._build)
+
+    def __set__(self, bundle: Infrastructure, value: NoReturn) -> None:
+        raise AttributeError(f"{self._build.__name__} of {type(bundle).__name__} cannot be set")
+
+
 class Infrastructure(_Closing):
-    """All services of a project, each built on first use: ``clock``; ``accounts`` (MySQL or MariaDB) with
-    ``phone_users`` and ``tokens``; ``exchange`` (Postgres) with ``users``, ``organizations``, ``benchmarks`` and
-    ``submissions``; ``redis`` with ``cache``, ``verification`` and ``bus``; ``storage``; ``sms``."""
+    """The services of a project. Each is built on first use."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         if not isinstance(config, Config):
@@ -18016,147 +18050,143 @@ class Infrastructure(_Closing):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        #: by service: held while it is built, so that it is built once; close() takes none of them
+        #: by service: a lock that is held while it is built; close() takes none of them
         self._building: dict[str, Any] = {}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
-        """Configured by the variables that the README lists, of ``os.environ`` or of ``env``."""
+        """Read the settings from ``env``, by default ``os.environ``; the README lists them."""
         return cls(Config.from_env(env))
 
-    def _once(self, name: str, build: Callable[[], T]) -> T:
+    def _once(self, name: str, build: Callable[[Any], Any]) -> Any:
         if name not in self._built:
             with self._building.setdefault(name, threading.RLock()):
                 if name not in self._built:
                     self._build(name, build)
-        built: T = self._built[name]
-        return built
+        return self._built[name]
 
-    def _build(self, name: str, build: Callable[[], Any]) -> None:
-        closed = ConnectionError("the bundle is closed", service=name, retryable=False)
+    def _check_open(self, name: str) -> None:
         if self._closed:
-            raise closed
-        made = build()
-        kept = self._built.setdefault(name, made)  # a signal handler may have built it meanwhile
+            raise ConnectionError("the bundle is closed", service=name, retryable=False)
+
+    def _build(self, name: str, build: Callable[[Any], Any]) -> None:
+        self._check_open(name)
+        made = build(self)
+        kept = self._built.setdefault(name, made)  # a signal handler may have built one meanwhile
         if isinstance(made, _Closing) and (self._closed or kept is not made):
             made.close()
-        if self._closed:
-            raise closed
+        self._check_open(name)
 
     def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
-        def build() -> ConnectionPool:
-            if config is None:
-                raise ConfigurationError(
-                    f"no database is set for {name}: set {variable} or DATABASE_URL"
-                )
-            return create_pool(config, clock=self.clock)
-
-        return self._once(name, build)
+        if config is None:
+            raise ConfigurationError(
+                f"no database is set for {name}: set {variable} or DATABASE_URL"
+            )
+        return create_pool(config, clock=self.clock)
 
     @property
+    def _accounts(self) -> ConnectionPool:
+        return cast("ConnectionPool", self.accounts)
+
+    @property
+    def _exchange(self) -> ConnectionPool:
+        return cast("ConnectionPool", self.exchange)
+
+    @_provided
     def accounts(self) -> Database:
+        """The MySQL or MariaDB database of ``MYSQL_URL`` or ``DATABASE_URL``."""
         return self._pool("accounts", self.config.mysql, "MYSQL_URL")
 
-    @property
+    @_provided
     def exchange(self) -> Database:
+        """The Postgres database of ``POSTGRES_URL`` or ``DATABASE_URL``."""
         return self._pool("exchange", self.config.postgres, "POSTGRES_URL")
 
-    @property
+    @_provided
     def phone_users(self) -> PhoneUserRepository:
-        def build() -> PhoneUserRepository:
-            pool = self._pool("accounts", self.config.mysql, "MYSQL_URL")
-            return MySQLPhoneUserRepository(pool, self.config.phone_hash_key, clock=self.clock)
+        """Users with a phone number, in ``accounts``."""
+        key = self.config.phone_hash_key
+        return MySQLPhoneUserRepository(self._accounts, key, clock=self.clock)
 
-        return self._once("phone_users", build)
-
-    @property
+    @_provided
     def tokens(self) -> TokenRepository:
-        def build() -> TokenRepository:
-            return MySQLTokenRepository(
-                self._pool("accounts", self.config.mysql, "MYSQL_URL"), clock=self.clock
-            )
+        """Refresh tokens of phone users, in ``accounts``."""
+        return MySQLTokenRepository(self._accounts, clock=self.clock)
 
-        return self._once("tokens", build)
-
-    def _of_exchange(self, name: str, adapter: Callable[..., T]) -> T:
-        return self._once(
-            name,
-            lambda: adapter(
-                self._pool("exchange", self.config.postgres, "POSTGRES_URL"), clock=self.clock
-            ),
-        )
-
-    @property
+    @_provided
     def users(self) -> UserRepository:
-        return self._of_exchange("users", PostgresUserRepository)
+        """Users with an email address, in ``exchange``."""
+        return PostgresUserRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def organizations(self) -> OrganizationRepository:
-        return self._of_exchange("organizations", PostgresOrganizationRepository)
+        """Organizations and their members, in ``exchange``."""
+        return PostgresOrganizationRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def benchmarks(self) -> BenchmarkRepository:
-        return self._of_exchange("benchmarks", PostgresBenchmarkRepository)
+        """Benchmarks and their versions, in ``exchange``."""
+        return PostgresBenchmarkRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def submissions(self) -> SubmissionRepository:
-        return self._of_exchange("submissions", PostgresSubmissionRepository)
+        """Submissions and leaderboards, in ``exchange``."""
+        return PostgresSubmissionRepository(self._exchange, clock=self.clock)
 
-    @property
+    @_provided
     def redis(self) -> KeyValueClient:
-        return self._once("redis", lambda: RedisClient(self.config.cache, clock=self.clock))
+        """The client of the Redis at ``REDIS_URL``."""
+        return RedisClient(self.config.cache, clock=self.clock)
 
-    @property
+    @_provided
     def cache(self) -> RedisCacheProvider:
+        """The cache in ``redis``, with locks and rate limits."""
         prefix, ttl = self.config.cache.prefix, self.config.cache.default_ttl
+        return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
 
-        def build() -> RedisCacheProvider:
-            return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
-
-        return self._once("cache", build)
-
-    @property
+    @_provided
     def verification(self) -> VerificationCache:
-        key, limits = self.config.phone_hash_key, vars(self.config.verification)
-        return self._once("verification", lambda: VerificationCache(self.redis, key, **limits))
+        """Verification codes for phone numbers, in ``redis``."""
+        limits = vars(self.config.verification)
+        return VerificationCache(self.redis, self.config.phone_hash_key, **limits)
 
-    @property
+    @_provided
     def storage(self) -> StorageProvider:
-        return self._once(
-            "storage", lambda: S3StorageProvider(self.config.storage, clock=self.clock)
-        )
+        """The object storage, S3 or compatible."""
+        return S3StorageProvider(self.config.storage, clock=self.clock)
 
-    @property
+    @_provided
     def bus(self) -> RedisEventBus:
-        prefix = self.config.cache.channel_prefix
-        return self._once("bus", lambda: RedisEventBus(self.redis, prefix=prefix))
+        """The event bus on ``redis``."""
+        return RedisEventBus(self.redis, prefix=self.config.cache.channel_prefix)
 
-    @property
+    @_provided
     def sms(self) -> SmsService:
-        return self._once("sms", lambda: create_sms_service(self.config.sms, clock=self.clock))
+        """The SMS service of ``SMS_PROVIDER``."""
+        return create_sms_service(self.config.sms, clock=self.clock)
 
     def close(self) -> None:
-        """Closes what was built, last first."""
+        """Close the services that were built, the last one first."""
         self._closed = True
         built = [*self._built.values()]
         with contextlib.ExitStack() as stack:
-            for each in built:
-                if isinstance(each, _Closing):
-                    stack.callback(each.close)
+            for service in built:
+                if isinstance(service, _Closing):
+                    stack.callback(service.close)
 
 
 # === command line =================================================================================
 
 
-#: why output was lost, since ``main`` began
+#: why output was lost, since ``main`` started
 _lost_output: list[str] = []
 
 
 def _say(text: object = None) -> None:
     """Print the text, if any, and flush.
 
-    A reader that has gone, such as ``head``, is no error. A full disk is one, but the command goes
-    on: a migration does not stop halfway for want of a place to print.
+    A closed pipe, as of ``head``, is not an error. A full disk is an error, but the command
+    continues: a migration does not stop halfway because its output cannot be printed.
     """
     try:
         if text is not None:
@@ -18172,27 +18202,31 @@ def _say(text: object = None) -> None:
 
 
 def _health(_: Any) -> int:
-    """Print a line for each service; return 1 if one is down, 2 if a setting or driver is missing."""
+    """Print a line for each service.
+
+    Return 1 if a service is down, 2 if a setting or driver is missing.
+    """
     config = Config.from_env()
-    asked: dict[str, Callable[[Infrastructure], Health]] = {}
-    if config.mysql:
-        asked["mysql"] = lambda services: services.accounts.health_check()
-    if config.postgres:
-        asked["postgres"] = lambda services: services.exchange.health_check()
-    if os.environ.get("REDIS_URL", "").strip():
-        asked["redis"] = lambda services: services.redis.health_check()
-    if config.storage.endpoint or config.storage.access_key:
-        asked["storage"] = lambda services: services.storage.health_check()
-    if not asked:
+    #: the services that are set, and their names in the bundle
+    asked = {
+        "mysql": (config.mysql, "accounts"),
+        "postgres": (config.postgres, "exchange"),
+        "redis": (os.environ.get("REDIS_URL", "").strip(), "redis"),
+        "storage": (config.storage.endpoint or config.storage.access_key, "storage"),
+    }
+    if not any(setting for setting, _ in asked.values()):
         raise ConfigurationError(
-            "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT or AWS_ACCESS_KEY_ID"
+            "no service is set: set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT "
+            "or AWS_ACCESS_KEY_ID"
         )
     code = 0
     with Infrastructure(config) as services:
-        for name, ask in asked.items():
+        for name, (setting, part) in asked.items():
+            if not setting:
+                continue
             try:
-                found = ask(services)
-                _say(f"{name:<8} up    {found.server:<18} {found.latency * 1000:.1f} ms")
+                health = getattr(services, part).health_check()
+                _say(f"{name:<8} up    {health.server:<18} {health.latency * 1000:.1f} ms")
             except InfrastructureError as error:
                 code = max(code, 2 if isinstance(error, ConfigurationError) else 1)
                 _say(f"{name:<8} down  {error}")
@@ -18200,11 +18234,26 @@ def _health(_: Any) -> int:
 
 
 def _migrate(arguments: Any) -> int:
-    """Migrates each configured database."""
-    import textwrap
+    """Migrate each configured database, or do what an option asks for instead."""
+    databases = _databases_to_migrate(arguments)
+    with contextlib.ExitStack() as stack:
+        pools = [stack.enter_context(create_pool(database)) for database in databases]
+        # All files are read before the first database is changed.
+        migrators = [_migrator_of(pool, arguments) for pool in pools]
+        if arguments.status:
+            in_order = [_show_status(migrator) for migrator in migrators]
+            return int(not all(in_order))
+        if arguments.repair is not None or arguments.renamed_from is not None:
+            _settle(migrators, arguments)
+            return 0
+        for migrator in migrators:
+            _apply(migrator, dry_run=arguments.dry_run)
+    return 0
 
+
+def _databases_to_migrate(arguments: Any) -> list[DatabaseConfig]:
     config = Config.from_env()
-    databases = [each for each in (config.mysql, config.postgres) if each]
+    databases = [database for database in (config.mysql, config.postgres) if database]
     if not databases:
         raise ConfigurationError("no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL")
     if arguments.repair is not None and arguments.done is None:
@@ -18213,165 +18262,205 @@ def _migrate(arguments: Any) -> int:
         )
     if arguments.repair is None and arguments.done is not None:
         raise ConfigurationError("--done and --retry belong to --repair NUMBER")
+    return databases
 
-    def told(engine: str) -> Callable[[str], None]:
-        return lambda line: _say(f"{engine}: {line}")
 
-    settled, absent, in_order = False, NotFoundError(), True
-    with contextlib.ExitStack() as stack:
-        pools = [stack.enter_context(create_pool(database)) for database in databases]
-        migrators = [  # all files are read before a database is changed
-            Migrator(
-                pool,
-                *arguments.files,
-                lock_timeout=arguments.lock_timeout,
-                progress=told(pool.engine),
-            )
-            for pool in pools
-        ]
-        for migrator in migrators:
-            where = f"{migrator.pool.engine}: "
-            if arguments.status:
-                for each in migrator.status():
-                    in_order = in_order and each.state not in ("dirty", "edited")
-                    step = (
-                        f" at statement {each.statement}"
-                        if each.state in ("dirty", "partial")
-                        else ""
-                    )
-                    when = (
-                        f" {each.applied_at:%Y-%m-%d %H:%M}"
-                        if each.applied_at and each.state == "applied"
-                        else ""
-                    )
-                    _say(
-                        f"{where}{each.source} {each.number} {each.name}: {each.state}{step}{when}"
-                    )
-            elif arguments.repair is not None:
-                try:
-                    migrator.repair(arguments.repair, done=arguments.done)
-                except NotFoundError as error:
-                    absent = error
-                    continue
-                settled = True
-                _say(
-                    f"{where}migration {arguments.repair} is settled: go on with {migrator._command}"
-                )
-            elif arguments.renamed_from is not None:
-                try:
-                    count = migrator.take_over(arguments.renamed_from)
-                except NotFoundError as error:
-                    absent = error
-                    continue
-                settled = True
-                _say(f"{where}took over {count} records: go on with {migrator._command}")
+def _migrator_of(pool: ConnectionPool, arguments: Any) -> Migrator:
+    def progress(line: str) -> None:
+        _say(f"{pool.engine}: {line}")
+
+    return Migrator(pool, *arguments.files, lock_timeout=arguments.lock_timeout, progress=progress)
+
+
+def _show_status(migrator: Migrator) -> bool:
+    """Print the state of each migration. Return whether none is dirty or edited."""
+    states = set()
+    for status in migrator.status():
+        states.add(status.state)
+        line = f"{status.source} {status.number} {status.name}: {status.state}"
+        if status.state in ("dirty", "partial"):
+            line += f" at statement {status.statement}"
+        if status.state == "applied" and status.applied_at:
+            line += f" {status.applied_at:%Y-%m-%d %H:%M}"
+        _say(f"{migrator.pool.engine}: {line}")
+    return states.isdisjoint(("dirty", "edited"))
+
+
+def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
+    """Repair a migration, or take over the records of a renamed file.
+
+    Raises NotFoundError if no database has such a migration or such records.
+    """
+    absent: list[NotFoundError] = []
+    for migrator in migrators:
+        try:
+            if arguments.repair is not None:
+                migrator.repair(arguments.repair, done=arguments.done)
+                outcome = f"migration {arguments.repair} is settled"
             else:
-                found = migrator.apply(dry_run=arguments.dry_run)
-                for migration in found if arguments.dry_run else ():
-                    _say(f"{where}would apply {migration}")
-                    for statement in migration.statements:
-                        _say(textwrap.indent(statement + ";", "    "))
-                if not found:
-                    _say(f"{where}up to date, {len(migrator.migrations)} migrations")
-    takes = arguments.repair is not None or arguments.renamed_from is not None
-    if takes and not settled:
-        raise absent
-    return int(not in_order)
+                outcome = f"took over {migrator.take_over(arguments.renamed_from)} records"
+        except NotFoundError as error:
+            absent.append(error)
+        else:
+            _say(f"{migrator.pool.engine}: {outcome}: go on with {migrator._command}")
+    if len(absent) == len(migrators):
+        raise absent[-1]
 
 
-def _moves_of(arguments: Any, services: Infrastructure) -> Iterable[Move]:
-    """Return the moves of the script, or the one that the options describe."""
-    if arguments.script is not None:
-        import runpy
+def _apply(migrator: Migrator, *, dry_run: bool) -> None:
+    """Apply the pending migrations, or print their statements."""
+    import textwrap
 
-        sys.path.insert(0, str(Path(arguments.script).resolve().parent))  # as `python SCRIPT` does
-        made = runpy.run_path(arguments.script).get("moves")
-        if not callable(made):
-            raise ConfigurationError(f"{arguments.script} has no function moves(services)")
-        return cast("Iterable[Move]", made(services))
-    pools = []
-    for option in ("from_variable", "to_variable"):
-        variable = getattr(arguments, option)
-        if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
-            raise ConfigurationError(
-                "give a script, or --from and --to with names of environment variables and --table: "
-                "a URL among the arguments would show its password to others"
-            )
-        url = _variable(os.environ, variable)
-        if not url:
-            raise ConfigurationError(f"the environment variable {variable} is not set")
-        if not _DATABASE_URL.valid(url):
-            raise _DATABASE_URL.refusal(variable, url)
-        pools.append(create_pool(DatabaseConfig(url=url)))
-        services._built.setdefault(f"move {option}", pools[-1])  # closed with the bundle
-    source, target = pools
-    table = arguments.table or ""
-    return [RowMove(table, source=TableSource(source, table), target=TableTarget(target, table))]
+    pending = migrator.apply(dry_run=dry_run)
+    for migration in pending if dry_run else ():
+        _say(f"{migrator.pool.engine}: would apply {migration}")
+        for statement in migration.statements:
+            _say(textwrap.indent(statement + ";", "    "))
+    if not pending:
+        _say(f"{migrator.pool.engine}: up to date, {len(migrator.migrations)} migrations")
+
+
+def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
+    import runpy
+
+    sys.path.insert(0, str(Path(script).resolve().parent))  # as `python SCRIPT` does
+    moves = runpy.run_path(script).get("moves")
+    if not callable(moves):
+        raise ConfigurationError(f"{script} has no function moves(services)")
+    return cast("Iterable[Move]", moves(services))
+
+
+def _pool_of_variable(variable: str | None) -> ConnectionPool:
+    if not re.fullmatch(r"[A-Za-z_]\w*", variable or ""):
+        raise ConfigurationError(
+            "give a script, or --table, --from and --to with names of environment variables: "
+            "other users could read the password of a URL among the arguments"
+        )
+    assert variable is not None
+    url = _variable(os.environ, variable)
+    if not url:
+        raise ConfigurationError(f"the environment variable {variable} is not set")
+    if not _DATABASE_URL.valid(url):
+        raise _DATABASE_URL.refusal(variable, url)
+    return create_pool(DatabaseConfig(url=url))
 
 
 def _move(arguments: Any) -> int:
-    """Runs each move, in order; 1 if one is not complete or differs."""
+    """Run the moves in order. Return 1 if one is not complete or differs."""
     complete = True
-    with Infrastructure.from_env() as services:
-        for move in _moves_of(arguments, services):
+    with contextlib.ExitStack() as stack:
+        services = stack.enter_context(Infrastructure.from_env())
+        if arguments.script is not None:
+            moves = _moves_of_script(arguments.script, services)
+        else:
+            old = stack.enter_context(_pool_of_variable(arguments.from_variable))
+            new = stack.enter_context(_pool_of_variable(arguments.to_variable))
+            source, target = TableSource(old, arguments.table), TableTarget(new, arguments.table)
+            moves = [RowMove(arguments.table, source=source, target=target)]
+        for move in moves:
             if not isinstance(move, Move):
                 raise ConfigurationError(
                     "moves(services) should yield moves, for example a RowMove"
                 )
-            if arguments.rejects and isinstance(move, RowMove):
-                move._rejects_path = Path(arguments.rejects)
-            found: MoveReport | Verification
-            if arguments.verify:
-                found = move.verify()
-                complete = complete and found.ok
-            else:
-                found = move.run(
-                    dry_run=arguments.dry_run,
-                    limit=arguments.limit,
-                    restart=arguments.restart,
-                    accept_change=arguments.accept_change,
-                )
-                complete = complete and found.done
-            _say(found._as_json() if arguments.json else found)
+            complete = _run_move(move, arguments) and complete
     return int(not complete)
+
+
+def _run_move(move: Move, arguments: Any) -> bool:
+    """Run or verify a move and print its report. Return whether it is complete or equal."""
+    if arguments.rejects and isinstance(move, RowMove):
+        move._rejects_path = Path(arguments.rejects)
+    report: MoveReport | Verification
+    if arguments.verify:
+        report = move.verify()
+        succeeded = report.ok
+    else:
+        report = move.run(
+            dry_run=arguments.dry_run,
+            limit=arguments.limit,
+            restart=arguments.restart,
+            accept_change=arguments.accept_change,
+        )
+        succeeded = report.done
+    _say(report._as_json() if arguments.json else report)
+    return succeeded
+
+
+def _add_migrate(commands: Any) -> None:
+    migrate = commands.add_parser(
+        "migrate",
+        help="apply pending schema migrations to each database that is set",
+        description="Applies the pending migrations of FILES (default: the library's schema.sql) "
+        "to each database that is set, those of its engine. Several runners take turns.",
+    )
+    migrate.add_argument("files", nargs="*", metavar="FILE", help="files of migrations, in order")
+    migrate.add_argument(
+        "--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners"
+    )
+    action = migrate.add_mutually_exclusive_group()
+    action.add_argument(
+        "--status",
+        action="store_true",
+        help="show the state of each; change nothing; exit 1 if one is dirty or edited",
+    )
+    action.add_argument(
+        "--dry-run", action="store_true", help="show the statements; change nothing"
+    )
+    action.add_argument(
+        "--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:"
+    )
+    action.add_argument(
+        "--renamed-from",
+        metavar="STEM",
+        help="take over the records of FILE under its former name, without its extension",
+    )
+    outcome = migrate.add_mutually_exclusive_group()
+    outcome.add_argument(
+        "--done", dest="done", action="store_const", const=True, help="its statement took effect"
+    )
+    outcome.add_argument(
+        "--retry", dest="done", action="store_const", const=False, help="run its statement again"
+    )
+    migrate.set_defaults(run=_migrate)
 
 
 def _add_move(commands: Any) -> None:
     move = commands.add_parser(
         "move",
-        help="moves rows between databases, each exactly once; goes on where an earlier run stopped",
-        description="Runs each move that moves(services) of SCRIPT yields, in order; or moves one "
+        help="move rows between databases, each exactly once; continue an earlier run",
+        description="Runs each move that moves(services) of SCRIPT yields, in order. Or moves one "
         "table between the databases whose URLs two environment variables hold.",
-        epilog="Exit codes: 0 all moves are complete, 1 one is not, or differs, or was refused, 2 wrong "
-        "usage or setting, 130 stopped by Ctrl-C: run it again to go on.",
+        epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
+        "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
     )
     move.add_argument(
         "script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)"
     )
     move.add_argument(
-        "--from", dest="from_variable", metavar="VARIABLE", help="names the source's URL"
+        "--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL"
     )
-    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="names the target's URL")
-    move.add_argument("--table", metavar="TABLE", help="the table, with --from and --to")
-    move.add_argument("--limit", type=int, metavar="ROWS", help="reads at most so many rows")
-    move.add_argument("--rejects", metavar="FILE", help="where the keys of diverted rows go")
-    move.add_argument("--json", action="store_true", help="prints a JSON object for each move")
-    move.add_argument("--restart", action="store_true", help="begins again with the first row")
+    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
     move.add_argument(
-        "--accept-change", action="store_true", help="goes on though version or columns differ"
+        "--table", default="", metavar="TABLE", help="the table, with --from and --to"
+    )
+    move.add_argument("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
+    move.add_argument("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
+    move.add_argument("--json", action="store_true", help="print a JSON object for each move")
+    move.add_argument("--restart", action="store_true", help="start again with the first row")
+    move.add_argument(
+        "--accept-change", action="store_true", help="continue even if version or columns differ"
     )
     action = move.add_mutually_exclusive_group()
-    action.add_argument("--dry-run", action="store_true", help="checks all rows; writes nothing")
-    action.add_argument("--verify", action="store_true", help="compares the target with the source")
+    action.add_argument("--dry-run", action="store_true", help="check all rows; write nothing")
+    action.add_argument("--verify", action="store_true", help="compare the target with the source")
     move.set_defaults(run=_move)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``infra`` and return its exit code.
 
-    0: done. 1: a service is down or refused, or a migration is dirty or edited. 2: wrong usage or
-    configuration, or output that could not be written. A reader that closes the output early
-    changes nothing.
+    0: done. 1: a service is down or refuses, or a migration is dirty or edited. 2: wrong usage or
+    configuration, or output that could not be written; a closed pipe does not count.
     """
     _lost_output.clear()
     try:
@@ -18383,58 +18472,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code or (2 if _lost_output else 0)
 
 
-def _main(argv: Sequence[str] | None) -> int:
+def _parser() -> Any:
     import argparse
 
     parser = argparse.ArgumentParser(
         prog="infra",
-        description="Looks after the services that the environment variables name.",
-        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or refused, 2 wrong usage "
-        "or setting.",
+        description="Checks and migrates the services that the environment variables name.",
+        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or "
+        "refuses, 2 wrong usage or setting.",
     )
     parser.add_argument("--version", action="version", version=f"infra {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     health = commands.add_parser(
-        "health", help="state, version and latency of each service; exits 1 when one is down"
+        "health", help="show state, version and latency of each service; exit 1 if one is down"
     )
     health.set_defaults(run=_health)
-    migrate = commands.add_parser(
-        "migrate",
-        help="applies pending schema migrations to each database that is set",
-        description="Applies the pending migrations of FILES (default: the library's schema.sql) to each database that "
-        "is set, those of its engine. Several runners take turns.",
-    )
-    migrate.add_argument("files", nargs="*", metavar="FILE", help="files of migrations, in order")
-    migrate.add_argument(
-        "--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners"
-    )
-    action = migrate.add_mutually_exclusive_group()
-    action.add_argument(
-        "--status",
-        action="store_true",
-        help="shows the state of each; changes nothing; exits 1 when one is dirty or edited",
-    )
-    action.add_argument(
-        "--dry-run", action="store_true", help="shows the statements; changes nothing"
-    )
-    action.add_argument(
-        "--repair", type=int, metavar="NUMBER", help="settles a migration that is dirty, with:"
-    )
-    action.add_argument(
-        "--renamed-from",
-        metavar="STEM",
-        help="takes over the records of FILE under its former name, without its ending",
-    )
-    outcome = migrate.add_mutually_exclusive_group()
-    outcome.add_argument(
-        "--done", dest="done", action="store_const", const=True, help="its statement took effect"
-    )
-    outcome.add_argument(
-        "--retry", dest="done", action="store_const", const=False, help="run its statement again"
-    )
-    migrate.set_defaults(run=_migrate)
+    _add_migrate(commands)
     _add_move(commands)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except ConfigurationError as error:

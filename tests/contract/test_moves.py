@@ -725,9 +725,9 @@ class MoveContract(Contract):
         ("text", "words"),
         [
             ("id,name\n1\n", "line 2: there are 1 values for 2 columns"),
-            ("id,id\n", "header of different names"),
+            ("id,id\n", "header of unique names"),
             ("", None),
-            ('id,name\n1,"a\n', "no CSV near line"),
+            ('id,name\n1,"a\n', "not valid CSV near line"),
         ],
     )
     def test_a_file_that_is_no_csv(self, backend: Pair, text: str, words: str | None) -> None:

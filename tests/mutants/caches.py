@@ -524,13 +524,13 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: handlers of the fake are in the transaction",
         FAKES,
-        Replace("_as_another", "contextvars.Context().run(work)", "work()"),
+        Replace("_as_another_thread", "contextvars.Context().run(work)", "work()"),
         BUS,
     ),
     OnFakes(
         "bus: handlers of the fake wait for their own thread",
         FAKES,
-        Never("FakeDatabase._queue", "writer.thread == threading.get_ident()"),
+        Never("_WriteTurns._queue", "writer.thread == threading.get_ident()"),
         BUS,
     ),
 ]

@@ -129,7 +129,7 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "databases: a fake names no column",
         FAKES,
-        Replace("FakeTable._check_columns", "f'\"{absent}\"'", "''"),
+        Replace("_IndexedRows._check_columns", "f'\"{absent}\"'", "''"),
         ("contract/test_database.py",),
     ),
     OnServers(
@@ -181,7 +181,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a migration that is edited exits 0",
         INFRA,
-        Replace("_migrate", "('dirty', 'edited')", "('dirty',)"),
+        Replace("_show_status", "('dirty', 'edited')", "('dirty',)"),
         ("unit/test_command_line.py::test_status_of_an_edited_migration",),
     ),
     OnServers(
@@ -315,7 +315,7 @@ DATABASES: list[Mutant] = [
         "fake database: others see what is not committed",
         FAKES,
         Never(
-            "FakeTable._candidates",
+            "_IndexedRows._candidates",
             "writer is not None and writer is not database._blocks.get()",
         ),
         FAKE_DATABASE,
@@ -325,32 +325,32 @@ DATABASES: list[Mutant] = [
         FAKES,
         Never(
             "FakeDatabase._savepoint",
-            "command == 'ROLLBACK TO SAVEPOINT' and self._writer is block",
+            "command == 'ROLLBACK TO SAVEPOINT' and self._turns.writer is block",
         ),
         FAKE_DATABASE,
     ),
     OnFakes(
         "fake database: blanks at the end count",
         FAKES,
-        Never("FakeTable._comparable", "self._pads and value.__class__ is str"),
+        Never("_IndexedRows._comparable", "self._pads and value.__class__ is str"),
         FAKE_DATABASE,
     ),
     OnFakes(
         "fake database: no cascade",
         FAKES,
-        Never("FakeTable._on_delete", "rule.on_delete == 'cascade'"),
+        Never("_ConstrainedRows._on_delete", "rule.on_delete == 'cascade'"),
         FAKE_DATABASE,
     ),
     OnFakes(
         "fake database: writers do not wait",
         FAKES,
-        Always("FakeDatabase._queue", "writer is None or writer is block"),
+        Always("_WriteTurns._queue", "writer is None or writer is block"),
         FAKE_DATABASE,
     ),
     OnFakes(
         "fake database: a lost connection keeps others waiting",
         FAKES,
-        Drop("FakeDatabase._kill", "self._give_up_turn(block)"),
+        Drop("FakeDatabase._kill", "self._turns.give_up(block)"),
         ("unit/test_fakes.py",),
     ),
     OnFakes(
@@ -398,13 +398,13 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "fake database: Ctrl-C between the steps of a change",
         FAKES,
-        Drop("FakeTable._put", "found.pop(key, None)"),
+        Drop("_IndexedRows._put", "found.pop(key, None)"),
         ("unit/test_fakes.py",),
     ),
     OnFakes(
         "fake database: Ctrl-C behind a statement without a block",
         FAKES,
-        Drop("FakeDatabase._write", "self._undo_to(mark)"),
+        Drop("_WriteTurns._write", "self.undo_to(mark)"),
         ("unit/test_fakes.py::test_ctrl_c_locks_nobody_out",),
     ),
     OnFakes(
@@ -437,7 +437,7 @@ DATABASES: list[Mutant] = [
         "fake database: the key of a row that refers to itself stays",
         FAKES,
         Never(
-            "FakeTable._refuse_orphans",
+            "_ConstrainedRows._refuse_orphans",
             "child is self and not self._pads and self._key(row, rule.columns) != before",
         ),
         DATABASE,
@@ -805,19 +805,23 @@ value = self.plain(value)
     OnFakes(
         "fake database: blanks at the end count in checks",
         FAKES,
-        Never("FakeTable._replace", "rules.checks and self._pads"),
+        Never("_ConstrainedRows._run_checks", "self._pads"),
         DATABASE,
     ),
     OnFakes(
         "fake database: a primary key may be NULL",
         FAKES,
-        Replace("FakeTable.__init__", "replace(columns[name], null=False)", "columns[name]"),
+        Replace("_ColumnValues.__init__", "replace(columns[name], null=False)", "columns[name]"),
         FAKE_DATABASE,
     ),
     OnFakes(
         "fake database: a decimal is kept as it was given",
         FAKES,
-        Replace("FakeTable._fit", "return exact", "return value"),
+        Replace(
+            "_ColumnValues._fit_decimal",
+            "infra._exact_decimal(value, column.precision, column.scale)",
+            "infra._exact_decimal(value, column.precision, column.scale) and value",
+        ),
         FAKE_DATABASE,
     ),
     OnFakes(

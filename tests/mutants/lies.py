@@ -86,8 +86,8 @@ UNNOTICED: list[Mutant] = [
         "3: a savepoint counts what another thread has not committed",
         Replace(
             "FakeDatabase._savepoint",
-            "len(self._undo) if self._writer is block else 0",
-            "len(self._undo)",
+            "len(self._turns.undo) if self._turns.writer is block else 0",
+            "len(self._turns.undo)",
         ),
         DATABASE,
     ),
@@ -95,7 +95,7 @@ UNNOTICED: list[Mutant] = [
         "3: a savepoint takes back what another thread has not committed",
         Replace(
             "FakeDatabase._savepoint",
-            "command == 'ROLLBACK TO SAVEPOINT' and self._writer is block",
+            "command == 'ROLLBACK TO SAVEPOINT' and self._turns.writer is block",
             "command == 'ROLLBACK TO SAVEPOINT'",
         ),
         DATABASE,
@@ -103,9 +103,9 @@ UNNOTICED: list[Mutant] = [
     fake(
         "3: a block that has read takes back what another thread has not committed",
         Replace(
-            "FakeDatabase._give_up_turn",
-            "if self._writer is not block:\n    return\nself._undo_to(0)",
-            "if self._writer is not None:\n    self._undo_to(0)\nif self._writer is not block:\n"
+            "_WriteTurns.give_up",
+            "if self.writer is not block:\n    return\nself.undo_to(0)",
+            "if self.writer is not None:\n    self.undo_to(0)\nif self.writer is not block:\n"
             "    return",
         ),
         DATABASE,
@@ -113,7 +113,7 @@ UNNOTICED: list[Mutant] = [
     fake(
         "4: others see the first of two uncommitted updates",
         Replace(
-            "FakeTable._candidates", "before.setdefault(key, row)", "before.__setitem__(key, row)"
+            "_IndexedRows._committed", "before.setdefault(key, row)", "before.__setitem__(key, row)"
         ),
         DATABASE,
     ),
@@ -148,7 +148,7 @@ UNNOTICED: list[Mutant] = [
     ),
     fake(
         "7: a CHECK that is NULL refuses the row",
-        Replace("FakeTable._replace", "passes is False", "not passes"),
+        Replace("_ConstrainedRows._run_checks", "passes is False", "not passes"),
         DATABASE,
     ),
     fake(
@@ -332,39 +332,39 @@ FAKE_DATABASE: list[Mutant] = [
     fake(
         "FakeDatabase: two updates are taken back in the order of making",
         Replace(
-            "FakeDatabase._undo_to",
-            "table, key, before, after = self._undo[-1]\ntable._put(key, after, before)\n"
-            "del self._undo[-1]",
-            "table, key, before, after = self._undo[mark]\ntable._put(key, after, before)\n"
-            "del self._undo[mark]",
+            "_WriteTurns.undo_to",
+            "table, key, before, after = self.undo[-1]\ntable._put(key, after, before)\n"
+            "del self.undo[-1]",
+            "table, key, before, after = self.undo[mark]\ntable._put(key, after, before)\n"
+            "del self.undo[mark]",
         ),
         DATABASE,
     ),
     fake(
         "FakeDatabase: half of a statement stays",
         Replace(
-            "FakeDatabase._write",
-            "self._undo_to(mark)",
-            "if block is None:\n    self._undo_to(mark)",
+            "_WriteTurns._write",
+            "self.undo_to(mark)",
+            "if block is None:\n    self.undo_to(mark)",
         ),
         DATABASE,
     ),
     fake(
         "FakeDatabase: a rollback takes back what came before the block",
-        Never("FakeDatabase._write", "block is None"),
+        Never("_WriteTurns._write", "block is None"),
         DATABASE,
     ),
     fake(
         "FakeDatabase: a restart commits",
-        Drop("FakeDatabase._give_up_turn", "self._undo_to(0)"),
+        Drop("_WriteTurns.give_up", "self.undo_to(0)"),
         UNIT,
     ),
     fake(
         "FakeDatabase: an open block is no connection in use",
         Replace(
             "FakeDatabase._stats",
-            "infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._waiters))",
-            "infra.PoolStats(None, len(self._open), 0, len(self._open), len(self._waiters))",
+            "infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))",
+            "infra.PoolStats(None, len(self._open), 0, len(self._open), len(self._turns.waiters))",
         ),
         DATABASE,
     ),
@@ -387,31 +387,31 @@ FAKE_TABLE: list[Mutant] = [
     ),
     fake(
         "FakeTable: Postgres cuts off white space, as MySQL does",
-        Always("FakeTable._fit", "self._pads", nth=1),
+        Always("_ColumnValues._fit_text", "self._pads"),
         DATABASE,
     ),
     fake(
         "FakeTable: MySQL cuts off blanks only",
-        Never("FakeTable._fit", "self._pads", nth=1),
+        Never("_ColumnValues._fit_text", "self._pads"),
         DATABASE,
     ),
     fake(
         "FakeTable: numbers have 64 bits",
-        Replace("FakeTable._fit", "column.length or 32", "column.length or 64"),
+        Replace("_ColumnValues._fit_integer", "column.length or 32", "column.length or 64"),
         TABLES,
     ),
     fake(
         "FakeTable: ON DELETE SET NULL takes the first row only",
         Replace(
-            "FakeTable._on_delete",
-            "child._replace(each, before, orphan)",
-            "child._replace(each, before, orphan)\nbreak",
+            "_ConstrainedRows._on_delete",
+            "child._replace(key, before, child._values.fit_row({**before, **nulls}))",
+            "child._replace(key, before, child._values.fit_row({**before, **nulls}))\nbreak",
         ),
         TABLES,
     ),
     fake(
         "FakeTable: a row keeps its place in an index",
-        Replace("FakeTable._put", "before != after", "False"),
+        Replace("_IndexedRows._put", "before != after", "False"),
         TABLES,
     ),
 ]
@@ -696,9 +696,9 @@ FAKE_OTHERS: list[Mutant] = [
         "FakeEventBus: the publisher waits for no handler",
         Replace(
             "_FakeListener._drain",
-            "_as_another(deliver or self._announce_reconnect)",
+            "_as_another_thread(deliver or self._announce_reconnect)",
             "if item is None or item[2] != '':\n"
-            "    _as_another(deliver or self._announce_reconnect)",
+            "    _as_another_thread(deliver or self._announce_reconnect)",
         ),
         CLIENT,
     ),
@@ -754,8 +754,8 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: codes are in a Redis of their own",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeVerificationCache(redis)",
+            "FakeInfrastructure.verification",
+            "FakeVerificationCache(self.redis)",
             "FakeVerificationCache(FakeRedisClient(clock=self.clock))",
         ),
         UNIT,
@@ -763,7 +763,7 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: the storage is on the computer's clock",
         Replace(
-            "FakeInfrastructure.__init__",
+            "FakeInfrastructure.storage",
             "FakeStorageProvider(clock=self.clock)",
             "FakeStorageProvider()",
         ),
@@ -772,8 +772,8 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: tokens are in a database of their own",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeTokenRepository(accounts, clock=self.clock)",
+            "FakeInfrastructure.tokens",
+            "FakeTokenRepository(self.accounts, clock=self.clock)",
             "FakeTokenRepository(clock=self.clock)",
         ),
         UNIT,
@@ -781,8 +781,8 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: events are in a Redis of their own",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeEventBus(redis, prefix=self.config.cache.channel_prefix)",
+            "FakeInfrastructure.bus",
+            "FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)",
             "FakeEventBus()",
         ),
         UNIT,
@@ -790,9 +790,9 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeInfrastructure: submissions are on the computer's clock",
         Replace(
-            "FakeInfrastructure.__init__",
-            "FakeSubmissionRepository(exchange, clock=self.clock)",
-            "FakeSubmissionRepository(exchange, clock=infra.SystemClock())",
+            "FakeInfrastructure.submissions",
+            "FakeSubmissionRepository(self.exchange, clock=self.clock)",
+            "FakeSubmissionRepository(self.exchange, clock=infra.SystemClock())",
         ),
         SUBMISSIONS,
     ),
@@ -1984,9 +1984,9 @@ SUBTLE: list[Mutant] = [
     fake(
         "BenchmarkRepository: others find tags that are not committed",
         Replace(
-            "FakeTable._matching",
-            "other._table._matching(value.where)",
-            "[each for each in other._table._rows.items() if each[1]['tag'] == value.where['tag']]",
+            "_IndexedRows._chosen",
+            "other._table._matching(condition.where)",
+            "[each for each in other._table._rows.items() if each[1]['tag'] == condition.where['tag']]",
         ),
         BENCHMARKS,
     ),
@@ -2220,13 +2220,13 @@ SUBTLE: list[Mutant] = [
     ),
     fake(
         "FakeTable: a NULL of several columns refers to nothing",
-        Replace("FakeTable._key", "return None", "pass"),
+        Replace("_IndexedRows._key", "return None", "pass"),
         TABLES,
     ),
     fake(
         "FakeTable: what refers to a row may lose it to another key",
         Replace(
-            "FakeTable._refuse_orphans",
+            "_ConstrainedRows._refuse_orphans",
             "before == self._key(row, rule.target)",
             "True",
         ),
@@ -2234,15 +2234,17 @@ SUBTLE: list[Mutant] = [
     ),
     fake(
         "FakeTable: a check sees the row as it was",
-        Replace("FakeTable._replace", "test(checked)", "test(old or row)"),
+        Replace(
+            "_ConstrainedRows._replace", "self._run_checks(row)", "self._run_checks(old or row)"
+        ),
         TABLES,
     ),
     fake(
         "FakeDatabase: a release takes back",
         Replace(
             "FakeDatabase._savepoint",
-            "command == 'ROLLBACK TO SAVEPOINT' and self._writer is block",
-            "self._writer is block",
+            "command == 'ROLLBACK TO SAVEPOINT' and self._turns.writer is block",
+            "self._turns.writer is block",
         ),
         TABLES,
     ),

@@ -45,7 +45,7 @@ MUTANTS: list[Mutant] = [
         INFRA,
         Replace(
             "_MoveRun._move_batch.work",
-            "MoveCounts(**point.progress['counts'])",
+            "point.counts",
             "MoveCounts()",
         ),
         on_fakes("test_all_rows_move"),
@@ -65,32 +65,32 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a dropped row is not counted",
         INFRA,
-        Drop("RowMove._transformed", "dropped += not pairs"),
+        Drop("_TransformedBatch.__init__", "self.dropped += not pairs"),
         on_fakes("test_a_transform_that_drops_and_multiplies"),
     ),
     OnFakes(
         "moves: a row that is to be skipped is overwritten",
         INFRA,
-        Never("TableTarget._sorted", "self.on_conflict == 'skip'"),
+        Never("TableTarget._plan", "self.on_conflict == 'skip'"),
         on_fakes("test_rows_that_are_there_are_skipped"),
     ),
     OnFakes(
         "moves: the first of two rows with one key is updated by none",
         INFRA,
-        Drop("TableTarget._sorted", "there.add(key)"),
+        Drop("TableTarget._plan", "present.add(key)"),
         on_fakes("test_a_key_that_comes_twice"),
     ),
     OnFakes(
         "moves: missing rows count as updated",
         INFRA,
-        Replace("TableTarget._sorted", "len(rows) - len(updates)", "0"),
+        Replace("TableTarget._plan", "len(rows) - len(updates)", "0"),
         on_fakes("test_a_column_is_filled"),
     ),
     OnFakes(
         "moves: all columns are updated",
         INFRA,
         Replace(
-            "TableTarget._take_names",
+            "TableTarget._set_columns",
             "self._columns or [name for name in names if name not in shape.key]",
             "[]",
         ),
@@ -99,13 +99,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a diverted row is not counted",
         INFRA,
-        Replace("_MoveRun._move_batch", "len(diverted)", "0"),
+        Replace("_FittedBatch.__init__", "len(self.rejects)", "0"),
         on_fakes("test_policies"),
     ),
     OnFakes(
         "moves: a value is replaced by NULL",
         INFRA,
-        Never("TableTarget._instead", "isinstance(policy, Replace)"),
+        Never("_ValueFitter._substitute", "isinstance(policy, Replace)"),
         on_fakes("test_policies"),
     ),
     OnFakes(
@@ -117,13 +117,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: None goes where the column takes none",
         INFRA,
-        Replace("TableTarget._fit_values", "None in found", "False"),
+        Replace("_ValueFitter.fit", "None in fitted", "False"),
         on_fakes("test_none_where_the_column_takes_none"),
     ),
     OnFakes(
         "moves: another version goes on",
         INFRA,
-        Replace("_MoveRun._checkpoint", "found.description != description", "False"),
+        Replace("_MoveRun._checkpoint", "point.description != description", "False"),
         on_fakes("test_a_move_of_another_version", "test_a_move_of_another_table"),
     ),
     OnFakes(
@@ -135,7 +135,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a restart goes on",
         INFRA,
-        Never("_MoveRun._checkpoint", "found is not None and restart"),
+        Never("_MoveRun._checkpoint", "point is not None and self._restart"),
         on_fakes("test_a_restart"),
     ),
     OnFakes(
@@ -147,13 +147,15 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a dry run does not look at what is there",
         INFRA,
-        Replace("TableTarget._preview", "self._sorted(columns)[2]", "{'written': len(columns[0])}"),
+        Replace("TableTarget._preview", "self._plan(columns)[2]", "{'written': len(columns[0])}"),
         on_fakes("test_a_dry_run"),
     ),
     OnFakes(
         "moves: the error names the row before",
         INFRA,
-        Replace("_MoveRun._culprit", "batch.key(high - 1)", "batch.key(high - 2)"),
+        Replace(
+            "_FittedBatch.refused_row", "self._batch.key(high - 1)", "self._batch.key(high - 2)"
+        ),
         on_fakes("test_a_row_that_is_there", "test_both_tables_or_none"),
     ),
     OnFakes(
@@ -165,13 +167,13 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: verify sees no further rows",
         INFRA,
-        Replace("RowMove._extra", "target._rows.count() - found", "0"),
+        Replace("_Comparison._extra", "target._rows.count() - found", "0"),
         on_fakes("test_verify"),
     ),
     OnFakes(
         "moves: verify joins ranges across equal rows",
         INFRA,
-        Never("_Ranges.add", "equal"),
+        Never("_Comparison._extend_ranges", "is_equal"),
         on_fakes("test_verify"),
     ),
     OnFakes(
@@ -183,7 +185,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: verify takes a repository's other values for equal",
         INFRA,
-        Always("RepositoryTarget._compare", "self._is_same(record, found)"),
+        Always("RepositoryTarget._compare", "self._is_same(record, stored)"),
         on_fakes("test_a_repository"),
     ),
     OnFakes(
@@ -219,7 +221,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a line that is no object is left out",
         INFRA,
-        Never("JsonLinesSource._object", "not isinstance(found, dict)"),
+        Never("JsonLinesSource._object", "not isinstance(record, dict)"),
         on_fakes("test_json_lines"),
     ),
     OnFakes(

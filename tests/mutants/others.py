@@ -415,7 +415,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: the fake's tables refuse a member of IntEnum",
         FAKES,
-        Replace("FakeTable._fit", "infra._plain(value)", "value"),
+        Replace("_ColumnValues._fit", "infra._plain(value)", "value"),
         ("contract/test_database.py", "unit/test_fakes.py"),
     ),
     OnFakes(
@@ -430,7 +430,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a fake's condition is compared by its own ==",
         FAKES,
-        Replace("FakeTable._matching", "infra._plain(value)", "value"),
+        Replace("_IndexedRows._meeting", "infra._plain(value)", "value"),
         ("unit/test_fakes.py::test_tables_take_text_of_any_subclass",),
     ),
     OnFakes(

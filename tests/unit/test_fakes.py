@@ -455,7 +455,7 @@ def test_a_block_fails_that_ends_with_unused_faults() -> None:
         with pytest.raises(infra.SmsError):
             services.sms.send_sms(PHONE, "Hello")
     assert str(caught.value) == (
-        "no call has met these faults, or not as often as asked for: "
+        "these faults were not used, or not as often as asked for: "
         "create of FakeUserRepository, get of FakeRedisClient"
     )
     with pytest.raises(infra.ConnectionError, match="closed"):
@@ -1929,7 +1929,7 @@ def test_a_time_has_the_digits_of_its_column(dialect: str) -> None:
 )
 def test_a_size_that_no_column_has(kind: type, rules: dict[str, Any]) -> None:
     """It would be noticed by a row, as a ZeroDivisionError or a TypeError, or not at all."""
-    with pytest.raises(infra.ConfigurationError, match="that none has"):
+    with pytest.raises(infra.ConfigurationError, match="that no column can have"):
         fakes.Column(kind, **rules)
 
 
