@@ -7437,10 +7437,11 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
 
 @dataclass(frozen=True, eq=False)
 class Migration(_ByValue):
-    """A numbered step of the schema. ``source`` is the stem of its file's name; ``checksum`` ignores line endings.
+    """A numbered step of the schema.
 
-    With ``transaction`` the step and its record are one transaction. MySQL commits each DDL statement by itself, and so
-    do steps marked no-transaction: there each statement is recorded before and after.
+    ``source`` is the stem of its file's name. ``checksum`` ignores line endings. With
+    ``transaction`` the statements and their record are one transaction. Otherwise each statement is
+    recorded before and after: on MySQL, where DDL commits, and where it is marked no-transaction.
     """
 
     source: str
@@ -7456,9 +7457,12 @@ class Migration(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class MigrationStatus(_ByValue):
-    """A migration's ``state``: "pending", "applied", "dirty" (``statement`` was begun, and nobody knows how it ended),
-    "partial" (the statements before ``statement`` are done), "edited" (applied, and its text has changed since) or
-    "unknown" (applied, but not in these files)."""
+    """What the history says of a migration.
+
+    ``state`` is "pending", "applied", "dirty" (``statement`` began, its outcome is unknown),
+    "partial" (the statements before ``statement`` are done), "edited" (its text has changed since
+    it was applied) or "unknown" (applied, but not in these files).
+    """
 
     source: str
     number: int
@@ -7469,10 +7473,16 @@ class MigrationStatus(_ByValue):
 
 
 def split_statements(sql: str, engine: str) -> list[str]:
-    """The statements of a script. Knows quotes, comments and, for Postgres, dollar quotes; ValidationError for one that
-    is never closed. Follows what SET says of backslashes: standard_conforming_strings, and NO_BACKSLASH_ESCAPES and
-    ANSI_QUOTES in sql_mode; ValidationError where that cannot be known and a backslash stands in quotes. Bodies that
-    hold semicolons without quotes are beyond it in stored programs of MySQL."""
+    """Return the statements of a script.
+
+    It understands quotes, comments and the dollar quotes of Postgres. It follows a SET that changes
+    quoting: standard_conforming_strings, and NO_BACKSLASH_ESCAPES and ANSI_QUOTES in sql_mode. It
+    does not understand bodies of stored programs of MySQL: their semicolons end a statement.
+
+    Raises:
+        ValidationError: a quote or comment is never closed, or the effect of a backslash in quotes
+            depends on a setting that the script does not show.
+    """
     sql, engine = _plain(sql), _plain(engine)
     if not isinstance(sql, str):
         raise ValidationError("sql should be a text")
@@ -7480,7 +7490,7 @@ def split_statements(sql: str, engine: str) -> list[str]:
 
 
 def _checksum(statements: Sequence[str]) -> str:
-    """How lines end, and blanks at their ends, do not count: editors change them."""
+    """Return the SHA-256 of statements; line endings and trailing blanks do not count."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -7494,12 +7504,12 @@ def _checksum(statements: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-# Only from where the blanks begin: from each of them, a long row would take for ever.
+# The lookbehind lets only the first blank of a run match: otherwise a long run is quadratic.
 _BLANK_ENDS = _lazy(r"[ \t](?<![ \t]{2})[ \t]*\n")
 
 
 def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
-    """The text in pieces of whole lines."""
+    """Yield the text in pieces of whole lines."""
     at = 0
     while at < len(text):
         end = text.rfind("\n", at, at + size) + 1 or text.find("\n", at) + 1 or len(text)
@@ -7508,11 +7518,15 @@ def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
 
 
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
-    """The migrations of a file for one engine, in order.
+    """Return the migrations of a file for one engine, in order.
 
-    Below one marker may stand what ``pg_dump --inserts`` writes, and ``mariadb-dump`` or ``mysqldump`` without stored
-    programs. Raises ConfigurationError for a file that cannot be read, has SQL in front of the first marker, numbers
-    that do not rise, or a line that no server understands: COPY … FROM stdin, DELIMITER, commands of psql.
+    A migration may hold the output of ``pg_dump --inserts``, or of ``mariadb-dump`` or
+    ``mysqldump`` without stored programs.
+
+    Raises:
+        ConfigurationError: the file cannot be read, has SQL above its first marker or numbers that
+            do not rise, or has a line that only a client understands: COPY … FROM stdin, DELIMITER,
+            a command of psql.
     """
     path, engine = Path(_check_path("path", path)), _plain(engine)
     if len(path.stem) > 100:
@@ -7521,9 +7535,9 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
         )
     text = _migration_text(path)
     breaks = re.search(r"\r(?!\n)", text) is not None
-    how = {"strict": True, "breaks": breaks}
+    options = {"strict": True, "breaks": breaks}
     found: list[Migration] = []
-    script = _script(text, engine, **how)
+    script = _script(text, engine, **options)
     if _statements(script, path.name, at_most=1):
         raise ConfigurationError(
             f"{path.name}: SQL should stand below a line such as: -- migration 1 users mysql"
@@ -7531,33 +7545,33 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     while script.at < len(text):
         number, name, dialect, alone, below = _marker(text, script.at, path.name)
         if dialect == engine and found and number <= found[-1].number:
+            line = _line(text, script.at)
             raise ConfigurationError(
-                f"{path.name}, line {_line(text, script.at)}: the numbers of {engine} migrations should rise"
+                f"{path.name}, line {line}: the numbers of {engine} migrations should rise"
             )
-        script = _script(text, dialect, below, **how)
+        script = _script(text, dialect, below, **options)
         statements = tuple(_statements(script, f"{path.name}, migration {number}"))
         if dialect != engine:
             continue
-        together = engine == "postgres" and not alone
-        if together and any(_controls_transaction(each, engine) for each in statements):
+        transaction = engine == "postgres" and not alone
+        if transaction and any(_controls_transaction(sql, engine) for sql in statements):
             raise ConfigurationError(
-                f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction "
-                "already, unless its marker ends in no-transaction"
+                f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one "
+                "transaction already, unless its marker ends in no-transaction"
             )
-        found.append(
-            Migration(path.stem, number, name, statements, _checksum(statements), together)
-        )
+        checksum = _checksum(statements)
+        found.append(Migration(path.stem, number, name, statements, checksum, transaction))
     return found
 
 
 def _migration_text(path: Path) -> str:
     text, reason = None, ""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # no byte of it is changed
+        with path.open(encoding="utf-8-sig", newline="") as file:  # line endings stay as they are
             text = file.read()
     except (OSError, UnicodeError) as exc:
         reason = f"{type(exc).__name__}{_binary_hint(exc)}"
-    if text is None:  # outside: the context would hold the file
+    if text is None:  # outside the except clause: the error's context holds the file's bytes
         raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {reason}")
     if "\0" in text:
         line = _line(text, text.index("\0"))
@@ -7575,7 +7589,7 @@ def _binary_hint(exc: OSError | UnicodeError) -> str:
 
 
 def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
-    """The statements up to the next marker. Raises ConfigurationError."""
+    """Return the statements up to the next marker. Raises ConfigurationError."""
     try:
         spans = itertools.islice(script.spans(), at_most)
         return [script.text(start, end) for start, end in spans]
@@ -7584,25 +7598,27 @@ def _statements(script: _Script, where: str, at_most: int | None = None) -> list
 
 
 def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
-    """Number, name, engine, whether it wants no transaction, and where the next line begins."""
+    """Return number, name, engine, whether it is marked no-transaction, and the end of the line."""
     found = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)").match(text, at)
     line = found[1] if found else ""
     marker = _MARKER.fullmatch(line.rstrip()) if text[at - 1 : at] in ("", "\n", "\r") else None
     if marker is None:
         hint = " (a byte order mark stands in front of it)" if "\ufeff" in line else ""
         raise ConfigurationError(
-            f"{where}, line {_line(text, at)}: the marker should be: -- migration NUMBER name mysql|postgres "
-            f"[no-transaction], the name in lower case, digits and underscores{hint}"
+            f"{where}, line {_line(text, at)}: the marker should be: -- migration NUMBER name "
+            "mysql|postgres [no-transaction], the name in lower case, digits and underscores"
+            f"{hint}"
         )
     number, name, dialect, alone = marker.groups()
     return int(number), name, dialect, bool(alone), found.end() if found else len(text)
 
 
 def _record_checksum(migration: Migration, state: str, statement: int) -> str:
-    """The checksum of a record in that state: what was done has to stand as it was; the rest may be mended.
+    """Return the checksum for a record: of the statements that are done; the others may be edited.
 
-    "started": the statement is in doubt. "done": it is not. "in 3": statement 3 began a transaction, which is in
-    doubt up to the statement. Releases without that state refuse the record, as an edited migration.
+    In state "started" the outcome of ``statement`` is unknown. In state "done" it is done. "in 3"
+    means that statement 3 began a transaction, whose outcome up to ``statement`` is unknown; a
+    release without this state takes such a migration for an edited one.
     """
     statements = migration.statements
     if state.startswith("in "):
@@ -7625,47 +7641,52 @@ def _in_doubt(state: str, statement: int) -> str:
 def _next_statement(
     migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
 ) -> int:
-    """The number of the first statement that is not done yet."""
+    """Return the number of the first statement that is not done yet."""
     record = recorded.get((migration.source, migration.number))
     return record[3] + 1 if record else 1
 
 
 def _is_record_of(migration: Migration, number: int, record: tuple[Any, ...]) -> bool:
-    """Whether a record under another name tells of this migration."""
+    """Return whether a record under another name belongs to this migration."""
     name, checksum, state, statement, _ = record
     if not migration.statements or checksum != _record_checksum(migration, state, statement):
         return False
-    # A few first statements may be those of another migration by chance.
+    # Two different migrations may begin with the same statements.
     return state == "applied" or (number, name) == (migration.number, migration.name)
 
 
 def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
-    """The numbers of the statements that name the table of the history outside texts and comments."""
+    """Return the numbers of the statements that name the history outside literals and comments."""
     named = [step for step, sql in enumerate(statements, 1) if "schema_migrations" in sql.lower()]
     found, script = [], _script("", dialect.engine)
     for step, sql in enumerate(statements[: max(named, default=0)], 1):
         escapes = script.settle_after(sql)
         if "schema_migrations" in sql.lower() and any(
-            dialect.history_name.search("".join(dialect.code(each, escapes)))
-            for each in (sql, *dialect.bodies(sql))
+            dialect.history_name.search("".join(dialect.code(text, escapes)))
+            for text in (sql, *dialect.bodies(sql))
         ):
             found.append(step)
     return found
 
 
 class Migrator:
-    """Applies the migrations of files (without any: the library's ``schema.sql``), in the order of files and numbers.
+    """Apply the migrations of files, in the order of files and numbers.
 
-    Runners take turns: one applies, the others wait up to ``lock_timeout`` seconds, and find nothing left to do. What
-    has been applied is recorded in the table ``schema_migrations``. ``progress`` is called with a line of text for each
-    migration; statements are not bounded by ``query_timeout``.
+    Without ``paths`` the file is the library's ``schema.sql``.
 
-    Each migration runs on a new connection, so no setting of one reaches the next. That connection is opened beside
-    the pool's, one of which holds the lock and writes the history. A transaction or a LOCK TABLES that a migration
-    leaves open is refused.
+    Runners take turns: one applies, the others wait up to ``lock_timeout`` seconds and find nothing
+    left to do. The table ``schema_migrations`` records what has been applied. ``progress`` is
+    called with a line of text for each migration. ``query_timeout`` does not bound the statements.
 
-    Raises ConfigurationError for a bad file, TimeoutError when another runner holds the lock, DatabaseError when a
-    statement fails, or when the record does not fit the files: the message says what to do.
+    Each migration runs on a new connection outside the pool, so its settings do not reach the next
+    one. A connection of the pool holds the lock and writes the history. A migration may not leave a
+    transaction or LOCK TABLES open.
+
+    Raises:
+        ConfigurationError: a file is not valid.
+        TimeoutError: another runner holds the lock.
+        DatabaseError: a statement fails, or the history does not fit the files; the message says
+            what to do.
     """
 
     def __init__(
@@ -7683,9 +7704,11 @@ class Migrator:
         self.pool = pool
         paths = (*map(_plain, paths),)
         self.migrations = [
-            each for path in paths or (SCHEMA,) for each in read_migrations(path, pool.engine)
+            migration
+            for path in paths or (SCHEMA,)
+            for migration in read_migrations(path, pool.engine)
         ]
-        keys = [(each.source, each.number) for each in self.migrations]
+        keys = [(migration.source, migration.number) for migration in self.migrations]
         if len(set(keys)) != len(keys):
             raise ConfigurationError(
                 "two files of migrations have the same name: it is part of their record"
@@ -7704,25 +7727,31 @@ class Migrator:
         self._progress = progress
 
     def status(self) -> list[MigrationStatus]:
-        """Every migration of the files, in order, then those that are recorded without being there. Changes nothing."""
+        """Return each migration of the files, in order, then those that only the history has.
+
+        Changes nothing.
+        """
         return self._compare(self._look())
 
     def _look(self) -> dict[tuple[str, int], tuple[Any, ...]]:
-        there = self.pool.fetch_one(
-            "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' AND table_schema = "
-            + self.pool._dialect.current_schema
+        exists = self.pool.fetch_one(
+            "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' "
+            f"AND table_schema = {self.pool._dialect.current_schema}"
         )
-        return self._recorded(self.pool.fetch_all, "schema_migrations") if there else {}
+        return self._recorded(self.pool.fetch_all, "schema_migrations") if exists else {}
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
-        """Applies what is pending and returns it; ``dry_run`` returns it without changing anything."""
+        """Apply the pending migrations and return them; with ``dry_run`` only return them."""
         if dry_run:
             return self._pending(self._look())
         return self._locked(self._apply)
 
     def repair(self, number: int, *, done: bool) -> None:
-        """Settles the dirty migration of that number: its statement in doubt counts as ``done``, or will be run again
-        by the next ``apply``. NotFoundError if there is none."""
+        """Settle a dirty migration: its statement counts as done, or ``apply`` runs it again.
+
+        Raises:
+            NotFoundError: no migration of that number is dirty.
+        """
         if type(number) is not int or type(done) is not bool:
             raise ValidationError("number should be a whole number, done True or False")
 
@@ -7749,14 +7778,14 @@ class Migrator:
         self._locked(settle)
 
     def take_over(self, stem: str) -> int:
-        """Gives the records of a file that was renamed to the one file of this Migrator; returns how many.
+        """Move the records of a renamed file to the one file of this Migrator; return how many.
 
         Args:
-            stem: the former name of the file, without its ending.
+            stem: the former name of the file, without its suffix.
 
         Raises:
             ConfigurationError: there are several files.
-            NotFoundError: nothing is recorded under that name.
+            NotFoundError: no migration is recorded under that name.
             DatabaseError: the records do not fit the file, or the file has records of its own.
         """
         if len(self._paths) != 1:
@@ -7795,7 +7824,7 @@ class Migrator:
         return self._locked(move)
 
     def _locked(self, work: Callable[[_MigrationHistory], T]) -> T:
-        """Runs ``work`` while this runner holds the lock, which ends with the connection at the latest."""
+        """Call ``work`` while this runner holds the lock, which ends with the connection."""
         with self.pool._migration_history() as history:
             deadline = self._clock.monotonic() + self._lock_timeout
             self._wait(
@@ -7831,8 +7860,9 @@ class Migrator:
             if error.code != self.pool._dialect.absent[1]:
                 raise
             self._refuse(
-                "the table schema_migrations is another tool's: it lacks columns of this library's. "
-                "Rename it, or migrate another database (on Postgres another schema, by search_path)"
+                "the table schema_migrations is another tool's: it lacks columns of this "
+                "library's. Rename it, or migrate another database (on Postgres another schema, by "
+                "search_path)"
             )
         return {(row[0], row[1]): row[2:] for row in rows}
 
@@ -7863,14 +7893,15 @@ class Migrator:
             name = f"migration {each.source} {each.number} ({each.name})"
             if each.state == "edited":
                 self._refuse(
-                    f"{name} was edited after it was applied: restore its text; a change is a new migration"
+                    f"{name} was edited after it was applied: restore its text; "
+                    "a change is a new migration"
                 )
             if each.state == "dirty":
                 state = recorded[each.source, each.number][2]
                 self._refuse(
-                    f"{name} is dirty: {_in_doubt(state, each.statement)} begun, and may or may not have taken effect. "
-                    f"Look at the schema, then: {self._command} --repair {each.number} --done (it has taken effect) or "
-                    "--retry (run it again)"
+                    f"{name} is dirty: {_in_doubt(state, each.statement)} begun, and may or may "
+                    f"not have taken effect. Look at the schema, then: {self._command} --repair "
+                    f"{each.number} --done (it has taken effect) or --retry (run it again)"
                 )
         states = {(each.source, each.number): each.state for each in found}
         pending = []
@@ -7886,7 +7917,7 @@ class Migrator:
     def _check_renamed(
         self, migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
     ) -> None:
-        """Refuse to run statements again that have been applied under another name."""
+        """Refuse a migration whose statements were applied under another name."""
         known = {(each.source, each.number) for each in self.migrations}
         for (source, number), record in recorded.items():
             if (source, number) in known or not _is_record_of(migration, number, record):
@@ -7897,20 +7928,20 @@ class Migrator:
                 file = self._paths[migration.source]
                 advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
             self._refuse(
-                f"migration {migration} is recorded as {source} {number} already: {advice}; if it has "
-                "to run all the same, write a comment into its text"
+                f"migration {migration} is recorded as {source} {number} already: {advice}; "
+                "if it has to run all the same, write a comment into its text"
             )
 
     def _check_statements(self, migration: Migration, first: int) -> None:
-        """Refuse what would change the history, or escape it, before anything is run."""
+        """Refuse statements that would change the history or escape it, before any of them runs."""
         dialect = self.pool._dialect
         named = _naming_history(dialect, migration.statements)
         for step, sql in enumerate(migration.statements[first - 1 :], first):
             where = f"migration {migration}, statement {step}"
             if step in named:
                 self._refuse(
-                    f"{where}: it names schema_migrations, the history of migrations: leave that out "
-                    f"(of a dump with {dialect.dump_without})"
+                    f"{where}: it names schema_migrations, the history of migrations: "
+                    f"leave that out (of a dump with {dialect.dump_without})"
                 )
             start = _start_of_code(dialect, sql).upper()
             for keyword, pattern, words in dialect.refused_statements:
@@ -7958,7 +7989,7 @@ class Migrator:
             )
 
 
-#: what stands between a statement's first word and its object, or in front of a text
+#: clauses between a statement's first word and its object, and prefixes of a literal
 _STATEMENT_ASIDES = _lazy(
     r"""\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)"""
     r"""(?:\s*@\s*(?:''|""|`[^`]*`|\w+))?"""
@@ -7968,9 +7999,9 @@ _STATEMENT_ASIDES = _lazy(
 _STATEMENT_BEGINS = _lazy(
     r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?"  # the privileges
     r"[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
-    r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger|event"
-    r"|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate|foreign"
-    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore"
+    r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger"
+    r"|event|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate"
+    r"|foreign|constraint|column|collation|publication|subscription|server|transaction|all|ignore"
     r"|tables(?!\s+with\b)|recursive|low_priority|high_priority|delayed|quick)\b)*"
     r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
     re.IGNORECASE,
@@ -7978,7 +8009,7 @@ _STATEMENT_BEGINS = _lazy(
 
 
 class _MigrationRun:
-    """One migration on a connection of its own, from statement ``first`` on; those before it are done."""
+    """Run one migration on a connection of its own, from its statement ``first`` on."""
 
     def __init__(
         self,
@@ -7993,13 +8024,13 @@ class _MigrationRun:
         self._session = session
         self._migration = migration
         self._first = first
-        self._step = 0  # the statement that runs, or has run last
-        self._opened = 0  # the statement that began the transaction that is open
+        self._step = 0  # number of the current statement
+        self._opened = 0  # number of the statement that began the open transaction
         self._recording = False
-        self._ran = False  # the statement was sent
+        self._ran = False  # the current statement was sent
 
     def apply_together(self) -> None:
-        """Run all statements and write their record in one transaction."""
+        """Run the statements and write their record in one transaction."""
         session, ended = self._session, False
         try:
             self._resume()
@@ -8010,7 +8041,7 @@ class _MigrationRun:
             else:
                 session.execute(session.dialect.resets())
                 self._record(session, len(self._migration.statements), "applied")
-                self._history.check()  # else another runner may be at work
+                self._history.check()  # if the lock is lost, another runner may be at work
                 session.execute("COMMIT")
         except InfrastructureError as error:
             session.roll_back()
@@ -8019,12 +8050,12 @@ class _MigrationRun:
             self._record(self._history, self._step, "started")
             self._migrator._refuse(
                 f"migration {self._migration}: its statement {self._words(self._step)} ended the "
-                "transaction, and what came before is committed: leave it out, or mark the migration "
-                f"no-transaction; {self._advice()}"
+                "transaction, and what came before is committed: leave it out, or mark the "
+                f"migration no-transaction; {self._advice()}"
             )
 
     def apply_each(self) -> None:
-        """Run the statements, and record each before and after: those of a transaction when it has ended."""
+        """Run the statements, and record each before and after; a transaction at its end."""
         history = self._history
         try:
             self._resume()
@@ -8041,7 +8072,7 @@ class _MigrationRun:
             raise self._failure(error, "all its statements took effect; run again") from error
 
     def _resume(self) -> None:
-        """Repeat the settings of the statements that are done: they ended with their session."""
+        """Repeat the session settings of the statements that are done: a new session lacks them."""
         dialect = self._session.dialect
         for step, sql in enumerate(self._migration.statements[: self._first - 1], 1):
             self._step = step
@@ -8080,29 +8111,37 @@ class _MigrationRun:
                 begun += " with autocommit off"
             fate = self._roll_back() or self._advice()
             self._migrator._refuse(
-                f"migration {migration} leaves a transaction open, which {begun}: end it with COMMIT; {fate}"
+                f"migration {migration} leaves a transaction open, which {begun}: "
+                f"end it with COMMIT; {fate}"
             )
         if session.is_locking(self._history.absent):
             self._migrator._refuse(
-                f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, and run again"
+                f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, "
+                "and run again"
             )
 
     def _roll_back(self) -> str:
-        """Roll back the open transaction; return what to do then, or nothing if its fate is not known."""
+        """Roll back the open transaction; return what to do next, or "" if that is unknown."""
         opened, rolled_back = self._opened, self._session.roll_back()
         if not rolled_back:
             return ""
         self._record(self._history, opened - 1, "done")
-        return f"the transaction that its statement {opened} began was rolled back; mend it and run again"
+        return (
+            f"the transaction that its statement {opened} began was rolled back; "
+            "mend it and run again"
+        )
 
     def _fate_together(self, error: InfrastructureError) -> str:
         if self._recording and error.code == "25006":
             return (
-                "it makes its transaction READ ONLY, which has no room for its record: leave that out; "
-                "the whole migration was rolled back"
+                "it makes its transaction READ ONLY, which has no room for its record: leave that "
+                "out; the whole migration was rolled back"
             )
         if error.code == "25001":
-            return "the whole migration was rolled back; end its marker with no-transaction and run again"
+            return (
+                "the whole migration was rolled back; end its marker with no-transaction "
+                "and run again"
+            )
         if error.code == "55P04":
             return (
                 "the whole migration was rolled back; give ALTER TYPE a migration of its own, in "
@@ -8123,16 +8162,17 @@ class _MigrationRun:
                 if session.in_transaction():
                     fate = self._roll_back()
                 elif not error.retryable:
-                    # DDL commits before it fails: this statement alone is in doubt.
+                    # DDL committed the transaction first: only this statement is in doubt.
                     self._record(self._history, self._step, "started")
         return fate or self._advice()
 
     def _advice(self) -> str:
         command = self._migrator._command
-        return f"look at the schema, then: {command} --repair {self._migration.number} --done or --retry"
+        repair = f"{command} --repair {self._migration.number}"
+        return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
-        """Return a statement's number, first words and object. A value may be a secret."""
+        """Return a statement's number, first words and object, but no value: it may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
         start = _start_of_code(self._session.dialect, sql)[:500]
         code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
@@ -8141,8 +8181,9 @@ class _MigrationRun:
 
     def _failure(self, error: InfrastructureError, fate: str) -> DatabaseError:
         what = "the record of its statement" if self._recording else "its statement"
+        place = f"{what} {self._words(self._step)}"
         return DatabaseError(
-            f"migration {self._migration} failed at {what} {self._words(self._step)} ({error}): {fate}",
+            f"migration {self._migration} failed at {place} ({error}): {fate}",
             service=self._migrator.pool.engine,
             operation="migrate",
             code=error.code,
