@@ -7457,7 +7457,7 @@ class Migration(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class MigrationStatus(_ByValue):
-    """What the history says of a migration.
+    """A migration and its state in the history.
 
     ``state`` is "pending", "applied", "dirty" (``statement`` began, its outcome is unknown),
     "partial" (the statements before ``statement`` are done), "edited" (its text has changed since
@@ -7613,10 +7613,23 @@ def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
     return int(number), name, dialect, bool(alone), found.end() if found else len(text)
 
 
-def _record_checksum(migration: Migration, state: str, statement: int) -> str:
-    """Return the checksum for a record: of the statements that are done; the others may be edited.
+class _MigrationRecord(NamedTuple):
+    """A row of the history, without its key: the migration's source and number."""
 
-    In state "started" the outcome of ``statement`` is unknown. In state "done" it is done. "in 3"
+    name: str
+    checksum: str
+    state: str
+    statement: int
+    applied_at: datetime | None
+
+
+_MigrationRecords = Mapping[tuple[str, int], _MigrationRecord]
+
+
+def _record_checksum(migration: Migration, state: str, statement: int) -> str:
+    """Return the checksum of the statements that are done; the others may still be edited.
+
+    "started" means that the outcome of ``statement`` is unknown, "done" that it took effect. "in 3"
     means that statement 3 began a transaction, whose outcome up to ``statement`` is unknown; a
     release without this state takes such a migration for an edited one.
     """
@@ -7631,28 +7644,21 @@ def _first_in_doubt(state: str, statement: int) -> int:
     return int(state[3:]) if state.startswith("in ") else statement
 
 
-def _in_doubt(state: str, statement: int) -> str:
-    first = _first_in_doubt(state, statement)
-    if first == statement:
-        return f"its statement {statement} was"
-    return f"the transaction of its statements {first} to {statement} was"
+def _in_doubt(record: _MigrationRecord) -> str:
+    first = _first_in_doubt(record.state, record.statement)
+    if first == record.statement:
+        return f"its statement {first} was"
+    return f"the transaction of its statements {first} to {record.statement} was"
 
 
-def _next_statement(
-    migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
-) -> int:
-    """Return the number of the first statement that is not done yet."""
-    record = recorded.get((migration.source, migration.number))
-    return record[3] + 1 if record else 1
-
-
-def _is_record_of(migration: Migration, number: int, record: tuple[Any, ...]) -> bool:
+def _is_record_of(migration: Migration, number: int, record: _MigrationRecord) -> bool:
     """Return whether a record under another name belongs to this migration."""
-    name, checksum, state, statement, _ = record
-    if not migration.statements or checksum != _record_checksum(migration, state, statement):
+    state = record.state
+    checksum = _record_checksum(migration, state, record.statement)
+    if not migration.statements or record.checksum != checksum:
         return False
     # Two different migrations may begin with the same statements.
-    return state == "applied" or (number, name) == (migration.number, migration.name)
+    return state == "applied" or (number, record.name) == (migration.number, migration.name)
 
 
 def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
@@ -7667,6 +7673,161 @@ def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[in
         ):
             found.append(step)
     return found
+
+
+def _write_record(
+    session: _MigrationSession,
+    table: str,
+    migration: Migration,
+    statement: int,
+    state: str,
+    now: datetime,
+) -> None:
+    table = table.replace("%", "%%")
+    checksum = _record_checksum(migration, state, statement)
+    values = _MigrationRecord(migration.name, checksum, state, statement, now)
+    key = migration.source, migration.number
+    changes = ", ".join(f"{column} = %s" for column in values._fields)
+    where = "WHERE source = %s AND number = %s"
+    if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
+        session.execute(
+            f"INSERT INTO {table} (source, number, {', '.join(values._fields)}) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (*key, *values),
+        )
+
+
+class _MigrationFiles:
+    """The migrations of files, compared with the history: which are pending, and which may run."""
+
+    def __init__(self, dialect: _Dialect, paths: Sequence[str | Path]) -> None:
+        import shlex
+
+        self._dialect = dialect
+        files = paths or (SCHEMA,)
+        self.migrations = [
+            migration for path in files for migration in read_migrations(path, dialect.engine)
+        ]
+        if len(self.by_key()) != len(self.migrations):
+            raise ConfigurationError(
+                "two files of migrations have the same name: it is part of their record"
+            )
+        self.paths = {Path(path).stem: shlex.quote(str(path)) for path in files}
+        self.command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
+
+    def by_key(self) -> dict[tuple[str, int], Migration]:
+        return {(each.source, each.number): each for each in self.migrations}
+
+    def read_records(
+        self, fetch_all: Callable[[str], list[tuple[Any, ...]]], table: str
+    ) -> _MigrationRecords:
+        columns = "source, number, name, checksum, state, statement, applied_at"
+        try:
+            rows = fetch_all(f"SELECT {columns} FROM {table} ORDER BY source, number")
+        except DatabaseError as error:
+            if error.code != self._dialect.absent[1]:
+                raise
+            self.refuse(
+                "the table schema_migrations is another tool's: it lacks columns of this "
+                "library's. Rename it, or migrate another database (on Postgres another schema, by "
+                "search_path)"
+            )
+        return {(row[0], row[1]): _MigrationRecord(*row[2:]) for row in rows}
+
+    def compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
+        """Return each migration of the files, in order, then those that only the history has."""
+        result, unknown = [], dict(records)
+        absent = _MigrationRecord("", _checksum(()), "pending", 0, None)
+        for key, migration in self.by_key().items():
+            record = unknown.pop(key, absent)
+            state, statement = record.state, record.statement
+            if record.checksum != _record_checksum(migration, state, statement):
+                state = "edited"
+            elif state == "started" or state.startswith("in "):
+                state = "dirty"
+            elif state == "done":
+                state, statement = "partial", statement + 1
+            result.append(
+                MigrationStatus(*key, migration.name, state, statement, record.applied_at)
+            )
+        for key, record in unknown.items():
+            result.append(
+                MigrationStatus(*key, record.name, "unknown", record.statement, record.applied_at)
+            )
+        return result
+
+    def pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
+        """Return the migrations to apply, each with the number of its first statement to run.
+
+        Raises:
+            DatabaseError: a migration is dirty or edited, or may not run.
+        """
+        statuses = self.compare(records)
+        for status in statuses:
+            self._check_settled(status, records)
+        pending, by_key = [], self.by_key()
+        for status in statuses:
+            if status.state in ("pending", "partial"):
+                migration, first = by_key[status.source, status.number], status.statement or 1
+                if status.state == "pending":
+                    self._check_renamed(migration, records)
+                self._check_statements(migration, first)
+                pending.append((migration, first))
+        return pending
+
+    def _check_settled(self, status: MigrationStatus, records: _MigrationRecords) -> None:
+        """Refuse a migration that is edited or dirty."""
+        name = f"migration {status.source} {status.number} ({status.name})"
+        if status.state == "edited":
+            self.refuse(
+                f"{name} was edited after it was applied: restore its text; "
+                "a change is a new migration"
+            )
+        if status.state == "dirty":
+            in_doubt = _in_doubt(records[status.source, status.number])
+            self.refuse(
+                f"{name} is dirty: {in_doubt} begun, and may or may not have taken effect. "
+                f"Look at the schema, then: {self.command} --repair {status.number} "
+                "--done (it has taken effect) or --retry (run it again)"
+            )
+
+    def _check_renamed(self, migration: Migration, records: _MigrationRecords) -> None:
+        """Refuse a migration whose statements were applied under another name."""
+        known = self.by_key()
+        for (source, number), record in records.items():
+            if (source, number) in known or not _is_record_of(migration, number, record):
+                continue
+            if source == migration.source:
+                advice = f"give it its number {number} again"
+            else:
+                file = self.paths[migration.source]
+                advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
+            self.refuse(
+                f"migration {migration} is recorded as {source} {number} already: {advice}; "
+                "if it has to run all the same, write a comment into its text"
+            )
+
+    def _check_statements(self, migration: Migration, first: int) -> None:
+        """Refuse statements that would change the history or escape it, before any of them runs."""
+        dialect = self._dialect
+        named = _naming_history(dialect, migration.statements)
+        for step, sql in enumerate(migration.statements[first - 1 :], first):
+            where = f"migration {migration}, statement {step}"
+            if step in named:
+                self.refuse(
+                    f"{where}: it names schema_migrations, the history of migrations: "
+                    f"leave that out (of a dump with {dialect.dump_without})"
+                )
+            start = _start_of_code(dialect, sql).upper()
+            for keyword, pattern, words in dialect.refused_statements:
+                if start.startswith(keyword) and pattern.match(start):
+                    self.refuse(f"{where}: {words}")
+
+    def error(self, message: str, code: str | int | None = None) -> DatabaseError:
+        return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
+
+    def refuse(self, message: str) -> NoReturn:
+        raise self.error(message)
 
 
 class Migrator:
@@ -7702,49 +7863,59 @@ class Migrator:
                 "Migrator takes a ConnectionPool: a fake database has its tables from the start"
             )
         self.pool = pool
-        paths = (*map(_plain, paths),)
-        self.migrations = [
-            migration
-            for path in paths or (SCHEMA,)
-            for migration in read_migrations(path, pool.engine)
-        ]
-        keys = [(migration.source, migration.number) for migration in self.migrations]
-        if len(set(keys)) != len(keys):
-            raise ConfigurationError(
-                "two files of migrations have the same name: it is part of their record"
-            )
+        self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
+        self._command = self._files.command
         if not _is_number(lock_timeout, 0, _YEAR):
             raise ConfigurationError(
                 "lock_timeout should be a number of seconds, at least 0, at most a year"
             )
-        import shlex
-
-        self._paths = {Path(path).stem: shlex.quote(str(path)) for path in paths or (SCHEMA,)}
-        self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
         self._progress = progress
+
+    @property
+    def migrations(self) -> list[Migration]:
+        """Return the migrations of the files."""
+        return self._files.migrations
+
+    @migrations.setter
+    def migrations(self, migrations: list[Migration]) -> None:
+        self._files.migrations = migrations
 
     def status(self) -> list[MigrationStatus]:
         """Return each migration of the files, in order, then those that only the history has.
 
         Changes nothing.
         """
-        return self._compare(self._look())
+        return self._files.compare(self._look())
 
-    def _look(self) -> dict[tuple[str, int], tuple[Any, ...]]:
+    def _look(self) -> _MigrationRecords:
         exists = self.pool.fetch_one(
             "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' "
             f"AND table_schema = {self.pool._dialect.current_schema}"
         )
-        return self._recorded(self.pool.fetch_all, "schema_migrations") if exists else {}
+        table = "schema_migrations"
+        return self._files.read_records(self.pool.fetch_all, table) if exists else {}
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
         """Apply the pending migrations and return them; with ``dry_run`` only return them."""
         if dry_run:
-            return self._pending(self._look())
-        return self._locked(self._apply)
+            return [migration for migration, _ in self._files.pending(self._look())]
+        with self._locked() as (history, records):
+            pending = self._files.pending(records)
+            for migration, first in pending:
+                _ran(self._progress(f"applying {migration}"))
+                history.check()
+                with self.pool._migration_session(history.busy) as session:
+                    run = _MigrationRun(
+                        self._files, self._clock, history, session, migration, first
+                    )
+                    if migration.transaction:
+                        run.apply_together()
+                    else:
+                        run.apply_each()
+            return [migration for migration, _ in pending]
 
     def repair(self, number: int, *, done: bool) -> None:
         """Settle a dirty migration: its statement counts as done, or ``apply`` runs it again.
@@ -7754,28 +7925,21 @@ class Migrator:
         """
         if type(number) is not int or type(done) is not bool:
             raise ValidationError("number should be a whole number, done True or False")
-
-        def settle(history: _MigrationHistory) -> None:
-            recorded = self._recorded(history.fetch_all, history.table)
-            found = [each for each in self._compare(recorded) if each.number == number]
-            dirty = [each for each in found if each.state == "dirty"]
-            if not dirty:
-                if not done and any(each.state == "partial" for each in found):
+        with self._locked() as (history, records):
+            numbered = [each for each in self._files.compare(records) if each.number == number]
+            dirty = next((each for each in numbered if each.state == "dirty"), None)
+            if dirty is None:
+                if not done and any(each.state == "partial" for each in numbered):
                     return  # the next apply runs the statement anyway
                 raise NotFoundError(
                     f"no migration {number} is dirty: see {self._command} --status",
                     resource="migration",
                 )
-            each = dirty[0]
-            migration = next(
-                m for m in self.migrations if (m.source, m.number) == (each.source, each.number)
-            )
-            state = recorded[each.source, each.number][2]
-            step = each.statement if done else _first_in_doubt(state, each.statement) - 1
+            migration = self._files.by_key()[dirty.source, number]
+            state = records[dirty.source, number].state
+            step = dirty.statement if done else _first_in_doubt(state, dirty.statement) - 1
             state = "applied" if step == len(migration.statements) else "done"
-            self._record(history, history.table, migration, step, state)
-
-        self._locked(settle)
+            _write_record(history, history.table, migration, step, state, self._clock.now())
 
     def take_over(self, stem: str) -> int:
         """Move the records of a renamed file to the one file of this Migrator; return how many.
@@ -7788,55 +7952,48 @@ class Migrator:
             NotFoundError: no migration is recorded under that name.
             DatabaseError: the records do not fit the file, or the file has records of its own.
         """
-        if len(self._paths) != 1:
+        if len(self._files.paths) != 1:
             raise ConfigurationError("give the one file that was renamed, and no other")
         stem = _check_text("stem", stem)
-        (source,) = self._paths
-
-        def move(history: _MigrationHistory) -> int:
-            recorded = self._recorded(history.fetch_all, history.table)
-            records = {
-                (source, number): record
-                for (old, number), record in recorded.items()
-                if old == stem
+        (source,) = self._files.paths
+        with self._locked() as (history, records):
+            moved = {
+                (source, number): record for (old, number), record in records.items() if old == stem
             }
             states = {
-                each.number: each.state
-                for each in self._compare(records)
-                if each.state not in ("pending", "unknown")
+                status.number: status.state
+                for status in self._files.compare(moved)
+                if status.state not in ("pending", "unknown")
             }
-            if not records or stem == source:
+            if not moved or stem == source:
                 raise NotFoundError(
                     f"nothing is recorded under the former name {stem!r} (the file's name without "
                     f"its ending): see {self._command} --status",
                     resource="migration",
                 )
             if not states or "edited" in states.values():
-                self._refuse(
+                self._files.refuse(
                     f"the records of {stem} do not fit {source}: it is another file, or was edited"
                 )
-            if any((source, number) in recorded for number in states):
-                self._refuse(f"{source} has records of its own beside those of {stem}")
+            if any((source, number) in records for number in states):
+                self._files.refuse(f"{source} has records of its own beside those of {stem}")
             table = history.table.replace("%", "%%")
             sql = f"UPDATE {table} SET source = %s WHERE source = %s AND number IN %s"
             return history.execute(sql, (source, stem, tuple(states)))
 
-        return self._locked(move)
-
-    def _locked(self, work: Callable[[_MigrationHistory], T]) -> T:
-        """Call ``work`` while this runner holds the lock, which ends with the connection."""
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[tuple[_MigrationHistory, _MigrationRecords]]:
+        """Hold the lock of migrations, and read the history; the lock ends with its connection."""
         with self.pool._migration_history() as history:
             deadline = self._clock.monotonic() + self._lock_timeout
-            self._wait(
-                history, history.lock, "another runner holds the lock of migrations", deadline
-            )
+            words = "another runner holds the lock of migrations"
+            self._wait(history, history.lock, words, deadline)
             words = "a statement of a runner that has gone is still running"
             self._wait(history, history.busy, words, deadline)
             history.unlock(history.busy)
-            history.execute(_HISTORY.format(history=history.table, **self.pool._dialect.types))
-            result = work(history)
+            history.execute(_HISTORY.format(history=history.table, **history.dialect.types))
+            yield history, self._files.read_records(history.fetch_all, history.table)
             history.unlock(history.lock)
-            return result
 
     def _wait(
         self, history: _MigrationHistory, lock: Sequence[str], words: str, deadline: float
@@ -7849,144 +8006,6 @@ class Migrator:
                     operation="migrate",
                 )
             self._clock.sleep(0.1)
-
-    def _recorded(
-        self, fetch_all: Callable[[str], list[tuple[Any, ...]]], history: str
-    ) -> dict[tuple[str, int], tuple[Any, ...]]:
-        columns = "source, number, name, checksum, state, statement, applied_at"
-        try:
-            rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
-        except DatabaseError as error:
-            if error.code != self.pool._dialect.absent[1]:
-                raise
-            self._refuse(
-                "the table schema_migrations is another tool's: it lacks columns of this "
-                "library's. Rename it, or migrate another database (on Postgres another schema, by "
-                "search_path)"
-            )
-        return {(row[0], row[1]): row[2:] for row in rows}
-
-    def _compare(
-        self, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
-    ) -> list[MigrationStatus]:
-        result, unknown = [], dict(recorded)
-        for each in self.migrations:
-            _, checksum, state, statement, applied_at = unknown.pop(
-                (each.source, each.number), (None, _checksum(()), "pending", 0, None)
-            )
-            if checksum != _record_checksum(each, state, statement):
-                state = "edited"
-            elif state == "started" or state.startswith("in "):
-                state = "dirty"
-            elif state == "done":
-                state, statement = "partial", statement + 1
-            result.append(
-                MigrationStatus(each.source, each.number, each.name, state, statement, applied_at)
-            )
-        for (source, number), (name, _, _, statement, applied_at) in unknown.items():
-            result.append(MigrationStatus(source, number, name, "unknown", statement, applied_at))
-        return result
-
-    def _pending(self, recorded: Mapping[tuple[str, int], tuple[Any, ...]]) -> list[Migration]:
-        found = self._compare(recorded)
-        for each in found:
-            name = f"migration {each.source} {each.number} ({each.name})"
-            if each.state == "edited":
-                self._refuse(
-                    f"{name} was edited after it was applied: restore its text; "
-                    "a change is a new migration"
-                )
-            if each.state == "dirty":
-                state = recorded[each.source, each.number][2]
-                self._refuse(
-                    f"{name} is dirty: {_in_doubt(state, each.statement)} begun, and may or may "
-                    f"not have taken effect. Look at the schema, then: {self._command} --repair "
-                    f"{each.number} --done (it has taken effect) or --retry (run it again)"
-                )
-        states = {(each.source, each.number): each.state for each in found}
-        pending = []
-        for migration in self.migrations:
-            state = states[migration.source, migration.number]
-            if state == "pending":
-                self._check_renamed(migration, recorded)
-            if state in ("pending", "partial"):
-                self._check_statements(migration, _next_statement(migration, recorded))
-                pending.append(migration)
-        return pending
-
-    def _check_renamed(
-        self, migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
-    ) -> None:
-        """Refuse a migration whose statements were applied under another name."""
-        known = {(each.source, each.number) for each in self.migrations}
-        for (source, number), record in recorded.items():
-            if (source, number) in known or not _is_record_of(migration, number, record):
-                continue
-            if source == migration.source:
-                advice = f"give it its number {number} again"
-            else:
-                file = self._paths[migration.source]
-                advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
-            self._refuse(
-                f"migration {migration} is recorded as {source} {number} already: {advice}; "
-                "if it has to run all the same, write a comment into its text"
-            )
-
-    def _check_statements(self, migration: Migration, first: int) -> None:
-        """Refuse statements that would change the history or escape it, before any of them runs."""
-        dialect = self.pool._dialect
-        named = _naming_history(dialect, migration.statements)
-        for step, sql in enumerate(migration.statements[first - 1 :], first):
-            where = f"migration {migration}, statement {step}"
-            if step in named:
-                self._refuse(
-                    f"{where}: it names schema_migrations, the history of migrations: "
-                    f"leave that out (of a dump with {dialect.dump_without})"
-                )
-            start = _start_of_code(dialect, sql).upper()
-            for keyword, pattern, words in dialect.refused_statements:
-                if start.startswith(keyword) and pattern.match(start):
-                    self._refuse(f"{where}: {words}")
-
-    def _refuse(self, message: str) -> NoReturn:
-        raise DatabaseError(message, service=self.pool.engine, operation="migrate")
-
-    def _apply(self, history: _MigrationHistory) -> list[Migration]:
-        recorded = self._recorded(history.fetch_all, history.table)
-        pending = self._pending(recorded)
-        for migration in pending:
-            _ran(self._progress(f"applying {migration}"))
-            history.check()
-            first = _next_statement(migration, recorded)
-            with self.pool._migration_session(history.busy) as session:
-                run = _MigrationRun(self, history, session, migration, first)
-                if migration.transaction:
-                    run.apply_together()
-                else:
-                    run.apply_each()
-        return pending
-
-    def _record(
-        self,
-        session: _MigrationSession,
-        table: str,
-        migration: Migration,
-        statement: int,
-        state: str,
-    ) -> None:
-        table = table.replace("%", "%%")
-        checksum = _record_checksum(migration, state, statement)
-        values = (migration.name, checksum, state, statement, self._clock.now())
-        key = migration.source, migration.number
-        columns = ("name", "checksum", "state", "statement", "applied_at")
-        changes = ", ".join(f"{column} = %s" for column in columns)
-        where = "WHERE source = %s AND number = %s"
-        if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
-            session.execute(
-                f"INSERT INTO {table} (source, number, {', '.join(columns)}) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                (*key, *values),
-            )
 
 
 #: clauses between a statement's first word and its object, and prefixes of a literal
@@ -8013,13 +8032,15 @@ class _MigrationRun:
 
     def __init__(
         self,
-        migrator: Migrator,
+        files: _MigrationFiles,
+        clock: Clock,
         history: _MigrationHistory,
         session: _MigrationSession,
         migration: Migration,
         first: int,
     ) -> None:
-        self._migrator = migrator
+        self._files = files
+        self._clock = clock
         self._history = history
         self._session = session
         self._migration = migration
@@ -8048,7 +8069,7 @@ class _MigrationRun:
             raise self._failure(error, self._fate_together(error)) from error
         if ended:
             self._record(self._history, self._step, "started")
-            self._migrator._refuse(
+            self._files.refuse(
                 f"migration {self._migration}: its statement {self._words(self._step)} ended the "
                 "transaction, and what came before is committed: leave it out, or mark the "
                 f"migration no-transaction; {self._advice()}"
@@ -8093,7 +8114,8 @@ class _MigrationRun:
 
     def _record(self, session: _MigrationSession, statement: int, state: str) -> None:
         self._recording = True
-        self._migrator._record(session, self._history.table, self._migration, statement, state)
+        now = self._clock.now()
+        _write_record(session, self._history.table, self._migration, statement, state, now)
         self._recording = False
 
     def _note_transaction(self, sql: str) -> None:
@@ -8110,12 +8132,12 @@ class _MigrationRun:
             if not session.is_autocommit():
                 begun += " with autocommit off"
             fate = self._roll_back() or self._advice()
-            self._migrator._refuse(
+            self._files.refuse(
                 f"migration {migration} leaves a transaction open, which {begun}: "
                 f"end it with COMMIT; {fate}"
             )
         if session.is_locking(self._history.absent):
-            self._migrator._refuse(
+            self._files.refuse(
                 f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, "
                 "and run again"
             )
@@ -8132,30 +8154,24 @@ class _MigrationRun:
         )
 
     def _fate_together(self, error: InfrastructureError) -> str:
+        fate = "the whole migration was rolled back"
         if self._recording and error.code == "25006":
-            return (
-                "it makes its transaction READ ONLY, which has no room for its record: leave that "
-                "out; the whole migration was rolled back"
-            )
+            reason = "it makes its transaction READ ONLY, which has no room for its record"
+            return f"{reason}: leave that out; {fate}"
         if error.code == "25001":
-            return (
-                "the whole migration was rolled back; end its marker with no-transaction "
-                "and run again"
-            )
+            return f"{fate}; end its marker with no-transaction and run again"
         if error.code == "55P04":
-            return (
-                "the whole migration was rolled back; give ALTER TYPE a migration of its own, in "
-                "front of this one, and run again"
-            )
+            advice = "give ALTER TYPE a migration of its own, in front of this one, and run again"
+            return f"{fate}; {advice}"
         if isinstance(error, DatabaseError):
-            return "the whole migration was rolled back; mend it and run again"
-        return f"the connection was lost: see {self._migrator._command} --status, and run again"
+            return f"{fate}; mend it and run again"
+        return f"the connection was lost: see {self._files.command} --status, and run again"
 
     def _fate_each(self, error: InfrastructureError) -> str:
         if self._step < self._first:
             return "it was to set the session for the statements behind it; mend it and run again"
         if not self._ran:
-            return f"it was not run: see {self._migrator._command} --status, and run again"
+            return f"it was not run: see {self._files.command} --status, and run again"
         session, fate = self._session, ""
         with contextlib.suppress(InfrastructureError):
             if self._opened and not self._recording:
@@ -8167,7 +8183,7 @@ class _MigrationRun:
         return fate or self._advice()
 
     def _advice(self) -> str:
-        command = self._migrator._command
+        command = self._files.command
         repair = f"{command} --repair {self._migration.number}"
         return f"look at the schema, then: {repair} --done or --retry"
 
@@ -8182,12 +8198,8 @@ class _MigrationRun:
     def _failure(self, error: InfrastructureError, fate: str) -> DatabaseError:
         what = "the record of its statement" if self._recording else "its statement"
         place = f"{what} {self._words(self._step)}"
-        return DatabaseError(
-            f"migration {self._migration} failed at {place} ({error}): {fate}",
-            service=self._migrator.pool.engine,
-            operation="migrate",
-            code=error.code,
-        )
+        message = f"migration {self._migration} failed at {place} ({error}): {fate}"
+        return self._files.error(message, error.code)
 
 
 # === records ======================================================================================
