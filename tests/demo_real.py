@@ -1,4 +1,4 @@
-"""`make demo-real`: the demo on private real servers and on the fakes; fails on any difference of the transcripts."""
+"""Run the demo on private real servers and on the fakes; fail if the transcripts differ."""
 
 from __future__ import annotations
 

@@ -152,10 +152,12 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks, user = backend.benchmarks, a_user(backend)
         created = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.Benchmark(
-            "human-eval-2", "HumanEval’s “2nd” 😀", description="d\n'\"\\%s", long_description="# Läng\n",
-            category="cost", status="active", version="3.2.1", tags=("code", "python"), license="MIT",
-            created_by=user.id, evaluation_criteria={"metric": "pass@1"}, execution_config={"timeout": 1.5},
-            test_cases=[{"n": 1}, "two"], id=numbered(1), version_id=numbered(2), created_at=created, updated_at=DAWN,
+            "human-eval-2", "HumanEval’s “2nd” 😀", description="d\n'\"\\%s",
+            long_description="# Läng\n", category="cost", status="active", version="3.2.1",
+            tags=("code", "python"), license="MIT", created_by=user.id,
+            evaluation_criteria={"metric": "pass@1"}, execution_config={"timeout": 1.5},
+            test_cases=[{"n": 1}, "two"], id=numbered(1), version_id=numbered(2),
+            created_at=created, updated_at=DAWN,
         )  # fmt: skip
         stored = benchmarks.create(given)
         assert stored == given
@@ -163,8 +165,8 @@ class BenchmarkRepositoryContract(Contract):
         assert repr(benchmarks.find_by_id(numbered(1))) == repr(stored)
         assert benchmarks.find_version_history(numbered(1)) == [
             infra.BenchmarkVersion(
-                numbered(1), "3.2.1", 1, "", False, {"metric": "pass@1"}, {"timeout": 1.5}, [{"n": 1}, "two"],
-                numbered(2), DAWN,
+                numbered(1), "3.2.1", 1, "", False, {"metric": "pass@1"}, {"timeout": 1.5},
+                [{"n": 1}, "two"], numbered(2), DAWN,
             )
         ]  # fmt: skip
 
@@ -172,8 +174,9 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks = backend.benchmarks
         tags = tuple(f"{number:03}" + "😀" * 47 for number in range(100))
         made = a_benchmark(
-            backend, "x" * 100, name="😀" * 200, description="é" * 5000, long_description="😀" * 100_000,
-            license="l" * 100, version="999999999.999999998.999999999", tags=tags,
+            backend, "x" * 100, name="😀" * 200, description="é" * 5000,
+            long_description="😀" * 100_000, license="l" * 100,
+            version="999999999.999999998.999999999", tags=tags,
         )  # fmt: skip
         assert benchmarks.find_by_slug("x" * 100) == made
         assert made.tags == tags
@@ -459,9 +462,9 @@ class BenchmarkRepositoryContract(Contract):
         other = a_benchmark(backend, "other")
         backend.advance(60)
         edited = replace(
-            made, slug="mmlu-pro", name="MMLU Pro", description="d", long_description="l", category="capability",
-            tags=("c", "b"), license="MIT", evaluation_criteria={"metric": "em"}, execution_config={"k": [1]},
-            test_cases=[1, 2],
+            made, slug="mmlu-pro", name="MMLU Pro", description="d", long_description="l",
+            category="capability", tags=("c", "b"), license="MIT",
+            evaluation_criteria={"metric": "em"}, execution_config={"k": [1]}, test_cases=[1, 2],
         )  # fmt: skip
         version_id = benchmarks.update(edited, changelog="harder")
         assert version_id.version == 7

@@ -482,7 +482,7 @@ class KeyValueClientContract(Contract):
         assert sorted(total for each in results for total in each) == list(range(1, 401))
 
     def test_writes_of_many_threads_never_tear_an_increment(self, backend: KeyValueBackend) -> None:
-        """Set to a multiple of 1000 and incremented by others: no increment may bring an older value back."""
+        """While others set multiples of 1000, no increment brings an older value back."""
         client, key = backend.client, backend.key("k")
 
         def work(number: int) -> list[int]:

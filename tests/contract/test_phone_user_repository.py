@@ -141,8 +141,8 @@ class PhoneUserRepositoryContract(Contract):
         users, id = backend.users, uuid.UUID("01890000-0000-7000-8000-000000000001")
         moment = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.PhoneUser(
-            "ab" * 32, "44", "customer", is_verified=True, is_blocked=True, id=id, created_at=moment,
-            updated_at=moment, last_login_at=moment,
+            "ab" * 32, "44", "customer", is_verified=True, is_blocked=True, id=id,
+            created_at=moment, updated_at=moment, last_login_at=moment,
         )  # fmt: skip
         stored = users.create(given)
         assert stored == given  # the same moments

@@ -162,8 +162,9 @@ class SubmissionRepositoryContract(Contract):
         organization = backend.organizations.create(infra.Organization("Lab", "lab"), somebody.id)
         created = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.Submission(
-            benchmark.id, benchmark.version_id, "😀" * 200, somebody.id, organization.id, 0.875, {"a": [1, 2.0]},
-            {"gpu": "H100"}, "audited", at(-5), {"by": "eve"}, "unlisted", numbered(1), created, at(-1),
+            benchmark.id, benchmark.version_id, "😀" * 200, somebody.id, organization.id, 0.875,
+            {"a": [1, 2.0]}, {"gpu": "H100"}, "audited", at(-5), {"by": "eve"}, "unlisted",
+            numbered(1), created, at(-1),
         )  # fmt: skip
         stored = submissions.create(given)
         assert stored == given
@@ -420,8 +421,8 @@ class SubmissionRepositoryContract(Contract):
         backend.advance(60)
         edited = replace(
             made, benchmark_id=elsewhere.id, benchmark_version_id=elsewhere.version_id, model="new",
-            user_id=somebody.id, organization_id=organization.id, aggregate_score=0.5, results={"a": 1},
-            execution={"b": 2}, created_at=at(-1),
+            user_id=somebody.id, organization_id=organization.id, aggregate_score=0.5,
+            results={"a": 1}, execution={"b": 2}, created_at=at(-1),
         )  # fmt: skip
         changed = submissions.update(replace(edited, updated_at=at(999)))
         assert changed == replace(edited, updated_at=at(60))

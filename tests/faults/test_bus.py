@@ -1,4 +1,4 @@
-"""RedisEventBus on bad days: connections killed, servers restarted and paused, refusals, forks, transactions."""
+"""Faults of RedisEventBus: killed connections, restarts, pauses, refusals, forks, transactions."""
 
 from __future__ import annotations
 

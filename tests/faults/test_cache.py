@@ -1,4 +1,4 @@
-"""RedisCacheProvider on bad days: servers killed and paused, replies lost, owners of locks that die, forks."""
+"""Faults of RedisCacheProvider: killed and paused servers, lost replies, dead owners, forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RedisClient on a Redis Cluster on bad days: nodes killed and paused, slots on the move, replies lost, forks."""
+"""Faults of a cluster: killed and paused nodes, moving slots, lost replies, forks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def running() -> Iterator[RedisCluster]:
 
 @pytest.fixture
 def cluster(running: RedisCluster) -> Iterator[RedisCluster]:
-    """One cluster for all of these tests: each leaves its nodes up and its slots where they were."""
+    """One cluster for all tests of this file; each leaves its nodes and slots as they were."""
     yield running
     for node in running.nodes:  # also after a test that failed half-way
         assert node.process is not None
@@ -283,8 +283,11 @@ def test_a_slot_that_nobody_serves(cluster: RedisCluster, raw: list[Any]) -> Non
 
 
 class Script:
-    """Nodes of a cluster: ``owners`` says which of them has which share of the slots, ``answer(node, words)`` what one
-    answers to a command; None is silence, in which further commands may arrive."""
+    """Nodes of a scripted cluster.
+
+    ``owners`` maps shares of the slots to nodes. ``answer(node, words)`` returns a node's reply to
+    a command; None is silence, in which further commands may arrive.
+    """
 
     def __init__(self, count: int, answer: Callable[[int, list[bytes]], bytes | None]) -> None:
         self.log: list[tuple[int, bytes]] = []
@@ -479,7 +482,7 @@ def test_channels_move_on_from_a_silent_node() -> None:
 
 @pytest.mark.parametrize("method", ["delete_many", "get_many"])
 def test_what_one_node_has_not_done_another_may_have(method: str) -> None:
-    """One is still loading its data: then nothing of its part was done, but the other's part was."""
+    """One node is still loading its data: its part was not done, but the other's was."""
 
     def answer(number: int, words: list[bytes]) -> bytes | None:
         if number == 1 and script.log.count((1, words[0])) == 1 and words[0] in (b"DEL", b"GET"):
@@ -644,7 +647,7 @@ def test_lost_replies(cluster: RedisCluster, raw: list[Any]) -> None:
 
 
 class Renamed:
-    """A client on which the key "k", of the table of calls, is another: one that a certain node owns."""
+    """A client that replaces the key "k" of the table of calls by one that a node owns."""
 
     def __init__(self, client: infra.KeyValueClient, key: str) -> None:
         self._client, self._key = client, key

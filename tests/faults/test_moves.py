@@ -506,7 +506,7 @@ UNFIT = [
 
 @pytest.mark.parametrize("name", ["mariadb", "mysql"])
 def test_values_that_do_not_fit(pools: Callable[[str], infra.ConnectionPool], name: str) -> None:
-    """Each is refused by default, with its key and column, and diverted or NULL where a policy says so."""
+    """Each is refused by default, with key and column; a policy diverts it or stores NULL."""
     old, new = pools(name), pools("postgres")
     for number, (kind, into, value) in enumerate(UNFIT):
         table = f"unfit{number}"

@@ -1,4 +1,4 @@
-"""TLS, the same words for every server that has it; MySQL's login without it; and TLS on bad days."""
+"""TLS with the same messages for every server, MySQL's login without TLS, and faults of TLS."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def unchanged_mysql() -> Iterator[Server]:
 def test_an_authority_of_ones_own_need_not_be_to_the_letter(
     unchanged_mysql: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python 3.13 and later are strict by default, and refuse the certificates that MySQL makes at its first start."""
+    """Python 3.13 is strict by default, and refuses the certificates that MySQL generates."""
     usual = ssl.create_default_context
 
     def strict(**options: Any) -> ssl.SSLContext:
@@ -293,7 +293,8 @@ class StrictMariaDb(TlsMariaDbServer):
         super().prepare()
         with open(self.folder / "init.sql", "a") as script:
             script.write(
-                "CREATE USER strict@'127.0.0.1' REQUIRE X509;\nGRANT ALL ON infra.* TO strict@'127.0.0.1';\n"
+                "CREATE USER strict@'127.0.0.1' REQUIRE X509;\n"
+                "GRANT ALL ON infra.* TO strict@'127.0.0.1';\n"
             )
 
 
@@ -415,7 +416,8 @@ def test_a_client_certificate(kind: str, strict: Service, files: Path) -> None:
     if not mysql:
         assert "it refused the client certificate of sslcert" in refusal(url)
         return
-    # With TLS 1.3 that is said when PyMySQL already sends on; then it may see no more than an ended connection.
+    # With TLS 1.3 that is said when PyMySQL already sends on; then it may see no more than an ended
+    # connection.
     with opened(url) as pool, pytest.raises(infra.ConnectionError, match="could not be reached"):
         pool.health_check()
 
@@ -552,7 +554,7 @@ class OnlyHandshakes(Proxy):
 
 
 def test_a_listener_comes_when_the_server_has_answered_it(server: Server) -> None:
-    """An answer to a request stands behind the session tickets, and behind a refused certificate."""
+    """A reply follows the session tickets, or a refused certificate."""
     authority: Any = {"sslrootcert": certificates() / "ca.pem"}
     with (
         OnlyHandshakes(server.port) as proxy,
@@ -563,7 +565,7 @@ def test_a_listener_comes_when_the_server_has_answered_it(server: Server) -> Non
 
 
 class Stalling(Proxy):
-    """While ``going`` is not set, it takes nothing from clients: their sends time out in the end."""
+    """While ``going`` is not set, it reads nothing from clients: their sends time out."""
 
     def __init__(self, target: int) -> None:
         self.going = threading.Event()
@@ -732,10 +734,13 @@ def full_login(connection: socket.socket) -> None:
 
 
 def test_caching_sha2_password_as_pymysql_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server is written from PyMySQL's _auth.py and connections.py and the protocol's documentation
-    (https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html), not taken from
-    a real MySQL: for that see the next test. A server asks for the password in full, right or wrong, until it has seen
-    the right one once; so without ``cryptography`` nobody can know which it is."""
+    """The scripted server follows PyMySQL's _auth.py and connections.py and the documentation.
+
+    https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html
+
+    The next test uses a real MySQL. A server asks for the full password, right or wrong, until it
+    has seen the right one once; so without ``cryptography`` the client cannot tell which it is.
+    """
     with Stub(full_login) as server:
         url = f"mysql://u:{SECRET}@127.0.0.1:{server.port}/d"
         assert "refused the login: check user, password" in refusal(url)

@@ -108,7 +108,8 @@ CLIENTS: list[Mutant] = [
         INFRA,
         Drop(
             "_RedisTransport._read_all",
-            "if connection.hurried or attempt.remaining() < usual: self._hurry(connection, attempt)",
+            "if connection.hurried or attempt.remaining() < usual: "
+            "self._hurry(connection, attempt)",
         ),
         ("faults/test_redis.py::test_a_slow_server_does_not_stretch_the_deadline",),
     ),

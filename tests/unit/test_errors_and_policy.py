@@ -68,7 +68,8 @@ def test_a_scrubbed_cause_can_still_be_shown(error: Exception) -> None:
         raise error
 
     policy = infra.CallPolicy(
-        "svc", translate=lambda *_: infra.ConnectionError("lost"), clock=fakes.FakeClock(), repeatable=frozenset(),
+        "svc", translate=lambda *_: infra.ConnectionError("lost"), clock=fakes.FakeClock(),
+        repeatable=frozenset(),
         deadline=5.0, retries=0,
     )  # fmt: skip
     with pytest.raises(infra.ConnectionError) as caught:

@@ -1535,8 +1535,9 @@ def test_a_task_does_not_wait_for_its_own_thread() -> None:
 
 
 class Interrupt:
-    """Raises KeyboardInterrupt at one of the moments at which Python sees to signals in the library's
-    code: as a function begins, and behind a call.
+    """Raise KeyboardInterrupt where Python handles signals in the library's code.
+
+    That is as a function begins, and behind a call.
 
     Left out are the moment behind ``__enter__``, at which Python itself does not look, and
     generator expressions, which may be closed where nothing can be raised.
@@ -2090,7 +2091,7 @@ def test_conditions_whose_answer_has_not_run_are_errors(made: str) -> None:
 
 @pytest.mark.parametrize("made", ["coroutine", "generator"])
 def test_an_sms_service_that_sends_nothing(made: str) -> None:
-    """Its message id would be a coroutine, and the code would wait for a message that never goes."""
+    """Its message id would be a coroutine, and the message would never be sent."""
 
     class Asynchronous(infra.MockSmsService):
         def _send(self, phone: str, message: str, code: str | None) -> Any:
