@@ -331,9 +331,8 @@ def remove_bucket(storage: infra.S3StorageProvider, bucket: str) -> None:
         storage.delete_batch(bucket, [each.key for each in storage.list_objects(bucket)]).errors
         == {}
     )
-    for each in storage.list_objects(
-        bucket
-    ):  # folders of the gateway, which keeps objects as files
+    # Folders of the gateway, which keeps objects as files.
+    for each in storage.list_objects(bucket):
         storage.delete(bucket, each.key)
     raw.delete_bucket(Bucket=bucket)
 
@@ -390,9 +389,8 @@ def on_s3(name: str) -> Any:
         def uploads() -> int:
             return len(raw_s3(config).list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
 
-        made = StorageBackend(
-            storage, connect, over_http, uploads, 2001 if name == "s3" else 1002
-        )  # slower ones
+        # Slower ones.
+        made = StorageBackend(storage, connect, over_http, uploads, 2001 if name == "s3" else 1002)
         yield made
         for each in opened:
             each.close()

@@ -1,4 +1,4 @@
-"""What every contract suite is built on."""
+"""The base of all contract suites."""
 
 from __future__ import annotations
 

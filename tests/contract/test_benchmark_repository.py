@@ -340,10 +340,11 @@ class BenchmarkRepositoryContract(Contract):
             (("b", "a"), ("a", "b")),
             (["b", "a", "b"], ("a", "b")),
             ([], ()),
+            # Code points.
             (
                 ("a", "A", "á", "a b", "Z", "😀", "\uffff"),
                 ("A", "Z", "a", "a b", "á", "\uffff", "😀"),
-            ),  # code points
+            ),
             (("e\u0301", "\u00e9"), ("e\u0301", "\u00e9")),  # composed or not: written just so
             (
                 ("10", "9", "%", "'", '"', "\\", "a,b", "{a}"),
@@ -735,9 +736,8 @@ class BenchmarkRepositoryContract(Contract):
         }
         authors = history[0].test_cases
         assert sorted(authors) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
-        assert [each.test_cases for each in history] == [
-            authors[:n] for n in range(20, -1, -1)
-        ]  # none was overwritten
+        # None was overwritten.
+        assert [each.test_cases for each in history] == [authors[:n] for n in range(20, -1, -1)]
         found = benchmarks.find_by_id(made.id)
         assert found is not None
         assert (found.version_id, found.test_cases, found.tags) == (
@@ -946,11 +946,12 @@ class BenchmarkRepositoryContract(Contract):
             execution_config={"in": value},
             test_cases=[value, 1],
         )
+        # 1 is not 1.0, nor True, and keys have an order.
         wanted = (
             repr(value),
             repr({"in": value}),
             repr([value, 1]),
-        )  # 1 is not 1.0, nor True, and keys have an order
+        )
         for found in (
             made,
             benchmarks.find_by_id(made.id),
@@ -1291,9 +1292,8 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.find_version_history(made.id) == []
         assert benchmarks.find_by_tag("a").items == [other]
         self.unchanged(backend, other)
-        again = a_benchmark(
-            backend, id=made.id, version_id=made.version_id
-        )  # nothing is left in the way
+        # Nothing is left in the way.
+        again = a_benchmark(backend, id=made.id, version_id=made.version_id)
         assert again == replace(made, tags=())
         assert [each.version for each in benchmarks.find_version_history(made.id)] == ["1.0.0"]
 
@@ -1351,7 +1351,7 @@ class BenchmarkRepositoryContract(Contract):
         assert slugs(benchmarks.find_by_tag("c")) == ["mmlu"]
 
     def test_a_refusal_is_not_the_end_of_a_transaction(self, backend: ExchangeBackend) -> None:
-        """What takes several statements is all there or not at all, and the caller may go on."""
+        """A call of several statements is atomic, and the caller may go on after a failure."""
         benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a",))
         with backend.database.transaction():
             with pytest.raises(infra.ConflictError):

@@ -941,9 +941,8 @@ class CacheProviderContract(Contract):
             FAILS_OPEN[method][0](cache)
         assert (caught.value.service, caught.value.operation) == ("cache", method)
         assert isinstance(caught.value.__cause__, infra.ConnectionError)
-        assert (
-            caught.value.retryable is caught.value.__cause__.retryable is False
-        )  # a closed client stays closed
+        # A closed client stays closed.
+        assert caught.value.retryable is caught.value.__cause__.retryable is False
 
     @pytest.mark.parametrize("method", FAILS_OPEN)
     def test_failing_open(

@@ -457,7 +457,7 @@ class DatabaseContract(Contract):
         assert names(backend) == ["c"]
 
     def test_a_thread_that_ends_inside_a_block(self, backend: DatabaseBackend) -> None:
-        """Whatever still refers to the block, the transaction ends with its thread."""
+        """The transaction ends with its thread, even if references to the block remain."""
         database, owners = backend.database, backend.owners
         kept: list[Any] = []
 
@@ -588,7 +588,7 @@ class DatabaseContract(Contract):
         assert names(backend) == ["c", "n", "z"]
 
     def test_a_savepoint_while_another_commits(self, backend: DatabaseBackend) -> None:
-        """What the other thread has committed stays, whatever becomes of our block."""
+        """Rows that the other thread committed stay, however this block ends."""
         database = backend.database
         begun, savepoint, committed = (threading.Event() for _ in range(3))
 

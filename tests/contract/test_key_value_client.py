@@ -497,7 +497,7 @@ class KeyValueClientContract(Contract):
         assert int(client.get(key) or 0) >= 200_000
 
     def test_threads_that_remove_and_create_take_turns(self, backend: KeyValueBackend) -> None:
-        """Whoever creates the key removes it: nobody's success may overlap with another's."""
+        """The thread that creates the key removes it: no two threads hold it at once."""
         client, key = backend.client, backend.key("k")
 
         def work(number: int) -> int:

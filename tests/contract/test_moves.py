@@ -1,4 +1,4 @@
-"""What a data move does, between each pair of databases. Ran on the real servers first."""
+"""Contract of data moves, between each pair of databases."""
 
 from __future__ import annotations
 

@@ -189,9 +189,8 @@ class OrganizationRepositoryContract(Contract):
         assert stored == given  # the same moments
         assert {stored.created_at.tzinfo, stored.updated_at.tzinfo} == {timezone.utc}
         assert organizations.find_by_id(id) == given
-        assert organizations.find_members(id).items == [
-            infra.Member(ada, "owner", DAWN)
-        ]  # joined now
+        # Joined now.
+        assert organizations.find_members(id).items == [infra.Member(ada, "owner", DAWN)]
         again = infra.Organization("Acme", "acme", id=id)
         assert conflict(lambda: organizations.create(again, ada.id)) == (
             "organizations_pkey",
@@ -569,6 +568,7 @@ class OrganizationRepositoryContract(Contract):
 
     def test_the_order_of_a_page(self, backend: ExchangeBackend) -> None:
         organizations, ada = backend.organizations, a_user(backend)
+        # By code points, not as one writes.
         names = [
             "b",
             "Z",
@@ -579,7 +579,7 @@ class OrganizationRepositoryContract(Contract):
             "10",
             "9",
             "ab",
-        ]  # by code points, not as one writes
+        ]
         made = []
         for number, name in enumerate(names):
             made.append(an_organization(backend, f"n{number}", ada, name=name))

@@ -205,9 +205,8 @@ class PhoneUserRepositoryContract(Contract):
         assert users.find_by_id(other.id) == other
         assert users.update(changed) == changed
         assert users.update(replace(changed, user_type=None)).user_type is None
-        moved = users.update(
-            replace(changed, created_at=login)
-        )  # what is returned is what is stored
+        # What is returned is what is stored.
+        moved = users.update(replace(changed, created_at=login))
         assert users.find_by_id(user.id) == moved
         with pytest.raises(infra.ConflictError) as conflict:
             users.update(replace(changed, phone_hash=other.phone_hash))

@@ -19,9 +19,8 @@ from tests.contract.databases import fake_tables, migrated, with_tables
 #: whether a column is a document: MariaDB's JSON is a LONGTEXT with a check
 DOCUMENT = {"mysql": "data_type IN ('json', 'longtext')", "postgres": "data_type = 'json'"}
 HERE = {"mysql": "database()", "postgres": "current_schema()"}
-TYPES: dict[
-    str, tuple[type, int | None]
-] = {  # what information_schema says, as a Column's kind and length
+# What information_schema says, as a Column's kind and length.
+TYPES: dict[str, tuple[type, int | None]] = {
     "tinyint": (bool, None),
     "boolean": (bool, None),
     "int": (int, None),

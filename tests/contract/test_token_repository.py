@@ -359,7 +359,7 @@ class TokenRepositoryContract(Contract):
         assert [tokens.is_valid(each.token) for each in (second, sibling)] == [False, False]
 
     def test_grace_does_not_revive_a_family(self, backend: AccountsBackend) -> None:
-        """Who signed out, or whose family died of a reuse, gets nothing for an old token."""
+        """After sign-out or a reuse in the family an old token gives nothing."""
         tokens, user = backend.tokens, a_user(backend)
         first = tokens.issue(user.id, DAY)
         second = issued(tokens.rotate(first.token, DAY))

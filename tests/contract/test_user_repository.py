@@ -844,10 +844,11 @@ class UserRepositoryContract(Contract):
         )
         active = replace(edited, last_active_at=DAWN + timedelta(seconds=1))
         assert users.find_by_id(ada.id) == active
+        # These have methods of their own.
         for change in (
             {"role": "reviewer"},
             {"email_verified": False},
-        ):  # these have methods of their own
+        ):
             assert conflict(lambda: users.update(replace(active, **change))) == late
         assert users.find_by_id(ada.id) == active
 
@@ -872,9 +873,8 @@ class UserRepositoryContract(Contract):
     def test_an_address_is_verified_that_a_mail_went_to(self, backend: ExchangeBackend) -> None:
         users = backend.users
         ada = a_user(backend)
-        users.update(
-            replace(ada, email="else@example.com")
-        )  # before the link in the mail is followed
+        # Before the link in the mail is followed.
+        users.update(replace(ada, email="else@example.com"))
         late = "users_as_read", "check", "update_email_verified"
         for address in ("ada@example.com", "Else@example.com"):
             assert conflict(lambda: users.update_email_verified(ada.id, email=address)) == late
@@ -988,6 +988,7 @@ class UserRepositoryContract(Contract):
 
     def test_the_order_of_a_page(self, backend: ExchangeBackend) -> None:
         users = backend.users
+        # By code points, not as one writes.
         names = [
             "b",
             "Z",
@@ -998,7 +999,7 @@ class UserRepositoryContract(Contract):
             "10",
             "9",
             "ab",
-        ]  # by code points, not as one writes
+        ]
         made = []
         for name in names:
             made.append(a_user(backend, name))

@@ -1,4 +1,4 @@
-"""What stands between a client and Redis, or in its place, on bad days. All on loopback."""
+"""Proxies and stubs of Redis on loopback, which tests make fail."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Proxy(Listening):
         self._pass(client, server, False)
 
     def request(self, data: bytes) -> bytes | None:
-        """What of a client's request goes on to the server; None: its connection ends."""
+        """Return the part of a request to forward, or None to end the connection."""
         return data
 
     def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
@@ -207,9 +207,8 @@ class ScriptedRedis(Listening):
     def _converse(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
             stream = client.makefile("rb")
-            while (
-                header := stream.readline()
-            ):  # *<number of words>, then for each $<length> and the word
+            # *<number of words>, then for each $<length> and the word.
+            while header := stream.readline():
                 words = [
                     stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(header[1:]))
                 ]

@@ -75,10 +75,11 @@ def keys_of(number: int, count: int = 1) -> list[str]:
 
 def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) -> None:
     a, b, c = (keys_of(number)[0] for number in range(3))
+    # The one of the URL, and the one that channels live on.
     killed, inbox = (
         cluster.nodes[0],
         Inbox(),
-    )  # the one of the URL, and the one that channels live on
+    )
     calls: list[Callable[[infra.KeyValueClient], Any]] = [
         lambda client: client.get(a),
         lambda client: client.increment(a),
@@ -109,13 +110,11 @@ def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) 
         with pytest.raises(infra.InfrastructureError):
             persistent.get(a)
         assert time.monotonic() - started < 1.5 + SLACK
-        with pytest.raises(
-            infra.ConnectionError
-        ):  # it has the URL, and has not learned of other nodes
+        # It has the URL, and has not learned of other nodes.
+        with pytest.raises(infra.ConnectionError):
             fresh.get(b)
-        assert (
-            raw[1].info("stats")["total_connections_received"] <= connections + 3
-        )  # the listener's, persistent's for the slots, perhaps fresh's
+        # The listener's, persistent's for the slots, perhaps fresh's.
+        assert raw[1].info("stats")["total_connections_received"] <= connections + 3
         inbox.wait_reconnects(1)
         assert client.publish("c", "elsewhere") == 1
         killed.start()
@@ -362,7 +361,10 @@ def test_nodes_that_send_us_in_circles() -> None:
 
 @pytest.mark.parametrize("host", [b"", b"?", b"localhost"])
 def test_how_a_node_may_call_itself(host: bytes) -> None:
-    """By no name: then it is the one that was asked (https://redis.io/docs/latest/commands/cluster-slots/)."""
+    """Without a name it is the node that was asked.
+
+    https://redis.io/docs/latest/commands/cluster-slots/
+    """
 
     def answer(number: int, words: list[bytes]) -> bytes:
         return b":7\r\n" if words[0] == b"INCRBY" else script.slots(host)

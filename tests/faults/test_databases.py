@@ -54,9 +54,8 @@ class Home:
         self.engine = "postgres" if isinstance(server, PostgresServer) else "mysql"
         self._eye: Any = None
         self._endure()
-        for (
-            session
-        ) in self.connections():  # of a test that failed, or that is about to go by itself
+        # Of a test that failed, or that is about to go by itself.
+        for session in self.connections():
             with contextlib.suppress(Exception):
                 self.ask(self.pick(f"KILL {session}", f"SELECT pg_terminate_backend({session})"))
         eventually(lambda: self.connections() == [])
@@ -248,7 +247,7 @@ def insert(number: int) -> str:
 
 
 def failure(call: Callable[[], Any]) -> Exception:
-    """What the call raises."""
+    """Return the error that the call raises."""
     try:
         call()
     except Exception as error:
@@ -264,7 +263,7 @@ def lasts(at_least: float, at_most: float) -> Iterator[None]:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What the call returns, or the class of its error and whether it is retryable."""
+    """Return the result of the call, or its error's class and whether it is retryable."""
     try:
         return call()
     except infra.InfrastructureError as error:
@@ -525,10 +524,11 @@ def test_a_statement_whose_reply_is_lost_is_sent_once(home: Home, wire: Wire, me
     wire.lose()
     with pytest.raises(infra.ConnectionError) as caught:
         getattr(wire.pool, method)(f"INSERT INTO t (n) SELECT count(*) FROM t {home.returning}")
+    # For the caller to decide.
     assert (caught.value.retryable, caught.value.operation) == (
         True,
         method,
-    )  # for the caller to decide
+    )
     assert wire.calls == [(method, "ConnectionError", 1)]
     assert home.rows() == [0]
 
@@ -612,10 +612,11 @@ def test_a_commit_whose_reply_is_lost_has_happened_once(home: Home, wire: Wire, 
 
 def test_paused_before_login(home: Home) -> None:
     with home.pool(connect_timeout=1) as pool, home.paused():
+        # libpq waits at least 2 s.
         with (
             lasts(0.9, home.pick(1, 2)),
             pytest.raises(infra.TimeoutError),
-        ):  # libpq waits at least 2 s
+        ):
             pool.execute(insert(1))
         assert pool.stats().open == 0
     with home.pool(connect_timeout=1) as pool:
@@ -1453,7 +1454,7 @@ def test_a_fork_inside_a_transaction(home: Home) -> None:
 
 
 def test_a_fork_while_a_connection_is_lent(home: Home) -> None:
-    """What the child gives back is not its own, and must not count as its own."""
+    """The child returns its parent's connection, which must not count as its own."""
     with home.pool(max_connections=2) as pool:
         lease, rows = pool.connection(), pool.stream(home.numbers(5000))
         raw = lease.__enter__()
@@ -1548,9 +1549,8 @@ def test_after_a_long_idle_time_a_connection_has_to_answer_first(home: Home) -> 
         assert pool.fetch_one(home.who) == first  # it answered
         clock.advance(29)
         proxy.swallow = True
-        assert (
-            type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError
-        )  # sent without a question
+        # Sent without a question.
+        assert type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError
         second = pool.fetch_one(home.who)
         clock.advance(31)
         proxy.swallow = True
@@ -1739,7 +1739,7 @@ class Holding(Proxy):
 
 @mysql_only
 def test_ctrl_c_while_a_query_runs(home: Home) -> None:
-    """What the server still answers is not taken for the answer to the next statement."""
+    """A late reply is not taken for the reply to the next statement."""
     with home.pool(max_connections=1, min_connections=1, acquire_timeout=5) as pool:
         nap = "sleep(3)"
         before: list[int] = []  # those that still sleep
@@ -2296,11 +2296,12 @@ def test_a_stream_that_fails(home: Home) -> None:
         wide = f"SELECT q.*, repeat('x', 10000) FROM ({home.numbers(200_000)}) AS q"
         rows = pool.stream(wide, batch_size=10)
         next(rows)
+        # Silent for idle_timeout.
         with (
             home.paused(),
             lasts(1.9, 3),
             pytest.raises(infra.TimeoutError),
-        ):  # silent for idle_timeout
+        ):
             for _ in rows:
                 pass
         assert pool.stats().in_use == 0

@@ -86,7 +86,7 @@ class Shop:
         return f"{self.engine} at {parts.hostname}:{parts.port}"
 
     def exists(self) -> str:
-        """What the server says to a second CREATE TABLE."""
+        """Return the server's message for a second CREATE TABLE."""
         code = {"mysql": 1050, "postgres": "42P07"}[self.engine]
         return f'{self.where()} refused the statement: "a", line 1, column 14 (code {code})'
 
@@ -637,7 +637,7 @@ def test_a_failure_in_a_transaction(shop: Shop) -> None:
 
 @pytest.mark.parametrize("back", ["ROLLBACK TO s", "ROLLBACK /* a */ TO s", "ROLLBACK -- '\n TO s"])
 def test_a_savepoint_begins_no_transaction(shop: Shop, back: str) -> None:
-    """What stands before it is rolled back too, and is not taken for done."""
+    """The statements before it are rolled back too, and do not count as done."""
     text = f"BEGIN;\n{ROWS}SAVEPOINT s;\nINSERT INTO a VALUES (3);\n{back};\n"
     shop.write(A, text + "INSERT INTO b VALUES (4);\nCOMMIT;\n", flag=" no-transaction")
     assert shop.refusal().endswith(
@@ -1696,9 +1696,8 @@ def test_mysql_splits_alike(database: Callable[[str], str], name: str) -> None:
             found = [cursor.fetchall()]
             while cursor.nextset():
                 found.append(cursor.fetchall())
-            return [
-                each for each in found if each
-            ]  # a comment behind the last one gives an empty result
+            # A comment behind the last one gives an empty result.
+            return [each for each in found if each]
 
         for script, *statements in SCRIPTS["mysql"]:
             if name == "mysql" and script.startswith("/*M!"):  # a comment, so there is no statement

@@ -199,7 +199,7 @@ class Forgetful(Proxy):
 def test_the_reply_to_a_commit_is_lost(
     pools: Callable[[str], infra.ConnectionPool], name: str
 ) -> None:
-    """What was committed is not written again."""
+    """Committed rows are not written again."""
     old, new = pools("postgres"), pools(name)
     make_people(old, 60)
     make_people(new)
@@ -262,7 +262,7 @@ def test_a_deferred_rule(pools: Callable[[str], infra.ConnectionPool]) -> None:
 
 
 def test_a_server_without_room(pools: Callable[[str], infra.ConnectionPool]) -> None:
-    """What was committed stays; the move goes on once there is room."""
+    """Committed rows stay; the move goes on when there is room."""
     old, new = pools("mysql"), pools("postgres")
     make_people(old, 100)
     make_people(new)

@@ -293,10 +293,11 @@ def slow(seconds: float, every: int = 1) -> Callable[[list[bytes], Callable[[byt
     [
         (lambda c: c.get("k"), slow(0.25)),  # AUTH and SELECT take their time too
         (lambda c: c.get_many([str(n) for n in range(20)]), slow(0.08)),
+        # Four batches of 0.24 s.
         (
             lambda c: c.get_many([str(n) for n in range(4000)]),
             slow(0.12, 500),
-        ),  # four batches of 0.24 s
+        ),
         (lambda c: c.listen(Inbox()), slow(0.4)),
     ],
 )
@@ -431,9 +432,8 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
                 read()
             assert "xff" not in "".join(traceback.format_exception(caught.value))
         assert client.increment("n") == 1
-        assert (
-            raw.info("stats")["total_connections_received"] == before + 1
-        )  # a refusal ends no connection
+        # A refusal ends no connection.
+        assert raw.info("stats")["total_connections_received"] == before + 1
 
 
 #: what a server says: whether a cache that fails open takes it for an outage (and the caller may
@@ -829,9 +829,8 @@ def test_a_forbidden_channel(server: Server, raw: Any) -> None:
             client.publish("secret", "m")
         assert client.publish("ok1", "1") == 1
         eventually(lambda: client.publish("ok2", "2") == 0)
-        raw.execute_command(
-            "ACL", "SETUSER", "u", "resetchannels", "&other"
-        )  # ends connections that hold the channel
+        # Ends connections that hold the channel.
+        raw.execute_command("ACL", "SETUSER", "u", "resetchannels", "&other")
         assert inbox.wait(1)[0] == ("ok1", None, "1")
         inbox.wait_reconnects(1)
         listener.subscribe("other")
@@ -1268,9 +1267,8 @@ def test_no_connection_is_free(server: Server) -> None:
         assert client.get("k") == "v"
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*fork.*:DeprecationWarning"
-)  # Python 3.12 warns of threads; they are the point
+# Python 3.12 warns of threads; they are the point.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_opens_connections_of_its_own(server: Server) -> None:
     inbox = Inbox()
     with client_of(server.url) as client, client.listen(inbox, inbox.on_reconnect) as listener:

@@ -86,7 +86,7 @@ def certificates() -> Path:
 def failure(
     service: infra.SmsService, error: type[infra.InfrastructureError] = infra.SmsError
 ) -> Any:
-    """What sending raises, well before long."""
+    """Return the error that sending raises, within a few seconds."""
     started = time.monotonic()
     with service, pytest.raises(error) as caught:
         service.send_sms(PHONE, MESSAGE)
@@ -245,10 +245,11 @@ def check(service: infra.SmsService, server: StandIn, row: Row) -> None:
     bad_day(server, row[0])
     error = failure(service)
     assert (error.outcome, error.code, error.retryable, error.retry_after) == row[1:]
+    # Whatever it means, it is not sent again.
     assert (len(server.requests), server.connections) == (
         1,
         1,
-    )  # whatever it means, it is not sent again
+    )
     if not isinstance(row[0], bytes):
         eventually(server.hung_up.is_set if row[0] != "slow" else lambda: True)
 

@@ -908,9 +908,8 @@ def test_a_lost_answer_is_asked_for_again(
         assert stand_in.asked.count(operation) == (3 if operation == "upload_part" else 2), (
             operation
         )
-    assert len(stand_in.uploads) == (
-        "create_multipart_upload" in operations
-    )  # begun twice, without a part
+    # Begun twice, without a part.
+    assert len(stand_in.uploads) == ("create_multipart_upload" in operations)
     assert all(parts == {} for _, parts in stand_in.uploads.values())
     if "upload" in name:
         assert storage.download(BUCKET, "new") == (b"x" if name == "upload" else some(PART + 1))
@@ -1387,9 +1386,8 @@ def test_a_public_endpoint_in_front_of_the_gateway(service: Callable[[str], str]
         url = storage.get_presigned_url(bucket, "k", 60)
         assert url.startswith(outside)
         assert over_http(url) == (200, b"x")
-        assert (
-            over_http(url.replace("localhost", "127.0.0.1"))[0] == 403
-        )  # it is signed for that host
+        # It is signed for that host.
+        assert over_http(url.replace("localhost", "127.0.0.1"))[0] == 403
         remove_bucket(storage, bucket)
 
 
@@ -1397,11 +1395,12 @@ def test_a_public_endpoint_in_front_of_the_gateway(service: Callable[[str], str]
 def test_presigned_urls_of_aws(method: str) -> None:
     for region, bucket, start in (
         ("eu-north-1", "bkt", "https://bkt.s3.eu-north-1.amazonaws.com/a%20b?"),
+        # No certificate is for it.
         (
             "eu-north-1",
             "my.bkt",
             "https://s3.eu-north-1.amazonaws.com/my.bkt/a%20b?",
-        ),  # no certificate is for it
+        ),
         ("us-east-1", "bkt", "https://bkt.s3.amazonaws.com/a%20b?"),
     ):
         config = infra.S3StorageConfig(
@@ -1492,9 +1491,8 @@ def test_nothing_secret_is_told(
         repr(calls),
     ]
     assert len(told) > 50
-    sources = re.sub(
-        r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told)
-    )  # lines of this file
+    # Lines of this file.
+    sources = re.sub(r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told))
     for secret in ("tell-nobody", SECRET, ACCESS, stand_in.url, f":{stand_in.port}"):
         assert secret not in sources
 

@@ -75,8 +75,10 @@ def opened(
 
 
 def cipher(url: str) -> str:
-    """What the connection is encrypted with, as the server says it, or nothing. Redis does not say
-    it: its port for TLS speaks nothing else."""
+    """Return the cipher that the server reports, or nothing.
+
+    Redis does not report it: its port for TLS speaks nothing else.
+    """
     with opened(url) as service:
         if isinstance(service, infra.ConnectionPool):
             mysql = "SHOW STATUS LIKE 'Ssl_cipher'"
@@ -126,10 +128,11 @@ def test_what_is_accepted(kind: str, service: Service, files: Path) -> None:
         assert cipher(each), each
     if not kind.startswith("redis"):
         assert not cipher(at(url, sslmode="disable"))
+        # PyMySQL before 1.2 does not ask for it by itself.
         assert cipher(at(url)) or kind in (
             "mariadb-tls",
             "mysql-tls",
-        )  # PyMySQL before 1.2 does not ask for it by itself
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,11 +140,12 @@ def test_what_is_refused(kind: str, service: Service, files: Path) -> None:
     url = service(kind)
     user = f"{urllib.parse.urlsplit(url).username or 'u'}:{SECRET}@"
     other = files / "other.pem"
+    # As libpq has it: an authority that is named is asked.
     for mode in (
         "verify-full",
         "verify-ca",
         "require",
-    ):  # as libpq has it: an authority that is named is asked
+    ):
         assert "its certificate was refused (" in refusal(
             at(url, user=user, sslmode=mode, sslrootcert=other)
         )
@@ -150,9 +154,8 @@ def test_what_is_refused(kind: str, service: Service, files: Path) -> None:
     )
     assert "its certificate was refused (" in told
     assert "another host" in told or "not valid for '127.0.0.1'" in told
-    told = refusal(
-        at(url, user=user, sslmode="verify-full")
-    )  # the system's authorities, or for libpq a file at home
+    # The system's authorities, or for libpq a file at home.
+    told = refusal(at(url, user=user, sslmode="verify-full"))
     assert "its certificate was refused (" in told or "need sslrootcert" in told
 
 
@@ -343,9 +346,8 @@ def strict() -> Iterator[Callable[[str], str]]:
     """``strict(kind)``: the URL of a server that wants a certificate of the user "strict"."""
     started: dict[str, Server] = {}
     folder = _or_skip(certificates)
-    shutil.copy(
-        folder / "cert.pem", folder / "expired.pem"
-    )  # unless this openssl can make one of yesterday
+    # Unless this openssl can make one of yesterday.
+    shutil.copy(folder / "cert.pem", folder / "expired.pem")
     ask = [
         "req",
         "-new",
@@ -499,9 +501,8 @@ def test_a_lost_reply(server: Server) -> None:
             client.increment("k")
         assert caught.value.retryable is True  # for the caller to decide
         proxy.swallow = True
-        assert (
-            client.increment("k") == 3
-        )  # it was the server's part of the handshake: nothing had been sent
+        # It was the server's part of the handshake: nothing had been sent.
+        assert client.increment("k") == 3
         proxy.swallow = True
         assert client.get("k") == "3"
         assert proxy.swallowed == 3
@@ -517,9 +518,8 @@ def test_a_listener_that_threads_change_in_a_flood(
         def work(number: int) -> None:
             for turn in range(100):
                 if number == 2:
-                    client.publish(
-                        "flood", f"{turn} " + "x" * (2**20 if turn % 50 == 7 else 100)
-                    )  # or 64 records
+                    # Or 64 records.
+                    client.publish("flood", f"{turn} " + "x" * (2**20 if turn % 50 == 7 else 100))
                 else:
                     (listener.subscribe if number else listener.unsubscribe)("c")
 
@@ -578,7 +578,7 @@ class Stalling(Proxy):
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What the call returns, or the class of its error."""
+    """Return the result of the call, or the class of its error."""
     try:
         return call()
     except infra.InfrastructureError as error:

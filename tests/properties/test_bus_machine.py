@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         self.compare()
 
     def compare(self) -> None:
-        """What comes last is handled once all that came before has been."""
+        """When the last event is handled, all before it have been."""
         for side in self.sides:
             last = Inbox()
             name = f"last:{self.prefix}"

@@ -174,7 +174,6 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", ["redis", "redis-6.2", "redis-cluster"])
 def test_fake_and_real_agree(service: Callable[[str], str], name: str) -> None:
     machine = type("CacheMachine", (Machine,), {"url": service(name)})
-    examples = settings().max_examples // (
-        1 if name == "redis" else 4
-    )  # on the others it is the client that differs
+    # On the others it is the client that differs.
+    examples = settings().max_examples // (1 if name == "redis" else 4)
     run_state_machine_as_test(machine, settings=settings(max_examples=examples))

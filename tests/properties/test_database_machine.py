@@ -112,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         return [] if self.doomed else database.table(table).select()
 
     def stored(self, text: str, length: int) -> str:
-        """What a column of that length makes of it, as keys compare it."""
+        """Return the value as a column of that length stores and compares it."""
         return text[:length].rstrip(" ") if self.engine == "mysql" else text[:length]
 
     def count_broken_by_owner(self, id: uuid.UUID, name: str) -> None:

@@ -44,9 +44,8 @@ def nested(levels: int) -> Any:
 
 UTC = timezone.utc
 IDS = [uuid.UUID(int=number << 64) for number in range(1, 4)]
-DRAWN = [
-    uuid.UUID(int=9 << 64 | number) for number in range(1, 3)
-]  # the first that the library draws
+# The first that the library draws.
+DRAWN = [uuid.UUID(int=9 << 64 | number) for number in range(1, 3)]
 GREATEST = uuid.UUID(int=10 << 64)  # of no row, or of one that was there first
 ID = mostly([*IDS, *IDS[:2], *DRAWN], GREATEST, None, str(IDS[0]))
 NEW_ID = st.sampled_from([*IDS, infra.FILLED, infra.FILLED])

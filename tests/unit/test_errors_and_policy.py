@@ -100,7 +100,7 @@ def test_errors_are_also_the_builtin_ones() -> None:
 
 
 class DriverError(Exception):
-    """What a driver raises: its text quotes everything."""
+    """An error of a driver, whose text quotes everything."""
 
 
 def policy(clock: infra.Clock | None = None, **options: Any) -> infra.CallPolicy:

@@ -409,9 +409,8 @@ def test_channels() -> None:
         channel.benchmark_specific("a:b*c?[d]\\e%") == "events:benchmark:a%3Ab%2Ac%3F%5Bd%5D%5Ce%25"
     )
     assert channel.benchmark_specific("é-^") == "events:benchmark:é-^"
-    assert (
-        channel.benchmark_specific(" {a}") == "events:benchmark:%20%7Ba%7D"
-    )  # as in a key of the cache
+    # As in a key of the cache.
+    assert channel.benchmark_specific(" {a}") == "events:benchmark:%20%7Ba%7D"
     wrong: list[Any] = ["", "a\0", "\ud800", None, b"a"]
     for id in wrong:
         for call in (channel.benchmark_specific, channel.submission_specific):

@@ -1,4 +1,4 @@
-"""What only fakes do: fail on demand, stand still in time, share nothing."""
+"""Features of fakes alone: failures on demand, a clock that stands still, isolation."""
 
 from __future__ import annotations
 
@@ -388,9 +388,8 @@ def test_what_has_no_down_says_so() -> None:
         infra.RedisEventBus(fakes.FakeRedisClient()),
         infra.MockSmsService(),
         infra.FailoverSmsService(fakes.FakeSmsService()),
-        infra.PostgresUserRepository.__new__(
-            infra.PostgresUserRepository
-        ),  # needs a driver to do more
+        # Needs a driver to do more.
+        infra.PostgresUserRepository.__new__(infra.PostgresUserRepository),
         infra.Infrastructure(infra.Config()),
         fakes.FakeInfrastructure(),
     ]
@@ -1838,7 +1837,7 @@ def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgres"])
 def test_a_table_stores_what_fits_exactly(dialect: str) -> None:
-    """What is given to ``insert`` and ``update`` too."""
+    """``insert`` and ``update`` store values that fit exactly, and refuse the others."""
     columns = {
         "id": fakes.Column(int),
         "price": fakes.Column(Decimal, True, precision=10, scale=2),
@@ -2060,7 +2059,7 @@ def test_what_stands_on_a_client_has_its_clock() -> None:
 
 @pytest.mark.parametrize("seen", handlers.SEEN)
 def test_conditions_that_would_run_nothing_are_refused(seen: str) -> None:
-    """What they return is true: each row would be deleted, and no check would refuse one."""
+    """A generator is true: each row would be deleted, and no check would refuse one."""
     table = fakes.FakeDatabase("mysql", [NOTES]).table("notes")
     table.insert({"id": 1, "title": "a"})
     function = handlers.SEEN[seen]

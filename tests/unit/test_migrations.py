@@ -85,11 +85,12 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ("\n SELECT 1 ;\n\n SELECT\n 2 \n", "SELECT 1", "SELECT\n 2"),
         ("SELECT 1;\r\nSELECT 2; -- done\r\n", "SELECT 1", "SELECT 2"),
         ("SELECT 'it''s; one'; SELECT 2", "SELECT 'it''s; one'", "SELECT 2"),
+        # No escapes in plain ones.
         (
             r"SELECT 'C:\'; SELECT 'D:\'",
             r"SELECT 'C:\'",
             r"SELECT 'D:\'",
-        ),  # no escapes in plain ones
+        ),
         (r"SELECT E'it\'s; one'; SELECT 2", r"SELECT E'it\'s; one'", "SELECT 2"),
         (r"SELECT e'it''s; \\'; SELECT 2", r"SELECT e'it''s; \\'", "SELECT 2"),
         (
@@ -129,11 +130,12 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("SELECT $_1$;$_1$; SELECT $$$$", "SELECT $_1$;$_1$", "SELECT $$$$"),
         ("SELECT $é$ ; ' $é$; SELECT 2", "SELECT $é$ ; ' $é$", "SELECT 2"),
+        # Part of the names.
         (
             "SELECT 1 AS a$b$c; SELECT 2 AS a$b$c",
             "SELECT 1 AS a$b$c",
             "SELECT 2 AS a$b$c",
-        ),  # part of the names
+        ),
         ("SELECT 1 AS é$$; SELECT 2 AS é$$", "SELECT 1 AS é$$", "SELECT 2 AS é$$"),
         ("SELECT '$$;'; SELECT '$$'", "SELECT '$$;'", "SELECT '$$'"),
         ("DO $$ BEGIN PERFORM 1; END $$; SELECT 2", "DO $$ BEGIN PERFORM 1; END $$", "SELECT 2"),
