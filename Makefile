@@ -1,27 +1,27 @@
-# make demo        the quickstart, the benchmark exchange and a data move on the fakes: no server, no driver
-# make demo-real   the same on private real servers; fails when the two transcripts differ
-# make test        installs what the tests need, starts private servers on loopback, runs everything
-# make unit        the tests on the fakes alone, without a server: for the quick loop
-# make check       lint, types, names assigned twice, and whether each mutant still applies
-# make bench       measurements, side by side; fails when a promise is missed
-# make bench-check a short run of them, about a minute; fails at half of a promise
-# make prove       the long runs: PART=machines, kills, size or versions runs one of them, each below an hour
-# make mutants     breaks the code on purpose, one rule at a time: the suite must notice each
+# make demo        run three examples on the fakes, without a server or a driver
+# make demo-real   run them on private real servers too; fail if the transcripts differ
+# make test        install what the tests need, start private servers on loopback, run everything
+# make unit        run the tests on the fakes alone, without a server: for the quick loop
+# make check       run lint, types, names assigned twice, and whether each mutant still applies
+# make bench       run the benchmarks side by side; fail if a promise is missed
+# make bench-check run them for about a minute; fail at half of a promise
+# make prove       run the long tests; PART=machines, kills, size or versions runs one of them
+# make mutants     break the code, one rule at a time: the tests must notice each
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 AS_ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get)
-# RUNLEVEL=1: Debian's packages start no service of their own
+# RUNLEVEL=1: Debian's packages start no service
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-real test unit check bench bench-check pgloader prove prove-machines prove-kills prove-size prove-versions \
-  mutants servers clean
+.PHONY: help demo demo-real test unit check bench bench-check pgloader prove prove-machines \
+  prove-kills prove-size prove-versions mutants servers clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 demo: $(VENV)/base
 	$(BIN)/python -u examples/quickstart.py
@@ -31,17 +31,20 @@ demo: $(VENV)/base
 demo-real: $(VENV)/test servers
 	$(BIN)/python tests/demo_real.py
 
-# Byte code is kept even where the environment wants none: a hundred programs of the tests import infra.py.
+# Keep byte code even if the environment forbids it: the tests start a hundred programs that import
+# infra.py.
 test unit prove-% mutants: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/test servers
-	@nice sh -c '$(BIN)/python tests/pythons.py --short; pythons=$$?; $(BIN)/python tests/versions.py --short && exit $$pythons' \
+	@nice sh -c '$(BIN)/python tests/pythons.py --short; pythons=$$?; \
+	    $(BIN)/python tests/versions.py --short && exit $$pythons' \
 	    > $(VENV)/versions.log 2>&1 & others=$$!; \
 	  $(BIN)/python -m pytest --numprocesses 3 --dist worksteal; failed=$$?; \
 	  wait $$others || failed=1; cat $(VENV)/versions.log; exit $$failed
 
 unit: $(VENV)/test
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not real" tests/contract tests/unit
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not real" \
+	    tests/contract tests/unit
 
 check: $(VENV)/test
 	$(BIN)/ruff check .
@@ -55,15 +58,17 @@ BENCHES := imports fakes cache storage bus pool exchange splitter move
 bench: pgloader
 bench bench-check: $(VENV)/bench servers
 	@missed=""; \
-	for each in $(BENCHES); do \
-	  $(BIN)/python bench/$$each.py $(if $(filter %-check,$@),--short) || missed="$$missed $$each"; \
+	for bench in $(BENCHES); do \
+	  $(BIN)/python bench/$$bench.py $(if $(filter %-check,$@),--short) || missed="$$missed $$bench"; \
 	done; \
 	if [ -n "$$missed" ]; then echo "failed:$$missed"; exit 1; fi
 
-# What moves are measured against. Without it bench/move.py says that this promise was not measured.
+# The rival of data moves. Without it bench/move.py says that this promise was not measured.
 pgloader:
 	@if command -v pgloader >/dev/null; then :; \
-	elif [ -n "$(AS_ROOT)" ]; then echo "installing pgloader"; $(APT) update && $(APT) install -y --no-install-recommends pgloader; \
+	elif [ -n "$(AS_ROOT)" ]; then \
+	  echo "installing pgloader"; \
+	  $(APT) update && $(APT) install -y --no-install-recommends pgloader; \
 	else echo "not installed: pgloader"; fi
 
 PART ?= machines kills size versions
@@ -89,9 +94,13 @@ mutants: $(VENV)/test servers
 
 $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV) >/dev/null || { \
-	  if [ -n "$(AS_ROOT)" ]; then echo "installing python3-venv"; $(APT) update && $(APT) install -y --no-install-recommends python3-venv \
-	    && $(PYTHON) -m venv --clear $(VENV); \
-	  else echo "Python's venv module is missing: install python3-venv, then run make again"; exit 1; fi; }
+	  if [ -n "$(AS_ROOT)" ]; then \
+	    echo "installing python3-venv"; \
+	    $(APT) update && $(APT) install -y --no-install-recommends python3-venv \
+	      && $(PYTHON) -m venv --clear $(VENV); \
+	  else \
+	    echo "Python's venv module is missing: install python3-venv, then run make again"; exit 1; \
+	  fi; }
 
 $(VENV)/base: setup.py pyproject.toml | $(BIN)/python
 	$(PIP) install -e .
@@ -101,18 +110,24 @@ $(VENV)/test $(VENV)/bench: $(VENV)/%: setup.py pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[$*]'
 	@touch $@ $(VENV)/base
 
-# Servers that wheels do not carry. A missing one that cannot be installed is a skip that says so, or a failure under
-# REQUIRE_SERVICES=1; a URL in the environment serves too. Oracle MySQL comes into .cache, where Debian's packages fit.
+# Install the servers that no wheel has, unless the environment has a URL of one. Tests of a missing
+# server are skipped, or fail under REQUIRE_SERVICES=1. Oracle MySQL is unpacked into .cache.
 servers: | $(BIN)/python
 	@wanted=""; \
 	[ -n "$$REDIS_URL" ] || command -v redis-server >/dev/null || wanted="$$wanted redis-server"; \
-	[ -n "$$MARIADB_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || wanted="$$wanted mariadb-server"; \
-	[ -n "$$POSTGRES_URL" ] || command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
+	[ -n "$$MARIADB_URL" ] || command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] \
+	  || wanted="$$wanted mariadb-server"; \
+	[ -n "$$POSTGRES_URL" ] || command -v postgres >/dev/null \
+	  || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted="$$wanted postgresql"; \
 	command -v ps >/dev/null || wanted="$$wanted procps"; \
 	command -v openssl >/dev/null || wanted="$$wanted openssl"; \
 	if [ -z "$$wanted" ]; then :; \
-	elif [ -n "$(AS_ROOT)" ]; then echo "installing$$wanted"; $(APT) update && $(APT) install -y --no-install-recommends $$wanted; \
-	else echo "not installed:$$wanted; install them, or set the variables that docker-compose.test.yml shows"; fi
+	elif [ -n "$(AS_ROOT)" ]; then \
+	  echo "installing$$wanted"; \
+	  $(APT) update && $(APT) install -y --no-install-recommends $$wanted; \
+	else \
+	  echo "not installed:$$wanted; install them, or set the variables of docker-compose.test.yml"; \
+	fi
 	@[ -n "$$MYSQL_URL" ] || $(BIN)/python -m tests.services fetch mysql || :
 
 clean:

@@ -7854,10 +7854,11 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
 
 @dataclass(frozen=True, eq=False)
 class Migration(_ByValue):
-    """A numbered step of the schema. ``source`` is the stem of its file's name; ``checksum`` ignores line endings.
+    """A numbered step of the schema.
 
-    With ``transaction`` the step and its record are one transaction. MySQL commits each DDL statement by itself, and so
-    do steps marked no-transaction: there each statement is recorded before and after.
+    ``source`` is the stem of its file's name. ``checksum`` ignores line endings. With
+    ``transaction`` the statements and their record are one transaction. Otherwise each statement is
+    recorded before and after: on MySQL, where DDL commits, and where it is marked no-transaction.
     """
 
     source: str
@@ -7873,9 +7874,12 @@ class Migration(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class MigrationStatus(_ByValue):
-    """A migration's ``state``: "pending", "applied", "dirty" (``statement`` was begun, and nobody knows how it ended),
-    "partial" (the statements before ``statement`` are done), "edited" (applied, and its text has changed since) or
-    "unknown" (applied, but not in these files)."""
+    """A migration and its state in the history.
+
+    ``state`` is "pending", "applied", "dirty" (``statement`` began, its outcome is unknown),
+    "partial" (the statements before ``statement`` are done), "edited" (its text has changed since
+    it was applied) or "unknown" (applied, but not in these files).
+    """
 
     source: str
     number: int
@@ -7886,10 +7890,16 @@ class MigrationStatus(_ByValue):
 
 
 def split_statements(sql: str, engine: str) -> list[str]:
-    """The statements of a script. Knows quotes, comments and, for Postgres, dollar quotes; ValidationError for one that
-    is never closed. Follows what SET says of backslashes: standard_conforming_strings, and NO_BACKSLASH_ESCAPES and
-    ANSI_QUOTES in sql_mode; ValidationError where that cannot be known and a backslash stands in quotes. Bodies that
-    hold semicolons without quotes are beyond it in stored programs of MySQL."""
+    """Return the statements of a script.
+
+    It understands quotes, comments and the dollar quotes of Postgres. It follows a SET that changes
+    quoting: standard_conforming_strings, and NO_BACKSLASH_ESCAPES and ANSI_QUOTES in sql_mode. It
+    does not understand bodies of stored programs of MySQL: their semicolons end a statement.
+
+    Raises:
+        ValidationError: a quote or comment is never closed, or the effect of a backslash in quotes
+            depends on a setting that the script does not show.
+    """
     sql, engine = _plain(sql), _plain(engine)
     if not isinstance(sql, str):
         raise ValidationError("sql should be a text")
@@ -7897,7 +7907,7 @@ def split_statements(sql: str, engine: str) -> list[str]:
 
 
 def _checksum(statements: Sequence[str]) -> str:
-    """How lines end, and blanks at their ends, do not count: editors change them."""
+    """Return the SHA-256 of statements; line endings and trailing blanks do not count."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -7911,12 +7921,12 @@ def _checksum(statements: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-# Only from where the blanks begin: from each of them, a long row would take for ever.
+# The lookbehind lets only the first blank of a run match: otherwise a long run is quadratic.
 _BLANK_ENDS = _lazy(r"[ \t](?<![ \t]{2})[ \t]*\n")
 
 
 def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
-    """The text in pieces of whole lines."""
+    """Yield the text in pieces of whole lines."""
     at = 0
     while at < len(text):
         end = text.rfind("\n", at, at + size) + 1 or text.find("\n", at) + 1 or len(text)
@@ -7925,11 +7935,15 @@ def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
 
 
 def read_migrations(path: str | Path, engine: str) -> list[Migration]:
-    """The migrations of a file for one engine, in order.
+    """Return the migrations of a file for one engine, in order.
 
-    Below one marker may stand what ``pg_dump --inserts`` writes, and ``mariadb-dump`` or ``mysqldump`` without stored
-    programs. Raises ConfigurationError for a file that cannot be read, has SQL in front of the first marker, numbers
-    that do not rise, or a line that no server understands: COPY … FROM stdin, DELIMITER, commands of psql.
+    A migration may hold the output of ``pg_dump --inserts``, or of ``mariadb-dump`` or
+    ``mysqldump`` without stored programs.
+
+    Raises:
+        ConfigurationError: the file cannot be read, has SQL above its first marker or numbers that
+            do not rise, or has a line that only a client understands: COPY … FROM stdin, DELIMITER,
+            a command of psql.
     """
     path, engine = Path(_check_path("path", path)), _plain(engine)
     if len(path.stem) > 100:
@@ -7938,9 +7952,9 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
         )
     text = _migration_text(path)
     breaks = re.search(r"\r(?!\n)", text) is not None
-    how = {"strict": True, "breaks": breaks}
+    options = {"strict": True, "breaks": breaks}
     found: list[Migration] = []
-    script = _script(text, engine, **how)
+    script = _script(text, engine, **options)
     if _statements(script, path.name, at_most=1):
         raise ConfigurationError(
             f"{path.name}: SQL should stand below a line such as: -- migration 1 users mysql"
@@ -7948,33 +7962,33 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
     while script.at < len(text):
         number, name, dialect, alone, below = _marker(text, script.at, path.name)
         if dialect == engine and found and number <= found[-1].number:
+            line = _line(text, script.at)
             raise ConfigurationError(
-                f"{path.name}, line {_line(text, script.at)}: the numbers of {engine} migrations should rise"
+                f"{path.name}, line {line}: the numbers of {engine} migrations should rise"
             )
-        script = _script(text, dialect, below, **how)
+        script = _script(text, dialect, below, **options)
         statements = tuple(_statements(script, f"{path.name}, migration {number}"))
         if dialect != engine:
             continue
-        together = engine == "postgres" and not alone
-        if together and any(_controls_transaction(each, engine) for each in statements):
+        transaction = engine == "postgres" and not alone
+        if transaction and any(_controls_transaction(sql, engine) for sql in statements):
             raise ConfigurationError(
-                f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction "
-                "already, unless its marker ends in no-transaction"
+                f"{path.name}, migration {number}: leave out BEGIN, COMMIT and ROLLBACK: it is one "
+                "transaction already, unless its marker ends in no-transaction"
             )
-        found.append(
-            Migration(path.stem, number, name, statements, _checksum(statements), together)
-        )
+        checksum = _checksum(statements)
+        found.append(Migration(path.stem, number, name, statements, checksum, transaction))
     return found
 
 
 def _migration_text(path: Path) -> str:
     text, reason = None, ""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # no byte of it is changed
+        with path.open(encoding="utf-8-sig", newline="") as file:  # line endings stay as they are
             text = file.read()
     except (OSError, UnicodeError) as exc:
         reason = f"{type(exc).__name__}{_binary_hint(exc)}"
-    if text is None:  # outside: the context would hold the file
+    if text is None:  # outside the except clause: the error's context holds the file's bytes
         raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {reason}")
     if "\0" in text:
         line = _line(text, text.index("\0"))
@@ -7992,7 +8006,7 @@ def _binary_hint(exc: OSError | UnicodeError) -> str:
 
 
 def _statements(script: _Script, where: str, at_most: int | None = None) -> list[str]:
-    """The statements up to the next marker. Raises ConfigurationError."""
+    """Return the statements up to the next marker. Raises ConfigurationError."""
     try:
         spans = itertools.islice(script.spans(), at_most)
         return [script.text(start, end) for start, end in spans]
@@ -8001,25 +8015,40 @@ def _statements(script: _Script, where: str, at_most: int | None = None) -> list
 
 
 def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
-    """Number, name, engine, whether it wants no transaction, and where the next line begins."""
+    """Return number, name, engine, whether it is marked no-transaction, and the end of the line."""
     found = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)").match(text, at)
     line = found[1] if found else ""
     marker = _MARKER.fullmatch(line.rstrip()) if text[at - 1 : at] in ("", "\n", "\r") else None
     if marker is None:
         hint = " (a byte order mark stands in front of it)" if "\ufeff" in line else ""
         raise ConfigurationError(
-            f"{where}, line {_line(text, at)}: the marker should be: -- migration NUMBER name mysql|postgres "
-            f"[no-transaction], the name in lower case, digits and underscores{hint}"
+            f"{where}, line {_line(text, at)}: the marker should be: -- migration NUMBER name "
+            "mysql|postgres [no-transaction], the name in lower case, digits and underscores"
+            f"{hint}"
         )
     number, name, dialect, alone = marker.groups()
     return int(number), name, dialect, bool(alone), found.end() if found else len(text)
 
 
-def _record_checksum(migration: Migration, state: str, statement: int) -> str:
-    """The checksum of a record in that state: what was done has to stand as it was; the rest may be mended.
+class _MigrationRecord(NamedTuple):
+    """A row of the history, without its key: the migration's source and number."""
 
-    "started": the statement is in doubt. "done": it is not. "in 3": statement 3 began a transaction, which is in
-    doubt up to the statement. Releases without that state refuse the record, as an edited migration.
+    name: str
+    checksum: str
+    state: str
+    statement: int
+    applied_at: datetime | None
+
+
+_MigrationRecords = Mapping[tuple[str, int], _MigrationRecord]
+
+
+def _record_checksum(migration: Migration, state: str, statement: int) -> str:
+    """Return the checksum of the statements that are done; the others may still be edited.
+
+    "started" means that the outcome of ``statement`` is unknown, "done" that it took effect. "in 3"
+    means that statement 3 began a transaction, whose outcome up to ``statement`` is unknown; a
+    release without this state takes such a migration for an edited one.
     """
     statements = migration.statements
     if state.startswith("in "):
@@ -8032,57 +8061,210 @@ def _first_in_doubt(state: str, statement: int) -> int:
     return int(state[3:]) if state.startswith("in ") else statement
 
 
-def _in_doubt(state: str, statement: int) -> str:
-    first = _first_in_doubt(state, statement)
-    if first == statement:
-        return f"its statement {statement} was"
-    return f"the transaction of its statements {first} to {statement} was"
+def _in_doubt(record: _MigrationRecord) -> str:
+    first = _first_in_doubt(record.state, record.statement)
+    if first == record.statement:
+        return f"its statement {first} was"
+    return f"the transaction of its statements {first} to {record.statement} was"
 
 
-def _next_statement(
-    migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
-) -> int:
-    """The number of the first statement that is not done yet."""
-    record = recorded.get((migration.source, migration.number))
-    return record[3] + 1 if record else 1
-
-
-def _is_record_of(migration: Migration, number: int, record: tuple[Any, ...]) -> bool:
-    """Whether a record under another name tells of this migration."""
-    name, checksum, state, statement, _ = record
-    if not migration.statements or checksum != _record_checksum(migration, state, statement):
+def _is_record_of(migration: Migration, number: int, record: _MigrationRecord) -> bool:
+    """Return whether a record under another name belongs to this migration."""
+    state = record.state
+    checksum = _record_checksum(migration, state, record.statement)
+    if not migration.statements or record.checksum != checksum:
         return False
-    # A few first statements may be those of another migration by chance.
-    return state == "applied" or (number, name) == (migration.number, migration.name)
+    # Two different migrations may begin with the same statements.
+    return state == "applied" or (number, record.name) == (migration.number, migration.name)
 
 
 def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
-    """The numbers of the statements that name the table of the history outside texts and comments."""
+    """Return the numbers of the statements that name the history outside literals and comments."""
     named = [step for step, sql in enumerate(statements, 1) if "schema_migrations" in sql.lower()]
     found, script = [], _script("", dialect.engine)
     for step, sql in enumerate(statements[: max(named, default=0)], 1):
         escapes = script.settle_after(sql)
         if "schema_migrations" in sql.lower() and any(
-            dialect.syntax.history_name.search("".join(dialect.syntax.code(each, escapes)))
-            for each in (sql, *dialect.syntax.executed_strings(sql))
+            dialect.syntax.history_name.search("".join(dialect.syntax.code(text, escapes)))
+            for text in (sql, *dialect.syntax.executed_strings(sql))
         ):
             found.append(step)
     return found
 
 
+def _write_record(
+    session: _MigrationSession,
+    table: str,
+    migration: Migration,
+    statement: int,
+    state: str,
+    now: datetime,
+) -> None:
+    table = table.replace("%", "%%")
+    checksum = _record_checksum(migration, state, statement)
+    values = _MigrationRecord(migration.name, checksum, state, statement, now)
+    key = migration.source, migration.number
+    changes = ", ".join(f"{column} = %s" for column in values._fields)
+    where = "WHERE source = %s AND number = %s"
+    if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
+        session.execute(
+            f"INSERT INTO {table} (source, number, {', '.join(values._fields)}) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (*key, *values),
+        )
+
+
+class _MigrationFiles:
+    """The migrations of files, compared with the history: which are pending, and which may run."""
+
+    def __init__(self, dialect: _Dialect, paths: Sequence[str | Path]) -> None:
+        import shlex
+
+        self._dialect = dialect
+        files = paths or (SCHEMA,)
+        self.migrations = [
+            migration for path in files for migration in read_migrations(path, dialect.engine)
+        ]
+        if len(self.by_key()) != len(self.migrations):
+            raise ConfigurationError(
+                "two files of migrations have the same name: it is part of their record"
+            )
+        self.paths = {Path(path).stem: shlex.quote(str(path)) for path in files}
+        self.command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
+
+    def by_key(self) -> dict[tuple[str, int], Migration]:
+        return {(each.source, each.number): each for each in self.migrations}
+
+    def read_records(
+        self, fetch_all: Callable[[str], list[tuple[Any, ...]]], table: str
+    ) -> _MigrationRecords:
+        columns = "source, number, name, checksum, state, statement, applied_at"
+        try:
+            rows = fetch_all(f"SELECT {columns} FROM {table} ORDER BY source, number")
+        except DatabaseError as error:
+            if error.code != self._dialect.errors.missing_name_codes[1]:
+                raise
+            self.refuse(
+                "the table schema_migrations is another tool's: it lacks columns of this "
+                "library's. Rename it, or migrate another database (on Postgres another schema, by "
+                "search_path)"
+            )
+        return {(row[0], row[1]): _MigrationRecord(*row[2:]) for row in rows}
+
+    def compare(self, records: _MigrationRecords) -> list[MigrationStatus]:
+        """Return each migration of the files, in order, then those that only the history has."""
+        result, unknown = [], dict(records)
+        absent = _MigrationRecord("", _checksum(()), "pending", 0, None)
+        for key, migration in self.by_key().items():
+            record = unknown.pop(key, absent)
+            state, statement = record.state, record.statement
+            if record.checksum != _record_checksum(migration, state, statement):
+                state = "edited"
+            elif state == "started" or state.startswith("in "):
+                state = "dirty"
+            elif state == "done":
+                state, statement = "partial", statement + 1
+            result.append(
+                MigrationStatus(*key, migration.name, state, statement, record.applied_at)
+            )
+        for key, record in unknown.items():
+            result.append(
+                MigrationStatus(*key, record.name, "unknown", record.statement, record.applied_at)
+            )
+        return result
+
+    def pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
+        """Return the migrations to apply, each with the number of its first statement to run.
+
+        Raises:
+            DatabaseError: a migration is dirty or edited, or may not run.
+        """
+        statuses = self.compare(records)
+        for status in statuses:
+            self._check_settled(status, records)
+        pending, by_key = [], self.by_key()
+        for status in statuses:
+            if status.state in ("pending", "partial"):
+                migration, first = by_key[status.source, status.number], status.statement or 1
+                if status.state == "pending":
+                    self._check_renamed(migration, records)
+                self._check_statements(migration, first)
+                pending.append((migration, first))
+        return pending
+
+    def _check_settled(self, status: MigrationStatus, records: _MigrationRecords) -> None:
+        """Refuse a migration that is edited or dirty."""
+        name = f"migration {status.source} {status.number} ({status.name})"
+        if status.state == "edited":
+            self.refuse(
+                f"{name} was edited after it was applied: restore its text; "
+                "a change is a new migration"
+            )
+        if status.state == "dirty":
+            in_doubt = _in_doubt(records[status.source, status.number])
+            self.refuse(
+                f"{name} is dirty: {in_doubt} begun, and may or may not have taken effect. "
+                f"Look at the schema, then: {self.command} --repair {status.number} "
+                "--done (it has taken effect) or --retry (run it again)"
+            )
+
+    def _check_renamed(self, migration: Migration, records: _MigrationRecords) -> None:
+        """Refuse a migration whose statements were applied under another name."""
+        known = self.by_key()
+        for (source, number), record in records.items():
+            if (source, number) in known or not _is_record_of(migration, number, record):
+                continue
+            if source == migration.source:
+                advice = f"give it its number {number} again"
+            else:
+                file = self.paths[migration.source]
+                advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
+            self.refuse(
+                f"migration {migration} is recorded as {source} {number} already: {advice}; "
+                "if it has to run all the same, write a comment into its text"
+            )
+
+    def _check_statements(self, migration: Migration, first: int) -> None:
+        """Refuse statements that would change the history or escape it, before any of them runs."""
+        dialect = self._dialect
+        named = _naming_history(dialect, migration.statements)
+        for step, sql in enumerate(migration.statements[first - 1 :], first):
+            where = f"migration {migration}, statement {step}"
+            if step in named:
+                self.refuse(
+                    f"{where}: it names schema_migrations, the history of migrations: "
+                    f"leave that out (of a dump with {dialect.dump_without})"
+                )
+            start = dialect.syntax.start_of_code(sql).upper()
+            for keyword, pattern, words in dialect.syntax.refused_statements:
+                if start.startswith(keyword) and pattern.match(start):
+                    self.refuse(f"{where}: {words}")
+
+    def error(self, message: str, code: str | int | None = None) -> DatabaseError:
+        return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
+
+    def refuse(self, message: str) -> NoReturn:
+        raise self.error(message)
+
+
 class Migrator:
-    """Applies the migrations of files (without any: the library's ``schema.sql``), in the order of files and numbers.
+    """Apply the migrations of files, in the order of files and numbers.
 
-    Runners take turns: one applies, the others wait up to ``lock_timeout`` seconds, and find nothing left to do. What
-    has been applied is recorded in the table ``schema_migrations``. ``progress`` is called with a line of text for each
-    migration; statements are not bounded by ``query_timeout``.
+    Without ``paths`` the file is the library's ``schema.sql``.
 
-    Each migration runs on a new connection, so no setting of one reaches the next. That connection is opened beside
-    the pool's, one of which holds the lock and writes the history. A transaction or a LOCK TABLES that a migration
-    leaves open is refused.
+    Runners take turns: one applies, the others wait up to ``lock_timeout`` seconds and find nothing
+    left to do. The table ``schema_migrations`` records what has been applied. ``progress`` is
+    called with a line of text for each migration. ``query_timeout`` does not bound the statements.
 
-    Raises ConfigurationError for a bad file, TimeoutError when another runner holds the lock, DatabaseError when a
-    statement fails, or when the record does not fit the files: the message says what to do.
+    Each migration runs on a new connection outside the pool, so its settings do not reach the next
+    one. A connection of the pool holds the lock and writes the history. A migration may not leave a
+    transaction or LOCK TABLES open.
+
+    Raises:
+        ConfigurationError: a file is not valid.
+        TimeoutError: another runner holds the lock.
+        DatabaseError: a statement fails, or the history does not fit the files; the message says
+            what to do.
     """
 
     def __init__(
@@ -8098,133 +8280,137 @@ class Migrator:
                 "Migrator takes a ConnectionPool: a fake database has its tables from the start"
             )
         self.pool = pool
-        paths = (*map(_plain, paths),)
-        self.migrations = [
-            each for path in paths or (SCHEMA,) for each in read_migrations(path, pool.engine)
-        ]
-        keys = [(each.source, each.number) for each in self.migrations]
-        if len(set(keys)) != len(keys):
-            raise ConfigurationError(
-                "two files of migrations have the same name: it is part of their record"
-            )
+        self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
+        self._command = self._files.command
         if not _is_number(lock_timeout, 0, _YEAR):
             raise ConfigurationError(
                 "lock_timeout should be a number of seconds, at least 0, at most a year"
             )
-        import shlex
-
-        self._paths = {Path(path).stem: shlex.quote(str(path)) for path in paths or (SCHEMA,)}
-        self._command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock)
         _check_function("progress", progress, "a line", ConfigurationError)
         self._progress = progress
 
-    def status(self) -> list[MigrationStatus]:
-        """Every migration of the files, in order, then those that are recorded without being there. Changes nothing."""
-        return self._compare(self._look())
+    @property
+    def migrations(self) -> list[Migration]:
+        """Return the migrations of the files."""
+        return self._files.migrations
 
-    def _look(self) -> dict[tuple[str, int], tuple[Any, ...]]:
-        there = self.pool.fetch_one(
-            "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' AND table_schema = "
-            + self.pool._dialect.current_schema
+    @migrations.setter
+    def migrations(self, migrations: list[Migration]) -> None:
+        self._files.migrations = migrations
+
+    def status(self) -> list[MigrationStatus]:
+        """Return each migration of the files, in order, then those that only the history has.
+
+        Changes nothing.
+        """
+        return self._files.compare(self._look())
+
+    def _look(self) -> _MigrationRecords:
+        exists = self.pool.fetch_one(
+            "SELECT 1 FROM information_schema.tables WHERE table_name = 'schema_migrations' "
+            f"AND table_schema = {self.pool._dialect.current_schema}"
         )
-        return self._recorded(self.pool.fetch_all, "schema_migrations") if there else {}
+        table = "schema_migrations"
+        return self._files.read_records(self.pool.fetch_all, table) if exists else {}
 
     def apply(self, dry_run: bool = False) -> list[Migration]:
-        """Applies what is pending and returns it; ``dry_run`` returns it without changing anything."""
+        """Apply the pending migrations and return them; with ``dry_run`` only return them."""
         if dry_run:
-            return self._pending(self._look())
-        return self._locked(self._apply)
+            return [migration for migration, _ in self._files.pending(self._look())]
+        with self._locked() as (history, records):
+            pending = self._files.pending(records)
+            for migration, first in pending:
+                _ran(self._progress(f"applying {migration}"))
+                history.check()
+                with self.pool._migration_session(history.busy) as session:
+                    run = _MigrationRun(
+                        self._files, self._clock, history, session, migration, first
+                    )
+                    if migration.transaction:
+                        run.apply_together()
+                    else:
+                        run.apply_each()
+            return [migration for migration, _ in pending]
 
     def repair(self, number: int, *, done: bool) -> None:
-        """Settles the dirty migration of that number: its statement in doubt counts as ``done``, or will be run again
-        by the next ``apply``. NotFoundError if there is none."""
+        """Settle a dirty migration: its statement counts as done, or ``apply`` runs it again.
+
+        Raises:
+            NotFoundError: no migration of that number is dirty.
+        """
         if type(number) is not int or type(done) is not bool:
             raise ValidationError("number should be a whole number, done True or False")
-
-        def settle(history: _MigrationHistory) -> None:
-            recorded = self._recorded(history.fetch_all, history.table)
-            found = [each for each in self._compare(recorded) if each.number == number]
-            dirty = [each for each in found if each.state == "dirty"]
-            if not dirty:
-                if not done and any(each.state == "partial" for each in found):
+        with self._locked() as (history, records):
+            numbered = [each for each in self._files.compare(records) if each.number == number]
+            dirty = next((each for each in numbered if each.state == "dirty"), None)
+            if dirty is None:
+                if not done and any(each.state == "partial" for each in numbered):
                     return  # the next apply runs the statement anyway
                 raise NotFoundError(
                     f"no migration {number} is dirty: see {self._command} --status",
                     resource="migration",
                 )
-            each = dirty[0]
-            migration = next(
-                m for m in self.migrations if (m.source, m.number) == (each.source, each.number)
-            )
-            state = recorded[each.source, each.number][2]
-            step = each.statement if done else _first_in_doubt(state, each.statement) - 1
+            migration = self._files.by_key()[dirty.source, number]
+            state = records[dirty.source, number].state
+            step = dirty.statement if done else _first_in_doubt(state, dirty.statement) - 1
             state = "applied" if step == len(migration.statements) else "done"
-            self._record(history, history.table, migration, step, state)
-
-        self._locked(settle)
+            _write_record(history, history.table, migration, step, state, self._clock.now())
 
     def take_over(self, stem: str) -> int:
-        """Gives the records of a file that was renamed to the one file of this Migrator; returns how many.
+        """Move the records of a renamed file to the one file of this Migrator; return how many.
 
         Args:
-            stem: the former name of the file, without its ending.
+            stem: the former name of the file, without its suffix.
 
         Raises:
             ConfigurationError: there are several files.
-            NotFoundError: nothing is recorded under that name.
+            NotFoundError: no migration is recorded under that name.
             DatabaseError: the records do not fit the file, or the file has records of its own.
         """
-        if len(self._paths) != 1:
+        if len(self._files.paths) != 1:
             raise ConfigurationError("give the one file that was renamed, and no other")
         stem = _check_text("stem", stem)
-        (source,) = self._paths
-
-        def move(history: _MigrationHistory) -> int:
-            recorded = self._recorded(history.fetch_all, history.table)
-            records = {
-                (source, number): record
-                for (old, number), record in recorded.items()
-                if old == stem
+        (source,) = self._files.paths
+        with self._locked() as (history, records):
+            moved = {
+                (source, number): record for (old, number), record in records.items() if old == stem
             }
             states = {
-                each.number: each.state
-                for each in self._compare(records)
-                if each.state not in ("pending", "unknown")
+                status.number: status.state
+                for status in self._files.compare(moved)
+                if status.state not in ("pending", "unknown")
             }
-            if not records or stem == source:
+            if not moved or stem == source:
                 raise NotFoundError(
                     f"nothing is recorded under the former name {stem!r} (the file's name without "
                     f"its ending): see {self._command} --status",
                     resource="migration",
                 )
             if not states or "edited" in states.values():
-                self._refuse(
+                self._files.refuse(
                     f"the records of {stem} do not fit {source}: it is another file, or was edited"
                 )
-            if any((source, number) in recorded for number in states):
-                self._refuse(f"{source} has records of its own beside those of {stem}")
+            if any((source, number) in records for number in states):
+                self._files.refuse(f"{source} has records of its own beside those of {stem}")
             table = history.table.replace("%", "%%")
             sql = f"UPDATE {table} SET source = %s WHERE source = %s AND number IN %s"
             return history.execute(sql, (source, stem, tuple(states)))
 
-        return self._locked(move)
-
-    def _locked(self, work: Callable[[_MigrationHistory], T]) -> T:
-        """Runs ``work`` while this runner holds the lock, which ends with the connection at the latest."""
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[tuple[_MigrationHistory, _MigrationRecords]]:
+        """Hold the lock of migrations, and read the history; the lock ends with its connection."""
         with self.pool._migration_history() as history:
             deadline = self._clock.monotonic() + self._lock_timeout
-            self._wait(
-                history, history.lock, "another runner holds the lock of migrations", deadline
-            )
+            words = "another runner holds the lock of migrations"
+            self._wait(history, history.lock, words, deadline)
             words = "a statement of a runner that has gone is still running"
             self._wait(history, history.busy, words, deadline)
             history.unlock(history.busy)
-            history.execute(_HISTORY.format(history=history.table, **self.pool._dialect.types))
-            result = work(history)
+            history.execute(_HISTORY.format(history=history.table, **history.dialect.types))
+            yield history, self._files.read_records(history.fetch_all, history.table)
             history.unlock(history.lock)
-            return result
 
     def _wait(
         self, history: _MigrationHistory, lock: Sequence[str], words: str, deadline: float
@@ -8238,144 +8424,8 @@ class Migrator:
                 )
             self._clock.sleep(0.1)
 
-    def _recorded(
-        self, fetch_all: Callable[[str], list[tuple[Any, ...]]], history: str
-    ) -> dict[tuple[str, int], tuple[Any, ...]]:
-        columns = "source, number, name, checksum, state, statement, applied_at"
-        try:
-            rows = fetch_all(f"SELECT {columns} FROM {history} ORDER BY source, number")
-        except DatabaseError as error:
-            if error.code != self.pool._dialect.errors.missing_name_codes[1]:
-                raise
-            self._refuse(
-                "the table schema_migrations is another tool's: it lacks columns of this library's. "
-                "Rename it, or migrate another database (on Postgres another schema, by search_path)"
-            )
-        return {(row[0], row[1]): row[2:] for row in rows}
 
-    def _compare(
-        self, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
-    ) -> list[MigrationStatus]:
-        result, unknown = [], dict(recorded)
-        for each in self.migrations:
-            _, checksum, state, statement, applied_at = unknown.pop(
-                (each.source, each.number), (None, _checksum(()), "pending", 0, None)
-            )
-            if checksum != _record_checksum(each, state, statement):
-                state = "edited"
-            elif state == "started" or state.startswith("in "):
-                state = "dirty"
-            elif state == "done":
-                state, statement = "partial", statement + 1
-            result.append(
-                MigrationStatus(each.source, each.number, each.name, state, statement, applied_at)
-            )
-        for (source, number), (name, _, _, statement, applied_at) in unknown.items():
-            result.append(MigrationStatus(source, number, name, "unknown", statement, applied_at))
-        return result
-
-    def _pending(self, recorded: Mapping[tuple[str, int], tuple[Any, ...]]) -> list[Migration]:
-        found = self._compare(recorded)
-        for each in found:
-            name = f"migration {each.source} {each.number} ({each.name})"
-            if each.state == "edited":
-                self._refuse(
-                    f"{name} was edited after it was applied: restore its text; a change is a new migration"
-                )
-            if each.state == "dirty":
-                state = recorded[each.source, each.number][2]
-                self._refuse(
-                    f"{name} is dirty: {_in_doubt(state, each.statement)} begun, and may or may not have taken effect. "
-                    f"Look at the schema, then: {self._command} --repair {each.number} --done (it has taken effect) or "
-                    "--retry (run it again)"
-                )
-        states = {(each.source, each.number): each.state for each in found}
-        pending = []
-        for migration in self.migrations:
-            state = states[migration.source, migration.number]
-            if state == "pending":
-                self._check_renamed(migration, recorded)
-            if state in ("pending", "partial"):
-                self._check_statements(migration, _next_statement(migration, recorded))
-                pending.append(migration)
-        return pending
-
-    def _check_renamed(
-        self, migration: Migration, recorded: Mapping[tuple[str, int], tuple[Any, ...]]
-    ) -> None:
-        """Refuse to run statements again that have been applied under another name."""
-        known = {(each.source, each.number) for each in self.migrations}
-        for (source, number), record in recorded.items():
-            if (source, number) in known or not _is_record_of(migration, number, record):
-                continue
-            if source == migration.source:
-                advice = f"give it its number {number} again"
-            else:
-                file = self._paths[migration.source]
-                advice = f"if the file was renamed: infra migrate {file} --renamed-from {source}"
-            self._refuse(
-                f"migration {migration} is recorded as {source} {number} already: {advice}; if it has "
-                "to run all the same, write a comment into its text"
-            )
-
-    def _check_statements(self, migration: Migration, first: int) -> None:
-        """Refuse what would change the history, or escape it, before anything is run."""
-        dialect = self.pool._dialect
-        named = _naming_history(dialect, migration.statements)
-        for step, sql in enumerate(migration.statements[first - 1 :], first):
-            where = f"migration {migration}, statement {step}"
-            if step in named:
-                self._refuse(
-                    f"{where}: it names schema_migrations, the history of migrations: leave that out "
-                    f"(of a dump with {dialect.dump_without})"
-                )
-            start = dialect.syntax.start_of_code(sql).upper()
-            for keyword, pattern, words in dialect.syntax.refused_statements:
-                if start.startswith(keyword) and pattern.match(start):
-                    self._refuse(f"{where}: {words}")
-
-    def _refuse(self, message: str) -> NoReturn:
-        raise DatabaseError(message, service=self.pool.engine, operation="migrate")
-
-    def _apply(self, history: _MigrationHistory) -> list[Migration]:
-        recorded = self._recorded(history.fetch_all, history.table)
-        pending = self._pending(recorded)
-        for migration in pending:
-            _ran(self._progress(f"applying {migration}"))
-            history.check()
-            first = _next_statement(migration, recorded)
-            with self.pool._migration_session(history.busy) as session:
-                run = _MigrationRun(self, history, session, migration, first)
-                if migration.transaction:
-                    run.apply_together()
-                else:
-                    run.apply_each()
-        return pending
-
-    def _record(
-        self,
-        session: _MigrationSession,
-        table: str,
-        migration: Migration,
-        statement: int,
-        state: str,
-    ) -> None:
-        table = table.replace("%", "%%")
-        checksum = _record_checksum(migration, state, statement)
-        values = (migration.name, checksum, state, statement, self._clock.now())
-        key = migration.source, migration.number
-        columns = ("name", "checksum", "state", "statement", "applied_at")
-        changes = ", ".join(f"{column} = %s" for column in columns)
-        where = "WHERE source = %s AND number = %s"
-        if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
-            session.execute(
-                f"INSERT INTO {table} (source, number, {', '.join(columns)}) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                (*key, *values),
-            )
-
-
-#: what stands between a statement's first word and its object, or in front of a text
+#: clauses between a statement's first word and its object, and prefixes of a literal
 _STATEMENT_ASIDES = _lazy(
     r"""\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)"""
     r"""(?:\s*@\s*(?:''|""|`[^`]*`|\w+))?"""
@@ -8385,9 +8435,9 @@ _STATEMENT_ASIDES = _lazy(
 _STATEMENT_BEGINS = _lazy(
     r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?"  # the privileges
     r"[a-z]+(?:\s+(?:or|replace|unique|fulltext|spatial|temp|temporary|global|local|unlogged|if|not"
-    r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger|event"
-    r"|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate|foreign"
-    r"|constraint|column|collation|publication|subscription|server|transaction|all|ignore"
+    r"|exists|into|from|only|concurrently|table|index|view|materialized|function|procedure|trigger"
+    r"|event|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate"
+    r"|foreign|constraint|column|collation|publication|subscription|server|transaction|all|ignore"
     r"|tables(?!\s+with\b)|recursive|low_priority|high_priority|delayed|quick)\b)*"
     r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
     re.IGNORECASE,
@@ -8395,28 +8445,30 @@ _STATEMENT_BEGINS = _lazy(
 
 
 class _MigrationRun:
-    """One migration on a connection of its own, from statement ``first`` on; those before it are done."""
+    """Run one migration on a connection of its own, from its statement ``first`` on."""
 
     def __init__(
         self,
-        migrator: Migrator,
+        files: _MigrationFiles,
+        clock: Clock,
         history: _MigrationHistory,
         session: _MigrationSession,
         migration: Migration,
         first: int,
     ) -> None:
-        self._migrator = migrator
+        self._files = files
+        self._clock = clock
         self._history = history
         self._session = session
         self._migration = migration
         self._first = first
-        self._step = 0  # the statement that runs, or has run last
-        self._opened = 0  # the statement that began the transaction that is open
+        self._step = 0  # number of the current statement
+        self._opened = 0  # number of the statement that began the open transaction
         self._recording = False
-        self._ran = False  # the statement was sent
+        self._ran = False  # the current statement was sent
 
     def apply_together(self) -> None:
-        """Run all statements and write their record in one transaction."""
+        """Run the statements and write their record in one transaction."""
         session, ended = self._session, False
         try:
             self._resume()
@@ -8427,21 +8479,21 @@ class _MigrationRun:
             else:
                 session.execute(session.dialect.resets())
                 self._record(session, len(self._migration.statements), "applied")
-                self._history.check()  # else another runner may be at work
+                self._history.check()  # if the lock is lost, another runner may be at work
                 session.execute("COMMIT")
         except InfrastructureError as error:
             session.roll_back()
             raise self._failure(error, self._fate_together(error)) from error
         if ended:
             self._record(self._history, self._step, "started")
-            self._migrator._refuse(
+            self._files.refuse(
                 f"migration {self._migration}: its statement {self._words(self._step)} ended the "
-                "transaction, and what came before is committed: leave it out, or mark the migration "
-                f"no-transaction; {self._advice()}"
+                "transaction, and what came before is committed: leave it out, or mark the "
+                f"migration no-transaction; {self._advice()}"
             )
 
     def apply_each(self) -> None:
-        """Run the statements, and record each before and after: those of a transaction when it has ended."""
+        """Run the statements, and record each before and after; a transaction at its end."""
         history = self._history
         try:
             self._resume()
@@ -8458,7 +8510,7 @@ class _MigrationRun:
             raise self._failure(error, "all its statements took effect; run again") from error
 
     def _resume(self) -> None:
-        """Repeat the settings of the statements that are done: they ended with their session."""
+        """Repeat the session settings of the statements that are done: a new session lacks them."""
         dialect = self._session.dialect
         for step, sql in enumerate(self._migration.statements[: self._first - 1], 1):
             self._step = step
@@ -8479,7 +8531,8 @@ class _MigrationRun:
 
     def _record(self, session: _MigrationSession, statement: int, state: str) -> None:
         self._recording = True
-        self._migrator._record(session, self._history.table, self._migration, statement, state)
+        now = self._clock.now()
+        _write_record(session, self._history.table, self._migration, statement, state, now)
         self._recording = False
 
     def _note_transaction(self, sql: str) -> None:
@@ -8498,60 +8551,63 @@ class _MigrationRun:
             if not session.is_autocommit():
                 begun += " with autocommit off"
             fate = self._roll_back() or self._advice()
-            self._migrator._refuse(
-                f"migration {migration} leaves a transaction open, which {begun}: end it with COMMIT; {fate}"
+            self._files.refuse(
+                f"migration {migration} leaves a transaction open, which {begun}: "
+                f"end it with COMMIT; {fate}"
             )
         if session.is_locking(self._history.absent):
-            self._migrator._refuse(
-                f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, and run again"
+            self._files.refuse(
+                f"migration {migration} leaves LOCK TABLES in force: end it with UNLOCK TABLES, "
+                "and run again"
             )
 
     def _roll_back(self) -> str:
-        """Roll back the open transaction; return what to do then, or nothing if its fate is not known."""
+        """Roll back the open transaction; return what to do next, or "" if that is unknown."""
         opened, rolled_back = self._opened, self._session.roll_back()
         if not rolled_back:
             return ""
         self._record(self._history, opened - 1, "done")
-        return f"the transaction that its statement {opened} began was rolled back; mend it and run again"
+        return (
+            f"the transaction that its statement {opened} began was rolled back; "
+            "mend it and run again"
+        )
 
     def _fate_together(self, error: InfrastructureError) -> str:
+        fate = "the whole migration was rolled back"
         if self._recording and error.code == "25006":
-            return (
-                "it makes its transaction READ ONLY, which has no room for its record: leave that out; "
-                "the whole migration was rolled back"
-            )
+            reason = "it makes its transaction READ ONLY, which has no room for its record"
+            return f"{reason}: leave that out; {fate}"
         if error.code == "25001":
-            return "the whole migration was rolled back; end its marker with no-transaction and run again"
+            return f"{fate}; end its marker with no-transaction and run again"
         if error.code == "55P04":
-            return (
-                "the whole migration was rolled back; give ALTER TYPE a migration of its own, in "
-                "front of this one, and run again"
-            )
+            advice = "give ALTER TYPE a migration of its own, in front of this one, and run again"
+            return f"{fate}; {advice}"
         if isinstance(error, DatabaseError):
-            return "the whole migration was rolled back; mend it and run again"
-        return f"the connection was lost: see {self._migrator._command} --status, and run again"
+            return f"{fate}; mend it and run again"
+        return f"the connection was lost: see {self._files.command} --status, and run again"
 
     def _fate_each(self, error: InfrastructureError) -> str:
         if self._step < self._first:
             return "it was to set the session for the statements behind it; mend it and run again"
         if not self._ran:
-            return f"it was not run: see {self._migrator._command} --status, and run again"
+            return f"it was not run: see {self._files.command} --status, and run again"
         session, fate = self._session, ""
         with contextlib.suppress(InfrastructureError):
             if self._opened and not self._recording:
                 if session.in_transaction():
                     fate = self._roll_back()
                 elif not error.retryable:
-                    # DDL commits before it fails: this statement alone is in doubt.
+                    # DDL committed the transaction first: only this statement is in doubt.
                     self._record(self._history, self._step, "started")
         return fate or self._advice()
 
     def _advice(self) -> str:
-        command = self._migrator._command
-        return f"look at the schema, then: {command} --repair {self._migration.number} --done or --retry"
+        command = self._files.command
+        repair = f"{command} --repair {self._migration.number}"
+        return f"look at the schema, then: {repair} --done or --retry"
 
     def _words(self, step: int) -> str:
-        """Return a statement's number, first words and object. A value may be a secret."""
+        """Return a statement's number, first words and object, but no value: it may be a secret."""
         sql = self._migration.statements[step - 1] if step else "BEGIN"
         start = self._session.dialect.syntax.start_of_code(sql)[:500]
         code = _STATEMENT_ASIDES.sub("", start).lstrip("( \t\r\n")
@@ -8560,12 +8616,9 @@ class _MigrationRun:
 
     def _failure(self, error: InfrastructureError, fate: str) -> DatabaseError:
         what = "the record of its statement" if self._recording else "its statement"
-        return DatabaseError(
-            f"migration {self._migration} failed at {what} {self._words(self._step)} ({error}): {fate}",
-            service=self._migrator.pool.engine,
-            operation="migrate",
-            code=error.code,
-        )
+        place = f"{what} {self._words(self._step)}"
+        message = f"migration {self._migration} failed at {place} ({error}): {fate}"
+        return self._files.error(message, error.code)
 
 
 # === records ======================================================================================

@@ -1,10 +1,12 @@
--- Every table of this library, as ordered migrations: first the MySQL half, then the Postgres half. An applied migration
--- is never edited: a change is a new migration, with the next number of its half.
+-- All tables of this library, as ordered migrations: first the MySQL half, then the Postgres half.
+-- Never edit a migration, not even a comment in it: a checksum tells. A change is a new migration,
+-- with the next number of its half.
 --
 -- Each begins with its marker:  migration NUMBER name mysql|postgres [no-transaction]
--- Names of rules: <table>_pkey, <table>_<columns>_key (unique), <table>_<column>_fkey, <table>_<column>_check.
+-- Names of constraints: <table>_pkey, <table>_<columns>_key (unique), <table>_<column>_fkey,
+-- <table>_<column>_check.
 
--- ============================================== MySQL and MariaDB ==============================================
+-- ======================================= MySQL and MariaDB =======================================
 
 -- migration 1 phone_accounts mysql
 CREATE TABLE phone_users (
@@ -59,7 +61,7 @@ CREATE TABLE IF NOT EXISTS infra_moves (
     PRIMARY KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- ================================================= Postgres ==================================================
+-- =========================================== Postgres ============================================
 
 -- migration 1 benchmark_exchange postgres
 -- A column called …_folded holds a text as Python folds it (NFC, casefold): engines fold otherwise.

@@ -1,4 +1,4 @@
-"""Packaging. The base install needs nothing; each extra brings one driver."""
+"""Package metadata: the base install has no dependency, each extra adds one driver."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 class BuildWithSchema(build_py):
-    """Puts schema.sql beside infra.py in the wheel: py_modules take no package data."""
+    """Copy schema.sql beside infra.py into the wheel: py_modules cannot have package data."""
 
     def run(self) -> None:
         super().run()
@@ -32,7 +32,9 @@ setup(
     version=re.findall(
         '^__version__ = "(.+)"', (HERE / "infra.py").read_text(encoding="utf-8"), re.MULTILINE
     )[0],
-    description="Plain synchronous classes over MySQL, Postgres, Redis, S3 and SMS, each with a proven fake",
+    description=(
+        "Plain synchronous classes over MySQL, Postgres, Redis, S3 and SMS, each with a proven fake"
+    ),
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

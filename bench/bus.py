@@ -1,6 +1,8 @@
-"""RedisEventBus against bare redis-py: events from publish to handler, one publisher, one subscriber.
+"""Compare RedisEventBus with bare redis-py: events from publish to handler.
 
-A turn publishes its events one after the other and ends when the handler has had them all, decoded."""
+There is one publisher and one subscriber. A turn publishes its events one after the other and ends
+when the handler has received and decoded all of them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ EVENT = infra.BenchmarkEvent.StatusChanged(uuid.uuid4(), "draft", "under_review"
 
 
 class Arrivals:
-    """Counts what arrives; ``turn`` publishes, and waits until all of it has."""
+    """Count the events that arrive; ``turn`` publishes them and waits for all."""
 
     def __init__(self, publish: Callable[[], object]) -> None:
         self._publish = publish
@@ -51,6 +53,7 @@ class Arrivals:
 
 
 def ours(bus: infra.RedisEventBus) -> Work:
+    """Return a turn over ``bus``, whose handler deserializes each event."""
     arrivals = Arrivals(lambda: bus.publish("ours", EVENT))
 
     def handler(message: infra.Message) -> None:
@@ -63,7 +66,7 @@ def ours(bus: infra.RedisEventBus) -> Work:
 
 @contextlib.contextmanager
 def by_hand(client: Any) -> Iterator[Work]:
-    """The same payload, written and read by hand."""
+    """Yield a turn over bare redis-py, with the same payload written and read by hand."""
 
     def publish() -> None:
         document = {
@@ -114,7 +117,8 @@ def main() -> int:
             ratio = bench.compare(
                 "publish to handler", ours(bus), theirs, target=0.8, rounds=31, number=1
             )
-            title = f"RedisEventBus, times as fast as redis-py {redis.__version__} on {client.health_check().server}"
+            server = client.health_check().server
+            title = f"RedisEventBus, times as fast as redis-py {redis.__version__} on {server}"
         bench.report(title, [ratio])
         return int(bench.missed)
     finally:

@@ -1,5 +1,7 @@
-"""RedisClient against bare redis-py, on one private server and on a cluster of three; the cache against redis-py and
-json by hand. One thread each."""
+"""Compare RedisClient with bare redis-py, and RedisCacheProvider with redis-py and json by hand.
+
+RedisClient is compared on one private server and on a cluster of three. Each side has one thread.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +28,7 @@ FLAT = 1.0  # MB that the peak may grow from 10,000 keys to 100,000
 
 
 def of_client(bench: Bench, url: str, cluster_url: str) -> None:
+    """Report the ratios of RedisClient, on a server and on a cluster."""
     host, port = cluster_url.rpartition("/")[2].split(":")
     keys = [f"key:{number}" for number in range(100)]
     with (
@@ -54,16 +57,18 @@ def of_client(bench: Bench, url: str, cluster_url: str) -> None:
             bench.compare(name, mine, other, target=0.9, rounds=31, number=number)
             for name, (mine, other, number) in pairs.items()
         ]
-        title = f"RedisClient, times as fast as redis-py {redis.__version__} on {ours.health_check().server}"
+        server = ours.health_check().server
+        title = f"RedisClient, times as fast as redis-py {redis.__version__} on {server}"
         bench.report(title, ratios)
 
 
 def fill(bare: Any, count: int) -> None:
-    """On the server, so that it costs this process no memory."""
+    """Set ``count`` keys by a script on the server, which takes no memory of this process."""
     bare.eval("for n = 1, ARGV[1] do redis.call('set', 'bulk:' .. n, '1') end", 0, count)
 
 
 def of_cache(bench: Bench, url: str) -> None:
+    """Report the ratios of RedisCacheProvider, and the memory that delete_pattern takes."""
     keys = [f"key:{number}" for number in range(100)]
     fewer = bench.size(MANY, MANY // 10)
     with (

@@ -1,4 +1,4 @@
-"""A database of one's own on a private server, and how others log in to it."""
+"""An empty database on a private server, and the login of other drivers to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import services
 
 @contextlib.contextmanager
 def database(service: str) -> Iterator[infra.ConnectionPool]:
-    """A pool on a new, empty database, which is dropped at the end."""
+    """Yield a pool on a new, empty database, and drop the database at the end."""
     server = services.shared(service)
     name = f"bench_{uuid.uuid4().hex[:20]}"
     with infra.create_pool(infra.DatabaseConfig(url=server)) as admin:
@@ -30,7 +30,7 @@ def database(service: str) -> Iterator[infra.ConnectionPool]:
 
 
 def process(pool: infra.ConnectionPool) -> int:
-    """Return the number of the server's process that answers this thread; 0: of another machine."""
+    """Return the id of the server process that serves this thread, or 0 if it runs elsewhere."""
     if pool.engine == "postgres":
         [(number,)] = pool.fetch_all("SELECT pg_backend_pid()")
     else:
@@ -44,7 +44,7 @@ def process(pool: infra.ConnectionPool) -> int:
 
 
 def login(pool: infra.ConnectionPool, name_of_database: str) -> dict[str, Any]:
-    """The arguments of the pool's driver, for the others."""
+    """Return the pool's host, port, user, password and database, as arguments of a driver."""
     url = urllib.parse.urlsplit(pool.config.url)
     found = {
         "host": url.hostname,

@@ -1,5 +1,8 @@
-"""The benchmark exchange on one private Postgres with a million submissions: what a leaderboard reads, what a page of
-benchmarks costs beside the same by hand, and how fast the repositories are beside SQLAlchemy's ORM."""
+"""Measure the benchmark exchange on one private Postgres with a million submissions.
+
+It shows how many rows a leaderboard reads, what a page of benchmarks costs beside the same code
+written by hand, and how fast the repositories are beside SQLAlchemy's ORM.
+"""
 
 from __future__ import annotations
 
@@ -45,14 +48,14 @@ PER_PAGE = infra.Query(per_page=100)
 
 @dataclass(frozen=True)
 class Made:
-    """A benchmark's id and those of its versions, the oldest first."""
+    """Hold the id of a benchmark and the ids of its versions, the oldest first."""
 
     id: uuid.UUID
     versions: tuple[uuid.UUID, ...]
 
 
 class Skewed:
-    """Draws from items of which the first are the likeliest: the n-th has the weight n to the power of -``power``."""
+    """Draw items at random: the n-th has the weight n to the power of -``power``."""
 
     def __init__(self, draw: random.Random, items: Sequence[Any], power: float) -> None:
         self.draw, self.items = draw, items
@@ -63,7 +66,7 @@ class Skewed:
 
 
 class World:
-    """The rows of every table, the same in each run."""
+    """Make the rows of every table; they are the same in each run."""
 
     def __init__(self, submissions: int) -> None:
         self.count = submissions
@@ -78,11 +81,12 @@ class World:
         self.cases = [{"input": f"What is {n} + {n}?", "expected": str(2 * n)} for n in range(5)]
 
     def id(self, at: datetime) -> uuid.UUID:
-        """Of version 7, as ``infra.new_id`` makes them at that moment."""
+        """Return a UUID of version 7, as ``infra.new_id`` makes them at that time."""
         bits = int(at.timestamp() * 1000) << 80 | self.draw.getrandbits(80)
         return uuid.UUID(int=bits & ~(0xF << 76 | 3 << 62) | 7 << 76 | 2 << 62)
 
     def load(self, pool: infra.ConnectionPool) -> None:
+        """Fill the tables."""
         for table, rows in {
             "users": self.of_users(),
             "organizations": self.of_organizations(),
@@ -93,8 +97,9 @@ class World:
             every = [*rows]
             pool.insert_many(table, [*every[0]], [[*row.values()] for row in every])
         columns = (
-            "id", "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id", "aggregate_score",
-            "results", "execution", "verification_level", "visibility", "created_at", "updated_at",
+            "id", "benchmark_id", "benchmark_version_id", "model", "user_id", "organization_id",
+            "aggregate_score", "results", "execution", "verification_level", "visibility",
+            "created_at", "updated_at",
         )  # fmt: skip
         pool.insert_many("submissions", columns, progress(self.of_submissions(), self.count))
 
@@ -191,7 +196,7 @@ class World:
             yield (
                 self.id(at),
                 benchmark.id,
-                benchmark.versions[(chance > 0.0002) + (chance > 0.3)],  # the oldest has but a few
+                benchmark.versions[(chance > 0.0002) + (chance > 0.3)],  # the oldest has only a few
                 draw.choice(models),
                 self.users[user],
                 self.organizations[user // 2 % ORGANIZATIONS] if user % 2 else None,
@@ -205,13 +210,14 @@ class World:
             )
 
     def publish(self, pool: infra.ConnectionPool, benchmark: Made) -> uuid.UUID:
-        """Another version, with as many submissions as a fifth of those that the newest has."""
+        """Add a version with a fifth of the newest version's submissions, and return its id."""
         row = self.version(benchmark, self.id(FIRST + TWO_YEARS), 4)
         pool.insert_many("benchmark_versions", [*row], [[*row.values()]])
         pool.execute(
-            "INSERT INTO submissions SELECT gen_random_uuid(), benchmark_id, %s, model, user_id, organization_id, "
-            "aggregate_score, results, execution, verification_level, verified_at, verification, visibility, "
-            "created_at, updated_at FROM submissions WHERE benchmark_version_id = %s AND random() < 0.2",
+            "INSERT INTO submissions SELECT gen_random_uuid(), benchmark_id, %s, model, user_id, "
+            "organization_id, aggregate_score, results, execution, verification_level, "
+            "verified_at, verification, visibility, created_at, updated_at "
+            "FROM submissions WHERE benchmark_version_id = %s AND random() < 0.2",
             (row["id"], benchmark.versions[-1]),
         )
         id: uuid.UUID = row["id"]
@@ -219,7 +225,7 @@ class World:
 
 
 def progress(rows: Iterator[T], count: int) -> Iterator[T]:
-    """The same rows, and from time to time a line that says how many there were."""
+    """Yield the same rows, and print how many there were after each 100,000."""
     started = time.monotonic()
     for n, row in enumerate(rows, 1):
         yield row
@@ -232,9 +238,12 @@ def progress(rows: Iterator[T], count: int) -> Iterator[T]:
 
 
 class Leaderboards:
-    """What ``leaderboard`` reads. The rows of each table are those that the server counts in its statistics, no fewer
-    than in EXPLAIN: that rounds to whole rows for each turn of a loop, and knows nothing of the one or two at the ends
-    of an index that the planner looks at."""
+    """Show how many rows ``leaderboard`` reads.
+
+    The server's statistics count the rows of each table. EXPLAIN may show a few less: it rounds to
+    whole rows for each pass of a loop, and does not count the one or two rows at the ends of an
+    index that the planner reads.
+    """
 
     index_of: tuple[str, str] = (
         "submissions_leaderboard_idx",
@@ -249,15 +258,19 @@ class Leaderboards:
         self.largest = 0
 
     def head(self) -> None:
+        """Print the title and the names of the columns."""
         server = self.pool.health_check().server
         print(
-            f"leaderboard(limit=100) on {server}: rows read, at most {self.most} of submissions promised"
+            f"leaderboard(limit=100) on {server}: rows read, "
+            f"at most {self.most} of submissions promised"
         )
         print(
-            f"{'':<40}{'entries':>8}{'of them':>9}{'users':>8}{'organiz.':>9}{'in all':>9}{'ms':>9}  index"
+            f"{'':<40}{'entries':>8}{'of them':>9}{'users':>8}{'organiz.':>9}{'in all':>9}"
+            f"{'ms':>9}  index"
         )
 
     def show(self, name: str, benchmark: Made, version: uuid.UUID | None = None) -> None:
+        """Print the line of one leaderboard, and remember a missed promise."""
         repository = self.submissions
         [(sql, params)] = sent(
             self.pool, lambda: repository.leaderboard(benchmark.id, version, 100)
@@ -279,7 +292,7 @@ class Leaderboards:
         )
         entries, read = self.read(lambda: repository.leaderboard(benchmark.id, version, 100))
         assert explains <= read["submissions"] <= explains + 10, (
-            "EXPLAIN and the statistics should tell the same"
+            "EXPLAIN and the statistics should agree"
         )
         used = [
             str(node["Index Name"])
@@ -287,7 +300,7 @@ class Leaderboards:
             for node in nodes(scan)
             if "Index Name" in node
         ]
-        # Of a few rows in a small table each index is as good: the planner takes what it likes.
+        # For a few rows of a small table all indexes cost the same: the planner may take any.
         any_index = self.bench.short and len(entries) < 100
         kept = (any_index or used == [index]) and read["submissions"] <= self.most
         seconds = [
@@ -295,71 +308,78 @@ class Leaderboards:
         ]
         total = sum(read.values())
         self.largest = max(self.largest, total)
+        counts = f"{read['submissions']:>9}{read['users']:>8}{read['organizations']:>9}{total:>9}"
+        milliseconds = f"{statistics.median(seconds) * 1e3:>9.2f}"
+        mark = "" if kept else self.bench.miss()
         print(
-            f"{name:<40}{len(entries):>8}{read['submissions']:>9}{read['users']:>8}{read['organizations']:>9}"
-            f"{total:>9}{statistics.median(seconds) * 1e3:>9.2f}  {' '.join(used)}{'' if kept else self.bench.miss()}",
-            flush=True,
+            f"{name:<40}{len(entries):>8}{counts}{milliseconds}  {' '.join(used)}{mark}", flush=True
         )
 
     def read(self, work: Callable[[], list[T]]) -> tuple[list[T], dict[str, int]]:
-        """The work's answer, and how many rows of each table it has read."""
+        """Return the result of ``work``, and how many rows of each table it read."""
         with self.pool.transaction():
             before = self.counters()
-            answer = work()
+            result = work()
             after = self.counters()
-        return answer, {
+        return result, {
             table: after[table] - before[table]
             for table in ("submissions", "users", "organizations")
         }
 
     def counters(self) -> dict[str, int]:
+        """Return how many rows of each table this transaction has read."""
         rows = self.pool.fetch_all(
-            "SELECT relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+            "SELECT relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) "
+            "FROM pg_stat_xact_user_tables"
         )
         return {name: int(count) for name, count in rows}
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A plan's nodes."""
+    """Yield the nodes of a query plan."""
     yield plan
-    for each in plan.get("Plans", ()):
-        yield from nodes(each)
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
 
 
-class Noting(psycopg2.extensions.cursor):
-    """Notes statements and parameters where the driver takes them."""
+class RecordingCursor(psycopg2.extensions.cursor):
+    """Record statements and parameters as the driver receives them."""
 
-    noted: ClassVar[list[tuple[str, Any]]] = []
+    recorded: ClassVar[list[tuple[str, Any]]] = []
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        Noting.noted.append((query, vars))
+        RecordingCursor.recorded.append((query, vars))
         super().execute(query, vars)
 
 
 def sent(pool: infra.ConnectionPool, work: Work) -> list[tuple[str, Any]]:
-    """What the work sends. The pool lends the same connection again, since nobody else asks for one."""
+    """Return the statements that ``work`` sends.
+
+    The pool lends the same connection again, since no other thread takes one.
+    """
     with pool.connection() as raw:
-        raw.cursor_factory = Noting
-    Noting.noted.clear()
+        raw.cursor_factory = RecordingCursor
+    RecordingCursor.recorded.clear()
     work()
-    found = [*Noting.noted]
+    found = [*RecordingCursor.recorded]
     with pool.connection() as raw:
-        assert raw.cursor_factory is Noting
+        assert raw.cursor_factory is RecordingCursor
         raw.cursor_factory = None
     return found
 
 
 def statements(pool: infra.ConnectionPool, work: Work) -> int:
-    """How many the work sends."""
+    """Return how many statements ``work`` sends."""
     return len(sent(pool, work))
 
 
 class ByHand:
-    """The same statements over a bare connection, and the same records of their rows."""
+    """Send the same statements over a bare connection, and make the same records of their rows."""
 
     columns = (
-        "slug, name, description, long_description, category, status, version, license, created_by, "
-        "evaluation_criteria, execution_config, test_cases, id, version_id, created_at, updated_at, "
+        "slug, name, description, long_description, category, status, version, license, "
+        "created_by, evaluation_criteria, execution_config, test_cases, id, version_id, "
+        "created_at, updated_at, "
         "ARRAY(SELECT tag FROM benchmark_tags WHERE benchmark_id = benchmarks.id ORDER BY tag)"
     )
 
@@ -420,7 +440,7 @@ class ByHand:
 
 
 def reads(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
-    """Before the tables are analyzed, after, and when what has come since is not in the statistics."""
+    """Show the leaderboards before ANALYZE, after it, and for rows that came after it."""
     boards = Leaderboards(bench, pool)
     busy, quiet = world.benchmarks[0], world.benchmarks[-1]
 
@@ -438,11 +458,13 @@ def reads(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
     boards.show("busy, version since ANALYZE", busy, world.publish(pool, busy))
     if boards.largest > boards.most:
         print(
-            f"in all up to {boards.largest}, which is more than {boards.most}: each entry's names are read too"
+            f"in all up to {boards.largest}, which is more than {boards.most}: "
+            "each entry's names are read too"
         )
 
 
 def costs(bench: Bench, pool: infra.ConnectionPool, world: World) -> None:
+    """Report statements and CPU time beside code by hand, and elapsed time beside the ORM."""
     benchmarks = infra.PostgresBenchmarkRepository(pool)
     submissions = infra.PostgresSubmissionRepository(pool)
     busy = world.benchmarks[0].id
@@ -570,11 +592,8 @@ def main() -> int:
     try:
         with database("postgres") as pool:
             infra.Migrator(pool).apply()
-            for table in (
-                "users",
-                "organizations",
-                "submissions",
-            ):  # it would make statistics at some moment or other
+            # Autovacuum would update the statistics at an unknown moment.
+            for table in ("users", "organizations", "submissions"):
                 pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
             world.load(pool)
             reads(bench, pool, world)

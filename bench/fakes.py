@@ -1,6 +1,8 @@
-"""The fakes against what a test would take instead, each in one process: FakeRedisClient against fakeredis,
-FakeStorageProvider against boto3 on moto, and fake repositories against such as are written with SQLAlchemy, on SQLite
-in memory."""
+"""Compare the fakes with what a test would use instead, each in one process.
+
+FakeRedisClient is compared with fakeredis, FakeStorageProvider with boto3 on moto, and the fake
+repositories with repositories written with SQLAlchemy, on SQLite in memory.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +34,7 @@ PROFILE = {"bio": "Measures models.", "links": ["https://example.com"]}
 
 
 def of_redis(bench: Bench) -> None:
+    """Report the ratios of FakeRedisClient."""
     ours, theirs = fakes.FakeRedisClient(), fakeredis.FakeRedis(decode_responses=True)
     for client in (ours, theirs):
         client.set("key", "value")
@@ -63,9 +66,10 @@ def of_redis(bench: Bench) -> None:
 
 
 def of_storage(bench: Bench) -> None:
+    """Report the ratios of FakeStorageProvider."""
     ours, data = fakes.FakeStorageProvider(), b"x" * 1000
     ours.create_bucket("bench-bucket")
-    with moto.mock_aws():  # which sets credentials of its own
+    with moto.mock_aws():  # it sets its own credentials
         theirs = boto3.client("s3", region_name="us-east-1")
         theirs.create_bucket(Bucket="bench-bucket")
         pairs = {
@@ -100,7 +104,7 @@ def of_storage(bench: Bench) -> None:
             theirs.put_object(Bucket="bench-bucket", Key="key", Body=data)
             theirs.head_object(Bucket="bench-bucket", Key="key")
 
-        # The fake hashes what is uploaded when somebody asks for it.
+        # The fake hashes an object when its hash is first needed.
         hashed = bench.compare(
             "upload, get_metadata",
             both,
@@ -112,12 +116,15 @@ def of_storage(bench: Bench) -> None:
             clock=time.thread_time,
         )
         theirs.close()
-    title = f"FakeStorageProvider, times as fast as boto3 {boto3.__version__} on moto {moto.__version__}"
+    title = (
+        f"FakeStorageProvider, times as fast as boto3 {boto3.__version__} "
+        f"on moto {moto.__version__}"
+    )
     bench.report(title, [*ratios, hashed])
 
 
 class Exchange:
-    """What a test of the benchmark exchange would begin with, in both: users, benchmarks with tags, submissions."""
+    """Hold the rows that a test would begin with, on both sides: users, benchmarks, submissions."""
 
     def __init__(self) -> None:
         ours = fakes.FakeDatabase("postgres", fakes.POSTGRES_TABLES, clock=infra.SystemClock())
@@ -183,13 +190,14 @@ class Exchange:
         return infra.User(f"{name}@example.com", name, display_name="Some Body", profile=PROFILE)
 
     def prepare(self) -> None:
-        """What users are made of is no part of the measurement."""
+        """Make the records of a turn, because making them is not measured."""
         self.drafts = [self.new_user() for _ in range(TURN)]
         names = [f"Some Body {next(self.numbers)}" for _ in range(TURN)]
         self.edits = [replace(self.user, display_name=name) for name in names]
         self.their_edits = [replace(self.their_user, display_name=name) for name in names]
 
     def pairs(self) -> dict[str, tuple[Work, Work]]:
+        """Return our call and theirs by name."""
         email, page = self.user.email, infra.Query(per_page=20)
 
         return {
@@ -220,7 +228,7 @@ class Exchange:
         }
 
     def check(self) -> None:
-        """Both give the same."""
+        """Assert that both sides return the same."""
         theirs = self.their_users.find_by_email(self.user.email)
         ours = self.users.find_by_email(self.user.email)
         assert ours
@@ -242,6 +250,7 @@ class Exchange:
 
 
 def of_repositories(bench: Bench) -> None:
+    """Report the ratios of the fake repositories."""
     exchange = Exchange()
     exchange.check()
     ratios = [

@@ -1,13 +1,12 @@
-"""`import infra`, and `import infra, fakes`, against `import redis`: the time inside a new interpreter.
+"""Compare the CPU time of `import infra`, and of `import infra, fakes`, with `import redis`.
 
-Each import runs in a process of its own; the processes take turns. A process measures the import
-alone, in CPU time: what an interpreter needs to start and to end is the same for all, and the time
-that the machine gives to others belongs to none.
+Each import runs in a new interpreter, and the interpreters take turns. A process measures the
+import alone, in CPU time: its own start and end, and the time of other processes, do not count.
 
-With byte code is the common case: pip compiles what it installs, and a vendored copy is compiled by
-its first import. Without byte code is a vendored copy in a folder that cannot be written, or under
-PYTHONDONTWRITEBYTECODE=1: every process compiles infra again. redis keeps its byte code in that
-comparison too, because pip has installed it; the standard library keeps its own.
+With byte code is the common case: pip compiles what it installs, and the first import compiles a
+vendored copy. Without byte code is a vendored copy in a folder that is not writable, or under
+PYTHONDONTWRITEBYTECODE=1: every process compiles infra again. redis, which pip has installed, and
+the standard library keep their byte code in that comparison too.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def shares(bench: Bench, compiled: Path, source: Path) -> list[Share]:
         theirs = seconds("redis", compiled)
         for title, (names, folder, _) in imports.items():
             ours = seconds(names, folder)
-            if round:  # the first reads the disk
+            if round:  # the first round reads from disk
                 found[title].append(ours / theirs)
     return [
         Share(title, statistics.median(found[title]), min(found[title]), max(found[title]), limit)

@@ -1,4 +1,4 @@
-"""Side by side: the two take turns, round by round, so that a machine that slows down slows both."""
+"""Measure two sides in turns, round by round, so that a machine that slows down slows both."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ rounds. It exits 1 at half of a promise, which a busy machine keeps and a real d
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as the other: the median over rounds, and the extremes. ``target`` is the promise; 0:
-    none, shown beside the others."""
+    """Hold how many times as fast as the other side ours is: median, lowest and highest round.
+
+    ``target`` is the promise; 0 means none.
+    """
 
     name: str
     median: float
@@ -45,12 +47,13 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Extra:
-    """Microseconds of this thread's CPU for one call, or for one of the records that a call gives: the least of all
-    rounds, which is what the code itself needs. On a slow machine, where ``yardstick`` takes more than ``YARD``, they
-    are those of a machine on which it takes just that.
+    """Hold the microseconds of this thread's CPU for a call, or for each record of its result.
 
-    ``limit``: how much more than the other it is promised to be at most; infinite: no promise.
-    ``pace``: how many times as long everything took here; on a fast machine 1.
+    They are those of the fastest round, which is what the code itself needs. On a slow machine,
+    where ``yardstick`` takes longer than ``YARD``, they are divided by ``pace``.
+
+    ``limit`` is the promise: at most so much more than the other side; infinite means none.
+    ``pace`` is how many times as long as ``YARD`` the yardstick took, at least 1.
     """
 
     name: str
@@ -62,9 +65,9 @@ class Extra:
 
 @dataclass(frozen=True)
 class Share:
-    """Our time divided by the other's: the median over rounds, and the extremes.
+    """Hold our time divided by the other side's: median, lowest and highest round.
 
-    ``limit`` is the promise: the share at most; infinite: no promise.
+    ``limit`` is the promise: the largest share; infinite means none.
     """
 
     name: str
@@ -75,7 +78,7 @@ class Share:
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """Return the parser of a bench's command line; ``--short`` is in it."""
+    """Return the parser of a bench's command line, with the option ``--short``."""
     parser = argparse.ArgumentParser(
         description=description,
         epilog=SHORT,
@@ -93,13 +96,14 @@ class _Point:
 
 
 def yardstick() -> list[tuple[str, int]]:
-    """Some work of the kind that a client does in Python: calls, attributes, dicts, texts."""
+    """Do some work of the kind that a client does: calls, attributes, dicts, strings."""
     points = [_Point(f"point {number}", number) for number in range(12)]
     found = {point.name.upper(): (point.name, point.number) for point in points}
     return [found[point.name.upper()] for point in points if isinstance(point, _Point)]
 
 
 def timed(work: Work, number: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the seconds that ``number`` calls of ``work`` take."""
     started = clock()
     for _ in range(number):
         work()
@@ -108,10 +112,10 @@ def timed(work: Work, number: int, clock: Callable[[], float] = time.perf_counte
 
 @contextlib.contextmanager
 def one_core(server: int) -> Iterator[None]:
-    """Run this thread and the process ``server`` on one core, where the system can; 0: leave both.
+    """Run this thread and the process ``server`` on one core, if the system can; 0 changes nothing.
 
-    Otherwise the scheduler decides. A request to a server on another core costs the client up to
-    twice the CPU: find_by_id took 57 to 62 microseconds on one core, 67 to 94 without this.
+    A request to a server on another core costs the client up to twice the CPU: find_by_id took 57
+    to 62 microseconds on one core, 67 to 94 where the scheduler decided.
     """
     if not server or not hasattr(os, "sched_setaffinity"):
         yield
@@ -125,15 +129,15 @@ def one_core(server: int) -> Iterator[None]:
     finally:
         os.sched_setaffinity(0, cores)
         for thread in threads:
-            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            with contextlib.suppress(ProcessLookupError):  # the thread has ended
                 os.sched_setaffinity(thread, cores)
 
 
 class Bench:
-    """One run of a bench: whole, or short. It collects whether a promise was missed.
+    """Run a bench, whole or short, and remember whether it missed a promise.
 
     A short run takes at most ``SHORT_ROUNDS`` rounds for a ratio or a share, and a quarter of the
-    rounds for an extra. A round stays as long as it is: a short one measures the scheduler.
+    rounds for an extra. Its rounds are as long as others: a shorter one measures the scheduler.
     """
 
     SHORT_ROUNDS = 7  # odd: the median is a round that was measured
@@ -164,11 +168,11 @@ class Bench:
         before: Work = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Ratio:
-        """Run ``ours`` and ``theirs`` ``number`` times a round, the order swapped every round.
+        """Run ``ours`` and ``theirs`` ``number`` times a round, and swap their order every round.
 
-        ``theirs_number`` shortens the slower one's turn; ``before`` prepares each turn, untimed.
-        Where both work in this thread alone, take ``time.thread_time`` for the ``clock``: it does
-        not count the time that the machine gives to others.
+        ``theirs_number`` shortens the slower side's turn. ``before`` prepares each turn; its time
+        does not count. If both sides work in this thread alone, pass ``time.thread_time`` as
+        ``clock``: it does not count the time of other processes.
         """
         theirs_number = theirs_number or number
 
@@ -180,8 +184,8 @@ class Bench:
         turn(theirs, theirs_number)
         ratios = []
         gc.disable()
-        for each in range(self.rounds(rounds)):
-            if each % 2:
+        for round in range(self.rounds(rounds)):
+            if round % 2:
                 mine, other = turn(ours, number), turn(theirs, theirs_number)
             else:
                 other, mine = turn(theirs, theirs_number), turn(ours, number)
@@ -201,10 +205,10 @@ class Bench:
         records: int = 1,
         server: int = 0,
     ) -> Extra:
-        """Run both ``number`` times a round, in turn; a call gives that many ``records``.
+        """Run both sides ``number`` times a round, in turn; a call returns ``records`` records.
 
-        Where both ask a server, let them share one session of it, and give the number of the
-        server's process: all then run on one core (see ``one_core``).
+        If both sides query a server, let them share one session, and pass the id of its process as
+        ``server``: then all run on one core (see ``one_core``).
         """
         times = []
         gc.disable()

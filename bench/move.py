@@ -1,6 +1,6 @@
-"""A data move from MariaDB to Postgres against pgloader, against ``stream`` into ``insert_many``,
-and against a bare COPY of the same bytes, which is the limit.
+"""Compare a data move from MariaDB to Postgres with pgloader and with simpler ways.
 
+These are ``stream`` into ``insert_many``, and a bare COPY of the same bytes, which is the limit.
 Without pgloader, and in a short run, where its start would count most, ``stream`` into
 ``insert_many`` takes its place.
 """
@@ -37,7 +37,8 @@ ROWS = 500_000
 ROUNDS = 3
 PROMISED = 0.6  # times as fast as the other, with a transform
 COLUMNS = (
-    "id", "phone_hash", "country_code", "user_type", "is_verified", "is_blocked", "created_at", "note"
+    "id", "phone_hash", "country_code", "user_type", "is_verified", "is_blocked", "created_at",
+    "note",
 )  # fmt: skip
 NOTES = [
     "plain words, and more of them, " * 4,
@@ -46,17 +47,19 @@ NOTES = [
     None,
 ]
 TABLES = {
-    "mysql": "CREATE TABLE people (id CHAR(36) CHARACTER SET ascii PRIMARY KEY, phone_hash CHAR(64) "
-    "NOT NULL, country_code VARCHAR(3) NOT NULL, user_type VARCHAR(20), is_verified BOOLEAN NOT NULL, "
-    "is_blocked BOOLEAN NOT NULL, created_at DATETIME(6) NOT NULL, note VARCHAR(250)) "
-    "DEFAULT CHARACTER SET utf8mb4",
-    "postgres": "CREATE TABLE people (id UUID PRIMARY KEY, phone_hash CHAR(64) NOT NULL, country_code "
-    "VARCHAR(3) NOT NULL, user_type VARCHAR(20), is_verified BOOLEAN NOT NULL, is_blocked BOOLEAN NOT "
-    "NULL, created_at TIMESTAMPTZ NOT NULL, note VARCHAR(250))",
+    "mysql": "CREATE TABLE people (id CHAR(36) CHARACTER SET ascii PRIMARY KEY, "
+    "phone_hash CHAR(64) NOT NULL, country_code VARCHAR(3) NOT NULL, user_type VARCHAR(20), "
+    "is_verified BOOLEAN NOT NULL, is_blocked BOOLEAN NOT NULL, created_at DATETIME(6) NOT NULL, "
+    "note VARCHAR(250)) DEFAULT CHARACTER SET utf8mb4",
+    "postgres": "CREATE TABLE people (id UUID PRIMARY KEY, "
+    "phone_hash CHAR(64) NOT NULL, country_code VARCHAR(3) NOT NULL, user_type VARCHAR(20), "
+    "is_verified BOOLEAN NOT NULL, is_blocked BOOLEAN NOT NULL, created_at TIMESTAMPTZ NOT NULL, "
+    "note VARCHAR(250))",
 }
 
 
 def fill(pool: infra.ConnectionPool, count: int) -> None:
+    """Insert ``count`` people."""
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)
     second = timedelta(seconds=1, microseconds=7)
 
@@ -71,6 +74,7 @@ def fill(pool: infra.ConnectionPool, count: int) -> None:
 
 
 def to_copy(pool: infra.ConnectionPool) -> bytes:
+    """Return the table in the format of COPY."""
     with psycopg2.connect(**login(pool, "dbname")) as raw, raw.cursor() as cursor:
         data = io.BytesIO()
         cursor.copy_expert("COPY people TO STDOUT", data)
@@ -79,13 +83,13 @@ def to_copy(pool: infra.ConnectionPool) -> bytes:
 
 
 def renamed(row: dict[str, Any]) -> dict[str, Any]:
-    """A transform of the usual kind: one field changes, the others stay."""
+    """Change one field and keep the others, as a usual transform does."""
     row["user_type"] = row["user_type"] or "worker"
     return row
 
 
 class Contest:
-    """The ways to move the table, each into an empty one."""
+    """Move the table in each way, every time into an empty one."""
 
     def __init__(self, source: infra.ConnectionPool, target: infra.ConnectionPool) -> None:
         self.source, self.target = source, target
@@ -124,8 +128,8 @@ class Contest:
     def pgloader(self) -> None:
         script = (
             f"LOAD DATABASE FROM {self.source.config.url} INTO {self.target.config.url} "
-            "WITH data only, include no drop, create no tables, create no indexes, no foreign keys, "
-            "reset no sequences, workers = 2, concurrency = 1 "
+            "WITH data only, include no drop, create no tables, create no indexes, "
+            "no foreign keys, reset no sequences, workers = 2, concurrency = 1 "
             "ALTER SCHEMA 'SCHEMA' RENAME TO 'public';"
         ).replace("SCHEMA'", f"{self.source.config.url.rpartition('/')[2]}'", 1)
         with tempfile.NamedTemporaryFile("w", suffix=".load") as file:
@@ -179,16 +183,19 @@ def main() -> int:
 
 
 def report(bench: Bench, count: int, times: dict[str, list[float]]) -> None:
+    """Print the ratios and the medians."""
     other = "pgloader" if "pgloader" in times else "stream into insert_many"
     promised = {"ours, with a transform": PROMISED}
     ratios = []
-    for name, each in times.items():
-        found = [theirs / mine for theirs, mine in zip(times[other], each)]
+    for name, seconds in times.items():
+        found = [theirs / mine for theirs, mine in zip(times[other], seconds)]
         median = statistics.median(found)
         ratios.append(Ratio(name, median, min(found), max(found), promised.get(name, 0)))
-    seconds = ", ".join(f"{name} {statistics.median(each):.1f} s" for name, each in times.items())
+    medians = ", ".join(
+        f"{name} {statistics.median(seconds):.1f} s" for name, seconds in times.items()
+    )
     bench.report(f"{count:,} rows from MariaDB to Postgres, times as fast as {other}", ratios)
-    print(f"medians: {seconds}")
+    print(f"medians: {medians}")
     if other != "pgloader":
         print("pgloader did not run: the promise was measured against stream into insert_many")
 

@@ -1,4 +1,4 @@
-"""The benchmark exchange's tables as classes of SQLAlchemy's ORM, and repositories as one would write them with it."""
+"""The tables of the benchmark exchange as classes of SQLAlchemy's ORM, and repositories on them."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class Submission(Base):
 
 
 class Repository:
-    """A session for each call. What is answered are its objects, loaded, and usable after it."""
+    """Open a session for each call; the objects that a call returns are loaded and stay usable."""
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
@@ -199,11 +199,12 @@ class UserRepository(Repository):
 
 class OrganizationRepository(Repository):
     def create(self, organization: infra.Organization) -> Organization:
+        name, slug, description = organization.name, organization.slug, organization.description
         stored = Organization(
-            name=organization.name,
-            slug=organization.slug,
-            description=organization.description,
-            search_folded=f"{organization.name}\n{organization.slug}\n{organization.description}".casefold(),
+            name=name,
+            slug=slug,
+            description=description,
+            search_folded=f"{name}\n{slug}\n{description}".casefold(),
         )
         with self.session() as session:
             session.add(stored)

@@ -1,4 +1,4 @@
-"""ConnectionPool against other pools and against the bare drivers, on one private Postgres and one MariaDB."""
+"""Compare ConnectionPool with other pools and with the bare drivers, on Postgres and MariaDB."""
 
 from __future__ import annotations
 
@@ -36,13 +36,17 @@ Row = tuple[int, str, float, datetime]
 
 
 def rows(count: int) -> list[Row]:
+    """Return ``count`` people."""
     return [(n, f"somebody's name {n}", n / 7, NOW + timedelta(seconds=n)) for n in range(count)]
 
 
 def checkouts(
     pool: infra.ConnectionPool, end: contextlib.ExitStack
 ) -> dict[str, tuple[float, Work]]:
-    """The promise, and the other pool's way to take a connection and give it back. Each has room for ten."""
+    """Return for each other pool the promise, and a call that takes and returns a connection.
+
+    Each pool has room for ten connections.
+    """
     arguments = login(pool, "dbname")
     queue_pool = sqlalchemy.create_engine(
         "postgresql+psycopg2://", connect_args=arguments, pool_size=10, max_overflow=0
@@ -79,17 +83,17 @@ class Notes(infra.SqlRepository[Note]):
 
 
 def session_of(pool: infra.ConnectionPool) -> Any:
-    """Return the driver's connection that the pool lends again: both sides then use one session.
+    """Return the driver's connection that the pool lends next, so that both sides use one session.
 
-    See ``one_core`` for the reason. The pool has set its types and time zone: values come as
-    UUIDs and in UTC, so the code by hand need not convert them.
+    See ``one_core`` for the reason. The pool has set types and time zone: values are UUIDs and in
+    UTC, so the code by hand need not convert them.
     """
     with pool.connection() as raw:
         return raw
 
 
 def of_a_note(pool: infra.ConnectionPool) -> tuple[Work, Work]:
-    """``find_by_id`` on Postgres."""
+    """Return ``find_by_id`` on Postgres, and the same by hand."""
     pool.execute(
         "CREATE TABLE notes (text TEXT, done BOOLEAN, id UUID PRIMARY KEY, created_at TIMESTAMPTZ)"
     )
@@ -113,7 +117,7 @@ def of_a_note(pool: infra.ConnectionPool) -> tuple[Work, Work]:
 
 
 def of_a_user(pool: infra.ConnectionPool) -> tuple[Work, Work]:
-    """``find_by_phone`` on MariaDB."""
+    """Return ``find_by_phone`` on MariaDB, and the same by hand."""
     infra.Migrator(pool).apply()
     users = infra.MySQLPhoneUserRepository(pool, HASH_KEY)
     user = users.create_for_phone(PHONE, "customer")
@@ -122,8 +126,9 @@ def of_a_user(pool: infra.ConnectionPool) -> tuple[Work, Work]:
     def by_hand() -> infra.PhoneUser | None:
         with raw.cursor() as cursor:
             cursor.execute(
-                "SELECT phone_hash, country_code, user_type, is_verified, is_blocked, id, created_at, updated_at, "
-                "last_login_at FROM phone_users WHERE phone_hash = %s LIMIT 1",
+                "SELECT phone_hash, country_code, user_type, is_verified, is_blocked, id, "
+                "created_at, updated_at, last_login_at "
+                "FROM phone_users WHERE phone_hash = %s LIMIT 1",
                 (infra.hash_phone(PHONE, HASH_KEY),),
             )
             row = cursor.fetchone()
@@ -151,7 +156,7 @@ def of_a_user(pool: infra.ConnectionPool) -> tuple[Work, Work]:
 def copy(
     pool: infra.ConnectionPool, people: list[Row], end: contextlib.ExitStack
 ) -> tuple[Work, Work]:
-    """Against COPY, of text that a program of one's own would make of the same rows."""
+    """Return ``insert_many``, and COPY of text that a program makes of the same rows."""
     raw = end.enter_context(contextlib.closing(psycopg2.connect(**login(pool, "dbname"))))
 
     def escaped(text: str) -> str:
@@ -178,7 +183,7 @@ def copy(
 def executemany(
     pool: infra.ConnectionPool, people: list[Row], end: contextlib.ExitStack
 ) -> tuple[Work, Work]:
-    """Against PyMySQL's executemany, which makes statements of many rows too."""
+    """Return ``insert_many`` and PyMySQL's executemany, which too sends many rows a statement."""
     raw = pymysql.connect(**login(pool, "database"), charset="utf8mb4")
     end.callback(raw.close)
 
@@ -193,9 +198,10 @@ def executemany(
 
 
 def table(pool: infra.ConnectionPool, count: int, double: str, moment: str) -> Work:
-    """Makes the table people; the answer empties it, and checks that everything was there."""
+    """Create the table people; return a function that checks its rows and empties it."""
     pool.execute(
-        f"CREATE TABLE people (id INTEGER NOT NULL, name VARCHAR(50), score {double}, seen_at {moment})"
+        "CREATE TABLE people (id INTEGER NOT NULL, name VARCHAR(50), "
+        f"score {double}, seen_at {moment})"
     )
 
     def empty() -> None:
@@ -219,8 +225,9 @@ def main() -> int:
                 with postgres.connection():
                     pass
 
+            server = postgres.health_check().server
             bench.report(
-                f"ConnectionPool, connection() on {postgres.health_check().server}, times as fast as",
+                f"ConnectionPool, connection() on {server}, times as fast as",
                 [
                     bench.compare(
                         name,

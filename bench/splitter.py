@@ -1,8 +1,8 @@
-"""`split_statements` on 20 MB of hostile text: the time against one pass of `re.finditer`, and the memory.
+"""Measure the time and the memory of `split_statements` on 20 MB of hostile text.
 
-What a machine makes of a second differs; so the promise is a share of the time in which
-`re.finditer(r"\\w+|\\W", text)` walks through 20 MB of short rows. The memory is the most that is held
-meanwhile, the text included, divided by `sys.getsizeof` of the text.
+Machines differ in speed, so the promise is a share of the time in which
+`re.finditer(r"\\w+|\\W", text)` reads 20 MB of short rows once. The memory is the peak, with the
+text, divided by `sys.getsizeof` of the text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.measure import Bench, Share, arguments, timed
 
 ROUNDS = 3
 ROW = "INSERT INTO t VALUES (1,'a');\n"
-#: engine, beginning, the part that is repeated, end, and the promised share
+#: engine, beginning, repeated part, end, and the promised share
 TEXTS = {
     "short rows": ("mysql", "", ROW, "", 1.0),
     "short rows, Postgres": ("postgres", "", ROW, "", 1.0),
@@ -42,7 +42,7 @@ TEXTS = {
 
 
 def peak(text: str, engine: str) -> float:
-    """The most memory that a call takes, and the text, in sizes of the text."""
+    """Return the peak memory of a call, with the text, in sizes of the text."""
     tracemalloc.start()
     infra.split_statements(text, engine)
     most = tracemalloc.get_traced_memory()[1]

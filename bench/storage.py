@@ -1,4 +1,7 @@
-"""S3StorageProvider against bare boto3 with the same settings, on one private gateway of MinIO, one thread each."""
+"""Compare S3StorageProvider with bare boto3 under the same settings, on a private MinIO gateway.
+
+Each side has one thread.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,8 @@ def main() -> int:
                 bench.compare(name, mine, other, target=0.9, rounds=31, number=50)
                 for name, (mine, other) in pairs.items()
             ]
-            title = f"S3StorageProvider, times as fast as boto3 {boto3.__version__} on {ours.health_check().server}"
+            server = ours.health_check().server
+            title = f"S3StorageProvider, times as fast as boto3 {boto3.__version__} on {server}"
             ours.delete_batch(bucket, ["ours", "theirs"])
             bare.delete_bucket(Bucket=bucket)
         bench.report(title, ratios)

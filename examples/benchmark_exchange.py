@@ -1,7 +1,11 @@
-"""A benchmark is published with its data set; models are submitted and ranked; who subscribed is told, and downloads
-the data set by a URL that needs no login. Runs on the fakes; with --real on the services that the environment names
-(POSTGRES_URL, after `python -m infra migrate`; REDIS_URL; S3_ENDPOINT with AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY). Both print the same."""
+"""Publish a benchmark with its data set, submit models and rank them.
+
+A subscriber receives the events, and downloads the data set by a URL that needs no login.
+
+This runs on the fakes; with --real it uses the services that the environment names (POSTGRES_URL,
+after `python -m infra migrate`; REDIS_URL; S3_ENDPOINT with AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY). Both print the same.
+"""
 
 import argparse
 import json
@@ -20,7 +24,7 @@ DATA_SET = [{"ask": "2 + 2", "expect": "4"}, {"ask": "17 * 3", "expect": "51"}]
 
 
 def fetch(services: infra.Infrastructure, url: str) -> bytes:
-    """What anybody who has the URL gets: plain HTTP, or the fake's stand-in for it."""
+    """Return what the URL gives without a login, by HTTP or from the fake."""
     if isinstance(services.storage, fakes.FakeStorageProvider):
         return services.storage.fetch(url)
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
@@ -39,14 +43,13 @@ def main(services: infra.Infrastructure) -> None:
         infra.Organization("Analytical Lab", "analytical-lab"), owner_id=ada.id
     )
     users.add_to_organization(bob.id, lab.id)
-    print(
-        f"   {lab.name}: {[(each.user.username, each.role) for each in organizations.find_members(lab.id).items]}"
-    )
+    members = organizations.find_members(lab.id).items
+    print(f"   {lab.name}: {[(member.user.username, member.role) for member in members]}")
 
     print("2. Somebody wants to know what happens.")
-    told: queue.Queue[infra.Message] = queue.Queue()
+    received: queue.Queue[infra.Message] = queue.Queue()
     subscription = bus.subscribe_many(
-        [infra.EventChannel.BENCHMARK, infra.EventChannel.SUBMISSION], told.put
+        [infra.EventChannel.BENCHMARK, infra.EventChannel.SUBMISSION], received.put
     )
 
     print("3. A benchmark is published with its data set.")
@@ -92,8 +95,8 @@ def main(services: infra.Infrastructure) -> None:
     def ranks() -> list[list[object]]:
         print("   (asking the database)")
         return [
-            [each.rank, each.model, each.username]
-            for each in services.submissions.leaderboard(sums.id)
+            [entry.rank, entry.model, entry.username]
+            for entry in services.submissions.leaderboard(sums.id)
         ]
 
     name = infra.CacheKey.leaderboard(sums.id)
@@ -103,7 +106,7 @@ def main(services: infra.Infrastructure) -> None:
 
     print("5. The subscriber was told, in order.")
     for _ in range(4):
-        message = told.get(timeout=10)
+        message = received.get(timeout=10)
         if message.channel == infra.EventChannel.BENCHMARK:
             published = message.deserialize(infra.BenchmarkEvent.Created)
             print(
@@ -117,9 +120,8 @@ def main(services: infra.Infrastructure) -> None:
     print("6. And downloads the data set by a URL that is good for a minute.")
     url = storage.get_presigned_url(BUCKET, key, expires_in=60)
     data = fetch(services, url)
-    print(
-        f"   {len(json.loads(data))} cases. The same as stored: {data == storage.download(BUCKET, key)}"
-    )
+    same = data == storage.download(BUCKET, key)
+    print(f"   {len(json.loads(data))} cases. The same as stored: {same}")
 
     print("7. All is taken back, what refers to others first.")
     for submission in services.submissions.find_for_benchmark(sums.id).items:

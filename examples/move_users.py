@@ -1,6 +1,9 @@
-"""Phone users move from an old table of their own on MySQL to the exchange's users on Postgres. The rehearsal runs on
-the fakes; with --real on the servers that the environment names (MYSQL_URL, POSTGRES_URL, after `python -m infra
-migrate`). Standard output is the same on both. `infra move examples/move_users.py` runs the move alone."""
+"""Move phone users from their table on MySQL to the exchange's users on Postgres.
+
+This runs on the fakes; with --real it uses the servers that the environment names (MYSQL_URL and
+POSTGRES_URL, after `python -m infra migrate`). Both print the same. The command
+`infra move examples/move_users.py` runs the move alone.
+"""
 
 import argparse
 import os
@@ -20,7 +23,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 
 
 def to_user(row: dict[str, Any]) -> infra.User | None:
-    """Blocked people stay behind."""
+    """Return the user for a row, or None if the row is blocked: it is not moved."""
     if row["is_blocked"]:
         return None
     name = f"user-{row['phone_hash'][:8]}"
@@ -45,8 +48,8 @@ def clean_up(services: infra.Infrastructure) -> None:
         services.phone_users.delete(phone_user.id)
 
 
-def told(report: infra.MoveReport) -> str:
-    """The report without its times."""
+def outcome(report: infra.MoveReport) -> str:
+    """Return the report without its times."""
     return f"{report.counts}; {report.resumed.read} read before; done: {report.done}"
 
 
@@ -59,16 +62,16 @@ def main(services: infra.Infrastructure) -> None:
 
     (move,) = moves(services)
     print("2. The rehearsal writes nothing.")
-    print(f"   {told(move.run(dry_run=True))}")
+    print(f"   {outcome(move.run(dry_run=True))}")
     print(f"   Users: {services.users.count()}")
 
     print("3. A run that stops early, and the rest.")
-    print(f"   {told(move.run(limit=2))}")
-    print(f"   {told(move.run())}")
+    print(f"   {outcome(move.run(limit=2))}")
+    print(f"   {outcome(move.run())}")
     print(f"   Users: {services.users.count()}")
 
     print("4. A finished move reads nothing.")
-    print(f"   {told(move.run())}")
+    print(f"   {outcome(move.run())}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""A table of your own: record, migration, repository, fake, and one contract that both pass. Runs on the fake; with
---real also on the database that MYSQL_URL or POSTGRES_URL names, in a table "notes" that it makes and drops."""
+"""Define a table of your own: record, migration, repository, fake, and one contract for both.
+
+With --real it also runs on the database of MYSQL_URL or POSTGRES_URL, in a new table "notes".
+"""
 
 import os
 import sys
@@ -19,11 +21,12 @@ import infra
 MIGRATIONS = """
 -- migration 1 notes mysql
 CREATE TABLE notes (id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-    title VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, body TEXT CHARACTER SET utf8mb4 NOT NULL,
-    created_at DATETIME(6) NOT NULL, CONSTRAINT notes_title_key UNIQUE (title));
+    title VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    body TEXT CHARACTER SET utf8mb4 NOT NULL, created_at DATETIME(6) NOT NULL,
+    CONSTRAINT notes_title_key UNIQUE (title));
 -- migration 1 notes postgres
-CREATE TABLE notes (id UUID NOT NULL PRIMARY KEY, title VARCHAR(80) COLLATE "C" NOT NULL, body TEXT NOT NULL,
-    created_at TIMESTAMPTZ NOT NULL, CONSTRAINT notes_title_key UNIQUE (title));
+CREATE TABLE notes (id UUID NOT NULL PRIMARY KEY, title VARCHAR(80) COLLATE "C" NOT NULL,
+    body TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL, CONSTRAINT notes_title_key UNIQUE (title));
 """
 
 
@@ -36,7 +39,7 @@ class Note:
 
 
 class Notes(infra.Repository[Note]):
-    """The port: what is written here runs on both backends."""
+    """The port: this code runs on both backends."""
 
     record, table, resource, lengths = Note, "notes", "note", {"title": 80}
 
@@ -61,7 +64,7 @@ TABLES = [fakes.Table.of(Notes, unique={"notes_title_key": ("title",)})]
 
 
 def contract(notes: Notes) -> None:
-    """What both have to do; a test suite would have a case for each line."""
+    """Assert what both do; a test suite would have a case for each line."""
     note = notes.create(Note("Milk", "two litres"))
     assert notes.find_by_title("Milk") == notes.find_by_id(note.id) == note
     assert fails(lambda: notes.create(Note("Milk"))) == ("ConflictError", "notes_title_key")

@@ -1,6 +1,9 @@
-"""A phone number asks for a code, receives it, signs in, and stays signed in. Runs on the fakes; with --real on the
-servers that the environment names (REDIS_URL; MYSQL_URL, after `python -m infra migrate`). Standard output is the same
-on both; what the phone shows goes to standard error."""
+"""Send a phone number its code, sign it in, and keep it signed in.
+
+This runs on the fakes; with --real it uses the servers that the environment names (REDIS_URL, and
+MYSQL_URL after `python -m infra migrate`). Both print the same to standard output. The messages
+that the phone receives go to standard error.
+"""
 
 import argparse
 import io
@@ -19,7 +22,7 @@ PHONE = "+14155550100"
 
 
 class Phone(io.StringIO):
-    """What the console provider writes to: shows it on standard error, and remembers it."""
+    """Show on standard error what the console provider writes, and remember it."""
 
     def write(self, text: str) -> int:
         sys.stderr.write(text)
@@ -32,7 +35,7 @@ class Phone(io.StringIO):
 def main(services: infra.Infrastructure) -> None:
     phone = Phone()
     sms = infra.MockSmsService(phone)
-    # A key of this run alone: no earlier run counts. The time between two codes is turned off: nobody waits here.
+    # A new key, so that earlier runs do not count. No wait between two codes.
     key = secrets.token_hex(32)
     verification = infra.VerificationCache(services.redis, key, resend_after=0)
 
@@ -44,9 +47,8 @@ def main(services: infra.Infrastructure) -> None:
     print("2. Wrong guesses count down.")
     wrong = f"{(int(code) + 1) % 1_000_000:06}"
     for _ in range(2):
-        print(
-            f"   Accepted: {verification.verify_code(PHONE, wrong)}, left: {verification.get_remaining_attempts(PHONE)}"
-        )
+        accepted = verification.verify_code(PHONE, wrong)
+        print(f"   Accepted: {accepted}, left: {verification.get_remaining_attempts(PHONE)}")
 
     print("3. The right code works, once.")
     print(f"   Accepted: {verification.verify_code(PHONE, code)}")
@@ -66,18 +68,16 @@ def main(services: infra.Infrastructure) -> None:
     brief.store_code(PHONE, "123456")
     print(f"   Valid: {brief.code_exists(PHONE)}")
     time.sleep(0.3)
-    print(
-        f"   A moment later: {brief.code_exists(PHONE)}, accepted: {brief.verify_code(PHONE, '123456')}"
-    )
+    exists, accepted = brief.code_exists(PHONE), brief.verify_code(PHONE, "123456")
+    print(f"   A moment later: {exists}, accepted: {accepted}")
 
     print("6. The provider fails: no usable code is left.")
     sms.simulate_failure = True
     try:
         verification.send_code(sms, PHONE)
     except infra.SmsError as error:
-        print(
-            f"   {type(error).__name__}: outcome {error.outcome}. Valid: {verification.code_exists(PHONE)}"
-        )
+        exists = verification.code_exists(PHONE)
+        print(f"   {type(error).__name__}: outcome {error.outcome}. Valid: {exists}")
 
     print(f"   Messages sent: {sms.message_count}")
 
@@ -97,27 +97,23 @@ def main(services: infra.Infrastructure) -> None:
     rotation = tokens.rotate(first.token, ttl=3600)
     assert rotation.issued is not None
     second = rotation.issued
-    print(
-        f"   {rotation.outcome}. Valid: the old {tokens.is_valid(first.token)}, the new {tokens.is_valid(second.token)}"
-    )
+    old, new = tokens.is_valid(first.token), tokens.is_valid(second.token)
+    print(f"   {rotation.outcome}. Valid: the old {old}, the new {new}")
 
     print("9. Somebody has copied the old token: its whole family dies.")
-    print(
-        f"   {tokens.rotate(first.token, ttl=3600).outcome}. Valid: the new {tokens.is_valid(second.token)}"
-    )
+    rotation = tokens.rotate(first.token, ttl=3600)
+    print(f"   {rotation.outcome}. Valid: the new {tokens.is_valid(second.token)}")
     print(f"   The owner asks: {tokens.rotate(second.token, ttl=3600).outcome}")
 
     print("10. A token expires, by the clock of the application.")
     short = tokens.issue(user.id, ttl=0.2)
     print(f"   Valid: {tokens.is_valid(short.token)}")
     time.sleep(0.3)
-    print(
-        f"   A moment later: {tokens.is_valid(short.token)}, {tokens.rotate(short.token, ttl=3600).outcome}"
-    )
+    valid = tokens.is_valid(short.token)
+    print(f"   A moment later: {valid}, {tokens.rotate(short.token, ttl=3600).outcome}")
 
-    print(
-        f"The user goes: {users.delete(user.id)}. The tokens went along: {tokens.find(first.token) is None}"
-    )
+    deleted = users.delete(user.id)
+    print(f"The user goes: {deleted}. The tokens went along: {tokens.find(first.token) is None}")
 
 
 if __name__ == "__main__":

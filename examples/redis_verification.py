@@ -1,4 +1,4 @@
-"""Verification codes with limits, on a fake Redis and a fake clock: nothing waits, nothing is sent."""
+"""Try verification codes and their limits on a fake Redis and a fake clock, without waiting."""
 
 import math
 import sys
@@ -13,7 +13,7 @@ PHONE = "+14155550100"
 
 
 def sign_in(verification: infra.VerificationCache, phone: str, code: str) -> str:
-    """The code of an application: the same with RedisClient and FakeRedisClient underneath."""
+    """Sign in as an application does, over RedisClient or FakeRedisClient."""
     if verification.verify_code(phone, code):
         return "signed in"
     left = verification.get_remaining_attempts(phone)

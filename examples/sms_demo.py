@@ -1,4 +1,4 @@
-"""Sending SMS: the console provider for development, the outbox for tests, and what to do when sending fails."""
+"""Send SMS to the console and to a test's outbox, and handle failures."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ import infra
 
 
 def remind(sms: infra.SmsService, phone: str) -> str:
-    """The code of an application. It says what it knows, and no more."""
+    """Send a reminder as an application does, and return what is known of it."""
     try:
         sms.send_sms(phone, "Your appointment is tomorrow at 9:00.")
     except infra.SmsError as error:

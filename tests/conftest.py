@@ -42,14 +42,16 @@ _not_shown: dict[str, str] = {}
 
 
 def not_shown(what: str, remedy: str) -> NoReturn:
-    """Skips what this machine cannot show, even under REQUIRE_SERVICES=1; the summary names it."""
+    """Skip what this machine cannot show, even under REQUIRE_SERVICES=1, and name it at the end."""
     _not_shown[what] = remedy
     pytest.skip(f"{what} is not shown on this machine: {remedy}")
 
 
 def _or_skip(start: Callable[[], T]) -> T:
-    """A missing server is a visible skip with the remedy; under REQUIRE_SERVICES=1 it is a failure,
-    unless this kind of machine cannot have it."""
+    """Return the result of ``start``; skip the test, with the remedy, if the server is missing.
+
+    Under REQUIRE_SERVICES=1 the test fails, unless this kind of machine cannot run the server.
+    """
     try:
         return start()
     except services.NotHere as reason:
@@ -63,7 +65,7 @@ def _or_skip(start: Callable[[], T]) -> T:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Callable[[str], str]]:
-    """``service(name)``: the URL of a server shared by the whole run."""
+    """Return a function that gives the URL of a server by name; the run shares the server."""
 
     def url(name: str) -> str:
         found = _or_skip(lambda: services.shared(name))
@@ -76,7 +78,7 @@ def service() -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture(scope="session")
 def database(service: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
-    """``database(name)``: the URL of a new, empty database on the shared server of that name."""
+    """Return a function that creates a database on a shared server, and returns its URL."""
     made: list[tuple[str, str]] = []
 
     def url(name: str) -> str:
@@ -92,14 +94,14 @@ def database(service: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
 
 
 def sql(url: str, statement: str) -> None:
-    """One statement over a connection of its own."""
+    """Execute one statement on a new connection."""
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
         pool.execute(statement)
 
 
 @pytest.fixture
 def private_server() -> Iterator[Callable[[str], services.Server]]:
-    """``private_server(name)``: a server of the test's own, to be killed and paused."""
+    """Return a function that starts a server of this test, which may kill and pause it."""
     started: list[services.Server] = []
 
     def start(name: str) -> services.Server:
@@ -115,7 +117,7 @@ def private_server() -> Iterator[Callable[[str], services.Server]]:
 
 @pytest.fixture
 def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever this machine knows of AWS, and of proxies, is out of boto3's sight."""
+    """Hide this machine's AWS settings and proxies from boto3."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -127,13 +129,13 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        for each in (name, name.lower()):
-            monkeypatch.delenv(each, raising=False)
+        for variable in (name, name.lower()):
+            monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.fixture
 def on_alarm() -> Iterator[Callable[[BaseException], None]]:
-    """``on_alarm(error)``: what SIGALRM raises from now on, as a worker's time limit does."""
+    """Return a function that sets the error that SIGALRM raises, as a worker's time limit does."""
 
     def set_error(error: BaseException) -> None:
         def interrupt(*_: Any) -> NoReturn:
@@ -147,7 +149,7 @@ def on_alarm() -> Iterator[Callable[[BaseException], None]]:
 
 
 class SlowCredentials:
-    """A program that gives boto3 its credentials once it may.
+    """A program that gives boto3 its credentials when the test lets it.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
     """
@@ -164,7 +166,7 @@ class SlowCredentials:
         self.config.write_text(f"[default]\ncredential_process = {program}\n")
 
     def check_closing(self, ask: Callable[[], Any], close: Callable[[], None]) -> None:
-        """``close`` does not wait for them; whoever asks for them is told that it is closed."""
+        """Assert that ``close`` does not wait for the credentials, and that ``ask`` then raises."""
         asked = in_background(ask)
         try:
             eventually(self._asked.exists)
@@ -188,7 +190,7 @@ def slow_credentials(
 
 
 def s3_config(url: str, **changes: Any) -> infra.S3StorageConfig:
-    """For a server of the tests."""
+    """Return the configuration for a server of the tests."""
     access_key, secret_key = services.s3_keys()
     usual = {
         "endpoint": url,
@@ -203,7 +205,10 @@ def s3_config(url: str, **changes: Any) -> infra.S3StorageConfig:
 def s3(
     service: Callable[[str], str], strict_s3: s3_stand_in.StrictS3
 ) -> Iterator[Callable[[str], infra.S3StorageProvider]]:
-    """``s3(name)``: a provider that tests share, because boto3 takes its time to make one; each has its own bucket."""
+    """Return a function that gives a provider by name.
+
+    Tests share it, because boto3 is slow to make one; each test has its own bucket.
+    """
     made: dict[str, infra.S3StorageProvider] = {}
 
     def provider(name: str) -> infra.S3StorageProvider:
@@ -213,13 +218,13 @@ def s3(
         return made[name]
 
     yield provider
-    for each in made.values():
-        each.close()
+    for shared in made.values():
+        shared.close()
 
 
 @pytest.fixture(scope="session")
 def strict_s3() -> Iterator[s3_stand_in.StrictS3]:
-    """Needs nothing but Python; shared: a bucket for each test, and no bad days."""
+    """Start the stand-in that all tests share; each has its bucket, and none makes it fail."""
     _versions["strict s3"] = "stand-in"
     with s3_stand_in.StrictS3() as server:
         yield server
@@ -227,7 +232,7 @@ def strict_s3() -> Iterator[s3_stand_in.StrictS3]:
 
 @pytest.fixture
 def twilio_server() -> Iterator[twilio.Twilio]:
-    """Needs nothing but Python: on loopback, and the test's own."""
+    """Start a stand-in of Twilio for this test."""
     _versions["twilio"] = "stand-in"
     with twilio.Twilio() as server:
         yield server
@@ -249,7 +254,7 @@ def _note_version(name: str, url: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The long ones first: at the end of a run no process waits for another's half minute.
+    # The long tests first, so that no process waits for another's at the end of the run.
     items.sort(key=lambda item: item.path.parent.name != "properties")
     for item in items:
         if {"service", "private_server", "database", "no_aws", "s3"} & set(
@@ -259,9 +264,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(
-        session.config, "workeroutput"
-    ):  # one of several processes: the first one makes the summary
+    # A worker process hands its part to the first process, which prints the summary.
+    if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["seen"] = _versions, _not_shown
 
 
@@ -274,7 +278,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Ten thousand cases are no garbage: without this each collection would look at all of them."""
+    """Exclude the ten thousand cases from garbage collection, which would scan them every time."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""`make demo-real`: the demo on private real servers and on the fakes; fails on any difference of the transcripts."""
+"""Run the demo on private real servers and on the fakes; fail if the transcripts differ."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def transcript(example: str, *arguments: str, env: dict[str, str]) -> str:
-    """What the example prints, shown while it runs."""
+    """Return what the example prints, and show it while it runs."""
     command = [sys.executable, "-u", example, *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -16,14 +16,17 @@ import infra
 
 @functools.cache
 def is_with(file: str, number: int | None) -> bool:
-    """Whether the line enters or leaves a ``with``. No signal comes between its block and its end."""
+    """Return whether the line is one of a ``with``: no signal comes between block and end."""
     # Some instructions that the compiler adds have no line.
     return linecache.getline(file, number or 0).lstrip().startswith("with ")
 
 
 def is_in_destructor(frame: FrameType | None, work: FrameType) -> bool:
-    """Whether a ``__del__`` runs below ``work``. Python swallows what it raises, and the library raises
-    it again by a real signal, which comes at any time: a test of its own shows that."""
+    """Return whether a ``__del__`` runs below ``work``.
+
+    Python swallows its exceptions, and the library raises them again by a real signal, which may
+    come at any time: another test shows that.
+    """
     while frame is not None and frame is not work and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None and frame is not work
@@ -75,7 +78,7 @@ def interrupted_at(
 
 
 def interruptions(work: Callable[[], Any], event: str = "line", *more_files: str) -> Iterator[int]:
-    """Run the work again and again, each time interrupted one step later; the number of the step."""
+    """Run the work until no step is left, each time interrupted one step later; yield the step."""
     gc.collect()  # else a pool of an earlier test may end meanwhile, and take the interrupt
     number = 0
     while interrupted_at(number, work, event, *more_files):

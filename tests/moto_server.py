@@ -1,5 +1,8 @@
-"""moto's server (https://docs.getmoto.org), and one route more, because SNS has no call that lists text messages: GET
-/sms/ACCOUNT gives those that an account has sent. A program of its own: moto_server.py PORT [CERTIFICATE KEY]."""
+"""Run moto's server (https://docs.getmoto.org): moto_server.py PORT [CERTIFICATE KEY].
+
+It has one more route, because SNS has no call that lists text messages: GET /sms/ACCOUNT returns
+those that an account has sent.
+"""
 
 from __future__ import annotations
 

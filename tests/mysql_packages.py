@@ -1,9 +1,9 @@
 """Oracle MySQL for the tests: Debian packages, unpacked into a cache folder of the project.
 
-Debian 12 and 13 carry no MySQL, the suite "sid" of the same archive does. A private apt, with lists,
-cache and an empty dpkg status of its own, fetches the server with libc and every other library that
-it needs. Nothing is installed and nothing needs root. The server runs by the dynamic loader that was
-fetched along.
+Debian 12 and 13 carry no MySQL, the suite "sid" of the same archive does. A private apt, with
+lists, cache and an empty dpkg status of its own, fetches the server with libc and every other
+library that it needs. Nothing is installed and nothing needs root. The server runs by the dynamic
+loader that was fetched along.
 
 The cache holds ``root``, the unpacked packages, and ``data``, an initialised data folder to copy.
 """
@@ -53,7 +53,8 @@ Dir::State "{folder}/state";
 Dir::State::lists "{folder}/lists";
 Dir::State::status "{folder}/status";
 """
-#: What initialising leaves in the data folder. Servers look no names up: root is not root@localhost.
+#: What initialising leaves in the data folder. Servers look no names up: root is not
+#: root@localhost.
 INITIAL = """CREATE DATABASE infra;
 CREATE USER root@'%';
 GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;

@@ -1,9 +1,9 @@
-"""Fails if a module assigns one of its own names twice: in a flat file the second silently wins.
+"""Fail if a module assigns one of its own names twice: in a flat file the second silently wins.
 
-An assignment, a class, a function, an import, a loop's and a `with`'s target all count. Alternatives
-(`if` and `else`, `try` and `except`, the cases of `match`) count once, and so do the overloads of a
-function. So does `global` in a function: state that changes belongs to an object. What `_` holds is
-of no interest, and `del` makes a name free again.
+Assignments, classes, functions, imports, and the targets of loops and `with` count. So does
+`global` in a function: state that changes belongs to an object. Alternatives (`if` and `else`,
+`try` and `except`, the cases of `match`) count once, and so do the overloads of a function. `_`
+does not count, and `del` makes a name free again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("tests", "bench", "examples")
-Lines = dict[str, list[int]]  # of each name the lines that assign it
+Lines = dict[str, list[int]]  # for each name the lines that assign it
 
 
 def assigned(statements: Iterable[ast.stmt]) -> Lines:
@@ -33,7 +33,7 @@ def assigned(statements: Iterable[ast.stmt]) -> Lines:
 
 
 def by(statement: ast.stmt) -> Lines:
-    """Return what one statement assigns, with the statements inside it."""
+    """Return the lines for one statement and the statements inside it."""
     if isinstance(statement, ast.If):
         return most(assigned(statement.body), assigned(statement.orelse))
     if isinstance(statement, ast.Match):
@@ -72,6 +72,7 @@ def names(statement: ast.stmt) -> Iterator[str]:
 
 
 def targets(expressions: Sequence[ast.expr]) -> Iterator[str]:
+    """Yield the names in targets of assignments."""
     for expression in expressions:
         if isinstance(expression, ast.Name):
             yield expression.id
@@ -96,7 +97,7 @@ def declared_global(scope: ast.stmt) -> Lines:
 
 
 def most(*alternatives: Lines) -> Lines:
-    """Return for each name the longest of the alternatives: only one of them runs."""
+    """Return the longest alternative for each name, because only one of them runs."""
     found: Lines = {}
     for alternative in alternatives:
         for name, lines in alternative.items():
@@ -105,11 +106,12 @@ def most(*alternatives: Lines) -> Lines:
 
 
 def joined(first: Lines, second: Lines) -> Lines:
+    """Return the lines of two parts that both run."""
     return {name: [*first.get(name, []), *second.get(name, [])] for name in first | second}
 
 
 def assigned_twice(source: str) -> list[tuple[int, str, int]]:
-    """Return the line, the name and the line before it of each second assignment."""
+    """Return line and name of each second assignment, and the line of the one before it."""
     lines = assigned(ast.parse(source).body)
     found = [
         (line, name, earlier)

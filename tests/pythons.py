@@ -1,6 +1,6 @@
-"""Runs the tests that need no server on every other Python from 3.10 on that this machine has, without any driver.
+"""Run the tests that need no server on this machine's other Pythons from 3.10 on, without drivers.
 
-``--short``: a part of them, without tests of the cache, verification codes, SMS and migrations.
+``--short`` leaves out tests of the cache, verification codes, SMS and migrations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDS = ["pytest>=8", "hypothesis>=6.100"]
-#: what no other Python changes: how times grow, and the check of the mutants
+#: tests that give the same on every Python: growth of times, and the check of the mutants
 SKIPPED = "not grows_with and not test_mutants"
 PARTS = [
     "contract/test_database",
@@ -31,14 +31,14 @@ ASK = "import json, sys; print(json.dumps([sys.version_info[:2], sys.executable]
 
 
 def interpreters() -> dict[tuple[int, int], str]:
-    """Version and path of each, other than the one that runs this."""
+    """Return version and path of each Python other than the running one."""
     names = [f"python3.{minor}" for minor in range(10, 20)]
     candidates = [path for name in names if (path := shutil.which(name))]
     candidates += glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python"))
     found = {}
     for path in candidates:
         answer = subprocess.run([path, "-c", ASK], capture_output=True, text=True, check=False)
-        if answer.returncode == 0:  # a shim of a version manager may stand for nothing
+        if answer.returncode == 0:  # a shim of a version manager may have no Python
             version, executable = json.loads(answer.stdout)
             if (3, 10) <= tuple(version) != sys.version_info[:2]:
                 found[tuple(version)] = executable
@@ -46,10 +46,10 @@ def interpreters() -> dict[tuple[int, int], str]:
 
 
 def run(version: tuple[int, int], executable: str) -> tuple[str, bool, str]:
-    """Name, success, and output of one of them."""
+    """Run the tests on one Python; return its name, whether they passed, and the output."""
     name = ".".join(map(str, version))
     short = "--short" in sys.argv[1:]
-    suites = [f"tests/{each}.py" for each in PARTS] if short else []
+    suites = [f"tests/{part}.py" for part in PARTS] if short else []
     venv = ROOT / ".venv" / f"python-{name}"
     python = venv / "bin" / "python"
     commands = []

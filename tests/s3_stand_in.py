@@ -1,6 +1,9 @@
-"""A strict store on loopback that speaks as much of S3's protocol as the library does, written from its published API
-(https://docs.aws.amazon.com/AmazonS3/latest/API/). Like many stores it takes none of the checksums that came with boto3
-1.36, and no batch of deletions without an MD5. It can have bad days."""
+"""A strict store on loopback that speaks the part of S3's protocol that the library uses.
+
+It follows the published API (https://docs.aws.amazon.com/AmazonS3/latest/API/). Like many stores it
+refuses the checksums that came with boto3 1.36, and a batch of deletions without an MD5. Tests can
+make it fail.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +43,12 @@ class Refusal(Exception):
 
 
 class StrictS3(StandIn):
-    """``bad_day(operation, …)``: what comes of the next requests of that kind instead: a Refusal, raw bytes, LOSE, CUT,
-    or a function that is called with the server before the work is done. ``asked`` are the requests, by their names."""
+    """The server.
+
+    ``bad_day(operation, …)`` replaces the results of the next requests of that kind: by a Refusal,
+    raw bytes, LOSE, CUT, or a function that is called with the server before the work is done.
+    ``asked`` holds the requests by name.
+    """
 
     def __init__(self, certificates: Path | None = None) -> None:
         self.buckets: dict[str, dict[str, Stored]] = {}
@@ -117,11 +124,13 @@ class StrictS3(StandIn):
             if key.startswith(prefix) and key > bytes.fromhex(after).decode()
         )
         shown = "".join(
-            f"<Contents><Key>{urllib.parse.quote(key)}</Key><LastModified>{stored.time.isoformat()}</LastModified>"
+            f"<Contents><Key>{urllib.parse.quote(key)}</Key>"
+            f"<LastModified>{stored.time.isoformat()}</LastModified>"
             f"<ETag>&quot;{stored.etag}&quot;</ETag><Size>{len(stored.data)}</Size></Contents>"
             for key, stored in [(key, self.buckets[bucket][key]) for key in keys[:limit]]
         )
-        more = f"<IsTruncated>{'true' if len(keys) > limit else 'false'}</IsTruncated><EncodingType>url</EncodingType>"
+        truncated = "true" if len(keys) > limit else "false"
+        more = f"<IsTruncated>{truncated}</IsTruncated><EncodingType>url</EncodingType>"
         if len(keys) > limit:
             more += (
                 f"<NextContinuationToken>{keys[limit - 1].encode().hex()}</NextContinuationToken>"
@@ -343,12 +352,14 @@ class _Handler(BaseHTTPRequestHandler):
             }  # fmt: skip
         elif "uploadId" in query:
             found = {
-                "PUT": "upload_part_copy" if copying else "upload_part", "POST": "complete_multipart_upload",
+                "PUT": "upload_part_copy" if copying else "upload_part",
+                "POST": "complete_multipart_upload",
                 "DELETE": "abort_multipart_upload",
             }  # fmt: skip
         else:
             found = {
-                "PUT": "copy_object" if copying else "put_object", "POST": "create_multipart_upload",
+                "PUT": "copy_object" if copying else "put_object",
+                "POST": "create_multipart_upload",
                 "GET": "get_object", "HEAD": "head_object", "DELETE": "delete_object",
             }  # fmt: skip
         return str(found[self.command])

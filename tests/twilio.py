@@ -1,5 +1,8 @@
-"""A stand-in for Twilio on loopback, written from its published API (https://www.twilio.com/docs/messaging/api,
-https://www.twilio.com/docs/api/errors), and the HTTP server below it, which can have any kind of bad day."""
+"""A stand-in for Twilio on loopback, and the HTTP server below it, which tests can make fail.
+
+It follows the published API (https://www.twilio.com/docs/messaging/api,
+https://www.twilio.com/docs/api/errors).
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,11 @@ def response(status: int, body: str, *headers: str, length: int | None = None) -
 
 
 class StandIn(socketserver.ThreadingTCPServer):
-    """Answers each POST with ``answer``, or with the next of ``bad_days``: bytes, which end the connection, or a
-    function that gets ``send``. Over https if ``certificates`` names a folder with cert.pem and key.pem."""
+    """Answer each POST with ``answer``, or with the next of ``bad_days``.
+
+    A bad day is bytes, after which the connection ends, or a function that gets ``send``. If
+    ``certificates`` names a folder with cert.pem and key.pem, the server speaks https.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -84,8 +90,10 @@ class StandIn(socketserver.ThreadingTCPServer):
             super().finish_request(request, client_address)
 
     def want_certificate(self, *, early: bool) -> None:
-        """Of each client from now on. With TLS 1.2 (``early``) the handshake fails; with 1.3 the client has begun to
-        send when it is told."""
+        """Require a certificate of each client from now on.
+
+        With TLS 1.2 (``early``) the handshake fails; with 1.3 the client learns it while it sends.
+        """
         assert self._tls
         self._tls.verify_mode = ssl.CERT_REQUIRED
         if early:
@@ -147,7 +155,7 @@ StandIn.handler = _Handler
 
 
 class Twilio(StandIn):
-    """The Messages resource of one account; ``messages`` are those it has accepted, as its responses show them."""
+    """The Messages resource of one account; ``messages`` are the accepted ones, as responses."""
 
     def __init__(self, certificates: Path | None = None) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -189,10 +197,12 @@ class Twilio(StandIn):
             )
         sid, now = f"SM{secrets.token_hex(16)}", formatdate()
         message = {
-            "account_sid": ACCOUNT, "api_version": "2010-04-01", "body": body, "date_created": now, "date_sent": None,
-            "date_updated": now, "direction": "outbound-api", "error_code": None, "error_message": None, "from": sender,
-            "messaging_service_sid": service, "num_media": "0", "num_segments": "1", "price": None, "price_unit": "USD",
-            "sid": sid, "status": "accepted" if service else "queued", "to": to, "uri": f"{resource}/{sid}.json",
+            "account_sid": ACCOUNT, "api_version": "2010-04-01", "body": body, "date_created": now,
+            "date_sent": None, "date_updated": now, "direction": "outbound-api", "error_code": None,
+            "error_message": None, "from": sender, "messaging_service_sid": service,
+            "num_media": "0", "num_segments": "1", "price": None, "price_unit": "USD", "sid": sid,
+            "status": "accepted" if service else "queued", "to": to,
+            "uri": f"{resource}/{sid}.json",
             "subresource_uris": {"media": f"{resource}/{sid}/Media.json"},
         }  # fmt: skip
         self.messages.append(message)

@@ -1,7 +1,7 @@
-"""The releases of drivers that the library supports, each against real servers.
+"""Test the releases of drivers that the library supports, each against real servers.
 
-All releases with all suites that use the driver; ``--short``: only the oldest release of each, with
-one suite.
+All releases run with all suites that use the driver. With ``--short`` only the oldest release of
+each driver runs, with one suite.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT, FAULTS = "tests/contract/test_", "tests/faults/test_"
 DATABASE = [f"{CONTRACT}database.py", f"{FAULTS}databases.py", f"{FAULTS}tls.py"]
-#: by package: releases, the oldest first; the suites that use it, the short one first; which tests of them
+#: by package: releases, the oldest first; suites that use it, the short one first; -k for pytest
 DRIVERS: dict[str, tuple[list[str], list[str], str]] = {
     "PyMySQL": (
         ["1.1.0", "1.1.3"],
@@ -55,17 +55,17 @@ DRIVERS: dict[str, tuple[list[str], list[str], str]] = {
 }
 
 
-def passes(package: str, release: str, suites: list[str], chosen: str, processes: int) -> bool:
-    """Whether the chosen tests of the suites pass with that release."""
+def passes(package: str, release: str, suites: list[str], expression: str, processes: int) -> bool:
+    """Return whether the chosen tests of the suites pass with that release."""
     version, *more = release.split()
     with tempfile.TemporaryDirectory() as target:
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
         subprocess.run([*pip, "--target", target, f"{package}=={version}", *more], check=True)
-        # PYTHONPATH stands before the environment's own packages.
+        # PYTHONPATH precedes the environment's packages.
         check = f"import importlib.metadata as m; assert m.version({package!r}) == {version!r}"
         script = f"{check}; import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
         spread = ["--numprocesses", str(processes), "--dist", "worksteal"] if processes else []
-        options = ["-q", "-p", "no:cacheprovider", "-k", chosen, *spread]
+        options = ["-q", "-p", "no:cacheprovider", "-k", expression, *spread]
         command = [sys.executable, "-c", script, *options, *suites]
         env = {**os.environ, "PYTHONPATH": target}
         return not subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
@@ -74,12 +74,12 @@ def passes(package: str, release: str, suites: list[str], chosen: str, processes
 def main() -> int:
     short = "--short" in sys.argv[1:]
     tested, failed = [], []
-    for package, (releases, suites, those) in DRIVERS.items():
+    for package, (releases, suites, expression) in DRIVERS.items():
         for release in releases[:1] if short else releases:
             print(f"--- {package} {release}", flush=True)
             tested.append(f"{package} {release}")
             chosen, processes = (suites[:1], 0) if short else (suites, 2)
-            if not passes(package, release, chosen, those, processes):
+            if not passes(package, release, chosen, expression, processes):
                 failed.append(tested[-1])
     outcome = f"; FAILED: {', '.join(failed)}" if failed else ""
     print(f"releases of drivers tested: {', '.join(tested)}{outcome}")

@@ -1,4 +1,4 @@
-"""The backends that contract suites run on. Each test gets keys of its own; nothing that is shared is wiped."""
+"""The backends of contract suites; each test has its own keys, and wipes nothing that is shared."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WAIT = 10.0  # seconds that a test waits for another thread before it fails
 
 @dataclass
 class KeyValueBackend:
-    """``connect()`` gives further clients of the same server; ``advance(seconds)`` lets keys grow older."""
+    """``connect()`` makes clients of the same server; ``advance(seconds)`` ages the keys."""
 
     client: infra.KeyValueClient
     connect: Callable[[], infra.KeyValueClient]
@@ -66,7 +66,7 @@ def raw_redis(url: str) -> Any:
     parts = urllib.parse.urlsplit(url)
     tls: dict[str, Any] = {}
     if parts.scheme.startswith("rediss"):
-        # redis-py's cluster client looks "localhost" up, and then the certificate is for another name.
+        # redis-py's cluster client resolves "localhost"; the certificate has another name then.
         tls = {
             "ssl": True,
             "ssl_ca_certs": dict(urllib.parse.parse_qsl(parts.query))["sslrootcert"],
@@ -84,15 +84,17 @@ def raw_redis(url: str) -> Any:
 
 @functools.cache
 def lasting_raw_redis(url: str) -> Any:
-    """Open until the process ends: a new client of a cluster asks it for all that there is to know."""
+    """Return a client that stays open, because a new one first asks the whole cluster."""
     raw = raw_redis(url)
     atexit.register(raw.close)
     return raw
 
 
 def grow_older(url: str, seconds: float, *globs: str) -> None:
-    """A server's clock cannot be moved, so each key's time to live is shortened instead; what has none left gets one
-    millisecond and really expires."""
+    """Shorten each key's time to live, because a test cannot move a server's clock.
+
+    A key without any time left gets one millisecond, and really expires.
+    """
     raw = lasting_raw_redis(url)
     dying = []
     for key in [key for glob in globs for key in raw.scan_iter(match=glob, count=1000)]:
@@ -161,7 +163,7 @@ class Between:
 
 
 class Inbox:
-    """A handler that keeps what it receives; ``wait(n)`` returns the first n messages once they have come."""
+    """A handler that keeps its messages; ``wait(n)`` waits for the first n and returns them."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, str | None, str]] = []
@@ -193,7 +195,7 @@ class Inbox:
 
 
 class ShiftedClock(infra.Clock):
-    """The computer's clock, ``ahead`` seconds fast: a deadline comes earlier, and nobody waits for it."""
+    """The computer's clock, ``ahead`` seconds fast, so that no test waits for a deadline."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -212,7 +214,7 @@ class ShiftedClock(infra.Clock):
 
     @contextlib.contextmanager
     def haste(self, seconds: float) -> Iterator[None]:
-        """The call in this block, which this thread makes, loses that many seconds once it has begun. Others do not."""
+        """Take these seconds from the next call of this thread in the block, once it has begun."""
         vars(self._haste).update(looks=0, seconds=seconds)
         yield
         vars(self._haste).clear()
@@ -227,7 +229,7 @@ def eventually(condition: Callable[[], Any], seconds: float = WAIT) -> None:
 
 
 def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
-    """Runs the work in a thread; the function returned waits for its end, and gives its result, or exception."""
+    """Run the work in a thread; return a function that waits for its result or exception."""
     results: list[Any] = []
 
     def run() -> None:
@@ -248,7 +250,7 @@ def in_background(work: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """Runs ``work(0)`` … ``work(count-1)`` at once and returns their results, or exceptions, in order."""
+    """Run ``work(0)`` … ``work(count-1)`` at once; return results or exceptions, in order."""
     results: list[Any] = [None] * count
     barrier = threading.Barrier(count)
 
@@ -275,9 +277,11 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
 
 @dataclass
 class StorageBackend:
-    """``bucket`` is the test's own. ``connect()`` gives further providers of the same store, with other options;
-    ``fetch(url, method, data)`` is what plain HTTP gives for a URL: status and body.
-    ``pause(seconds)`` lets the store's clock go on."""
+    """A store, and the ``bucket`` of the test.
+
+    ``connect()`` makes providers of the same store with other options. ``fetch(url, method, data)``
+    returns status and body of a plain HTTP request. ``pause(seconds)`` advances the store's clock.
+    """
 
     storage: infra.StorageProvider
     connect: Callable[..., infra.StorageProvider]
@@ -327,9 +331,8 @@ def remove_bucket(storage: infra.S3StorageProvider, bucket: str) -> None:
         storage.delete_batch(bucket, [each.key for each in storage.list_objects(bucket)]).errors
         == {}
     )
-    for each in storage.list_objects(
-        bucket
-    ):  # folders of the gateway, which keeps objects as files
+    # Folders of the gateway, which keeps objects as files.
+    for each in storage.list_objects(bucket):
         storage.delete(bucket, each.key)
     raw.delete_bucket(Bucket=bucket)
 
@@ -386,9 +389,8 @@ def on_s3(name: str) -> Any:
         def uploads() -> int:
             return len(raw_s3(config).list_multipart_uploads(Bucket=made.bucket).get("Uploads", ()))
 
-        made = StorageBackend(
-            storage, connect, over_http, uploads, 2001 if name == "s3" else 1002
-        )  # slower ones
+        # Slower ones.
+        made = StorageBackend(storage, connect, over_http, uploads, 2001 if name == "s3" else 1002)
         yield made
         for each in opened:
             each.close()
@@ -501,8 +503,10 @@ def locals_of(error: BaseException) -> str:
 
 
 class MotoAccount:
-    """An account of the test's own on moto's server, with a user that has no rights: it does not matter until moto is
-    told to ``authorise`` all but a number of requests."""
+    """An account of the test on moto's server, whose user has no rights.
+
+    That does not matter until ``authorise`` makes moto check all but a number of requests.
+    """
 
     def __init__(self, url: str, cafile: str | None = None) -> None:
         self.url = url

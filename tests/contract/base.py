@@ -1,4 +1,4 @@
-"""What every contract suite is built on."""
+"""The base of all contract suites."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import tests.contract
 class Contract:
     """Base of a port's suite; a subclass named ``Test…`` runs it against one backend.
 
-    A backend may not drop or replace a case. Where it really differs, it names the case in ``differs`` with the reason;
-    the case then has to fail on it, so that a reason that is no longer true is noticed.
+    A backend may not drop or replace a case. Where it really differs, it names the case in
+    ``differs`` with the reason; the case then has to fail on it, so that a reason that is no longer
+    true is noticed.
     """
 
     port: ClassVar[type]
@@ -41,11 +42,13 @@ class Contract:
             changed = inherited & set(vars(cls))
             if changed:
                 raise TypeError(
-                    f"{cls.__name__} replaces contract cases: {sorted(changed)}; declare them in `differs`"
+                    f"{cls.__name__} replaces contract cases: {sorted(changed)}; "
+                    "declare them in `differs`"
                 )
             if unknown := set(cls.differs) - inherited:
                 raise TypeError(
-                    f"{cls.__name__} declares differences of cases that do not exist: {sorted(unknown)}"
+                    f"{cls.__name__} declares differences of cases "
+                    f"that do not exist: {sorted(unknown)}"
                 )
 
 

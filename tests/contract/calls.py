@@ -121,7 +121,7 @@ def judged() -> dict[Suite, type[Contract]]:
 
 
 def left_out() -> list[str]:
-    """What no case of these suites calls."""
+    """Return the methods that no case of these suites calls."""
     return [
         f"{kind.__name__} has no case that calls {owner}.{name}"
         for suite, kind in sorted(judged().items())

@@ -180,11 +180,13 @@ CODE = {
 TABLES = [
     "CREATE TABLE owners (id {id} NOT NULL PRIMARY KEY, name {text10} NOT NULL, "
     "CONSTRAINT owners_name_key UNIQUE (name))",
-    "CREATE TABLE items (id {id} NOT NULL PRIMARY KEY, amount INTEGER NOT NULL, label {text5} NULL, "
-    "note {text10} NOT NULL, owner_id {id} NULL, keeper_id {id} NULL, guard_id {id} NULL, seen_at {moment} NULL, "
+    "CREATE TABLE items (id {id} NOT NULL PRIMARY KEY, amount INTEGER NOT NULL, "
+    "label {text5} NULL, note {text10} NOT NULL, owner_id {id} NULL, keeper_id {id} NULL, "
+    "guard_id {id} NULL, seen_at {moment} NULL, "
     "CONSTRAINT items_label_key UNIQUE (label), CONSTRAINT items_amount_check CHECK (amount >= 0), "
     "CONSTRAINT items_label_check CHECK (label <> 'never'), "
-    "CONSTRAINT items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners (id) ON DELETE CASCADE, "
+    "CONSTRAINT items_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners (id) "
+    "ON DELETE CASCADE, "
     "CONSTRAINT items_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES owners (id) "
     "ON DELETE RESTRICT, "
     "CONSTRAINT items_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES owners (id) "
@@ -197,7 +199,8 @@ TABLES = [
     "CONSTRAINT tags_kind_check CHECK (kind IN ('worker', 'customer')))",
     "CREATE TABLE nodes (owner_id {id} NULL, guard_id {id} NULL, keeper_id {id} NULL, "
     "id {id} NOT NULL PRIMARY KEY, "
-    "CONSTRAINT nodes_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES nodes (id) ON DELETE CASCADE, "
+    "CONSTRAINT nodes_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES nodes (id) "
+    "ON DELETE CASCADE, "
     "CONSTRAINT nodes_guard_id_fkey FOREIGN KEY (guard_id) REFERENCES nodes (id) "
     "ON DELETE RESTRICT, "
     "CONSTRAINT nodes_keeper_id_fkey FOREIGN KEY (keeper_id) REFERENCES nodes (id) "
@@ -430,8 +433,11 @@ class RolledBack(Exception):
 
 
 def seen_waiting(database: infra.Database, work: Callable[[], Any]) -> Callable[[], Any]:
-    """Begins ``work`` in another thread, and returns once it is seen to wait for a transaction. What it returns waits
-    for the end of the work, and returns what that did, or its exception."""
+    """Begin ``work`` in another thread, and return when it waits for a transaction.
+
+    The function that this returns waits for the end of the work, and returns its result or
+    exception.
+    """
     results: list[Any] = []
 
     def run() -> None:
@@ -447,7 +453,10 @@ def seen_waiting(database: infra.Database, work: Callable[[], Any]) -> Callable[
         if database.engine == "mysql":  # counted for the whole server
             sql = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
             return int((database.fetch_one(sql) or ("", 0))[1])
-        sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        sql = (
+            "SELECT count(*) FROM pg_locks "
+            "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
         return (database.fetch_one(sql) or (0,))[0]
 
     def join() -> Any:
@@ -469,8 +478,11 @@ def overlapped(
     *,
     commit: bool = True,
 ) -> Any:
-    """Runs ``second`` while a transaction that has done ``first`` is open; once ``second`` is seen to wait for it, it
-    does what comes ``then``, and ends. Returns what ``second`` did, or its exception."""
+    """Run ``second`` while a transaction that has run ``first`` is open.
+
+    When ``second`` waits for it, the transaction runs ``then`` and ends. Returns the result of
+    ``second``, or its exception.
+    """
     with contextlib.suppress(RolledBack), database.transaction():
         first()
         join = seen_waiting(database, second)

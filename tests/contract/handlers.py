@@ -1,4 +1,4 @@
-"""Functions that would be called and then not run: their bodies wait for somebody who never comes."""
+"""Functions whose bodies would not run when called: generators, coroutines and the like."""
 
 from __future__ import annotations
 

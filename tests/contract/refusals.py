@@ -45,7 +45,7 @@ def check_items(calls: Sequence[Callable[[], Any]], state: Callable[[], Any]) ->
 
 
 def check_iterable(method: Callable[[Any], Any], state: Callable[[], Any]) -> None:
-    """What the iterable raises comes through."""
+    """An error of the iterable reaches the caller."""
     before = state()
     with pytest.raises(RuntimeError, match="iterable is broken"):
         method(broken())

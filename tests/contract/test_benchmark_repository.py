@@ -152,10 +152,12 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks, user = backend.benchmarks, a_user(backend)
         created = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.Benchmark(
-            "human-eval-2", "HumanEval’s “2nd” 😀", description="d\n'\"\\%s", long_description="# Läng\n",
-            category="cost", status="active", version="3.2.1", tags=("code", "python"), license="MIT",
-            created_by=user.id, evaluation_criteria={"metric": "pass@1"}, execution_config={"timeout": 1.5},
-            test_cases=[{"n": 1}, "two"], id=numbered(1), version_id=numbered(2), created_at=created, updated_at=DAWN,
+            "human-eval-2", "HumanEval’s “2nd” 😀", description="d\n'\"\\%s",
+            long_description="# Läng\n", category="cost", status="active", version="3.2.1",
+            tags=("code", "python"), license="MIT", created_by=user.id,
+            evaluation_criteria={"metric": "pass@1"}, execution_config={"timeout": 1.5},
+            test_cases=[{"n": 1}, "two"], id=numbered(1), version_id=numbered(2),
+            created_at=created, updated_at=DAWN,
         )  # fmt: skip
         stored = benchmarks.create(given)
         assert stored == given
@@ -163,8 +165,8 @@ class BenchmarkRepositoryContract(Contract):
         assert repr(benchmarks.find_by_id(numbered(1))) == repr(stored)
         assert benchmarks.find_version_history(numbered(1)) == [
             infra.BenchmarkVersion(
-                numbered(1), "3.2.1", 1, "", False, {"metric": "pass@1"}, {"timeout": 1.5}, [{"n": 1}, "two"],
-                numbered(2), DAWN,
+                numbered(1), "3.2.1", 1, "", False, {"metric": "pass@1"}, {"timeout": 1.5},
+                [{"n": 1}, "two"], numbered(2), DAWN,
             )
         ]  # fmt: skip
 
@@ -172,8 +174,9 @@ class BenchmarkRepositoryContract(Contract):
         benchmarks = backend.benchmarks
         tags = tuple(f"{number:03}" + "😀" * 47 for number in range(100))
         made = a_benchmark(
-            backend, "x" * 100, name="😀" * 200, description="é" * 5000, long_description="😀" * 100_000,
-            license="l" * 100, version="999999999.999999998.999999999", tags=tags,
+            backend, "x" * 100, name="😀" * 200, description="é" * 5000,
+            long_description="😀" * 100_000, license="l" * 100,
+            version="999999999.999999998.999999999", tags=tags,
         )  # fmt: skip
         assert benchmarks.find_by_slug("x" * 100) == made
         assert made.tags == tags
@@ -337,10 +340,11 @@ class BenchmarkRepositoryContract(Contract):
             (("b", "a"), ("a", "b")),
             (["b", "a", "b"], ("a", "b")),
             ([], ()),
+            # Code points.
             (
                 ("a", "A", "á", "a b", "Z", "😀", "\uffff"),
                 ("A", "Z", "a", "a b", "á", "\uffff", "😀"),
-            ),  # code points
+            ),
             (("e\u0301", "\u00e9"), ("e\u0301", "\u00e9")),  # composed or not: written just so
             (
                 ("10", "9", "%", "'", '"', "\\", "a,b", "{a}"),
@@ -459,9 +463,9 @@ class BenchmarkRepositoryContract(Contract):
         other = a_benchmark(backend, "other")
         backend.advance(60)
         edited = replace(
-            made, slug="mmlu-pro", name="MMLU Pro", description="d", long_description="l", category="capability",
-            tags=("c", "b"), license="MIT", evaluation_criteria={"metric": "em"}, execution_config={"k": [1]},
-            test_cases=[1, 2],
+            made, slug="mmlu-pro", name="MMLU Pro", description="d", long_description="l",
+            category="capability", tags=("c", "b"), license="MIT",
+            evaluation_criteria={"metric": "em"}, execution_config={"k": [1]}, test_cases=[1, 2],
         )  # fmt: skip
         version_id = benchmarks.update(edited, changelog="harder")
         assert version_id.version == 7
@@ -732,9 +736,8 @@ class BenchmarkRepositoryContract(Contract):
         }
         authors = history[0].test_cases
         assert sorted(authors) == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
-        assert [each.test_cases for each in history] == [
-            authors[:n] for n in range(20, -1, -1)
-        ]  # none was overwritten
+        # None was overwritten.
+        assert [each.test_cases for each in history] == [authors[:n] for n in range(20, -1, -1)]
         found = benchmarks.find_by_id(made.id)
         assert found is not None
         assert (found.version_id, found.test_cases, found.tags) == (
@@ -943,11 +946,12 @@ class BenchmarkRepositoryContract(Contract):
             execution_config={"in": value},
             test_cases=[value, 1],
         )
+        # 1 is not 1.0, nor True, and keys have an order.
         wanted = (
             repr(value),
             repr({"in": value}),
             repr([value, 1]),
-        )  # 1 is not 1.0, nor True, and keys have an order
+        )
         for found in (
             made,
             benchmarks.find_by_id(made.id),
@@ -1288,9 +1292,8 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.find_version_history(made.id) == []
         assert benchmarks.find_by_tag("a").items == [other]
         self.unchanged(backend, other)
-        again = a_benchmark(
-            backend, id=made.id, version_id=made.version_id
-        )  # nothing is left in the way
+        # Nothing is left in the way.
+        again = a_benchmark(backend, id=made.id, version_id=made.version_id)
         assert again == replace(made, tags=())
         assert [each.version for each in benchmarks.find_version_history(made.id)] == ["1.0.0"]
 
@@ -1348,7 +1351,7 @@ class BenchmarkRepositoryContract(Contract):
         assert slugs(benchmarks.find_by_tag("c")) == ["mmlu"]
 
     def test_a_refusal_is_not_the_end_of_a_transaction(self, backend: ExchangeBackend) -> None:
-        """What takes several statements is all there or not at all, and the caller may go on."""
+        """A call of several statements is atomic, and the caller may go on after a failure."""
         benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a",))
         with backend.database.transaction():
             with pytest.raises(infra.ConflictError):

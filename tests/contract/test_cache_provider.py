@@ -43,7 +43,8 @@ from tests.contract.texts import Number, Odd, Text, any_text, plain
 Cache = infra.RedisCacheProvider
 
 VALUES: list[Any] = [
-    None, True, False, 0, -1, 2**70, 1.5, -0.0, 1e300, "", " padded ", "é日本🎉", 'quo"te\\', "a\nb", [], {},
+    None, True, False, 0, -1, 2**70, 1.5, -0.0, 1e300, "", " padded ", "é日本🎉", 'quo"te\\',
+    "a\nb", [], {},
     [[], {}, None], {"": 0, "é": [1, 2.5, {"deep": [True, "x"]}]}, "x" * 100_000,
 ]  # fmt: skip
 CIRCLE: list[Any] = []
@@ -119,8 +120,11 @@ FAILS_OPEN: dict[str, tuple[Callable[[Cache], Any], Any]] = {
 
 @dataclass
 class CacheBackend:
-    """``cache(**options)`` makes caches that share keys, with the test's prefix; ``elsewhere`` one of another process;
-    ``advance`` lets keys grow older."""
+    """Make caches for a test, whose keys have the test's prefix.
+
+    ``cache(**options)`` makes caches that share keys, ``elsewhere`` makes one of another process.
+    ``advance`` lets time pass for the keys.
+    """
 
     redis: KeyValueBackend
     make: Callable[..., Cache]
@@ -937,9 +941,8 @@ class CacheProviderContract(Contract):
             FAILS_OPEN[method][0](cache)
         assert (caught.value.service, caught.value.operation) == ("cache", method)
         assert isinstance(caught.value.__cause__, infra.ConnectionError)
-        assert (
-            caught.value.retryable is caught.value.__cause__.retryable is False
-        )  # a closed client stays closed
+        # A closed client stays closed.
+        assert caught.value.retryable is caught.value.__cause__.retryable is False
 
     @pytest.mark.parametrize("method", FAILS_OPEN)
     def test_failing_open(

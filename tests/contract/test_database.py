@@ -1,4 +1,4 @@
-"""What every Database does: transactions, savepoints, rules, bulk inserts. Ran on the real servers first."""
+"""Contract of Database: transactions, savepoints, constraints, bulk inserts."""
 
 from __future__ import annotations
 
@@ -150,11 +150,13 @@ VALUES: dict[str, Any] = {
     "minus zero": Decimal("-0.0"), "huge": Decimal("1E+999999"), "tiny": Decimal("1E-999999"),
     "decimal nan": Decimal("NaN"), "signal": Decimal("sNaN"), "no end": Decimal("-Infinity"),
     "text": "it's", "member of str": Colour.RED, "digit": "1", "accent": "é", "id text": str(AN_ID),
-    "long": "123456", "blank end": "12345 ", "tab end": "12345\t", "blank within": "a ", "nul": "a\0",
+    "long": "123456", "blank end": "12345 ", "tab end": "12345\t", "blank within": "a ",
+    "nul": "a\0",
     "surrogate": "\ud800", "moment text": "2026-01-31 12:00:00", "json": '{"a": 1}',
     "bytes": b"\0'\\\xff", "five bytes": b"12345", "moment": NOON, "second": SECOND,
     "east": SECOND.astimezone(timezone(timedelta(hours=5, minutes=30))),
-    "naive": datetime(2026, 1, 31), "no utc": datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    "naive": datetime(2026, 1, 31),
+    "no utc": datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
     "date": date(2026, 1, 31), "time": time(12, 30), "duration": timedelta(hours=1), "id": AN_ID,
     "dict": {"a": [1, None, "é'\\"]}, "dict of a subclass": Tree(a=1), "list": [1, {"b": 2.5}],
     "no json": {1: 2}, "nan within": [float("nan")], "tuple": (1,), "set": {1}, "ellipsis": ...,
@@ -164,19 +166,22 @@ NO_JSON = ("no json", "nan within")
 #: by column: the values that it takes, and what is read of them
 TAKEN: dict[str, dict[str, Any]] = {
     "flag": {"none": None, "true": True, "one": True, "member of int": True},
-    "whole": {"none": None, "one": 1, "two": 2, "member of int": 1, "whole decimal": 7, "large": 10**8,
-        "minus zero": 0},
+    "whole": {"none": None, "one": 1, "two": 2, "member of int": 1, "whole decimal": 7,
+        "large": 10**8, "minus zero": 0},
     "ratio": {"none": None, "one": 1.0, "two": 2.0, "member of int": 1.0, "32 bits": 2.0**31,
         "minus 32 bits": -(2.0**31) - 1, "65 bits": 2.0**64, "float": 1.5},
-    "price": {"none": None, "one": Decimal("1.00"), "two": Decimal("2.00"), "member of int": Decimal("1.00"),
-        "decimal": Decimal("1.50"), "whole decimal": Decimal("7.00"), "zeros": Decimal("2.50"),
+    "price": {"none": None, "one": Decimal("1.00"), "two": Decimal("2.00"),
+        "member of int": Decimal("1.00"), "decimal": Decimal("1.50"),
+        "whole decimal": Decimal("7.00"), "zeros": Decimal("2.50"),
         "largest": Decimal("99999999.99"), "minus zero": Decimal("0.00")},
     "data": {"none": None, "bytes": b"\0'\\\xff"},
     "day": {"none": None, "date": date(2026, 1, 31)},
     "moment": {"none": None, "moment": NOON, "second": SECOND, "east": SECOND},
     "second": {"none": None, "second": SECOND, "east": SECOND},
-    "word": {"none": None, "text": "it's", "member of str": "red", "digit": "1", "accent": "é", "blank within": "a "},
-    "code": {"none": None, "text": "it's", "member of str": "red", "digit": "1", "blank within": "a "},
+    "word": {"none": None, "text": "it's", "member of str": "red", "digit": "1", "accent": "é",
+        "blank within": "a "},
+    "code": {"none": None, "text": "it's", "member of str": "red", "digit": "1",
+        "blank within": "a "},
     "document": {"none": None, "dict": {"a": [1, None, "é'\\"]}, "dict of a subclass": {"a": 1},
         "list": [1, {"b": 2.5}]},
 }  # fmt: skip
@@ -372,7 +377,7 @@ class DatabaseContract(Contract):
     def test_what_is_started_inside_a_block_cannot_take_part(
         self, backend: DatabaseBackend
     ) -> None:
-        """Its context is a copy of the block's: it would share the connection, or not see the rows."""
+        """Its context is a copy of the block's: it would share the connection or miss the rows."""
         database, owners = backend.database, backend.owners
 
         def enter() -> None:
@@ -452,7 +457,7 @@ class DatabaseContract(Contract):
         assert names(backend) == ["c"]
 
     def test_a_thread_that_ends_inside_a_block(self, backend: DatabaseBackend) -> None:
-        """Whatever still refers to the block, the transaction ends with its thread."""
+        """The transaction ends with its thread, even if references to the block remain."""
         database, owners = backend.database, backend.owners
         kept: list[Any] = []
 
@@ -583,7 +588,7 @@ class DatabaseContract(Contract):
         assert names(backend) == ["c", "n", "z"]
 
     def test_a_savepoint_while_another_commits(self, backend: DatabaseBackend) -> None:
-        """What the other thread has committed stays, whatever becomes of our block."""
+        """Rows that the other thread committed stay, however this block ends."""
         database = backend.database
         begun, savepoint, committed = (threading.Event() for _ in range(3))
 
@@ -1026,7 +1031,7 @@ class DatabaseContract(Contract):
         assert conflict(lambda: backend.owners.create(Owner(name))) == ("owners_name_key", "unique")
 
     def test_text_in_keys(self, backend: DatabaseBackend) -> None:
-        """Binary comparison: case, accents and composition matter; MySQL takes no notice of blanks at the end."""
+        """Comparison is binary: case, accents and composition count; MySQL ignores final blanks."""
         for name in ("a", "A", "ä", "a\u0308", "😀", "", " a", "ß", "ss"):
             backend.owners.create(Owner(name))
         if backend.engine == "mysql":
@@ -1047,7 +1052,7 @@ class DatabaseContract(Contract):
         assert names(backend) == sorted(names(backend), key=lambda name: name.encode())
 
     def test_text_in_conditions(self, backend: DatabaseBackend) -> None:
-        """MySQL takes no notice of blanks at the end, whatever the comparison; control characters are less than one."""
+        """MySQL ignores blanks at the end in every comparison; a control character sorts lower."""
         items = backend.items
         for label in ("a", "a\t", "b ", "c"):
             items.create(Item(label=label))
@@ -1255,7 +1260,7 @@ class DatabaseContract(Contract):
         mysql: Any,
         postgres: Any,
     ) -> None:
-        """MySQL looks at each row as it deletes it, the row itself included; Postgres afterwards."""
+        """MySQL checks each row, itself included, as it deletes it; Postgres checks afterwards."""
         nodes, ids = backend.nodes, {number: uuid.UUID(int=number) for number in range(1, 4)}
 
         def made(number: int, references: str) -> Node:

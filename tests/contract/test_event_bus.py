@@ -482,10 +482,11 @@ class RedisEventBusContract(Contract):
         eventually(lambda: bus.publish(b, note(2)) == 1)
         bus.publish(a, note(3))
         assert heard.notes(2) == ["1", "3"]
+        # Once: it has closed its subscription.
         assert log.wait(3)[:2] == [
             (a, None, "begins"),
             (a, None, "ends"),
-        ]  # once: it has closed its subscription
+        ]
 
     def test_a_publish_inside_a_handler_comes_after_it(self, backend: BusBackend) -> None:
         bus, log, channel = backend.bus(), Inbox(), backend.channel("c")

@@ -482,7 +482,7 @@ class KeyValueClientContract(Contract):
         assert sorted(total for each in results for total in each) == list(range(1, 401))
 
     def test_writes_of_many_threads_never_tear_an_increment(self, backend: KeyValueBackend) -> None:
-        """Set to a multiple of 1000 and incremented by others: no increment may bring an older value back."""
+        """While others set multiples of 1000, no increment brings an older value back."""
         client, key = backend.client, backend.key("k")
 
         def work(number: int) -> list[int]:
@@ -497,7 +497,7 @@ class KeyValueClientContract(Contract):
         assert int(client.get(key) or 0) >= 200_000
 
     def test_threads_that_remove_and_create_take_turns(self, backend: KeyValueBackend) -> None:
-        """Whoever creates the key removes it: nobody's success may overlap with another's."""
+        """The thread that creates the key removes it: no two threads hold it at once."""
         client, key = backend.client, backend.key("k")
 
         def work(number: int) -> int:

@@ -1,4 +1,4 @@
-"""What a data move does, between each pair of databases. Ran on the real servers first."""
+"""Contract of data moves, between each pair of databases."""
 
 from __future__ import annotations
 
@@ -159,7 +159,8 @@ class MoveContract(Contract):
         moment = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
         second = moment.replace(microsecond=0)
         full = Cell(
-            True, -7, 0.1, Decimal("10.25"), b"\0\xff1", date(2026, 1, 31), moment, second, "wörd😀"[:5],
+            True, -7, 0.1, Decimal("10.25"), b"\0\xff1", date(2026, 1, 31), moment, second,
+            "wörd😀"[:5],
             "code", {"a": [1, None, {"b": "é"}]}, second, second,
         )  # fmt: skip
         empty = Cell(created_at=second, updated_at=second)
@@ -173,7 +174,7 @@ class MoveContract(Contract):
         assert move.verify() == infra.Verification("owners", 2, 0, 0, 0)
 
     def test_rows_that_change_meanwhile(self, backend: Pair) -> None:
-        """What lies before the walk is seen as it is then; what lies behind it is not seen again."""
+        """Rows ahead of the walk are seen as they are then; rows behind it are not seen again."""
         backend.fill()
         backend.move().run(limit=3)
         source = backend.source.owners
@@ -253,7 +254,7 @@ class MoveContract(Contract):
         assert backend.names() == NAMES[:3]
 
     def test_a_row_of_two_tables_that_is_refused(self, backend: Pair) -> None:
-        """Rows of the second table refer to rows of the first: the first row at fault is named all the same."""
+        """If rows of one table refer to the other, the first row at fault is still named."""
         backend.fill()
 
         def split(row: dict[str, Any]) -> Any:

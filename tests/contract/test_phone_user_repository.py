@@ -141,8 +141,8 @@ class PhoneUserRepositoryContract(Contract):
         users, id = backend.users, uuid.UUID("01890000-0000-7000-8000-000000000001")
         moment = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.PhoneUser(
-            "ab" * 32, "44", "customer", is_verified=True, is_blocked=True, id=id, created_at=moment,
-            updated_at=moment, last_login_at=moment,
+            "ab" * 32, "44", "customer", is_verified=True, is_blocked=True, id=id,
+            created_at=moment, updated_at=moment, last_login_at=moment,
         )  # fmt: skip
         stored = users.create(given)
         assert stored == given  # the same moments
@@ -205,9 +205,8 @@ class PhoneUserRepositoryContract(Contract):
         assert users.find_by_id(other.id) == other
         assert users.update(changed) == changed
         assert users.update(replace(changed, user_type=None)).user_type is None
-        moved = users.update(
-            replace(changed, created_at=login)
-        )  # what is returned is what is stored
+        # What is returned is what is stored.
+        moved = users.update(replace(changed, created_at=login))
         assert users.find_by_id(user.id) == moved
         with pytest.raises(infra.ConflictError) as conflict:
             users.update(replace(changed, phone_hash=other.phone_hash))

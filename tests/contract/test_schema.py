@@ -19,9 +19,8 @@ from tests.contract.databases import fake_tables, migrated, with_tables
 #: whether a column is a document: MariaDB's JSON is a LONGTEXT with a check
 DOCUMENT = {"mysql": "data_type IN ('json', 'longtext')", "postgres": "data_type = 'json'"}
 HERE = {"mysql": "database()", "postgres": "current_schema()"}
-TYPES: dict[
-    str, tuple[type, int | None]
-] = {  # what information_schema says, as a Column's kind and length
+# What information_schema says, as a Column's kind and length.
+TYPES: dict[str, tuple[type, int | None]] = {
     "tinyint": (bool, None),
     "boolean": (bool, None),
     "int": (int, None),
@@ -81,29 +80,36 @@ def real_rules(url: str) -> dict[str, Any]:
         constraints = {
             (table, name): kind
             for table, name, kind in pool.fetch_all(
-                "SELECT table_name, constraint_name, constraint_type FROM information_schema.table_constraints "
+                "SELECT table_name, constraint_name, constraint_type "
+                "FROM information_schema.table_constraints "
                 f"WHERE table_schema = {here}"
             )
         }
         keys: dict[tuple[str, str], tuple[str, ...]] = defaultdict(tuple)
         for table, name, key in pool.fetch_all(
-            "SELECT table_name, constraint_name, column_name FROM information_schema.key_column_usage "
+            "SELECT table_name, constraint_name, column_name "
+            "FROM information_schema.key_column_usage "
             f"WHERE table_schema = {here} ORDER BY table_name, constraint_name, ordinal_position"
         ):
             keys[table, name] += (key,)
         if pool.engine == "mysql":
             references = pool.fetch_all(
-                "SELECT k.constraint_name, k.referenced_table_name, k.referenced_column_name, r.delete_rule "
-                "FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r "
-                "ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name "
+                "SELECT k.constraint_name, k.referenced_table_name, "
+                "k.referenced_column_name, r.delete_rule "
+                "FROM information_schema.key_column_usage k "
+                "JOIN information_schema.referential_constraints r "
+                "ON r.constraint_schema = k.constraint_schema "
+                "AND r.constraint_name = k.constraint_name "
                 f"WHERE k.table_schema = {here} ORDER BY k.ordinal_position"
             )
         else:
             references = pool.fetch_all(
                 "SELECT r.constraint_name, u.table_name, u.column_name, r.delete_rule "
                 "FROM information_schema.referential_constraints r "
-                "JOIN information_schema.key_column_usage k USING (constraint_schema, constraint_name) "
-                "JOIN information_schema.key_column_usage u ON u.constraint_schema = r.unique_constraint_schema "
+                "JOIN information_schema.key_column_usage k "
+                "USING (constraint_schema, constraint_name) "
+                "JOIN information_schema.key_column_usage u "
+                "ON u.constraint_schema = r.unique_constraint_schema "
                 "AND u.constraint_name = r.unique_constraint_name "
                 "AND u.ordinal_position = k.position_in_unique_constraint "
                 f"WHERE r.constraint_schema = {here} ORDER BY k.ordinal_position"

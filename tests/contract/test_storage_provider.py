@@ -26,25 +26,31 @@ PART = 5 * MIB  # the least that S3 takes
 NOBODYS = "test-of-nobody-739182"  # a bucket that is not there
 
 BAD_BUCKETS: list[Any] = [
-    "", "ab", "a" * 64, "Bucket", "under_score", "a..b", "-ab", "ab-", ".ab", "ab.", "10.0.0.1", "xn--ab", "a/b", "é-é",
+    "", "ab", "a" * 64, "Bucket", "under_score", "a..b", "-ab", "ab-", ".ab", "ab.", "10.0.0.1",
+    "xn--ab", "a/b", "é-é",
     "a b", "abc\n", None, 5, b"abc",
 ]  # fmt: skip
 BAD_KEYS: list[Any] = [
-    "", "/", "/a", "a//b", "a//", ".", "..", "./a", "../a", "a/.", "a/..", "a/./b", "a/../b", " a", "a ", "a\n", "a\0b",
+    "", "/", "/a", "a//b", "a//", ".", "..", "./a", "../a", "a/.", "a/..", "a/./b", "a/../b", " a",
+    "a ", "a\n", "a\0b",
     "\ud800", "é" * 512 + "x", "x" * 1025, None, 5, b"a", ["a"],
 ]  # fmt: skip
 # What S3 takes, and a path, a URL or a piece of XML would not take as it is.
 ODD_KEYS = [
-    "a b", "a+b", "a%b", "a%2Fb", "a%2e%2e", "a&b", "a?b=c", "a#b", "a;b", "a=b,c@d:e$f", "a\\b", 'a"b', "a'b", "a<b>c",
-    "a|b", "a^b`c", "{a}[b]~(c)*!", "...", ".a", "a.", "é", "e\u0301", "日本", "😀", "\ufffd", "a\tb", "a\x7fb",
+    "a b", "a+b", "a%b", "a%2Fb", "a%2e%2e", "a&b", "a?b=c", "a#b", "a;b", "a=b,c@d:e$f", "a\\b",
+    'a"b', "a'b", "a<b>c",
+    "a|b", "a^b`c", "{a}[b]~(c)*!", "...", ".a", "a.", "é", "e\u0301", "日本", "😀", "\ufffd",
+    "a\tb", "a\x7fb",
     "é" * 120, "+", "%", "&amp;", "sp  ace", "-", "_",
 ]  # fmt: skip
 BAD_DATA: list[Any] = ["text", None, 5, True, ["a"], object, io.BytesIO, io.StringIO("text")]
 BAD_TYPES: list[Any] = ["", " a/b", "a/b ", "a\nb", "é", "x" * 256, 5, b"a/b"]
 BAD_METADATA: list[Any] = [
     {"a_b": "a"}, {"_": "a"},
-    {"é": "a"}, {"": "a"}, {"a b": "a"}, {"a:b": "a"}, {"a!": "a"}, {"a\n": "a"}, {5: "a"}, {"a": "é"}, {"a": "a\nb"},
-    {"a": "a\0"}, {"a": " b"}, {"a": "b "}, {"a": 5}, {"a": None}, {"a": "b", "A": "c"}, {"a": "x" * 2048},
+    {"é": "a"}, {"": "a"}, {"a b": "a"}, {"a:b": "a"}, {"a!": "a"}, {"a\n": "a"}, {5: "a"},
+    {"a": "é"}, {"a": "a\nb"},
+    {"a": "a\0"}, {"a": " b"}, {"a": "b "}, {"a": 5}, {"a": None}, {"a": "b", "A": "c"},
+    {"a": "x" * 2048},
     [("a", "b")], "a",
 ]  # fmt: skip
 BAD_EXPIRIES: list[Any] = [0, 0.5, -1, 604_801, math.nan, math.inf, True, "60", None]
@@ -71,7 +77,8 @@ WITH_A_BUCKET: dict[str, Callable[[Storage, Any], Any]] = {
         for name, call in WITH_A_KEY.items()
     },
 }
-# What an absent bucket, or an object absent from a bucket, is to each method: an answer, or NotFoundError's resource.
+# What an absent bucket, or an object absent from a bucket, is to each method: an answer, or
+# NotFoundError's resource.
 ABSENT: dict[str, tuple[Any, Any]] = {
     "upload": ("bucket", None),
     "download": ("bucket", "object"),
@@ -217,7 +224,8 @@ class StorageProviderContract(Contract):
         array = bytearray(b"abc")
         numbers = memoryview(b"abcdefgh").cast("I")
         for data, stored in (
-            (array, b"abc"), (memoryview(b"abc"), b"abc"), (numbers, b"abcdefgh"), (memoryview(b"abcdef")[::2], b"ace"),
+            (array, b"abc"), (memoryview(b"abc"), b"abc"), (numbers, b"abcdefgh"),
+            (memoryview(b"abcdef")[::2], b"ace"),
             (bytearray(), b""), (memoryview(b""), b""),
         ):  # fmt: skip
             backend.storage.upload(backend.bucket, "k", data)
@@ -760,7 +768,8 @@ class StorageProviderContract(Contract):
         storage.upload(bucket, "secret", b"x")
         url = storage.get_presigned_url(bucket, "k", 60)
         for changed, method in (
-            (url, "PUT"), (url, "DELETE"), (url, "HEAD"), (url.replace("Expires=60", "Expires=600"), "GET"),
+            (url, "PUT"), (url, "DELETE"), (url, "HEAD"),
+            (url.replace("Expires=60", "Expires=600"), "GET"),
             (url.replace("/k?", "/secret?"), "GET"), (f"{url}&more=", "GET"),
         ):  # fmt: skip
             assert backend.fetch(changed, method)[0] == 403, (changed, method)

@@ -162,8 +162,9 @@ class SubmissionRepositoryContract(Contract):
         organization = backend.organizations.create(infra.Organization("Lab", "lab"), somebody.id)
         created = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.Submission(
-            benchmark.id, benchmark.version_id, "😀" * 200, somebody.id, organization.id, 0.875, {"a": [1, 2.0]},
-            {"gpu": "H100"}, "audited", at(-5), {"by": "eve"}, "unlisted", numbered(1), created, at(-1),
+            benchmark.id, benchmark.version_id, "😀" * 200, somebody.id, organization.id, 0.875,
+            {"a": [1, 2.0]}, {"gpu": "H100"}, "audited", at(-5), {"by": "eve"}, "unlisted",
+            numbered(1), created, at(-1),
         )  # fmt: skip
         stored = submissions.create(given)
         assert stored == given
@@ -338,11 +339,12 @@ class SubmissionRepositoryContract(Contract):
         made = submissions.create(
             a_draft(benchmark, results=value, execution={"in": value}, verification=value)
         )
+        # 1 is not 1.0, nor True, and keys have an order.
         wanted = (
             repr(value),
             repr({"in": value}),
             repr(value),
-        )  # 1 is not 1.0, nor True, and keys have an order
+        )
         for found in (made, submissions.find_by_id(made.id), *submissions.page().items):
             assert found is not None
             assert (repr(found.results), repr(found.execution), repr(found.verification)) == wanted
@@ -420,8 +422,8 @@ class SubmissionRepositoryContract(Contract):
         backend.advance(60)
         edited = replace(
             made, benchmark_id=elsewhere.id, benchmark_version_id=elsewhere.version_id, model="new",
-            user_id=somebody.id, organization_id=organization.id, aggregate_score=0.5, results={"a": 1},
-            execution={"b": 2}, created_at=at(-1),
+            user_id=somebody.id, organization_id=organization.id, aggregate_score=0.5,
+            results={"a": 1}, execution={"b": 2}, created_at=at(-1),
         )  # fmt: skip
         changed = submissions.update(replace(edited, updated_at=at(999)))
         assert changed == replace(edited, updated_at=at(60))
@@ -653,9 +655,8 @@ class SubmissionRepositoryContract(Contract):
         calls: list[Callable[[], Any]] = [
             lambda: find(benchmark.id, visibility="hidden"),
             lambda: find(benchmark.id, visibility=""),
-            lambda: find(
-                benchmark.id, infra.Query(filters={"visibility": "private"})
-            ),  # which of the two?
+            # Which of the two?
+            lambda: find(benchmark.id, infra.Query(filters={"visibility": "private"})),
             lambda: find(
                 benchmark.id, infra.Query(filters={"benchmark_id": other.id}), visibility=None
             ),
@@ -910,11 +911,12 @@ class SubmissionRepositoryContract(Contract):
 
     def test_equal_scores_share_a_rank(self, backend: ExchangeBackend) -> None:
         submissions, benchmark = backend.submissions, a_benchmark(backend)
+        # In the order of submission; ids and times go their own ways.
         for (
             number,
             score,
             seconds,
-        ) in (  # in the order of submission; ids and times go their own ways
+        ) in (
             (7, 1, 1),
             (3, 5, 4),
             (5, 5, 3),
@@ -1167,9 +1169,8 @@ def test_the_fake_fails_on_demand() -> None:
     submissions.fail_next("create", infra.TimeoutError, after_apply=True)
     with pytest.raises(infra.TimeoutError):
         submissions.create(a_draft(benchmark, 1))
-    assert ranks(submissions.leaderboard(benchmark.id)) == [
-        (1, "gpt")
-    ]  # the work was done, the answer was lost
+    # The work was done, the answer was lost.
+    assert ranks(submissions.leaderboard(benchmark.id)) == [(1, "gpt")]
     submissions.fail_next("leaderboard", infra.TimeoutError)
     with pytest.raises(infra.TimeoutError):
         submissions.leaderboard(benchmark.id)

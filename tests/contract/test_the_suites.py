@@ -1,4 +1,4 @@
-"""Every port has a complete suite that runs on its fake and on something real; twins have the same public face."""
+"""Each port has a complete suite on its fake and on a real backend; twins have the same names."""
 
 from __future__ import annotations
 

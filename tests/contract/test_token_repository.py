@@ -51,7 +51,8 @@ class TokenRepositoryContract(Contract):
             (tokens.revoke_all_for_user, user.id, "lost"),
             (tokens.revoke_family, family, "lost"),
             (tokens.find, token), (tokens.is_valid, token), (tokens.find_by_user, user.id),
-            (tokens.create, issue.record), (tokens.update, issue.record), (tokens.page, infra.Query()),
+            (tokens.create, issue.record), (tokens.update, issue.record),
+            (tokens.page, infra.Query()),
         ):  # fmt: skip
             refusals.check(method, arguments, lambda: tokens.page().items)
 
@@ -358,7 +359,7 @@ class TokenRepositoryContract(Contract):
         assert [tokens.is_valid(each.token) for each in (second, sibling)] == [False, False]
 
     def test_grace_does_not_revive_a_family(self, backend: AccountsBackend) -> None:
-        """Who signed out, or whose family died of a reuse, gets nothing for an old token."""
+        """After sign-out or a reuse in the family an old token gives nothing."""
         tokens, user = backend.tokens, a_user(backend)
         first = tokens.issue(user.id, DAY)
         second = issued(tokens.rotate(first.token, DAY))
@@ -429,8 +430,10 @@ class TokenRepositoryContract(Contract):
             assert tokens.find_by_user(user.id) == []
 
     def test_a_family_that_ends_while_it_is_rotated(self, backend: AccountsBackend) -> None:
-        """The new token stands where the statement that ends the family has already passed: its id is
-        below that of the old one, which a process with a faster clock issued."""
+        """The statement that ends the family has already passed the new token's id.
+
+        That id is below the old token's, which a process with a faster clock issued.
+        """
         tokens, user = backend.tokens, a_user(backend)
         ahead = fakes.FakeClock(DAWN + timedelta(seconds=1))
         old = type(tokens)(backend.database, clock=ahead).issue(user.id, DAY)

@@ -1,4 +1,4 @@
-"""UserRepository: accounts, their documents and passwords, and who belongs to which organization."""
+"""Contract of UserRepository: accounts, documents, passwords, and memberships."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ from tests.contract.texts import Number, Text, any_text, plain
 DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA"
 
-# As Python folds: case, whether accents are composed, and letters that have a form in one case only.
+# As Python folds: case, whether accents are composed, and letters that have a form in one case
+# only.
 ONE_NAME = [
     ("ada", "ADA"),
     ("ADA", "ada"),
@@ -67,7 +68,8 @@ TWO_NAMES = [
     ("a%", "ab"),
     ("a_c", "abc"),
 ]
-# Control, format, joiners, fillers, selectors, unassigned, private: names with these look like other names.
+# Control, format, joiners, fillers, selectors, unassigned, private: names with these look like
+# other names.
 UNSEEN = (
     "\x01\x7f\u0085\u00ad\u034f\u115f\u17b4\u180b\u180e\u200b\u200d\u202e\u2060\u2800\u3164\ufe0f\ufeff\uffa0\ue000"
     "\U000e0041\U000e0100"
@@ -273,8 +275,9 @@ class UserRepositoryContract(Contract):
         users, id = backend.users, uuid.UUID("01890000-0000-7000-8000-000000000001")
         moment = datetime(2020, 2, 29, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=-3)))
         given = infra.User(
-            "Ada@Example.com", "Ada_Lovelace", "Ada\nLovelace 🧮 ", "reviewer", True, {"a": [1]}, id=id,
-            created_at=moment, updated_at=moment + timedelta(days=1), last_active_at=moment - timedelta(days=1),
+            "Ada@Example.com", "Ada_Lovelace", "Ada\nLovelace 🧮 ", "reviewer", True, {"a": [1]},
+            id=id, created_at=moment, updated_at=moment + timedelta(days=1),
+            last_active_at=moment - timedelta(days=1),
         )  # fmt: skip
         stored = users.create(given)
         assert stored == given  # the same moments
@@ -635,7 +638,7 @@ class UserRepositoryContract(Contract):
         assert users.page().items == [user]
 
     def test_what_is_stored_can_be_read(self, backend: ExchangeBackend) -> None:
-        """Also from a place where less of Python's stack is left: how deep a document may be is a fixed number."""
+        """The limit of a document's depth is fixed, even if little of Python's stack is left."""
         users = backend.users
         deepest = a_user(backend, profile=nested(100))
 
@@ -841,16 +844,18 @@ class UserRepositoryContract(Contract):
         )
         active = replace(edited, last_active_at=DAWN + timedelta(seconds=1))
         assert users.find_by_id(ada.id) == active
+        # These have methods of their own.
         for change in (
             {"role": "reviewer"},
             {"email_verified": False},
-        ):  # these have methods of their own
+        ):
             assert conflict(lambda: users.update(replace(active, **change))) == late
         assert users.find_by_id(ada.id) == active
 
     @pytest.mark.parametrize(
         ("email", "verified"),
-        # ß folds to ss, but as a domain it is another one (RFC 5891): only the very same text is the same address.
+        # ß folds to ss, but as a domain it is another one (RFC 5891): only the very same text is
+        # the same address.
         [("ada@example.com", True), ("ADA@Example.com", False), ("ada@example.org", False)],
     )
     def test_another_address_is_not_verified(
@@ -868,9 +873,8 @@ class UserRepositoryContract(Contract):
     def test_an_address_is_verified_that_a_mail_went_to(self, backend: ExchangeBackend) -> None:
         users = backend.users
         ada = a_user(backend)
-        users.update(
-            replace(ada, email="else@example.com")
-        )  # before the link in the mail is followed
+        # Before the link in the mail is followed.
+        users.update(replace(ada, email="else@example.com"))
         late = "users_as_read", "check", "update_email_verified"
         for address in ("ada@example.com", "Else@example.com"):
             assert conflict(lambda: users.update_email_verified(ada.id, email=address)) == late
@@ -984,6 +988,7 @@ class UserRepositoryContract(Contract):
 
     def test_the_order_of_a_page(self, backend: ExchangeBackend) -> None:
         users = backend.users
+        # By code points, not as one writes.
         names = [
             "b",
             "Z",
@@ -994,7 +999,7 @@ class UserRepositoryContract(Contract):
             "10",
             "9",
             "ab",
-        ]  # by code points, not as one writes
+        ]
         made = []
         for name in names:
             made.append(a_user(backend, name))
@@ -1244,7 +1249,7 @@ class UserRepositoryContract(Contract):
     def test_a_new_owner_does_not_slip_away(
         self, backend: ExchangeBackend, waits: str, how: str, commit: bool
     ) -> None:
-        """Ada hands over to Grace, who is going at that moment: what Grace's statements saw first is not true later."""
+        """Ada hands over to Grace, who leaves meanwhile: Grace's statements read outdated rows."""
         users = backend.users
         ada, grace = a_user(backend), a_user(backend, "grace")
         organization = an_organization(backend, ada)

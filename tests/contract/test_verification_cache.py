@@ -623,9 +623,8 @@ class VerificationCacheContract(Contract):
         backend.advance(30)
         cache.send_code(sms, PHONE)
         backend.advance(30)
-        for _ in range(
-            2
-        ):  # the window is full: that, and not the time between two codes, is what to wait for
+        # The window is full: that, and not the time between two codes, is what to wait for.
+        for _ in range(2):
             with pytest.raises(infra.RateLimitedError) as caught:
                 cache.send_code(sms, PHONE)
             assert 100 < caught.value.retry_after <= 140.001

@@ -1,4 +1,4 @@
-"""What stands between a client and Redis, or in its place, on bad days. All on loopback."""
+"""Proxies and stubs of Redis on loopback, which tests make fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Listening:
-    """A port on loopback; each connection is served in a thread of its own. ``connections`` counts them."""
+    """A port on loopback with a thread for each connection; ``connections`` counts them."""
 
     def __init__(self, port: int = 0) -> None:
         self.connections = 0
@@ -50,8 +50,11 @@ class Listening:
 
 
 class Proxy(Listening):
-    """Forwards to ``target``; once ``swallow`` is True, the next reply is dropped and its connection ended. While
-    ``open`` is not set, replies are kept back; ``kept`` counts those, ``passed`` those that clients have got."""
+    """Forward to ``target``, and lose or delay replies.
+
+    Once ``swallow`` is True, the next reply is dropped and its connection ended. While ``open`` is
+    not set, replies are held back; ``kept`` counts those, ``passed`` those that reached clients.
+    """
 
     lingers = False  # True: the end of a client's connection does not come through
 
@@ -75,7 +78,7 @@ class Proxy(Listening):
         self._pass(client, server, False)
 
     def request(self, data: bytes) -> bytes | None:
-        """What of a client's request goes on to the server; None: its connection ends."""
+        """Return the part of a request to forward, or None to end the connection."""
         return data
 
     def _pass(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
@@ -115,8 +118,10 @@ class Recording(Proxy):
 
 
 class Stub(Listening):
-    """A server that runs ``serve(connection)`` for each, and then keeps it open and silent. What goes wrong in that is
-    kept in ``failures``."""
+    """A server that runs ``serve(connection)`` for each, and then keeps it open and silent.
+
+    ``failures`` holds the errors of ``serve``.
+    """
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._script = serve
@@ -175,7 +180,7 @@ WRONG_PROXIES = [
 
 
 class ScriptedRedis(Listening):
-    """A server that answers each command with what ``answer(words, send)`` sends, for as long as it takes."""
+    """A server that answers each command with what ``answer(words, send)`` sends."""
 
     def __init__(self, answer: Callable[[list[bytes], Callable[[bytes], None]], None]) -> None:
         self._answer = answer
@@ -202,9 +207,8 @@ class ScriptedRedis(Listening):
     def _converse(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
             stream = client.makefile("rb")
-            while (
-                header := stream.readline()
-            ):  # *<number of words>, then for each $<length> and the word
+            # *<number of words>, then for each $<length> and the word.
+            while header := stream.readline():
                 words = [
                     stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(header[1:]))
                 ]

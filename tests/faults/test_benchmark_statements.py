@@ -1,4 +1,4 @@
-"""What methods of the benchmark exchange cost on real servers: a fixed number of statements, and none reads by row."""
+"""Costs of the benchmark exchange on real servers: a fixed number of statements, none by row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IN_TRANSACTION = {"begin", "commit", "run"}
 
 
 class Exchange:
-    """One user; ``cost`` counts the statements that a call sends, beside those that begin and end transactions."""
+    """One user; ``cost`` counts the statements of a call, without those of transactions."""
 
     def __init__(self, url: str, proxy: Recording) -> None:
         self.proxy = proxy
@@ -161,7 +161,7 @@ def test_submissions(exchange: Exchange, rows: int) -> None:
 
 
 def many(exchange: Exchange, count: int) -> infra.Benchmark:
-    """A benchmark with so many submissions, and as many users, organizations, owners and benchmarks."""
+    """A benchmark with ``count`` submissions, users, organizations, owners and benchmarks."""
     benchmark = exchange.benchmarks.create(exchange.draft("mmlu"))
     now = infra.SystemClock().now()
     moments = [now + timedelta(seconds=number * 7919 % count) for number in range(count)]
@@ -179,12 +179,12 @@ def many(exchange: Exchange, count: int) -> infra.Benchmark:
 
     same = itertools.repeat
     fill(
-        "users", email=texts, username=texts, display_name=same(""), role=same("registered"), email_verified=same(True),
-        profile=same({}), email_folded=texts, username_folded=texts,
+        "users", email=texts, username=texts, display_name=same(""), role=same("registered"),
+        email_verified=same(True), profile=same({}), email_folded=texts, username_folded=texts,
     )  # fmt: skip
     fill(
         "organizations", name=texts, slug=texts, description=same(""), verified=same(True),
-        organization_type=["enterprise" if number % 100 == 0 else "individual" for number in numbers],
+        organization_type=["individual" if number % 100 else "enterprise" for number in numbers],
         search_folded=same(""),
     )  # fmt: skip
     fill(
@@ -193,15 +193,16 @@ def many(exchange: Exchange, count: int) -> infra.Benchmark:
     )  # fmt: skip
     fill(
         "benchmarks", slug=texts, name=texts, description=same(""), long_description=same(""),
-        category=same("cost"), status=same("draft"), version=same("1.0.0"), created_by=same(exchange.user.id),
-        evaluation_criteria=same({}), execution_config=same({}), test_cases=same([]), version_id=ids,
-        search_folded=same(""),
+        category=same("cost"), status=same("draft"), version=same("1.0.0"),
+        created_by=same(exchange.user.id), evaluation_criteria=same({}), execution_config=same({}),
+        test_cases=same([]), version_id=ids, search_folded=same(""),
     )  # fmt: skip
     fill(
-        "submissions", benchmark_id=same(benchmark.id), benchmark_version_id=same(benchmark.version_id),
+        "submissions", benchmark_id=same(benchmark.id),
+        benchmark_version_id=same(benchmark.version_id),
         model=[f"m{number % 50}" for number in numbers], user_id=same(exchange.user.id),
-        aggregate_score=[float(number * 7919 % count) for number in numbers], results=same({}), execution=same({}),
-        verification_level=same("unverified"), visibility=visibilities,
+        aggregate_score=[float(number * 7919 % count) for number in numbers], results=same({}),
+        execution=same({}), verification_level=same("unverified"), visibility=visibilities,
     )  # fmt: skip
     fill("benchmark_tags", benchmark_id=ids, tag=same("a"), id=(), created_at=(), updated_at=())
     exchange.pool.execute("ANALYZE")
@@ -256,7 +257,7 @@ def test_ranks_are_read_from_an_index(exchange: Exchange) -> None:
 
 
 def test_pages_are_read_from_an_index(exchange: Exchange) -> None:
-    """In whichever order, no more rows than a page has, or come before it; and an owner is found among many members."""
+    """Any order reads only rows up to the page's end; an owner is found among many members."""
     users = infra.PostgresUserRepository(exchange.pool)
     organizations = infra.PostgresOrganizationRepository(exchange.pool)
     benchmark, submissions = many(exchange, 5000), exchange.submissions
@@ -306,9 +307,10 @@ def test_pages_are_read_from_an_index(exchange: Exchange) -> None:
 
 
 def test_what_refers_to_a_row_is_found_by_an_index(exchange: Exchange) -> None:
-    """Whoever deletes a row looks for those that refer to it."""
+    """A delete of a row looks for rows that refer to it."""
     without = exchange.pool.fetch_all("""
-        SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = current_schema()::regnamespace
+        SELECT conname FROM pg_constraint
+        WHERE contype = 'f' AND connamespace = current_schema()::regnamespace
         AND NOT EXISTS (
             SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = ANY (conkey)
             AND (indpred IS NULL OR pg_get_expr(indpred, indrelid) ~ '^[(][a-z_]+ IS NOT NULL[)]$')

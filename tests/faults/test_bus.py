@@ -1,4 +1,4 @@
-"""RedisEventBus on bad days: connections killed, servers restarted and paused, refusals, forks, transactions."""
+"""Faults of RedisEventBus: killed connections, restarts, pauses, refusals, forks, transactions."""
 
 from __future__ import annotations
 
@@ -159,9 +159,8 @@ def test_paused(server: Server, caplog: pytest.LogCaptureFixture) -> None:
             )
         )
 
-        def after_the_pause() -> set[
-            str
-        ]:  # what was published during it, without an answer, may come before
+        # What was published during it, without an answer, may come before.
+        def after_the_pause() -> set[str]:
             return {channel for channel, _, text in heard.wait(0) if text == "1"}
 
         eventually(after_the_pause)
@@ -377,9 +376,8 @@ def test_who_joins_while_the_last_one_leaves(
 
             def slow(*channels: str) -> None:
                 joins.append(in_background(join))
-                done.wait(
-                    0.5
-                )  # in vain: it has to wait. A slow machine makes a mistake pass, no more
+                # In vain: it has to wait. A slow machine makes a mistake pass, no more.
+                done.wait(0.5)
                 leave(*channels)
 
             monkeypatch.setattr(listener, "unsubscribe", slow)
@@ -392,9 +390,8 @@ def test_who_joins_while_the_last_one_leaves(
         assert heard.notes(1) == ["1"]
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*fork.*:DeprecationWarning"
-)  # Python 3.12 warns of threads; they are the point
+# Python 3.12 warns of threads; they are the point.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_subscribes_anew(server: Server) -> None:
     heard = Heard()
     with (

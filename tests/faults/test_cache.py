@@ -1,4 +1,4 @@
-"""RedisCacheProvider on bad days: servers killed and paused, replies lost, owners of locks that die, forks."""
+"""Faults of RedisCacheProvider: killed and paused servers, lost replies, dead owners, forks."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def test_a_fork_while_another_thread_fills(server: Server) -> None:  # noqa: F81
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_other_threads_ask_for_a_lock(server: Server) -> None:  # noqa: F811
-    """Whatever they hold at that moment, the child does not wait for it."""
+    """The child does not wait for internal locks that other threads hold at the fork."""
     over, running = threading.Event(), threading.Event()
     asked: list[None] = []
     with client_of(server.url) as client:

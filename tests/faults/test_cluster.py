@@ -1,4 +1,4 @@
-"""RedisClient on a Redis Cluster on bad days: nodes killed and paused, slots on the move, replies lost, forks."""
+"""Faults of a cluster: killed and paused nodes, moving slots, lost replies, forks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def running() -> Iterator[RedisCluster]:
 
 @pytest.fixture
 def cluster(running: RedisCluster) -> Iterator[RedisCluster]:
-    """One cluster for all of these tests: each leaves its nodes up and its slots where they were."""
+    """One cluster for all tests of this file; each leaves its nodes and slots as they were."""
     yield running
     for node in running.nodes:  # also after a test that failed half-way
         assert node.process is not None
@@ -75,10 +75,11 @@ def keys_of(number: int, count: int = 1) -> list[str]:
 
 def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) -> None:
     a, b, c = (keys_of(number)[0] for number in range(3))
+    # The one of the URL, and the one that channels live on.
     killed, inbox = (
         cluster.nodes[0],
         Inbox(),
-    )  # the one of the URL, and the one that channels live on
+    )
     calls: list[Callable[[infra.KeyValueClient], Any]] = [
         lambda client: client.get(a),
         lambda client: client.increment(a),
@@ -109,13 +110,11 @@ def test_a_node_is_killed_and_comes_back(cluster: RedisCluster, raw: list[Any]) 
         with pytest.raises(infra.InfrastructureError):
             persistent.get(a)
         assert time.monotonic() - started < 1.5 + SLACK
-        with pytest.raises(
-            infra.ConnectionError
-        ):  # it has the URL, and has not learned of other nodes
+        # It has the URL, and has not learned of other nodes.
+        with pytest.raises(infra.ConnectionError):
             fresh.get(b)
-        assert (
-            raw[1].info("stats")["total_connections_received"] <= connections + 3
-        )  # the listener's, persistent's for the slots, perhaps fresh's
+        # The listener's, persistent's for the slots, perhaps fresh's.
+        assert raw[1].info("stats")["total_connections_received"] <= connections + 3
         inbox.wait_reconnects(1)
         assert client.publish("c", "elsewhere") == 1
         killed.start()
@@ -283,8 +282,11 @@ def test_a_slot_that_nobody_serves(cluster: RedisCluster, raw: list[Any]) -> Non
 
 
 class Script:
-    """Nodes of a cluster: ``owners`` says which of them has which share of the slots, ``answer(node, words)`` what one
-    answers to a command; None is silence, in which further commands may arrive."""
+    """Nodes of a scripted cluster.
+
+    ``owners`` maps shares of the slots to nodes. ``answer(node, words)`` returns a node's reply to
+    a command; None is silence, in which further commands may arrive.
+    """
 
     def __init__(self, count: int, answer: Callable[[int, list[bytes]], bytes | None]) -> None:
         self.log: list[tuple[int, bytes]] = []
@@ -359,7 +361,10 @@ def test_nodes_that_send_us_in_circles() -> None:
 
 @pytest.mark.parametrize("host", [b"", b"?", b"localhost"])
 def test_how_a_node_may_call_itself(host: bytes) -> None:
-    """By no name: then it is the one that was asked (https://redis.io/docs/latest/commands/cluster-slots/)."""
+    """Without a name it is the node that was asked.
+
+    https://redis.io/docs/latest/commands/cluster-slots/
+    """
 
     def answer(number: int, words: list[bytes]) -> bytes:
         return b":7\r\n" if words[0] == b"INCRBY" else script.slots(host)
@@ -479,7 +484,7 @@ def test_channels_move_on_from_a_silent_node() -> None:
 
 @pytest.mark.parametrize("method", ["delete_many", "get_many"])
 def test_what_one_node_has_not_done_another_may_have(method: str) -> None:
-    """One is still loading its data: then nothing of its part was done, but the other's part was."""
+    """One node is still loading its data: its part was not done, but the other's was."""
 
     def answer(number: int, words: list[bytes]) -> bytes | None:
         if number == 1 and script.log.count((1, words[0])) == 1 and words[0] in (b"DEL", b"GET"):
@@ -644,7 +649,7 @@ def test_lost_replies(cluster: RedisCluster, raw: list[Any]) -> None:
 
 
 class Renamed:
-    """A client on which the key "k", of the table of calls, is another: one that a certain node owns."""
+    """A client that replaces the key "k" of the table of calls by one that a node owns."""
 
     def __init__(self, client: infra.KeyValueClient, key: str) -> None:
         self._client, self._key = client, key

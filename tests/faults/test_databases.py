@@ -1,4 +1,4 @@
-"""ConnectionPool on bad days: servers killed, paused and restarted, replies lost, deadlocks, forks, many threads."""
+"""Faults of ConnectionPool: killed and paused servers, lost replies, deadlocks, forks, threads."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SLACK = 5.0  # seconds that a busy machine may add
 
 
 class Home:
-    """A server's database with one empty table, and a connection that looks at it from outside the pool."""
+    """A database with one empty table, and a connection that reads it from outside the pool."""
 
     def __init__(self, kind: str, server: Server) -> None:
         self.kind = kind
@@ -54,9 +54,8 @@ class Home:
         self.engine = "postgres" if isinstance(server, PostgresServer) else "mysql"
         self._eye: Any = None
         self._endure()
-        for (
-            session
-        ) in self.connections():  # of a test that failed, or that is about to go by itself
+        # Of a test that failed, or that is about to go by itself.
+        for session in self.connections():
             with contextlib.suppress(Exception):
                 self.ask(self.pick(f"KILL {session}", f"SELECT pg_terminate_backend({session})"))
         eventually(lambda: self.connections() == [])
@@ -69,7 +68,7 @@ class Home:
         self.ask(f"CREATE TABLE {table} (n INTEGER PRIMARY KEY, v INTEGER)")
 
     def _endure(self) -> None:
-        """What was committed survives a kill; the tests' servers are otherwise in more of a hurry."""
+        """Committed data survives a kill; the servers of other tests are faster and lose it."""
         if self.engine == "mysql":
             self.ask("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
         else:
@@ -136,7 +135,7 @@ class Home:
         return [row[0] for row in self.ask(f"SELECT n FROM {table} ORDER BY n")]
 
     def rows_at_rest(self) -> list[Any]:
-        """The rows once no transaction is open that has written some: a COMMIT may be on its way."""
+        """Return the rows when no writing transaction is open: a COMMIT may be on its way."""
         self.ask(
             self.pick("SELECT n FROM t FOR UPDATE", "BEGIN; LOCK TABLE t IN SHARE MODE; COMMIT")
         )
@@ -144,8 +143,10 @@ class Home:
 
     def _sessions(self, condition: str) -> list[int]:
         source = self.pick(
-            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() "
+            "AND id <> CONNECTION_ID()",
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
             " AND backend_type = 'client backend'",
         )
         return [row[0] for row in self.ask(f"{source} AND {condition}")]
@@ -206,7 +207,7 @@ class Home:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Callable[..., Server]]:
-    """Private servers that the tests of this file share: some that may be paused, and others that may be killed."""
+    """Private servers that the tests of this file share; some are paused, others killed."""
     started: dict[tuple[str, bool], Server] = {}
 
     def server(name: str, *, fragile: bool = False) -> Server:
@@ -246,7 +247,7 @@ def insert(number: int) -> str:
 
 
 def failure(call: Callable[[], Any]) -> Exception:
-    """What the call raises."""
+    """Return the error that the call raises."""
     try:
         call()
     except Exception as error:
@@ -262,7 +263,7 @@ def lasts(at_least: float, at_most: float) -> Iterator[None]:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What the call returns, or the class of its error and whether it is retryable."""
+    """Return the result of the call, or its error's class and whether it is retryable."""
     try:
         return call()
     except infra.InfrastructureError as error:
@@ -368,7 +369,7 @@ def test_killed_while_a_statement_runs(fragile: Home) -> None:
 
 
 def test_who_waits_for_a_place_does_not_wait_twice(fragile: Home) -> None:
-    """Its turn comes while the server is away: it is told so, and not left waiting for a second turn."""
+    """A waiter whose turn comes while the server is down gets the error at once."""
     caught: list[Exception] = []
     with fragile.pool(max_connections=1, min_connections=1, acquire_timeout=30) as pool:
         waiting = threading.Thread(
@@ -407,7 +408,8 @@ def notes(home: Home) -> Note:
     """One record in the table of ``Notes``."""
     key, moment = home.pick("CHAR(36)", "UUID"), home.pick("DATETIME(6)", "TIMESTAMPTZ")
     home.ask(
-        f"CREATE TABLE notes (id {key} PRIMARY KEY, text VARCHAR(99) NOT NULL, created_at {moment} NOT NULL)"
+        f"CREATE TABLE notes (id {key} PRIMARY KEY, text VARCHAR(99) NOT NULL, "
+        f"created_at {moment} NOT NULL)"
     )
     with home.pool() as pool:
         return Notes(pool).create(Note("first"))
@@ -522,10 +524,11 @@ def test_a_statement_whose_reply_is_lost_is_sent_once(home: Home, wire: Wire, me
     wire.lose()
     with pytest.raises(infra.ConnectionError) as caught:
         getattr(wire.pool, method)(f"INSERT INTO t (n) SELECT count(*) FROM t {home.returning}")
+    # For the caller to decide.
     assert (caught.value.retryable, caught.value.operation) == (
         True,
         method,
-    )  # for the caller to decide
+    )
     assert wire.calls == [(method, "ConnectionError", 1)]
     assert home.rows() == [0]
 
@@ -609,10 +612,11 @@ def test_a_commit_whose_reply_is_lost_has_happened_once(home: Home, wire: Wire, 
 
 def test_paused_before_login(home: Home) -> None:
     with home.pool(connect_timeout=1) as pool, home.paused():
+        # libpq waits at least 2 s.
         with (
             lasts(0.9, home.pick(1, 2)),
             pytest.raises(infra.TimeoutError),
-        ):  # libpq waits at least 2 s
+        ):
             pool.execute(insert(1))
         assert pool.stats().open == 0
     with home.pool(connect_timeout=1) as pool:
@@ -620,7 +624,7 @@ def test_paused_before_login(home: Home) -> None:
 
 
 def test_paused_inside_a_query(home: Home) -> None:
-    """A statement by itself, and one in a transaction, which both run while the server is paused."""
+    """A single statement, and one in a transaction, run while the server is paused."""
     ready = threading.Barrier(2)
     paused, timed_out, resumed = (threading.Event() for _ in range(3))
 
@@ -697,7 +701,8 @@ def test_a_statement_beyond_query_timeout(home: Home) -> None:
             with lasts(0.9, 1), pytest.raises(infra.TimeoutError, match="query_timeout") as caught:
                 call(sql)
             assert caught.value.retryable is False
-            # The server has ended it, so the connection is in order. A procedure may have set something.
+            # The server has ended it, so the connection is in order. A procedure may have set
+            # something.
             kept = int(kind != "call")
             assert pool.stats() == infra.PoolStats(10, kept, 0, kept, 0)
             assert (pool.fetch_one(home.who) == first) is bool(kept)
@@ -818,7 +823,7 @@ def test_a_server_that_takes_no_further_connection(home: Home) -> None:
 
 @contextlib.contextmanager
 def counted(home: Home) -> Iterator[list[int]]:
-    """Asks the server all the time how many connections the database has; the list holds the answers."""
+    """Count the database's connections all the time, and collect the counts in the list."""
     counts: list[int] = []
     over = threading.Event()
 
@@ -1042,7 +1047,7 @@ def test_run_repeats_the_loser_of_a_deadlock(home: Home) -> None:
 
 
 def test_a_deadlock_in_a_nested_block(home: Home) -> None:
-    """MySQL has rolled everything back and would go on in autocommit; Postgres goes back to the savepoint."""
+    """MySQL has rolled back all and would autocommit; Postgres returns to the savepoint."""
     with home.pool() as pool:
         crossing = Crossing(home, pool)
 
@@ -1086,7 +1091,7 @@ def test_a_deadlock_in_a_nested_block(home: Home) -> None:
 
 
 def test_too_long_a_wait_for_a_lock(home: Home) -> None:
-    """The lock is given up before the statement's time is over: a retryable error, which ends the transaction."""
+    """The wait for a lock ends before query_timeout: a retryable error ends the transaction."""
     home.ask(insert(1))
     limit = home.pick(2, 1)  # MariaDB counts whole seconds
     with home.pool(query_timeout=limit) as pool, contextlib.closing(home.raw()) as holder:
@@ -1449,7 +1454,7 @@ def test_a_fork_inside_a_transaction(home: Home) -> None:
 
 
 def test_a_fork_while_a_connection_is_lent(home: Home) -> None:
-    """What the child gives back is not its own, and must not count as its own."""
+    """The child returns its parent's connection, which must not count as its own."""
     with home.pool(max_connections=2) as pool:
         lease, rows = pool.connection(), pool.stream(home.numbers(5000))
         raw = lease.__enter__()
@@ -1544,9 +1549,8 @@ def test_after_a_long_idle_time_a_connection_has_to_answer_first(home: Home) -> 
         assert pool.fetch_one(home.who) == first  # it answered
         clock.advance(29)
         proxy.swallow = True
-        assert (
-            type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError
-        )  # sent without a question
+        # Sent without a question.
+        assert type(failure(lambda: pool.execute(insert(1)))) is infra.ConnectionError
         second = pool.fetch_one(home.who)
         clock.advance(31)
         proxy.swallow = True
@@ -1638,7 +1642,8 @@ def test_what_a_borrower_left_open_is_rolled_back(home: Home) -> None:
                 if not isinstance(leave, contextlib.nullcontext):
                     raise ZeroDivisionError
             eventually(lambda: home.transactions() == 0)
-            # After an exception that is not the driver's nobody knows what the connection was doing.
+            # After an exception that is not the driver's nobody knows what the connection was
+            # doing.
             assert (pool.fetch_one(home.who) == first) is isinstance(leave, contextlib.nullcontext)
             assert home.rows() == []
 
@@ -1734,7 +1739,7 @@ class Holding(Proxy):
 
 @mysql_only
 def test_ctrl_c_while_a_query_runs(home: Home) -> None:
-    """What the server still answers is not taken for the answer to the next statement."""
+    """A late reply is not taken for the reply to the next statement."""
     with home.pool(max_connections=1, min_connections=1, acquire_timeout=5) as pool:
         nap = "sleep(3)"
         before: list[int] = []  # those that still sleep
@@ -2287,14 +2292,16 @@ def test_a_stream_that_fails(home: Home) -> None:
         assert (
             type(failure(lambda: list(pool.stream("SELECT %s", [1, 2])))) is infra.ValidationError
         )
-        wide = f"SELECT q.*, repeat('x', 10000) FROM ({home.numbers(200_000)}) AS q"  # soon fills what lies between
+        # Rows this wide soon fill the buffers between server and client.
+        wide = f"SELECT q.*, repeat('x', 10000) FROM ({home.numbers(200_000)}) AS q"
         rows = pool.stream(wide, batch_size=10)
         next(rows)
+        # Silent for idle_timeout.
         with (
             home.paused(),
             lasts(1.9, 3),
             pytest.raises(infra.TimeoutError),
-        ):  # silent for idle_timeout
+        ):
             for _ in rows:
                 pass
         assert pool.stats().in_use == 0
@@ -2481,7 +2488,7 @@ def test_a_streamed_value_without_a_form_in_python(home: Home) -> None:
 
 
 def told(error: BaseException) -> str:
-    """All that a log could hold of it: its causes too, and what a driver keeps in its attributes."""
+    """Return all that a log could hold of an error: causes and attributes of drivers too."""
     texts, each = ["".join(traceback.format_exception(error))], error
     while each is not None:
         texts += [str(each), repr(each), repr(vars(each))]
@@ -2576,7 +2583,8 @@ def test_a_url_that_is_none_of_ours(url: str) -> None:
 def test_no_row_is_quoted(home: Home) -> None:
     secret = "row-739182"
     home.ask(
-        "CREATE TABLE secrets (id INTEGER NOT NULL, word VARCHAR(20) NOT NULL UNIQUE, CHECK (id < 100))"
+        "CREATE TABLE secrets (id INTEGER NOT NULL, word VARCHAR(20) NOT NULL UNIQUE, "
+        "CHECK (id < 100))"
     )
     home.ask(f"INSERT INTO secrets VALUES (1, '{secret}')")
     with home.pool() as pool:
@@ -3155,8 +3163,10 @@ def test_a_result_that_python_cannot_hold(home: Home) -> None:
 
 
 def test_a_block_that_is_closed_by_another_thread(home: Home) -> None:
-    """A generator that holds one may be finalised anywhere; its owner must not go on writing into a transaction that
-    nobody will end."""
+    """A generator that holds a transaction may be finalised anywhere.
+
+    Its owner must not go on writing into a transaction that is never ended.
+    """
     with home.pool(max_connections=2) as pool:
 
         def holds() -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What the methods of the exchange's users and organizations cost on a real server: statements, and waiting."""
+"""Costs of users and organizations of the exchange on a real server: statements and waiting."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_no_method_costs_a_statement_for_each_item(
 
 
 def test_only_those_who_change_owners_wait_for_each_other(backend: ExchangeBackend) -> None:
-    """While somebody goes, others join, and the organization's members are read; the fake has one writer at a time."""
+    """While one leaves, others join, and members are read; the fake has one writer at a time."""
     users, organizations = backend.users, backend.organizations
     ada, grace, joan = some_users(backend, 3)
     acme = organizations.create(infra.Organization("Acme", "acme"), ada.id)

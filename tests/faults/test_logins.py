@@ -312,10 +312,22 @@ def postgres(severity: str, text: str) -> Callable[[socket.socket], None]:
     [
         ("the database system is starting up", "is starting up (code 57P03)", True),
         ("the database system is in recovery mode", "is starting up (code 57P03)", True),
-        ("the database system is not yet accepting connections", "is starting up (code 57P03)", True),
+        (
+            "the database system is not yet accepting connections",
+            "is starting up (code 57P03)",
+            True,
+        ),
         ("the database system is shutting down", "is shutting down (code 57P03)", True),
-        ("terminating connection due to administrator command", "is shutting down (code 57P03)", True),
-        ("sorry, too many clients already", "takes no further connections at present (code 53300)", True),
+        (
+            "terminating connection due to administrator command",
+            "is shutting down (code 57P03)",
+            True,
+        ),
+        (
+            "sorry, too many clients already",
+            "takes no further connections at present (code 53300)",
+            True,
+        ),
         (
             "remaining connection slots are reserved for roles with the SUPERUSER attribute",
             "takes no further connections at present (code 53300)",
@@ -355,7 +367,8 @@ def postgres(severity: str, text: str) -> Callable[[socket.socket], None]:
             True,
         ),
         (
-            "server login has been failing, cached error: FATAL:  password authentication failed for "
+            "server login has been failing, cached error: "
+            "FATAL:  password authentication failed for "
             'user "u" (server_login_retry)',
             NO_BACKEND,
             True,
@@ -441,7 +454,8 @@ def mariadb() -> Iterator[MariaDbServer]:
         ("expired", "wants a new password for this user: see ALTER USER (code 1862)", 1862),
         (
             "tls",
-            "refused the login: check user, password, database and host, or whether the user has to "
+            "refused the login: check user, password, database and host, or whether "
+            "the user has to "
             "come with TLS: sslmode=disable is set (code 1045)",
             1045,
         ),

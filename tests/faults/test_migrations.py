@@ -1,4 +1,4 @@
-"""Migrator on real servers: what it records, what it refuses, and what is left when a runner fails or is killed."""
+"""Migrator on real servers: records, refusals, and the state after a runner fails or is killed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Shop:
         return f"{self.engine} at {parts.hostname}:{parts.port}"
 
     def exists(self) -> str:
-        """What the server says to a second CREATE TABLE."""
+        """Return the server's message for a second CREATE TABLE."""
         code = {"mysql": 1050, "postgres": "42P07"}[self.engine]
         return f'{self.where()} refused the statement: "a", line 1, column 14 (code {code})'
 
@@ -306,7 +306,10 @@ def test_an_edited_migration_is_refused(shop: Shop) -> None:
     shop.write(A, B)
     assert shop.apply() == [1, 2]
     shop.write(A, "CREATE TABLE b (id BIGINT);\n", C)
-    message = "migration shop 2 (step_2) was edited after it was applied: restore its text; a change is a new migration"
+    message = (
+        "migration shop 2 (step_2) was edited after it was applied: restore its text; "
+        "a change is a new migration"
+    )
     assert shop.refusal() == message
     assert shop.refusal(lambda: shop.migrator().apply(dry_run=True)) == message
     assert shop.states() == [(1, "applied", 1), (2, "edited", 1), (3, "pending", 0)]
@@ -363,14 +366,15 @@ def test_a_rule_that_only_commit_checks(postgres_shop: Shop) -> None:
 
 def test_a_failed_step_is_dirty(stepwise: Shop) -> None:
     shop = stepwise
-    shop.pool.execute(
-        "DROP TABLE a"
-    )  # so that the statement would now work: it still is for somebody to decide
+    # The statement would work now, but the decision is still the user's.
+    shop.pool.execute("DROP TABLE a")
     command = f"infra migrate {shop.file} --repair 1"
     assert shop.states() == [(1, "dirty", 3)]
     message = (
-        "migration shop 1 (step_1) is dirty: its statement 3 was begun, and may or may not have taken effect. "
-        f"Look at the schema, then: {command} --done (it has taken effect) or --retry (run it again)"
+        "migration shop 1 (step_1) is dirty: its statement 3 was begun, "
+        "and may or may not have taken effect. "
+        f"Look at the schema, then: {command} --done (it has taken effect) "
+        "or --retry (run it again)"
     )
     assert shop.refusal() == message
     assert shop.refusal(lambda: shop.migrator().apply(dry_run=True)) == message
@@ -435,7 +439,10 @@ def test_fails_again_at_the_same_statement(stepwise: Shop) -> None:
 
 def test_a_statement_that_was_executed_stays_as_it_is(stepwise: Shop) -> None:
     shop = stepwise
-    edited = "migration shop 1 (step_1) was edited after it was applied: restore its text; a change is a new migration"
+    edited = (
+        "migration shop 1 (step_1) was edited after it was applied: restore its text; "
+        "a change is a new migration"
+    )
     shop.write(A + "CREATE TABLE b (id BIGINT);\n" + C, flag=" no-transaction")
     assert shop.refusal() == edited
     shop.write(A + B + C, flag=" no-transaction")
@@ -630,7 +637,7 @@ def test_a_failure_in_a_transaction(shop: Shop) -> None:
 
 @pytest.mark.parametrize("back", ["ROLLBACK TO s", "ROLLBACK /* a */ TO s", "ROLLBACK -- '\n TO s"])
 def test_a_savepoint_begins_no_transaction(shop: Shop, back: str) -> None:
-    """What stands before it is rolled back too, and is not taken for done."""
+    """The statements before it are rolled back too, and do not count as done."""
     text = f"BEGIN;\n{ROWS}SAVEPOINT s;\nINSERT INTO a VALUES (3);\n{back};\n"
     shop.write(A, text + "INSERT INTO b VALUES (4);\nCOMMIT;\n", flag=" no-transaction")
     assert shop.refusal().endswith(
@@ -753,7 +760,8 @@ DIRT = {
 }
 SESSION = {
     "mysql": (
-        "CONCAT_WS(' ', DATABASE() = '{name}', @@foreign_key_checks + 0, @@unique_checks + 0, @@autocommit + 0, "
+        "CONCAT_WS(' ', DATABASE() = '{name}', @@foreign_key_checks + 0, "
+        "@@unique_checks + 0, @@autocommit + 0, "
         "@@time_zone, @@sql_mode LIKE '%STRICT%', @kept IS NULL, @@character_set_client, "
         "IS_USED_LOCK('kept') IS NULL)"
     ),
@@ -819,8 +827,10 @@ def test_a_transaction_that_is_read_only(
     with shop.pool:
         shop.write(A, B + "SET TRANSACTION READ ONLY;\n")
         assert shop.refusal() == (
-            "migration shop 2 (step_2) failed at the record of its statement 2, SET TRANSACTION READ … "
-            f"({shop.where()} takes no writes: the server, the user or the transaction is read-only "
+            "migration shop 2 (step_2) failed at the record of its statement 2, "
+            "SET TRANSACTION READ … "
+            f"({shop.where()} takes no writes: the server, the user "
+            "or the transaction is read-only "
             "(code 25006)): it makes its transaction READ ONLY, which has no room for its record: "
             "leave that out; the whole migration was rolled back"
         )
@@ -843,7 +853,8 @@ def test_a_role_without_rights_on_the_history(postgres_shop: Shop, flag: str) ->
         )
         assert shop.apply() == [2, 3]
         owners = shop.pool.fetch_all(
-            "SELECT tablename::text, tableowner = %s FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
+            "SELECT tablename::text, tableowner = %s FROM pg_tables "
+            "WHERE schemaname = 'public' ORDER BY 1",
             (role,),
         )
         assert owners == [("a", False), ("b", True), ("c", True), ("schema_migrations", False)]
@@ -1004,14 +1015,16 @@ def test_the_history_is_found_as_the_session_reads_quotes(shop: Shop, number: in
     refused = {
         "mysql": [
             "SET sql_mode = 'ANSI_QUOTES';\nDROP TABLE \"schema_migrations\";\n",
-            "SET sql_mode = 'NO_BACKSLASH_ESCAPES';\nSELECT '\\', 1 FROM schema_migrations, (SELECT '') q;\n",
+            "SET sql_mode = 'NO_BACKSLASH_ESCAPES';\n"
+            "SELECT '\\', 1 FROM schema_migrations, (SELECT '') q;\n",
             "SET sql_mode = 'ANSI';\nSELECT \"a\\\", 1 FROM schema_migrations, (SELECT '\"') q;\n",
         ],
         "postgres": [
             "SET standard_conforming_strings = off;\n"
             "SELECT 'x\\'', 1 FROM schema_migrations, (SELECT '') q;\n",
             "SELECT 1;\nSELECT E'a'\n'b\\'', 1 FROM schema_migrations, (SELECT '') q;\n",
-            "SELECT 1;\nSELECT E'a' -- '\n  -- '\n 'b\\'', 1 FROM schema_migrations, (SELECT '') q;\n",
+            "SELECT 1;\n"
+            "SELECT E'a' -- '\n  -- '\n 'b\\'', 1 FROM schema_migrations, (SELECT '') q;\n",
         ],
     }[shop.engine]
     shop.write(A, refused[number])
@@ -1021,9 +1034,11 @@ def test_the_history_is_found_as_the_session_reads_quotes(shop: Shop, number: in
 
 def test_texts_may_name_the_history_as_the_session_reads_quotes(shop: Shop) -> None:
     own = {
-        "mysql": "SET sql_mode = 'NO_BACKSLASH_ESCAPES';\nINSERT INTO a VALUES ('\\', ' schema_migrations');\n",
+        "mysql": "SET sql_mode = 'NO_BACKSLASH_ESCAPES';\n"
+        "INSERT INTO a VALUES ('\\', ' schema_migrations');\n",
         "postgres": "INSERT INTO a VALUES (E'a'\n'b\\' schema_migrations', '');\n"
-        "SET standard_conforming_strings = off;\nINSERT INTO a VALUES ('\\' schema_migrations', '');\n",
+        "SET standard_conforming_strings = off;\n"
+        "INSERT INTO a VALUES ('\\' schema_migrations', '');\n",
     }[shop.engine]
     shop.write("CREATE TABLE a (text VARCHAR(40), more VARCHAR(40));\n" + own)
     assert shop.apply() == [1]
@@ -1123,7 +1138,10 @@ def test_one_of_the_connections_is_lost(shop: Shop, flag: str, which: int) -> No
     assert shop.tables() == ["a", "b", "c", "schema_migrations"]
 
 
-IN_DOUBT = "BEGIN;\nINSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2) /* second */;\nCOMMIT /* last */;\n"
+IN_DOUBT = (
+    "BEGIN;\nINSERT INTO a VALUES (1);\n"
+    "INSERT INTO a VALUES (2) /* second */;\nCOMMIT /* last */;\n"
+)
 
 
 @pytest.mark.parametrize("moment", ["/* second */", "/* last */"])
@@ -1158,7 +1176,8 @@ def test_killed_between_a_commit_and_its_record(shop: Shop) -> None:
 def waits(shop: Shop) -> bool:
     """Whether a statement of another connection waits for a row."""
     query = {
-        "mysql": "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'INSERT INTO a %%'",
+        "mysql": "SELECT COUNT(*) FROM information_schema.processlist "
+        "WHERE info LIKE 'INSERT INTO a %%'",
         "postgres": "SELECT COUNT(*) FROM pg_stat_activity "
         "WHERE query LIKE 'INSERT INTO a %%' AND wait_event_type = 'Lock'",
     }[shop.engine]
@@ -1231,7 +1250,8 @@ def test_a_renamed_file(shop: Shop) -> None:
     assert shop.migrator().take_over(Odd("shop")) == 2
     assert (
         shop.pool.fetch_all(
-            "SELECT number, checksum, applied_at FROM schema_migrations WHERE source = 'new shop' ORDER BY 1"
+            "SELECT number, checksum, applied_at FROM schema_migrations "
+            "WHERE source = 'new shop' ORDER BY 1"
         )
         == before
     )
@@ -1260,7 +1280,7 @@ def test_a_migration_of_another_number(shop: Shop) -> None:
 
 
 def test_what_is_no_renamed_file(shop: Shop, tmp_path: Path) -> None:
-    """Empty migrations are equal; so are two files that are both there; a comment makes the rest differ."""
+    """Empty migrations are equal, and so are two present files; a comment makes others differ."""
     shop.write(A, "")
     assert shop.apply() == [1, 2]
     more = tmp_path / "more.sql"
@@ -1289,7 +1309,8 @@ def test_records_that_are_not_taken_over(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(infra.NotFoundError) as caught:
         other.take_over("shop.sql")
     assert str(caught.value) == (
-        "nothing is recorded under the former name 'shop.sql' (the file's name without its ending): "
+        "nothing is recorded under the former name 'shop.sql' "
+        "(the file's name without its ending): "
         f"see infra migrate {more} --status"
     )
     with pytest.raises(infra.ConfigurationError, match="the one file"):
@@ -1298,7 +1319,8 @@ def test_records_that_are_not_taken_over(shop: Shop, tmp_path: Path) -> None:
         other.take_over(b"shop")  # type: ignore[arg-type]
     more.write_text(shop.file.read_text() + f"-- migration 3 c {shop.engine}\n{C}")
     shop.pool.execute(
-        "INSERT INTO schema_migrations SELECT 'more', number, name, checksum, state, statement, applied_at "
+        "INSERT INTO schema_migrations SELECT 'more', number, name, checksum, state, "
+        "statement, applied_at "
         "FROM schema_migrations WHERE number = 1"
     )
     assert shop.refusal(lambda: infra.Migrator(shop.pool, more).take_over("shop")) == (
@@ -1461,7 +1483,8 @@ def test_a_server_that_is_silent_for_idle_timeout(shop: Shop) -> None:
         message = hasty.refusal()
     words = shop.sleep(4).partition("(")[0]
     assert message.startswith(
-        f"migration shop 1 (step_1) failed at its statement 2, {words} … ({shop.where()} did not answer in time): look"
+        f"migration shop 1 (step_1) failed at its statement 2, {words} … "
+        f"({shop.where()} did not answer in time): look"
     )
     assert shop.states() == [(1, "dirty", 2)]
 
@@ -1504,7 +1527,8 @@ def test_create_index_concurrently(postgres_shop: Shop) -> None:
     shop.write(A, index)
     assert shop.refusal().startswith(
         "migration shop 2 (step_2) failed at its statement 1, CREATE INDEX CONCURRENTLY "
-        f"a_id_idx … ({shop.where()} does not run this statement inside a transaction (code 25001)): "
+        f"a_id_idx … ({shop.where()} does not run this statement inside a transaction "
+        "(code 25001)): "
         "the whole migration was rolled back; end its marker with no-transaction and run again"
     )
     shop.write(A, index, flag=" no-transaction")
@@ -1522,7 +1546,8 @@ def test_a_new_value_of_an_enum(postgres_shop: Shop) -> None:
     told = shop.refusal()
     assert " lets nothing use a new value of an enum before its ALTER TYPE is committed" in told
     assert told.endswith(
-        ": the whole migration was rolled back; give ALTER TYPE a migration of its own, in front of "
+        ": the whole migration was rolled back; give ALTER TYPE a migration of its own, "
+        "in front of "
         "this one, and run again"
     )
     shop.write("CREATE TYPE mood AS ENUM ('glad');\n", more, use)
@@ -1539,7 +1564,10 @@ def test_a_failure_has_the_code_of_the_server(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("-- of 447911123456\n/* s3cret */ ALTER TABLE nope ADD COLUMN n INT DEFAULT 739182", "ALTER TABLE nope"),
+        (
+            "-- of 447911123456\n/* s3cret */ ALTER TABLE nope ADD COLUMN n INT DEFAULT 739182",
+            "ALTER TABLE nope"
+        ),
         ("INSERT INTO nope(id)VALUES(447911123456)", "INSERT INTO nope"),
         ("SELECT 447911123456 FROM nope", "SELECT"),
         ("CREATE UNIQUE INDEX nope_idx ON nope (id)", "CREATE UNIQUE INDEX nope_idx"),
@@ -1549,7 +1577,10 @@ def test_a_failure_has_the_code_of_the_server(shop: Shop) -> None:
         ("SELECT X'739182' FROM nope", "SELECT"),
         ("SELECT N's3cret' FROM nope", "SELECT"),
         ("GRANT SELECT ON nope TO nobody", "GRANT SELECT ON nope"),
-        ("GRANT SELECT (id),\n UPDATE ON TABLE nope TO nobody", "GRANT SELECT (id), UPDATE ON TABLE nope"),
+        (
+            "GRANT SELECT (id),\n UPDATE ON TABLE nope TO nobody",
+            "GRANT SELECT (id), UPDATE ON TABLE nope"
+        ),
         ("REVOKE ALL PRIVILEGES ON nope FROM nobody", "REVOKE ALL PRIVILEGES ON nope"),
     ],
 )  # fmt: skip
@@ -1565,20 +1596,36 @@ def test_a_failed_statement_is_named_by_its_object(shop: Shop, statement: str, w
     ("engine", "statement", "words"),
     [
         ("mysql", "UPDATE LOW_PRIORITY nope SET id = 739182", "UPDATE LOW_PRIORITY nope"),
-        ("mysql", "DELETE LOW_PRIORITY QUICK FROM nope WHERE id = 739182", "DELETE LOW_PRIORITY QUICK FROM nope"),
-        ("mysql", "INSERT HIGH_PRIORITY INTO nope VALUES (739182)", "INSERT HIGH_PRIORITY INTO nope"),
+        (
+            "mysql", "DELETE LOW_PRIORITY QUICK FROM nope WHERE id = 739182",
+            "DELETE LOW_PRIORITY QUICK FROM nope"
+        ),
+        (
+            "mysql", "INSERT HIGH_PRIORITY INTO nope VALUES (739182)",
+            "INSERT HIGH_PRIORITY INTO nope"
+        ),
         ("mysql", "LOCK TABLES nope WRITE", "LOCK TABLES nope"),
         ("mysql", "SELECT _utf8mb4's3cret' FROM nope", "SELECT"),
-        ("mysql", "CREATE DEFINER = 'u739182'@\"localhost\" VIEW seen AS SELECT 1 FROM nope", "CREATE VIEW seen"),
-        ("mysql", "CREATE DEFINER=`u739182`@`localhost` VIEW seen AS SELECT 1 FROM nope", "CREATE VIEW seen"),
+        (
+            "mysql", "CREATE DEFINER = 'u739182'@\"localhost\" VIEW seen AS SELECT 1 FROM nope",
+            "CREATE VIEW seen"
+        ),
+        (
+            "mysql", "CREATE DEFINER=`u739182`@`localhost` VIEW seen AS SELECT 1 FROM nope",
+            "CREATE VIEW seen"
+        ),
         (
             "mysql",
-            "CREATE ALGORITHM=MERGE DEFINER=CURRENT_USER() SQL SECURITY INVOKER VIEW seen AS SELECT 1 FROM nope",
+            "CREATE ALGORITHM=MERGE DEFINER=CURRENT_USER() SQL SECURITY INVOKER VIEW seen AS "
+            "SELECT 1 FROM nope",
             "CREATE VIEW seen",
         ),
         ("postgres", "SELECT E's3cret' FROM nope", "SELECT"),
         ("postgres", "SELECT U&'s3cret' FROM nope", "SELECT"),
-        ("postgres", "CREATE RECURSIVE VIEW seen (n) AS SELECT 739182 FROM nope", "CREATE RECURSIVE VIEW seen"),
+        (
+            "postgres", "CREATE RECURSIVE VIEW seen (n) AS SELECT 739182 FROM nope",
+            "CREATE RECURSIVE VIEW seen"
+        ),
     ],
 )  # fmt: skip
 def test_a_failed_statement_of_one_engine(
@@ -1649,9 +1696,8 @@ def test_mysql_splits_alike(database: Callable[[str], str], name: str) -> None:
             found = [cursor.fetchall()]
             while cursor.nextset():
                 found.append(cursor.fetchall())
-            return [
-                each for each in found if each
-            ]  # a comment behind the last one gives an empty result
+            # A comment behind the last one gives an empty result.
+            return [each for each in found if each]
 
         for script, *statements in SCRIPTS["mysql"]:
             if name == "mysql" and script.startswith("/*M!"):  # a comment, so there is no statement
@@ -1665,7 +1711,7 @@ def test_mysql_splits_alike(database: Callable[[str], str], name: str) -> None:
 
 
 def test_postgres_splits_alike(database: Callable[[str], str]) -> None:
-    """It answers a script with its last result; and nothing that could be split further fits into brackets."""
+    """A server returns the last result of a script; a part in brackets has one statement."""
     pool = infra.create_pool(infra.DatabaseConfig(url=database("postgres")))
     with pool, pool.connection() as raw, raw.cursor() as cursor:
         for script, *statements in SCRIPTS["postgres"]:

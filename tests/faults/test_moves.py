@@ -199,7 +199,7 @@ class Forgetful(Proxy):
 def test_the_reply_to_a_commit_is_lost(
     pools: Callable[[str], infra.ConnectionPool], name: str
 ) -> None:
-    """What was committed is not written again."""
+    """Committed rows are not written again."""
     old, new = pools("postgres"), pools(name)
     make_people(old, 60)
     make_people(new)
@@ -262,7 +262,7 @@ def test_a_deferred_rule(pools: Callable[[str], infra.ConnectionPool]) -> None:
 
 
 def test_a_server_without_room(pools: Callable[[str], infra.ConnectionPool]) -> None:
-    """What was committed stays; the move goes on once there is room."""
+    """Committed rows stay; the move goes on when there is room."""
     old, new = pools("mysql"), pools("postgres")
     make_people(old, 100)
     make_people(new)
@@ -506,7 +506,7 @@ UNFIT = [
 
 @pytest.mark.parametrize("name", ["mariadb", "mysql"])
 def test_values_that_do_not_fit(pools: Callable[[str], infra.ConnectionPool], name: str) -> None:
-    """Each is refused by default, with its key and column, and diverted or NULL where a policy says so."""
+    """Each is refused by default, with key and column; a policy diverts it or stores NULL."""
     old, new = pools(name), pools("postgres")
     for number, (kind, into, value) in enumerate(UNFIT):
         table = f"unfit{number}"

@@ -1,4 +1,4 @@
-"""RedisClient on bad days: servers killed, paused and restarted, replies lost, forks, many threads."""
+"""Faults of RedisClient: killed, paused and restarted servers, lost replies, forks, threads."""
 
 from __future__ import annotations
 
@@ -121,9 +121,9 @@ def test_a_closed_port(call: Callable[[infra.RedisClient], Any]) -> None:
     ):
         call(client)
     assert time.monotonic() - started < 5 + SLACK
-    assert (
-        str(caught.value)
-        == f"redis at 127.0.0.1:{port} could not be reached, or ended the connection: Connection refused"
+    assert str(caught.value) == (
+        f"redis at 127.0.0.1:{port} could not be reached, or ended the connection: "
+        "Connection refused"
     )
     assert (caught.value.service, caught.value.retryable) == ("redis", True)
     assert isinstance(caught.value, OSError)
@@ -293,10 +293,11 @@ def slow(seconds: float, every: int = 1) -> Callable[[list[bytes], Callable[[byt
     [
         (lambda c: c.get("k"), slow(0.25)),  # AUTH and SELECT take their time too
         (lambda c: c.get_many([str(n) for n in range(20)]), slow(0.08)),
+        # Four batches of 0.24 s.
         (
             lambda c: c.get_many([str(n) for n in range(4000)]),
             slow(0.12, 500),
-        ),  # four batches of 0.24 s
+        ),
         (lambda c: c.listen(Inbox()), slow(0.4)),
     ],
 )
@@ -431,9 +432,8 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
                 read()
             assert "xff" not in "".join(traceback.format_exception(caught.value))
         assert client.increment("n") == 1
-        assert (
-            raw.info("stats")["total_connections_received"] == before + 1
-        )  # a refusal ends no connection
+        # A refusal ends no connection.
+        assert raw.info("stats")["total_connections_received"] == before + 1
 
 
 #: what a server says: whether a cache that fails open takes it for an outage (and the caller may
@@ -670,7 +670,7 @@ def test_a_value_above_the_limit(
 
 
 def test_a_user_who_may_not_ask_for_the_limits(server: Server, raw: Any) -> None:
-    """The first limit is found all the same; the connection that ends at the second is an outage."""
+    """The first limit is still found; the connection that ends at the second is an outage."""
     raw.execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-config")
     with client_of(server.url.replace("://", "://u:p@"), retries=0) as client:
         for limit, error in (
@@ -829,9 +829,8 @@ def test_a_forbidden_channel(server: Server, raw: Any) -> None:
             client.publish("secret", "m")
         assert client.publish("ok1", "1") == 1
         eventually(lambda: client.publish("ok2", "2") == 0)
-        raw.execute_command(
-            "ACL", "SETUSER", "u", "resetchannels", "&other"
-        )  # ends connections that hold the channel
+        # Ends connections that hold the channel.
+        raw.execute_command("ACL", "SETUSER", "u", "resetchannels", "&other")
         assert inbox.wait(1)[0] == ("ok1", None, "1")
         inbox.wait_reconnects(1)
         listener.subscribe("other")
@@ -841,7 +840,7 @@ def test_a_forbidden_channel(server: Server, raw: Any) -> None:
 def test_a_quiet_listener_is_left_alone(
     server: Server, raw: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two of them at once: they ask after five seconds of silence, and have a second for the answer."""
+    """Two at once: each pings after five seconds of silence, and waits a second for the reply."""
     inbox = Inbox()
 
     def pings() -> int:
@@ -933,7 +932,7 @@ def test_a_raising_on_reconnect_hinders_nobody(server: Server, raw: Any) -> None
 
 
 def test_subscribing_again_waits_for_the_server(server: Server) -> None:
-    """Left from inside a handler, which does not wait, and joined again while the answer to that is still out."""
+    """A handler unsubscribes without waiting, and subscribes again before the reply arrives."""
     inbox, left = Inbox(), threading.Event()
 
     def handler(channel: str, pattern: str | None, payload: str) -> None:
@@ -978,7 +977,7 @@ INTERRUPTED: dict[str, Callable[[infra.RedisClient], Any]] = {
     [*((name, "line") for name in INTERRUPTED), ("an idle connection", "opcode")],
 )
 def test_an_interrupt_anywhere_loses_no_connection(server: Server, name: str, event: str) -> None:
-    """In acquire, exchange and release. The only connection is there for the next call, in order."""
+    """In acquire, exchange and release: the next call gets the only connection, intact."""
 
     def work() -> None:
         with contextlib.suppress(infra.CacheError):
@@ -1048,7 +1047,7 @@ def demote(server: Server) -> None:
 def failing_over(
     kind: str, private_server: Callable[[str], Server], **options: Any
 ) -> Iterator[tuple[infra.RedisClient, Callable[[], None], Server, Server, Proxy]]:
-    """A client, what makes another server the master behind its address, both servers, and the way to them."""
+    """A client, a function that fails over, both servers, and the proxy in front of them."""
     old, new = private_server(kind), private_server(kind)
 
     def fail_over() -> None:
@@ -1156,7 +1155,7 @@ def test_a_replica_stays_one(private_server: Callable[[str], Server], kind: str)
 
 @pytest.mark.parametrize("setting", ["stale", "replicas"])
 def test_other_words_for_a_failover(private_server: Callable[[str], Server], setting: str) -> None:
-    """MASTERDOWN, by a replica that is not to show stale data, and NOREPLICAS, by a master that nobody follows."""
+    """MASTERDOWN from a replica without a master, and NOREPLICAS from a master without one."""
     with failing_over("redis", private_server) as (client, _, old, new, proxy):
         client.set("k", "old")
         with raw_redis(new.url) as raw:
@@ -1268,9 +1267,8 @@ def test_no_connection_is_free(server: Server) -> None:
         assert client.get("k") == "v"
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*fork.*:DeprecationWarning"
-)  # Python 3.12 warns of threads; they are the point
+# Python 3.12 warns of threads; they are the point.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_opens_connections_of_its_own(server: Server) -> None:
     inbox = Inbox()
     with client_of(server.url) as client, client.listen(inbox, inbox.on_reconnect) as listener:
@@ -1412,8 +1410,12 @@ def test_no_secret_leaves_through_any_door(
     )
     assert len(texts) > 60
     assert "Traceback" in everything_said
-    # Hashes, generations and ids may hold six digits by chance; nothing else is left out of the search.
-    hashes = r"\b[0-9a-f]{64}\b|\b\d+-[0-9a-f]{16}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|0x[0-9a-f]+"
+    # Hashes, generations and ids may hold six digits by chance; nothing else is left out of the
+    # search.
+    hashes = (
+        r"\b[0-9a-f]{64}\b|\b\d+-[0-9a-f]{16}\b"
+        r"|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|0x[0-9a-f]+"
+    )
     shown = re.sub(hashes, "", everything_said)
     for secret in ("4155557391", code, password):
         assert secret not in shown

@@ -1,5 +1,7 @@
-"""Millions of rows and keys, read, written and moved by a process whose memory stays small. `make prove
-PART=size` takes ten times as many."""
+"""A process reads, writes and moves millions of rows and keys in little memory.
+
+`make prove PART=size` takes ten times as many.
+"""
 
 from __future__ import annotations
 

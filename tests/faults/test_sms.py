@@ -1,4 +1,4 @@
-"""Providers of text messages on bad days: what is known of the message's fate, and that it never leaves twice."""
+"""Faults of SMS providers: the known outcome of a message, and that it is never sent twice."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def certificates() -> Path:
 def failure(
     service: infra.SmsService, error: type[infra.InfrastructureError] = infra.SmsError
 ) -> Any:
-    """What sending raises, well before long."""
+    """Return the error that sending raises, within a few seconds."""
     started = time.monotonic()
     with service, pytest.raises(error) as caught:
         service.send_sms(PHONE, MESSAGE)
@@ -103,15 +103,24 @@ SID = f"SM{'0' * 32}"
 HTML = "<html>Bad gateway</html>"
 LIST = "https://www.twilio.com/docs/api/errors"
 TWILIO: dict[str, Row] = {  # answer or method, outcome, code, retryable, retry_after
-    "invalid number": (Twilio.error(400, 21211, f"Invalid Number: {PHONE}"), "rejected", "21211", False, None),
+    "invalid number": (
+        Twilio.error(400, 21211, f"Invalid Number: {PHONE}"), "rejected", "21211", False, None
+    ),
     "wrong login": (Twilio.error(401, 20003, "Authenticate"), "rejected", "20003", False, None),
     "no such account": (Twilio.error(404, 20404, "not found"), "rejected", "20404", False, None),
-    "too many": (Twilio.error(429, 20429, "Too Many Requests", "Retry-After: 7"), "rejected", "20429", True, 7.0),
-    "a date": (response(429, "", "Retry-After: Mon, 23 Nov 2026 06:42:13 GMT"), "rejected", None, True, None),
+    "too many": (
+        Twilio.error(429, 20429, "Too Many Requests", "Retry-After: 7"), "rejected", "20429", True,
+        7.0
+    ),
+    "a date": (
+        response(429, "", "Retry-After: Mon, 23 Nov 2026 06:42:13 GMT"), "rejected", None, True,
+        None
+    ),
     "HTML 403": (response(403, HTML), "rejected", None, False, None),
     "half a refusal": (response(400, '{"code": 212'), "rejected", None, False, None),
     "failed": (
-        response(201, f'{{"sid": "{SID}", "status": "failed", "error_code": 30007}}'), "rejected", "30007", False, None,
+        response(201, f'{{"sid": "{SID}", "status": "failed", "error_code": 30007}}'), "rejected",
+        "30007", False, None,
     ),
     "error 500": (Twilio.error(500, 20500, "Internal Server Error"), "unknown", None, False, None),
     "HTML 502": (response(502, HTML), "unknown", None, False, None),
@@ -120,13 +129,16 @@ TWILIO: dict[str, Row] = {  # answer or method, outcome, code, retryable, retry_
     "no length, and cut": (b"HTTP/1.1 201 Created\r\n\r\n", "unknown", None, False, None),
     "headers cut": (b"HTTP/1.1 201 Created\r\nContent-", "unknown", None, False, None),
     "a wait cut": (
-        b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 1", "unknown", None, False, None,
+        b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 1", "unknown", None,
+        False, None,
     ),
     "elsewhere": (response(302, "", "Location: http://127.0.0.1:1/"), "unknown", None, False, None),
     "half, and cut": (response(201, f'{{"sid": "{SID}', length=500), "unknown", None, False, None),
     "half": (response(201, f'{{"sid": "{SID}'), "unknown", None, False, None),
     "no sid": (response(201, '{"status": "queued"}'), "unknown", None, False, None),
-    "an odd sid": (response(201, '{"sid": ["SM"], "status": "queued"}'), "unknown", None, False, None),
+    "an odd sid": (
+        response(201, '{"sid": ["SM"], "status": "queued"}'), "unknown", None, False, None
+    ),
     "deep": (response(201, "[" * 60000), "unknown", None, False, None),
     "no HTTP": (b"+OK\r\n", "unknown", None, False, None),
     "cut": (b"", "unknown", None, False, None),
@@ -193,7 +205,8 @@ SNS: dict[str, Row] = {
     "a blank id": (
         response(
             200,
-            "<PublishResponse><PublishResult><MessageId> </MessageId></PublishResult></PublishResponse>",
+            "<PublishResponse><PublishResult><MessageId> "
+            "</MessageId></PublishResult></PublishResponse>",
         ),
         "unknown",
         None,
@@ -232,10 +245,11 @@ def check(service: infra.SmsService, server: StandIn, row: Row) -> None:
     bad_day(server, row[0])
     error = failure(service)
     assert (error.outcome, error.code, error.retryable, error.retry_after) == row[1:]
+    # Whatever it means, it is not sent again.
     assert (len(server.requests), server.connections) == (
         1,
         1,
-    )  # whatever it means, it is not sent again
+    )
     if not isinstance(row[0], bytes):
         eventually(server.hung_up.is_set if row[0] != "slow" else lambda: True)
 
@@ -254,15 +268,19 @@ def test_what_sns_answers(stand_in: StandIn, no_aws: None, name: str) -> None:
 
 CUT: dict[str, tuple[Callable[..., infra.SmsService], bytes, str, str | None, float | None]] = {
     "twilio, accepted": (
-        by_twilio, response(201, f'{{"sid": "{SID}", "status": "queued"}}', "Date: x"), SID, None, None,
+        by_twilio, response(201, f'{{"sid": "{SID}", "status": "queued"}}', "Date: x"), SID, None,
+        None,
     ),
     "twilio, refused": (
-        by_twilio, Twilio.error(429, 20429, "Too Many Requests", "Retry-After: 120"), "", "20429", 120.0,
+        by_twilio, Twilio.error(429, 20429, "Too Many Requests", "Retry-After: 120"), "", "20429",
+        120.0,
     ),
     "sns, accepted": (
         by_sns,
         response(
-            200, "<PublishResponse><PublishResult><MessageId>id-12345</MessageId></PublishResult></PublishResponse>"
+            200,
+            "<PublishResponse><PublishResult><MessageId>id-12345</MessageId>"
+            "</PublishResult></PublishResponse>"
         ),
         "id-12345", None, None,
     ),
@@ -384,8 +402,10 @@ def test_settings_that_twilio_refuses(
 def test_an_answer_at_the_last_moment_costs_no_other_connection_its_life(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the timeout shuts the socket down, the answer comes, http.client closes its side, and other sockets are
-    opened: none of them may have the descriptor's number."""
+    """No socket that is opened meanwhile may get the descriptor that the timeout shuts down.
+
+    The reply arrives, and http.client closes its side, while the timeout shuts the socket down.
+    """
     dup, late, returned = os.dup, threading.Event(), threading.Event()
     strangers: list[tuple[socket.socket, socket.socket]] = []
 
@@ -698,7 +718,10 @@ def test_a_provider_that_wants_a_client_certificate(
 
 
 def test_what_sns_is_asked(stand_in: StandIn, no_aws: None) -> None:
-    accepted = "<PublishResponse><PublishResult><MessageId>id-1</MessageId></PublishResult></PublishResponse>"
+    accepted = (
+        "<PublishResponse><PublishResult><MessageId>id-1</MessageId>"
+        "</PublishResult></PublishResponse>"
+    )
     stand_in.bad_days.extend([response(200, accepted)] * 2)
     with by_sns(stand_in.url, sender="Shop-1") as service:
         assert service.send_verification_code(PHONE, CODE) == "id-1"

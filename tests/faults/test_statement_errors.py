@@ -1,4 +1,4 @@
-"""What a database's error says: the name or the place in the statement, the code, and never a value."""
+"""Errors of databases give the name or the place in the statement, and never a value."""
 
 from __future__ import annotations
 
@@ -63,9 +63,16 @@ NAMES = {  # the statement, its parameters, what is said of it, codes of MySQL a
         "42703",
     ),
     "a table": ("SELECT * FROM nope", None, f'{UNKNOWN}: "nope", line 1, column 15', 1146, "42P01"),
-    "a table to drop": ("DROP TABLE nope", None, f'{UNKNOWN}: "nope", line 1, column 12', 1051, "42P01"),
-    "a database": ("DROP DATABASE nope", None, 'knows nothing of that name: "nope", line 1, column 15', 1008, "3D000"),
-    "a word": ("SELEC 1", None, 'could not read the statement: "SELEC", line 1, column 1', 1064, "42601"),
+    "a table to drop": (
+        "DROP TABLE nope", None, f'{UNKNOWN}: "nope", line 1, column 12', 1051, "42P01"
+    ),
+    "a database": (
+        "DROP DATABASE nope", None, 'knows nothing of that name: "nope", line 1, column 15', 1008,
+        "3D000"
+    ),
+    "a word": (
+        "SELEC 1", None, 'could not read the statement: "SELEC", line 1, column 1', 1064, "42601"
+    ),
     "a word in the third line": (
         "SELECT *\nFROM w -- comment\nWHRE word = %s",
         [SECRET],
@@ -97,7 +104,8 @@ def test_a_stream_says_the_same(pool: infra.ConnectionPool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("word", SECRET), ("id", 10**12), ("day", f"{SECRET} for column 'x' at row 1")]
+    ("column", "value"),
+    [("word", SECRET), ("id", 10**12), ("day", f"{SECRET} for column 'x' at row 1")]
 )  # fmt: skip
 def test_a_value_that_does_not_fit(pool: infra.ConnectionPool, column: str, value: Any) -> None:
     """Postgres keeps the column to itself, but says the type or the parameter."""
@@ -116,7 +124,7 @@ def test_a_value_that_does_not_fit(pool: infra.ConnectionPool, column: str, valu
 
 
 def test_no_value_passes_for_a_name(pool: infra.ConnectionPool) -> None:
-    """A placeholder in quotes, and a quote in a text: what the server cannot read is then a value."""
+    """A placeholder in quotes, and a quote in a text: the server then names a value."""
     for sql, params in (
         ("SELECT * FROM w WHERE word = '%s'", [f"O'Brien{SECRET}"]),
         ("SELECT * FROM w WHERE word = '%s'", ["x Brien"]),

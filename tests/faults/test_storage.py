@@ -1,4 +1,4 @@
-"""Object stores on bad days: refusals, lost answers, cuts, uploads that fail half-way; and what is seen of secrets."""
+"""Faults of object stores: refusals, lost replies, cuts, half uploads; and hidden secrets."""
 
 from __future__ import annotations
 
@@ -123,22 +123,56 @@ def shared(no_aws: None, all_shared: list[Shared]) -> Shared:
 # --- answers, and none
 
 REFUSALS: dict[str, tuple[Any, type[infra.InfrastructureError], str | None, bool, str]] = {
-    "forbidden": (Refusal(403, "AccessDenied"), infra.StorageError, "AccessDenied", False, "HTTP 403, AccessDenied"),
-    "odd request": (Refusal(400, "InvalidRequest"), infra.StorageError, "InvalidRequest", False, "HTTP 400"),
-    "wrong key": (Refusal(403, "SignatureDoesNotMatch"), infra.StorageError, "SignatureDoesNotMatch", False, "403"),
-    "elsewhere": (Refusal(400, "AuthorizationHeaderMalformed"), infra.StorageError, None, False, "see AWS_REGION"),
-    "slow down": (Refusal(503, "SlowDown"), infra.StorageError, "SlowDown", True, "HTTP 503, SlowDown"),
-    "internal": (Refusal(500, "InternalError"), infra.StorageError, "InternalError", True, "HTTP 500, InternalError"),
-    "busy": (Refusal(409, "OperationAborted"), infra.StorageError, "OperationAborted", True, "HTTP 409"),
-    "too many": (Refusal(429, "TooManyRequests"), infra.StorageError, "TooManyRequests", True, "HTTP 429"),
-    "not made": (Refusal(501, "NotImplemented"), infra.StorageError, "NotImplemented", False, "HTTP 501"),
-    "a key as code": (Refusal(400, "tell-nobody/key"), infra.StorageError, None, False, "(HTTP 400"),
+    "forbidden": (
+        Refusal(403, "AccessDenied"), infra.StorageError, "AccessDenied", False,
+        "HTTP 403, AccessDenied"
+    ),
+    "odd request": (
+        Refusal(400, "InvalidRequest"), infra.StorageError, "InvalidRequest", False, "HTTP 400"
+    ),
+    "wrong key": (
+        Refusal(403, "SignatureDoesNotMatch"), infra.StorageError, "SignatureDoesNotMatch", False,
+        "403"
+    ),
+    "elsewhere": (
+        Refusal(400, "AuthorizationHeaderMalformed"), infra.StorageError, None, False,
+        "see AWS_REGION"
+    ),
+    "slow down": (
+        Refusal(503, "SlowDown"), infra.StorageError, "SlowDown", True, "HTTP 503, SlowDown"
+    ),
+    "internal": (
+        Refusal(500, "InternalError"), infra.StorageError, "InternalError", True,
+        "HTTP 500, InternalError"
+    ),
+    "busy": (
+        Refusal(409, "OperationAborted"), infra.StorageError, "OperationAborted", True, "HTTP 409"
+    ),
+    "too many": (
+        Refusal(429, "TooManyRequests"), infra.StorageError, "TooManyRequests", True, "HTTP 429"
+    ),
+    "not made": (
+        Refusal(501, "NotImplemented"), infra.StorageError, "NotImplemented", False, "HTTP 501"
+    ),
+    "a key as code": (
+        Refusal(400, "tell-nobody/key"), infra.StorageError, None, False, "(HTTP 400"
+    ),
     "no such key": (Refusal(404, "NoSuchKey"), infra.NotFoundError, None, False, "no such object"),
-    "HTML 404": (b"HTTP/1.1 404 Nowhere\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, False, "S3_"),
-    "HTML 502": (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, True, "502"),
+    "HTML 404": (
+        b"HTTP/1.1 404 Nowhere\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None, False,
+        "S3_"
+    ),
+    "HTML 502": (
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", infra.StorageError, None,
+        True, "502"
+    ),
     "cut": (LOSE, infra.ConnectionError, None, True, "storage ended the connection"),
-    "no HTTP": (b"+OK\r\n", infra.ConnectionError, None, True, "does not speak HTTP: see S3_ENDPOINT"),
-    "half of a header": (b"HTTP/1.1 200 OK\r\nDa", infra.ConnectionError, None, True, "ended the connection in the"),
+    "no HTTP": (
+        b"+OK\r\n", infra.ConnectionError, None, True, "does not speak HTTP: see S3_ENDPOINT"
+    ),
+    "half of a header": (
+        b"HTTP/1.1 200 OK\r\nDa", infra.ConnectionError, None, True, "ended the connection in the"
+    ),
 }  # fmt: skip
 
 
@@ -245,7 +279,7 @@ ASKS: dict[str, Callable[[infra.S3StorageProvider], Any]] = {
 
 @pytest.mark.parametrize("name", ODD_ANSWERS)
 def test_an_answer_that_lacks_what_it_should_say(shared: Shared, name: str) -> None:
-    """As of a server that is not S3's, and says 200 to everything: asked for again, as a lost answer is."""
+    """A server other than S3 answers 200 to everything: it is asked again, as after a loss."""
     operation, header, body = ODD_ANSWERS[name]
     answer = f"HTTP/1.1 200 OK\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     stand_in, storage = shared.stand_in, shared.storage
@@ -354,10 +388,12 @@ OBJECT = (
 CHUNKED = f"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n{OBJECT}\n".replace("\n", "\r\n").encode()
 METADATA = {"a": "12", "b": "67"}
 LISTED = "<Key>tell-nobody/key</Key><Size>9</Size><LastModified>2026-11-23T06:42:13Z</LastModified>"
-# What each would answer, if its object were whole; the stand-in says a part of it, and does nothing.
+# What each would answer, if its object were whole; the stand-in says a part of it, and does
+# nothing.
 CUT_ANSWERS: dict[str, tuple[str, bytes, Callable[[Any], Any], Any]] = {
     "download": (
-        "get_object", answer("200 OK", OBJECT, "as it was"), lambda s: s.download(BUCKET, KEY), b"as it was",
+        "get_object", answer("200 OK", OBJECT, "as it was"), lambda s: s.download(BUCKET, KEY),
+        b"as it was",
     ),
     "download in chunks": (
         "get_object",
@@ -365,7 +401,9 @@ CUT_ANSWERS: dict[str, tuple[str, bytes, Callable[[Any], Any], Any]] = {
         lambda s: s.download(BUCKET, KEY),
         b"as it was",
     ),
-    "open": ("get_object", answer("200 OK", OBJECT, "as it was"), lambda s: read_all(s), b"as it was"),
+    "open": (
+        "get_object", answer("200 OK", OBJECT, "as it was"), lambda s: read_all(s), b"as it was"
+    ),
     "open in chunks": (
         "get_object",
         CHUNKED + b"00000009\r\nas it was\r\n000\r\n\r\n",
@@ -381,7 +419,10 @@ CUT_ANSWERS: dict[str, tuple[str, bytes, Callable[[Any], Any], Any]] = {
     ),
     "list_objects": (
         "list_objects",
-        answer("200 OK", "", f"<ListBucketResult><Name>b</Name><Contents>{LISTED}</Contents></ListBucketResult>"),
+        answer(
+            "200 OK", "",
+            f"<ListBucketResult><Name>b</Name><Contents>{LISTED}</Contents></ListBucketResult>"
+        ),
         lambda s: [each.key for each in s.list_objects(BUCKET)],
         [KEY],
     ),
@@ -413,7 +454,9 @@ CUT_ANSWERS: dict[str, tuple[str, bytes, Callable[[Any], Any], Any]] = {
     ),
     "health_check": (
         "list_buckets",
-        answer("200 OK", "Server: x\n", "<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"),
+        answer(
+            "200 OK", "Server: x\n", "<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"
+        ),
         lambda s: s.health_check().server, "Strict/1.0",
     ),
 }  # fmt: skip
@@ -438,7 +481,7 @@ def test_an_answer_cut_after_every_byte(shared: Shared, name: str) -> None:
 def test_a_refusal_that_is_cut_is_a_lost_answer(
     stand_in: StrictS3, storage: infra.S3StorageProvider
 ) -> None:
-    """A newer boto3 does not count the bytes of a body: it would be one without a code, and final."""
+    """A newer boto3 does not count the bytes of a body: the error would have no code."""
     whole = answer("404 Not Found", "", "<Error><Code>NoSuchKey</Code></Error>")
     for left in (whole[:-37], whole[:-1]):
         for operation in ("get_object", "put_object", "list_objects", "delete_objects"):
@@ -480,7 +523,7 @@ def test_a_page_that_was_stored_is_an_object(storage: infra.S3StorageProvider) -
 def test_a_store_that_has_moved_is_found(
     stand_in: StrictS3, monkeypatch: pytest.MonkeyPatch, day: Any
 ) -> None:
-    """All connections that were kept are dropped after a failure, so that the name is looked up anew."""
+    """After a failure all idle connections are dropped, so that the name is resolved again."""
     with StrictS3() as other, provider("http://store.test", clock=fakes.FakeClock()) as storage:
         port = stand_in.port
 
@@ -865,9 +908,8 @@ def test_a_lost_answer_is_asked_for_again(
         assert stand_in.asked.count(operation) == (3 if operation == "upload_part" else 2), (
             operation
         )
-    assert len(stand_in.uploads) == (
-        "create_multipart_upload" in operations
-    )  # begun twice, without a part
+    # Begun twice, without a part.
+    assert len(stand_in.uploads) == ("create_multipart_upload" in operations)
     assert all(parts == {} for _, parts in stand_in.uploads.values())
     if "upload" in name:
         assert storage.download(BUCKET, "new") == (b"x" if name == "upload" else some(PART + 1))
@@ -1061,7 +1103,10 @@ def test_pages_without_objects_and_lists_without_end(
     stand_in: StrictS3, storage: infra.S3StorageProvider
 ) -> None:
     def page(token: str) -> bytes:
-        body = f"<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"
+        body = (
+            "<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>"
+            f"{token}</ListBucketResult>"
+        )
         return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
     empty = page("<NextContinuationToken>00</NextContinuationToken>")
@@ -1131,7 +1176,7 @@ def test_a_batch_whose_errors_name_no_key(
 def test_a_store_that_keeps_folders(
     service: Callable[[str], str], s3: Callable[[str], infra.S3StorageProvider]
 ) -> None:
-    """The gateway's batch leaves the folders of what it deletes, and says that it deletes a folder that stays."""
+    """The gateway's batch leaves folders behind, and reports a folder as deleted that stays."""
     cleaning, bucket = s3("s3"), f"test-{uuid.uuid4().hex[:20]}"
     with infra.S3StorageProvider(cleaning.config) as usual:
         usual.create_bucket(bucket)
@@ -1341,9 +1386,8 @@ def test_a_public_endpoint_in_front_of_the_gateway(service: Callable[[str], str]
         url = storage.get_presigned_url(bucket, "k", 60)
         assert url.startswith(outside)
         assert over_http(url) == (200, b"x")
-        assert (
-            over_http(url.replace("localhost", "127.0.0.1"))[0] == 403
-        )  # it is signed for that host
+        # It is signed for that host.
+        assert over_http(url.replace("localhost", "127.0.0.1"))[0] == 403
         remove_bucket(storage, bucket)
 
 
@@ -1351,11 +1395,12 @@ def test_a_public_endpoint_in_front_of_the_gateway(service: Callable[[str], str]
 def test_presigned_urls_of_aws(method: str) -> None:
     for region, bucket, start in (
         ("eu-north-1", "bkt", "https://bkt.s3.eu-north-1.amazonaws.com/a%20b?"),
+        # No certificate is for it.
         (
             "eu-north-1",
             "my.bkt",
             "https://s3.eu-north-1.amazonaws.com/my.bkt/a%20b?",
-        ),  # no certificate is for it
+        ),
         ("us-east-1", "bkt", "https://bkt.s3.amazonaws.com/a%20b?"),
     ):
         config = infra.S3StorageConfig(
@@ -1446,9 +1491,8 @@ def test_nothing_secret_is_told(
         repr(calls),
     ]
     assert len(told) > 50
-    sources = re.sub(
-        r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told)
-    )  # lines of this file
+    # Lines of this file.
+    sources = re.sub(r'(?m)^ +.*"tell-nobody.*$|^ +.*BUCKET.*$|^ +[~^]+$', "", "\n".join(told))
     for secret in ("tell-nobody", SECRET, ACCESS, stand_in.url, f":{stand_in.port}"):
         assert secret not in sources
 
@@ -1522,7 +1566,8 @@ class Sink:
         self.got += len(data)
         return len(data)
 
-storage = infra.S3StorageProvider(infra.S3StorageConfig("us-east-1", sys.argv[2], None, *sys.argv[3:5]))
+config = infra.S3StorageConfig("us-east-1", sys.argv[2], None, *sys.argv[3:5])
+storage = infra.S3StorageProvider(config)
 storage.upload(sys.argv[5], "small", bytes(1000))
 storage.download(sys.argv[5], "small")
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

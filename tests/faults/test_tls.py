@@ -1,4 +1,4 @@
-"""TLS, the same words for every server that has it; MySQL's login without it; and TLS on bad days."""
+"""TLS with the same messages for every server, MySQL's login without TLS, and faults of TLS."""
 
 from __future__ import annotations
 
@@ -75,8 +75,10 @@ def opened(
 
 
 def cipher(url: str) -> str:
-    """What the connection is encrypted with, as the server says it, or nothing. Redis does not say
-    it: its port for TLS speaks nothing else."""
+    """Return the cipher that the server reports, or nothing.
+
+    Redis does not report it: its port for TLS speaks nothing else.
+    """
     with opened(url) as service:
         if isinstance(service, infra.ConnectionPool):
             mysql = "SHOW STATUS LIKE 'Ssl_cipher'"
@@ -126,10 +128,11 @@ def test_what_is_accepted(kind: str, service: Service, files: Path) -> None:
         assert cipher(each), each
     if not kind.startswith("redis"):
         assert not cipher(at(url, sslmode="disable"))
+        # PyMySQL before 1.2 does not ask for it by itself.
         assert cipher(at(url)) or kind in (
             "mariadb-tls",
             "mysql-tls",
-        )  # PyMySQL before 1.2 does not ask for it by itself
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -137,11 +140,12 @@ def test_what_is_refused(kind: str, service: Service, files: Path) -> None:
     url = service(kind)
     user = f"{urllib.parse.urlsplit(url).username or 'u'}:{SECRET}@"
     other = files / "other.pem"
+    # As libpq has it: an authority that is named is asked.
     for mode in (
         "verify-full",
         "verify-ca",
         "require",
-    ):  # as libpq has it: an authority that is named is asked
+    ):
         assert "its certificate was refused (" in refusal(
             at(url, user=user, sslmode=mode, sslrootcert=other)
         )
@@ -150,9 +154,8 @@ def test_what_is_refused(kind: str, service: Service, files: Path) -> None:
     )
     assert "its certificate was refused (" in told
     assert "another host" in told or "not valid for '127.0.0.1'" in told
-    told = refusal(
-        at(url, user=user, sslmode="verify-full")
-    )  # the system's authorities, or for libpq a file at home
+    # The system's authorities, or for libpq a file at home.
+    told = refusal(at(url, user=user, sslmode="verify-full"))
     assert "its certificate was refused (" in told or "need sslrootcert" in told
 
 
@@ -252,7 +255,7 @@ def unchanged_mysql() -> Iterator[Server]:
 def test_an_authority_of_ones_own_need_not_be_to_the_letter(
     unchanged_mysql: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python 3.13 and later are strict by default, and refuse the certificates that MySQL makes at its first start."""
+    """Python 3.13 is strict by default, and refuses the certificates that MySQL generates."""
     usual = ssl.create_default_context
 
     def strict(**options: Any) -> ssl.SSLContext:
@@ -293,7 +296,8 @@ class StrictMariaDb(TlsMariaDbServer):
         super().prepare()
         with open(self.folder / "init.sql", "a") as script:
             script.write(
-                "CREATE USER strict@'127.0.0.1' REQUIRE X509;\nGRANT ALL ON infra.* TO strict@'127.0.0.1';\n"
+                "CREATE USER strict@'127.0.0.1' REQUIRE X509;\n"
+                "GRANT ALL ON infra.* TO strict@'127.0.0.1';\n"
             )
 
 
@@ -342,9 +346,8 @@ def strict() -> Iterator[Callable[[str], str]]:
     """``strict(kind)``: the URL of a server that wants a certificate of the user "strict"."""
     started: dict[str, Server] = {}
     folder = _or_skip(certificates)
-    shutil.copy(
-        folder / "cert.pem", folder / "expired.pem"
-    )  # unless this openssl can make one of yesterday
+    # Unless this openssl can make one of yesterday.
+    shutil.copy(folder / "cert.pem", folder / "expired.pem")
     ask = [
         "req",
         "-new",
@@ -415,7 +418,8 @@ def test_a_client_certificate(kind: str, strict: Service, files: Path) -> None:
     if not mysql:
         assert "it refused the client certificate of sslcert" in refusal(url)
         return
-    # With TLS 1.3 that is said when PyMySQL already sends on; then it may see no more than an ended connection.
+    # With TLS 1.3 that is said when PyMySQL already sends on; then it may see no more than an ended
+    # connection.
     with opened(url) as pool, pytest.raises(infra.ConnectionError, match="could not be reached"):
         pool.health_check()
 
@@ -497,9 +501,8 @@ def test_a_lost_reply(server: Server) -> None:
             client.increment("k")
         assert caught.value.retryable is True  # for the caller to decide
         proxy.swallow = True
-        assert (
-            client.increment("k") == 3
-        )  # it was the server's part of the handshake: nothing had been sent
+        # It was the server's part of the handshake: nothing had been sent.
+        assert client.increment("k") == 3
         proxy.swallow = True
         assert client.get("k") == "3"
         assert proxy.swallowed == 3
@@ -515,9 +518,8 @@ def test_a_listener_that_threads_change_in_a_flood(
         def work(number: int) -> None:
             for turn in range(100):
                 if number == 2:
-                    client.publish(
-                        "flood", f"{turn} " + "x" * (2**20 if turn % 50 == 7 else 100)
-                    )  # or 64 records
+                    # Or 64 records.
+                    client.publish("flood", f"{turn} " + "x" * (2**20 if turn % 50 == 7 else 100))
                 else:
                     (listener.subscribe if number else listener.unsubscribe)("c")
 
@@ -552,7 +554,7 @@ class OnlyHandshakes(Proxy):
 
 
 def test_a_listener_comes_when_the_server_has_answered_it(server: Server) -> None:
-    """An answer to a request stands behind the session tickets, and behind a refused certificate."""
+    """A reply follows the session tickets, or a refused certificate."""
     authority: Any = {"sslrootcert": certificates() / "ca.pem"}
     with (
         OnlyHandshakes(server.port) as proxy,
@@ -563,7 +565,7 @@ def test_a_listener_comes_when_the_server_has_answered_it(server: Server) -> Non
 
 
 class Stalling(Proxy):
-    """While ``going`` is not set, it takes nothing from clients: their sends time out in the end."""
+    """While ``going`` is not set, it reads nothing from clients: their sends time out."""
 
     def __init__(self, target: int) -> None:
         self.going = threading.Event()
@@ -576,7 +578,7 @@ class Stalling(Proxy):
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What the call returns, or the class of its error."""
+    """Return the result of the call, or the class of its error."""
     try:
         return call()
     except infra.InfrastructureError as error:
@@ -732,10 +734,13 @@ def full_login(connection: socket.socket) -> None:
 
 
 def test_caching_sha2_password_as_pymysql_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server is written from PyMySQL's _auth.py and connections.py and the protocol's documentation
-    (https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html), not taken from
-    a real MySQL: for that see the next test. A server asks for the password in full, right or wrong, until it has seen
-    the right one once; so without ``cryptography`` nobody can know which it is."""
+    """The scripted server follows PyMySQL's _auth.py and connections.py and the documentation.
+
+    https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html
+
+    The next test uses a real MySQL. A server asks for the full password, right or wrong, until it
+    has seen the right one once; so without ``cryptography`` the client cannot tell which it is.
+    """
     with Stub(full_login) as server:
         url = f"mysql://u:{SECRET}@127.0.0.1:{server.port}/d"
         assert "refused the login: check user, password" in refusal(url)

@@ -22,8 +22,8 @@ A mutant is one entry in a module beside this one; `LISTS` in `__main__.py` name
 - The edit names a function (``RedisClient._increment``, ``_folded``, ``Database.run.attempt``), a
   class, or an assignment (``_REDIS_ERRORS``, ``UserRepository.visible``), and changes its syntax
   tree. So layout, comments, quotes, and code elsewhere do not matter. `edits.py` has the kinds:
-  ``Replace``, ``Drop``, ``Swap``, ``Never``, ``Always``, ``Text``. The pattern is Python and must be
-  there exactly once; ``nth=2`` chooses among several, in the order of the source.
+  ``Replace``, ``Drop``, ``Swap``, ``Never``, ``Always``, ``Text``. The pattern is Python and must
+  be there exactly once; ``nth=2`` chooses among several, in the order of the source.
 - The tests are pytest's node ids below tests/, the fewest that show it: ``("unit/test_fakes.py",
   "contract/test_database.py::TestMariaDB::test_deadlock")``.
 

@@ -175,7 +175,7 @@ DATABASES: list[Mutant] = [
     OnServers(
         "databases: a percent sign in a schema is a placeholder",
         INFRA,
-        Replace("Migrator._record", "table.replace('%', '%%')", "table"),
+        Replace("_write_record", "table.replace('%', '%%')", "table"),
         ("faults/test_migrations.py::test_a_percent_sign_in_the_name_of_a_database_or_schema",),
     ),
     OnServers(
@@ -478,7 +478,10 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: edits pass",
         INFRA,
-        Never("Migrator._compare", "checksum != _record_checksum(each, state, statement)"),
+        Never(
+            "_MigrationFiles.compare",
+            "record.checksum != _record_checksum(migration, state, statement)",
+        ),
         ("faults/test_migrations.py::test_an_edited_migration_is_refused",),
     ),
     OnServers(
@@ -542,7 +545,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: scripts may name the history",
         INFRA,
-        Never("Migrator._check_statements", "step in named"),
+        Never("_MigrationFiles._check_statements", "step in named"),
         ("faults/test_migrations.py::test_a_script_that_names_the_history",),
     ),
     OnServers(
@@ -554,13 +557,13 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: a renamed file runs again",
         INFRA,
-        Drop("Migrator._pending", "self._check_renamed(migration, recorded)"),
+        Drop("_MigrationFiles.pending", "self._check_renamed(migration, records)"),
         ("faults/test_migrations.py::test_a_file_renamed_while_it_was_dirty",),
     ),
     OnServers(
         "migrations: any records are taken over",
         INFRA,
-        Never("Migrator.take_over.move", "not states or 'edited' in states.values()"),
+        Never("Migrator.take_over", "not states or 'edited' in states.values()"),
         ("faults/test_migrations.py::test_records_that_are_not_taken_over",),
     ),
     OnFakes(

@@ -195,7 +195,8 @@ CALLS: list[Mutant] = [
         FAKES,
         Drop(
             "Faults._methods",
-            "names.update(name for name in dir(cls) if hasattr(getattr(cls, name, None), '_can_fail'))",
+            "names.update(name for name in dir(cls) "
+            "if hasattr(getattr(cls, name, None), '_can_fail'))",
         ),
         FAULTS,
     ),

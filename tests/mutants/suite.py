@@ -1,4 +1,4 @@
-"""What a mutant is, and the run that expects the tests to notice each."""
+"""Define mutants, and run the tests that should notice each of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CRASHES = (
 
 @dataclass(frozen=True)
 class Mutant:
-    """``tests`` are pytest's node ids below tests/."""
+    """An edit of a file, and the tests that should notice it: node ids of pytest below tests/."""
 
     name: str
     file: str
@@ -57,17 +57,17 @@ class Mutant:
 
 
 class OnFakes(Mutant):
-    """Tests that need no server must notice it: it is in fakes.py or in what the twins share."""
+    """A mutant of fakes.py or of code that the twins share: tests without a server notice it."""
 
     marker = "not real"
 
 
 class OnServers(Mutant):
-    """It is in what only the real adapters run."""
+    """A mutant of code that only the real adapters run."""
 
 
 class Sources:
-    """The two files of that folder and their trees, each read once."""
+    """The two files of a folder and their syntax trees, each read once."""
 
     def __init__(self, folder: Path = ROOT) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ class Sources:
         return self._read[file]
 
     def edited(self, file: str, edits: Sequence[Edit]) -> str:
-        """The file's text after those edits of different functions. Raises DoesNotApply."""
+        """Return the file's text after edits of different functions. Raises DoesNotApply."""
         lines = self[file][0].splitlines(keepends=True)
         changes = [self.change(file, edit) for edit in edits]
         for first, last, new in sorted(changes, reverse=True):
@@ -88,7 +88,7 @@ class Sources:
         return "".join(lines)
 
     def change(self, file: str, edit: Edit) -> tuple[int, int, str]:
-        """The first and last line of what is edited, and its new text. Raises DoesNotApply."""
+        """Return first and last line of the edited part, and its new text. Raises DoesNotApply."""
         before = find(self[file][1], edit.where)
         after = copy.deepcopy(before)
         edit.apply(after)
@@ -100,18 +100,18 @@ class Sources:
 
 
 def unparsed(node: ast.stmt, depth: int) -> str:
-    """The statement's text at that depth. Docstrings do not bear to be indented afterwards."""
+    """Return the statement's text at that depth; indenting it later would change docstrings."""
     nested = node
     for _ in range(depth):
         nested = ast.If(ast.Constant(True), [nested], [])
     text = ast.unparse(ast.fix_missing_locations(ast.Module([nested], [])))
     if not equal(ast.parse(text).body, [nested]):
-        raise DoesNotApply(f"{names_of(node)} reads otherwise once it was written from its tree")
+        raise DoesNotApply(f"{names_of(node)} changes when it is written from its tree")
     return "".join(f"{line}\n" for line in text.splitlines()[depth:])
 
 
 def check(mutants: Sequence[Mutant]) -> list[str]:
-    """Why mutants do not apply, each in a line; runs no test."""
+    """Return a line for each reason why a mutant does not apply. Runs no test."""
     sources, wrong = Sources(), []
     for mutant in mutants:
         try:
@@ -126,7 +126,7 @@ def check(mutants: Sequence[Mutant]) -> list[str]:
 
 @functools.cache
 def unknown(test: str) -> bool:
-    """Whether the file is missing, or a class or function that the id names."""
+    """Return whether the file is missing, or a class or function that the id names."""
     file, *parts = test.split("::")
     path = ROOT / "tests" / file
     if not path.exists():
@@ -146,9 +146,9 @@ class Result:
 
 
 class Worker:
-    """A copy of the project, and servers of its own for all its mutants."""
+    """A copy of the project, and private servers for the mutants that run in it."""
 
-    _numbers = itertools.count(1)  # seconds: compiled files are told apart by their source's time
+    _numbers = itertools.count(1)  # seconds: Python compiles a source again if its time differs
 
     def __init__(self, folder: Path, servers: bool) -> None:
         self._sources = Sources()
@@ -165,18 +165,18 @@ class Worker:
                 self._env[variable] = self._servers[-1].url
 
     def close(self) -> None:
-        """Also in the middle of a run, after Ctrl-C."""
+        """Stop the tests, which may still run after Ctrl-C, and the servers."""
         self._kill()
         for server in self._servers:
             server.stop()
 
     def _kill(self) -> None:
-        """Ends the tests that run, with the servers that they have started: all in one session."""
+        """Kill the running tests and the servers that they started: all are in one session."""
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def run(self, mutant: Mutant) -> Result:
-        """Whether the tests notice the mutant, by a wrong answer."""
+        """Return whether the tests notice the mutant by a wrong answer."""
         started = time.monotonic()
         with self._edited({mutant.file: [mutant.edit]}):
             code, output = self._pytest(mutant.ids(), mutant.marker)
@@ -184,7 +184,7 @@ class Worker:
         return Result(ok, what, time.monotonic() - started)
 
     def run_unchanged(self, mutants: Sequence[Mutant]) -> Result:
-        """Whether the same tests pass when the same functions are written from their trees."""
+        """Return whether the tests pass if the functions are written from their trees unchanged."""
         started = time.monotonic()
         edits = {file: unchanged(mutants, file) for file in (FAKES, INFRA)}
         with self._edited(edits):
@@ -212,7 +212,7 @@ class Worker:
     def _pytest(
         self, ids: list[str], marker: str | None, timeout: float = TIMEOUT
     ) -> tuple[int | None, str]:
-        """The exit code, None after a timeout, and the output."""
+        """Return the exit code, or None after a timeout, and the output."""
         options = ["-q", "-x", "-rf", "--tb=line", "-p", "no:cacheprovider", "-n", "0"]
         chosen = ["-m", marker] if marker else []
         self._process = process = subprocess.Popen(
@@ -233,13 +233,15 @@ class Worker:
 
 
 def unchanged(mutants: Sequence[Mutant], file: str) -> list[Edit]:
-    """No edits of what the mutants edit in that file; a method goes with its class."""
+    """Return empty edits of the functions that the mutants edit; a class includes its methods."""
     names = {mutant.edit.where for mutant in mutants if mutant.file == file}
-    return [Same(name) for name in names if not any(name.startswith(f"{each}.") for each in names)]
+    return [
+        Same(name) for name in names if not any(name.startswith(f"{outer}.") for outer in names)
+    ]
 
 
 def verdict(code: int | None, output: str) -> tuple[bool, str]:
-    """Whether a failed test has noticed the mutant, and the line that says so."""
+    """Return whether a failed test noticed the mutant, and the line that says so."""
     failed = re.search(r"^FAILED tests/(.*?)( - .*)?$", output, re.MULTILINE)
     reason = re.search(r"^\S+\.py:\d+: (.*)", output, re.MULTILINE)
     crash = re.search(rf"/({FAKES}|{INFRA}):\d+: ({'|'.join(CRASHES)})\b.*", output)
@@ -255,14 +257,14 @@ def verdict(code: int | None, output: str) -> tuple[bool, str]:
 
 
 def drain(tasks: queue.SimpleQueue[Any]) -> None:
-    """No worker takes another task, after Ctrl-C."""
+    """Remove the remaining tasks, so that no worker takes one after Ctrl-C."""
     with contextlib.suppress(queue.Empty):
         while True:
             tasks.get_nowait()
 
 
 def run(mutants: Sequence[Mutant]) -> int:
-    """Runs them all, some at a time, and prints a line for each; 1 if one was not noticed."""
+    """Run all mutants, print a line for each, and return 1 if one is not noticed."""
     started = time.monotonic()
     tasks: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
     for kind in (OnServers, OnFakes):

@@ -1,5 +1,8 @@
-"""The same subscriptions and events on the fake and on a real server: counts of receivers, what each handler is given,
-and whose mistakes are counted, must agree. Few names, so that they meet."""
+"""The same subscriptions and events on the fake and on a real server.
+
+Counts of receivers, what each handler gets, and counts of errors must agree. There are few names,
+so that they meet.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         self.compare()
 
     def compare(self) -> None:
-        """What comes last is handled once all that came before has been."""
+        """When the last event is handled, all before it have been."""
         for side in self.sides:
             last = Inbox()
             name = f"last:{self.prefix}"

@@ -1,5 +1,8 @@
-"""The same operations to FakeCacheProvider and to the cache on a real server: answers, error classes and times to live
-must agree. Few keys and values, so that operations meet."""
+"""The same operations to FakeCacheProvider and to the cache on a real server.
+
+Results, error classes and times to live must agree. There are few keys and values, so that
+operations meet.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +163,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def keys_and_times_to_live_agree(self) -> None:
-        """Within 100 seconds: the real server's clock runs on while the machine works. Durations are above that."""
+        """Compare within 100 seconds, because the server's clock runs on; durations are longer."""
         names = sorted(self.fake_client.scan())
         assert names == sorted(set(self.client.scan(f"machine?{self.run}*")))
         for name in names:
@@ -171,7 +174,6 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", ["redis", "redis-6.2", "redis-cluster"])
 def test_fake_and_real_agree(service: Callable[[str], str], name: str) -> None:
     machine = type("CacheMachine", (Machine,), {"url": service(name)})
-    examples = settings().max_examples // (
-        1 if name == "redis" else 4
-    )  # on the others it is the client that differs
+    # On the others it is the client that differs.
+    examples = settings().max_examples // (1 if name == "redis" else 4)
     run_state_machine_as_test(machine, settings=settings(max_examples=examples))

@@ -1,6 +1,7 @@
-"""The same operations to FakeDatabase and to a real engine: answers, error classes, names of rules, tables must agree.
+"""The same operations to FakeDatabase and to a real engine.
 
-Few owners, labels and amounts, so that rows meet. Ids are drawn from a small set and given to both.
+Results, error classes, names of constraints, and tables must agree. There are few owners, labels
+and amounts, so that rows meet. Ids are drawn from a small set and given to both.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         return [] if self.doomed else database.table(table).select()
 
     def stored(self, text: str, length: int) -> str:
-        """What a column of that length makes of it, as keys compare it."""
+        """Return the value as a column of that length stores and compares it."""
         return text[:length].rstrip(" ") if self.engine == "mysql" else text[:length]
 
     def count_broken_by_owner(self, id: uuid.UUID, name: str) -> None:
@@ -252,7 +253,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def tables_agree(self) -> None:
-        """After each step that has changed the fake's; what only the real one did is seen at the end."""
+        """Compare after each step that changed the fake, and at the end."""
         self.broken = 0
         earlier, self.seen = self.seen, (self.rows("owners"), self.rows("items"))
         if self.doomed or self.seen != earlier:

@@ -1,8 +1,9 @@
-"""The same operations to the fake exchange and to Postgres: answers, error classes, names of rules, tables must agree.
+"""The same operations to the fake exchange and to Postgres.
 
-Few ids and texts, so that rows meet. Records are made of values that are stored, odd ones too, and at times of one that
-is refused. What was answered is kept and used again, stale by then. Ids that the library draws are counted, for both
-alike.
+Results, error classes, names of constraints, and tables must agree. There are few ids and texts, so
+that rows meet. Records have values that are stored, odd ones too, and sometimes one that is
+refused. Results are kept and used again, stale by then. Ids that the library draws are counted, for
+both alike.
 """
 
 from __future__ import annotations
@@ -43,9 +44,8 @@ def nested(levels: int) -> Any:
 
 UTC = timezone.utc
 IDS = [uuid.UUID(int=number << 64) for number in range(1, 4)]
-DRAWN = [
-    uuid.UUID(int=9 << 64 | number) for number in range(1, 3)
-]  # the first that the library draws
+# The first that the library draws.
+DRAWN = [uuid.UUID(int=9 << 64 | number) for number in range(1, 3)]
 GREATEST = uuid.UUID(int=10 << 64)  # of no row, or of one that was there first
 ID = mostly([*IDS, *IDS[:2], *DRAWN], GREATEST, None, str(IDS[0]))
 NEW_ID = st.sampled_from([*IDS, infra.FILLED, infra.FILLED])
@@ -61,7 +61,8 @@ MOMENTS = st.sampled_from(
     ]
 )
 NAIVE = datetime(2026, 1, 1)
-# As case, composition, patterns and quotes have it; with what nobody sees; and what is no text of ours.
+# As case, composition, patterns and quotes have it; with what nobody sees; and what is no text of
+# ours.
 TEXTS = [
     "a",
     "A",
@@ -93,7 +94,8 @@ DOCUMENTS: list[dict[str, Any]] = [
     {"a": nested(99)},
 ]
 NO_DOCUMENTS = [
-    {"a": math.nan}, {"a": -math.inf}, {"a": (1,)}, {1: 2}, {"a": "\0"}, {"a": "\ud800"}, {"a": {1}},
+    {"a": math.nan}, {"a": -math.inf}, {"a": (1,)}, {1: 2}, {"a": "\0"}, {"a": "\ud800"},
+    {"a": {1}},
     {"a": nested(100)}, [], "{}", None,
 ]  # fmt: skip
 SLUGS = ["a", "b", "a-b", "a1", "x" * 100]
@@ -363,7 +365,7 @@ def names_of(kind: type) -> tuple[str, ...]:
 
 
 def exact(value: Any) -> Any:
-    """What == takes for the same, 1, 1.0 and True or 0.0 and -0.0, is told apart; so is the order of a document."""
+    """Distinguish equal values (1, 1.0 and True; 0.0 and -0.0) and the order of a document."""
     kind = value.__class__
     if kind in PLAIN:
         return kind, value
@@ -389,7 +391,7 @@ class Draws:
 
 
 def step(**given: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A rule, which a doomed transaction has to refuse; once it has refused two there is nothing more to see."""
+    """A rule that a doomed transaction refuses; after two refusals there is no more to see."""
     rules: Any = rule(**given)
     return lambda work: precondition(lambda self: self.refused < 2)(rules(work))
 
@@ -556,7 +558,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def tables_agree(self) -> None:
-        """After each step that has changed the fake's; what only the real one did is seen at the end."""
+        """Compare after each step that changed the fake, and at the end."""
         if self.sound:
             earlier, self.seen = self.seen, self.rows()
             if self.seen != earlier:
@@ -712,7 +714,8 @@ class BenchmarkMachine(Machine):
                 tags=("a",),
             )
         )
-        # Three that share a rank, in no order of ids: the first is the greatest. The last is not ranked.
+        # Three that share a rank, in no order of ids: the first is the greatest. The last is not
+        # ranked.
         submission = infra.Submission(IDS[0], IDS[0], "a", IDS[0], aggregate_score=1.0, id=GREATEST)
         self.create_submission(submission, 0, True)
         self.time_passes(1)

@@ -1,7 +1,8 @@
-"""The same operations to the fake and to a real server: answers, error classes, values and times to live must agree.
+"""The same operations to the fake and to a real server.
 
-Few keys and values, so that operations meet. A server's clock cannot be moved: time passes on it by shortening the
-times to live (see ``grow_older``).
+Results, error classes, values and times to live must agree. There are few keys and values, so that
+operations meet. A server's clock cannot be moved: time passes on it by
+shortening the times to live (see ``grow_older``).
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def times_to_live_agree(self) -> None:
-        """Within 100 seconds: the real server's clock runs on while the machine works. Durations are above that."""
+        """Compare within 100 seconds, because the server's clock runs on; durations are longer."""
         for name in ("a", "b", "ab", "é"):
             fake, real = self.fake.ttl(self.prefix + name), self.real.ttl(self.prefix + name)
             if fake is None or real is None or fake == float("inf"):

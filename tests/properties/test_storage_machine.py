@@ -135,9 +135,8 @@ class Machine(RuleBasedStateMachine):
     def delete(self, bucket: int, key: str) -> None:
         self.both(lambda s: s.delete(self.buckets[bucket], key))
 
-    @rule(
-        bucket=BUCKETS, keys=st.lists(st.sampled_from(GOOD_KEYS[:6]), max_size=4)
-    )  # a batch leaves folders there
+    # A batch leaves folders there.
+    @rule(bucket=BUCKETS, keys=st.lists(st.sampled_from(GOOD_KEYS[:6]), max_size=4))
     def delete_batch(self, bucket: int, keys: list[str]) -> None:  # type: ignore[valid-type]
         self.both(lambda s: s.delete_batch(self.buckets[bucket], keys))
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501, W291 -- as the tools wrote them
-"""What dump tools wrote of one small shop, without owners and most comments, to apply as a migration.
+"""Dumps of one small shop by several tools, to apply as migrations; most comments are left out.
 
 The views' definer is the user that applies them.
 """

@@ -1,7 +1,7 @@
 """Careless calls: each public callable takes a dozen bad values for each of its parameters.
 
-What comes back is an answer or one of the library's own errors. What raises something else is listed
-in ``EXEMPT``, with its reason.
+Each call returns a result or raises one of the library's own errors. ``EXEMPT`` lists the calls
+that raise something else, with the reason.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ GOOD: Mapping[str, Any] = {
     "data": b"d", "dialect": "mysql", "email": "ada@example.org", "engine": "mysql", "env": {},
     "email_verified": True, "error": infra.CacheError("x", service="x"), "expires_in": 60,
     "factory": lambda: 1, "family": infra.SystemEvent, "fn": lambda: 1, "glob": "*",
-    "handler": print, "id": ID, "items": {}, "key": "k", "keys": ["k"], "limit": 10, "level": "audited",
+    "handler": print, "id": ID, "items": {}, "key": "k", "keys": ["k"], "limit": 10,
+    "level": "audited",
     "message": "m", "method": "ping", "model": "m", "name": "name", "now": NOW, "number": 1,
     "on_message": print, "operation": "o", "organization_id": ID, "organization_type": "enterprise",
     "owner_id": ID, "params": [], "password_hash": "h", "path": "file.csv", "paths": [infra.SCHEMA],
@@ -67,7 +68,8 @@ GOOD: Mapping[str, Any] = {
     "value": "v", "verification": {}, "verified": True, "version_id": ID, "visibility": "public",
     "where": {}, "who": "w", "window": 60, "row": {}, "file": io.BytesIO(), "done": 1,
     "version": 1, "resend_after": 0, "ttl": 60, "timeout": 1.0, "clock": fakes.FakeClock(NOW),
-    "user": infra.User("ada@example.org", "ada"), "organization": infra.Organization("Acme", "acme"),
+    "user": infra.User("ada@example.org", "ada"),
+    "organization": infra.Organization("Acme", "acme"),
     "benchmark": infra.Benchmark("slug", "name", category="safety", created_by=ID),
     "submission": infra.Submission(benchmark_id=ID, benchmark_version_id=ID, model="m", user_id=ID),
     "record": infra.PhoneUser("f" * 64, "+90"), "config": infra.SmsConfig(), "kind": str,

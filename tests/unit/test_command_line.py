@@ -18,7 +18,8 @@ from tests.services import free_port, s3_keys
 
 Run = Callable[..., tuple[int, str, str]]
 VARIABLES = [
-    "DATABASE_URL", "MYSQL_URL", "POSTGRES_URL", "REDIS_URL", "DATABASE_MAX_CONNECTIONS", "S3_ENDPOINT",
+    "DATABASE_URL", "MYSQL_URL", "POSTGRES_URL", "REDIS_URL", "DATABASE_MAX_CONNECTIONS",
+    "S3_ENDPOINT",
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
 ]  # fmt: skip
 
@@ -28,8 +29,10 @@ SET = "set MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT or AWS_
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """``run(*arguments, **environment)``: the exit code, and what was printed on stdout and stderr. No other service is
-    set, whatever the tests themselves were given."""
+    """Return ``run(*arguments, **environment)``, which returns exit code, stdout and stderr.
+
+    The environment names no other service, even if that of the tests does.
+    """
 
     def run(*arguments: Any, **environment: str) -> tuple[int, str, str]:
         with monkeypatch.context() as patch:
@@ -202,7 +205,10 @@ def test_health_over_tls(run: Run, service: Callable[[str], str], mysql: str) ->
     )
     assert (code, err) == (1, "")
     for line, kind in zip(out.splitlines(), ("mysql", "postgres", "redis")):
-        down = rf"{kind:<8} down  {kind} at localhost:\d+ could not be reached: its certificate was refused \(.+\).*"
+        down = (
+            rf"{kind:<8} down  {kind} at localhost:\d+ could not be reached: "
+            r"its certificate was refused \(.+\).*"
+        )
         assert re.fullmatch(down, line)
 
 
@@ -212,7 +218,10 @@ def test_health_goes_on_after_a_missing_driver(
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     url = f"postgresql://user:hidden@127.0.0.1:{free_port()}/shop"
     code, out, err = run("health", POSTGRES_URL=url, REDIS_URL=service("redis"))
-    needed = "a postgres ConnectionPool needs a package that is not installed: pip install 'psycopg2-binary>=2.9'"
+    needed = (
+        "a postgres ConnectionPool needs a package that is not installed: "
+        "pip install 'psycopg2-binary>=2.9'"
+    )
     assert (code, err) == (2, "")
     assert re.fullmatch(re.escape(f"postgres down  {needed}\n") + REDIS_UP, out)
 
@@ -323,7 +332,8 @@ def test_migrate_alone_applies_the_librarys_own(
 def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None:
     url = both[f"{engine.upper()}_URL"]
     shop.write_text(
-        f"-- migration 7 a {engine} no-transaction\nCREATE TABLE a (id INT);\nCREATE TABLE a (id INT);\n"
+        f"-- migration 7 a {engine} no-transaction\n"
+        "CREATE TABLE a (id INT);\nCREATE TABLE a (id INT);\n"
     )
     code, out, err = run("migrate", shop, DATABASE_URL=url)
     assert (code, out) == (1, f"{engine}: applying shop 7 (a)\n")
@@ -343,8 +353,10 @@ def test_repair(run: Run, both: dict[str, str], shop: Path, engine: str) -> None
         code, out, err = run("migrate", shop, option, DATABASE_URL=url)
         assert (code, out) == (1, "")
         assert err == (
-            "infra: migration shop 7 (a) is dirty: its statement 2 was begun, and may or may not have taken effect. "
-            f"Look at the schema, then: infra migrate {shop} --repair 7 --done (it has taken effect) or --retry (run "
+            "infra: migration shop 7 (a) is dirty: its statement 2 was begun, "
+            "and may or may not have taken effect. "
+            f"Look at the schema, then: infra migrate {shop} --repair 7 --done "
+            "(it has taken effect) or --retry (run "
             "it again)\n"
         )
 
@@ -405,7 +417,8 @@ def test_repair_finds_the_database_that_is_dirty(
 
 def test_a_failing_transaction(run: Run, database: Callable[[str], str], shop: Path) -> None:
     shop.write_text(
-        "-- migration 1 a postgres\nCREATE TABLE a (id int);\nINSERT INTO a VALUES ('a private value');\n"
+        "-- migration 1 a postgres\nCREATE TABLE a (id int);\n"
+        "INSERT INTO a VALUES ('a private value');\n"
     )
     code, out, err = run("migrate", shop, DATABASE_URL=database("postgres"))
     assert (code, out) == (1, "postgres: applying shop 1 (a)\n")
@@ -542,7 +555,7 @@ def test_a_lock_timeout_that_is_none(
 
 
 def unread(*arguments: Any, **environment: str) -> tuple[int, str]:
-    """Exit code and stderr of the command, whose output nobody reads any more, as after ``| head``."""
+    """Return exit code and stderr of the command when its stdout is closed, as by ``| head``."""
     reader, writer = os.pipe()
     os.close(reader)
     return writing_to(writer, *arguments, **environment)

@@ -37,7 +37,7 @@ def test_defaults() -> None:
 
 @any_text
 def test_text_of_any_subclass(text: Text) -> None:
-    """Each text of each class of settings; a driver would write str() of it into a login or a header."""
+    """Each text setting of each class; drivers write str() of it into logins and headers."""
     account, url = "AC" + "0" * 32, "redis://:p@cache:6380/2"
     made = [
         infra.DatabaseConfig(text("mysql://u:p@db/accounts")),

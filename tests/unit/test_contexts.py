@@ -1,4 +1,4 @@
-"""No error keeps what was read: neither its message nor what it was raised from, nor what was being handled."""
+"""No error keeps the data that was read, in its message, its cause or its context."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ CASES: dict[str, Case] = {
     "a port": lambda _: infra.DatabaseConfig(
         url=f"mysql://u:{SECRET}@h:{SECRET}/d"
     ),
-    "a password that is not UTF-8": lambda _: infra.DatabaseConfig(url=f"mysql://u:{SECRET}%ff@h/d"),
+    "a password that is not UTF-8": lambda _: infra.DatabaseConfig(
+        url=f"mysql://u:{SECRET}%ff@h/d"
+    ),
     "a URL with a surrogate": lambda _: infra.CacheConfig(url=f"redis://u:{SECRET}\udcff@h"),
     "an endpoint": lambda _: infra.S3StorageConfig(endpoint=f"https://{SECRET}:{SECRET}@h:x"),
     "a hash key": lambda _: infra.hash_phone("+14155550100", SECRET + "\udcff" * 40),
@@ -100,7 +102,9 @@ CASES: dict[str, Case] = {
     "a time of an event": lambda _: infra.Message(
         "c", None, payload(at="2026-13-45T00:00:00.739182Z")
     ).deserialize(Visit),
-    "an event that is no JSON": lambda _: infra.Message("c", None, f'{{"{SECRET}').deserialize(Visit),
+    "an event that is no JSON": lambda _: (
+        infra.Message("c", None, f'{{"{SECRET}').deserialize(Visit)
+    ),
     "an id of an event": lambda _: infra.Message("c", None, payload(by=SECRET)).deserialize(Visit),
     "a value of the cache": lambda _: broken_cache().get("k"),
     "JSON lines": lambda folder: moved(

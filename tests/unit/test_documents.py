@@ -1,4 +1,4 @@
-"""README snippets and examples run as they are printed; what the documents say of figures and files exists."""
+"""Snippets and examples run as printed; figures and files that the documents name exist."""
 
 from __future__ import annotations
 
@@ -155,9 +155,9 @@ def test_every_variable_is_in_the_readme() -> None:
 
 def test_the_layout_is_the_one_that_users_know() -> None:
     wanted = {
-        "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench", "docs", "Makefile",
-        "pyproject.toml", "docker-compose.test.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".gitignore",
-        "MANIFEST.in",
+        "infra.py", "fakes.py", "schema.sql", "setup.py", "README.md", "tests", "examples", "bench",
+        "docs", "Makefile", "pyproject.toml", "docker-compose.test.yml", "CHANGELOG.md",
+        "CONTRIBUTING.md", "LICENSE", ".ci", ".gitignore", "MANIFEST.in",
     }  # fmt: skip
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -68,7 +68,8 @@ def test_a_scrubbed_cause_can_still_be_shown(error: Exception) -> None:
         raise error
 
     policy = infra.CallPolicy(
-        "svc", translate=lambda *_: infra.ConnectionError("lost"), clock=fakes.FakeClock(), repeatable=frozenset(),
+        "svc", translate=lambda *_: infra.ConnectionError("lost"), clock=fakes.FakeClock(),
+        repeatable=frozenset(),
         deadline=5.0, retries=0,
     )  # fmt: skip
     with pytest.raises(infra.ConnectionError) as caught:
@@ -99,7 +100,7 @@ def test_errors_are_also_the_builtin_ones() -> None:
 
 
 class DriverError(Exception):
-    """What a driver raises: its text quotes everything."""
+    """An error of a driver, whose text quotes everything."""
 
 
 def policy(clock: infra.Clock | None = None, **options: Any) -> infra.CallPolicy:

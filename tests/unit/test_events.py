@@ -155,7 +155,10 @@ def test_the_wire(event: infra.Event, expected: str) -> None:
 
 
 def test_old_and_new_programs_can_talk() -> None:
-    newer = f'{{"order_id":"{str(A).upper()}","from_the_future":[[1e9],{{}}],"type":"OrderEvent.Placed"}}'
+    newer = (
+        f'{{"order_id":"{str(A).upper()}","from_the_future":[[1e9],{{}}],'
+        '"type":"OrderEvent.Placed"}'
+    )
     assert read(newer) == OrderPlaced(A)
     assert read(f' {{"type": "OrderEvent.Placed", "order_id": "{A}", "price": 5}} ') == OrderPlaced(
         A, price=5.0
@@ -205,9 +208,12 @@ def test_times(text: Any, expected: datetime | None) -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        "", "null", "[]", '"OrderEvent.Placed"', "{", "{}", "[" * 100_000, '{"a":' * 100_000, "1" * 10_000,
-        '{"type":null}', '{"type":["OrderEvent.Placed"]}', '{"type":"Placed"}', '{"type":"OrderEvent.Gone"}',
-        '{"type":"OrderEvent.OrderPlaced"}', '{"type":"OrderEvent"}', '{"type":"OrderEvent.__init__"}',
+        "", "null", "[]", '"OrderEvent.Placed"', "{", "{}", "[" * 100_000, '{"a":' * 100_000,
+        "1" * 10_000,
+        '{"type":null}', '{"type":["OrderEvent.Placed"]}', '{"type":"Placed"}',
+        '{"type":"OrderEvent.Gone"}',
+        '{"type":"OrderEvent.OrderPlaced"}', '{"type":"OrderEvent"}',
+        '{"type":"OrderEvent.__init__"}',
         '{"type":"SystemEvent.CacheCleared","pattern":"*"}', 5, None, b"\xff",
     ],
 )  # fmt: skip
@@ -220,13 +226,17 @@ def test_what_is_no_event_of_the_family(payload: Any) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        '"order_id":null', '"order_id":5', '"order_id":"x"', f'"order_id":"{{{A}}}"', f'"order_id":"{A.hex}"',
+        '"order_id":null', '"order_id":5', '"order_id":"x"', f'"order_id":"{{{A}}}"',
+        f'"order_id":"{A.hex}"',
         '"amount":1', f'"order_id":"{A}","amount":1.0', f'"order_id":"{A}","amount":true',
         f'"order_id":"{A}","amount":9223372036854775808', f'"order_id":"{A}","amount":null',
-        f'"order_id":"{A}","price":"1"', f'"order_id":"{A}","price":NaN', f'"order_id":"{A}","price":1e999',
+        f'"order_id":"{A}","price":"1"', f'"order_id":"{A}","price":NaN',
+        f'"order_id":"{A}","price":1e999',
         f'"order_id":"{A}","price":false', f'"order_id":"{A}","price":1{"0" * 400}',
-        f'"order_id":"{A}","gift":1', f'"order_id":"{A}","due":"2026-01-02T12:00:00Z"', f'"order_id":"{A}","due":{{}}',
-        f'"order_id":"{A}","notes":{{}}', f'"order_id":"{A}","more":[]', f'"order_id":"{A}","more":{{"a":"\\u0000"}}',
+        f'"order_id":"{A}","gift":1', f'"order_id":"{A}","due":"2026-01-02T12:00:00Z"',
+        f'"order_id":"{A}","due":{{}}',
+        f'"order_id":"{A}","notes":{{}}', f'"order_id":"{A}","more":[]',
+        f'"order_id":"{A}","more":{{"a":"\\u0000"}}',
         f'"order_id":"{A}","notes":{"[" * 200}{"]" * 200}',
     ],
 )  # fmt: skip
@@ -399,9 +409,8 @@ def test_channels() -> None:
         channel.benchmark_specific("a:b*c?[d]\\e%") == "events:benchmark:a%3Ab%2Ac%3F%5Bd%5D%5Ce%25"
     )
     assert channel.benchmark_specific("é-^") == "events:benchmark:é-^"
-    assert (
-        channel.benchmark_specific(" {a}") == "events:benchmark:%20%7Ba%7D"
-    )  # as in a key of the cache
+    # As in a key of the cache.
+    assert channel.benchmark_specific(" {a}") == "events:benchmark:%20%7Ba%7D"
     wrong: list[Any] = ["", "a\0", "\ud800", None, b"a"]
     for id in wrong:
         for call in (channel.benchmark_specific, channel.submission_specific):

@@ -1,4 +1,4 @@
-"""What only fakes do: fail on demand, stand still in time, share nothing."""
+"""Features of fakes alone: failures on demand, a clock that stands still, isolation."""
 
 from __future__ import annotations
 
@@ -388,9 +388,8 @@ def test_what_has_no_down_says_so() -> None:
         infra.RedisEventBus(fakes.FakeRedisClient()),
         infra.MockSmsService(),
         infra.FailoverSmsService(fakes.FakeSmsService()),
-        infra.PostgresUserRepository.__new__(
-            infra.PostgresUserRepository
-        ),  # needs a driver to do more
+        # Needs a driver to do more.
+        infra.PostgresUserRepository.__new__(infra.PostgresUserRepository),
         infra.Infrastructure(infra.Config()),
         fakes.FakeInfrastructure(),
     ]
@@ -1535,8 +1534,9 @@ def test_a_task_does_not_wait_for_its_own_thread() -> None:
 
 
 class Interrupt:
-    """Raises KeyboardInterrupt at one of the moments at which Python sees to signals in the library's
-    code: as a function begins, and behind a call.
+    """Raise KeyboardInterrupt where Python handles signals in the library's code.
+
+    That is as a function begins, and behind a call.
 
     Left out are the moment behind ``__enter__``, at which Python itself does not look, and
     generator expressions, which may be closed where nothing can be raised.
@@ -1837,7 +1837,7 @@ def test_decimals_are_refused_as_by_the_drivers(dialect: str, value: str, fits: 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb", "postgres"])
 def test_a_table_stores_what_fits_exactly(dialect: str) -> None:
-    """What is given to ``insert`` and ``update`` too."""
+    """``insert`` and ``update`` store values that fit exactly, and refuse the others."""
     columns = {
         "id": fakes.Column(int),
         "price": fakes.Column(Decimal, True, precision=10, scale=2),
@@ -2059,7 +2059,7 @@ def test_what_stands_on_a_client_has_its_clock() -> None:
 
 @pytest.mark.parametrize("seen", handlers.SEEN)
 def test_conditions_that_would_run_nothing_are_refused(seen: str) -> None:
-    """What they return is true: each row would be deleted, and no check would refuse one."""
+    """A generator is true: each row would be deleted, and no check would refuse one."""
     table = fakes.FakeDatabase("mysql", [NOTES]).table("notes")
     table.insert({"id": 1, "title": "a"})
     function = handlers.SEEN[seen]
@@ -2090,7 +2090,7 @@ def test_conditions_whose_answer_has_not_run_are_errors(made: str) -> None:
 
 @pytest.mark.parametrize("made", ["coroutine", "generator"])
 def test_an_sms_service_that_sends_nothing(made: str) -> None:
-    """Its message id would be a coroutine, and the code would wait for a message that never goes."""
+    """Its message id would be a coroutine, and the message would never be sent."""
 
     class Asynchronous(infra.MockSmsService):
         def _send(self, phone: str, message: str, code: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Files of migrations: how a script is split into statements, what a file may hold, what its checksum ignores."""
+"""Files of migrations: how scripts are split, what files may hold, what checksums ignore."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit import dumps
 
 ENGINES = ["mysql", "postgres"]
 
-#: Scripts of two statements; tests/faults/test_migrations.py runs them on the servers, which are the judges.
+#: Scripts of two statements; tests/faults/test_migrations.py proves that on real servers.
 SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
     "mysql": [
         ("SELECT 1; SELECT 2;", "SELECT 1", "SELECT 2"),
@@ -85,11 +85,12 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ("\n SELECT 1 ;\n\n SELECT\n 2 \n", "SELECT 1", "SELECT\n 2"),
         ("SELECT 1;\r\nSELECT 2; -- done\r\n", "SELECT 1", "SELECT 2"),
         ("SELECT 'it''s; one'; SELECT 2", "SELECT 'it''s; one'", "SELECT 2"),
+        # No escapes in plain ones.
         (
             r"SELECT 'C:\'; SELECT 'D:\'",
             r"SELECT 'C:\'",
             r"SELECT 'D:\'",
-        ),  # no escapes in plain ones
+        ),
         (r"SELECT E'it\'s; one'; SELECT 2", r"SELECT E'it\'s; one'", "SELECT 2"),
         (r"SELECT e'it''s; \\'; SELECT 2", r"SELECT e'it''s; \\'", "SELECT 2"),
         (
@@ -129,11 +130,12 @@ SCRIPTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("SELECT $_1$;$_1$; SELECT $$$$", "SELECT $_1$;$_1$", "SELECT $$$$"),
         ("SELECT $é$ ; ' $é$; SELECT 2", "SELECT $é$ ; ' $é$", "SELECT 2"),
+        # Part of the names.
         (
             "SELECT 1 AS a$b$c; SELECT 2 AS a$b$c",
             "SELECT 1 AS a$b$c",
             "SELECT 2 AS a$b$c",
-        ),  # part of the names
+        ),
         ("SELECT 1 AS é$$; SELECT 2 AS é$$", "SELECT 1 AS é$$", "SELECT 2 AS é$$"),
         ("SELECT '$$;'; SELECT '$$'", "SELECT '$$;'", "SELECT '$$'"),
         ("DO $$ BEGIN PERFORM 1; END $$; SELECT 2", "DO $$ BEGIN PERFORM 1; END $$", "SELECT 2"),
@@ -238,7 +240,8 @@ def test_never_closed(engine: str, opened: str) -> None:
     [
         (
             "mysql",
-            r"SET @a=@@sql_mode, sql_mode='NO_BACKSLASH_ESCAPES'; SELECT 'a\'; SET sql_mode=@a; SELECT '\';'",
+            r"SET @a=@@sql_mode, sql_mode='NO_BACKSLASH_ESCAPES'; "
+            r"SELECT 'a\'; SET sql_mode=@a; SELECT '\';'",
             [
                 "SET @a=@@sql_mode, sql_mode='NO_BACKSLASH_ESCAPES'",
                 r"SELECT 'a\'",
@@ -258,7 +261,8 @@ def test_never_closed(engine: str, opened: str) -> None:
         ),
         (
             "postgres",
-            r"SET standard_conforming_strings = off; SELECT 'a\';'; RESET standard_conforming_strings; SELECT 'b\'",
+            r"SET standard_conforming_strings = off; SELECT 'a\';'; "
+            r"RESET standard_conforming_strings; SELECT 'b\'",
             [
                 "SET standard_conforming_strings = off",
                 r"SELECT 'a\';'",
@@ -268,9 +272,11 @@ def test_never_closed(engine: str, opened: str) -> None:
         ),
         (
             "postgres",
-            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END; SELECT 3",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; "
+            "SELECT CASE WHEN true THEN 2 END; END; SELECT 3",
             [
-                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END",
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; "
+                "SELECT CASE WHEN true THEN 2 END; END",
                 "SELECT 3",
             ],
         ),
@@ -591,7 +597,8 @@ def test_signs_that_no_editor_shows(file: Path) -> None:
         ),
         (
             "SELECT 1;\n\ufeff-- A file behind another.\n",
-            "shop.sql, migration 1: the byte order mark in line 3 is no SQL: only a file may begin with one",
+            "shop.sql, migration 1: the byte order mark in line 3 is no SQL: "
+            "only a file may begin with one",
         ),
     ):
         with pytest.raises(infra.ConfigurationError) as caught:
@@ -603,7 +610,10 @@ def test_signs_that_no_editor_shows(file: Path) -> None:
 
 @pytest.mark.parametrize("second", [1, 2])
 def test_numbers_that_do_not_rise(file: Path, second: int) -> None:
-    text = f"-- migration 2 a mysql\n-- migration 1 a postgres\n-- migration {second} b mysql\nSELECT 1"
+    text = (
+        "-- migration 2 a mysql\n-- migration 1 a postgres\n"
+        f"-- migration {second} b mysql\nSELECT 1"
+    )
     with pytest.raises(infra.ConfigurationError) as caught:
         read(file, text)
     assert str(caught.value) == "shop.sql, line 3: the numbers of mysql migrations should rise"
@@ -663,7 +673,8 @@ def test_a_transaction_within_a_transaction(file: Path, word: str) -> None:
     with pytest.raises(infra.ConfigurationError) as caught:
         read(file, text, "postgres")
     assert str(caught.value) == (
-        "shop.sql, migration 1: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction already, unless its marker "
+        "shop.sql, migration 1: leave out BEGIN, COMMIT and ROLLBACK: it is one transaction "
+        "already, unless its marker "
         "ends in no-transaction"
     )
     (alone,) = read(file, text.replace("postgres", "postgres no-transaction"), "postgres")
@@ -757,7 +768,7 @@ def test_two_statements_are_not_one(file: Path) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_texts_in_quotes_are_kept_as_they_are(file: Path, engine: str) -> None:
-    """Blanks at the ends of lines mean something in Markdown, and str.splitlines would split at the others."""
+    """Trailing blanks count in Markdown, and str.splitlines would split at the other characters."""
     text = "SELECT 'one  \ntwo\t\n\x0bthree\x0c\x1c\x85\u2028\u2029four\u00a0\n'"
     (found,) = read(file, f"-- migration 1 a {engine}\n{text};\n", engine)
     assert found.statements == (text,)

@@ -66,7 +66,10 @@ def sources(tmp_path: Path) -> suite.Sources:
         (Replace("Box.full", "1", "2", nth=4), "1 + 1", "1 + 2"),
         (Replace("Box.full", "self.size", "7", nth=3), "if self.size else", "if 7 else"),
         (Replace("Box.full", "self.size", "7", nth=1), "if self.size > 1", "if 7 > 1"),
-        (Replace("Box.full", "self.count += 1", "a = 1; return a"), COUNT.strip(), "a = 1; return a"),
+        (
+            Replace("Box.full", "self.count += 1", "a = 1; return a"), COUNT.strip(),
+            "a = 1; return a"
+        ),
         (Replace("Box.inner.work", "self.size", "0"), "return self.size\n", "return 0\n"),
         (Replace("TABLE", "{'a': 1}", "{}"), '{"a": 1}', "{}"),
         (Drop("Box.full", "self.note('x')\nself.count += 1"), NOTE + COUNT, "            pass\n"),

@@ -1,4 +1,4 @@
-"""`make check` notices a module-level name that is assigned twice; `make bench` runs every bench."""
+"""`make check` finds module-level names that are assigned twice; `make bench` runs all benches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A section of infra.py and fakes.py uses only what stands above it, so that it can be read in order."""
+"""Sections of infra.py and fakes.py use only what stands above them: they read in order."""
 
 from __future__ import annotations
 

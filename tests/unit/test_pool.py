@@ -1,5 +1,8 @@
-"""The pool behind the clients, on resources that know who holds them: many threads, broken and stale resources, tiny
-deadlines. Nobody shares a resource, nobody is forgotten, and in the end the books are right."""
+"""The pool behind the clients: many threads, broken and stale resources, tiny deadlines.
+
+The resources record their holders: no two threads share one, no waiter is lost, and at the end the
+counts are right.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files work where users put them: alone, in a package under another name, in a wheel, without any driver."""
+"""The files work alone, in a package under another name, in a wheel, and without any driver."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ FILES = ("infra.py", "fakes.py", "schema.sql")
 
 BLOCK_DRIVERS = """
 import importlib.abc, sys
+drivers = {"redis", "pymysql", "psycopg2", "boto3", "botocore", "cryptography"}
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"redis", "pymysql", "psycopg2", "boto3", "botocore", "cryptography"}:
+        if name.partition(".")[0] in drivers:
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Blocker())
 before = set(sys.modules)
 """
 USE = """
-third_party = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+imported = {name.partition(".")[0] for name in set(sys.modules) - before}
+third_party = imported - set(sys.stdlib_module_names)
 assert third_party <= {"infra", "fakes", "pkg"}, third_party
 assert not {"ssl", "http", "argparse", "csv"} & (set(sys.modules) - before)
 services = fakes.FakeInfrastructure()
@@ -131,7 +133,7 @@ def checkout(folder: Path) -> Path:
 
 @pytest.mark.real  # it needs `build` and setuptools
 def test_sdist_to_wheel_to_a_clean_environment(tmp_path: Path) -> None:
-    """`python -m build` makes the wheel from the sdist, so a file that the sdist lacks is noticed."""
+    """`python -m build` makes the wheel from the sdist, so the sdist has to be complete."""
     source, out, clean = checkout(tmp_path / "source"), tmp_path / "out", tmp_path / "clean"
     run(source, "-W", "default", "-m", "build", "--no-isolation", "--outdir", str(out))
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
