@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import fakes
+import infra
 from tests import services
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -173,6 +176,36 @@ def test_every_fake_is_documented() -> None:
     names = set(re.findall(r"^class (Fake\w+)", text, re.MULTILINE))
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert names - set(re.findall(r"\bFake\w+", pages)) == set()
+
+
+def test_names_in_prose_exist() -> None:
+    modules = {"infra": infra, "fakes": fakes}
+    for page in PAGES:
+        named = re.findall(r"`(infra|fakes)\.(\w+)", page.read_text(encoding="utf-8"))
+        wrong = [name for module, name in named if not hasattr(modules[module], name)]
+        assert {*wrong} <= {"py"}, page
+
+
+def test_the_primitives_of_repositories_are_as_documented() -> None:
+    page = (ROOT / "docs" / "repositories.md").read_text(encoding="utf-8")
+    section = page[page.index("## Primitives") : page.index("## Foreign keys")]
+    documented = re.findall(r"^\| `(_\w+)\((.+?)\)` \|", section, re.MULTILINE)
+    assert len(documented) >= 12
+    for name, arguments in documented:
+        signature = inspect.signature(getattr(infra.Repository, name))
+        names = re.findall(r"(\w+)(?:=[^,]+)?(?:, |$)", arguments)
+        optional = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+        real = [found.name for found in signature.parameters.values() if found.kind not in optional]
+        assert names == real[1:], name
+
+
+def test_the_attributes_of_repositories_are_documented() -> None:
+    page = (ROOT / "docs" / "repositories.md").read_text(encoding="utf-8")
+    section = page[page.index("## Attributes") : page.index("## Types")]
+    rows = re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    public = {name for name in vars(infra.Repository)["__annotations__"] if name[0] != "_"}
+    assert documented == public
 
 
 # --- examples
