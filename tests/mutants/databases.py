@@ -736,9 +736,7 @@ if self._number(operation, {**where, "revoked_at": None}):
     OnServers(
         "values: fractions of a second are lost",
         INFRA,
-        Never(
-            "_check_fractions", "step > 1 and any((value.microsecond % step for value in values))"
-        ),
+        Never("_fit_fractions", "step > 1 and any((value.microsecond % step for value in values))"),
         DATABASE,
     ),
     OnServers(
