@@ -1113,10 +1113,12 @@ def _fit_integers_as_decimals(
     return _fit_decimals(name, column, [*map(Decimal, values)])
 
 
-def _check_fractions(name: str, column: _ColumnType, values: Sequence[datetime | day_time]) -> None:
+def _fit_fractions(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    """Refuse datetimes or times with more digits of a second than the column has."""
     step = _fraction(column.scale)
     if step > 1 and any(value.microsecond % step for value in values):
         raise _misfit(name)
+    return values
 
 
 def _fraction(digits: int | None) -> int:
@@ -1132,8 +1134,7 @@ def _fit_moments(name: str, column: _ColumnType, values: Sequence[datetime]) -> 
     moments = values  # nearly always in UTC: one comparison tells
     if zones != {id(timezone.utc)}:
         moments = [_aware(value, name) for value in values]
-    _check_fractions(name, column, moments)
-    return moments
+    return _fit_fractions(name, column, moments)
 
 
 def _fit_local_moments(
@@ -1144,22 +1145,13 @@ def _fit_local_moments(
         value if value.utcoffset() is None else _aware(value, name).replace(tzinfo=None)
         for value in values
     ]
-    _check_fractions(name, column, local)
-    return local
+    return _fit_fractions(name, column, local)
 
 
 def _fit_times(name: str, column: _ColumnType, values: Sequence[day_time]) -> Sequence[day_time]:
     if any(value.tzinfo is not None for value in values):
         raise ValidationError(f"{name} should be a time without a time zone")
-    _check_fractions(name, column, values)
-    return values
-
-
-def _fit_zoned_times(
-    name: str, column: _ColumnType, values: Sequence[day_time]
-) -> Sequence[day_time]:
-    _check_fractions(name, column, values)
-    return values
+    return _fit_fractions(name, column, values)
 
 
 def _fit_durations(
@@ -1178,15 +1170,9 @@ def _fit_times_as_durations(
     name: str, column: _ColumnType, values: Sequence[day_time]
 ) -> Sequence[timedelta]:
     """Convert to timedelta, as MySQL reads its TIME."""
-    durations = [
-        timedelta(
-            hours=value.hour,
-            minutes=value.minute,
-            seconds=value.second,
-            microseconds=value.microsecond,
-        )
-        for value in _fit_times(name, column, values)
-    ]
+    times = _fit_times(name, column, values)
+    midnight = datetime.min
+    durations = [datetime.combine(midnight, value) - midnight for value in times]
     return _fit_durations(name, column, durations)
 
 
@@ -1260,7 +1246,7 @@ _COLUMN_KINDS: Mapping[str, _ColumnKind] = {
     "local moment": _ColumnKind("a datetime", {datetime: _fit_local_moments}),
     "date": _ColumnKind("a date", {date: _fit_as_is}),
     "time": _ColumnKind("a time", {day_time: _fit_times}),
-    "zoned time": _ColumnKind("a time", {day_time: _fit_zoned_times}),
+    "zoned time": _ColumnKind("a time", {day_time: _fit_fractions}),
     "duration": _ColumnKind("a timedelta", {timedelta: _fit_durations}),
     # MySQL's TIME
     "time or duration": _ColumnKind(
@@ -1282,7 +1268,7 @@ _COLUMN_KINDS: Mapping[str, _ColumnKind] = {
             bytes: _fit_as_is,
             datetime: _fit_local_moments,
             date: _fit_as_is,
-            day_time: _fit_zoned_times,
+            day_time: _fit_fractions,
             timedelta: _fit_durations,
             dict: _fit_documents,
         },
@@ -1805,14 +1791,10 @@ class Config(_Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, config_class in (
-            ("cache", CacheConfig),
-            ("storage", S3StorageConfig),
-            ("sms", SmsConfig),
-            ("verification", VerificationConfig),
-        ):
-            if not isinstance(getattr(self, name), config_class):
-                raise ConfigurationError(f"Config.{name} should be a {config_class.__name__}")
+        for part in fields(self):
+            usual = type(part.default)
+            if issubclass(usual, _Settings) and not isinstance(getattr(self, part.name), usual):
+                raise ConfigurationError(f"Config.{part.name} should be a {usual.__name__}")
         for engine in ("mysql", "postgres"):
             database = getattr(self, engine)
             if database is not None and not (
@@ -2864,13 +2846,6 @@ class _Pool(Generic[T]):
         self._close(slots[0])
         return None
 
-    def _alive(self, slot: _Slot[T]) -> T | None:
-        """Return the slot's resource if it is alive; else close it."""
-        if slot.resources and not self._is_dead(slot.resources[0]):
-            return slot.resources[0]
-        self._close(slot)
-        return None
-
     def _close(self, slot: _Slot[T]) -> None:
         if slot.resources:
             self._disconnect(slot.resources.pop())
@@ -2887,11 +2862,9 @@ class _Pool(Generic[T]):
         if not lease.slots:
             self._wait(lease, attempt)
         slot = lease.slots[0]
-        resource = self._alive(slot)
-        if resource is None:
-            slot.resources.append(self._connect(attempt))
-            resource = slot.resources[0]
-        return resource
+        if slot.resources and not self._is_dead(slot.resources[0]):
+            return slot.resources[0]
+        return self.renew(lease, attempt)
 
     def renew(self, lease: _Place[T], attempt: Attempt) -> T:
         """Replace the resource in ``lease`` by a new one."""

@@ -743,9 +743,7 @@ return made
     OnServers(
         "values: fractions of a second are lost",
         INFRA,
-        Never(
-            "_check_fractions", "step > 1 and any((value.microsecond % step for value in values))"
-        ),
+        Never("_fit_fractions", "step > 1 and any((value.microsecond % step for value in values))"),
         DATABASE,
     ),
     OnServers(
