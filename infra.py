@@ -13062,6 +13062,52 @@ def _of_whole_answers(pool: Any) -> Any:
     return type(pool.__name__, (pool,), {"ConnectionCls": _whole_answers(pool.ConnectionCls)})
 
 
+class _AwsClient:
+    """A boto3 client, built on first use and shared by all threads.
+
+    Building may request credentials over the network, so no lock is held. Threads may build at the
+    same time, which is safe because each uses a boto3 session of its own. The first client stored
+    is kept; the others are closed.
+    """
+
+    def __init__(self, owner: str, build: Callable[..., Any], *arguments: Any) -> None:
+        self._owner = owner
+        self._build = functools.partial(build, *arguments)
+        self._closed = False
+        self._forget_parent()
+        _fork_aware.add(self)
+
+    def _forget_parent(self) -> None:
+        self._kept: dict[str, Any] = {}  # the client's sockets belong to the parent
+
+    @property
+    def is_built(self) -> bool:
+        return bool(self._kept)
+
+    def get(self) -> Any:
+        """Return the client. Raises ConnectionError after ``close``."""
+        client = self._kept.get("client")
+        if client is None and not self._closed:
+            built = self._build()
+            client = self._kept.setdefault("client", built)  # atomic
+            if client is not built:
+                built.close()
+        if self._closed:  # tested after the client was stored: close() may have missed it
+            self.drop()
+            raise ConnectionError(f"{self._owner} is closed", retryable=False)
+        return client
+
+    def drop(self) -> None:
+        """Close the client. The next ``get`` builds another, which looks for credentials again."""
+        client = self._kept.pop("client", None)
+        if client is not None:
+            client.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self.drop()
+
+
 def _aws_refusal(exc: Any) -> tuple[int, str | None]:
     """Return the HTTP status and the error code of a botocore ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -13294,50 +13340,26 @@ class S3StorageProvider(StorageProvider):
             clock=_clock(clock),
             observer=observer,
         )
-        self._closed = False
-        self._forget_parent()
-        _fork_aware.add(self)
-
-    def _forget_parent(self) -> None:
-        # Held while clients are built, which may ask the network for credentials: close() does not take it.
-        # Re-entrant: a signal handler may use the store meanwhile.
-        self._building = threading.RLock()
-        self._clients: tuple[Any, Any] | None = None  # their sockets are the parent's
+        self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
+        self._signer = self._client
+        if config.public_endpoint is not None:
+            self._signer = _AwsClient("S3StorageProvider", self._build, config.public_endpoint)
 
     def close(self) -> None:
         """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
-        self._closed = True
-        clients, self._clients = self._clients, None
-        for client in clients or ():
-            client.close()
+        self._client.close()
+        self._signer.close()
 
     def _holds(self) -> bool:
-        return self._clients is not None
+        return self._client.is_built or self._signer.is_built
 
-    def _connected(self) -> tuple[Any, Any]:
-        """boto3's client, and the one that makes presigned URLs, built once: building two at a time is not safe."""
-        clients = self._clients
-        if clients is not None:
-            return clients
-        with self._building:
-            clients = self._clients
-            if clients is None and not self._closed:
-                client = signer = self._client(self.config.endpoint)
-                if self.config.public_endpoint is not None:
-                    signer = self._client(self.config.public_endpoint)
-                self._clients = clients = client, signer
-        if clients is None or self._closed:  # looked at after the clients can be found, by close()
-            self._clients = None
-            raise ConnectionError("S3StorageProvider is closed", retryable=False)
-        return clients
-
-    def _client(self, endpoint: str | None) -> Any:
+    def _build(self, endpoint: str | None) -> Any:
         client = self._client_for(endpoint)
         url = client.meta.endpoint_url
         if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
             return client
         client.close()
-        return self._client_for(url)  # that of AWS_ENDPOINT_URL, as if it were S3_ENDPOINT's
+        return self._client_for(url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
 
     def _client_for(self, endpoint: str | None) -> Any:
         config = self.config
@@ -13370,7 +13392,7 @@ class S3StorageProvider(StorageProvider):
 
     def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
         def attempt(current: Attempt) -> T:
-            client = self._connected()[0]
+            client = self._client.get()
             current.sent, current.note = True, client
             return ask(client)
 
@@ -13392,7 +13414,8 @@ class S3StorageProvider(StorageProvider):
         reason = _os_reason(exc)
         if meaning == "unset":
             attempt.sent = False
-            self._clients = None  # which would not look again
+            self._client.drop()
+            self._signer.drop()
             return ConfigurationError(
                 "storage found no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
             )
@@ -13566,7 +13589,7 @@ class S3StorageProvider(StorageProvider):
         return self._policy.call(
             "get_presigned_url",
             lambda _: str(
-                self._connected()[1].generate_presigned_url(_METHODS[method], params, seconds)
+                self._signer.get().generate_presigned_url(_METHODS[method], params, seconds)
             ),
         )
 
@@ -14970,51 +14993,34 @@ class SnsSmsService(_RemoteSmsService):
         exceptions = importlib.import_module("botocore.exceptions")
         self._errors = [(getattr(exceptions, name), meaning) for name, meaning in _SNS_ERRORS]
         self._endpoint_url = endpoint
-        self._client: Any = None
-        self._forget_parent()
-        _fork_aware.add(self)
+        self._client = _AwsClient("the SMS service", self._build)
 
-    def _forget_parent(self) -> None:
-        # As that of S3StorageProvider: held while a client is built, and close() does not take it.
-        self._building = threading.RLock()
-        self._client = None  # its sockets are the parent's
-
-    def _connected(self) -> Any:
-        """boto3's client, built once: building two at a time is not safe."""
-        with self._building:
-            client = self._client
-            if client is None and not self._closed:
-                config = self.config
-                client = _aws_client(
-                    "sns",
-                    region_name=config.region,
-                    endpoint_url=self._endpoint_url,
-                    keys=(config.api_key, config.api_secret, None),
-                    connect_timeout=config.timeout * 0.2,  # twice; the answer has what is left
-                    read_timeout=config.timeout,
-                )
-                client.meta.events.register("after-call.sns", _check_published)
-                self._client = client
-        if client is None or self._closed:  # meanwhile
-            self._client = None
-            raise ConnectionError("the SMS service is closed", retryable=False)
+    def _build(self) -> Any:
+        config = self.config
+        client = _aws_client(
+            "sns",
+            region_name=config.region,
+            endpoint_url=self._endpoint_url,
+            keys=(config.api_key, config.api_secret, None),
+            connect_timeout=config.timeout * 0.2,  # for two attempts; the answer has the rest
+            read_timeout=config.timeout,
+        )
+        client.meta.events.register("after-call.sns", _check_published)
         return client
 
     def _holds(self) -> bool:
-        return self._client is not None
+        return self._client.is_built
 
     def close(self) -> None:
         super().close()
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._client.close()
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
         attributes = {
             **self._attributes,
             **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {}),
         }
-        client = self._connected()
+        client = self._client.get()
         attempt.sent, attempt.note = True, client
         token = _awaiting.set(attempt)
         try:
@@ -15052,7 +15058,7 @@ class SnsSmsService(_RemoteSmsService):
             return ConfigurationError(why) if meaning or isinstance(exc, ValueError) else None
         if meaning == "unset":
             attempt.sent = False
-            self._client = None  # which would not look again
+            self._client.drop()
             return ConfigurationError(
                 "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
             )
