@@ -13108,6 +13108,45 @@ class _AwsClient:
         self.drop()
 
 
+# What an exception of a boto3 call means. Of a class and its bases the first one found here counts.
+_AWS_ERRORS = {
+    "NoCredentialsError": "no credentials", "PartialCredentialsError": "no credentials",
+    "CredentialRetrievalError": "no credentials", "TokenRetrievalError": "no credentials",
+    "SSOError": "no credentials",
+    "EndpointConnectionError": "unsent", "ConnectTimeoutError": "unsent",
+    "ProxyConnectionError": "unsent",
+    "ReadTimeoutError": "timeout", "ClientError": "refused",
+    "HTTPClientError": "disconnected", "IncompleteReadError": "disconnected",
+    "SSLError": "disconnected", "OSError": "disconnected",
+    "BotoCoreError": "unusable",
+    # An answer lacks an element, or has text where a number or time should be.
+    "ResponseParserError": "garbled", "KeyError": "garbled", "ValueError": "garbled",
+}  # fmt: skip
+
+
+def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
+    """Return what the exception means; None if neither boto3 nor the network has raised it.
+
+    Besides the meanings in ``_AWS_ERRORS`` there is "bad settings": boto3 could not build a client.
+    If nothing was sent, this sets ``attempt.sent`` to False.
+    """
+    if isinstance(exc, _Incomplete):
+        return "garbled"
+    bases = [base for base in type(exc).__mro__ if base.__module__[:8] in ("botocore", "builtins")]
+    found = [_AWS_ERRORS[base.__name__] for base in bases if base.__name__ in _AWS_ERRORS]
+    if not found and type(exc).__module__.startswith("urllib3"):
+        found = ["disconnected"]
+    meaning = found[0] if found else None
+    if found and meaning != "no credentials":
+        if not attempt.sent:
+            return "bad settings"
+        if _was_unsent(exc):
+            meaning = "unsent"
+    if meaning in ("no credentials", "unsent"):
+        attempt.sent = False
+    return meaning
+
+
 def _aws_refusal(exc: Any) -> tuple[int, str | None]:
     """Return the HTTP status and the error code of a botocore ClientError."""
     status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -13231,16 +13270,7 @@ def _says_its_end(headers: Mapping[str, str]) -> bool:
     return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
 
-# What botocore's exceptions mean: the first class that fits decides.
-_S3_ERRORS = (
-    ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
-    ("TokenRetrievalError", "unset"), ("SSOError", "unset"),
-    ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
-    ("ReadTimeoutError", "silent"), ("ClientError", "answered"),
-    ("HTTPClientError", "cut"), ("IncompleteReadError", "cut"), ("SSLError", "cut"),
-    ("BotoCoreError", "odd"),
-)  # fmt: skip
-# Which codes say that the same request may succeed later, besides any HTTP status of 500 or above.
+# Codes of temporary refusals, besides all HTTP statuses of 500 and above.
 _S3_RETRYABLE = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"}
 )
@@ -13248,7 +13278,11 @@ _TOKEN_HINTS = dict.fromkeys(
     ("InvalidToken", "InvalidTokenId", "ExpiredToken"),
     ": the session token has expired or is another one, see AWS_SESSION_TOKEN",
 )
+_OTHER_REGION = ": the bucket may be in another region, see AWS_REGION"
 _S3_HINTS = {
+    "PermanentRedirect": _OTHER_REGION,
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
+    "IllegalLocationConstraintException": _OTHER_REGION,
     "SignatureDoesNotMatch": ": the secret key is another one, see AWS_SECRET_ACCESS_KEY",
     "InvalidAccessKeyId": ": it knows no such key, see AWS_ACCESS_KEY_ID",
     **_TOKEN_HINTS,
@@ -13280,6 +13314,76 @@ _S3_KEPT = (
 )
 # https://www.w3.org/TR/xml/#charsets; a CR would be read as LF
 _NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
+
+
+def _s3_no_credentials(exc: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        "storage found no credentials: "
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
+    )
+
+
+def _s3_bad_settings(exc: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"storage cannot be used as it is set ({type(exc).__name__}): "
+        "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
+    )
+
+
+def _s3_unsent(exc: Exception) -> ConnectionError:
+    return ConnectionError(f"storage could not be reached{_os_reason(exc)}")
+
+
+def _s3_timeout(exc: Exception) -> TimeoutError:
+    return TimeoutError("storage did not answer in time")
+
+
+def _s3_disconnected(exc: Exception) -> ConnectionError:
+    reason = _os_reason(exc)
+    if _is_cut(exc):
+        reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
+    return ConnectionError(f"storage ended the connection{reason}")
+
+
+def _s3_garbled(exc: Exception) -> StorageError:
+    """Return an error for an answer that is not S3's. It is retryable, as a lost answer is."""
+    why = str(exc) if isinstance(exc, _Incomplete) else type(exc).__name__
+    return StorageError(
+        f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
+        retryable=True,
+    )
+
+
+def _s3_unusable(exc: Exception) -> StorageError:
+    return StorageError(f"storage gave no usable answer ({type(exc).__name__})", retryable=False)
+
+
+def _s3_refusal(exc: Any) -> InfrastructureError:
+    status, code = _aws_refusal(exc)
+    why = f"HTTP {status}" + (f", {code}" if code else "")
+    is_head = exc.operation_name == "HeadObject"  # its answer has no body
+    resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and is_head else code or "")
+    if resource:
+        return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
+    if code is None and status < 500 and not is_head:  # a proxy, or another kind of server
+        why += ": the answer is not of S3's form, see S3_ENDPOINT"
+    why += _S3_HINTS.get(code or "", "")
+    return StorageError(
+        f"storage refused the request ({why})", code=code, retryable=_is_temporary(status, code)
+    )
+
+
+def _is_temporary(status: int, code: str | None) -> bool:
+    """Return whether the same request may succeed later. 501 is "Not Implemented"."""
+    throttled = status == 429 or (code or "").startswith("Throttl")
+    return status != 501 and (status >= 500 or throttled or code in _S3_RETRYABLE)
+
+
+_S3_FAILURES: Mapping[str, Callable[[Exception], InfrastructureError]] = {
+    "no credentials": _s3_no_credentials, "bad settings": _s3_bad_settings,
+    "unsent": _s3_unsent, "timeout": _s3_timeout, "refused": _s3_refusal,
+    "disconnected": _s3_disconnected, "garbled": _s3_garbled, "unusable": _s3_unusable,
+}  # fmt: skip
 
 
 class S3StorageProvider(StorageProvider):
@@ -13324,13 +13428,6 @@ class S3StorageProvider(StorageProvider):
         self._keeps_folders = config.keeps_folders if keeps_folders is None else keeps_folders
         self._ca_file = ca_file
         _driver("boto3", "boto3", "S3StorageProvider")
-        exceptions = importlib.import_module("botocore.exceptions")
-        known = [(getattr(exceptions, name, None), meaning) for name, meaning in _S3_ERRORS]
-        parser = importlib.import_module("botocore.parsers").ResponseParserError
-        # The last two: what is missing from an answer, or is no number or time where one should be.
-        more = [(parser, "lost"), (OSError, "cut"), (KeyError, "lost"), (ValueError, "lost")]
-        self._errors = [(kind, meaning) for kind, meaning in [*known, *more] if kind]
-        self._refused = exceptions.ClientError
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
@@ -13399,82 +13496,15 @@ class S3StorageProvider(StorageProvider):
         return self._policy.call(operation, attempt, until=until)
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        error = self._meaning(exc, attempt)
-        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
-            # Drops the connections that are kept: the store may have moved, so its name is looked up anew.
-            attempt.note.close()
-        return error
-
-    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        if isinstance(exc, _Incomplete):
-            return self._no_answer(str(exc))
-        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
-        if meaning is None and not type(exc).__module__.startswith("urllib3"):
-            return None
-        reason = _os_reason(exc)
-        if meaning == "unset":
-            attempt.sent = False
+        meaning = _aws_meaning(exc, attempt)
+        if meaning == "no credentials":
             self._client.drop()
             self._signer.drop()
-            return ConfigurationError(
-                "storage found no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
-            )
-        if not attempt.sent:  # boto3 could not build its client
-            return ConfigurationError(
-                f"storage cannot be used as it is set ({type(exc).__name__}): "
-                "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
-            )
-        if meaning == "unsent" or _was_unsent(exc):
-            attempt.sent = False
-            return ConnectionError(f"storage could not be reached{reason}")
-        if meaning == "answered":
-            return self._refusal(exc)
-        if meaning == "silent":
-            return TimeoutError("storage did not answer in time")
-        if meaning == "lost":
-            return self._no_answer(type(exc).__name__)
-        if meaning == "odd":
-            return StorageError(
-                f"storage gave no usable answer ({type(exc).__name__})", retryable=False
-            )
-        if _is_cut(exc):
-            reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
-        return ConnectionError(f"storage ended the connection{reason}")
-
-    @staticmethod
-    def _no_answer(why: str) -> StorageError:
-        """As good as a lost one: whatever stands between may pass, and the store answer the next time."""
-        return StorageError(
-            f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
-            retryable=True,
-        )
-
-    @staticmethod
-    def _refusal(exc: Any) -> InfrastructureError:
-        status, code = _aws_refusal(exc)
-        why = f"HTTP {status}" + (f", {code}" if code else "")
-        bare = exc.operation_name == "HeadObject"  # an answer without a body
-        resource = _S3_ABSENT.get("NoSuchKey" if status == 404 and bare else code or "")
-        if resource:
-            return NotFoundError(f"storage has no such {resource} ({why})", resource=resource)
-        if code is None and status < 500 and not bare:  # a proxy, or another kind of server
-            why += ": the answer is not of S3's form, see S3_ENDPOINT"
-        if code in (
-            "PermanentRedirect",
-            "AuthorizationHeaderMalformed",
-            "IllegalLocationConstraintException",
-        ):
-            why += ": the bucket may be in another region, see AWS_REGION"
-        why += _S3_HINTS.get(code or "", "")
-        passing = (
-            status >= 500
-            or status == 429
-            or code in _S3_RETRYABLE
-            or (code or "").startswith("Throttl")
-        )
-        return StorageError(
-            f"storage refused the request ({why})", code=code, retryable=passing and status != 501
-        )
+        error = _S3_FAILURES[meaning](exc) if meaning else None
+        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
+            # The store may have moved: new connections look up its name again.
+            attempt.note.close()
+        return error
 
     def _put(
         self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
@@ -13629,7 +13659,7 @@ class S3StorageProvider(StorageProvider):
             nonlocal status
             try:
                 return ask(client)
-            except self._refused as exc:
+            except client.exceptions.ClientError as exc:
                 status, _ = _aws_refusal(exc)
                 raise
 
@@ -13705,13 +13735,14 @@ class S3StorageProvider(StorageProvider):
 
         self._call(operation, ask)
 
-    def _is_there(self, client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
+    @staticmethod
+    def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
         """None if these credentials may not know. Over another connection: one that brought an odd answer may be at its
         end."""
         client.close()
         try:
             ask(**place)
-        except self._refused as exc:
+        except client.exceptions.ClientError as exc:
             status, code = _aws_refusal(exc)
             if status == 404:
                 return False
@@ -14928,12 +14959,6 @@ class TwilioSmsService(_RemoteSmsService):
         )
 
 
-# What botocore's exceptions mean for a message: the first class that fits decides.
-_SNS_ERRORS = (
-    ("NoCredentialsError", "unset"), ("PartialCredentialsError", "unset"), ("CredentialRetrievalError", "unset"),
-    ("EndpointConnectionError", "unsent"), ("ConnectTimeoutError", "unsent"), ("ProxyConnectionError", "unsent"),
-    ("ClientError", "answered"), ("BotoCoreError", "unknown"),
-)  # fmt: skip
 _SNS_HINTS = {
     "SignatureDoesNotMatch": ": the secret key is another one, see SMS_API_SECRET or boto3's own",
     "InvalidClientTokenId": ": it knows no such key, see SMS_API_KEY or boto3's own",
@@ -14990,8 +15015,6 @@ class SnsSmsService(_RemoteSmsService):
             ] = sender
         super().__init__(config, clock, observer)
         _driver("boto3", "boto3", "SnsSmsService")
-        exceptions = importlib.import_module("botocore.exceptions")
-        self._errors = [(getattr(exceptions, name), meaning) for name, meaning in _SNS_ERRORS]
         self._endpoint_url = endpoint
         self._client = _AwsClient("the SMS service", self._build)
 
@@ -15041,33 +15064,27 @@ class SnsSmsService(_RemoteSmsService):
         return sent
 
     def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        error = self._meaning(exc, attempt)
         if attempt.note is not None:
-            # Drops the connections that are kept: SNS may have moved, so its name is looked up anew.
+            # SNS may have moved: new connections look up its name again.
             attempt.note.close()
-        return error
-
-    def _meaning(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        meaning = next((meaning for known, meaning in self._errors if isinstance(exc, known)), None)
-        reason = _os_reason(exc)
-        if not attempt.sent:  # boto3 could not build its client
-            why = (
-                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see endpoint, "
-                "AWS_REGION, and boto3's own settings"
-            )
-            return ConfigurationError(why) if meaning or isinstance(exc, ValueError) else None
-        if meaning == "unset":
-            attempt.sent = False
+        meaning = _aws_meaning(exc, attempt)
+        if meaning == "no credentials":
             self._client.drop()
             return ConfigurationError(
                 "aws_sns found no credentials: set SMS_API_KEY and SMS_API_SECRET, or boto3's own"
             )
-        if meaning == "unsent" or _was_unsent(exc):
-            attempt.sent = False
+        if meaning == "bad settings":
+            return ConfigurationError(
+                f"aws_sns cannot be used as it is set ({type(exc).__name__}): see endpoint, "
+                "AWS_REGION, and boto3's own settings"
+            )
+        if meaning == "unsent":
             return self._unsent(exc)
-        if meaning == "answered":
+        if meaning == "refused":
             return self._answered(exc)
-        return self._unknown(f"gave no usable answer{reason}")  # also when boto3 cannot parse it
+        if not attempt.sent:
+            return None
+        return self._unknown(f"gave no usable answer{_os_reason(exc)}")
 
     def _answered(self, exc: Any) -> SmsError:
         status, code = _aws_refusal(exc)

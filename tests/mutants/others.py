@@ -246,7 +246,7 @@ OBJECTS: list[Mutant] = [
     OnServers(
         "storage: forbidden is absent",
         INFRA,
-        Replace("S3StorageProvider._refusal", "status == 404 and bare", "status > 402 and bare"),
+        Replace("_s3_refusal", "status == 404 and is_head", "status > 402 and is_head"),
         ("faults/test_storage.py::test_forbidden_is_not_absent",),
     ),
     OnServers(
@@ -540,7 +540,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: what lacks something is not asked for again",
         INFRA,
-        Replace("S3StorageProvider._no_answer", "True", "False"),
+        Replace("_s3_garbled", "True", "False"),
         LACKS,
     ),
     OnServers(
