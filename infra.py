@@ -14179,11 +14179,17 @@ class _CacheCleared(SystemEvent):
     pattern: str
 
 
+class _Codec(NamedTuple):
+    """Functions of a field's name and value, for messages. Both raise ValidationError."""
+
+    write: Callable[[str, Any], Any]
+    read: Callable[[str, Any], Any]
+
+
 class _EventField(NamedTuple):
     name: str
     required: bool
-    write: Callable[[Any], Any]
-    read: Callable[[Any], Any]
+    codec: _Codec
 
 
 _UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -14195,127 +14201,174 @@ _LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
 
 
 def _read_iso(text: str) -> datetime:
-    """Read a time as Python 3.10 does. A leap second is the next day's first one, as in POSIX."""
+    """Read a time as Python 3.10 does. A leap second is the next day's first, as in POSIX."""
     text, leaps = _LEAP_SECOND.subn(r"\1:59", text)
     found = datetime.fromisoformat(text)
     if leaps:
         found += timedelta(seconds=1)
         day = found if found.tzinfo is None else _aware(found)
-        if day.time().replace(microsecond=0) != day_time():  # there is none at other times
+        if day.time().replace(microsecond=0) != day_time():  # leap seconds end a day
             raise ValueError
     return found
 
 
-def _event_codec(name: str, hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """Of a field's type: what makes of a value one that JSON has, and the way back. Both raise ValidationError."""
-    choices = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
-    kinds = [each for each in choices if each is not type(None)]
-    kind = get_origin(kinds[0]) or kinds[0] if len(kinds) == 1 else None
+def _refuse_field(name: str, expected: str) -> NoReturn:
+    raise ValidationError(f"{name} should be {expected}")
 
-    def refuse(words: str = "") -> NoReturn:
-        raise ValidationError(f"{name} should be {words or _KINDS[kind]}")
 
-    def plain(value: Any) -> Any:
-        value = _plain(value)
-        return value if value.__class__ is kind else refuse()
+def _event_str(name: str, value: Any) -> str:
+    return _check_value(value, name)
 
-    def text(value: Any) -> Any:
-        return _check_value(value, name)
 
-    def whole(value: Any) -> Any:
-        value = _plain(value)
-        return (
-            value
-            if value.__class__ is int and -(2**63) <= value < 2**63
-            else refuse(f"{_KINDS[int]} of 64 bits")
-        )
+def _event_bool(name: str, value: Any) -> Any:
+    value = _plain(value)
+    return value if value.__class__ is bool else _refuse_field(name, _KINDS[bool])
 
-    def number(value: Any) -> Any:
-        return (
-            float(value) if _is_number(value, -sys.float_info.max, sys.float_info.max) else refuse()
-        )
 
-    def id_text(value: Any) -> Any:
-        return str(_plain(value)) if isinstance(value, uuid.UUID) else refuse()
+def _event_int(name: str, value: Any) -> Any:
+    value = _plain(value)
+    fits = value.__class__ is int and -(2**63) <= value < 2**63
+    return value if fits else _refuse_field(name, f"{_KINDS[int]} of 64 bits")
 
-    def id_of(value: Any) -> Any:
-        return uuid.UUID(value) if isinstance(value, str) and _UUID.fullmatch(value) else refuse()
 
-    def moment_text(value: Any) -> Any:
-        return _aware(value, name).isoformat() if isinstance(value, datetime) else refuse()
+def _event_float(name: str, value: Any) -> float:
+    fits = _is_number(value, -sys.float_info.max, sys.float_info.max)
+    return float(value) if fits else _refuse_field(name, _KINDS[float])
 
-    def moment_of(value: Any) -> Any:
-        found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            refuse("a time as RFC 3339 has it")
-        try:
-            digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
-            return _aware(_read_iso(f"{found[1]}.{digits}{offset}"), name)
-        except (ValueError, OverflowError):
-            pass
-        return refuse("a time as RFC 3339 has it")  # outside: the context would quote it
 
-    def document(value: Any) -> Any:
-        return _document(name, value).value if isinstance(value, kind) else refuse()  # type: ignore[arg-type]
-
-    codecs: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-        str: (text, text), bool: (plain, plain), int: (whole, whole), float: (number, number),
-        uuid.UUID: (id_text, id_of), datetime: (moment_text, moment_of),
-        dict: (document, document), list: (document, document),
-    }  # fmt: skip
-    if kind is tuple and get_args(kinds[0])[1:] == (...,):
-        write_one, read_one = _event_codec(name, get_args(kinds[0])[0])
-        codecs[tuple] = (
-            lambda value: (
-                [*map(write_one, value)] if isinstance(value, tuple) else refuse("a tuple")
-            ),
-            lambda value: (
-                tuple(map(read_one, value)) if isinstance(value, list) else refuse("a list")
-            ),
-        )
-    if kind not in codecs:
-        raise ConfigurationError(
-            f"{name} has a type that no field of an event has: see infra.Event"
-        )
-    write, read = codecs[kind]
-    if len(choices) == 1:
-        return write, read
+def _write_id(name: str, value: Any) -> str:
     return (
-        lambda value: None if value is None else write(value),
-        lambda value: None if value is None else read(value),
+        str(_plain(value))
+        if isinstance(value, uuid.UUID)
+        else _refuse_field(name, _KINDS[uuid.UUID])
     )
 
 
-def _event_fields(kind: type[Event]) -> Sequence[_EventField]:
-    """Made on first use: the decorator that makes it a dataclass comes after ``__init_subclass__``."""
-    ready = vars(kind).get("_fields")
-    if ready is None:
+def _read_id(name: str, value: Any) -> uuid.UUID:
+    fits = isinstance(value, str) and _UUID.fullmatch(value)
+    return uuid.UUID(value) if fits else _refuse_field(name, _KINDS[uuid.UUID])
+
+
+def _write_moment(name: str, value: Any) -> str:
+    if not isinstance(value, datetime):
+        _refuse_field(name, _KINDS[datetime])
+    return _aware(value, name).isoformat()
+
+
+def _read_moment(name: str, value: Any) -> datetime:
+    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    if found is not None:
+        digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
         try:
-            hints = get_type_hints(kind)
-        except (NameError, AttributeError, SyntaxError, TypeError):
-            raise ConfigurationError(
-                f"{kind._type} has a field whose type its module does not know"
-            ) from None
-        found = [each for each in fields(kind) if each.init]
-        if "type" in {each.name for each in found}:
-            raise ConfigurationError(f"{kind._type} has a field called type: that name is taken")
-        ready = kind._fields = [
-            _EventField(
-                each.name,
-                each.default is _NO_DEFAULT and each.default_factory is _NO_DEFAULT,
-                *_event_codec(each.name, hints[each.name]),
-            )
-            for each in found
-        ]
+            return _aware(_read_iso(f"{found[1]}.{digits}{offset}"), name)
+        except (ValueError, OverflowError):
+            pass  # raise below: here the error's context would quote the text
+    _refuse_field(name, "a time as RFC 3339 has it")
+
+
+def _event_dict(name: str, value: Any) -> Any:
+    return (
+        _document(name, value).value
+        if isinstance(value, dict)
+        else _refuse_field(name, _KINDS[dict])
+    )
+
+
+def _event_list(name: str, value: Any) -> Any:
+    return (
+        _document(name, value).value
+        if isinstance(value, list)
+        else _refuse_field(name, _KINDS[list])
+    )
+
+
+#: how a field is checked and written, and how it is read and checked, by its type
+_EVENT_CODECS: Mapping[Any, _Codec] = {
+    str: _Codec(_event_str, _event_str),
+    bool: _Codec(_event_bool, _event_bool),
+    int: _Codec(_event_int, _event_int),
+    float: _Codec(_event_float, _event_float),
+    uuid.UUID: _Codec(_write_id, _read_id),
+    datetime: _Codec(_write_moment, _read_moment),
+    dict: _Codec(_event_dict, _event_dict),
+    list: _Codec(_event_list, _event_list),
+}
+
+
+def _tuple_codec(item: _Codec) -> _Codec:
+    def write(name: str, value: Any) -> list[Any]:
+        if not isinstance(value, tuple):
+            _refuse_field(name, "a tuple")
+        return [item.write(name, element) for element in value]
+
+    def read(name: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            _refuse_field(name, "a list")
+        return tuple(item.read(name, element) for element in value)
+
+    return _Codec(write, read)
+
+
+def _optional_codec(codec: _Codec) -> _Codec:
+    def write(name: str, value: Any) -> Any:
+        return None if value is None else codec.write(name, value)
+
+    def read(name: str, value: Any) -> Any:
+        return None if value is None else codec.read(name, value)
+
+    return _Codec(write, read)
+
+
+def _event_codec(name: str, hint: Any) -> _Codec:
+    """Return the codec of a field's type. Raises ConfigurationError if events cannot have it."""
+    choices = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+    types = [choice for choice in choices if choice is not type(None)]
+    base = get_origin(types[0]) or types[0] if len(types) == 1 else None
+    if base is tuple and get_args(types[0])[1:] == (...,):
+        codec = _tuple_codec(_event_codec(name, get_args(types[0])[0]))
+    elif base in _EVENT_CODECS:
+        codec = _EVENT_CODECS[base]
+    else:
+        raise ConfigurationError(
+            f"{name} has a type that no field of an event has: see infra.Event"
+        )
+    return codec if len(choices) == 1 else _optional_codec(codec)
+
+
+def _event_fields(event: type[Event]) -> Sequence[_EventField]:
+    """Return the fields. Built on first use: ``@dataclass`` runs after ``__init_subclass__``."""
+    ready = vars(event).get("_fields")
+    if ready is None:
+        ready = event._fields = _new_event_fields(event)
     return ready
 
 
+def _new_event_fields(event: type[Event]) -> Sequence[_EventField]:
+    try:
+        hints = get_type_hints(event)
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        raise ConfigurationError(
+            f"{event._type} has a field whose type its module does not know"
+        ) from None
+    found = {field.name: field for field in fields(event) if field.init}
+    if "type" in found:
+        raise ConfigurationError(f"{event._type} has a field called type: that name is taken")
+    return [
+        _EventField(
+            name,
+            field.default is _NO_DEFAULT and field.default_factory is _NO_DEFAULT,
+            _event_codec(name, hints[name]),
+        )
+        for name, field in found.items()
+    ]
+
+
 def _event_text(event: Event) -> str:
-    """The event as JSON; raises SerializationError."""
+    """Return the event as JSON. Raises SerializationError."""
     try:
         values = {
-            each.name: each.write(getattr(event, each.name))
-            for each in _event_fields(event.__class__)
+            name: codec.write(name, getattr(event, name))
+            for name, _, codec in _event_fields(event.__class__)
         }
         return _encode({"type": event._type, **values})
     except (ValidationError, SerializationError) as error:
@@ -14324,36 +14377,43 @@ def _event_text(event: Event) -> str:
 
 
 def _event_of(payload: str, family: type[E]) -> E:
-    """The event that the text holds. Errors are raised outside of except clauses: their context would quote it."""
+    """Return the event that the text holds.
+
+    Here and below no ``except`` clause raises: the error's context would quote the text.
+    """
     if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
         raise ValidationError("family should be a subclass of Event")
     try:
         found = _read_json(payload)
-    except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: it is no text
+    except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: not a text
         found = None
     if not isinstance(found, dict):
         raise SerializationError("the payload is no JSON object")
     type_ = found.get("type")
-    kind = family._members.get(type_) if isinstance(type_, str) else None
-    if kind is None or not issubclass(kind, family):
+    event = family._members.get(type_) if isinstance(type_, str) else None
+    if event is None or not issubclass(event, family):
         raise SerializationError(f"the payload's type is none that {family.__name__} has")
+    return _event_with(event, found)
+
+
+def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     try:
         values, missing = {}, []
-        for name, required, _, read in _event_fields(kind):
+        for name, required, codec in _event_fields(event):
             if name in found:
-                values[name] = read(found[name])
+                values[name] = codec.read(name, found[name])
             elif required:
                 missing.append(name)
         if not missing:
-            return kind(**values)
+            return event(**values)
         reason = f"{', '.join(missing)} missing"
     except ConfigurationError:
         raise
     except InfrastructureError as error:
         reason = str(error)
-    except Exception as error:  # of its own __post_init__
+    except Exception as error:  # from the event's own __post_init__
         reason = f"{type(error).__name__} when it was made"
-    raise SerializationError(f"{kind._type}: {reason}")
+    raise SerializationError(f"{event._type}: {reason}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -502,7 +502,7 @@ BUSES: list[Mutant] = [
     OnFakes(
         "bus: errors quote the payload",
         INFRA,
-        Replace("_event_of", "type(error).__name__", "repr(error)"),
+        Replace("_event_with", "type(error).__name__", "repr(error)"),
         EVENTS,
     ),
     OnFakes(

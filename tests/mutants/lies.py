@@ -1799,7 +1799,7 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "Message: events of a family pass for one of its classes",
-        Replace("_event_of", "kind is None or not issubclass(kind, family)", "kind is None"),
+        Replace("_event_of", "event is None or not issubclass(event, family)", "event is None"),
         EVENTS,
     ),
     shared(
@@ -1810,7 +1810,7 @@ MESSAGING: list[Mutant] = [
     shared(
         "Event: times in whole seconds",
         Replace(
-            "_event_codec.moment_text",
+            "_write_moment",
             "_aware(value, name).isoformat()",
             "_aware(value, name).isoformat(timespec='seconds')",
         ),
@@ -1818,12 +1818,12 @@ MESSAGING: list[Mutant] = [
     ),
     shared(
         "Event: numbers are read as written by others, whole ones too",
-        Replace("_event_codec.number", "float(value)", "value"),
+        Replace("_event_float", "float(value)", "value"),
         EVENTS,
     ),
     shared(
         "Event: fields of others are lost without a default",
-        Replace("_event_of", "name in found", "name in found and found[name] is not None"),
+        Replace("_event_with", "name in found", "name in found and found[name] is not None"),
         (*EVENTS, *BUS),
     ),
     shared(
@@ -1854,7 +1854,9 @@ MESSAGING: list[Mutant] = [
     shared(
         "UserEvent: fields of a profile come back sorted",
         Replace(
-            "_event_codec", "tuple(map(read_one, value))", "tuple(sorted(map(read_one, value)))"
+            "_tuple_codec.read",
+            "tuple(item.read(name, element) for element in value)",
+            "tuple(sorted(item.read(name, element) for element in value))",
         ),
         EVENTS,
     ),
