@@ -12600,10 +12600,8 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     """
     if metadata is None:
         return {}
-    if not isinstance(metadata, Mapping):
-        raise ValidationError("metadata should be a dict or another mapping of names to texts")
     found: dict[str, str] = {}
-    for name, value in metadata.items():
+    for name, value in _check_mapping("metadata", metadata).items():
         name, value = _plain(name), _plain(value)
         if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name):
             raise ValidationError(
@@ -13289,29 +13287,18 @@ _S3_HINTS = {
     "RequestTimeTooSkewed": ": this machine's clock and the store's differ too much",
 }
 _S3_ABSENT = {"NoSuchKey": "object", "NoSuchBucket": "bucket", "NoSuchUpload": "upload"}
-# Operations that the call policy repeats after they were sent: running one twice changes neither answer nor data.
+# Operations that are retried after they were sent: twice leaves and returns the same as once.
 _S3_REPEATABLE = frozenset(
     {
-        "upload",
-        "download",
-        "download_to",
-        "open",
-        "exists",
-        "list_objects",
-        "get_metadata",
-        "delete",
-        "delete_batch",
+        "upload", "download", "download_to", "open", "exists", "list_objects", "get_metadata",
+        "delete", "delete_batch", "copy", "create_bucket", "health_check",
     }
-    | {"copy", "create_bucket", "health_check"}
-)
+)  # fmt: skip
+# What a copy in parts keeps of the object, as CopyObject does.
 _S3_KEPT = (
-    "ContentType",
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
+    "ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage",
     "Metadata",
-)
+)  # fmt: skip
 # https://www.w3.org/TR/xml/#charsets; a CR would be read as LF
 _NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
 
@@ -13386,6 +13373,356 @@ _S3_FAILURES: Mapping[str, Callable[[Exception], InfrastructureError]] = {
 }  # fmt: skip
 
 
+def _s3_place(bucket: str, key: str) -> dict[str, str]:
+    return {"Bucket": bucket, "Key": key}
+
+
+class _S3Calls:
+    """Sends requests to one store: boto3's clients, the call policy, and shared requests."""
+
+    def __init__(
+        self,
+        config: S3StorageConfig,
+        ca_file: str | None,
+        clock: Clock | None,
+        observer: Callable[[Call], None] | None,
+    ) -> None:
+        self._config = config
+        self._ca_file = ca_file
+        self._policy = CallPolicy(
+            "storage",
+            translate=self._translate,
+            repeatable=_S3_REPEATABLE,
+            deadline=config.connect_timeout + config.read_timeout,
+            retries=3,
+            clock=_clock(clock),
+            observer=observer,
+        )
+        self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
+        self._signer = self._client
+        if config.public_endpoint is not None:
+            self._signer = _AwsClient("S3StorageProvider", self._build, config.public_endpoint)
+
+    @property
+    def is_open(self) -> bool:
+        return self._client.is_built or self._signer.is_built
+
+    def close(self) -> None:
+        self._client.close()
+        self._signer.close()
+
+    def _build(self, endpoint: str | None) -> Any:
+        client = self._client_for(endpoint)
+        url = client.meta.endpoint_url
+        if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
+            return client
+        client.close()
+        return self._client_for(url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
+
+    def _client_for(self, endpoint: str | None) -> Any:
+        config = self._config
+        options: dict[str, Any] = {}
+        if endpoint is not None:  # boto3's newer checksums are AWS's alone
+            options.update(
+                dict.fromkeys(
+                    ("request_checksum_calculation", "response_checksum_validation"),
+                    "when_required",
+                )
+            )
+        client = _aws_client(
+            "s3",
+            region_name=config.region,
+            endpoint_url=endpoint,
+            keys=(config.access_key, config.secret_key, config.session_token),
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.read_timeout,
+            max_pool_connections=32,
+            ca_file=self._ca_file,
+            signature_version="s3v4",
+            s3={"addressing_style": "virtual" if endpoint is None else "path"},
+            **options,
+        )
+        client.meta.events.register("after-call.s3", _check_answer)
+        if endpoint is not None:
+            client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
+            client.meta.events.register("before-call.s3", _without_redirects)
+        return client
+
+    def call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
+        """Return what ``ask`` returns for boto3's client."""
+
+        def attempt(current: Attempt) -> T:
+            client = self._client.get()
+            current.sent, current.note = True, client
+            return ask(client)
+
+        return self._policy.call(operation, attempt, until=until)
+
+    def sign(self, method: str, place: dict[str, str], seconds: int) -> str:
+        """Return a presigned URL. Sends no request."""
+
+        def attempt(_: Attempt) -> str:
+            return str(self._signer.get().generate_presigned_url(_METHODS[method], place, seconds))
+
+        return self._policy.call("get_presigned_url", attempt)
+
+    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
+        meaning = _aws_meaning(exc, attempt)
+        if meaning == "no credentials":
+            self._client.drop()
+            self._signer.drop()
+        error = _S3_FAILURES[meaning](exc) if meaning else None
+        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
+            # The store may have moved: new connections look up its name again.
+            attempt.note.close()
+        return error
+
+    def head(self, operation: str, place: dict[str, str]) -> ObjectMetadata | None:
+        """Return the object's metadata; None if it does not exist."""
+
+        def ask(client: Any) -> ObjectMetadata:
+            answer = client.head_object(**place)
+            headers = answer["ResponseMetadata"]["HTTPHeaders"]
+            tagged = () if _is_folder(place["Key"], headers) else ("ETag",)
+            _check_says(answer, "ContentLength", "LastModified", *tagged)
+            return ObjectMetadata(
+                answer["ContentLength"],
+                answer.get("ContentType", _CONTENT_TYPE),
+                _in_seconds(answer["LastModified"]),
+                answer.get("ETag", "").strip('"'),
+                {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+            )
+
+        try:
+            return self.call_head(operation, place, ask)
+        except NotFoundError:
+            return None
+
+    def call_head(self, operation: str, place: dict[str, str], ask: Callable[[Any], T]) -> T:
+        """Return what ``ask`` returns, which sends a HEAD request.
+
+        The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
+        """
+        until, status = self._policy.until(), 0
+
+        def ask_noting(client: Any) -> T:
+            nonlocal status
+            try:
+                return ask(client)
+            except client.exceptions.ClientError as exc:
+                status, _ = _aws_refusal(exc)
+                raise
+
+        try:
+            return self.call(operation, ask_noting, until=until)
+        except StorageError as error:
+            if status not in (400, 403):
+                raise
+            refusal = error
+        raise self._explained(refusal, operation, place, until)
+
+    def _explained(
+        self, refusal: StorageError, operation: str, place: dict[str, str], until: float
+    ) -> StorageError:
+        def look(client: Any) -> None:
+            client.get_object(**place, Range="bytes=0-0")["Body"].close()
+
+        try:
+            self.call(operation, look, until=until)
+        except StorageError as error:
+            if error.code not in (None, "InvalidRange"):
+                return error
+        except (ConnectionError, TimeoutError, NotFoundError):
+            pass
+        return refusal
+
+    def delete(self, operation: str, place: dict[str, str]) -> None:
+        def ask(client: Any) -> None:
+            answer = client.delete_object(**place)
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            # S3 answers 204. A server that is no store may answer 200 to anything.
+            if status != 204 and _is_there(client, client.head_object, **place):
+                raise _Incomplete(f"HTTP {status}, and the object is still there")
+            if place["Key"].endswith("/") and _is_there(client, client.head_object, **place):
+                raise StorageError(
+                    "storage keeps this folder, which may not be empty: "
+                    "first delete what begins with its key",
+                    code="FolderNotEmpty",
+                    retryable=False,
+                )
+
+        self.call(operation, ask)
+
+
+def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
+    """Return whether ``ask`` finds something; None if the credentials may not know.
+
+    Opens another connection, because the one of an odd answer may be broken.
+    """
+    client.close()
+    try:
+        ask(**place)
+    except client.exceptions.ClientError as exc:
+        status, code = _aws_refusal(exc)
+        if status == 404:
+            return False
+        # The refusal of a HEAD request has no body, so no code.
+        if status == 403 and (code or exc.operation_name == "HeadObject"):
+            return None
+        raise
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class _MultipartUpload:
+    """The upload of one object in parts, each of which is a request."""
+
+    calls: _S3Calls
+    operation: str
+    place: dict[str, str]
+    most_parts: int
+
+    def run(
+        self,
+        headers: Mapping[str, Any],
+        parts: Iterator[Callable[[Any, dict[str, Any]], str]],
+    ) -> None:
+        """Upload the parts; abort if one fails. Each part sends itself and returns its ETag."""
+        upload_id = self._call(
+            lambda client: client.create_multipart_upload(**self.place, **headers)["UploadId"]
+        )
+        upload = {**self.place, "UploadId": upload_id}
+        try:
+            sent = [self._send(upload, number, part) for number, part in enumerate(parts, 1)]
+            self._complete(upload, sent)
+        except BaseException:
+            self._abort(upload)
+            raise
+
+    def _call(self, ask: Callable[[Any], T]) -> T:
+        return self.calls.call(self.operation, ask)
+
+    def _send(
+        self,
+        upload: Mapping[str, str],
+        number: int,
+        part: Callable[[Any, dict[str, Any]], str],
+    ) -> dict[str, Any]:
+        if number > self.most_parts:
+            raise StorageError(
+                f"storage takes at most {self.most_parts:,} parts: give a larger part_size",
+                service="storage",
+                operation=self.operation,
+            )
+        place = {**upload, "PartNumber": number}
+        return {"PartNumber": number, "ETag": self._call(lambda client: part(client, place))}
+
+    def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
+        """Complete the upload.
+
+        If its answer is lost and it is retried, some stores have forgotten the upload id: then
+        compare the object's ETag with those of the parts.
+        """
+        parts = {"Parts": sent}
+        try:
+            self._call(
+                lambda client: client.complete_multipart_upload(**upload, MultipartUpload=parts)
+            )
+        except NotFoundError as error:
+            etags = [part["ETag"].strip('"') for part in sent]
+            are_md5s = all(re.fullmatch("[0-9a-f]{32}", etag) for etag in etags)
+            if error.resource != "upload" or not are_md5s:
+                raise
+            found = self.calls.head(self.operation, self.place)
+            if found is None or found.etag != _etag_of_parts([*map(bytes.fromhex, etags)]):
+                raise
+
+    def _abort(self, upload: Mapping[str, str]) -> None:
+        try:
+            self._call(lambda client: client.abort_multipart_upload(**upload))
+        except NotFoundError:
+            pass
+        except InfrastructureError as error:
+            logger.warning(
+                "storage %s: an unfinished upload may be left (%s)",
+                self.operation,
+                type(error).__name__,
+            )
+
+
+class _BatchDeletion:
+    """One request's worth of ``delete_batch``, and single requests for keys that need them."""
+
+    def __init__(self, calls: _S3Calls, bucket: str, keeps_folders: bool) -> None:
+        self._calls = calls
+        self._bucket = bucket
+        self._keeps_folders = keeps_folders
+        self._errors: dict[str, str] = {}
+
+    def run(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete the keys. Return the codes of refusals, by key."""
+        # A batch leaves folders, but reports them as deleted.
+        folders = [key for key in keys if key.endswith("/")]
+        files = [key for key in keys if not key.endswith("/")]
+        self._delete_each(self._delete_together(files))
+        if self._keeps_folders:
+            self._delete_empty_folders([key for key in files if key not in self._errors])
+        self._delete_each(folders)
+        return self._errors
+
+    def _delete_together(self, keys: Sequence[str]) -> Sequence[str]:
+        """Delete the keys with one request. Return those that need requests of their own."""
+        single = [key for key in keys if _NOT_IN_XML.search(key)]
+        fit = [key for key in keys if not _NOT_IN_XML.search(key)]
+        if not fit:
+            return single
+        batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
+
+        def ask(client: Any) -> dict[str, str]:
+            answer = client.delete_objects(Bucket=self._bucket, Delete=batch)
+            refused = answer.get("Errors", ())
+            errors = {entry.get("Key"): _aws_code(entry) or "" for entry in refused}
+            if not errors.keys() <= {*fit}:
+                raise StorageError("storage does not say which keys it refused")
+            return errors
+
+        try:
+            self._errors = self._calls.call("delete_batch", ask)
+        except StorageError as error:
+            if error.code not in ("NotImplemented", "MethodNotAllowed"):
+                raise
+            return keys  # the store lacks DeleteObjects
+        return single
+
+    def _delete_each(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            try:
+                self._delete(key)
+            except StorageError as error:
+                self._errors[key] = error.code or ""
+
+    def _delete(self, key: str) -> None:
+        self._calls.delete("delete_batch", _s3_place(self._bucket, key))
+
+    def _delete_empty_folders(self, keys: Sequence[str]) -> None:
+        """Delete the folders that these keys were in, if empty, the deepest first.
+
+        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
+        that stays (in use again, or denied) is no error: the keys are deleted.
+        """
+        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
+        for folder in sorted(folders, key=len, reverse=True):
+            place = {"Bucket": self._bucket, "Prefix": folder, "MaxKeys": 2}
+            look = operator.methodcaller("list_objects_v2", **place)
+            try:
+                found = self._calls.call("delete_batch", look).get("Contents", ())
+                if not any(entry["Key"] != folder or entry["Size"] for entry in found):
+                    self._delete(folder)
+            except StorageError as error:
+                if error.code not in ("FolderNotEmpty", "AccessDenied"):
+                    raise
+
+
 class S3StorageProvider(StorageProvider):
     """S3, or a store with its protocol, over boto3. Tried on MinIO's S3 gateway and on moto.
 
@@ -13419,97 +13756,27 @@ class S3StorageProvider(StorageProvider):
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
             )
         super().__init__(part_size, copy_part_size)
-        if keeps_folders is not None and type(keeps_folders) is not bool:
-            raise ConfigurationError("keeps_folders should be True or False")
         if ca_file is not None:
             ca_file = os.path.abspath(_check_path("ca_file", ca_file))
             _tls_context({"sslrootcert": ca_file}, "verify-full", "ca_file")
         self.config = config = config or S3StorageConfig()
-        self._keeps_folders = config.keeps_folders if keeps_folders is None else keeps_folders
-        self._ca_file = ca_file
+        self._keeps_folders = config.keeps_folders
+        if keeps_folders is not None:
+            self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
         _driver("boto3", "boto3", "S3StorageProvider")
-        self._policy = CallPolicy(
-            "storage",
-            translate=self._translate,
-            repeatable=_S3_REPEATABLE,
-            deadline=config.connect_timeout + config.read_timeout,
-            retries=3,
-            clock=_clock(clock),
-            observer=observer,
-        )
-        self._client = _AwsClient("S3StorageProvider", self._build, config.endpoint)
-        self._signer = self._client
-        if config.public_endpoint is not None:
-            self._signer = _AwsClient("S3StorageProvider", self._build, config.public_endpoint)
+        self._calls = _S3Calls(config, ca_file, clock, observer)
 
     def close(self) -> None:
         """Close connections. Later calls raise ConnectionError. Closing twice does nothing."""
-        self._client.close()
-        self._signer.close()
+        self._calls.close()
 
     def _holds(self) -> bool:
-        return self._client.is_built or self._signer.is_built
-
-    def _build(self, endpoint: str | None) -> Any:
-        client = self._client_for(endpoint)
-        url = client.meta.endpoint_url
-        if endpoint is not None or _AWS_HOST.search(_Url.parse(url).host):
-            return client
-        client.close()
-        return self._client_for(url)  # AWS_ENDPOINT_URL is treated as S3_ENDPOINT
-
-    def _client_for(self, endpoint: str | None) -> Any:
-        config = self.config
-        options: dict[str, Any] = {}
-        if endpoint is not None:  # boto3's newer checksums are AWS's alone
-            options.update(
-                dict.fromkeys(
-                    ("request_checksum_calculation", "response_checksum_validation"),
-                    "when_required",
-                )
-            )
-        client = _aws_client(
-            "s3",
-            region_name=config.region,
-            endpoint_url=endpoint,
-            keys=(config.access_key, config.secret_key, config.session_token),
-            connect_timeout=config.connect_timeout,
-            read_timeout=config.read_timeout,
-            max_pool_connections=32,
-            ca_file=self._ca_file,
-            signature_version="s3v4",
-            s3={"addressing_style": "virtual" if endpoint is None else "path"},
-            **options,
-        )
-        client.meta.events.register("after-call.s3", _check_answer)
-        if endpoint is not None:
-            client.meta.events.register("before-sign.s3.DeleteObjects", _with_md5)
-            client.meta.events.register("before-call.s3", _without_redirects)
-        return client
-
-    def _call(self, operation: str, ask: Callable[[Any], T], *, until: float | None = None) -> T:
-        def attempt(current: Attempt) -> T:
-            client = self._client.get()
-            current.sent, current.note = True, client
-            return ask(client)
-
-        return self._policy.call(operation, attempt, until=until)
-
-    def _translate(self, exc: Exception, attempt: Attempt) -> InfrastructureError | None:
-        meaning = _aws_meaning(exc, attempt)
-        if meaning == "no credentials":
-            self._client.drop()
-            self._signer.drop()
-        error = _S3_FAILURES[meaning](exc) if meaning else None
-        if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
-            # The store may have moved: new connections look up its name again.
-            attempt.note.close()
-        return error
+        return self._calls.is_open
 
     def _put(
         self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
     ) -> None:
-        self._call(
+        self._calls.call(
             "upload",
             lambda client: client.put_object(
                 Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata
@@ -13524,83 +13791,12 @@ class S3StorageProvider(StorageProvider):
         content_type: str,
         metadata: dict[str, str],
     ) -> None:
-        def sent(data: bytes, client: Any, part: dict[str, Any]) -> str:
-            return str(client.upload_part(Body=data, **part)["ETag"])
+        def send(data: bytes, client: Any, place: dict[str, Any]) -> str:
+            return str(client.upload_part(Body=data, **place)["ETag"])
 
         headers = {"ContentType": content_type, "Metadata": metadata}
-        self._in_parts(
-            "upload", (bucket, key), headers, (functools.partial(sent, data) for data in parts)
-        )
-
-    def _in_parts(
-        self,
-        operation: str,
-        target: tuple[str, str],
-        headers: Mapping[str, Any],
-        parts: Iterator[Callable[[Any, dict[str, Any]], str]],
-    ) -> None:
-        """Each of ``parts`` sends itself and gives its ETag."""
-        upload = dict(zip(("Bucket", "Key"), target))
-        upload["UploadId"] = self._call(
-            operation,
-            lambda client: client.create_multipart_upload(**upload, **headers)["UploadId"],
-        )
-        sent: list[dict[str, Any]] = []
-        try:
-            for number, part in enumerate(parts, 1):
-                if number > self.MOST_PARTS:
-                    raise StorageError(
-                        f"storage takes at most {self.MOST_PARTS:,} parts: give a larger part_size",
-                        service="storage",
-                        operation=operation,
-                    )
-                place = {**upload, "PartNumber": number}
-                sent.append(
-                    {
-                        "PartNumber": number,
-                        "ETag": self._call(operation, lambda client: part(client, place)),
-                    }
-                )
-            self._complete(operation, target, upload, sent)
-        except BaseException:
-            try:
-                self._call(operation, lambda client: client.abort_multipart_upload(**upload))
-            except NotFoundError:
-                pass
-            except InfrastructureError as error:
-                logger.warning(
-                    "storage %s: an unfinished upload may be left (%s)",
-                    operation,
-                    type(error).__name__,
-                )
-            raise
-
-    def _complete(
-        self,
-        operation: str,
-        target: tuple[str, str],
-        upload: Mapping[str, Any],
-        sent: list[dict[str, Any]],
-    ) -> None:
-        """When its answer was lost and it is repeated, some stores know the upload no more: then the object itself
-        tells whether it is made of these parts."""
-        try:
-            self._call(
-                operation,
-                lambda client: client.complete_multipart_upload(
-                    **upload, MultipartUpload={"Parts": sent}
-                ),
-            )
-        except NotFoundError as error:
-            etags = [part["ETag"].strip('"') for part in sent]
-            known = error.resource == "upload" and all(
-                re.fullmatch("[0-9a-f]{32}", etag) for etag in etags
-            )
-            found = self._head(operation, *target) if known else None
-            if found is None or found.etag != _etag_of_parts(
-                [bytes.fromhex(etag) for etag in etags]
-            ):
-                raise
+        upload = _MultipartUpload(self._calls, "upload", _s3_place(bucket, key), self.MOST_PARTS)
+        upload.run(headers, (functools.partial(send, data) for data in parts))
 
     def _get(self, bucket: str, key: str) -> bytes:
         def read(client: Any) -> bytes:
@@ -13609,261 +13805,98 @@ class S3StorageProvider(StorageProvider):
                 data: bytes = body.read()
                 return data
 
-        return self._call("download", read)
+        return self._calls.call("download", read)
 
     def _source(self, operation: str, bucket: str, key: str) -> _Source:
-        return _S3Source(self, operation, {"Bucket": bucket, "Key": key})
+        return _S3Source(self._calls, operation, _s3_place(bucket, key))
 
     def _presign(self, bucket: str, key: str, seconds: int, method: str) -> str:
-        params = {"Bucket": bucket, "Key": key}
-        return self._policy.call(
-            "get_presigned_url",
-            lambda _: str(
-                self._signer.get().generate_presigned_url(_METHODS[method], params, seconds)
-            ),
-        )
+        return self._calls.sign(method, _s3_place(bucket, key), seconds)
 
     def _head(self, operation: str, bucket: str, key: str) -> ObjectMetadata | None:
-        def ask(client: Any) -> ObjectMetadata:
-            answer = client.head_object(Bucket=bucket, Key=key)
-            headers = answer["ResponseMetadata"]["HTTPHeaders"]
-            tagged = () if _is_folder(key, headers) else ("ETag",)
-            _check_says(answer, "ContentLength", "LastModified", *tagged)
-            return ObjectMetadata(
-                answer["ContentLength"],
-                answer.get("ContentType", _CONTENT_TYPE),
-                _in_seconds(answer["LastModified"]),
-                answer.get("ETag", "").strip('"'),
-                {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-            )
-
-        try:
-            return self._call_head(operation, bucket, key, ask)
-        except NotFoundError:
-            return None
+        return self._calls.head(operation, _s3_place(bucket, key))
 
     def _exists(self, bucket: str, key: str) -> bool:
+        place = _s3_place(bucket, key)
         try:
-            self._call_head(
-                "exists", bucket, key, lambda client: client.head_object(Bucket=bucket, Key=key)
-            )
+            self._calls.call_head("exists", place, operator.methodcaller("head_object", **place))
         except NotFoundError:
             return False
         return True
-
-    def _call_head(self, operation: str, bucket: str, key: str, ask: Callable[[Any], T]) -> T:
-        """Answers to HEAD have no body. If one refuses, a GET of the first byte is asked why."""
-        until, status = self._policy.until(), 0
-
-        def ask_noting(client: Any) -> T:
-            nonlocal status
-            try:
-                return ask(client)
-            except client.exceptions.ClientError as exc:
-                status, _ = _aws_refusal(exc)
-                raise
-
-        try:
-            return self._call(operation, ask_noting, until=until)
-        except StorageError as error:
-            if status not in (400, 403):
-                raise
-            refusal = error
-
-        def look(client: Any) -> None:
-            client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
-
-        try:
-            self._call(operation, look, until=until)
-        except StorageError as error:
-            if error.code not in (None, "InvalidRange"):
-                refusal = error
-        except (ConnectionError, TimeoutError, NotFoundError):
-            pass
-        raise refusal
 
     def _list(
         self, bucket: str, prefix: str, limit: int, token: str | None
     ) -> tuple[list[ObjectSummary], str | None]:
         more = {} if token is None else {"ContinuationToken": token}
 
-        def ask(client: Any) -> tuple[dict[str, Any], list[ObjectSummary]]:
+        def ask(client: Any) -> tuple[list[ObjectSummary], str | None]:
             answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=limit, **more)
-            return answer, [
-                ObjectSummary(
-                    each["Key"],
-                    each["Size"],
-                    each.get("ETag", "").strip('"'),
-                    _in_seconds(each["LastModified"]),
-                )
-                for each in answer.get("Contents", ())
-                if each["Key"].startswith(
-                    prefix
-                )  # MinIO takes "/" for no prefix, and lists all there is
-            ]
+            summaries = map(_summary_of, answer.get("Contents", ()))
+            # MinIO takes the prefix "/" for none, and lists all objects.
+            found = [summary for summary in summaries if summary.key.startswith(prefix)]
+            if not answer.get("IsTruncated"):
+                return found, None
+            following = answer.get("NextContinuationToken")
+            if not following or following == token:  # the list would end too early, or never
+                raise StorageError("storage lists a part, and does not say how to go on")
+            return found, following
 
-        answer, found = self._call("list_objects", ask)
-        if not answer.get("IsTruncated"):
-            return found, None
-        following = answer.get("NextContinuationToken")
-        if not following or following == token:  # else it would never end, or end too early
-            raise StorageError(
-                "storage lists a part, and does not say how to go on",
-                service="storage",
-                operation="list_objects",
-            )
-        return found, following
+        return self._calls.call("list_objects", ask)
 
     def _delete(self, bucket: str, key: str) -> None:
-        self._remove("delete", bucket, key)
-
-    def _remove(self, operation: str, bucket: str, key: str) -> None:
-        place = {"Bucket": bucket, "Key": key}
-
-        def ask(client: Any) -> None:
-            answer = client.delete_object(**place)
-            status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            # S3 says 204. Another server than a store may say 200 to all it is asked: the object itself tells.
-            if status != 204 and self._is_there(client, client.head_object, **place):
-                raise _Incomplete(f"HTTP {status}, and the object is still there")
-            if key.endswith("/") and self._is_there(client, client.head_object, **place):
-                raise StorageError(
-                    "storage keeps this folder, which may not be empty: first delete what begins with its key",
-                    code="FolderNotEmpty",
-                    retryable=False,
-                )
-
-        self._call(operation, ask)
-
-    @staticmethod
-    def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
-        """None if these credentials may not know. Over another connection: one that brought an odd answer may be at its
-        end."""
-        client.close()
-        try:
-            ask(**place)
-        except client.exceptions.ClientError as exc:
-            status, code = _aws_refusal(exc)
-            if status == 404:
-                return False
-            if status == 403 and (code or exc.operation_name == "HeadObject"):  # which has no body
-                return None
-            raise
-        return True
+        self._calls.delete("delete", _s3_place(bucket, key))
 
     def _delete_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        errors: dict[str, str] = {}
-        # A batch leaves folders, and says that it has deleted them.
-        folders = [key for key in keys if key.endswith("/")]
-        files = [key for key in keys if not key.endswith("/")]
-        single = [key for key in files if _NOT_IN_XML.search(key)]
-        fit = [key for key in files if not _NOT_IN_XML.search(key)]
-        if fit:
-            batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
-            try:
-                answer = self._call(
-                    "delete_batch",
-                    lambda client: client.delete_objects(Bucket=bucket, Delete=batch),
-                )
-            except StorageError as error:
-                if error.code not in ("NotImplemented", "MethodNotAllowed"):
-                    raise
-                single, answer = files, {}  # a store that has no such request
-            errors = {each.get("Key"): _aws_code(each) or "" for each in answer.get("Errors", ())}
-            if not errors.keys() <= {*fit}:
-                raise StorageError(
-                    "storage does not say which keys it refused",
-                    service="storage",
-                    operation="delete_batch",
-                )
-        self._remove_each(bucket, single, errors)
-        if self._keeps_folders:
-            self._remove_empty_folders(bucket, [key for key in files if key not in errors])
-        self._remove_each(bucket, folders, errors)
-        return errors
-
-    def _remove_each(self, bucket: str, keys: Sequence[str], errors: dict[str, str]) -> None:
-        """Remove one after the other; ``errors`` gets the codes of those that are refused."""
-        for key in keys:
-            try:
-                self._remove("delete_batch", bucket, key)
-            except StorageError as error:
-                errors[key] = error.code or ""
-
-    def _remove_empty_folders(self, bucket: str, keys: Sequence[str]) -> None:
-        """Remove those that these keys were in, the deepest first: a batch leaves them, and lists would show them.
-
-        What holds bytes is no folder. One that stays, because somebody fills it meanwhile or these
-        credentials may not remove it, is no error: the keys are deleted.
-        """
-        folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
-        for folder in sorted(folders, key=len, reverse=True):
-            place = {"Bucket": bucket, "Prefix": folder, "MaxKeys": 2}
-            try:
-                answer = self._call(
-                    "delete_batch", operator.methodcaller("list_objects_v2", **place)
-                )
-                found = answer.get("Contents", ())
-                if not any(each["Key"] != folder or each["Size"] for each in found):
-                    self._remove("delete_batch", bucket, folder)
-            except StorageError as error:
-                if error.code not in ("FolderNotEmpty", "AccessDenied"):
-                    raise
+        return _BatchDeletion(self._calls, bucket, self._keeps_folders).run(keys)
 
     def _copy(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start, end = dict(zip(("Bucket", "Key"), source)), dict(zip(("Bucket", "Key"), target))
-        self._call("copy", lambda client: client.copy_object(**end, CopySource=start))
+        start, end = _s3_place(*source), _s3_place(*target)
+        self._calls.call("copy", lambda client: client.copy_object(**end, CopySource=start))
 
     def _copy_parts(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        start = dict(zip(("Bucket", "Key"), source))
+        start = _s3_place(*source)
 
         def ask(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.head_object(**start)
             _check_says(answer, "ContentLength", "ETag")
             return answer
 
-        found = self._call("copy", ask)
+        found = self._calls.call("copy", ask)
         size = found["ContentLength"]
         step = max(self._copy_part_size, -(-size // self.MOST_PARTS))
-        more = {
-            "CopySource": start,
-            "CopySourceIfMatch": found["ETag"],
-        }  # the parts are to be of one object
+        # All parts come from one version of the object.
+        origin = {"CopySource": start, "CopySourceIfMatch": found["ETag"]}
 
-        def sent(at: int, client: Any, part: dict[str, Any]) -> str:
-            range = f"bytes={at}-{min(at + step, size) - 1}"
-            return str(
-                client.upload_part_copy(CopySourceRange=range, **more, **part)["CopyPartResult"][
-                    "ETag"
-                ]
-            )
+        def send(offset: int, client: Any, place: dict[str, Any]) -> str:
+            range = f"bytes={offset}-{min(offset + step, size) - 1}"
+            answer = client.upload_part_copy(CopySourceRange=range, **origin, **place)
+            return str(answer["CopyPartResult"]["ETag"])
 
         kept = {name: found[name] for name in _S3_KEPT if name in found}
-        self._in_parts(
-            "copy", target, kept, (functools.partial(sent, at) for at in range(0, size, step))
-        )
+        upload = _MultipartUpload(self._calls, "copy", _s3_place(*target), self.MOST_PARTS)
+        upload.run(kept, (functools.partial(send, offset) for offset in range(0, size, step)))
 
     def _create_bucket(self, bucket: str) -> None:
         region = self.config.region
         where: dict[str, Any] = {}
-        if region != "us-east-1":  # AWS refuses this one's name
+        if region != "us-east-1":  # AWS's default, which it refuses as a location
             where["CreateBucketConfiguration"] = {"LocationConstraint": region}
 
         def ask(client: Any) -> None:
             answer = client.create_bucket(Bucket=bucket, **where)
-            named = bucket in answer.get("Location", "")  # which not every store says
+            named = bucket in answer.get("Location", "")  # some stores send no Location
             listed = {"Bucket": bucket, "Prefix": "", "MaxKeys": 1}
-            if not named and self._is_there(client, client.list_objects_v2, **listed) is False:
+            if not named and _is_there(client, client.list_objects_v2, **listed) is False:
                 raise _Incomplete("HTTP 200, and there is no such bucket")
 
         try:
             try:
-                self._call("create_bucket", ask)
+                self._calls.call("create_bucket", ask)
             except StorageError as error:
                 if error.code != "InvalidLocationConstraint" or not where:
                     raise
-                where.clear()  # the store knows no region of that name
-                self._call("create_bucket", ask)
+                where.clear()  # the store does not know the region
+                self._calls.call("create_bucket", ask)
         except StorageError as error:
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
@@ -13879,27 +13912,29 @@ class S3StorageProvider(StorageProvider):
             server = re.sub("[^!-~]+", " ", headers.get("server", ""))[:40].strip()
 
         try:
-            self._call("health_check", ask)
+            self._calls.call("health_check", ask)
         except StorageError as error:
             if error.code != "AccessDenied":
                 raise
         latency = time.perf_counter() - started
-        return Health(
-            "storage", server or ("S3" if self.config.endpoint is None else "S3 protocol"), latency
-        )
+        usual = "S3" if self.config.endpoint is None else "S3 protocol"
+        return Health("storage", server or usual, latency)
 
 
 def _in_seconds(moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc).replace(microsecond=0)
 
 
-class _S3Source(_Source):
-    """A read whose connection fails goes on where it was, over another one, if the object is still the same."""
+def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
+    etag = entry.get("ETag", "").strip('"')
+    return ObjectSummary(entry["Key"], entry["Size"], etag, _in_seconds(entry["LastModified"]))
 
-    def __init__(
-        self, provider: S3StorageProvider, operation: str, place: Mapping[str, str]
-    ) -> None:
-        self._provider = provider
+
+class _S3Source(_Source):
+    """Reads an object. After a lost connection it reads on over another, if it is unchanged."""
+
+    def __init__(self, calls: _S3Calls, operation: str, place: Mapping[str, str]) -> None:
+        self._calls = calls
         self._operation = operation
         self._place = place
         self._at, self._size, self._etag = 0, -1, ""
@@ -13924,16 +13959,14 @@ class _S3Source(_Source):
             self._at += len(data)
             return data
 
-        return self._provider._call(self._operation, next_bytes)
+        return self._calls.call(self._operation, next_bytes)
 
     def _open(self, client: Any) -> Any:
         rest = {"Range": f"bytes={self._at}-", "IfMatch": f'"{self._etag}"'} if self._at else {}
         answer = client.get_object(**self._place, **rest)
         if not self._at:
-            self._size, self._etag = (
-                answer.get("ContentLength", -1),
-                answer.get("ETag", "").strip('"'),
-            )
+            self._size = answer.get("ContentLength", -1)
+            self._etag = answer.get("ETag", "").strip('"')
         elif not str(answer.get("ContentRange", "")).startswith(f"bytes {self._at}-"):
             answer["Body"].close()
             raise StorageError("storage cannot go on where a connection was lost", retryable=False)
@@ -14947,11 +14980,9 @@ class TwilioSmsService(_RemoteSmsService):
 
     def _connect(self, host: str, port: int, attempt: Attempt) -> socket.socket:
         proxy = _proxy_for(self._url) if self._tls else None  # plain http stays on this machine
+        hop = (proxy.host, proxy.port or 80) if proxy else (host, port)
         try:
-            if proxy is None:
-                raw = _open_socket(host, port, attempt)
-            else:
-                raw = _open_socket(proxy.host, proxy.port or 80, attempt)
+            raw = _open_socket(*hop, attempt)
             try:
                 if proxy is not None:
                     self._open_tunnel(raw, proxy, f"{host}:{port}", attempt)

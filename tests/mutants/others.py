@@ -223,7 +223,7 @@ OBJECTS: list[Mutant] = [
         "storage: boto3's checksum instead of the MD5",
         INFRA,
         Drop(
-            "S3StorageProvider._client_for",
+            "_S3Calls._client_for",
             "client.meta.events.register('before-sign.s3.DeleteObjects', _with_md5)",
         ),
         ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),
@@ -232,8 +232,8 @@ OBJECTS: list[Mutant] = [
         "storage: a failed upload is not aborted",
         INFRA,
         Drop(
-            "S3StorageProvider._in_parts",
-            "self._call(operation, lambda client: client.abort_multipart_upload(**upload))",
+            "_MultipartUpload._abort",
+            "self._call(lambda client: client.abort_multipart_upload(**upload))",
         ),
         (f"{ON_STAND_IN}::test_a_file_that_fails_leaves_what_was_there",),
     ),
@@ -258,15 +258,15 @@ OBJECTS: list[Mutant] = [
     OnServers(
         "storage: the first thousand only",
         INFRA,
-        Replace("S3StorageProvider._list", "return found, following", "return found, None"),
+        Replace("S3StorageProvider._list.ask", "return found, following", "return found, None"),
         (f"{ON_STAND_IN}::test_long_lists_are_whole",),
     ),
     OnServers(
         "storage: errors of a batch are dropped",
         INFRA,
         Replace(
-            "S3StorageProvider._delete_many",
-            "{each.get('Key'): _aws_code(each) or '' for each in answer.get('Errors', ())}",
+            "_BatchDeletion._delete_together.ask",
+            "{entry.get('Key'): _aws_code(entry) or '' for entry in refused}",
             "{}",
         ),
         ("faults/test_storage.py::test_one_failing_key_among_a_thousand",),
@@ -283,7 +283,7 @@ OBJECTS: list[Mutant] = [
     OnServers(
         "storage: an end whose answer is lost is an error",
         INFRA,
-        Replace("S3StorageProvider._complete", "error.resource == 'upload'", "False"),
+        Replace("_MultipartUpload._complete", "error.resource != 'upload'", "True"),
         ("faults/test_storage.py::test_a_lost_answer_is_asked_for_again",),
     ),
 ]
@@ -546,7 +546,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: 200 is enough for a deletion",
         INFRA,
-        Replace("S3StorageProvider._remove.ask", "status != 204", "False"),
+        Replace("_S3Calls.delete.ask", "status != 204", "False"),
         LACKS,
     ),
     OnServers(
@@ -580,19 +580,19 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: a kept connection outlives a failure",
         INFRA,
-        Drop("S3StorageProvider._translate", "attempt.note.close()"),
+        Drop("_S3Calls._translate", "attempt.note.close()"),
         ("faults/test_storage.py::test_a_store_that_has_moved_is_found",),
     ),
     OnServers(
         "storage: a folder that stays counts as deleted",
         INFRA,
-        Replace("S3StorageProvider._remove.ask", "key.endswith('/')", "False"),
+        Replace("_S3Calls.delete.ask", "place['Key'].endswith('/')", "False"),
         ("faults/test_storage.py::test_a_folder_that_stays_is_not_called_deleted",),
     ),
     OnServers(
         "storage: folders that are emptied stay",
         INFRA,
-        Never("S3StorageProvider._delete_many", "self._keeps_folders"),
+        Never("_BatchDeletion.run", "self._keeps_folders"),
         ("faults/test_storage.py::test_a_store_that_keeps_folders",),
     ),
     OnFakes(
