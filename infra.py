@@ -13106,7 +13106,7 @@ class _AwsClient:
         self.drop()
 
 
-# What an exception of a boto3 call means. Of a class and its bases the first one found here counts.
+# What an exception of a boto3 call means. The first of its class and base classes decides.
 _AWS_ERRORS = {
     "NoCredentialsError": "no credentials", "PartialCredentialsError": "no credentials",
     "CredentialRetrievalError": "no credentials", "TokenRetrievalError": "no credentials",
@@ -13116,6 +13116,7 @@ _AWS_ERRORS = {
     "ReadTimeoutError": "timeout", "ClientError": "refused",
     "HTTPClientError": "disconnected", "IncompleteReadError": "disconnected",
     "SSLError": "disconnected", "OSError": "disconnected",
+    "HTTPError": "disconnected",  # urllib3's, for what boto3 does not wrap
     "BotoCoreError": "unusable",
     # An answer lacks an element, or has text where a number or time should be.
     "ResponseParserError": "garbled", "KeyError": "garbled", "ValueError": "garbled",
@@ -13130,12 +13131,11 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     """
     if isinstance(exc, _Incomplete):
         return "garbled"
-    bases = [base for base in type(exc).__mro__ if base.__module__[:8] in ("botocore", "builtins")]
-    found = [_AWS_ERRORS[base.__name__] for base in bases if base.__name__ in _AWS_ERRORS]
-    if not found and type(exc).__module__.startswith("urllib3"):
-        found = ["disconnected"]
-    meaning = found[0] if found else None
-    if found and meaning != "no credentials":
+    packages = ("botocore", "urllib3", "builtins")
+    bases = [base for base in type(exc).__mro__ if base.__module__.partition(".")[0] in packages]
+    names = [base.__name__ for base in bases if base.__name__ in _AWS_ERRORS]
+    meaning = _AWS_ERRORS[names[0]] if names else None
+    if meaning not in (None, "no credentials"):
         if not attempt.sent:
             return "bad settings"
         if _was_unsent(exc):
@@ -13162,18 +13162,16 @@ def _with_md5(request: Any, **_: Any) -> None:
     boto3 always sends a CRC32, and most other stores require the older MD5:
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
     """
-    for name in {*request.headers}:
-        if name.lower().startswith(
-            ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
-        ):
-            del request.headers[name]
     import base64
     import hashlib
 
+    checksums = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer", "content-md5")
+    for name in {*request.headers}:
+        if name.lower().startswith(checksums):
+            del request.headers[name]
     body = request.body.encode() if isinstance(request.body, str) else request.body
-    request.headers["Content-MD5"] = base64.b64encode(
-        hashlib.md5(body, usedforsecurity=False).digest()
-    ).decode()
+    md5 = hashlib.md5(body, usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(md5).decode()
 
 
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
@@ -13421,14 +13419,8 @@ class _S3Calls:
 
     def _client_for(self, endpoint: str | None) -> Any:
         config = self._config
-        options: dict[str, Any] = {}
-        if endpoint is not None:  # boto3's newer checksums are AWS's alone
-            options.update(
-                dict.fromkeys(
-                    ("request_checksum_calculation", "response_checksum_validation"),
-                    "when_required",
-                )
-            )
+        # Only AWS knows boto3's newer checksums.
+        checksums = ("request_checksum_calculation", "response_checksum_validation")
         client = _aws_client(
             "s3",
             region_name=config.region,
@@ -13440,7 +13432,7 @@ class _S3Calls:
             ca_file=self._ca_file,
             signature_version="s3v4",
             s3={"addressing_style": "virtual" if endpoint is None else "path"},
-            **options,
+            **dict.fromkeys(() if endpoint is None else checksums, "when_required"),
         )
         client.meta.events.register("after-call.s3", _check_answer)
         if endpoint is not None:
@@ -13573,6 +13565,10 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
     return True
 
 
+#: sends one part with boto3's client and the part's place; returns the ETag
+_SendPart = Callable[[Any, dict[str, Any]], str]
+
+
 @dataclass(frozen=True, eq=False)
 class _MultipartUpload:
     """The upload of one object in parts, each of which is a request."""
@@ -13582,12 +13578,8 @@ class _MultipartUpload:
     place: dict[str, str]
     most_parts: int
 
-    def run(
-        self,
-        headers: Mapping[str, Any],
-        parts: Iterator[Callable[[Any, dict[str, Any]], str]],
-    ) -> None:
-        """Upload the parts; abort if one fails. Each part sends itself and returns its ETag."""
+    def run(self, headers: Mapping[str, Any], parts: Iterator[_SendPart]) -> None:
+        """Upload the parts; abort if one fails."""
         upload_id = self._call(
             lambda client: client.create_multipart_upload(**self.place, **headers)["UploadId"]
         )
@@ -13602,12 +13594,7 @@ class _MultipartUpload:
     def _call(self, ask: Callable[[Any], T]) -> T:
         return self.calls.call(self.operation, ask)
 
-    def _send(
-        self,
-        upload: Mapping[str, str],
-        number: int,
-        part: Callable[[Any, dict[str, Any]], str],
-    ) -> dict[str, Any]:
+    def _send(self, upload: Mapping[str, str], number: int, part: _SendPart) -> dict[str, Any]:
         if number > self.most_parts:
             raise StorageError(
                 f"storage takes at most {self.most_parts:,} parts: give a larger part_size",
@@ -13650,14 +13637,14 @@ class _MultipartUpload:
             )
 
 
+@dataclass(frozen=True, eq=False)
 class _BatchDeletion:
-    """One request's worth of ``delete_batch``, and single requests for keys that need them."""
+    """Deletes a thousand keys with one request, and with single ones those that need them."""
 
-    def __init__(self, calls: _S3Calls, bucket: str, keeps_folders: bool) -> None:
-        self._calls = calls
-        self._bucket = bucket
-        self._keeps_folders = keeps_folders
-        self._errors: dict[str, str] = {}
+    calls: _S3Calls
+    bucket: str
+    keeps_folders: bool
+    errors: dict[str, str] = field(default_factory=dict)
 
     def run(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete the keys. Return the codes of refusals, by key."""
@@ -13665,10 +13652,10 @@ class _BatchDeletion:
         folders = [key for key in keys if key.endswith("/")]
         files = [key for key in keys if not key.endswith("/")]
         self._delete_each(self._delete_together(files))
-        if self._keeps_folders:
-            self._delete_empty_folders([key for key in files if key not in self._errors])
+        if self.keeps_folders:
+            self._delete_empty_folders([key for key in files if key not in self.errors])
         self._delete_each(folders)
-        return self._errors
+        return self.errors
 
     def _delete_together(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete the keys with one request. Return those that need requests of their own."""
@@ -13679,7 +13666,7 @@ class _BatchDeletion:
         batch = {"Objects": [{"Key": key} for key in fit], "Quiet": True}
 
         def ask(client: Any) -> dict[str, str]:
-            answer = client.delete_objects(Bucket=self._bucket, Delete=batch)
+            answer = client.delete_objects(Bucket=self.bucket, Delete=batch)
             refused = answer.get("Errors", ())
             errors = {entry.get("Key"): _aws_code(entry) or "" for entry in refused}
             if not errors.keys() <= {*fit}:
@@ -13687,7 +13674,7 @@ class _BatchDeletion:
             return errors
 
         try:
-            self._errors = self._calls.call("delete_batch", ask)
+            self.errors.update(self.calls.call("delete_batch", ask))
         except StorageError as error:
             if error.code not in ("NotImplemented", "MethodNotAllowed"):
                 raise
@@ -13699,10 +13686,10 @@ class _BatchDeletion:
             try:
                 self._delete(key)
             except StorageError as error:
-                self._errors[key] = error.code or ""
+                self.errors[key] = error.code or ""
 
     def _delete(self, key: str) -> None:
-        self._calls.delete("delete_batch", _s3_place(self._bucket, key))
+        self.calls.delete("delete_batch", _s3_place(self.bucket, key))
 
     def _delete_empty_folders(self, keys: Sequence[str]) -> None:
         """Delete the folders that these keys were in, if empty, the deepest first.
@@ -13712,10 +13699,10 @@ class _BatchDeletion:
         """
         folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
         for folder in sorted(folders, key=len, reverse=True):
-            place = {"Bucket": self._bucket, "Prefix": folder, "MaxKeys": 2}
+            place = {"Bucket": self.bucket, "Prefix": folder, "MaxKeys": 2}
             look = operator.methodcaller("list_objects_v2", **place)
             try:
-                found = self._calls.call("delete_batch", look).get("Contents", ())
+                found = self.calls.call("delete_batch", look).get("Contents", ())
                 if not any(entry["Key"] != folder or entry["Size"] for entry in found):
                     self._delete(folder)
             except StorageError as error:
@@ -14245,8 +14232,8 @@ def _read_iso(text: str) -> datetime:
     return found
 
 
-def _refuse_field(name: str, expected: str) -> NoReturn:
-    raise ValidationError(f"{name} should be {expected}")
+def _refuse_field(name: str, expected: type | str) -> NoReturn:
+    raise ValidationError(f"{name} should be {_KINDS.get(expected, expected)}")
 
 
 def _event_str(name: str, value: Any) -> str:
@@ -14255,7 +14242,7 @@ def _event_str(name: str, value: Any) -> str:
 
 def _event_bool(name: str, value: Any) -> Any:
     value = _plain(value)
-    return value if value.__class__ is bool else _refuse_field(name, _KINDS[bool])
+    return value if value.__class__ is bool else _refuse_field(name, bool)
 
 
 def _event_int(name: str, value: Any) -> Any:
@@ -14266,26 +14253,29 @@ def _event_int(name: str, value: Any) -> Any:
 
 def _event_float(name: str, value: Any) -> float:
     fits = _is_number(value, -sys.float_info.max, sys.float_info.max)
-    return float(value) if fits else _refuse_field(name, _KINDS[float])
+    return float(value) if fits else _refuse_field(name, float)
+
+
+def _event_dict(name: str, value: Any) -> Any:
+    return _document(name, value).value if isinstance(value, dict) else _refuse_field(name, dict)
+
+
+def _event_list(name: str, value: Any) -> Any:
+    return _document(name, value).value if isinstance(value, list) else _refuse_field(name, list)
 
 
 def _write_id(name: str, value: Any) -> str:
-    return (
-        str(_plain(value))
-        if isinstance(value, uuid.UUID)
-        else _refuse_field(name, _KINDS[uuid.UUID])
-    )
+    return str(_plain(value)) if isinstance(value, uuid.UUID) else _refuse_field(name, uuid.UUID)
 
 
 def _read_id(name: str, value: Any) -> uuid.UUID:
     fits = isinstance(value, str) and _UUID.fullmatch(value)
-    return uuid.UUID(value) if fits else _refuse_field(name, _KINDS[uuid.UUID])
+    return uuid.UUID(value) if fits else _refuse_field(name, uuid.UUID)
 
 
 def _write_moment(name: str, value: Any) -> str:
-    if not isinstance(value, datetime):
-        _refuse_field(name, _KINDS[datetime])
-    return _aware(value, name).isoformat()
+    fits = isinstance(value, datetime)
+    return _aware(value, name).isoformat() if fits else _refuse_field(name, datetime)
 
 
 def _read_moment(name: str, value: Any) -> datetime:
@@ -14299,33 +14289,16 @@ def _read_moment(name: str, value: Any) -> datetime:
     _refuse_field(name, "a time as RFC 3339 has it")
 
 
-def _event_dict(name: str, value: Any) -> Any:
-    return (
-        _document(name, value).value
-        if isinstance(value, dict)
-        else _refuse_field(name, _KINDS[dict])
-    )
-
-
-def _event_list(name: str, value: Any) -> Any:
-    return (
-        _document(name, value).value
-        if isinstance(value, list)
-        else _refuse_field(name, _KINDS[list])
-    )
+def _same_codec(check: Callable[[str, Any], Any]) -> _Codec:
+    return _Codec(check, check)
 
 
 #: how a field is checked and written, and how it is read and checked, by its type
 _EVENT_CODECS: Mapping[Any, _Codec] = {
-    str: _Codec(_event_str, _event_str),
-    bool: _Codec(_event_bool, _event_bool),
-    int: _Codec(_event_int, _event_int),
-    float: _Codec(_event_float, _event_float),
-    uuid.UUID: _Codec(_write_id, _read_id),
-    datetime: _Codec(_write_moment, _read_moment),
-    dict: _Codec(_event_dict, _event_dict),
-    list: _Codec(_event_list, _event_list),
-}
+    str: _same_codec(_event_str), bool: _same_codec(_event_bool), int: _same_codec(_event_int),
+    float: _same_codec(_event_float), dict: _same_codec(_event_dict), list: _same_codec(_event_list),
+    uuid.UUID: _Codec(_write_id, _read_id), datetime: _Codec(_write_moment, _read_moment),
+}  # fmt: skip
 
 
 def _tuple_codec(item: _Codec) -> _Codec:
@@ -14500,6 +14473,49 @@ class Subscription(_Closing):
             self._bus._leave(self)
 
 
+class _SubscriptionTable:
+    """The subscriptions of a bus by key: whether it is a glob, and the name in Redis.
+
+    The lock is not held during I/O or a wait. It is re-entrant, because a signal handler or a
+    finalizer may close a subscription.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._by_key: dict[tuple[bool, str], tuple[Subscription, ...]] = {}
+
+    def at(self, key: tuple[bool, str]) -> tuple[Subscription, ...]:
+        """Return the open ones: a subscription that is being closed may still be listed."""
+        return tuple(found for found in self._by_key.get(key, ()) if not found._closed)
+
+    def add(self, subscription: Subscription) -> None:
+        with self._lock:
+            for key in subscription._keys:
+                self._by_key[key] = (*self.at(key), subscription)
+
+    def remove(self, subscription: Subscription) -> list[tuple[bool, str]]:
+        """Remove it. Return the keys that have no subscription left."""
+        left = []
+        with self._lock:
+            by_key = self._by_key  # close() replaces it
+            for key in subscription._keys:
+                if key not in by_key:
+                    continue
+                rest = tuple(found for found in self.at(key) if found is not subscription)
+                by_key[key] = rest
+                if not rest:
+                    by_key.pop(key, None)
+                    left.append(key)
+        return left
+
+    def close(self) -> None:
+        """Close and remove all."""
+        with self._lock:
+            by_key, self._by_key = self._by_key, {}
+        for subscription in itertools.chain(*by_key.values()):
+            subscription._closed = True
+
+
 class RedisEventBus(_Closing):
     """Events over Redis Pub/Sub, delivered at most once.
 
@@ -14548,12 +14564,9 @@ class RedisEventBus(_Closing):
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
-        # Guards what follows; never held during I/O or a wait. Re-entrant: a signal handler or a finalizer may close.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # guards the listener, as that of the table
         self._listener: Listener | None = None
-        self._joined: dict[
-            tuple[bool, str], tuple[Subscription, ...]
-        ] = {}  # by whether it is a glob, and its name
+        self._table = _SubscriptionTable()
 
     def publish(self, channel: str, event: Event) -> int:
         """Send the event to the current subscribers and return their number, as Redis counts.
@@ -14608,9 +14621,7 @@ class RedisEventBus(_Closing):
         self._closed = True
         with self._lock:
             listener, self._listener = self._listener, None
-            joined, self._joined = self._joined, {}
-        for subscription in itertools.chain(*joined.values()):
-            subscription._closed = True
+        self._table.close()
         if listener is not None:
             listener.close()
 
@@ -14627,23 +14638,21 @@ class RedisEventBus(_Closing):
         subscription = Subscription(self, is_glob, names, handler)
         try:
             listener = self._listening(operation)
-            with self._lock:
-                for key in subscription._keys:
-                    self._joined[key] = (*self._open_ones(key), subscription)
+            self._table.add(subscription)
             if self._closed:  # meanwhile
                 raise self._over(operation)
-            # For names that others have joined too: they may still wait for the answer.
+            # Also for names with other subscriptions: Redis may not have acknowledged them yet.
             (listener.psubscribe if is_glob else listener.subscribe)(*names)
         except BaseException as error:
             subscription._closed = True
-            self._drop(subscription)
+            self._table.remove(subscription)
             if isinstance(error, CacheError):
                 raise self._refused(error) from error
             raise
         return subscription
 
     def _listening(self, operation: str) -> Listener:
-        """The bus's listener. Of threads that make it at once, the first to be done keeps its own."""
+        """Return the listener. If threads make several at once, the first one stored is kept."""
         if self._closed:
             raise self._over(operation)
         listener = self._listener
@@ -14666,17 +14675,13 @@ class RedisEventBus(_Closing):
         return listener
 
     def _is_joined(self, is_glob: bool, name: str) -> bool:
-        return bool(self._open_ones((is_glob, name)))
-
-    def _open_ones(self, key: tuple[bool, str]) -> tuple[Subscription, ...]:
-        """Those that were closed in the middle of a change may still be listed."""
-        return tuple(each for each in self._joined.get(key, ()) if not each._closed)
+        return bool(self._table.at((is_glob, name)))
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
         glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
         message = Message(channel.removeprefix(self._prefix), glob, payload)
-        for subscription in self._joined.get((pattern is not None, pattern or channel), ()):
-            if subscription._closed:  # by a handler before it
+        for subscription in self._table.at((pattern is not None, pattern or channel)):
+            if subscription._closed:  # by the handler of another one
                 continue
             try:
                 _ran(subscription._handler(message))
@@ -14689,7 +14694,7 @@ class RedisEventBus(_Closing):
                 )
 
     def _leave(self, subscription: Subscription) -> None:
-        listener, left = self._listener, self._drop(subscription)
+        listener, left = self._listener, self._table.remove(subscription)
         if listener is None or not left:
             return
         leave = listener.punsubscribe if left[0][0] else listener.unsubscribe
@@ -14699,21 +14704,6 @@ class RedisEventBus(_Closing):
             if not self._closed:
                 reason = f"{type(error).__name__}: {error}"
                 logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
-
-    def _drop(self, subscription: Subscription) -> list[tuple[bool, str]]:
-        """Forgets it, and tells what nobody is subscribed to any more."""
-        left = []
-        with self._lock:
-            joined = self._joined  # close() puts another one in its place
-            for key in subscription._keys:
-                if key not in joined:
-                    continue
-                rest = tuple(each for each in self._open_ones(key) if each is not subscription)
-                joined[key] = rest
-                if not rest:
-                    joined.pop(key, None)
-                    left.append(key)
-        return left
 
     def _over(self, operation: str) -> ConnectionError:
         return ConnectionError(
@@ -14823,13 +14813,9 @@ class MockSmsService(SmsService):
         framed = "\n".join([edge, *(f"| {line:<{width}} |" for line in lines), edge, ""])
         # A console that has only ASCII still shows codes.
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        # One write: the frames of several threads do not mix.
-        print(
-            framed.encode(encoding, "backslashreplace").decode(encoding),
-            end="",
-            file=stream,
-            flush=True,
-        )
+        text = framed.encode(encoding, "backslashreplace").decode(encoding)
+        # One write: the frames of several threads do not mix. It holds no lock.
+        print(text, end="", file=stream, flush=True)
         with self._lock:
             self.message_count += 1
         return f"mock-{new_id()}"
@@ -15101,9 +15087,8 @@ class SnsSmsService(_RemoteSmsService):
                     "SmsConfig.sender (SMS_FROM) should be a number, or 1 to 11 letters and "
                     "digits, at least one letter"
                 )
-            self._attributes[
-                "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
-            ] = sender
+            name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
+            self._attributes[name] = sender
         super().__init__(config, clock, observer)
         _driver("boto3", "boto3", "SnsSmsService")
         self._endpoint_url = endpoint
@@ -15130,10 +15115,9 @@ class SnsSmsService(_RemoteSmsService):
         self._client.close()
 
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str:
-        attributes = {
-            **self._attributes,
-            **({"AWS.SNS.SMS.SMSType": "Transactional"} if is_code else {}),
-        }
+        attributes = dict(self._attributes)
+        if is_code:
+            attributes["AWS.SNS.SMS.SMSType"] = "Transactional"
         client = self._client.get()
         attempt.sent, attempt.note = True, client
         token = _awaiting.set(attempt)

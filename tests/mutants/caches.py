@@ -467,8 +467,8 @@ BUSES: list[Mutant] = [
         "bus: the first that closes unsubscribes all",
         INFRA,
         Replace(
-            "RedisEventBus._drop",
-            "tuple(each for each in self._open_ones(key) if each is not subscription)",
+            "_SubscriptionTable.remove",
+            "tuple(found for found in self.at(key) if found is not subscription)",
             "()",
         ),
         BUS,

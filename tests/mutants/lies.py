@@ -52,9 +52,9 @@ UNNOTICED: list[Mutant] = [
     shared(
         "1: the handler that subscribed last is called first",
         Replace(
-            "RedisEventBus._join",
-            "(*self._open_ones(key), subscription)",
-            "(subscription, *self._open_ones(key))",
+            "_SubscriptionTable.add",
+            "(*self.at(key), subscription)",
+            "(subscription, *self.at(key))",
         ),
         BUS,
     ),
@@ -1720,9 +1720,9 @@ MESSAGING: list[Mutant] = [
     shared(
         "RedisEventBus: a handler subscribed twice is called once",
         Replace(
-            "RedisEventBus._join",
-            "(*self._open_ones(key), subscription)",
-            "(*(each for each in self._open_ones(key) if each._handler is not handler), "
+            "_SubscriptionTable.add",
+            "(*self.at(key), subscription)",
+            "(*(each for each in self.at(key) if each._handler is not subscription._handler), "
             "subscription)",
         ),
         BUS,
@@ -1751,15 +1751,15 @@ MESSAGING: list[Mutant] = [
     shared(
         "Subscription: the end of one ends those of its handler",
         Replace(
-            "RedisEventBus._drop",
-            "each is not subscription",
-            "each._handler is not subscription._handler",
+            "_SubscriptionTable.remove",
+            "found is not subscription",
+            "found._handler is not subscription._handler",
         ),
         BUS,
     ),
     shared(
         "Subscription: its end leaves all channels but the first",
-        Replace("RedisEventBus._drop", "subscription._keys", "subscription._keys[:1]"),
+        Replace("_SubscriptionTable.remove", "subscription._keys", "subscription._keys[:1]"),
         BUS,
     ),
     shared(

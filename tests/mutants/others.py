@@ -592,7 +592,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: folders that are emptied stay",
         INFRA,
-        Never("_BatchDeletion.run", "self._keeps_folders"),
+        Never("_BatchDeletion.run", "self.keeps_folders"),
         ("faults/test_storage.py::test_a_store_that_keeps_folders",),
     ),
     OnFakes(
