@@ -2193,15 +2193,16 @@ class _Object:
     def etag(self) -> str:
         if not self._etag:
             parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
-            md5s = [hashlib.md5(part, usedforsecurity=False) for part in parts] or [
-                hashlib.md5(usedforsecurity=False)
-            ]
-            digests = [each.digest() for each in md5s]
+            digests = [*map(_md5, parts)] or [_md5(b"")]
             self._etag = infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
         return self._etag
 
     def copy(self, at: datetime, part_size: int) -> _Object:
         return _Object(self.data, self.content_type, self.metadata, at, part_size)
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 class _FakeSource(infra._Source):
@@ -2379,9 +2380,9 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         found = [(key, objects.get(key)) for key in keys[start : start + limit]]
         more = found[-1][0] if start + limit < len(keys) else None
         return [
-            infra.ObjectSummary(key, len(each.data), each.etag, each.last_modified)
-            for key, each in found
-            if each
+            infra.ObjectSummary(key, len(stored.data), stored.etag, stored.last_modified)
+            for key, stored in found
+            if stored
         ], more
 
     def _delete(self, bucket: str, key: str) -> None:

@@ -12656,8 +12656,11 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
     if isinstance(data, (bytes, bytearray, memoryview)):
         view = memoryview(data)
         view = view.cast("B") if view.nbytes and view.c_contiguous else memoryview(view.tobytes())
-        for at in range(0, len(view), size):
-            yield data if type(data) is bytes and len(data) <= size else bytes(view[at : at + size])
+        if type(data) is bytes and 0 < len(data) <= size:
+            yield data  # not copied
+            return
+        for start in range(0, len(view), size):
+            yield bytes(view[start : start + size])
         return
     if not _is_file(data, "read", binary=True):
         raise ValidationError(_NO_BYTES)
@@ -12758,16 +12761,17 @@ class StorageProvider(_Closing):
         letters, which are lower-cased, digits, hyphens and dots; some stores change underscores.
         Values are printable ASCII without blanks at either end. All together have 2,048 bytes.
         """
-        at = _check_bucket(bucket), _check_object_key(key)
-        kind, checked = _check_content_type(content_type), _check_metadata(metadata)
+        place = _check_bucket(bucket), _check_object_key(key)
+        content_type = _check_content_type(content_type)
+        checked = _check_metadata(metadata)
         if data.__class__ is bytes and len(data) <= self._part_size:
-            return self._put(*at, data, kind, checked)  # fast path
+            return self._put(*place, data, content_type, checked)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
-            self._put(*at, first[0] if first else b"", kind, checked)
+            self._put(*place, first[0] if first else b"", content_type, checked)
         else:
-            self._put_parts(*at, _drained(first, blocks), kind, checked)
+            self._put_parts(*place, _drained(first, blocks), content_type, checked)
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
@@ -12779,10 +12783,10 @@ class StorageProvider(_Closing):
         After an error, the file keeps the bytes already written. A non-blocking file that accepts
         no bytes raises BlockingIOError.
         """
-        at = _check_bucket(bucket), _check_object_key(key)
+        place = _check_bucket(bucket), _check_object_key(key)
         if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
-        with contextlib.closing(self._source("download_to", *at)) as source:
+        with contextlib.closing(self._source("download_to", *place)) as source:
             while data := source.read(_CHUNK):
                 view = memoryview(data)
                 while view:  # one write to a raw file may take less
@@ -12799,8 +12803,8 @@ class StorageProvider(_Closing):
         While open, it uses one connection. If that is lost, the file reads on over another one, or
         raises StorageError if the object was replaced: it never mixes two objects.
         """
-        at = _check_bucket(bucket), _check_object_key(key)
-        return io.BufferedReader(_ObjectReader(self._source("open", *at)), _CHUNK)
+        place = _check_bucket(bucket), _check_object_key(key)
+        return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
 
     def get_presigned_url(
         self, bucket: str, key: str, expires_in: float, method: str = "GET"
@@ -12811,7 +12815,7 @@ class StorageProvider(_Closing):
         with temporary credentials, at most as long as they are. This sends no request, so the
         object need not exist. The URL holds the id of the access key, not the secret key.
         """
-        at = _check_bucket(bucket), _check_object_key(key)
+        place = _check_bucket(bucket), _check_object_key(key)
         if not _is_number(expires_in, 1, 604_800):
             raise ValidationError(
                 "expires_in should be a number of seconds from 1 to 604,800, which is a week"
@@ -12819,7 +12823,7 @@ class StorageProvider(_Closing):
         method = _plain(method)
         if not isinstance(method, str) or method not in _METHODS:
             raise ValidationError(f"method should be one of {', '.join(_METHODS)}")
-        return self._presign(*at, math.ceil(expires_in), method)
+        return self._presign(*place, math.ceil(expires_in), method)
 
     def exists(self, bucket: str, key: str) -> bool:
         """Return whether the object exists; False also if the bucket does not.
@@ -12892,8 +12896,8 @@ class StorageProvider(_Closing):
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
         errors: dict[str, str] = {}
         ordered = sorted(names, key=_folders_last)
-        for at in range(0, len(ordered), _KEYS_PER_REQUEST):
-            errors.update(self._delete_many(bucket, ordered[at : at + _KEYS_PER_REQUEST]))
+        for start in range(0, len(ordered), _KEYS_PER_REQUEST):
+            errors.update(self._delete_many(bucket, ordered[start : start + _KEYS_PER_REQUEST]))
         return DeleteResult([name for name in names if name not in errors], errors)
 
     def copy(
@@ -13200,6 +13204,7 @@ _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "UploadPart": ("", ("ETag",)),
     "UploadPartCopy": ("CopyPartResult", ()),
 }
+_S3_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
 # A GET or HEAD answered with HTML is an object only if it has one of these headers.
 _S3_MARKS = ("etag", "last-modified", "x-amz-request-id")
 _XML_ROOT = _lazy(
@@ -13214,14 +13219,12 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     if not 200 <= status < 300:
         _check_refusal(http_response, status, headers, model)
         return
-    import urllib.parse
-
     root, needed = _S3_ANSWERS.get(model.name, ("", ()))
     if root:
         found = _XML_ROOT.match(http_response.content)
         if found is None or found[1].decode("latin-1") != root:
             raise _Incomplete(f"HTTP {status} without {root}")
-    path = urllib.parse.urlsplit(http_response.url).path
+    path, _, _ = http_response.url.partition("?")
     if not (model.name == "PutObject" and _is_folder(path, headers)):
         _check_says(parsed, *needed)
     page = headers.get("content-type", "").lower().startswith("text/html")
@@ -13251,9 +13254,7 @@ def _check_says(answer: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if answer.get(name) in (None, ""):
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            header = "Content-Length" if name == "ContentLength" else name
-            header = "Last-Modified" if name == "LastModified" else header
-            raise _Incomplete(f"HTTP {status} without {header}")
+            raise _Incomplete(f"HTTP {status} without {_S3_HEADERS.get(name, name)}")
 
 
 def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
@@ -14227,7 +14228,7 @@ def _read_iso(text: str) -> datetime:
     if leaps:
         found += timedelta(seconds=1)
         day = found if found.tzinfo is None else _aware(found)
-        if day.time().replace(microsecond=0) != day_time():  # leap seconds end a day
+        if day.time().replace(microsecond=0) != day_time():  # at other times there is none
             raise ValueError
     return found
 
@@ -14295,8 +14296,9 @@ def _same_codec(check: Callable[[str, Any], Any]) -> _Codec:
 
 #: how a field is checked and written, and how it is read and checked, by its type
 _EVENT_CODECS: Mapping[Any, _Codec] = {
-    str: _same_codec(_event_str), bool: _same_codec(_event_bool), int: _same_codec(_event_int),
-    float: _same_codec(_event_float), dict: _same_codec(_event_dict), list: _same_codec(_event_list),
+    str: _same_codec(_event_str), bool: _same_codec(_event_bool),
+    int: _same_codec(_event_int), float: _same_codec(_event_float),
+    dict: _same_codec(_event_dict), list: _same_codec(_event_list),
     uuid.UUID: _Codec(_write_id, _read_id), datetime: _Codec(_write_moment, _read_moment),
 }  # fmt: skip
 
@@ -14580,7 +14582,7 @@ class RedisEventBus(_Closing):
                 "event should be one of a family, such as BenchmarkEvent.Created(…)"
             )
         if self._closed:
-            raise self._over("publish")
+            raise self._closed_error("publish")
         try:
             name = self._prefix + _check_key(channel, "channel")
             return self._client.publish(name, _event_text(event))
@@ -14640,7 +14642,7 @@ class RedisEventBus(_Closing):
             listener = self._listening(operation)
             self._table.add(subscription)
             if self._closed:  # meanwhile
-                raise self._over(operation)
+                raise self._closed_error(operation)
             # Also for names with other subscriptions: Redis may not have acknowledged them yet.
             (listener.psubscribe if is_glob else listener.subscribe)(*names)
         except BaseException as error:
@@ -14654,7 +14656,7 @@ class RedisEventBus(_Closing):
     def _listening(self, operation: str) -> Listener:
         """Return the listener. If threads make several at once, the first one stored is kept."""
         if self._closed:
-            raise self._over(operation)
+            raise self._closed_error(operation)
         listener = self._listener
         if listener is None:
             made = self._listen()
@@ -14666,7 +14668,7 @@ class RedisEventBus(_Closing):
                 if listener is not made:
                     made.close()
         if listener is None:  # closed meanwhile
-            raise self._over(operation)
+            raise self._closed_error(operation)
         return listener
 
     def _listen(self) -> Listener:
@@ -14705,7 +14707,7 @@ class RedisEventBus(_Closing):
                 reason = f"{type(error).__name__}: {error}"
                 logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
 
-    def _over(self, operation: str) -> ConnectionError:
+    def _closed_error(self, operation: str) -> ConnectionError:
         return ConnectionError(
             "the event bus is closed", service="redis", operation=operation, retryable=False
         )
@@ -14911,11 +14913,8 @@ class TwilioSmsService(_RemoteSmsService):
         """``endpoint``: of a region, for example https://api.dublin.ie1.twilio.com. Plain http is
         allowed on the local machine only."""
         _check_sms_config(config)
-        for name, variable in (
-            ("api_key", "SMS_API_KEY"),
-            ("api_secret", "SMS_API_SECRET"),
-            ("sender", "SMS_FROM"),
-        ):
+        needed = {"api_key": "SMS_API_KEY", "api_secret": "SMS_API_SECRET", "sender": "SMS_FROM"}
+        for name, variable in needed.items():
             if getattr(config, name) is None:
                 raise ConfigurationError(f"twilio needs SmsConfig.{name} ({variable})")
         account = config.account_sid or config.api_key or ""
@@ -15016,9 +15015,9 @@ class TwilioSmsService(_RemoteSmsService):
             status < 300 and found.get("status") in ("failed", "undelivered", "canceled")
         )
         if refused:
-            why = f"HTTP {status}" + (
-                f", code {code}: https://www.twilio.com/docs/api/errors/{code}" if code else ""
-            )
+            why = f"HTTP {status}"
+            if code:
+                why += f", code {code}: https://www.twilio.com/docs/api/errors/{code}"
             wait = headers.get("Retry-After", "")
             retry_after = float(wait) if re.fullmatch("[0-9]{1,6}", wait) else None
             raise self._rejected(why, code=code, retryable=status == 429, retry_after=retry_after)
@@ -15118,18 +15117,14 @@ class SnsSmsService(_RemoteSmsService):
         attributes = dict(self._attributes)
         if is_code:
             attributes["AWS.SNS.SMS.SMSType"] = "Transactional"
+        typed = {
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+        }
         client = self._client.get()
         attempt.sent, attempt.note = True, client
         token = _awaiting.set(attempt)
         try:
-            answer = client.publish(
-                PhoneNumber=phone,
-                Message=message,
-                MessageAttributes={
-                    name: {"DataType": "String", "StringValue": value}
-                    for name, value in attributes.items()
-                },
-            )
+            answer = client.publish(PhoneNumber=phone, Message=message, MessageAttributes=typed)
         finally:
             _awaiting.reset(token)
         sent = str(answer.get("MessageId", "")).strip()
@@ -15182,18 +15177,18 @@ class FailoverSmsService(SmsService):
     provider_name = "failover"
 
     def __init__(self, *services: SmsService) -> None:
-        if not services or not all(isinstance(each, SmsService) for each in services):
+        if not services or not all(isinstance(service, SmsService) for service in services):
             raise ConfigurationError("FailoverSmsService takes the services to ask, in order")
         self.services = services
 
     def is_available(self) -> bool:
-        return super().is_available() and any(each.is_available() for each in self.services)
+        return super().is_available() and any(service.is_available() for service in self.services)
 
     def close(self) -> None:
         super().close()
         with contextlib.ExitStack() as stack:  # closes all, even if one raises
-            for each in reversed(self.services):
-                stack.callback(each.close)
+            for service in reversed(self.services):
+                stack.callback(service.close)
 
     def _send(self, phone: str, message: str, code: str | None) -> str:
         failure: InfrastructureError = ConnectionError(

@@ -1662,8 +1662,8 @@ STORAGE_PORT: list[Mutant] = [
         "ObjectSummary: the size is that in characters",
         Replace(
             "FakeStorageProvider._list",
-            "len(each.data)",
-            "len(each.data.decode('utf-8', 'ignore'))",
+            "len(stored.data)",
+            "len(stored.data.decode('utf-8', 'ignore'))",
         ),
         STORAGE,
     ),
