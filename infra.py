@@ -13030,13 +13030,13 @@ def _aws_client(
         if endpoint_url is not None or type(exc) is not ValueError:
             raise  # otherwise AWS_ENDPOINT_URL is not a URL, and the exception quotes it
     if endpoint_url is None:
-        _check_followed(client.meta.endpoint_url if client else "")
+        _check_boto3_endpoint(client.meta.endpoint_url if client else "")
     _proxy_for(_Url.parse(client.meta.endpoint_url), ("http", "https"))  # boto3 checks less
     _refuse_cut_answers(client)
     return client
 
 
-def _check_followed(url: str) -> None:
+def _check_boto3_endpoint(url: str) -> None:
     """Raise ConfigurationError if an endpoint in boto3's own settings would send plain text."""
     problem = "" if _S3_ENDPOINT.valid(url) else f" But {_S3_ENDPOINT.problem(url)}."
     if problem or not _is_private(_Url.parse(url)):

@@ -76,7 +76,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "aws: plain text goes over a network",
         INFRA,
-        Replace("_check_followed", "problem or not _is_private(_Url.parse(url))", "problem"),
+        Replace("_check_boto3_endpoint", "problem or not _is_private(_Url.parse(url))", "problem"),
         (
             "faults/test_storage.py::test_an_endpoint_of_boto3s_own_settings",
             "faults/test_sms.py::test_an_endpoint_of_boto3s_own_settings",
