@@ -13229,7 +13229,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
         _check_says(parsed, *needed)
     page = headers.get("content-type", "").lower().startswith("text/html")
     odd = ""
-    if model.name == "GetObject" and not _says_its_end(headers):
+    if model.name == "GetObject" and not _has_known_length(headers):
         odd = f"HTTP {status} without Content-Length"
     if model.name in ("GetObject", "HeadObject") and page and not headers.keys() & {*_S3_MARKS}:
         odd = f"HTTP {status} with a web page"
@@ -13262,7 +13262,7 @@ def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
     return key.endswith("/") and "x-amz-request-id" in headers
 
 
-def _says_its_end(headers: Mapping[str, str]) -> bool:
+def _has_known_length(headers: Mapping[str, str]) -> bool:
     """Return whether a cut of the body can be detected."""
     return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
