@@ -13226,7 +13226,7 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
             raise _Incomplete(f"HTTP {status} without {root}")
     path, _, _ = http_response.url.partition("?")
     if not (model.name == "PutObject" and _is_folder(path, headers)):
-        _check_says(parsed, *needed)
+        _check_has(parsed, *needed)
     page = headers.get("content-type", "").lower().startswith("text/html")
     odd = ""
     if model.name == "GetObject" and not _has_known_length(headers):
@@ -13249,7 +13249,7 @@ def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], 
         raise _Incomplete(f"HTTP {status}, cut")
 
 
-def _check_says(answer: Mapping[str, Any], *names: str) -> None:
+def _check_has(answer: Mapping[str, Any], *names: str) -> None:
     """Raise _Incomplete, which names the header or element, if one is missing or empty."""
     for name in names:
         if answer.get(name) in (None, ""):
@@ -13477,7 +13477,7 @@ class _S3Calls:
             answer = client.head_object(**place)
             headers = answer["ResponseMetadata"]["HTTPHeaders"]
             tagged = () if _is_folder(place["Key"], headers) else ("ETag",)
-            _check_says(answer, "ContentLength", "LastModified", *tagged)
+            _check_has(answer, "ContentLength", "LastModified", *tagged)
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
@@ -13846,7 +13846,7 @@ class S3StorageProvider(StorageProvider):
 
         def ask(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.head_object(**start)
-            _check_says(answer, "ContentLength", "ETag")
+            _check_has(answer, "ContentLength", "ETag")
             return answer
 
         found = self._calls.call("copy", ask)
