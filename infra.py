@@ -13206,7 +13206,7 @@ _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 _S3_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
 # A GET or HEAD answered with HTML is an object only if it has one of these headers.
-_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")
+_S3_OBJECT_HEADERS = ("etag", "last-modified", "x-amz-request-id")
 _XML_ROOT = _lazy(
     rb"\s*(?:\xef\xbb\xbf)?(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
 )
@@ -13231,7 +13231,11 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     odd = ""
     if model.name == "GetObject" and not _has_known_length(headers):
         odd = f"HTTP {status} without Content-Length"
-    if model.name in ("GetObject", "HeadObject") and page and not headers.keys() & {*_S3_MARKS}:
+    if (
+        model.name in ("GetObject", "HeadObject")
+        and page
+        and not headers.keys() & {*_S3_OBJECT_HEADERS}
+    ):
         odd = f"HTTP {status} with a web page"
     if odd:
         if "Body" in parsed:
