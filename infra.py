@@ -12520,7 +12520,7 @@ class DeleteResult(_ByValue):
 
 _MIB = 1 << 20
 _MIN_PART_SIZE = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_LARGEST_PART = 5 << 30  # also the largest object that CopyObject copies
+_MAX_PART_SIZE = 5 << 30  # also the largest object that CopyObject copies
 _KEYS_PER_REQUEST = 1000  # limit of DeleteObjects and ListObjectsV2
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
@@ -12738,7 +12738,7 @@ class StorageProvider(_Closing):
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
         for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
-            if type(size) is not int or not _MIN_PART_SIZE <= size <= _LARGEST_PART:
+            if type(size) is not int or not _MIN_PART_SIZE <= size <= _MAX_PART_SIZE:
                 raise ConfigurationError(f"{name} should be a number of bytes from 5 MiB to 5 GiB")
         self._part_size = part_size
         self._copy_part_size = copy_part_size
