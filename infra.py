@@ -13485,7 +13485,7 @@ class _S3Calls:
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
-                _in_seconds(answer["LastModified"]),
+                _whole_seconds(answer["LastModified"]),
                 answer.get("ETag", "").strip('"'),
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
@@ -13913,13 +13913,13 @@ class S3StorageProvider(StorageProvider):
         return Health("storage", server or usual, latency)
 
 
-def _in_seconds(moment: datetime) -> datetime:
+def _whole_seconds(moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc).replace(microsecond=0)
 
 
 def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
     etag = entry.get("ETag", "").strip('"')
-    return ObjectSummary(entry["Key"], entry["Size"], etag, _in_seconds(entry["LastModified"]))
+    return ObjectSummary(entry["Key"], entry["Size"], etag, _whole_seconds(entry["LastModified"]))
 
 
 class _S3Source(_Source):
