@@ -12633,7 +12633,7 @@ def _etag_of_parts(md5s: Sequence[bytes]) -> str:
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
-_NO_BYTES = "data should be bytes, or a file opened in binary mode"
+_NOT_BYTES = "data should be bytes, or a file opened in binary mode"
 
 
 def _read_block(file: Any, size: int) -> bytes:
@@ -12643,7 +12643,7 @@ def _read_block(file: Any, size: int) -> bytes:
     while missing > 0:
         block = file.read(missing)
         if not isinstance(block, (bytes, bytearray, memoryview)):
-            raise ValidationError(_NO_BYTES)
+            raise ValidationError(_NOT_BYTES)
         if not block:
             break
         blocks.append(bytes(block))
@@ -12663,7 +12663,7 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
             yield bytes(view[start : start + size])
         return
     if not _is_file(data, "read", binary=True):
-        raise ValidationError(_NO_BYTES)
+        raise ValidationError(_NOT_BYTES)
     while block := _read_block(data, size):
         yield block
         if len(block) < size:
