@@ -12449,8 +12449,8 @@ class VerificationCache:
 class StoragePath:
     """Keys of the benchmark exchange's objects.
 
-    A part is text or an id. A part that is empty, holds "/", or is "." or ".." raises
-    ValidationError. So different parts never make the same key.
+    Raises ValidationError for a part that is empty, holds "/", or is "." or "..", so that
+    different parts never make the same key.
     """
 
     @staticmethod
@@ -12498,10 +12498,7 @@ class ObjectSummary(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class ObjectMetadata(_ByValue):
-    """The metadata of an object; most fields are those of :class:`ObjectSummary`.
-
-    ``metadata`` is the caller's own, with its names in lower case.
-    """
+    """An object's metadata. ``metadata`` is the caller's own, its names in lower case."""
 
     size: int
     content_type: str
@@ -12529,8 +12526,7 @@ _BUCKET = _lazy(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)"
     r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-# A subset of header names: some stores and web servers turn an underscore into a hyphen, or drop
-# the header.
+# Without underscores: some stores and web servers make them hyphens, or drop the header.
 _METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
 _HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
@@ -12559,12 +12555,11 @@ def _check_bucket(bucket: str) -> str:
 
 
 def _check_object_key(key: str) -> str:
-    """Return a key that all stores accept and that none rewrites.
+    """Return a key that no store resolves as a path.
 
-    S3's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html. Stores and
-    clients that treat keys as paths resolve dots and drop slashes.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
     """
-    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # fast path: it passes all rules below
+    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # fast path
         return key
     key = _check_key(key)
     if len(key.encode()) > 1024:
@@ -12594,10 +12589,8 @@ def _check_content_type(content_type: str | None) -> str:
 
 
 def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the metadata with lower-case names.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
-    """
+    """Return the metadata with its names in lower case."""
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
     if metadata is None:
         return {}
     found: dict[str, str] = {}
@@ -12710,10 +12703,7 @@ class _ObjectReader(io.RawIOBase):
         super().close()
 
     def _dealloc_warn(self, source: object) -> None:
-        """Warn that the file was not closed. ``io.BufferedReader`` calls this when it is collected.
-
-        At its end the object holds no connection, so there is no warning.
-        """
+        """Called by ``io.BufferedReader`` when it is collected. At its end it holds nothing."""
         if not self._done:
             warnings.warn(
                 "an object opened for reading was not closed",
@@ -12724,16 +12714,16 @@ class _ObjectReader(io.RawIOBase):
 
 
 class StorageProvider(_Closing):
-    """A store of objects: bytes under a key, in buckets, as S3 has them.
+    """Objects, which are bytes under a key, in buckets, as S3 has them.
 
-    A key is text of at most 1,024 bytes in UTF-8, without blanks at either end. No part between its
-    slashes is empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming
-    rules. Other keys and buckets raise ValidationError before anything is sent.
+    A key has at most 1,024 bytes in UTF-8 and no blanks at either end. No part between slashes is
+    empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming rules. Others
+    raise ValidationError before anything is sent.
 
     Methods raise ConnectionError or TimeoutError if the store does not answer, StorageError with
     its code if it refuses, a retryable StorageError without a code if the answer is not S3's, and
     ConfigurationError if there are no credentials. All but ``exists`` raise NotFoundError, whose
-    ``resource`` is "bucket" or "object". Reads see all earlier writes. Threads may share it.
+    ``resource`` is "bucket" or "object". Reads see earlier writes. Threads may share it.
     """
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
@@ -12753,13 +12743,12 @@ class StorageProvider(_Closing):
     ) -> None:
         """Store bytes, or the rest of a binary file, in place of the object that was there.
 
-        The file stays open. It need not be seekable, and its own exceptions pass through. Data that
-        is larger than ``part_size`` is sent in at most 10,000 parts of that size, one in memory at
-        a time. If one fails, the parts are removed and the old object stays.
-
-        ``content_type`` defaults to "binary/octet-stream". Names in ``metadata`` have ASCII
-        letters, which are lower-cased, digits, hyphens and dots; some stores change underscores.
-        Values are printable ASCII without blanks at either end. All together have 2,048 bytes.
+        The file stays open and need not be seekable; its exceptions pass through. Data above
+        ``part_size`` is sent in up to 10,000 parts of that size, one in memory at a time. If one
+        fails, none stays, and the old object does. ``content_type`` defaults to
+        "binary/octet-stream". Names in ``metadata`` have ASCII letters (lower-cased), digits,
+        hyphens and dots; values are printable ASCII without blanks at either end; 2,048 bytes in
+        all.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         content_type = _check_content_type(content_type)
@@ -12778,10 +12767,10 @@ class StorageProvider(_Closing):
         return self._get(_check_bucket(bucket), _check_object_key(key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
-        """Write the object's bytes to a binary file at its position, in chunks. It stays open.
+        """Write the object's bytes to a binary file at its position, in chunks.
 
-        After an error, the file keeps the bytes already written. A non-blocking file that accepts
-        no bytes raises BlockingIOError.
+        The file stays open, and keeps what was written if an error follows. BlockingIOError: the
+        file accepts no bytes.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         if not _is_file(file, "write", binary=True):
@@ -12798,10 +12787,10 @@ class StorageProvider(_Closing):
                     view = view[taken:]
 
     def open(self, bucket: str, key: str) -> io.BufferedReader:
-        """Return a binary file that reads the object forward, as it goes. Close it.
+        """Return a binary file that reads the object as it goes, forward only. Close it.
 
-        While open, it uses one connection. If that is lost, the file reads on over another one, or
-        raises StorageError if the object was replaced: it never mixes two objects.
+        It uses one connection. If that is lost, it reads on over another one, or raises
+        StorageError if the object was replaced: it never mixes two objects.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
@@ -12809,11 +12798,11 @@ class StorageProvider(_Closing):
     def get_presigned_url(
         self, bucket: str, key: str, expires_in: float, method: str = "GET"
     ) -> str:
-        """Return a URL that allows anybody one ``method`` on the object: GET, HEAD, PUT or DELETE.
+        """Return a URL that lets anybody GET, HEAD, PUT or DELETE the object, as ``method`` says.
 
-        It is valid for ``expires_in`` seconds, 1 to 604,800 (a week), rounded up to whole seconds;
-        with temporary credentials, at most as long as they are. This sends no request, so the
-        object need not exist. The URL holds the id of the access key, not the secret key.
+        It is valid for ``expires_in`` seconds, 1 to 604,800 (a week), rounded up, and no longer
+        than temporary credentials. No request is sent; the object need not exist. The URL holds
+        the id of the access key, not the secret key.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         if not _is_number(expires_in, 1, 604_800):
@@ -12828,8 +12817,7 @@ class StorageProvider(_Closing):
     def exists(self, bucket: str, key: str) -> bool:
         """Return whether the object exists; False also if the bucket does not.
 
-        Raises StorageError if the store answers 403. AWS does so for an absent object if the caller
-        may not list the bucket.
+        Raises StorageError for 403, as AWS answers if the caller may not list the bucket.
         """
         return self._exists(_check_bucket(bucket), _check_object_key(key))
 
@@ -12838,9 +12826,8 @@ class StorageProvider(_Closing):
     ) -> Iterator[ObjectSummary]:
         """Yield objects whose keys begin with ``prefix``, sorted by the keys' UTF-8 bytes.
 
-        ``max_keys`` limits their number. The call requests the first thousand at once, and the
-        iterator each further thousand when it gets there. Objects that are created or deleted
-        meanwhile may or may not be among them.
+        ``max_keys`` limits their number. The call requests the first thousand, the iterator each
+        further thousand. Objects created or deleted meanwhile may or may not be among them.
         """
         bucket = _check_bucket(bucket)
         start = "" if prefix is None else _check_text("prefix", prefix)
@@ -12864,8 +12851,7 @@ class StorageProvider(_Closing):
     def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
         """Return the object's metadata.
 
-        NotFoundError says "object" also if the bucket does not exist: an answer to HEAD has no body
-        that could tell.
+        NotFoundError says "object" also if the bucket is absent: answers to HEAD have no body.
         """
         found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
         if found is None:
@@ -12880,17 +12866,16 @@ class StorageProvider(_Closing):
     def delete(self, bucket: str, key: str) -> None:
         """Delete the object, if it exists: S3 does not say whether it did.
 
-        Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and the store
-        keeps it, because some stores keep folders that are not empty.
+        Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and stays: some
+        stores keep folders that are not empty.
         """
         self._delete(_check_bucket(bucket), _check_object_key(key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
 
-        All keys are checked before the first request. A key that the store refuses to delete is in
-        ``errors``, and the others are deleted. Keys that end in "/" are deleted last, one by one;
-        the code of one that stays is "FolderNotEmpty", as for ``delete``.
+        All keys are checked before the first request. ``errors`` has those that the store refuses
+        to delete. Keys that end in "/" are deleted last, one by one, as by ``delete``.
         """
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
@@ -12969,10 +12954,9 @@ class StorageProvider(_Closing):
 
 
 def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
-    """Return the proxy for a URL as boto3 finds it, or None.
+    """Return the proxy of HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or the system's, as boto3 does.
 
-    The variables are HTTPS_PROXY, HTTP_PROXY and NO_PROXY, else the system's settings. ``schemes``
-    are those that the proxy's own URL may have.
+    ``schemes``: those that the proxy's own URL may have.
     """
     import urllib.request
 
@@ -13002,7 +12986,7 @@ def _aws_client(
     ca_file: str | None = None,
     **options: Any,
 ) -> Any:
-    """Return a boto3 client, made by a session of its own, that never retries: the policy does.
+    """Return a client from a session of its own. It never retries: the call policy does.
 
     ``options`` that the installed boto3 does not know are dropped.
     """
@@ -13067,9 +13051,8 @@ def _of_whole_answers(pool: Any) -> Any:
 class _AwsClient:
     """A boto3 client, built on first use and shared by all threads.
 
-    Building may request credentials over the network, so no lock is held. Threads may build at the
-    same time, which is safe because each uses a boto3 session of its own. The first client stored
-    is kept; the others are closed.
+    Building may request credentials over the network, so it holds no lock. Threads may build at
+    once, each with a boto3 session of its own. The first client stored is kept, others are closed.
     """
 
     def __init__(self, owner: str, build: Callable[..., Any], *arguments: Any) -> None:
@@ -13130,8 +13113,7 @@ _AWS_ERRORS = {
 def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
     """Return what the exception means; None if neither boto3 nor the network has raised it.
 
-    Besides the meanings in ``_AWS_ERRORS`` there is "bad settings": boto3 could not build a client.
-    If nothing was sent, this sets ``attempt.sent`` to False.
+    "bad settings": boto3 could not build a client. Sets ``attempt.sent`` to False if nothing was.
     """
     if isinstance(exc, _Incomplete):
         return "garbled"
@@ -13181,8 +13163,7 @@ def _with_md5(request: Any, **_: Any) -> None:
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
     """Stop boto3 from following a redirect. Called by boto3.
 
-    boto3 takes each one for AWS's "other region": it asks for the region, is redirected again, and
-    recurses until the stack overflows.
+    boto3 asks for the bucket's region, is redirected again, and recurses until the stack overflows.
     """
     context.setdefault("s3_redirect", {})["redirected"] = True
 
@@ -13496,10 +13477,7 @@ class _S3Calls:
             return None
 
     def call_head(self, operation: str, place: dict[str, str], ask: Callable[[Any], T]) -> T:
-        """Return what ``ask`` returns, which sends a HEAD request.
-
-        The refusal of a HEAD request has no body, so its code comes from a GET of the first byte.
-        """
+        """As ``call``, for HEAD. A refusal has no body: a GET of one byte tells its code."""
         until, status = self._policy.until(), 0
 
         def ask_noting(client: Any) -> T:
@@ -13552,11 +13530,8 @@ class _S3Calls:
 
 
 def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None:
-    """Return whether ``ask`` finds something; None if the credentials may not know.
-
-    Opens another connection, because the one of an odd answer may be broken.
-    """
-    client.close()
+    """Return whether ``ask`` finds something; None if the credentials may not know."""
+    client.close()  # the connection of an odd answer may be broken
     try:
         ask(**place)
     except client.exceptions.ClientError as exc:
@@ -13612,8 +13587,7 @@ class _MultipartUpload:
     def _complete(self, upload: Mapping[str, str], sent: list[dict[str, Any]]) -> None:
         """Complete the upload.
 
-        If its answer is lost and it is retried, some stores have forgotten the upload id: then
-        compare the object's ETag with those of the parts.
+        When retried, some stores have forgotten the upload id: compare the object's ETag instead.
         """
         parts = {"Parts": sent}
         try:
@@ -13699,8 +13673,8 @@ class _BatchDeletion:
     def _delete_empty_folders(self, keys: Sequence[str]) -> None:
         """Delete the folders that these keys were in, if empty, the deepest first.
 
-        A batch leaves them, and lists would show them. An object with bytes is no folder. A folder
-        that stays (in use again, or denied) is no error: the keys are deleted.
+        A batch leaves them, and lists would show them. An object with bytes is no folder. One that
+        stays (in use again, or denied) is no error.
         """
         folders = {key[: match.end()] for key in keys for match in re.finditer("/", key)}
         for folder in sorted(folders, key=len, reverse=True):
@@ -13720,12 +13694,10 @@ class S3StorageProvider(StorageProvider):
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/. On AWS the bucket is part of the host name,
     elsewhere of the path. Requests are signed with version 4. At most 32 connections are kept; a
-    failure closes all of them. An answer that is cut, or lacks something that S3 always says,
-    counts as lost.
-
-    All operations are retried if the answer is lost, because repeating one leaves the same object.
-    The deadline is ``config.connect_timeout + config.read_timeout``. The observer is called for
-    each request, and for each chunk that ``open`` and ``download_to`` read.
+    failure closes all. An answer that is cut, or lacks something that S3 always says, counts as
+    lost. Then any operation is retried within ``config.connect_timeout + config.read_timeout``:
+    repeating one leaves the same object. The observer is called for each request, and for each
+    chunk that ``open`` and ``download_to`` read.
     """
 
     MOST_PARTS = 10_000  # AWS's limit of an upload; override it for a store that has a lower one
@@ -14005,11 +13977,10 @@ class Event(_ByValue):
     """An event that a bus can publish.
 
     A direct subclass is a family and has no fields. A frozen dataclass that subclasses a family is
-    one of its events, and becomes an attribute of it. To define your own::
+    an event, and becomes the family's attribute. Your own::
 
         class OrderEvent(Event):
-            # Makes it OrderEvent.Placed; without this line it is OrderEvent.OrderPlaced.
-            Placed: TypeAlias = "OrderPlaced"
+            Placed: TypeAlias = "OrderPlaced"  # without it: OrderEvent.OrderPlaced
 
         @dataclass(frozen=True)
         class OrderPlaced(OrderEvent):
@@ -14022,9 +13993,9 @@ class Event(_ByValue):
     (aware; read as UTC), ``dict`` or ``list`` (JSON documents), ``tuple[X, ...]`` of such a type,
     or ``X | None``. No field is called "type".
 
-    An event is sent as a JSON object with "type" (for example "OrderEvent.Placed") and the fields.
-    Ids and times are text (RFC 9562, RFC 3339). A reader ignores unknown fields and fills in
-    defaults for missing ones. So give a new field a default: then old and new programs can talk.
+    It is sent as a JSON object with "type" (such as "OrderEvent.Placed") and the fields, ids and
+    times as text (RFC 9562, RFC 3339). A reader ignores unknown fields and fills in defaults for
+    missing ones: give a new field a default, so that old and new programs can talk.
     """
 
     _family: ClassVar[type[Event]]
@@ -14205,7 +14176,7 @@ class _CacheCleared(SystemEvent):
 
 
 class _Codec(NamedTuple):
-    """Functions of a field's name and value, for messages. Both raise ValidationError."""
+    """Both take a field's name, for messages, and value. They raise ValidationError."""
 
     write: Callable[[str, Any], Any]
     read: Callable[[str, Any], Any]
@@ -14348,7 +14319,7 @@ def _event_codec(name: str, hint: Any) -> _Codec:
 
 
 def _event_fields(event: type[Event]) -> Sequence[_EventField]:
-    """Return the fields. Built on first use: ``@dataclass`` runs after ``__init_subclass__``."""
+    """Build the fields on first use: ``@dataclass`` runs after ``__init_subclass__``."""
     ready = vars(event).get("_fields")
     if ready is None:
         ready = event._fields = _new_event_fields(event)
@@ -14389,10 +14360,7 @@ def _event_text(event: Event) -> str:
 
 
 def _event_of(payload: str, family: type[E]) -> E:
-    """Return the event that the text holds.
-
-    Here and below no ``except`` clause raises: the error's context would quote the text.
-    """
+    """Read an event. No ``except`` clause raises: the error's context would quote the text."""
     if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
         raise ValidationError("family should be a subclass of Event")
     try:
@@ -14442,9 +14410,9 @@ class Message(_ByValue):
     def deserialize(self, family: type[E]) -> E:
         """Return the event that the payload holds.
 
-        ``family`` is a family (``BenchmarkEvent``) or one of its events
-        (``BenchmarkEvent.Created``). Raises SerializationError for any other payload: not JSON, of
-        another family or an unknown type, or with a field that is missing or of another type.
+        ``family`` is ``BenchmarkEvent``, for example, or ``BenchmarkEvent.Created``. Raises
+        SerializationError for anything else: no JSON, another family's, an unknown type, a field
+        missing or of another type.
         """
         return _event_of(self.payload, family)
 
@@ -14452,7 +14420,7 @@ class Message(_ByValue):
 class Subscription(_Closing):
     """A handler and its channels or glob, as the ``subscribe`` methods of a bus return it.
 
-    The bus keeps a reference, and closes it with itself. Keep it only to close it earlier.
+    The bus keeps it, and closes it with itself. Keep it only to close it earlier.
     """
 
     def __init__(
@@ -14470,9 +14438,8 @@ class Subscription(_Closing):
     def close(self) -> None:
         """Handle no further message. Closing twice does nothing.
 
-        The bus's last subscription to a channel unsubscribes from Redis. Then this returns once
-        Redis has acknowledged that, or at once inside a handler. If Redis does not answer, the
-        error is logged, not raised.
+        The last subscription to a channel unsubscribes the bus, and returns once Redis has
+        acknowledged that, or at once inside a handler. An error is logged, not raised.
         """
         if not self._closed:
             self._closed = True
@@ -14482,8 +14449,7 @@ class Subscription(_Closing):
 class _SubscriptionTable:
     """The subscriptions of a bus by key: whether it is a glob, and the name in Redis.
 
-    The lock is not held during I/O or a wait. It is re-entrant, because a signal handler or a
-    finalizer may close a subscription.
+    The lock is not held during I/O or a wait. It is re-entrant for signal handlers and finalizers.
     """
 
     def __init__(self) -> None:
@@ -14528,18 +14494,18 @@ class RedisEventBus(_Closing):
     https://redis.io/docs/latest/develop/interact/pubsub/. A client that is not subscribed at
     publish time never receives the event.
 
-    The first subscription starts one thread. It calls all handlers of the bus, one at a time, for
-    each publisher in the order of publishing. A slow handler delays the others. An ``Exception``
-    from a handler is logged and counted; so is an awaitable or a generator that it returns, because
-    nothing would run it. Handlers may publish, subscribe, and close subscriptions or the bus.
+    One thread, started by the first subscription, calls the handlers one at a time, for each
+    publisher in the order of publishing. A slow one delays the rest. An ``Exception`` from a
+    handler is logged and counted, as is an awaitable or a generator that it returns: nothing would
+    run it. Handlers may publish, subscribe, and close subscriptions or the bus.
 
     After a lost connection the bus subscribes again, then calls ``on_reconnect``: messages may have
     been lost. PING detects a dead peer, so a quiet channel is no error.
 
-    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline,
-    MessagingError if Redis refuses, and ValidationError before anything is sent. The first
-    subscription connects first and may take two deadlines. Threads may share a bus. A forked child
-    has no subscriptions. A bus with subscriptions lives until it or its client is closed.
+    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline
+    (twice that for the first subscription, which connects), MessagingError if Redis refuses, and
+    ValidationError before anything is sent. Threads may share a bus. A forked child has no
+    subscriptions. A bus with subscriptions lives until it or its client is closed.
 
     Channels belong to the whole Redis server, not to a database number or a cache's prefix. Two
     environments on one server need a ``prefix`` each, and neither may begin with the other.
@@ -14577,9 +14543,9 @@ class RedisEventBus(_Closing):
     def publish(self, channel: str, event: Event) -> int:
         """Send the event to the current subscribers and return their number, as Redis counts.
 
-        It counts one for each connection (a bus has one) that is subscribed to the channel, and one
-        for each of its globs that match. A publish is never retried after it was sent. Raises
-        SerializationError if a field's value does not have its type.
+        Each bus or other connection counts once for the channel and once for each glob that
+        matches. Never retried after it was sent. Raises SerializationError if a field's value
+        does not have its type.
         """
         if not isinstance(event, Event) or not event._type:
             raise ValidationError(
@@ -14596,8 +14562,8 @@ class RedisEventBus(_Closing):
     def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
         """Call ``handler`` with each message to the channel from now on.
 
-        Returns once Redis has acknowledged the subscription, or at once inside a handler. A handler
-        that is subscribed twice is called twice.
+        Returns once Redis has acknowledged it, or at once inside a handler. A handler that is
+        subscribed twice is called twice.
         """
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
@@ -14613,16 +14579,15 @@ class RedisEventBus(_Closing):
     def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
         """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
 
-        ``KeyValueClient.scan`` describes globs. A message to a channel that is also subscribed to
-        by name comes twice.
+        For globs see ``KeyValueClient.scan``. Messages to a channel that is also subscribed to by
+        name come twice.
         """
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
 
     def close(self) -> None:
-        """End all subscriptions. Every later call raises ConnectionError.
+        """End all subscriptions. Later calls raise ConnectionError. The client stays open.
 
-        Waits for a running handler, within the client's deadline, unless called inside it. The
-        client stays open.
+        Waits for a running handler, within the client's deadline, unless called inside it.
         """
         self._closed = True
         with self._lock:
@@ -14727,12 +14692,11 @@ class RedisEventBus(_Closing):
 
 
 class SmsService(_Closing):
-    """A service that sends text messages.
+    """Sends text messages. Phones may have any form that :func:`normalize_phone` accepts.
 
-    Phones may have any form that :func:`normalize_phone` accepts. Sending raises ValidationError
-    for a phone that is not E.164, and for a message that is empty or over 1,600 characters (the
-    providers' limit). ConnectionError and ConfigurationError mean that nothing was sent. The
-    ``outcome`` of SmsError is "rejected" or "unknown"; a message whose outcome is unknown is never
+    Sending raises ValidationError for other phones, and for a message that is empty or over 1,600
+    characters, the providers' limit. ConnectionError and ConfigurationError mean that nothing was
+    sent. The ``outcome`` of SmsError is "rejected" or "unknown"; after "unknown" a message is never
     sent again. Threads may share a service.
     """
 
@@ -14781,7 +14745,7 @@ class SmsService(_Closing):
 class MockSmsService(SmsService):
     """Prints each message in a frame instead of sending it. For development.
 
-    The constructor logs a warning, because a program that uses this in production sends nothing.
+    The constructor logs a warning, because in production nothing would be sent.
 
     Attributes:
         message_count: number of messages printed so far.
@@ -14835,8 +14799,7 @@ def _check_sms_config(config: SmsConfig) -> None:
 class _RemoteSmsService(SmsService):
     """Shared code of providers with a network API: the call policy and the errors.
 
-    An attempt that fails before the request is sent is retried once within ``config.timeout``. A
-    request that was sent is never retried.
+    What fails before it is sent is retried once within ``config.timeout``; what was sent, never.
     """
 
     def __init__(
@@ -14897,11 +14860,10 @@ class TwilioSmsService(_RemoteSmsService):
 
     https://www.twilio.com/docs/messaging/api/message-resource. ``config.api_key`` and
     ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
-    secret, which needs ``account_sid`` too. ``sender`` is a number of yours or a messaging service
-    ("MG…"). ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors).
-
-    The server's certificate is verified with the system's authorities, or those of
-    ``SSL_CERT_FILE``. ``HTTPS_PROXY`` and ``NO_PROXY`` are respected.
+    secret, which needs ``account_sid``. ``sender`` is a number of yours or a messaging service
+    ("MG…"). ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors). The server's
+    certificate is verified with the system's authorities, or those of ``SSL_CERT_FILE``.
+    ``HTTPS_PROXY`` and ``NO_PROXY`` are respected.
     """
 
     provider_name = "twilio"
@@ -15173,9 +15135,9 @@ class SnsSmsService(_RemoteSmsService):
 class FailoverSmsService(SmsService):
     """Several services, tried in order, until one has sent the message.
 
-    The next service is tried only if the one before has certainly sent nothing: it rejected the
-    message, could not be reached, or lacks configuration. An unknown outcome is raised, because one
-    late message is better than two. If all fail, the last error is raised. ``close`` closes all.
+    The next is tried only if the one before has certainly sent nothing: it rejected the message,
+    could not be reached, or is not configured. An unknown outcome is raised: one late message is
+    better than two. If all fail, the last error is raised. ``close`` closes all.
     """
 
     provider_name = "failover"
@@ -15216,7 +15178,7 @@ class FailoverSmsService(SmsService):
 def create_sms_service(
     config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
 ) -> SmsService:
-    """Return the service of ``config.provider``. Raises ConfigurationError if a setting lacks."""
+    """Return the service of ``config.provider``. ConfigurationError: a setting is missing."""
     _check_sms_config(config)
     if config.provider is None:
         raise ConfigurationError(
