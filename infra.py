@@ -13361,8 +13361,8 @@ class VerificationCache:
 class StoragePath:
     """Keys of the benchmark exchange's objects.
 
-    A part is text or an id. A part that is empty, holds "/", or is "." or ".." raises
-    ValidationError. So different parts never make the same key.
+    Raises ValidationError for a part that is empty, holds "/", or is "." or "..", so that
+    different parts never make the same key.
     """
 
     @staticmethod
@@ -13410,10 +13410,7 @@ class ObjectSummary(_ByValue):
 
 @dataclass(frozen=True, eq=False)
 class ObjectMetadata(_ByValue):
-    """The metadata of an object; most fields are those of :class:`ObjectSummary`.
-
-    ``metadata`` is the caller's own, with its names in lower case.
-    """
+    """An object's metadata. ``metadata`` is the caller's own, its names in lower case."""
 
     size: int
     content_type: str
@@ -13431,8 +13428,8 @@ class DeleteResult(_ByValue):
 
 
 _MIB = 1 << 20
-_LEAST_PART = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_LARGEST_PART = 5 << 30  # also the largest object that CopyObject copies
+_MIN_PART_SIZE = 5 * _MIB  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_MAX_PART_SIZE = 5 << 30  # also the largest object that CopyObject copies
 _KEYS_PER_REQUEST = 1000  # limit of DeleteObjects and ListObjectsV2
 _CHUNK = 256 * 1024
 _CONTENT_TYPE = "binary/octet-stream"  # S3's own default
@@ -13441,8 +13438,7 @@ _BUCKET = _lazy(
     r"(?!(?:[0-9]+\.){3}[0-9]+$|xn--|sthree-|amzn-s3-demo-)"
     r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]"
 )
-# A subset of header names: some stores and web servers turn an underscore into a hyphen, or drop
-# the header.
+# Without underscores: some stores and web servers make them hyphens, or drop the header.
 _METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
 _HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
@@ -13471,12 +13467,11 @@ def _check_bucket(bucket: str) -> str:
 
 
 def _check_object_key(key: str) -> str:
-    """Return a key that all stores accept and that none rewrites.
+    """Return a key that no store resolves as a path.
 
-    S3's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html. Stores and
-    clients that treat keys as paths resolve dots and drop slashes.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
     """
-    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # fast path: it passes all rules below
+    if key.__class__ is str and _PLAIN_KEY.fullmatch(key):  # fast path
         return key
     key = _check_key(key)
     if len(key.encode()) > 1024:
@@ -13506,10 +13501,8 @@ def _check_content_type(content_type: str | None) -> str:
 
 
 def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the metadata with lower-case names.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
-    """
+    """Return the metadata with its names in lower case."""
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
     if metadata is None:
         return {}
     found: dict[str, str] = {}
@@ -13545,7 +13538,7 @@ def _etag_of_parts(md5s: Sequence[bytes]) -> str:
     return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
 
 
-_NO_BYTES = "data should be bytes, or a file opened in binary mode"
+_NOT_BYTES = "data should be bytes, or a file opened in binary mode"
 
 
 def _read_block(file: Any, size: int) -> bytes:
@@ -13555,7 +13548,7 @@ def _read_block(file: Any, size: int) -> bytes:
     while missing > 0:
         block = file.read(missing)
         if not isinstance(block, (bytes, bytearray, memoryview)):
-            raise ValidationError(_NO_BYTES)
+            raise ValidationError(_NOT_BYTES)
         if not block:
             break
         blocks.append(bytes(block))
@@ -13575,7 +13568,7 @@ def _blocks(data: Any, size: int) -> Iterator[bytes]:
             yield bytes(view[start : start + size])
         return
     if not _is_file(data, "read", binary=True):
-        raise ValidationError(_NO_BYTES)
+        raise ValidationError(_NOT_BYTES)
     while block := _read_block(data, size):
         yield block
         if len(block) < size:
@@ -13622,10 +13615,7 @@ class _ObjectReader(io.RawIOBase):
         super().close()
 
     def _dealloc_warn(self, source: object) -> None:
-        """Warn that the file was not closed. ``io.BufferedReader`` calls this when it is collected.
-
-        At its end the object holds no connection, so there is no warning.
-        """
+        """Called by ``io.BufferedReader`` when it is collected. At its end it holds nothing."""
         if not self._done:
             warnings.warn(
                 "an object opened for reading was not closed",
@@ -13636,21 +13626,21 @@ class _ObjectReader(io.RawIOBase):
 
 
 class StorageProvider(_Closing):
-    """A store of objects: bytes under a key, in buckets, as S3 has them.
+    """Objects, which are bytes under a key, in buckets, as S3 has them.
 
-    A key is text of at most 1,024 bytes in UTF-8, without blanks at either end. No part between its
-    slashes is empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming
-    rules. Other keys and buckets raise ValidationError before anything is sent.
+    A key has at most 1,024 bytes in UTF-8 and no blanks at either end. No part between slashes is
+    empty, "." or "..", because some stores resolve those. Buckets follow AWS's naming rules. Others
+    raise ValidationError before anything is sent.
 
     Methods raise ConnectionError or TimeoutError if the store does not answer, StorageError with
     its code if it refuses, a retryable StorageError without a code if the answer is not S3's, and
     ConfigurationError if there are no credentials. All but ``exists`` raise NotFoundError, whose
-    ``resource`` is "bucket" or "object". Reads see all earlier writes. Threads may share it.
+    ``resource`` is "bucket" or "object". Reads see earlier writes. Threads may share it.
     """
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
         for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
-            if type(size) is not int or not _LEAST_PART <= size <= _LARGEST_PART:
+            if type(size) is not int or not _MIN_PART_SIZE <= size <= _MAX_PART_SIZE:
                 raise ConfigurationError(f"{name} should be a number of bytes from 5 MiB to 5 GiB")
         self._part_size = part_size
         self._copy_part_size = copy_part_size
@@ -13665,13 +13655,12 @@ class StorageProvider(_Closing):
     ) -> None:
         """Store bytes, or the rest of a binary file, in place of the object that was there.
 
-        The file stays open. It need not be seekable, and its own exceptions pass through. Data that
-        is larger than ``part_size`` is sent in at most 10,000 parts of that size, one in memory at
-        a time. If one fails, the parts are removed and the old object stays.
-
-        ``content_type`` defaults to "binary/octet-stream". Names in ``metadata`` have ASCII
-        letters, which are lower-cased, digits, hyphens and dots; some stores change underscores.
-        Values are printable ASCII without blanks at either end. All together have 2,048 bytes.
+        The file stays open and need not be seekable; its exceptions pass through. Data above
+        ``part_size`` is sent in up to 10,000 parts of that size, one in memory at a time. If one
+        fails, none stays, and the old object does. ``content_type`` defaults to
+        "binary/octet-stream". Names in ``metadata`` have ASCII letters (lower-cased), digits,
+        hyphens and dots; values are printable ASCII without blanks at either end; 2,048 bytes in
+        all.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         content_type = _check_content_type(content_type)
@@ -13690,10 +13679,10 @@ class StorageProvider(_Closing):
         return self._get(_check_bucket(bucket), _check_object_key(key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
-        """Write the object's bytes to a binary file at its position, in chunks. It stays open.
+        """Write the object's bytes to a binary file at its position, in chunks.
 
-        After an error, the file keeps the bytes already written. A non-blocking file that accepts
-        no bytes raises BlockingIOError.
+        The file stays open, and keeps what was written if an error follows. BlockingIOError: the
+        file accepts no bytes.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         if not _is_file(file, "write", binary=True):
@@ -13710,10 +13699,10 @@ class StorageProvider(_Closing):
                     view = view[taken:]
 
     def open(self, bucket: str, key: str) -> io.BufferedReader:
-        """Return a binary file that reads the object forward, as it goes. Close it.
+        """Return a binary file that reads the object as it goes, forward only. Close it.
 
-        While open, it uses one connection. If that is lost, the file reads on over another one, or
-        raises StorageError if the object was replaced: it never mixes two objects.
+        It uses one connection. If that is lost, it reads on over another one, or raises
+        StorageError if the object was replaced: it never mixes two objects.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
@@ -13721,11 +13710,11 @@ class StorageProvider(_Closing):
     def get_presigned_url(
         self, bucket: str, key: str, expires_in: float, method: str = "GET"
     ) -> str:
-        """Return a URL that allows anybody one ``method`` on the object: GET, HEAD, PUT or DELETE.
+        """Return a URL that lets anybody GET, HEAD, PUT or DELETE the object, as ``method`` says.
 
-        It is valid for ``expires_in`` seconds, 1 to 604,800 (a week), rounded up to whole seconds;
-        with temporary credentials, at most as long as they are. This sends no request, so the
-        object need not exist. The URL holds the id of the access key, not the secret key.
+        It is valid for ``expires_in`` seconds, 1 to 604,800 (a week), rounded up, and no longer
+        than temporary credentials. No request is sent; the object need not exist. The URL holds
+        the id of the access key, not the secret key.
         """
         place = _check_bucket(bucket), _check_object_key(key)
         if not _is_number(expires_in, 1, 604_800):
@@ -13740,8 +13729,7 @@ class StorageProvider(_Closing):
     def exists(self, bucket: str, key: str) -> bool:
         """Return whether the object exists; False also if the bucket does not.
 
-        Raises StorageError if the store answers 403. AWS does so for an absent object if the caller
-        may not list the bucket.
+        Raises StorageError for 403, as AWS answers if the caller may not list the bucket.
         """
         return self._exists(_check_bucket(bucket), _check_object_key(key))
 
@@ -13750,9 +13738,8 @@ class StorageProvider(_Closing):
     ) -> Iterator[ObjectSummary]:
         """Yield objects whose keys begin with ``prefix``, sorted by the keys' UTF-8 bytes.
 
-        ``max_keys`` limits their number. The call requests the first thousand at once, and the
-        iterator each further thousand when it gets there. Objects that are created or deleted
-        meanwhile may or may not be among them.
+        ``max_keys`` limits their number. The call requests the first thousand, the iterator each
+        further thousand. Objects created or deleted meanwhile may or may not be among them.
         """
         bucket = _check_bucket(bucket)
         start = "" if prefix is None else _check_text("prefix", prefix)
@@ -13776,8 +13763,7 @@ class StorageProvider(_Closing):
     def get_metadata(self, bucket: str, key: str) -> ObjectMetadata:
         """Return the object's metadata.
 
-        NotFoundError says "object" also if the bucket does not exist: an answer to HEAD has no body
-        that could tell.
+        NotFoundError says "object" also if the bucket is absent: answers to HEAD have no body.
         """
         found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
         if found is None:
@@ -13792,17 +13778,16 @@ class StorageProvider(_Closing):
     def delete(self, bucket: str, key: str) -> None:
         """Delete the object, if it exists: S3 does not say whether it did.
 
-        Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and the store
-        keeps it, because some stores keep folders that are not empty.
+        Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and stays: some
+        stores keep folders that are not empty.
         """
         self._delete(_check_bucket(bucket), _check_object_key(key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
 
-        All keys are checked before the first request. A key that the store refuses to delete is in
-        ``errors``, and the others are deleted. Keys that end in "/" are deleted last, one by one;
-        the code of one that stays is "FolderNotEmpty", as for ``delete``.
+        All keys are checked before the first request. ``errors`` has those that the store refuses
+        to delete. Keys that end in "/" are deleted last, one by one, as by ``delete``.
         """
         bucket = _check_bucket(bucket)
         names = [*dict.fromkeys(_check_object_key(key) for key in _check_many("keys", keys))]
@@ -13881,10 +13866,9 @@ class StorageProvider(_Closing):
 
 
 def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
-    """Return the proxy for a URL as boto3 finds it, or None.
+    """Return the proxy of HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or the system's, as boto3 does.
 
-    The variables are HTTPS_PROXY, HTTP_PROXY and NO_PROXY, else the system's settings. ``schemes``
-    are those that the proxy's own URL may have.
+    ``schemes``: those that the proxy's own URL may have.
     """
     import urllib.request
 
@@ -13914,7 +13898,7 @@ def _aws_client(
     ca_file: str | None = None,
     **options: Any,
 ) -> Any:
-    """Return a boto3 client, made by a session of its own, that never retries: the policy does.
+    """Return a client from a session of its own. It never retries: the call policy does.
 
     ``options`` that the installed boto3 does not know are dropped.
     """
@@ -13942,13 +13926,13 @@ def _aws_client(
         if endpoint_url is not None or type(exc) is not ValueError:
             raise  # otherwise AWS_ENDPOINT_URL is not a URL, and the exception quotes it
     if endpoint_url is None:
-        _check_followed(client.meta.endpoint_url if client else "")
+        _check_boto3_endpoint(client.meta.endpoint_url if client else "")
     _proxy_for(_Url.parse(client.meta.endpoint_url), ("http", "https"))  # boto3 checks less
     _refuse_cut_answers(client)
     return client
 
 
-def _check_followed(url: str) -> None:
+def _check_boto3_endpoint(url: str) -> None:
     """Raise ConfigurationError if an endpoint in boto3's own settings would send plain text."""
     problem = "" if _S3_ENDPOINT.valid(url) else f" But {_S3_ENDPOINT.problem(url)}."
     if problem or not _is_private(_Url.parse(url)):
@@ -14093,8 +14077,7 @@ def _with_md5(request: Any, **_: Any) -> None:
 def _without_redirects(context: dict[str, Any], **_: Any) -> None:
     """Stop boto3 from following a redirect. Called by boto3.
 
-    boto3 takes each one for AWS's "other region": it asks for the region, is redirected again, and
-    recurses until the stack overflows.
+    boto3 asks for the bucket's region, is redirected again, and recurses until the stack overflows.
     """
     context.setdefault("s3_redirect", {})["redirected"] = True
 
@@ -14118,7 +14101,7 @@ _S3_ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 _S3_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
 # A GET or HEAD answered with HTML is an object only if it has one of these headers.
-_S3_MARKS = ("etag", "last-modified", "x-amz-request-id")
+_S3_OBJECT_HEADERS = ("etag", "last-modified", "x-amz-request-id")
 _XML_ROOT = _lazy(
     rb"\s*(?:\xef\xbb\xbf)?(?:<\?.*?\?>|<!--.*?-->|\s)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
 )
@@ -14138,12 +14121,16 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
             raise _Incomplete(f"HTTP {status} without {root}")
     path, _, _ = http_response.url.partition("?")
     if not (model.name == "PutObject" and _is_folder(path, headers)):
-        _check_says(parsed, *needed)
+        _check_has(parsed, *needed)
     page = headers.get("content-type", "").lower().startswith("text/html")
     odd = ""
-    if model.name == "GetObject" and not _says_its_end(headers):
+    if model.name == "GetObject" and not _has_known_length(headers):
         odd = f"HTTP {status} without Content-Length"
-    if model.name in ("GetObject", "HeadObject") and page and not headers.keys() & {*_S3_MARKS}:
+    if (
+        model.name in ("GetObject", "HeadObject")
+        and page
+        and not headers.keys() & {*_S3_OBJECT_HEADERS}
+    ):
         odd = f"HTTP {status} with a web page"
     if odd:
         if "Body" in parsed:
@@ -14161,7 +14148,7 @@ def _check_refusal(http_response: Any, status: int, headers: Mapping[str, str], 
         raise _Incomplete(f"HTTP {status}, cut")
 
 
-def _check_says(answer: Mapping[str, Any], *names: str) -> None:
+def _check_has(answer: Mapping[str, Any], *names: str) -> None:
     """Raise _Incomplete, which names the header or element, if one is missing or empty."""
     for name in names:
         if answer.get(name) in (None, ""):
@@ -14174,7 +14161,7 @@ def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
     return key.endswith("/") and "x-amz-request-id" in headers
 
 
-def _says_its_end(headers: Mapping[str, str]) -> bool:
+def _has_known_length(headers: Mapping[str, str]) -> bool:
     """Return whether a cut of the body can be detected."""
     return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
 
@@ -14389,11 +14376,11 @@ class _S3Calls:
             answer = client.head_object(**place)
             headers = answer["ResponseMetadata"]["HTTPHeaders"]
             tagged = () if _is_folder(place["Key"], headers) else ("ETag",)
-            _check_says(answer, "ContentLength", "LastModified", *tagged)
+            _check_has(answer, "ContentLength", "LastModified", *tagged)
             return ObjectMetadata(
                 answer["ContentLength"],
                 answer.get("ContentType", _CONTENT_TYPE),
-                _in_seconds(answer["LastModified"]),
+                _whole_seconds(answer["LastModified"]),
                 answer.get("ETag", "").strip('"'),
                 {name.lower(): value for name, value in answer.get("Metadata", {}).items()},
             )
@@ -14628,12 +14615,10 @@ class S3StorageProvider(StorageProvider):
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/. On AWS the bucket is part of the host name,
     elsewhere of the path. Requests are signed with version 4. At most 32 connections are kept; a
-    failure closes all of them. An answer that is cut, or lacks something that S3 always says,
-    counts as lost.
-
-    All operations are retried if the answer is lost, because repeating one leaves the same object.
-    The deadline is ``config.connect_timeout + config.read_timeout``. The observer is called for
-    each request, and for each chunk that ``open`` and ``download_to`` read.
+    failure closes all. An answer that is cut, or lacks something that S3 always says, counts as
+    lost. Then any operation is retried within ``config.connect_timeout + config.read_timeout``:
+    repeating one leaves the same object. The observer is called for each request, and for each
+    chunk that ``open`` and ``download_to`` read.
     """
 
     MOST_PARTS = 10_000  # AWS's limit of an upload; override it for a store that has a lower one
@@ -14758,7 +14743,7 @@ class S3StorageProvider(StorageProvider):
 
         def ask(client: Any) -> dict[str, Any]:
             answer: dict[str, Any] = client.head_object(**start)
-            _check_says(answer, "ContentLength", "ETag")
+            _check_has(answer, "ContentLength", "ETag")
             return answer
 
         found = self._calls.call("copy", ask)
@@ -14821,13 +14806,13 @@ class S3StorageProvider(StorageProvider):
         return Health("storage", server or usual, latency)
 
 
-def _in_seconds(moment: datetime) -> datetime:
+def _whole_seconds(moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc).replace(microsecond=0)
 
 
 def _summary_of(entry: Mapping[str, Any]) -> ObjectSummary:
     etag = entry.get("ETag", "").strip('"')
-    return ObjectSummary(entry["Key"], entry["Size"], etag, _in_seconds(entry["LastModified"]))
+    return ObjectSummary(entry["Key"], entry["Size"], etag, _whole_seconds(entry["LastModified"]))
 
 
 class _S3Source(_Source):
@@ -14913,11 +14898,10 @@ class Event(_ByValue):
     """An event that a bus can publish.
 
     A direct subclass is a family and has no fields. A frozen dataclass that subclasses a family is
-    one of its events, and becomes an attribute of it. To define your own::
+    an event, and becomes the family's attribute. Your own::
 
         class OrderEvent(Event):
-            # Makes it OrderEvent.Placed; without this line it is OrderEvent.OrderPlaced.
-            Placed: TypeAlias = "OrderPlaced"
+            Placed: TypeAlias = "OrderPlaced"  # without it: OrderEvent.OrderPlaced
 
         @dataclass(frozen=True)
         class OrderPlaced(OrderEvent):
@@ -14930,9 +14914,9 @@ class Event(_ByValue):
     (aware; read as UTC), ``dict`` or ``list`` (JSON documents), ``tuple[X, ...]`` of such a type,
     or ``X | None``. No field is called "type".
 
-    An event is sent as a JSON object with "type" (for example "OrderEvent.Placed") and the fields.
-    Ids and times are text (RFC 9562, RFC 3339). A reader ignores unknown fields and fills in
-    defaults for missing ones. So give a new field a default: then old and new programs can talk.
+    It is sent as a JSON object with "type" (such as "OrderEvent.Placed") and the fields, ids and
+    times as text (RFC 9562, RFC 3339). A reader ignores unknown fields and fills in defaults for
+    missing ones: give a new field a default, so that old and new programs can talk.
     """
 
     _family: ClassVar[type[Event]]
@@ -15257,7 +15241,7 @@ def _event_codec(name: str, hint: Any) -> _Codec:
 
 
 def _event_fields(event: type[Event]) -> Sequence[_EventField]:
-    """Return the fields. Built on first use: ``@dataclass`` runs after ``__init_subclass__``."""
+    """Build the fields on first use: ``@dataclass`` runs after ``__init_subclass__``."""
     ready = vars(event).get("_fields")
     if ready is None:
         ready = event._fields = _new_event_fields(event)
@@ -15351,9 +15335,9 @@ class Message(_ByValue):
     def deserialize(self, family: type[E]) -> E:
         """Return the event that the payload holds.
 
-        ``family`` is a family (``BenchmarkEvent``) or one of its events
-        (``BenchmarkEvent.Created``). Raises SerializationError for any other payload: not JSON, of
-        another family or an unknown type, or with a field that is missing or of another type.
+        ``family`` is ``BenchmarkEvent``, for example, or ``BenchmarkEvent.Created``. Raises
+        SerializationError for anything else: no JSON, another family's, an unknown type, a field
+        missing or of another type.
         """
         return _event_of(self.payload, family)
 
@@ -15361,7 +15345,7 @@ class Message(_ByValue):
 class Subscription(_Closing):
     """A handler and its channels or glob, as the ``subscribe`` methods of a bus return it.
 
-    The bus keeps a reference, and closes it with itself. Keep it only to close it earlier.
+    The bus keeps it, and closes it with itself. Keep it only to close it earlier.
     """
 
     def __init__(
@@ -15379,9 +15363,8 @@ class Subscription(_Closing):
     def close(self) -> None:
         """Handle no further message. Closing twice does nothing.
 
-        The bus's last subscription to a channel unsubscribes from Redis. Then this returns once
-        Redis has acknowledged that, or at once inside a handler. If Redis does not answer, the
-        error is logged, not raised.
+        The last subscription to a channel unsubscribes the bus, and returns once Redis has
+        acknowledged that, or at once inside a handler. An error is logged, not raised.
         """
         if not self._closed:
             self._closed = True
@@ -15437,18 +15420,18 @@ class RedisEventBus(_Closing):
     https://redis.io/docs/latest/develop/interact/pubsub/. A client that is not subscribed at
     publish time never receives the event.
 
-    The first subscription starts one thread. It calls all handlers of the bus, one at a time, for
-    each publisher in the order of publishing. A slow handler delays the others. An ``Exception``
-    from a handler is logged and counted; so is an awaitable or a generator that it returns, because
-    nothing would run it. Handlers may publish, subscribe, and close subscriptions or the bus.
+    One thread, started by the first subscription, calls the handlers one at a time, for each
+    publisher in the order of publishing. A slow one delays the rest. An ``Exception`` from a
+    handler is logged and counted, as is an awaitable or a generator that it returns: nothing would
+    run it. Handlers may publish, subscribe, and close subscriptions or the bus.
 
     After a lost connection the bus subscribes again, then calls ``on_reconnect``: messages may have
     been lost. PING detects a dead peer, so a quiet channel is no error.
 
-    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline,
-    MessagingError if Redis refuses, and ValidationError before anything is sent. The first
-    subscription connects first and may take two deadlines. Threads may share a bus. A forked child
-    has no subscriptions. A bus with subscriptions lives until it or its client is closed.
+    Methods raise ConnectionError, TimeoutError and PoolTimeoutError within the client's deadline
+    (twice that for the first subscription, which connects), MessagingError if Redis refuses, and
+    ValidationError before anything is sent. Threads may share a bus. A forked child has no
+    subscriptions. A bus with subscriptions lives until it or its client is closed.
 
     Channels belong to the whole Redis server, not to a database number or a cache's prefix. Two
     environments on one server need a ``prefix`` each, and neither may begin with the other.
@@ -15486,9 +15469,9 @@ class RedisEventBus(_Closing):
     def publish(self, channel: str, event: Event) -> int:
         """Send the event to the current subscribers and return their number, as Redis counts.
 
-        It counts one for each connection (a bus has one) that is subscribed to the channel, and one
-        for each of its globs that match. A publish is never retried after it was sent. Raises
-        SerializationError if a field's value does not have its type.
+        Each bus or other connection counts once for the channel and once for each glob that
+        matches. Never retried after it was sent. Raises SerializationError if a field's value
+        does not have its type.
         """
         if not isinstance(event, Event) or not event._type:
             raise ValidationError(
@@ -15505,8 +15488,8 @@ class RedisEventBus(_Closing):
     def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
         """Call ``handler`` with each message to the channel from now on.
 
-        Returns once Redis has acknowledged the subscription, or at once inside a handler. A handler
-        that is subscribed twice is called twice.
+        Returns once Redis has acknowledged it, or at once inside a handler. A handler that is
+        subscribed twice is called twice.
         """
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
@@ -15522,16 +15505,15 @@ class RedisEventBus(_Closing):
     def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
         """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
 
-        ``KeyValueClient.scan`` describes globs. A message to a channel that is also subscribed to
-        by name comes twice.
+        For globs see ``KeyValueClient.scan``. Messages to a channel that is also subscribed to by
+        name come twice.
         """
         return self._join("psubscribe", [_check_key(glob, "glob")], handler)
 
     def close(self) -> None:
-        """End all subscriptions. Every later call raises ConnectionError.
+        """End all subscriptions. Later calls raise ConnectionError. The client stays open.
 
-        Waits for a running handler, within the client's deadline, unless called inside it. The
-        client stays open.
+        Waits for a running handler, within the client's deadline, unless called inside it.
         """
         self._closed = True
         with self._lock:
@@ -15636,12 +15618,11 @@ class RedisEventBus(_Closing):
 
 
 class SmsService(_Closing):
-    """A service that sends text messages.
+    """Sends text messages. Phones may have any form that :func:`normalize_phone` accepts.
 
-    Phones may have any form that :func:`normalize_phone` accepts. Sending raises ValidationError
-    for a phone that is not E.164, and for a message that is empty or over 1,600 characters (the
-    providers' limit). ConnectionError and ConfigurationError mean that nothing was sent. The
-    ``outcome`` of SmsError is "rejected" or "unknown"; a message whose outcome is unknown is never
+    Sending raises ValidationError for other phones, and for a message that is empty or over 1,600
+    characters, the providers' limit. ConnectionError and ConfigurationError mean that nothing was
+    sent. The ``outcome`` of SmsError is "rejected" or "unknown"; after "unknown" a message is never
     sent again. Threads may share a service.
     """
 
@@ -15690,7 +15671,7 @@ class SmsService(_Closing):
 class MockSmsService(SmsService):
     """Prints each message in a frame instead of sending it. For development.
 
-    The constructor logs a warning, because a program that uses this in production sends nothing.
+    The constructor logs a warning, because in production nothing would be sent.
 
     Attributes:
         message_count: number of messages printed so far.
@@ -15744,8 +15725,7 @@ def _check_sms_config(config: SmsConfig) -> None:
 class _RemoteSmsService(SmsService):
     """Shared code of providers with a network API: the call policy and the errors.
 
-    An attempt that fails before the request is sent is retried once within ``config.timeout``. A
-    request that was sent is never retried.
+    What fails before it is sent is retried once within ``config.timeout``; what was sent, never.
     """
 
     def __init__(
@@ -15806,11 +15786,10 @@ class TwilioSmsService(_RemoteSmsService):
 
     https://www.twilio.com/docs/messaging/api/message-resource. ``config.api_key`` and
     ``api_secret`` are the Account SID ("AC…") and its auth token, or an API key ("SK…") and its
-    secret, which needs ``account_sid`` too. ``sender`` is a number of yours or a messaging service
-    ("MG…"). ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors).
-
-    The server's certificate is verified with the system's authorities, or those of
-    ``SSL_CERT_FILE``. ``HTTPS_PROXY`` and ``NO_PROXY`` are respected.
+    secret, which needs ``account_sid``. ``sender`` is a number of yours or a messaging service
+    ("MG…"). ``SmsError.code`` is Twilio's (https://www.twilio.com/docs/api/errors). The server's
+    certificate is verified with the system's authorities, or those of ``SSL_CERT_FILE``.
+    ``HTTPS_PROXY`` and ``NO_PROXY`` are respected.
     """
 
     provider_name = "twilio"
@@ -16082,9 +16061,9 @@ class SnsSmsService(_RemoteSmsService):
 class FailoverSmsService(SmsService):
     """Several services, tried in order, until one has sent the message.
 
-    The next service is tried only if the one before has certainly sent nothing: it rejected the
-    message, could not be reached, or lacks configuration. An unknown outcome is raised, because one
-    late message is better than two. If all fail, the last error is raised. ``close`` closes all.
+    The next is tried only if the one before has certainly sent nothing: it rejected the message,
+    could not be reached, or is not configured. An unknown outcome is raised: one late message is
+    better than two. If all fail, the last error is raised. ``close`` closes all.
     """
 
     provider_name = "failover"
@@ -16125,7 +16104,7 @@ class FailoverSmsService(SmsService):
 def create_sms_service(
     config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
 ) -> SmsService:
-    """Return the service of ``config.provider``. Raises ConfigurationError if a setting lacks."""
+    """Return the service of ``config.provider``. ConfigurationError: a setting is missing."""
     _check_sms_config(config)
     if config.provider is None:
         raise ConfigurationError(

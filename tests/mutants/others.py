@@ -76,7 +76,7 @@ CALLS: list[Mutant] = [
     OnServers(
         "aws: plain text goes over a network",
         INFRA,
-        Replace("_check_followed", "problem or not _is_private(_Url.parse(url))", "problem"),
+        Replace("_check_boto3_endpoint", "problem or not _is_private(_Url.parse(url))", "problem"),
         (
             "faults/test_storage.py::test_an_endpoint_of_boto3s_own_settings",
             "faults/test_sms.py::test_an_endpoint_of_boto3s_own_settings",
@@ -515,13 +515,13 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: a body may end with the connection",
         INFRA,
-        Replace("_check_answer", "not _says_its_end(headers)", "False"),
+        Replace("_check_answer", "not _has_known_length(headers)", "False"),
         ("faults/test_storage.py::test_a_body_that_ends_with_the_connection_is_no_object",),
     ),
     OnServers(
         "storage: an upload needs no ETag, a list no name",
         INFRA,
-        Drop("_check_answer", "_check_says(parsed, *needed)"),
+        Drop("_check_answer", "_check_has(parsed, *needed)"),
         LACKS,
     ),
     OnServers(
