@@ -103,7 +103,7 @@ class FakeClock(infra.Clock):
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)) -> None:
         if not isinstance(now, datetime) or now.tzinfo is None:
             raise infra.ValidationError("now should be an aware datetime")
-        self._start = infra._aware(now, "now")
+        self._start = infra._to_utc(now, "now")
         end = datetime.max.replace(tzinfo=timezone.utc)
         self._longest = (end - self._start) // timedelta(microseconds=1)
         self._elapsed = 0  # nanoseconds: ten times 0.1 s is a second
@@ -295,7 +295,7 @@ class Faults:
             finally:
                 _failing_fakes.reset(token)
         error = fault.fresh_error()
-        self._note_fault(error)
+        self._apply_fault(error)
         raise error
 
     def _while_reachable(self, operation: str, items: Iterator[T]) -> Iterator[T]:
@@ -313,12 +313,12 @@ class Faults:
                 operation=name,
                 retryable=not self._closed,
             )
-            self._note_fault(error)
+            self._apply_fault(error)
             raise error
 
-    def _note_fault(self, error: BaseException) -> None:
+    def _apply_fault(self, error: BaseException) -> None:
         """Handle an error raised on purpose: one of a repository may end the open block."""
-        note = getattr(super(), "_note_fault", None)
+        note = getattr(super(), "_apply_fault", None)
         if note is not None:
             note(error)
 
@@ -597,7 +597,7 @@ class _LostReply(infra._Transaction):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         super().__exit__(kind, error, traceback)
         if error is None:
-            self._database._note_fault(self._error)  # type: ignore[attr-defined]
+            self._database._apply_fault(self._error)  # type: ignore[attr-defined]
             raise self._error
 
 
@@ -810,7 +810,7 @@ class FakeDatabase(Faults, infra.Database):
             return None  # an open block raises in _statement, and outlives close()
         return super()._take_fault(name)
 
-    def _note_fault(self, error: BaseException) -> None:
+    def _apply_fault(self, error: BaseException) -> None:
         """Let an injected fault affect the caller's open block, as on a real server."""
         block = self._blocks.mine()
         if block is None or block.doom is not None:
@@ -868,7 +868,7 @@ class FakeDatabase(Faults, infra.Database):
         except Exception:
             raise
         except BaseException as error:  # Ctrl-C would close a real connection
-            self._note_fault(error)
+            self._apply_fault(error)
             raise
 
     def _begin(self, block: infra._Block) -> None:
@@ -1040,7 +1040,7 @@ class _IndexedRows:
         visible, _ = self._candidates({})
         if where is None:
             return visible
-        return [(key, row) for key, row in visible if infra._ran(where(self._copy(row)))]
+        return [(key, row) for key, row in visible if infra._not_deferred(where(self._copy(row)))]
 
     def _meeting(self, where: Mapping[str, Any]) -> _Found:
         """Return the rows that meet all conditions on columns."""
@@ -1277,15 +1277,15 @@ class _ColumnValues:
         return value if -bound <= value < bound else None
 
     def _fit_float(self, column: Column, value: float) -> float:
-        return infra._finite(value) if self._pads else value
+        return infra._check_finite(value) if self._pads else value
 
     def _fit_decimal(self, column: Column, value: Decimal) -> Decimal | None:
         if self._pads or not value.is_nan() or value.is_snan():  # Postgres takes NaN
-            infra._finite(value)
+            infra._check_finite(value)
         return infra._exact_decimal(value, column.precision, column.scale)
 
     def _fit_moment(self, column: Column, value: datetime) -> datetime | None:
-        value = infra._aware(value)
+        value = infra._to_utc(value)
         return None if value.microsecond % infra._fraction(column.scale) else value
 
     def _fit_time(self, column: Column, value: day_time | timedelta) -> day_time | timedelta | None:
@@ -1350,7 +1350,7 @@ class _ConstrainedRows(_IndexedRows):
             if passes is False:
                 raise self._error(infra._CHECK, name)
             if passes is not True:
-                infra._ran(passes)
+                infra._not_deferred(passes)
 
     def _free_key(self, old_key: _Key | None, row: Row) -> _Key:
         """Return the row's primary key. Raises ConflictError if a unique key is taken."""
@@ -1685,8 +1685,8 @@ class FakeRepository(infra.Repository[R]):
         made: T = infra._backend_class(FakeRepository, port)(self.database, clock=self._clock)
         return made
 
-    def _note_fault(self, error: BaseException) -> None:
-        self.database._note_fault(error)
+    def _apply_fault(self, error: BaseException) -> None:
+        self.database._apply_fault(error)
 
 
 FakeDatabase._backend = FakeRepository

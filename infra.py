@@ -877,7 +877,7 @@ def _no_constant(constant: str) -> NoReturn:
 _decode_strictly = json.JSONDecoder(parse_constant=_no_constant).raw_decode
 
 
-def _read_json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     """Decode JSON from an outside source.
 
     Raises ValueError or RecursionError if it is not strict JSON.
@@ -914,7 +914,7 @@ def _later(moment: datetime, duration: timedelta) -> datetime:
         return datetime.max.replace(tzinfo=timezone.utc)
 
 
-def _aware(value: datetime, name: str = "a datetime") -> datetime:
+def _to_utc(value: datetime, name: str = "a datetime") -> datetime:
     """Return the same moment in UTC. Raises ValidationError if the value is naive."""
     if value.__class__ is not datetime:
         value = _plain(value)
@@ -929,7 +929,7 @@ def _aware(value: datetime, name: str = "a datetime") -> datetime:
         raise ValidationError(f"{name} should be between the years 1 and 9999 in UTC") from None
 
 
-def _finite(value: Any) -> Any:
+def _check_finite(value: Any) -> Any:
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         raise ValidationError("a number should be finite")
     return value
@@ -1133,7 +1133,7 @@ def _fit_moments(name: str, column: _ColumnType, values: Sequence[datetime]) -> 
     zones = set(map(id, map(_zone, values)))
     moments = values  # nearly always in UTC: one comparison tells
     if zones != {id(timezone.utc)}:
-        moments = [_aware(value, name) for value in values]
+        moments = [_to_utc(value, name) for value in values]
     return _fit_fractions(name, column, moments)
 
 
@@ -1142,7 +1142,7 @@ def _fit_local_moments(
 ) -> Sequence[datetime]:
     """Fit a column without a time zone: aware datetimes are stored as UTC."""
     local = [
-        value if value.utcoffset() is None else _aware(value, name).replace(tzinfo=None)
+        value if value.utcoffset() is None else _to_utc(value, name).replace(tzinfo=None)
         for value in values
     ]
     return _fit_fractions(name, column, local)
@@ -1924,7 +1924,7 @@ def _not_awaitable(result: T) -> T:
     return result
 
 
-def _ran(result: T) -> T:
+def _not_deferred(result: T) -> T:
     """Return the result. Raises ValidationError for an awaitable, and for a generator.
 
     ``contextlib.contextmanager`` wraps a generator, which counts too.
@@ -2177,7 +2177,7 @@ class CallPolicy:
         logger.debug("%s %s: %s", call.service, call.operation, call.outcome, extra=vars(call))
         if self._observer is not None:
             try:
-                _ran(self._observer(call))
+                _not_deferred(self._observer(call))
             except Exception:  # a broken observer must not break the call
                 logger.warning("the observer raised", exc_info=True)
 
@@ -2337,8 +2337,8 @@ def _os_reason(exc: BaseException | None, *, has_sslcert: bool = False) -> str:
 
 
 #: the attempt whose deadline bounds the answer that a connection of ``_whole_answers`` waits for
-_awaiting: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
-    "_awaiting", default=None
+_answer_attempt: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar(
+    "_answer_attempt", default=None
 )
 
 
@@ -2467,7 +2467,7 @@ def _is_file(value: Any, method: str, *, binary: bool) -> bool:
     return usable and not isinstance(value, (type, other))
 
 
-def _driver(module: str, package: str, needed_by: str) -> Any:
+def _import_driver(module: str, package: str, needed_by: str) -> Any:
     """Import a driver. Raises ConfigurationError, which names the pip package."""
     try:
         return importlib.import_module(module)
@@ -2634,7 +2634,7 @@ class _WholeAnswers:
 
     def getresponse(self) -> Any:
         parent: Any = super()
-        attempt, usual = _awaiting.get(), self.response_class
+        attempt, usual = _answer_attempt.get(), self.response_class
         if attempt is not None:
             # The time to connect and to send counts too.
             self.timeout = max(0.001, attempt.deadline - attempt.now())
@@ -2689,7 +2689,7 @@ class _Slot(Generic[T]):
         self.resources: list[T] = []  # none or one
 
 
-class _Place(Generic[T]):
+class _Lease(Generic[T]):
     """One caller's claim on a pool: at first without a slot, then with one.
 
     It exists before the caller takes a slot. If the caller is interrupted, for example by Ctrl-C,
@@ -2708,7 +2708,7 @@ class _Place(Generic[T]):
         return self.slots[0].resources[0] if self.slots and self.slots[0].resources else None
 
 
-class _WaitQueue(deque["weakref.ref[_Place[Any]]"]):
+class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
     """The callers that wait for a slot, in order of arrival.
 
     It holds weak references: an interrupted caller that does not leave is garbage and disappears.
@@ -2716,21 +2716,21 @@ class _WaitQueue(deque["weakref.ref[_Place[Any]]"]):
 
     __slots__ = ()
 
-    def first(self) -> _Place[Any] | None:
+    def first(self) -> _Lease[Any] | None:
         """Return the waiter that has waited longest."""
         try:
             return self[0]()
         except IndexError:
             return None
 
-    def join(self, lease: _Place[Any]) -> threading.Lock:
+    def join(self, lease: _Lease[Any]) -> threading.Lock:
         """Add a waiter, and return the lock that is released to wake it."""
         lease.signal = signal = threading.Lock()
         signal.acquire()
         self.append(weakref.ref(lease, self.remove))
         return signal
 
-    def leave(self, lease: _Place[Any]) -> None:
+    def leave(self, lease: _Lease[Any]) -> None:
         try:
             self.remove(weakref.ref(lease))
         except ValueError:
@@ -2747,7 +2747,7 @@ class _WaitQueue(deque["weakref.ref[_Place[Any]]"]):
                 break
 
     @staticmethod
-    def _signal(lease: _Place[Any] | None) -> None:
+    def _signal(lease: _Lease[Any] | None) -> None:
         if lease is not None and lease.signal is not None:
             try:
                 lease.signal.release()
@@ -2761,7 +2761,7 @@ class _Pool(Generic[T]):
     Waiters are served first come, first served. The resource that was returned last is lent first.
     The caller makes sure that an interrupt loses nothing::
 
-        lease = _Place()
+        lease = _Lease()
         try:
             try:
                 resource = pool.acquire(lease, attempt)
@@ -2831,7 +2831,7 @@ class _Pool(Generic[T]):
         if self.closed:
             raise ConnectionError(f"{self._name} is closed", retryable=False)
 
-    def take(self, lease: _Place[T]) -> T | None:
+    def take(self, lease: _Lease[T]) -> T | None:
         """Put an idle resource into ``lease`` and return it; None: call ``acquire``."""
         if self._queue:
             return None
@@ -2850,7 +2850,7 @@ class _Pool(Generic[T]):
         if slot.resources:
             self._disconnect(slot.resources.pop())
 
-    def acquire(self, lease: _Place[T], attempt: Attempt) -> T:
+    def acquire(self, lease: _Lease[T], attempt: Attempt) -> T:
         """Put a live resource into ``lease`` and return it.
 
         Raises PoolTimeoutError at the deadline, and any exception of ``connect``.
@@ -2866,14 +2866,14 @@ class _Pool(Generic[T]):
             return slot.resources[0]
         return self.renew(lease, attempt)
 
-    def renew(self, lease: _Place[T], attempt: Attempt) -> T:
+    def renew(self, lease: _Lease[T], attempt: Attempt) -> T:
         """Replace the resource in ``lease`` by a new one."""
         slot = lease.slots[0]
         self._close(slot)
         slot.resources.append(self._connect(attempt))
         return slot.resources[0]
 
-    def _wait(self, lease: _Place[T], attempt: Attempt) -> None:
+    def _wait(self, lease: _Lease[T], attempt: Attempt) -> None:
         """Wait until ``lease`` has a slot."""
         self.check_open()
         if not self._queue and self._open(lease):
@@ -2892,7 +2892,7 @@ class _Pool(Generic[T]):
         finally:
             self._leave_queue(lease)
 
-    def _serve(self, lease: _Place[T]) -> bool:
+    def _serve(self, lease: _Lease[T]) -> bool:
         """Give a waiter a slot if it is the first in the queue and a slot is free."""
         self.check_open()
         if self._queue.first() is not lease:
@@ -2903,7 +2903,7 @@ class _Pool(Generic[T]):
             return self._open(lease)
         return True
 
-    def _open(self, lease: _Place[T]) -> bool:
+    def _open(self, lease: _Lease[T]) -> bool:
         """Give ``lease`` a new slot if there are fewer than ``max_size``.
 
         If several threads do so at once, the first ``max_size`` in the list of slots succeed.
@@ -2922,12 +2922,12 @@ class _Pool(Generic[T]):
         if self._idle or len(self._slots) < self.max_size:
             self._queue.wake_first()
 
-    def _leave_queue(self, lease: _Place[T]) -> None:
+    def _leave_queue(self, lease: _Lease[T]) -> None:
         self._queue.leave(lease)
         if self._queue:
             self._wake()
 
-    def release(self, lease: _Place[T], broken: bool = False) -> None:
+    def release(self, lease: _Lease[T], broken: bool = False) -> None:
         """Return the resource in ``lease`` to the pool. A second call does nothing.
 
         A broken resource is closed, and the next waiter may open one.
@@ -2947,7 +2947,7 @@ class _Pool(Generic[T]):
         elif self._queue:
             self._wake()
 
-    def _drop(self, lease: _Place[T]) -> None:
+    def _drop(self, lease: _Lease[T]) -> None:
         """Give up the slot in ``lease``."""
         try:
             self._slots.remove(weakref.ref(lease.slots[0]))
@@ -2957,7 +2957,7 @@ class _Pool(Generic[T]):
 
     def _tidy(self) -> None:
         """Close the resource that was idle longest if it is stale; all if the pool is closed."""
-        lease: _Place[T] = _Place()
+        lease: _Lease[T] = _Lease()
         while self.closed or self._has_stale():
             try:
                 lease.slots.append(self._idle.pop(0))
@@ -3001,7 +3001,7 @@ def _interrupt_again() -> None:
 
 def _is_in_destructor(frame: Any) -> bool:
     while frame is not None:
-        if frame.f_code is _Closing.__del__.__code__:
+        if frame.f_code is _Closeable.__del__.__code__:
             return True
         frame = frame.f_back
     return False
@@ -3035,7 +3035,7 @@ class _FakeOnlyAttribute:
         )
 
 
-class _Closing(ABC):
+class _Closeable(ABC):
     """A base class with ``close`` and ``with``. A forgotten ``close`` gives a ResourceWarning."""
 
     if not TYPE_CHECKING:  # a type checker reports the missing attribute itself
@@ -3459,7 +3459,7 @@ _MAY_SET = _lazy(
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
 
 
-class _Transactions(_Closing):
+class _Transactions(_Closeable):
     """The rules of transactions, for every backend. The outermost block has depth 1."""
 
     engine: str
@@ -3681,12 +3681,12 @@ class Database(_Transactions):
         _check_function("fn", fn, "no arguments")
         if self._current() is not None:
             with self.transaction():
-                return _ran(fn())
+                return _not_deferred(fn())
 
         def attempt(current: Attempt) -> T:
             try:
                 with self.transaction():
-                    return _ran(fn())
+                    return _not_deferred(fn())
             except InfrastructureError as error:
                 current.final = not isinstance(error, DatabaseError)
                 raise
@@ -5188,7 +5188,7 @@ class _MySqlCatalogue(_Catalogue):
             return lambda value: int.from_bytes(value, "big")
         # MariaDB sends JSON as LONGTEXT.
         is_text = column.kind == "document" and catalogue_type == "longtext"
-        return _read_json if is_text else None
+        return _parse_json if is_text else None
 
     def catalogued(self, text: str, collation: str) -> _ColumnType:
         name = text.partition("(")[0]
@@ -5721,7 +5721,7 @@ class _Dialect(ABC):
         self.catalogue = self.catalogue_class(self.name)
         self.config = config
         self.url = _Url.parse(config.url)
-        self.driver = _driver(self.module, self.package, f"a {self.engine} ConnectionPool")
+        self.driver = _import_driver(self.module, self.package, f"a {self.engine} ConnectionPool")
         self.errors = self.errors_class(self.driver, self.url.options, self.syntax)
         self.tls_context: Any = None
         options = self.url.options
@@ -6016,7 +6016,7 @@ class _InsertTexts(_RowTexts):
             int: _strings,
             type(None): lambda column: ["NULL"] * len(column),
             bool: lambda column: ["1" if value else "0" for value in column],
-            float: lambda column: [repr(_finite(value)) for value in column],
+            float: lambda column: [repr(_check_finite(value)) for value in column],
             bytes: lambda column: [f"x'{value.hex()}'" for value in column],
             **dict.fromkeys(
                 (datetime, uuid.UUID, date, Decimal, day_time, timedelta), self._as_text
@@ -6122,9 +6122,9 @@ class _MySqlDialect(_Dialect):
     kill_patience = 3.0
     converters: ClassVar = {
         **_CONVERTERS,
-        float: _finite,
-        Decimal: _finite,
-        datetime: lambda v: _aware(v).replace(tzinfo=None).isoformat(" "),
+        float: _check_finite,
+        Decimal: _check_finite,
+        datetime: lambda v: _to_utc(v).replace(tzinfo=None).isoformat(" "),
         date: None,
         day_time: lambda v: _local_time(v).isoformat(),
         timedelta: _mysql_time,
@@ -6473,8 +6473,8 @@ class _PostgresDialect(_Dialect):
         **_CONVERTERS,
         float: None,
         # psycopg2 would send an infinite Decimal as NaN.
-        Decimal: lambda v: v if v.is_nan() and not v.is_snan() else _finite(v),
-        datetime: lambda v: v if v.utcoffset() is None else _aware(v),  # TIMESTAMP has no zone
+        Decimal: lambda v: v if v.is_nan() and not v.is_snan() else _check_finite(v),
+        datetime: lambda v: v if v.utcoffset() is None else _to_utc(v),  # TIMESTAMP has no zone
         date: None,
         day_time: day_time.isoformat,
         timedelta: None,
@@ -6694,7 +6694,7 @@ class _CopySource:
 _DIALECTS: dict[str, type[_Dialect]] = {"mysql": _MySqlDialect, "postgres": _PostgresDialect}
 
 
-class _RawLease(_Place[_Session]):
+class _RawLease(_Lease[_Session]):
     """The context manager that ``ConnectionPool.connection`` returns."""
 
     __slots__ = ("_pool", "_session", "_timeout")
@@ -6740,7 +6740,7 @@ class _RawLease(_Place[_Session]):
         return True
 
 
-class _LockLease(_Place[_Session]):
+class _LockLease(_Lease[_Session]):
     """A claim on the session that holds a lock. It outlives the transactions that run on it."""
 
     __slots__ = ()
@@ -6925,14 +6925,14 @@ class _Sessions:
         self._opened.add(session)
         return session
 
-    def wait(self, lease: _Place[_Session], timeout: float | None = None) -> _Session:
+    def wait(self, lease: _Lease[_Session], timeout: float | None = None) -> _Session:
         """Return a session for a lease for which ``take`` had none, within ``timeout`` seconds."""
         until = None if timeout is None else self._monotonic() + timeout
         return self._policy.call(
             "connection", lambda attempt: self.acquire(lease, attempt), until=until
         )
 
-    def give_back(self, lease: _Place[_Session], session: _Session | None, sound: bool) -> None:
+    def give_back(self, lease: _Lease[_Session], session: _Session | None, sound: bool) -> None:
         """Return the session to the pool. It is closed unless the next borrower can use it."""
         if session is not None:
             session.idle_since = now = self._monotonic()
@@ -7044,7 +7044,7 @@ class _SqlStatements(Database):
 
         def attempt(current: Attempt) -> T:
             nonlocal refused
-            lease: _Place[_Session] = _Place()
+            lease: _Lease[_Session] = _Lease()
             session, sound = None, False
             try:
                 try:
@@ -7165,7 +7165,7 @@ class _SqlTransactions(_SqlStatements):
         sessions = self._sessions
 
         def attempt(current: Attempt) -> None:
-            lease: _Place[_Session] = _Place()
+            lease: _Lease[_Session] = _Lease()
             block.handle = lease
             try:
                 session = sessions.take(lease) or sessions.acquire(lease, current)
@@ -7290,7 +7290,7 @@ class _SqlLocks(_SqlTransactions):
     """Sessions that hold locks, for schema migrations and data moves."""
 
     @contextlib.contextmanager
-    def _dedicated(self, lease: _Place[_Session]) -> Iterator[_Session]:
+    def _dedicated(self, lease: _Lease[_Session]) -> Iterator[_Session]:
         """Lend a session and close it afterwards: its locks end with it."""
         sessions = self._sessions
         try:
@@ -7307,18 +7307,18 @@ class _SqlLocks(_SqlTransactions):
     @contextlib.contextmanager
     def _migration_history(self) -> Iterator[_MigrationHistory]:
         """Lend the connection that holds the lock of migrations and writes their history."""
-        with self._dedicated(_Place()) as session:
+        with self._dedicated(_Lease()) as session:
             self._give_time(session)
             yield _MigrationHistory(self, session)
 
     @contextlib.contextmanager
-    def _migration_session(self, busy: Sequence[str]) -> Iterator[_MigrationSession]:
+    def _migration_session(self, busy: Sequence[str]) -> Iterator[_RunnerSession]:
         """Open a connection for one migration, outside the pool, which may be in full use.
 
         It holds the lock ``busy``: a server goes on with a statement whose runner was killed.
         """
         session = self._policy.call("connection", self._sessions.open)
-        lent = _MigrationSession(self, session)
+        lent = _RunnerSession(self, session)
         try:
             self._give_time(session)
             lent.execute(self._dialect.migration_session)
@@ -7340,7 +7340,7 @@ class _SqlLocks(_SqlTransactions):
             raise ConfigurationError("a data move needs a pool with at least two max_connections")
         names, lease = [self._lock_name(lock)], _LockLease()
         with self._dedicated(lease) as session:
-            holder = _MigrationSession(self, session)
+            holder = _RunnerSession(self, session)
             self._await_lock(holder, names, lock_timeout)
             token = self._locking.set(lease)
             try:
@@ -7358,7 +7358,7 @@ class _SqlLocks(_SqlTransactions):
         return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
 
     def _await_lock(
-        self, session: _MigrationSession, names: Sequence[str], lock_timeout: float
+        self, session: _RunnerSession, names: Sequence[str], lock_timeout: float
     ) -> None:
         until = self._monotonic() + lock_timeout
         while not session.try_lock(names):
@@ -7381,7 +7381,7 @@ class _RowStream:
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         sessions, sound = self._pool._sessions, False
-        lease: _Place[_Session] = _Place()
+        lease: _Lease[_Session] = _Lease()
         try:
             session = sessions.take(lease) or sessions.wait(lease)
             self._call(lambda _: self._dialect.limit(session, False))
@@ -7550,7 +7550,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
             self._statement("move", self._dialect.check_constraints, None, _row_count)
 
 
-class _MigrationSession:
+class _RunnerSession:
     """A session of a migration's or move's runner. Its statements may take ``idle_timeout``."""
 
     def __init__(self, pool: _SqlLocks, session: _Session) -> None:
@@ -7612,7 +7612,7 @@ class _MigrationSession:
         return self._policy.call("migrate", attempt, retries=0)
 
 
-class _MigrationHistory(_MigrationSession):
+class _MigrationHistory(_RunnerSession):
     """The session that holds the lock and writes the history. No migration runs on it."""
 
     def __init__(self, pool: _SqlLocks, session: _Session) -> None:
@@ -8066,7 +8066,7 @@ def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[in
 
 
 def _write_record(
-    session: _MigrationSession,
+    session: _RunnerSession,
     table: str,
     migration: Migration,
     statement: int,
@@ -8295,7 +8295,7 @@ class Migrator:
         with self._locked() as (history, records):
             pending = self._files.pending(records)
             for migration, first in pending:
-                _ran(self._progress(f"applying {migration}"))
+                _not_deferred(self._progress(f"applying {migration}"))
                 history.check()
                 with self.pool._migration_session(history.busy) as session:
                     run = _MigrationRun(
@@ -8425,7 +8425,7 @@ class _MigrationRun:
         files: _MigrationFiles,
         clock: Clock,
         history: _MigrationHistory,
-        session: _MigrationSession,
+        session: _RunnerSession,
         migration: Migration,
         first: int,
     ) -> None:
@@ -8502,7 +8502,7 @@ class _MigrationRun:
     def _record_started(self) -> None:
         self._record(self._history, self._step, f"in {self._opened}" if self._opened else "started")
 
-    def _record(self, session: _MigrationSession, statement: int, state: str) -> None:
+    def _record(self, session: _RunnerSession, statement: int, state: str) -> None:
         self._recording = True
         now = self._clock.now()
         _write_record(session, self._history.table, self._migration, statement, state, now)
@@ -8950,7 +8950,7 @@ class _ColumnCheck:
     def moment(self, value: Any) -> Any:
         if not isinstance(value, datetime):
             return self._null(value)
-        value = _aware(value, self._name)
+        value = _to_utc(value, self._name)
         if value.microsecond % self._step:
             raise self._invalid(f"have at most {self._scale} digits of a second")
         return value
@@ -10597,7 +10597,7 @@ class _InterruptibleEvent:
         return self.is_set
 
 
-class Listener(_Closing):
+class Listener(_Closeable):
     """A subscription to Redis channels, made by :meth:`KeyValueClient.listen`.
 
     It calls ``on_message(channel, pattern, payload)`` for one message at a time. Messages of one
@@ -10650,14 +10650,14 @@ class Listener(_Closing):
 
     def _deliver(self, channel: str, pattern: str | None, payload: str) -> None:
         try:
-            _ran(self._on_message(channel, pattern, payload))
+            _not_deferred(self._on_message(channel, pattern, payload))
         except Exception:
             logger.warning("a handler of channel %s raised", channel, exc_info=True)
 
     def _announce_reconnect(self) -> None:
         if self._on_reconnect is not None:
             try:
-                _ran(self._on_reconnect())
+                _not_deferred(self._on_reconnect())
             except Exception:
                 logger.warning("on_reconnect raised", exc_info=True)
 
@@ -10676,7 +10676,7 @@ class Listener(_Closing):
     def _close(self) -> None: ...
 
 
-class KeyValueClient(_Closing):
+class KeyValueClient(_Closeable):
     """Text under text keys, with expiry and counters, and publish/subscribe.
 
     Keys and channels are non-empty text without blanks at either end. Values are text, and may be
@@ -10850,9 +10850,9 @@ class KeyValueClient(_Closing):
     def _stats(self) -> PoolStats: ...
 
 
-# The class of redis-py's exception decides. ``may_have_acted`` counts other commands of the pipeline
-# too. A cache that fails open treats each ConnectionError, each TimeoutError and each retryable
-# CacheError as an outage. docs/cache.md has the table for users.
+# The class of redis-py's exception decides. ``may_have_acted`` counts other commands of the
+# pipeline too. A cache that fails open treats each ConnectionError, each TimeoutError and each
+# retryable CacheError as an outage. docs/cache.md has the table for users.
 _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "AuthenticationError": _no_connection("refused the login: check the user and password"),
     "BusyLoadingError": _no_connection("is still loading its data", retryable=True),
@@ -11258,7 +11258,7 @@ class _RedisDriver:
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
-        self.redis = _driver("redis", "redis>=5", "RedisClient")
+        self.redis = _import_driver("redis", "redis>=5", "RedisClient")
         url = _Url.parse(config.url)
         self.address: _Address = (url.host, url.port or 6379)
         self.errors = _RedisErrors(self.redis, self.address)
@@ -11333,7 +11333,7 @@ class _RedisServer:
 
     def exchange(self, attempt: Attempt, commands: _Commands) -> list[Any]:
         """Send the commands and return a reply for each. A refusal is a value."""
-        place: _Place[Any] = _Place()
+        place: _Lease[Any] = _Lease()
         try:
             try:
                 self.pool.acquire(place, attempt).send(attempt, commands)
@@ -11350,11 +11350,11 @@ class _RedisServer:
         finally:  # its traceback holds this frame
             del failure
 
-    def release(self, place: _Place[Any]) -> None:
+    def release(self, place: _Lease[Any]) -> None:
         connection = place.resource
         self.pool.release(place, broken=connection is not None and connection.unread)
 
-    def receive(self, attempt: Attempt, place: _Place[Any], commands: _Commands) -> list[Any]:
+    def receive(self, attempt: Attempt, place: _Lease[Any], commands: _Commands) -> list[Any]:
         """Return a reply for each command.
 
         A server that is no longer a master refuses them. They are then sent once more, on a new
@@ -11579,7 +11579,7 @@ class _NodeRequest:
     def __init__(self, node: _ClusterNode, commands: _Commands) -> None:
         self.node = node
         self.commands = commands
-        self.place: _Place[Any] = _Place()
+        self.place: _Lease[Any] = _Lease()
         self.replies: list[Any] = []
 
 
@@ -13038,7 +13038,7 @@ class RedisCacheProvider:
 
 def _value_of(text: Any, operation: str) -> Any:
     try:
-        return _read_json(text)
+        return _parse_json(text)
     except (ValueError, RecursionError):
         pass
     # Not in the except block: the cause would quote the value.
@@ -13289,7 +13289,7 @@ class VerificationCache:
         code = generate_code()
         stored = self._store(keys, code)
         try:
-            return _ran(sms.send_verification_code(keys.number, code))
+            return _not_deferred(sms.send_verification_code(keys.number, code))
         except Exception as error:
             if self._is_unsent(error):
                 self._withdraw(keys, stored)
@@ -13625,7 +13625,7 @@ class _ObjectReader(io.RawIOBase):
             )
 
 
-class StorageProvider(_Closing):
+class StorageProvider(_Closeable):
     """Objects, which are bytes under a key, in buckets, as S3 has them.
 
     A key has at most 1,024 bytes in UTF-8 and no blanks at either end. No part between slashes is
@@ -13902,7 +13902,7 @@ def _aws_client(
 
     ``options`` that the installed boto3 does not know are dropped.
     """
-    boto3 = _driver("boto3", "boto3", service)
+    boto3 = _import_driver("boto3", "boto3", service)
     access_key, secret_key, token = keys
     session = boto3.session.Session(
         aws_access_key_id=access_key,
@@ -14648,7 +14648,7 @@ class S3StorageProvider(StorageProvider):
         self._keeps_folders = config.keeps_folders
         if keeps_folders is not None:
             self._keeps_folders = _check_flag("keeps_folders", keeps_folders)
-        _driver("boto3", "boto3", "S3StorageProvider")
+        _import_driver("boto3", "boto3", "S3StorageProvider")
         self._calls = _S3Calls(config, ca_file, clock, observer)
 
     def close(self) -> None:
@@ -15123,7 +15123,7 @@ def _read_iso(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if leaps:
         found += timedelta(seconds=1)
-        day = found if found.tzinfo is None else _aware(found)
+        day = found if found.tzinfo is None else _to_utc(found)
         if day.time().replace(microsecond=0) != day_time():  # at other times there is none
             raise ValueError
     return found
@@ -15173,7 +15173,7 @@ def _read_id(name: str, value: Any) -> uuid.UUID:
 
 def _write_moment(name: str, value: Any) -> str:
     fits = isinstance(value, datetime)
-    return _aware(value, name).isoformat() if fits else _refuse_field(name, datetime)
+    return _to_utc(value, name).isoformat() if fits else _refuse_field(name, datetime)
 
 
 def _read_moment(name: str, value: Any) -> datetime:
@@ -15181,7 +15181,7 @@ def _read_moment(name: str, value: Any) -> datetime:
     if found is not None:
         digits, offset = f"{found[2] or '':0<6}"[:6], found[3].upper().replace("Z", "+00:00")
         try:
-            return _aware(_read_iso(f"{found[1]}.{digits}{offset}"), name)
+            return _to_utc(_read_iso(f"{found[1]}.{digits}{offset}"), name)
         except (ValueError, OverflowError):
             pass  # raise below: here the error's context would quote the text
     _refuse_field(name, "a time as RFC 3339 has it")
@@ -15289,7 +15289,7 @@ def _event_of(payload: str, family: type[E]) -> E:
     if not (isinstance(family, type) and issubclass(family, Event)) or family is Event:
         raise ValidationError("family should be a subclass of Event")
     try:
-        found = _read_json(payload)
+        found = _parse_json(payload)
     except (AttributeError, TypeError, ValueError, RecursionError):  # the first two: not a text
         found = None
     if not isinstance(found, dict):
@@ -15342,7 +15342,7 @@ class Message(_ByValue):
         return _event_of(self.payload, family)
 
 
-class Subscription(_Closing):
+class Subscription(_Closeable):
     """A handler and its channels or glob, as the ``subscribe`` methods of a bus return it.
 
     The bus keeps it, and closes it with itself. Keep it only to close it earlier.
@@ -15414,7 +15414,7 @@ class _SubscriptionTable:
             subscription._closed = True
 
 
-class RedisEventBus(_Closing):
+class RedisEventBus(_Closeable):
     """Events over Redis Pub/Sub, delivered at most once.
 
     https://redis.io/docs/latest/develop/interact/pubsub/. A client that is not subscribed at
@@ -15581,7 +15581,7 @@ class RedisEventBus(_Closing):
             if subscription._closed:  # by the handler of another one
                 continue
             try:
-                _ran(subscription._handler(message))
+                _not_deferred(subscription._handler(message))
             except Exception as error:
                 self.handler_errors += 1
                 outcome = type(error).__name__
@@ -15617,7 +15617,7 @@ class RedisEventBus(_Closing):
 # === sms ==========================================================================================
 
 
-class SmsService(_Closing):
+class SmsService(_Closeable):
     """Sends text messages. Phones may have any form that :func:`normalize_phone` accepts.
 
     Sending raises ValidationError for other phones, and for a message that is empty or over 1,600
@@ -15658,7 +15658,7 @@ class SmsService(_Closing):
                 operation=self._operation(code),
                 retryable=False,
             )
-        return _ran(self._send(phone, message, code))
+        return _not_deferred(self._send(phone, message, code))
 
     @staticmethod
     def _operation(code: str | None) -> str:
@@ -15981,7 +15981,7 @@ class SnsSmsService(_RemoteSmsService):
             name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
             self._attributes[name] = sender
         super().__init__(config, clock, observer)
-        _driver("boto3", "boto3", "SnsSmsService")
+        _import_driver("boto3", "boto3", "SnsSmsService")
         self._endpoint_url = endpoint
         self._client = _AwsClient("the SMS service", self._build)
 
@@ -16014,11 +16014,11 @@ class SnsSmsService(_RemoteSmsService):
         }
         client = self._client.get()
         attempt.sent, attempt.note = True, client
-        token = _awaiting.set(attempt)
+        token = _answer_attempt.set(attempt)
         try:
             answer = client.publish(PhoneNumber=phone, Message=message, MessageAttributes=typed)
         finally:
-            _awaiting.reset(token)
+            _answer_attempt.reset(token)
         sent = str(answer.get("MessageId", "")).strip()
         if not sent:
             client.close()
@@ -16532,7 +16532,7 @@ class JsonLinesSource(_FileSource):
 
     def _object(self, line: str) -> dict[str, Any]:
         try:
-            record = _read_json(line)
+            record = _parse_json(line)
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
@@ -16754,7 +16754,7 @@ _CONVERSIONS: Mapping[tuple[type, str], Callable[[Any], Any]] = {
     (str, "local moment"): lambda text: _read_iso(_iso(text)),
     (str, "date"): date.fromisoformat,
     (str, "time"): lambda text: day_time.fromisoformat(_iso(text)),
-    (str, "document"): _read_json,
+    (str, "document"): _parse_json,
     (float, "decimal"): lambda value: Decimal(repr(value)),
     (float, "integer"): lambda value: Decimal(repr(value)),
     (Decimal, "float"): _exact_float,
@@ -18039,7 +18039,7 @@ class _provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
         raise AttributeError(f"{self._build.__name__} of {type(bundle).__name__} cannot be set")
 
 
-class Infrastructure(_Closing):
+class Infrastructure(_Closeable):
     """The services of a project. Each is built on first use."""
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
@@ -18078,7 +18078,7 @@ class Infrastructure(_Closing):
         self._check_open(name)
         made = build(self)
         kept = self._built.setdefault(name, made)  # a signal handler may have built one meanwhile
-        if isinstance(made, _Closing) and (self._closed or kept is not made):
+        if isinstance(made, _Closeable) and (self._closed or kept is not made):
             made.close()
         self._check_open(name)
 
@@ -18176,7 +18176,7 @@ class Infrastructure(_Closing):
         built = [*self._built.values()]
         with contextlib.ExitStack() as stack:
             for service in built:
-                if isinstance(service, _Closing):
+                if isinstance(service, _Closeable):
                     stack.callback(service.close)
 
 

@@ -310,7 +310,7 @@ DATABASES: list[Mutant] = [
         Drop("_Transactions._task_done", "self._reclaim(block)"),
         DATABASE,
     ),
-    OnFakes("databases: naive datetimes pass", INFRA, Never("_aware", "offset is None"), DATABASE),
+    OnFakes("databases: naive datetimes pass", INFRA, Never("_to_utc", "offset is None"), DATABASE),
     OnFakes(
         "fake database: others see what is not committed",
         FAKES,
@@ -368,7 +368,7 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "fake database: a block goes on after an interrupt",
         FAKES,
-        Never("FakeDatabase._note_fault", "not isinstance(error, infra.InfrastructureError)"),
+        Never("FakeDatabase._apply_fault", "not isinstance(error, infra.InfrastructureError)"),
         ("unit/test_fakes.py::test_a_fault_inside_a_block_has_the_errors_effect",),
     ),
     OnServers(
@@ -516,7 +516,8 @@ SCHEMAS: list[Mutant] = [
         INFRA,
         Replace(
             "_MigrationRun._note_transaction",
-            "not self._opened or dialect.syntax.transaction_end.match(dialect.syntax.start_of_code(sql))",
+            "not self._opened"
+            " or dialect.syntax.transaction_end.match(dialect.syntax.start_of_code(sql))",
             "not self._opened",
         ),
         ("faults/test_migrations.py::test_a_transaction_that_ends_another",),
@@ -840,7 +841,8 @@ value = self.plain(value)
         INFRA,
         Never(
             "UserRepository._check_last_owner",
-            "self._members._rows(operation, ('user_id',), owners, limit=2) == [(member['user_id'],)]",
+            "self._members._rows(operation, ('user_id',), owners, limit=2)"
+            " == [(member['user_id'],)]",
         ),
         USERS,
     ),

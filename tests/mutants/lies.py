@@ -133,7 +133,7 @@ UNNOTICED: list[Mutant] = [
     ),
     fake(
         "5: a block outlives an outage that it met",
-        Drop("FakeDatabase._note_fault", "self._doom(block, error, outermost=gone)"),
+        Drop("FakeDatabase._apply_fault", "self._doom(block, error, outermost=gone)"),
         UNIT,
     ),
     fake(
@@ -230,7 +230,7 @@ FAKE_CLOCK: list[Mutant] = [
     fake(
         "FakeClock: a start elsewhere is taken for UTC",
         Replace(
-            "FakeClock.__init__", "infra._aware(now, 'now')", "now.replace(tzinfo=timezone.utc)"
+            "FakeClock.__init__", "infra._to_utc(now, 'now')", "now.replace(tzinfo=timezone.utc)"
         ),
         PRIVACY,
     ),
@@ -960,7 +960,7 @@ DATABASES: list[Mutant] = [
         "Database: run outside a block has no transaction",
         Replace(
             "Database.run.attempt",
-            "with self.transaction():\n    return _ran(fn())",
+            "with self.transaction():\n    return _not_deferred(fn())",
             "return fn()",
         ),
         DATABASE,
@@ -1787,7 +1787,7 @@ MESSAGING: list[Mutant] = [
         "RedisEventBus: a coroutine that nobody awaits is no error",
         Replace(
             "RedisEventBus._receive",
-            "_ran(subscription._handler(message))",
+            "_not_deferred(subscription._handler(message))",
             "subscription._handler(message)",
         ),
         BUS,
@@ -1811,8 +1811,8 @@ MESSAGING: list[Mutant] = [
         "Event: times in whole seconds",
         Replace(
             "_write_moment",
-            "_aware(value, name).isoformat()",
-            "_aware(value, name).isoformat(timespec='seconds')",
+            "_to_utc(value, name).isoformat()",
+            "_to_utc(value, name).isoformat(timespec='seconds')",
         ),
         (*EVENTS, *BUS),
     ),
@@ -1986,7 +1986,8 @@ SUBTLE: list[Mutant] = [
         Replace(
             "_IndexedRows._chosen",
             "other._table._matching(condition.where)",
-            "[each for each in other._table._rows.items() if each[1]['tag'] == condition.where['tag']]",
+            "[each for each in other._table._rows.items()"
+            " if each[1]['tag'] == condition.where['tag']]",
         ),
         BENCHMARKS,
     ),
@@ -1995,7 +1996,8 @@ SUBTLE: list[Mutant] = [
         Replace(
             "FakeSubmissionRepository._names",
             "self.database.table(table)._candidates({}, {'id': ids})[0]",
-            "[(key, row) for key, row in self.database.table(table)._rows.items() if key in {*zip(ids)}]",
+            "[(key, row) for key, row in self.database.table(table)._rows.items()"
+            " if key in {*zip(ids)}]",
         ),
         SUBMISSIONS,
     ),

@@ -204,7 +204,7 @@ CALLS: list[Mutant] = [
         "faults: MySQL goes on after a timeout without an answer",
         FAKES,
         Replace(
-            "FakeDatabase._note_fault",
+            "FakeDatabase._apply_fault",
             "(infra.ConnectionError, infra.TimeoutError)",
             "infra.ConnectionError",
         ),
@@ -214,7 +214,7 @@ CALLS: list[Mutant] = [
         "faults: a stopped statement ends the connection",
         FAKES,
         Never(
-            "FakeDatabase._note_fault",
+            "FakeDatabase._apply_fault",
             "isinstance(error, infra.TimeoutError) and (not error.retryable)",
         ),
         FAULTS,

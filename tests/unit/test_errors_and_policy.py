@@ -18,7 +18,7 @@ import pytest
 
 import fakes
 import infra
-from infra import _Place, _Pool
+from infra import _Lease, _Pool
 from tests.contract import handlers
 from tests.contract.backends import WAIT, eventually, in_background
 
@@ -357,9 +357,9 @@ def soon(seconds: float = WAIT) -> infra.Attempt:
     return infra.Attempt(clock.monotonic() + seconds, clock.monotonic)
 
 
-def take(pool: _Pool[Resource], attempt: infra.Attempt | None = None) -> _Place[Resource]:
+def take(pool: _Pool[Resource], attempt: infra.Attempt | None = None) -> _Lease[Resource]:
     """A place with a resource in it; on failure it is released, as callers do."""
-    place: _Place[Resource] = _Place()
+    place: _Lease[Resource] = _Lease()
     try:
         assert pool.acquire(place, attempt or soon()) is place.resource
     except BaseException:
@@ -442,7 +442,7 @@ def test_nobody_overtakes_a_waiter() -> None:
         waiting = in_background(wait)
         eventually(lambda: pool.stats().waiting == 1)
         pool.release(held)
-        assert pool.take(_Place()) is None
+        assert pool.take(_Lease()) is None
         tried.set()
         assert waiting() is True
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import infra
-from infra import _Place, _Pool
+from infra import _Lease, _Pool
 from tests.contract.backends import WAIT, in_threads
 from tests.interrupts import interruptions
 
@@ -75,7 +75,7 @@ def test_many_threads(threads: int, size: int, keep: int, trouble: float) -> Non
     def work(number: int) -> int:
         rnd, done = random.Random(number), 0
         for _ in range(400):
-            place: _Place[Thing] = _Place()
+            place: _Lease[Thing] = _Lease()
             hasty = rnd.random() < trouble
             attempt = infra.Attempt(time.monotonic() + (0.0002 if hasty else 30), time.monotonic)
             try:
@@ -126,7 +126,7 @@ class Pool:
 
     def use(self, broken: bool = False) -> None:
         """As each caller does it."""
-        place: _Place[Thing] = _Place()
+        place: _Lease[Thing] = _Lease()
         try:
             try:
                 self.pool.acquire(place, attempt())
@@ -137,14 +137,14 @@ class Pool:
 
     def find_dead(self) -> None:
         self.use()
-        with_it: _Place[Thing] = _Place()
+        with_it: _Lease[Thing] = _Lease()
         self.pool.acquire(with_it, attempt()).dead = True
         self.pool.release(with_it)
         self.use()
 
     def wait(self) -> None:
         """Another has the only one, until the queue is longer than that."""
-        place: _Place[Thing] = _Place()
+        place: _Lease[Thing] = _Lease()
         self.pool.acquire(place, attempt())
 
         def give_back() -> None:
