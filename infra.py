@@ -536,9 +536,9 @@ def _plain(value: Any) -> Any:
 
 
 class _ByValue:
-    """Equality and hash by class and fields, as ``@dataclass`` generates them.
+    """Equality, hash and repr by class and fields, as ``@dataclass`` generates them.
 
-    Generated for each record and event, they take a fifth of the time of ``import infra``.
+    Generated for each record and event, they take a quarter of the time of ``import infra``.
     """
 
     def _by_value(self) -> tuple[Any, ...]:
@@ -551,6 +551,11 @@ class _ByValue:
 
     def __hash__(self) -> int:
         return hash(self._by_value())
+
+    def __repr__(self) -> str:
+        shown = [one.name for one in fields(self) if one.repr]  # type: ignore[arg-type]
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        return f"{type(self).__qualname__}({values})"
 
 
 class _LazyPattern:
@@ -1935,7 +1940,7 @@ def _not_deferred(result: T) -> T:
     return _not_awaitable(result)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Call(_ByValue):
     """One attempt at an outbound call, as the observer sees it. It holds no key and no value.
 
@@ -1950,7 +1955,7 @@ class Call(_ByValue):
     attempt: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Health(_ByValue):
     """A service's name, its server's name and version, and the seconds of a round trip."""
 
@@ -1959,7 +1964,7 @@ class Health(_ByValue):
     latency: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PoolStats(_ByValue):
     """Counts of a pool's connections, and of the calls that wait for one.
 
@@ -7825,7 +7830,7 @@ _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
 )"""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Migration(_ByValue):
     """A numbered step of the schema.
 
@@ -7845,7 +7850,7 @@ class Migration(_ByValue):
         return f"{self.source} {self.number} ({self.name})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MigrationStatus(_ByValue):
     """A migration and its state in the history.
 
@@ -8601,7 +8606,7 @@ class _MigrationRun:
 FILLED: Any = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PhoneUser(_ByValue):
     """A user known by a phone number, of which only a keyed hash is stored.
 
@@ -8620,7 +8625,7 @@ class PhoneUser(_ByValue):
     last_login_at: datetime | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Device(_ByValue):
     """The device that uses a refresh token, as far as the caller knows it."""
 
@@ -8630,7 +8635,7 @@ class Device(_ByValue):
     user_agent: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RefreshToken(_ByValue):
     """The record of a refresh token; the token itself is not stored.
 
@@ -8654,7 +8659,7 @@ class RefreshToken(_ByValue):
     user_agent: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Issued(_ByValue):
     """A new token, which the client gets once, and its record."""
 
@@ -8662,7 +8667,7 @@ class Issued(_ByValue):
     record: RefreshToken
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rotation(_ByValue):
     """The result of a rotation.
 
@@ -8674,7 +8679,7 @@ class Rotation(_ByValue):
     issued: Issued | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class User(_ByValue):
     """A user of the benchmark exchange.
 
@@ -8695,7 +8700,7 @@ class User(_ByValue):
     last_active_at: datetime | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Credentials(_ByValue):
     """A user, and the hash to compare a password with (None: the user has no password)."""
 
@@ -8703,7 +8708,7 @@ class Credentials(_ByValue):
     password_hash: str | None = field(repr=False)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Organization(_ByValue):
     """An organization of the benchmark exchange.
 
@@ -8724,7 +8729,7 @@ class Organization(_ByValue):
     updated_at: datetime = FILLED
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Member(_ByValue):
     """A user who belongs to an organization; ``role`` is "member", "admin" or "owner"."""
 
@@ -8733,7 +8738,7 @@ class Member(_ByValue):
     joined_at: datetime
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Membership(_ByValue):
     """An organization that a user belongs to, and the user's role in it."""
 
@@ -8742,7 +8747,7 @@ class Membership(_ByValue):
     joined_at: datetime
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Benchmark(_ByValue):
     """A benchmark at its current version.
 
@@ -8771,7 +8776,7 @@ class Benchmark(_ByValue):
     updated_at: datetime = FILLED
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BenchmarkVersion(_ByValue):
     """A benchmark as it was at one version; ``number`` counts its versions from 1."""
 
@@ -8787,7 +8792,7 @@ class BenchmarkVersion(_ByValue):
     created_at: datetime = FILLED
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Submission(_ByValue):
     """A model's results at one version of a benchmark.
 
@@ -8830,7 +8835,7 @@ class LeaderboardEntry(NamedTuple):
     organization_name: str | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Query(_ByValue):
     """The page of records to read.
 
@@ -8848,7 +8853,7 @@ class Query(_ByValue):
     with_total: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Page(_ByValue, Generic[T]):
     """``items`` of a query; ``total`` counts all records that match, if ``with_total`` was set."""
 
@@ -9834,7 +9839,7 @@ class TokenRepository(Repository[RefreshToken]):
 _LAST_OWNER = "organization_members_last_owner"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Member(_ByValue):
     """A row of organization_members."""
 
@@ -10174,7 +10179,7 @@ class OrganizationRepository(Repository[Organization]):
         return self._beside(UserRepository)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Tag(_ByValue):
     """A row of benchmark_tags."""
 
@@ -12474,7 +12479,7 @@ def _key_part(part: object) -> str:
     return _TO_ESCAPE.sub(lambda sign: urllib.parse.quote(sign[0], safe=""), text)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RateLimit(_ByValue):
     """The result of :meth:`RedisCacheProvider.check_rate_limit`.
 
@@ -13394,7 +13399,7 @@ class StoragePath:
         return _check_object_key("/".join(names))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObjectSummary(_ByValue):
     """An object in a list.
 
@@ -13408,7 +13413,7 @@ class ObjectSummary(_ByValue):
     last_modified: datetime
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObjectMetadata(_ByValue):
     """An object's metadata. ``metadata`` is the caller's own, its names in lower case."""
 
@@ -13419,7 +13424,7 @@ class ObjectMetadata(_ByValue):
     metadata: dict[str, str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DeleteResult(_ByValue):
     """The deleted keys, in the order given, and the store's error code for each other key."""
 
@@ -13963,10 +13968,12 @@ def _of_whole_answers(pool: Any) -> Any:
 class _AwsClient:
     """A boto3 client, built on first use and shared by all threads.
 
-    Building may request credentials over the network, so no lock is held. Threads may build at the
-    same time, which is safe because each uses a boto3 session of its own. The first client stored
-    is kept; the others are closed.
+    Building takes a quarter of a second of CPU and may request credentials over the network. Other
+    threads wait for it, but not for long: then each builds a client, with a boto3 session of its
+    own. The first client stored is kept; the others are closed.
     """
+
+    PATIENCE = 10.0  # seconds that a thread waits for the client that another thread builds
 
     def __init__(self, owner: str, build: Callable[..., Any], *arguments: Any) -> None:
         self._owner = owner
@@ -13977,6 +13984,7 @@ class _AwsClient:
 
     def _forget_parent(self) -> None:
         self._kept: dict[str, Any] = {}  # the client's sockets belong to the parent
+        self._turn = threading.RLock()  # a signal handler may need a client during a build
 
     @property
     def is_built(self) -> bool:
@@ -13986,14 +13994,25 @@ class _AwsClient:
         """Return the client. Raises ConnectionError after ``close``."""
         client = self._kept.get("client")
         if client is None and not self._closed:
-            built = self._build()
-            client = self._kept.setdefault("client", built)  # atomic
-            if client is not built:
-                built.close()
+            client = self._get_in_turn()
         if self._closed:  # tested after the client was stored: close() may have missed it
             self.drop()
             raise ConnectionError(f"{self._owner} is closed", retryable=False)
         return client
+
+    def _get_in_turn(self) -> Any:
+        has_turn = self._turn.acquire(timeout=self.PATIENCE)
+        try:
+            client = self._kept.get("client")
+            if client is None and not self._closed:
+                built = self._build()
+                client = self._kept.setdefault("client", built)  # atomic
+                if client is not built:
+                    built.close()
+            return client
+        finally:
+            if has_turn:
+                self._turn.release()
 
     def drop(self) -> None:
         """Close the client. The next ``get`` builds another, which looks for credentials again."""
@@ -14469,7 +14488,7 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
 _SendPart = Callable[[Any, dict[str, Any]], str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _MultipartUpload:
     """The upload of one object in parts, each of which is a request."""
 
@@ -14537,7 +14556,7 @@ class _MultipartUpload:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _BatchDeletion:
     """Deletes a thousand keys with one request, and with single ones those that need them."""
 
@@ -14893,7 +14912,7 @@ class EventChannel:
         return _joined_key(cls.SUBMISSION, submission_id)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Event(_ByValue):
     """An event that a bus can publish.
 
@@ -14952,7 +14971,7 @@ class BenchmarkEvent(Event):
     Deprecated: TypeAlias = "_BenchmarkDeprecated"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _BenchmarkCreated(BenchmarkEvent):
     """A user has created the benchmark."""
 
@@ -14961,7 +14980,7 @@ class _BenchmarkCreated(BenchmarkEvent):
     created_by: uuid.UUID
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _BenchmarkUpdated(BenchmarkEvent):
     """The benchmark has a new version."""
 
@@ -14970,7 +14989,7 @@ class _BenchmarkUpdated(BenchmarkEvent):
     changelog: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _BenchmarkStatusChanged(BenchmarkEvent):
     """The benchmark has moved from one status to another."""
 
@@ -14979,7 +14998,7 @@ class _BenchmarkStatusChanged(BenchmarkEvent):
     new_status: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _BenchmarkDeprecated(BenchmarkEvent):
     """The benchmark should no longer be used."""
 
@@ -14996,7 +15015,7 @@ class SubmissionEvent(Event):
     LeaderboardPositionChanged: TypeAlias = "_LeaderboardPositionChanged"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _SubmissionCreated(SubmissionEvent):
     """A user has submitted results of a model."""
 
@@ -15006,14 +15025,14 @@ class _SubmissionCreated(SubmissionEvent):
     score: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _VerificationStarted(SubmissionEvent):
     """The verification of a submission has begun."""
 
     submission_id: uuid.UUID
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _VerificationCompleted(SubmissionEvent):
     """The verification of a submission has ended."""
 
@@ -15021,7 +15040,7 @@ class _VerificationCompleted(SubmissionEvent):
     level: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _LeaderboardPositionChanged(SubmissionEvent):
     """A submission has another rank on its benchmark's leaderboard."""
 
@@ -15039,7 +15058,7 @@ class UserEvent(Event):
     ProfileUpdated: TypeAlias = "_UserProfileUpdated"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _UserCreated(UserEvent):
     """A user has been created."""
 
@@ -15047,7 +15066,7 @@ class _UserCreated(UserEvent):
     username: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _UserRoleChanged(UserEvent):
     """A user has another role."""
 
@@ -15056,7 +15075,7 @@ class _UserRoleChanged(UserEvent):
     new_role: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _UserProfileUpdated(UserEvent):
     """A user's profile has changed."""
 
@@ -15072,7 +15091,7 @@ class SystemEvent(Event):
     CacheCleared: TypeAlias = "_CacheCleared"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _MaintenanceScheduled(SystemEvent):
     """The service will be down for maintenance."""
 
@@ -15081,7 +15100,7 @@ class _MaintenanceScheduled(SystemEvent):
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _HealthCheckFailed(SystemEvent):
     """A service has failed its health check."""
 
@@ -15089,7 +15108,7 @@ class _HealthCheckFailed(SystemEvent):
     error: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _CacheCleared(SystemEvent):
     """Keys have been deleted from the cache."""
 
@@ -15321,7 +15340,7 @@ def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     raise SerializationError(f"{event._type}: {reason}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Message(_ByValue):
     """A message, as a handler receives it. Its repr does not show the payload.
 
@@ -16687,8 +16706,8 @@ class QuerySource(_KeyedSource):
         return int(count)
 
 
-@dataclass(frozen=True)
-class Replace:
+@dataclass(frozen=True, eq=False, repr=False)
+class Replace(_ByValue):
     """A policy of a ``TableTarget``: store this value instead of one that does not fit."""
 
     value: Any
@@ -16782,8 +16801,8 @@ def _converted_for(column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
 _UNFIT = (ValueError, ArithmeticError, LookupError, TypeError, RecursionError, InfrastructureError)
 
 
-@dataclass(frozen=True)
-class MoveCounts:
+@dataclass(frozen=True, eq=False, repr=False)
+class MoveCounts(_ByValue):
     """How many rows a move has read, and what happened to them.
 
     Attributes:
@@ -17215,8 +17234,8 @@ class RepositoryTarget(Target):
         )
 
 
-@dataclass(frozen=True)
-class MoveReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class MoveReport(_ByValue):
     """The result of a run.
 
     Attributes:
@@ -17253,8 +17272,8 @@ class MoveReport:
         return f"{self.name}: {state}: {self.counts} ({rate}{before})"
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, eq=False, repr=False)
+class Verification(_ByValue):
     """The result of ``Move.verify``.
 
     Attributes:
@@ -17294,8 +17313,8 @@ class Verification:
         return text
 
 
-@dataclass(frozen=True)
-class _Checkpoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class _Checkpoint(_ByValue):
     """The progress of a move."""
 
     name: str
@@ -17619,16 +17638,25 @@ class _TransformedBatch:
         self.parts = {name: _TargetRows([], []) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
+        only = None if self._is_split else self.parts[""]
         for at, row in enumerate(rows):
-            pairs = self._named_rows(at, self._transform_row(move.transform, at, row))
+            made = self._transform_row(move.transform, at, row)
+            if only is not None and type(made) is dict:  # the usual case
+                only.at.append(at)
+                only.rows.append(made)
+                continue
+            pairs = self._named_rows(at, made)
             self.dropped += not pairs
-            for name, made in pairs:
+            for name, named in pairs:
                 self.parts[name].at.append(at)
-                self.parts[name].rows.append(made)
+                self.parts[name].rows.append(named)
 
     def _transform_row(self, transform: Transform, at: int, row: dict[str, Any]) -> Any:
         try:
-            made = _not_awaitable(transform(row))
+            made = transform(row)
+            if type(made) is dict:
+                return made
+            made = _not_awaitable(made)
             return [*made] if isinstance(made, Iterator) else made
         except Exception as error:
             key = self._batch.key(at)
@@ -17639,8 +17667,6 @@ class _TransformedBatch:
 
     def _named_rows(self, at: int, made: Any) -> Sequence[tuple[str, Any]]:
         """Return the transform's rows, each with the name of its target."""
-        if not self._is_split and type(made) is dict:  # the usual case
-            return [("", made)]
         if made is None:
             return []
         rows = [made] if self._is_single(made) else made
