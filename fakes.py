@@ -150,7 +150,8 @@ class _Fault:
             return self.error.with_traceback(None)
 
 
-#: The fakes whose fault the current call raises after its work. The work uses up no fault of "*".
+#: The fakes that raise their fault after the work of the current call. The work itself uses up no
+#: fault of "*".
 _failing_fakes: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.ContextVar(
     "fakes-failing", default=()
 )
@@ -159,7 +160,7 @@ _failing_fakes: contextvars.ContextVar[tuple[Faults, ...]] = contextvars.Context
 class Faults:
     """A mixin that makes a fake fail on demand.
 
-    Errors are final: the caller of the real class would see the same after all retries.
+    A fake raises the error that the real class raises after its last retry.
 
     Put it before the class whose interface the fake implements. It works for that class's public
     methods, except those that do not call the service (``close``, ``is_available``, ``stats``).
@@ -169,8 +170,8 @@ class Faults:
     ``unlink_many``, one of "send_sms" to ``send_verification_code``, one of "subscribe" to
     ``subscribe_many``: a class on top of the fake may call either for the same task.
 
-    ``down`` comes before the faults of ``fail_next``. A call that it refuses uses up none of them:
-    they wait until the service is back. After ``close`` they are never raised.
+    While ``down`` is True, calls raise ConnectionError and use up no fault of ``fail_next``: the
+    faults wait until the service is back. After ``close`` they are never raised.
 
     One call uses up one fault of "*", even if it calls other methods of the same fake.
 
@@ -696,7 +697,7 @@ class _WriteTurns:
             self.writer = block
             return None
         if writer.thread == threading.get_ident():
-            # Another task has the block, or _as_another_thread hides it: this would wait forever.
+            # This thread holds the open transaction, in another task: a wait would never end.
             raise self._error(infra._LOCKED)
         waiter = threading.Lock()
         waiter.acquire()
@@ -1422,7 +1423,7 @@ class _ConstrainedRows(_IndexedRows):
             if referring:
                 raise self._error(infra._FOREIGN_KEY, name)
         elif rule.on_delete == "cascade":
-            # MySQL follows each row down before it takes the next.
+            # MySQL finishes the cascade of one row before it handles the next one.
             portions = [[key] for key in referring] if self._pads else [referring]
             for keys in portions:
                 child._remove(keys, in_cascade=True)

@@ -11,8 +11,8 @@ Importing this module loads the standard library only. A driver is imported when
 constructed. Text of a subclass of ``str``, such as a member of an enumeration, counts as its plain
 text in every parameter, setting and document.
 
-A section uses only what stands above it, except for the last two. Contents, in this order in both
-files (search for the banner ``# === name``):
+Each section uses only the sections above it. The last two are exceptions. Contents, in this order
+in both files (search for the banner ``# === name``):
 
 =================  ================================================================================
 errors             InfrastructureError and the classes that derive from it
@@ -106,9 +106,8 @@ from typing import (
     overload,
 )
 
-if (
-    __name__ == "__main__"
-):  # `python -m infra`: whoever imports infra from here on gets this very module
+# Under `python -m infra`, later imports of infra return this module.
+if __name__ == "__main__":
     sys.modules[__spec__.name if __spec__ else "infra"] = sys.modules[__name__]
 
 __version__ = "0.1.0"
@@ -460,8 +459,8 @@ class SystemClock(Clock):
     def now(self) -> datetime:
         return datetime.now(timezone.utc)
 
-    #: Waits for other threads use this function. Tests may replace ``time.monotonic`` itself, and
-    #: a wait that starts on one clock and ends on another may never end.
+    #: Waits for other threads use this function, because tests may replace ``time.monotonic``. A
+    #: wait has to start and end on the same clock, or it may never end.
     monotonic = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
@@ -538,7 +537,7 @@ def _plain(value: Any) -> Any:
 class _ByValue:
     """Equality, hash and repr by class and fields, as ``@dataclass`` generates them.
 
-    Generated for each record and event, they take a quarter of the time of ``import infra``.
+    ``@dataclass`` would generate them for each class, in a quarter of the time of ``import infra``.
     """
 
     def _by_value(self) -> tuple[Any, ...]:
@@ -961,7 +960,7 @@ class _ColumnType(NamedTuple):
     unit: timedelta | None = None
     #: the type of an array's elements
     element: Any = None
-    #: The values of MySQL's ENUM and SET. MySQL takes other digits for the number of a value
+    #: The values of MySQL's ENUM and SET. MySQL reads digits that match none as a value's index
     #: (https://dev.mysql.com/doc/refman/8.4/en/enum.html#enum-indexes).
     choices: frozenset[str] = frozenset()
 
@@ -1639,7 +1638,7 @@ class DatabaseConfig(_Settings):
 
     ``interruptible``: Ctrl-C ends a statement on Postgres, a copy or a login at once. Without it,
     psycopg2 notices Ctrl-C when the statement ends. During a statement the main thread uses
-    ``signal.set_wakeup_fd``; a descriptor that was set before gets its bytes too. The request to
+    ``signal.set_wakeup_fd``. A descriptor that was set earlier still gets its bytes. The request to
     cancel goes over a second connection, which is not encrypted. It holds no data, and names the
     session by a random number from the server. Nothing is cancelled in other threads, for other
     signals, or if SIGINT has a handler of your own. Statements on MySQL and MariaDB always end at
@@ -1737,7 +1736,8 @@ class S3StorageConfig(_Settings):
         public_endpoint: the URL at which clients reach the store, if it is not ``endpoint``.
             Presigned URLs are made for it.
         connect_timeout: bounds one connection attempt.
-        read_timeout: bounds one wait for the server. No call is retried after the sum of both.
+        read_timeout: bounds one wait for the server. No call is retried later than
+            ``connect_timeout + read_timeout`` seconds after its start.
         keeps_folders: whether the store keeps objects as files in folders, as MinIO's gateway to a
             file system does. ``delete_batch`` then also removes each folder that it emptied, with
             one or two requests. The store would still list it otherwise.
@@ -1885,7 +1885,7 @@ class Config(_Settings):
 def _is_deferred(function: Any, *, generators: bool = True) -> bool:
     """Return whether a call would not run the function's body: an async function or a generator.
 
-    A wrapper counts as itself, because it may run the function that it wraps. With ``generators``
+    The check looks at a wrapper only, which may run the function that it wraps. With ``generators``
     False, a generator counts as a function that returns an iterator.
     """
     while isinstance(function, functools.partial):
@@ -1984,7 +1984,7 @@ class Attempt:
     Attributes:
         deadline: in monotonic seconds of the policy's clock.
         sent: the adapter sets it just before it sends the first byte that the service may act on.
-        shared: True: several servers share the call, and only some may have done their part.
+        shared: True: the call goes to several servers, and some may not have executed it.
         final: True: do not retry, even if the error is retryable.
         note: data of the adapter for its ``translate``.
     """
@@ -2014,10 +2014,10 @@ class Attempt:
 class CallPolicy:
     """Run outbound calls with a total deadline, retries, error mapping, logging and an observer.
 
-    A call that failed before it was sent is retried. After that, only operations in ``repeatable``
-    and calls marked so are retried: repeating any other operation could change its result or the
-    data. The pause before attempt n+1 is drawn evenly from 0 to
-    min(backoff_max, backoff * 2**(n-1)) seconds ("full jitter").
+    A call that was not sent is retried. A call that was sent is retried only if its operation is in
+    ``repeatable`` or the call is marked as repeatable: repeating any other operation could change
+    its result or the data. The pause before attempt n+1 is drawn evenly from 0 to min(backoff_max,
+    backoff * 2**(n-1)) seconds ("full jitter").
     """
 
     def __init__(
@@ -2080,7 +2080,7 @@ class CallPolicy:
         """Run ``attempt`` until it succeeds, and return its result.
 
         Raises InfrastructureError in place of a driver's exception. Any other exception passes
-        through: a mistake in the program, Ctrl-C, or one of a signal handler.
+        through: a mistake in the program, Ctrl-C, an exception from a signal handler.
         """
         monotonic = self._monotonic
         started = monotonic()
@@ -2377,7 +2377,7 @@ class _WatchedSocket:
 class _Watchdog:
     """One daemon thread that shuts down a socket when its read deadline has passed.
 
-    psycopg2 waits in C and has no read timeout; http.client's starts again with each byte.
+    psycopg2 waits in C without a read timeout. That of http.client restarts with each byte.
     ``watch`` and ``unwatch`` take no lock: single operations of a dict are atomic.
     """
 
@@ -2777,13 +2777,13 @@ class _Pool(Generic[T]):
             pool.release(lease, broken=True)  # has an effect only if the other was interrupted
 
     The pool has no lock, because an interrupt could leave it locked. Each change is one atomic
-    operation of a list or deque. A slot moves in one expression, so that it has one owner or none.
+    operation of a list or deque. One expression moves a slot, so it never has two owners.
     Without an owner it is garbage, and a weak reference removes it from the list of slots.
 
     No waiter is lost: a thread that returns a resource checks the queue afterwards, and a waiter
     that joins the queue checks for a free slot afterwards. If an interrupt has lost a slot, a
-    waiter notices within a second. No waiter is overtaken: a caller takes an idle resource only if
-    the queue is empty, and of the waiters only the first may take one.
+    waiter notices within a second. Waiters are served first come, first served: a new caller takes
+    an idle resource only if the queue is empty, and only the first waiter may take one.
 
     After a fork the child starts with an empty pool: the sockets belong to the parent.
     """
@@ -3086,8 +3086,9 @@ class _Closeable(ABC):
 class _SignalPipe:
     """A socket pair for ``signal.set_wakeup_fd`` and a daemon thread that reads it.
 
-    Python writes a signal's number there at once; its handler waits for the main thread. Sockets,
-    because gevent turns the thread into a coroutine, and reading a pipe would block the others.
+    Python writes a signal's number to the socket at once. The signal's handler runs later, in the
+    main thread. The thread reads a socket because gevent turns the thread into a coroutine:
+    reading a pipe would block the others.
     """
 
     def __init__(self) -> None:
@@ -3248,7 +3249,7 @@ _interrupts = _Interrupts()
 
 
 def _interruptibly(work: Callable[[], T]) -> T:
-    """Run ``work``; if this is the main thread, in another one, so that Ctrl-C ends the wait."""
+    """Run ``work``. The main thread runs it in a helper thread, so that Ctrl-C ends the wait."""
     if threading.current_thread() is not threading.main_thread():
         return work()
     results: list[T] = []
@@ -3378,8 +3379,8 @@ _thread_local = _ThisThread()
 class _Exit:
     """A descriptor for ``__exit__`` that sets ``_leaves``.
 
-    A ``with`` statement looks up ``__exit__`` before it calls ``__enter__``. A caller that calls
-    ``__enter__`` by hand does not, and need not keep the object.
+    A ``with`` statement looks up ``__exit__`` before it calls ``__enter__``. A direct call of
+    ``__enter__`` does not, and its caller may drop the object.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -3605,7 +3606,7 @@ class _Transactions(_Closeable):
         ) from doom
 
     def _doom(self, block: _Block, error: InfrastructureError, *, outermost: bool) -> None:
-        """Doom the block if ``error``, of a statement that the server received, requires it.
+        """Doom the block if this error of a statement that the server received ends it.
 
         ``outermost``: the session or the whole transaction is lost.
         """
@@ -3671,8 +3672,9 @@ class Database(_Transactions):
 
         An error may end the transaction on the server. Then every further statement in the block
         raises DatabaseError without reaching the server, and so does leaving the block normally.
-        This lasts until the outermost block ends after a deadlock, a lost connection or an implicit
-        commit (DDL on MySQL), and until the innermost block ends after other errors on Postgres.
+        After a deadlock, a lost connection or an implicit commit (DDL on MySQL), this lasts until
+        the outermost block ends. After other errors on Postgres, it lasts until the innermost block
+        ends. MySQL continues the transaction after other errors.
         """
         return _Transaction(self)
 
@@ -3874,7 +3876,7 @@ _MARKER_WORD = _lazy(
     r"[mM](?<!\w[mM])[iIgG][a-zA-Z]{2,10}(?:(?=[^\w\n\r]{0,9}_?[0-9])|(?<=-- migration)(?= ))"
 )
 _MARKER_WORDS = ("migration", "migrations", "migrate")
-# Each part begins with a character that the part before cannot match: no exponential time.
+# No part can match the first character of the next one, so the time is not exponential.
 _MARKER_END = r"[^\w\n\r]*(?=[\n\r]|\Z)"
 _MARKER_SHAPE = _lazy(
     r"(?i)[a-z]+[^\w\n\r]{0,9}_?[0-9]+(?:[^\w\n\r]{1,99}|_)\w[\w-]{0,99}(?<=\w)[^\w\n\r]{1,99}"
@@ -4133,7 +4135,7 @@ _COMMAND = _lazy(r"\\[A-Za-z!?.;]?[a-z_]{0,30}")
 class _MySqlScript(_Script):
     """The syntax of MySQL and MariaDB. They execute the text in /*! */, so it is read as code.
 
-    MySQL reads /*M! */ as a comment. No server has version 999999, which mariadb-dump writes.
+    MySQL reads /*M! */ as a comment. mariadb-dump writes version 999999, which no server has.
     """
 
     comment_signs = "/-#"
@@ -4824,8 +4826,8 @@ _AT_LOGIN = {
     _NO_MEMORY: _NO_ROOM,
 }
 _NO_ROLE = _no_connection("has no such user (role)")
-#: Pattern of the server's message, SQLSTATE (which libpq withholds at a login), rule. In libpq's
-#: text the message follows the severity and two spaces.
+#: A pattern for the server's message, the SQLSTATE, and the rule. At a login libpq does not give
+#: the SQLSTATE. In libpq's text the message follows the severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
 _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
@@ -5486,7 +5488,7 @@ class _MySqlErrorReader(_ErrorReader):
 
     def login_rule(self, exc: BaseException) -> tuple[Any, _ErrorRule]:
         code, rule = super().login_rule(exc)
-        # A user with REQUIRE SSL who comes without TLS gets the code of a wrong password.
+        # If a user with REQUIRE SSL connects without TLS, the code is that of a wrong password.
         if code == 1045 and self._options.get("sslmode") == "disable":
             hint = "or whether the user has to come with TLS: sslmode=disable is set"
             rule = rule._replace(message=f"{rule.message}, {hint}")
@@ -6227,7 +6229,7 @@ class _MySqlDialect(_Dialect):
             if selector.select(seconds):
                 return
         raw.stopped = self._kill("QUERY", raw)
-        # The server rolls back before it replies. One that refused the KILL will not reply.
+        # The server rolls back before it replies. If it refused the KILL, it sends no reply.
         raw._read_timeout = self.grace if raw.stopped else 0.001
 
     def timed_out(self, session: _Session) -> bool:
@@ -6820,7 +6822,7 @@ def _perform(
 
 
 def _note_refusal(dialect: _Dialect, exc: Exception, attempt: Attempt, session: _Session) -> None:
-    """Note whether the server takes no writes. Then a retry helps only if the session is old."""
+    """Record that the server refuses writes. A retry then helps only if the session is not new."""
     if dialect.errors.rule_of(exc)[1].read_only:
         session.read_only = True
         attempt.final = session.is_new
@@ -7444,7 +7446,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
 
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each
     statement, which the server then stops too. A statement that could not be sent is retried. A
-    statement that was sent is not, except for reads of repositories.
+    sent statement is not retried. Reads of repositories are the exception.
 
     After a failover the old server may still run, but take no writes. The pool drops a connection
     that refuses a write for that reason, and sends the write once more over a new one. If that one
@@ -8024,9 +8026,9 @@ _MigrationRecords = Mapping[tuple[str, int], _MigrationRecord]
 def _record_checksum(migration: Migration, state: str, statement: int) -> str:
     """Return the checksum of the statements that are done; the others may still be edited.
 
-    "started" means that the outcome of ``statement`` is unknown, "done" that it took effect. "in 3"
-    means that statement 3 began a transaction, whose outcome up to ``statement`` is unknown; a
-    release without this state takes such a migration for an edited one.
+    "started": the outcome of ``statement`` is unknown. "done": it took effect. "in 3": statement 3
+    began a transaction, and the outcome of the statements from 3 to ``statement`` is unknown.
+    Releases that do not know this state report the migration as edited.
     """
     statements = migration.statements
     if state.startswith("in "):
@@ -8553,7 +8555,7 @@ class _MigrationRun:
     def _fate_together(self, error: InfrastructureError) -> str:
         fate = "the whole migration was rolled back"
         if self._recording and error.code == "25006":
-            reason = "it makes its transaction READ ONLY, which has no room for its record"
+            reason = "it makes its transaction READ ONLY, so its record cannot be written"
             return f"{reason}: leave that out; {fate}"
         if error.code == "25001":
             return f"{fate}; end its marker with no-transaction and run again"
@@ -8840,9 +8842,9 @@ class Query(_ByValue):
     """The page of records to read.
 
     Pages count from 1. ``sort`` is one of the repository's ``sort_fields`` (default: the first);
-    records with equal values are in the order of their ids. ``filters`` are values that
-    ``filter_fields`` must equal (None: be absent). None sorts as on the engine: last on Postgres,
-    first on MySQL.
+    records with equal values are in the order of their ids. ``filters`` gives the value of a field
+    in ``filter_fields``; None selects records without one. None sorts as on the engine: last on
+    Postgres, first on MySQL.
     """
 
     page: int = 1
@@ -9803,9 +9805,9 @@ class TokenRepository(Repository[RefreshToken]):
     def _revoke_all(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
         """Revoke the matching tokens, and those that concurrent rotations add.
 
-        A statement that waited for a rotation may have missed the rotation's new token. A rotation
-        needs a committed token that is not revoked, so none is in progress once no such token is
-        left.
+        A statement that waits for a rotation may not see the token that the rotation adds. A
+        rotation needs a committed token that is not revoked, so none is in progress once no such
+        token is left.
         """
         reason = self._checked({"revoke_reason": reason})["revoke_reason"]
 
@@ -10541,8 +10543,8 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
 
     # The inner query reads an index that holds only ranked rows, and cuts them off before names are
     # looked up: without that, stale statistics let the planner join and sort all of them. LATERAL
-    # and its LIMIT keep the planner from reading all users. The last LIMIT cuts nothing off, and is
-    # not a constant: so the planner expects to need a tenth of the rows (preprocess_limit in
+    # and its LIMIT keep the planner from reading all users. The last LIMIT removes no row. It
+    # is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
     # PostgreSQL's planner.c) and reads them in order, also where the statistics do not know the id
     # yet, and it would expect few rows, then read and sort all.
     _ranking = """
@@ -10855,9 +10857,9 @@ class KeyValueClient(_Closeable):
     def _stats(self) -> PoolStats: ...
 
 
-# The class of redis-py's exception decides. ``may_have_acted`` counts other commands of the
-# pipeline too. A cache that fails open treats each ConnectionError, each TimeoutError and each
-# retryable CacheError as an outage. docs/cache.md has the table for users.
+# The class of redis-py's exception decides. ``may_have_acted`` is True if any command of the
+# pipeline may have run. A cache that fails open treats each ConnectionError, each TimeoutError and
+# each retryable CacheError as an outage. docs/cache.md has the table for users.
 _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "AuthenticationError": _no_connection("refused the login: check the user and password"),
     "BusyLoadingError": _no_connection("is still loading its data", retryable=True),
@@ -11150,9 +11152,9 @@ class _RedisConnection:
     def _log_in(self) -> None:
         """Run redis-py's handshake; over TLS read at least one reply.
 
-        A TLS server may judge our certificate, and send its session tickets, after the handshake
-        is over for us. A server that replies has done both: no command is sent in vain, and what is
-        readable is a reply.
+        The handshake can end for the client first. The server then still checks the client's
+        certificate and sends session tickets. A server that replies has done both: no command is
+        sent in vain, and what is readable is a reply.
         """
         self.on_connect()  # type: ignore[attr-defined]  # redis-py's
         driver = self._driver
@@ -11708,8 +11710,8 @@ class _ClusterTransport(_RedisTransport):
     See https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/. A node is asked
     for the slots, first the one of the URL, and again when a node has failed. A command that a node
     redirects (MOVED, ASK) was not executed, and goes to the other node. Channels live on one node,
-    the same for all clients, so that PUBLISH counts all subscribers. If it fails they move to the
-    next until it answers again: nodes pass messages on to each other.
+    the same for all clients, so that PUBLISH counts all subscribers. If that node fails, they
+    use the next one until it answers again. This works because nodes forward messages.
 
     redis-py's RedisCluster is not used. With two silent nodes and a deadline of 0.6 s it took
     1.75 s. It failed on ASK to a new node, and on MOVED with an empty host or "?". It sent a
@@ -12079,7 +12081,7 @@ class _Subscriptions:
             self._enqueue(*call.commands)
 
     def conclude(self, call: _ListenerCall, *, failed: bool) -> None:
-        """Keep what a call has subscribed to. A failed one takes it back, unless others want it."""
+        """Keep a call's subscriptions; if it failed, remove those that no other call needs."""
         with self._lock:
             for command in call.commands:
                 self._conclude(command, failed)
@@ -12573,7 +12575,7 @@ class CacheLock:
             …
 
     It is free once released, and at the latest ``ttl`` seconds after it was acquired: its owner may
-    have died. An owner that still works then shares the guarded thing with the next one: choose a
+    have died. If the owner still works then, two owners use the resource at once: choose a
     ``ttl`` well above the longest work. A late owner never releases the next one's lock. Not
     reentrant. Threads may share one object: each acquires and releases for itself.
     """
@@ -12699,7 +12701,7 @@ class CacheLock:
         """Wait for other processes; return whether the lock was acquired."""
         client, clock = self._cache._client, self._cache._clock
         until = clock.monotonic() + left
-        # Not ``while not``: None is no answer, in a cache that fails open while it fills a key.
+        # None means that a cache that fails open got no answer: the wait ends.
         while self._ask("lock", client.set_nx, self._name, token, self._ttl) is False:
             left = min(left, until - clock.monotonic())
             if left > 1e-6:  # less is lost when clocks round
@@ -13016,7 +13018,7 @@ class RedisCacheProvider:
             ) from error
 
     def _try(self, operation: str, instead: T, call: Callable[..., T], *arguments: Any) -> T:
-        """Return the client's answer; of a cache that fails open, ``instead`` if there is none."""
+        """Return the client's answer. Without one, a cache that fails open returns ``instead``."""
         try:
             return self._ask(operation, call, *arguments)
         except CacheError as error:
@@ -13662,7 +13664,7 @@ class StorageProvider(_Closeable):
 
         The file stays open and need not be seekable; its exceptions pass through. Data above
         ``part_size`` is sent in up to 10,000 parts of that size, one in memory at a time. If one
-        fails, none stays, and the old object does. ``content_type`` defaults to
+        fails, the upload is aborted and the old object stays. ``content_type`` defaults to
         "binary/octet-stream". Names in ``metadata`` have ASCII letters (lower-cased), digits,
         hyphens and dots; values are printable ASCII without blanks at either end; 2,048 bytes in
         all.
@@ -14253,7 +14255,7 @@ def _s3_garbled(exc: Exception) -> StorageError:
     """Return an error for an answer that is not S3's. It is retryable, as a lost answer is."""
     why = str(exc) if isinstance(exc, _Incomplete) else type(exc).__name__
     return StorageError(
-        f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
+        f"storage gave no usable answer ({why}): the server may be no S3 store, see S3_ENDPOINT",
         retryable=True,
     )
 
@@ -15452,8 +15454,8 @@ class RedisEventBus(_Closeable):
     ValidationError before anything is sent. Threads may share a bus. A forked child has no
     subscriptions. A bus with subscriptions lives until it or its client is closed.
 
-    Channels belong to the whole Redis server, not to a database number or a cache's prefix. Two
-    environments on one server need a ``prefix`` each, and neither may begin with the other.
+    Channels belong to the whole Redis server, not to a database number or a cache's prefix. Give
+    each environment on one server a ``prefix`` that is not the start of another's.
 
     Attributes:
         handler_errors: number of handler calls that have raised.
@@ -15744,7 +15746,7 @@ def _check_sms_config(config: SmsConfig) -> None:
 class _RemoteSmsService(SmsService):
     """Shared code of providers with a network API: the call policy and the errors.
 
-    What fails before it is sent is retried once within ``config.timeout``; what was sent, never.
+    A message that was not sent is retried once within ``config.timeout``. A sent one never is.
     """
 
     def __init__(
@@ -17741,7 +17743,7 @@ class _FittedBatch:
 
         Returns None if they refuse none any more: another client has changed rows meanwhile.
         """
-        low, high = 0, len(self._batch.rows)  # the targets take the first low, not the first high
+        low, high = 0, len(self._batch.rows)  # low rows are accepted, high rows are refused
         error = self._refusal(high)
         if error is None:
             return None

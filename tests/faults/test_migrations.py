@@ -831,7 +831,7 @@ def test_a_transaction_that_is_read_only(
             "SET TRANSACTION READ … "
             f"({shop.where()} takes no writes: the server, the user "
             "or the transaction is read-only "
-            "(code 25006)): it makes its transaction READ ONLY, which has no room for its record: "
+            "(code 25006)): it makes its transaction READ ONLY, so its record cannot be written: "
             "leave that out; the whole migration was rolled back"
         )
         assert shop.states() == [(1, "applied", 1), (2, "pending", 0)]
