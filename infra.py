@@ -11120,6 +11120,7 @@ class _RedisConnection:
         self.opened_at = SystemClock.monotonic()
         self.is_new = True  # has answered no command yet
         self.unread = False  # a reply is still to come
+        self.failure: OSError | None = None  # redis-py raises an error of its own in place of it
         self._driver = driver
         self._attempt = attempt  # that uses the connection, or used it last
         self._usual_timeout = driver.config.socket_timeout
@@ -11138,6 +11139,15 @@ class _RedisConnection:
 
     def _connect(self) -> Any:
         """Return a connected socket, with TLS if the URL says so."""
+        try:
+            return self._open()
+        except builtins.TimeoutError:
+            raise
+        except OSError as failure:
+            self.failure = failure
+            raise
+
+    def _open(self) -> Any:
         driver, attempt = self._driver, self._attempt
         host, port = self.address
         longest = driver.config.connect_timeout
@@ -11309,7 +11319,10 @@ class _RedisDriver:
             connection.connect()
         except BaseException:
             self.disconnect(connection)
-            raise
+            if connection.failure is None:
+                raise
+        if connection.failure is not None:
+            raise connection.failure
         return connection
 
     @staticmethod

@@ -204,7 +204,8 @@ def test_the_attributes_of_repositories_are_documented() -> None:
     section = page[page.index("## Attributes") : page.index("## Types")]
     rows = re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    public = {name for name in vars(infra.Repository)["__annotations__"] if name[0] != "_"}
+    bases = [vars(base).get("__annotations__", {}) for base in infra.Repository.__mro__]
+    public = {name for names in bases for name in names if name[0] != "_"}
     assert documented == public
 
 

@@ -121,12 +121,12 @@ def test_all_mutants_apply() -> None:
 
 def test_the_check_of_mutants_can_fail() -> None:
     edit, tests = (
-        Replace("Database._check", "gone", "0"),
+        Replace("Database.run", "gone", "0"),
         ("unit/gone.py", "unit/test_mutants.py::x"),
     )
     mutant = suite.OnFakes("a name", suite.INFRA, edit, tests)
     assert suite.check([mutant, mutant])[:3] == [
-        "a name: infra.py: Database._check has this 0 times, not once: gone",
+        "a name: infra.py: Database.run has this 0 times, not once: gone",
         "a name: no such test: unit/gone.py",
         "a name: no such test: unit/test_mutants.py::x",
     ]
