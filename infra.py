@@ -1811,7 +1811,7 @@ class Config(_Settings):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
-        """Read the variables that the README lists, from ``os.environ`` or from ``env``.
+        """Read the variables of docs/configuration.md, from ``os.environ`` or from ``env``.
 
         Raises ConfigurationError, which names the variable at fault.
         """
@@ -7484,8 +7484,8 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         """Run one statement and return how many rows it affected (UPDATE: how many it matched).
 
         Changes by SET, USE and LOCK TABLES last until the end of the transaction block. Outside a
-        block they end with the statement, because its connection is closed; the README lists all
-        such statements. Temporary tables stay, and so do settings that a function changes in a
+        block they end with the statement, because its connection is closed; docs/databases.md lists
+        all such statements. Temporary tables stay, and so do settings that a function changes in a
         SELECT. The server rounds and converts values to fit their columns; ``insert_many`` does
         not.
         """
@@ -18101,7 +18101,7 @@ class Infrastructure(_Closeable):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
-        """Read the settings from ``env``, by default ``os.environ``; the README lists them."""
+        """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md."""
         return cls(Config.from_env(env))
 
     def _once(self, name: str, build: Callable[[Any], Any]) -> Any:
@@ -18524,7 +18524,7 @@ def _parser() -> Any:
     parser = argparse.ArgumentParser(
         prog="infra",
         description="Checks and migrates the services that the environment variables name.",
-        epilog="Variables: README, 'Configuration'. Exit codes: 0 done, 1 a service is down or "
+        epilog="Variables: docs/configuration.md. Exit codes: 0 done, 1 a service is down or "
         "refuses, 2 wrong usage or setting.",
     )
     parser.add_argument("--version", action="version", version=f"infra {__version__}")
