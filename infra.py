@@ -2457,6 +2457,10 @@ def _no_connection(message: str, *, retryable: bool = False) -> _ErrorRule:
     return _ErrorRule(ConnectionError, message, retryable, may_have_acted=False)
 
 
+def _refusal(message: str, *, retryable: bool = False) -> _ErrorRule:
+    return _ErrorRule(DatabaseError, message, retryable)
+
+
 def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
     """Return the rule of the first of ``keys``: codes, or the classes of an exception (__mro__)."""
     return next((rules[key] for key in keys if key in rules), None)
@@ -3083,6 +3087,12 @@ class _Closeable(ABC):
 # === database =====================================================================================
 
 
+_Row: TypeAlias = tuple[Any, ...]
+_Key: TypeAlias = tuple[Any, ...]  # of a table
+_Columns: TypeAlias = Sequence[Sequence[Any]]
+_Converter: TypeAlias = Callable[[Any], Any]
+
+
 class _SignalPipe:
     """A socket pair for ``signal.set_wakeup_fd`` and a daemon thread that reads it.
 
@@ -3450,15 +3460,13 @@ _NAME = _lazy(_NAME_SHAPE)
 _TABLE_NAME = _lazy(rf"({_NAME_SHAPE}\.)?{_NAME_SHAPE}")
 # A statement that begins or ends a transaction. MySQL executes the text in /*! */.
 _TRANSACTION = _lazy(
-    r"(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort"
-    r"|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
-    re.IGNORECASE,
+    r"(?i)(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort"
+    r"|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b"
 )
 #: a statement that may change the session, by its first word; one that begins with a comment may
 _MAY_SET = _lazy(
-    r"\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare|handler"
-    r"|flush|/|-|#)",
-    re.IGNORECASE,
+    r"(?i)\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare|handler"
+    r"|flush|/|-|#)"
 )
 # The largest batch of insert_many: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
@@ -3782,9 +3790,7 @@ class Database(_Transactions):
         """Return the columns' types. Raises DatabaseError if the table or a column is missing."""
 
     @abstractmethod
-    def _insert_rows(
-        self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
-    ) -> int:
+    def _insert_rows(self, table: str, names: Sequence[str], columns: _Columns) -> int:
         """Insert the rows, given as columns, and return the number of bytes of their text."""
 
     # For data moves
@@ -3830,7 +3836,7 @@ class _TableShape(NamedTuple):
     optional: frozenset[str] = frozenset()  # an INSERT may omit them
     computed: frozenset[str] = frozenset()  # the server computes them: an INSERT must omit them
     #: by column: a function that converts the driver's value, if the driver returns another form
-    readings: Mapping[str, Callable[[Any], Any]] = {}
+    readings: Mapping[str, _Converter] = {}
     unordered: frozenset[str] = frozenset()  # a page cannot start after one of their values
     transactional: bool = True
 
@@ -3848,19 +3854,15 @@ class _TableRows(ABC):
     @abstractmethod
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+    ) -> tuple[Sequence[_Row], Sequence[_Key]]:
         """Return the next ``limit`` rows in the order of the primary key, and their keys."""
 
     @abstractmethod
-    def find(
-        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
-    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    def find(self, names: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, _Row]:
         """Return the rows with these primary keys, by the key as given."""
 
     @abstractmethod
-    def update(
-        self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
-    ) -> None:
+    def update(self, names: Sequence[str], rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
         """Set these columns of the rows with these primary keys. Called inside a transaction."""
 
     @abstractmethod
@@ -3942,10 +3944,12 @@ def _quoted(quote: str, escapes: bool | None) -> str:
     return rf"{quote}[^{quote}]*{quote}" if escapes is False else rf"{quote}[^{quote}\\]*{quote}"
 
 
-def _repeated(*alternatives: str) -> re.Pattern[str]:
+def _repeated(*alternatives: str) -> _Scanner:
     return re.compile(f"(?:{'|'.join(filter(None, alternatives))}){{0,2000}}", re.DOTALL)
 
 
+#: a pattern that matches at every position, so that ``match`` never returns None
+_Scanner: TypeAlias = Any
 #: whether a backslash escapes in single quotes, and in double quotes; None: unknown
 _Escapes = tuple[bool | None, bool | None]
 
@@ -3987,9 +3991,7 @@ class _Script(ABC):
 
     @staticmethod
     @abstractmethod
-    def patterns(
-        escapes: _Escapes, strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         """Return a pattern for the space before a statement, and one for the statement."""
 
     @abstractmethod
@@ -4013,7 +4015,7 @@ class _Script(ABC):
         self._find_limit(self.at)
         word = self._find_word(self.at)
         while True:
-            first = self._blank.match(sql, self.at, self._limit).end()  # type: ignore[union-attr]
+            first = self._blank.match(sql, self.at, self._limit).end()
             if not sql[first : first + 1].isalpha():
                 first = self._pass_blanks()
             end = self._pass_body(first)
@@ -4059,25 +4061,22 @@ class _Script(ABC):
     def _pass_blanks(self) -> int:
         sql, at = self.sql, self.at
         while True:
-            end = self._blank.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            end: int = self._blank.match(sql, at, self._limit).end()
             if end == self._limit:
                 return end
             if sql[end] in self.comment_signs:
                 end = self._pass_comment(end)
                 if end > self._limit:
                     self._find_limit(end)
-            if end == at or not self._may_be_blank(end):
+            following = sql[end : end + 1]
+            if end == at or not (following.isspace() or following in self.comment_signs):
                 return end
             at = end
-
-    def _may_be_blank(self, at: int) -> bool:
-        character = self.sql[at : at + 1]
-        return character.isspace() or character in self.comment_signs
 
     def _pass_body(self, at: int) -> int:
         sql = self.sql
         while True:
-            at = self._body.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            at = self._body.match(sql, at, self._limit).end()
             if at == self._limit or sql[at] == ";":
                 return at
             at = self._pass_special(at)
@@ -4087,7 +4086,7 @@ class _Script(ABC):
     def _pass_quoted(self, at: int, escapes: bool | None) -> int:
         sql, quote, end = self.sql, self.sql[at], at + 1
         if escapes is None:
-            end = re.compile(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
+            end = _repeated(rf"[^{quote}\\]+").match(sql, end).end()
             if sql.startswith("\\", end):
                 raise ValidationError(
                     f"it is not known whether the backslash in line {_line(sql, end)} escapes, "
@@ -4097,8 +4096,8 @@ class _Script(ABC):
         if not escapes:
             end = sql.find(quote, end)
             return self._closed(end + 1 if end >= 0 else 0, at)
-        inside = re.compile(rf"(?:[^{quote}\\]+|\\.|{quote}{quote}){{0,2000}}", re.DOTALL)
-        while (further := inside.match(sql, end).end()) > end:  # type: ignore[union-attr]
+        inside = _repeated(rf"[^{quote}\\]+", r"\\.", quote * 2)
+        while (further := inside.match(sql, end).end()) > end:
             end = further
         return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
 
@@ -4166,9 +4165,7 @@ class _MySqlScript(_Script):
 
     @staticmethod
     @functools.cache
-    def patterns(
-        escapes: _Escapes, strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         blank = _repeated(r"\s+", *_MySqlScript._comments(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
         body = _MySqlScript._body_pattern(
             escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
@@ -4177,7 +4174,7 @@ class _MySqlScript(_Script):
 
     @staticmethod
     @functools.cache
-    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str, more: str) -> re.Pattern[str]:
+    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str, more: str) -> _Scanner:
         return _repeated(
             rf"[^'\"`#/\-{stops}]+",
             _quoted("'", escapes[0]),
@@ -4235,7 +4232,7 @@ class _MySqlScript(_Script):
         inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
         end = at + 3
         while not self.sql.startswith("*/", end):
-            end = inside.match(self.sql, end).end()  # type: ignore[union-attr]
+            end = inside.match(self.sql, end).end()
             if end == len(self.sql):
                 self._closed(0, at)
             if self.sql[end] == "/":
@@ -4325,12 +4322,12 @@ class _PostgresScript(_Script):
     set_config = _lazy(r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings")
     restrict = _lazy(r"\\(?:un)?restrict\b[^\r\n]*")
     prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
-    gap = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
+    gap: _Scanner = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
     tag = _lazy(rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$")
     #: a comment; comments nested in it hold no further ones
     comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
     #: the parts of nested comments: text, a run of opening marks, a run of closing marks
-    nested = (
+    nested: tuple[_Scanner, ...] = (
         _lazy(rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}"),
         _lazy(r"(?:/\*[^*/]*){0,1000}"),
         _lazy(r"(?:\*/[^*/]*){0,1000}"),
@@ -4339,15 +4336,13 @@ class _PostgresScript(_Script):
 
     @staticmethod
     @functools.cache
-    def patterns(
-        escapes: _Escapes, strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         blank = _repeated(r"\s+", r"--[^\r\n]*", _PostgresScript.comment)
         return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
 
     @staticmethod
     @functools.cache
-    def _body_pattern(escapes: _Escapes, stops: str) -> re.Pattern[str]:
+    def _body_pattern(escapes: _Escapes, stops: str) -> _Scanner:
         signs, quoted = _SIGNS, _quoted("'", escapes[0])
         if escapes[0] is False:
             quoted = (
@@ -4382,11 +4377,11 @@ class _PostgresScript(_Script):
         sql, at, depth = self.sql, opened + 2, 1
         neutral, opens, closes = self.nested
         while depth:
-            begun, at = at, neutral.match(sql, at).end()  # type: ignore[union-attr]
-            end = opens.match(sql, at).end()  # type: ignore[union-attr]
+            begun, at = at, neutral.match(sql, at).end()
+            end = opens.match(sql, at).end()
             depth += sql.count("/*", at, end)
             at = end
-            end = closes.match(sql, at).end()  # type: ignore[union-attr]
+            end = closes.match(sql, at).end()
             closing = sql.count("*/", at, end)
             while closing > depth:  # the last marks are outside of this comment
                 end = sql.rfind("*/", at, end)
@@ -4427,7 +4422,7 @@ class _PostgresScript(_Script):
 
     def _pass_gap(self, at: int) -> int:
         gap, sql = self.gap, self.sql
-        while (end := gap.match(sql, at).end()) > at:  # type: ignore[union-attr]
+        while (end := gap.match(sql, at).end()) > at:
             at = end
         return at
 
@@ -4457,15 +4452,15 @@ class _PostgresScript(_Script):
         off = value in ("of", "off", "0") or "false".startswith(value) or "no".startswith(value)
         return True if off else None
 
-    def _program_end(self, first: int, is_rule: bool) -> int:
+    def _program_end(self, at: int, is_rule: bool) -> int:
         """Return the closing semicolon as psql finds it.
 
         It is outside of a rule's parentheses, after an END for every BEGIN and CASE.
         """
-        sql, at, blocks, brackets = self.sql, first, 0, 0
+        sql, blocks, brackets = self.sql, 0, 0
         pattern = self._body_pattern(self._escapes, r";()A-Za-z_\x80-\U0010ffff\\")
         while True:
-            at = pattern.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            at = pattern.match(sql, at, self._limit).end()
             if at == self._limit or (sql[at] == ";" and not blocks and not (is_rule and brackets)):
                 return at
             if found := self.word.match(sql, at, self._limit):
@@ -4558,8 +4553,9 @@ class _Syntax(ABC):
     session_change_signs: ClassVar[tuple[str, ...]]
     #: statements that end a transaction and may begin the next one
     transaction_end: ClassVar[re.Pattern[str]]
-    #: statements that a migration must not contain: first word, pattern, reason
-    refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
+    #: statements, in capitals, that a migration must not contain, and the reason
+    refused: ClassVar[re.Pattern[str]]
+    refusal: ClassVar[str]
 
     def __init__(self) -> None:
         self._known_changes: dict[str, bool] = {}  # results of may_change_session
@@ -4641,38 +4637,29 @@ class _MySqlSyntax(_Syntax):
     literal_start = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
     plain_strings = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
     history_name = _lazy(
-        r'(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
-        r'|(?<!")"schema_migrations"(?!")',
-        re.IGNORECASE,
+        r'(?i)(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
+        r'|(?<!")"schema_migrations"(?!")'
     )
     session_statement = _lazy(
-        r"SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
-        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
-        re.IGNORECASE,
+        r"(?i)SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
+        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b"
     )
     # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
     session_change = _lazy(
-        r"\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
-        r"|(?<!@)@(?!@)",
-        re.IGNORECASE,
+        r"(?i)\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
+        r"|(?<!@)@(?!@)"
     )
     session_change_signs = (";", "@")
     transaction_end = _lazy(
-        r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
+        r"(?i)(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b"
     )
-    refused_statements = (
-        (
-            "XA",
-            _lazy(r"XA\b", re.IGNORECASE),
-            "a transaction of XA outlives its connection: begin one with START TRANSACTION",
-        ),
-    )
+    refused = _lazy(r"XA\b")
+    refusal = "a transaction of XA outlives its connection: begin one with START TRANSACTION"
     #: The table that a statement writes to. A comment matches in one way only: no exponential time.
     write_target = _lazy(
-        r"(?:INSERT|REPLACE|UPDATE)"
+        r"(?is)(?:INSERT|REPLACE|UPDATE)"
         r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
-        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
-        re.IGNORECASE | re.DOTALL,
+        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
     )
 
     def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
@@ -4706,27 +4693,20 @@ class _PostgresSyntax(_Syntax):
         r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
     )
     session_statement = _lazy(
-        r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b"
-        r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
-        re.IGNORECASE,
+        r"(?i)SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b"
+        r"|SELECT\s+(?:pg_catalog\.)?set_config\b"
     )
     session_change = _lazy(
-        r"(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
+        r"(?i)(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
         r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
-        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b",
-        re.IGNORECASE,
+        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b"
     )
     session_change_signs = (";", "set_config", "pg_settings")
     transaction_end = _lazy(
-        r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
+        r"(?i)(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b"
     )
-    refused_statements = (
-        (
-            "PREPARE",
-            _lazy(r"PREPARE\s+TRANSACTION\b", re.IGNORECASE),
-            "a prepared transaction outlives its connection: end it with COMMIT",
-        ),
-    )
+    refused = _lazy(r"PREPARE\s+TRANSACTION\b")
+    refusal = "a prepared transaction outlives its connection: end it with COMMIT"
 
     def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         opened, at = found[0], found.end()
@@ -4765,50 +4745,40 @@ _CHECK = _ErrorRule(ConflictError, "does not allow such a row", constraint_kind=
 _NOT_NULL = _ErrorRule(
     ConflictError, "requires a value for this column", constraint_kind="not_null"
 )
-_DEADLOCK = _ErrorRule(
-    DatabaseError, "ended the transaction in favour of another: run it again", retryable=True
-)
-_LOCKED = _ErrorRule(
-    DatabaseError, "waited too long for another transaction's lock", retryable=True
-)
+_DEADLOCK = _refusal("ended the transaction in favour of another: run it again", retryable=True)
+_LOCKED = _refusal("waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
 _BUSY = _no_connection("takes no further connections at present", retryable=True)
 _UNREACHABLE = _no_connection("could not be reached", retryable=True)
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
-_EXPIRED = _no_connection("wants a new password for this user: see ALTER USER")
-_LOCKED_USER = _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")
 _NO_DATABASE = _no_connection("has no such database")
-_MISFIT = _ErrorRule(DatabaseError, "refused a value that does not fit its column or type")
-_BY_ZERO = _ErrorRule(DatabaseError, "does not divide by zero")
-_BAD_PATTERN = _ErrorRule(DatabaseError, "could not read a regular expression")
-_BAD_ARGUMENT = _ErrorRule(
-    DatabaseError, "refused a value that a function, an operator or a setting cannot have"
+_MISFIT = _refusal("refused a value that does not fit its column or type")
+_BY_ZERO = _refusal("does not divide by zero")
+_BAD_PATTERN = _refusal("could not read a regular expression")
+_BAD_ARGUMENT = _refusal("refused a value that a function, an operator or a setting cannot have")
+_NO_OVERLOAD = _refusal(
+    "has no function or operator of that name for arguments of that number and type"
 )
-_NO_OVERLOAD = _ErrorRule(
-    DatabaseError, "has no function or operator of that name for arguments of that number and type"
-)
-_SYNTAX = _ErrorRule(DatabaseError, "could not read the statement")
-_UNKNOWN_NAME = _ErrorRule(
-    DatabaseError, "knows no table or column of that name (are all migrations applied?)"
-)
-_UNKNOWN = _ErrorRule(DatabaseError, "knows nothing of that name")
-_DISK_FULL = _ErrorRule(DatabaseError, "has no room left on its disk, or in its table space")
-_NO_MEMORY = _ErrorRule(DatabaseError, "has too little memory for that")
+_SYNTAX = _refusal("could not read the statement")
+_UNKNOWN_NAME = _refusal("knows no table or column of that name (are all migrations applied?)")
+_UNKNOWN = _refusal("knows nothing of that name")
+_DISK_FULL = _refusal("has no room left on its disk, or in its table space")
+_NO_MEMORY = _refusal("has too little memory for that")
 _NO_COPY = _ErrorRule(
     DatabaseError,
     "cannot receive the rows: insert_many uses COPY, which psycopg2 does not support under a wait "
     "callback (set_wait_callback, as psycogreen sets it)",
     may_have_acted=False,
 )
-_FORBIDDEN = _ErrorRule(DatabaseError, "does not permit this user to do that")
+_FORBIDDEN = _refusal("does not permit this user to do that")
 _READ_ONLY = _ErrorRule(
     DatabaseError,
     "takes no writes: the server, the user or the transaction is read-only",
     may_have_acted=False,
     read_only=True,
 )
-_REFUSED = _ErrorRule(DatabaseError, "refused the statement")
+_REFUSED = _refusal("refused the statement")
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _ON_A_SESSION = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
@@ -4824,11 +4794,12 @@ _AT_LOGIN = {
     _NO_MEMORY: _NO_ROOM,
 }
 _NO_ROLE = _no_connection("has no such user (role)")
-#: Pattern of the server's message, SQLSTATE (which libpq withholds at a login), rule. In libpq's
+#: Pattern of the server's message, SQLSTATE (which libpq withholds at a login), rule or its
+#: message if a retry does not help. In libpq's
 #: text the message follows the severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
-_POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
+_POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
     # PgBouncer, which quotes the server's message
     (
         r"server login has been failing|pgbouncer cannot connect|server conn crashed"
@@ -4839,7 +4810,7 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         r"(?:password|SASL) authentication failed|empty password returned",
         "28P01",
-        _no_connection("refused the login: user or password is wrong"),
+        "refused the login: user or password is wrong",
     ),
     (
         r'role (?:".*"|\d+) does not exist|no such user',
@@ -4849,33 +4820,29 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         r'role ".*" is not permitted to log in',
         "28000",
-        _no_connection("does not let this user log in: see ALTER ROLE … LOGIN"),
+        "does not let this user log in: see ALTER ROLE … LOGIN",
     ),
     (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
         "28000",
-        _no_connection(
-            "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
-            "address and encryption (sslmode)"
-        ),
+        "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
+        "address and encryption (sslmode)",
     ),
     (
         r"\S+ (?:bearer )?authentication failed",
         "28000",
-        _no_connection("refused the login: see the method in pg_hba.conf for this user"),
+        "refused the login: see the method in pg_hba.conf for this user",
     ),
     (r'database (?:".*"|\d+) does not exist|no such database', "3D000", _NO_DATABASE),
     (
         r'permission denied for database ".*"',
         "42501",
-        _no_connection("does not let this user into that database: see GRANT CONNECT"),
+        "does not let this user into that database: see GRANT CONNECT",
     ),
     (
         r'database ".*" is not currently accepting|cannot connect to invalid database',
         "55000",
-        _no_connection(
-            "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS"
-        ),
+        "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS",
     ),
     (
         r"sorry, too many clients|too many connections for|remaining connection slots are reserved"
@@ -4889,34 +4856,28 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         "unrecognized configuration parameter|invalid configuration parameter name",
         "42704",
-        _no_connection("refused the login: the URL's options name a setting that it does not know"),
+        "refused the login: the URL's options name a setting that it does not know",
     ),
     (
         r"invalid value for parameter|-?[\d.]+\S*(?: \w+)? is outside the valid range for parameter"
         r'|parameter ".*" requires',
         "22023",
-        _no_connection(
-            "refused the login: the URL's options give a setting a value that it cannot have"
-        ),
+        "refused the login: the URL's options give a setting a value that it cannot have",
     ),
     (
         r'parameter ".*" cannot be changed|permission denied to set',
         "55P02",
-        _no_connection(
-            "refused the login: the URL's options change a setting that this user may not"
-        ),
+        "refused the login: the URL's options change a setting that this user may not",
     ),
     (
         r"\S.* requires a value|invalid command-line argument",
         "42601",
-        _no_connection("cannot read the URL's options: write each as -c name=value"),
+        "cannot read the URL's options: write each as -c name=value",
     ),
     (
         "unsupported startup parameter",  # PgBouncer
         None,
-        _no_connection(
-            "is a pooler that takes no such options in a URL: see ignore_startup_parameters"
-        ),
+        "is a pooler that takes no such options in a URL: see ignore_startup_parameters",
     ),
     (
         r"the database system is (?:starting up|in recovery|not )",
@@ -4938,20 +4899,18 @@ _FOREIGN_WORDS = _no_connection(
     "refused the login, in words that this library does not know: see the server's log, or set its "
     "lc_messages to 'C' (English) to read the reason here"
 )
-#: libpq's own messages about a login: pattern, rule
-_LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule], ...] = (
+#: libpq's own messages about a login: pattern, rule or its message
+_LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule | str], ...] = (
     ("could not fork new process", _BUSY),  # the server's message, sent before the login
-    ("no password supplied", _no_connection("asks for a password, and the URL has none")),
+    ("no password supplied", "asks for a password, and the URL has none"),
     (
         "channel binding (?:is )?required",
-        _no_connection(
-            "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
-            "by scram-sha-256"
-        ),
+        "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
+        "by scram-sha-256",
     ),
     (
         "session is not read-only|server is not in hot standby",
-        _no_connection("takes writes, which the URL's target_session_attrs does not allow"),
+        "takes writes, which the URL's target_session_attrs does not allow",
     ),
     (
         "session is read-only|server is in hot standby|could not make a writable connection",
@@ -4962,7 +4921,7 @@ _LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule], ...] = (
     ),
     (
         "authentication method|SCRAM authentication|channel binding",
-        _no_connection("requires a login method that libpq does not support: see pg_hba.conf"),
+        "requires a login method that libpq does not support: see pg_hba.conf",
     ),
     (
         "could not (?:translate|resolve) host",
@@ -4980,6 +4939,10 @@ _NETWORK_ERRORS = (
 )  # fmt: skip
 
 
+def _login_rule(rule: _ErrorRule | str) -> _ErrorRule:
+    return _no_connection(rule) if isinstance(rule, str) else rule
+
+
 def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     """Return the code and the rule for a failed login, by the words of the server or of libpq.
 
@@ -4987,12 +4950,12 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     """
     for pattern, code, rule in _POSTGRES_LOGINS:
         if re.search(f":  (?:{pattern})", text):
-            return code, rule
+            return code, _login_rule(rule)
     if re.search(r"\S:  \S", text):
         return None, _FOREIGN_WORDS
     for pattern, rule in _LIBPQ_LOGINS:
         if re.search(pattern, text):
-            return None, rule
+            return None, _login_rule(rule)
     for number in _NETWORK_ERRORS:
         if os.strerror(number) in text:
             return None, _no_connection(
@@ -5110,7 +5073,7 @@ class _Catalogue(ABC):
         """Return the expression that reads a column without loss of digits."""
         return self._name(name)
 
-    def converter(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+    def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         """Return a function that converts the driver's value, or None if it needs no conversion."""
         return None
 
@@ -5188,7 +5151,7 @@ class _MySqlCatalogue(_Catalogue):
         # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
         return f"({self._name(name)} + 0e0)" if column.kind == "float" else self._name(name)
 
-    def converter(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+    def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         if column.kind == "bits":
             return lambda value: int.from_bytes(value, "big")
         # MariaDB sends JSON as LONGTEXT.
@@ -5292,11 +5255,10 @@ _NAME_PATH = _lazy(
     r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
 )
 #: a statement for which Postgres can declare a cursor
-_QUERY = _lazy(r"[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b", re.IGNORECASE)
+_QUERY = _lazy(r"(?i)[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b")
 _BODY = _lazy(
-    r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
-    r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
-    re.IGNORECASE | re.DOTALL,
+    r"(?is)\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
+    r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*"
 )
 
 
@@ -5339,6 +5301,11 @@ class _Sent(NamedTuple):
     params: Any = None
     before: int = 0  # characters sent before the statement
     is_ours: bool = False  # this library wrote the statement: positions in it tell nothing
+
+
+def _by_code(*rows: tuple[Any, ...]) -> Mapping[Any, _ErrorRule]:
+    """Return the rules of a table. A row has codes and then their rule."""
+    return {code: rule for *codes, rule in rows for code in codes}
 
 
 class _ErrorReader(ABC):
@@ -5418,46 +5385,47 @@ class _MySqlErrorReader(_ErrorReader):
     )
     # https://mariadb.com/kb/en/mariadb-error-code-reference,
     # https://dev.mysql.com/doc/mysql-errors/8.4/en/
-    rules: ClassVar = {
-        **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
-        **dict.fromkeys((1216, 1217, 1451, 1452), _FOREIGN_KEY),
-        **dict.fromkeys((3819, 4025), _CHECK),
-        **dict.fromkeys((1048, 1364), _NOT_NULL),
-        **dict.fromkeys((1020, 1213), _DEADLOCK),
-        1205: _LOCKED,
-        **dict.fromkeys((1317, 1969, 3024), _TOO_SLOW),
-        **dict.fromkeys((0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006), _LOST),
-        **dict.fromkeys((*range(1154, 1162), 2013, 2055, 4031), _LOST),
-        **dict.fromkeys((1040, 1135, 1203, 1226), _BUSY),
-        **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
-        1042: _no_connection("cannot look up the name of this client's address", retryable=True),
-        3032: _no_connection("is in offline mode", retryable=True),
-        1129: _no_connection(
-            "has blocked this client's address after failed logins: see FLUSH HOSTS"
+    rules: ClassVar = _by_code(
+        (1022, 1062, 1586, _UNIQUE),
+        (1216, 1217, 1451, 1452, _FOREIGN_KEY),
+        (3819, 4025, _CHECK),
+        (1048, 1364, _NOT_NULL),
+        (1020, 1213, _DEADLOCK),
+        (1205, _LOCKED),
+        (1317, 1969, 3024, _TOO_SLOW),
+        (0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006, _LOST),
+        (*range(1154, 1162), 2013, 2055, 4031, _LOST),
+        (1040, 1135, 1203, 1226, _BUSY),
+        (2002, 2003, 2005, _UNREACHABLE),
+        (1042, _no_connection("cannot look up the name of this client's address", retryable=True)),
+        (3032, _no_connection("is in offline mode", retryable=True)),
+        (
+            1129,
+            _no_connection(
+                "has blocked this client's address after failed logins: see FLUSH HOSTS"
+            ),
         ),
-        **dict.fromkeys((1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061), _LOGIN),
-        **dict.fromkeys((1820, 1862), _EXPIRED),
-        **dict.fromkeys((3118, 4151), _LOCKED_USER),
-        3159: _no_connection("takes no connection without TLS: set sslmode=require"),
-        1049: _NO_DATABASE,
-        2026: _no_connection("could not be reached: it offers no TLS"),
-        **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411, 1690), _MISFIT),
-        1365: _BY_ZERO,
-        **dict.fromkeys((1139, *range(3688, 3698), 3700), _BAD_PATTERN),
-        **dict.fromkeys((1231, 1298, 1649, 3685, 3686), _BAD_ARGUMENT),
-        1582: _NO_OVERLOAD,
-        1136: _ErrorRule(DatabaseError, "takes as many values as there are columns"),
-        1153: _ErrorRule(
-            DatabaseError, "takes no row or statement of that size: see max_allowed_packet"
-        ),
-        **dict.fromkeys((1064, 1149), _SYNTAX),
-        **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
-        **dict.fromkeys((1008, 1091, 1109, 1176, 1193, 1305), _UNKNOWN),
-        **dict.fromkeys((1021, 1114), _DISK_FULL),
-        **dict.fromkeys((1037, 1038, 1041), _NO_MEMORY),
-        **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
-        1836: _READ_ONLY,
-    }
+        (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
+        (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
+        (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
+        (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
+        (1049, _NO_DATABASE),
+        (2026, _no_connection("could not be reached: it offers no TLS")),
+        (1264, 1265, 1292, 1366, 1406, 1411, 1690, _MISFIT),
+        (1365, _BY_ZERO),
+        (1139, *range(3688, 3698), 3700, _BAD_PATTERN),
+        (1231, 1298, 1649, 3685, 3686, _BAD_ARGUMENT),
+        (1582, _NO_OVERLOAD),
+        (1136, _refusal("takes as many values as there are columns")),
+        (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
+        (1064, 1149, _SYNTAX),
+        (1051, 1054, 1146, _UNKNOWN_NAME),
+        (1008, 1091, 1109, 1176, 1193, 1305, _UNKNOWN),
+        (1021, 1114, _DISK_FULL),
+        (1037, 1038, 1041, _NO_MEMORY),
+        (1142, 1143, 1227, 1370, _FORBIDDEN),
+        (1836, _READ_ONLY),
+    )
     missing_name_codes = (1146, 1054)
     #: rules that require these words in the text: 1290, for one, is raised for any server option
     worded_rules: ClassVar = {
@@ -5540,37 +5508,37 @@ class _MySqlErrorReader(_ErrorReader):
 
 class _PostgresErrorReader(_ErrorReader):
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
-    rules: ClassVar = {
-        "23505": _UNIQUE,
-        **dict.fromkeys(("23001", "23503"), _FOREIGN_KEY),
-        "23514": _CHECK,
-        "23502": _NOT_NULL,
-        **dict.fromkeys(("40001", "40P01"), _DEADLOCK),
-        "55P03": _LOCKED,
-        "57014": _TOO_SLOW,
-        **dict.fromkeys(("08", "25P03", "57P01", "57P02", "57P05"), _LOST),
-        **dict.fromkeys(("53300", "57P03"), _BUSY),
-        "28": _LOGIN,
-        "3D": _NO_DATABASE,
-        **dict.fromkeys(("22001", "22003", "22007", "22008", "22018"), _MISFIT),
-        **dict.fromkeys(("22021", "22026", "22P02", "22P03", "22P05"), _MISFIT),
-        "22012": _BY_ZERO,
-        "2201B": _BAD_PATTERN,
-        "22": _BAD_ARGUMENT,
-        "42601": _SYNTAX,
-        **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
-        **dict.fromkeys(("42704", "3F000"), _UNKNOWN),
-        "42883": _NO_OVERLOAD,
-        "55P04": _ErrorRule(
-            DatabaseError,
-            "lets nothing use a new value of an enum before its ALTER TYPE is committed",
+    rules: ClassVar = _by_code(
+        ("23505", _UNIQUE),
+        ("23001", "23503", _FOREIGN_KEY),
+        ("23514", _CHECK),
+        ("23502", _NOT_NULL),
+        ("40001", "40P01", _DEADLOCK),
+        ("55P03", _LOCKED),
+        ("57014", _TOO_SLOW),
+        ("08", "25P03", "57P01", "57P02", "57P05", _LOST),
+        ("53300", "57P03", _BUSY),
+        ("28", _LOGIN),
+        ("3D", _NO_DATABASE),
+        ("22001", "22003", "22007", "22008", "22018", _MISFIT),
+        ("22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
+        ("22012", _BY_ZERO),
+        ("2201B", _BAD_PATTERN),
+        ("22", _BAD_ARGUMENT),
+        ("42601", _SYNTAX),
+        ("42P01", "42703", _UNKNOWN_NAME),
+        ("42704", "3F000", _UNKNOWN),
+        ("42883", _NO_OVERLOAD),
+        (
+            "55P04",
+            _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
         ),
-        "53100": _DISK_FULL,
-        "53200": _NO_MEMORY,
-        "25001": _ErrorRule(DatabaseError, "does not run this statement inside a transaction"),
-        "42501": _FORBIDDEN,
-        "25006": _READ_ONLY,
-    }
+        ("53100", _DISK_FULL),
+        ("53200", _NO_MEMORY),
+        ("25001", _refusal("does not run this statement inside a transaction")),
+        ("42501", _FORBIDDEN),
+        ("25006", _READ_ONLY),
+    )
     missing_name_codes = ("42P01", "42703")
     #: the type in the server's text; the value comes after it
     unfit_type = _lazy(
@@ -5659,7 +5627,7 @@ def _document_text(value: Any) -> str:
 
 
 #: the converters that both engines share
-_CONVERTERS: Mapping[type, Callable[[Any], Any] | None] = {
+_CONVERTERS: Mapping[type, _Converter | None] = {
     type(None): None,
     bool: None,
     int: None,
@@ -5683,9 +5651,9 @@ class _Dialect(ABC):
     package: ClassVar[str]
     port: ClassVar[int]
     #: by exact type: a function that prepares a parameter for the driver; None: pass it unchanged
-    converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
+    converters: ClassVar[Mapping[type, _Converter | None]]
     #: by a field's type: a function that converts the driver's value, if it has another type
-    readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
+    readers: ClassVar[Mapping[type, _Converter]] = {}
     #: Rolls back to a savepoint and releases it. MySQL keeps it until one of that name replaces it.
     undo: ClassVar[str] = "ROLLBACK TO SAVEPOINT {name}"
     #: whether a rollback also undoes SET
@@ -5826,14 +5794,14 @@ class _Dialect(ABC):
     ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: Sequence[str], columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         """Yield functions that each send some of the rows, and return the number of bytes sent."""
 
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]: ...
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]: ...
     @abstractmethod
     def server_name(self, version: str) -> str: ...
 
@@ -5888,7 +5856,7 @@ class _RowTexts:
     #: by exact type: a function that writes a column of such values
     writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
 
-    def rows(self, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
+    def rows(self, columns: _Columns) -> Iterator[tuple[str, ...]]:
         return zip(*map(self.column, columns))
 
     def column(self, values: Sequence[Any]) -> Sequence[str]:
@@ -6013,7 +5981,7 @@ def _forgetful(base: Any) -> Any:
 
 
 class _InsertTexts(_RowTexts):
-    def __init__(self, convert: Callable[[Any], Any]) -> None:
+    def __init__(self, convert: _Converter) -> None:
         self._convert = convert
         self._escape = importlib.import_module("pymysql.converters").escape_string
         self.writers = {
@@ -6153,7 +6121,7 @@ class _MySqlDialect(_Dialect):
     incomplete_rollback = 1196  # a table of an engine without transactions
     dump_without = "--ignore-table=DATABASE.schema_migrations"
     #: statements that return rows and never end a transaction
-    reads = _lazy(r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE)
+    reads = _lazy(r"(?i)[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b")
     # English messages, because the names of constraints are read from them
     session = (
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
@@ -6325,7 +6293,7 @@ class _MySqlDialect(_Dialect):
         return [found.get(name) for name in wanted]
 
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: Sequence[str], columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         """Yield INSERT statements of many rows, each well below max_allowed_packet."""
         cursor = session.raw.cursor()
@@ -6357,7 +6325,7 @@ class _MySqlDialect(_Dialect):
         session.raw._result.__class__ = _forgetful(self.driver.connections.MySQLResult)
         return cursor
 
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
         return list(cursor.fetchmany(count))
 
     def server_name(self, version: str) -> str:
@@ -6628,7 +6596,7 @@ class _PostgresDialect(_Dialect):
         return [found.get(name) for name in names] if found else []  # []: there is no such table
 
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: Sequence[str], columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         cursor = session.raw.cursor()
@@ -6653,9 +6621,9 @@ class _PostgresDialect(_Dialect):
         self.execute(session, cursor, self.stream_prefix.encode() + text)
         return cursor
 
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
         self.execute(session, cursor, f"FETCH FORWARD {count} FROM infra_stream")
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        rows: list[_Row] = cursor.fetchall()
         if len(rows) < count:
             self.execute(session, cursor, "ROLLBACK")
         return rows
@@ -6673,7 +6641,7 @@ class _CopySource:
 
     ROWS = 1000  # in one read
 
-    def __init__(self, texts: _RowTexts, columns: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, texts: _RowTexts, columns: _Columns) -> None:
         self.size = 0  # bytes that were read
         #: the exception of ``read``, because psycopg2 only quotes its text
         self.failure: BaseException | None = None
@@ -6755,12 +6723,12 @@ def _row_count(cursor: Any) -> int:
     return max(0, int(cursor.rowcount))
 
 
-def _first_row(cursor: Any) -> tuple[Any, ...] | None:
-    row: tuple[Any, ...] | None = cursor.fetchone() if cursor.description else None
+def _first_row(cursor: Any) -> _Row | None:
+    row: _Row | None = cursor.fetchone() if cursor.description else None
     return row
 
 
-def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
+def _all_rows(cursor: Any) -> list[_Row]:
     return list(cursor.fetchall()) if cursor.description else []
 
 
@@ -6774,9 +6742,7 @@ def _unrepresentable(kind: str) -> SerializationError:
     )
 
 
-def _converted(
-    row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]
-) -> tuple[Any, ...]:
+def _converted(row: Sequence[Any], readers: Sequence[tuple[int, _Converter]]) -> _Row:
     """Return the row with each reader applied to the value at its position; None stays None."""
     values = list(row)
     for at, reader in readers:
@@ -7251,9 +7217,7 @@ class _SqlInserts(_SqlTransactions):
             code=code,
         )
 
-    def _insert_rows(
-        self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
-    ) -> int:
+    def _insert_rows(self, table: str, names: Sequence[str], columns: _Columns) -> int:
         dialect = self._dialect
 
         def insert(attempt: Attempt, session: _Session) -> int:
@@ -7384,14 +7348,14 @@ class _RowStream:
         self._params = params
         self._batch_size = batch_size
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
+    def rows(self) -> Iterator[_Row]:
         sessions, sound = self._pool._sessions, False
         lease: _Lease[_Session] = _Lease()
         try:
             session = sessions.take(lease) or sessions.wait(lease)
             self._call(lambda _: self._dialect.limit(session, False))
             cursor = self._call(lambda attempt: self._begin(attempt, session))
-            batch: Sequence[tuple[Any, ...]] = [()] * self._batch_size
+            batch: Sequence[_Row] = [()] * self._batch_size
             while len(batch) == self._batch_size:
                 batch = self._call(lambda _: self._next(session, cursor))
                 yield from batch
@@ -7414,7 +7378,7 @@ class _RowStream:
             session.retires_at = 0.0
         return dialect.open_stream(session, dialect.bind(session.raw.cursor(), sql, params))
 
-    def _next(self, session: _Session, cursor: Any) -> Sequence[tuple[Any, ...]]:
+    def _next(self, session: _Session, cursor: Any) -> Sequence[_Row]:
         try:
             return self._dialect.fetch(session, cursor, self._batch_size)
         except InfrastructureError:
@@ -7566,7 +7530,7 @@ class _RunnerSession:
     def execute(self, sql: str, params: Any = None) -> int:
         return self._call(sql, params, _row_count)
 
-    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    def fetch_all(self, sql: str, params: Any = None) -> list[_Row]:
         return self._call(sql, params, _all_rows)
 
     def try_lock(self, lock: Sequence[str]) -> bool:
@@ -7652,7 +7616,7 @@ def _beyond(dialect: _Dialect, key: Sequence[str], after: Sequence[Any]) -> tupl
     return f"({' OR '.join(terms)})", params
 
 
-def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[_Row]:
     """Return the values at these positions of each row."""
     if len(positions) == 1:
         return [(row[positions[0]],) for row in rows]
@@ -7671,7 +7635,7 @@ class _SqlTable(_TableRows):
         self._from = f"FROM {self._dialect.name(table)}"
         self._shape: _TableShape | None = None
 
-    def _ask(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    def _ask(self, sql: str, params: Any = None) -> list[_Row]:
         return self._pool._statement("move", sql, params, _all_rows, repeatable=True)
 
     def shape(self) -> _TableShape:
@@ -7714,7 +7678,7 @@ class _SqlTable(_TableRows):
 
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+    ) -> tuple[Sequence[_Row], Sequence[_Key]]:
         shape = self.shape()
         key = [*map(self._dialect.name, shape.key)]
         key_values = [
@@ -7731,7 +7695,7 @@ class _SqlTable(_TableRows):
         rows = self._ask(sql, params)
         return self._read(names, rows), _values_at(rows, [*map(selected.index, key_values)])
 
-    def _read(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def _read(self, names: Sequence[str], rows: list[_Row]) -> list[_Row]:
         """Return the values of these columns, with which the rows begin."""
         readings = [self.shape().readings.get(name) for name in names]
         if not rows or (not any(readings) and len(rows[0]) == len(names)):
@@ -7742,17 +7706,13 @@ class _SqlTable(_TableRows):
         ]
         return [*zip(*columns)]
 
-    def find(
-        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
-    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-        found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    def find(self, names: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, _Row]:
+        found: dict[_Key, _Row] = {}
         for start in range(0, len(keys), self.KEYS_AT_ONCE):
             found |= self._find(names, keys[start : start + self.KEYS_AT_ONCE])
         return found
 
-    def _find(
-        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
-    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    def _find(self, names: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, _Row]:
         key_names = self.shape().key
         width = len(key_names)
         columns = ", ".join(self._expressions([*key_names, *names]))
@@ -7770,7 +7730,7 @@ class _SqlTable(_TableRows):
         single = [(key, row[width:]) for key in keys for row in self._ask(sql, key)]
         return dict(zip([key for key, _ in single], self._read(names, [row for _, row in single])))
 
-    def _as_stored(self, key: Sequence[Any]) -> tuple[Any, ...]:
+    def _as_stored(self, key: Sequence[Any]) -> _Key:
         """Return the key's values in the one form that the columns give them."""
         shape = self.shape()
         return tuple(
@@ -7778,9 +7738,7 @@ class _SqlTable(_TableRows):
             for name, value in zip(shape.key, key)
         )
 
-    def update(
-        self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
-    ) -> None:
+    def update(self, names: Sequence[str], rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
         settings = ", ".join(f"{self._dialect.name(name)} = %s" for name in names)
         place = " AND ".join(f"{self._dialect.name(name)} = %s" for name in self.shape().key)
         sql = f"UPDATE {self._dialect.name(self._table)} SET {settings} WHERE {place}"
@@ -8113,9 +8071,7 @@ class _MigrationFiles:
     def by_key(self) -> dict[tuple[str, int], Migration]:
         return {(each.source, each.number): each for each in self.migrations}
 
-    def read_records(
-        self, fetch_all: Callable[[str], list[tuple[Any, ...]]], table: str
-    ) -> _MigrationRecords:
+    def read_records(self, fetch_all: Callable[[str], list[_Row]], table: str) -> _MigrationRecords:
         columns = "source, number, name, checksum, state, statement, applied_at"
         try:
             rows = fetch_all(f"SELECT {columns} FROM {table} ORDER BY source, number")
@@ -8213,10 +8169,8 @@ class _MigrationFiles:
                     f"{where}: it names schema_migrations, the history of migrations: "
                     f"leave that out (of a dump with {dialect.dump_without})"
                 )
-            start = dialect.syntax.start_of_code(sql).upper()
-            for keyword, pattern, words in dialect.syntax.refused_statements:
-                if start.startswith(keyword) and pattern.match(start):
-                    self.refuse(f"{where}: {words}")
+            if dialect.syntax.refused.match(dialect.syntax.start_of_code(sql).upper()):
+                self.refuse(f"{where}: {dialect.syntax.refusal}")
 
     def error(self, message: str, code: str | int | None = None) -> DatabaseError:
         return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
@@ -8405,10 +8359,9 @@ class Migrator:
 
 #: clauses between a statement's first word and its object, and prefixes of a literal
 _STATEMENT_ASIDES = _lazy(
-    r"""\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)"""
+    r"""(?i)\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)"""
     r"""(?:\s*@\s*(?:''|""|`[^`]*`|\w+))?"""
-    r"|ALGORITHM\s*=\s*\w+|SQL\s+SECURITY\s+\w+|(?:[EBXN]|U&|_\w+)\s*(?=''))",
-    re.IGNORECASE,
+    r"|ALGORITHM\s*=\s*\w+|SQL\s+SECURITY\s+\w+|(?:[EBXN]|U&|_\w+)\s*(?=''))"
 )
 _STATEMENT_BEGINS = _lazy(
     r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?"  # the privileges
@@ -8866,6 +8819,12 @@ class Page(_ByValue, Generic[T]):
 # === repositories =================================================================================
 
 
+#: values, or conditions, by the names of their columns
+_ByColumn: TypeAlias = Mapping[str, Any]
+#: columns, each with whether it is descending
+_Order: TypeAlias = Sequence[tuple[str, bool]]
+
+
 class _Above(NamedTuple):
     """A condition: greater than this value."""
 
@@ -8895,7 +8854,7 @@ class _Among(NamedTuple):
 
     repository: Repository[Any]
     column: str
-    where: Mapping[str, Any]
+    where: _ByColumn
 
 
 #: The types of a record's fields. MySQL reads a time as a timedelta, so there is neither.
@@ -8920,9 +8879,9 @@ class _ColumnCheck:
         self._scale = schema.scales.get(name)
         self._step = _fraction(self._scale) if self._kind is datetime else 1
 
-    def for_type(self) -> Callable[[Any], Any]:
+    def for_type(self) -> _Converter:
         """Return the method for the column's type."""
-        checks: dict[type, Callable[[Any], Any]] = {
+        checks: dict[type, _Converter] = {
             str: self.text,
             datetime: self.moment,
             int: self.whole,
@@ -9110,7 +9069,7 @@ class _RecordSchema(ABC, Generic[R]):
         rest = now.microsecond % _fraction(scale) if scale is not None else 0
         return now.replace(microsecond=now.microsecond - rest) if rest else now
 
-    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values as they are stored, with the folded columns that hold them."""
         checks = self._checks
         checked = {name: checks[name](value) for name, value in values.items()}
@@ -9120,7 +9079,7 @@ class _RecordSchema(ABC, Generic[R]):
                 checked[name] = None if None in texts else _folded("\n".join(texts))
         return checked
 
-    def _check_folded(self, changes: Mapping[str, Any]) -> None:
+    def _check_folded(self, changes: _ByColumn) -> None:
         """Raise ValidationError for a change of some of the fields that a folded column holds."""
         for name, sources in self.folded.items():
             if name not in changes and not changes.keys().isdisjoint(sources):
@@ -9147,13 +9106,11 @@ class _RecordStore(_RecordSchema[R]):
         """Return the record with these values, in the order of ``_shown``."""
         return self.record(**dict(zip(self._shown, values)))
 
-    def _first(
-        self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()
-    ) -> R | None:
+    def _first(self, operation: str, where: _ByColumn, order: _Order = ()) -> R | None:
         rows = self._rows(operation, self._shown, where, order, 1)
         return self._make(rows[0]) if rows else None
 
-    def _exists(self, operation: str, where: Mapping[str, Any]) -> bool:
+    def _exists(self, operation: str, where: _ByColumn) -> bool:
         return bool(self._rows(operation, tuple(self.key), where, limit=1))
 
     def _by_id(self, operation: str, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
@@ -9165,8 +9122,8 @@ class _RecordStore(_RecordSchema[R]):
     def _select(
         self,
         operation: str,
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]] = (),
+        where: _ByColumn,
+        order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
     ) -> list[R]:
@@ -9178,25 +9135,23 @@ class _RecordStore(_RecordSchema[R]):
     # or _Among.
 
     @abstractmethod
-    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None: ...
+    def _insert(self, operation: str, *rows: _ByColumn) -> None: ...
     @abstractmethod
     def _rows(
         self,
         operation: str,
         names: Sequence[str],
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]] = (),
+        where: _ByColumn,
+        order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[tuple[Any, ...]]: ...
+    ) -> list[_Row]: ...
     @abstractmethod
-    def _change(
-        self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]
-    ) -> int: ...
+    def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
     @abstractmethod
-    def _remove(self, operation: str, where: Mapping[str, Any]) -> int: ...
+    def _remove(self, operation: str, where: _ByColumn) -> int: ...
     @abstractmethod
-    def _number(self, operation: str, where: Mapping[str, Any]) -> int: ...
+    def _number(self, operation: str, where: _ByColumn) -> int: ...
     @abstractmethod
     def _beside(self, port: Callable[..., T]) -> T:
         """Return the repository of another table, on the same backend."""
@@ -9215,7 +9170,7 @@ def _check_query(query: Any) -> None:
 class _PagedStore(_RecordStore[R]):
     """Reads a page of records for a ``Query``."""
 
-    def _page(self, operation: str, where: Mapping[str, Any], query: Query) -> Page[R]:
+    def _page(self, operation: str, where: _ByColumn, query: Query) -> Page[R]:
         """Return the page of the records that also meet ``where``, which is checked already."""
         _check_query(query)
         order = self._order(query)
@@ -9234,7 +9189,7 @@ class _PagedStore(_RecordStore[R]):
             )
         return [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
 
-    def _filters(self, operation: str, where: Mapping[str, Any], query: Query) -> dict[str, Any]:
+    def _filters(self, operation: str, where: _ByColumn, query: Query) -> dict[str, Any]:
         given = {_plain(name): value for name, value in query.filters.items()}
         if unknown := set(given) - set(self.filter_fields):
             raise ValidationError(
@@ -9359,7 +9314,7 @@ class Repository(_PagedStore[R]):
             values["updated_at"] = self._cut("updated_at", self._clock.now())
         return self._checked(values)
 
-    def _overwrite(self, read: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    def _overwrite(self, read: _ByColumn, values: _ByColumn) -> None:
         """Store the values of a record, if its guarded fields are as they were ``read``."""
         if self._change("update", self._as_read(read), self._changes(values)):
             return
@@ -9371,15 +9326,15 @@ class Repository(_PagedStore[R]):
         )
         raise self._rule_broken("update", f"{self.table}_as_read", message)
 
-    def _as_read(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _as_read(self, values: _ByColumn) -> dict[str, Any]:
         return {name: values[name] for name in ("id", *self.guarded)}
 
-    def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _changes(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values that ``update`` writes. An UPDATE needs one: at least the id."""
         changes = {name: value for name, value in values.items() if name not in self._unchanged}
         return changes or {"id": values["id"]}
 
-    def _stored(self, values: Mapping[str, Any], *others: Any) -> R:
+    def _stored(self, values: _ByColumn, *others: Any) -> R:
         """Return the record that a read would return. ``others`` are the fields ``elsewhere``."""
         stored = {**values, **dict(zip(self.elsewhere, others))}
         for name in self._documents:
@@ -9388,7 +9343,7 @@ class Repository(_PagedStore[R]):
         return self._make(map(stored.__getitem__, self._shown))
 
     def _alter(
-        self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True
+        self, operation: str, id: uuid.UUID, changes: _ByColumn, *, edit: bool = True
     ) -> None:
         """Change some fields of one record. Raises NotFoundError if it does not exist."""
         changes = self._checked(changes)
@@ -9431,7 +9386,7 @@ class SqlRepository(Repository[R]):
         _Contains: "LIKE %s ESCAPE '|'",
     }
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
-    _others: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {}
+    _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
 
     def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
@@ -9446,7 +9401,7 @@ class SqlRepository(Repository[R]):
         self._from = f"FROM {self._quoted_table}"
         self._texts: dict[Any, Any] = {}  # by shape: there are few
 
-    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
+    def _insert(self, operation: str, *rows: _ByColumn) -> None:
         shape = "INSERT", len(rows), tuple(rows[0])
         sql = self._texts.get(shape)
         if sql is None:
@@ -9454,7 +9409,7 @@ class SqlRepository(Repository[R]):
         values = [value for row in rows for value in row.values()]
         self.database._statement(operation, sql, values, _row_count)
 
-    def _insertion(self, rows: Sequence[Mapping[str, Any]]) -> str:
+    def _insertion(self, rows: Sequence[_ByColumn]) -> str:
         columns = ", ".join(self._names[name] for name in rows[0])
         marks = ", ".join(["%s"] * len(rows[0]))
         lines = ", ".join([f"({marks})"] * len(rows))
@@ -9464,11 +9419,11 @@ class SqlRepository(Repository[R]):
         self,
         operation: str,
         names: Sequence[str],
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]] = (),
+        where: _ByColumn,
+        order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[tuple[Any, ...]]:
+    ) -> list[_Row]:
         # A parameter costs more than a constant, and 1 is the limit of most.
         constant = limit is None or limit == 1
         shape = names, self._shape(where), tuple(order), limit if constant else 0, offset > 0
@@ -9487,8 +9442,8 @@ class SqlRepository(Repository[R]):
     def _selection(
         self,
         names: Sequence[str],
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]],
+        where: _ByColumn,
+        order: _Order,
         limit: int | None,
         offset: int,
     ) -> str:
@@ -9503,7 +9458,7 @@ class SqlRepository(Repository[R]):
             sql += self.database._dialect.no_limit
         return sql + " OFFSET %s" if offset else sql
 
-    def _fetcher(self, names: Sequence[str]) -> Callable[[Any], list[tuple[Any, ...]]]:
+    def _fetcher(self, names: Sequence[str]) -> Callable[[Any], list[_Row]]:
         """Return the function that reads a cursor's rows.
 
         It also converts their values, so that a value without a form in Python raises in the call.
@@ -9514,24 +9469,24 @@ class SqlRepository(Repository[R]):
             return _all_rows
         return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
 
-    def _reader(self, name: str) -> Callable[[Any], Any] | None:
+    def _reader(self, name: str) -> _Converter | None:
         """Return the converter of the driver's values of this field, if they need one."""
         if name in self._others:
             return self._others[name][1]
         return self.database._dialect.readers.get(self._held_types[name][0])
 
-    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+    def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
         settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
         sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
         params = [*changes.values(), *self._parameters(where)]
         return self.database._statement(operation, sql, params, _row_count)
 
-    def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
+    def _remove(self, operation: str, where: _ByColumn) -> int:
         sql = f"DELETE {self._from}{self._condition(where)}"
         return self.database._statement(operation, sql, self._parameters(where), _row_count)
 
-    def _number(self, operation: str, where: Mapping[str, Any]) -> int:
+    def _number(self, operation: str, where: _ByColumn) -> int:
         sql = f"SELECT count(*) {self._from}{self._condition(where)}"
         params = self._parameters(where)
         row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
@@ -9542,7 +9497,7 @@ class SqlRepository(Repository[R]):
         return made
 
     @classmethod
-    def _shape(cls, where: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _shape(cls, where: _ByColumn) -> tuple[Any, ...]:
         """Return what the text of a condition depends on."""
         shape: list[Any] = []
         for name, value in where.items():
@@ -9551,7 +9506,7 @@ class SqlRepository(Repository[R]):
                 shape += value.repository.table, value.column, cls._shape(value.where)
         return tuple(shape)
 
-    def _condition(self, where: Mapping[str, Any]) -> str:
+    def _condition(self, where: _ByColumn) -> str:
         shape = self._shape(where)
         text: str | None = self._texts.get(shape)
         if text is None:
@@ -9566,7 +9521,7 @@ class SqlRepository(Repository[R]):
             return f"IN (SELECT {column} {other._from}{condition})"
         return self._signs.get(value.__class__, "= %s")
 
-    def _parameters(self, where: Mapping[str, Any]) -> list[Any]:
+    def _parameters(self, where: _ByColumn) -> list[Any]:
         params: list[Any] = []
         for value in where.values():
             kind = value.__class__
@@ -9796,11 +9751,11 @@ class TokenRepository(Repository[RefreshToken]):
         self._insert(operation, values)
         return Issued(token, RefreshToken(**values))
 
-    def _revoke(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
+    def _revoke(self, operation: str, where: _ByColumn, reason: str) -> int:
         changes = {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
         return self._change(operation, {**where, "revoked_at": None}, changes)
 
-    def _revoke_all(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
+    def _revoke_all(self, operation: str, where: _ByColumn, reason: str) -> int:
         """Revoke the matching tokens, and those that concurrent rotations add.
 
         A statement that waited for a rotation may have missed the rotation's new token. A rotation
@@ -10050,7 +10005,7 @@ class UserRepository(Repository[User]):
     def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
-    def _lock_organization(self, operation: str, member: Mapping[str, Any]) -> None:
+    def _lock_organization(self, operation: str, member: _ByColumn) -> None:
         """Lock the organization by writing its row unchanged.
 
         Concurrent changes of its owners wait for each other, and then see who is an owner now.
@@ -10058,7 +10013,7 @@ class UserRepository(Repository[User]):
         place = {"id": member["organization_id"]}
         self._organizations._change(operation, place, place)
 
-    def _check_last_owner(self, operation: str, member: Mapping[str, Any]) -> None:
+    def _check_last_owner(self, operation: str, member: _ByColumn) -> None:
         owners = {"organization_id": member["organization_id"], "role": "owner"}
         if self._members._rows(operation, ("user_id",), owners, limit=2) == [(member["user_id"],)]:
             raise self._rule_broken(
@@ -10359,12 +10314,12 @@ class BenchmarkRepository(Repository[Benchmark]):
         rows = [self._tags._checked({"benchmark_id": id, "tag": tag}) for tag in tags]
         return [*{row["tag"]: row for row in sorted(rows, key=operator.itemgetter("tag"))}.values()]
 
-    def _tag(self, operation: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _tag(self, operation: str, rows: Sequence[_ByColumn]) -> None:
         if rows:
             self._tags._insert(operation, *rows)
 
     def _version(
-        self, values: Mapping[str, Any], number: int, changelog: str, breaking: bool
+        self, values: _ByColumn, number: int, changelog: str, breaking: bool
     ) -> dict[str, Any]:
         """Return the history's row for a benchmark with these values."""
         same = ("version", "evaluation_criteria", "execution_config", "test_cases")
@@ -10487,7 +10442,7 @@ class SubmissionRepository(Repository[Submission]):
         return self._exists("exists_for_model_version", where)
 
     @abstractmethod
-    def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+    def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
         """Return the leaderboard's rows in order: a LeaderboardEntry's fields after the rank."""
 
 
@@ -10558,7 +10513,7 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
         ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT (SELECT %s)"""
     _version_ranking = _ranking.replace("= %s AND", "= %s AND benchmark_version_id = %s AND")
 
-    def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+    def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
         sql = self._version_ranking if "benchmark_version_id" in where else self._ranking
         return self.database._statement(
             "leaderboard", sql, [*where.values(), limit, limit], _all_rows, repeatable=True
@@ -16878,7 +16833,6 @@ class Target(ABC):
 
 
 #: rows by columns; a RepositoryTarget has one column, of records
-_Columns: TypeAlias = Sequence[Sequence[Any]]
 
 
 class _TargetRows(NamedTuple):
