@@ -626,13 +626,13 @@ def _parse_bool(text: str) -> bool:
     return text == "true"
 
 
+def _counts_from(lowest: int) -> _Validator:
+    expected = f"a whole number of at least {lowest}"
+    return _Validator(expected, _parse_count, lambda v: type(v) is int and v >= lowest)
+
+
 _TEXT = _Validator("non-empty text", str, _is_text)
-_COUNT = _Validator(
-    "a whole number of at least 1", _parse_count, lambda v: type(v) is int and v >= 1
-)
-_COUNT_OR_0 = _Validator(
-    "a whole number of at least 0", _parse_count, lambda v: type(v) is int and v >= 0
-)
+_COUNT, _COUNT_OR_0 = map(_counts_from, (1, 0))
 _YEAR = 365 * 86400.0  # far below the limits of sockets, threads and Redis
 _WAIT = _Validator(
     "a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR)
@@ -1528,30 +1528,28 @@ def _endpoint_problem(value: Any) -> str:
     return "it holds a user: keys have settings of their own"
 
 
-_REDIS_URL = _Validator(
+def _url_validator(problem: Callable[[Any], str], expected: str) -> _Validator:
+    return _Validator(expected, str, lambda v: not problem(v), problem)
+
+
+_REDIS_URL = _url_validator(
+    _redis_problem,
     "redis://[[user]:password@]host[:port][/database number] (a user needs a password; a password "
     "alone has a colon before it, redis://:password@host) or, for a Redis Cluster, "
     "redis+cluster://…host[:port]; with TLS rediss://… or rediss+cluster://…, optionally with "
     "?sslmode=verify-full (the default), verify-ca or require, &sslrootcert=, &sslcert=, &sslkey= "
     "(files)",
-    str,
-    lambda v: not _redis_problem(v),
-    _redis_problem,
 )
-_DATABASE_URL = _Validator(
+_DATABASE_URL = _url_validator(
+    _database_problem,
     "mysql://user:password@host[:port]/database or "
     "postgresql://user:password@host[:port]/database, optionally with ?sslmode=disable, prefer, "
     "require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
-    str,
-    lambda v: not _database_problem(v),
-    _database_problem,
 )
-_S3_ENDPOINT = _Validator(
+_S3_ENDPOINT = _url_validator(
+    lambda v: _endpoint_problem(v) or ("it names the bucket" if _names_bucket(v) else ""),
     "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], "
     "without a path and without the bucket",
-    str,
-    lambda v: not _endpoint_problem(v) and not _names_bucket(v),
-    lambda v: _endpoint_problem(v) or "it names the bucket",
 )
 _AWS_HOST = _lazy(r"\.amazonaws\.com(?:\.cn)?$")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
@@ -1592,10 +1590,8 @@ class _Settings:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            validator, value = (
-                setting.metadata.get("validator"),
-                _plain(getattr(self, setting.name)),
-            )
+            validator = setting.metadata.get("validator")
+            value = _plain(getattr(self, setting.name))
             object.__setattr__(self, setting.name, value)
             unset = value is None and setting.default is None
             if validator and not unset and not validator.valid(value):
@@ -2143,7 +2139,14 @@ class CallPolicy:
         return error
 
     def _forget_variables(self, failure: BaseException) -> None:
-        _clear_frames(failure)
+        """Drop the local variables of the functions that failed.
+
+        They hold passwords and signed headers, which error collectors would store.
+        """
+        import traceback
+
+        for cause in _causes(failure):
+            traceback.clear_frames(cause.__traceback__)
 
     @staticmethod
     def _learned_nothing(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
@@ -2185,17 +2188,6 @@ class CallPolicy:
                 _not_deferred(self._observer(call))
             except Exception:  # a broken observer must not break the call
                 logger.warning("the observer raised", exc_info=True)
-
-
-def _clear_frames(exc: BaseException) -> None:
-    """Drop the local variables of the functions that failed.
-
-    They hold passwords and signed headers, which error collectors would store.
-    """
-    import traceback
-
-    for cause in _causes(exc):
-        traceback.clear_frames(cause.__traceback__)
 
 
 class _RunPolicy(CallPolicy):
@@ -2363,6 +2355,14 @@ def _start_thread(thread: threading.Thread) -> bool:
     return True
 
 
+def _twin_socket(original: Any) -> socket.socket:
+    """Return another socket object for the same connection, without its TLS layer.
+
+    Raises OSError if the original is closed.
+    """
+    return socket.socket(fileno=os.dup(original.fileno()))
+
+
 class _WatchedSocket:
     """An object with a socket's ``fileno``, and the seconds that a server has for its answer."""
 
@@ -2430,10 +2430,7 @@ class _Watchdog:
             if self._due.pop(watched, None) is None:
                 return
             watched.expired = True
-            with (
-                contextlib.suppress(Exception),
-                socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
-            ):
+            with contextlib.suppress(Exception), _twin_socket(watched.raw) as twin:
                 twin.shutdown(socket.SHUT_RDWR)
 
 
@@ -2448,9 +2445,8 @@ class _ErrorRule(NamedTuple):
     retryable: bool = False
     may_have_acted: bool = True  # the server may have executed what was sent
     constraint_kind: str | None = None  # the ``kind`` of a ConflictError
-    read_only: bool = (
-        False  # the server accepts no writes; a new connection may reach one that does
-    )
+    #: the server accepts no writes; a new connection may reach one that does
+    read_only: bool = False
 
 
 def _no_connection(message: str, *, retryable: bool = False) -> _ErrorRule:
@@ -2658,14 +2654,6 @@ class _WholeAnswers:
 @functools.lru_cache(8)
 def _whole_answers(connection: Any) -> Any:
     return type("WholeAnswers", (_WholeAnswers, connection), {})
-
-
-def _twin_socket(original: socket.socket) -> socket.socket:
-    """Return another socket object for the same connection, without its TLS layer.
-
-    Raises OSError if the original is closed.
-    """
-    return socket.socket(fileno=os.dup(original.fileno()))
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -3144,7 +3132,7 @@ class _SignalPipe:
                 return
             session.interrupted = True
             try:
-                twin = socket.socket(fileno=os.dup(session.raw.fileno()))
+                twin = _twin_socket(session.raw)
             except Exception:  # the connection has just ended
                 return
         threading.Thread(target=_cancel, args=(session.raw, twin), daemon=True).start()
@@ -3486,21 +3474,21 @@ class _Transactions(_Closeable):
         if block is None or not block.depth:
             return None
         if not block.is_ours():
-            raise DatabaseError(
+            raise self._database_error(
+                "transaction",
                 "this code was started inside a transaction() that another task or thread began, "
                 "and cannot take part: run the whole block in one task and thread, or start this "
                 "after its end",
-                service=self.engine,
-                operation="transaction",
             )
         return block
+
+    def _database_error(self, operation: str, message: str, **details: Any) -> DatabaseError:
+        return DatabaseError(message, service=self.engine, operation=operation, **details)
 
     def _outside(self, operation: str, reason: str) -> None:
         """Raise DatabaseError inside a transaction."""
         if self._current() is not None:
-            raise DatabaseError(
-                f"{operation} {reason}: call it outside", service=self.engine, operation=operation
-            )
+            raise self._database_error(operation, f"{operation} {reason}: call it outside")
 
     def _enter(self, block: _Block) -> None:
         if block.depth:
@@ -3605,12 +3593,8 @@ class _Transactions(_Closeable):
 
     def _refuse(self, doom: InfrastructureError, outcome: str) -> NoReturn:
         reason = f"{type(doom).__name__}: {doom}"
-        raise DatabaseError(
-            f"the transaction {outcome}, because of an earlier {reason}",
-            service=self.engine,
-            operation="transaction",
-            retryable=False,
-        ) from doom
+        message = f"the transaction {outcome}, because of an earlier {reason}"
+        raise self._database_error("transaction", message, retryable=False) from doom
 
     def _doom(self, block: _Block, error: InfrastructureError, *, outermost: bool) -> None:
         """Doom the block if ``error``, of a statement that the server received, requires it.
@@ -5649,7 +5633,6 @@ class _Dialect(ABC):
     #: the driver's module and its pip package
     module: ClassVar[str]
     package: ClassVar[str]
-    port: ClassVar[int]
     #: by exact type: a function that prepares a parameter for the driver; None: pass it unchanged
     converters: ClassVar[Mapping[type, _Converter | None]]
     #: by a field's type: a function that converts the driver's value, if it has another type
@@ -5659,7 +5642,7 @@ class _Dialect(ABC):
     #: whether a rollback also undoes SET
     settings_roll_back: ClassVar[bool]
     #: extra seconds that the client waits for the server to stop a statement by itself
-    grace: ClassVar[float]
+    grace: ClassVar[float] = 2.0
     #: for migrations: the types of columns, and the schema in which tables are created
     types: ClassVar[Mapping[str, str]]
     current_schema: ClassVar[str]
@@ -5832,7 +5815,7 @@ class _Dialect(ABC):
     @property
     def address(self) -> str:
         """The server's host and port, for messages."""
-        return f"{self.url.host}:{self.url.port or self.port}"
+        return f"{self.url.host}:{self.url.port or _PORTS[self.engine]}"
 
     def is_autocommit(self, session: _Session) -> bool:
         return True
@@ -6081,14 +6064,12 @@ class _MySqlDialect(_Dialect):
     catalogue: _MySqlCatalogue
     module = "pymysql"
     package = "PyMySQL[rsa]>=1.1"
-    port = _PORTS["mysql"]
     settings_roll_back = False
     #: by flavour: the server's own time limit, and whether it covers every statement
     limits: ClassVar = {
         "MariaDB": ("max_statement_time={seconds}", True),
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
-    grace = 2.0
     #: seconds after query_timeout until the client kills a statement that the server does not limit
     kill_after = 0.1
     #: seconds for the login of the connection that sends KILL
@@ -6285,8 +6266,7 @@ class _MySqlDialect(_Dialect):
             }
             json_columns = self.catalogue.json_columns.get(self.flavour(session))
             if json_columns and any(column.kind == "long text" for column in found.values()):
-                schema, _, plain = table.rpartition(".")
-                cursor.execute(json_columns, (schema or None, plain))
+                cursor.execute(json_columns, self.catalogue.table_params(table))
                 for (name,) in cursor.fetchall():
                     if name.lower() in found:
                         found[name.lower()] = self.catalogue.column_types["json"]
@@ -6422,7 +6402,6 @@ class _PostgresDialect(_Dialect):
     catalogue: _PostgresCatalogue
     module = "psycopg2"
     package = "psycopg2-binary>=2.9"
-    port = _PORTS["postgres"]
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
@@ -6441,7 +6420,6 @@ class _PostgresDialect(_Dialect):
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
     )
     dump_without = "--exclude-table=schema_migrations"
-    grace = 2.0
     converters: ClassVar = {
         **_CONVERTERS,
         float: None,
@@ -6490,7 +6468,7 @@ class _PostgresDialect(_Dialect):
         connect = functools.partial(
             driver.connect,
             host=url.host,
-            port=url.port or self.port,
+            port=url.port or _PORTS[self.engine],
             user=url.user,
             password=url.password,
             dbname=url.path,
@@ -6763,9 +6741,9 @@ def _perform(
     attempt: Attempt,
     session: _Session,
     sql: str,
-    params: Any = None,
-    fetch: Callable[[Any], Any] = _row_count,
-) -> Any:
+    params: Any,
+    fetch: Callable[[Any], T],
+) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     attempt.note = session, sql, params
     attempt.sent = True
@@ -6916,12 +6894,14 @@ class _Sessions:
 
     def roll_back(self, session: _Session) -> bool:
         """End the transaction that a borrower left open, and return whether that worked."""
-
-        def attempt(current: Attempt) -> None:
-            _perform(self._dialect, current, session, "ROLLBACK")
-
         try:
-            self._policy.call("rollback", attempt, retries=0)
+            self._policy.call(
+                "rollback",
+                lambda attempt: _perform(
+                    self._dialect, attempt, session, "ROLLBACK", None, _row_count
+                ),
+                retries=0,
+            )
         except InfrastructureError:
             return False
         return self.is_idle(session)
@@ -7023,7 +7003,7 @@ class _SqlStatements(Database):
                     if refused and not session.is_new:
                         session = sessions.renew(lease, current)
                     try:
-                        result: T = _perform(dialect, current, session, sql, params, fetch)
+                        result = _perform(dialect, current, session, sql, params, fetch)
                     except (dialect.driver.Error, ValidationError):
                         sound = sessions.is_idle(session)
                         refused = session.read_only
@@ -7050,17 +7030,15 @@ class _SqlStatements(Database):
     ) -> T:
         self._check(block)
         if _controls_transaction(sql, self.engine):
-            raise DatabaseError(
+            raise self._database_error(
+                operation,
                 "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
-                service=self.engine,
-                operation=operation,
             )
-
-        def work(attempt: Attempt, session: _Session) -> T:
-            result: T = _perform(self._dialect, attempt, session, sql, params, fetch)
-            return result
-
-        return self._within(block, operation, work)
+        return self._within(
+            block,
+            operation,
+            lambda attempt, session: _perform(self._dialect, attempt, session, sql, params, fetch),
+        )
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
         """Run a step of this thread's transaction, which the caller has checked.
@@ -7091,11 +7069,10 @@ class _SqlStatements(Database):
         return result
 
     def _ended(self, operation: str) -> DatabaseError:
-        return DatabaseError(
+        return self._database_error(
+            operation,
             "the statement ended the transaction, and what came before it is committed: "
             "DDL and COMMIT do that",
-            service=self.engine,
-            operation=operation,
         )
 
     def _goes_on(self, session: _Session) -> bool:
@@ -7109,28 +7086,21 @@ class _SqlStatements(Database):
 class _SqlTransactions(_SqlStatements):
     """Begins and ends the transactions of ``Database`` on pooled sessions."""
 
-    def __init__(
-        self, config: DatabaseConfig, clock: Clock, observer: Callable[[Call], None] | None
-    ) -> None:
-        super().__init__(config, clock, observer)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         #: the session that holds a lock: this context's transactions run on it
         self._locking: contextvars.ContextVar[_LockLease | None] = contextvars.ContextVar(
             "infra-locking", default=None
         )
 
     def _begin(self, block: _Block) -> None:
-        lease = self._locking.get()
-        if lease is not None:
-            self._begin_on(block, lease)
-        else:
+        block.handle = lease = self._locking.get()
+        if lease is None:
             self._begin_anywhere(block)
-
-    def _begin_on(self, block: _Block, lease: _LockLease) -> None:
-        session = lease.resource
-        block.handle = lease
-        if session is None:
+        elif lease.resource is not None:
+            self._control(lease.resource, "begin")
+        else:
             raise ConnectionError("the connection that holds the lock is lost", service=self.engine)
-        self._control(session, "begin")
 
     def _begin_anywhere(self, block: _Block) -> None:
         sessions = self._sessions
@@ -7140,7 +7110,7 @@ class _SqlTransactions(_SqlStatements):
             block.handle = lease
             try:
                 session = sessions.take(lease) or sessions.acquire(lease, current)
-                _perform(self._dialect, current, session, "BEGIN")
+                _perform(self._dialect, current, session, "BEGIN", None, _row_count)
             except BaseException:
                 sessions.release(lease, broken=True)
                 raise
@@ -7151,7 +7121,9 @@ class _SqlTransactions(_SqlStatements):
         """Send BEGIN, COMMIT or ROLLBACK, once."""
         command = operation.upper()
         self._policy.call(
-            operation, lambda attempt: _perform(self._dialect, attempt, session, command), retries=0
+            operation,
+            lambda attempt: _perform(self._dialect, attempt, session, command, None, _row_count),
+            retries=0,
         )
 
     def _end(self, block: _Block, command: str) -> None:
@@ -7165,7 +7137,9 @@ class _SqlTransactions(_SqlStatements):
         if command == "ROLLBACK TO SAVEPOINT":
             sql = dialect.undo.format(name=name)
         self._within(
-            block, "savepoint", lambda attempt, session: _perform(dialect, attempt, session, sql)
+            block,
+            "savepoint",
+            lambda attempt, session: _perform(dialect, attempt, session, sql, None, _row_count),
         )
 
     def _abandon(self, block: _Block) -> None:
@@ -7210,12 +7184,8 @@ class _SqlInserts(_SqlTransactions):
         """Return the error for a name that is not in the catalogue, with the server's code."""
         code = self._dialect.errors.missing_name_codes[len(column)]
         about = f'"{column[0]}" in {table}' if column else f'"{table}"'
-        return DatabaseError(
-            f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})",
-            service=self.engine,
-            operation=operation,
-            code=code,
-        )
+        message = f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})"
+        return self._database_error(operation, message, code=code)
 
     def _insert_rows(self, table: str, names: Sequence[str], columns: _Columns) -> int:
         dialect = self._dialect
@@ -7310,7 +7280,10 @@ class _SqlLocks(_SqlTransactions):
         names, lease = [self._lock_name(lock)], _LockLease()
         with self._dedicated(lease) as session:
             holder = _RunnerSession(self, session)
-            self._await_lock(holder, names, lock_timeout)
+            if not holder.await_lock(names, self._clock, self._monotonic() + lock_timeout):
+                others = holder.fetch_all(self._dialect.lock_holder, names)
+                number = f" (the server's connection {others[0][0]})" if others else ""
+                raise self._is_held(lock_timeout, number)
             token = self._locking.set(lease)
             try:
                 yield
@@ -7325,17 +7298,6 @@ class _SqlLocks(_SqlTransactions):
         sql = f"SELECT {self._dialect.current_schema}"
         ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
         return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
-
-    def _await_lock(
-        self, session: _RunnerSession, names: Sequence[str], lock_timeout: float
-    ) -> None:
-        until = self._monotonic() + lock_timeout
-        while not session.try_lock(names):
-            if self._monotonic() >= until:
-                holder = session.fetch_all(self._dialect.lock_holder, names)
-                number = f" (the server's connection {holder[0][0]})" if holder else ""
-                raise self._is_held(lock_timeout, number)
-            self._clock.sleep(0.1)
 
 
 class _RowStream:
@@ -7491,11 +7453,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         started = time.perf_counter()
         row = self._statement("health_check", "SELECT version()", None, _first_row)
         if row is None:
-            raise DatabaseError(
-                f"{self.engine} did not say its version",
-                service=self.engine,
-                operation="health_check",
-            )
+            raise self._database_error("health_check", f"{self.engine} did not say its version")
         return Health(self.engine, self._dialect.server_name(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
@@ -7536,6 +7494,14 @@ class _RunnerSession:
     def try_lock(self, lock: Sequence[str]) -> bool:
         return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
 
+    def await_lock(self, lock: Sequence[str], clock: Clock, until: float) -> bool:
+        """Wait for the lock, and return whether this session got it."""
+        while not self.try_lock(lock):
+            if clock.monotonic() >= until:
+                return False
+            clock.sleep(0.1)
+        return True
+
     def unlock(self, lock: Sequence[str]) -> None:
         """Unlock without waiting for the server to notice that the connection has ended."""
         with contextlib.suppress(InfrastructureError):
@@ -7573,12 +7539,11 @@ class _RunnerSession:
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], T]) -> T:
         dialect, sql = self.dialect, _check_sql(sql)
         params = dialect.convert(params)
-
-        def attempt(current: Attempt) -> T:
-            result: T = _perform(dialect, current, self._session, sql, params, fetch)
-            return result
-
-        return self._policy.call("migrate", attempt, retries=0)
+        return self._policy.call(
+            "migrate",
+            lambda attempt: _perform(dialect, attempt, self._session, sql, params, fetch),
+            retries=0,
+        )
 
 
 class _MigrationHistory(_RunnerSession):
@@ -8335,26 +8300,20 @@ class Migrator:
         """Hold the lock of migrations, and read the history; the lock ends with its connection."""
         with self.pool._migration_history() as history:
             deadline = self._clock.monotonic() + self._lock_timeout
-            words = "another runner holds the lock of migrations"
-            self._wait(history, history.lock, words, deadline)
-            words = "a statement of a runner that has gone is still running"
-            self._wait(history, history.busy, words, deadline)
+            for lock, words in (
+                (history.lock, "another runner holds the lock of migrations"),
+                (history.busy, "a statement of a runner that has gone is still running"),
+            ):
+                if not history.await_lock(lock, self._clock, deadline):
+                    raise TimeoutError(
+                        f"{words} for more than {self._lock_timeout:g} s",
+                        service=self.pool.engine,
+                        operation="migrate",
+                    )
             history.unlock(history.busy)
             history.execute(_HISTORY.format(history=history.table, **history.dialect.types))
             yield history, self._files.read_records(history.fetch_all, history.table)
             history.unlock(history.lock)
-
-    def _wait(
-        self, history: _MigrationHistory, lock: Sequence[str], words: str, deadline: float
-    ) -> None:
-        while not history.try_lock(lock):
-            if self._clock.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"{words} for more than {self._lock_timeout:g} s",
-                    service=self.pool.engine,
-                    operation="migrate",
-                )
-            self._clock.sleep(0.1)
 
 
 #: clauses between a statement's first word and its object, and prefixes of a literal
