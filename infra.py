@@ -5011,6 +5011,11 @@ _SCALED = frozenset(
 )
 
 
+def _of_kind(kind: str, *names: str, **bounds: Any) -> dict[str, _ColumnType]:
+    """Return the entries for types of columns that hold the same values."""
+    return dict.fromkeys(names, _ColumnType(kind, **bounds))
+
+
 class _Catalogue(ABC):
     """The queries of an engine's catalogue, and the column types in it."""
 
@@ -5088,32 +5093,28 @@ class _MySqlCatalogue(_Catalogue):
     }
     # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; this library stores ids as CHAR(36)
     column_types: ClassVar = {
-        "tinyint(1)": _ColumnType("flag"),
-        "char(36)": _ColumnType("id"),
-        "uuid": _ColumnType("id"),
-        **dict.fromkeys(("char", "enum", "set"), _ColumnType("text", fixed=True)),
-        "varchar": _ColumnType("text"),
-        "tinytext": _ColumnType("text", octets=(1 << 8) - 1),
-        "text": _ColumnType("text", octets=(1 << 16) - 1),
-        "mediumtext": _ColumnType("text", octets=(1 << 24) - 1),
-        "longtext": _ColumnType("long text"),
-        "json": _ColumnType("document"),
-        "binary": _ColumnType("bytes", fixed=True),
-        "varbinary": _ColumnType("bytes"),
-        "tinyblob": _ColumnType("bytes", size=(1 << 8) - 1),
-        "blob": _ColumnType("bytes", size=(1 << 16) - 1),
-        "mediumblob": _ColumnType("bytes", size=(1 << 24) - 1),
-        "longblob": _ColumnType("bytes"),
-        "bit": _ColumnType("bits"),
-        "year": _ColumnType("year"),
-        **dict.fromkeys(
-            ("float", "double", "float unsigned", "double unsigned"), _ColumnType("float")
-        ),
-        **dict.fromkeys(("decimal", "decimal unsigned"), _ColumnType("decimal")),
-        "date": _ColumnType("date"),
-        **dict.fromkeys(("datetime", "timestamp"), _ColumnType("moment", scale=0)),
+        **_of_kind("flag", "tinyint(1)"),
+        **_of_kind("id", "char(36)", "uuid"),
+        **_of_kind("text", "char", "enum", "set", fixed=True),
+        **_of_kind("text", "varchar"),
+        **_of_kind("text", "tinytext", octets=(1 << 8) - 1),
+        **_of_kind("text", "text", octets=(1 << 16) - 1),
+        **_of_kind("text", "mediumtext", octets=(1 << 24) - 1),
+        **_of_kind("long text", "longtext"),
+        **_of_kind("document", "json"),
+        **_of_kind("bytes", "binary", fixed=True),
+        **_of_kind("bytes", "varbinary", "longblob"),
+        **_of_kind("bytes", "tinyblob", size=(1 << 8) - 1),
+        **_of_kind("bytes", "blob", size=(1 << 16) - 1),
+        **_of_kind("bytes", "mediumblob", size=(1 << 24) - 1),
+        **_of_kind("bits", "bit"),
+        **_of_kind("year", "year"),
+        **_of_kind("float", "float", "double", "float unsigned", "double unsigned"),
+        **_of_kind("decimal", "decimal", "decimal unsigned"),
+        **_of_kind("date", "date"),
+        **_of_kind("moment", "datetime", "timestamp", scale=0),
         # from -838:59:59 to 838:59:59
-        "time": _ColumnType("time or duration", size=839 * 3600, scale=0),
+        **_of_kind("time or duration", "time", size=839 * 3600, scale=0),
         **{
             name + sign: _ColumnType("integer", bits, unsigned=bool(sign))
             for name, bits in (
@@ -5182,45 +5183,41 @@ class _PostgresCatalogue(_Catalogue):
     )
     # https://www.postgresql.org/docs/current/datatype.html, as format_type() writes them
     column_types: ClassVar = {
-        **dict.fromkeys(("character varying", "character", "text"), _ColumnType("text")),
-        "name": _ColumnType("text", octets=63),
-        "boolean": _ColumnType("flag"),
-        "smallint": _ColumnType("integer", 16),
-        "integer": _ColumnType("integer", 32),
-        "bigint": _ColumnType("integer", 64),
-        **dict.fromkeys(("real", "double precision"), _ColumnType("float", finite=False)),
-        "numeric": _ColumnType("decimal", finite=False),
-        "money": _ColumnType("money", scale=2),
-        '"char"': _ColumnType("text", octets=1),
-        "bytea": _ColumnType("bytes"),
-        "timestamp with time zone": _ColumnType("moment"),
-        "timestamp without time zone": _ColumnType("local moment"),
-        "date": _ColumnType("date"),
-        "time without time zone": _ColumnType("time"),
-        "time with time zone": _ColumnType("zoned time"),
-        **dict.fromkeys(
-            (
-                "interval", "interval second", "interval day to second",
-                "interval hour to second", "interval minute to second",
-            ),
-            _ColumnType("duration"),
+        **_of_kind("text", "character varying", "character", "text"),
+        **_of_kind("text", "name", octets=63),
+        **_of_kind("text", '"char"', octets=1),
+        **_of_kind("flag", "boolean"),
+        **_of_kind("integer", "smallint", size=16),
+        **_of_kind("integer", "integer", size=32),
+        **_of_kind("integer", "bigint", size=64),
+        **_of_kind("float", "real", "double precision", finite=False),
+        **_of_kind("decimal", "numeric", finite=False),
+        **_of_kind("money", "money", scale=2),
+        **_of_kind("bytes", "bytea"),
+        **_of_kind("moment", "timestamp with time zone"),
+        **_of_kind("local moment", "timestamp without time zone"),
+        **_of_kind("date", "date"),
+        **_of_kind("time", "time without time zone"),
+        **_of_kind("zoned time", "time with time zone"),
+        **_of_kind(
+            "duration", "interval", "interval second", "interval day to second",
+            "interval hour to second", "interval minute to second",
         ),
-        **{
-            f"interval {fields}": _ColumnType("duration", unit=unit)
-            for fields, unit in (
-                ("minute", timedelta(minutes=1)), ("day to minute", timedelta(minutes=1)),
-                ("hour to minute", timedelta(minutes=1)), ("hour", timedelta(hours=1)),
-                ("day to hour", timedelta(hours=1)), ("day", timedelta(days=1)),
-                # Months and years are not durations: only zero fits.
-                ("month", timedelta.max), ("year", timedelta.max),
-                ("year to month", timedelta.max),
-            )
-        },
-        "uuid": _ColumnType("id"),
-        **dict.fromkeys(("json", "jsonb"), _ColumnType("document")),
-        **dict.fromkeys(
-            ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
-            _ColumnType("range"),
+        **_of_kind(
+            "duration", "interval minute", "interval day to minute", "interval hour to minute",
+            unit=timedelta(minutes=1),
+        ),
+        **_of_kind("duration", "interval hour", "interval day to hour", unit=timedelta(hours=1)),
+        **_of_kind("duration", "interval day", unit=timedelta(days=1)),
+        # Months and years are not durations: only zero fits.
+        **_of_kind(
+            "duration", "interval month", "interval year", "interval year to month",
+            unit=timedelta.max,
+        ),
+        **_of_kind("id", "uuid"),
+        **_of_kind("document", "json", "jsonb"),
+        **_of_kind(
+            "range", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"
         ),
     }  # fmt: skip
 
@@ -7596,8 +7593,10 @@ class _SqlTable(_TableRows):
     def __init__(self, pool: ConnectionPool, table: str) -> None:
         self._pool = pool
         self._dialect = pool._dialect
+        self._catalogue = pool._dialect.catalogue
+        self._name = pool._dialect.name
         self._table = table
-        self._from = f"FROM {self._dialect.name(table)}"
+        self._from = f"FROM {self._name(table)}"
         self._shape: _TableShape | None = None
 
     def _ask(self, sql: str, params: Any = None) -> list[_Row]:
@@ -7609,21 +7608,21 @@ class _SqlTable(_TableRows):
         return self._shape
 
     def _read_shape(self) -> _TableShape:
-        dialect, place = self._dialect, self._dialect.catalogue.table_params(self._table)
-        rows = self._ask(dialect.catalogue.table_columns, place)
+        catalogue, place = self._catalogue, self._catalogue.table_params(self._table)
+        rows = self._ask(catalogue.table_columns, place)
         if not rows:
             raise self._pool._no_such("move", self._table)
         names = [row[0] for row in rows]
         with self._pool.transaction():
             columns = dict(zip(names, self._pool._column_types(self._table, names)))
         has_transactions = self._ask(
-            dialect.catalogue.table_transactional,
-            place if "%s" in dialect.catalogue.table_transactional else None,
+            catalogue.table_transactional,
+            place if "%s" in catalogue.table_transactional else None,
         )
-        readings = {row[0]: dialect.catalogue.converter(columns[row[0]], row[4]) for row in rows}
+        readings = {row[0]: catalogue.converter(columns[row[0]], row[4]) for row in rows}
         return _TableShape(
             columns,
-            tuple(row[0] for row in self._ask(dialect.catalogue.table_key, place)),
+            tuple(row[0] for row in self._ask(catalogue.table_key, place)),
             nullable=frozenset(row[0] for row in rows if row[1]),
             optional=frozenset(row[0] for row in rows if row[2]),
             computed=frozenset(row[0] for row in rows if row[3]),
@@ -7639,15 +7638,15 @@ class _SqlTable(_TableRows):
     def _expressions(self, names: Sequence[str]) -> list[str]:
         """Return the SQL that reads each of these columns exactly."""
         columns = self.shape().columns
-        return [self._dialect.catalogue.exact_expression(name, columns[name]) for name in names]
+        return [self._catalogue.exact_expression(name, columns[name]) for name in names]
 
     def page(
         self, names: Sequence[str], after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[_Row], Sequence[_Key]]:
         shape = self.shape()
-        key = [*map(self._dialect.name, shape.key)]
+        key = [*map(self._name, shape.key)]
         key_values = [
-            self._dialect.catalogue.key_expression(name, shape.columns[name]) for name in shape.key
+            self._catalogue.key_expression(name, shape.columns[name]) for name in shape.key
         ]
         selected = self._expressions(names)
         selected += [value for value in key_values if value not in selected]
@@ -7681,7 +7680,7 @@ class _SqlTable(_TableRows):
         key_names = self.shape().key
         width = len(key_names)
         columns = ", ".join(self._expressions([*key_names, *names]))
-        place = ", ".join(map(self._dialect.name, key_names))
+        place = ", ".join(map(self._name, key_names))
         wanted: Any = tuple(key[0] for key in keys) if width == 1 else tuple(keys)
         rows = self._ask(f"SELECT {columns} {self._from} WHERE ({place}) IN %s", [wanted])
         values = self._read(names, [row[width:] for row in rows])
@@ -7704,20 +7703,20 @@ class _SqlTable(_TableRows):
         )
 
     def update(self, names: Sequence[str], rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
-        settings = ", ".join(f"{self._dialect.name(name)} = %s" for name in names)
-        place = " AND ".join(f"{self._dialect.name(name)} = %s" for name in self.shape().key)
-        sql = f"UPDATE {self._dialect.name(self._table)} SET {settings} WHERE {place}"
+        settings = ", ".join(f"{self._name(name)} = %s" for name in names)
+        place = " AND ".join(f"{self._name(name)} = %s" for name in self.shape().key)
+        sql = f"UPDATE {self._name(self._table)} SET {settings} WHERE {place}"
         for key, values in rows:
             self._pool._statement("move", sql, [*values, *key], _row_count)
 
     def pass_ids(self) -> None:
-        if not self._dialect.catalogue.sequence_of:
+        if not self._catalogue.sequence_of:
             return
-        name = self._dialect.name(self._table)
+        name = self._name(self._table)
         for column in self.shape().optional:
-            ((sequence,),) = self._ask(self._dialect.catalogue.sequence_of, [name, column])
+            ((sequence,),) = self._ask(self._catalogue.sequence_of, [name, column])
             if sequence is not None:
-                quoted = self._dialect.name(column)
+                quoted = self._name(column)
                 self._ask(
                     f"SELECT setval(%s, max({quoted})) {self._from} "
                     f"HAVING max({quoted}) >= (SELECT last_value FROM {sequence})",
