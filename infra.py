@@ -2033,7 +2033,16 @@ class CallPolicy:
         if observer is not None:
             _check_function("observer", observer, "a Call", ConfigurationError)
         _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
-        self._check_settings(service, repeatable, deadline, retries, backoff, backoff_max)
+        if not _is_text(service):
+            raise ConfigurationError("service should be a name")
+        if not isinstance(repeatable, (set, frozenset)):
+            raise ConfigurationError("repeatable should be a set of operations")
+        if not _is_number(deadline, 0, _YEAR):
+            raise ConfigurationError("deadline should be a number of seconds")
+        if type(retries) is not int or retries < 0:
+            raise ConfigurationError("retries should be a whole number, 0 or more")
+        if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
+            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -2048,21 +2057,6 @@ class CallPolicy:
     def until(self) -> float:
         """Return the deadline of a call that starts now, for several ``call``s that share it."""
         return self._monotonic() + self.deadline
-
-    @staticmethod
-    def _check_settings(
-        service: Any, repeatable: Any, deadline: Any, retries: Any, *pauses: Any
-    ) -> None:
-        if not _is_text(service):
-            raise ConfigurationError("service should be a name")
-        if not isinstance(repeatable, (set, frozenset)):
-            raise ConfigurationError("repeatable should be a set of operations")
-        if not _is_number(deadline, 0, _YEAR):
-            raise ConfigurationError("deadline should be a number of seconds")
-        if type(retries) is not int or retries < 0:
-            raise ConfigurationError("retries should be a whole number, 0 or more")
-        if not all(_is_number(pause, 0, _YEAR) for pause in pauses):
-            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
 
     def call(
         self,
@@ -3076,6 +3070,7 @@ class _Closeable(ABC):
 
 
 _Row: TypeAlias = tuple[Any, ...]
+_Names: TypeAlias = Sequence[str]  # of columns
 _Key: TypeAlias = tuple[Any, ...]  # of a table
 _Columns: TypeAlias = Sequence[Sequence[Any]]
 _Converter: TypeAlias = Callable[[Any], Any]
@@ -3202,10 +3197,8 @@ class _Interrupts:
 
     def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
         """Run ``work``. Ctrl-C stops the session, which cannot be used afterwards."""
-        if threading.get_ident() != self._main:
-            work(*arguments)
-            return
-        pipe = self._pipe or self._open()
+        is_main = threading.get_ident() == self._main
+        pipe = (self._pipe or self._open()) if is_main else None
         if pipe is None:
             work(*arguments)
             return
@@ -3739,7 +3732,7 @@ class Database(_Transactions):
         return table, names
 
     def _fitted(
-        self, names: Sequence[str], types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
+        self, names: _Names, types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
     ) -> list[Sequence[Any]]:
         """Return the rows by columns, each value as its column stores it."""
         try:
@@ -3770,11 +3763,11 @@ class Database(_Transactions):
         return contextlib.nullcontext()
 
     @abstractmethod
-    def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
+    def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
         """Return the columns' types. Raises DatabaseError if the table or a column is missing."""
 
     @abstractmethod
-    def _insert_rows(self, table: str, names: Sequence[str], columns: _Columns) -> int:
+    def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
         """Insert the rows, given as columns, and return the number of bytes of their text."""
 
     # For data moves
@@ -3837,16 +3830,16 @@ class _TableRows(ABC):
 
     @abstractmethod
     def page(
-        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
+        self, names: _Names, after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[_Row], Sequence[_Key]]:
         """Return the next ``limit`` rows in the order of the primary key, and their keys."""
 
     @abstractmethod
-    def find(self, names: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, _Row]:
+    def find(self, names: _Names, keys: Sequence[_Key]) -> dict[_Key, _Row]:
         """Return the rows with these primary keys, by the key as given."""
 
     @abstractmethod
-    def update(self, names: Sequence[str], rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
+    def update(self, names: _Names, rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
         """Set these columns of the rows with these primary keys. Called inside a transaction."""
 
     @abstractmethod
@@ -5232,9 +5225,9 @@ class _PostgresCatalogue(_Catalogue):
 
 _PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
 #: a name in a statement, perhaps qualified by its table and schema
-_NAME_PATH = _lazy(
-    r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
-)
+_PART_SHAPE = r"(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")"
+_PATH_SHAPE = rf"{_PART_SHAPE}(?:\.{_PART_SHAPE})*"
+_NAME_PATH = _lazy(rf"(?<!'){_PATH_SHAPE}(?!')")
 #: a statement for which Postgres can declare a cursor
 _QUERY = _lazy(r"(?i)[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b")
 _BODY = _lazy(
@@ -5770,11 +5763,11 @@ class _Dialect(ABC):
 
     @abstractmethod
     def read_columns(
-        self, session: _Session, table: str, names: Sequence[str]
+        self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: _Columns
+        self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         """Yield functions that each send some of the rows, and return the number of bytes sent."""
 
@@ -6251,7 +6244,7 @@ class _MySqlDialect(_Dialect):
         return raw._sock.fileno() if raw._sock is not None else -1
 
     def read_columns(
-        self, session: _Session, table: str, names: Sequence[str]
+        self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
         wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
         with session.raw.cursor() as cursor:
@@ -6270,7 +6263,7 @@ class _MySqlDialect(_Dialect):
         return [found.get(name) for name in wanted]
 
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: _Columns
+        self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         """Yield INSERT statements of many rows, each well below max_allowed_packet."""
         cursor = session.raw.cursor()
@@ -6563,7 +6556,7 @@ class _PostgresDialect(_Dialect):
         return -1 if session.raw.closed else session.raw.fileno()
 
     def read_columns(
-        self, session: _Session, table: str, names: Sequence[str]
+        self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, self.catalogue.column_query, [self.name(table)])
@@ -6571,7 +6564,7 @@ class _PostgresDialect(_Dialect):
         return [found.get(name) for name in names] if found else []  # []: there is no such table
 
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: _Columns
+        self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         cursor = session.raw.cursor()
@@ -7165,7 +7158,7 @@ class _SqlInserts(_SqlTransactions):
         self._check(block)
         return block
 
-    def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
+    def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
         def read(attempt: Attempt, session: _Session) -> Sequence[_ColumnType | None]:
             attempt.note = _Sent(session, f"INSERT INTO {table}", is_ours=True)
             attempt.sent = True
@@ -7184,7 +7177,7 @@ class _SqlInserts(_SqlTransactions):
         message = f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})"
         return self._database_error(operation, message, code=code)
 
-    def _insert_rows(self, table: str, names: Sequence[str], columns: _Columns) -> int:
+    def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
         dialect = self._dialect
 
         def insert(attempt: Attempt, session: _Session) -> int:
@@ -7635,13 +7628,13 @@ class _SqlTable(_TableRows):
         ((found,),) = self._ask(f"SELECT count(*) {self._from}")
         return int(found)
 
-    def _expressions(self, names: Sequence[str]) -> list[str]:
+    def _expressions(self, names: _Names) -> list[str]:
         """Return the SQL that reads each of these columns exactly."""
         columns = self.shape().columns
         return [self._catalogue.exact_expression(name, columns[name]) for name in names]
 
     def page(
-        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
+        self, names: _Names, after: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[_Row], Sequence[_Key]]:
         shape = self.shape()
         key = [*map(self._name, shape.key)]
@@ -7659,7 +7652,7 @@ class _SqlTable(_TableRows):
         rows = self._ask(sql, params)
         return self._read(names, rows), _values_at(rows, [*map(selected.index, key_values)])
 
-    def _read(self, names: Sequence[str], rows: list[_Row]) -> list[_Row]:
+    def _read(self, names: _Names, rows: list[_Row]) -> list[_Row]:
         """Return the values of these columns, with which the rows begin."""
         readings = [self.shape().readings.get(name) for name in names]
         if not rows or (not any(readings) and len(rows[0]) == len(names)):
@@ -7670,13 +7663,13 @@ class _SqlTable(_TableRows):
         ]
         return [*zip(*columns)]
 
-    def find(self, names: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, _Row]:
+    def find(self, names: _Names, keys: Sequence[_Key]) -> dict[_Key, _Row]:
         found: dict[_Key, _Row] = {}
         for start in range(0, len(keys), self.KEYS_AT_ONCE):
             found |= self._find(names, keys[start : start + self.KEYS_AT_ONCE])
         return found
 
-    def _find(self, names: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, _Row]:
+    def _find(self, names: _Names, keys: Sequence[_Key]) -> dict[_Key, _Row]:
         key_names = self.shape().key
         width = len(key_names)
         columns = ", ".join(self._expressions([*key_names, *names]))
@@ -7702,7 +7695,7 @@ class _SqlTable(_TableRows):
             for name, value in zip(shape.key, key)
         )
 
-    def update(self, names: Sequence[str], rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
+    def update(self, names: _Names, rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
         settings = ", ".join(f"{self._name(name)} = %s" for name in names)
         place = " AND ".join(f"{self._name(name)} = %s" for name in self.shape().key)
         sql = f"UPDATE {self._name(self._table)} SET {settings} WHERE {place}"
@@ -8328,7 +8321,7 @@ _STATEMENT_BEGINS = _lazy(
     r"|event|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate"
     r"|foreign|constraint|column|collation|publication|subscription|server|transaction|all|ignore"
     r"|tables(?!\s+with\b)|recursive|low_priority|high_priority|delayed|quick)\b)*"
-    r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
+    rf"(?:\s+{_PATH_SHAPE})?",
     re.IGNORECASE,
 )
 
@@ -9098,7 +9091,7 @@ class _RecordStore(_RecordSchema[R]):
     def _rows(
         self,
         operation: str,
-        names: Sequence[str],
+        names: _Names,
         where: _ByColumn,
         order: _Order = (),
         limit: int | None = None,
@@ -9368,15 +9361,14 @@ class SqlRepository(Repository[R]):
         self.database._statement(operation, sql, values, _row_count)
 
     def _insertion(self, rows: Sequence[_ByColumn]) -> str:
-        columns = ", ".join(self._names[name] for name in rows[0])
         marks = ", ".join(["%s"] * len(rows[0]))
         lines = ", ".join([f"({marks})"] * len(rows))
-        return f"INSERT INTO {self._quoted_table} ({columns}) VALUES {lines}"
+        return f"INSERT INTO {self._quoted_table} ({self._list(rows[0])}) VALUES {lines}"
 
     def _rows(
         self,
         operation: str,
-        names: Sequence[str],
+        names: _Names,
         where: _ByColumn,
         order: _Order = (),
         limit: int | None = None,
@@ -9387,7 +9379,11 @@ class SqlRepository(Repository[R]):
         shape = names, self._shape(where), tuple(order), limit if constant else 0, offset > 0
         found = self._texts.get(shape)
         if found is None:
-            sql = self._selection(names, where, order, limit, offset)
+            sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)}"
+            if order:
+                terms = [self._names[name] + " DESC" * descending for name, descending in order]
+                sql += " ORDER BY " + ", ".join(terms)
+            sql += self._bounds(limit, offset)
             found = self._texts[shape] = sql, self._fetcher(names)
         text, fetch = found
         params = self._parameters(where)
@@ -9397,26 +9393,17 @@ class SqlRepository(Repository[R]):
             params.append(offset)
         return self.database._statement(operation, text, params, fetch, repeatable=True)
 
-    def _selection(
-        self,
-        names: Sequence[str],
-        where: _ByColumn,
-        order: _Order,
-        limit: int | None,
-        offset: int,
-    ) -> str:
-        columns = ", ".join(self._names[name] for name in names)
-        sql = f"SELECT {columns} {self._from}{self._condition(where)}"
-        if order:
-            terms = [self._names[name] + " DESC" * descending for name, descending in order]
-            sql += " ORDER BY " + ", ".join(terms)
-        if limit is not None:
-            sql += " LIMIT 1" if limit == 1 else " LIMIT %s"
-        elif offset:
-            sql += self.database._dialect.no_limit
+    def _list(self, names: Iterable[str]) -> str:
+        return ", ".join(self._names[name] for name in names)
+
+    def _bounds(self, limit: int | None, offset: int) -> str:
+        if limit is None:
+            sql = self.database._dialect.no_limit if offset else ""
+        else:
+            sql = " LIMIT 1" if limit == 1 else " LIMIT %s"
         return sql + " OFFSET %s" if offset else sql
 
-    def _fetcher(self, names: Sequence[str]) -> Callable[[Any], list[_Row]]:
+    def _fetcher(self, names: _Names) -> Callable[[Any], list[_Row]]:
         """Return the function that reads a cursor's rows.
 
         It also converts their values, so that a value without a form in Python raises in the call.
@@ -9664,25 +9651,23 @@ class TokenRepository(Repository[RefreshToken]):
         old = self._first("rotate", {"token_hash": digest})
         if old is None:
             return Rotation("unknown")
+        if not won:
+            if old.revoked_at is None:
+                return Rotation("expired")
+            if old.replaced_by is None:
+                return Rotation("revoked")
+            if not grace or now - old.revoked_at > grace:
+                self._revoke_all("rotate", {"family": old.family}, "reused")
+                return Rotation("reused")
+            # A write again: a revocation of the family comes before it, or after the sibling is
+            # stored.
+            if not self._change(
+                "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
+            ):
+                return Rotation("revoked")
         device = Device(old.device_id, old.device_name, old.ip_address, old.user_agent)
-        if won:
-            issued = self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
-            return Rotation("rotated", issued)
-        if old.revoked_at is None:
-            return Rotation("expired")
-        if old.replaced_by is None:
-            return Rotation("revoked")
-        if not grace or now - old.revoked_at > grace:
-            self._revoke_all("rotate", {"family": old.family}, "reused")
-            return Rotation("reused")
-        # A write again: a revocation of the family comes before it, or after the sibling is stored.
-        if not self._change(
-            "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
-        ):
-            return Rotation("revoked")
-        return Rotation(
-            "raced", self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
-        )
+        issued = self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
+        return Rotation("rotated" if won else "raced", issued)
 
     def _issue(
         self,
@@ -10195,7 +10180,8 @@ class BenchmarkRepository(Repository[Benchmark]):
         tags = self._tagged(old["id"], benchmark.tags)
         major, minor, _ = map(int, old["version"].split("."))
         version = f"{major + 1}.0.0" if breaking else f"{major}.{minor + 1}.0"
-        values = {**old, **self._checked({"version": version}), "version_id": new_id(self._clock)}
+        id = new_id(self._clock)
+        values = {**old, **self._checked({"version": version}), "version_id": id}
         draft = self._version(values, 1, changelog, breaking)
 
         def work() -> None:
@@ -10207,7 +10193,6 @@ class BenchmarkRepository(Repository[Benchmark]):
             self._tag("update", tags)
 
         self.database.run(work)
-        id: uuid.UUID = values["version_id"]
         return id
 
     def update_status(self, id: uuid.UUID, status: str) -> None:
