@@ -625,13 +625,13 @@ def _parse_bool(text: str) -> bool:
     return text == "true"
 
 
+def _counts_from(lowest: int) -> _Validator:
+    expected = f"a whole number of at least {lowest}"
+    return _Validator(expected, _parse_count, lambda v: type(v) is int and v >= lowest)
+
+
 _TEXT = _Validator("non-empty text", str, _is_text)
-_COUNT = _Validator(
-    "a whole number of at least 1", _parse_count, lambda v: type(v) is int and v >= 1
-)
-_COUNT_OR_0 = _Validator(
-    "a whole number of at least 0", _parse_count, lambda v: type(v) is int and v >= 0
-)
+_COUNT, _COUNT_OR_0 = map(_counts_from, (1, 0))
 _YEAR = 365 * 86400.0  # far below the limits of sockets, threads and Redis
 _WAIT = _Validator(
     "a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR)
@@ -1527,30 +1527,28 @@ def _endpoint_problem(value: Any) -> str:
     return "it holds a user: keys have settings of their own"
 
 
-_REDIS_URL = _Validator(
+def _url_validator(problem: Callable[[Any], str], expected: str) -> _Validator:
+    return _Validator(expected, str, lambda v: not problem(v), problem)
+
+
+_REDIS_URL = _url_validator(
+    _redis_problem,
     "redis://[[user]:password@]host[:port][/database number] (a user needs a password; a password "
     "alone has a colon before it, redis://:password@host) or, for a Redis Cluster, "
     "redis+cluster://…host[:port]; with TLS rediss://… or rediss+cluster://…, optionally with "
     "?sslmode=verify-full (the default), verify-ca or require, &sslrootcert=, &sslcert=, &sslkey= "
     "(files)",
-    str,
-    lambda v: not _redis_problem(v),
-    _redis_problem,
 )
-_DATABASE_URL = _Validator(
+_DATABASE_URL = _url_validator(
+    _database_problem,
     "mysql://user:password@host[:port]/database or "
     "postgresql://user:password@host[:port]/database, optionally with ?sslmode=disable, prefer, "
     "require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
-    str,
-    lambda v: not _database_problem(v),
-    _database_problem,
 )
-_S3_ENDPOINT = _Validator(
+_S3_ENDPOINT = _url_validator(
+    lambda v: _endpoint_problem(v) or ("it names the bucket" if _names_bucket(v) else ""),
     "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], "
     "without a path and without the bucket",
-    str,
-    lambda v: not _endpoint_problem(v) and not _names_bucket(v),
-    lambda v: _endpoint_problem(v) or "it names the bucket",
 )
 _AWS_HOST = _lazy(r"\.amazonaws\.com(?:\.cn)?$")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
@@ -1591,10 +1589,8 @@ class _Settings:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            validator, value = (
-                setting.metadata.get("validator"),
-                _plain(getattr(self, setting.name)),
-            )
+            validator = setting.metadata.get("validator")
+            value = _plain(getattr(self, setting.name))
             object.__setattr__(self, setting.name, value)
             unset = value is None and setting.default is None
             if validator and not unset and not validator.valid(value):
@@ -2037,7 +2033,16 @@ class CallPolicy:
         if observer is not None:
             _check_function("observer", observer, "a Call", ConfigurationError)
         _check_function("translate", translate, "an exception and an attempt", ConfigurationError)
-        self._check_settings(service, repeatable, deadline, retries, backoff, backoff_max)
+        if not _is_text(service):
+            raise ConfigurationError("service should be a name")
+        if not isinstance(repeatable, (set, frozenset)):
+            raise ConfigurationError("repeatable should be a set of operations")
+        if not _is_number(deadline, 0, _YEAR):
+            raise ConfigurationError("deadline should be a number of seconds")
+        if type(retries) is not int or retries < 0:
+            raise ConfigurationError("retries should be a whole number, 0 or more")
+        if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
+            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
         self.service = service
         self.repeatable = repeatable
         self.deadline = deadline
@@ -2052,21 +2057,6 @@ class CallPolicy:
     def until(self) -> float:
         """Return the deadline of a call that starts now, for several ``call``s that share it."""
         return self._monotonic() + self.deadline
-
-    @staticmethod
-    def _check_settings(
-        service: Any, repeatable: Any, deadline: Any, retries: Any, *pauses: Any
-    ) -> None:
-        if not _is_text(service):
-            raise ConfigurationError("service should be a name")
-        if not isinstance(repeatable, (set, frozenset)):
-            raise ConfigurationError("repeatable should be a set of operations")
-        if not _is_number(deadline, 0, _YEAR):
-            raise ConfigurationError("deadline should be a number of seconds")
-        if type(retries) is not int or retries < 0:
-            raise ConfigurationError("retries should be a whole number, 0 or more")
-        if not all(_is_number(pause, 0, _YEAR) for pause in pauses):
-            raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
 
     def call(
         self,
@@ -2143,7 +2133,14 @@ class CallPolicy:
         return error
 
     def _forget_variables(self, failure: BaseException) -> None:
-        _clear_frames(failure)
+        """Drop the local variables of the functions that failed.
+
+        They hold passwords and signed headers, which error collectors would store.
+        """
+        import traceback
+
+        for cause in _causes(failure):
+            traceback.clear_frames(cause.__traceback__)
 
     @staticmethod
     def _learned_nothing(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
@@ -2185,17 +2182,6 @@ class CallPolicy:
                 _not_deferred(self._observer(call))
             except Exception:  # a broken observer must not break the call
                 logger.warning("the observer raised", exc_info=True)
-
-
-def _clear_frames(exc: BaseException) -> None:
-    """Drop the local variables of the functions that failed.
-
-    They hold passwords and signed headers, which error collectors would store.
-    """
-    import traceback
-
-    for cause in _causes(exc):
-        traceback.clear_frames(cause.__traceback__)
 
 
 class _RunPolicy(CallPolicy):
@@ -2363,6 +2349,14 @@ def _start_thread(thread: threading.Thread) -> bool:
     return True
 
 
+def _twin_socket(original: Any) -> socket.socket:
+    """Return another socket object for the same connection, without its TLS layer.
+
+    Raises OSError if the original is closed.
+    """
+    return socket.socket(fileno=os.dup(original.fileno()))
+
+
 class _WatchedSocket:
     """An object with a socket's ``fileno``, and the seconds that a server has for its answer."""
 
@@ -2430,10 +2424,7 @@ class _Watchdog:
             if self._due.pop(watched, None) is None:
                 return
             watched.expired = True
-            with (
-                contextlib.suppress(Exception),
-                socket.socket(fileno=os.dup(watched.raw.fileno())) as twin,
-            ):
+            with contextlib.suppress(Exception), _twin_socket(watched.raw) as twin:
                 twin.shutdown(socket.SHUT_RDWR)
 
 
@@ -2448,13 +2439,16 @@ class _ErrorRule(NamedTuple):
     retryable: bool = False
     may_have_acted: bool = True  # the server may have executed what was sent
     constraint_kind: str | None = None  # the ``kind`` of a ConflictError
-    read_only: bool = (
-        False  # the server accepts no writes; a new connection may reach one that does
-    )
+    #: the server accepts no writes; a new connection may reach one that does
+    read_only: bool = False
 
 
 def _no_connection(message: str, *, retryable: bool = False) -> _ErrorRule:
     return _ErrorRule(ConnectionError, message, retryable, may_have_acted=False)
+
+
+def _refusal(message: str, *, retryable: bool = False) -> _ErrorRule:
+    return _ErrorRule(DatabaseError, message, retryable)
 
 
 def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
@@ -2654,14 +2648,6 @@ class _WholeAnswers:
 @functools.lru_cache(8)
 def _whole_answers(connection: Any) -> Any:
     return type("WholeAnswers", (_WholeAnswers, connection), {})
-
-
-def _twin_socket(original: socket.socket) -> socket.socket:
-    """Return another socket object for the same connection, without its TLS layer.
-
-    Raises OSError if the original is closed.
-    """
-    return socket.socket(fileno=os.dup(original.fileno()))
 
 
 _fork_aware: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -3083,6 +3069,13 @@ class _Closeable(ABC):
 # === database =====================================================================================
 
 
+_Row: TypeAlias = tuple[Any, ...]
+_Names: TypeAlias = Sequence[str]  # of columns
+_Key: TypeAlias = tuple[Any, ...]  # of a table
+_Columns: TypeAlias = Sequence[Sequence[Any]]
+_Converter: TypeAlias = Callable[[Any], Any]
+
+
 class _SignalPipe:
     """A socket pair for ``signal.set_wakeup_fd`` and a daemon thread that reads it.
 
@@ -3135,7 +3128,7 @@ class _SignalPipe:
                 return
             session.interrupted = True
             try:
-                twin = socket.socket(fileno=os.dup(session.raw.fileno()))
+                twin = _twin_socket(session.raw)
             except Exception:  # the connection has just ended
                 return
         threading.Thread(target=_cancel, args=(session.raw, twin), daemon=True).start()
@@ -3205,10 +3198,8 @@ class _Interrupts:
 
     def call(self, session: _Session, work: Callable[..., Any], *arguments: Any) -> None:
         """Run ``work``. Ctrl-C stops the session, which cannot be used afterwards."""
-        if threading.get_ident() != self._main:
-            work(*arguments)
-            return
-        pipe = self._pipe or self._open()
+        is_main = threading.get_ident() == self._main
+        pipe = (self._pipe or self._open()) if is_main else None
         if pipe is None:
             work(*arguments)
             return
@@ -3451,15 +3442,13 @@ _NAME = _lazy(_NAME_SHAPE)
 _TABLE_NAME = _lazy(rf"({_NAME_SHAPE}\.)?{_NAME_SHAPE}")
 # A statement that begins or ends a transaction. MySQL executes the text in /*! */.
 _TRANSACTION = _lazy(
-    r"(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort"
-    r"|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b",
-    re.IGNORECASE,
+    r"(?i)(?:/\*M?!\d*\s*)?(?:begin(?!\s+not\b)|start\s+transaction|commit|end|abort"
+    r"|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b"
 )
 #: a statement that may change the session, by its first word; one that begins with a comment may
 _MAY_SET = _lazy(
-    r"\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare|handler"
-    r"|flush|/|-|#)",
-    re.IGNORECASE,
+    r"(?i)\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare|handler"
+    r"|flush|/|-|#)"
 )
 # The largest batch of insert_many: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
@@ -3479,21 +3468,21 @@ class _Transactions(_Closeable):
         if block is None or not block.depth:
             return None
         if not block.is_ours():
-            raise DatabaseError(
+            raise self._database_error(
+                "transaction",
                 "this code was started inside a transaction() that another task or thread began, "
                 "and cannot take part: run the whole block in one task and thread, or start this "
                 "after its end",
-                service=self.engine,
-                operation="transaction",
             )
         return block
+
+    def _database_error(self, operation: str, message: str, **details: Any) -> DatabaseError:
+        return DatabaseError(message, service=self.engine, operation=operation, **details)
 
     def _outside(self, operation: str, reason: str) -> None:
         """Raise DatabaseError inside a transaction."""
         if self._current() is not None:
-            raise DatabaseError(
-                f"{operation} {reason}: call it outside", service=self.engine, operation=operation
-            )
+            raise self._database_error(operation, f"{operation} {reason}: call it outside")
 
     def _enter(self, block: _Block) -> None:
         if block.depth:
@@ -3598,12 +3587,8 @@ class _Transactions(_Closeable):
 
     def _refuse(self, doom: InfrastructureError, outcome: str) -> NoReturn:
         reason = f"{type(doom).__name__}: {doom}"
-        raise DatabaseError(
-            f"the transaction {outcome}, because of an earlier {reason}",
-            service=self.engine,
-            operation="transaction",
-            retryable=False,
-        ) from doom
+        message = f"the transaction {outcome}, because of an earlier {reason}"
+        raise self._database_error("transaction", message, retryable=False) from doom
 
     def _doom(self, block: _Block, error: InfrastructureError, *, outermost: bool) -> None:
         """Doom the block if this error of a statement that the server received ends it.
@@ -3749,7 +3734,7 @@ class Database(_Transactions):
         return table, names
 
     def _fitted(
-        self, names: Sequence[str], types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
+        self, names: _Names, types: Sequence[_ColumnType], rows: Sequence[Sequence[Any]]
     ) -> list[Sequence[Any]]:
         """Return the rows by columns, each value as its column stores it."""
         try:
@@ -3780,13 +3765,11 @@ class Database(_Transactions):
         return contextlib.nullcontext()
 
     @abstractmethod
-    def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
+    def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
         """Return the columns' types. Raises DatabaseError if the table or a column is missing."""
 
     @abstractmethod
-    def _insert_rows(
-        self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
-    ) -> int:
+    def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
         """Insert the rows, given as columns, and return the number of bytes of their text."""
 
     # For data moves
@@ -3832,7 +3815,7 @@ class _TableShape(NamedTuple):
     optional: frozenset[str] = frozenset()  # an INSERT may omit them
     computed: frozenset[str] = frozenset()  # the server computes them: an INSERT must omit them
     #: by column: a function that converts the driver's value, if the driver returns another form
-    readings: Mapping[str, Callable[[Any], Any]] = {}
+    readings: Mapping[str, _Converter] = {}
     unordered: frozenset[str] = frozenset()  # a page cannot start after one of their values
     transactional: bool = True
 
@@ -3849,20 +3832,16 @@ class _TableRows(ABC):
 
     @abstractmethod
     def page(
-        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+        self, names: _Names, after: Sequence[Any] | None, limit: int
+    ) -> tuple[Sequence[_Row], Sequence[_Key]]:
         """Return the next ``limit`` rows in the order of the primary key, and their keys."""
 
     @abstractmethod
-    def find(
-        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
-    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    def find(self, names: _Names, keys: Sequence[_Key]) -> dict[_Key, _Row]:
         """Return the rows with these primary keys, by the key as given."""
 
     @abstractmethod
-    def update(
-        self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
-    ) -> None:
+    def update(self, names: _Names, rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
         """Set these columns of the rows with these primary keys. Called inside a transaction."""
 
     @abstractmethod
@@ -3944,10 +3923,12 @@ def _quoted(quote: str, escapes: bool | None) -> str:
     return rf"{quote}[^{quote}]*{quote}" if escapes is False else rf"{quote}[^{quote}\\]*{quote}"
 
 
-def _repeated(*alternatives: str) -> re.Pattern[str]:
+def _repeated(*alternatives: str) -> _Scanner:
     return re.compile(f"(?:{'|'.join(filter(None, alternatives))}){{0,2000}}", re.DOTALL)
 
 
+#: a pattern that matches at every position, so that ``match`` never returns None
+_Scanner: TypeAlias = Any
 #: whether a backslash escapes in single quotes, and in double quotes; None: unknown
 _Escapes = tuple[bool | None, bool | None]
 
@@ -3989,9 +3970,7 @@ class _Script(ABC):
 
     @staticmethod
     @abstractmethod
-    def patterns(
-        escapes: _Escapes, strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         """Return a pattern for the space before a statement, and one for the statement."""
 
     @abstractmethod
@@ -4015,7 +3994,7 @@ class _Script(ABC):
         self._find_limit(self.at)
         word = self._find_word(self.at)
         while True:
-            first = self._blank.match(sql, self.at, self._limit).end()  # type: ignore[union-attr]
+            first = self._blank.match(sql, self.at, self._limit).end()
             if not sql[first : first + 1].isalpha():
                 first = self._pass_blanks()
             end = self._pass_body(first)
@@ -4061,25 +4040,22 @@ class _Script(ABC):
     def _pass_blanks(self) -> int:
         sql, at = self.sql, self.at
         while True:
-            end = self._blank.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            end: int = self._blank.match(sql, at, self._limit).end()
             if end == self._limit:
                 return end
             if sql[end] in self.comment_signs:
                 end = self._pass_comment(end)
                 if end > self._limit:
                     self._find_limit(end)
-            if end == at or not self._may_be_blank(end):
+            following = sql[end : end + 1]
+            if end == at or not (following.isspace() or following in self.comment_signs):
                 return end
             at = end
-
-    def _may_be_blank(self, at: int) -> bool:
-        character = self.sql[at : at + 1]
-        return character.isspace() or character in self.comment_signs
 
     def _pass_body(self, at: int) -> int:
         sql = self.sql
         while True:
-            at = self._body.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            at = self._body.match(sql, at, self._limit).end()
             if at == self._limit or sql[at] == ";":
                 return at
             at = self._pass_special(at)
@@ -4089,7 +4065,7 @@ class _Script(ABC):
     def _pass_quoted(self, at: int, escapes: bool | None) -> int:
         sql, quote, end = self.sql, self.sql[at], at + 1
         if escapes is None:
-            end = re.compile(rf"[^{quote}\\]*").match(sql, end).end()  # type: ignore[union-attr]
+            end = _repeated(rf"[^{quote}\\]+").match(sql, end).end()
             if sql.startswith("\\", end):
                 raise ValidationError(
                     f"it is not known whether the backslash in line {_line(sql, end)} escapes, "
@@ -4099,8 +4075,8 @@ class _Script(ABC):
         if not escapes:
             end = sql.find(quote, end)
             return self._closed(end + 1 if end >= 0 else 0, at)
-        inside = re.compile(rf"(?:[^{quote}\\]+|\\.|{quote}{quote}){{0,2000}}", re.DOTALL)
-        while (further := inside.match(sql, end).end()) > end:  # type: ignore[union-attr]
+        inside = _repeated(rf"[^{quote}\\]+", r"\\.", quote * 2)
+        while (further := inside.match(sql, end).end()) > end:
             end = further
         return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
 
@@ -4168,9 +4144,7 @@ class _MySqlScript(_Script):
 
     @staticmethod
     @functools.cache
-    def patterns(
-        escapes: _Escapes, strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         blank = _repeated(r"\s+", *_MySqlScript._comments(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
         body = _MySqlScript._body_pattern(
             escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
@@ -4179,7 +4153,7 @@ class _MySqlScript(_Script):
 
     @staticmethod
     @functools.cache
-    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str, more: str) -> re.Pattern[str]:
+    def _body_pattern(escapes: _Escapes, breaks: bool, stops: str, more: str) -> _Scanner:
         return _repeated(
             rf"[^'\"`#/\-{stops}]+",
             _quoted("'", escapes[0]),
@@ -4237,7 +4211,7 @@ class _MySqlScript(_Script):
         inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
         end = at + 3
         while not self.sql.startswith("*/", end):
-            end = inside.match(self.sql, end).end()  # type: ignore[union-attr]
+            end = inside.match(self.sql, end).end()
             if end == len(self.sql):
                 self._closed(0, at)
             if self.sql[end] == "/":
@@ -4327,12 +4301,12 @@ class _PostgresScript(_Script):
     set_config = _lazy(r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings")
     restrict = _lazy(r"\\(?:un)?restrict\b[^\r\n]*")
     prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
-    gap = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
+    gap: _Scanner = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
     tag = _lazy(rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$")
     #: a comment; comments nested in it hold no further ones
     comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
     #: the parts of nested comments: text, a run of opening marks, a run of closing marks
-    nested = (
+    nested: tuple[_Scanner, ...] = (
         _lazy(rf"(?:[^*/]+|\*(?!/)|/(?!\*)|{comment}){{0,2000}}"),
         _lazy(r"(?:/\*[^*/]*){0,1000}"),
         _lazy(r"(?:\*/[^*/]*){0,1000}"),
@@ -4341,15 +4315,13 @@ class _PostgresScript(_Script):
 
     @staticmethod
     @functools.cache
-    def patterns(
-        escapes: _Escapes, strict: bool, breaks: bool
-    ) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         blank = _repeated(r"\s+", r"--[^\r\n]*", _PostgresScript.comment)
         return blank, _PostgresScript._body_pattern(escapes, r";\\\ufeff" if strict else ";")
 
     @staticmethod
     @functools.cache
-    def _body_pattern(escapes: _Escapes, stops: str) -> re.Pattern[str]:
+    def _body_pattern(escapes: _Escapes, stops: str) -> _Scanner:
         signs, quoted = _SIGNS, _quoted("'", escapes[0])
         if escapes[0] is False:
             quoted = (
@@ -4384,11 +4356,11 @@ class _PostgresScript(_Script):
         sql, at, depth = self.sql, opened + 2, 1
         neutral, opens, closes = self.nested
         while depth:
-            begun, at = at, neutral.match(sql, at).end()  # type: ignore[union-attr]
-            end = opens.match(sql, at).end()  # type: ignore[union-attr]
+            begun, at = at, neutral.match(sql, at).end()
+            end = opens.match(sql, at).end()
             depth += sql.count("/*", at, end)
             at = end
-            end = closes.match(sql, at).end()  # type: ignore[union-attr]
+            end = closes.match(sql, at).end()
             closing = sql.count("*/", at, end)
             while closing > depth:  # the last marks are outside of this comment
                 end = sql.rfind("*/", at, end)
@@ -4429,7 +4401,7 @@ class _PostgresScript(_Script):
 
     def _pass_gap(self, at: int) -> int:
         gap, sql = self.gap, self.sql
-        while (end := gap.match(sql, at).end()) > at:  # type: ignore[union-attr]
+        while (end := gap.match(sql, at).end()) > at:
             at = end
         return at
 
@@ -4459,15 +4431,15 @@ class _PostgresScript(_Script):
         off = value in ("of", "off", "0") or "false".startswith(value) or "no".startswith(value)
         return True if off else None
 
-    def _program_end(self, first: int, is_rule: bool) -> int:
+    def _program_end(self, at: int, is_rule: bool) -> int:
         """Return the closing semicolon as psql finds it.
 
         It is outside of a rule's parentheses, after an END for every BEGIN and CASE.
         """
-        sql, at, blocks, brackets = self.sql, first, 0, 0
+        sql, blocks, brackets = self.sql, 0, 0
         pattern = self._body_pattern(self._escapes, r";()A-Za-z_\x80-\U0010ffff\\")
         while True:
-            at = pattern.match(sql, at, self._limit).end()  # type: ignore[union-attr]
+            at = pattern.match(sql, at, self._limit).end()
             if at == self._limit or (sql[at] == ";" and not blocks and not (is_rule and brackets)):
                 return at
             if found := self.word.match(sql, at, self._limit):
@@ -4560,8 +4532,9 @@ class _Syntax(ABC):
     session_change_signs: ClassVar[tuple[str, ...]]
     #: statements that end a transaction and may begin the next one
     transaction_end: ClassVar[re.Pattern[str]]
-    #: statements that a migration must not contain: first word, pattern, reason
-    refused_statements: ClassVar[Sequence[tuple[str, re.Pattern[str], str]]]
+    #: statements, in capitals, that a migration must not contain, and the reason
+    refused: ClassVar[re.Pattern[str]]
+    refusal: ClassVar[str]
 
     def __init__(self) -> None:
         self._known_changes: dict[str, bool] = {}  # results of may_change_session
@@ -4643,38 +4616,29 @@ class _MySqlSyntax(_Syntax):
     literal_start = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
     plain_strings = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
     history_name = _lazy(
-        r'(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
-        r'|(?<!")"schema_migrations"(?!")',
-        re.IGNORECASE,
+        r'(?i)(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
+        r'|(?<!")"schema_migrations"(?!")'
     )
     session_statement = _lazy(
-        r"SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
-        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b",
-        re.IGNORECASE,
+        r"(?i)SET\s+(?!(?:GLOBAL|PERSIST|PERSIST_ONLY|PASSWORD|DEFAULT)\b|@@(?:global|persist))|"
+        r"(?:USE|LOCK\s+TABLES?|UNLOCK\s+TABLES?)\b"
     )
     # A semicolon inside a statement means a block (BEGIN NOT ATOMIC) of MariaDB.
     session_change = _lazy(
-        r"\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
-        r"|(?<!@)@(?!@)",
-        re.IGNORECASE,
+        r"(?i)\A\s*(?:SET|USE|LOCK|UNLOCK|CALL|EXECUTE|PREPARE|HANDLER|FLUSH)\b|;\s*\S"
+        r"|(?<!@)@(?!@)"
     )
     session_change_signs = (";", "@")
     transaction_end = _lazy(
-        r"(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b", re.IGNORECASE
+        r"(?i)(?:START\s+TRANSACTION|BEGIN|COMMIT|ROLLBACK(?!\s+(?:WORK\s+)?TO\b))\b"
     )
-    refused_statements = (
-        (
-            "XA",
-            _lazy(r"XA\b", re.IGNORECASE),
-            "a transaction of XA outlives its connection: begin one with START TRANSACTION",
-        ),
-    )
+    refused = _lazy(r"XA\b")
+    refusal = "a transaction of XA outlives its connection: begin one with START TRANSACTION"
     #: The table that a statement writes to. A comment matches in one way only: no exponential time.
     write_target = _lazy(
-        r"(?:INSERT|REPLACE|UPDATE)"
+        r"(?is)(?:INSERT|REPLACE|UPDATE)"
         r"(?:\s|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|(?:LOW_PRIORITY|HIGH_PRIORITY|DELAYED|INTO)\b)+"
-        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)",
-        re.IGNORECASE | re.DOTALL,
+        r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
     )
 
     def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
@@ -4708,27 +4672,20 @@ class _PostgresSyntax(_Syntax):
         r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
     )
     session_statement = _lazy(
-        r"SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b"
-        r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
-        re.IGNORECASE,
+        r"(?i)SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)|RESET\b"
+        r"|SELECT\s+(?:pg_catalog\.)?set_config\b"
     )
     session_change = _lazy(
-        r"(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
+        r"(?i)(?:\A|;)\s*(?:SET\s+(?!(?:LOCAL|TRANSACTION|CONSTRAINTS)\b)"
         r"|(?:RESET|DISCARD|DO|EXECUTE|CALL|LISTEN|PREPARE|LOAD)\b)"
-        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b",
-        re.IGNORECASE,
+        r"|set_config|\bUPDATE\s+(?:ONLY\s+)?[\w.\"]*pg_settings\b|\bWITH\s+HOLD\b"
     )
     session_change_signs = (";", "set_config", "pg_settings")
     transaction_end = _lazy(
-        r"(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b", re.IGNORECASE
+        r"(?i)(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b))\b"
     )
-    refused_statements = (
-        (
-            "PREPARE",
-            _lazy(r"PREPARE\s+TRANSACTION\b", re.IGNORECASE),
-            "a prepared transaction outlives its connection: end it with COMMIT",
-        ),
-    )
+    refused = _lazy(r"PREPARE\s+TRANSACTION\b")
+    refusal = "a prepared transaction outlives its connection: end it with COMMIT"
 
     def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
         opened, at = found[0], found.end()
@@ -4767,50 +4724,40 @@ _CHECK = _ErrorRule(ConflictError, "does not allow such a row", constraint_kind=
 _NOT_NULL = _ErrorRule(
     ConflictError, "requires a value for this column", constraint_kind="not_null"
 )
-_DEADLOCK = _ErrorRule(
-    DatabaseError, "ended the transaction in favour of another: run it again", retryable=True
-)
-_LOCKED = _ErrorRule(
-    DatabaseError, "waited too long for another transaction's lock", retryable=True
-)
+_DEADLOCK = _refusal("ended the transaction in favour of another: run it again", retryable=True)
+_LOCKED = _refusal("waited too long for another transaction's lock", retryable=True)
 _TOO_SLOW = _ErrorRule(TimeoutError, "stopped the statement after query_timeout")
 _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connection", retryable=True)
 _BUSY = _no_connection("takes no further connections at present", retryable=True)
 _UNREACHABLE = _no_connection("could not be reached", retryable=True)
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
-_EXPIRED = _no_connection("wants a new password for this user: see ALTER USER")
-_LOCKED_USER = _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")
 _NO_DATABASE = _no_connection("has no such database")
-_MISFIT = _ErrorRule(DatabaseError, "refused a value that does not fit its column or type")
-_BY_ZERO = _ErrorRule(DatabaseError, "does not divide by zero")
-_BAD_PATTERN = _ErrorRule(DatabaseError, "could not read a regular expression")
-_BAD_ARGUMENT = _ErrorRule(
-    DatabaseError, "refused a value that a function, an operator or a setting cannot have"
+_MISFIT = _refusal("refused a value that does not fit its column or type")
+_BY_ZERO = _refusal("does not divide by zero")
+_BAD_PATTERN = _refusal("could not read a regular expression")
+_BAD_ARGUMENT = _refusal("refused a value that a function, an operator or a setting cannot have")
+_NO_OVERLOAD = _refusal(
+    "has no function or operator of that name for arguments of that number and type"
 )
-_NO_OVERLOAD = _ErrorRule(
-    DatabaseError, "has no function or operator of that name for arguments of that number and type"
-)
-_SYNTAX = _ErrorRule(DatabaseError, "could not read the statement")
-_UNKNOWN_NAME = _ErrorRule(
-    DatabaseError, "knows no table or column of that name (are all migrations applied?)"
-)
-_UNKNOWN = _ErrorRule(DatabaseError, "knows nothing of that name")
-_DISK_FULL = _ErrorRule(DatabaseError, "has no room left on its disk, or in its table space")
-_NO_MEMORY = _ErrorRule(DatabaseError, "has too little memory for that")
+_SYNTAX = _refusal("could not read the statement")
+_UNKNOWN_NAME = _refusal("knows no table or column of that name (are all migrations applied?)")
+_UNKNOWN = _refusal("knows nothing of that name")
+_DISK_FULL = _refusal("has no room left on its disk, or in its table space")
+_NO_MEMORY = _refusal("has too little memory for that")
 _NO_COPY = _ErrorRule(
     DatabaseError,
     "cannot receive the rows: insert_many uses COPY, which psycopg2 does not support under a wait "
     "callback (set_wait_callback, as psycogreen sets it)",
     may_have_acted=False,
 )
-_FORBIDDEN = _ErrorRule(DatabaseError, "does not permit this user to do that")
+_FORBIDDEN = _refusal("does not permit this user to do that")
 _READ_ONLY = _ErrorRule(
     DatabaseError,
     "takes no writes: the server, the user or the transaction is read-only",
     may_have_acted=False,
     read_only=True,
 )
-_REFUSED = _ErrorRule(DatabaseError, "refused the statement")
+_REFUSED = _refusal("refused the statement")
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
 _ON_A_SESSION = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
@@ -4826,11 +4773,12 @@ _AT_LOGIN = {
     _NO_MEMORY: _NO_ROOM,
 }
 _NO_ROLE = _no_connection("has no such user (role)")
-#: A pattern for the server's message, the SQLSTATE, and the rule. At a login libpq does not give
-#: the SQLSTATE. In libpq's text the message follows the severity and two spaces.
+#: A pattern for the server's message, the SQLSTATE, and the rule, or its message if a retry does
+#: not help. At a login libpq does not give the SQLSTATE. In libpq's text the message follows the
+#: severity and two spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
-_POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
+_POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
     # PgBouncer, which quotes the server's message
     (
         r"server login has been failing|pgbouncer cannot connect|server conn crashed"
@@ -4841,7 +4789,7 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         r"(?:password|SASL) authentication failed|empty password returned",
         "28P01",
-        _no_connection("refused the login: user or password is wrong"),
+        "refused the login: user or password is wrong",
     ),
     (
         r'role (?:".*"|\d+) does not exist|no such user',
@@ -4851,33 +4799,29 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         r'role ".*" is not permitted to log in',
         "28000",
-        _no_connection("does not let this user log in: see ALTER ROLE … LOGIN"),
+        "does not let this user log in: see ALTER ROLE … LOGIN",
     ),
     (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
         "28000",
-        _no_connection(
-            "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
-            "address and encryption (sslmode)"
-        ),
+        "refused the login: its pg_hba.conf has no rule that lets in this user, database, "
+        "address and encryption (sslmode)",
     ),
     (
         r"\S+ (?:bearer )?authentication failed",
         "28000",
-        _no_connection("refused the login: see the method in pg_hba.conf for this user"),
+        "refused the login: see the method in pg_hba.conf for this user",
     ),
     (r'database (?:".*"|\d+) does not exist|no such database', "3D000", _NO_DATABASE),
     (
         r'permission denied for database ".*"',
         "42501",
-        _no_connection("does not let this user into that database: see GRANT CONNECT"),
+        "does not let this user into that database: see GRANT CONNECT",
     ),
     (
         r'database ".*" is not currently accepting|cannot connect to invalid database',
         "55000",
-        _no_connection(
-            "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS"
-        ),
+        "takes no connections to that database: see ALTER DATABASE … ALLOW_CONNECTIONS",
     ),
     (
         r"sorry, too many clients|too many connections for|remaining connection slots are reserved"
@@ -4891,34 +4835,28 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule], ...] = (
     (
         "unrecognized configuration parameter|invalid configuration parameter name",
         "42704",
-        _no_connection("refused the login: the URL's options name a setting that it does not know"),
+        "refused the login: the URL's options name a setting that it does not know",
     ),
     (
         r"invalid value for parameter|-?[\d.]+\S*(?: \w+)? is outside the valid range for parameter"
         r'|parameter ".*" requires',
         "22023",
-        _no_connection(
-            "refused the login: the URL's options give a setting a value that it cannot have"
-        ),
+        "refused the login: the URL's options give a setting a value that it cannot have",
     ),
     (
         r'parameter ".*" cannot be changed|permission denied to set',
         "55P02",
-        _no_connection(
-            "refused the login: the URL's options change a setting that this user may not"
-        ),
+        "refused the login: the URL's options change a setting that this user may not",
     ),
     (
         r"\S.* requires a value|invalid command-line argument",
         "42601",
-        _no_connection("cannot read the URL's options: write each as -c name=value"),
+        "cannot read the URL's options: write each as -c name=value",
     ),
     (
         "unsupported startup parameter",  # PgBouncer
         None,
-        _no_connection(
-            "is a pooler that takes no such options in a URL: see ignore_startup_parameters"
-        ),
+        "is a pooler that takes no such options in a URL: see ignore_startup_parameters",
     ),
     (
         r"the database system is (?:starting up|in recovery|not )",
@@ -4940,20 +4878,18 @@ _FOREIGN_WORDS = _no_connection(
     "refused the login, in words that this library does not know: see the server's log, or set its "
     "lc_messages to 'C' (English) to read the reason here"
 )
-#: libpq's own messages about a login: pattern, rule
-_LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule], ...] = (
+#: libpq's own messages about a login: pattern, rule or its message
+_LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule | str], ...] = (
     ("could not fork new process", _BUSY),  # the server's message, sent before the login
-    ("no password supplied", _no_connection("asks for a password, and the URL has none")),
+    ("no password supplied", "asks for a password, and the URL has none"),
     (
         "channel binding (?:is )?required",
-        _no_connection(
-            "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
-            "by scram-sha-256"
-        ),
+        "does not support channel_binding=require: it needs TLS (sslmode=require) and a login "
+        "by scram-sha-256",
     ),
     (
         "session is not read-only|server is not in hot standby",
-        _no_connection("takes writes, which the URL's target_session_attrs does not allow"),
+        "takes writes, which the URL's target_session_attrs does not allow",
     ),
     (
         "session is read-only|server is in hot standby|could not make a writable connection",
@@ -4964,7 +4900,7 @@ _LIBPQ_LOGINS: tuple[tuple[str, _ErrorRule], ...] = (
     ),
     (
         "authentication method|SCRAM authentication|channel binding",
-        _no_connection("requires a login method that libpq does not support: see pg_hba.conf"),
+        "requires a login method that libpq does not support: see pg_hba.conf",
     ),
     (
         "could not (?:translate|resolve) host",
@@ -4982,6 +4918,10 @@ _NETWORK_ERRORS = (
 )  # fmt: skip
 
 
+def _login_rule(rule: _ErrorRule | str) -> _ErrorRule:
+    return _no_connection(rule) if isinstance(rule, str) else rule
+
+
 def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     """Return the code and the rule for a failed login, by the words of the server or of libpq.
 
@@ -4989,12 +4929,12 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     """
     for pattern, code, rule in _POSTGRES_LOGINS:
         if re.search(f":  (?:{pattern})", text):
-            return code, rule
+            return code, _login_rule(rule)
     if re.search(r"\S:  \S", text):
         return None, _FOREIGN_WORDS
     for pattern, rule in _LIBPQ_LOGINS:
         if re.search(pattern, text):
-            return None, rule
+            return None, _login_rule(rule)
     for number in _NETWORK_ERRORS:
         if os.strerror(number) in text:
             return None, _no_connection(
@@ -5066,6 +5006,11 @@ _SCALED = frozenset(
 )
 
 
+def _of_kind(kind: str, *names: str, **bounds: Any) -> dict[str, _ColumnType]:
+    """Return the entries for types of columns that hold the same values."""
+    return dict.fromkeys(names, _ColumnType(kind, **bounds))
+
+
 class _Catalogue(ABC):
     """The queries of an engine's catalogue, and the column types in it."""
 
@@ -5112,7 +5057,7 @@ class _Catalogue(ABC):
         """Return the expression that reads a column without loss of digits."""
         return self._name(name)
 
-    def converter(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+    def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         """Return a function that converts the driver's value, or None if it needs no conversion."""
         return None
 
@@ -5143,32 +5088,28 @@ class _MySqlCatalogue(_Catalogue):
     }
     # https://dev.mysql.com/doc/refman/8.4/en/data-types.html; this library stores ids as CHAR(36)
     column_types: ClassVar = {
-        "tinyint(1)": _ColumnType("flag"),
-        "char(36)": _ColumnType("id"),
-        "uuid": _ColumnType("id"),
-        **dict.fromkeys(("char", "enum", "set"), _ColumnType("text", fixed=True)),
-        "varchar": _ColumnType("text"),
-        "tinytext": _ColumnType("text", octets=(1 << 8) - 1),
-        "text": _ColumnType("text", octets=(1 << 16) - 1),
-        "mediumtext": _ColumnType("text", octets=(1 << 24) - 1),
-        "longtext": _ColumnType("long text"),
-        "json": _ColumnType("document"),
-        "binary": _ColumnType("bytes", fixed=True),
-        "varbinary": _ColumnType("bytes"),
-        "tinyblob": _ColumnType("bytes", size=(1 << 8) - 1),
-        "blob": _ColumnType("bytes", size=(1 << 16) - 1),
-        "mediumblob": _ColumnType("bytes", size=(1 << 24) - 1),
-        "longblob": _ColumnType("bytes"),
-        "bit": _ColumnType("bits"),
-        "year": _ColumnType("year"),
-        **dict.fromkeys(
-            ("float", "double", "float unsigned", "double unsigned"), _ColumnType("float")
-        ),
-        **dict.fromkeys(("decimal", "decimal unsigned"), _ColumnType("decimal")),
-        "date": _ColumnType("date"),
-        **dict.fromkeys(("datetime", "timestamp"), _ColumnType("moment", scale=0)),
+        **_of_kind("flag", "tinyint(1)"),
+        **_of_kind("id", "char(36)", "uuid"),
+        **_of_kind("text", "char", "enum", "set", fixed=True),
+        **_of_kind("text", "varchar"),
+        **_of_kind("text", "tinytext", octets=(1 << 8) - 1),
+        **_of_kind("text", "text", octets=(1 << 16) - 1),
+        **_of_kind("text", "mediumtext", octets=(1 << 24) - 1),
+        **_of_kind("long text", "longtext"),
+        **_of_kind("document", "json"),
+        **_of_kind("bytes", "binary", fixed=True),
+        **_of_kind("bytes", "varbinary", "longblob"),
+        **_of_kind("bytes", "tinyblob", size=(1 << 8) - 1),
+        **_of_kind("bytes", "blob", size=(1 << 16) - 1),
+        **_of_kind("bytes", "mediumblob", size=(1 << 24) - 1),
+        **_of_kind("bits", "bit"),
+        **_of_kind("year", "year"),
+        **_of_kind("float", "float", "double", "float unsigned", "double unsigned"),
+        **_of_kind("decimal", "decimal", "decimal unsigned"),
+        **_of_kind("date", "date"),
+        **_of_kind("moment", "datetime", "timestamp", scale=0),
         # from -838:59:59 to 838:59:59
-        "time": _ColumnType("time or duration", size=839 * 3600, scale=0),
+        **_of_kind("time or duration", "time", size=839 * 3600, scale=0),
         **{
             name + sign: _ColumnType("integer", bits, unsigned=bool(sign))
             for name, bits in (
@@ -5190,7 +5131,7 @@ class _MySqlCatalogue(_Catalogue):
         # The server prints a FLOAT with six digits, but an expression with it is a DOUBLE.
         return f"({self._name(name)} + 0e0)" if column.kind == "float" else self._name(name)
 
-    def converter(self, column: _ColumnType, catalogue_type: str) -> Callable[[Any], Any] | None:
+    def converter(self, column: _ColumnType, catalogue_type: str) -> _Converter | None:
         if column.kind == "bits":
             return lambda value: int.from_bytes(value, "big")
         # MariaDB sends JSON as LONGTEXT.
@@ -5237,45 +5178,41 @@ class _PostgresCatalogue(_Catalogue):
     )
     # https://www.postgresql.org/docs/current/datatype.html, as format_type() writes them
     column_types: ClassVar = {
-        **dict.fromkeys(("character varying", "character", "text"), _ColumnType("text")),
-        "name": _ColumnType("text", octets=63),
-        "boolean": _ColumnType("flag"),
-        "smallint": _ColumnType("integer", 16),
-        "integer": _ColumnType("integer", 32),
-        "bigint": _ColumnType("integer", 64),
-        **dict.fromkeys(("real", "double precision"), _ColumnType("float", finite=False)),
-        "numeric": _ColumnType("decimal", finite=False),
-        "money": _ColumnType("money", scale=2),
-        '"char"': _ColumnType("text", octets=1),
-        "bytea": _ColumnType("bytes"),
-        "timestamp with time zone": _ColumnType("moment"),
-        "timestamp without time zone": _ColumnType("local moment"),
-        "date": _ColumnType("date"),
-        "time without time zone": _ColumnType("time"),
-        "time with time zone": _ColumnType("zoned time"),
-        **dict.fromkeys(
-            (
-                "interval", "interval second", "interval day to second",
-                "interval hour to second", "interval minute to second",
-            ),
-            _ColumnType("duration"),
+        **_of_kind("text", "character varying", "character", "text"),
+        **_of_kind("text", "name", octets=63),
+        **_of_kind("text", '"char"', octets=1),
+        **_of_kind("flag", "boolean"),
+        **_of_kind("integer", "smallint", size=16),
+        **_of_kind("integer", "integer", size=32),
+        **_of_kind("integer", "bigint", size=64),
+        **_of_kind("float", "real", "double precision", finite=False),
+        **_of_kind("decimal", "numeric", finite=False),
+        **_of_kind("money", "money", scale=2),
+        **_of_kind("bytes", "bytea"),
+        **_of_kind("moment", "timestamp with time zone"),
+        **_of_kind("local moment", "timestamp without time zone"),
+        **_of_kind("date", "date"),
+        **_of_kind("time", "time without time zone"),
+        **_of_kind("zoned time", "time with time zone"),
+        **_of_kind(
+            "duration", "interval", "interval second", "interval day to second",
+            "interval hour to second", "interval minute to second",
         ),
-        **{
-            f"interval {fields}": _ColumnType("duration", unit=unit)
-            for fields, unit in (
-                ("minute", timedelta(minutes=1)), ("day to minute", timedelta(minutes=1)),
-                ("hour to minute", timedelta(minutes=1)), ("hour", timedelta(hours=1)),
-                ("day to hour", timedelta(hours=1)), ("day", timedelta(days=1)),
-                # Months and years are not durations: only zero fits.
-                ("month", timedelta.max), ("year", timedelta.max),
-                ("year to month", timedelta.max),
-            )
-        },
-        "uuid": _ColumnType("id"),
-        **dict.fromkeys(("json", "jsonb"), _ColumnType("document")),
-        **dict.fromkeys(
-            ("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
-            _ColumnType("range"),
+        **_of_kind(
+            "duration", "interval minute", "interval day to minute", "interval hour to minute",
+            unit=timedelta(minutes=1),
+        ),
+        **_of_kind("duration", "interval hour", "interval day to hour", unit=timedelta(hours=1)),
+        **_of_kind("duration", "interval day", unit=timedelta(days=1)),
+        # Months and years are not durations: only zero fits.
+        **_of_kind(
+            "duration", "interval month", "interval year", "interval year to month",
+            unit=timedelta.max,
+        ),
+        **_of_kind("id", "uuid"),
+        **_of_kind("document", "json", "jsonb"),
+        **_of_kind(
+            "range", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"
         ),
     }  # fmt: skip
 
@@ -5290,15 +5227,14 @@ class _PostgresCatalogue(_Catalogue):
 
 _PLACEHOLDER = _lazy(r"%(?:%|s|\((.*?)\)s)?", re.DOTALL)
 #: a name in a statement, perhaps qualified by its table and schema
-_NAME_PATH = _lazy(
-    r"(?<!')(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*(?!')"
-)
+_PART_SHAPE = r"(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")"
+_PATH_SHAPE = rf"{_PART_SHAPE}(?:\.{_PART_SHAPE})*"
+_NAME_PATH = _lazy(rf"(?<!'){_PATH_SHAPE}(?!')")
 #: a statement for which Postgres can declare a cursor
-_QUERY = _lazy(r"[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b", re.IGNORECASE)
+_QUERY = _lazy(r"(?i)[\s(]*(?:SELECT|VALUES|WITH|TABLE)\b")
 _BODY = _lazy(
-    r"\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
-    r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*",
-    re.IGNORECASE | re.DOTALL,
+    r"(?is)\bBEGIN\s+(?:NOT\s+)?ATOMIC\b.*"
+    r"|\bCREATE\b.*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT)\b.*?\bBEGIN\b.*"
 )
 
 
@@ -5341,6 +5277,11 @@ class _Sent(NamedTuple):
     params: Any = None
     before: int = 0  # characters sent before the statement
     is_ours: bool = False  # this library wrote the statement: positions in it tell nothing
+
+
+def _by_code(*rows: tuple[Any, ...]) -> Mapping[Any, _ErrorRule]:
+    """Return the rules of a table. A row has codes and then their rule."""
+    return {code: rule for *codes, rule in rows for code in codes}
 
 
 class _ErrorReader(ABC):
@@ -5420,46 +5361,47 @@ class _MySqlErrorReader(_ErrorReader):
     )
     # https://mariadb.com/kb/en/mariadb-error-code-reference,
     # https://dev.mysql.com/doc/mysql-errors/8.4/en/
-    rules: ClassVar = {
-        **dict.fromkeys((1022, 1062, 1586), _UNIQUE),
-        **dict.fromkeys((1216, 1217, 1451, 1452), _FOREIGN_KEY),
-        **dict.fromkeys((3819, 4025), _CHECK),
-        **dict.fromkeys((1048, 1364), _NOT_NULL),
-        **dict.fromkeys((1020, 1213), _DEADLOCK),
-        1205: _LOCKED,
-        **dict.fromkeys((1317, 1969, 3024), _TOO_SLOW),
-        **dict.fromkeys((0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006), _LOST),
-        **dict.fromkeys((*range(1154, 1162), 2013, 2055, 4031), _LOST),
-        **dict.fromkeys((1040, 1135, 1203, 1226), _BUSY),
-        **dict.fromkeys((2002, 2003, 2005), _UNREACHABLE),
-        1042: _no_connection("cannot look up the name of this client's address", retryable=True),
-        3032: _no_connection("is in offline mode", retryable=True),
-        1129: _no_connection(
-            "has blocked this client's address after failed logins: see FLUSH HOSTS"
+    rules: ClassVar = _by_code(
+        (1022, 1062, 1586, _UNIQUE),
+        (1216, 1217, 1451, 1452, _FOREIGN_KEY),
+        (3819, 4025, _CHECK),
+        (1048, 1364, _NOT_NULL),
+        (1020, 1213, _DEADLOCK),
+        (1205, _LOCKED),
+        (1317, 1969, 3024, _TOO_SLOW),
+        (0, 1043, 1053, 1077, 1078, 1079, 1152, 1184, 1927, 2006, _LOST),
+        (*range(1154, 1162), 2013, 2055, 4031, _LOST),
+        (1040, 1135, 1203, 1226, _BUSY),
+        (2002, 2003, 2005, _UNREACHABLE),
+        (1042, _no_connection("cannot look up the name of this client's address", retryable=True)),
+        (3032, _no_connection("is in offline mode", retryable=True)),
+        (
+            1129,
+            _no_connection(
+                "has blocked this client's address after failed logins: see FLUSH HOSTS"
+            ),
         ),
-        **dict.fromkeys((1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061), _LOGIN),
-        **dict.fromkeys((1820, 1862), _EXPIRED),
-        **dict.fromkeys((3118, 4151), _LOCKED_USER),
-        3159: _no_connection("takes no connection without TLS: set sslmode=require"),
-        1049: _NO_DATABASE,
-        2026: _no_connection("could not be reached: it offers no TLS"),
-        **dict.fromkeys((1264, 1265, 1292, 1366, 1406, 1411, 1690), _MISFIT),
-        1365: _BY_ZERO,
-        **dict.fromkeys((1139, *range(3688, 3698), 3700), _BAD_PATTERN),
-        **dict.fromkeys((1231, 1298, 1649, 3685, 3686), _BAD_ARGUMENT),
-        1582: _NO_OVERLOAD,
-        1136: _ErrorRule(DatabaseError, "takes as many values as there are columns"),
-        1153: _ErrorRule(
-            DatabaseError, "takes no row or statement of that size: see max_allowed_packet"
-        ),
-        **dict.fromkeys((1064, 1149), _SYNTAX),
-        **dict.fromkeys((1051, 1054, 1146), _UNKNOWN_NAME),
-        **dict.fromkeys((1008, 1091, 1109, 1176, 1193, 1305), _UNKNOWN),
-        **dict.fromkeys((1021, 1114), _DISK_FULL),
-        **dict.fromkeys((1037, 1038, 1041), _NO_MEMORY),
-        **dict.fromkeys((1142, 1143, 1227, 1370), _FORBIDDEN),
-        1836: _READ_ONLY,
-    }
+        (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
+        (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
+        (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
+        (3159, _no_connection("takes no connection without TLS: set sslmode=require")),
+        (1049, _NO_DATABASE),
+        (2026, _no_connection("could not be reached: it offers no TLS")),
+        (1264, 1265, 1292, 1366, 1406, 1411, 1690, _MISFIT),
+        (1365, _BY_ZERO),
+        (1139, *range(3688, 3698), 3700, _BAD_PATTERN),
+        (1231, 1298, 1649, 3685, 3686, _BAD_ARGUMENT),
+        (1582, _NO_OVERLOAD),
+        (1136, _refusal("takes as many values as there are columns")),
+        (1153, _refusal("takes no row or statement of that size: see max_allowed_packet")),
+        (1064, 1149, _SYNTAX),
+        (1051, 1054, 1146, _UNKNOWN_NAME),
+        (1008, 1091, 1109, 1176, 1193, 1305, _UNKNOWN),
+        (1021, 1114, _DISK_FULL),
+        (1037, 1038, 1041, _NO_MEMORY),
+        (1142, 1143, 1227, 1370, _FORBIDDEN),
+        (1836, _READ_ONLY),
+    )
     missing_name_codes = (1146, 1054)
     #: rules that require these words in the text: 1290, for one, is raised for any server option
     worded_rules: ClassVar = {
@@ -5542,37 +5484,37 @@ class _MySqlErrorReader(_ErrorReader):
 
 class _PostgresErrorReader(_ErrorReader):
     # https://www.postgresql.org/docs/current/errcodes-appendix.html; two characters are a class
-    rules: ClassVar = {
-        "23505": _UNIQUE,
-        **dict.fromkeys(("23001", "23503"), _FOREIGN_KEY),
-        "23514": _CHECK,
-        "23502": _NOT_NULL,
-        **dict.fromkeys(("40001", "40P01"), _DEADLOCK),
-        "55P03": _LOCKED,
-        "57014": _TOO_SLOW,
-        **dict.fromkeys(("08", "25P03", "57P01", "57P02", "57P05"), _LOST),
-        **dict.fromkeys(("53300", "57P03"), _BUSY),
-        "28": _LOGIN,
-        "3D": _NO_DATABASE,
-        **dict.fromkeys(("22001", "22003", "22007", "22008", "22018"), _MISFIT),
-        **dict.fromkeys(("22021", "22026", "22P02", "22P03", "22P05"), _MISFIT),
-        "22012": _BY_ZERO,
-        "2201B": _BAD_PATTERN,
-        "22": _BAD_ARGUMENT,
-        "42601": _SYNTAX,
-        **dict.fromkeys(("42P01", "42703"), _UNKNOWN_NAME),
-        **dict.fromkeys(("42704", "3F000"), _UNKNOWN),
-        "42883": _NO_OVERLOAD,
-        "55P04": _ErrorRule(
-            DatabaseError,
-            "lets nothing use a new value of an enum before its ALTER TYPE is committed",
+    rules: ClassVar = _by_code(
+        ("23505", _UNIQUE),
+        ("23001", "23503", _FOREIGN_KEY),
+        ("23514", _CHECK),
+        ("23502", _NOT_NULL),
+        ("40001", "40P01", _DEADLOCK),
+        ("55P03", _LOCKED),
+        ("57014", _TOO_SLOW),
+        ("08", "25P03", "57P01", "57P02", "57P05", _LOST),
+        ("53300", "57P03", _BUSY),
+        ("28", _LOGIN),
+        ("3D", _NO_DATABASE),
+        ("22001", "22003", "22007", "22008", "22018", _MISFIT),
+        ("22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
+        ("22012", _BY_ZERO),
+        ("2201B", _BAD_PATTERN),
+        ("22", _BAD_ARGUMENT),
+        ("42601", _SYNTAX),
+        ("42P01", "42703", _UNKNOWN_NAME),
+        ("42704", "3F000", _UNKNOWN),
+        ("42883", _NO_OVERLOAD),
+        (
+            "55P04",
+            _refusal("lets nothing use a new value of an enum before its ALTER TYPE is committed"),
         ),
-        "53100": _DISK_FULL,
-        "53200": _NO_MEMORY,
-        "25001": _ErrorRule(DatabaseError, "does not run this statement inside a transaction"),
-        "42501": _FORBIDDEN,
-        "25006": _READ_ONLY,
-    }
+        ("53100", _DISK_FULL),
+        ("53200", _NO_MEMORY),
+        ("25001", _refusal("does not run this statement inside a transaction")),
+        ("42501", _FORBIDDEN),
+        ("25006", _READ_ONLY),
+    )
     missing_name_codes = ("42P01", "42703")
     #: the type in the server's text; the value comes after it
     unfit_type = _lazy(
@@ -5661,7 +5603,7 @@ def _document_text(value: Any) -> str:
 
 
 #: the converters that both engines share
-_CONVERTERS: Mapping[type, Callable[[Any], Any] | None] = {
+_CONVERTERS: Mapping[type, _Converter | None] = {
     type(None): None,
     bool: None,
     int: None,
@@ -5683,17 +5625,16 @@ class _Dialect(ABC):
     #: the driver's module and its pip package
     module: ClassVar[str]
     package: ClassVar[str]
-    port: ClassVar[int]
     #: by exact type: a function that prepares a parameter for the driver; None: pass it unchanged
-    converters: ClassVar[Mapping[type, Callable[[Any], Any] | None]]
+    converters: ClassVar[Mapping[type, _Converter | None]]
     #: by a field's type: a function that converts the driver's value, if it has another type
-    readers: ClassVar[Mapping[type, Callable[[Any], Any]]] = {}
+    readers: ClassVar[Mapping[type, _Converter]] = {}
     #: Rolls back to a savepoint and releases it. MySQL keeps it until one of that name replaces it.
     undo: ClassVar[str] = "ROLLBACK TO SAVEPOINT {name}"
     #: whether a rollback also undoes SET
     settings_roll_back: ClassVar[bool]
     #: extra seconds that the client waits for the server to stop a statement by itself
-    grace: ClassVar[float]
+    grace: ClassVar[float] = 2.0
     #: for migrations: the types of columns, and the schema in which tables are created
     types: ClassVar[Mapping[str, str]]
     current_schema: ClassVar[str]
@@ -5824,18 +5765,18 @@ class _Dialect(ABC):
 
     @abstractmethod
     def read_columns(
-        self, session: _Session, table: str, names: Sequence[str]
+        self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]: ...
     @abstractmethod
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         """Yield functions that each send some of the rows, and return the number of bytes sent."""
 
     @abstractmethod
     def open_stream(self, session: _Session, statement: Any) -> Any: ...
     @abstractmethod
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]: ...
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]: ...
     @abstractmethod
     def server_name(self, version: str) -> str: ...
 
@@ -5866,7 +5807,7 @@ class _Dialect(ABC):
     @property
     def address(self) -> str:
         """The server's host and port, for messages."""
-        return f"{self.url.host}:{self.url.port or self.port}"
+        return f"{self.url.host}:{self.url.port or _PORTS[self.engine]}"
 
     def is_autocommit(self, session: _Session) -> bool:
         return True
@@ -5890,7 +5831,7 @@ class _RowTexts:
     #: by exact type: a function that writes a column of such values
     writers: Mapping[type, Callable[[Sequence[Any]], Sequence[str]]]
 
-    def rows(self, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, ...]]:
+    def rows(self, columns: _Columns) -> Iterator[tuple[str, ...]]:
         return zip(*map(self.column, columns))
 
     def column(self, values: Sequence[Any]) -> Sequence[str]:
@@ -6015,7 +5956,7 @@ def _forgetful(base: Any) -> Any:
 
 
 class _InsertTexts(_RowTexts):
-    def __init__(self, convert: Callable[[Any], Any]) -> None:
+    def __init__(self, convert: _Converter) -> None:
         self._convert = convert
         self._escape = importlib.import_module("pymysql.converters").escape_string
         self.writers = {
@@ -6115,14 +6056,12 @@ class _MySqlDialect(_Dialect):
     catalogue: _MySqlCatalogue
     module = "pymysql"
     package = "PyMySQL[rsa]>=1.1"
-    port = _PORTS["mysql"]
     settings_roll_back = False
     #: by flavour: the server's own time limit, and whether it covers every statement
     limits: ClassVar = {
         "MariaDB": ("max_statement_time={seconds}", True),
         "MySQL": ("max_execution_time={milliseconds}", False),  # SELECT only
     }
-    grace = 2.0
     #: seconds after query_timeout until the client kills a statement that the server does not limit
     kill_after = 0.1
     #: seconds for the login of the connection that sends KILL
@@ -6155,7 +6094,7 @@ class _MySqlDialect(_Dialect):
     incomplete_rollback = 1196  # a table of an engine without transactions
     dump_without = "--ignore-table=DATABASE.schema_migrations"
     #: statements that return rows and never end a transaction
-    reads = _lazy(r"[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b", re.IGNORECASE)
+    reads = _lazy(r"(?i)[\s(]*(?:SELECT|SHOW|WITH|EXPLAIN|DESC|DESCRIBE|VALUES|TABLE)\b")
     # English messages, because the names of constraints are read from them
     session = (
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
@@ -6307,7 +6246,7 @@ class _MySqlDialect(_Dialect):
         return raw._sock.fileno() if raw._sock is not None else -1
 
     def read_columns(
-        self, session: _Session, table: str, names: Sequence[str]
+        self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
         wanted = [name.lower() for name in names]  # MySQL ignores the case of column names
         with session.raw.cursor() as cursor:
@@ -6319,15 +6258,14 @@ class _MySqlDialect(_Dialect):
             }
             json_columns = self.catalogue.json_columns.get(self.flavour(session))
             if json_columns and any(column.kind == "long text" for column in found.values()):
-                schema, _, plain = table.rpartition(".")
-                cursor.execute(json_columns, (schema or None, plain))
+                cursor.execute(json_columns, self.catalogue.table_params(table))
                 for (name,) in cursor.fetchall():
                     if name.lower() in found:
                         found[name.lower()] = self.catalogue.column_types["json"]
         return [found.get(name) for name in wanted]
 
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         """Yield INSERT statements of many rows, each well below max_allowed_packet."""
         cursor = session.raw.cursor()
@@ -6359,7 +6297,7 @@ class _MySqlDialect(_Dialect):
         session.raw._result.__class__ = _forgetful(self.driver.connections.MySQLResult)
         return cursor
 
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
         return list(cursor.fetchmany(count))
 
     def server_name(self, version: str) -> str:
@@ -6456,7 +6394,6 @@ class _PostgresDialect(_Dialect):
     catalogue: _PostgresCatalogue
     module = "psycopg2"
     package = "psycopg2-binary>=2.9"
-    port = _PORTS["postgres"]
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
@@ -6475,7 +6412,6 @@ class _PostgresDialect(_Dialect):
         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
     )
     dump_without = "--exclude-table=schema_migrations"
-    grace = 2.0
     converters: ClassVar = {
         **_CONVERTERS,
         float: None,
@@ -6524,7 +6460,7 @@ class _PostgresDialect(_Dialect):
         connect = functools.partial(
             driver.connect,
             host=url.host,
-            port=url.port or self.port,
+            port=url.port or _PORTS[self.engine],
             user=url.user,
             password=url.password,
             dbname=url.path,
@@ -6622,7 +6558,7 @@ class _PostgresDialect(_Dialect):
         return -1 if session.raw.closed else session.raw.fileno()
 
     def read_columns(
-        self, session: _Session, table: str, names: Sequence[str]
+        self, session: _Session, table: str, names: _Names
     ) -> Sequence[_ColumnType | None]:
         with session.raw.cursor() as cursor:
             self.execute(session, cursor, self.catalogue.column_query, [self.name(table)])
@@ -6630,7 +6566,7 @@ class _PostgresDialect(_Dialect):
         return [found.get(name) for name in names] if found else []  # []: there is no such table
 
     def insert_rows(
-        self, session: _Session, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
+        self, session: _Session, table: str, names: _Names, columns: _Columns
     ) -> Iterator[Callable[[], int]]:
         command = f"COPY {self.name(table)} ({', '.join(map(self.name, names))}) FROM STDIN"
         cursor = session.raw.cursor()
@@ -6655,9 +6591,9 @@ class _PostgresDialect(_Dialect):
         self.execute(session, cursor, self.stream_prefix.encode() + text)
         return cursor
 
-    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[tuple[Any, ...]]:
+    def fetch(self, session: _Session, cursor: Any, count: int) -> Sequence[_Row]:
         self.execute(session, cursor, f"FETCH FORWARD {count} FROM infra_stream")
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        rows: list[_Row] = cursor.fetchall()
         if len(rows) < count:
             self.execute(session, cursor, "ROLLBACK")
         return rows
@@ -6675,7 +6611,7 @@ class _CopySource:
 
     ROWS = 1000  # in one read
 
-    def __init__(self, texts: _RowTexts, columns: Sequence[Sequence[Any]]) -> None:
+    def __init__(self, texts: _RowTexts, columns: _Columns) -> None:
         self.size = 0  # bytes that were read
         #: the exception of ``read``, because psycopg2 only quotes its text
         self.failure: BaseException | None = None
@@ -6757,12 +6693,12 @@ def _row_count(cursor: Any) -> int:
     return max(0, int(cursor.rowcount))
 
 
-def _first_row(cursor: Any) -> tuple[Any, ...] | None:
-    row: tuple[Any, ...] | None = cursor.fetchone() if cursor.description else None
+def _first_row(cursor: Any) -> _Row | None:
+    row: _Row | None = cursor.fetchone() if cursor.description else None
     return row
 
 
-def _all_rows(cursor: Any) -> list[tuple[Any, ...]]:
+def _all_rows(cursor: Any) -> list[_Row]:
     return list(cursor.fetchall()) if cursor.description else []
 
 
@@ -6776,9 +6712,7 @@ def _unrepresentable(kind: str) -> SerializationError:
     )
 
 
-def _converted(
-    row: Sequence[Any], readers: Sequence[tuple[int, Callable[[Any], Any]]]
-) -> tuple[Any, ...]:
+def _converted(row: Sequence[Any], readers: Sequence[tuple[int, _Converter]]) -> _Row:
     """Return the row with each reader applied to the value at its position; None stays None."""
     values = list(row)
     for at, reader in readers:
@@ -6799,9 +6733,9 @@ def _perform(
     attempt: Attempt,
     session: _Session,
     sql: str,
-    params: Any = None,
-    fetch: Callable[[Any], Any] = _row_count,
-) -> Any:
+    params: Any,
+    fetch: Callable[[Any], T],
+) -> T:
     """Send a statement over the session and return what ``fetch`` reads from its cursor."""
     attempt.note = session, sql, params
     attempt.sent = True
@@ -6952,12 +6886,14 @@ class _Sessions:
 
     def roll_back(self, session: _Session) -> bool:
         """End the transaction that a borrower left open, and return whether that worked."""
-
-        def attempt(current: Attempt) -> None:
-            _perform(self._dialect, current, session, "ROLLBACK")
-
         try:
-            self._policy.call("rollback", attempt, retries=0)
+            self._policy.call(
+                "rollback",
+                lambda attempt: _perform(
+                    self._dialect, attempt, session, "ROLLBACK", None, _row_count
+                ),
+                retries=0,
+            )
         except InfrastructureError:
             return False
         return self.is_idle(session)
@@ -7059,7 +6995,7 @@ class _SqlStatements(Database):
                     if refused and not session.is_new:
                         session = sessions.renew(lease, current)
                     try:
-                        result: T = _perform(dialect, current, session, sql, params, fetch)
+                        result = _perform(dialect, current, session, sql, params, fetch)
                     except (dialect.driver.Error, ValidationError):
                         sound = sessions.is_idle(session)
                         refused = session.read_only
@@ -7086,17 +7022,15 @@ class _SqlStatements(Database):
     ) -> T:
         self._check(block)
         if _controls_transaction(sql, self.engine):
-            raise DatabaseError(
+            raise self._database_error(
+                operation,
                 "BEGIN, COMMIT and ROLLBACK are transaction()'s own: begin and end a block instead",
-                service=self.engine,
-                operation=operation,
             )
-
-        def work(attempt: Attempt, session: _Session) -> T:
-            result: T = _perform(self._dialect, attempt, session, sql, params, fetch)
-            return result
-
-        return self._within(block, operation, work)
+        return self._within(
+            block,
+            operation,
+            lambda attempt, session: _perform(self._dialect, attempt, session, sql, params, fetch),
+        )
 
     def _within(self, block: _Block, operation: str, work: Callable[[Attempt, _Session], T]) -> T:
         """Run a step of this thread's transaction, which the caller has checked.
@@ -7127,11 +7061,10 @@ class _SqlStatements(Database):
         return result
 
     def _ended(self, operation: str) -> DatabaseError:
-        return DatabaseError(
+        return self._database_error(
+            operation,
             "the statement ended the transaction, and what came before it is committed: "
             "DDL and COMMIT do that",
-            service=self.engine,
-            operation=operation,
         )
 
     def _goes_on(self, session: _Session) -> bool:
@@ -7145,28 +7078,21 @@ class _SqlStatements(Database):
 class _SqlTransactions(_SqlStatements):
     """Begins and ends the transactions of ``Database`` on pooled sessions."""
 
-    def __init__(
-        self, config: DatabaseConfig, clock: Clock, observer: Callable[[Call], None] | None
-    ) -> None:
-        super().__init__(config, clock, observer)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         #: the session that holds a lock: this context's transactions run on it
         self._locking: contextvars.ContextVar[_LockLease | None] = contextvars.ContextVar(
             "infra-locking", default=None
         )
 
     def _begin(self, block: _Block) -> None:
-        lease = self._locking.get()
-        if lease is not None:
-            self._begin_on(block, lease)
-        else:
+        block.handle = lease = self._locking.get()
+        if lease is None:
             self._begin_anywhere(block)
-
-    def _begin_on(self, block: _Block, lease: _LockLease) -> None:
-        session = lease.resource
-        block.handle = lease
-        if session is None:
+        elif lease.resource is not None:
+            self._control(lease.resource, "begin")
+        else:
             raise ConnectionError("the connection that holds the lock is lost", service=self.engine)
-        self._control(session, "begin")
 
     def _begin_anywhere(self, block: _Block) -> None:
         sessions = self._sessions
@@ -7176,7 +7102,7 @@ class _SqlTransactions(_SqlStatements):
             block.handle = lease
             try:
                 session = sessions.take(lease) or sessions.acquire(lease, current)
-                _perform(self._dialect, current, session, "BEGIN")
+                _perform(self._dialect, current, session, "BEGIN", None, _row_count)
             except BaseException:
                 sessions.release(lease, broken=True)
                 raise
@@ -7187,7 +7113,9 @@ class _SqlTransactions(_SqlStatements):
         """Send BEGIN, COMMIT or ROLLBACK, once."""
         command = operation.upper()
         self._policy.call(
-            operation, lambda attempt: _perform(self._dialect, attempt, session, command), retries=0
+            operation,
+            lambda attempt: _perform(self._dialect, attempt, session, command, None, _row_count),
+            retries=0,
         )
 
     def _end(self, block: _Block, command: str) -> None:
@@ -7201,7 +7129,9 @@ class _SqlTransactions(_SqlStatements):
         if command == "ROLLBACK TO SAVEPOINT":
             sql = dialect.undo.format(name=name)
         self._within(
-            block, "savepoint", lambda attempt, session: _perform(dialect, attempt, session, sql)
+            block,
+            "savepoint",
+            lambda attempt, session: _perform(dialect, attempt, session, sql, None, _row_count),
         )
 
     def _abandon(self, block: _Block) -> None:
@@ -7230,7 +7160,7 @@ class _SqlInserts(_SqlTransactions):
         self._check(block)
         return block
 
-    def _column_types(self, table: str, names: Sequence[str]) -> Sequence[_ColumnType]:
+    def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
         def read(attempt: Attempt, session: _Session) -> Sequence[_ColumnType | None]:
             attempt.note = _Sent(session, f"INSERT INTO {table}", is_ours=True)
             attempt.sent = True
@@ -7246,16 +7176,10 @@ class _SqlInserts(_SqlTransactions):
         """Return the error for a name that is not in the catalogue, with the server's code."""
         code = self._dialect.errors.missing_name_codes[len(column)]
         about = f'"{column[0]}" in {table}' if column else f'"{table}"'
-        return DatabaseError(
-            f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})",
-            service=self.engine,
-            operation=operation,
-            code=code,
-        )
+        message = f"{self.engine} {_UNKNOWN_NAME.message}: {about} (code {code})"
+        return self._database_error(operation, message, code=code)
 
-    def _insert_rows(
-        self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
-    ) -> int:
+    def _insert_rows(self, table: str, names: _Names, columns: _Columns) -> int:
         dialect = self._dialect
 
         def insert(attempt: Attempt, session: _Session) -> int:
@@ -7348,7 +7272,10 @@ class _SqlLocks(_SqlTransactions):
         names, lease = [self._lock_name(lock)], _LockLease()
         with self._dedicated(lease) as session:
             holder = _RunnerSession(self, session)
-            self._await_lock(holder, names, lock_timeout)
+            if not holder.await_lock(names, self._clock, self._monotonic() + lock_timeout):
+                others = holder.fetch_all(self._dialect.lock_holder, names)
+                number = f" (the server's connection {others[0][0]})" if others else ""
+                raise self._is_held(lock_timeout, number)
             token = self._locking.set(lease)
             try:
                 yield
@@ -7364,17 +7291,6 @@ class _SqlLocks(_SqlTransactions):
         ((schema,),) = self._statement("fetch_all", sql, None, _all_rows)
         return hashlib.sha256(f"infra {schema} {lock}".encode()).hexdigest()[:40]
 
-    def _await_lock(
-        self, session: _RunnerSession, names: Sequence[str], lock_timeout: float
-    ) -> None:
-        until = self._monotonic() + lock_timeout
-        while not session.try_lock(names):
-            if self._monotonic() >= until:
-                holder = session.fetch_all(self._dialect.lock_holder, names)
-                number = f" (the server's connection {holder[0][0]})" if holder else ""
-                raise self._is_held(lock_timeout, number)
-            self._clock.sleep(0.1)
-
 
 class _RowStream:
     """One query of ``ConnectionPool.stream``."""
@@ -7386,14 +7302,14 @@ class _RowStream:
         self._params = params
         self._batch_size = batch_size
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
+    def rows(self) -> Iterator[_Row]:
         sessions, sound = self._pool._sessions, False
         lease: _Lease[_Session] = _Lease()
         try:
             session = sessions.take(lease) or sessions.wait(lease)
             self._call(lambda _: self._dialect.limit(session, False))
             cursor = self._call(lambda attempt: self._begin(attempt, session))
-            batch: Sequence[tuple[Any, ...]] = [()] * self._batch_size
+            batch: Sequence[_Row] = [()] * self._batch_size
             while len(batch) == self._batch_size:
                 batch = self._call(lambda _: self._next(session, cursor))
                 yield from batch
@@ -7416,7 +7332,7 @@ class _RowStream:
             session.retires_at = 0.0
         return dialect.open_stream(session, dialect.bind(session.raw.cursor(), sql, params))
 
-    def _next(self, session: _Session, cursor: Any) -> Sequence[tuple[Any, ...]]:
+    def _next(self, session: _Session, cursor: Any) -> Sequence[_Row]:
         try:
             return self._dialect.fetch(session, cursor, self._batch_size)
         except InfrastructureError:
@@ -7529,11 +7445,7 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
         started = time.perf_counter()
         row = self._statement("health_check", "SELECT version()", None, _first_row)
         if row is None:
-            raise DatabaseError(
-                f"{self.engine} did not say its version",
-                service=self.engine,
-                operation="health_check",
-            )
+            raise self._database_error("health_check", f"{self.engine} did not say its version")
         return Health(self.engine, self._dialect.server_name(row[0]), time.perf_counter() - started)
 
     def _stats(self) -> PoolStats:
@@ -7568,11 +7480,19 @@ class _RunnerSession:
     def execute(self, sql: str, params: Any = None) -> int:
         return self._call(sql, params, _row_count)
 
-    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    def fetch_all(self, sql: str, params: Any = None) -> list[_Row]:
         return self._call(sql, params, _all_rows)
 
     def try_lock(self, lock: Sequence[str]) -> bool:
         return self.fetch_all(self.dialect.try_lock, lock) == [(1,)]
+
+    def await_lock(self, lock: Sequence[str], clock: Clock, until: float) -> bool:
+        """Wait for the lock, and return whether this session got it."""
+        while not self.try_lock(lock):
+            if clock.monotonic() >= until:
+                return False
+            clock.sleep(0.1)
+        return True
 
     def unlock(self, lock: Sequence[str]) -> None:
         """Unlock without waiting for the server to notice that the connection has ended."""
@@ -7611,12 +7531,11 @@ class _RunnerSession:
     def _call(self, sql: str, params: Any, fetch: Callable[[Any], T]) -> T:
         dialect, sql = self.dialect, _check_sql(sql)
         params = dialect.convert(params)
-
-        def attempt(current: Attempt) -> T:
-            result: T = _perform(dialect, current, self._session, sql, params, fetch)
-            return result
-
-        return self._policy.call("migrate", attempt, retries=0)
+        return self._policy.call(
+            "migrate",
+            lambda attempt: _perform(dialect, attempt, self._session, sql, params, fetch),
+            retries=0,
+        )
 
 
 class _MigrationHistory(_RunnerSession):
@@ -7654,7 +7573,7 @@ def _beyond(dialect: _Dialect, key: Sequence[str], after: Sequence[Any]) -> tupl
     return f"({' OR '.join(terms)})", params
 
 
-def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _values_at(rows: Iterable[Any], positions: Sequence[Any]) -> list[_Row]:
     """Return the values at these positions of each row."""
     if len(positions) == 1:
         return [(row[positions[0]],) for row in rows]
@@ -7669,11 +7588,13 @@ class _SqlTable(_TableRows):
     def __init__(self, pool: ConnectionPool, table: str) -> None:
         self._pool = pool
         self._dialect = pool._dialect
+        self._catalogue = pool._dialect.catalogue
+        self._name = pool._dialect.name
         self._table = table
-        self._from = f"FROM {self._dialect.name(table)}"
+        self._from = f"FROM {self._name(table)}"
         self._shape: _TableShape | None = None
 
-    def _ask(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    def _ask(self, sql: str, params: Any = None) -> list[_Row]:
         return self._pool._statement("move", sql, params, _all_rows, repeatable=True)
 
     def shape(self) -> _TableShape:
@@ -7682,21 +7603,21 @@ class _SqlTable(_TableRows):
         return self._shape
 
     def _read_shape(self) -> _TableShape:
-        dialect, place = self._dialect, self._dialect.catalogue.table_params(self._table)
-        rows = self._ask(dialect.catalogue.table_columns, place)
+        catalogue, place = self._catalogue, self._catalogue.table_params(self._table)
+        rows = self._ask(catalogue.table_columns, place)
         if not rows:
             raise self._pool._no_such("move", self._table)
         names = [row[0] for row in rows]
         with self._pool.transaction():
             columns = dict(zip(names, self._pool._column_types(self._table, names)))
         has_transactions = self._ask(
-            dialect.catalogue.table_transactional,
-            place if "%s" in dialect.catalogue.table_transactional else None,
+            catalogue.table_transactional,
+            place if "%s" in catalogue.table_transactional else None,
         )
-        readings = {row[0]: dialect.catalogue.converter(columns[row[0]], row[4]) for row in rows}
+        readings = {row[0]: catalogue.converter(columns[row[0]], row[4]) for row in rows}
         return _TableShape(
             columns,
-            tuple(row[0] for row in self._ask(dialect.catalogue.table_key, place)),
+            tuple(row[0] for row in self._ask(catalogue.table_key, place)),
             nullable=frozenset(row[0] for row in rows if row[1]),
             optional=frozenset(row[0] for row in rows if row[2]),
             computed=frozenset(row[0] for row in rows if row[3]),
@@ -7709,18 +7630,18 @@ class _SqlTable(_TableRows):
         ((found,),) = self._ask(f"SELECT count(*) {self._from}")
         return int(found)
 
-    def _expressions(self, names: Sequence[str]) -> list[str]:
+    def _expressions(self, names: _Names) -> list[str]:
         """Return the SQL that reads each of these columns exactly."""
         columns = self.shape().columns
-        return [self._dialect.catalogue.exact_expression(name, columns[name]) for name in names]
+        return [self._catalogue.exact_expression(name, columns[name]) for name in names]
 
     def page(
-        self, names: Sequence[str], after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+        self, names: _Names, after: Sequence[Any] | None, limit: int
+    ) -> tuple[Sequence[_Row], Sequence[_Key]]:
         shape = self.shape()
-        key = [*map(self._dialect.name, shape.key)]
+        key = [*map(self._name, shape.key)]
         key_values = [
-            self._dialect.catalogue.key_expression(name, shape.columns[name]) for name in shape.key
+            self._catalogue.key_expression(name, shape.columns[name]) for name in shape.key
         ]
         selected = self._expressions(names)
         selected += [value for value in key_values if value not in selected]
@@ -7733,7 +7654,7 @@ class _SqlTable(_TableRows):
         rows = self._ask(sql, params)
         return self._read(names, rows), _values_at(rows, [*map(selected.index, key_values)])
 
-    def _read(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def _read(self, names: _Names, rows: list[_Row]) -> list[_Row]:
         """Return the values of these columns, with which the rows begin."""
         readings = [self.shape().readings.get(name) for name in names]
         if not rows or (not any(readings) and len(rows[0]) == len(names)):
@@ -7744,21 +7665,17 @@ class _SqlTable(_TableRows):
         ]
         return [*zip(*columns)]
 
-    def find(
-        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
-    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-        found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    def find(self, names: _Names, keys: Sequence[_Key]) -> dict[_Key, _Row]:
+        found: dict[_Key, _Row] = {}
         for start in range(0, len(keys), self.KEYS_AT_ONCE):
             found |= self._find(names, keys[start : start + self.KEYS_AT_ONCE])
         return found
 
-    def _find(
-        self, names: Sequence[str], keys: Sequence[tuple[Any, ...]]
-    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    def _find(self, names: _Names, keys: Sequence[_Key]) -> dict[_Key, _Row]:
         key_names = self.shape().key
         width = len(key_names)
         columns = ", ".join(self._expressions([*key_names, *names]))
-        place = ", ".join(map(self._dialect.name, key_names))
+        place = ", ".join(map(self._name, key_names))
         wanted: Any = tuple(key[0] for key in keys) if width == 1 else tuple(keys)
         rows = self._ask(f"SELECT {columns} {self._from} WHERE ({place}) IN %s", [wanted])
         values = self._read(names, [row[width:] for row in rows])
@@ -7772,7 +7689,7 @@ class _SqlTable(_TableRows):
         single = [(key, row[width:]) for key in keys for row in self._ask(sql, key)]
         return dict(zip([key for key, _ in single], self._read(names, [row for _, row in single])))
 
-    def _as_stored(self, key: Sequence[Any]) -> tuple[Any, ...]:
+    def _as_stored(self, key: Sequence[Any]) -> _Key:
         """Return the key's values in the one form that the columns give them."""
         shape = self.shape()
         return tuple(
@@ -7780,23 +7697,21 @@ class _SqlTable(_TableRows):
             for name, value in zip(shape.key, key)
         )
 
-    def update(
-        self, names: Sequence[str], rows: Sequence[tuple[tuple[Any, ...], Sequence[Any]]]
-    ) -> None:
-        settings = ", ".join(f"{self._dialect.name(name)} = %s" for name in names)
-        place = " AND ".join(f"{self._dialect.name(name)} = %s" for name in self.shape().key)
-        sql = f"UPDATE {self._dialect.name(self._table)} SET {settings} WHERE {place}"
+    def update(self, names: _Names, rows: Sequence[tuple[_Key, Sequence[Any]]]) -> None:
+        settings = ", ".join(f"{self._name(name)} = %s" for name in names)
+        place = " AND ".join(f"{self._name(name)} = %s" for name in self.shape().key)
+        sql = f"UPDATE {self._name(self._table)} SET {settings} WHERE {place}"
         for key, values in rows:
             self._pool._statement("move", sql, [*values, *key], _row_count)
 
     def pass_ids(self) -> None:
-        if not self._dialect.catalogue.sequence_of:
+        if not self._catalogue.sequence_of:
             return
-        name = self._dialect.name(self._table)
+        name = self._name(self._table)
         for column in self.shape().optional:
-            ((sequence,),) = self._ask(self._dialect.catalogue.sequence_of, [name, column])
+            ((sequence,),) = self._ask(self._catalogue.sequence_of, [name, column])
             if sequence is not None:
-                quoted = self._dialect.name(column)
+                quoted = self._name(column)
                 self._ask(
                     f"SELECT setval(%s, max({quoted})) {self._from} "
                     f"HAVING max({quoted}) >= (SELECT last_value FROM {sequence})",
@@ -8115,9 +8030,7 @@ class _MigrationFiles:
     def by_key(self) -> dict[tuple[str, int], Migration]:
         return {(each.source, each.number): each for each in self.migrations}
 
-    def read_records(
-        self, fetch_all: Callable[[str], list[tuple[Any, ...]]], table: str
-    ) -> _MigrationRecords:
+    def read_records(self, fetch_all: Callable[[str], list[_Row]], table: str) -> _MigrationRecords:
         columns = "source, number, name, checksum, state, statement, applied_at"
         try:
             rows = fetch_all(f"SELECT {columns} FROM {table} ORDER BY source, number")
@@ -8215,10 +8128,8 @@ class _MigrationFiles:
                     f"{where}: it names schema_migrations, the history of migrations: "
                     f"leave that out (of a dump with {dialect.dump_without})"
                 )
-            start = dialect.syntax.start_of_code(sql).upper()
-            for keyword, pattern, words in dialect.syntax.refused_statements:
-                if start.startswith(keyword) and pattern.match(start):
-                    self.refuse(f"{where}: {words}")
+            if dialect.syntax.refused.match(dialect.syntax.start_of_code(sql).upper()):
+                self.refuse(f"{where}: {dialect.syntax.refusal}")
 
     def error(self, message: str, code: str | int | None = None) -> DatabaseError:
         return DatabaseError(message, service=self._dialect.engine, operation="migrate", code=code)
@@ -8383,34 +8294,27 @@ class Migrator:
         """Hold the lock of migrations, and read the history; the lock ends with its connection."""
         with self.pool._migration_history() as history:
             deadline = self._clock.monotonic() + self._lock_timeout
-            words = "another runner holds the lock of migrations"
-            self._wait(history, history.lock, words, deadline)
-            words = "a statement of a runner that has gone is still running"
-            self._wait(history, history.busy, words, deadline)
+            for lock, words in (
+                (history.lock, "another runner holds the lock of migrations"),
+                (history.busy, "a statement of a runner that has gone is still running"),
+            ):
+                if not history.await_lock(lock, self._clock, deadline):
+                    raise TimeoutError(
+                        f"{words} for more than {self._lock_timeout:g} s",
+                        service=self.pool.engine,
+                        operation="migrate",
+                    )
             history.unlock(history.busy)
             history.execute(_HISTORY.format(history=history.table, **history.dialect.types))
             yield history, self._files.read_records(history.fetch_all, history.table)
             history.unlock(history.lock)
 
-    def _wait(
-        self, history: _MigrationHistory, lock: Sequence[str], words: str, deadline: float
-    ) -> None:
-        while not history.try_lock(lock):
-            if self._clock.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"{words} for more than {self._lock_timeout:g} s",
-                    service=self.pool.engine,
-                    operation="migrate",
-                )
-            self._clock.sleep(0.1)
-
 
 #: clauses between a statement's first word and its object, and prefixes of a literal
 _STATEMENT_ASIDES = _lazy(
-    r"""\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)"""
+    r"""(?i)\s*\b(?:DEFINER\s*=\s*(?:''|""|`[^`]*`|\w+(?:\s*\(\s*\))?)"""
     r"""(?:\s*@\s*(?:''|""|`[^`]*`|\w+))?"""
-    r"|ALGORITHM\s*=\s*\w+|SQL\s+SECURITY\s+\w+|(?:[EBXN]|U&|_\w+)\s*(?=''))",
-    re.IGNORECASE,
+    r"|ALGORITHM\s*=\s*\w+|SQL\s+SECURITY\s+\w+|(?:[EBXN]|U&|_\w+)\s*(?=''))"
 )
 _STATEMENT_BEGINS = _lazy(
     r"(?:(?:grant|revoke)\s[\w\s,()]{1,150}?\s(?=on\b))?"  # the privileges
@@ -8419,7 +8323,7 @@ _STATEMENT_BEGINS = _lazy(
     r"|event|type|domain|sequence|schema|database|extension|user|role|policy|rule|on|aggregate"
     r"|foreign|constraint|column|collation|publication|subscription|server|transaction|all|ignore"
     r"|tables(?!\s+with\b)|recursive|low_priority|high_priority|delayed|quick)\b)*"
-    r"(?:\s+(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\")(?:\.(?:[^\W\d][\w$]*|`[^`]*`|\"[^\"]*\"))*)?",
+    rf"(?:\s+{_PATH_SHAPE})?",
     re.IGNORECASE,
 )
 
@@ -8868,6 +8772,12 @@ class Page(_ByValue, Generic[T]):
 # === repositories =================================================================================
 
 
+#: values, or conditions, by the names of their columns
+_ByColumn: TypeAlias = Mapping[str, Any]
+#: columns, each with whether it is descending
+_Order: TypeAlias = Sequence[tuple[str, bool]]
+
+
 class _Above(NamedTuple):
     """A condition: greater than this value."""
 
@@ -8897,7 +8807,7 @@ class _Among(NamedTuple):
 
     repository: Repository[Any]
     column: str
-    where: Mapping[str, Any]
+    where: _ByColumn
 
 
 #: The types of a record's fields. MySQL reads a time as a timedelta, so there is neither.
@@ -8922,9 +8832,9 @@ class _ColumnCheck:
         self._scale = schema.scales.get(name)
         self._step = _fraction(self._scale) if self._kind is datetime else 1
 
-    def for_type(self) -> Callable[[Any], Any]:
+    def for_type(self) -> _Converter:
         """Return the method for the column's type."""
-        checks: dict[type, Callable[[Any], Any]] = {
+        checks: dict[type, _Converter] = {
             str: self.text,
             datetime: self.moment,
             int: self.whole,
@@ -9112,7 +9022,7 @@ class _RecordSchema(ABC, Generic[R]):
         rest = now.microsecond % _fraction(scale) if scale is not None else 0
         return now.replace(microsecond=now.microsecond - rest) if rest else now
 
-    def _checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values as they are stored, with the folded columns that hold them."""
         checks = self._checks
         checked = {name: checks[name](value) for name, value in values.items()}
@@ -9122,7 +9032,7 @@ class _RecordSchema(ABC, Generic[R]):
                 checked[name] = None if None in texts else _folded("\n".join(texts))
         return checked
 
-    def _check_folded(self, changes: Mapping[str, Any]) -> None:
+    def _check_folded(self, changes: _ByColumn) -> None:
         """Raise ValidationError for a change of some of the fields that a folded column holds."""
         for name, sources in self.folded.items():
             if name not in changes and not changes.keys().isdisjoint(sources):
@@ -9149,13 +9059,11 @@ class _RecordStore(_RecordSchema[R]):
         """Return the record with these values, in the order of ``_shown``."""
         return self.record(**dict(zip(self._shown, values)))
 
-    def _first(
-        self, operation: str, where: Mapping[str, Any], order: Sequence[tuple[str, bool]] = ()
-    ) -> R | None:
+    def _first(self, operation: str, where: _ByColumn, order: _Order = ()) -> R | None:
         rows = self._rows(operation, self._shown, where, order, 1)
         return self._make(rows[0]) if rows else None
 
-    def _exists(self, operation: str, where: Mapping[str, Any]) -> bool:
+    def _exists(self, operation: str, where: _ByColumn) -> bool:
         return bool(self._rows(operation, tuple(self.key), where, limit=1))
 
     def _by_id(self, operation: str, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
@@ -9167,8 +9075,8 @@ class _RecordStore(_RecordSchema[R]):
     def _select(
         self,
         operation: str,
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]] = (),
+        where: _ByColumn,
+        order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
     ) -> list[R]:
@@ -9180,25 +9088,23 @@ class _RecordStore(_RecordSchema[R]):
     # or _Among.
 
     @abstractmethod
-    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None: ...
+    def _insert(self, operation: str, *rows: _ByColumn) -> None: ...
     @abstractmethod
     def _rows(
         self,
         operation: str,
-        names: Sequence[str],
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]] = (),
+        names: _Names,
+        where: _ByColumn,
+        order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[tuple[Any, ...]]: ...
+    ) -> list[_Row]: ...
     @abstractmethod
-    def _change(
-        self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]
-    ) -> int: ...
+    def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int: ...
     @abstractmethod
-    def _remove(self, operation: str, where: Mapping[str, Any]) -> int: ...
+    def _remove(self, operation: str, where: _ByColumn) -> int: ...
     @abstractmethod
-    def _number(self, operation: str, where: Mapping[str, Any]) -> int: ...
+    def _number(self, operation: str, where: _ByColumn) -> int: ...
     @abstractmethod
     def _beside(self, port: Callable[..., T]) -> T:
         """Return the repository of another table, on the same backend."""
@@ -9217,7 +9123,7 @@ def _check_query(query: Any) -> None:
 class _PagedStore(_RecordStore[R]):
     """Reads a page of records for a ``Query``."""
 
-    def _page(self, operation: str, where: Mapping[str, Any], query: Query) -> Page[R]:
+    def _page(self, operation: str, where: _ByColumn, query: Query) -> Page[R]:
         """Return the page of the records that also meet ``where``, which is checked already."""
         _check_query(query)
         order = self._order(query)
@@ -9236,7 +9142,7 @@ class _PagedStore(_RecordStore[R]):
             )
         return [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
 
-    def _filters(self, operation: str, where: Mapping[str, Any], query: Query) -> dict[str, Any]:
+    def _filters(self, operation: str, where: _ByColumn, query: Query) -> dict[str, Any]:
         given = {_plain(name): value for name, value in query.filters.items()}
         if unknown := set(given) - set(self.filter_fields):
             raise ValidationError(
@@ -9361,7 +9267,7 @@ class Repository(_PagedStore[R]):
             values["updated_at"] = self._cut("updated_at", self._clock.now())
         return self._checked(values)
 
-    def _overwrite(self, read: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    def _overwrite(self, read: _ByColumn, values: _ByColumn) -> None:
         """Store the values of a record, if its guarded fields are as they were ``read``."""
         if self._change("update", self._as_read(read), self._changes(values)):
             return
@@ -9373,15 +9279,15 @@ class Repository(_PagedStore[R]):
         )
         raise self._rule_broken("update", f"{self.table}_as_read", message)
 
-    def _as_read(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _as_read(self, values: _ByColumn) -> dict[str, Any]:
         return {name: values[name] for name in ("id", *self.guarded)}
 
-    def _changes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _changes(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values that ``update`` writes. An UPDATE needs one: at least the id."""
         changes = {name: value for name, value in values.items() if name not in self._unchanged}
         return changes or {"id": values["id"]}
 
-    def _stored(self, values: Mapping[str, Any], *others: Any) -> R:
+    def _stored(self, values: _ByColumn, *others: Any) -> R:
         """Return the record that a read would return. ``others`` are the fields ``elsewhere``."""
         stored = {**values, **dict(zip(self.elsewhere, others))}
         for name in self._documents:
@@ -9390,7 +9296,7 @@ class Repository(_PagedStore[R]):
         return self._make(map(stored.__getitem__, self._shown))
 
     def _alter(
-        self, operation: str, id: uuid.UUID, changes: Mapping[str, Any], *, edit: bool = True
+        self, operation: str, id: uuid.UUID, changes: _ByColumn, *, edit: bool = True
     ) -> None:
         """Change some fields of one record. Raises NotFoundError if it does not exist."""
         changes = self._checked(changes)
@@ -9433,7 +9339,7 @@ class SqlRepository(Repository[R]):
         _Contains: "LIKE %s ESCAPE '|'",
     }
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
-    _others: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {}
+    _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
 
     def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
@@ -9448,7 +9354,7 @@ class SqlRepository(Repository[R]):
         self._from = f"FROM {self._quoted_table}"
         self._texts: dict[Any, Any] = {}  # by shape: there are few
 
-    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
+    def _insert(self, operation: str, *rows: _ByColumn) -> None:
         shape = "INSERT", len(rows), tuple(rows[0])
         sql = self._texts.get(shape)
         if sql is None:
@@ -9456,27 +9362,30 @@ class SqlRepository(Repository[R]):
         values = [value for row in rows for value in row.values()]
         self.database._statement(operation, sql, values, _row_count)
 
-    def _insertion(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        columns = ", ".join(self._names[name] for name in rows[0])
+    def _insertion(self, rows: Sequence[_ByColumn]) -> str:
         marks = ", ".join(["%s"] * len(rows[0]))
         lines = ", ".join([f"({marks})"] * len(rows))
-        return f"INSERT INTO {self._quoted_table} ({columns}) VALUES {lines}"
+        return f"INSERT INTO {self._quoted_table} ({self._list(rows[0])}) VALUES {lines}"
 
     def _rows(
         self,
         operation: str,
-        names: Sequence[str],
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]] = (),
+        names: _Names,
+        where: _ByColumn,
+        order: _Order = (),
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[tuple[Any, ...]]:
+    ) -> list[_Row]:
         # A parameter costs more than a constant, and 1 is the limit of most.
         constant = limit is None or limit == 1
         shape = names, self._shape(where), tuple(order), limit if constant else 0, offset > 0
         found = self._texts.get(shape)
         if found is None:
-            sql = self._selection(names, where, order, limit, offset)
+            sql = f"SELECT {self._list(names)} {self._from}{self._condition(where)}"
+            if order:
+                terms = [self._names[name] + " DESC" * descending for name, descending in order]
+                sql += " ORDER BY " + ", ".join(terms)
+            sql += self._bounds(limit, offset)
             found = self._texts[shape] = sql, self._fetcher(names)
         text, fetch = found
         params = self._parameters(where)
@@ -9486,26 +9395,17 @@ class SqlRepository(Repository[R]):
             params.append(offset)
         return self.database._statement(operation, text, params, fetch, repeatable=True)
 
-    def _selection(
-        self,
-        names: Sequence[str],
-        where: Mapping[str, Any],
-        order: Sequence[tuple[str, bool]],
-        limit: int | None,
-        offset: int,
-    ) -> str:
-        columns = ", ".join(self._names[name] for name in names)
-        sql = f"SELECT {columns} {self._from}{self._condition(where)}"
-        if order:
-            terms = [self._names[name] + " DESC" * descending for name, descending in order]
-            sql += " ORDER BY " + ", ".join(terms)
-        if limit is not None:
-            sql += " LIMIT 1" if limit == 1 else " LIMIT %s"
-        elif offset:
-            sql += self.database._dialect.no_limit
+    def _list(self, names: Iterable[str]) -> str:
+        return ", ".join(self._names[name] for name in names)
+
+    def _bounds(self, limit: int | None, offset: int) -> str:
+        if limit is None:
+            sql = self.database._dialect.no_limit if offset else ""
+        else:
+            sql = " LIMIT 1" if limit == 1 else " LIMIT %s"
         return sql + " OFFSET %s" if offset else sql
 
-    def _fetcher(self, names: Sequence[str]) -> Callable[[Any], list[tuple[Any, ...]]]:
+    def _fetcher(self, names: _Names) -> Callable[[Any], list[_Row]]:
         """Return the function that reads a cursor's rows.
 
         It also converts their values, so that a value without a form in Python raises in the call.
@@ -9516,24 +9416,24 @@ class SqlRepository(Repository[R]):
             return _all_rows
         return lambda cursor: [_converted(row, converters) for row in cursor.fetchall()]
 
-    def _reader(self, name: str) -> Callable[[Any], Any] | None:
+    def _reader(self, name: str) -> _Converter | None:
         """Return the converter of the driver's values of this field, if they need one."""
         if name in self._others:
             return self._others[name][1]
         return self.database._dialect.readers.get(self._held_types[name][0])
 
-    def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+    def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
         settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
         sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
         params = [*changes.values(), *self._parameters(where)]
         return self.database._statement(operation, sql, params, _row_count)
 
-    def _remove(self, operation: str, where: Mapping[str, Any]) -> int:
+    def _remove(self, operation: str, where: _ByColumn) -> int:
         sql = f"DELETE {self._from}{self._condition(where)}"
         return self.database._statement(operation, sql, self._parameters(where), _row_count)
 
-    def _number(self, operation: str, where: Mapping[str, Any]) -> int:
+    def _number(self, operation: str, where: _ByColumn) -> int:
         sql = f"SELECT count(*) {self._from}{self._condition(where)}"
         params = self._parameters(where)
         row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
@@ -9544,7 +9444,7 @@ class SqlRepository(Repository[R]):
         return made
 
     @classmethod
-    def _shape(cls, where: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _shape(cls, where: _ByColumn) -> tuple[Any, ...]:
         """Return what the text of a condition depends on."""
         shape: list[Any] = []
         for name, value in where.items():
@@ -9553,7 +9453,7 @@ class SqlRepository(Repository[R]):
                 shape += value.repository.table, value.column, cls._shape(value.where)
         return tuple(shape)
 
-    def _condition(self, where: Mapping[str, Any]) -> str:
+    def _condition(self, where: _ByColumn) -> str:
         shape = self._shape(where)
         text: str | None = self._texts.get(shape)
         if text is None:
@@ -9568,7 +9468,7 @@ class SqlRepository(Repository[R]):
             return f"IN (SELECT {column} {other._from}{condition})"
         return self._signs.get(value.__class__, "= %s")
 
-    def _parameters(self, where: Mapping[str, Any]) -> list[Any]:
+    def _parameters(self, where: _ByColumn) -> list[Any]:
         params: list[Any] = []
         for value in where.values():
             kind = value.__class__
@@ -9753,25 +9653,23 @@ class TokenRepository(Repository[RefreshToken]):
         old = self._first("rotate", {"token_hash": digest})
         if old is None:
             return Rotation("unknown")
+        if not won:
+            if old.revoked_at is None:
+                return Rotation("expired")
+            if old.replaced_by is None:
+                return Rotation("revoked")
+            if not grace or now - old.revoked_at > grace:
+                self._revoke_all("rotate", {"family": old.family}, "reused")
+                return Rotation("reused")
+            # A write again: a revocation of the family comes before it, or after the sibling is
+            # stored.
+            if not self._change(
+                "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
+            ):
+                return Rotation("revoked")
         device = Device(old.device_id, old.device_name, old.ip_address, old.user_agent)
-        if won:
-            issued = self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
-            return Rotation("rotated", issued)
-        if old.revoked_at is None:
-            return Rotation("expired")
-        if old.replaced_by is None:
-            return Rotation("revoked")
-        if not grace or now - old.revoked_at > grace:
-            self._revoke_all("rotate", {"family": old.family}, "reused")
-            return Rotation("reused")
-        # A write again: a revocation of the family comes before it, or after the sibling is stored.
-        if not self._change(
-            "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
-        ):
-            return Rotation("revoked")
-        return Rotation(
-            "raced", self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
-        )
+        issued = self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
+        return Rotation("rotated" if won else "raced", issued)
 
     def _issue(
         self,
@@ -9798,11 +9696,11 @@ class TokenRepository(Repository[RefreshToken]):
         self._insert(operation, values)
         return Issued(token, RefreshToken(**values))
 
-    def _revoke(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
+    def _revoke(self, operation: str, where: _ByColumn, reason: str) -> int:
         changes = {**self._checked({"revoke_reason": reason}), "revoked_at": self._clock.now()}
         return self._change(operation, {**where, "revoked_at": None}, changes)
 
-    def _revoke_all(self, operation: str, where: Mapping[str, Any], reason: str) -> int:
+    def _revoke_all(self, operation: str, where: _ByColumn, reason: str) -> int:
         """Revoke the matching tokens, and those that concurrent rotations add.
 
         A statement that waits for a rotation may not see the token that the rotation adds. A
@@ -10052,7 +9950,7 @@ class UserRepository(Repository[User]):
     def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
-    def _lock_organization(self, operation: str, member: Mapping[str, Any]) -> None:
+    def _lock_organization(self, operation: str, member: _ByColumn) -> None:
         """Lock the organization by writing its row unchanged.
 
         Concurrent changes of its owners wait for each other, and then see who is an owner now.
@@ -10060,7 +9958,7 @@ class UserRepository(Repository[User]):
         place = {"id": member["organization_id"]}
         self._organizations._change(operation, place, place)
 
-    def _check_last_owner(self, operation: str, member: Mapping[str, Any]) -> None:
+    def _check_last_owner(self, operation: str, member: _ByColumn) -> None:
         owners = {"organization_id": member["organization_id"], "role": "owner"}
         if self._members._rows(operation, ("user_id",), owners, limit=2) == [(member["user_id"],)]:
             raise self._rule_broken(
@@ -10284,7 +10182,8 @@ class BenchmarkRepository(Repository[Benchmark]):
         tags = self._tagged(old["id"], benchmark.tags)
         major, minor, _ = map(int, old["version"].split("."))
         version = f"{major + 1}.0.0" if breaking else f"{major}.{minor + 1}.0"
-        values = {**old, **self._checked({"version": version}), "version_id": new_id(self._clock)}
+        id = new_id(self._clock)
+        values = {**old, **self._checked({"version": version}), "version_id": id}
         draft = self._version(values, 1, changelog, breaking)
 
         def work() -> None:
@@ -10296,7 +10195,6 @@ class BenchmarkRepository(Repository[Benchmark]):
             self._tag("update", tags)
 
         self.database.run(work)
-        id: uuid.UUID = values["version_id"]
         return id
 
     def update_status(self, id: uuid.UUID, status: str) -> None:
@@ -10361,12 +10259,12 @@ class BenchmarkRepository(Repository[Benchmark]):
         rows = [self._tags._checked({"benchmark_id": id, "tag": tag}) for tag in tags]
         return [*{row["tag"]: row for row in sorted(rows, key=operator.itemgetter("tag"))}.values()]
 
-    def _tag(self, operation: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _tag(self, operation: str, rows: Sequence[_ByColumn]) -> None:
         if rows:
             self._tags._insert(operation, *rows)
 
     def _version(
-        self, values: Mapping[str, Any], number: int, changelog: str, breaking: bool
+        self, values: _ByColumn, number: int, changelog: str, breaking: bool
     ) -> dict[str, Any]:
         """Return the history's row for a benchmark with these values."""
         same = ("version", "evaluation_criteria", "execution_config", "test_cases")
@@ -10489,7 +10387,7 @@ class SubmissionRepository(Repository[Submission]):
         return self._exists("exists_for_model_version", where)
 
     @abstractmethod
-    def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+    def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
         """Return the leaderboard's rows in order: a LeaderboardEntry's fields after the rank."""
 
 
@@ -10560,7 +10458,7 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
         ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT (SELECT %s)"""
     _version_ranking = _ranking.replace("= %s AND", "= %s AND benchmark_version_id = %s AND")
 
-    def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
+    def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
         sql = self._version_ranking if "benchmark_version_id" in where else self._ranking
         return self.database._statement(
             "leaderboard", sql, [*where.values(), limit, limit], _all_rows, repeatable=True
@@ -16893,7 +16791,6 @@ class Target(ABC):
 
 
 #: rows by columns; a RepositoryTarget has one column, of records
-_Columns: TypeAlias = Sequence[Sequence[Any]]
 
 
 class _TargetRows(NamedTuple):

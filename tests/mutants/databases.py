@@ -448,7 +448,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: no lock",
         INFRA,
-        Never("Migrator._wait", "not history.try_lock(lock)"),
+        Never("_RunnerSession.await_lock", "not self.try_lock(lock)"),
         ("faults/test_migrations.py::test_three_processes_at_once",),
     ),
     OnServers(
@@ -552,7 +552,12 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: a killed runner's statement is not waited for",
         INFRA,
-        Drop("Migrator._locked", "self._wait(history, history.busy, words, deadline)"),
+        Replace(
+            "Migrator._locked",
+            "(history.lock, 'another runner holds the lock of migrations'), "
+            "(history.busy, 'a statement of a runner that has gone is still running')",
+            "((history.lock, 'another runner holds the lock of migrations'),)",
+        ),
         ("faults/test_migrations.py::test_the_statement_of_a_killed_runner_still_runs",),
     ),
     OnServers(

@@ -277,7 +277,7 @@ MUTANTS: list[Mutant] = [
     OnServers(
         "moves: ids begin at one",
         INFRA,
-        Always("_SqlTable.pass_ids", "not self._dialect.catalogue.sequence_of"),
+        Always("_SqlTable.pass_ids", "not self._catalogue.sequence_of"),
         (f"{DAYS}::test_ids_go_on_behind_the_data",),
     ),
     OnServers(

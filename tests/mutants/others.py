@@ -611,7 +611,7 @@ ANSWERS: list[Mutant] = [
     OnFakes(
         "storage: an endpoint names a bucket",
         INFRA,
-        Replace("_S3_ENDPOINT", "not _names_bucket(v)", "True"),
+        Replace("_S3_ENDPOINT", "_names_bucket(v)", "False"),
         ("unit/test_configuration.py",),
     ),
     OnFakes(
