@@ -594,6 +594,12 @@ class _Validator(NamedTuple):
             f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
         )
 
+    def check(self, name: str, value: T) -> T:
+        """Return an argument's value. Raises ValidationError if it is invalid."""
+        if not self.valid(value):
+            raise ValidationError(f"{name} should be {self.expected}")
+        return value
+
 
 def _is_number(value: object, lowest: float, highest: float) -> bool:
     return (
@@ -10855,6 +10861,8 @@ class KeyValueClient(_Closeable):
     def _stats(self) -> PoolStats: ...
 
 
+_cache_error = functools.partial(_ErrorRule, CacheError)
+_not_executed = functools.partial(_cache_error, retryable=True, may_have_acted=False)
 # The class of redis-py's exception decides. ``may_have_acted`` counts other commands of the
 # pipeline too. A cache that fails open treats each ConnectionError, each TimeoutError and each
 # retryable CacheError as an outage. docs/cache.md has the table for users.
@@ -10877,50 +10885,31 @@ _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "ConnectionError": _ErrorRule(
         ConnectionError, "could not be reached, or ended the connection", retryable=True
     ),
-    "ReadOnlyError": _ErrorRule(
-        CacheError, "is a read-only replica", retryable=True, may_have_acted=False
-    ),
-    "MasterDownError": _ErrorRule(
-        CacheError, "is a replica that has lost its master", retryable=True, may_have_acted=False
-    ),
-    "_NoReplicasError": _ErrorRule(
-        CacheError, "has too few replicas to take writes", retryable=True, may_have_acted=False
-    ),
-    "_NotSavedError": _ErrorRule(
-        CacheError,
+    "ReadOnlyError": _not_executed("is a read-only replica"),
+    "MasterDownError": _not_executed("is a replica that has lost its master"),
+    "_NoReplicasError": _not_executed("has too few replicas to take writes"),
+    "_NotSavedError": _cache_error(
         "takes no writes because it could not save its data: look at its disk and log",
         retryable=True,
     ),
-    "_BusyError": _ErrorRule(
-        CacheError, "runs a script that does not end: see SCRIPT KILL", retryable=True
-    ),
-    "_TooLargeError": _ErrorRule(
-        CacheError,
+    "_BusyError": _cache_error("runs a script that does not end: see SCRIPT KILL", retryable=True),
+    "_TooLargeError": _cache_error(
         "takes no key or value of that size: see its proto-max-bulk-len and "
-        "client-query-buffer-limit",
+        "client-query-buffer-limit"
     ),
-    "NoPermissionError": _ErrorRule(CacheError, "does not permit this user to do that (NOPERM)"),
+    "NoPermissionError": _cache_error("does not permit this user to do that (NOPERM)"),
     # MOVED too, whose class derives from this one
-    "AskError": _ErrorRule(
-        CacheError,
-        "is one node of a Redis Cluster: use a redis+cluster:// URL",
-        may_have_acted=False,
+    "AskError": _not_executed(
+        "is one node of a Redis Cluster: use a redis+cluster:// URL", retryable=False
     ),
-    "TryAgainError": _ErrorRule(
-        CacheError, "is moving the key to another node", retryable=True, may_have_acted=False
+    "TryAgainError": _not_executed("is moving the key to another node"),
+    "ClusterDownError": _not_executed("says that its cluster does not serve the key at present"),
+    "OutOfMemoryError": _cache_error("is out of memory", retryable=True),
+    "_NoNumberError": _cache_error("holds no whole number of 64 bits under that key"),
+    "_NoClusterError": _not_executed(
+        "is no node of a cluster: use a redis:// URL", retryable=False
     ),
-    "ClusterDownError": _ErrorRule(
-        CacheError,
-        "says that its cluster does not serve the key at present",
-        retryable=True,
-        may_have_acted=False,
-    ),
-    "OutOfMemoryError": _ErrorRule(CacheError, "is out of memory", retryable=True),
-    "_NoNumberError": _ErrorRule(CacheError, "holds no whole number of 64 bits under that key"),
-    "_NoClusterError": _ErrorRule(
-        CacheError, "is no node of a cluster: use a redis:// URL", may_have_acted=False
-    ),
-    "RedisError": _ErrorRule(CacheError, "refused the command"),
+    "RedisError": _cache_error("refused the command"),
     "OSError": _ErrorRule(ConnectionError, "could not be reached", retryable=True),
 }
 # Operations that the policy retries after they were sent: repeating them changes no result or data.
@@ -11023,11 +11012,7 @@ class _RedisErrors:
         self._vague = (self.refusal, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
         #: refusals by a server that is no longer a master, or whose replicas have left it
-        self.demotions = (
-            exceptions.ReadOnlyError,
-            exceptions.MasterDownError,
-            _NoReplicasError,
-        )
+        self.demotions = (exceptions.ReadOnlyError, exceptions.MasterDownError, _NoReplicasError)
 
     def _class(self, name: str) -> Any:
         found = getattr(self._redis.exceptions, name, None) or getattr(builtins, name, None)
@@ -11576,16 +11561,14 @@ class _ClusterNode(_RedisServer):
         self._topology.report_failure(self.address)  # other nodes may know its successor
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class _NodeRequest:
     """The commands for one node, its connection, and its replies."""
 
-    __slots__ = ("commands", "node", "place", "replies")
-
-    def __init__(self, node: _ClusterNode, commands: _Commands) -> None:
-        self.node = node
-        self.commands = commands
-        self.place: _Lease[Any] = _Lease()
-        self.replies: list[Any] = []
+    node: _ClusterNode
+    commands: _Commands
+    place: _Lease[Any] = field(default_factory=_Lease)
+    replies: list[Any] = field(default_factory=list)
 
 
 class _ClusterNodes:
@@ -11681,17 +11664,15 @@ class _ClusterNodes:
             node.pool.release(place)
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class _SlotBatch:
     """Commands about one slot that stay together, the node they go to, and its replies."""
 
-    __slots__ = ("asking", "commands", "node", "replies", "slot")
-
-    def __init__(self, slot: int, commands: _Commands) -> None:
-        self.slot = slot
-        self.commands = commands
-        self.node: _Address = ("", 0)
-        self.asking = False  # the slot is moving to this node, which does not own it yet
-        self.replies: list[Any] = []
+    slot: int
+    commands: _Commands
+    node: _Address = ("", 0)
+    asking: bool = False  # the slot is moving to this node, which does not own it yet
+    replies: list[Any] = field(default_factory=list)
 
     def words(self) -> _Commands:
         return (("ASKING",), *self.commands) if self.asking else self.commands
@@ -11996,17 +11977,15 @@ class RedisClient(KeyValueClient):
         return PoolStats(*map(sum, zip(*stats)))
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class _ListenerCommand:
     """One SUBSCRIBE or UNSUBSCRIBE, or a PING without a name; the server's reply settles it."""
 
-    __slots__ = ("call", "error", "name", "settled", "word")
-
-    def __init__(self, word: str, name: bytes = b"", call: _ListenerCall | None = None) -> None:
-        self.word = word
-        self.name = name
-        self.call = call  # None: of the listener itself
-        self.settled = False
-        self.error: InfrastructureError | None = None
+    word: str
+    name: bytes = b""
+    call: _ListenerCall | None = None  # None: of the listener itself
+    settled: bool = False
+    error: InfrastructureError | None = None
 
     @property
     def subscribes(self) -> bool:
@@ -12500,22 +12479,20 @@ class RateLimit(_ByValue):
     retry_after: float
 
 
+def _this_thread() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
+
+
+@dataclass(eq=False, repr=False, slots=True)
 class _LockTurn:
     """A thread's turn with a lock. Other threads of its process wait for its end, not at Redis."""
 
-    __slots__ = ("ended", "expires", "outage", "owner", "text")
-
-    def __init__(self) -> None:
-        self.owner = _this_thread()
-        self.expires = math.inf  # by the cache's clock: then the lock may be another's
-        self.ended = _InterruptibleEvent()
-        self.text: str | None = None  # the value that it has filled, for the threads that wait
-        #: Redis did not answer it: the threads that wait need not ask one by one
-        self.outage: CacheError | None = None
-
-
-def _this_thread() -> tuple[int, int]:
-    return os.getpid(), threading.get_ident()
+    owner: tuple[int, int] = field(default_factory=_this_thread)
+    expires: float = math.inf  # by the cache's clock: then the lock may be another's
+    ended: _InterruptibleEvent = field(default_factory=_InterruptibleEvent)
+    text: str | None = None  # the value that it has filled, for the threads that wait
+    #: Redis did not answer it: the threads that wait need not ask one by one
+    outage: CacheError | None = None
 
 
 class _LockTurns:
@@ -12601,7 +12578,7 @@ class CacheLock:
         ``timeout``: seconds to wait at most (0: not at all; None: the lock's own). Raises
         CacheError if Redis does not answer. A lock whose reply was lost may stay for its ttl.
         """
-        wait = self._timeout if timeout is None else _waiting_time(timeout)
+        wait = self._timeout if timeout is None else _TTL_OR_0.check("timeout", timeout)
         return self._acquire(wait) is not None
 
     def release(self) -> bool:
@@ -12649,9 +12626,7 @@ class CacheLock:
             )
 
     def _acquire(
-        self,
-        timeout: float,
-        is_unneeded: _LockCheck = lambda other: False,
+        self, timeout: float, is_unneeded: _LockCheck = lambda other: False
     ) -> _LockTurn | None:
         """Return this thread's turn; None if the lock was not free in time, or is not needed.
 
@@ -12678,10 +12653,7 @@ class CacheLock:
                 self._cache._turns.end(self._name, turn)
 
     def _wait_in_process(
-        self,
-        turn: _LockTurn,
-        left: float,
-        is_unneeded: _LockCheck,
+        self, turn: _LockTurn, left: float, is_unneeded: _LockCheck
     ) -> float | None:
         """Wait for the turns of other threads; return the seconds left, or None to give up."""
         turns, clock = self._cache._turns, self._cache._clock
@@ -12774,12 +12746,6 @@ def _time_left(client: KeyValueClient, counter: str, window: float) -> float:
     return max((left or 0) + _late_expiry(client), 0.001)
 
 
-def _waiting_time(seconds: float) -> float:
-    if not _TTL_OR_0.valid(seconds):
-        raise ValidationError(f"timeout should be {_TTL_OR_0.expected}")
-    return seconds
-
-
 def _check_client(client: KeyValueClient) -> KeyValueClient:
     # A caller's own class around another client will do.
     if isinstance(client, type) or not callable(getattr(client, "set_with_expiry", None)):
@@ -12827,11 +12793,9 @@ class RedisCacheProvider:
         fail_open: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        if not _TTL_OR_0.valid(default_ttl):
-            raise ValidationError(f"default_ttl should be {_TTL_OR_0.expected}")
+        self._default_ttl = _TTL_OR_0.check("default_ttl", default_ttl)
         self._client = _check_client(client)
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
-        self._default_ttl = default_ttl
         self._fail_open = _check_flag("fail_open", fail_open)
         self._clock = _clock(clock, lambda: getattr(client, "_clock", None) or SystemClock())
         self._turns = _LockTurns()
@@ -12945,7 +12909,7 @@ class RedisCacheProvider:
         one call. Nothing is stored.
         """
         fill = _Fill(self, self._name(key), self._seconds(ttl))
-        lock_ttl = max(_waiting_time(timeout), 0.001)
+        lock_ttl = max(_TTL_OR_0.check("timeout", timeout), 0.001)
         _check_function("factory", factory, "no arguments")
         if not fill.is_filled():
             lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, fill.ask)
@@ -12961,7 +12925,8 @@ class RedisCacheProvider:
         does not matter.
         """
         _milliseconds(ttl, "ttl")
-        return CacheLock(self, self._name(key, "~lock:"), ttl, _waiting_time(timeout))
+        name = self._name(key, "~lock:")
+        return CacheLock(self, name, ttl, _TTL_OR_0.check("timeout", timeout))
 
     def check_rate_limit(self, key: str, limit: int, window: float) -> RateLimit:
         """Count this call; return whether it is among the first ``limit`` of its window.
@@ -12971,8 +12936,7 @@ class RedisCacheProvider:
         key does not matter. Never retried once sent.
         """
         name = self._name(key, "~limit:")
-        if not _COUNT.valid(limit):
-            raise ValidationError(f"limit should be {_COUNT.expected}")
+        _COUNT.check("limit", limit)
         _milliseconds(window, "window")
         count = self._ask("check_rate_limit", self._client.increment, name, 1, window)
         if count == 1:
@@ -12991,10 +12955,7 @@ class RedisCacheProvider:
         return self._prefix + purpose + key
 
     def _seconds(self, ttl: float | None) -> float | None:
-        if ttl is None:
-            ttl = self._default_ttl
-        elif not _TTL_OR_0.valid(ttl):
-            raise ValidationError(f"ttl should be {_TTL_OR_0.expected}")
+        ttl = self._default_ttl if ttl is None else _TTL_OR_0.check("ttl", ttl)
         return ttl or None
 
     def _put(self, name: str, text: str, seconds: float | None) -> None:
@@ -13025,7 +12986,9 @@ class RedisCacheProvider:
 
     def _excuse(self, operation: str, error: CacheError) -> None:
         """Log an outage if this cache fails open. Raises any other error."""
-        if not (self._fail_open and self._is_outage(error)):
+        # Redis did not answer, or is full, a replica, … for the moment.
+        is_outage = error.service == "cache" or error.retryable
+        if not (self._fail_open and is_outage):
             raise error
         outcome = type(error.__cause__ or error).__name__
         logger.warning(
@@ -13034,11 +12997,6 @@ class RedisCacheProvider:
             error,
             extra={"service": "cache", "operation": operation, "outcome": outcome},
         )
-
-    @staticmethod
-    def _is_outage(error: CacheError) -> bool:
-        """Return whether Redis did not answer, or is full, a replica, … for the moment."""
-        return error.service == "cache" or error.retryable
 
 
 def _value_of(text: Any, operation: str) -> Any:
@@ -13132,15 +13090,11 @@ class VerificationCache:
         window: float = 3600,
         max_guesses: int = 10,
     ) -> None:
-        _check_client(client)
-        for name, value, kind in (
-            ("max_attempts", max_attempts, _COUNT),
-            ("resend_after", resend_after, _TTL_OR_0),
-            ("max_codes", max_codes, _COUNT_OR_0),
-            ("max_guesses", max_guesses, _COUNT_OR_0),
-        ):
-            if not kind.valid(value):
-                raise ValidationError(f"{name} should be {kind.expected}")
+        self._client = _check_client(client)
+        self._max_attempts = _COUNT.check("max_attempts", max_attempts)
+        self._resend_after = _TTL_OR_0.check("resend_after", resend_after)
+        self._max_codes = _COUNT_OR_0.check("max_codes", max_codes)
+        self._max_guesses = _COUNT_OR_0.check("max_guesses", max_guesses)
         _milliseconds(code_ttl, "code_ttl")
         _milliseconds(window, "window")
         if key is None:
@@ -13149,14 +13103,8 @@ class VerificationCache:
                 "set PHONE_HASH_KEY"
             )
             key = os.urandom(32)
-        self._client = client
         self._key = _key_bytes(key)
-        self._code_ttl = code_ttl
-        self._max_attempts = max_attempts
-        self._resend_after = resend_after
-        self._max_codes = max_codes
-        self._window = window
-        self._max_guesses = max_guesses
+        self._code_ttl, self._window = code_ttl, window
 
     def store_code(self, phone: str, code: str) -> None:
         """Make ``code`` (1 to 64 characters) the phone's only valid one, without used attempts."""
@@ -13218,13 +13166,13 @@ class VerificationCache:
 
     def _left(self, limit: int, keys: _PhoneKeys, *counter: str) -> int:
         used = self._count(keys.counter(*counter))
-        return max(0, limit - int(used))
+        return max(0, limit - used)
 
-    def _count(self, name: str) -> str:
+    def _count(self, name: str) -> int:
         used = self._get(name)
         if used is not None and not _COUNTED.fullmatch(used):
             raise self._foreign()
-        return used or "0"
+        return int(used or 0)
 
     def _increment(self, name: str, *, ttl: float) -> int:
         try:
@@ -13897,9 +13845,6 @@ def _aws_client(
     region_name: str,
     endpoint_url: str | None,
     keys: tuple[str | None, str | None, str | None],
-    connect_timeout: float,
-    read_timeout: float,
-    max_pool_connections: int = 10,
     ca_file: str | None = None,
     **options: Any,
 ) -> Any:
@@ -13917,9 +13862,6 @@ def _aws_client(
     )
     settings = importlib.import_module("botocore.config").Config
     config = settings(
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        max_pool_connections=max_pool_connections,
         retries={"total_max_attempts": 1, "mode": "standard"},
         user_agent_extra=f"infra-twins/{__version__}",
         **{name: value for name, value in options.items() if name in settings.OPTION_DEFAULTS},
@@ -14220,46 +14162,33 @@ _S3_KEPT = (
 _NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
 
 
-def _s3_no_credentials(exc: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        "storage found no credentials: "
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
-    )
-
-
-def _s3_bad_settings(exc: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"storage cannot be used as it is set ({type(exc).__name__}): "
-        "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
-    )
-
-
-def _s3_unsent(exc: Exception) -> ConnectionError:
-    return ConnectionError(f"storage could not be reached{_os_reason(exc)}")
-
-
-def _s3_timeout(exc: Exception) -> TimeoutError:
-    return TimeoutError("storage did not answer in time")
-
-
-def _s3_disconnected(exc: Exception) -> ConnectionError:
-    reason = _os_reason(exc)
-    if _is_cut(exc):
-        reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
-    return ConnectionError(f"storage ended the connection{reason}")
-
-
-def _s3_garbled(exc: Exception) -> StorageError:
-    """Return an error for an answer that is not S3's. It is retryable, as a lost answer is."""
+def _s3_error(meaning: str, exc: Exception) -> InfrastructureError:
+    """Return our error for an exception whose meaning is one of ``_aws_meaning``."""
+    if meaning == "refused":
+        return _s3_refusal(exc)
+    if meaning == "timeout":
+        return TimeoutError("storage did not answer in time")
+    if meaning == "unsent":
+        return ConnectionError(f"storage could not be reached{_os_reason(exc)}")
+    if meaning == "disconnected":
+        reason = _os_reason(exc)
+        if _is_cut(exc):
+            reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
+        return ConnectionError(f"storage ended the connection{reason}")
+    if meaning == "no credentials":
+        return ConfigurationError(
+            "storage found no credentials: "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
+        )
+    if meaning == "bad settings":
+        return ConfigurationError(
+            f"storage cannot be used as it is set ({type(exc).__name__}): "
+            "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
+        )
     why = str(exc) if isinstance(exc, _Incomplete) else type(exc).__name__
-    return StorageError(
-        f"storage gave no usable answer ({why}): what answers may be no S3 store, see S3_ENDPOINT",
-        retryable=True,
-    )
-
-
-def _s3_unusable(exc: Exception) -> StorageError:
-    return StorageError(f"storage gave no usable answer ({type(exc).__name__})", retryable=False)
+    is_garbled = meaning == "garbled"  # retryable, as a lost answer is
+    hint = ": what answers may be no S3 store, see S3_ENDPOINT" if is_garbled else ""
+    return StorageError(f"storage gave no usable answer ({why}){hint}", retryable=is_garbled)
 
 
 def _s3_refusal(exc: Any) -> InfrastructureError:
@@ -14281,13 +14210,6 @@ def _is_temporary(status: int, code: str | None) -> bool:
     """Return whether the same request may succeed later. 501 is "Not Implemented"."""
     throttled = status == 429 or (code or "").startswith("Throttl")
     return status != 501 and (status >= 500 or throttled or code in _S3_RETRYABLE)
-
-
-_S3_FAILURES: Mapping[str, Callable[[Exception], InfrastructureError]] = {
-    "no credentials": _s3_no_credentials, "bad settings": _s3_bad_settings,
-    "unsent": _s3_unsent, "timeout": _s3_timeout, "refused": _s3_refusal,
-    "disconnected": _s3_disconnected, "garbled": _s3_garbled, "unusable": _s3_unusable,
-}  # fmt: skip
 
 
 def _s3_place(bucket: str, key: str) -> dict[str, str]:
@@ -14382,7 +14304,7 @@ class _S3Calls:
         if meaning == "no credentials":
             self._client.drop()
             self._signer.drop()
-        error = _S3_FAILURES[meaning](exc) if meaning else None
+        error = _s3_error(meaning, exc) if meaning else None
         if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
             # The store may have moved: new connections look up its name again.
             attempt.note.close()
@@ -15130,8 +15052,7 @@ class _EventField(NamedTuple):
 
 _UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _MOMENT = _lazy(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)",
-    re.ASCII | re.IGNORECASE,
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
 _LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
 
@@ -15261,10 +15182,9 @@ def _event_codec(name: str, hint: Any) -> _Codec:
 
 def _event_fields(event: type[Event]) -> Sequence[_EventField]:
     """Build the fields on first use: ``@dataclass`` runs after ``__init_subclass__``."""
-    ready = vars(event).get("_fields")
-    if ready is None:
-        ready = event._fields = _new_event_fields(event)
-    return ready
+    if "_fields" not in vars(event):
+        event._fields = _new_event_fields(event)
+    return event._fields
 
 
 def _new_event_fields(event: type[Event]) -> Sequence[_EventField]:
@@ -15573,7 +15493,8 @@ class RedisEventBus(_Closeable):
             raise self._closed_error(operation)
         listener = self._listener
         if listener is None:
-            made = self._listen()
+            made = self._client.listen(self._receive, self._on_reconnect)
+            made._is_needed = lambda is_glob, name: bool(self._table.at((is_glob, name)))
             try:
                 with self._lock:
                     if not self._closed:
@@ -15584,14 +15505,6 @@ class RedisEventBus(_Closeable):
         if listener is None:  # closed meanwhile
             raise self._closed_error(operation)
         return listener
-
-    def _listen(self) -> Listener:
-        listener = self._client.listen(self._receive, self._on_reconnect)
-        listener._is_needed = self._is_joined
-        return listener
-
-    def _is_joined(self, is_glob: bool, name: str) -> bool:
-        return bool(self._table.at((is_glob, name)))
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
         glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
