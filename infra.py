@@ -16056,8 +16056,9 @@ def create_sms_service(
 # commits with the move's checkpoint: a row of infra_moves that says where the next batch begins.
 
 #: kinds of columns that a source can page by
-_KEY_KINDS = {"text", "flag", "integer", "year", "decimal", "bytes", "id"} | {
-    "moment", "local moment", "date", "time", "time or duration"
+_KEY_KINDS = {
+    "text", "flag", "integer", "year", "decimal", "bytes", "id",
+    "moment", "local moment", "date", "time", "time or duration",
 }  # fmt: skip
 _MICROSECOND = timedelta(microseconds=1)
 #: how a checkpoint holds the values of a key: by type a name, to text and from text
@@ -16103,6 +16104,11 @@ def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
 
 def _row_error(place: str, key: str, reason: str, **details: Any) -> MoveError:
     return MoveError(f"{place}, row {key}: {reason}", key=key, **details)
+
+
+def _reason(error: Exception, otherwise: str) -> str:
+    """Return the error's words if they are ours: another's could quote a value."""
+    return str(error) if isinstance(error, InfrastructureError) else otherwise
 
 
 def _no_column(owner: str, name: str) -> MoveError:
@@ -16159,6 +16165,7 @@ class Source(ABC):
 class _KeyedSource(Source):
     """A source that pages by a key. The checkpoint holds the last key."""
 
+    names: Sequence[str] = ()
     _key: Sequence[str]
 
     @abstractmethod
@@ -16231,11 +16238,11 @@ class TableSource(_KeyedSource):
         return {
             "table": self.table,
             "key": [*self._key],
-            "columns": _described(self._shape, self.names or ()),
+            "columns": _described(self._shape, self.names),
         }
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
-        return self._rows.page(self.names or (), after, limit)
+        return self._rows.page(self.names, after, limit)
 
     def _total(self) -> int | None:
         return self._rows.count()
@@ -16263,14 +16270,12 @@ class IterableSource(Source):
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] | Callable[[], Iterable[Any]]) -> None:
-        if not callable(rows) and (
-            isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable)
-        ):
+        if callable(rows):
+            _check_function("rows", rows, "no arguments", generators=True)
+        elif isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
             raise ValidationError(
                 "rows should be an iterable of dicts, or a function that returns one"
             )
-        if callable(rows):
-            _check_function("rows", rows, "no arguments", generators=True)
         self._given = rows
         self._iterator: Iterator[Any] | None = None
         self._at = 0  # rows read from the iterator
@@ -16365,11 +16370,10 @@ class _FileSource(Source):
         if self._handle is None or place["record"] != self._record:
             self._go_to(place)
         rows: list[Any] = []
-        keys: list[tuple[int]] = []
         while len(rows) < limit and (values := self._next()) is not None:
             self._record += 1
             rows.append(values)
-            keys.append((self._record,))
+        keys = [*zip(range(self._record - len(rows) + 1, self._record + 1))]
         digest = self._read_so_far.hexdigest()
         position = {"record": self._record, "offset": self._offset, "digest": digest}
         return _Batch(("record",), keys, rows, position, len(rows) < limit)
@@ -16402,6 +16406,8 @@ class CsvSource(_FileSource):
         null: the text that stands for None.
     """
 
+    names: Sequence[str] = ()
+
     def __init__(
         self, path: str | os.PathLike[str], *, delimiter: str = ",", null: str = ""
     ) -> None:
@@ -16415,7 +16421,7 @@ class CsvSource(_FileSource):
         self._delimiter, self._null = delimiter, null
 
     def _describe(self) -> dict[str, Any]:
-        return {"file": self.path.name, "columns": [*(self.names or ())]}
+        return {"file": self.path.name, "columns": self.names}
 
     def _begin(self, lines: Iterator[str]) -> None:
         import csv
@@ -16439,7 +16445,7 @@ class CsvSource(_FileSource):
             values = self._values()
         if values is None:
             return None
-        width = len(self.names or ())
+        width = len(self.names)
         if len(values) != width:
             raise self._refusal(
                 f"line {self._reader.line_num}: there are {len(values)} values for {width} columns"
@@ -16527,14 +16533,14 @@ class SqliteSource(_KeyedSource):
         }
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
-        names = [*(self.names or ())]
-        columns, key = (", ".join(f'"{name}"' for name in part) for part in (names, self._key))
+        parts = self.names, self._key
+        columns, key = (", ".join(f'"{name}"' for name in part) for part in parts)
         condition = ""
         if after is not None:
             condition = f"WHERE ({key}) > ({', '.join('?' * len(self._key))}) "
         sql = f'SELECT {columns} FROM "{self.table}" {condition}ORDER BY {key} LIMIT {limit}'
         rows = self._ask(sql, after or ())
-        return rows, _values_at(rows, [*map(names.index, self._key)])
+        return rows, _values_at(rows, [*map(self.names.index, self._key)])
 
     def _total(self) -> int | None:
         return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
@@ -16591,7 +16597,7 @@ class QuerySource(_KeyedSource):
             raise MoveError("the query's key holds NULL")
 
     def _describe(self) -> dict[str, Any]:
-        return {"sql": self._sql, "key": self._key, "columns": [*(self.names or ())]}
+        return {"sql": self._sql, "key": self._key, "columns": self.names}
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         order = [self.database._dialect.name(name) for name in self._key]
@@ -16847,15 +16853,15 @@ class _ValueFitter:
         """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
         with contextlib.suppress(*_UNFIT):
             return self.fit(name, values)
+        usual = f"should be {_COLUMN_KINDS[self._shape.columns[name].kind].words}"
         fitted: list[Any] = []
         for at, value in enumerate(values):
             try:
                 fitted += self.fit(name, [value])
                 continue
             except _UNFIT as error:
-                reason = str(error) if isinstance(error, InfrastructureError) else ""
+                reason = _reason(error, usual)
             # Outside the handler: an error's context would quote the value.
-            reason = reason or f"should be {_COLUMN_KINDS[self._shape.columns[name].kind].words}"
             if self._policies.get(name) == "divert":
                 rejects.setdefault(at, _Reject(key_of(at), name, reason))
                 fitted.append(None)
@@ -17102,8 +17108,7 @@ class RepositoryTarget(Target):
         try:
             return self.repository.record(**values)
         except _UNFIT as error:
-            known = isinstance(error, InfrastructureError)
-            reason = str(error) if known else "it does not have the record's fields"
+            reason = _reason(error, "it does not have the record's fields")
         # Outside the handler: the error's context would quote the row.
         raise _row_error(self.repository.resource, key, reason)
 
@@ -17289,12 +17294,13 @@ class _Rejects:
 
     def __init__(self, path: Path, size: int, *, fresh: bool) -> None:
         self._path = path
-        if fresh and path.exists() and path.stat().st_size:
+        found = path.stat().st_size if path.exists() else 0
+        if fresh and found:
             raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
-        if not fresh and size and (not path.exists() or path.stat().st_size < size):
+        if not fresh and found < size:
             raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
         self._size = size
-        if path.exists():
+        if found > size:
             os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
     def add(self, rejects: Sequence[_Reject]) -> int:
@@ -17310,35 +17316,29 @@ class _Rejects:
         return self._size
 
 
-class _GracefulStop:
-    """A block in which the first Ctrl-C asks the run to stop and the second interrupts it.
+@contextlib.contextmanager
+def _graceful_stop() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C in the block sets. The second interrupts the run.
 
     Has no effect outside the main thread, or if the program handles SIGINT itself.
     """
+    import signal
 
-    def __init__(self) -> None:
-        self.asked = False
-        self._usual: Any = None
+    asked, usual = threading.Event(), signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
 
-    def __enter__(self) -> _GracefulStop:
-        import signal
+    def ask(number: int, frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, usual)
 
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._usual = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def _ask(self, number: int, frame: object) -> None:
-        import signal
-
-        self.asked = True
-        signal.signal(signal.SIGINT, self._usual)
-
-    def __exit__(self, *_: object) -> None:
-        import signal
-
-        if self._usual is not None:
-            signal.signal(signal.SIGINT, self._usual)
+    if not is_main or usual is not signal.default_int_handler:
+        yield asked
+        return
+    try:
+        signal.signal(signal.SIGINT, ask)
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 class _Progress:
@@ -17362,16 +17362,13 @@ class _Progress:
 
     def _print(self, end: str) -> None:
         self._printed = SystemClock.monotonic()
-        sys.stderr.write(f"\r{self._line()}\x1b[K{end}")
-        sys.stderr.flush()
-
-    def _line(self) -> str:
         rate = (self._read - self._first) / max(1e-6, self._printed - self._started)
         line = f"{self._name}: {self._read:,} rows, {rate:,.0f} a second"
         if self._total and rate:
             left = max(0, self._total - self._read) / rate
             line += f", {self._read / self._total:.0%}, {timedelta(seconds=round(left))} left"
-        return line
+        sys.stderr.write(f"\r{line}\x1b[K{end}")
+        sys.stderr.flush()
 
     def close(self) -> None:
         if self._bar is not None:
@@ -17516,20 +17513,13 @@ class RowMove(Move):
         """
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValidationError("limit should be a whole number, 1 or more")
-        run = _MoveRun(
-            self,
-            progress=progress,
-            limit=limit,
-            resume=resume,
-            restart=restart,
-            accept_change=accept_change,
-        )
+        run = _MoveRun(self, progress, limit, resume, restart, accept_change)
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
             end.callback(run.close)
             if dry_run:
                 return run.rehearse()
-            return run.execute(end.enter_context(_GracefulStop()))
+            return run.execute(end.enter_context(_graceful_stop()))
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys."""
@@ -17551,14 +17541,8 @@ class _TransformedBatch:
         self.parts = {name: _TargetRows([], []) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
-        only = None if self._is_split else self.parts[""]
         for at, row in enumerate(rows):
-            made = self._transform_row(move.transform, at, row)
-            if only is not None and type(made) is dict:  # the usual case
-                only.at.append(at)
-                only.rows.append(made)
-                continue
-            pairs = self._named_rows(at, made)
+            pairs = self._named_rows(at, self._transform_row(move.transform, at, row))
             self.dropped += not pairs
             for name, named in pairs:
                 self.parts[name].at.append(at)
@@ -17582,6 +17566,8 @@ class _TransformedBatch:
         """Return the transform's rows, each with the name of its target."""
         if made is None:
             return []
+        if type(made) is dict and not self._is_split:  # the usual case
+            return [("", made)]
         rows = [made] if self._is_single(made) else made
         if not isinstance(rows, (list, tuple)):
             raise self._refusal(at, "dicts")
@@ -17615,12 +17601,14 @@ class _FittedBatch:
     """A batch as the targets of a move store it."""
 
     def __init__(self, move: RowMove, batch: _Batch) -> None:
-        self._batch, self._targets, self._database = batch, move.targets, move.database
+        self._batch, self._database = batch, move.database
         self.rejects: list[_Reject] = []
-        self._fitted: dict[str, _Fitted] = {}
+        self._fitted: list[tuple[Target, _Fitted]] = []
         transformed = _TransformedBatch(move, batch)
         for name, part in transformed.parts.items():
-            self._fitted[name], rejects = move.targets[name]._fit(batch, part)
+            target = move.targets[name]
+            fitted, rejects = target._fit(batch, part)
+            self._fitted.append((target, fitted))
             self.rejects += rejects
         self._read = MoveCounts(
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
@@ -17629,8 +17617,8 @@ class _FittedBatch:
     def preview(self) -> MoveCounts:
         """Return the counts that ``write`` would return."""
         counts = self._read
-        for name, rows in self._fitted.items():
-            counts += self._targets[name]._preview(rows.columns)
+        for target, rows in self._fitted:
+            counts += target._preview(rows.columns)
         return counts
 
     def write(self, first: int | None = None) -> MoveCounts:
@@ -17639,15 +17627,15 @@ class _FittedBatch:
         Inside a transaction.
         """
         counts = self._read
-        for name, rows in self._fitted.items():
-            counts += self._targets[name]._write(rows.first(first))
+        for target, rows in self._fitted:
+            counts += target._write(rows.first(first))
         self._database._check_constraints()
         return counts
 
     def compare(self) -> Iterator[tuple[int, str]]:
         """Return each row's index in the batch, and "equal", "different" or "missing"."""
-        for name, (places, columns) in self._fitted.items():
-            yield from zip(places, self._targets[name]._compare(columns))
+        for target, (places, columns) in self._fitted:
+            yield from zip(places, target._compare(columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
@@ -17765,7 +17753,6 @@ class _MoveRun:
     def __init__(
         self,
         move: RowMove,
-        *,
         progress: bool,
         limit: int | None,
         resume: bool,
@@ -17799,7 +17786,7 @@ class _MoveRun:
             self._show(counts.read, len(batch.rows))
         return self._report(counts, done=last, dry_run=True)
 
-    def execute(self, stop: _GracefulStop) -> MoveReport:
+    def execute(self, stop: threading.Event) -> MoveReport:
         failures = seen = 0
         while True:
             try:
@@ -17812,7 +17799,7 @@ class _MoveRun:
                 logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
                 self._move._clock.sleep(0.1 * 2**failures)
 
-    def _attempt(self, stop: _GracefulStop) -> MoveReport:
+    def _attempt(self, stop: threading.Event) -> MoveReport:
         move = self._move
         move._open()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
@@ -17859,11 +17846,11 @@ class _MoveRun:
             raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
 
     def _move_batches(
-        self, point: _Checkpoint, reader: _Reader, stop: _GracefulStop
+        self, point: _Checkpoint, reader: _Reader, stop: threading.Event
     ) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
         while not point.is_done and (size := self._size(point.counts.read)):
-            if stop.asked:
+            if stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
             batch = reader.read(point.progress["position"], size)
             self._adapt_size(batch)
