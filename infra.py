@@ -13038,14 +13038,11 @@ _STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
 _COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR accepts it, and one more
 
 
-class _PhoneKeys:
+class _PhoneKeys(NamedTuple):
     """The keys of one phone in Redis, which do not show its number."""
 
-    __slots__ = ("code", "number")
-
-    def __init__(self, number: str, digest: str) -> None:
-        self.number = number
-        self.code = f"verification:{digest}"
+    number: str
+    code: str
 
     def counter(self, *parts: str) -> str:
         return ":".join((self.code, *parts))
@@ -13292,7 +13289,8 @@ class VerificationCache:
 
     def _keys(self, phone: str) -> _PhoneKeys:
         number = normalize_phone(phone)
-        return _PhoneKeys(number, self._hmac(number))  # as ``hash_phone`` makes it
+        digest = self._hmac(number)  # as ``hash_phone`` makes it
+        return _PhoneKeys(number, f"verification:{digest}")
 
     def _digest(self, keys: _PhoneKeys, generation: str, code: str) -> str:
         return self._hmac(f"code:{keys.number}:{generation}:{code}")
@@ -13435,6 +13433,10 @@ def _check_object_key(key: str) -> str:
             'key should neither begin with "/" nor hold "//", nor a part that is "." or ".."'
         )
     return key
+
+
+def _check_place(bucket: str, key: str) -> tuple[str, str]:
+    return _check_bucket(bucket), _check_object_key(key)
 
 
 def _check_content_type(content_type: str | None) -> str:
@@ -13615,7 +13617,7 @@ class StorageProvider(_Closeable):
         hyphens and dots; values are printable ASCII without blanks at either end; 2,048 bytes in
         all.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         content_type = _check_content_type(content_type)
         checked = _check_metadata(metadata)
         if data.__class__ is bytes and len(data) <= self._part_size:
@@ -13629,7 +13631,7 @@ class StorageProvider(_Closeable):
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
-        return self._get(_check_bucket(bucket), _check_object_key(key))
+        return self._get(*_check_place(bucket, key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
         """Write the object's bytes to a binary file at its position, in chunks.
@@ -13637,7 +13639,7 @@ class StorageProvider(_Closeable):
         The file stays open, and keeps what was written if an error follows. BlockingIOError: the
         file accepts no bytes.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
         with contextlib.closing(self._source("download_to", *place)) as source:
@@ -13657,7 +13659,7 @@ class StorageProvider(_Closeable):
         It uses one connection. If that is lost, it reads on over another one, or raises
         StorageError if the object was replaced: it never mixes two objects.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
 
     def get_presigned_url(
@@ -13669,7 +13671,7 @@ class StorageProvider(_Closeable):
         than temporary credentials. No request is sent; the object need not exist. The URL holds
         the id of the access key, not the secret key.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         if not _is_number(expires_in, 1, 604_800):
             raise ValidationError(
                 "expires_in should be a number of seconds from 1 to 604,800, which is a week"
@@ -13684,7 +13686,7 @@ class StorageProvider(_Closeable):
 
         Raises StorageError for 403, as AWS answers if the caller may not list the bucket.
         """
-        return self._exists(_check_bucket(bucket), _check_object_key(key))
+        return self._exists(*_check_place(bucket, key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
@@ -13718,7 +13720,7 @@ class StorageProvider(_Closeable):
 
         NotFoundError says "object" also if the bucket is absent: answers to HEAD have no body.
         """
-        found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
+        found = self._head("get_metadata", *_check_place(bucket, key))
         if found is None:
             raise NotFoundError(
                 "there is no such object",
@@ -13734,7 +13736,7 @@ class StorageProvider(_Closeable):
         Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and stays: some
         stores keep folders that are not empty.
         """
-        self._delete(_check_bucket(bucket), _check_object_key(key))
+        self._delete(*_check_place(bucket, key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
@@ -13758,8 +13760,8 @@ class StorageProvider(_Closeable):
         Objects above ``copy_part_size`` bytes are copied in parts, which are removed if one fails.
         Raises ValidationError for a copy onto itself, because S3 refuses it.
         """
-        source = _check_bucket(source_bucket), _check_object_key(source_key)
-        target = _check_bucket(target_bucket), _check_object_key(target_key)
+        source = _check_place(source_bucket, source_key)
+        target = _check_place(target_bucket, target_key)
         if source == target:
             raise ValidationError("an object cannot be copied onto itself")
         found = self._head("copy", *source)
@@ -15281,6 +15283,9 @@ class Message(_ByValue):
         return _event_of(self.payload, family)
 
 
+_Handler: TypeAlias = Callable[[Message], object]
+
+
 class Subscription(_Closeable):
     """A handler and its channels or glob, as the ``subscribe`` methods of a bus return it.
 
@@ -15292,7 +15297,7 @@ class Subscription(_Closeable):
         bus: RedisEventBus,
         is_glob: bool,
         names: Sequence[str],
-        handler: Callable[[Message], object],
+        handler: _Handler,
     ) -> None:
         self._bus = bus
         self._keys = [(is_glob, name) for name in names]
@@ -15416,15 +15421,14 @@ class RedisEventBus(_Closeable):
             raise ValidationError(
                 "event should be one of a family, such as BenchmarkEvent.Created(…)"
             )
-        if self._closed:
-            raise self._closed_error("publish")
+        self._check_open("publish")
         try:
             name = self._prefix + _check_key(channel, "channel")
             return self._client.publish(name, _event_text(event))
         except CacheError as error:
             raise self._refused(error) from error
 
-    def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
+    def subscribe(self, channel: str, handler: _Handler) -> Subscription:
         """Call ``handler`` with each message to the channel from now on.
 
         Returns once Redis has acknowledged it, or at once inside a handler. A handler that is
@@ -15432,16 +15436,14 @@ class RedisEventBus(_Closeable):
         """
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
-    def subscribe_many(
-        self, channels: Iterable[str], handler: Callable[[Message], object]
-    ) -> Subscription:
+    def subscribe_many(self, channels: Iterable[str], handler: _Handler) -> Subscription:
         """Subscribe to several channels at once; otherwise as ``subscribe``."""
         names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
         if not names:
             raise ValidationError("subscribe_many needs at least one channel")
         return self._join("subscribe", [*dict.fromkeys(names)], handler)
 
-    def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
+    def psubscribe(self, glob: str, handler: _Handler) -> Subscription:
         """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
 
         For globs see ``KeyValueClient.scan``. Messages to a channel that is also subscribed to by
@@ -15464,9 +15466,7 @@ class RedisEventBus(_Closeable):
     def _holds(self) -> bool:
         return self._listener is not None and self._listener._holds()
 
-    def _join(
-        self, operation: str, names: Sequence[str], handler: Callable[[Message], object]
-    ) -> Subscription:
+    def _join(self, operation: str, names: Sequence[str], handler: _Handler) -> Subscription:
         _check_function("handler", handler, "a Message")
         is_glob = operation == "psubscribe"
         before = self._glob_prefix if is_glob else self._prefix
@@ -15475,8 +15475,7 @@ class RedisEventBus(_Closeable):
         try:
             listener = self._listening(operation)
             self._table.add(subscription)
-            if self._closed:  # meanwhile
-                raise self._closed_error(operation)
+            self._check_open(operation)  # it may have been closed meanwhile
             # Also for names with other subscriptions: Redis may not have acknowledged them yet.
             (listener.psubscribe if is_glob else listener.subscribe)(*names)
         except BaseException as error:
@@ -15489,21 +15488,18 @@ class RedisEventBus(_Closeable):
 
     def _listening(self, operation: str) -> Listener:
         """Return the listener. If threads make several at once, the first one stored is kept."""
-        if self._closed:
-            raise self._closed_error(operation)
+        self._check_open(operation)
         listener = self._listener
         if listener is None:
             made = self._client.listen(self._receive, self._on_reconnect)
             made._is_needed = lambda is_glob, name: bool(self._table.at((is_glob, name)))
             try:
                 with self._lock:
-                    if not self._closed:
-                        listener = self._listener = self._listener or made
+                    self._check_open(operation)  # it may have been closed meanwhile
+                    listener = self._listener = self._listener or made
             finally:
                 if listener is not made:
                     made.close()
-        if listener is None:  # closed meanwhile
-            raise self._closed_error(operation)
         return listener
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
@@ -15534,10 +15530,11 @@ class RedisEventBus(_Closeable):
                 reason = f"{type(error).__name__}: {error}"
                 logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
 
-    def _closed_error(self, operation: str) -> ConnectionError:
-        return ConnectionError(
-            "the event bus is closed", service="redis", operation=operation, retryable=False
-        )
+    def _check_open(self, operation: str) -> None:
+        if self._closed:
+            raise ConnectionError(
+                "the event bus is closed", service="redis", operation=operation, retryable=False
+            )
 
     @staticmethod
     def _refused(error: CacheError) -> MessagingError:
@@ -18328,30 +18325,24 @@ def _add_migrate(commands: Any) -> None:
     migrate.add_argument(
         "--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners"
     )
-    action = migrate.add_mutually_exclusive_group()
-    action.add_argument(
+    action = migrate.add_mutually_exclusive_group().add_argument
+    action(
         "--status",
         action="store_true",
         help="show the state of each; change nothing; exit 1 if one is dirty or edited",
     )
-    action.add_argument(
-        "--dry-run", action="store_true", help="show the statements; change nothing"
-    )
-    action.add_argument(
-        "--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:"
-    )
-    action.add_argument(
+    action("--dry-run", action="store_true", help="show the statements; change nothing")
+    action("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
+    action(
         "--renamed-from",
         metavar="STEM",
         help="take over the records of FILE under its former name, without its extension",
     )
-    outcome = migrate.add_mutually_exclusive_group()
-    outcome.add_argument(
-        "--done", dest="done", action="store_const", const=True, help="its statement took effect"
+    outcome = functools.partial(
+        migrate.add_mutually_exclusive_group().add_argument, dest="done", action="store_const"
     )
-    outcome.add_argument(
-        "--retry", dest="done", action="store_const", const=False, help="run its statement again"
-    )
+    outcome("--done", const=True, help="its statement took effect")
+    outcome("--retry", const=False, help="run its statement again")
     migrate.set_defaults(run=_migrate)
 
 
@@ -18364,26 +18355,20 @@ def _add_move(commands: Any) -> None:
         epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
         "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
     )
-    move.add_argument(
-        "script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)"
-    )
-    move.add_argument(
-        "--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL"
-    )
-    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
-    move.add_argument(
-        "--table", default="", metavar="TABLE", help="the table, with --from and --to"
-    )
-    move.add_argument("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
-    move.add_argument("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
-    move.add_argument("--json", action="store_true", help="print a JSON object for each move")
-    move.add_argument("--restart", action="store_true", help="start again with the first row")
-    move.add_argument(
-        "--accept-change", action="store_true", help="continue even if version or columns differ"
-    )
-    action = move.add_mutually_exclusive_group()
-    action.add_argument("--dry-run", action="store_true", help="check all rows; write nothing")
-    action.add_argument("--verify", action="store_true", help="compare the target with the source")
+    add = move.add_argument
+    flag = functools.partial(add, action="store_true")
+    add("script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)")
+    add("--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL")
+    add("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
+    add("--table", default="", metavar="TABLE", help="the table, with --from and --to")
+    add("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
+    add("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
+    flag("--json", help="print a JSON object for each move")
+    flag("--restart", help="start again with the first row")
+    flag("--accept-change", help="continue even if version or columns differ")
+    action = move.add_mutually_exclusive_group().add_argument
+    action("--dry-run", action="store_true", help="check all rows; write nothing")
+    action("--verify", action="store_true", help="compare the target with the source")
     move.set_defaults(run=_move)
 
 
@@ -18426,17 +18411,13 @@ def _parser() -> Any:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
-    except ConfigurationError as error:
-        print(f"infra: {error}", file=sys.stderr)
-        return 2
+        return int(arguments.run(arguments))
     except InfrastructureError as error:
         print(f"infra: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigurationError) else 1
     except KeyboardInterrupt:
         print("infra: interrupted", file=sys.stderr)
         return 130
-    return code
 
 
 if __name__ == "__main__":
