@@ -593,6 +593,12 @@ class _Validator(NamedTuple):
             f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
         )
 
+    def check(self, name: str, value: T) -> T:
+        """Return an argument's value. Raises ValidationError if it is invalid."""
+        if not self.valid(value):
+            raise ValidationError(f"{name} should be {self.expected}")
+        return value
+
 
 def _is_number(value: object, lowest: float, highest: float) -> bool:
     return (
@@ -10755,6 +10761,8 @@ class KeyValueClient(_Closeable):
     def _stats(self) -> PoolStats: ...
 
 
+_cache_error = functools.partial(_ErrorRule, CacheError)
+_not_executed = functools.partial(_cache_error, retryable=True, may_have_acted=False)
 # The class of redis-py's exception decides. ``may_have_acted`` is True if any command of the
 # pipeline may have run. A cache that fails open treats each ConnectionError, each TimeoutError and
 # each retryable CacheError as an outage. docs/cache.md has the table for users.
@@ -10777,50 +10785,31 @@ _REDIS_ERRORS: Mapping[str, _ErrorRule] = {
     "ConnectionError": _ErrorRule(
         ConnectionError, "could not be reached, or ended the connection", retryable=True
     ),
-    "ReadOnlyError": _ErrorRule(
-        CacheError, "is a read-only replica", retryable=True, may_have_acted=False
-    ),
-    "MasterDownError": _ErrorRule(
-        CacheError, "is a replica that has lost its master", retryable=True, may_have_acted=False
-    ),
-    "_NoReplicasError": _ErrorRule(
-        CacheError, "has too few replicas to take writes", retryable=True, may_have_acted=False
-    ),
-    "_NotSavedError": _ErrorRule(
-        CacheError,
+    "ReadOnlyError": _not_executed("is a read-only replica"),
+    "MasterDownError": _not_executed("is a replica that has lost its master"),
+    "_NoReplicasError": _not_executed("has too few replicas to take writes"),
+    "_NotSavedError": _cache_error(
         "takes no writes because it could not save its data: look at its disk and log",
         retryable=True,
     ),
-    "_BusyError": _ErrorRule(
-        CacheError, "runs a script that does not end: see SCRIPT KILL", retryable=True
-    ),
-    "_TooLargeError": _ErrorRule(
-        CacheError,
+    "_BusyError": _cache_error("runs a script that does not end: see SCRIPT KILL", retryable=True),
+    "_TooLargeError": _cache_error(
         "takes no key or value of that size: see its proto-max-bulk-len and "
-        "client-query-buffer-limit",
+        "client-query-buffer-limit"
     ),
-    "NoPermissionError": _ErrorRule(CacheError, "does not permit this user to do that (NOPERM)"),
+    "NoPermissionError": _cache_error("does not permit this user to do that (NOPERM)"),
     # MOVED too, whose class derives from this one
-    "AskError": _ErrorRule(
-        CacheError,
-        "is one node of a Redis Cluster: use a redis+cluster:// URL",
-        may_have_acted=False,
+    "AskError": _not_executed(
+        "is one node of a Redis Cluster: use a redis+cluster:// URL", retryable=False
     ),
-    "TryAgainError": _ErrorRule(
-        CacheError, "is moving the key to another node", retryable=True, may_have_acted=False
+    "TryAgainError": _not_executed("is moving the key to another node"),
+    "ClusterDownError": _not_executed("says that its cluster does not serve the key at present"),
+    "OutOfMemoryError": _cache_error("is out of memory", retryable=True),
+    "_NoNumberError": _cache_error("holds no whole number of 64 bits under that key"),
+    "_NoClusterError": _not_executed(
+        "is no node of a cluster: use a redis:// URL", retryable=False
     ),
-    "ClusterDownError": _ErrorRule(
-        CacheError,
-        "says that its cluster does not serve the key at present",
-        retryable=True,
-        may_have_acted=False,
-    ),
-    "OutOfMemoryError": _ErrorRule(CacheError, "is out of memory", retryable=True),
-    "_NoNumberError": _ErrorRule(CacheError, "holds no whole number of 64 bits under that key"),
-    "_NoClusterError": _ErrorRule(
-        CacheError, "is no node of a cluster: use a redis:// URL", may_have_acted=False
-    ),
-    "RedisError": _ErrorRule(CacheError, "refused the command"),
+    "RedisError": _cache_error("refused the command"),
     "OSError": _ErrorRule(ConnectionError, "could not be reached", retryable=True),
 }
 # Operations that the policy retries after they were sent: repeating them changes no result or data.
@@ -10923,11 +10912,7 @@ class _RedisErrors:
         self._vague = (self.refusal, exceptions.ExecAbortError)
         self.failures = (redis.RedisError, OSError)  # to reach a server
         #: refusals by a server that is no longer a master, or whose replicas have left it
-        self.demotions = (
-            exceptions.ReadOnlyError,
-            exceptions.MasterDownError,
-            _NoReplicasError,
-        )
+        self.demotions = (exceptions.ReadOnlyError, exceptions.MasterDownError, _NoReplicasError)
 
     def _class(self, name: str) -> Any:
         found = getattr(self._redis.exceptions, name, None) or getattr(builtins, name, None)
@@ -11489,16 +11474,14 @@ class _ClusterNode(_RedisServer):
         self._topology.report_failure(self.address)  # other nodes may know its successor
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class _NodeRequest:
     """The commands for one node, its connection, and its replies."""
 
-    __slots__ = ("commands", "node", "place", "replies")
-
-    def __init__(self, node: _ClusterNode, commands: _Commands) -> None:
-        self.node = node
-        self.commands = commands
-        self.place: _Lease[Any] = _Lease()
-        self.replies: list[Any] = []
+    node: _ClusterNode
+    commands: _Commands
+    place: _Lease[Any] = field(default_factory=_Lease)
+    replies: list[Any] = field(default_factory=list)
 
 
 class _ClusterNodes:
@@ -11594,17 +11577,15 @@ class _ClusterNodes:
             node.pool.release(place)
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class _SlotBatch:
     """Commands about one slot that stay together, the node they go to, and its replies."""
 
-    __slots__ = ("asking", "commands", "node", "replies", "slot")
-
-    def __init__(self, slot: int, commands: _Commands) -> None:
-        self.slot = slot
-        self.commands = commands
-        self.node: _Address = ("", 0)
-        self.asking = False  # the slot is moving to this node, which does not own it yet
-        self.replies: list[Any] = []
+    slot: int
+    commands: _Commands
+    node: _Address = ("", 0)
+    asking: bool = False  # the slot is moving to this node, which does not own it yet
+    replies: list[Any] = field(default_factory=list)
 
     def words(self) -> _Commands:
         return (("ASKING",), *self.commands) if self.asking else self.commands
@@ -11909,17 +11890,15 @@ class RedisClient(KeyValueClient):
         return PoolStats(*map(sum, zip(*stats)))
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class _ListenerCommand:
     """One SUBSCRIBE or UNSUBSCRIBE, or a PING without a name; the server's reply settles it."""
 
-    __slots__ = ("call", "error", "name", "settled", "word")
-
-    def __init__(self, word: str, name: bytes = b"", call: _ListenerCall | None = None) -> None:
-        self.word = word
-        self.name = name
-        self.call = call  # None: of the listener itself
-        self.settled = False
-        self.error: InfrastructureError | None = None
+    word: str
+    name: bytes = b""
+    call: _ListenerCall | None = None  # None: of the listener itself
+    settled: bool = False
+    error: InfrastructureError | None = None
 
     @property
     def subscribes(self) -> bool:
@@ -12413,22 +12392,20 @@ class RateLimit(_ByValue):
     retry_after: float
 
 
+def _this_thread() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
+
+
+@dataclass(eq=False, repr=False, slots=True)
 class _LockTurn:
     """A thread's turn with a lock. Other threads of its process wait for its end, not at Redis."""
 
-    __slots__ = ("ended", "expires", "outage", "owner", "text")
-
-    def __init__(self) -> None:
-        self.owner = _this_thread()
-        self.expires = math.inf  # by the cache's clock: then the lock may be another's
-        self.ended = _InterruptibleEvent()
-        self.text: str | None = None  # the value that it has filled, for the threads that wait
-        #: Redis did not answer it: the threads that wait need not ask one by one
-        self.outage: CacheError | None = None
-
-
-def _this_thread() -> tuple[int, int]:
-    return os.getpid(), threading.get_ident()
+    owner: tuple[int, int] = field(default_factory=_this_thread)
+    expires: float = math.inf  # by the cache's clock: then the lock may be another's
+    ended: _InterruptibleEvent = field(default_factory=_InterruptibleEvent)
+    text: str | None = None  # the value that it has filled, for the threads that wait
+    #: Redis did not answer it: the threads that wait need not ask one by one
+    outage: CacheError | None = None
 
 
 class _LockTurns:
@@ -12514,7 +12491,7 @@ class CacheLock:
         ``timeout``: seconds to wait at most (0: not at all; None: the lock's own). Raises
         CacheError if Redis does not answer. A lock whose reply was lost may stay for its ttl.
         """
-        wait = self._timeout if timeout is None else _waiting_time(timeout)
+        wait = self._timeout if timeout is None else _TTL_OR_0.check("timeout", timeout)
         return self._acquire(wait) is not None
 
     def release(self) -> bool:
@@ -12562,9 +12539,7 @@ class CacheLock:
             )
 
     def _acquire(
-        self,
-        timeout: float,
-        is_unneeded: _LockCheck = lambda other: False,
+        self, timeout: float, is_unneeded: _LockCheck = lambda other: False
     ) -> _LockTurn | None:
         """Return this thread's turn; None if the lock was not free in time, or is not needed.
 
@@ -12591,10 +12566,7 @@ class CacheLock:
                 self._cache._turns.end(self._name, turn)
 
     def _wait_in_process(
-        self,
-        turn: _LockTurn,
-        left: float,
-        is_unneeded: _LockCheck,
+        self, turn: _LockTurn, left: float, is_unneeded: _LockCheck
     ) -> float | None:
         """Wait for the turns of other threads; return the seconds left, or None to give up."""
         turns, clock = self._cache._turns, self._cache._clock
@@ -12687,12 +12659,6 @@ def _time_left(client: KeyValueClient, counter: str, window: float) -> float:
     return max((left or 0) + _late_expiry(client), 0.001)
 
 
-def _waiting_time(seconds: float) -> float:
-    if not _TTL_OR_0.valid(seconds):
-        raise ValidationError(f"timeout should be {_TTL_OR_0.expected}")
-    return seconds
-
-
 def _check_client(client: KeyValueClient) -> KeyValueClient:
     # A caller's own class around another client will do.
     if isinstance(client, type) or not callable(getattr(client, "set_with_expiry", None)):
@@ -12740,11 +12706,9 @@ class RedisCacheProvider:
         fail_open: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        if not _TTL_OR_0.valid(default_ttl):
-            raise ValidationError(f"default_ttl should be {_TTL_OR_0.expected}")
+        self._default_ttl = _TTL_OR_0.check("default_ttl", default_ttl)
         self._client = _check_client(client)
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
-        self._default_ttl = default_ttl
         self._fail_open = _check_flag("fail_open", fail_open)
         self._clock = _clock(clock, lambda: getattr(client, "_clock", None) or SystemClock())
         self._turns = _LockTurns()
@@ -12858,7 +12822,7 @@ class RedisCacheProvider:
         one call. Nothing is stored.
         """
         fill = _Fill(self, self._name(key), self._seconds(ttl))
-        lock_ttl = max(_waiting_time(timeout), 0.001)
+        lock_ttl = max(_TTL_OR_0.check("timeout", timeout), 0.001)
         _check_function("factory", factory, "no arguments")
         if not fill.is_filled():
             lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, fill.ask)
@@ -12874,7 +12838,8 @@ class RedisCacheProvider:
         does not matter.
         """
         _milliseconds(ttl, "ttl")
-        return CacheLock(self, self._name(key, "~lock:"), ttl, _waiting_time(timeout))
+        name = self._name(key, "~lock:")
+        return CacheLock(self, name, ttl, _TTL_OR_0.check("timeout", timeout))
 
     def check_rate_limit(self, key: str, limit: int, window: float) -> RateLimit:
         """Count this call; return whether it is among the first ``limit`` of its window.
@@ -12884,8 +12849,7 @@ class RedisCacheProvider:
         key does not matter. Never retried once sent.
         """
         name = self._name(key, "~limit:")
-        if not _COUNT.valid(limit):
-            raise ValidationError(f"limit should be {_COUNT.expected}")
+        _COUNT.check("limit", limit)
         _milliseconds(window, "window")
         count = self._ask("check_rate_limit", self._client.increment, name, 1, window)
         if count == 1:
@@ -12904,10 +12868,7 @@ class RedisCacheProvider:
         return self._prefix + purpose + key
 
     def _seconds(self, ttl: float | None) -> float | None:
-        if ttl is None:
-            ttl = self._default_ttl
-        elif not _TTL_OR_0.valid(ttl):
-            raise ValidationError(f"ttl should be {_TTL_OR_0.expected}")
+        ttl = self._default_ttl if ttl is None else _TTL_OR_0.check("ttl", ttl)
         return ttl or None
 
     def _put(self, name: str, text: str, seconds: float | None) -> None:
@@ -12938,7 +12899,9 @@ class RedisCacheProvider:
 
     def _excuse(self, operation: str, error: CacheError) -> None:
         """Log an outage if this cache fails open. Raises any other error."""
-        if not (self._fail_open and self._is_outage(error)):
+        # Redis did not answer, or is full, a replica, … for the moment.
+        is_outage = error.service == "cache" or error.retryable
+        if not (self._fail_open and is_outage):
             raise error
         outcome = type(error.__cause__ or error).__name__
         logger.warning(
@@ -12947,11 +12910,6 @@ class RedisCacheProvider:
             error,
             extra={"service": "cache", "operation": operation, "outcome": outcome},
         )
-
-    @staticmethod
-    def _is_outage(error: CacheError) -> bool:
-        """Return whether Redis did not answer, or is full, a replica, … for the moment."""
-        return error.service == "cache" or error.retryable
 
 
 def _value_of(text: Any, operation: str) -> Any:
@@ -12993,14 +12951,11 @@ _STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
 _COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR accepts it, and one more
 
 
-class _PhoneKeys:
+class _PhoneKeys(NamedTuple):
     """The keys of one phone in Redis, which do not show its number."""
 
-    __slots__ = ("code", "number")
-
-    def __init__(self, number: str, digest: str) -> None:
-        self.number = number
-        self.code = f"verification:{digest}"
+    number: str
+    code: str
 
     def counter(self, *parts: str) -> str:
         return ":".join((self.code, *parts))
@@ -13045,15 +13000,11 @@ class VerificationCache:
         window: float = 3600,
         max_guesses: int = 10,
     ) -> None:
-        _check_client(client)
-        for name, value, kind in (
-            ("max_attempts", max_attempts, _COUNT),
-            ("resend_after", resend_after, _TTL_OR_0),
-            ("max_codes", max_codes, _COUNT_OR_0),
-            ("max_guesses", max_guesses, _COUNT_OR_0),
-        ):
-            if not kind.valid(value):
-                raise ValidationError(f"{name} should be {kind.expected}")
+        self._client = _check_client(client)
+        self._max_attempts = _COUNT.check("max_attempts", max_attempts)
+        self._resend_after = _TTL_OR_0.check("resend_after", resend_after)
+        self._max_codes = _COUNT_OR_0.check("max_codes", max_codes)
+        self._max_guesses = _COUNT_OR_0.check("max_guesses", max_guesses)
         _milliseconds(code_ttl, "code_ttl")
         _milliseconds(window, "window")
         if key is None:
@@ -13062,14 +13013,8 @@ class VerificationCache:
                 "set PHONE_HASH_KEY"
             )
             key = os.urandom(32)
-        self._client = client
         self._key = _key_bytes(key)
-        self._code_ttl = code_ttl
-        self._max_attempts = max_attempts
-        self._resend_after = resend_after
-        self._max_codes = max_codes
-        self._window = window
-        self._max_guesses = max_guesses
+        self._code_ttl, self._window = code_ttl, window
 
     def store_code(self, phone: str, code: str) -> None:
         """Make ``code`` (1 to 64 characters) the phone's only valid one, without used attempts."""
@@ -13131,13 +13076,13 @@ class VerificationCache:
 
     def _left(self, limit: int, keys: _PhoneKeys, *counter: str) -> int:
         used = self._count(keys.counter(*counter))
-        return max(0, limit - int(used))
+        return max(0, limit - used)
 
-    def _count(self, name: str) -> str:
+    def _count(self, name: str) -> int:
         used = self._get(name)
         if used is not None and not _COUNTED.fullmatch(used):
             raise self._foreign()
-        return used or "0"
+        return int(used or 0)
 
     def _increment(self, name: str, *, ttl: float) -> int:
         try:
@@ -13257,7 +13202,8 @@ class VerificationCache:
 
     def _keys(self, phone: str) -> _PhoneKeys:
         number = normalize_phone(phone)
-        return _PhoneKeys(number, self._hmac(number))  # as ``hash_phone`` makes it
+        digest = self._hmac(number)  # as ``hash_phone`` makes it
+        return _PhoneKeys(number, f"verification:{digest}")
 
     def _digest(self, keys: _PhoneKeys, generation: str, code: str) -> str:
         return self._hmac(f"code:{keys.number}:{generation}:{code}")
@@ -13400,6 +13346,10 @@ def _check_object_key(key: str) -> str:
             'key should neither begin with "/" nor hold "//", nor a part that is "." or ".."'
         )
     return key
+
+
+def _check_place(bucket: str, key: str) -> tuple[str, str]:
+    return _check_bucket(bucket), _check_object_key(key)
 
 
 def _check_content_type(content_type: str | None) -> str:
@@ -13580,7 +13530,7 @@ class StorageProvider(_Closeable):
         hyphens and dots; values are printable ASCII without blanks at either end; 2,048 bytes in
         all.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         content_type = _check_content_type(content_type)
         checked = _check_metadata(metadata)
         if data.__class__ is bytes and len(data) <= self._part_size:
@@ -13594,7 +13544,7 @@ class StorageProvider(_Closeable):
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
-        return self._get(_check_bucket(bucket), _check_object_key(key))
+        return self._get(*_check_place(bucket, key))
 
     def download_to(self, bucket: str, key: str, file: BinaryIO) -> None:
         """Write the object's bytes to a binary file at its position, in chunks.
@@ -13602,7 +13552,7 @@ class StorageProvider(_Closeable):
         The file stays open, and keeps what was written if an error follows. BlockingIOError: the
         file accepts no bytes.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         if not _is_file(file, "write", binary=True):
             raise ValidationError("file should be opened for writing in binary mode")
         with contextlib.closing(self._source("download_to", *place)) as source:
@@ -13622,7 +13572,7 @@ class StorageProvider(_Closeable):
         It uses one connection. If that is lost, it reads on over another one, or raises
         StorageError if the object was replaced: it never mixes two objects.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         return io.BufferedReader(_ObjectReader(self._source("open", *place)), _CHUNK)
 
     def get_presigned_url(
@@ -13634,7 +13584,7 @@ class StorageProvider(_Closeable):
         than temporary credentials. No request is sent; the object need not exist. The URL holds
         the id of the access key, not the secret key.
         """
-        place = _check_bucket(bucket), _check_object_key(key)
+        place = _check_place(bucket, key)
         if not _is_number(expires_in, 1, 604_800):
             raise ValidationError(
                 "expires_in should be a number of seconds from 1 to 604,800, which is a week"
@@ -13649,7 +13599,7 @@ class StorageProvider(_Closeable):
 
         Raises StorageError for 403, as AWS answers if the caller may not list the bucket.
         """
-        return self._exists(_check_bucket(bucket), _check_object_key(key))
+        return self._exists(*_check_place(bucket, key))
 
     def list_objects(
         self, bucket: str, prefix: str | None = None, max_keys: int | None = None
@@ -13683,7 +13633,7 @@ class StorageProvider(_Closeable):
 
         NotFoundError says "object" also if the bucket is absent: answers to HEAD have no body.
         """
-        found = self._head("get_metadata", _check_bucket(bucket), _check_object_key(key))
+        found = self._head("get_metadata", *_check_place(bucket, key))
         if found is None:
             raise NotFoundError(
                 "there is no such object",
@@ -13699,7 +13649,7 @@ class StorageProvider(_Closeable):
         Raises StorageError with the code "FolderNotEmpty" if the key ends in "/" and stays: some
         stores keep folders that are not empty.
         """
-        self._delete(_check_bucket(bucket), _check_object_key(key))
+        self._delete(*_check_place(bucket, key))
 
     def delete_batch(self, bucket: str, keys: Iterable[str]) -> DeleteResult:
         """Delete many objects, a thousand a request. Absent ones count as deleted.
@@ -13723,8 +13673,8 @@ class StorageProvider(_Closeable):
         Objects above ``copy_part_size`` bytes are copied in parts, which are removed if one fails.
         Raises ValidationError for a copy onto itself, because S3 refuses it.
         """
-        source = _check_bucket(source_bucket), _check_object_key(source_key)
-        target = _check_bucket(target_bucket), _check_object_key(target_key)
+        source = _check_place(source_bucket, source_key)
+        target = _check_place(target_bucket, target_key)
         if source == target:
             raise ValidationError("an object cannot be copied onto itself")
         found = self._head("copy", *source)
@@ -13810,9 +13760,6 @@ def _aws_client(
     region_name: str,
     endpoint_url: str | None,
     keys: tuple[str | None, str | None, str | None],
-    connect_timeout: float,
-    read_timeout: float,
-    max_pool_connections: int = 10,
     ca_file: str | None = None,
     **options: Any,
 ) -> Any:
@@ -13830,9 +13777,6 @@ def _aws_client(
     )
     settings = importlib.import_module("botocore.config").Config
     config = settings(
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        max_pool_connections=max_pool_connections,
         retries={"total_max_attempts": 1, "mode": "standard"},
         user_agent_extra=f"infra-twins/{__version__}",
         **{name: value for name, value in options.items() if name in settings.OPTION_DEFAULTS},
@@ -14133,46 +14077,33 @@ _S3_KEPT = (
 _NOT_IN_XML = _lazy("[\x01-\x08\x0b-\x1f\ufffe\uffff]")
 
 
-def _s3_no_credentials(exc: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        "storage found no credentials: "
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
-    )
-
-
-def _s3_bad_settings(exc: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"storage cannot be used as it is set ({type(exc).__name__}): "
-        "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
-    )
-
-
-def _s3_unsent(exc: Exception) -> ConnectionError:
-    return ConnectionError(f"storage could not be reached{_os_reason(exc)}")
-
-
-def _s3_timeout(exc: Exception) -> TimeoutError:
-    return TimeoutError("storage did not answer in time")
-
-
-def _s3_disconnected(exc: Exception) -> ConnectionError:
-    reason = _os_reason(exc)
-    if _is_cut(exc):
-        reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
-    return ConnectionError(f"storage ended the connection{reason}")
-
-
-def _s3_garbled(exc: Exception) -> StorageError:
-    """Return an error for an answer that is not S3's. It is retryable, as a lost answer is."""
+def _s3_error(meaning: str, exc: Exception) -> InfrastructureError:
+    """Return our error for an exception whose meaning is one of ``_aws_meaning``."""
+    if meaning == "refused":
+        return _s3_refusal(exc)
+    if meaning == "timeout":
+        return TimeoutError("storage did not answer in time")
+    if meaning == "unsent":
+        return ConnectionError(f"storage could not be reached{_os_reason(exc)}")
+    if meaning == "disconnected":
+        reason = _os_reason(exc)
+        if _is_cut(exc):
+            reason = " in the middle of an answer, or does not speak HTTP: see S3_ENDPOINT"
+        return ConnectionError(f"storage ended the connection{reason}")
+    if meaning == "no credentials":
+        return ConfigurationError(
+            "storage found no credentials: "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or boto3's own"
+        )
+    if meaning == "bad settings":
+        return ConfigurationError(
+            f"storage cannot be used as it is set ({type(exc).__name__}): "
+            "see S3_ENDPOINT, AWS_REGION, and boto3's own settings"
+        )
     why = str(exc) if isinstance(exc, _Incomplete) else type(exc).__name__
-    return StorageError(
-        f"storage gave no usable answer ({why}): the server may be no S3 store, see S3_ENDPOINT",
-        retryable=True,
-    )
-
-
-def _s3_unusable(exc: Exception) -> StorageError:
-    return StorageError(f"storage gave no usable answer ({type(exc).__name__})", retryable=False)
+    is_garbled = meaning == "garbled"  # retryable, as a lost answer is
+    hint = ": the server may be no S3 store, see S3_ENDPOINT" if is_garbled else ""
+    return StorageError(f"storage gave no usable answer ({why}){hint}", retryable=is_garbled)
 
 
 def _s3_refusal(exc: Any) -> InfrastructureError:
@@ -14194,13 +14125,6 @@ def _is_temporary(status: int, code: str | None) -> bool:
     """Return whether the same request may succeed later. 501 is "Not Implemented"."""
     throttled = status == 429 or (code or "").startswith("Throttl")
     return status != 501 and (status >= 500 or throttled or code in _S3_RETRYABLE)
-
-
-_S3_FAILURES: Mapping[str, Callable[[Exception], InfrastructureError]] = {
-    "no credentials": _s3_no_credentials, "bad settings": _s3_bad_settings,
-    "unsent": _s3_unsent, "timeout": _s3_timeout, "refused": _s3_refusal,
-    "disconnected": _s3_disconnected, "garbled": _s3_garbled, "unusable": _s3_unusable,
-}  # fmt: skip
 
 
 def _s3_place(bucket: str, key: str) -> dict[str, str]:
@@ -14295,7 +14219,7 @@ class _S3Calls:
         if meaning == "no credentials":
             self._client.drop()
             self._signer.drop()
-        error = _S3_FAILURES[meaning](exc) if meaning else None
+        error = _s3_error(meaning, exc) if meaning else None
         if error is not None and attempt.note is not None and not isinstance(error, NotFoundError):
             # The store may have moved: new connections look up its name again.
             attempt.note.close()
@@ -15043,8 +14967,7 @@ class _EventField(NamedTuple):
 
 _UUID = _lazy("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _MOMENT = _lazy(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)",
-    re.ASCII | re.IGNORECASE,
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
 _LEAP_SECOND = _lazy(r"(\d\d:\d\d):60", re.ASCII)
 
@@ -15174,10 +15097,9 @@ def _event_codec(name: str, hint: Any) -> _Codec:
 
 def _event_fields(event: type[Event]) -> Sequence[_EventField]:
     """Build the fields on first use: ``@dataclass`` runs after ``__init_subclass__``."""
-    ready = vars(event).get("_fields")
-    if ready is None:
-        ready = event._fields = _new_event_fields(event)
-    return ready
+    if "_fields" not in vars(event):
+        event._fields = _new_event_fields(event)
+    return event._fields
 
 
 def _new_event_fields(event: type[Event]) -> Sequence[_EventField]:
@@ -15274,6 +15196,9 @@ class Message(_ByValue):
         return _event_of(self.payload, family)
 
 
+_Handler: TypeAlias = Callable[[Message], object]
+
+
 class Subscription(_Closeable):
     """A handler and its channels or glob, as the ``subscribe`` methods of a bus return it.
 
@@ -15285,7 +15210,7 @@ class Subscription(_Closeable):
         bus: RedisEventBus,
         is_glob: bool,
         names: Sequence[str],
-        handler: Callable[[Message], object],
+        handler: _Handler,
     ) -> None:
         self._bus = bus
         self._keys = [(is_glob, name) for name in names]
@@ -15409,15 +15334,14 @@ class RedisEventBus(_Closeable):
             raise ValidationError(
                 "event should be one of a family, such as BenchmarkEvent.Created(…)"
             )
-        if self._closed:
-            raise self._closed_error("publish")
+        self._check_open("publish")
         try:
             name = self._prefix + _check_key(channel, "channel")
             return self._client.publish(name, _event_text(event))
         except CacheError as error:
             raise self._refused(error) from error
 
-    def subscribe(self, channel: str, handler: Callable[[Message], object]) -> Subscription:
+    def subscribe(self, channel: str, handler: _Handler) -> Subscription:
         """Call ``handler`` with each message to the channel from now on.
 
         Returns once Redis has acknowledged it, or at once inside a handler. A handler that is
@@ -15425,16 +15349,14 @@ class RedisEventBus(_Closeable):
         """
         return self._join("subscribe", [_check_key(channel, "channel")], handler)
 
-    def subscribe_many(
-        self, channels: Iterable[str], handler: Callable[[Message], object]
-    ) -> Subscription:
+    def subscribe_many(self, channels: Iterable[str], handler: _Handler) -> Subscription:
         """Subscribe to several channels at once; otherwise as ``subscribe``."""
         names = [_check_key(channel, "channel") for channel in _check_many("channels", channels)]
         if not names:
             raise ValidationError("subscribe_many needs at least one channel")
         return self._join("subscribe", [*dict.fromkeys(names)], handler)
 
-    def psubscribe(self, glob: str, handler: Callable[[Message], object]) -> Subscription:
+    def psubscribe(self, glob: str, handler: _Handler) -> Subscription:
         """Subscribe to all channels that match a glob; otherwise as ``subscribe``.
 
         For globs see ``KeyValueClient.scan``. Messages to a channel that is also subscribed to by
@@ -15457,9 +15379,7 @@ class RedisEventBus(_Closeable):
     def _holds(self) -> bool:
         return self._listener is not None and self._listener._holds()
 
-    def _join(
-        self, operation: str, names: Sequence[str], handler: Callable[[Message], object]
-    ) -> Subscription:
+    def _join(self, operation: str, names: Sequence[str], handler: _Handler) -> Subscription:
         _check_function("handler", handler, "a Message")
         is_glob = operation == "psubscribe"
         before = self._glob_prefix if is_glob else self._prefix
@@ -15468,8 +15388,7 @@ class RedisEventBus(_Closeable):
         try:
             listener = self._listening(operation)
             self._table.add(subscription)
-            if self._closed:  # meanwhile
-                raise self._closed_error(operation)
+            self._check_open(operation)  # it may have been closed meanwhile
             # Also for names with other subscriptions: Redis may not have acknowledged them yet.
             (listener.psubscribe if is_glob else listener.subscribe)(*names)
         except BaseException as error:
@@ -15482,29 +15401,19 @@ class RedisEventBus(_Closeable):
 
     def _listening(self, operation: str) -> Listener:
         """Return the listener. If threads make several at once, the first one stored is kept."""
-        if self._closed:
-            raise self._closed_error(operation)
+        self._check_open(operation)
         listener = self._listener
         if listener is None:
-            made = self._listen()
+            made = self._client.listen(self._receive, self._on_reconnect)
+            made._is_needed = lambda is_glob, name: bool(self._table.at((is_glob, name)))
             try:
                 with self._lock:
-                    if not self._closed:
-                        listener = self._listener = self._listener or made
+                    self._check_open(operation)  # it may have been closed meanwhile
+                    listener = self._listener = self._listener or made
             finally:
                 if listener is not made:
                     made.close()
-        if listener is None:  # closed meanwhile
-            raise self._closed_error(operation)
         return listener
-
-    def _listen(self) -> Listener:
-        listener = self._client.listen(self._receive, self._on_reconnect)
-        listener._is_needed = self._is_joined
-        return listener
-
-    def _is_joined(self, is_glob: bool, name: str) -> bool:
-        return bool(self._table.at((is_glob, name)))
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
         glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
@@ -15534,10 +15443,11 @@ class RedisEventBus(_Closeable):
                 reason = f"{type(error).__name__}: {error}"
                 logger.warning("redis did not acknowledge that a subscription ended: %s", reason)
 
-    def _closed_error(self, operation: str) -> ConnectionError:
-        return ConnectionError(
-            "the event bus is closed", service="redis", operation=operation, retryable=False
-        )
+    def _check_open(self, operation: str) -> None:
+        if self._closed:
+            raise ConnectionError(
+                "the event bus is closed", service="redis", operation=operation, retryable=False
+            )
 
     @staticmethod
     def _refused(error: CacheError) -> MessagingError:
@@ -16056,8 +15966,9 @@ def create_sms_service(
 # commits with the move's checkpoint: a row of infra_moves that says where the next batch begins.
 
 #: kinds of columns that a source can page by
-_KEY_KINDS = {"text", "flag", "integer", "year", "decimal", "bytes", "id"} | {
-    "moment", "local moment", "date", "time", "time or duration"
+_KEY_KINDS = {
+    "text", "flag", "integer", "year", "decimal", "bytes", "id",
+    "moment", "local moment", "date", "time", "time or duration",
 }  # fmt: skip
 _MICROSECOND = timedelta(microseconds=1)
 #: how a checkpoint holds the values of a key: by type a name, to text and from text
@@ -16103,6 +16014,11 @@ def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
 
 def _row_error(place: str, key: str, reason: str, **details: Any) -> MoveError:
     return MoveError(f"{place}, row {key}: {reason}", key=key, **details)
+
+
+def _reason(error: Exception, otherwise: str) -> str:
+    """Return the error's words if they are ours: another's could quote a value."""
+    return str(error) if isinstance(error, InfrastructureError) else otherwise
 
 
 def _no_column(owner: str, name: str) -> MoveError:
@@ -16159,6 +16075,7 @@ class Source(ABC):
 class _KeyedSource(Source):
     """A source that pages by a key. The checkpoint holds the last key."""
 
+    names: Sequence[str] = ()
     _key: Sequence[str]
 
     @abstractmethod
@@ -16231,11 +16148,11 @@ class TableSource(_KeyedSource):
         return {
             "table": self.table,
             "key": [*self._key],
-            "columns": _described(self._shape, self.names or ()),
+            "columns": _described(self._shape, self.names),
         }
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
-        return self._rows.page(self.names or (), after, limit)
+        return self._rows.page(self.names, after, limit)
 
     def _total(self) -> int | None:
         return self._rows.count()
@@ -16263,14 +16180,12 @@ class IterableSource(Source):
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] | Callable[[], Iterable[Any]]) -> None:
-        if not callable(rows) and (
-            isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable)
-        ):
+        if callable(rows):
+            _check_function("rows", rows, "no arguments", generators=True)
+        elif isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
             raise ValidationError(
                 "rows should be an iterable of dicts, or a function that returns one"
             )
-        if callable(rows):
-            _check_function("rows", rows, "no arguments", generators=True)
         self._given = rows
         self._iterator: Iterator[Any] | None = None
         self._at = 0  # rows read from the iterator
@@ -16365,11 +16280,10 @@ class _FileSource(Source):
         if self._handle is None or place["record"] != self._record:
             self._go_to(place)
         rows: list[Any] = []
-        keys: list[tuple[int]] = []
         while len(rows) < limit and (values := self._next()) is not None:
             self._record += 1
             rows.append(values)
-            keys.append((self._record,))
+        keys = [*zip(range(self._record - len(rows) + 1, self._record + 1))]
         digest = self._read_so_far.hexdigest()
         position = {"record": self._record, "offset": self._offset, "digest": digest}
         return _Batch(("record",), keys, rows, position, len(rows) < limit)
@@ -16402,6 +16316,8 @@ class CsvSource(_FileSource):
         null: the text that stands for None.
     """
 
+    names: Sequence[str] = ()
+
     def __init__(
         self, path: str | os.PathLike[str], *, delimiter: str = ",", null: str = ""
     ) -> None:
@@ -16415,7 +16331,7 @@ class CsvSource(_FileSource):
         self._delimiter, self._null = delimiter, null
 
     def _describe(self) -> dict[str, Any]:
-        return {"file": self.path.name, "columns": [*(self.names or ())]}
+        return {"file": self.path.name, "columns": self.names}
 
     def _begin(self, lines: Iterator[str]) -> None:
         import csv
@@ -16439,7 +16355,7 @@ class CsvSource(_FileSource):
             values = self._values()
         if values is None:
             return None
-        width = len(self.names or ())
+        width = len(self.names)
         if len(values) != width:
             raise self._refusal(
                 f"line {self._reader.line_num}: there are {len(values)} values for {width} columns"
@@ -16527,14 +16443,14 @@ class SqliteSource(_KeyedSource):
         }
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
-        names = [*(self.names or ())]
-        columns, key = (", ".join(f'"{name}"' for name in part) for part in (names, self._key))
+        parts = self.names, self._key
+        columns, key = (", ".join(f'"{name}"' for name in part) for part in parts)
         condition = ""
         if after is not None:
             condition = f"WHERE ({key}) > ({', '.join('?' * len(self._key))}) "
         sql = f'SELECT {columns} FROM "{self.table}" {condition}ORDER BY {key} LIMIT {limit}'
         rows = self._ask(sql, after or ())
-        return rows, _values_at(rows, [*map(names.index, self._key)])
+        return rows, _values_at(rows, [*map(self.names.index, self._key)])
 
     def _total(self) -> int | None:
         return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
@@ -16591,7 +16507,7 @@ class QuerySource(_KeyedSource):
             raise MoveError("the query's key holds NULL")
 
     def _describe(self) -> dict[str, Any]:
-        return {"sql": self._sql, "key": self._key, "columns": [*(self.names or ())]}
+        return {"sql": self._sql, "key": self._key, "columns": self.names}
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
         order = [self.database._dialect.name(name) for name in self._key]
@@ -16846,15 +16762,15 @@ class _ValueFitter:
         """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
         with contextlib.suppress(*_UNFIT):
             return self.fit(name, values)
+        usual = f"should be {_COLUMN_KINDS[self._shape.columns[name].kind].words}"
         fitted: list[Any] = []
         for at, value in enumerate(values):
             try:
                 fitted += self.fit(name, [value])
                 continue
             except _UNFIT as error:
-                reason = str(error) if isinstance(error, InfrastructureError) else ""
+                reason = _reason(error, usual)
             # Outside the handler: an error's context would quote the value.
-            reason = reason or f"should be {_COLUMN_KINDS[self._shape.columns[name].kind].words}"
             if self._policies.get(name) == "divert":
                 rejects.setdefault(at, _Reject(key_of(at), name, reason))
                 fitted.append(None)
@@ -17101,8 +17017,7 @@ class RepositoryTarget(Target):
         try:
             return self.repository.record(**values)
         except _UNFIT as error:
-            known = isinstance(error, InfrastructureError)
-            reason = str(error) if known else "it does not have the record's fields"
+            reason = _reason(error, "it does not have the record's fields")
         # Outside the handler: the error's context would quote the row.
         raise _row_error(self.repository.resource, key, reason)
 
@@ -17288,12 +17203,13 @@ class _Rejects:
 
     def __init__(self, path: Path, size: int, *, fresh: bool) -> None:
         self._path = path
-        if fresh and path.exists() and path.stat().st_size:
+        found = path.stat().st_size if path.exists() else 0
+        if fresh and found:
             raise MoveError(f"{path} holds rejects of another run: remove it, or name another file")
-        if not fresh and size and (not path.exists() or path.stat().st_size < size):
+        if not fresh and found < size:
             raise MoveError(f"{path} has lost rejects of earlier runs: restart the move")
         self._size = size
-        if path.exists():
+        if found > size:
             os.truncate(path, size)  # the rest belongs to a batch that was not committed
 
     def add(self, rejects: Sequence[_Reject]) -> int:
@@ -17309,35 +17225,29 @@ class _Rejects:
         return self._size
 
 
-class _GracefulStop:
-    """A block in which the first Ctrl-C asks the run to stop and the second interrupts it.
+@contextlib.contextmanager
+def _graceful_stop() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C in the block sets. The second interrupts the run.
 
     Has no effect outside the main thread, or if the program handles SIGINT itself.
     """
+    import signal
 
-    def __init__(self) -> None:
-        self.asked = False
-        self._usual: Any = None
+    asked, usual = threading.Event(), signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
 
-    def __enter__(self) -> _GracefulStop:
-        import signal
+    def ask(number: int, frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, usual)
 
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._usual = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def _ask(self, number: int, frame: object) -> None:
-        import signal
-
-        self.asked = True
-        signal.signal(signal.SIGINT, self._usual)
-
-    def __exit__(self, *_: object) -> None:
-        import signal
-
-        if self._usual is not None:
-            signal.signal(signal.SIGINT, self._usual)
+    if not is_main or usual is not signal.default_int_handler:
+        yield asked
+        return
+    try:
+        signal.signal(signal.SIGINT, ask)
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 class _Progress:
@@ -17361,16 +17271,13 @@ class _Progress:
 
     def _print(self, end: str) -> None:
         self._printed = SystemClock.monotonic()
-        sys.stderr.write(f"\r{self._line()}\x1b[K{end}")
-        sys.stderr.flush()
-
-    def _line(self) -> str:
         rate = (self._read - self._first) / max(1e-6, self._printed - self._started)
         line = f"{self._name}: {self._read:,} rows, {rate:,.0f} a second"
         if self._total and rate:
             left = max(0, self._total - self._read) / rate
             line += f", {self._read / self._total:.0%}, {timedelta(seconds=round(left))} left"
-        return line
+        sys.stderr.write(f"\r{line}\x1b[K{end}")
+        sys.stderr.flush()
 
     def close(self) -> None:
         if self._bar is not None:
@@ -17515,20 +17422,13 @@ class RowMove(Move):
         """
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValidationError("limit should be a whole number, 1 or more")
-        run = _MoveRun(
-            self,
-            progress=progress,
-            limit=limit,
-            resume=resume,
-            restart=restart,
-            accept_change=accept_change,
-        )
+        run = _MoveRun(self, progress, limit, resume, restart, accept_change)
         with contextlib.ExitStack() as end:
             end.callback(self.source._close)
             end.callback(run.close)
             if dry_run:
                 return run.rehearse()
-            return run.execute(end.enter_context(_GracefulStop()))
+            return run.execute(end.enter_context(_graceful_stop()))
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys."""
@@ -17550,14 +17450,8 @@ class _TransformedBatch:
         self.parts = {name: _TargetRows([], []) for name in move.targets}
         names = move.source.names
         rows = batch.rows if names is None else [dict(zip(names, row)) for row in batch.rows]
-        only = None if self._is_split else self.parts[""]
         for at, row in enumerate(rows):
-            made = self._transform_row(move.transform, at, row)
-            if only is not None and type(made) is dict:  # the usual case
-                only.at.append(at)
-                only.rows.append(made)
-                continue
-            pairs = self._named_rows(at, made)
+            pairs = self._named_rows(at, self._transform_row(move.transform, at, row))
             self.dropped += not pairs
             for name, named in pairs:
                 self.parts[name].at.append(at)
@@ -17581,6 +17475,8 @@ class _TransformedBatch:
         """Return the transform's rows, each with the name of its target."""
         if made is None:
             return []
+        if type(made) is dict and not self._is_split:  # the usual case
+            return [("", made)]
         rows = [made] if self._is_single(made) else made
         if not isinstance(rows, (list, tuple)):
             raise self._refusal(at, "dicts")
@@ -17614,12 +17510,14 @@ class _FittedBatch:
     """A batch as the targets of a move store it."""
 
     def __init__(self, move: RowMove, batch: _Batch) -> None:
-        self._batch, self._targets, self._database = batch, move.targets, move.database
+        self._batch, self._database = batch, move.database
         self.rejects: list[_Reject] = []
-        self._fitted: dict[str, _Fitted] = {}
+        self._fitted: list[tuple[Target, _Fitted]] = []
         transformed = _TransformedBatch(move, batch)
         for name, part in transformed.parts.items():
-            self._fitted[name], rejects = move.targets[name]._fit(batch, part)
+            target = move.targets[name]
+            fitted, rejects = target._fit(batch, part)
+            self._fitted.append((target, fitted))
             self.rejects += rejects
         self._read = MoveCounts(
             read=len(batch.rows), dropped=transformed.dropped, rejected=len(self.rejects)
@@ -17628,8 +17526,8 @@ class _FittedBatch:
     def preview(self) -> MoveCounts:
         """Return the counts that ``write`` would return."""
         counts = self._read
-        for name, rows in self._fitted.items():
-            counts += self._targets[name]._preview(rows.columns)
+        for target, rows in self._fitted:
+            counts += target._preview(rows.columns)
         return counts
 
     def write(self, first: int | None = None) -> MoveCounts:
@@ -17638,15 +17536,15 @@ class _FittedBatch:
         Inside a transaction.
         """
         counts = self._read
-        for name, rows in self._fitted.items():
-            counts += self._targets[name]._write(rows.first(first))
+        for target, rows in self._fitted:
+            counts += target._write(rows.first(first))
         self._database._check_constraints()
         return counts
 
     def compare(self) -> Iterator[tuple[int, str]]:
         """Return each row's index in the batch, and "equal", "different" or "missing"."""
-        for name, (places, columns) in self._fitted.items():
-            yield from zip(places, self._targets[name]._compare(columns))
+        for target, (places, columns) in self._fitted:
+            yield from zip(places, target._compare(columns))
 
     def refused_row(self) -> MoveError | None:
         """Return an error that names the first row that a target refuses.
@@ -17764,7 +17662,6 @@ class _MoveRun:
     def __init__(
         self,
         move: RowMove,
-        *,
         progress: bool,
         limit: int | None,
         resume: bool,
@@ -17798,7 +17695,7 @@ class _MoveRun:
             self._show(counts.read, len(batch.rows))
         return self._report(counts, done=last, dry_run=True)
 
-    def execute(self, stop: _GracefulStop) -> MoveReport:
+    def execute(self, stop: threading.Event) -> MoveReport:
         failures = seen = 0
         while True:
             try:
@@ -17811,7 +17708,7 @@ class _MoveRun:
                 logger.warning("%s: %s, retrying", self._move.name, type(error).__name__)
                 self._move._clock.sleep(0.1 * 2**failures)
 
-    def _attempt(self, stop: _GracefulStop) -> MoveReport:
+    def _attempt(self, stop: threading.Event) -> MoveReport:
         move = self._move
         move._open()
         with move.database._locked(f"move {move.name}", move._lock_timeout):
@@ -17858,11 +17755,11 @@ class _MoveRun:
             raise MoveError(f"{self._move.name} was begun with another {changed}: {remedy}")
 
     def _move_batches(
-        self, point: _Checkpoint, reader: _Reader, stop: _GracefulStop
+        self, point: _Checkpoint, reader: _Reader, stop: threading.Event
     ) -> _Checkpoint:
         """Move batches up to the end or the limit, and return the last checkpoint."""
         while not point.is_done and (size := self._size(point.counts.read)):
-            if stop.asked:
+            if stop.is_set():
                 raise KeyboardInterrupt(f"{self._move.name} stopped: run it again to go on")
             batch = reader.read(point.progress["position"], size)
             self._adapt_size(batch)
@@ -18340,30 +18237,24 @@ def _add_migrate(commands: Any) -> None:
     migrate.add_argument(
         "--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners"
     )
-    action = migrate.add_mutually_exclusive_group()
-    action.add_argument(
+    action = migrate.add_mutually_exclusive_group().add_argument
+    action(
         "--status",
         action="store_true",
         help="show the state of each; change nothing; exit 1 if one is dirty or edited",
     )
-    action.add_argument(
-        "--dry-run", action="store_true", help="show the statements; change nothing"
-    )
-    action.add_argument(
-        "--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:"
-    )
-    action.add_argument(
+    action("--dry-run", action="store_true", help="show the statements; change nothing")
+    action("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
+    action(
         "--renamed-from",
         metavar="STEM",
         help="take over the records of FILE under its former name, without its extension",
     )
-    outcome = migrate.add_mutually_exclusive_group()
-    outcome.add_argument(
-        "--done", dest="done", action="store_const", const=True, help="its statement took effect"
+    outcome = functools.partial(
+        migrate.add_mutually_exclusive_group().add_argument, dest="done", action="store_const"
     )
-    outcome.add_argument(
-        "--retry", dest="done", action="store_const", const=False, help="run its statement again"
-    )
+    outcome("--done", const=True, help="its statement took effect")
+    outcome("--retry", const=False, help="run its statement again")
     migrate.set_defaults(run=_migrate)
 
 
@@ -18376,26 +18267,20 @@ def _add_move(commands: Any) -> None:
         epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
         "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
     )
-    move.add_argument(
-        "script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)"
-    )
-    move.add_argument(
-        "--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL"
-    )
-    move.add_argument("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
-    move.add_argument(
-        "--table", default="", metavar="TABLE", help="the table, with --from and --to"
-    )
-    move.add_argument("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
-    move.add_argument("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
-    move.add_argument("--json", action="store_true", help="print a JSON object for each move")
-    move.add_argument("--restart", action="store_true", help="start again with the first row")
-    move.add_argument(
-        "--accept-change", action="store_true", help="continue even if version or columns differ"
-    )
-    action = move.add_mutually_exclusive_group()
-    action.add_argument("--dry-run", action="store_true", help="check all rows; write nothing")
-    action.add_argument("--verify", action="store_true", help="compare the target with the source")
+    add = move.add_argument
+    flag = functools.partial(add, action="store_true")
+    add("script", nargs="?", metavar="SCRIPT", help="a Python file with moves(services)")
+    add("--from", dest="from_variable", metavar="VARIABLE", help="holds the source's URL")
+    add("--to", dest="to_variable", metavar="VARIABLE", help="holds the target's URL")
+    add("--table", default="", metavar="TABLE", help="the table, with --from and --to")
+    add("--limit", type=int, metavar="ROWS", help="the maximum number of rows")
+    add("--rejects", metavar="FILE", help="the file for the keys of diverted rows")
+    flag("--json", help="print a JSON object for each move")
+    flag("--restart", help="start again with the first row")
+    flag("--accept-change", help="continue even if version or columns differ")
+    action = move.add_mutually_exclusive_group().add_argument
+    action("--dry-run", action="store_true", help="check all rows; write nothing")
+    action("--verify", action="store_true", help="compare the target with the source")
     move.set_defaults(run=_move)
 
 
@@ -18438,17 +18323,13 @@ def _parser() -> Any:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
-    except ConfigurationError as error:
-        print(f"infra: {error}", file=sys.stderr)
-        return 2
+        return int(arguments.run(arguments))
     except InfrastructureError as error:
         print(f"infra: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigurationError) else 1
     except KeyboardInterrupt:
         print("infra: interrupted", file=sys.stderr)
         return 130
-    return code
 
 
 if __name__ == "__main__":

@@ -1587,8 +1587,8 @@ REDIS: list[Mutant] = [
         "VerificationCache: a code is left without attempts after one",
         Replace(
             "VerificationCache._left",
-            "limit - int(used)",
-            "limit - int(used) * limit",
+            "limit - used",
+            "limit - used * limit",
         ),
         CODES,
     ),
@@ -1742,7 +1742,7 @@ MESSAGING: list[Mutant] = [
     shared(
         "RedisEventBus: on_reconnect is not for its listener",
         Replace(
-            "RedisEventBus._listen",
+            "RedisEventBus._listening",
             "self._client.listen(self._receive, self._on_reconnect)",
             "self._client.listen(self._receive)",
         ),

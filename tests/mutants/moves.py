@@ -111,7 +111,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: rejects of a batch that was not committed stay",
         INFRA,
-        Never("_Rejects.__init__", "path.exists()"),
+        Never("_Rejects.__init__", "found > size"),
         on_fakes("test_rejects_of_a_batch_that_was_not_committed"),
     ),
     OnFakes(

@@ -543,7 +543,7 @@ ANSWERS: list[Mutant] = [
     OnServers(
         "storage: what lacks something is not asked for again",
         INFRA,
-        Replace("_s3_garbled", "True", "False"),
+        Replace("_s3_error", "meaning == 'garbled'", "False"),
         LACKS,
     ),
     OnServers(
