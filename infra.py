@@ -2148,18 +2148,10 @@ class CallPolicy:
     def _log_retry(
         self, operation: str, error: InfrastructureError, number: int, pause: float
     ) -> None:
+        service, name = self.service, type(error).__name__
+        extra = {"service": service, "operation": operation, "outcome": "retry", "attempt": number}
         logger.warning(
-            "%s %s: %s, trying again in %.3f s",
-            self.service,
-            operation,
-            type(error).__name__,
-            pause,
-            extra={
-                "service": self.service,
-                "operation": operation,
-                "outcome": "retry",
-                "attempt": number,
-            },
+            "%s %s: %s, trying again in %.3f s", service, operation, name, pause, extra=extra
         )
 
     def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
@@ -4712,6 +4704,7 @@ _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connecti
 _BUSY = _no_connection("takes no further connections at present", retryable=True)
 _UNREACHABLE = _no_connection("could not be reached", retryable=True)
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
+_BLOCKED = _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")
 _NO_DATABASE = _no_connection("has no such database")
 _MISFIT = _refusal("refused a value that does not fit its column or type")
 _BY_ZERO = _refusal("does not divide by zero")
@@ -4754,9 +4747,9 @@ _AT_LOGIN = {
     _NO_MEMORY: _NO_ROOM,
 }
 _NO_ROLE = _no_connection("has no such user (role)")
-#: Pattern of the server's message, SQLSTATE (which libpq withholds at a login), rule or its
-#: message if a retry does not help. In libpq's
-#: text the message follows the severity and two spaces.
+#: Pattern of the server's message, SQLSTATE (which libpq withholds at a login), and the rule: only
+#: its message if a retry does not help. In libpq's text the message follows the severity and two
+#: spaces.
 #: https://github.com/postgres/postgres: src/backend/libpq/auth.c, utils/init/postinit.c,
 #: tcop/backend_startup.c
 _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
@@ -5350,12 +5343,7 @@ class _MySqlErrorReader(_ErrorReader):
         (2002, 2003, 2005, _UNREACHABLE),
         (1042, _no_connection("cannot look up the name of this client's address", retryable=True)),
         (3032, _no_connection("is in offline mode", retryable=True)),
-        (
-            1129,
-            _no_connection(
-                "has blocked this client's address after failed logins: see FLUSH HOSTS"
-            ),
-        ),
+        (1129, _BLOCKED),
         (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
         (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
         (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
@@ -10192,10 +10180,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
 
     def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:
         """Return the benchmark as it was at a version such as "1.0.0", or None."""
-        where = {
-            **self._versions._identity(id, "benchmark_id"),
-            **self._versions._checked({"version": version}),
-        }
+        where = self._versions._checked({"benchmark_id": id, "version": version})
         return self._versions._first("find_version", where)
 
     def find_version_history(self, id: uuid.UUID) -> list[BenchmarkVersion]:
@@ -10328,7 +10313,7 @@ class SubmissionRepository(Repository[Submission]):
         self, benchmark_id: uuid.UUID, model: str, version_id: uuid.UUID | None = None
     ) -> Submission | None:
         """Return the model's best ranked submission at the benchmark, or None."""
-        where = {**self._identity(benchmark_id, "benchmark_id"), **self._checked({"model": model})}
+        where = self._checked({"benchmark_id": benchmark_id, "model": model})
         if version_id is not None:
             where.update(self._identity(version_id, "benchmark_version_id"))
         where.update({"visibility": "public", "aggregate_score": _Above(-math.inf)})
@@ -10340,10 +10325,7 @@ class SubmissionRepository(Repository[Submission]):
 
     def exists_for_model_version(self, model: str, version_id: uuid.UUID) -> bool:
         """Return whether the model has a submission, of any visibility, at that version."""
-        where = {
-            **self._identity(version_id, "benchmark_version_id"),
-            **self._checked({"model": model}),
-        }
+        where = self._checked({"benchmark_version_id": version_id, "model": model})
         return self._exists("exists_for_model_version", where)
 
     @abstractmethod
