@@ -1210,7 +1210,7 @@ def _check_element(name: str, column: _ColumnType, value: Any) -> None:
         for element in value:
             _check_element(name, column, element)
     elif value is not None:
-        held = _value_type(type(value)) in _COLUMN_KINDS[column.kind].fits
+        held = _value_type(type(value)) in _COLUMN_KINDS[column.kind][1]
         _fitted_column(name, column if held else _ColumnType("any", finite=False), [value])
 
 
@@ -1222,52 +1222,47 @@ def _fit_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequen
     return values
 
 
-class _ColumnKind(NamedTuple):
-    """The values that columns of one kind accept: words for messages, and a check for each type."""
-
-    words: str
-    fits: Mapping[type, _Fit]
-
-
 _TEXTS: Mapping[type, _Fit] = {str: _fit_texts, uuid.UUID: _fit_ids_as_texts}
 _DOCUMENTS: Mapping[type, _Fit] = dict.fromkeys((dict, list), _fit_documents)
-#: The values that a column accepts, by its kind. Other types raise ValidationError.
-_COLUMN_KINDS: Mapping[str, _ColumnKind] = {
-    "text": _ColumnKind("text", _TEXTS),
+#: The values that a column of a kind accepts: words for messages, and a check for each type. Other
+#: types raise ValidationError.
+_COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
+    "text": ("text", _TEXTS),
     # LONGTEXT on MySQL, where repositories store documents too
-    "long text": _ColumnKind("text, or a document as a dict or list", {**_TEXTS, **_DOCUMENTS}),
-    "flag": _ColumnKind("True or False", {bool: _fit_as_is, int: _fit_flags}),
-    "integer": _ColumnKind("a whole number", {int: _fit_integers, Decimal: _fit_whole_decimals}),
+    "long text": ("text, or a document as a dict or list", {**_TEXTS, **_DOCUMENTS}),
+    "flag": ("True or False", {bool: _fit_as_is, int: _fit_flags}),
+    "integer": ("a whole number", {int: _fit_integers, Decimal: _fit_whole_decimals}),
     # MySQL's YEAR and BIT
-    "year": _ColumnKind("a year", {int: _fit_years}),
-    "bits": _ColumnKind(
+    "year": ("a year", {int: _fit_years}),
+    "bits": (
         "bytes, or a whole number",
         {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers},
     ),
-    "float": _ColumnKind("a number", {float: _fit_floats, int: _fit_integers_as_floats}),
-    "decimal": _ColumnKind("a Decimal", {Decimal: _fit_decimals, int: _fit_integers_as_decimals}),
+    "float": ("a number", {float: _fit_floats, int: _fit_integers_as_floats}),
+    "decimal": ("a Decimal", {Decimal: _fit_decimals, int: _fit_integers_as_decimals}),
     # read as text with a currency's sign
-    "money": _ColumnKind(
+    "money": (
         "a Decimal, or its text",
         {Decimal: _fit_decimals, int: _fit_integers_as_decimals, str: _fit_texts},
     ),
-    "bytes": _ColumnKind("bytes", {bytes: _fit_bytes}),
-    "moment": _ColumnKind("an aware datetime", {datetime: _fit_moments}),
-    "local moment": _ColumnKind("a datetime", {datetime: _fit_local_moments}),
-    "date": _ColumnKind("a date", {date: _fit_as_is}),
-    "time": _ColumnKind("a time", {day_time: _fit_times}),
-    "zoned time": _ColumnKind("a time", {day_time: _fit_fractions}),
-    "duration": _ColumnKind("a timedelta", {timedelta: _fit_durations}),
+    "bytes": ("bytes", {bytes: _fit_bytes}),
+    "moment": ("an aware datetime", {datetime: _fit_moments}),
+    "local moment": ("a datetime", {datetime: _fit_local_moments}),
+    "date": ("a date", {date: _fit_as_is}),
+    "time": ("a time", {day_time: _fit_times}),
+    "zoned time": ("a time", {day_time: _fit_fractions}),
+    "duration": ("a timedelta", {timedelta: _fit_durations}),
     # MySQL's TIME
-    "time or duration": _ColumnKind(
-        "a time or timedelta", {day_time: _fit_times_as_durations, timedelta: _fit_durations}
+    "time or duration": (
+        "a time or timedelta",
+        {day_time: _fit_times_as_durations, timedelta: _fit_durations},
     ),
-    "id": _ColumnKind("a uuid.UUID", {uuid.UUID: _fit_as_is, str: _fit_ids}),
-    "document": _ColumnKind("a document as a dict or list, not its text", _DOCUMENTS),
-    "array": _ColumnKind("a list", {list: _fit_arrays}),
-    "range": _ColumnKind("a range, or its text", {str: _fit_texts, object: _fit_ranges}),
+    "id": ("a uuid.UUID", {uuid.UUID: _fit_as_is, str: _fit_ids}),
+    "document": ("a document as a dict or list, not its text", _DOCUMENTS),
+    "array": ("a list", {list: _fit_arrays}),
+    "range": ("a range, or its text", {str: _fit_texts, object: _fit_ranges}),
     # a type that this library does not know: the server decides
-    "any": _ColumnKind(
+    "any": (
         "of a type that a column holds",
         {
             **_TEXTS,
@@ -1365,8 +1360,7 @@ class _Url(NamedTuple):
             )
         except ValueError:
             return f"it is no URL: {_ENCODED}"
-        port = cls._port(parts)
-        problem = cls._problem(parts, host, port)
+        problem = cls._problem(parts, host)
         if problem:
             return problem
         try:
@@ -1382,42 +1376,36 @@ class _Url(NamedTuple):
         ):
             return "it holds a NUL (%00), which no service takes"
         assert host
-        return cls(parts.scheme, host, port, user or None, password, path or "", dict(pairs))
+        return cls(parts.scheme, host, parts.port, user or None, password, path or "", dict(pairs))
 
     @staticmethod
-    def _port(parts: Any) -> int | None:
-        """Return the port, None if the URL has none, or 0 if it is invalid."""
-        try:
-            found: int | None = parts.port
-        except ValueError:
-            return 0
-        return found
-
-    @staticmethod
-    def _problem(parts: Any, host: str | None, port: int | None) -> str:
+    def _problem(parts: Any, host: str | None) -> str:
         if "@" in parts.path + parts.query:
             return f"an @ stands behind the host: {_ENCODED}"
         if not parts.scheme or not host:
             return _NO_HOST
         if "," in parts.netloc.rpartition("@")[2]:
             return "it names more than one host"
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0
         if port == 0:
             return f"its port should be a number from 1 to 65535, or {_ENCODED}"
-        if not _is_socket_path(host) and not _is_host(host):
-            return _ODD_HOST
-        return ""
+        return "" if _is_host(host) else _ODD_HOST
 
 
 _NO_HOST = "it names no host"
 _ODD_HOST = "its host should be a name or an address"
 
 
-def _is_socket_path(host: str) -> bool:
-    return host.startswith("/") and "\0" not in host
-
-
 def _is_host(host: str) -> bool:
-    """Return whether Python can look the host up: each label needs 1 to 63 bytes."""
+    """Return whether it is the path of a socket, or Python can look it up.
+
+    Each label of a name needs 1 to 63 bytes.
+    """
+    if host.startswith("/"):
+        return "\0" not in host
     try:
         host.encode("idna")
     except UnicodeError:
@@ -2166,18 +2154,10 @@ class CallPolicy:
     def _log_retry(
         self, operation: str, error: InfrastructureError, number: int, pause: float
     ) -> None:
+        service, name = self.service, type(error).__name__
+        extra = {"service": service, "operation": operation, "outcome": "retry", "attempt": number}
         logger.warning(
-            "%s %s: %s, trying again in %.3f s",
-            self.service,
-            operation,
-            type(error).__name__,
-            pause,
-            extra={
-                "service": self.service,
-                "operation": operation,
-                "outcome": "retry",
-                "attempt": number,
-            },
+            "%s %s: %s, trying again in %.3f s", service, operation, name, pause, extra=extra
         )
 
     def _report(self, operation: str, outcome: str, seconds: float, number: int) -> None:
@@ -4400,16 +4380,11 @@ class _PostgresScript(_Script):
         """Return the end of an E'' string and of its continuations on further lines."""
         sql = self.sql
         while True:
-            end = self._pass_quoted(at, True)
-            at = self._pass_gap(end)
+            end = at = self._pass_quoted(at, True)
+            while (further := self.gap.match(sql, at).end()) > at:
+                at = further
             if not (sql.startswith("'", at) and re.search("[\r\n]", sql[end:at])):
                 return end
-
-    def _pass_gap(self, at: int) -> int:
-        gap, sql = self.gap, self.sql
-        while (end := gap.match(sql, at).end()) > at:
-            at = end
-        return at
 
     def _examine(self, first: int, end: int) -> int:
         sql = self.sql
@@ -4737,6 +4712,7 @@ _LOST = _ErrorRule(ConnectionError, "could not be reached, or ended the connecti
 _BUSY = _no_connection("takes no further connections at present", retryable=True)
 _UNREACHABLE = _no_connection("could not be reached", retryable=True)
 _LOGIN = _no_connection("refused the login: check user, password, database and host")
+_BLOCKED = _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")
 _NO_DATABASE = _no_connection("has no such database")
 _MISFIT = _refusal("refused a value that does not fit its column or type")
 _BY_ZERO = _refusal("does not divide by zero")
@@ -4797,11 +4773,7 @@ _POSTGRES_LOGINS: tuple[tuple[str, str | None, _ErrorRule | str], ...] = (
         "28P01",
         "refused the login: user or password is wrong",
     ),
-    (
-        r'role (?:".*"|\d+) does not exist|no such user',
-        "28000",
-        _NO_ROLE,
-    ),
+    (r'role (?:".*"|\d+) does not exist|no such user', "28000", _NO_ROLE),
     (
         r'role ".*" is not permitted to log in',
         "28000",
@@ -4941,11 +4913,9 @@ def _postgres_login(text: str) -> tuple[str | None, _ErrorRule]:
     for pattern, rule in _LIBPQ_LOGINS:
         if re.search(pattern, text):
             return None, _login_rule(rule)
-    for number in _NETWORK_ERRORS:
-        if os.strerror(number) in text:
-            return None, _no_connection(
-                f"could not be reached: {os.strerror(number)}", retryable=True
-            )
+    for reason in map(os.strerror, _NETWORK_ERRORS):
+        if reason in text:
+            return None, _no_connection(f"could not be reached: {reason}", retryable=True)
     return None, _UNREACHABLE
 
 
@@ -5381,12 +5351,7 @@ class _MySqlErrorReader(_ErrorReader):
         (2002, 2003, 2005, _UNREACHABLE),
         (1042, _no_connection("cannot look up the name of this client's address", retryable=True)),
         (3032, _no_connection("is in offline mode", retryable=True)),
-        (
-            1129,
-            _no_connection(
-                "has blocked this client's address after failed logins: see FLUSH HOSTS"
-            ),
-        ),
+        (1129, _BLOCKED),
         (1044, 1045, 1130, 1251, 1524, 1698, 2059, 2061, _LOGIN),
         (1820, 1862, _no_connection("wants a new password for this user: see ALTER USER")),
         (3118, 4151, _no_connection("has locked this user: see ALTER USER … ACCOUNT UNLOCK")),
@@ -6951,7 +6916,6 @@ class _SqlStatements(Database):
         self.engine = config.engine
         super().__init__(clock, config.acquire_timeout, observer)
         self._dialect = _DIALECTS[self.engine](config)
-        self._monotonic = clock.monotonic
         self._policy = CallPolicy(
             self.engine,
             translate=_ErrorTranslator(self._dialect).translate,
@@ -7278,7 +7242,7 @@ class _SqlLocks(_SqlTransactions):
         names, lease = [self._lock_name(lock)], _LockLease()
         with self._dedicated(lease) as session:
             holder = _RunnerSession(self, session)
-            if not holder.await_lock(names, self._clock, self._monotonic() + lock_timeout):
+            if not holder.await_lock(names, self._clock, self._clock.monotonic() + lock_timeout):
                 others = holder.fetch_all(self._dialect.lock_holder, names)
                 number = f" (the server's connection {others[0][0]})" if others else ""
                 raise self._is_held(lock_timeout, number)
@@ -7617,8 +7581,7 @@ class _SqlTable(_TableRows):
         with self._pool.transaction():
             columns = dict(zip(names, self._pool._column_types(self._table, names)))
         has_transactions = self._ask(
-            catalogue.table_transactional,
-            place if "%s" in catalogue.table_transactional else None,
+            catalogue.table_transactional, place if "%s" in catalogue.table_transactional else None
         )
         readings = {row[0]: catalogue.converter(columns[row[0]], row[4]) for row in rows}
         return _TableShape(
@@ -8178,7 +8141,6 @@ class Migrator:
             )
         self.pool = pool
         self._files = _MigrationFiles(pool._dialect, [*map(_plain, paths)])
-        self._command = self._files.command
         if not _is_number(lock_timeout, 0, _YEAR):
             raise ConfigurationError(
                 "lock_timeout should be a number of seconds, at least 0, at most a year"
@@ -8246,7 +8208,7 @@ class Migrator:
                 if not done and any(each.state == "partial" for each in numbered):
                     return  # the next apply runs the statement anyway
                 raise NotFoundError(
-                    f"no migration {number} is dirty: see {self._command} --status",
+                    f"no migration {number} is dirty: see {self._files.command} --status",
                     resource="migration",
                 )
             migration = self._files.by_key()[dirty.source, number]
@@ -8282,7 +8244,7 @@ class Migrator:
             if not moved or stem == source:
                 raise NotFoundError(
                     f"nothing is recorded under the former name {stem!r} (the file's name without "
-                    f"its ending): see {self._command} --status",
+                    f"its ending): see {self._files.command} --status",
                     resource="migration",
                 )
             if not states or "edited" in states.values():
@@ -9980,7 +9942,29 @@ class UserRepository(Repository[User]):
         return self._beside(OrganizationRepository)
 
 
-class OrganizationRepository(Repository[Organization]):
+class _SluggedRepository(Repository[R]):
+    """Records with a slug, which are also found by a part of their text."""
+
+    folded: ClassVar = {"search_folded": ("name", "slug", "description")}
+    sort_fields: ClassVar = ("created_at", "updated_at", "name")
+
+    def find_by_slug(self, slug: str) -> R | None:
+        """Return the record with this slug, or None."""
+        return self._first("find_by_slug", self._checked({"slug": slug}))
+
+    def exists_by_slug(self, slug: str) -> bool:
+        """Return whether the slug is taken."""
+        return self._exists("exists_by_slug", self._checked({"slug": slug}))
+
+    def search(self, text: str, query: Query = Query()) -> Page[R]:
+        """Return a page of those whose name, slug or description contains the text.
+
+        Case does not count. No character of the text has a special meaning.
+        """
+        return self._search("search", "search_folded", text, query)
+
+
+class OrganizationRepository(_SluggedRepository[Organization]):
     """Organizations of the benchmark exchange; each has an owner at all times.
 
     Deleting one ends its memberships. One that submissions name cannot be deleted
@@ -10004,9 +9988,7 @@ class OrganizationRepository(Repository[Organization]):
         "organization_type": "llm_provider|research_institution|enterprise|open_source|individual",
     }
     trimmed: ClassVar = ("name",)
-    folded: ClassVar = {"search_folded": ("name", "slug", "description")}
     guarded: ClassVar = ("verified", "verification_date")
-    sort_fields: ClassVar = ("created_at", "updated_at", "name")
     filter_fields: ClassVar = ("organization_type", "verified")
 
     def create(  # type: ignore[override]
@@ -10025,14 +10007,6 @@ class OrganizationRepository(Repository[Organization]):
 
         self.database.run(work)
         return self._stored(values)
-
-    def find_by_slug(self, slug: str) -> Organization | None:
-        """Return the organization, or None."""
-        return self._first("find_by_slug", self._checked({"slug": slug}))
-
-    def exists_by_slug(self, slug: str) -> bool:
-        """Return whether the slug is taken."""
-        return self._exists("exists_by_slug", self._checked({"slug": slug}))
 
     def verify(self, id: uuid.UUID) -> None:
         """Mark the organization as verified now. Raises NotFoundError if it does not exist."""
@@ -10068,13 +10042,6 @@ class OrganizationRepository(Repository[Organization]):
         return self._page(
             "find_by_type", self._checked({"organization_type": organization_type}), query
         )
-
-    def search(self, text: str, query: Query = Query()) -> Page[Organization]:
-        """Return a page of those whose name, slug or description contains the text.
-
-        Case does not count. No character of the text has a special meaning.
-        """
-        return self._search("search", "search_folded", text, query)
 
     @functools.cached_property
     def _members(self) -> _MemberRepository:
@@ -10117,7 +10084,7 @@ class _VersionRepository(Repository[BenchmarkVersion]):
     formats: ClassVar = {"version": _VERSION}
 
 
-class BenchmarkRepository(Repository[Benchmark]):
+class BenchmarkRepository(_SluggedRepository[Benchmark]):
     """Benchmarks with their tags and versions.
 
     Deleting one deletes its tags and its history. One that has submissions cannot be deleted
@@ -10141,11 +10108,9 @@ class BenchmarkRepository(Repository[Benchmark]):
         "version": _VERSION,
     }
     trimmed: ClassVar = ("name", "license")
-    folded: ClassVar = {"search_folded": ("name", "slug", "description")}
     ids: ClassVar = ("id", "version_id")
     elsewhere: ClassVar = ("tags",)
     guarded: ClassVar = ("status", "version", "version_id")
-    sort_fields: ClassVar = ("created_at", "updated_at", "name")
     filter_fields: ClassVar = ("category", "status", "license", "created_by")
     #: for each status those from which a benchmark may move to it
     moves: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -10221,20 +10186,9 @@ class BenchmarkRepository(Repository[Benchmark]):
             message = f"only what is {allowed} can become {status}"
             raise self._rule_broken(operation, "benchmarks_status_move", message)
 
-    def find_by_slug(self, slug: str) -> Benchmark | None:
-        """Return the benchmark, or None."""
-        return self._first("find_by_slug", self._checked({"slug": slug}))
-
-    def exists_by_slug(self, slug: str) -> bool:
-        """Return whether the slug is taken."""
-        return self._exists("exists_by_slug", self._checked({"slug": slug}))
-
     def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:
         """Return the benchmark as it was at a version such as "1.0.0", or None."""
-        where = {
-            **self._versions._identity(id, "benchmark_id"),
-            **self._versions._checked({"version": version}),
-        }
+        where = self._versions._checked({"benchmark_id": id, "version": version})
         return self._versions._first("find_version", where)
 
     def find_version_history(self, id: uuid.UUID) -> list[BenchmarkVersion]:
@@ -10250,13 +10204,6 @@ class BenchmarkRepository(Repository[Benchmark]):
         """Return a page of the benchmarks that have exactly this tag."""
         where = {"id": _Among(self._tags, "benchmark_id", self._tags._checked({"tag": tag}))}
         return self._page("find_by_tag", where, query)
-
-    def search(self, text: str, query: Query = Query()) -> Page[Benchmark]:
-        """Return a page of those whose name, slug or description contains the text.
-
-        Case does not count. No character of the text has a special meaning.
-        """
-        return self._search("search", "search_folded", text, query)
 
     def _tagged(self, id: uuid.UUID, tags: Any) -> list[dict[str, Any]]:
         """Return the rows for the tags, sorted and without duplicates."""
@@ -10374,7 +10321,7 @@ class SubmissionRepository(Repository[Submission]):
         self, benchmark_id: uuid.UUID, model: str, version_id: uuid.UUID | None = None
     ) -> Submission | None:
         """Return the model's best ranked submission at the benchmark, or None."""
-        where = {**self._identity(benchmark_id, "benchmark_id"), **self._checked({"model": model})}
+        where = self._checked({"benchmark_id": benchmark_id, "model": model})
         if version_id is not None:
             where.update(self._identity(version_id, "benchmark_version_id"))
         where.update({"visibility": "public", "aggregate_score": _Above(-math.inf)})
@@ -10386,10 +10333,7 @@ class SubmissionRepository(Repository[Submission]):
 
     def exists_for_model_version(self, model: str, version_id: uuid.UUID) -> bool:
         """Return whether the model has a submission, of any visibility, at that version."""
-        where = {
-            **self._identity(version_id, "benchmark_version_id"),
-            **self._checked({"model": model}),
-        }
+        where = self._checked({"benchmark_version_id": version_id, "model": model})
         return self._exists("exists_for_model_version", where)
 
     @abstractmethod
@@ -16762,7 +16706,8 @@ class _ValueFitter:
         """The same by the column's policy; add diverted rows to ``rejects`` by their index."""
         with contextlib.suppress(*_UNFIT):
             return self.fit(name, values)
-        usual = f"should be {_COLUMN_KINDS[self._shape.columns[name].kind].words}"
+        words, _ = _COLUMN_KINDS[self._shape.columns[name].kind]
+        usual = f"should be {words}"
         fitted: list[Any] = []
         for at, value in enumerate(values):
             try:
@@ -18142,7 +18087,7 @@ def _settle(migrators: Sequence[Migrator], arguments: Any) -> None:
         except NotFoundError as error:
             absent.append(error)
         else:
-            _say(f"{migrator.pool.engine}: {outcome}: go on with {migrator._command}")
+            _say(f"{migrator.pool.engine}: {outcome}: go on with {migrator._files.command}")
     if len(absent) == len(migrators):
         raise absent[-1]
 

@@ -706,7 +706,7 @@ return made
         "values: an array has no scale",
         INFRA,
         Replace(
-            "_check_element", "_value_type(type(value)) in _COLUMN_KINDS[column.kind].fits", "False"
+            "_check_element", "_value_type(type(value)) in _COLUMN_KINDS[column.kind][1]", "False"
         ),
         LOSSY,
     ),

@@ -1425,8 +1425,8 @@ REPOSITORIES: list[Mutant] = [
         "SubmissionRepository: a model's private submissions are none",
         Replace(
             "SubmissionRepository.exists_for_model_version",
-            "self._checked({'model': model})",
-            "self._checked({'model': model, 'visibility': 'public'})",
+            "{'benchmark_version_id': version_id, 'model': model}",
+            "{'benchmark_version_id': version_id, 'model': model, 'visibility': 'public'}",
         ),
         SUBMISSIONS,
     ),
@@ -2120,9 +2120,8 @@ SUBTLE: list[Mutant] = [
         "BenchmarkRepository: finds the version of any benchmark",
         Replace(
             "BenchmarkRepository.find_version",
-            "{**self._versions._identity(id, 'benchmark_id'), "
-            "**self._versions._checked({'version': version})}",
-            "{**self._versions._checked({'version': version})}",
+            "{'benchmark_id': id, 'version': version}",
+            "{'version': version}",
         ),
         BENCHMARKS,
     ),
@@ -2130,8 +2129,8 @@ SUBTLE: list[Mutant] = [
         "SubmissionRepository: finds the model's best at any benchmark",
         Replace(
             "SubmissionRepository.find_best_for_model",
-            "{**self._identity(benchmark_id, 'benchmark_id'), **self._checked({'model': model})}",
-            "{**self._checked({'model': model})}",
+            "{'benchmark_id': benchmark_id, 'model': model}",
+            "{'model': model}",
         ),
         SUBMISSIONS,
     ),
@@ -2139,9 +2138,8 @@ SUBTLE: list[Mutant] = [
         "SubmissionRepository: a model was seen at any version",
         Replace(
             "SubmissionRepository.exists_for_model_version",
-            "{**self._identity(version_id, 'benchmark_version_id'), **self._checked({'model': "
-            "model})}",
-            "{**self._checked({'model': model})}",
+            "{'benchmark_version_id': version_id, 'model': model}",
+            "{'model': model}",
         ),
         SUBMISSIONS,
     ),
