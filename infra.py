@@ -10475,8 +10475,7 @@ class Listener(_Closeable):
         _check_function("on_message", on_message, "channel, pattern and payload")
         if on_reconnect is not None:
             _check_function("on_reconnect", on_reconnect, "no arguments")
-        self._on_message = on_message
-        self._on_reconnect = on_reconnect
+        self._on_message, self._on_reconnect = on_message, on_reconnect
 
     def subscribe(self, *channels: str) -> None:
         """Receive messages published to these channels from now on."""
@@ -11145,16 +11144,12 @@ class _RedisDriver:
         try:
             connection.connect()
         except BaseException:
-            self.disconnect(connection)
+            connection.disconnect()
             if connection.failure is None:
                 raise
         if connection.failure is not None:
             raise connection.failure
         return connection
-
-    @staticmethod
-    def disconnect(connection: Any) -> None:
-        connection.disconnect()  # in a forked child it closes the descriptor without a shutdown
 
 
 class _RedisServer:
@@ -11170,7 +11165,8 @@ class _RedisServer:
             "RedisClient",
             size,
             connect=functools.partial(driver.connect, address),
-            disconnect=driver.disconnect,
+            # In a forked child this closes the descriptor without a shutdown.
+            disconnect=operator.methodcaller("disconnect"),
             is_dead=self._is_dead,
             **{"keep": size, **pool_options},
         )
@@ -11257,7 +11253,7 @@ class _RedisServer:
             try:
                 return _TooLargeError() if connection.refuses_length(length) else None
             finally:
-                driver.disconnect(connection)
+                connection.disconnect()
         return None
 
 
@@ -11775,25 +11771,21 @@ class RedisClient(KeyValueClient):
     def _scan(self, glob: str) -> Iterator[str]:
         until = self._transport.policy.until()
         nodes = self._transport.nodes("scan", until)
-        first_page = self._scan_page(glob, nodes[0], 0, until)
-        return self._scan_nodes(glob, nodes, *first_page)
+        pages = self._scan_pages(glob, nodes, until)
+        first = next(pages)
+        return itertools.chain(first, itertools.chain.from_iterable(pages))
 
-    def _scan_page(self, glob: str, node: _Address, cursor: Any, until: float | None = None) -> Any:
-        """Return the next cursor, and the keys of this page."""
-        command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
-        return self._transport.send_to(node, "scan", command, until=until)[0]
-
-    def _scan_nodes(
-        self, glob: str, nodes: Sequence[_Address], cursor: Any, keys: Any
-    ) -> Iterator[str]:
-        """Yield the keys of the first node's first page, then all others."""
-        for number, node in enumerate(nodes):
-            if number > 0:
-                cursor, keys = self._scan_page(glob, node, 0)
-            yield from map(_text, keys)
+    def _scan_pages(
+        self, glob: str, nodes: Sequence[_Address], until: float | None
+    ) -> Iterator[Iterator[str]]:
+        """Yield the keys of each page. ``until`` is the deadline of the first."""
+        for node in nodes:
+            cursor: Any = 0
             while cursor != b"0":
-                cursor, keys = self._scan_page(glob, node, cursor)
-                yield from map(_text, keys)
+                command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
+                [(cursor, keys)] = self._transport.send_to(node, "scan", command, until=until)
+                until = None
+                yield map(_text, keys)
 
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])
@@ -12062,7 +12054,7 @@ class _RedisListener(Listener):
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._driver.disconnect(connection)
+            connection.disconnect()
 
     def _holds(self) -> bool:
         return self._thread is not None and not self._closed
@@ -12422,10 +12414,8 @@ class CacheLock:
         timeout: float,
         ask: Callable[..., Any] | None = None,
     ) -> None:
-        self._cache = cache
-        self._name = name
-        self._ttl = ttl
-        self._timeout = timeout
+        self._cache, self._name = cache, name
+        self._ttl, self._timeout = ttl, timeout
         self._ask = ask or cache._ask
         self._held = threading.local()
 
@@ -12543,9 +12533,7 @@ class _Fill:
     """One call of ``get_or_set``. After a failure it asks Redis no more: each costs a deadline."""
 
     def __init__(self, cache: RedisCacheProvider, name: str, seconds: float | None) -> None:
-        self._cache = cache
-        self._name = name
-        self._seconds = seconds
+        self._cache, self._name, self._seconds = cache, name, seconds
         self._outage: CacheError | None = None
         self.text: str | None = None
 
@@ -13365,7 +13353,7 @@ def _read_block(file: Any, size: int) -> bytes:
             break
         blocks.append(bytes(block))
         missing -= len(block)
-    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    return b"".join(blocks)  # a single block is not copied
 
 
 def _blocks(data: Any, size: int) -> Iterator[bytes]:
@@ -13454,8 +13442,7 @@ class StorageProvider(_Closeable):
         for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
             if type(size) is not int or not _MIN_PART_SIZE <= size <= _MAX_PART_SIZE:
                 raise ConfigurationError(f"{name} should be a number of bytes from 5 MiB to 5 GiB")
-        self._part_size = part_size
-        self._copy_part_size = copy_part_size
+        self._part_size, self._copy_part_size = part_size, copy_part_size
 
     def upload(
         self,
@@ -14085,8 +14072,7 @@ class _S3Calls:
         clock: Clock | None,
         observer: Callable[[Call], None] | None,
     ) -> None:
-        self._config = config
-        self._ca_file = ca_file
+        self._config, self._ca_file = config, ca_file
         self._policy = CallPolicy(
             "storage",
             translate=self._translate,
@@ -14619,9 +14605,7 @@ class _S3Source(_Source):
     """Reads an object. After a lost connection it reads on over another, if it is unchanged."""
 
     def __init__(self, calls: _S3Calls, operation: str, place: Mapping[str, str]) -> None:
-        self._calls = calls
-        self._operation = operation
-        self._place = place
+        self._calls, self._operation, self._place = calls, operation, place
         self._at, self._size, self._etag = 0, -1, ""
         self._body: Any = None
         self.read(0)
@@ -14986,15 +14970,11 @@ def _read_moment(name: str, value: Any) -> datetime:
     _refuse_field(name, "a time as RFC 3339 has it")
 
 
-def _same_codec(check: Callable[[str, Any], Any]) -> _Codec:
-    return _Codec(check, check)
-
-
 #: how a field is checked and written, and how it is read and checked, by its type
 _EVENT_CODECS: Mapping[Any, _Codec] = {
-    str: _same_codec(_event_str), bool: _same_codec(_event_bool),
-    int: _same_codec(_event_int), float: _same_codec(_event_float),
-    dict: _same_codec(_event_dict), list: _same_codec(_event_list),
+    str: _Codec(_event_str, _event_str), bool: _Codec(_event_bool, _event_bool),
+    int: _Codec(_event_int, _event_int), float: _Codec(_event_float, _event_float),
+    dict: _Codec(_event_dict, _event_dict), list: _Codec(_event_list, _event_list),
     uuid.UUID: _Codec(_write_id, _read_id), datetime: _Codec(_write_moment, _read_moment),
 }  # fmt: skip
 
@@ -15150,16 +15130,10 @@ class Subscription(_Closeable):
     """
 
     def __init__(
-        self,
-        bus: RedisEventBus,
-        is_glob: bool,
-        names: Sequence[str],
-        handler: _Handler,
+        self, bus: RedisEventBus, is_glob: bool, names: Sequence[str], handler: _Handler
     ) -> None:
-        self._bus = bus
+        self._bus, self._handler, self._closed = bus, handler, False
         self._keys = [(is_glob, name) for name in names]
-        self._handler = handler
-        self._closed = False
 
     def close(self) -> None:
         """Handle no further message. Closing twice does nothing.
@@ -16131,12 +16105,11 @@ class IterableSource(Source):
                 "rows should be an iterable of dicts, or a function that returns one"
             )
         self._given = rows
-        self._iterator: Iterator[Any] | None = None
-        self._at = 0  # rows read from the iterator
         self._is_spent = False  # an iterator cannot begin again
 
     def _open(self) -> None:
-        self._iterator, self._at = None, 0
+        self._iterator: Iterator[Any] | None = None
+        self._at = 0  # rows read from the iterator
 
     def _describe(self) -> dict[str, Any]:
         return {"rows": "made by Python code"}
@@ -16193,7 +16166,8 @@ class _FileSource(Source):
                 f"{self.path} cannot be read: {os.strerror(error.errno or 0)}"
             ) from None
         self._offset, self._record, self._read_so_far = 0, 0, hashlib.sha256()
-        self._begin(iter(self._line, ""))
+        self._lines = iter(self._line, "")
+        self._begin()
 
     def _line(self) -> str:
         """Return the next line, or "" at the end.
@@ -16211,9 +16185,8 @@ class _FileSource(Source):
     def _refusal(self, reason: str) -> MoveError:
         return _row_error(str(self.path), f"record={self._record + 1}", reason)
 
-    @abstractmethod
-    def _begin(self, lines: Iterator[str]) -> None:
-        """Start reading at the beginning of the file."""
+    def _begin(self) -> None:
+        """Read what precedes the first record."""
 
     @abstractmethod
     def _next(self) -> Any:
@@ -16277,10 +16250,10 @@ class CsvSource(_FileSource):
     def _describe(self) -> dict[str, Any]:
         return {"file": self.path.name, "columns": self.names}
 
-    def _begin(self, lines: Iterator[str]) -> None:
+    def _begin(self) -> None:
         import csv
 
-        self._reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+        self._reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
         self.names = self._values() or []
         if len(set(self.names)) < len(self.names) or not all(self.names):
             raise MoveError(f"{self.path} should begin with a header of unique names")
@@ -16312,9 +16285,6 @@ class JsonLinesSource(_FileSource):
 
     def _describe(self) -> dict[str, Any]:
         return {"file": self.path.name}
-
-    def _begin(self, lines: Iterator[str]) -> None:
-        self._lines = lines
 
     def _next(self) -> dict[str, Any] | None:
         for line in self._lines:
@@ -16371,8 +16341,7 @@ class SqliteSource(_KeyedSource):
         import sqlite3
 
         try:
-            rows: list[tuple[Any, ...]] = self._handle.execute(sql, params).fetchall()
-            return rows
+            return [*self._handle.execute(sql, params)]
         except sqlite3.Error:
             pass
         # Raised outside the handler: the error's context could quote a row.
@@ -16445,8 +16414,8 @@ class QuerySource(_KeyedSource):
         for name in self._key:
             if name not in self.names:
                 raise _no_column("the query", name)
-        quoted = [self.database._dialect.name(name) for name in self._key]
-        nulls = " OR ".join(f"{name} IS NULL" for name in quoted)
+        self._order = [*map(self.database._dialect.name, self._key)]
+        nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
         if self._ask(f"WHERE {nulls} LIMIT 1")[1]:
             raise MoveError("the query's key holds NULL")
 
@@ -16454,14 +16423,15 @@ class QuerySource(_KeyedSource):
         return {"sql": self._sql, "key": self._key, "columns": self.names}
 
     def _page(self, after: Sequence[Any] | None, limit: int) -> Any:
-        order = [self.database._dialect.name(name) for name in self._key]
         tail = ""
         params: list[Any] = []
         if after is not None:
-            condition, params = _beyond(self.database._dialect, order, after)
+            condition, params = _beyond(self.database._dialect, self._order, after)
             tail = f"WHERE {condition} "
         # One more row than asked for: the next page would skip it if it had the last row's key.
-        names, rows = self._ask(f"{tail}ORDER BY {', '.join(order)} LIMIT {limit + 1}", params)
+        names, rows = self._ask(
+            f"{tail}ORDER BY {', '.join(self._order)} LIMIT {limit + 1}", params
+        )
         keys = _values_at(rows, [*map(names.index, self._key)])
         self._check_keys(keys)
         return rows[:limit], keys[:limit]
@@ -16644,10 +16614,6 @@ class Target(ABC):
                 f"{table} takes no part in transactions: a batch could not be rolled back"
             )
         return shape
-
-    def _finish(self) -> None:
-        """Called after the last row is written."""
-        self._rows.pass_ids()
 
 
 #: rows by columns; a RepositoryTarget has one column, of records
@@ -17746,7 +17712,7 @@ class _MoveRun:
 
     def _finish(self, point: _Checkpoint) -> _Checkpoint:
         for target in self._move.targets.values():
-            target._finish()
+            target._rows.pass_ids()
         with self._move.database.transaction():
             return self._checkpoints.advance(point, {"is_done": True})
 
