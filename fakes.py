@@ -998,7 +998,7 @@ class _IndexedRows:
         self.rules = rules
         self._database = database
         self._turns, self._error = database._turns, database._error
-        self._pads = database.engine == "mysql"  # PAD SPACE collation
+        self._is_mysql = database.engine == "mysql"  # PAD SPACE collation
         self._rows: dict[_Key, Row] = {}
         referring = [rule.columns for rule in rules.foreign_keys.values()]
         #: columns -> their values -> primary key -> row
@@ -1018,15 +1018,17 @@ class _IndexedRows:
         """Return the values as an index holds them, or None if one is NULL."""
         if len(columns) == 1:  # the usual case, in a third of the time
             value = row[columns[0]]
-            return None if value is None else (self._comparable(value) if self._pads else value,)
+            return (
+                None if value is None else (self._comparable(value) if self._is_mysql else value,)
+            )
         key = tuple(map(row.__getitem__, columns))
         for value in key:
             if value is None:
                 return None
-        return tuple(map(self._comparable, key)) if self._pads else key
+        return tuple(map(self._comparable, key)) if self._is_mysql else key
 
     def _comparable(self, value: Any) -> Any:
-        return value.rstrip(" ") if self._pads and value.__class__ is str else value
+        return value.rstrip(" ") if self._is_mysql and value.__class__ is str else value
 
     def _copy(self, row: Row) -> Row:
         return {name: _copied(value) for name, value in row.items()}
@@ -1082,14 +1084,14 @@ class _IndexedRows:
         return {self._comparable(value): None for value in values if value is not None}
 
     def _equal(self, found: _Found, name: str, wanted: Any) -> _Found:
-        if self._pads:
+        if self._is_mysql:
             return [pair for pair in found if self._comparable(pair[1][name]) == wanted]
         return [pair for pair in found if (value := pair[1][name]) is wanted or value == wanted]
 
     def _compared(
         self, found: _Found, name: str, holds: Callable[[Any, Any], bool], bound: Any
     ) -> _Found:
-        if self._pads and bound.__class__ is str and holds is not operator.contains:
+        if self._is_mysql and bound.__class__ is str and holds is not operator.contains:
             holds = _padded(holds)
         return [
             pair for pair in found if (value := pair[1][name]) is not None and holds(value, bound)
@@ -1132,7 +1134,7 @@ class _IndexedRows:
         """Return a sort key. MySQL pads texts with blanks, and NULL is its smallest value."""
         rule = self.rules.columns[column]
         width = 0
-        if self._pads and rule.kind is str:
+        if self._is_mysql and rule.kind is str:
             width = max((len(row[column] or "") for row in rows), default=0)
 
         def padded(row: Row) -> Any:
@@ -1148,7 +1150,7 @@ class _IndexedRows:
         order = padded if width else special.get(rule.kind, operator.itemgetter(column))
 
         def with_nulls(row: Row) -> Any:
-            return (not self._pads, 0) if row[column] is None else (self._pads, order(row))
+            return (not self._is_mysql, 0) if row[column] is None else (self._is_mysql, order(row))
 
         return with_nulls if rule.null else order
 
@@ -1182,7 +1184,7 @@ class _ColumnValues:
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
         self._error = database._error
-        self._pads = database.engine == "mysql"
+        self._is_mysql = database.engine == "mysql"
         self._table = rules.name
         columns = {**rules.columns}
         for name in rules.primary_key:
@@ -1253,7 +1255,7 @@ class _ColumnValues:
         """Return whether values of this type can be in such a column."""
         if kind in (dict, list):
             return isinstance(value, (dict, list, infra._Document))
-        if self._pads and kind in (day_time, timedelta) and value.__class__ is timedelta:
+        if self._is_mysql and kind in (day_time, timedelta) and value.__class__ is timedelta:
             return True  # MySQL's TIME
         return value.__class__ is kind
 
@@ -1265,7 +1267,7 @@ class _ColumnValues:
             return None
         if column.length is not None and len(value) > column.length:
             # SQL ignores trailing blanks beyond the length, MySQL all ASCII white space.
-            if value[column.length :].strip(" \t\n\v\f\r" if self._pads else " "):
+            if value[column.length :].strip(" \t\n\v\f\r" if self._is_mysql else " "):
                 return None
             value = value[: column.length]
         return value
@@ -1278,10 +1280,10 @@ class _ColumnValues:
         return value if -bound <= value < bound else None
 
     def _fit_float(self, column: Column, value: float) -> float:
-        return infra._check_finite(value) if self._pads else value
+        return infra._check_finite(value) if self._is_mysql else value
 
     def _fit_decimal(self, column: Column, value: Decimal) -> Decimal | None:
-        if self._pads or not value.is_nan() or value.is_snan():  # Postgres takes NaN
+        if self._is_mysql or not value.is_nan() or value.is_snan():  # Postgres takes NaN
             infra._check_finite(value)
         return infra._exact_decimal(value, column.precision, column.scale)
 
@@ -1338,13 +1340,13 @@ class _ConstrainedRows(_IndexedRows):
         self._set(key, old if key == old_key else None, row)
         if not self.rules.foreign_keys:
             return
-        if self._pads:
+        if self._is_mysql:
             self._find_parents(key)
         else:  # Postgres checks at the end of the statement
             self._turns.unchecked.append((self, key))
 
     def _run_checks(self, row: Row) -> None:
-        if self._pads:
+        if self._is_mysql:
             row = {name: self._comparable(value) for name, value in row.items()}
         for name, check in self.rules.checks.items():
             passes = check(row)
@@ -1373,7 +1375,7 @@ class _ConstrainedRows(_IndexedRows):
             if before == self._key(row, rule.target):
                 continue
             referring = child._referring(rule, before)
-            if child is self and not self._pads and self._key(row, rule.columns) != before:
+            if child is self and not self._is_mysql and self._key(row, rule.columns) != before:
                 # Postgres checks at the end of the statement: the row refers to another key then.
                 referring = [key for key in referring if key != old_key]
             if referring:
@@ -1424,7 +1426,7 @@ class _ConstrainedRows(_IndexedRows):
                 raise self._error(infra._FOREIGN_KEY, name)
         elif rule.on_delete == "cascade":
             # MySQL finishes the cascade of one row before it handles the next one.
-            portions = [[key] for key in referring] if self._pads else [referring]
+            portions = [[key] for key in referring] if self._is_mysql else [referring]
             for keys in portions:
                 child._remove(keys, in_cascade=True)
         else:
@@ -1503,13 +1505,13 @@ class FakeTable(_ConstrainedRows):
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
             self._check_columns(changes)
-            if not self._pads:  # Postgres checks the values before it searches for rows
+            if not self._is_mysql:  # Postgres checks the values before it searches for rows
                 new = self._values.fit_changes(changes)
             found = self._matching(where)
-            if found and not self._pads:
+            if found and not self._is_mysql:
                 self._values.refuse_nulls(new)
             for key, row in found:
-                if self._pads:
+                if self._is_mysql:
                     new = self._values.fit_row({**row, **changes})
                 self._replace(key, row, {**row, **new})
             return len(found)
@@ -1519,7 +1521,7 @@ class FakeTable(_ConstrainedRows):
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
             keys = [key for key, _ in self._matching(where)]
-            if self._pads:  # MySQL deletes row by row and does not count rows a cascade removed
+            if self._is_mysql:  # MySQL deletes row by row and does not count rows a cascade removed
                 return sum(self._remove([key]) for key in keys)
             return self._remove(keys)
 

@@ -2085,7 +2085,7 @@ class CallPolicy:
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                if last is not None and self._learned_nothing(current, error, now):
+                if last is not None and self._timed_out_unsent(current, error, now):
                     error = last
                 self._report(operation, type(error).__name__, now - started, number)
             if (
@@ -2137,7 +2137,7 @@ class CallPolicy:
             traceback.clear_frames(cause.__traceback__)
 
     @staticmethod
-    def _learned_nothing(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
+    def _timed_out_unsent(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
         """Return whether the attempt ran out of time before it sent anything."""
         return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
 
@@ -3392,7 +3392,7 @@ class _Transaction:
             database._enter(block)
             self._depth = block.depth
             if self._leaves:
-                guard = functools.partial(database._forsake, block)
+                guard = functools.partial(database._end_interrupted_block, block)
                 block.guards[id(self)] = weakref.ref(self, guard)
         except BaseException:
             block.guards.pop(id(self), None)
@@ -3433,8 +3433,8 @@ _TRANSACTION = _lazy(
 )
 #: a statement that may change the session, by its first word; one that begins with a comment may
 _MAY_SET = _lazy(
-    r"(?i)\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare|handler"
-    r"|flush|/|-|#)"
+    r"(?i)\s*(?:set|use|lock|unlock|reset|discard|do|execute|call|listen|prepare|load|declare"
+    r"|handler|flush|/|-|#)"
 )
 # The largest batch of insert_many: rows, and bytes of their text.
 _BATCH_ROWS, _BATCH_BYTES = 25_000, 1 << 23
@@ -3529,7 +3529,7 @@ class _Transactions(_Closeable):
                 "this transaction is not the innermost one of this thread", service=self.engine
             )
 
-    def _forsake(self, block: _Block, _: object) -> None:
+    def _end_interrupted_block(self, block: _Block, _: object) -> None:
         """End a block whose ``__exit__`` was interrupted before its first step."""
         if not sys.is_finalizing():
             self._leave_out_of_order(block, DatabaseError("the end of a block was interrupted"))
@@ -4741,7 +4741,7 @@ _READ_ONLY = _ErrorRule(
 )
 _REFUSED = _refusal("refused the statement")
 #: replaces rules for login codes on an open session: CREATE DATABASE and USE raise them too
-_ON_A_SESSION = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
+_RULES_OF_OPEN_SESSIONS = {_LOGIN: _FORBIDDEN, _NO_DATABASE: _UNKNOWN}
 
 
 _NO_BACKEND = _no_connection(
@@ -6777,7 +6777,7 @@ class _ErrorTranslator:
             code, rule = dialect.errors.login_rule(exc)
         else:
             code, rule = dialect.errors.rule_of(exc)
-            rule = _ON_A_SESSION.get(rule, rule)
+            rule = _RULES_OF_OPEN_SESSIONS.get(rule, rule)
         attempt.sent = attempt.sent and rule.may_have_acted
         if rule.error_class is TimeoutError:
             attempt.final = True  # the attempt has used up its time
@@ -7015,7 +7015,7 @@ class _SqlStatements(Database):
             raise  # nothing was sent
         except InfrastructureError as error:
             is_open = dialect.is_open(session)
-            goes_on = is_open and self._goes_on(session)
+            goes_on = is_open and self._transaction_is_open(session)
             self._doom(block, error, outermost=not goes_on)
             if is_open and not goes_on and not error.retryable:  # DDL commits before it fails
                 raise self._ended(operation) from error
@@ -7037,7 +7037,7 @@ class _SqlStatements(Database):
             "DDL and COMMIT do that",
         )
 
-    def _goes_on(self, session: _Session) -> bool:
+    def _transaction_is_open(self, session: _Session) -> bool:
         """Whether the transaction is still open after an error."""
         try:
             return self._dialect.transaction_survives(session)
@@ -12545,7 +12545,7 @@ class _Fill:
             return self._cache._ask("get_or_set", call, *arguments)
         except CacheError as error:
             self._outage = error
-            self._cache._excuse("get_or_set", error)
+            self._cache._log_outage_or_raise("get_or_set", error)
             return None
 
     def is_filled(self, turn: _LockTurn | None = None) -> bool:
@@ -12826,10 +12826,10 @@ class RedisCacheProvider:
         try:
             return self._ask(operation, call, *arguments)
         except CacheError as error:
-            self._excuse(operation, error)
+            self._log_outage_or_raise(operation, error)
             return instead
 
-    def _excuse(self, operation: str, error: CacheError) -> None:
+    def _log_outage_or_raise(self, operation: str, error: CacheError) -> None:
         """Log an outage if this cache fails open. Raises any other error."""
         # Redis did not answer, or is full, a replica, … for the moment.
         is_outage = error.service == "cache" or error.retryable

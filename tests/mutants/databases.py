@@ -332,7 +332,7 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "fake database: blanks at the end count",
         FAKES,
-        Never("_IndexedRows._comparable", "self._pads and value.__class__ is str"),
+        Never("_IndexedRows._comparable", "self._is_mysql and value.__class__ is str"),
         FAKE_DATABASE,
     ),
     OnFakes(
@@ -430,7 +430,7 @@ DATABASES: list[Mutant] = [
     OnFakes(
         "fake database: Postgres goes row by row",
         FAKES,
-        Replace("FakeTable._delete.work", "self._pads", "True"),
+        Replace("FakeTable._delete.work", "self._is_mysql", "True"),
         DATABASE,
     ),
     OnFakes(
@@ -438,7 +438,7 @@ DATABASES: list[Mutant] = [
         FAKES,
         Never(
             "_ConstrainedRows._refuse_orphans",
-            "child is self and not self._pads and self._key(row, rule.columns) != before",
+            "child is self and not self._is_mysql and self._key(row, rule.columns) != before",
         ),
         DATABASE,
     ),
@@ -812,7 +812,7 @@ value = self.plain(value)
     OnFakes(
         "fake database: blanks at the end count in checks",
         FAKES,
-        Never("_ConstrainedRows._run_checks", "self._pads"),
+        Never("_ConstrainedRows._run_checks", "self._is_mysql"),
         DATABASE,
     ),
     OnFakes(

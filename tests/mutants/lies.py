@@ -387,12 +387,12 @@ FAKE_TABLE: list[Mutant] = [
     ),
     fake(
         "FakeTable: Postgres cuts off white space, as MySQL does",
-        Always("_ColumnValues._fit_text", "self._pads"),
+        Always("_ColumnValues._fit_text", "self._is_mysql"),
         DATABASE,
     ),
     fake(
         "FakeTable: MySQL cuts off blanks only",
-        Never("_ColumnValues._fit_text", "self._pads"),
+        Never("_ColumnValues._fit_text", "self._is_mysql"),
         DATABASE,
     ),
     fake(
