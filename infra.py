@@ -3653,8 +3653,9 @@ class Database(_Transactions):
         """Run ``fn()`` in a transaction and return its result.
 
         After a retryable DatabaseError (deadlock, serialization failure, lock timeout) it runs
-        again, up to five times: ``fn`` should have no effects outside the database. Inside a
-        transaction it runs once, in a savepoint: only the outermost block can be repeated.
+        again, up to five times and within the database's total deadline (``acquire_timeout`` of a
+        pool): ``fn`` should have no effects outside the database. Inside a transaction it runs
+        once, in a savepoint: only the outermost block can be repeated.
         """
         _check_function("fn", fn, "no arguments")
         if self._current() is not None:
@@ -11787,11 +11788,12 @@ class RedisClient(KeyValueClient):
         nodes = self._transport.nodes("scan", until)
         pages = self._scan_pages(glob, nodes, until)
         first = next(pages)
-        return itertools.chain(first, itertools.chain.from_iterable(pages))
+        # A generator, because one ends at its first error.
+        return (_text(key) for page in itertools.chain([first], pages) for key in page)
 
     def _scan_pages(
         self, glob: str, nodes: Sequence[_Address], until: float | None
-    ) -> Iterator[Iterator[str]]:
+    ) -> Iterator[Sequence[bytes]]:
         """Yield the keys of each page. ``until`` is the deadline of the first."""
         for node in nodes:
             cursor: Any = 0
@@ -11799,7 +11801,7 @@ class RedisClient(KeyValueClient):
                 command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
                 [(cursor, keys)] = self._transport.send_to(node, "scan", command, until=until)
                 until = None
-                yield map(_text, keys)
+                yield keys
 
     def _publish(self, channel: str, message: str) -> int:
         return int(self._send("publish", ("PUBLISH", channel, message))[0])

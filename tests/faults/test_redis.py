@@ -435,6 +435,17 @@ def test_another_type_and_foreign_bytes(server: Server, raw: Any) -> None:
         assert raw.info("stats")["total_connections_received"] == before + 1
 
 
+def test_a_scan_ends_at_a_key_that_is_no_text(server: Server, raw: Any) -> None:
+    for number in range(20):
+        raw.set(b"\xff%d" % number, 1)
+    with client_of(server.url) as client:
+        keys = client.scan()
+        with pytest.raises(infra.SerializationError) as caught:
+            list(keys)
+        assert "xff" not in "".join(traceback.format_exception(caught.value))
+        assert list(keys) == []
+
+
 #: what a server says: whether a cache that fails open takes it for an outage (and the caller may
 #: try again), and words of the error
 REFUSALS: dict[str, tuple[bool, str]] = {
