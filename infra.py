@@ -3895,6 +3895,8 @@ def _marker_place(text: str, at: int, word: str) -> int:
 
 #: ASCII characters that a Postgres name cannot hold; it may hold a dollar sign
 _SIGNS = r"\0-#%-/:-@\[-\^`{-\x7f"
+#: the name between the signs of a dollar quote
+_TAG_NAME = rf"(?:(?![0-9])[^{_SIGNS}$]+)?"
 # The patterns of statements end with their repeated group, so they never backtrack. Repetitions
 # take memory: their number is limited, and the callers loop.
 _EMPTY_STATEMENTS = _lazy(r"[\s;]*;")
@@ -3910,6 +3912,7 @@ def _quoted(quote: str, escapes: bool | None) -> str:
     return rf"{quote}[^{quote}]*{quote}" if escapes is False else rf"{quote}[^{quote}\\]*{quote}"
 
 
+@functools.cache
 def _repeated(*alternatives: str) -> _Scanner:
     return re.compile(f"(?:{'|'.join(filter(None, alternatives))}){{0,2000}}", re.DOTALL)
 
@@ -3928,6 +3931,7 @@ class _Script(ABC):
     ``strict``: the script is a migration file. A marker ends it, and ``at`` is then the marker's
     position. Commands of a client program raise ValidationError.
     ``breaks``: in this file a lone carriage return ends a line, and so a comment.
+    ``escapes``: those at the start, if they are not the server's default.
     """
 
     #: the first characters of comments and of client commands
@@ -3941,7 +3945,13 @@ class _Script(ABC):
     command_advice: ClassVar[str]
 
     def __init__(
-        self, sql: str, at: int = 0, *, strict: bool = False, breaks: bool = False
+        self,
+        sql: str,
+        at: int = 0,
+        *,
+        strict: bool = False,
+        breaks: bool = False,
+        escapes: _Escapes | None = None,
     ) -> None:
         self.sql = sql
         self.at = at
@@ -3949,11 +3959,9 @@ class _Script(ABC):
         self._breaks = breaks
         self._limit = -1  # the position of the next marker, or the end of the text
         self._broken: list[int] = []  # carriage returns that end a comment
-        self._settled_at = 0  # the statement that last changed ``_escapes``
         #: by MySQL's user variables, which may hold a saved sql_mode
         self._saved: dict[str, _Escapes] = {}
-        self._escapes = self.default_escapes
-        self._blank, self._body = self.patterns(self._escapes, strict, breaks)
+        self._settle(0, escapes or self.default_escapes)
 
     @staticmethod
     @abstractmethod
@@ -3963,13 +3971,6 @@ class _Script(ABC):
     @abstractmethod
     def _pass_comment(self, at: int) -> int:
         """Return the end of the comment that begins at ``at``, or ``at`` if none does."""
-
-    @abstractmethod
-    def _pass_special(self, at: int) -> int:
-        """Return the end of the string, name or comment that stopped the statement's pattern.
-
-        If only the limit of repetitions stopped it, return ``at``.
-        """
 
     @abstractmethod
     def _examine(self, first: int, end: int) -> int:
@@ -3998,11 +3999,33 @@ class _Script(ABC):
             self.at = found.end() if found else end + 1
 
     def settle_after(self, sql: str) -> _Escapes:
-        """Read ``sql`` as the next statement, and return how backslashes escape in it."""
-        before, self.sql, self.at = self._escapes, sql, 0
+        """Read ``sql`` as the next statement, and return where backslashes escape in it.
+
+        If that is unknown, they do not.
+        """
+        single, double = self._escapes
+        self.sql, self.at = sql, 0
         for _ in self.spans():
             pass
-        return before
+        return bool(single), bool(double)
+
+    def skip_literal(self, found: re.Match[str]) -> tuple[str, int]:
+        """Return what replaces a string, comment or quoted name in a statement's code, and its end.
+
+        One that is never closed ends with the text.
+        """
+        opened, at = found[0], found.start()
+        if "!" in opened:  # MySQL executes the text in /*! */
+            return " ", found.end()
+        try:
+            end = self._pass_special(at)
+        except ValidationError:
+            end = len(self.sql)
+        if opened[0] in "/-#":
+            return " ", end
+        # Double quotes without escapes may be a name of ANSI_QUOTES.
+        is_name = opened == "`" or (opened == '"' and not self._escapes[1])
+        return self.sql[at:end] if is_name else "''", end
 
     def text(self, start: int, end: int) -> str:
         """Return a statement as it is sent. Carriage returns that end a comment become newlines."""
@@ -4049,6 +4072,18 @@ class _Script(ABC):
             if at > self._limit:
                 self._find_limit(at)
 
+    def _pass_special(self, at: int) -> int:
+        """Return the end of the string, name or comment that stopped the statement's pattern.
+
+        If only the limit of repetitions stopped it, return ``at``.
+        """
+        character = self.sql[at]
+        if character in "'\"":
+            return self._pass_quoted(at, self._escapes["'\"".index(character)])
+        if self._strict and character in "\\\ufeff":
+            self._refuse_character(at)
+        return self._pass_comment(at)
+
     def _pass_quoted(self, at: int, escapes: bool | None) -> int:
         sql, quote, end = self.sql, self.sql[at], at + 1
         if escapes is None:
@@ -4059,27 +4094,29 @@ class _Script(ABC):
                     f"because of line {_line(sql, self._settled_at)}: give {self.setting} a plain "
                     "value there"
                 )
-        if not escapes:
-            end = sql.find(quote, end)
-            return self._closed(end + 1 if end >= 0 else 0, at)
-        inside = _repeated(rf"[^{quote}\\]+", r"\\.", quote * 2)
-        while (further := inside.match(sql, end).end()) > end:
-            end = further
-        return self._closed(end + 1 if sql.startswith(quote, end) else 0, at)
+        if escapes:
+            inside = _repeated(rf"[^{quote}\\]+", r"\\.", quote * 2)
+            while (further := inside.match(sql, end).end()) > end:
+                end = further
+        return self._after(quote, end, at)
 
-    def _closed(self, end: int, opened: int, shortest: int = 1) -> int:
-        """Return ``end``. Raises ValidationError if it is below ``shortest``: no end was found."""
-        if end < shortest:
-            raise ValidationError(
-                f"a quote or comment that opens in line {_line(self.sql, opened)} is never closed"
-            )
-        return end
+    def _after(self, mark: str, at: int, opened: int) -> int:
+        """Return the end of the next ``mark``, which closes what is open since ``opened``."""
+        found = self.sql.find(mark, at)
+        if found < 0:
+            self._refuse_open(opened)
+        return found + len(mark)
 
-    def _settle(self, at: int, *escapes: bool | None) -> None:
+    def _refuse_open(self, opened: int) -> NoReturn:
+        raise ValidationError(
+            f"a quote or comment that opens in line {_line(self.sql, opened)} is never closed"
+        )
+
+    def _settle(self, at: int, escapes: _Escapes) -> None:
         """Use ``escapes`` from now on. ``at``: the statement that sets them."""
-        self._settled_at = at
-        self._escapes = (escapes[0], escapes[-1])
-        self._blank, self._body = self.patterns(self._escapes, self._strict, self._breaks)
+        self._settled_at = at  # for errors
+        self._escapes = escapes
+        self._blank, self._body = self.patterns(escapes, self._strict, self._breaks)
 
     def _refuse(self, at: int, what: str, advice: str) -> NoReturn:
         raise ValidationError(f"{what} in line {_line(self.sql, at)} {advice}")
@@ -4125,14 +4162,15 @@ class _MySqlScript(_Script):
     #: modes that include ANSI_QUOTES
     ansi = frozenset(["ANSI", "ANSI_QUOTES", "DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"])
     executable = _lazy(r"/\*M?!(?!999999)")
-    line_comment = _lazy(r"(?:#|--(?=[\0- \x7f]|\Z))[^\n\r]*")
+    line_comment = r"(?:\#|--(?=[\0- \x7f]|\Z))"
     #: whether the quotes in executable comments are closed
     _reads_inside = True
 
     @staticmethod
     @functools.cache
     def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
-        blank = _repeated(r"\s+", *_MySqlScript._comments(breaks), r"/\*(?!M?!(?!999999)).*?\*/")
+        comment = _MySqlScript._line_comment(breaks)
+        blank = _repeated(r"\s+", comment, r"/\*(?!M?!(?!999999)).*?\*/")
         body = _MySqlScript._body_pattern(
             escapes, breaks, r";\\\ufeff" if strict else ";", r"\\N" if strict else ""
         )
@@ -4147,22 +4185,23 @@ class _MySqlScript(_Script):
             _quoted('"', escapes[1]),
             "`[^`]*`",
             more,
-            *_MySqlScript._comments(breaks),
+            _MySqlScript._line_comment(breaks),
             r"-(?!-(?:[\0- \x7f]|\Z))",
             r"/(?:(?!\*)|\*(?:(?!M?!(?!999999)).*?|M?![^*/'\"`#;\\\-]*)\*/)",
         )
 
     @staticmethod
-    def _comments(breaks: bool) -> tuple[str, ...]:
-        return () if breaks else (r"\#[^\n]*", r"--(?=[\0- \x7f]|\Z)[^\n]*")
+    def _line_comment(breaks: bool) -> str:
+        return "" if breaks else rf"{_MySqlScript.line_comment}[^\n]*"
 
     def _pass_comment(self, at: int) -> int:
         sql = self.sql
         if sql.startswith("/*", at):
             if self.executable.match(sql, at):
                 return at
-            return self._closed(sql.find("*/", at + 2) + 2, at, shortest=2)
-        found = self.line_comment.match(sql, at)
+            return self._after("*/", at + 2, at)
+        rest = r"[^\n\r]*" if self._breaks else r"[^\n]*"
+        found = re.compile(self.line_comment + rest).match(sql, at)
         if found is None:
             return at
         end = found.end()
@@ -4172,27 +4211,22 @@ class _MySqlScript(_Script):
 
     def _pass_special(self, at: int) -> int:
         character = self.sql[at]
-        if character in "'\"":
-            return self._pass_quoted(at, self._escapes["'\"".index(character)])
         if character == "`":
             return self._pass_quoted(at, False)
-        if character in self.comment_signs:
-            end = self._pass_comment(at)
-            return self._pass_executable(at) if end == at and character == "/" else end
-        if self._strict and character in "\\\ufeff":
-            self._refuse_character(at)
-        return at
+        if character == "/" and self.executable.match(self.sql, at):
+            return self._pass_executable(at)
+        if self.sql.startswith("\\N", at):  # NULL, as mariadb-dump writes it
+            return at
+        return super()._pass_special(at)
 
     def _pass_executable(self, at: int) -> int:
-        if not self.executable.match(self.sql, at):
-            return at
         try:
             if self._reads_inside:
                 return self._pass_inside(at)
         except ValidationError:
             # A quote in a comment for another server's version may stay open: read no more of them.
             self._reads_inside = False
-        return self._closed(self.sql.find("*/", at + 3) + 2, at, shortest=2)
+        return self._after("*/", at + 3, at)
 
     def _pass_inside(self, at: int) -> int:
         inside = self._body_pattern(self._escapes, self._breaks, "*", r"\*(?!/)")
@@ -4200,9 +4234,9 @@ class _MySqlScript(_Script):
         while not self.sql.startswith("*/", end):
             end = inside.match(self.sql, end).end()
             if end == len(self.sql):
-                self._closed(0, at)
+                self._refuse_open(at)
             if self.sql[end] == "/":
-                end = self._closed(self.sql.find("*/", end + 2) + 2, end, shortest=2)
+                end = self._after("*/", end + 2, end)
             else:
                 end = self._pass_special(end)
         return end + 2
@@ -4241,7 +4275,7 @@ class _MySqlScript(_Script):
                 and not scope
                 and not target.startswith(self.other_scopes)
             ):
-                self._settle(first, *escapes)
+                self._settle(first, escapes)
 
     def _escapes_of(self, value: str, rest: str) -> _Escapes:
         """Return the escapes that sql_mode = ``value`` gives. ``rest``: the text from there on."""
@@ -4288,8 +4322,9 @@ class _PostgresScript(_Script):
     set_config = _lazy(r"(?i)set_config\s{0,9}\(\s{0,9}'standard_conforming_strings")
     restrict = _lazy(r"\\(?:un)?restrict\b[^\r\n]*")
     prefix = _lazy(rf"(?<![^{_SIGNS}])[eE]\Z")
+    line_comment = _lazy(r"--[^\r\n]*")
     gap: _Scanner = _lazy(r"(?:\s+|--[^\r\n]*){0,2000}")
-    tag = _lazy(rf"\$(?:(?![0-9])[^{_SIGNS}$]+)?\$")
+    tag = _lazy(rf"\${_TAG_NAME}\$")
     #: a comment; comments nested in it hold no further ones
     comment = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*)|/\*[^*/]*\*/)[^*/]*){0,50}\*/"
     #: the parts of nested comments: text, a run of opening marks, a run of closing marks
@@ -4320,17 +4355,15 @@ class _PostgresScript(_Script):
             rf"[^'\"$/\-{stops}]+",
             quoted,
             '"[^"]*"',
-            rf"\$(?:(?<=[^{signs}$]\$)\$*|(?!(?:(?![0-9])[^{signs}$]+)?\$)"
-            rf"|((?:(?![0-9])[^{signs}$]+)?)\$.*?\$\1\$)",
+            rf"\$(?:(?<=[^{signs}$]\$)\$*|(?!{_TAG_NAME}\$)|({_TAG_NAME})\$.*?\$\1\$)",
             r"-(?:-[^\r\n]*)?",
             rf"/(?!\*)|{_PostgresScript.comment}",
         )
 
     def _pass_comment(self, at: int) -> int:
         sql = self.sql
-        if sql.startswith("--", at):
-            found = self.gap.match(sql, at)
-            return found.end() if found else at
+        if found := self.line_comment.match(sql, at):
+            return found.end()
         if sql.startswith("/*", at):
             return self._pass_nested(at)
         found = self.restrict.match(sql, at) if self._strict else None
@@ -4356,26 +4389,17 @@ class _PostgresScript(_Script):
             if not depth:
                 return sql.rfind("*/", at, end) + 2
             if end == begun:
-                self._closed(0, opened)
+                self._refuse_open(opened)
             at = end
         return at
 
     def _pass_special(self, at: int) -> int:
-        sql, character = self.sql, self.sql[at]
-        if character == "'":
-            if not self.prefix.search(sql, max(0, at - 2), at):
-                return self._pass_quoted(at, self._escapes[0])
+        sql = self.sql
+        if sql[at] == "'" and self.prefix.search(sql, max(0, at - 2), at):
             return self._pass_escaped(at)
-        if character == '"':
-            return self._pass_quoted(at, False)
-        if character == "$" and (found := self.tag.match(sql, at)):
-            tag = found[0]
-            return self._closed(sql.find(tag, found.end()) + len(tag), at, shortest=len(tag))
-        if sql.startswith("/*", at):
-            return self._pass_nested(at)
-        if self._strict and character in "\\\ufeff":
-            self._refuse_character(at)
-        return at
+        if tag := self.tag.match(sql, at):
+            return self._after(tag[0], tag.end(), at)
+        return super()._pass_special(at)
 
     def _pass_escaped(self, at: int) -> int:
         """Return the end of an E'' string and of its continuations on further lines."""
@@ -4400,9 +4424,9 @@ class _PostgresScript(_Script):
         if self.change.match(sql, first, end):
             plain = self.plain_change.fullmatch(sql[first:end].rstrip())
             if plain or self.setting in sql[first:end].lower():
-                self._settle(first, self._escapes_of(plain), False)
+                self._settle(first, (self._escapes_of(plain), False))
         elif self.set_config.search(sql, first, end):
-            self._settle(first, None, False)
+            self._settle(first, (None, False))
         return end
 
     @staticmethod
@@ -4441,7 +4465,7 @@ class _PostgresScript(_Script):
 _SCRIPTS: Mapping[str, type[_Script]] = {"mysql": _MySqlScript, "postgres": _PostgresScript}
 
 
-def _script(sql: str, engine: str, at: int = 0, **options: bool) -> _Script:
+def _script(sql: str, engine: str, at: int = 0, **options: Any) -> _Script:
     if not isinstance(engine, str) or engine not in _SCRIPTS:
         raise ValidationError('engine should be "mysql" or "postgres"')
     return _SCRIPTS[engine](sql, at, **options)
@@ -4466,32 +4490,6 @@ def _controls_transaction(sql: str, engine: str) -> bool:
 
 
 _PLAIN_TEXT = _lazy("'[^']*'")
-_LINE_END = _lazy("[\r\n]")
-
-
-def _after(sql: str, end: str, at: int) -> int:
-    """Return the position after the next ``end``. A doubled quote reads as two adjacent strings."""
-    found = sql.find(end, at)
-    return len(sql) if found < 0 else found + len(end)
-
-
-def _after_nested(sql: str, at: int) -> int:
-    """Return the position after a comment of Postgres, which may hold nested ones."""
-    depth, edge = 1, re.compile(r"/\*|\*/")
-    while depth and (found := edge.search(sql, at)):
-        at = found.end()
-        depth += 1 if found[0] == "/*" else -1
-    return at if not depth else len(sql)
-
-
-def _after_escaped(sql: str, quote: str, at: int) -> int:
-    """Return the position after the closing quote of a string with backslashes."""
-    special = re.compile(rf"\\.|{quote}{quote}|{quote}", re.DOTALL)
-    while found := special.search(sql, at):
-        at = found.end()
-        if found[0] == quote:
-            return at
-    return len(sql)
 
 
 class _Syntax(ABC):
@@ -4525,24 +4523,19 @@ class _Syntax(ABC):
         """Quote an identifier, which may be a reserved word."""
         return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
 
-    @abstractmethod
-    def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
-        """Return what replaces a string, comment or quoted name in ``code``, and its end."""
-
     def code(self, sql: str, escapes: _Escapes | None = None) -> Iterator[str]:
         """Yield the parts of a statement without its strings and comments.
 
         ``escapes``: see _Script.
         """
-        escapes = escapes or self.script.default_escapes
-        at = 0
+        script, at = self.script(sql, escapes=escapes), 0
         while found := self.literal_start.search(sql, at):
             yield sql[at : found.start()]
             if run := self.plain_strings.match(sql, found.start()):  # 20 times faster in a dump
                 yield _PLAIN_TEXT.sub("''", run[0])
                 at = run.end()
             else:
-                replacement, at = self.skip_literal(sql, found, escapes)
+                replacement, at = script.skip_literal(found)
                 yield replacement
         yield sql[at:]
 
@@ -4557,9 +4550,9 @@ class _Syntax(ABC):
 
     def masked(self, sql: str) -> str:
         """Return the statement with each character of its strings and comments replaced."""
-        parts, at = [], 0
+        script, parts, at = self.script(sql), [], 0
         while found := self.literal_start.search(sql, at):
-            replacement, end = self.skip_literal(sql, found, self.script.default_escapes)
+            replacement, end = script.skip_literal(found)
             skipped = sql[found.start() : end]
             parts.append(sql[at : found.start()])
             parts.append(skipped if replacement == skipped else replacement[:1] * len(skipped))
@@ -4595,7 +4588,7 @@ class _Syntax(ABC):
 class _MySqlSyntax(_Syntax):
     script = _MySqlScript
     quote = "`"
-    literal_start = _lazy(r"""['"`]|#|--(?![^\s\0-\x1f])|/\*(?:M?!\d*)?""")
+    literal_start = _lazy(rf"['\"`]|{_MySqlScript.line_comment}|/\*(?:M?!\d*)?")
     plain_strings = _lazy(r"""(?:'[^'\\]*'[^'"`#/\-]*){1,2000}""")
     history_name = _lazy(
         r'(?i)(?<![\w$`"])schema_migrations(?![\w$`"])|(?<!`)`schema_migrations`(?!`)'
@@ -4623,20 +4616,6 @@ class _MySqlSyntax(_Syntax):
         r"(?:`[^`]*`\s*\.\s*|\w+\s*\.\s*)?`?((?<=`)[^`]+|\w+)"
     )
 
-    def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
-        opened, at = found[0], found.end()
-        if opened == "`":
-            end = _after(sql, "`", at)
-            return sql[found.start() : end], end
-        if opened in ("'", '"'):
-            escaped = escapes["'\"".index(opened)]
-            end = _after_escaped(sql, opened, at) if escaped else _after(sql, opened, at)
-            # Double quotes without escapes may be a name of ANSI_QUOTES.
-            return "''" if opened == "'" or escaped else sql[found.start() : end], end
-        if "!" in opened:  # the server executes the text in /*! */
-            return " ", at
-        return " ", _after(sql, "*/" if opened == "/*" else "\n", at)
-
     def written_table(self, sql: str) -> str | None:
         """Return the table that a statement writes to, or None."""
         found = self.write_target.match(sql, _first_word(sql, "mysql"))
@@ -4646,10 +4625,8 @@ class _MySqlSyntax(_Syntax):
 class _PostgresSyntax(_Syntax):
     script = _PostgresScript
     quote = '"'
-    literal_start = _lazy(r"""['"]|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
+    literal_start = _lazy(rf"['\"]|--|/\*|(?<![^{_SIGNS}])\${_TAG_NAME}\$")
     plain_strings = _lazy(r"""(?:(?<![eE])'[^'\\]*'[^'"$/\-]*){1,2000}""")
-    #: the start of an E'' string's continuation on a further line
-    next_part = _lazy(r"[ \t\f\v]*(?:--[^\r\n]*)?[\r\n](?:\s|--[^\r\n]*)*'")
     history_name = _lazy(
         r'(?<![\w$"])(?i:schema_migrations)(?![\w$"])|(?<!")"schema_migrations"(?!")'
     )
@@ -4668,26 +4645,6 @@ class _PostgresSyntax(_Syntax):
     )
     refused = _lazy(r"PREPARE\s+TRANSACTION\b")
     refusal = "a prepared transaction outlives its connection: end it with COMMIT"
-
-    def skip_literal(self, sql: str, found: re.Match[str], escapes: _Escapes) -> tuple[str, int]:
-        opened, at = found[0], found.end()
-        if opened == '"':
-            end = _after(sql, '"', at)
-            return sql[found.start() : end], end
-        if opened == "'":
-            before = sql[max(0, found.start() - 2) : found.start()]
-            if not re.search(r"(?<![\w$])[eE]\Z", before):
-                return "''", _after_escaped(sql, "'", at) if escapes[0] else _after(sql, "'", at)
-            end = _after_escaped(sql, "'", at)
-            while further := self.next_part.match(sql, end):
-                end = _after_escaped(sql, "'", further.end())
-            return "''", end
-        if opened == "/*":
-            return " ", _after_nested(sql, at)
-        if opened == "--":  # unlike in MySQL, a lone carriage return ends it
-            line_end = _LINE_END.search(sql, at)
-            return " ", line_end.end() if line_end else len(sql)
-        return "''", _after(sql, opened, at)
 
     def executed_strings(self, sql: str) -> Sequence[str]:
         if not re.match(r"DO\b", self.start_of_code(sql), re.IGNORECASE):

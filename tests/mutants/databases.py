@@ -534,7 +534,7 @@ SCHEMAS: list[Mutant] = [
     OnServers(
         "migrations: a line of Postgres ends at a line feed only",
         INFRA,
-        Text("_LINE_END", "\r", ""),
+        Text("_PostgresScript.line_comment", "\\r", ""),
         ("faults/test_migrations.py::test_a_script_that_names_the_history",),
     ),
     OnServers(

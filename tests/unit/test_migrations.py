@@ -369,6 +369,24 @@ def test_comments_in_front_of_a_statement_cost_nothing(file: Path) -> None:
             read(file, f"-- migration 1 a postgres\n{comments}COMMIT;\n", "postgres")
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_marker_below_many_comments(file: Path, engine: str) -> None:
+    for count in (999, 1000, 1001, 5000):
+        comments = "-- a\n" * count
+        text = f"-- migration 1 a {engine}\nSELECT 1;{comments}-- migration 2 b {engine}\nSELECT 2;"
+        assert [each.statements for each in read(file, text, engine)] == [
+            ("SELECT 1",),
+            ("SELECT 2",),
+        ]
+
+
+def test_a_comment_behind_many_strings() -> None:
+    """For the server, a carriage return does not end a comment."""
+    for count in (998, 999, 1000):
+        script = "SELECT''" + " ''" * count + "# a\r; b\n"
+        assert infra.split_statements(script, "mysql") == [script.strip()]
+
+
 def test_the_memory_of_a_long_text(file: Path) -> None:
     for part in ("''", r"\\", "a"):
         text = "SELECT '" + part * (1_000_000 // len(part)) + "'"
@@ -843,8 +861,9 @@ def test_what_only_a_client_understands_is_refused(
 
 
 def test_null_as_mariadb_writes_it(file: Path) -> None:
-    (found,) = read(file, "-- migration 1 a mysql\nINSERT INTO a VALUES (\\N,1);\n")
-    assert found.statements == ("INSERT INTO a VALUES (\\N,1)",)
+    for values in ("\\N,1", "'a'" + ",\\N" * 1000, "'a''b'" + ",\\N" * 1000):
+        (found,) = read(file, f"-- migration 1 a mysql\nINSERT INTO a VALUES ({values});\n")
+        assert found.statements == (f"INSERT INTO a VALUES ({values})",)
 
 
 # --- Migrator, as far as it needs no server
