@@ -6329,6 +6329,11 @@ class _CopyTexts(_RowTexts):
         }
 
 
+# On its own: by way of _type_reader it would take a tenth longer.
+def _read_bytes(text: str | None, _: object) -> bytes | None:
+    return None if text is None else bytes.fromhex(text[2:])
+
+
 def _type_reader(read: _Converter) -> Callable[[str | None, object], Any]:
     """Return the function by which psycopg2 reads a type whose texts ``read`` converts."""
     return lambda text, _: None if text is None else read(text)
@@ -6385,7 +6390,7 @@ class _PostgresDialect(_Dialect):
         self.converters[a_range] = None
         ext = self.driver.extensions
         to_uuid = ext.new_type((2950,), "UUID", _type_reader(uuid.UUID))
-        to_bytes = ext.new_type((17,), "BYTES", _type_reader(lambda text: bytes.fromhex(text[2:])))
+        to_bytes = ext.new_type((17,), "BYTES", _read_bytes)
         self._types = [
             to_uuid, to_bytes, ext.new_type((114,), "JSON", _type_reader(json.loads)),
             ext.new_array_type((2951,), "UUID[]", to_uuid),
