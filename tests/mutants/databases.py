@@ -120,7 +120,7 @@ DATABASES: list[Mutant] = [
         "databases: the server's text is quoted unasked",
         INFRA,
         Replace(
-            "_ErrorTranslator.translate",
+            "_sql_error",
             "dialect.config.error_detail and (text := dialect.errors.server_text(exc))",
             "(text := dialect.errors.server_text(exc))",
         ),
