@@ -10900,9 +10900,8 @@ class _RedisErrors:
 
     def refused(self, refusal: Exception) -> InfrastructureError:
         """Return our error for a refusal that came as a value."""
-        error = self.translate(refusal, Attempt(0, SystemClock.monotonic)) or CacheError(
-            "redis refused the command"
-        )
+        attempt = Attempt(0, SystemClock.monotonic)
+        error = cast("InfrastructureError", self.translate(refusal, attempt))
         error.service, error.__cause__ = "redis", _scrubbed(refusal)
         return error
 
@@ -11232,17 +11231,11 @@ class _RedisServer:
             attempt.shared = True  # it refused some commands only, and may have executed others
             return replies
         attempt.sent = attempt.shared
-        return self._ask_successor(attempt, self.pool.renew(place, attempt), commands)
-
-    def _ask_successor(self, attempt: Attempt, connection: Any, commands: _Commands) -> list[Any]:
-        errors = self._driver.errors
-        connection.send(attempt, commands)
-        replies = errors.precise_replies(connection.read_replies(len(commands)))
-        connection.is_new = False
-        if _has(errors.demotions, replies):
-            self._stays_demoted(attempt)
-        else:
-            self._replaced_at = connection.opened_at
+        successor = self.pool.renew(place, attempt)
+        successor.send(attempt, commands)
+        replies = self.receive(attempt, place, commands)  # once: the successor is new
+        if not _has(errors.demotions, replies):
+            self._replaced_at = successor.opened_at
         return replies
 
     def _stays_demoted(self, attempt: Attempt) -> None:

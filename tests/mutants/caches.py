@@ -150,8 +150,8 @@ CLIENTS: list[Mutant] = [
         "client: after a failover other idle connections stay",
         INFRA,
         Drop(
-            "_RedisServer._ask_successor",
-            "self._replaced_at = connection.opened_at",
+            "_RedisServer.receive",
+            "self._replaced_at = successor.opened_at",
         ),
         ("faults/test_redis.py::test_all_old_connections_go_after_a_failover",),
     ),
