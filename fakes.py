@@ -2045,13 +2045,15 @@ class _FakeListener(infra.Listener):
                 raise infra.TimeoutError("FakeRedisClient is down on purpose", service="redis")
             if command == "SUBSCRIBE":
                 self._channels.update(names)
-            elif command == "UNSUBSCRIBE":
-                self._channels.difference_update(self._unneeded(command, names))
             elif command == "PSUBSCRIBE":
                 self._globs.update((name, _glob(name)) for name in names)
             else:
-                for name in self._unneeded(command, names):
-                    self._globs.pop(name, None)
+                left = [name for name in names if self._may_unsubscribe(command, name)]
+                if command == "UNSUBSCRIBE":
+                    self._channels.difference_update(left)
+                else:
+                    for name in left:
+                        self._globs.pop(name, None)
 
     def _matches(self, channel: str) -> Iterator[str | None]:
         if channel in self._channels:
@@ -2078,7 +2080,7 @@ class _FakeListener(infra.Listener):
                 self._busy = False
             raise
 
-    def _close(self) -> None:
+    def close(self) -> None:
         with self._server._lock:
             self._closed = True
             with contextlib.suppress(ValueError):  # it is closed already

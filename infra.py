@@ -724,13 +724,19 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
 
     Without a key it is SHA-256, which anybody can reverse by trying all numbers.
     """
+    number = normalize_phone(phone)
+    if key is not None:
+        return _hmac_digits(_key_bytes(key), number)
+    import hashlib
+
+    return hashlib.sha256(number.encode()).hexdigest()
+
+
+def _hmac_digits(key: bytes, text: str) -> str:
     import hashlib
     import hmac
 
-    number = normalize_phone(phone).encode()
-    if key is None:
-        return hashlib.sha256(number).hexdigest()
-    return hmac.new(_key_bytes(key), number, hashlib.sha256).hexdigest()
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
 _SURROGATE = _lazy("[\ud800-\udfff]")
@@ -10403,9 +10409,9 @@ class Listener(_Closeable):
         """Stop receiving from these globs."""
         self._change("PUNSUBSCRIBE", globs)
 
+    @abstractmethod
     def close(self) -> None:
         """Stop. Waits for a running handler, within the client's deadline; calls no other."""
-        self._close()
 
     def _change(self, command: str, names: Sequence[str]) -> None:
         if not names:
@@ -10425,19 +10431,17 @@ class Listener(_Closeable):
             except Exception:
                 logger.warning("on_reconnect raised", exc_info=True)
 
-    def _unneeded(self, command: str, names: Sequence[str]) -> list[str]:
-        """Return the names that the command may unsubscribe from.
+    def _may_unsubscribe(self, command: str, name: str) -> bool:
+        """Return whether nothing needs the name that the command unsubscribes from.
 
         Call it under the lock that orders commands. A thread that subscribes afterwards then sends
         its SUBSCRIBE afterwards.
         """
-        is_needed, is_glob = self._is_needed, command == "PUNSUBSCRIBE"
-        return [name for name in names if is_needed is None or not is_needed(is_glob, name)]
+        is_needed = self._is_needed
+        return is_needed is None or not is_needed(command == "PUNSUBSCRIBE", name)
 
     @abstractmethod
     def _apply(self, command: str, names: Sequence[str]) -> None: ...
-    @abstractmethod
-    def _close(self) -> None: ...
 
 
 class KeyValueClient(_Closeable):
@@ -10465,8 +10469,8 @@ class KeyValueClient(_Closeable):
     def get_many(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of those keys that exist. Not atomic: one pipeline of single reads."""
         names = [*map(_check_key, _check_many("keys", keys))]
-        values = self._get_many(names) if names else ()
-        return {key: value for key, value in zip(names, values) if value is not None}
+        found = zip(names, self._get_many(names))
+        return {key: value for key, value in found if value is not None}
 
     def set(self, key: str, value: str) -> None:
         """Store without expiry. An earlier expiry of the key is removed."""
@@ -10484,8 +10488,7 @@ class KeyValueClient(_Closeable):
         _check_mapping("items", items)
         ttl = None if seconds is None else _milliseconds(seconds)
         pairs = [(_check_key(key), _check_value(value)) for key, value in items.items()]
-        if pairs:
-            self._set_many(pairs, ttl)
+        self._set_many(pairs, ttl)
 
     def set_nx(self, key: str, value: str, seconds: float | None = None) -> bool:
         """Store only if the key is absent; return whether it was. Never retried once sent."""
@@ -10498,13 +10501,11 @@ class KeyValueClient(_Closeable):
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Remove the keys; return how many existed. Not atomic."""
-        names = [_check_key(key) for key in _check_many("keys", keys)]
-        return self._delete_many(names) if names else 0
+        return self._delete_many([*map(_check_key, _check_many("keys", keys))])
 
     def unlink_many(self, keys: Iterable[str]) -> int:
         """Remove the keys as ``delete_many`` does; the server frees their memory later (UNLINK)."""
-        names = [_check_key(key) for key in _check_many("keys", keys)]
-        return self._unlink_many(names) if names else 0
+        return self._unlink_many([*map(_check_key, _check_many("keys", keys))])
 
     def compare_and_delete(self, key: str, value: str) -> bool:
         """Remove the key if it holds exactly ``value``; return whether it did. Atomic."""
@@ -10794,9 +10795,8 @@ class _RedisErrors:
 
     def refused(self, refusal: Exception) -> InfrastructureError:
         """Return our error for a refusal that came as a value."""
-        error = self.translate(refusal, Attempt(0, SystemClock.monotonic)) or CacheError(
-            "redis refused the command"
-        )
+        attempt = Attempt(0, SystemClock.monotonic)
+        error = cast("InfrastructureError", self.translate(refusal, attempt))
         error.service, error.__cause__ = "redis", _scrubbed(refusal)
         return error
 
@@ -10984,7 +10984,7 @@ class _RedisConnection:
         self.unread = True  # an interrupt may leave the socket without its timeout
         try:
             dead = self._sock is None or bool(self._parser.can_read(0))
-        except (self._driver.redis.RedisError, OSError):
+        except self._driver.errors.failures:
             return True
         self.unread = False
         return dead
@@ -11042,24 +11042,20 @@ class _RedisDriver:
         if parser:
             self.options["parser_class"] = parser
 
-    def check_open(self) -> None:
-        if self.closed:
-            raise ConnectionError("RedisClient is closed", retryable=False)
-
     def connect(self, address: _Address, attempt: Attempt) -> Any:
         """Return a connection that is logged in, within the attempt's deadline."""
-        self.check_open()
+        if self.closed:
+            raise ConnectionError("RedisClient is closed", retryable=False)
         attempt.note = address
         connection = self._class(self, address, attempt)
         try:
             connection.connect()
+            return connection
         except BaseException:
             connection.disconnect()
             if connection.failure is None:
                 raise
-        if connection.failure is not None:
-            raise connection.failure
-        return connection
+        raise connection.failure
 
 
 class _RedisServer:
@@ -11130,17 +11126,11 @@ class _RedisServer:
             attempt.shared = True  # it refused some commands only, and may have executed others
             return replies
         attempt.sent = attempt.shared
-        return self._ask_successor(attempt, self.pool.renew(place, attempt), commands)
-
-    def _ask_successor(self, attempt: Attempt, connection: Any, commands: _Commands) -> list[Any]:
-        errors = self._driver.errors
-        connection.send(attempt, commands)
-        replies = errors.precise_replies(connection.read_replies(len(commands)))
-        connection.is_new = False
-        if _has(errors.demotions, replies):
-            self._stays_demoted(attempt)
-        else:
-            self._replaced_at = connection.opened_at
+        successor = self.pool.renew(place, attempt)
+        successor.send(attempt, commands)
+        replies = self.receive(attempt, place, commands)  # once: the successor is new
+        if not _has(errors.demotions, replies):
+            self._replaced_at = successor.opened_at
         return replies
 
     def _stays_demoted(self, attempt: Attempt) -> None:
@@ -11158,7 +11148,7 @@ class _RedisServer:
         if length < _LEAST_LIMIT or not attempt.sent:
             return None  # a server takes so much, or got nothing
         driver = self._driver
-        with contextlib.suppress(driver.redis.RedisError, OSError, InfrastructureError):
+        with contextlib.suppress(*driver.errors.failures, InfrastructureError):
             connection = driver.connect(self.address, attempt)
             try:
                 return _TooLargeError() if connection.refuses_length(length) else None
@@ -11187,10 +11177,10 @@ class _RedisTransport:
             clock=clock,
             observer=observer,
         )
-        self._open(self.driver.address)
+        self._open()
 
-    def _open(self, address: _Address) -> None:
-        self._server = _RedisServer(self.driver, address)
+    def _open(self) -> None:
+        self._server = _RedisServer(self.driver, self.driver.address)
 
     def servers(self) -> Sequence[_RedisServer]:
         return [self._server]
@@ -11207,9 +11197,9 @@ class _RedisTransport:
     def report_silent(self, connection: Any) -> None:
         """Note that a listener's connection did not answer."""
 
-    def nodes(self, operation: str, until: float) -> Sequence[_Address]:
-        """Return the servers that together hold all keys, for ``send_to``."""
-        return [self.driver.address]
+    def nodes(self, operation: str) -> tuple[Sequence[_Address], float]:
+        """Return the servers that together hold all keys, and the deadline, for ``send_to``."""
+        return [self.driver.address], self.policy.until()
 
     def send(self, operation: str, *commands: _Command, key: str | None = None) -> list[Any]:
         """Send the commands, all about ``key``, in one go, and return a reply for each.
@@ -11219,12 +11209,11 @@ class _RedisTransport:
         return self.policy.call(operation, functools.partial(self._ask, None, commands))
 
     def send_to(
-        self, node: _Address, operation: str, *commands: _Command, until: float | None = None
+        self, node: _Address, operation: str, command: _Command, until: float | None
     ) -> list[Any]:
         """Send as ``send`` does, to one of the ``nodes``, whatever key it is about."""
-        return self.policy.call(
-            operation, functools.partial(self._ask, node, commands), until=until
-        )
+        ask = functools.partial(self._ask, node, [command])
+        return self.policy.call(operation, ask, until=until)
 
     def send_each(self, operation: str, commands: _Commands) -> Iterator[Any]:
         """Send many commands, each about the key that is its second word; yield their replies."""
@@ -11233,12 +11222,12 @@ class _RedisTransport:
             ask = functools.partial(self._ask_each, commands[start : start + _PIPELINE])
             yield from self.policy.call(operation, ask, until=until)
 
-    def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
-        """Send a command that takes any number of keys, for all of these; yield numbers to add."""
+    def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
+        """Remove the keys; yield the numbers of those that existed."""
         until = self.policy.until()
         for start in range(0, len(keys), _PIPELINE):
-            command = (word, *keys[start : start + _PIPELINE])
-            yield from self.send_to(self.driver.address, operation, command, until=until)
+            command = ("UNLINK", *keys[start : start + _PIPELINE])
+            yield from self.send_to(self.driver.address, "delete", command, until)
 
     def _ask(self, node: _Address | None, commands: _Commands, attempt: Attempt) -> list[Any]:
         return _accepted(self._server.exchange(attempt, commands))
@@ -11349,7 +11338,6 @@ class _ClusterNodes:
     def _node(self, address: _Address) -> _ClusterNode:
         node = self._nodes.get(address)
         if node is None:
-            self._driver.check_open()
             made = _ClusterNode(self._driver, address, self.topology)
             node = self._nodes.setdefault(address, made)
         return node
@@ -11363,11 +11351,7 @@ class _ClusterNodes:
 
     def connect(self, address: _Address, attempt: Attempt) -> Any:
         """Return a connection outside the pools."""
-        try:
-            return self._driver.connect(address, attempt)
-        except self._driver.errors.failures as exc:
-            self._report(exc, attempt)
-            raise
+        return self._watch(attempt, self._driver.connect, address, attempt)
 
     def exchange(
         self, attempt: Attempt, parts: Mapping[_Address, _Commands]
@@ -11377,17 +11361,19 @@ class _ClusterNodes:
         A refusal is a value.
         """
         requests = [_NodeRequest(self._node(address), parts[address]) for address in parts]
-        try:
-            self._exchange(attempt, requests)
-        except self._driver.errors.failures as exc:
-            self._report(exc, attempt)
-            raise
+        self._watch(attempt, self._exchange, attempt, requests)
         self.topology.report_answers(parts)
         return {request.node.address: request.replies for request in requests}
 
-    def _report(self, exc: BaseException, attempt: Attempt) -> None:
-        if not isinstance(exc, InfrastructureError):  # that is ours: a full pool, a deadline
+    def _watch(self, attempt: Attempt, call: Callable[..., T], *arguments: Any) -> T:
+        """Return the call's result. If it fails to reach a node, report that node."""
+        try:
+            return call(*arguments)
+        except InfrastructureError:  # ours: a full pool, a deadline
+            raise
+        except self._driver.errors.failures:
             self.topology.report_failure(attempt.note)
+            raise
 
     def _exchange(self, attempt: Attempt, requests: Sequence[_NodeRequest]) -> None:
         try:
@@ -11462,7 +11448,7 @@ class _ClusterTransport(_RedisTransport):
 
     REDIRECTS = 5  # in one attempt
 
-    def _open(self, address: _Address) -> None:
+    def _open(self) -> None:
         self._slot: Callable[[bytes], int] = importlib.import_module("redis.crc").key_slot
         self._nodes = _ClusterNodes(self.driver)
         self._topology = self._nodes.topology
@@ -11480,9 +11466,10 @@ class _ClusterTransport(_RedisTransport):
     def report_silent(self, connection: Any) -> None:
         self._topology.report_failure(connection.address)
 
-    def nodes(self, operation: str, until: float) -> Sequence[_Address]:
+    def nodes(self, operation: str) -> tuple[Sequence[_Address], float]:
+        until = self.policy.until()
         self.policy.call(operation, self._ask_for_slots, until=until)
-        return self._topology.masters
+        return self._topology.masters, until
 
     def _learn(self, attempt: Attempt) -> None:
         if not self._topology.is_current():
@@ -11510,9 +11497,9 @@ class _ClusterTransport(_RedisTransport):
         slot = self._slot(key.encode())
         return self.policy.call(operation, functools.partial(self._ask_owner, slot, commands))
 
-    def send_for_all(self, operation: str, word: str, keys: Sequence[str]) -> Iterator[Any]:
+    def unlink(self, keys: Sequence[str]) -> Iterator[Any]:
         # One command for each: a command must keep to one slot.
-        return self.send_each(operation, [(word, key) for key in keys])
+        return self.send_each("delete", [("UNLINK", key) for key in keys])
 
     def _ask_owner(self, slot: int, commands: _Commands, attempt: Attempt) -> list[Any]:
         return self._route(attempt, [_SlotBatch(slot, commands)])[0]
@@ -11655,7 +11642,7 @@ class RedisClient(KeyValueClient):
         return sum(self._transport.send_each("delete", [("DEL", key) for key in keys]))
 
     def _unlink_many(self, keys: Sequence[str]) -> int:
-        return sum(self._transport.send_for_all("delete", "UNLINK", keys))
+        return sum(self._transport.unlink(keys))
 
     def _compare_and_delete(self, key: str, value: str) -> bool:
         command = ("EVAL", _COMPARE_AND_DELETE, 1, key, value)
@@ -11679,8 +11666,7 @@ class RedisClient(KeyValueClient):
         return int(self._send("increment", *unit, key=key)[-1])
 
     def _scan(self, glob: str) -> Iterator[str]:
-        until = self._transport.policy.until()
-        nodes = self._transport.nodes("scan", until)
+        nodes, until = self._transport.nodes("scan")
         pages = self._scan_pages(glob, nodes, until)
         first = next(pages)
         # A generator, because one ends at its first error.
@@ -11694,7 +11680,7 @@ class RedisClient(KeyValueClient):
             cursor: Any = 0
             while cursor != b"0":
                 command = ("SCAN", cursor, "MATCH", glob, "COUNT", _PIPELINE)
-                [(cursor, keys)] = self._transport.send_to(node, "scan", command, until=until)
+                [(cursor, keys)] = self._transport.send_to(node, "scan", command, until)
                 until = None
                 yield keys
 
@@ -11720,10 +11706,9 @@ class RedisClient(KeyValueClient):
 
     def _health_check(self) -> Health:
         started = time.perf_counter()
-        until = self._transport.policy.until()
-        nodes = self._transport.nodes("health_check", until)
+        nodes, until = self._transport.nodes("health_check")
         for node in nodes:
-            [info] = self._transport.send_to(node, "health_check", ("INFO", "server"), until=until)
+            [info] = self._transport.send_to(node, "health_check", ("INFO", "server"), until)
         latency = time.perf_counter() - started
         found = dict(re.findall(r"(\w+):(.*?)\r", _text(info)))
         name = "Valkey" if "valkey_version" in found else "Redis"
@@ -11742,7 +11727,7 @@ class _ListenerCommand:
     """One SUBSCRIBE or UNSUBSCRIBE, or a PING without a name; the server's reply settles it."""
 
     word: str
-    name: bytes = b""
+    name: str = ""
     call: _ListenerCall | None = None  # None: of the listener itself
     settled: bool = False
     error: InfrastructureError | None = None
@@ -11752,14 +11737,13 @@ class _ListenerCommand:
         return self.word in ("SUBSCRIBE", "PSUBSCRIBE")
 
     @property
-    def subscription(self) -> tuple[bool, bytes]:
+    def subscription(self) -> tuple[bool, str]:
         """Whether it is about a glob, and the name."""
         return self.word in ("PSUBSCRIBE", "PUNSUBSCRIBE"), self.name
 
     def reverse(self) -> _ListenerCommand:
         """Return the command that takes back a SUBSCRIBE."""
-        is_glob, name = self.subscription
-        return _ListenerCommand("PUNSUBSCRIBE" if is_glob else "UNSUBSCRIBE", name)
+        return _ListenerCommand(self.word.replace("SUBSCRIBE", "UNSUBSCRIBE"), self.name)
 
 
 class _ListenerCall:
@@ -11769,8 +11753,7 @@ class _ListenerCall:
 
     def __init__(self, word: str, names: Sequence[str]) -> None:
         self.done = _InterruptibleEvent()
-        names = [*dict.fromkeys(names)]
-        self.commands = [_ListenerCommand(word, name.encode(), self) for name in names]
+        self.commands = [_ListenerCommand(word, name, self) for name in dict.fromkeys(names)]
 
     def is_settled(self) -> bool:
         return all(command.settled for command in self.commands)
@@ -11792,7 +11775,7 @@ class _Subscriptions:
         self.is_connected = False
         self._postponed: list[_ListenerCommand] = []  # until there is a connection
         #: the commands behind each subscription; None stands for those that were acknowledged
-        self._reasons: dict[tuple[bool, bytes], set[_ListenerCommand | None]] = {}
+        self._reasons: dict[tuple[bool, str], set[_ListenerCommand | None]] = {}
         #: to be acknowledged after a reconnect; None: nothing to announce
         self._restoring: set[_ListenerCommand] | None = None
         # Guards the rest. Never held during I/O or a wait. Re-entrant: a signal handler or a
@@ -11804,12 +11787,14 @@ class _Subscriptions:
         # As threading.Condition does.
         return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
-    def begin(self, call: _ListenerCall, unneeded: Callable[[list[str]], list[str]]) -> None:
-        """Queue the call's commands. ``unneeded`` tells which names to unsubscribe from."""
+    def begin(self, call: _ListenerCall, may_unsubscribe: Callable[[str, str], bool]) -> None:
+        """Queue the call's commands, without those to unsubscribe from a name that is needed."""
         with self._lock:
-            if not call.commands[0].subscribes:
-                names = unneeded([command.name.decode() for command in call.commands])
-                call.commands = [each for each in call.commands if each.name.decode() in names]
+            call.commands = [
+                command
+                for command in call.commands
+                if command.subscribes or may_unsubscribe(command.word, command.name)
+            ]
             for command in call.commands:
                 if command.subscribes:
                     self._reasons.setdefault(command.subscription, set()).add(command)
@@ -11988,7 +11973,7 @@ class _RedisListener(Listener):
         self._calls[call] = None
         try:
             self._check_open()  # once the call is listed: from here on close() ends it
-            self._subscriptions.begin(call, functools.partial(self._unneeded, command))
+            self._subscriptions.begin(call, self._may_unsubscribe)
             if waits:
                 self._wake()
                 self._await(call)
@@ -12046,8 +12031,8 @@ class _RedisListener(Listener):
         for call in list(self._calls):
             call.done.set()
 
-    def _close(self) -> None:
-        """Close without a lock: a signal handler may have interrupted the thread that holds it."""
+    def close(self) -> None:
+        # Without a lock: a signal handler may have interrupted the thread that holds it.
         self._end()
         self._wake()
         self._shut_down()
@@ -12169,6 +12154,9 @@ _TO_ESCAPE = _lazy(r"[%:*?\[\]\\{}\s]")
 _GLOB_SIGNS = _lazy(r"[*?\[\]\\]")
 
 
+_KeyPart: TypeAlias = "str | int | uuid.UUID"
+
+
 class CacheKey:
     """Keys by one scheme, ``kind:part:part``.
 
@@ -12179,32 +12167,32 @@ class CacheKey:
     """
 
     @staticmethod
-    def benchmark(benchmark_id: str | int | uuid.UUID) -> str:
+    def benchmark(benchmark_id: _KeyPart) -> str:
         """Return ``benchmark:<id>``."""
         return _joined_key("benchmark", benchmark_id)
 
     @staticmethod
-    def leaderboard(benchmark_id: str | int | uuid.UUID) -> str:
+    def leaderboard(benchmark_id: _KeyPart) -> str:
         """Return ``leaderboard:<benchmark's id>``."""
         return _joined_key("leaderboard", benchmark_id)
 
     @staticmethod
-    def user(user_id: str | int | uuid.UUID) -> str:
+    def user(user_id: _KeyPart) -> str:
         """Return ``user:<id>``."""
         return _joined_key("user", user_id)
 
     @staticmethod
-    def session(session_id: str | int | uuid.UUID) -> str:
+    def session(session_id: _KeyPart) -> str:
         """Return ``session:<id>``."""
         return _joined_key("session", session_id)
 
     @staticmethod
-    def rate_limit(who: str | int | uuid.UUID, action: str | int | uuid.UUID) -> str:
+    def rate_limit(who: _KeyPart, action: _KeyPart) -> str:
         """Return ``ratelimit:<who>:<action>``."""
         return _joined_key("ratelimit", who, action)
 
 
-def _joined_key(kind: str, *parts: str | int | uuid.UUID) -> str:
+def _joined_key(kind: str, *parts: _KeyPart) -> str:
     return ":".join([kind, *map(_key_part, parts)])
 
 
@@ -12327,7 +12315,7 @@ class CacheLock:
     ) -> None:
         self._cache, self._name = cache, name
         self._ttl, self._timeout = ttl, timeout
-        self._ask = ask or cache._ask
+        self._ask = ask or functools.partial(cache._ask, "lock")
         self._held = threading.local()
 
     def acquire(self, timeout: float | None = None) -> bool:
@@ -12350,9 +12338,7 @@ class CacheLock:
         if turn is None or turn.owner != _this_thread():
             return False
         try:
-            return bool(
-                self._ask("lock", self._cache._client.compare_and_delete, self._name, token)
-            )
+            return bool(self._ask(self._cache._client.compare_and_delete, self._name, token))
         finally:
             self._cache._turns.end(self._name, turn)
 
@@ -12363,7 +12349,6 @@ class CacheLock:
                 f"the lock was not free within {self._timeout:g} s",
                 service="cache",
                 operation="lock",
-                retryable=True,
             )
         return self
 
@@ -12421,7 +12406,7 @@ class CacheLock:
             if is_unneeded(other) or (left <= 0 and not other.ended.is_set):
                 return None
             if other.outage is not None:
-                self._ask("lock", _raise_again, other.outage)
+                self._ask(_raise_again, other.outage)
             left -= SystemClock.monotonic() - started
         return left
 
@@ -12430,7 +12415,7 @@ class CacheLock:
         client, clock = self._cache._client, self._cache._clock
         until = clock.monotonic() + left
         # None means that a cache that fails open got no answer: the wait ends.
-        while self._ask("lock", client.set_nx, self._name, token, self._ttl) is False:
+        while self._ask(client.set_nx, self._name, token, self._ttl) is False:
             left = min(left, until - clock.monotonic())
             if left > 1e-6:  # less is lost when clocks round
                 clock.sleep(min(left, self.POLL))
@@ -12448,7 +12433,7 @@ class _Fill:
         self._outage: CacheError | None = None
         self.text: str | None = None
 
-    def ask(self, operation: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    def ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return the client's answer, or None if Redis does not answer a cache that fails open."""
         if self._outage is not None:
             return None
@@ -12461,20 +12446,20 @@ class _Fill:
 
     def is_filled(self, turn: _LockTurn | None = None) -> bool:
         """Look for the value, in a turn that has ended or else in Redis."""
-        self.text = turn.text if turn else self.ask("get", self._cache._client.get, self._name)
+        self.text = turn.text if turn else self.ask(self._cache._client.get, self._name)
         return self.text is not None
 
-    def run(self, lock: CacheLock, timeout: float, factory: Callable[[], Any]) -> None:
+    def run(self, lock: CacheLock, factory: Callable[[], Any]) -> None:
         """Fill the key, unless another thread or process does."""
         # A factory that asks for its own key does not wait for itself.
         is_own = self._cache._turns.has_own(lock._name)
-        turn = None if is_own else lock._acquire(timeout, self.is_filled)
+        turn = None if is_own else lock._acquire(lock._timeout, self.is_filled)
         is_locked = self._outage is None
         try:
             # Another may have filled it before the lock was acquired.
             if self.text is None and not (turn and self.is_filled()):
                 self.text = _document("value", factory()).text
-                self.ask("set", self._cache._put, self._name, self.text, self._seconds)
+                self.ask(self._cache._put, self._name, self.text, self._seconds)
             if turn:
                 turn.text = self.text
         finally:
@@ -12669,7 +12654,7 @@ class RedisCacheProvider:
         _check_function("factory", factory, "no arguments")
         if not fill.is_filled():
             lock = CacheLock(self, self._name(key, "~fill:"), lock_ttl, timeout, fill.ask)
-            fill.run(lock, timeout, factory)
+            fill.run(lock, factory)
         return _value_of(fill.text, "get_or_set")
 
     def lock(self, key: str, ttl: float, timeout: float = 10.0) -> CacheLock:
@@ -12789,6 +12774,13 @@ def _sends_codes(sms: object) -> bool:
     return not isinstance(sms, type) and answers and not _is_deferred(found)
 
 
+def _is_unsent(error: Exception) -> bool:
+    """Return whether an error of a service says that it has certainly sent nothing."""
+    if isinstance(error, SmsError):
+        return error.outcome == "rejected"
+    return isinstance(error, (ConnectionError, ConfigurationError))
+
+
 #: ``<lifetime in milliseconds>-<random>:<digest>``; no lifetime is longer than a century
 _STORED_CODE = _lazy("(([1-9][0-9]{0,12})-[0-9a-f]{16}):([0-9a-f]{64})")
 _COUNTED = _lazy("0|-?[1-9][0-9]{0,17}")  # INCR accepts it, and one more
@@ -12876,7 +12868,7 @@ class VerificationCache:
         if stored is None:
             return False
         generation, lifetime, digest = self._parts_of(stored)
-        if self._max_guesses and not self._left(self._max_guesses, keys, "guesses"):
+        if not self._left(self._max_guesses, keys, "guesses"):
             self._refuse({keys.counter("guesses"): self._window}, "guesses")
         # Counted before the comparison: each concurrent guess gets its own number. The count lives
         # as long as the code, which another instance with another code_ttl may have stored.
@@ -12912,14 +12904,14 @@ class VerificationCache:
         stored = self._get(keys.code)
         if stored is None:
             return 0
-        left = [self._left(self._max_attempts, keys, "attempts", self._parts_of(stored)[0])]
-        if self._max_guesses:
-            left.append(self._left(self._max_guesses, keys, "guesses"))
-        return min(left)
+        left = self._left(self._max_attempts, keys, "attempts", self._parts_of(stored)[0])
+        return int(min(left, self._left(self._max_guesses, keys, "guesses")))
 
-    def _left(self, limit: int, keys: _PhoneKeys, *counter: str) -> int:
-        used = self._count(keys.counter(*counter))
-        return max(0, limit - used)
+    def _left(self, limit: int, keys: _PhoneKeys, *counter: str) -> float:
+        """Return the uses that are left; ``math.inf`` if ``limit`` is 0, which means no limit."""
+        if not limit:
+            return math.inf
+        return max(0, limit - self._count(keys.counter(*counter)))
 
     def _count(self, name: str) -> int:
         used = self._get(name)
@@ -12997,15 +12989,9 @@ class VerificationCache:
         try:
             return _not_deferred(sms.send_verification_code(keys.number, code))
         except Exception as error:
-            if self._is_unsent(error):
+            if isinstance(error, ValidationError) or _is_unsent(error):
                 self._withdraw(keys, stored)
             raise
-
-    @staticmethod
-    def _is_unsent(error: Exception) -> bool:
-        if isinstance(error, SmsError):
-            return error.outcome == "rejected"
-        return isinstance(error, (ConnectionError, ConfigurationError, ValidationError))
 
     def _withdraw(self, keys: _PhoneKeys, stored: str) -> None:
         """Remove a code that was not sent, unless a newer one is stored."""
@@ -13018,7 +13004,7 @@ class VerificationCache:
         resend, window = keys.counter("resend"), keys.counter("window")
         if self._resend_after and self._increment(resend, ttl=self._resend_after) > 1:
             limits = {resend: self._resend_after}
-            if self._max_codes and not self._left(self._max_codes, keys, "window"):
+            if not self._left(self._max_codes, keys, "window"):
                 limits[window] = self._window
             self._refuse(limits)
         if self._max_codes and self._increment(window, ttl=self._window) > self._max_codes:
@@ -13045,17 +13031,11 @@ class VerificationCache:
 
     def _keys(self, phone: str) -> _PhoneKeys:
         number = normalize_phone(phone)
-        digest = self._hmac(number)  # as ``hash_phone`` makes it
-        return _PhoneKeys(number, f"verification:{digest}")
+        # As ``hash_phone`` makes it.
+        return _PhoneKeys(number, f"verification:{_hmac_digits(self._key, number)}")
 
     def _digest(self, keys: _PhoneKeys, generation: str, code: str) -> str:
-        return self._hmac(f"code:{keys.number}:{generation}:{code}")
-
-    def _hmac(self, text: str) -> str:
-        import hashlib
-        import hmac
-
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        return _hmac_digits(self._key, f"code:{keys.number}:{generation}:{code}")
 
     @staticmethod
     def _check_code(code: str) -> str:
@@ -14620,7 +14600,6 @@ class Event(_ByValue):
     #: of a family: its events, by "type"
     _members: ClassVar[dict[str, type[Event]]]
     _type: ClassVar[str] = ""
-    _fields: ClassVar[Sequence[_EventField]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -14791,11 +14770,15 @@ class _CacheCleared(SystemEvent):
     pattern: str
 
 
-class _Codec(NamedTuple):
-    """Functions of a field's name and value, for messages. Both raise ValidationError."""
+#: takes a field's name, for messages, and its value; raises ValidationError
+_FieldCheck: TypeAlias = Callable[[str, Any], Any]
 
-    write: Callable[[str, Any], Any]
-    read: Callable[[str, Any], Any]
+
+class _Codec(NamedTuple):
+    """Functions that check a field and return what is written, or what is read."""
+
+    write: _FieldCheck
+    read: _FieldCheck
 
 
 class _EventField(NamedTuple):
@@ -14833,7 +14816,6 @@ def _event_str(name: str, value: Any) -> str:
 
 
 def _event_bool(name: str, value: Any) -> Any:
-    value = _plain(value)
     return value if value.__class__ is bool else _refuse_field(name, bool)
 
 
@@ -14848,12 +14830,8 @@ def _event_float(name: str, value: Any) -> float:
     return float(value) if fits else _refuse_field(name, float)
 
 
-def _event_dict(name: str, value: Any) -> Any:
-    return _document(name, value).value if isinstance(value, dict) else _refuse_field(name, dict)
-
-
-def _event_list(name: str, value: Any) -> Any:
-    return _document(name, value).value if isinstance(value, list) else _refuse_field(name, list)
+def _event_document(kind: type, name: str, value: Any) -> Any:
+    return _document(name, value).value if isinstance(value, kind) else _refuse_field(name, kind)
 
 
 def _write_id(name: str, value: Any) -> str:
@@ -14881,37 +14859,36 @@ def _read_moment(name: str, value: Any) -> datetime:
     _refuse_field(name, "a time as RFC 3339 has it")
 
 
-#: how a field is checked and written, and how it is read and checked, by its type
-_EVENT_CODECS: Mapping[Any, _Codec] = {
-    str: _Codec(_event_str, _event_str), bool: _Codec(_event_bool, _event_bool),
-    int: _Codec(_event_int, _event_int), float: _Codec(_event_float, _event_float),
-    dict: _Codec(_event_dict, _event_dict), list: _Codec(_event_list, _event_list),
-    uuid.UUID: _Codec(_write_id, _read_id), datetime: _Codec(_write_moment, _read_moment),
+#: of the types that JSON has too: a value is written as it is read
+_JSON_CHECKS: Mapping[Any, _FieldCheck] = {
+    str: _event_str, bool: _event_bool, int: _event_int, float: _event_float,
+    dict: functools.partial(_event_document, dict), list: functools.partial(_event_document, list),
 }  # fmt: skip
+_EVENT_CODECS: Mapping[Any, _Codec] = {
+    **{kind: _Codec(check, check) for kind, check in _JSON_CHECKS.items()},
+    uuid.UUID: _Codec(_write_id, _read_id),
+    datetime: _Codec(_write_moment, _read_moment),
+}
 
 
-def _tuple_codec(item: _Codec) -> _Codec:
-    def write(name: str, value: Any) -> list[Any]:
-        if not isinstance(value, tuple):
-            _refuse_field(name, "a tuple")
-        return [item.write(name, element) for element in value]
+def _check_of_items(check: _FieldCheck, given: type[Any], made: type[Any]) -> _FieldCheck:
+    """Return a check of sequences of one type, which makes sequences of another."""
 
-    def read(name: str, value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            _refuse_field(name, "a list")
-        return tuple(item.read(name, element) for element in value)
+    def check_items(name: str, items: Any) -> Any:
+        if not isinstance(items, given):
+            _refuse_field(name, f"a {given.__name__}")
+        return made([check(name, item) for item in items])
 
-    return _Codec(write, read)
+    return check_items
 
 
-def _optional_codec(codec: _Codec) -> _Codec:
-    def write(name: str, value: Any) -> Any:
-        return None if value is None else codec.write(name, value)
+def _check_or_none(check: _FieldCheck) -> _FieldCheck:
+    """Return a check that accepts None too."""
 
-    def read(name: str, value: Any) -> Any:
-        return None if value is None else codec.read(name, value)
+    def check_or_none(name: str, value: Any) -> Any:
+        return None if value is None else check(name, value)
 
-    return _Codec(write, read)
+    return check_or_none
 
 
 def _event_codec(name: str, hint: Any) -> _Codec:
@@ -14920,24 +14897,21 @@ def _event_codec(name: str, hint: Any) -> _Codec:
     types = [choice for choice in choices if choice is not type(None)]
     base = get_origin(types[0]) or types[0] if len(types) == 1 else None
     if base is tuple and get_args(types[0])[1:] == (...,):
-        codec = _tuple_codec(_event_codec(name, get_args(types[0])[0]))
+        item = _event_codec(name, get_args(types[0])[0])
+        write = _check_of_items(item.write, tuple, list)
+        codec = _Codec(write, _check_of_items(item.read, list, tuple))
     elif base in _EVENT_CODECS:
         codec = _EVENT_CODECS[base]
     else:
         raise ConfigurationError(
             f"{name} has a type that no field of an event has: see infra.Event"
         )
-    return codec if len(choices) == 1 else _optional_codec(codec)
+    return codec if len(choices) == 1 else _Codec(*map(_check_or_none, codec))
 
 
+@functools.cache  # mypy looks for the hash of the class's instances: it needs an ignore at calls
 def _event_fields(event: type[Event]) -> Sequence[_EventField]:
     """Build the fields on first use: ``@dataclass`` runs after ``__init_subclass__``."""
-    if "_fields" not in vars(event):
-        event._fields = _new_event_fields(event)
-    return event._fields
-
-
-def _new_event_fields(event: type[Event]) -> Sequence[_EventField]:
     try:
         hints = get_type_hints(event)
     except (NameError, AttributeError, SyntaxError, TypeError):
@@ -14962,7 +14936,7 @@ def _event_text(event: Event) -> str:
     try:
         values = {
             name: codec.write(name, getattr(event, name))
-            for name, _, codec in _event_fields(event.__class__)
+            for name, _, codec in _event_fields(event.__class__)  # type: ignore[arg-type]
         }
         return _encode({"type": event._type, **values})
     except (ValidationError, SerializationError) as error:
@@ -14993,7 +14967,7 @@ def _event_of(payload: str, family: type[E]) -> E:
 def _event_with(event: type[E], found: Mapping[str, Any]) -> E:
     try:
         values, missing = {}, []
-        for name, required, codec in _event_fields(event):
+        for name, required, codec in _event_fields(event):  # type: ignore[arg-type]
             if name in found:
                 values[name] = codec.read(name, found[name])
             elif required:
@@ -15402,6 +15376,7 @@ class _RemoteSmsService(SmsService):
     def __init__(
         self, config: SmsConfig, clock: Clock | None, observer: Callable[[Call], None] | None
     ) -> None:
+        _check_sms_config(config)
         self.config = config
         self._policy = CallPolicy(
             "sms",
@@ -15442,9 +15417,7 @@ class _RemoteSmsService(SmsService):
         )
 
     def _rejected(self, why: str, **details: Any) -> SmsError:
-        return SmsError(
-            f"{self.provider_name} refused the message ({why})", outcome="rejected", **details
-        )
+        return SmsError(f"{self.provider_name} refused the message ({why})", **details)
 
     @abstractmethod
     def _post(self, attempt: Attempt, phone: str, message: str, is_code: bool) -> str: ...
@@ -15475,7 +15448,7 @@ class TwilioSmsService(_RemoteSmsService):
     ) -> None:
         """``endpoint``: of a region, for example https://api.dublin.ie1.twilio.com. Plain http is
         allowed on the local machine only."""
-        _check_sms_config(config)
+        super().__init__(config, clock, observer)
         needed = {"api_key": "SMS_API_KEY", "api_secret": "SMS_API_SECRET", "sender": "SMS_FROM"}
         for name, variable in needed.items():
             if getattr(config, name) is None:
@@ -15488,7 +15461,6 @@ class TwilioSmsService(_RemoteSmsService):
                 "(SMS_ACCOUNT_SID)"
             )
         self._url = self._endpoint(_plain(endpoint))
-        super().__init__(config, clock, observer)
         sender = config.sender or ""
         self._sender = (
             "MessagingServiceSid" if re.fullmatch("MG[0-9a-fA-F]{32}", sender) else "From",
@@ -15633,7 +15605,7 @@ class SnsSmsService(_RemoteSmsService):
     ) -> None:
         """``endpoint``: a URL other than AWS's own, such as a VPC endpoint. Plain http is allowed
         on the local machine only."""
-        _check_sms_config(config)
+        super().__init__(config, clock, observer)
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError(
                 "aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET"
@@ -15651,7 +15623,6 @@ class SnsSmsService(_RemoteSmsService):
                 )
             name = "AWS.MM.SMS.OriginationNumber" if number else "AWS.SNS.SMS.SenderID"
             self._attributes[name] = sender
-        super().__init__(config, clock, observer)
         _import_driver("boto3", "boto3", "SnsSmsService")
         self._endpoint_url = endpoint
         self._client = _AwsClient("the SMS service", self._build)
@@ -15764,8 +15735,8 @@ class FailoverSmsService(SmsService):
                 if code is None:
                     return service.send_sms(phone, message)
                 return service.send_verification_code(phone, code)
-            except (SmsError, ConnectionError, ConfigurationError) as error:
-                if isinstance(error, SmsError) and error.outcome != "rejected":
+            except InfrastructureError as error:
+                if not _is_unsent(error):
                     raise
                 failure = error
             logger.warning("%s sent nothing (%s)", service.provider_name, type(failure).__name__)

@@ -150,8 +150,8 @@ CLIENTS: list[Mutant] = [
         "client: after a failover other idle connections stay",
         INFRA,
         Drop(
-            "_RedisServer._ask_successor",
-            "self._replaced_at = connection.opened_at",
+            "_RedisServer.receive",
+            "self._replaced_at = successor.opened_at",
         ),
         ("faults/test_redis.py::test_all_old_connections_go_after_a_failover",),
     ),
@@ -429,8 +429,8 @@ PROVIDERS: list[Mutant] = [
         INFRA,
         Replace(
             "CacheLock.release",
-            "self._ask('lock', self._cache._client.compare_and_delete, self._name, token)",
-            "self._ask('lock', self._cache._client.delete, self._name)",
+            "self._ask(self._cache._client.compare_and_delete, self._name, token)",
+            "self._ask(self._cache._client.delete, self._name)",
         ),
         CACHE,
     ),
@@ -486,7 +486,11 @@ BUSES: list[Mutant] = [
     OnServers(
         "bus: the last that leaves does not look whether another has joined",
         INFRA,
-        Replace("Listener._unneeded", "is_needed is None or not is_needed(is_glob, name)", "True"),
+        Replace(
+            "Listener._may_unsubscribe",
+            "is_needed is None or not is_needed(command == 'PUNSUBSCRIBE', name)",
+            "True",
+        ),
         ("faults/test_bus.py::test_who_joins_while_the_last_one_leaves",),
     ),
     OnFakes(

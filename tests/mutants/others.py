@@ -660,7 +660,7 @@ MESSAGES: list[Mutant] = [
         INFRA,
         Never(
             "FailoverSmsService._send",
-            "isinstance(error, SmsError) and error.outcome != 'rejected'",
+            "not _is_unsent(error)",
         ),
         SMS,
     ),
