@@ -348,10 +348,6 @@ class StorageError(InfrastructureError):
 
     code: str | None
 
-    def __init__(self, message: str = "", *, code: str | None = None, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.code = code
-
 
 class MessagingError(InfrastructureError):
     """An event could not be published or subscribed to."""
@@ -374,13 +370,11 @@ class SmsError(InfrastructureError):
         message: str = "",
         *,
         outcome: str = "rejected",
-        code: str | None = None,
         retry_after: float | None = None,
         **details: Any,
     ) -> None:
         super().__init__(message, **details)
         self.outcome = outcome
-        self.code = code
         self.retry_after = retry_after
 
 
@@ -826,15 +820,12 @@ def _is_deeper(value: Any, levels: int) -> bool:
     """Return whether lists and dicts are nested in more levels than that."""
     layer = [value]
     for _ in range(levels + 1):
-        parents = [item for item in layer if isinstance(item, (dict, list))]
+        parents: list[Iterable[Any]] = [item for item in layer if isinstance(item, list)]
+        parents += [item.values() for item in layer if isinstance(item, dict)]
         if not parents:
             return False
-        layer = [*itertools.chain.from_iterable(map(_children, parents))]
+        layer = [*itertools.chain.from_iterable(parents)]
     return True
-
-
-def _children(parent: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return parent.values() if isinstance(parent, dict) else parent
 
 
 def _plain_document(value: Any) -> Any:
@@ -1223,6 +1214,7 @@ def _fit_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequen
 
 
 _TEXTS: Mapping[type, _Fit] = {str: _fit_texts, uuid.UUID: _fit_ids_as_texts}
+_DECIMALS: Mapping[type, _Fit] = {Decimal: _fit_decimals, int: _fit_integers_as_decimals}
 _DOCUMENTS: Mapping[type, _Fit] = dict.fromkeys((dict, list), _fit_documents)
 #: The values that a column of a kind accepts: words for messages, and a check for each type. Other
 #: types raise ValidationError.
@@ -1239,12 +1231,9 @@ _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
         {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers},
     ),
     "float": ("a number", {float: _fit_floats, int: _fit_integers_as_floats}),
-    "decimal": ("a Decimal", {Decimal: _fit_decimals, int: _fit_integers_as_decimals}),
+    "decimal": ("a Decimal", _DECIMALS),
     # read as text with a currency's sign
-    "money": (
-        "a Decimal, or its text",
-        {Decimal: _fit_decimals, int: _fit_integers_as_decimals, str: _fit_texts},
-    ),
+    "money": ("a Decimal, or its text", {**_DECIMALS, str: _fit_texts}),
     "bytes": ("bytes", {bytes: _fit_bytes}),
     "moment": ("an aware datetime", {datetime: _fit_moments}),
     "local moment": ("a datetime", {datetime: _fit_local_moments}),
@@ -1420,29 +1409,27 @@ _ENCODED = (
 )
 
 
-def _url_problem(
-    value: Any,
-    schemes: Iterable[str],
-    path: str = "",
-    options: Mapping[str, str] | None = None,
-    *,
-    sockets: bool = False,
-) -> str:
+#: a pattern for what stands behind the host, and one for the value of each option
+_UrlForm: TypeAlias = tuple[str, Mapping[str, str]]
+_BARE_URL: _UrlForm = ("", {})
+
+
+def _url_problem(value: Any, forms: Mapping[str, _UrlForm], *, sockets: bool = False) -> str:
     """Return why the value is not such a URL, in words that do not quote it, or "".
 
-    ``path`` and the values of ``options`` are patterns. ``sockets``: whether the host may be the
-    path of a Unix socket.
+    ``forms`` has the form for each scheme. ``sockets``: whether the host may be the path of a Unix
+    socket.
     """
     url = _Url.read(value)
     if isinstance(url, str):
         return url
-    if url.scheme not in schemes:
-        return f"its scheme is not {' or '.join(schemes)}"
+    if url.scheme not in forms:
+        return f"its scheme is not {' or '.join(forms)}"
+    path, known = forms[url.scheme]
     if url.host.startswith("/") and not sockets:
         return "it names the path of a socket, which only databases take"
     if not re.fullmatch(path, url.path):
         return "what stands behind its host is not of that form"
-    known = options or {}
     if not url.options.keys() <= known.keys():
         return f"its options should be among: {', '.join(known)}" if known else "it has options"
     for name, text in url.options.items():
@@ -1468,6 +1455,9 @@ _ENGINE_OPTIONS = {
         "target_session_attrs": "any|read-write|read-only|primary|standby|prefer-standby",
     },
 }
+_DATABASE_URLS: Mapping[str, _UrlForm] = {
+    scheme: ("[^/]+", _ENGINE_OPTIONS[engine]) for scheme, engine in _ENGINES.items()
+}
 _PREFIX = _Validator(
     "text without blanks at either end and without a NUL",
     str,
@@ -1482,7 +1472,7 @@ _SMS_PROVIDER = _Validator(
     "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
 )
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
-_REDIS_SCHEMES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+_REDIS_URLS: Mapping[str, _UrlForm] = {
     "redis": ("[0-9]{0,5}", {}),
     "rediss": ("[0-9]{0,5}", _REDIS_TLS),
     "redis+cluster": ("0?", {}),
@@ -1491,21 +1481,19 @@ _REDIS_SCHEMES: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 
 def _redis_problem(value: Any) -> str:
-    url = _Url.read(value)
-    path_and_options = () if isinstance(url, str) else _REDIS_SCHEMES.get(url.scheme, ())
-    problem = _url_problem(value, _REDIS_SCHEMES, *path_and_options)
+    problem = _url_problem(value, _REDIS_URLS)
     if problem == "it has options":
         return "it has options, which are for TLS: with rediss:// or rediss+cluster://"
-    if not problem and isinstance(url, _Url) and url.user is not None and not url.password:
+    if problem:
+        return problem
+    url = _Url.parse(value)
+    if url.user and not url.password:
         return "it names a user without a password; a password alone has a colon before it"
-    return problem
+    return ""
 
 
 def _database_problem(value: Any) -> str:
-    url = _Url.read(value)
-    scheme = "" if isinstance(url, str) else url.scheme
-    options = _ENGINE_OPTIONS.get(_ENGINES.get(scheme, ""), {})
-    problem = _url_problem(value, _ENGINES, "[^/]+", options, sockets=True)
+    problem = _url_problem(value, _DATABASE_URLS, sockets=True)
     if problem in (_NO_HOST, _ODD_HOST):
         problem += (
             "; the directory of a socket is percent-encoded in its place "
@@ -1515,7 +1503,7 @@ def _database_problem(value: Any) -> str:
 
 
 def _endpoint_problem(value: Any) -> str:
-    problem = _url_problem(value, ("https", "http"))
+    problem = _url_problem(value, dict.fromkeys(("https", "http"), _BARE_URL))
     if problem or "@" not in value:
         return problem
     return "it holds a user: keys have settings of their own"
@@ -1810,18 +1798,15 @@ class Config(_Settings):
         if not isinstance(env, Mapping):
             raise ConfigurationError("env should map names of variables to their texts")
         databases = cls._databases(env)
-        return cls(
-            **cls._read(env),
-            mysql=databases.get("mysql"),
-            postgres=databases.get("postgres"),
-            cache=CacheConfig(**CacheConfig._read(env)),
-            storage=S3StorageConfig(**S3StorageConfig._read(env)),
-            sms=SmsConfig(**SmsConfig._read(env)),
-            verification=VerificationConfig(**VerificationConfig._read(env)),
-        )
+        parts: dict[str, Any] = {
+            part.name: type(part.default)(**part.default._read(env))
+            for part in fields(cls)
+            if isinstance(part.default, _Settings)
+        }
+        return cls(**cls._read(env), **databases, **parts)
 
     @classmethod
-    def _databases(cls, env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
+    def _databases(cls, env: Mapping[str, str]) -> dict[str, Any]:
         """Return the configuration of each engine that has a URL.
 
         MYSQL_URL and POSTGRES_URL each name their engine; the scheme of DATABASE_URL names its.
@@ -2085,8 +2070,9 @@ class CallPolicy:
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                if last is not None and self._timed_out_unsent(current, error, now):
-                    error = last
+                out_of_time = now >= deadline and isinstance(error, TimeoutError)
+                if last is not None and out_of_time and not current.sent:
+                    error = last  # this attempt ran out of time before it learned anything
                 self._report(operation, type(error).__name__, now - started, number)
             if (
                 error is None
@@ -2135,11 +2121,6 @@ class CallPolicy:
 
         for cause in _causes(failure):
             traceback.clear_frames(cause.__traceback__)
-
-    @staticmethod
-    def _timed_out_unsent(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
-        """Return whether the attempt ran out of time before it sent anything."""
-        return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
 
     @staticmethod
     def _may_retry(attempt: Attempt, error: InfrastructureError, repeatable: bool) -> bool:
@@ -2214,7 +2195,7 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
-_OTHER_HOST = "it is for another host"
+_OTHER_HOST = "its certificate was refused (it is for another host)"
 _SEE_CERTIFICATE = ": see sslcert and sslkey"
 _WANTS_CERTIFICATE = f"it wants a client certificate{_SEE_CERTIFICATE}"
 _REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
@@ -2227,7 +2208,7 @@ _TLS_REFUSALS = (
         "certificate verify failed",
         "its certificate was refused (not signed by what sslrootcert names, or expired)",
     ),
-    ("does not match host name", f"its certificate was refused ({_OTHER_HOST})"),
+    ("does not match host name", _OTHER_HOST),
     (
         "root certificate file",
         "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate",
@@ -2251,7 +2232,7 @@ def _tls_refusal(exc: BaseException | None) -> str:
         if hasattr(cause, "verify_message"):  # ssl's: quotes only the host's name
             return f"its certificate was refused ({cause.verify_message.rstrip('.')})"
         if type(cause).__name__ == "CertificateError":  # urllib3's: it checks the host itself
-            return f"its certificate was refused ({_OTHER_HOST})"
+            return _OTHER_HOST
         if type(cause).__module__ == "ssl":
             return _tls_words(str(getattr(cause, "reason", "")).replace("_", " "))
     return ""
@@ -2429,12 +2410,8 @@ class _ErrorRule(NamedTuple):
     read_only: bool = False
 
 
-def _no_connection(message: str, *, retryable: bool = False) -> _ErrorRule:
-    return _ErrorRule(ConnectionError, message, retryable, may_have_acted=False)
-
-
-def _refusal(message: str, *, retryable: bool = False) -> _ErrorRule:
-    return _ErrorRule(DatabaseError, message, retryable)
+_no_connection = functools.partial(_ErrorRule, ConnectionError, may_have_acted=False)
+_refusal = functools.partial(_ErrorRule, DatabaseError)
 
 
 def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
@@ -2472,10 +2449,7 @@ def _check_path(name: str, path: Any) -> str:
 
     Numbers are refused: ``open`` would take one for a file descriptor, and close it later.
     """
-    text = path if isinstance(path, str) else None
-    if isinstance(path, os.PathLike):
-        text = os.fspath(path)
-    text = _plain(text)
+    text = _plain(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError(f"{name} should be the path of a file, as text or as a Path")
     return text
@@ -7881,8 +7855,9 @@ def _statements(script: _Script, where: str, at_most: int | None = None) -> list
 
 def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
     """Return number, name, engine, whether it is marked no-transaction, and the end of the line."""
-    found = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)").match(text, at)
-    line = found[1] if found else ""
+    found = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)").match(text, at)
+    assert found  # it matches anywhere
+    line = found[1]
     marker = _MARKER.fullmatch(line.rstrip()) if text[at - 1 : at] in ("", "\n", "\r") else None
     if marker is None:
         hint = " (a byte order mark stands in front of it)" if "\ufeff" in line else ""
@@ -7892,7 +7867,7 @@ def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
             f"{hint}"
         )
     number, name, dialect, alone = marker.groups()
-    return int(number), name, dialect, bool(alone), found.end() if found else len(text)
+    return int(number), name, dialect, bool(alone), found.end()
 
 
 class _MigrationRecord(NamedTuple):
@@ -7972,11 +7947,8 @@ def _write_record(
     changes = ", ".join(f"{column} = %s" for column in values._fields)
     where = "WHERE source = %s AND number = %s"
     if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
-        session.execute(
-            f"INSERT INTO {table} (source, number, {', '.join(values._fields)}) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (*key, *values),
-        )
+        columns = ", ".join(("source", "number", *values._fields))
+        session.execute(f"INSERT INTO {table} ({columns}) VALUES %s", ((*key, *values),))
 
 
 class _MigrationFiles:
@@ -13478,16 +13450,18 @@ class StorageProvider(_Closeable):
         all.
         """
         place = _check_place(bucket, key)
-        content_type = _check_content_type(content_type)
-        checked = _check_metadata(metadata)
+        headers = {
+            "ContentType": _check_content_type(content_type),
+            "Metadata": _check_metadata(metadata),
+        }
         if data.__class__ is bytes and len(data) <= self._part_size:
-            return self._put(*place, data, content_type, checked)  # fast path
+            return self._put(*place, data, headers)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
-            self._put(*place, first[0] if first else b"", content_type, checked)
+            self._put(*place, first[0] if first else b"", headers)
         else:
-            self._put_parts(*place, _drained(first, blocks), content_type, checked)
+            self._put_parts(*place, _drained(first, blocks), headers)
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
@@ -13639,17 +13613,10 @@ class StorageProvider(_Closeable):
         return self._health_check()
 
     @abstractmethod
-    def _put(
-        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
-    ) -> None: ...
+    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None: ...
     @abstractmethod
     def _put_parts(
-        self,
-        bucket: str,
-        key: str,
-        parts: Iterator[bytes],
-        content_type: str,
-        metadata: dict[str, str],
+        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
     ) -> None: ...
     @abstractmethod
     def _get(self, bucket: str, key: str) -> bytes: ...
@@ -13692,7 +13659,7 @@ def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
     if not text or urllib.request.proxy_bypass(place):
         return None
     text = text if "//" in text else f"http://{text}"
-    problem = _url_problem(text, schemes)
+    problem = _url_problem(text, dict.fromkeys(schemes, _BARE_URL))
     if problem:
         raise ConfigurationError(
             f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. "
@@ -13856,8 +13823,7 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
         return "garbled"
     packages = ("botocore", "urllib3", "builtins")
     bases = [base for base in type(exc).__mro__ if base.__module__.partition(".")[0] in packages]
-    names = [base.__name__ for base in bases if base.__name__ in _AWS_ERRORS]
-    meaning = _AWS_ERRORS[names[0]] if names else None
+    meaning = _find_rule(_AWS_ERRORS, [base.__name__ for base in bases])
     if meaning not in (None, "no credentials"):
         if not attempt.sent:
             return "bad settings"
@@ -13945,15 +13911,13 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     path, _, _ = http_response.url.partition("?")
     if not (model.name == "PutObject" and _is_folder(path, headers)):
         _check_has(parsed, *needed)
-    page = headers.get("content-type", "").lower().startswith("text/html")
+    is_html = headers.get("content-type", "").lower().startswith("text/html")
+    is_page = is_html and headers.keys().isdisjoint(_S3_OBJECT_HEADERS)
     odd = ""
-    if model.name == "GetObject" and not _has_known_length(headers):
-        odd = f"HTTP {status} without Content-Length"
-    if (
-        model.name in ("GetObject", "HeadObject")
-        and page
-        and not headers.keys() & {*_S3_OBJECT_HEADERS}
-    ):
+    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    if model.name == "GetObject" and not (chunked or "content-length" in headers):
+        odd = f"HTTP {status} without Content-Length"  # nothing would tell that the body is cut
+    if is_page and model.name in ("GetObject", "HeadObject"):
         odd = f"HTTP {status} with a web page"
     if odd:
         if "Body" in parsed:
@@ -13984,11 +13948,6 @@ def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
     return key.endswith("/") and "x-amz-request-id" in headers
 
 
-def _has_known_length(headers: Mapping[str, str]) -> bool:
-    """Return whether a cut of the body can be detected."""
-    return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
-
-
 # Codes of temporary refusals, besides all HTTP statuses of 500 and above.
 _S3_RETRYABLE = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"}
@@ -13997,11 +13956,11 @@ _TOKEN_HINTS = dict.fromkeys(
     ("InvalidToken", "InvalidTokenId", "ExpiredToken"),
     ": the session token has expired or is another one, see AWS_SESSION_TOKEN",
 )
-_OTHER_REGION = ": the bucket may be in another region, see AWS_REGION"
 _S3_HINTS = {
-    "PermanentRedirect": _OTHER_REGION,
-    "AuthorizationHeaderMalformed": _OTHER_REGION,
-    "IllegalLocationConstraintException": _OTHER_REGION,
+    **dict.fromkeys(
+        ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
+        ": the bucket may be in another region, see AWS_REGION",
+    ),
     "SignatureDoesNotMatch": ": the secret key is another one, see AWS_SECRET_ACCESS_KEY",
     "InvalidAccessKeyId": ": it knows no such key, see AWS_ACCESS_KEY_ID",
     **_TOKEN_HINTS,
@@ -14460,28 +14419,18 @@ class S3StorageProvider(StorageProvider):
     def _holds(self) -> bool:
         return self._calls.is_open
 
-    def _put(
-        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
-    ) -> None:
+    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
+        place = _s3_place(bucket, key)
         self._calls.call(
-            "upload",
-            lambda client: client.put_object(
-                Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata
-            ),
+            "upload", operator.methodcaller("put_object", **place, Body=data, **headers)
         )
 
     def _put_parts(
-        self,
-        bucket: str,
-        key: str,
-        parts: Iterator[bytes],
-        content_type: str,
-        metadata: dict[str, str],
+        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
     ) -> None:
         def send(data: bytes, client: Any, place: dict[str, Any]) -> str:
             return str(client.upload_part(Body=data, **place)["ETag"])
 
-        headers = {"ContentType": content_type, "Metadata": metadata}
         upload = _MultipartUpload(self._calls, "upload", _s3_place(bucket, key), self.MOST_PARTS)
         upload.run(headers, (functools.partial(send, data) for data in parts))
 
