@@ -1358,14 +1358,13 @@ class _Url(NamedTuple):
             )
         except ValueError:
             return "its options should be name=value each, with & between them"
-        if len(dict(pairs)) != len(pairs):
+        options = dict(pairs)
+        if len(options) != len(pairs):
             return "it has an option twice"
-        if any(
-            "\0" in text for text in (user or "", password or "", path or "", *dict(pairs).values())
-        ):
+        if any("\0" in text for text in (user, password, path, *options.values()) if text):
             return "it holds a NUL (%00), which no service takes"
         assert host
-        return cls(parts.scheme, host, parts.port, user or None, password, path or "", dict(pairs))
+        return cls(parts.scheme, host, parts.port, user or None, password, path or "", options)
 
     @staticmethod
     def _problem(parts: Any, host: str | None) -> str:
@@ -7764,11 +7763,11 @@ def _checksum(statements: Sequence[str]) -> str:
 _BLANK_ENDS = _lazy(r"[ \t](?<![ \t]{2})[ \t]*\n")
 
 
-def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
+def _pieces(text: str) -> Iterator[str]:
     """Yield the text in pieces of whole lines."""
     at = 0
     while at < len(text):
-        end = text.rfind("\n", at, at + size) + 1 or text.find("\n", at) + 1 or len(text)
+        end = text.rfind("\n", at, at + (1 << 20)) + 1 or text.find("\n", at) + 1 or len(text)
         yield text[at:end]
         at = end
 
@@ -7821,13 +7820,13 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 
 
 def _migration_text(path: Path) -> str:
-    text, reason = None, ""
+    reason = ""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # line endings stay as they are
             text = file.read()
     except (OSError, UnicodeError) as exc:
         reason = f"{type(exc).__name__}{_binary_hint(exc)}"
-    if text is None:  # outside the except clause: the error's context holds the file's bytes
+    if reason:  # outside the except clause: the error's context holds the file's bytes
         raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {reason}")
     if "\0" in text:
         line = _line(text, text.index("\0"))
@@ -7879,30 +7878,30 @@ class _MigrationRecord(NamedTuple):
     statement: int
     applied_at: datetime | None
 
+    @property
+    def first_in_doubt(self) -> int:
+        return int(self.state[3:]) if self.state.startswith("in ") else self.statement
+
 
 _MigrationRecords = Mapping[tuple[str, int], _MigrationRecord]
 
 
-def _record_checksum(migration: Migration, state: str, statement: int) -> str:
+def _record_checksum(migration: Migration, record: _MigrationRecord) -> str:
     """Return the checksum of the statements that are done; the others may still be edited.
 
     "started": the outcome of ``statement`` is unknown. "done": it took effect. "in 3": statement 3
     began a transaction, and the outcome of the statements from 3 to ``statement`` is unknown.
     Releases that do not know this state report the migration as edited.
     """
-    statements = migration.statements
+    statements, state, statement = migration.statements, record.state, record.statement
     if state.startswith("in "):
-        return _checksum((*statements[: _first_in_doubt(state, statement) - 1], state))
+        return _checksum((*statements[: record.first_in_doubt - 1], state))
     done = {"applied": len(statements), "done": statement, "started": statement - 1}.get(state, 0)
     return _checksum(statements[:done])
 
 
-def _first_in_doubt(state: str, statement: int) -> int:
-    return int(state[3:]) if state.startswith("in ") else statement
-
-
 def _in_doubt(record: _MigrationRecord) -> str:
-    first = _first_in_doubt(record.state, record.statement)
+    first = record.first_in_doubt
     if first == record.statement:
         return f"its statement {first} was"
     return f"the transaction of its statements {first} to {record.statement} was"
@@ -7910,12 +7909,10 @@ def _in_doubt(record: _MigrationRecord) -> str:
 
 def _is_record_of(migration: Migration, number: int, record: _MigrationRecord) -> bool:
     """Return whether a record under another name belongs to this migration."""
-    state = record.state
-    checksum = _record_checksum(migration, state, record.statement)
-    if not migration.statements or record.checksum != checksum:
+    if not migration.statements or record.checksum != _record_checksum(migration, record):
         return False
     # Two different migrations may begin with the same statements.
-    return state == "applied" or (number, record.name) == (migration.number, migration.name)
+    return record.state == "applied" or (number, record.name) == (migration.number, migration.name)
 
 
 def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
@@ -7924,7 +7921,7 @@ def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[in
     found, script = [], _script("", dialect.engine)
     for step, sql in enumerate(statements[: max(named, default=0)], 1):
         escapes = script.settle_after(sql)
-        if "schema_migrations" in sql.lower() and any(
+        if step in named and any(
             dialect.syntax.history_name.search("".join(dialect.syntax.code(text, escapes)))
             for text in (sql, *dialect.syntax.executed_strings(sql))
         ):
@@ -7941,8 +7938,8 @@ def _write_record(
     now: datetime,
 ) -> None:
     table = table.replace("%", "%%")
-    checksum = _record_checksum(migration, state, statement)
-    values = _MigrationRecord(migration.name, checksum, state, statement, now)
+    values = _MigrationRecord(migration.name, "", state, statement, now)
+    values = values._replace(checksum=_record_checksum(migration, values))
     key = migration.source, migration.number
     changes = ", ".join(f"{column} = %s" for column in values._fields)
     where = "WHERE source = %s AND number = %s"
@@ -7993,7 +7990,7 @@ class _MigrationFiles:
         for key, migration in self.by_key().items():
             record = unknown.pop(key, absent)
             state, statement = record.state, record.statement
-            if record.checksum != _record_checksum(migration, state, statement):
+            if record.checksum != _record_checksum(migration, record):
                 state = "edited"
             elif state == "started" or state.startswith("in "):
                 state = "dirty"
@@ -8185,8 +8182,8 @@ class Migrator:
                     resource="migration",
                 )
             migration = self._files.by_key()[dirty.source, number]
-            state = records[dirty.source, number].state
-            step = dirty.statement if done else _first_in_doubt(state, dirty.statement) - 1
+            first = records[dirty.source, number].first_in_doubt
+            step = dirty.statement if done else first - 1
             state = "applied" if step == len(migration.statements) else "done"
             _write_record(history, history.table, migration, step, state, self._clock.now())
 
@@ -13226,12 +13223,7 @@ _BUCKET = _lazy(
 _METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
 _HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
-_METHODS = {
-    "GET": "get_object",
-    "HEAD": "head_object",
-    "PUT": "put_object",
-    "DELETE": "delete_object",
-}
+_METHODS = ("GET", "HEAD", "PUT", "DELETE")
 
 
 @functools.lru_cache(256)  # a program uses few buckets
@@ -14115,7 +14107,8 @@ class _S3Calls:
         """Return a presigned URL. Sends no request."""
 
         def attempt(_: Attempt) -> str:
-            return str(self._signer.get().generate_presigned_url(_METHODS[method], place, seconds))
+            name = f"{method.lower()}_object"
+            return str(self._signer.get().generate_presigned_url(name, place, seconds))
 
         return self._policy.call("get_presigned_url", attempt)
 
