@@ -474,12 +474,6 @@ def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> C
 # === values =======================================================================================
 
 
-def _plain_moment(value: datetime) -> datetime:
-    day = value.year, value.month, value.day
-    at = value.hour, value.minute, value.second, value.microsecond
-    return datetime(*day, *at, value.tzinfo, fold=value.fold)
-
-
 class _ValueType(NamedTuple):
     """A type of the values that this library checks, stores and sends."""
 
@@ -498,7 +492,11 @@ _VALUE_TYPES: Mapping[Any, _ValueType] = {
     float: _ValueType("a finite number", "float", float.__pos__),
     Decimal: _ValueType("a finite Decimal", "decimal", Decimal),
     bytes: _ValueType("bytes", "bytes", lambda value: bytes(memoryview(value))),
-    datetime: _ValueType("an aware datetime", "moment", _plain_moment),
+    datetime: _ValueType(
+        "an aware datetime",
+        "moment",
+        lambda value: datetime.combine(value.date(), value.timetz()),
+    ),
     date: _ValueType("a date", "date", lambda value: date(value.year, value.month, value.day)),
     day_time: _ValueType("a time", "time"),
     timedelta: _ValueType("a timedelta", "duration"),
@@ -586,6 +584,12 @@ class _Validator(NamedTuple):
         return ConfigurationError(
             f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
         )
+
+    def read(self, variable: str, text: str) -> Any:
+        """Return the value of an environment variable. Raises ConfigurationError."""
+        with contextlib.suppress(ValueError):
+            return self.parse(text)
+        raise ConfigurationError(f"{variable} should be {self.expected}")
 
     def check(self, name: str, value: T) -> T:
         """Return an argument's value. Raises ValidationError if it is invalid."""
@@ -1440,9 +1444,8 @@ def _url_problem(value: Any, forms: Mapping[str, _UrlForm], *, sockets: bool = F
 
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
 _PORTS = {"mysql": 3306, "postgres": 5432}
-_TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
-_TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
-_TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
+_TLS_FILES = dict.fromkeys(("sslrootcert", "sslcert", "sslkey"), ".+")
+_TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full", **_TLS_FILES}
 #: The options of a database's URL, without those that this library sets itself.
 _ENGINE_OPTIONS = {
     "mysql": {**_TLS_OPTIONS, "charset": "utf8mb4"},  # the only charset that is used
@@ -1598,15 +1601,9 @@ class _Settings:
             for variable in setting.metadata.get("variable", "").split():
                 text = _variable(env, variable)
                 if text:
-                    found[setting.name] = cls._parsed(variable, setting.metadata["validator"], text)
+                    found[setting.name] = setting.metadata["validator"].read(variable, text)
                     break
         return found
-
-    @staticmethod
-    def _parsed(variable: str, validator: _Validator, text: str) -> Any:
-        with contextlib.suppress(ValueError):
-            return validator.parse(text)
-        raise ConfigurationError(f"{variable} should be {validator.expected}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -2263,8 +2260,8 @@ def _tls_words(text: str) -> str:
 
 def _is_cut(exc: BaseException | None) -> bool:
     """Return whether http.client has received a part of an answer."""
-    causes = [type(cause) for cause in _causes(exc)]
-    names = [cause.__name__ for cause in causes if cause.__module__ == "http.client"]
+    classes = map(type, _causes(exc))
+    names = [cause.__name__ for cause in classes if cause.__module__ == "http.client"]
     return bool(names) and "RemoteDisconnected" not in names
 
 
@@ -7884,6 +7881,7 @@ class _MigrationRecord(NamedTuple):
 
 
 _MigrationRecords = Mapping[tuple[str, int], _MigrationRecord]
+_HISTORY_COLUMNS = ", ".join(("source", "number", *_MigrationRecord._fields))
 
 
 def _record_checksum(migration: Migration, record: _MigrationRecord) -> str:
@@ -7944,8 +7942,7 @@ def _write_record(
     changes = ", ".join(f"{column} = %s" for column in values._fields)
     where = "WHERE source = %s AND number = %s"
     if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
-        columns = ", ".join(("source", "number", *values._fields))
-        session.execute(f"INSERT INTO {table} ({columns}) VALUES %s", ((*key, *values),))
+        session.execute(f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s", ((*key, *values),))
 
 
 class _MigrationFiles:
@@ -7970,9 +7967,8 @@ class _MigrationFiles:
         return {(each.source, each.number): each for each in self.migrations}
 
     def read_records(self, fetch_all: Callable[[str], list[_Row]], table: str) -> _MigrationRecords:
-        columns = "source, number, name, checksum, state, statement, applied_at"
         try:
-            rows = fetch_all(f"SELECT {columns} FROM {table} ORDER BY source, number")
+            rows = fetch_all(f"SELECT {_HISTORY_COLUMNS} FROM {table} ORDER BY source, number")
         except DatabaseError as error:
             if error.code != self._dialect.errors.missing_name_codes[1]:
                 raise
@@ -7999,11 +7995,10 @@ class _MigrationFiles:
             result.append(
                 MigrationStatus(*key, migration.name, state, statement, record.applied_at)
             )
-        for key, record in unknown.items():
-            result.append(
-                MigrationStatus(*key, record.name, "unknown", record.statement, record.applied_at)
-            )
-        return result
+        return result + [
+            MigrationStatus(*key, record.name, "unknown", record.statement, record.applied_at)
+            for key, record in unknown.items()
+        ]
 
     def pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
         """Return the migrations to apply, each with the number of its first statement to run.
@@ -13451,7 +13446,7 @@ class StorageProvider(_Closeable):
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
-            self._put(*place, first[0] if first else b"", headers)
+            self._put(*place, b"".join(first), headers)  # a single block is not copied
         else:
             self._put_parts(*place, _drained(first, blocks), headers)
 
@@ -13790,18 +13785,22 @@ class _AwsClient:
 
 # What an exception of a boto3 call means. The first of its class and base classes decides.
 _AWS_ERRORS = {
-    "NoCredentialsError": "no credentials", "PartialCredentialsError": "no credentials",
-    "CredentialRetrievalError": "no credentials", "TokenRetrievalError": "no credentials",
-    "SSOError": "no credentials",
-    "EndpointConnectionError": "unsent", "ConnectTimeoutError": "unsent",
-    "ProxyConnectionError": "unsent",
-    "ReadTimeoutError": "timeout", "ClientError": "refused",
-    "HTTPClientError": "disconnected", "IncompleteReadError": "disconnected",
-    "SSLError": "disconnected", "OSError": "disconnected",
-    "HTTPError": "disconnected",  # urllib3's, for what boto3 does not wrap
-    "BotoCoreError": "unusable",
-    # An answer lacks an element, or has text where a number or time should be.
-    "ResponseParserError": "garbled", "KeyError": "garbled", "ValueError": "garbled",
+    name: meaning
+    for meaning, *names in (
+        (
+            "no credentials", "NoCredentialsError", "PartialCredentialsError",
+            "CredentialRetrievalError", "TokenRetrievalError", "SSOError",
+        ),
+        ("unsent", "EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"),
+        ("timeout", "ReadTimeoutError"),
+        ("refused", "ClientError"),
+        ("disconnected", "HTTPClientError", "IncompleteReadError", "SSLError", "OSError"),
+        ("disconnected", "HTTPError"),  # urllib3's, for what boto3 does not wrap
+        ("unusable", "BotoCoreError"),
+        # An answer lacks an element, or has text where a number or time should be.
+        ("garbled", "ResponseParserError", "KeyError", "ValueError"),
+    )
+    for name in names
 }  # fmt: skip
 
 
@@ -14518,17 +14517,15 @@ class S3StorageProvider(StorageProvider):
             if not named and _is_there(client, client.list_objects_v2, **listed) is False:
                 raise _Incomplete("HTTP 200, and there is no such bucket")
 
-        try:
+        while True:
             try:
-                self._calls.call("create_bucket", ask)
+                return self._calls.call("create_bucket", ask)
             except StorageError as error:
+                if error.code == "BucketAlreadyOwnedByYou":
+                    return
                 if error.code != "InvalidLocationConstraint" or not where:
                     raise
                 where.clear()  # the store does not know the region
-                self._calls.call("create_bucket", ask)
-        except StorageError as error:
-            if error.code != "BucketAlreadyOwnedByYou":
-                raise
 
     def _health_check(self) -> Health:
         started, server = 0.0, ""
