@@ -2373,7 +2373,7 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         if self._clock.now() >= infra._later(signed, lifetime):
             raise self._refused("fetch", "AccessDenied")
         if method == "PUT":
-            self._put(bucket, key, bytes(data), content_type, {})
+            self._put(bucket, key, bytes(data), {"ContentType": content_type, "Metadata": {}})
         elif method == "DELETE":
             self._delete(bucket, key)
         else:
@@ -2413,23 +2413,17 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
             )
         return found
 
-    def _put(
-        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
-    ) -> None:
-        self._bucket("upload", bucket)[key] = _Object(
-            data, content_type, metadata, self._clock.now(), 0
-        )
+    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
+        objects, content_type = self._bucket("upload", bucket), headers["ContentType"]
+        objects[key] = _Object(data, content_type, headers["Metadata"], self._clock.now(), 0)
 
     def _put_parts(
-        self,
-        bucket: str,
-        key: str,
-        parts: Iterator[bytes],
-        content_type: str,
-        metadata: dict[str, str],
+        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
     ) -> None:
-        objects, data = self._bucket("upload", bucket), b"".join(parts)
-        objects[key] = _Object(data, content_type, metadata, self._clock.now(), self._part_size)
+        objects, content_type = self._bucket("upload", bucket), headers["ContentType"]
+        objects[key] = _Object(
+            b"".join(parts), content_type, headers["Metadata"], self._clock.now(), self._part_size
+        )
 
     def _get(self, bucket: str, key: str) -> bytes:
         return self._object("download", bucket, key).data

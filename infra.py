@@ -348,10 +348,6 @@ class StorageError(InfrastructureError):
 
     code: str | None
 
-    def __init__(self, message: str = "", *, code: str | None = None, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.code = code
-
 
 class MessagingError(InfrastructureError):
     """An event could not be published or subscribed to."""
@@ -374,13 +370,11 @@ class SmsError(InfrastructureError):
         message: str = "",
         *,
         outcome: str = "rejected",
-        code: str | None = None,
         retry_after: float | None = None,
         **details: Any,
     ) -> None:
         super().__init__(message, **details)
         self.outcome = outcome
-        self.code = code
         self.retry_after = retry_after
 
 
@@ -480,12 +474,6 @@ def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> C
 # === values =======================================================================================
 
 
-def _plain_moment(value: datetime) -> datetime:
-    day = value.year, value.month, value.day
-    at = value.hour, value.minute, value.second, value.microsecond
-    return datetime(*day, *at, value.tzinfo, fold=value.fold)
-
-
 class _ValueType(NamedTuple):
     """A type of the values that this library checks, stores and sends."""
 
@@ -504,7 +492,11 @@ _VALUE_TYPES: Mapping[Any, _ValueType] = {
     float: _ValueType("a finite number", "float", float.__pos__),
     Decimal: _ValueType("a finite Decimal", "decimal", Decimal),
     bytes: _ValueType("bytes", "bytes", lambda value: bytes(memoryview(value))),
-    datetime: _ValueType("an aware datetime", "moment", _plain_moment),
+    datetime: _ValueType(
+        "an aware datetime",
+        "moment",
+        lambda value: datetime.combine(value.date(), value.timetz()),
+    ),
     date: _ValueType("a date", "date", lambda value: date(value.year, value.month, value.day)),
     day_time: _ValueType("a time", "time"),
     timedelta: _ValueType("a timedelta", "duration"),
@@ -592,6 +584,12 @@ class _Validator(NamedTuple):
         return ConfigurationError(
             f"{name} should be {self.expected}" + (f". But {problem}" if problem else "")
         )
+
+    def read(self, variable: str, text: str) -> Any:
+        """Return the value of an environment variable. Raises ConfigurationError."""
+        with contextlib.suppress(ValueError):
+            return self.parse(text)
+        raise ConfigurationError(f"{variable} should be {self.expected}")
 
     def check(self, name: str, value: T) -> T:
         """Return an argument's value. Raises ValidationError if it is invalid."""
@@ -832,15 +830,12 @@ def _is_deeper(value: Any, levels: int) -> bool:
     """Return whether lists and dicts are nested in more levels than that."""
     layer = [value]
     for _ in range(levels + 1):
-        parents = [item for item in layer if isinstance(item, (dict, list))]
+        parents: list[Iterable[Any]] = [item for item in layer if isinstance(item, list)]
+        parents += [item.values() for item in layer if isinstance(item, dict)]
         if not parents:
             return False
-        layer = [*itertools.chain.from_iterable(map(_children, parents))]
+        layer = [*itertools.chain.from_iterable(parents)]
     return True
-
-
-def _children(parent: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return parent.values() if isinstance(parent, dict) else parent
 
 
 def _plain_document(value: Any) -> Any:
@@ -1229,6 +1224,7 @@ def _fit_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequen
 
 
 _TEXTS: Mapping[type, _Fit] = {str: _fit_texts, uuid.UUID: _fit_ids_as_texts}
+_DECIMALS: Mapping[type, _Fit] = {Decimal: _fit_decimals, int: _fit_integers_as_decimals}
 _DOCUMENTS: Mapping[type, _Fit] = dict.fromkeys((dict, list), _fit_documents)
 #: The values that a column of a kind accepts: words for messages, and a check for each type. Other
 #: types raise ValidationError.
@@ -1245,12 +1241,9 @@ _COLUMN_KINDS: Mapping[str, tuple[str, Mapping[type, _Fit]]] = {
         {bytes: _fit_as_is, bool: _fit_as_is, int: _fit_any_integers},
     ),
     "float": ("a number", {float: _fit_floats, int: _fit_integers_as_floats}),
-    "decimal": ("a Decimal", {Decimal: _fit_decimals, int: _fit_integers_as_decimals}),
+    "decimal": ("a Decimal", _DECIMALS),
     # read as text with a currency's sign
-    "money": (
-        "a Decimal, or its text",
-        {Decimal: _fit_decimals, int: _fit_integers_as_decimals, str: _fit_texts},
-    ),
+    "money": ("a Decimal, or its text", {**_DECIMALS, str: _fit_texts}),
     "bytes": ("bytes", {bytes: _fit_bytes}),
     "moment": ("an aware datetime", {datetime: _fit_moments}),
     "local moment": ("a datetime", {datetime: _fit_local_moments}),
@@ -1375,14 +1368,13 @@ class _Url(NamedTuple):
             )
         except ValueError:
             return "its options should be name=value each, with & between them"
-        if len(dict(pairs)) != len(pairs):
+        options = dict(pairs)
+        if len(options) != len(pairs):
             return "it has an option twice"
-        if any(
-            "\0" in text for text in (user or "", password or "", path or "", *dict(pairs).values())
-        ):
+        if any("\0" in text for text in (user, password, path, *options.values()) if text):
             return "it holds a NUL (%00), which no service takes"
         assert host
-        return cls(parts.scheme, host, parts.port, user or None, password, path or "", dict(pairs))
+        return cls(parts.scheme, host, parts.port, user or None, password, path or "", options)
 
     @staticmethod
     def _problem(parts: Any, host: str | None) -> str:
@@ -1426,29 +1418,27 @@ _ENCODED = (
 )
 
 
-def _url_problem(
-    value: Any,
-    schemes: Iterable[str],
-    path: str = "",
-    options: Mapping[str, str] | None = None,
-    *,
-    sockets: bool = False,
-) -> str:
+#: a pattern for what stands behind the host, and one for the value of each option
+_UrlForm: TypeAlias = tuple[str, Mapping[str, str]]
+_BARE_URL: _UrlForm = ("", {})
+
+
+def _url_problem(value: Any, forms: Mapping[str, _UrlForm], *, sockets: bool = False) -> str:
     """Return why the value is not such a URL, in words that do not quote it, or "".
 
-    ``path`` and the values of ``options`` are patterns. ``sockets``: whether the host may be the
-    path of a Unix socket.
+    ``forms`` has the form for each scheme. ``sockets``: whether the host may be the path of a Unix
+    socket.
     """
     url = _Url.read(value)
     if isinstance(url, str):
         return url
-    if url.scheme not in schemes:
-        return f"its scheme is not {' or '.join(schemes)}"
+    if url.scheme not in forms:
+        return f"its scheme is not {' or '.join(forms)}"
+    path, known = forms[url.scheme]
     if url.host.startswith("/") and not sockets:
         return "it names the path of a socket, which only databases take"
     if not re.fullmatch(path, url.path):
         return "what stands behind its host is not of that form"
-    known = options or {}
     if not url.options.keys() <= known.keys():
         return f"its options should be among: {', '.join(known)}" if known else "it has options"
     for name, text in url.options.items():
@@ -1460,9 +1450,8 @@ def _url_problem(
 
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgres", "postgres": "postgres"}
 _PORTS = {"mysql": 3306, "postgres": 5432}
-_TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full"}
-_TLS_FILES = ("sslrootcert", "sslcert", "sslkey")
-_TLS_OPTIONS.update(dict.fromkeys(_TLS_FILES, ".+"))
+_TLS_FILES = dict.fromkeys(("sslrootcert", "sslcert", "sslkey"), ".+")
+_TLS_OPTIONS = {"sslmode": "disable|prefer|require|verify-ca|verify-full", **_TLS_FILES}
 #: The options of a database's URL, without those that this library sets itself.
 _ENGINE_OPTIONS = {
     "mysql": {**_TLS_OPTIONS, "charset": "utf8mb4"},  # the only charset that is used
@@ -1473,6 +1462,9 @@ _ENGINE_OPTIONS = {
         "options": ".+",
         "target_session_attrs": "any|read-write|read-only|primary|standby|prefer-standby",
     },
+}
+_DATABASE_URLS: Mapping[str, _UrlForm] = {
+    scheme: ("[^/]+", _ENGINE_OPTIONS[engine]) for scheme, engine in _ENGINES.items()
 }
 _PREFIX = _Validator(
     "text without blanks at either end and without a NUL",
@@ -1488,7 +1480,7 @@ _SMS_PROVIDER = _Validator(
     "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
 )
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
-_REDIS_SCHEMES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+_REDIS_URLS: Mapping[str, _UrlForm] = {
     "redis": ("[0-9]{0,5}", {}),
     "rediss": ("[0-9]{0,5}", _REDIS_TLS),
     "redis+cluster": ("0?", {}),
@@ -1497,21 +1489,19 @@ _REDIS_SCHEMES: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 
 def _redis_problem(value: Any) -> str:
-    url = _Url.read(value)
-    path_and_options = () if isinstance(url, str) else _REDIS_SCHEMES.get(url.scheme, ())
-    problem = _url_problem(value, _REDIS_SCHEMES, *path_and_options)
+    problem = _url_problem(value, _REDIS_URLS)
     if problem == "it has options":
         return "it has options, which are for TLS: with rediss:// or rediss+cluster://"
-    if not problem and isinstance(url, _Url) and url.user is not None and not url.password:
+    if problem:
+        return problem
+    url = _Url.parse(value)
+    if url.user and not url.password:
         return "it names a user without a password; a password alone has a colon before it"
-    return problem
+    return ""
 
 
 def _database_problem(value: Any) -> str:
-    url = _Url.read(value)
-    scheme = "" if isinstance(url, str) else url.scheme
-    options = _ENGINE_OPTIONS.get(_ENGINES.get(scheme, ""), {})
-    problem = _url_problem(value, _ENGINES, "[^/]+", options, sockets=True)
+    problem = _url_problem(value, _DATABASE_URLS, sockets=True)
     if problem in (_NO_HOST, _ODD_HOST):
         problem += (
             "; the directory of a socket is percent-encoded in its place "
@@ -1521,7 +1511,7 @@ def _database_problem(value: Any) -> str:
 
 
 def _endpoint_problem(value: Any) -> str:
-    problem = _url_problem(value, ("https", "http"))
+    problem = _url_problem(value, dict.fromkeys(("https", "http"), _BARE_URL))
     if problem or "@" not in value:
         return problem
     return "it holds a user: keys have settings of their own"
@@ -1617,15 +1607,9 @@ class _Settings:
             for variable in setting.metadata.get("variable", "").split():
                 text = _variable(env, variable)
                 if text:
-                    found[setting.name] = cls._parsed(variable, setting.metadata["validator"], text)
+                    found[setting.name] = setting.metadata["validator"].read(variable, text)
                     break
         return found
-
-    @staticmethod
-    def _parsed(variable: str, validator: _Validator, text: str) -> Any:
-        with contextlib.suppress(ValueError):
-            return validator.parse(text)
-        raise ConfigurationError(f"{variable} should be {validator.expected}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -1816,18 +1800,15 @@ class Config(_Settings):
         if not isinstance(env, Mapping):
             raise ConfigurationError("env should map names of variables to their texts")
         databases = cls._databases(env)
-        return cls(
-            **cls._read(env),
-            mysql=databases.get("mysql"),
-            postgres=databases.get("postgres"),
-            cache=CacheConfig(**CacheConfig._read(env)),
-            storage=S3StorageConfig(**S3StorageConfig._read(env)),
-            sms=SmsConfig(**SmsConfig._read(env)),
-            verification=VerificationConfig(**VerificationConfig._read(env)),
-        )
+        parts: dict[str, Any] = {
+            part.name: type(part.default)(**part.default._read(env))
+            for part in fields(cls)
+            if isinstance(part.default, _Settings)
+        }
+        return cls(**cls._read(env), **databases, **parts)
 
     @classmethod
-    def _databases(cls, env: Mapping[str, str]) -> dict[str, DatabaseConfig]:
+    def _databases(cls, env: Mapping[str, str]) -> dict[str, Any]:
         """Return the configuration of each engine that has a URL.
 
         MYSQL_URL and POSTGRES_URL each name their engine; the scheme of DATABASE_URL names its.
@@ -2091,8 +2072,9 @@ class CallPolicy:
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                if last is not None and self._timed_out_unsent(current, error, now):
-                    error = last
+                out_of_time = now >= deadline and isinstance(error, TimeoutError)
+                if last is not None and out_of_time and not current.sent:
+                    error = last  # this attempt ran out of time before it learned anything
                 self._report(operation, type(error).__name__, now - started, number)
             if (
                 error is None
@@ -2141,11 +2123,6 @@ class CallPolicy:
 
         for cause in _causes(failure):
             traceback.clear_frames(cause.__traceback__)
-
-    @staticmethod
-    def _timed_out_unsent(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
-        """Return whether the attempt ran out of time before it sent anything."""
-        return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
 
     @staticmethod
     def _may_retry(attempt: Attempt, error: InfrastructureError, repeatable: bool) -> bool:
@@ -2220,7 +2197,7 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
-_OTHER_HOST = "it is for another host"
+_OTHER_HOST = "its certificate was refused (it is for another host)"
 _SEE_CERTIFICATE = ": see sslcert and sslkey"
 _WANTS_CERTIFICATE = f"it wants a client certificate{_SEE_CERTIFICATE}"
 _REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
@@ -2233,7 +2210,7 @@ _TLS_REFUSALS = (
         "certificate verify failed",
         "its certificate was refused (not signed by what sslrootcert names, or expired)",
     ),
-    ("does not match host name", f"its certificate was refused ({_OTHER_HOST})"),
+    ("does not match host name", _OTHER_HOST),
     (
         "root certificate file",
         "sslmode=verify-full and verify-ca need sslrootcert, the authority's certificate",
@@ -2257,7 +2234,7 @@ def _tls_refusal(exc: BaseException | None) -> str:
         if hasattr(cause, "verify_message"):  # ssl's: quotes only the host's name
             return f"its certificate was refused ({cause.verify_message.rstrip('.')})"
         if type(cause).__name__ == "CertificateError":  # urllib3's: it checks the host itself
-            return f"its certificate was refused ({_OTHER_HOST})"
+            return _OTHER_HOST
         if type(cause).__module__ == "ssl":
             return _tls_words(str(getattr(cause, "reason", "")).replace("_", " "))
     return ""
@@ -2289,8 +2266,8 @@ def _tls_words(text: str) -> str:
 
 def _is_cut(exc: BaseException | None) -> bool:
     """Return whether http.client has received a part of an answer."""
-    causes = [type(cause) for cause in _causes(exc)]
-    names = [cause.__name__ for cause in causes if cause.__module__ == "http.client"]
+    classes = map(type, _causes(exc))
+    names = [cause.__name__ for cause in classes if cause.__module__ == "http.client"]
     return bool(names) and "RemoteDisconnected" not in names
 
 
@@ -2435,12 +2412,8 @@ class _ErrorRule(NamedTuple):
     read_only: bool = False
 
 
-def _no_connection(message: str, *, retryable: bool = False) -> _ErrorRule:
-    return _ErrorRule(ConnectionError, message, retryable, may_have_acted=False)
-
-
-def _refusal(message: str, *, retryable: bool = False) -> _ErrorRule:
-    return _ErrorRule(DatabaseError, message, retryable)
+_no_connection = functools.partial(_ErrorRule, ConnectionError, may_have_acted=False)
+_refusal = functools.partial(_ErrorRule, DatabaseError)
 
 
 def _find_rule(rules: Mapping[Any, T], keys: Iterable[Any]) -> T | None:
@@ -2478,10 +2451,7 @@ def _check_path(name: str, path: Any) -> str:
 
     Numbers are refused: ``open`` would take one for a file descriptor, and close it later.
     """
-    text = path if isinstance(path, str) else None
-    if isinstance(path, os.PathLike):
-        text = os.fspath(path)
-    text = _plain(text)
+    text = _plain(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text or "\0" in text:
         raise ConfigurationError(f"{name} should be the path of a file, as text or as a Path")
     return text
@@ -7691,11 +7661,11 @@ def _checksum(statements: Sequence[str]) -> str:
 _BLANK_ENDS = _lazy(r"[ \t](?<![ \t]{2})[ \t]*\n")
 
 
-def _pieces(text: str, size: int = 1 << 20) -> Iterator[str]:
+def _pieces(text: str) -> Iterator[str]:
     """Yield the text in pieces of whole lines."""
     at = 0
     while at < len(text):
-        end = text.rfind("\n", at, at + size) + 1 or text.find("\n", at) + 1 or len(text)
+        end = text.rfind("\n", at, at + (1 << 20)) + 1 or text.find("\n", at) + 1 or len(text)
         yield text[at:end]
         at = end
 
@@ -7748,13 +7718,13 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
 
 
 def _migration_text(path: Path) -> str:
-    text, reason = None, ""
+    reason = ""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # line endings stay as they are
             text = file.read()
     except (OSError, UnicodeError) as exc:
         reason = f"{type(exc).__name__}{_binary_hint(exc)}"
-    if text is None:  # outside the except clause: the error's context holds the file's bytes
+    if reason:  # outside the except clause: the error's context holds the file's bytes
         raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {reason}")
     if "\0" in text:
         line = _line(text, text.index("\0"))
@@ -7782,8 +7752,9 @@ def _statements(script: _Script, where: str, at_most: int | None = None) -> list
 
 def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
     """Return number, name, engine, whether it is marked no-transaction, and the end of the line."""
-    found = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)").match(text, at)
-    line = found[1] if found else ""
+    found = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)").match(text, at)
+    assert found  # it matches anywhere
+    line = found[1]
     marker = _MARKER.fullmatch(line.rstrip()) if text[at - 1 : at] in ("", "\n", "\r") else None
     if marker is None:
         hint = " (a byte order mark stands in front of it)" if "\ufeff" in line else ""
@@ -7793,7 +7764,7 @@ def _marker(text: str, at: int, where: str) -> tuple[int, str, str, bool, int]:
             f"{hint}"
         )
     number, name, dialect, alone = marker.groups()
-    return int(number), name, dialect, bool(alone), found.end() if found else len(text)
+    return int(number), name, dialect, bool(alone), found.end()
 
 
 class _MigrationRecord(NamedTuple):
@@ -7805,30 +7776,31 @@ class _MigrationRecord(NamedTuple):
     statement: int
     applied_at: datetime | None
 
+    @property
+    def first_in_doubt(self) -> int:
+        return int(self.state[3:]) if self.state.startswith("in ") else self.statement
+
 
 _MigrationRecords = Mapping[tuple[str, int], _MigrationRecord]
+_HISTORY_COLUMNS = ", ".join(("source", "number", *_MigrationRecord._fields))
 
 
-def _record_checksum(migration: Migration, state: str, statement: int) -> str:
+def _record_checksum(migration: Migration, record: _MigrationRecord) -> str:
     """Return the checksum of the statements that are done; the others may still be edited.
 
     "started": the outcome of ``statement`` is unknown. "done": it took effect. "in 3": statement 3
     began a transaction, and the outcome of the statements from 3 to ``statement`` is unknown.
     Releases that do not know this state report the migration as edited.
     """
-    statements = migration.statements
+    statements, state, statement = migration.statements, record.state, record.statement
     if state.startswith("in "):
-        return _checksum((*statements[: _first_in_doubt(state, statement) - 1], state))
+        return _checksum((*statements[: record.first_in_doubt - 1], state))
     done = {"applied": len(statements), "done": statement, "started": statement - 1}.get(state, 0)
     return _checksum(statements[:done])
 
 
-def _first_in_doubt(state: str, statement: int) -> int:
-    return int(state[3:]) if state.startswith("in ") else statement
-
-
 def _in_doubt(record: _MigrationRecord) -> str:
-    first = _first_in_doubt(record.state, record.statement)
+    first = record.first_in_doubt
     if first == record.statement:
         return f"its statement {first} was"
     return f"the transaction of its statements {first} to {record.statement} was"
@@ -7836,12 +7808,10 @@ def _in_doubt(record: _MigrationRecord) -> str:
 
 def _is_record_of(migration: Migration, number: int, record: _MigrationRecord) -> bool:
     """Return whether a record under another name belongs to this migration."""
-    state = record.state
-    checksum = _record_checksum(migration, state, record.statement)
-    if not migration.statements or record.checksum != checksum:
+    if not migration.statements or record.checksum != _record_checksum(migration, record):
         return False
     # Two different migrations may begin with the same statements.
-    return state == "applied" or (number, record.name) == (migration.number, migration.name)
+    return record.state == "applied" or (number, record.name) == (migration.number, migration.name)
 
 
 def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[int]:
@@ -7850,7 +7820,7 @@ def _naming_history(dialect: _Dialect, statements: Sequence[str]) -> Sequence[in
     found, script = [], _script("", dialect.engine)
     for step, sql in enumerate(statements[: max(named, default=0)], 1):
         escapes = script.settle_after(sql)
-        if "schema_migrations" in sql.lower() and any(
+        if step in named and any(
             dialect.syntax.history_name.search("".join(dialect.syntax.code(text, escapes)))
             for text in (sql, *dialect.syntax.executed_strings(sql))
         ):
@@ -7867,17 +7837,13 @@ def _write_record(
     now: datetime,
 ) -> None:
     table = table.replace("%", "%%")
-    checksum = _record_checksum(migration, state, statement)
-    values = _MigrationRecord(migration.name, checksum, state, statement, now)
+    values = _MigrationRecord(migration.name, "", state, statement, now)
+    values = values._replace(checksum=_record_checksum(migration, values))
     key = migration.source, migration.number
     changes = ", ".join(f"{column} = %s" for column in values._fields)
     where = "WHERE source = %s AND number = %s"
     if not session.execute(f"UPDATE {table} SET {changes} {where}", (*values, *key)):
-        session.execute(
-            f"INSERT INTO {table} (source, number, {', '.join(values._fields)}) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (*key, *values),
-        )
+        session.execute(f"INSERT INTO {table} ({_HISTORY_COLUMNS}) VALUES %s", ((*key, *values),))
 
 
 class _MigrationFiles:
@@ -7902,9 +7868,8 @@ class _MigrationFiles:
         return {(each.source, each.number): each for each in self.migrations}
 
     def read_records(self, fetch_all: Callable[[str], list[_Row]], table: str) -> _MigrationRecords:
-        columns = "source, number, name, checksum, state, statement, applied_at"
         try:
-            rows = fetch_all(f"SELECT {columns} FROM {table} ORDER BY source, number")
+            rows = fetch_all(f"SELECT {_HISTORY_COLUMNS} FROM {table} ORDER BY source, number")
         except DatabaseError as error:
             if error.code != self._dialect.errors.missing_name_codes[1]:
                 raise
@@ -7922,7 +7887,7 @@ class _MigrationFiles:
         for key, migration in self.by_key().items():
             record = unknown.pop(key, absent)
             state, statement = record.state, record.statement
-            if record.checksum != _record_checksum(migration, state, statement):
+            if record.checksum != _record_checksum(migration, record):
                 state = "edited"
             elif state == "started" or state.startswith("in "):
                 state = "dirty"
@@ -7931,11 +7896,10 @@ class _MigrationFiles:
             result.append(
                 MigrationStatus(*key, migration.name, state, statement, record.applied_at)
             )
-        for key, record in unknown.items():
-            result.append(
-                MigrationStatus(*key, record.name, "unknown", record.statement, record.applied_at)
-            )
-        return result
+        return result + [
+            MigrationStatus(*key, record.name, "unknown", record.statement, record.applied_at)
+            for key, record in unknown.items()
+        ]
 
     def pending(self, records: _MigrationRecords) -> list[tuple[Migration, int]]:
         """Return the migrations to apply, each with the number of its first statement to run.
@@ -8114,8 +8078,8 @@ class Migrator:
                     resource="migration",
                 )
             migration = self._files.by_key()[dirty.source, number]
-            state = records[dirty.source, number].state
-            step = dirty.statement if done else _first_in_doubt(state, dirty.statement) - 1
+            first = records[dirty.source, number].first_in_doubt
+            step = dirty.statement if done else first - 1
             state = "applied" if step == len(migration.statements) else "done"
             _write_record(history, history.table, migration, step, state, self._clock.now())
 
@@ -13129,12 +13093,7 @@ _BUCKET = _lazy(
 _METADATA_NAME = _lazy("[0-9A-Za-z.-]+")
 _HEADER_VALUE = _lazy("[!-~](?:[ -~]*[!-~])?")
 _PLAIN_KEY = _lazy("(?:[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}/){0,9}[0-9A-Za-z_-][0-9A-Za-z._-]{0,99}")
-_METHODS = {
-    "GET": "get_object",
-    "HEAD": "head_object",
-    "PUT": "put_object",
-    "DELETE": "delete_object",
-}
+_METHODS = ("GET", "HEAD", "PUT", "DELETE")
 
 
 @functools.lru_cache(256)  # a program uses few buckets
@@ -13353,16 +13312,18 @@ class StorageProvider(_Closeable):
         all.
         """
         place = _check_place(bucket, key)
-        content_type = _check_content_type(content_type)
-        checked = _check_metadata(metadata)
+        headers = {
+            "ContentType": _check_content_type(content_type),
+            "Metadata": _check_metadata(metadata),
+        }
         if data.__class__ is bytes and len(data) <= self._part_size:
-            return self._put(*place, data, content_type, checked)  # fast path
+            return self._put(*place, data, headers)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
         if len(first) < 2:
-            self._put(*place, first[0] if first else b"", content_type, checked)
+            self._put(*place, b"".join(first), headers)  # a single block is not copied
         else:
-            self._put_parts(*place, _drained(first, blocks), content_type, checked)
+            self._put_parts(*place, _drained(first, blocks), headers)
 
     def download(self, bucket: str, key: str) -> bytes:
         """Return all bytes of the object."""
@@ -13514,17 +13475,10 @@ class StorageProvider(_Closeable):
         return self._health_check()
 
     @abstractmethod
-    def _put(
-        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
-    ) -> None: ...
+    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None: ...
     @abstractmethod
     def _put_parts(
-        self,
-        bucket: str,
-        key: str,
-        parts: Iterator[bytes],
-        content_type: str,
-        metadata: dict[str, str],
+        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
     ) -> None: ...
     @abstractmethod
     def _get(self, bucket: str, key: str) -> bytes: ...
@@ -13567,7 +13521,7 @@ def _proxy_for(url: _Url, schemes: Sequence[str] = ("http",)) -> _Url | None:
     if not text or urllib.request.proxy_bypass(place):
         return None
     text = text if "//" in text else f"http://{text}"
-    problem = _url_problem(text, schemes)
+    problem = _url_problem(text, dict.fromkeys(schemes, _BARE_URL))
     if problem:
         raise ConfigurationError(
             f"{url.scheme.upper()}_PROXY should be http://[user:password@]host[:port]. "
@@ -13706,18 +13660,22 @@ class _AwsClient:
 
 # What an exception of a boto3 call means. The first of its class and base classes decides.
 _AWS_ERRORS = {
-    "NoCredentialsError": "no credentials", "PartialCredentialsError": "no credentials",
-    "CredentialRetrievalError": "no credentials", "TokenRetrievalError": "no credentials",
-    "SSOError": "no credentials",
-    "EndpointConnectionError": "unsent", "ConnectTimeoutError": "unsent",
-    "ProxyConnectionError": "unsent",
-    "ReadTimeoutError": "timeout", "ClientError": "refused",
-    "HTTPClientError": "disconnected", "IncompleteReadError": "disconnected",
-    "SSLError": "disconnected", "OSError": "disconnected",
-    "HTTPError": "disconnected",  # urllib3's, for what boto3 does not wrap
-    "BotoCoreError": "unusable",
-    # An answer lacks an element, or has text where a number or time should be.
-    "ResponseParserError": "garbled", "KeyError": "garbled", "ValueError": "garbled",
+    name: meaning
+    for meaning, *names in (
+        (
+            "no credentials", "NoCredentialsError", "PartialCredentialsError",
+            "CredentialRetrievalError", "TokenRetrievalError", "SSOError",
+        ),
+        ("unsent", "EndpointConnectionError", "ConnectTimeoutError", "ProxyConnectionError"),
+        ("timeout", "ReadTimeoutError"),
+        ("refused", "ClientError"),
+        ("disconnected", "HTTPClientError", "IncompleteReadError", "SSLError", "OSError"),
+        ("disconnected", "HTTPError"),  # urllib3's, for what boto3 does not wrap
+        ("unusable", "BotoCoreError"),
+        # An answer lacks an element, or has text where a number or time should be.
+        ("garbled", "ResponseParserError", "KeyError", "ValueError"),
+    )
+    for name in names
 }  # fmt: skip
 
 
@@ -13731,8 +13689,7 @@ def _aws_meaning(exc: Exception, attempt: Attempt) -> str | None:
         return "garbled"
     packages = ("botocore", "urllib3", "builtins")
     bases = [base for base in type(exc).__mro__ if base.__module__.partition(".")[0] in packages]
-    names = [base.__name__ for base in bases if base.__name__ in _AWS_ERRORS]
-    meaning = _AWS_ERRORS[names[0]] if names else None
+    meaning = _find_rule(_AWS_ERRORS, [base.__name__ for base in bases])
     if meaning not in (None, "no credentials"):
         if not attempt.sent:
             return "bad settings"
@@ -13820,15 +13777,13 @@ def _check_answer(http_response: Any, parsed: Mapping[str, Any], model: Any, **_
     path, _, _ = http_response.url.partition("?")
     if not (model.name == "PutObject" and _is_folder(path, headers)):
         _check_has(parsed, *needed)
-    page = headers.get("content-type", "").lower().startswith("text/html")
+    is_html = headers.get("content-type", "").lower().startswith("text/html")
+    is_page = is_html and headers.keys().isdisjoint(_S3_OBJECT_HEADERS)
     odd = ""
-    if model.name == "GetObject" and not _has_known_length(headers):
-        odd = f"HTTP {status} without Content-Length"
-    if (
-        model.name in ("GetObject", "HeadObject")
-        and page
-        and not headers.keys() & {*_S3_OBJECT_HEADERS}
-    ):
+    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    if model.name == "GetObject" and not (chunked or "content-length" in headers):
+        odd = f"HTTP {status} without Content-Length"  # nothing would tell that the body is cut
+    if is_page and model.name in ("GetObject", "HeadObject"):
         odd = f"HTTP {status} with a web page"
     if odd:
         if "Body" in parsed:
@@ -13859,11 +13814,6 @@ def _is_folder(key: str, headers: Mapping[str, str]) -> bool:
     return key.endswith("/") and "x-amz-request-id" in headers
 
 
-def _has_known_length(headers: Mapping[str, str]) -> bool:
-    """Return whether a cut of the body can be detected."""
-    return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
-
-
 # Codes of temporary refusals, besides all HTTP statuses of 500 and above.
 _S3_RETRYABLE = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "RequestLimitExceeded", "SlowDown"}
@@ -13872,11 +13822,11 @@ _TOKEN_HINTS = dict.fromkeys(
     ("InvalidToken", "InvalidTokenId", "ExpiredToken"),
     ": the session token has expired or is another one, see AWS_SESSION_TOKEN",
 )
-_OTHER_REGION = ": the bucket may be in another region, see AWS_REGION"
 _S3_HINTS = {
-    "PermanentRedirect": _OTHER_REGION,
-    "AuthorizationHeaderMalformed": _OTHER_REGION,
-    "IllegalLocationConstraintException": _OTHER_REGION,
+    **dict.fromkeys(
+        ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
+        ": the bucket may be in another region, see AWS_REGION",
+    ),
     "SignatureDoesNotMatch": ": the secret key is another one, see AWS_SECRET_ACCESS_KEY",
     "InvalidAccessKeyId": ": it knows no such key, see AWS_ACCESS_KEY_ID",
     **_TOKEN_HINTS,
@@ -14031,7 +13981,8 @@ class _S3Calls:
         """Return a presigned URL. Sends no request."""
 
         def attempt(_: Attempt) -> str:
-            return str(self._signer.get().generate_presigned_url(_METHODS[method], place, seconds))
+            name = f"{method.lower()}_object"
+            return str(self._signer.get().generate_presigned_url(name, place, seconds))
 
         return self._policy.call("get_presigned_url", attempt)
 
@@ -14335,28 +14286,18 @@ class S3StorageProvider(StorageProvider):
     def _holds(self) -> bool:
         return self._calls.is_open
 
-    def _put(
-        self, bucket: str, key: str, data: bytes, content_type: str, metadata: dict[str, str]
-    ) -> None:
+    def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
+        place = _s3_place(bucket, key)
         self._calls.call(
-            "upload",
-            lambda client: client.put_object(
-                Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata
-            ),
+            "upload", operator.methodcaller("put_object", **place, Body=data, **headers)
         )
 
     def _put_parts(
-        self,
-        bucket: str,
-        key: str,
-        parts: Iterator[bytes],
-        content_type: str,
-        metadata: dict[str, str],
+        self, bucket: str, key: str, parts: Iterator[bytes], headers: dict[str, Any]
     ) -> None:
         def send(data: bytes, client: Any, place: dict[str, Any]) -> str:
             return str(client.upload_part(Body=data, **place)["ETag"])
 
-        headers = {"ContentType": content_type, "Metadata": metadata}
         upload = _MultipartUpload(self._calls, "upload", _s3_place(bucket, key), self.MOST_PARTS)
         upload.run(headers, (functools.partial(send, data) for data in parts))
 
@@ -14451,17 +14392,15 @@ class S3StorageProvider(StorageProvider):
             if not named and _is_there(client, client.list_objects_v2, **listed) is False:
                 raise _Incomplete("HTTP 200, and there is no such bucket")
 
-        try:
+        while True:
             try:
-                self._calls.call("create_bucket", ask)
+                return self._calls.call("create_bucket", ask)
             except StorageError as error:
+                if error.code == "BucketAlreadyOwnedByYou":
+                    return
                 if error.code != "InvalidLocationConstraint" or not where:
                     raise
                 where.clear()  # the store does not know the region
-                self._calls.call("create_bucket", ask)
-        except StorageError as error:
-            if error.code != "BucketAlreadyOwnedByYou":
-                raise
 
     def _health_check(self) -> Health:
         started, server = 0.0, ""

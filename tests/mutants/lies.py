@@ -873,13 +873,15 @@ ERROR_CLASSES: list[Mutant] = [
         USERS,
     ),
     shared(
-        "StorageError: has no code",
-        Replace("StorageError.__init__", "self.code = code", "self.code = None"),
+        "InfrastructureError: has no code",
+        Replace("InfrastructureError.__init__", "self.code = code", "self.code = None"),
         UNIT,
     ),
     shared(
-        "StorageError: the code in lower case",
-        Replace("StorageError.__init__", "self.code = code", "self.code = code and code.lower()"),
+        "InfrastructureError: the code in lower case",
+        Replace(
+            "InfrastructureError.__init__", "self.code = code", "self.code = str(code).lower()"
+        ),
         UNIT,
     ),
 ]
