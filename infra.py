@@ -9088,9 +9088,6 @@ class _RecordStore(_RecordSchema[R]):
     def _remove(self, operation: str, where: _ByColumn) -> int: ...
     @abstractmethod
     def _number(self, operation: str, where: _ByColumn) -> int: ...
-    @abstractmethod
-    def _beside(self, port: Callable[..., T]) -> T:
-        """Return the repository of another table, on the same backend."""
 
 
 def _check_query(query: Any) -> None:
@@ -9288,6 +9285,11 @@ class Repository(_PagedStore[R]):
         if not self._change(operation, self._identity(id), changes):
             raise self._not_found(operation)
 
+    def _beside(self, port: Callable[..., T]) -> T:
+        """Return the repository of another table, on the same backend."""
+        made: T = _backend_class(self.database._backend, port)(self.database, clock=self._clock)
+        return made
+
     def _not_found(self, operation: str) -> NotFoundError:
         return NotFoundError(
             f"no such {self.resource}", resource=self.resource, operation=operation
@@ -9421,10 +9423,6 @@ class SqlRepository(Repository[R]):
         params = self._parameters(where)
         row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
         return int(row[0]) if row else 0
-
-    def _beside(self, port: Callable[..., T]) -> T:
-        made: T = _backend_class(SqlRepository, port)(self.database, clock=self._clock)
-        return made
 
     @classmethod
     def _shape(cls, where: _ByColumn) -> tuple[Any, ...]:

@@ -167,7 +167,11 @@ UNNOTICED: list[Mutant] = [
     ),
     fake(
         "9: a copy is as old as its source",
-        Replace("_Object.copy", "at", "self._at"),
+        Replace(
+            "FakeStorageProvider._copied",
+            "replace(found, at=self._clock.now(), part_size=part_size)",
+            "replace(found, part_size=part_size)",
+        ),
         STORAGE,
     ),
     fake(
@@ -287,9 +291,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     fake(
         "Table: no column has a length",
-        Replace(
-            "Table.of", "length, precision = holds.size, None", "length, precision = None, None"
-        ),
+        Replace("Table.of", "(holds.size, None)", "(None, None)"),
         UNIT,
     ),
     fake(
@@ -444,48 +446,51 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakePhoneUserRepository: the computer's clock",
         Replace(
             "FakePhoneUserRepository.__init__",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
-            "hash_key, clock=clock)",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
-            "hash_key, clock=infra.SystemClock())",
+            "super().__init__(database or _with_schema('mysql', clock), hash_key, clock=clock)",
+            "super().__init__(database or _with_schema('mysql', clock), hash_key, "
+            "clock=infra.SystemClock())",
         ),
         PHONE_USERS,
     ),
     fake(
         "FakeTokenRepository: the computer's clock",
         Replace(
-            "FakeTokenRepository.__init__",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
-            "clock=clock)",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock))",
+            "_OwnDatabase.__init__",
+            "super().__init__(database, clock=clock)",
+            "super().__init__(database, clock=infra.SystemClock())",
         ),
         TOKENS,
     ),
     fake(
-        "FakeTokenRepository: on another engine",
-        Replace(
-            "FakeTokenRepository.__init__",
-            "FakeDatabase('mysql', MYSQL_TABLES, clock=clock)",
-            "FakeDatabase('postgres', MYSQL_TABLES, clock=clock)",
-        ),
-        UNIT,
-    ),
-    fake(
         "FakeUserRepository, FakeOrganizationRepository: the computer's clock",
         Replace(
-            "_OnExchange.__init__",
+            "_OwnDatabase.__init__",
             "super().__init__(database, clock=clock)",
-            "super().__init__(database, clock=infra.SystemClock())",
+            "super().__init__(database)",
         ),
         USERS,
     ),
     fake(
         "FakeUserRepository, FakeOrganizationRepository: on another engine",
         Replace(
-            "_OnExchange.__init__",
-            "FakeDatabase('postgres', POSTGRES_TABLES, clock=clock)",
-            "FakeDatabase('mysql', POSTGRES_TABLES, clock=clock)",
+            "_with_schema",
+            "FakeDatabase(engine, tables, clock=clock)",
+            "FakeDatabase('mysql', tables, clock=clock)",
         ),
+        UNIT,
+    ),
+    fake(
+        "FakeTokenRepository: on another engine",
+        Replace(
+            "_with_schema",
+            "FakeDatabase(engine, tables, clock=clock)",
+            "FakeDatabase('postgres', tables, clock=clock)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeRepository: its errors name no engine",
+        Replace("FakeRepository.__init__", "database.engine", "'fake'"),
         UNIT,
     ),
     fake(
@@ -645,7 +650,11 @@ FAKE_STORAGE: list[Mutant] = [
     ),
     fake(
         "FakeStorageProvider: a copy has the default type",
-        Replace("_Object.copy", "self.content_type", "infra._CONTENT_TYPE"),
+        Replace(
+            "FakeStorageProvider._copied",
+            "replace(found, at=self._clock.now(), part_size=part_size)",
+            "replace(found, at=self._clock.now(), part_size=part_size, content_type='text/plain')",
+        ),
         STORAGE,
     ),
     fake(
@@ -1669,7 +1678,7 @@ STORAGE_PORT: list[Mutant] = [
     ),
     fake(
         "ObjectSummary: has microseconds",
-        Replace("_Object.last_modified", "self._at.replace(microsecond=0)", "self._at"),
+        Replace("_Object.last_modified", "self.at.replace(microsecond=0)", "self.at"),
         STORAGE,
     ),
     fake(
