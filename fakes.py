@@ -408,8 +408,7 @@ class ForeignKey:
             raise infra.ConfigurationError("target should have as many columns as the key itself")
         if not isinstance(self.table, str):
             raise infra.ConfigurationError("table should be the name of a table")
-        if self.on_delete not in ("restrict", "cascade", "set null"):
-            raise infra.ConfigurationError("on_delete should be restrict, cascade or set null")
+        infra._check_choice("on_delete", self.on_delete, "restrict", "cascade", "set null")
 
 
 @dataclass(frozen=True)
@@ -746,10 +745,7 @@ class FakeDatabase(Faults, infra.Database):
         The dialect decides how texts compare, how a transaction continues after an error, and the
         order in which foreign keys are checked. MySQL before 9.6 has the order of "mariadb".
         """
-        dialect = infra._plain(dialect)
-        if not isinstance(dialect, str) or dialect not in _KEY_ORDERS:
-            raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
-        self.dialect = dialect
+        self.dialect = dialect = infra._check_choice("dialect", dialect, *_KEY_ORDERS)
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(infra._clock(clock, FakeClock), deadline=30.0)
         if not infra._is_number(lock_timeout, 0, infra._YEAR):

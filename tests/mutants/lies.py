@@ -1172,8 +1172,8 @@ REPOSITORIES: list[Mutant] = [
         "TokenRepository: a rotation forgets the device",
         Replace(
             "TokenRepository._rotate",
-            "Device(old.device_id, old.device_name, old.ip_address, old.user_agent)",
-            "Device(old.device_id, old.device_name)",
+            "('user_id', 'family', 'device_id', 'device_name', 'ip_address', 'user_agent')",
+            "('user_id', 'family', 'device_id', 'device_name')",
         ),
         TOKENS,
     ),
@@ -1213,8 +1213,8 @@ REPOSITORIES: list[Mutant] = [
         "UserRepository: an address confirmed late counts, whatever it was",
         Replace(
             "UserRepository.update_email_verified",
-            "{**self._identity(id), 'email': self._checked({'email': email})['email']}",
-            "self._identity(id)",
+            "{**identity, 'email': self._checked({'email': email})['email']}",
+            "identity",
         ),
         USERS,
     ),
@@ -2101,7 +2101,7 @@ SUBTLE: list[Mutant] = [
     shared(
         "UserRepository: an owner of any organization may leave this one",
         Replace(
-            "UserRepository._check_last_owner",
+            "UserRepository._lock_owners",
             "{'organization_id': member['organization_id'], 'role': 'owner'}",
             "{'role': 'owner'}",
         ),
@@ -2179,7 +2179,7 @@ SUBTLE: list[Mutant] = [
         "Repository: an address is confirmed for all users",
         Replace(
             "UserRepository.update_email_verified",
-            "{**self._identity(id), 'email': self._checked({'email': email})['email']}",
+            "{**identity, 'email': self._checked({'email': email})['email']}",
             "{'email_verified': not verified}",
         ),
         USERS,
