@@ -378,13 +378,12 @@ class Column:
         if not isinstance(self.kind, type) or self.kind not in infra._VALUE_TYPES:
             kinds = ", ".join(each.__name__ for each in infra._VALUE_TYPES)
             raise infra.ConfigurationError(f"the kind of a Column should be one of {kinds}")
-        sizes = [each for each in (self.length, self.precision) if each is not None]
-        fits = all(type(each) is int and each >= 0 for each in sizes)
-        if self.scale is not None and self.kind is Decimal:
-            fits = fits and type(self.scale) is int
-        elif self.scale is not None:
+        sizes = [size for size in (self.length, self.precision) if size is not None]
+        fits = all(map(infra._COUNT_OR_0.valid, sizes))
+        if self.scale is not None:
             timed = self.kind in (datetime, day_time, timedelta)
-            fits = fits and timed and type(self.scale) is int and 0 <= self.scale <= 6
+            fits = fits and type(self.scale) is int
+            fits = fits and (self.kind is Decimal or (timed and 0 <= self.scale <= 6))
         if not fits:
             raise infra.ConfigurationError(
                 "a Column has a length, precision or scale that no column can have"
@@ -409,8 +408,7 @@ class ForeignKey:
             raise infra.ConfigurationError("target should have as many columns as the key itself")
         if not isinstance(self.table, str):
             raise infra.ConfigurationError("table should be the name of a table")
-        if self.on_delete not in ("restrict", "cascade", "set null"):
-            raise infra.ConfigurationError("on_delete should be restrict, cascade or set null")
+        infra._check_choice("on_delete", self.on_delete, "restrict", "cascade", "set null")
 
 
 @dataclass(frozen=True)
@@ -467,9 +465,7 @@ class Table:
         columns: dict[str, Column] = {}
         for name, (kind, null) in repository._columns().items():
             holds = repository._column_type(name, kind)
-            length, precision = holds.size, None
-            if kind is Decimal:
-                length, precision = None, holds.size
+            length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
             columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
         table = cls(repository.table, columns, tuple(repository.key), **rules)
         table._check_names("ascii", only)
@@ -486,6 +482,16 @@ def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool |
     return {f"{repository.table}_{column}_check": check(column) for column in columns}
 
 
+def _references(
+    repository: Any, on_delete: str = "restrict", **columns: str
+) -> dict[str, ForeignKey]:
+    """Return foreign keys: for each column the table whose ``id`` it holds."""
+    return {
+        f"{repository.table}_{column}_fkey": ForeignKey((column,), table, on_delete=on_delete)
+        for column, table in columns.items()
+    }
+
+
 _MOVES = Table.of(infra._CheckpointRepository)
 #: the tables of schema.sql; a contract test compares the two
 MYSQL_TABLES = (
@@ -500,11 +506,7 @@ MYSQL_TABLES = (
         infra.TokenRepository,
         ascii=("token_hash",),
         unique={"refresh_tokens_token_hash_key": ("token_hash",)},
-        foreign_keys={
-            "refresh_tokens_user_id_fkey": ForeignKey(
-                ("user_id",), "phone_users", on_delete="cascade"
-            )
-        },
+        foreign_keys=_references(infra.TokenRepository, "cascade", user_id="phone_users"),
     ),
 )
 POSTGRES_TABLES = (
@@ -522,26 +524,20 @@ POSTGRES_TABLES = (
     Table.of(
         infra._MemberRepository,
         foreign_keys={
-            "organization_members_organization_id_fkey": ForeignKey(
-                ("organization_id",), "organizations", on_delete="cascade"
-            ),
-            "organization_members_user_id_fkey": ForeignKey(("user_id",), "users"),
+            **_references(infra._MemberRepository, "cascade", organization_id="organizations"),
+            **_references(infra._MemberRepository, user_id="users"),
         },
         checks=_choices(infra._MemberRepository, "role"),
     ),
     Table.of(
         infra.BenchmarkRepository,
         unique={"benchmarks_slug_key": ("slug",)},
-        foreign_keys={"benchmarks_created_by_fkey": ForeignKey(("created_by",), "users")},
+        foreign_keys=_references(infra.BenchmarkRepository, created_by="users"),
         checks=_choices(infra.BenchmarkRepository, "category", "status"),
     ),
     Table.of(
         infra._TagRepository,
-        foreign_keys={
-            "benchmark_tags_benchmark_id_fkey": ForeignKey(
-                ("benchmark_id",), "benchmarks", on_delete="cascade"
-            )
-        },
+        foreign_keys=_references(infra._TagRepository, "cascade", benchmark_id="benchmarks"),
     ),
     Table.of(
         infra._VersionRepository,
@@ -550,11 +546,7 @@ POSTGRES_TABLES = (
             "benchmark_versions_benchmark_id_version_key": ("benchmark_id", "version"),
             "benchmark_versions_benchmark_id_number_key": ("benchmark_id", "number"),
         },
-        foreign_keys={
-            "benchmark_versions_benchmark_id_fkey": ForeignKey(
-                ("benchmark_id",), "benchmarks", on_delete="cascade"
-            )
-        },
+        foreign_keys=_references(infra._VersionRepository, "cascade", benchmark_id="benchmarks"),
     ),
     Table.of(
         infra.SubmissionRepository,
@@ -564,8 +556,9 @@ POSTGRES_TABLES = (
                 "benchmark_versions",
                 ("benchmark_id", "id"),
             ),
-            "submissions_user_id_fkey": ForeignKey(("user_id",), "users"),
-            "submissions_organization_id_fkey": ForeignKey(("organization_id",), "organizations"),
+            **_references(
+                infra.SubmissionRepository, user_id="users", organization_id="organizations"
+            ),
         },
         checks={
             "submissions_aggregate_score_check": lambda row: (
@@ -577,12 +570,13 @@ POSTGRES_TABLES = (
 )
 
 
+@dataclass
 class _OpenTransaction:
     """The state of an open transaction: its savepoints, and whether it was killed."""
 
-    def __init__(self) -> None:
-        self.marks: dict[int, int] = {}  # positions in the undo log, by the depth of the block
-        self.killed = False
+    #: positions in the undo log, by the depth of the block
+    marks: dict[int, int] = field(default_factory=dict)
+    killed: bool = False
 
 
 class _LostReply(infra._Transaction):
@@ -751,10 +745,7 @@ class FakeDatabase(Faults, infra.Database):
         The dialect decides how texts compare, how a transaction continues after an error, and the
         order in which foreign keys are checked. MySQL before 9.6 has the order of "mariadb".
         """
-        dialect = infra._plain(dialect)
-        if not isinstance(dialect, str) or dialect not in _KEY_ORDERS:
-            raise infra.ConfigurationError("dialect should be mysql, mariadb or postgres")
-        self.dialect = dialect
+        self.dialect = dialect = infra._check_choice("dialect", dialect, *_KEY_ORDERS)
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
         super().__init__(infra._clock(clock, FakeClock), deadline=30.0)
         if not infra._is_number(lock_timeout, 0, infra._YEAR):
@@ -956,10 +947,8 @@ class FakeDatabase(Faults, infra.Database):
             held.release()
 
     def _health_check(self) -> infra.Health:
-        def work() -> infra.Health:
-            return infra.Health(self.engine, "FakeDatabase", 0.0)
-
-        return self._statement("health_check", work, write=False)
+        health = infra.Health(self.engine, "FakeDatabase", 0.0)
+        return self._statement("health_check", lambda: health, write=False)
 
     def _stats(self) -> infra.PoolStats:
         return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
@@ -1287,11 +1276,10 @@ class _ColumnValues:
             infra._check_finite(value)
         return infra._exact_decimal(value, column.precision, column.scale)
 
-    def _fit_moment(self, column: Column, value: datetime) -> datetime | None:
-        value = infra._to_utc(value)
-        return None if value.microsecond % infra._fraction(column.scale) else value
+    def _fit_moment(self, column: Column, value: datetime) -> Any:
+        return self._fit_time(column, infra._to_utc(value))
 
-    def _fit_time(self, column: Column, value: day_time | timedelta) -> day_time | timedelta | None:
+    def _fit_time(self, column: Column, value: Any) -> Any:
         rest = value.microseconds if isinstance(value, timedelta) else value.microsecond
         return None if rest % infra._fraction(column.scale) else value
 
@@ -1359,8 +1347,7 @@ class _ConstrainedRows(_IndexedRows):
         """Return the row's primary key. Raises ConflictError if a unique key is taken."""
         rules = self.rules
         key = self._key(row, rules.primary_key)
-        if key is None:  # fit_row refuses a NULL in it
-            raise self._error(infra._NOT_NULL, f"{rules.name}_{rules.primary_key[0]}_not_null")
+        assert key is not None  # the values fit: no NULL is in it
         if key != old_key and key in self._rows:
             raise self._error(infra._UNIQUE, f"{rules.name}_pkey")
         for name, columns in rules.unique.items():
@@ -1633,16 +1620,17 @@ class FakeRepository(infra.Repository[R]):
     """
 
     database: FakeDatabase
+    _service: str
     _below: Faults | None
+    #: for each field ``elsewhere`` the method that returns its value for each row
+    _others: ClassVar[Mapping[str, Callable[[Any, list[Row]], Iterable[Any]]]] = {}
 
     def __init__(self, database: FakeDatabase, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, FakeDatabase):
             raise infra.ConfigurationError(f"{type(self).__name__} takes a FakeDatabase")
         super().__init__(database, *arguments, **options)
-        self._below = database
+        self._service, self._below = database.engine, database
         self._table = database.table(self.table)
-        #: for each field ``elsewhere`` the function that returns its value for each row
-        self._others: dict[str, Callable[[list[Row]], Iterable[Any]]] = {}
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
         self._table._insert(operation, *rows)
@@ -1671,7 +1659,7 @@ class FakeRepository(infra.Repository[R]):
         ]
         if documents:
             found = [infra._converted(row, documents) for row in found]
-        others = [self._others[name](rows) for name in names[len(columns) :]]
+        others = [self._others[name](self, rows) for name in names[len(columns) :]]
         return [(*row, *more) for row, *more in zip(found, *others)] if others else found
 
     def _change(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
@@ -1684,15 +1672,17 @@ class FakeRepository(infra.Repository[R]):
     def _number(self, operation: str, where: Mapping[str, Any]) -> int:
         return self._table._count(operation, where)
 
-    def _beside(self, port: Callable[..., T]) -> T:
-        made: T = infra._backend_class(FakeRepository, port)(self.database, clock=self._clock)
-        return made
-
     def _apply_fault(self, error: BaseException) -> None:
         self.database._apply_fault(error)
 
 
 FakeDatabase._backend = FakeRepository
+
+
+def _with_schema(engine: str, clock: infra.Clock | None) -> FakeDatabase:
+    """Return a new database with the tables of ``schema.sql``."""
+    tables = MYSQL_TABLES if engine == "mysql" else POSTGRES_TABLES
+    return FakeDatabase(engine, tables, clock=clock)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
@@ -1701,8 +1691,6 @@ class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.Pho
     It makes its own database unless one is given.
     """
 
-    _service = "mysql"
-
     def __init__(
         self,
         database: FakeDatabase | None = None,
@@ -1710,57 +1698,46 @@ class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.Pho
         *,
         clock: infra.Clock | None = None,
     ) -> None:
-        super().__init__(
-            database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), hash_key, clock=clock
-        )
+        super().__init__(database or _with_schema("mysql", clock), hash_key, clock=clock)
 
 
-class FakeTokenRepository(Faults, FakeRepository[infra.RefreshToken], infra.TokenRepository):
+class _OwnDatabase:
+    """Makes its own database unless one is given. Related repositories share a database."""
+
+    _engine = "postgres"
+
+    def __init__(
+        self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None
+    ) -> None:
+        database = database or _with_schema(self._engine, clock)
+        super().__init__(database, clock=clock)  # type: ignore[call-arg]
+
+
+class FakeTokenRepository(
+    Faults, _OwnDatabase, FakeRepository[infra.RefreshToken], infra.TokenRepository
+):
     """Twin of ``MySQLTokenRepository``.
 
     It makes its own database unless one is given: give it the database of the users.
     """
 
-    _service = "mysql"
-
-    def __init__(
-        self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None
-    ) -> None:
-        super().__init__(database or FakeDatabase("mysql", MYSQL_TABLES, clock=clock), clock=clock)
+    _engine = "mysql"
 
 
-class _OnExchange:
-    """Makes its own database unless one is given. Related repositories share a database."""
-
-    _service = "postgres"
-
-    def __init__(
-        self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None
-    ) -> None:
-        database = database or FakeDatabase("postgres", POSTGRES_TABLES, clock=clock)
-        super().__init__(database, clock=clock)  # type: ignore[call-arg]
-
-
-class FakeUserRepository(Faults, _OnExchange, FakeRepository[infra.User], infra.UserRepository):
+class FakeUserRepository(Faults, _OwnDatabase, FakeRepository[infra.User], infra.UserRepository):
     """Twin of ``PostgresUserRepository``."""
 
 
 class FakeOrganizationRepository(
-    Faults, _OnExchange, FakeRepository[infra.Organization], infra.OrganizationRepository
+    Faults, _OwnDatabase, FakeRepository[infra.Organization], infra.OrganizationRepository
 ):
     """Twin of ``PostgresOrganizationRepository``."""
 
 
 class FakeBenchmarkRepository(
-    Faults, _OnExchange, FakeRepository[infra.Benchmark], infra.BenchmarkRepository
+    Faults, _OwnDatabase, FakeRepository[infra.Benchmark], infra.BenchmarkRepository
 ):
     """Twin of ``PostgresBenchmarkRepository``."""
-
-    def __init__(
-        self, database: FakeDatabase | None = None, *, clock: infra.Clock | None = None
-    ) -> None:
-        super().__init__(database, clock=clock)
-        self._others["tags"] = self._tags_of
 
     def _tags_of(self, rows: list[Row]) -> Iterator[tuple[str, ...]]:
         tags: dict[uuid.UUID, list[str]] = {row["id"]: [] for row in rows}
@@ -1771,16 +1748,18 @@ class FakeBenchmarkRepository(
                 tags[row["benchmark_id"]].append(row["tag"])
         return (tuple(sorted(names)) for names in tags.values())
 
+    _others: ClassVar = {"tags": _tags_of}
+
 
 class FakeSubmissionRepository(
-    Faults, _OnExchange, FakeRepository[infra.Submission], infra.SubmissionRepository
+    Faults, _OwnDatabase, FakeRepository[infra.Submission], infra.SubmissionRepository
 ):
     """Twin of ``PostgresSubmissionRepository``."""
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
-        rank = functools.partial(self._rank, where, limit)
-        found: list[tuple[Any, ...]] = self.database._statement("leaderboard", rank, write=False)
-        return found
+        return self.database._statement(
+            "leaderboard", lambda: self._rank(where, limit), write=False
+        )
 
     def _rank(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         rows = [
@@ -2256,40 +2235,25 @@ class FakeVerificationCache(Faults, infra.VerificationCache):
 # === storage ======================================================================================
 
 
+@dataclass
 class _Object:
     """A stored object. Its ETag is computed on first use, because hashing is most of its cost."""
 
-    __slots__ = ("_at", "_etag", "content_type", "data", "metadata", "part_size")
-
-    def __init__(
-        self,
-        data: bytes,
-        content_type: str,
-        metadata: Mapping[str, str],
-        at: datetime,
-        part_size: int,
-    ) -> None:
-        self.data = data
-        self.content_type = content_type
-        self.metadata = metadata
-        self.part_size = part_size  # 0: not stored in parts
-        self._at = at
-        self._etag = ""
+    data: bytes
+    content_type: str
+    metadata: Mapping[str, str]
+    at: datetime
+    part_size: int  # 0: not stored in parts
 
     @property
     def last_modified(self) -> datetime:
-        return self._at.replace(microsecond=0)
+        return self.at.replace(microsecond=0)
 
-    @property
+    @functools.cached_property
     def etag(self) -> str:
-        if not self._etag:
-            parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
-            digests = [*map(_md5, parts)] or [_md5(b"")]
-            self._etag = infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
-        return self._etag
-
-    def copy(self, at: datetime, part_size: int) -> _Object:
-        return _Object(self.data, self.content_type, self.metadata, at, part_size)
+        parts = infra._blocks(self.data, self.part_size or max(1, len(self.data)))
+        digests = [*map(_md5, parts)] or [_md5(b"")]
+        return infra._etag_of_parts(digests) if self.part_size else digests[0].hex()
 
 
 def _md5(data: bytes) -> bytes:
@@ -2392,26 +2356,22 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         )
 
     def _bucket(self, operation: str, bucket: str) -> dict[str, _Object]:
-        found = self._buckets.get(bucket)
-        if found is None:
-            raise infra.NotFoundError(
-                "storage has no such bucket (HTTP 404, NoSuchBucket)",
-                resource="bucket",
-                service="storage",
-                operation=operation,
-            )
-        return found
+        return self._existing(self._buckets, bucket, "bucket", operation)
 
     def _object(self, operation: str, bucket: str, key: str) -> _Object:
-        found = self._bucket(operation, bucket).get(key)
-        if found is None:
-            raise infra.NotFoundError(
-                "storage has no such object (HTTP 404, NoSuchKey)",
-                resource="object",
-                service="storage",
-                operation=operation,
-            )
-        return found
+        return self._existing(self._bucket(operation, bucket), key, "object", operation)
+
+    def _existing(self, found: Mapping[str, T], name: str, resource: str, operation: str) -> T:
+        held = found.get(name)
+        if held is not None:
+            return held
+        code = "NoSuchBucket" if resource == "bucket" else "NoSuchKey"
+        raise infra.NotFoundError(
+            f"storage has no such {resource} (HTTP 404, {code})",
+            resource=resource,
+            service="storage",
+            operation=operation,
+        )
 
     def _put(self, bucket: str, key: str, data: bytes, headers: dict[str, Any]) -> None:
         objects, content_type = self._bucket("upload", bucket), headers["ContentType"]
@@ -2504,7 +2464,8 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
 
     def _copied(self, source: tuple[str, str], target: tuple[str, str], part_size: int) -> None:
         found = self._object("copy", *source)
-        self._bucket("copy", target[0])[target[1]] = found.copy(self._clock.now(), part_size)
+        copied = replace(found, at=self._clock.now(), part_size=part_size)
+        self._bucket("copy", target[0])[target[1]] = copied
 
     def _create_bucket(self, bucket: str) -> None:
         self._buckets.setdefault(bucket, {})
@@ -2603,12 +2564,12 @@ class FakeInfrastructure(infra.Infrastructure):
     @infra._provided
     def accounts(self) -> FakeDatabase:
         """The MySQL database, with the tables of ``schema.sql``."""
-        return FakeDatabase("mysql", MYSQL_TABLES, clock=self.clock)
+        return _with_schema("mysql", self.clock)
 
     @infra._provided
     def exchange(self) -> FakeDatabase:
         """The Postgres database, with the tables of ``schema.sql``."""
-        return FakeDatabase("postgres", POSTGRES_TABLES, clock=self.clock)
+        return _with_schema("postgres", self.clock)
 
     @infra._provided
     def phone_users(self) -> FakePhoneUserRepository:

@@ -8821,11 +8821,11 @@ class _RecordSchema(ABC, Generic[R]):
     def _is_scale(self, name: str) -> bool:
         kind, scale = self._held_types[name][0], self.scales[name]
         if kind is datetime:
-            return type(scale) is int and 0 <= scale <= 6
+            return _COUNT_OR_0.valid(scale) and scale <= 6
         if kind is not Decimal or not isinstance(scale, tuple) or len(scale) != 2:
             return False
         precision, digits = scale
-        return type(precision) is type(digits) is int and 0 <= digits <= precision and precision > 0
+        return _COUNT.valid(precision) and _COUNT_OR_0.valid(digits) and digits <= precision
 
     @classmethod
     def _arguments(cls) -> list[str]:
@@ -8953,9 +8953,6 @@ class _RecordStore(_RecordSchema[R]):
     def _remove(self, operation: str, where: _ByColumn) -> int: ...
     @abstractmethod
     def _number(self, operation: str, where: _ByColumn) -> int: ...
-    @abstractmethod
-    def _beside(self, port: Callable[..., T]) -> T:
-        """Return the repository of another table, on the same backend."""
 
 
 def _check_query(query: Any) -> None:
@@ -9119,13 +9116,14 @@ class Repository(_PagedStore[R]):
         """Store the values of a record, if its guarded fields are as they were ``read``."""
         if self._change("update", self._as_read(read), self._changes(values)):
             return
-        if not self.guarded or not self._exists("update", {"id": read["id"]}):
+        if not self.guarded:
             raise self._not_found("update")
         names = ", ".join(self.guarded)
         message = (
             f"{names} have to be as they are stored: read it again; update does not change them"
         )
-        raise self._rule_broken("update", f"{self.table}_as_read", message)
+        identity = {"id": read["id"]}
+        raise self._rule_broken("update", f"{self.table}_as_read", message, identity)
 
     def _as_read(self, values: _ByColumn) -> dict[str, Any]:
         return {name: values[name] for name in ("id", *self.guarded)}
@@ -9158,8 +9156,15 @@ class Repository(_PagedStore[R]):
             f"no such {self.resource}", resource=self.resource, operation=operation
         )
 
-    def _rule_broken(self, operation: str, constraint: str, message: str) -> ConflictError:
-        """Return the error for a rule that no constraint of the table can state."""
+    def _rule_broken(
+        self, operation: str, constraint: str, message: str, where: _ByColumn | None = None
+    ) -> InfrastructureError:
+        """Return the error for a rule that no constraint of the table can state.
+
+        A NotFoundError if no row meets ``where``: then the rule was not the reason.
+        """
+        if where is not None and not self._exists(operation, where):
+            return self._not_found(operation)
         return ConflictError(
             f"{message}: {constraint}",
             constraint=constraint,
@@ -9173,6 +9178,19 @@ class Repository(_PagedStore[R]):
 def _backend_class(backend: type, port: Any) -> Any:
     """Return the class of a port's repository on a backend."""
     return type(port.__name__, (backend, port), {})
+
+
+def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T]:
+    """Return an attribute: the repository of another table, on the same backend.
+
+    ``port`` returns the repository's port, which may stand further down.
+    """
+
+    def make(owner: Repository[Any]) -> T:
+        backend = _backend_class(owner.database._backend, port())
+        return cast(T, backend(owner.database, clock=owner._clock))
+
+    return functools.cached_property(make)
 
 
 class SqlRepository(Repository[R]):
@@ -9287,12 +9305,8 @@ class SqlRepository(Repository[R]):
         row = self.database._statement(operation, sql, params, _first_row, repeatable=True)
         return int(row[0]) if row else 0
 
-    def _beside(self, port: Callable[..., T]) -> T:
-        made: T = _backend_class(SqlRepository, port)(self.database, clock=self._clock)
-        return made
-
     @classmethod
-    def _shape(cls, where: _ByColumn) -> tuple[Any, ...]:
+    def _shape(cls, where: _ByColumn) -> _Row:
         """Return what the text of a condition depends on."""
         shape: list[Any] = []
         for name, value in where.items():
@@ -9428,10 +9442,9 @@ class TokenRepository(Repository[RefreshToken]):
         """
         if not isinstance(device, Device | None):
             raise ValidationError("device should be a Device")
-        family = new_id(self._clock)
-        return self._issue(
-            "issue", user_id, family, self._lifetime(ttl), device or Device(), new_id(self._clock)
-        )
+        lifetime, family, id = self._lifetime(ttl), new_id(self._clock), new_id(self._clock)
+        device = device or Device()
+        return self._issue("issue", lifetime, user_id=user_id, family=family, id=id, **vars(device))
 
     def find(self, token: str) -> RefreshToken | None:
         """Return the token's record, valid or not; None if it was never issued, or is deleted."""
@@ -9515,31 +9528,18 @@ class TokenRepository(Repository[RefreshToken]):
                 "rotate", {"family": old.family, **self._valid()}, {"last_used_at": now}
             ):
                 return Rotation("revoked")
-        device = Device(old.device_id, old.device_name, old.ip_address, old.user_agent)
-        issued = self._issue("rotate", old.user_id, old.family, lifetime, device, successor)
+        kept = ("user_id", "family", "device_id", "device_name", "ip_address", "user_agent")
+        same = {name: getattr(old, name) for name in kept}
+        issued = self._issue("rotate", lifetime, id=successor, **same)
         return Rotation("rotated" if won else "raced", issued)
 
-    def _issue(
-        self,
-        operation: str,
-        user: uuid.UUID,
-        family: uuid.UUID,
-        lifetime: timedelta,
-        device: Device,
-        id: uuid.UUID,
-    ) -> Issued:
+    def _issue(self, operation: str, lifetime: timedelta, **values: Any) -> Issued:
+        """Store a new token whose record has these values."""
         import secrets
 
         token, now = secrets.token_urlsafe(32), self._clock.now()
-        record = RefreshToken(
-            user,
-            self._digest(token),
-            family,
-            id,
-            created_at=now,
-            expires_at=_later(now, lifetime),
-            **vars(device),
-        )
+        digest, expires_at = self._digest(token), _later(now, lifetime)
+        record = RefreshToken(token_hash=digest, created_at=now, expires_at=expires_at, **values)
         values = self._checked(vars(record))
         self._insert(operation, values)
         return Issued(token, RefreshToken(**values))
@@ -9582,9 +9582,6 @@ class TokenRepository(Repository[RefreshToken]):
         if not isinstance(token, str):
             raise ValidationError("token should be text")
         return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-_LAST_OWNER = "organization_members_last_owner"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -9718,14 +9715,12 @@ class UserRepository(Repository[User]):
         if email is None:
             self._alter(operation, id, {"email_verified": verified})
             return
-        same = {**self._identity(id), "email": self._checked({"email": email})["email"]}
+        identity = self._identity(id)
+        same = {**identity, "email": self._checked({"email": email})["email"]}
         changes = {**self._checked({"email_verified": verified}), "updated_at": self._clock.now()}
         if not self._change(operation, same, changes):
-            if not self._exists(operation, self._identity(id)):
-                raise self._not_found(operation)
-            raise self._rule_broken(
-                operation, "users_as_read", "the e-mail address is another by now: send to that one"
-            )
+            message = "the e-mail address is another by now: send to that one"
+            raise self._rule_broken(operation, "users_as_read", message, identity)
 
     def update_last_active(self, id: uuid.UUID) -> None:
         """Set ``last_active_at`` to now; ``updated_at`` stays."""
@@ -9752,8 +9747,7 @@ class UserRepository(Repository[User]):
         operation, member = "remove_from_organization", self._membership(user_id, organization_id)
 
         def work() -> bool:
-            self._lock_organization(operation, member)
-            self._check_last_owner(operation, member)
+            self._lock_owners(operation, member)
             return self._members._remove(operation, member) > 0
 
         return self.database.run(work)
@@ -9770,9 +9764,7 @@ class UserRepository(Repository[User]):
         change = self._members._checked({"role": role})
 
         def work() -> None:
-            self._lock_organization(operation, member)
-            if change["role"] != "owner":
-                self._check_last_owner(operation, member)
+            self._lock_owners(operation, member, change["role"])
             if not self._members._change(operation, member, change):
                 raise self._members._not_found(operation)
 
@@ -9798,28 +9790,22 @@ class UserRepository(Repository[User]):
     def _membership(self, user_id: uuid.UUID, organization_id: uuid.UUID) -> dict[str, Any]:
         return self._members._checked({"organization_id": organization_id, "user_id": user_id})
 
-    def _lock_organization(self, operation: str, member: _ByColumn) -> None:
-        """Lock the organization by writing its row unchanged.
+    def _lock_owners(self, operation: str, member: _ByColumn, role: str | None = None) -> None:
+        """Lock the organization by writing its row unchanged. Refuse the last owner another role.
 
         Concurrent changes of its owners wait for each other, and then see who is an owner now.
         """
         place = {"id": member["organization_id"]}
         self._organizations._change(operation, place, place)
-
-    def _check_last_owner(self, operation: str, member: _ByColumn) -> None:
+        if role == "owner":
+            return
         owners = {"organization_id": member["organization_id"], "role": "owner"}
         if self._members._rows(operation, ("user_id",), owners, limit=2) == [(member["user_id"],)]:
-            raise self._rule_broken(
-                operation, _LAST_OWNER, "an organization keeps an owner: name another first"
-            )
+            message = "an organization keeps an owner: name another first"
+            raise self._rule_broken(operation, "organization_members_last_owner", message)
 
-    @functools.cached_property
-    def _members(self) -> _MemberRepository:
-        return self._beside(_MemberRepository)
-
-    @functools.cached_property
-    def _organizations(self) -> OrganizationRepository:
-        return self._beside(OrganizationRepository)
+    _members = _beside(lambda: _MemberRepository)
+    _organizations = _beside(lambda: OrganizationRepository)
 
 
 class _SluggedRepository(Repository[R]):
@@ -9923,13 +9909,8 @@ class OrganizationRepository(_SluggedRepository[Organization]):
             "find_by_type", self._checked({"organization_type": organization_type}), query
         )
 
-    @functools.cached_property
-    def _members(self) -> _MemberRepository:
-        return self._beside(_MemberRepository)
-
-    @functools.cached_property
-    def _users(self) -> UserRepository:
-        return self._beside(UserRepository)
+    _members = _beside(lambda: _MemberRepository)
+    _users = _beside(lambda: UserRepository)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -10008,7 +9989,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         ``benchmarks_created_by_fkey`` if the user does not exist.
         """
         values = self._filled(benchmark)
-        version = self._version(values, 1, "", False)
+        version = self._version(values)
         tags = self._tagged(values["id"], benchmark.tags)
 
         def work() -> None:
@@ -10035,7 +10016,7 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         version = f"{major + 1}.0.0" if breaking else f"{major}.{minor + 1}.0"
         id = new_id(self._clock)
         values = {**old, **self._checked({"version": version}), "version_id": id}
-        draft = self._version(values, 1, changelog, breaking)
+        draft = self._version(values, changelog, breaking)
 
         def work() -> None:
             self._overwrite(old, values)
@@ -10060,11 +10041,9 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         changes = {**self._checked({"status": status}), "updated_at": self._clock.now()}
         status = changes["status"]  # plain text, also for a member of an enumeration
         if not self._change(operation, {**identity, "status": _OneOf(self.moves[status])}, changes):
-            if not self._exists(operation, identity):
-                raise self._not_found(operation)
             allowed = " or ".join(self.moves[status])
             message = f"only what is {allowed} can become {status}"
-            raise self._rule_broken(operation, "benchmarks_status_move", message)
+            raise self._rule_broken(operation, "benchmarks_status_move", message, identity)
 
     def find_version(self, id: uuid.UUID, version: str) -> BenchmarkVersion | None:
         """Return the benchmark as it was at a version such as "1.0.0", or None."""
@@ -10097,26 +10076,21 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
             self._tags._insert(operation, *rows)
 
     def _version(
-        self, values: _ByColumn, number: int, changelog: str, breaking: bool
+        self, values: _ByColumn, changelog: str = "", breaking: bool = False
     ) -> dict[str, Any]:
-        """Return the history's row for a benchmark with these values."""
+        """Return the history's row for a first version with these values."""
         same = ("version", "evaluation_criteria", "execution_config", "test_cases")
         return {
             "id": values["version_id"],
             "benchmark_id": values["id"],
-            "number": number,
+            "number": 1,
             **self._versions._checked({"changelog": changelog, "breaking": breaking}),
             "created_at": values["updated_at"],
             **{name: values[name] for name in same},
         }
 
-    @functools.cached_property
-    def _versions(self) -> _VersionRepository:
-        return self._beside(_VersionRepository)
-
-    @functools.cached_property
-    def _tags(self) -> _TagRepository:
-        return self._beside(_TagRepository)
+    _versions = _beside(lambda: _VersionRepository)
+    _tags = _beside(lambda: _TagRepository)
 
 
 class SubmissionRepository(Repository[Submission]):
@@ -10205,11 +10179,8 @@ class SubmissionRepository(Repository[Submission]):
         if version_id is not None:
             where.update(self._identity(version_id, "benchmark_version_id"))
         where.update({"visibility": "public", "aggregate_score": _Above(-math.inf)})
-        return self._first(
-            "find_best_for_model",
-            where,
-            [("aggregate_score", True), ("created_at", False), ("id", False)],
-        )
+        order = [("aggregate_score", True), ("created_at", False), ("id", False)]
+        return self._first("find_best_for_model", where, order)
 
     def exists_for_model_version(self, model: str, version_id: uuid.UUID) -> bool:
         """Return whether the model has a submission, of any visibility, at that version."""
@@ -10280,16 +10251,15 @@ class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionReposito
             s.created_at, s.user_id, u.username, u.display_name, s.organization_id, o.name
         FROM (
             SELECT * FROM submissions
-            WHERE benchmark_id = %s AND visibility = 'public' AND aggregate_score IS NOT NULL
+            {condition} AND visibility = 'public' AND aggregate_score IS NOT NULL
             ORDER BY aggregate_score DESC, created_at, id LIMIT %s
         ) s
         CROSS JOIN LATERAL (SELECT username, display_name FROM users WHERE id = s.user_id LIMIT 1) u
         LEFT JOIN organizations o ON o.id = s.organization_id
         ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT (SELECT %s)"""
-    _version_ranking = _ranking.replace("= %s AND", "= %s AND benchmark_version_id = %s AND")
 
     def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
-        sql = self._version_ranking if "benchmark_version_id" in where else self._ranking
+        sql = self._ranking.format(condition=self._condition(where))
         return self.database._statement(
             "leaderboard", sql, [*where.values(), limit, limit], _all_rows, repeatable=True
         )
@@ -15746,7 +15716,7 @@ def _decode_key(position: Sequence[Sequence[str]]) -> list[Any]:
     return [_KEY_READERS[name](text) for name, text in position]
 
 
-def _key_words(names: Sequence[str], values: Sequence[Any]) -> str:
+def _key_words(names: _Names, values: Sequence[Any]) -> str:
     """Return a key for a message: "id=7"."""
     return ", ".join(f"{name}={value}" for name, value in zip(names, values))
 
@@ -15760,14 +15730,16 @@ def _reason(error: Exception, otherwise: str) -> str:
     return str(error) if isinstance(error, InfrastructureError) else otherwise
 
 
-def _no_column(owner: str, name: str) -> MoveError:
-    return MoveError(f"{owner} has no column {name}", column=name)
+def _check_known(owner: str, names: _Names, known: _Names | Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in known:
+            raise MoveError(f"{owner} has no column {name}", column=name)
 
 
 class _Batch(NamedTuple):
     """Rows of a source with their keys, and the position of the next batch."""
 
-    key_names: Sequence[str]
+    key_names: _Names
     keys: Sequence[Sequence[Any]]
     #: tuples in the order of the source's ``names``, or dicts where it has none
     rows: Sequence[Any]
@@ -15782,7 +15754,7 @@ class Source(ABC):
     """The source of a ``RowMove``: one of the classes below."""
 
     #: the columns, after ``_open``; None: rows are dicts
-    names: Sequence[str] | None = None
+    names: _Names | None = None
     #: another thread may read the next batch while this one is written
     _reads_ahead: ClassVar[bool] = False
     #: an open file or connection
@@ -15814,19 +15786,27 @@ class Source(ABC):
 class _KeyedSource(Source):
     """A source that pages by a key. The checkpoint holds the last key."""
 
-    names: Sequence[str] = ()
-    _key: Sequence[str]
+    names: _Names = ()
+    _key: _Names
 
     @abstractmethod
     def _page(
         self, after: Sequence[Any] | None, limit: int
-    ) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+    ) -> tuple[Sequence[_Row], Sequence[_Row]]:
         """Return the rows that follow a key, and their keys."""
 
     def _read(self, position: Any, limit: int) -> _Batch:
         rows, keys = self._page(None if position is None else _decode_key(position), limit)
         position = _encode_key(keys[-1]) if keys else position
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
+
+
+def _check_choice(name: str, value: Any, *choices: str) -> str:
+    """Return the text as a plain str. Raises ConfigurationError if it is none of the choices."""
+    text: str = _plain(value)
+    if text not in choices:
+        raise ConfigurationError(f"{name} should be {', '.join(choices[:-1])} or {choices[-1]}")
+    return text
 
 
 def _check_database(database: Any) -> Database:
@@ -15839,7 +15819,7 @@ def _check_table(table: str) -> str:
     return Database._target(table, ())[0]
 
 
-def _check_columns(columns: Sequence[str] | None) -> list[str]:
+def _check_columns(columns: _Names | None) -> list[str]:
     return [] if columns is None else [*map(_plain, _check_many("columns", columns))]
 
 
@@ -15879,9 +15859,7 @@ class TableSource(_KeyedSource):
                     column=name,
                 )
         self.names = self._columns or [name for name in shape.columns if name not in shape.computed]
-        for name in self.names:
-            if name not in shape.columns:
-                raise _no_column(self.table, name)
+        _check_known(self.table, self.names, shape.columns)
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -15929,20 +15907,19 @@ class IterableSource(Source):
         self._is_spent = False  # an iterator cannot begin again
 
     def _open(self) -> None:
-        self._iterator: Iterator[Any] | None = None
-        self._at = 0  # rows read from the iterator
+        self._iterator: Iterator[Any] = iter(())
+        self._at = -1  # rows read from the iterator; -1: it has not begun
 
     def _describe(self) -> dict[str, Any]:
         return {"rows": "made by Python code"}
 
     def _read(self, position: Any, limit: int) -> _Batch:
         start = position or 0
-        if self._iterator is None or self._at != start:
+        if self._at != start:
             self._begin_at(start)
-        assert self._iterator is not None
         rows = [*itertools.islice(self._iterator, limit)]
-        keys = [*zip(range(start + 1, start + len(rows) + 1))]
         self._at = start + len(rows)
+        keys = [*zip(range(start + 1, self._at + 1))]
         for values, (number,) in zip(rows, keys):
             if not isinstance(values, Mapping):
                 raise MoveError(f"row {number} should be a dict", key=f"row={number}")
@@ -16015,7 +15992,7 @@ class _FileSource(Source):
 
     def _read(self, position: Any, limit: int) -> _Batch:
         place = position or {"record": 0}
-        if self._handle is None or place["record"] != self._record:
+        if place["record"] != self._record:
             self._go_to(place)
         rows: list[Any] = []
         while len(rows) < limit and (values := self._next()) is not None:
@@ -16054,7 +16031,7 @@ class CsvSource(_FileSource):
         null: the text that stands for None.
     """
 
-    names: Sequence[str] = ()
+    names: _Names = ()
 
     def __init__(
         self, path: str | os.PathLike[str], *, delimiter: str = ",", null: str = ""
@@ -16108,12 +16085,9 @@ class JsonLinesSource(_FileSource):
         return {"file": self.path.name}
 
     def _next(self) -> dict[str, Any] | None:
-        for line in self._lines:
-            if not line.isspace():
-                return self._object(line)
-        return None
-
-    def _object(self, line: str) -> dict[str, Any]:
+        line = next((line for line in self._lines if not line.isspace()), None)
+        if line is None:
+            return None
         try:
             record = _parse_json(line)
         except (ValueError, RecursionError):
@@ -16158,7 +16132,7 @@ class SqliteSource(_KeyedSource):
                     column=name,
                 )
 
-    def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def _ask(self, sql: str, params: Sequence[Any] = ()) -> list[_Row]:
         import sqlite3
 
         try:
@@ -16220,8 +16194,8 @@ class QuerySource(_KeyedSource):
 
     def _ask(
         self, tail: str, params: Sequence[Any] = (), select: str = "*"
-    ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        def fetch(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+    ) -> tuple[list[str], list[_Row]]:
+        def fetch(cursor: Any) -> tuple[list[str], list[_Row]]:
             return [column[0] for column in cursor.description], list(cursor.fetchall())
 
         # A driver reads %% as a percent sign only in a statement with parameters.
@@ -16232,9 +16206,7 @@ class QuerySource(_KeyedSource):
 
     def _open(self) -> None:
         self.names, _ = self._ask("LIMIT 0")
-        for name in self._key:
-            if name not in self.names:
-                raise _no_column("the query", name)
+        _check_known("the query", self._key, self.names)
         self._order = [*map(self.database._dialect.name, self._key)]
         nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
         if self._ask(f"WHERE {nulls} LIMIT 1")[1]:
@@ -16257,7 +16229,7 @@ class QuerySource(_KeyedSource):
         self._check_keys(keys)
         return rows[:limit], keys[:limit]
 
-    def _check_keys(self, keys: Sequence[tuple[Any, ...]]) -> None:
+    def _check_keys(self, keys: Sequence[_Row]) -> None:
         for key, following in itertools.pairwise(keys):
             if key == following:
                 words = _key_words(self._key, key)
@@ -16401,7 +16373,7 @@ class Target(ABC):
     database: Database
 
     @abstractmethod
-    def _open(self, names: Sequence[str] | None) -> None:
+    def _open(self, names: _Names | None) -> None:
         """Inspect the target. Raises MoveError if rows with these columns cannot be written.
 
         Rows are tuples in the order of ``names``, or dicts if it is None.
@@ -16554,11 +16526,8 @@ class TableTarget(Target):
     ) -> None:
         self.database = _check_database(database)
         self.table = _check_table(table)
-        self.on_conflict, self.write = _plain(on_conflict), _plain(write)
-        if self.on_conflict not in ("error", "skip", "update"):
-            raise ConfigurationError("on_conflict should be error, skip or update")
-        if self.write not in ("insert", "update"):
-            raise ConfigurationError("write should be insert or update")
+        self.on_conflict = _check_choice("on_conflict", on_conflict, "error", "skip", "update")
+        self.write = _check_choice("write", write, "insert", "update")
         self._columns = _check_columns(columns)
         if columns is not None and self.write != "update":
             raise ConfigurationError('columns need write="update"')
@@ -16569,7 +16538,7 @@ class TableTarget(Target):
                     f"the policy of {name} should be fail, null, divert or Replace(value)"
                 )
 
-    def _open(self, names: Sequence[str] | None) -> None:
+    def _open(self, names: _Names | None) -> None:
         shape = self._shape = self._open_table(self.table)
         if not shape.key and (self.on_conflict, self.write) != ("error", "insert"):
             raise MoveError(f"{self.table} has no primary key to find existing rows by")
@@ -16579,18 +16548,17 @@ class TableTarget(Target):
             if policy == "null" and name not in shape.nullable:
                 raise MoveError(f"{self.table}.{name} does not take NULL", column=name)
         self._values = _ValueFitter(self.table, shape, self.policies)
-        self._names: Sequence[str] = ()
+        self._names: _Names = ()
         self._given = names
         if names is not None:
             self._set_columns(names)
 
     def _check_column(self, name: str) -> None:
-        if name not in self._shape.columns:
-            raise _no_column(self.table, name)
+        _check_known(self.table, [name], self._shape.columns)
         if name in self._shape.computed:
             raise MoveError(f"{self.table}.{name} is computed by the server", column=name)
 
-    def _set_columns(self, names: Sequence[str]) -> None:
+    def _set_columns(self, names: _Names) -> None:
         """Check and keep the columns of the rows."""
         shape = self._shape
         for name in names:
@@ -16639,7 +16607,7 @@ class TableTarget(Target):
         places, *columns = ([*itertools.compress(column, kept)] for column in (part.at, *columns))
         return _Fitted(places, columns), [rejects[at] for at in sorted(rejects)]
 
-    def _in_order(self, batch: _Batch, part: _TargetRows) -> list[tuple[Any, ...]]:
+    def _in_order(self, batch: _Batch, part: _TargetRows) -> list[_Row]:
         wanted = {*self._names}
         for at, row in zip(part.at, part.rows):
             if row.keys() != wanted:
@@ -16647,7 +16615,7 @@ class TableTarget(Target):
                 raise _row_error(self.table, batch.key(at), reason)
         return _values_at(part.rows, self._names)
 
-    def _keys(self, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _keys(self, rows: Sequence[Any]) -> list[_Row]:
         if not rows:
             return []
         if not self._key_at or len(self._key_at) < len(self._shape.key):
@@ -16722,11 +16690,9 @@ class RepositoryTarget(Target):
             ) from None
         self.repository = repository
         self.database = repository.database
-        self.on_conflict = _plain(on_conflict)
-        if self.on_conflict not in ("error", "skip"):
-            raise ConfigurationError("on_conflict should be error or skip")
+        self.on_conflict = _check_choice("on_conflict", on_conflict, "error", "skip")
 
-    def _open(self, names: Sequence[str] | None) -> None:
+    def _open(self, names: _Names | None) -> None:
         self._open_table(self.repository.table)
         self._given = names
         for name in names or ():
@@ -16756,20 +16722,21 @@ class RepositoryTarget(Target):
     def _where(self, record: Any) -> dict[str, Any]:
         return {name: getattr(record, name) for name in self.repository.key}
 
-    def _is_there(self, record: Any) -> bool:
+    def _skips(self, record: Any) -> bool:
         where = self._where(record)
-        return None not in where.values() and self.repository._exists("move", where)
+        is_findable = self.on_conflict == "skip" and None not in where.values()
+        return is_findable and self.repository._exists("move", where)
 
     def _preview(self, columns: _Columns) -> MoveCounts:
         (records,) = columns
-        there = 0 if self.on_conflict == "error" else sum(map(self._is_there, records))
-        return MoveCounts(written=len(records) - there, skipped=there)
+        skipped = sum(map(self._skips, records))
+        return MoveCounts(written=len(records) - skipped, skipped=skipped)
 
     def _write(self, columns: _Columns) -> MoveCounts:
         (records,) = columns
         skipped = 0
         for record in records:
-            if self.on_conflict == "skip" and self._is_there(record):
+            if self._skips(record):
                 skipped += 1
             else:
                 self.repository.create(record)
@@ -17084,13 +17051,13 @@ class RowMove(Move):
         clock: Clock | None = None,
     ) -> None:
         self.name = _check_text("name", name, blank_ends=False, empty=False, longest=100)
-        if type(version) is not int or version < 1:
+        if not _COUNT.valid(version):
             raise ConfigurationError("version should be a whole number, 1 or more")
         if not isinstance(source, Source):
             raise ConfigurationError("source should be a TableSource or another Source")
         if transform is not None:
             _check_function("transform", transform, "a dict", ConfigurationError, generators=True)
-        if type(batch) is not int or not 1 <= batch <= 100_000:
+        if not _COUNT.valid(batch) or batch > 100_000:
             raise ConfigurationError("batch should be a whole number from 1 to 100000")
         if not _is_number(lock_timeout, 0, _YEAR):
             raise ConfigurationError("lock_timeout should be a number of seconds")
@@ -17152,7 +17119,7 @@ class RowMove(Move):
         Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
         rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
         """
-        if limit is not None and (type(limit) is not int or limit < 1):
+        if limit is not None and not _COUNT.valid(limit):
             raise ValidationError("limit should be a whole number, 1 or more")
         run = _MoveRun(self, progress, limit, resume, restart, accept_change)
         with contextlib.ExitStack() as end:
@@ -17164,9 +17131,10 @@ class RowMove(Move):
 
     def verify(self) -> Verification:
         """Compare all rows of the source with those of the target that have the same keys."""
-        with contextlib.ExitStack() as end:
-            end.callback(self.source._close)
+        try:
             return _Comparison(self).result()
+        finally:
+            self.source._close()
 
 
 class _TransformedBatch:
@@ -17174,7 +17142,6 @@ class _TransformedBatch:
 
     def __init__(self, move: RowMove, batch: _Batch) -> None:
         self._move, self._batch = move, batch
-        self._is_split = move._is_split
         self.dropped = 0
         if move.transform is None:
             self.parts = {"": _TargetRows([*range(len(batch.rows))], [*batch.rows])}
@@ -17207,17 +17174,17 @@ class _TransformedBatch:
         """Return the transform's rows, each with the name of its target."""
         if made is None:
             return []
-        if type(made) is dict and not self._is_split:  # the usual case
+        if type(made) is dict and not self._move._is_split:  # the usual case
             return [("", made)]
         rows = [made] if self._is_single(made) else made
         if not isinstance(rows, (list, tuple)):
             raise self._refusal(at, "dicts")
-        pairs = rows if self._is_split else [("", row) for row in rows]
+        pairs = rows if self._move._is_split else [("", row) for row in rows]
         return [self._checked_row(at, pair) for pair in pairs]
 
     def _is_single(self, made: Any) -> bool:
         """Return whether it is a single row, or a single pair of name and row."""
-        if self._is_split:
+        if self._move._is_split:
             return isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], str)
         return isinstance(made, Mapping) or hasattr(made, "__dict__")
 
@@ -17369,10 +17336,7 @@ class _Reader:
         self._executor = ThreadPoolExecutor(1, "infra-move") if source._reads_ahead else None
         self._next: Future[_Batch] | None = None
 
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
@@ -17451,7 +17415,7 @@ class _MoveRun:
             )
             if not point.is_done:
                 self._show(point.counts.read, 0)
-            with _Reader(move.source) as reader:
+            with contextlib.closing(_Reader(move.source)) as reader:
                 point = self._move_batches(point, reader, stop)
             return self._report(point.counts, done=point.is_done)
 
@@ -17656,13 +17620,8 @@ class Infrastructure(_Closeable):
             )
         return create_pool(config, clock=self.clock)
 
-    @property
-    def _accounts(self) -> ConnectionPool:
-        return cast("ConnectionPool", self.accounts)
-
-    @property
-    def _exchange(self) -> ConnectionPool:
-        return cast("ConnectionPool", self.exchange)
+    def _repository(self, made: Callable[..., T], database: Database, *arguments: Any) -> T:
+        return made(database, *arguments, clock=self.clock)
 
     @_provided
     def accounts(self) -> Database:
@@ -17678,32 +17637,32 @@ class Infrastructure(_Closeable):
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        return MySQLPhoneUserRepository(self._accounts, key, clock=self.clock)
+        return self._repository(MySQLPhoneUserRepository, self.accounts, key)
 
     @_provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        return MySQLTokenRepository(self._accounts, clock=self.clock)
+        return self._repository(MySQLTokenRepository, self.accounts)
 
     @_provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        return PostgresUserRepository(self._exchange, clock=self.clock)
+        return self._repository(PostgresUserRepository, self.exchange)
 
     @_provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        return PostgresOrganizationRepository(self._exchange, clock=self.clock)
+        return self._repository(PostgresOrganizationRepository, self.exchange)
 
     @_provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        return PostgresBenchmarkRepository(self._exchange, clock=self.clock)
+        return self._repository(PostgresBenchmarkRepository, self.exchange)
 
     @_provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        return PostgresSubmissionRepository(self._exchange, clock=self.clock)
+        return self._repository(PostgresSubmissionRepository, self.exchange)
 
     @_provided
     def redis(self) -> KeyValueClient:

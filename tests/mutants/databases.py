@@ -845,7 +845,7 @@ value = self.plain(value)
         "exchange: the last owner may leave",
         INFRA,
         Never(
-            "UserRepository._check_last_owner",
+            "UserRepository._lock_owners",
             "self._members._rows(operation, ('user_id',), owners, limit=2)"
             " == [(member['user_id'],)]",
         ),
@@ -855,7 +855,7 @@ value = self.plain(value)
         "exchange: an owner that leaves does not wait for others",
         INFRA,
         Drop(
-            "UserRepository._lock_organization",
+            "UserRepository._lock_owners",
             "self._organizations._change(operation, place, place)",
         ),
         USERS,

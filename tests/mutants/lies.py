@@ -167,7 +167,11 @@ UNNOTICED: list[Mutant] = [
     ),
     fake(
         "9: a copy is as old as its source",
-        Replace("_Object.copy", "at", "self._at"),
+        Replace(
+            "FakeStorageProvider._copied",
+            "replace(found, at=self._clock.now(), part_size=part_size)",
+            "replace(found, part_size=part_size)",
+        ),
         STORAGE,
     ),
     fake(
@@ -287,9 +291,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     fake(
         "Table: no column has a length",
-        Replace(
-            "Table.of", "length, precision = holds.size, None", "length, precision = None, None"
-        ),
+        Replace("Table.of", "(holds.size, None)", "(None, None)"),
         UNIT,
     ),
     fake(
@@ -444,48 +446,51 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakePhoneUserRepository: the computer's clock",
         Replace(
             "FakePhoneUserRepository.__init__",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
-            "hash_key, clock=clock)",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
-            "hash_key, clock=infra.SystemClock())",
+            "super().__init__(database or _with_schema('mysql', clock), hash_key, clock=clock)",
+            "super().__init__(database or _with_schema('mysql', clock), hash_key, "
+            "clock=infra.SystemClock())",
         ),
         PHONE_USERS,
     ),
     fake(
         "FakeTokenRepository: the computer's clock",
         Replace(
-            "FakeTokenRepository.__init__",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock), "
-            "clock=clock)",
-            "super().__init__(database or FakeDatabase('mysql', MYSQL_TABLES, clock=clock))",
+            "_OwnDatabase.__init__",
+            "super().__init__(database, clock=clock)",
+            "super().__init__(database, clock=infra.SystemClock())",
         ),
         TOKENS,
     ),
     fake(
-        "FakeTokenRepository: on another engine",
-        Replace(
-            "FakeTokenRepository.__init__",
-            "FakeDatabase('mysql', MYSQL_TABLES, clock=clock)",
-            "FakeDatabase('postgres', MYSQL_TABLES, clock=clock)",
-        ),
-        UNIT,
-    ),
-    fake(
         "FakeUserRepository, FakeOrganizationRepository: the computer's clock",
         Replace(
-            "_OnExchange.__init__",
+            "_OwnDatabase.__init__",
             "super().__init__(database, clock=clock)",
-            "super().__init__(database, clock=infra.SystemClock())",
+            "super().__init__(database)",
         ),
         USERS,
     ),
     fake(
         "FakeUserRepository, FakeOrganizationRepository: on another engine",
         Replace(
-            "_OnExchange.__init__",
-            "FakeDatabase('postgres', POSTGRES_TABLES, clock=clock)",
-            "FakeDatabase('mysql', POSTGRES_TABLES, clock=clock)",
+            "_with_schema",
+            "FakeDatabase(engine, tables, clock=clock)",
+            "FakeDatabase('mysql', tables, clock=clock)",
         ),
+        UNIT,
+    ),
+    fake(
+        "FakeTokenRepository: on another engine",
+        Replace(
+            "_with_schema",
+            "FakeDatabase(engine, tables, clock=clock)",
+            "FakeDatabase('postgres', tables, clock=clock)",
+        ),
+        UNIT,
+    ),
+    fake(
+        "FakeRepository: its errors name no engine",
+        Replace("FakeRepository.__init__", "database.engine", "'fake'"),
         UNIT,
     ),
     fake(
@@ -645,7 +650,11 @@ FAKE_STORAGE: list[Mutant] = [
     ),
     fake(
         "FakeStorageProvider: a copy has the default type",
-        Replace("_Object.copy", "self.content_type", "infra._CONTENT_TYPE"),
+        Replace(
+            "FakeStorageProvider._copied",
+            "replace(found, at=self._clock.now(), part_size=part_size)",
+            "replace(found, at=self._clock.now(), part_size=part_size, content_type='text/plain')",
+        ),
         STORAGE,
     ),
     fake(
@@ -1165,8 +1174,8 @@ REPOSITORIES: list[Mutant] = [
         "TokenRepository: a rotation forgets the device",
         Replace(
             "TokenRepository._rotate",
-            "Device(old.device_id, old.device_name, old.ip_address, old.user_agent)",
-            "Device(old.device_id, old.device_name)",
+            "('user_id', 'family', 'device_id', 'device_name', 'ip_address', 'user_agent')",
+            "('user_id', 'family', 'device_id', 'device_name')",
         ),
         TOKENS,
     ),
@@ -1206,8 +1215,8 @@ REPOSITORIES: list[Mutant] = [
         "UserRepository: an address confirmed late counts, whatever it was",
         Replace(
             "UserRepository.update_email_verified",
-            "{**self._identity(id), 'email': self._checked({'email': email})['email']}",
-            "self._identity(id)",
+            "{**identity, 'email': self._checked({'email': email})['email']}",
+            "identity",
         ),
         USERS,
     ),
@@ -1671,7 +1680,7 @@ STORAGE_PORT: list[Mutant] = [
     ),
     fake(
         "ObjectSummary: has microseconds",
-        Replace("_Object.last_modified", "self._at.replace(microsecond=0)", "self._at"),
+        Replace("_Object.last_modified", "self.at.replace(microsecond=0)", "self.at"),
         STORAGE,
     ),
     fake(
@@ -2094,7 +2103,7 @@ SUBTLE: list[Mutant] = [
     shared(
         "UserRepository: an owner of any organization may leave this one",
         Replace(
-            "UserRepository._check_last_owner",
+            "UserRepository._lock_owners",
             "{'organization_id': member['organization_id'], 'role': 'owner'}",
             "{'role': 'owner'}",
         ),
@@ -2172,7 +2181,7 @@ SUBTLE: list[Mutant] = [
         "Repository: an address is confirmed for all users",
         Replace(
             "UserRepository.update_email_verified",
-            "{**self._identity(id), 'email': self._checked({'email': email})['email']}",
+            "{**identity, 'email': self._checked({'email': email})['email']}",
             "{'email_verified': not verified}",
         ),
         USERS,

@@ -179,7 +179,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a repository's row that is there is not skipped",
         INFRA,
-        Replace("RepositoryTarget._is_there", "self.repository._exists('move', where)", "False"),
+        Replace("RepositoryTarget._skips", "self.repository._exists('move', where)", "False"),
         on_fakes("test_a_repository_that_refuses"),
     ),
     OnFakes(
@@ -221,7 +221,7 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a line that is no object is left out",
         INFRA,
-        Never("JsonLinesSource._object", "not isinstance(record, dict)"),
+        Never("JsonLinesSource._next", "not isinstance(record, dict)"),
         on_fakes("test_json_lines"),
     ),
     OnFakes(

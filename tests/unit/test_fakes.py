@@ -676,6 +676,10 @@ def test_repositories_of_their_own() -> None:
         assert (one.database.engine, one.count()) == (engine, 0)
         assert one.database is not other.database
         assert one.database.health_check().service == engine
+        one.down = True
+        with pytest.raises(infra.ConnectionError) as caught:
+            one.count()
+        assert caught.value.service == engine
     other_key = fakes.FakePhoneUserRepository(hash_key="another key".ljust(32))
     assert other_key.create_for_phone(PHONE).phone_hash != user.phone_hash
 
