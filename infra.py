@@ -16164,6 +16164,10 @@ class SqliteSource(_KeyedSource):
         return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
 
 
+def _column_names(cursor: Any) -> list[str]:
+    return [column[0] for column in cursor.description]
+
+
 class QuerySource(_KeyedSource):
     """The rows of a SELECT, in the order of a unique key.
 
@@ -16193,11 +16197,12 @@ class QuerySource(_KeyedSource):
         self._params = [*(params or ())]
 
     def _ask(
-        self, tail: str, params: Sequence[Any] = (), select: str = "*"
-    ) -> tuple[list[str], list[_Row]]:
-        def fetch(cursor: Any) -> tuple[list[str], list[_Row]]:
-            return [column[0] for column in cursor.description], list(cursor.fetchall())
-
+        self,
+        tail: str,
+        params: Sequence[Any] = (),
+        select: str = "*",
+        fetch: Callable[[Any], Any] = _all_rows,
+    ) -> Any:
         # A driver reads %% as a percent sign only in a statement with parameters.
         given = [*self._params, *params]
         inner = self._sql.replace("%", "%%") if params and not self._params else self._sql
@@ -16205,11 +16210,11 @@ class QuerySource(_KeyedSource):
         return self.database._statement("move", sql, given or None, fetch, repeatable=True)
 
     def _open(self) -> None:
-        self.names, _ = self._ask("LIMIT 0")
+        self.names = self._ask("LIMIT 0", fetch=_column_names)
         _check_known("the query", self._key, self.names)
         self._order = [*map(self.database._dialect.name, self._key)]
         nulls = " OR ".join(f"{name} IS NULL" for name in self._order)
-        if self._ask(f"WHERE {nulls} LIMIT 1")[1]:
+        if self._ask(f"WHERE {nulls} LIMIT 1"):
             raise MoveError("the query's key holds NULL")
 
     def _describe(self) -> dict[str, Any]:
@@ -16222,10 +16227,8 @@ class QuerySource(_KeyedSource):
             condition, params = _beyond(self.database._dialect, self._order, after)
             tail = f"WHERE {condition} "
         # One more row than asked for: the next page would skip it if it had the last row's key.
-        names, rows = self._ask(
-            f"{tail}ORDER BY {', '.join(self._order)} LIMIT {limit + 1}", params
-        )
-        keys = _values_at(rows, [*map(names.index, self._key)])
+        rows = self._ask(f"{tail}ORDER BY {', '.join(self._order)} LIMIT {limit + 1}", params)
+        keys = _values_at(rows, [*map(self.names.index, self._key)])
         self._check_keys(keys)
         return rows[:limit], keys[:limit]
 
@@ -16238,7 +16241,7 @@ class QuerySource(_KeyedSource):
             raise MoveError("the query's key should not be a float: no page can begin after one")
 
     def _total(self) -> int | None:
-        _, ((count,),) = self._ask("", select="count(*)")
+        ((count,),) = self._ask("", select="count(*)")
         return int(count)
 
 
