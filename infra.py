@@ -13630,8 +13630,8 @@ class _AwsClient:
 
 # What an exception of a boto3 call means. The first of its class and base classes decides.
 _AWS_ERRORS = {
-    name: meaning
-    for meaning, *names in (
+    class_name: meaning
+    for meaning, *class_names in (
         (
             "no credentials", "NoCredentialsError", "PartialCredentialsError",
             "CredentialRetrievalError", "TokenRetrievalError", "SSOError",
@@ -13645,7 +13645,7 @@ _AWS_ERRORS = {
         # An answer lacks an element, or has text where a number or time should be.
         ("garbled", "ResponseParserError", "KeyError", "ValueError"),
     )
-    for name in names
+    for class_name in class_names
 }  # fmt: skip
 
 
