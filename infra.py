@@ -18153,6 +18153,207 @@ def _run_move(move: Move, arguments: Any) -> bool:
     return succeeded
 
 
+#: the files that ``infra vendor`` copies
+_LIBRARY = ("infra.py", "fakes.py", "schema.sql")
+#: the first line of a copy: version, and a digest of the other lines
+_STAMP = re.compile(r"(?:#|--) infra vendor (\S+) sha256:([0-9a-f]{64})\n")
+_VERSION_LINE = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+#: the import for type checkers in fakes.py: relative in a package, where mypy needs it so, and
+#: plain elsewhere, where mypy refuses a relative one
+_TYPE_IMPORT = re.compile(r"^(if TYPE_CHECKING:.*\n    )(from \. )?(import infra)$", re.MULTILINE)
+
+
+class _LibraryFile:
+    """A file of the library, or a copy of one, apart from what ``infra vendor`` changes in it."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises OSError."""
+        self.path = path
+        # A version control system may have changed the line endings.
+        text = path.read_bytes().decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+        stamp = _STAMP.match(text)
+        text = text[stamp.end() :] if stamp else text
+        found = _TYPE_IMPORT.search(text)
+        self.relative = None if found is None else bool(found[2])
+        #: the text as in a release
+        self.text = _TYPE_IMPORT.sub(r"\1\3", text)
+        version = _VERSION_LINE.search(text)
+        #: the version that the stamp names, or else the text
+        self.version = stamp[1] if stamp else version and version[1]
+        self.stamped = stamp is not None
+        self.edited = stamp is not None and stamp[2] != self._digest()
+
+    def _digest(self) -> str:
+        import hashlib
+
+        return hashlib.sha256(self.text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def copy(self, version: str, *, relative: bool) -> bytes:
+        """Return the content of a copy."""
+        text = self.text
+        if relative:
+            text = _TYPE_IMPORT.sub(r"\1from . \3", text)
+        comment = "--" if self.path.suffix == ".sql" else "#"
+        stamp = f"{comment} infra vendor {version} sha256:{self._digest()}\n"
+        return (stamp + text).encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """What stands in a project where a copy belongs."""
+
+    path: Path
+    found: _LibraryFile | None
+    state: str  # in words
+    equal: bool = False
+    #: whether replacing it certainly loses no edits
+    replaceable: bool = False
+
+
+def _library() -> list[_LibraryFile]:
+    """Read the files that this module belongs to. Raises ConfigurationError."""
+    here = Path(__file__).parent
+    return [_library_file(here / name) for name in _LIBRARY]
+
+
+def _library_file(path: Path) -> _LibraryFile:
+    try:
+        return _LibraryFile(path)
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def _copy_at(path: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
+    """Compare the copy at the path with the library's file. Raises ConfigurationError."""
+    if not os.path.exists(path):
+        return _Copy(path, None, "missing", replaceable=True)
+    found = _library_file(path)
+    if found.edited:
+        return _Copy(path, found, f"edited since it was copied, version {found.version}")
+    if found.text == source.text:
+        if found.relative in (None, package):
+            return _Copy(path, found, f"equal to version {version}", equal=True, replaceable=True)
+        should, has = ("should", "an") if package else ("should not", "no")
+        state = f"its import {should} be relative, because the folder has {has} __init__.py"
+        return _Copy(path, found, state, replaceable=True)
+    if found.stamped:
+        state = f"version {found.version}, not edited"
+        if found.version == version:
+            state = f"another text of version {version}, not edited since it was copied"
+        return _Copy(path, found, state, replaceable=True)
+    if found.version is None:
+        state = "no digest and no version: edited, or another file"
+    elif found.version == version:
+        state = f"edited: it says version {version}, and has another text"
+    else:
+        state = f"version {found.version}, no digest: it may have been edited"
+    return _Copy(path, found, state)
+
+
+def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bool) -> None:
+    """Raise ConfigurationError if the files cannot be copied to the folder or compared with it."""
+    targets = [(folder / source.path.name, source.path) for source in sources]
+    if any(os.path.exists(path) and path.samefile(own) for path, own in targets):
+        if not compare:
+            raise ConfigurationError(
+                f"{folder} holds the files that would be copied: name another folder"
+            )
+        if not all(source.stamped for source in sources):
+            raise ConfigurationError(
+                f"{folder} holds the files that this command runs from, and they have no digest: "
+                "nothing tells whether they were edited"
+            )
+        return  # each is compared with its own digest
+    for source in sources:
+        if source.edited:
+            raise ConfigurationError(
+                f"{source.path} was edited since it was copied: run the command of an unedited copy"
+            )
+
+
+def _check_targets(folder: Path, *, compare: bool) -> None:
+    """Raise ConfigurationError if the folder is none, or holds something else under such a name."""
+    if not os.path.isdir(folder):
+        raise ConfigurationError(
+            f"{folder} is not a folder: create it first, with an __init__.py if it should be a "
+            "package"
+        )
+    for path in (folder / name for name in _LIBRARY):
+        irregular = os.path.exists(path) and not path.is_file()
+        if irregular or (path.is_symlink() and not compare):
+            raise ConfigurationError(
+                f"{path} is not a regular file: move it away, then run this again"
+            )
+
+
+def _vendor(arguments: Any) -> int:
+    """Copy the library into a folder. Or compare the copies, and return 1 if one differs."""
+    if not arguments.folder:
+        raise ConfigurationError("DIR is empty: name a folder, or . for this one")
+    folder, compare = Path(arguments.folder), arguments.check
+    _check_targets(folder, compare=compare)
+    sources = _library()
+    _check_sources(sources, folder, compare=compare)
+    version = sources[0].version or __version__
+    package = (folder / "__init__.py").is_file()
+    copies = [
+        _copy_at(folder / source.path.name, source, version, package=package) for source in sources
+    ]
+    if compare:
+        for copied in copies:
+            _say(f"{copied.path}: {copied.state}")
+        return int(not all(copied.equal for copied in copies))
+    edited = [f"{copied.path}: {copied.state}" for copied in copies if not copied.replaceable]
+    if edited and not arguments.force:
+        raise ConfigurationError(
+            f"{'; '.join(edited)}. Nothing was copied. Keep the edits elsewhere if you need them, "
+            "then replace the copies with --force"
+        )
+    _replace_copies(folder, zip(copies, sources), version, package=package)
+    return 0
+
+
+def _replace_copies(
+    folder: Path, copies: Iterable[tuple[_Copy, _LibraryFile]], version: str, *, package: bool
+) -> None:
+    """Write the copies that are not equal yet, and say so of each."""
+    contents, lines = {}, []
+    for copied, source in copies:
+        found, state = copied.found, copied.state
+        if not (copied.equal and found and found.stamped and found.version == version):
+            relative = package and source.relative is not None
+            contents[copied.path] = source.copy(version, relative=relative)
+            state = f"written, version {version}"
+            state += ", with a relative import" if relative else ""
+            if found and found.version not in (None, version):
+                state += f" (was {found.version})"
+        lines.append(f"{copied.path}: {state}")
+    _write_all(folder, contents)
+    for line in lines:
+        _say(line)
+
+
+def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
+    """Write the files; each holds its old content or the new one, even after a kill.
+
+    None is replaced before all new contents are on the disk. Raises ConfigurationError.
+    """
+    temporary = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}") for path in contents}
+    try:
+        for path, content in contents.items():
+            with open(temporary[path], "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            os.replace(temporary[path], path)
+    except OSError as exc:
+        raise ConfigurationError(f"{folder} cannot be written: {exc.strerror}") from exc
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+
+
 def _add_migrate(commands: Any) -> None:
     migrate = commands.add_parser(
         "migrate",
@@ -18211,6 +18412,15 @@ def _add_move(commands: Any) -> None:
     move.set_defaults(run=_move)
 
 
+def _add_vendor(commands: Any) -> None:
+    vendor = commands.add_parser("vendor", help="copy the library into a project")
+    vendor.add_argument("folder", metavar="DIR", help="a folder of your project")
+    action = vendor.add_mutually_exclusive_group().add_argument
+    action("--check", action="store_true", help="only say how the copies differ")
+    action("--force", action="store_true", help="replace edited copies too: edits are lost")
+    vendor.set_defaults(run=_vendor)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``infra`` and return its exit code.
 
@@ -18244,6 +18454,7 @@ def _parser() -> Any:
     health.set_defaults(run=_health)
     _add_migrate(commands)
     _add_move(commands)
+    _add_vendor(commands)
     return parser
 
 
