@@ -18090,6 +18090,10 @@ def _apply(migrator: Migrator, *, dry_run: bool) -> None:
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
     import runpy
 
+    try:
+        open(script, "rb").close()
+    except OSError as exc:
+        raise ConfigurationError(f"{script} cannot be read: {exc.strerror}") from exc
     sys.path.insert(0, str(Path(script).resolve().parent))  # as `python SCRIPT` does
     moves = runpy.run_path(script).get("moves")
     if not callable(moves):
@@ -18354,23 +18358,135 @@ def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
             path.unlink(missing_ok=True)
 
 
+def _help_of(text: str) -> dict[str, Any]:
+    """Return a parser's arguments for a text: a description, then "examples:" and an epilog.
+
+    Its lines are printed as they stand, so they have at most 79 characters.
+    """
+    import argparse
+
+    description, heading, rest = text.partition("examples:\n")
+    return {
+        "description": description,
+        "epilog": heading + rest,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+_HEALTH_HELP = """\
+Connects to each service that is set, and prints its state, version and
+latency. MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT and
+AWS_ACCESS_KEY_ID set a service.
+
+examples:
+  infra health
+  REDIS_URL=redis://localhost infra health
+
+exit codes:
+  0  all services are up
+  1  a service is down or refuses the login
+  2  wrong usage or setting, or a driver is missing
+"""
+_MIGRATE_USAGE = """\
+infra migrate [FILE ...] [--lock-timeout SECONDS]
+       infra migrate [FILE ...] --status | --dry-run
+       infra migrate [FILE ...] --repair NUMBER --done | --retry
+       infra migrate FILE --renamed-from STEM"""
+_MIGRATE_HELP = """\
+Applies the pending migrations of each FILE to each database that is set, those
+of its engine. Without a FILE it applies the library's own schema.sql. Several
+runners take turns. MYSQL_URL, POSTGRES_URL and DATABASE_URL set a database.
+
+examples:
+  infra migrate --status
+  infra migrate schema.sql notes.sql --dry-run
+  infra migrate schema.sql notes.sql
+  infra migrate notes.sql --repair 3 --done
+
+exit codes:
+  0  done, or nothing was to be done
+  1  a database is down or refuses, a migration failed, or with --status one is
+     dirty or edited
+  2  wrong usage, setting or file, or a driver is missing
+130  stopped by Ctrl-C
+"""
+_MOVE_USAGE = """\
+infra move SCRIPT [--dry-run | --verify] [OPTION ...]
+       infra move --from VARIABLE --to VARIABLE --table TABLE [OPTION ...]"""
+_MOVE_HELP = """\
+Runs each move that moves(services) of SCRIPT yields, in order. Or moves one
+table between the databases whose URLs two environment variables hold. A move
+that was stopped continues where it was: run it again.
+
+examples:
+  infra move users.py --dry-run
+  infra move users.py
+  infra move users.py --verify
+  infra move --from OLD_URL --to NEW_URL --table users
+
+exit codes:
+  0  all moves are complete, or with --verify equal
+  1  a move is incomplete, differs or failed
+  2  wrong usage or setting, or a driver is missing
+130  stopped by Ctrl-C
+"""
+_VENDOR_HELP = """\
+Copies infra.py, fakes.py and schema.sql into the folder DIR of your project.
+DIR may be a package, which has an __init__.py, or a plain folder. In a package
+one line of fakes.py changes: type checkers find infra by a relative import.
+
+The first line of a copy holds its version and a digest. So the next run knows
+whether you have edited the copy. It replaces unedited copies of any version,
+and refuses to replace edited ones. Line endings do not count.
+
+examples:
+  infra vendor app/_vendor
+  infra vendor app/_vendor --check
+  python -m app._vendor.infra vendor app/_vendor --check
+
+exit codes:
+  0  copied, or with --check all copies are equal
+  1  with --check: a copy is missing, edited, or of another version
+  2  wrong usage, or refused: nothing was copied
+"""
+_HELP = """\
+Checks and migrates the services that environment variables name, moves rows
+between databases, and copies this library into projects.
+
+examples:
+  infra health
+  infra migrate --status
+  infra vendor app/_vendor
+
+"infra COMMAND --help" describes a command. "python -m infra" does the same as
+"infra". docs/configuration.md lists the environment variables.
+
+exit codes:
+  0  done
+  1  a service is down or refuses, a migration or move is not in order, or a
+     vendored copy differs
+  2  wrong usage or setting, or the output could not be written
+130  stopped by Ctrl-C
+"""
+
+
 def _add_migrate(commands: Any) -> None:
     migrate = commands.add_parser(
         "migrate",
         help="apply pending schema migrations to each database that is set",
-        description="Applies the pending migrations of FILES (default: the library's schema.sql) "
-        "to each database that is set, those of its engine. Several runners take turns.",
+        usage=_MIGRATE_USAGE,
+        **_help_of(_MIGRATE_HELP),
     )
     migrate.add_argument("files", nargs="*", metavar="FILE", help="files of migrations, in order")
     migrate.add_argument(
-        "--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners"
+        "--lock-timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="wait for other runners so long (default: 60)",
     )
     action = migrate.add_mutually_exclusive_group().add_argument
-    action(
-        "--status",
-        action="store_true",
-        help="show the state of each; change nothing; exit 1 if one is dirty or edited",
-    )
+    action("--status", action="store_true", help="show the state of each; change nothing")
     action("--dry-run", action="store_true", help="show the statements; change nothing")
     action("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
     action(
@@ -18390,10 +18506,8 @@ def _add_move(commands: Any) -> None:
     move = commands.add_parser(
         "move",
         help="move rows between databases, each exactly once; continue an earlier run",
-        description="Runs each move that moves(services) of SCRIPT yields, in order. Or moves one "
-        "table between the databases whose URLs two environment variables hold.",
-        epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
-        "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
+        usage=_MOVE_USAGE,
+        **_help_of(_MOVE_HELP),
     )
     add = move.add_argument
     flag = functools.partial(add, action="store_true")
@@ -18413,19 +18527,22 @@ def _add_move(commands: Any) -> None:
 
 
 def _add_vendor(commands: Any) -> None:
-    vendor = commands.add_parser("vendor", help="copy the library into a project")
-    vendor.add_argument("folder", metavar="DIR", help="a folder of your project")
+    vendor = commands.add_parser(
+        "vendor", help="copy infra.py and fakes.py into a project", **_help_of(_VENDOR_HELP)
+    )
+    vendor.add_argument("folder", metavar="DIR", help="a folder that exists")
     action = vendor.add_mutually_exclusive_group().add_argument
-    action("--check", action="store_true", help="only say how the copies differ")
-    action("--force", action="store_true", help="replace edited copies too: edits are lost")
+    action("--check", action="store_true", help="say how each copy differs; change nothing")
+    action("--force", action="store_true", help="replace edited copies too: their edits are lost")
     vendor.set_defaults(run=_vendor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``infra`` and return its exit code.
 
-    0: done. 1: a service is down or refuses, or a migration is dirty or edited. 2: wrong usage or
-    configuration, or output that could not be written; a closed pipe does not count.
+    0: done. 1: a service is down or refuses, a migration is dirty or edited, a move is incomplete,
+    or a vendored copy differs. 2: wrong usage or configuration, or output that could not be
+    written; a closed pipe does not count. 130: stopped by Ctrl-C.
     """
     _lost_output.clear()
     try:
@@ -18440,16 +18557,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Any:
     import argparse
 
-    parser = argparse.ArgumentParser(
-        prog="infra",
-        description="Checks and migrates the services that the environment variables name.",
-        epilog="Variables: docs/configuration.md. Exit codes: 0 done, 1 a service is down or "
-        "refuses, 2 wrong usage or setting.",
+    parser = argparse.ArgumentParser(prog="infra", **_help_of(_HELP))
+    version = f"infra {__version__}"
+    parser.add_argument(
+        "-V", "--version", action="version", version=version, help="show the version and exit"
     )
-    parser.add_argument("--version", action="version", version=f"infra {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     health = commands.add_parser(
-        "health", help="show state, version and latency of each service; exit 1 if one is down"
+        "health", help="show whether each service answers", **_help_of(_HEALTH_HELP)
     )
     health.set_defaults(run=_health)
     _add_migrate(commands)
@@ -18459,7 +18574,11 @@ def _parser() -> Any:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return int(arguments.run(arguments))
     except InfrastructureError as error:
