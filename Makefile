@@ -88,6 +88,7 @@ prove-size: $(VENV)/test servers
 prove-versions: $(VENV)/test servers
 	$(BIN)/python tests/pythons.py
 	$(BIN)/python tests/versions.py
+	$(BIN)/python -m pytest tests/unit/test_packaging.py
 
 mutants: $(VENV)/test servers
 	$(BIN)/python -m tests.mutants

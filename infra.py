@@ -17857,6 +17857,10 @@ def _apply(migrator: Migrator, *, dry_run: bool) -> None:
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
     import runpy
 
+    try:
+        open(script, "rb").close()
+    except OSError as exc:
+        raise ConfigurationError(f"{script} cannot be read: {exc.strerror}") from exc
     sys.path.insert(0, str(Path(script).resolve().parent))  # as `python SCRIPT` does
     moves = runpy.run_path(script).get("moves")
     if not callable(moves):
@@ -17920,23 +17924,336 @@ def _run_move(move: Move, arguments: Any) -> bool:
     return succeeded
 
 
+#: the files that ``infra vendor`` copies
+_LIBRARY = ("infra.py", "fakes.py", "schema.sql")
+#: the first line of a copy: version, and a digest of the other lines
+_STAMP = re.compile(r"(?:#|--) infra vendor (\S+) sha256:([0-9a-f]{64})\n")
+_VERSION_LINE = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+#: the import for type checkers in fakes.py: relative in a package, where mypy needs it so, and
+#: plain elsewhere, where mypy refuses a relative one
+_TYPE_IMPORT = re.compile(r"^(if TYPE_CHECKING:.*\n    )(from \. )?(import infra)$", re.MULTILINE)
+
+
+class _LibraryFile:
+    """A file of the library, or a copy of one, apart from what ``infra vendor`` changes in it."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises OSError."""
+        self.path = path
+        # A version control system may have changed the line endings.
+        text = path.read_bytes().decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+        stamp = _STAMP.match(text)
+        text = text[stamp.end() :] if stamp else text
+        found = _TYPE_IMPORT.search(text)
+        self.relative = None if found is None else bool(found[2])
+        #: the text as in a release
+        self.text = _TYPE_IMPORT.sub(r"\1\3", text)
+        version = _VERSION_LINE.search(text)
+        #: the version that the stamp names, or else the text
+        self.version = stamp[1] if stamp else version and version[1]
+        self.stamped = stamp is not None
+        self.edited = stamp is not None and stamp[2] != self._digest()
+
+    def _digest(self) -> str:
+        import hashlib
+
+        return hashlib.sha256(self.text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def copy(self, version: str, *, relative: bool) -> bytes:
+        """Return the content of a copy."""
+        text = self.text
+        if relative:
+            text = _TYPE_IMPORT.sub(r"\1from . \3", text)
+        comment = "--" if self.path.suffix == ".sql" else "#"
+        stamp = f"{comment} infra vendor {version} sha256:{self._digest()}\n"
+        return (stamp + text).encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """What stands in a project where a copy belongs."""
+
+    path: Path
+    found: _LibraryFile | None
+    state: str  # in words
+    equal: bool = False
+    #: whether replacing it certainly loses no edits
+    replaceable: bool = False
+
+
+def _library() -> list[_LibraryFile]:
+    """Read the files that this module belongs to. Raises ConfigurationError."""
+    here = Path(__file__).parent
+    return [_library_file(here / name) for name in _LIBRARY]
+
+
+def _library_file(path: Path) -> _LibraryFile:
+    try:
+        return _LibraryFile(path)
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def _copy_at(path: Path, source: _LibraryFile, version: str, *, package: bool) -> _Copy:
+    """Compare the copy at the path with the library's file. Raises ConfigurationError."""
+    if not os.path.exists(path):
+        return _Copy(path, None, "missing", replaceable=True)
+    found = _library_file(path)
+    if found.edited:
+        return _Copy(path, found, f"edited since it was copied, version {found.version}")
+    if found.text == source.text:
+        if found.relative in (None, package):
+            return _Copy(path, found, f"equal to version {version}", equal=True, replaceable=True)
+        should, has = ("should", "an") if package else ("should not", "no")
+        state = f"its import {should} be relative, because the folder has {has} __init__.py"
+        return _Copy(path, found, state, replaceable=True)
+    if found.stamped:
+        state = f"version {found.version}, not edited"
+        if found.version == version:
+            state = f"another text of version {version}, not edited since it was copied"
+        return _Copy(path, found, state, replaceable=True)
+    if found.version is None:
+        state = "no digest and no version: edited, or another file"
+    elif found.version == version:
+        state = f"edited: it says version {version}, and has another text"
+    else:
+        state = f"version {found.version}, no digest: it may have been edited"
+    return _Copy(path, found, state)
+
+
+def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bool) -> None:
+    """Raise ConfigurationError if the files cannot be copied to the folder or compared with it."""
+    targets = [(folder / source.path.name, source.path) for source in sources]
+    if any(os.path.exists(path) and path.samefile(own) for path, own in targets):
+        if not compare:
+            raise ConfigurationError(
+                f"{folder} holds the files that would be copied: name another folder"
+            )
+        if not all(source.stamped for source in sources):
+            raise ConfigurationError(
+                f"{folder} holds the files that this command runs from, and they have no digest: "
+                "nothing tells whether they were edited"
+            )
+        return  # each is compared with its own digest
+    for source in sources:
+        if source.edited:
+            raise ConfigurationError(
+                f"{source.path} was edited since it was copied: run the command of an unedited copy"
+            )
+
+
+def _check_targets(folder: Path, *, compare: bool) -> None:
+    """Raise ConfigurationError if the folder is none, or holds something else under such a name."""
+    if not os.path.isdir(folder):
+        raise ConfigurationError(
+            f"{folder} is not a folder: create it first, with an __init__.py if it should be a "
+            "package"
+        )
+    for path in (folder / name for name in _LIBRARY):
+        irregular = os.path.exists(path) and not path.is_file()
+        if irregular or (path.is_symlink() and not compare):
+            raise ConfigurationError(
+                f"{path} is not a regular file: move it away, then run this again"
+            )
+
+
+def _vendor(arguments: Any) -> int:
+    """Copy the library into a folder. Or compare the copies, and return 1 if one differs."""
+    if not arguments.folder:
+        raise ConfigurationError("DIR is empty: name a folder, or . for this one")
+    folder, compare = Path(arguments.folder), arguments.check
+    _check_targets(folder, compare=compare)
+    sources = _library()
+    _check_sources(sources, folder, compare=compare)
+    version = sources[0].version or __version__
+    package = (folder / "__init__.py").is_file()
+    copies = [
+        _copy_at(folder / source.path.name, source, version, package=package) for source in sources
+    ]
+    if compare:
+        for copied in copies:
+            _say(f"{copied.path}: {copied.state}")
+        return int(not all(copied.equal for copied in copies))
+    edited = [f"{copied.path}: {copied.state}" for copied in copies if not copied.replaceable]
+    if edited and not arguments.force:
+        raise ConfigurationError(
+            f"{'; '.join(edited)}. Nothing was copied. Keep the edits elsewhere if you need them, "
+            "then replace the copies with --force"
+        )
+    _replace_copies(folder, zip(copies, sources), version, package=package)
+    return 0
+
+
+def _replace_copies(
+    folder: Path, copies: Iterable[tuple[_Copy, _LibraryFile]], version: str, *, package: bool
+) -> None:
+    """Write the copies that are not equal yet, and say so of each."""
+    contents, lines = {}, []
+    for copied, source in copies:
+        found, state = copied.found, copied.state
+        if not (copied.equal and found and found.stamped and found.version == version):
+            relative = package and source.relative is not None
+            contents[copied.path] = source.copy(version, relative=relative)
+            state = f"written, version {version}"
+            state += ", with a relative import" if relative else ""
+            if found and found.version not in (None, version):
+                state += f" (was {found.version})"
+        lines.append(f"{copied.path}: {state}")
+    _write_all(folder, contents)
+    for line in lines:
+        _say(line)
+
+
+def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
+    """Write the files; each holds its old content or the new one, even after a kill.
+
+    None is replaced before all new contents are on the disk. Raises ConfigurationError.
+    """
+    temporary = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}") for path in contents}
+    try:
+        for path, content in contents.items():
+            with open(temporary[path], "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            os.replace(temporary[path], path)
+    except OSError as exc:
+        raise ConfigurationError(f"{folder} cannot be written: {exc.strerror}") from exc
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+
+
+def _help_of(text: str) -> dict[str, Any]:
+    """Return a parser's arguments for a text: a description, then "examples:" and an epilog.
+
+    Its lines are printed as they stand, so they have at most 79 characters.
+    """
+    import argparse
+
+    description, heading, rest = text.partition("examples:\n")
+    return {
+        "description": description,
+        "epilog": heading + rest,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+_HEALTH_HELP = """\
+Connects to each service that is set, and prints its state, version and
+latency. MYSQL_URL, POSTGRES_URL, DATABASE_URL, REDIS_URL, S3_ENDPOINT and
+AWS_ACCESS_KEY_ID set a service.
+
+examples:
+  infra health
+  REDIS_URL=redis://localhost infra health
+
+exit codes:
+  0  all services are up
+  1  a service is down or refuses the login
+  2  wrong usage or setting, or a driver is missing
+"""
+_MIGRATE_USAGE = """\
+infra migrate [FILE ...] [--lock-timeout SECONDS]
+       infra migrate [FILE ...] --status | --dry-run
+       infra migrate [FILE ...] --repair NUMBER --done | --retry
+       infra migrate FILE --renamed-from STEM"""
+_MIGRATE_HELP = """\
+Applies the pending migrations of each FILE to each database that is set, those
+of its engine. Without a FILE it applies the library's own schema.sql. Several
+runners take turns. MYSQL_URL, POSTGRES_URL and DATABASE_URL set a database.
+
+examples:
+  infra migrate --status
+  infra migrate schema.sql notes.sql --dry-run
+  infra migrate schema.sql notes.sql
+  infra migrate notes.sql --repair 3 --done
+
+exit codes:
+  0  done, or nothing was to be done
+  1  a database is down or refuses, a migration failed, or with --status one is
+     dirty or edited
+  2  wrong usage, setting or file, or a driver is missing
+130  stopped by Ctrl-C
+"""
+_MOVE_USAGE = """\
+infra move SCRIPT [--dry-run | --verify] [OPTION ...]
+       infra move --from VARIABLE --to VARIABLE --table TABLE [OPTION ...]"""
+_MOVE_HELP = """\
+Runs each move that moves(services) of SCRIPT yields, in order. Or moves one
+table between the databases whose URLs two environment variables hold. A move
+that was stopped continues where it was: run it again.
+
+examples:
+  infra move users.py --dry-run
+  infra move users.py
+  infra move users.py --verify
+  infra move --from OLD_URL --to NEW_URL --table users
+
+exit codes:
+  0  all moves are complete, or with --verify equal
+  1  a move is incomplete, differs or failed
+  2  wrong usage or setting, or a driver is missing
+130  stopped by Ctrl-C
+"""
+_VENDOR_HELP = """\
+Copies infra.py, fakes.py and schema.sql into the folder DIR of your project.
+DIR may be a package, which has an __init__.py, or a plain folder. In a package
+one line of fakes.py changes: type checkers find infra by a relative import.
+
+The first line of a copy holds its version and a digest. So the next run knows
+whether you have edited the copy. It replaces unedited copies of any version,
+and refuses to replace edited ones. Line endings do not count.
+
+examples:
+  infra vendor app/_vendor
+  infra vendor app/_vendor --check
+  python -m app._vendor.infra vendor app/_vendor --check
+
+exit codes:
+  0  copied, or with --check all copies are equal
+  1  with --check: a copy is missing, edited, or of another version
+  2  wrong usage, or refused: nothing was copied
+"""
+_HELP = """\
+Checks and migrates the services that environment variables name, moves rows
+between databases, and copies this library into projects.
+
+examples:
+  infra health
+  infra migrate --status
+  infra vendor app/_vendor
+
+"infra COMMAND --help" describes a command. "python -m infra" does the same as
+"infra". docs/configuration.md lists the environment variables.
+
+exit codes:
+  0  done
+  1  a service is down or refuses, a migration or move is not in order, or a
+     vendored copy differs
+  2  wrong usage or setting, or the output could not be written
+130  stopped by Ctrl-C
+"""
+
+
 def _add_migrate(commands: Any) -> None:
     migrate = commands.add_parser(
         "migrate",
         help="apply pending schema migrations to each database that is set",
-        description="Applies the pending migrations of FILES (default: the library's schema.sql) "
-        "to each database that is set, those of its engine. Several runners take turns.",
+        usage=_MIGRATE_USAGE,
+        **_help_of(_MIGRATE_HELP),
     )
     migrate.add_argument("files", nargs="*", metavar="FILE", help="files of migrations, in order")
     migrate.add_argument(
-        "--lock-timeout", type=float, default=60.0, metavar="SECONDS", help="wait for other runners"
+        "--lock-timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="wait for other runners so long (default: 60)",
     )
     action = migrate.add_mutually_exclusive_group().add_argument
-    action(
-        "--status",
-        action="store_true",
-        help="show the state of each; change nothing; exit 1 if one is dirty or edited",
-    )
+    action("--status", action="store_true", help="show the state of each; change nothing")
     action("--dry-run", action="store_true", help="show the statements; change nothing")
     action("--repair", type=int, metavar="NUMBER", help="settle a dirty migration, with one of:")
     action(
@@ -17956,10 +18273,8 @@ def _add_move(commands: Any) -> None:
     move = commands.add_parser(
         "move",
         help="move rows between databases, each exactly once; continue an earlier run",
-        description="Runs each move that moves(services) of SCRIPT yields, in order. Or moves one "
-        "table between the databases whose URLs two environment variables hold.",
-        epilog="Exit codes: 0 all moves are complete, 1 a move is incomplete, differs or failed, "
-        "2 wrong usage or setting, 130 stopped by Ctrl-C: run it again to continue.",
+        usage=_MOVE_USAGE,
+        **_help_of(_MOVE_HELP),
     )
     add = move.add_argument
     flag = functools.partial(add, action="store_true")
@@ -17978,11 +18293,23 @@ def _add_move(commands: Any) -> None:
     move.set_defaults(run=_move)
 
 
+def _add_vendor(commands: Any) -> None:
+    vendor = commands.add_parser(
+        "vendor", help="copy infra.py and fakes.py into a project", **_help_of(_VENDOR_HELP)
+    )
+    vendor.add_argument("folder", metavar="DIR", help="a folder that exists")
+    action = vendor.add_mutually_exclusive_group().add_argument
+    action("--check", action="store_true", help="say how each copy differs; change nothing")
+    action("--force", action="store_true", help="replace edited copies too: their edits are lost")
+    vendor.set_defaults(run=_vendor)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``infra`` and return its exit code.
 
-    0: done. 1: a service is down or refuses, or a migration is dirty or edited. 2: wrong usage or
-    configuration, or output that could not be written; a closed pipe does not count.
+    0: done. 1: a service is down or refuses, a migration is dirty or edited, a move is incomplete,
+    or a vendored copy differs. 2: wrong usage or configuration, or output that could not be
+    written; a closed pipe does not count. 130: stopped by Ctrl-C.
     """
     _lost_output.clear()
     try:
@@ -17997,25 +18324,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Any:
     import argparse
 
-    parser = argparse.ArgumentParser(
-        prog="infra",
-        description="Checks and migrates the services that the environment variables name.",
-        epilog="Variables: docs/configuration.md. Exit codes: 0 done, 1 a service is down or "
-        "refuses, 2 wrong usage or setting.",
+    parser = argparse.ArgumentParser(prog="infra", **_help_of(_HELP))
+    version = f"infra {__version__}"
+    parser.add_argument(
+        "-V", "--version", action="version", version=version, help="show the version and exit"
     )
-    parser.add_argument("--version", action="version", version=f"infra {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     health = commands.add_parser(
-        "health", help="show state, version and latency of each service; exit 1 if one is down"
+        "health", help="show whether each service answers", **_help_of(_HEALTH_HELP)
     )
     health.set_defaults(run=_health)
     _add_migrate(commands)
     _add_move(commands)
+    _add_vendor(commands)
     return parser
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     try:
         return int(arguments.run(arguments))
     except InfrastructureError as error:

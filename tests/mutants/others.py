@@ -1,4 +1,4 @@
-"""Mutants of the call policy, pools, faults, storage and SMS."""
+"""Mutants of the call policy, pools, faults, storage, SMS and the command line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ POOL = ("unit/test_errors_and_policy.py", "unit/test_pool.py")
 FAULTS = ("unit/test_fakes.py",)
 STORAGE = ("contract/test_storage_provider.py",)
 ON_STAND_IN = "contract/test_storage_provider.py::TestStrictStandIn"
+VENDOR = ("unit/test_vendor_command.py",)
 SMS = ("contract/test_sms_service.py", "faults/test_sms.py")
 
 CALLS: list[Mutant] = [
@@ -682,4 +683,107 @@ MESSAGES: list[Mutant] = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*CALLS, *OBJECTS, *TEXTS, *ANSWERS, *MESSAGES]
+COMMANDS: list[Mutant] = [
+    OnFakes(
+        "vendor: replaces what was edited",
+        INFRA,
+        Never("_vendor", "edited and not arguments.force"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: says how copies differ, and exits with 0",
+        INFRA,
+        Replace("_vendor", "int(not all(copied.equal for copied in copies))", "0"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: never looks at a digest",
+        INFRA,
+        Replace(
+            "_LibraryFile.__init__", "stamp is not None and stamp[2] != self._digest()", "False"
+        ),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: line endings count",
+        INFRA,
+        Replace(
+            "_LibraryFile.__init__",
+            "path.read_bytes().decode('utf-8', 'surrogateescape').replace('\\r\\n', '\\n')",
+            "path.read_bytes().decode('utf-8', 'surrogateescape')",
+        ),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: a relative import counts as an edit",
+        INFRA,
+        Replace("_LibraryFile.__init__", "_TYPE_IMPORT.sub('\\\\1\\\\3', text)", "text"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: a package gets the plain import",
+        INFRA,
+        Replace("_replace_copies", "package and source.relative is not None", "False"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: any import is fine in a package",
+        INFRA,
+        Replace("_copy_at", "found.relative in (None, package)", "True"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: a copy without a digest counts as unedited",
+        INFRA,
+        Replace(
+            "_copy_at", "_Copy(path, found, state)", "_Copy(path, found, state, replaceable=True)"
+        ),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: replaces links",
+        INFRA,
+        Replace("_check_targets", "irregular or (path.is_symlink() and not compare)", "irregular"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: copies what was edited",
+        INFRA,
+        Never("_check_sources", "source.edited"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: compares the checkout with itself",
+        INFRA,
+        Never("_check_sources", "not all(source.stamped for source in sources)"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: copies files onto themselves",
+        INFRA,
+        Never("_check_sources", "not compare"),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: a kill leaves half a file",
+        INFRA,
+        Replace(
+            "_write_all", "os.replace(temporary[path], path)", "path.write_bytes(contents[path])"
+        ),
+        VENDOR,
+    ),
+    OnFakes(
+        "vendor: leaves its temporary files",
+        INFRA,
+        Drop("_write_all", "path.unlink(missing_ok=True)"),
+        VENDOR,
+    ),
+    OnFakes(
+        "command: nothing to do counts as done",
+        INFRA,
+        Replace("_main", "return 2", "return 0"),
+        ("unit/test_command_line.py::test_without_a_command_it_shows_the_help",),
+    ),
+]
+
+MUTANTS: list[Mutant] = [*CALLS, *OBJECTS, *TEXTS, *ANSWERS, *MESSAGES, *COMMANDS]

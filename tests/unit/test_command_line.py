@@ -51,13 +51,58 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
+COMMANDS = ["health", "migrate", "move", "vendor"]
+
+
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["health", "--help"], ["migrate", "--help"], ["--version"]]
+    "argv", [["--help"], *([command, "--help"] for command in COMMANDS), ["--version"], ["-V"]]
 )
 def test_it_answers(run: Run, argv: list[str]) -> None:
     code, out, err = run(*argv)
     assert (code, err) == (0, "")
     assert "infra" in out
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version(run: Run, option: str) -> None:
+    assert run(option) == (0, f"infra {infra.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_shows_examples_and_exit_codes(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    """It fits 80 columns, and each example is one that the command understands."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    out = run(*filter(None, [command]), "--help")[1]
+    assert [line for line in out.splitlines() if len(line) >= 80] == []
+    examples = re.findall(r"^  (.+)$", out.partition("examples:\n")[2].partition("\n\n")[0], re.M)
+    assert len(examples) >= 2
+    for example in examples:
+        words = re.fullmatch(r"(?:\w+=\S+ )?(?:infra|python -m [\w.]+\.infra) (.+)", example)
+        assert words is not None, example
+        assert words[1].startswith(command), example
+        # Nothing is set here, and no file exists: what is refused is never the usage.
+        code, out_of_example, err = run(*words[1].split())
+        assert (code, out_of_example) == (2, "")
+        assert not err.startswith("usage: "), err
+    codes = re.findall(r"^ *(\d+)  \S", out.partition("exit codes:\n")[2], re.M)
+    assert codes[:3] == ["0", "1", "2"]
+
+
+def test_without_a_command_it_shows_the_help(run: Run) -> None:
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    assert err == run("--help")[1]
+
+
+@pytest.mark.parametrize("name", ["no-such-script.py", "."])
+def test_a_script_of_moves_that_cannot_be_read(run: Run, tmp_path: Path, name: str) -> None:
+    script = tmp_path / name
+    code, out, err = run("move", script)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"infra: {script} cannot be read: ")
 
 
 def test_the_help_of_migrate_names_its_options(run: Run) -> None:

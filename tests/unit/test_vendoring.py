@@ -1,12 +1,10 @@
-"""The files work alone, in a package under another name, in a wheel, and without any driver."""
+"""The files work alone, in a package under another name, and without any driver."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -122,36 +120,6 @@ def test_python_m_infra_is_one_module(tmp_path: Path) -> None:
     text = (tmp_path / "infra.py").read_text().replace("sys.exit(main())", "import probe")
     (tmp_path / "infra.py").write_text(text)
     assert run(tmp_path, "-m", "infra") == "one\n"
-
-
-def checkout(folder: Path) -> Path:
-    """A copy of the files that a checkout holds, without caches and builds."""
-    unwanted = (".*", "build", "dist", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*unwanted))
-    return folder
-
-
-@pytest.mark.real  # it needs `build` and setuptools
-def test_sdist_to_wheel_to_a_clean_environment(tmp_path: Path) -> None:
-    """`python -m build` makes the wheel from the sdist, so the sdist has to be complete."""
-    source, out, clean = checkout(tmp_path / "source"), tmp_path / "out", tmp_path / "clean"
-    run(source, "-W", "default", "-m", "build", "--no-isolation", "--outdir", str(out))
-    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
-    with tarfile.open(sdist) as archive:
-        packed = {name.partition("/")[2] for name in archive.getnames()}
-    assert {*FILES, "README.md", "LICENSE", "CHANGELOG.md", "tests/conftest.py"} <= packed
-    installed = set(zipfile.ZipFile(wheel).namelist())
-    assert {name for name in installed if ".dist-info/" not in name} == set(FILES)
-    run(tmp_path, "-m", "venv", str(clean))
-    python = str(clean / "bin" / "python")
-    offline = ["install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    run(tmp_path, "-W", "default", "-m", "pip", *offline, str(wheel), python=python)
-    script = f"{BLOCK_DRIVERS}\nimport infra, fakes\n{USE}"
-    assert run(tmp_path, "-I", "-c", script, python=python) == "it works\n"
-    version = subprocess.run(
-        [clean / "bin" / "infra", "--version"], capture_output=True, check=True
-    )
-    assert version.stdout.startswith(b"infra 0.")
 
 
 def test_importing_changes_nothing() -> None:
