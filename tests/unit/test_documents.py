@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import re
+import secrets
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -271,6 +274,63 @@ def test_the_repository_of_ones_own_on_real_servers(
         len((ROOT / "examples" / "own_repository.py").read_text(encoding="utf-8").splitlines())
         < 100
     )
+
+
+def test_the_web_example_passes_its_own_tests() -> None:
+    assert " passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/web")
+
+
+def sign_in_over_http(*arguments: str, **env: str) -> None:
+    """Start the web example, sign in with the code that it prints, and stop it as Docker does."""
+    command = [sys.executable, "-W", "error", "examples/web/app.py", "--port", "0", *arguments]
+    key = secrets.token_hex(32)  # a new one: a server that lasts counts the codes of earlier runs
+    env = {**os.environ, "PHONE_HASH_KEY": key, **env}
+    phone = {"phone": "+14155550100"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as app:
+        assert app.stdout is not None
+        try:
+            url = app.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:")
+            assert post(f"{url}/code", phone) == {}
+            code = next(filter(None, (re.search(r"code is (\d+)", line) for line in app.stdout)))[1]
+            first = post(f"{url}/sign-in", {**phone, "code": code})["token"]
+            second = post(f"{url}/refresh", token=first)["token"]
+            assert post(f"{url}/sign-out", token=second) == {}
+        finally:
+            app.terminate()
+        printed, logged = app.communicate(timeout=60)
+    assert (app.returncode, printed.splitlines()[-1]) == (0, "stopped")
+    assert '"POST /sign-out HTTP/1.1" 200' in logged
+    assert not [secret for secret in ("4155550100", code, first, second) if secret in logged]
+
+
+def post(url: str, body: object = None, token: str = "") -> dict[str, str]:
+    request = urllib.request.Request(  # noqa: S310 - http, to this machine
+        url, json.dumps(body).encode(), {"Authorization": f"Bearer {token}"}
+    )
+    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with straight.open(request, timeout=60) as reply:
+        answer: dict[str, str] = json.load(reply)
+    return answer
+
+
+def test_the_web_example_on_fakes() -> None:
+    sign_in_over_http()
+    assert "--real" in run("examples/web/app.py", "--help")
+
+
+def test_the_web_example_on_real_servers(
+    service: Callable[[str], str], database: Callable[[str], str]
+) -> None:
+    variables = {
+        "REDIS_URL": service("redis"),
+        "MYSQL_URL": database("mariadb"),
+        "SMS_PROVIDER": "mock",
+    }
+    run("-m", "infra", "migrate", **variables)
+    sign_in_over_http("--real", **variables)
 
 
 def test_the_layout_is_the_one_that_users_know() -> None:
