@@ -51,7 +51,7 @@ def refused(error: infra.InfrastructureError) -> Refused:
         return Refused(502, "the message may not arrive")
     if error.retryable or isinstance(error, (infra.ConnectionError, infra.TimeoutError)):
         return Refused(503, "try again later")
-    return Refused(500, "this should not happen")
+    return Refused(500, "internal error")
 
 
 class SignIn:
