@@ -808,7 +808,7 @@ class FakeDatabase(Faults, infra.Database):
 
     def _take_fault(self, name: str) -> _Fault | None:
         if (self._down or self._closed) and self._blocks.mine() is not None:
-            return None  # an open block raises in _statement, and outlives close()
+            return None  # an open block raises in _atomically, and outlives close()
         return super()._take_fault(name)
 
     def _apply_fault(self, error: BaseException) -> None:
@@ -848,7 +848,7 @@ class FakeDatabase(Faults, infra.Database):
             **details,
         )
 
-    def _statement(self, operation: str, work: Callable[[], T], *, write: bool = True) -> T:
+    def _atomically(self, operation: str, work: Callable[[], T], *, write: bool = True) -> T:
         """Do the work atomically. Outside a transaction it commits."""
         block = self._current()
         if block is not None:
@@ -871,6 +871,17 @@ class FakeDatabase(Faults, infra.Database):
         except BaseException as error:  # Ctrl-C would close a real connection
             self._apply_fault(error)
             raise
+
+    def _statement(self, operation: str, *statement: Any, **options: Any) -> NoReturn:
+        raise infra.ConfigurationError(
+            "a FakeDatabase runs no SQL: give the statement a method of a repository, and the fake "
+            "one of its own",
+            service=self.engine,
+            operation=operation,
+        )
+
+    def _rows_streamed(self, *statement: Any) -> NoReturn:
+        self._statement("stream")
 
     def _begin(self, block: infra._Block) -> None:
         self._check_reachable("transaction")
@@ -915,7 +926,7 @@ class FakeDatabase(Faults, infra.Database):
             columns = found.rules.columns
             return [self._column_type(columns[name]) for name in names]
 
-        return self._statement("insert_many", work, write=False)
+        return self._atomically("insert_many", work, write=False)
 
     def _column_type(self, column: Column) -> infra._ColumnType:
         mysql = self.engine == "mysql"
@@ -934,7 +945,7 @@ class FakeDatabase(Faults, infra.Database):
             for row in zip(*columns):
                 target._add(dict(zip(names, row)))
 
-        self._statement("insert_many", work)
+        self._atomically("insert_many", work)
         return 0
 
     def _rows_of(self, table: str) -> infra._TableRows:
@@ -959,7 +970,7 @@ class FakeDatabase(Faults, infra.Database):
         def work() -> infra.Health:
             return infra.Health(self.engine, "FakeDatabase", 0.0)
 
-        return self._statement("health_check", work, write=False)
+        return self._atomically("health_check", work, write=False)
 
     def _stats(self) -> infra.PoolStats:
         return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
@@ -1500,7 +1511,7 @@ class FakeTable(_ConstrainedRows):
             for row in rows:
                 self._add(row)
 
-        self._database._statement(operation, work)
+        self._database._atomically(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
@@ -1516,7 +1527,7 @@ class FakeTable(_ConstrainedRows):
                 self._replace(key, row, {**row, **new})
             return len(found)
 
-        return self._database._statement(operation, work)
+        return self._database._atomically(operation, work)
 
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
@@ -1525,7 +1536,7 @@ class FakeTable(_ConstrainedRows):
                 return sum(self._remove([key]) for key in keys)
             return self._remove(keys)
 
-        return self._database._statement(operation, work)
+        return self._database._atomically(operation, work)
 
     def _select(
         self,
@@ -1546,10 +1557,12 @@ class FakeTable(_ConstrainedRows):
                 rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
             return read(rows[offset:] if limit is None else rows[offset : offset + limit])
 
-        return self._database._statement(operation, work, write=False)
+        return self._database._atomically(operation, work, write=False)
 
     def _count(self, operation: str, where: Where) -> int:
-        return self._database._statement(operation, lambda: len(self._matching(where)), write=False)
+        return self._database._atomically(
+            operation, lambda: len(self._matching(where)), write=False
+        )
 
 
 class _FakeRows(infra._TableRows):
@@ -1779,7 +1792,7 @@ class FakeSubmissionRepository(
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         rank = functools.partial(self._rank, where, limit)
-        found: list[tuple[Any, ...]] = self.database._statement("leaderboard", rank, write=False)
+        found: list[tuple[Any, ...]] = self.database._atomically("leaderboard", rank, write=False)
         return found
 
     def _rank(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:

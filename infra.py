@@ -3598,9 +3598,17 @@ class _Transactions(_Closeable):
 
 
 class Database(_Transactions):
-    """Transactions and bulk inserts: the interface that domain code and repositories use.
+    """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
     Outside ``transaction()`` each call commits by itself. Threads may share a Database.
+
+    SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%``
+    for a percent sign if there are params. Parameters are None, bool, int, float, Decimal, str,
+    bytes, aware datetimes, dates, times, timedeltas, UUIDs, a dict for a JSON document, a tuple for
+    ``IN %s``, and on Postgres a list for an array, naive datetimes for TIMESTAMP, and ranges.
+    ValidationError names a parameter that the engine does not take. Rows are tuples. Datetimes are
+    aware, in UTC, except for Postgres's TIMESTAMP. A ``FakeDatabase`` runs no SQL:
+    ``execute``, ``fetch_one``, ``fetch_all`` and ``stream`` raise ConfigurationError.
 
     A transaction belongs to the thread, and under asyncio to the task, that began it. Its calls on
     the same Database take part; other threads and tasks have their own transactions. A task created
@@ -3671,6 +3679,39 @@ class Database(_Transactions):
                 raise
 
         return self._runs.call("run", attempt)
+
+    def execute(self, sql: str, params: Any = None) -> int:
+        """Run one statement and return how many rows it affected (UPDATE: how many it matched).
+
+        Changes by SET, USE and LOCK TABLES last until the end of the transaction block. Outside a
+        block they end with the statement, because its connection is closed; docs/databases.md lists
+        all such statements. Temporary tables stay, and so do settings that a function changes in a
+        SELECT. The server rounds and converts values to fit their columns; ``insert_many`` does
+        not.
+        """
+        return self._statement("execute", _check_sql(sql), params, _row_count)
+
+    def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
+        """Return the first row, or None if there is none."""
+        return self._statement("fetch_one", _check_sql(sql), params, _first_row)
+
+    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        """Return all rows, in memory. Use ``stream`` for many rows."""
+        return self._statement("fetch_all", _check_sql(sql), params, _all_rows)
+
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
+
+        It uses a connection of the pool until the iterator ends or is closed, without
+        ``query_timeout``. Raises TimeoutError after ``idle_timeout`` seconds of silence, and
+        DatabaseError inside this thread's transaction, which it would not see.
+        """
+        if type(batch_size) is not int or batch_size < 1:
+            raise ValidationError("batch_size should be a whole number of at least 1")
+        self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
+        return self._rows_streamed(_check_sql(sql), params, batch_size)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Insert all rows or none, and return their number. Far faster than single INSERTs.
@@ -3750,6 +3791,22 @@ class Database(_Transactions):
     def _unlimited(self) -> contextlib.AbstractContextManager[None]:
         """Suspend ``query_timeout`` for this thread's transaction."""
         return contextlib.nullcontext()
+
+    @abstractmethod
+    def _statement(
+        self,
+        operation: str,
+        sql: str,
+        params: Any,
+        fetch: Callable[[Any], T],
+        *,
+        repeatable: bool = False,
+    ) -> T:
+        """Run a statement and return what ``fetch`` reads from its cursor."""
+
+    @abstractmethod
+    def _rows_streamed(self, sql: str, params: Any, batch_size: int) -> Iterator[_Row]:
+        """Yield the rows of a query, which is checked."""
 
     @abstractmethod
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
@@ -7324,13 +7381,6 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     was idle for ``idle_timeout``; one that was idle for 30 s has to answer first. When connections
     are given back, those idle for ``idle_timeout`` are closed, down to ``min_connections``.
 
-    SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%``
-    for a percent sign if there are params. Parameters are None, bool, int, float, Decimal, str,
-    bytes, aware datetimes, dates, times, timedeltas, UUIDs, a dict for a JSON document, a tuple for
-    ``IN %s``, and on Postgres a list for an array, naive datetimes for TIMESTAMP, and ranges.
-    ValidationError names a parameter that the engine does not take. Rows are tuples. Datetimes are
-    aware, in UTC, except for Postgres's TIMESTAMP.
-
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each
     statement, which the server then stops too. A statement that could not be sent is retried. A
     sent statement is not retried. Reads of repositories are the exception.
@@ -7367,39 +7417,8 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     def _holds(self) -> bool:
         return self._sessions.pool.size > 0
 
-    def execute(self, sql: str, params: Any = None) -> int:
-        """Run one statement and return how many rows it affected (UPDATE: how many it matched).
-
-        Changes by SET, USE and LOCK TABLES last until the end of the transaction block. Outside a
-        block they end with the statement, because its connection is closed; docs/databases.md lists
-        all such statements. Temporary tables stay, and so do settings that a function changes in a
-        SELECT. The server rounds and converts values to fit their columns; ``insert_many`` does
-        not.
-        """
-        return self._statement("execute", _check_sql(sql), params, _row_count)
-
-    def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
-        """Return the first row, or None if there is none."""
-        return self._statement("fetch_one", _check_sql(sql), params, _first_row)
-
-    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Return all rows, in memory. Use ``stream`` for many rows."""
-        return self._statement("fetch_all", _check_sql(sql), params, _all_rows)
-
-    def stream(
-        self, sql: str, params: Any = None, batch_size: int = 1000
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
-
-        It uses a connection of the pool until the iterator ends or is closed, without
-        ``query_timeout``. Raises TimeoutError after ``idle_timeout`` seconds of silence, and
-        DatabaseError inside this thread's transaction, which it would not see.
-        """
-        if type(batch_size) is not int or batch_size < 1:
-            raise ValidationError("batch_size should be a whole number of at least 1")
-        self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
-        sql, params = _check_sql(sql), self._parameters("stream", params)
-        return _RowStream(self, sql, params, batch_size).rows()
+    def _rows_streamed(self, sql: str, params: Any, batch_size: int) -> Iterator[_Row]:
+        return _RowStream(self, sql, self._parameters("stream", params), batch_size).rows()
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """Lend the driver's own connection: ``with pool.connection() as raw:``.
@@ -8130,7 +8149,7 @@ class Migrator:
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        pool: Database,
         *paths: str | Path,
         lock_timeout: float = 60,
         clock: Clock | None = None,
@@ -9324,7 +9343,7 @@ class SqlRepository(Repository[R]):
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
     _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
 
-    def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
+    def __init__(self, database: Database, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
             raise ConfigurationError(
                 f"{type(self).__name__} takes a ConnectionPool; on a FakeDatabase use its fake"
@@ -16399,7 +16418,7 @@ class QuerySource(_KeyedSource):
     _reads_ahead = True
 
     def __init__(
-        self, database: ConnectionPool, sql: str, key: str | Sequence[str], params: Any = None
+        self, database: Database, sql: str, key: str | Sequence[str], params: Any = None
     ) -> None:
         if not isinstance(database, ConnectionPool):
             raise ConfigurationError("QuerySource takes a ConnectionPool: a fake runs no SQL")
@@ -17851,14 +17870,6 @@ class Infrastructure(_Closeable):
             )
         return create_pool(config, clock=self.clock)
 
-    @property
-    def _accounts(self) -> ConnectionPool:
-        return cast("ConnectionPool", self.accounts)
-
-    @property
-    def _exchange(self) -> ConnectionPool:
-        return cast("ConnectionPool", self.exchange)
-
     @_provided
     def accounts(self) -> Database:
         """The MySQL or MariaDB database of ``MYSQL_URL`` or ``DATABASE_URL``."""
@@ -17873,32 +17884,32 @@ class Infrastructure(_Closeable):
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        return MySQLPhoneUserRepository(self._accounts, key, clock=self.clock)
+        return MySQLPhoneUserRepository(self.accounts, key, clock=self.clock)
 
     @_provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        return MySQLTokenRepository(self._accounts, clock=self.clock)
+        return MySQLTokenRepository(self.accounts, clock=self.clock)
 
     @_provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        return PostgresUserRepository(self._exchange, clock=self.clock)
+        return PostgresUserRepository(self.exchange, clock=self.clock)
 
     @_provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        return PostgresOrganizationRepository(self._exchange, clock=self.clock)
+        return PostgresOrganizationRepository(self.exchange, clock=self.clock)
 
     @_provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        return PostgresBenchmarkRepository(self._exchange, clock=self.clock)
+        return PostgresBenchmarkRepository(self.exchange, clock=self.clock)
 
     @_provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        return PostgresSubmissionRepository(self._exchange, clock=self.clock)
+        return PostgresSubmissionRepository(self.exchange, clock=self.clock)
 
     @_provided
     def redis(self) -> KeyValueClient:

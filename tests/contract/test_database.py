@@ -1727,6 +1727,40 @@ class DatabaseContract(Contract):
             with pytest.raises(infra.DatabaseError, match=words):
                 backend.database.insert_many(table, [column], [("x",)])
 
+    # --- SQL
+
+    def test_a_fake_runs_no_sql(self, backend: DatabaseBackend) -> None:
+        """It says what to do instead, in a block too. A wrong argument is refused first."""
+        database, label = backend.database, "label = 'a'"
+        backend.items.create(Item(amount=1, label="a"))
+        calls: dict[str, tuple[Callable[[], Any], Any]] = {
+            "execute": (lambda: database.execute(f"UPDATE items SET amount = 2 WHERE {label}"), 1),
+            "fetch_one": (lambda: database.fetch_one("SELECT amount FROM items"), (2,)),
+            "fetch_all": (
+                lambda: database.fetch_all("SELECT amount, label FROM items"),
+                [(2, "a")],
+            ),
+            "stream": (lambda: [*database.stream("SELECT amount FROM items")], [(2,)]),
+        }
+        for operation, (call, expected) in calls.items():
+            with pytest.raises(infra.ValidationError):
+                getattr(database, operation)("")
+            if not isinstance(database, fakes.FakeDatabase):
+                assert call() == expected
+                continue
+            with pytest.raises(infra.ConfigurationError) as caught:
+                call()
+            assert (caught.value.service, caught.value.operation) == (backend.engine, operation)
+            assert str(caught.value) == (
+                "a FakeDatabase runs no SQL: give the statement a method of a repository, and the "
+                "fake one of its own"
+            )
+        if isinstance(database, fakes.FakeDatabase):
+            with database.transaction():
+                with pytest.raises(infra.ConfigurationError):
+                    database.execute("DELETE FROM items")
+                assert backend.items.count() == 1  # the block goes on
+
     # --- the rest
 
     def test_health_and_stats(self, backend: DatabaseBackend) -> None:

@@ -139,7 +139,7 @@ UNNOTICED: list[Mutant] = [
     fake(
         "6: a block of Postgres outlives a failed read",
         Replace(
-            "FakeDatabase._statement",
+            "FakeDatabase._atomically",
             "if block is not None:\n    self._doom(block, error, outermost=block.handle.killed)",
             "if block is not None and write:\n"
             "    self._doom(block, error, outermost=block.handle.killed)",
@@ -2251,7 +2251,7 @@ SUBTLE: list[Mutant] = [
     fake(
         "FakeDatabase: closing ends blocks",
         Replace(
-            "FakeDatabase._statement",
+            "FakeDatabase._atomically",
             "self._down or (self._closed and block is None)",
             "self._down or self._closed",
         ),

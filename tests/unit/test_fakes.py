@@ -1954,7 +1954,7 @@ def test_nan_is_the_greatest_number() -> None:
 
 def test_repositories_say_what_they_take() -> None:
     with pytest.raises(infra.ConfigurationError, match="takes a ConnectionPool"):
-        infra.PostgresUserRepository(fakes.FakeDatabase("postgres"))  # type: ignore[arg-type]
+        infra.PostgresUserRepository(fakes.FakeDatabase("postgres"))
     with pytest.raises(infra.ConfigurationError, match="takes a FakeDatabase"):
         fakes.FakeUserRepository("postgres")  # type: ignore[arg-type]
 
