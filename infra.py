@@ -82,7 +82,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, is_dataclass
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -105,6 +105,9 @@ from typing import (
     get_type_hints,
     overload,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Under `python -m infra`, later imports of infra return this module.
 if __name__ == "__main__":
@@ -3060,6 +3063,8 @@ _Names: TypeAlias = Sequence[str]  # of columns
 _Key: TypeAlias = tuple[Any, ...]  # of a table
 _Columns: TypeAlias = Sequence[Sequence[Any]]
 _Converter: TypeAlias = Callable[[Any], Any]
+#: a dataclass that rows are made into
+_Into = TypeVar("_Into", bound="DataclassInstance")
 
 
 class _SignalPipe:
@@ -3691,18 +3696,77 @@ class Database(_Transactions):
         """
         return self._statement("execute", _check_sql(sql), params, _row_count)
 
-    def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
-        """Return the first row, or None if there is none."""
-        return self._statement("fetch_one", _check_sql(sql), params, _first_row)
+    @overload
+    def fetch_one(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> tuple[Any, ...] | None: ...
+    @overload
+    def fetch_one(
+        self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
+    ) -> dict[str, Any] | None: ...
+    @overload
+    def fetch_one(self, sql: str, params: Any = None, *, into: type[_Into]) -> _Into | None: ...
+    def fetch_one(self, sql: str, params: Any = None, *, into: type[Any] | None = None) -> Any:
+        """Return the first row, or None if there is none. ``into``: see ``fetch_all``."""
+        sql = _check_sql(sql)
+        if into is None:
+            return self._statement("fetch_one", sql, params, _first_row)
+        _check_into(into)
+        names, rows = self._statement("fetch_one", sql, params, _first_named_row)
+        return next(self._made("fetch_one", into, names, rows), None)
 
-    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Return all rows, in memory. Use ``stream`` for many rows."""
-        return self._statement("fetch_all", _check_sql(sql), params, _all_rows)
+    @overload
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def fetch_all(self, sql: str, params: Any = None, *, into: type[_Into]) -> list[_Into]: ...
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: type[Any] | None = None
+    ) -> list[Any]:
+        """Return all rows, in memory. Use ``stream`` for many rows.
 
+        ``into``: None for tuples, ``dict``, or a dataclass, which is called with the columns by
+        name. The values are those of the tuples: a dataclass converts none.
+
+        Raises SerializationError after the statement has run if two columns have the same name, the
+        dataclass does not take a column, or it needs one that the statement does not return. The
+        message names the column. In a transaction the statement can be rolled back.
+        """
+        sql = _check_sql(sql)
+        if into is None:
+            return self._statement("fetch_all", sql, params, _all_rows)
+        _check_into(into)
+        names, rows = self._statement("fetch_all", sql, params, _named_rows)
+        return [*self._made("fetch_all", into, names, rows)]
+
+    @overload
     def stream(
-        self, sql: str, params: Any = None, batch_size: int = 1000
-    ) -> Iterator[tuple[Any, ...]]:
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: None = None
+    ) -> Iterator[tuple[Any, ...]]: ...
+    @overload
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]: ...
+    @overload
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[_Into]
+    ) -> Iterator[_Into]: ...
+    def stream(
+        self,
+        sql: str,
+        params: Any = None,
+        batch_size: int = 1000,
+        *,
+        into: type[Any] | None = None,
+    ) -> Iterator[Any]:
         """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
+
+        ``into``: see ``fetch_all``; the error of a wrong column comes before the first row.
 
         It uses a connection of the pool until the iterator ends or is closed, without
         ``query_timeout``. Raises TimeoutError after ``idle_timeout`` seconds of silence, and
@@ -3711,7 +3775,9 @@ class Database(_Transactions):
         if type(batch_size) is not int or batch_size < 1:
             raise ValidationError("batch_size should be a whole number of at least 1")
         self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
-        return self._rows_streamed(_check_sql(sql), params, batch_size)
+        if into is not None:
+            _check_into(into)
+        return self._rows_streamed(_check_sql(sql), params, batch_size, into)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Insert all rows or none, and return their number. Far faster than single INSERTs.
@@ -3805,8 +3871,26 @@ class Database(_Transactions):
         """Run a statement and return what ``fetch`` reads from its cursor."""
 
     @abstractmethod
-    def _rows_streamed(self, sql: str, params: Any, batch_size: int) -> Iterator[_Row]:
-        """Yield the rows of a query, which is checked."""
+    def _rows_streamed(
+        self, sql: str, params: Any, batch_size: int, into: type[Any] | None
+    ) -> Iterator[Any]:
+        """Yield the rows of a query. The arguments are checked, except the parameters."""
+
+    def _made(
+        self, operation: str, into: Any, names: _Names, rows: Iterable[_Row]
+    ) -> Iterator[Any]:
+        """Return an iterator over the rows as what ``into`` asks for.
+
+        The dataclass is called outside the call policy: its exceptions belong to the caller.
+        """
+        if not names:
+            return iter(())  # the statement returns no rows
+        try:
+            make = _row_maker(into, tuple(names))
+        except SerializationError as error:
+            error.service, error.operation = self.engine, operation
+            raise
+        return map(make, rows)
 
     @abstractmethod
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
@@ -6624,7 +6708,7 @@ class _PostgresDialect(_Dialect):
         self.execute(session, cursor, f"FETCH FORWARD {count} FROM infra_stream")
         rows: list[_Row] = cursor.fetchall()
         if len(rows) < count:
-            self.execute(session, cursor, "ROLLBACK")
+            self.execute(session, session.raw.cursor(), "ROLLBACK")  # `cursor` keeps its columns
         return rows
 
     def server_name(self, version: str) -> str:
@@ -6729,6 +6813,44 @@ def _first_row(cursor: Any) -> _Row | None:
 
 def _all_rows(cursor: Any) -> list[_Row]:
     return list(cursor.fetchall()) if cursor.description else []
+
+
+def _column_names(cursor: Any) -> list[str]:
+    """Return the names of the result's columns: none if the statement returns no rows."""
+    return [column[0] for column in cursor.description or ()]
+
+
+def _first_named_row(cursor: Any) -> tuple[list[str], list[_Row]]:
+    row = _first_row(cursor)
+    return _column_names(cursor), [] if row is None else [row]
+
+
+def _named_rows(cursor: Any) -> tuple[list[str], list[_Row]]:
+    return _column_names(cursor), _all_rows(cursor)
+
+
+def _check_into(into: Any) -> None:
+    is_class = isinstance(into, type) and is_dataclass(into)
+    if into is not dict and not is_class:
+        raise ValidationError("into should be a dataclass, or dict")
+
+
+@functools.lru_cache(256)  # a signature takes 40 microseconds
+def _row_maker(into: type[Any], names: tuple[str, ...]) -> Callable[[_Row], Any]:
+    """Return the function that makes a dict, or an instance of the dataclass, from a row.
+
+    Raises SerializationError if the columns do not fit.
+    """
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise SerializationError(f'two columns are called "{name}": rename one of them with AS')
+    if into is dict:
+        return lambda row: dict(zip(names, row))
+    try:
+        inspect.signature(into).bind(**dict.fromkeys(names))
+    except TypeError as error:
+        raise SerializationError(f"the columns do not fit {into.__name__}: {error}") from None
+    return lambda row: into(**dict(zip(names, row)))
 
 
 #: what drivers raise for a value that Python cannot represent
@@ -7323,14 +7445,17 @@ class _SqlLocks(_SqlTransactions):
 class _RowStream:
     """One query of ``ConnectionPool.stream``."""
 
-    def __init__(self, pool: ConnectionPool, sql: str, params: Any, batch_size: int) -> None:
+    def __init__(
+        self, pool: ConnectionPool, sql: str, params: Any, batch_size: int, into: type[Any] | None
+    ) -> None:
         self._pool = pool
         self._dialect = pool._dialect
         self._sql = sql
         self._params = params
         self._batch_size = batch_size
+        self._into = into
 
-    def rows(self) -> Iterator[_Row]:
+    def rows(self) -> Iterator[Any]:
         sessions, sound = self._pool._sessions, False
         lease: _Lease[_Session] = _Lease()
         try:
@@ -7340,7 +7465,7 @@ class _RowStream:
             batch: Sequence[_Row] = [()] * self._batch_size
             while len(batch) == self._batch_size:
                 batch = self._call(lambda _: self._next(session, cursor))
-                yield from batch
+                yield from batch if self._into is None else self._made(cursor, batch)
             self._call(lambda _: self._dialect.limit(session, True))
             sound = sessions.is_idle(session)
         finally:
@@ -7348,6 +7473,10 @@ class _RowStream:
                 sessions.give_back(lease, lease.resource, sound)
             finally:
                 sessions.release(lease, broken=True)  # Ctrl-C may have interrupted give_back
+
+    def _made(self, cursor: Any, batch: Sequence[_Row]) -> Iterator[Any]:
+        assert self._into is not None
+        return self._pool._made("stream", self._into, _column_names(cursor), batch)
 
     def _call(self, step: Callable[[Attempt], T]) -> T:
         return self._pool._policy.call("stream", step, retries=0)
@@ -7417,8 +7546,11 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     def _holds(self) -> bool:
         return self._sessions.pool.size > 0
 
-    def _rows_streamed(self, sql: str, params: Any, batch_size: int) -> Iterator[_Row]:
-        return _RowStream(self, sql, self._parameters("stream", params), batch_size).rows()
+    def _rows_streamed(
+        self, sql: str, params: Any, batch_size: int, into: type[Any] | None
+    ) -> Iterator[Any]:
+        params = self._parameters("stream", params)
+        return _RowStream(self, sql, params, batch_size, into).rows()
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """Lend the driver's own connection: ``with pool.connection() as raw:``.
@@ -16436,7 +16568,7 @@ class QuerySource(_KeyedSource):
         self, tail: str, params: Sequence[Any] = (), select: str = "*"
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         def fetch(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
-            return [column[0] for column in cursor.description], list(cursor.fetchall())
+            return _column_names(cursor), list(cursor.fetchall())
 
         # A driver reads %% as a percent sign only in a statement with parameters.
         given = [*self._params, *params]
