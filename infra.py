@@ -8628,8 +8628,33 @@ class _MigrationRun:
 # === records ======================================================================================
 
 
+class _Filled:
+    """The type of ``FILLED``, which is the only instance."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "FILLED"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "FILLED"  # copies and pickles are this module's object
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"no {name!r} yet: the repository fills this field; "
+            "use the record that create() returns"
+        )
+
+
 #: the default of a record's id, created_at and updated_at, which ``create`` fills in
-FILLED: Any = None
+FILLED: Any = _Filled()
+
+
+def _is_unfilled(value: Any) -> bool:
+    return value is None or value is FILLED
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -9308,8 +9333,8 @@ class Repository(_PagedStore[R]):
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
-        ids: fields that ``create`` fills with a new id if they are None. It also fills
-            ``created_at`` and ``updated_at``.
+        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None. It also
+            fills ``created_at`` and ``updated_at``.
         lengths: the most characters that a text may have, or bytes. A column with a bound needs it
             here: servers silently cut white space beyond the bound, and ``create`` would not
             return what is stored.
@@ -9345,7 +9370,10 @@ class Repository(_PagedStore[R]):
         super().__init__()
 
     def create(self, record: R) -> R:
-        """Store a new record and return it as stored, with ids and times filled if None."""
+        """Store a new record and return it as stored.
+
+        Ids, ``created_at`` and ``updated_at`` are filled if they are ``FILLED`` or None.
+        """
         values = self._filled(record)
         self._insert("create", values)
         return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
@@ -9389,7 +9417,8 @@ class Repository(_PagedStore[R]):
         now = self._clock.now()
         values = {**self._values(record), **hidden}
         for name in (*self.ids, "created_at", "updated_at"):
-            if values.get(name, now) is None:
+            value = values.get(name, now)
+            if value is FILLED or value is None:
                 values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
         return self._checked(values)
 
@@ -17104,7 +17133,8 @@ class RepositoryTarget(Target):
 
     def _is_there(self, record: Any) -> bool:
         where = self._where(record)
-        return None not in where.values() and self.repository._exists("move", where)
+        is_new = any(map(_is_unfilled, where.values()))
+        return not is_new and self.repository._exists("move", where)
 
     def _preview(self, columns: _Columns) -> MoveCounts:
         (records,) = columns
@@ -17134,7 +17164,7 @@ class RepositoryTarget(Target):
         filled = {*self.repository.ids, "created_at", "updated_at"}
         return all(
             getattr(record, name) == getattr(stored, name)
-            or (name in filled and getattr(record, name) is None)
+            or (name in filled and _is_unfilled(getattr(record, name)))
             for name in self.repository._shown
         )
 
