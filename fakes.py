@@ -2602,7 +2602,7 @@ class FakeSmsService(Faults, infra.SmsService):
 
 
 class FakeInfrastructure(infra.Infrastructure):
-    """The bundle on fakes. Two bundles share nothing. The clock is a ``FakeClock`` by default.
+    """The bundle on fakes. Two bundles share nothing.
 
     The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used: the
     test did not test what it meant to. An exception that leaves the block takes precedence.
@@ -2611,11 +2611,19 @@ class FakeInfrastructure(infra.Infrastructure):
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
 
-    def __init__(self, clock: infra.Clock | None = None) -> None:
-        super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self._fake_clock = FakeClock() if clock is None else clock
+        if not isinstance(self._fake_clock, FakeClock):
+            raise infra.ConfigurationError("clock should be a FakeClock")
+        super().__init__(infra.Config(), clock=self._fake_clock)
         for name, part in vars(FakeInfrastructure).items():
             if isinstance(part, infra._provided):
                 getattr(self, name)  # now: a test may look at a fake after close()
+
+    @property
+    def clock(self) -> FakeClock:
+        """The clock of all fakes; ``advance`` moves it."""
+        return self._fake_clock
 
     @infra._provided
     def accounts(self) -> FakeDatabase:

@@ -17991,7 +17991,7 @@ class Infrastructure(_Closeable):
                 "config should be a Config: Infrastructure(Config(…)), or Infrastructure.from_env()"
             )
         self.config = config
-        self.clock = _clock(clock)
+        self._clock = _clock(clock)
         self._built: dict[str, Any] = {}
         self._closed = False
         self._forget_parent()
@@ -18005,6 +18005,11 @@ class Infrastructure(_Closeable):
     def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
         """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md."""
         return cls(Config.from_env(env))
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of all services."""
+        return self._clock
 
     def _once(self, name: str, build: Callable[[Any], Any]) -> Any:
         if name not in self._built:

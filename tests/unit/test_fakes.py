@@ -501,9 +501,20 @@ def test_the_cache_of_the_bundle_keeps_to_itself() -> None:
             services.verification.send_code(services.sms, PHONE)
 
 
+def test_the_clock_of_the_bundle() -> None:
+    clock = fakes.FakeClock()
+    services = fakes.FakeInfrastructure(clock)
+    assert services.clock is clock
+    assert fakes.FakeInfrastructure().clock.now() == clock.now()
+    for wrong in (infra.SystemClock(), fakes.FakeClock, "now"):
+        with pytest.raises(infra.ConfigurationError, match="clock should be a FakeClock"):
+            fakes.FakeInfrastructure(wrong)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        services.clock = clock  # type: ignore[misc]
+
+
 def test_the_bundle() -> None:
     with fakes.FakeInfrastructure() as services:
-        assert isinstance(services.clock, fakes.FakeClock)
         services.redis.set_with_expiry("k", "v", 10)
         services.clock.advance(10)
         assert services.redis.get("k") is None
@@ -602,7 +613,6 @@ def test_the_bundle_is_one() -> None:
     """Its parts share a Redis, two databases and the clock."""
     services, heard = fakes.FakeInfrastructure(), list[tuple[str, str]]()
     clock = services.clock
-    assert isinstance(clock, fakes.FakeClock)
     clock.advance(3600.5)
     services.cache.set("k", 1)
     services.verification.store_code(PHONE, "123456")
