@@ -761,6 +761,11 @@ FAKE_OTHERS: list[Mutant] = [
         UNIT,
     ),
     fake(
+        "FakeInfrastructure: any clock will do",
+        Never("FakeInfrastructure.__init__", "not isinstance(self._fake_clock, FakeClock)"),
+        UNIT,
+    ),
+    fake(
         "FakeInfrastructure: the storage is on the computer's clock",
         Replace(
             "FakeInfrastructure.storage",
@@ -1005,8 +1010,8 @@ REPOSITORIES: list[Mutant] = [
         "Repository: times that are given are overwritten",
         Replace(
             "Repository._filled",
-            "values.get(name, now) is None",
-            "values.get(name, now) is None or (name == 'created_at' and name in values)",
+            "value is FILLED or value is None",
+            "value is FILLED or value is None or (name == 'created_at' and name in values)",
         ),
         (*USERS, *PHONE_USERS),
     ),
