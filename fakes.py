@@ -10,7 +10,7 @@ given the same state object.
 Contents, in the order of ``infra`` (search for the banner ``# === name``):
 
 =================  ================================================================================
-clock              FakeClock
+clock              FakeClock, RunningClock
 faults             Faults, the mixin behind ``fail_next`` and ``down``
 database           Column, ForeignKey, Table, MYSQL_TABLES, POSTGRES_TABLES, FakeDatabase, FakeTable
 repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository, FakeUserRepository,
@@ -84,6 +84,7 @@ __all__ = [
     "FakeVerificationCache",
     "Faults",
     "ForeignKey",
+    "RunningClock",
     "SentSms",
     "Table",
 ]
@@ -98,7 +99,10 @@ _TEST_KEY = "a key that only tests may use".ljust(32)
 
 
 class FakeClock(infra.Clock):
-    """A clock that stands still until a test moves it. It starts at 2026-01-01T00:00:00Z."""
+    """A clock that stands still until a test moves it.
+
+    ``now`` is the aware time at its start, by default 2026-01-01T00:00:00Z.
+    """
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)) -> None:
         if not isinstance(now, datetime) or now.tzinfo is None:
@@ -129,6 +133,23 @@ class FakeClock(infra.Clock):
             if (self._elapsed + step) // 1000 > self._longest:
                 raise infra.ValidationError("seconds should not go beyond the year 9999")
             self._elapsed += step
+
+
+class RunningClock(FakeClock):
+    """A FakeClock that begins now and also moves by itself: for a program that runs on fakes."""
+
+    def __init__(self) -> None:
+        super().__init__(datetime.now(timezone.utc))
+        self._began = infra.SystemClock.monotonic()
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self._running())
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._running()
+
+    def _running(self) -> float:
+        return infra.SystemClock.monotonic() - self._began
 
 
 # === faults =======================================================================================
@@ -799,7 +820,7 @@ class FakeDatabase(Faults, infra.Database):
 
     def _take_fault(self, name: str) -> _Fault | None:
         if (self._down or self._closed) and self._blocks.mine() is not None:
-            return None  # an open block raises in _statement, and outlives close()
+            return None  # an open block raises in _atomically, and outlives close()
         return super()._take_fault(name)
 
     def _apply_fault(self, error: BaseException) -> None:
@@ -839,7 +860,7 @@ class FakeDatabase(Faults, infra.Database):
             **details,
         )
 
-    def _statement(self, operation: str, work: Callable[[], T], *, write: bool = True) -> T:
+    def _atomically(self, operation: str, work: Callable[[], T], *, write: bool = True) -> T:
         """Do the work atomically. Outside a transaction it commits."""
         block = self._current()
         if block is not None:
@@ -862,6 +883,17 @@ class FakeDatabase(Faults, infra.Database):
         except BaseException as error:  # Ctrl-C would close a real connection
             self._apply_fault(error)
             raise
+
+    def _statement(self, operation: str, *statement: Any, **options: Any) -> NoReturn:
+        raise infra.ConfigurationError(
+            "a FakeDatabase runs no SQL: give the statement a method of a repository, and the fake "
+            "one of its own",
+            service=self.engine,
+            operation=operation,
+        )
+
+    def _rows_streamed(self, *statement: Any) -> NoReturn:
+        self._statement("stream")
 
     def _begin(self, block: infra._Block) -> None:
         self._check_reachable("transaction")
@@ -906,7 +938,7 @@ class FakeDatabase(Faults, infra.Database):
             columns = found.rules.columns
             return [self._column_type(columns[name]) for name in names]
 
-        return self._statement("insert_many", work, write=False)
+        return self._atomically("insert_many", work, write=False)
 
     def _column_type(self, column: Column) -> infra._ColumnType:
         mysql = self.engine == "mysql"
@@ -925,7 +957,7 @@ class FakeDatabase(Faults, infra.Database):
             for row in zip(*columns):
                 target._add(dict(zip(names, row)))
 
-        self._statement("insert_many", work)
+        self._atomically("insert_many", work)
         return 0
 
     def _rows_of(self, table: str) -> infra._TableRows:
@@ -948,7 +980,7 @@ class FakeDatabase(Faults, infra.Database):
 
     def _health_check(self) -> infra.Health:
         health = infra.Health(self.engine, "FakeDatabase", 0.0)
-        return self._statement("health_check", lambda: health, write=False)
+        return self._atomically("health_check", lambda: health, write=False)
 
     def _stats(self) -> infra.PoolStats:
         return infra.PoolStats(None, len(self._open), len(self._open), 0, len(self._turns.waiters))
@@ -1487,7 +1519,7 @@ class FakeTable(_ConstrainedRows):
             for row in rows:
                 self._add(row)
 
-        self._database._statement(operation, work)
+        self._database._atomically(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
@@ -1503,7 +1535,7 @@ class FakeTable(_ConstrainedRows):
                 self._replace(key, row, {**row, **new})
             return len(found)
 
-        return self._database._statement(operation, work)
+        return self._database._atomically(operation, work)
 
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
@@ -1512,7 +1544,7 @@ class FakeTable(_ConstrainedRows):
                 return sum(self._remove([key]) for key in keys)
             return self._remove(keys)
 
-        return self._database._statement(operation, work)
+        return self._database._atomically(operation, work)
 
     def _select(
         self,
@@ -1533,10 +1565,12 @@ class FakeTable(_ConstrainedRows):
                 rows.sort(key=self._sort_key(rows, column), reverse=name[0] == "-")
             return read(rows[offset:] if limit is None else rows[offset : offset + limit])
 
-        return self._database._statement(operation, work, write=False)
+        return self._database._atomically(operation, work, write=False)
 
     def _count(self, operation: str, where: Where) -> int:
-        return self._database._statement(operation, lambda: len(self._matching(where)), write=False)
+        return self._database._atomically(
+            operation, lambda: len(self._matching(where)), write=False
+        )
 
 
 class _FakeRows(infra._TableRows):
@@ -1757,9 +1791,9 @@ class FakeSubmissionRepository(
     """Twin of ``PostgresSubmissionRepository``."""
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
-        return self.database._statement(
-            "leaderboard", lambda: self._rank(where, limit), write=False
-        )
+        rank = functools.partial(self._rank, where, limit)
+        found: list[tuple[Any, ...]] = self.database._atomically("leaderboard", rank, write=False)
+        return found
 
     def _rank(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         rows = [
@@ -2546,7 +2580,7 @@ class FakeSmsService(Faults, infra.SmsService):
 
 
 class FakeInfrastructure(infra.Infrastructure):
-    """The bundle on fakes. Two bundles share nothing. The clock is a ``FakeClock`` by default.
+    """The bundle on fakes. Two bundles share nothing.
 
     The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used: the
     test did not test what it meant to. An exception that leaves the block takes precedence.
@@ -2555,11 +2589,19 @@ class FakeInfrastructure(infra.Infrastructure):
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
 
-    def __init__(self, clock: infra.Clock | None = None) -> None:
-        super().__init__(infra.Config(), clock=infra._clock(clock, FakeClock))
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self._fake_clock = FakeClock() if clock is None else clock
+        if not isinstance(self._fake_clock, FakeClock):
+            raise infra.ConfigurationError("clock should be a FakeClock")
+        super().__init__(infra.Config(), clock=self._fake_clock)
         for name, part in vars(FakeInfrastructure).items():
             if isinstance(part, infra._provided):
                 getattr(self, name)  # now: a test may look at a fake after close()
+
+    @property
+    def clock(self) -> FakeClock:
+        """The clock of all fakes; ``advance`` moves it."""
+        return self._fake_clock
 
     @infra._provided
     def accounts(self) -> FakeDatabase:

@@ -82,7 +82,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, is_dataclass
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
@@ -105,6 +105,9 @@ from typing import (
     get_type_hints,
     overload,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Under `python -m infra`, later imports of infra return this module.
 if __name__ == "__main__":
@@ -3036,6 +3039,8 @@ _Names: TypeAlias = Sequence[str]  # of columns
 _Key: TypeAlias = tuple[Any, ...]  # of a table
 _Columns: TypeAlias = Sequence[Sequence[Any]]
 _Converter: TypeAlias = Callable[[Any], Any]
+#: a dataclass that rows are made into
+_Into = TypeVar("_Into", bound="DataclassInstance")
 
 
 class _SignalPipe:
@@ -3574,9 +3579,17 @@ class _Transactions(_Closeable):
 
 
 class Database(_Transactions):
-    """Transactions and bulk inserts: the interface that domain code and repositories use.
+    """SQL, transactions and bulk inserts: the interface that domain code and repositories use.
 
     Outside ``transaction()`` each call commits by itself. Threads may share a Database.
+
+    SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%``
+    for a percent sign if there are params. Parameters are None, bool, int, float, Decimal, str,
+    bytes, aware datetimes, dates, times, timedeltas, UUIDs, a dict for a JSON document, a tuple for
+    ``IN %s``, and on Postgres a list for an array, naive datetimes for TIMESTAMP, and ranges.
+    ValidationError names a parameter that the engine does not take. Rows are tuples. Datetimes are
+    aware, in UTC, except for Postgres's TIMESTAMP. A ``FakeDatabase`` runs no SQL:
+    ``execute``, ``fetch_one``, ``fetch_all`` and ``stream`` raise ConfigurationError.
 
     A transaction belongs to the thread, and under asyncio to the task, that began it. Its calls on
     the same Database take part; other threads and tasks have their own transactions. A task created
@@ -3647,6 +3660,100 @@ class Database(_Transactions):
                 raise
 
         return self._runs.call("run", attempt)
+
+    def execute(self, sql: str, params: Any = None) -> int:
+        """Run one statement and return how many rows it affected (UPDATE: how many it matched).
+
+        Changes by SET, USE and LOCK TABLES last until the end of the transaction block. Outside a
+        block they end with the statement, because its connection is closed; docs/databases.md lists
+        all such statements. Temporary tables stay, and so do settings that a function changes in a
+        SELECT. The server rounds and converts values to fit their columns; ``insert_many`` does
+        not.
+        """
+        return self._statement("execute", _check_sql(sql), params, _row_count)
+
+    @overload
+    def fetch_one(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> tuple[Any, ...] | None: ...
+    @overload
+    def fetch_one(
+        self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
+    ) -> dict[str, Any] | None: ...
+    @overload
+    def fetch_one(self, sql: str, params: Any = None, *, into: type[_Into]) -> _Into | None: ...
+    def fetch_one(self, sql: str, params: Any = None, *, into: type[Any] | None = None) -> Any:
+        """Return the first row, or None if there is none. ``into``: see ``fetch_all``."""
+        sql = _check_sql(sql)
+        if into is None:
+            return self._statement("fetch_one", sql, params, _first_row)
+        _check_into(into)
+        names, rows = self._statement("fetch_one", sql, params, _first_named_row)
+        return next(self._made("fetch_one", into, names, rows), None)
+
+    @overload
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: None = None
+    ) -> list[tuple[Any, ...]]: ...
+    @overload
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: type[dict[str, Any]]
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def fetch_all(self, sql: str, params: Any = None, *, into: type[_Into]) -> list[_Into]: ...
+    def fetch_all(
+        self, sql: str, params: Any = None, *, into: type[Any] | None = None
+    ) -> list[Any]:
+        """Return all rows, in memory. Use ``stream`` for many rows.
+
+        ``into``: None for tuples, ``dict``, or a dataclass, which is called with the columns by
+        name. The values are those of the tuples: a dataclass converts none.
+
+        Raises SerializationError after the statement has run if two columns have the same name, the
+        dataclass does not take a column, or it needs one that the statement does not return. The
+        message names the column. In a transaction the statement can be rolled back.
+        """
+        sql = _check_sql(sql)
+        if into is None:
+            return self._statement("fetch_all", sql, params, _all_rows)
+        _check_into(into)
+        names, rows = self._statement("fetch_all", sql, params, _named_rows)
+        return [*self._made("fetch_all", into, names, rows)]
+
+    @overload
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: None = None
+    ) -> Iterator[tuple[Any, ...]]: ...
+    @overload
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]: ...
+    @overload
+    def stream(
+        self, sql: str, params: Any = None, batch_size: int = 1000, *, into: type[_Into]
+    ) -> Iterator[_Into]: ...
+    def stream(
+        self,
+        sql: str,
+        params: Any = None,
+        batch_size: int = 1000,
+        *,
+        into: type[Any] | None = None,
+    ) -> Iterator[Any]:
+        """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
+
+        ``into``: see ``fetch_all``; the error of a wrong column comes before the first row.
+
+        It uses a connection of the pool until the iterator ends or is closed, without
+        ``query_timeout``. Raises TimeoutError after ``idle_timeout`` seconds of silence, and
+        DatabaseError inside this thread's transaction, which it would not see.
+        """
+        if type(batch_size) is not int or batch_size < 1:
+            raise ValidationError("batch_size should be a whole number of at least 1")
+        self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
+        if into is not None:
+            _check_into(into)
+        return self._rows_streamed(_check_sql(sql), params, batch_size, into)
 
     def insert_many(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Insert all rows or none, and return their number. Far faster than single INSERTs.
@@ -3726,6 +3833,40 @@ class Database(_Transactions):
     def _unlimited(self) -> contextlib.AbstractContextManager[None]:
         """Suspend ``query_timeout`` for this thread's transaction."""
         return contextlib.nullcontext()
+
+    @abstractmethod
+    def _statement(
+        self,
+        operation: str,
+        sql: str,
+        params: Any,
+        fetch: Callable[[Any], T],
+        *,
+        repeatable: bool = False,
+    ) -> T:
+        """Run a statement and return what ``fetch`` reads from its cursor."""
+
+    @abstractmethod
+    def _rows_streamed(
+        self, sql: str, params: Any, batch_size: int, into: type[Any] | None
+    ) -> Iterator[Any]:
+        """Yield the rows of a query. The arguments are checked, except the parameters."""
+
+    def _made(
+        self, operation: str, into: Any, names: _Names, rows: Iterable[_Row]
+    ) -> Iterator[Any]:
+        """Return an iterator over the rows as what ``into`` asks for.
+
+        The dataclass is called outside the call policy: its exceptions belong to the caller.
+        """
+        if not names:
+            return iter(())  # the statement returns no rows
+        try:
+            make = _row_maker(into, tuple(names))
+        except SerializationError as error:
+            error.service, error.operation = self.engine, operation
+            raise
+        return map(make, rows)
 
     @abstractmethod
     def _column_types(self, table: str, names: _Names) -> Sequence[_ColumnType]:
@@ -6476,7 +6617,7 @@ class _PostgresDialect(_Dialect):
         self.execute(session, cursor, f"FETCH FORWARD {count} FROM infra_stream")
         rows: list[_Row] = cursor.fetchall()
         if len(rows) < count:
-            self.execute(session, cursor, "ROLLBACK")
+            self.execute(session, session.raw.cursor(), "ROLLBACK")  # `cursor` keeps its columns
         return rows
 
     def server_name(self, version: str) -> str:
@@ -6581,6 +6722,44 @@ def _first_row(cursor: Any) -> _Row | None:
 
 def _all_rows(cursor: Any) -> list[_Row]:
     return list(cursor.fetchall()) if cursor.description else []
+
+
+def _column_names(cursor: Any) -> list[str]:
+    """Return the names of the result's columns: none if the statement returns no rows."""
+    return [column[0] for column in cursor.description or ()]
+
+
+def _first_named_row(cursor: Any) -> tuple[list[str], list[_Row]]:
+    row = _first_row(cursor)
+    return _column_names(cursor), [] if row is None else [row]
+
+
+def _named_rows(cursor: Any) -> tuple[list[str], list[_Row]]:
+    return _column_names(cursor), _all_rows(cursor)
+
+
+def _check_into(into: Any) -> None:
+    is_class = isinstance(into, type) and is_dataclass(into)
+    if into is not dict and not is_class:
+        raise ValidationError("into should be a dataclass, or dict")
+
+
+@functools.lru_cache(256)  # a signature takes 40 microseconds
+def _row_maker(into: type[Any], names: tuple[str, ...]) -> Callable[[_Row], Any]:
+    """Return the function that makes a dict, or an instance of the dataclass, from a row.
+
+    Raises SerializationError if the columns do not fit.
+    """
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise SerializationError(f'two columns are called "{name}": rename one of them with AS')
+    if into is dict:
+        return lambda row: dict(zip(names, row))
+    try:
+        inspect.signature(into).bind(**dict.fromkeys(names))
+    except TypeError as error:
+        raise SerializationError(f"the columns do not fit {into.__name__}: {error}") from None
+    return lambda row: into(**dict(zip(names, row)))
 
 
 #: what drivers raise for a value that Python cannot represent
@@ -7165,8 +7344,9 @@ class _RowStream(NamedTuple):
     sql: str
     params: Any
     batch_size: int
+    into: type[Any] | None
 
-    def rows(self) -> Iterator[_Row]:
+    def rows(self) -> Iterator[Any]:
         sessions, dialect, sound = self.pool._sessions, self.pool._dialect, False
         lease: _Lease[_Session] = _Lease()
         try:
@@ -7176,7 +7356,7 @@ class _RowStream(NamedTuple):
             batch: Sequence[_Row] = [()] * self.batch_size
             while len(batch) == self.batch_size:
                 batch = self._call(lambda _: self._next(session, cursor))
-                yield from batch
+                yield from batch if self.into is None else self._made(cursor, batch)
             self._call(lambda _: dialect.limit(session, True))
             sound = sessions.is_idle(session)
         finally:
@@ -7184,6 +7364,10 @@ class _RowStream(NamedTuple):
                 sessions.give_back(lease, lease.resource, sound)
             finally:
                 sessions.release(lease, broken=True)  # Ctrl-C may have interrupted give_back
+
+    def _made(self, cursor: Any, batch: Sequence[_Row]) -> Iterator[Any]:
+        assert self.into is not None
+        return self.pool._made("stream", self.into, _column_names(cursor), batch)
 
     def _call(self, step: Callable[[Attempt], T]) -> T:
         return self.pool._policy.call("stream", step, retries=0)
@@ -7217,13 +7401,6 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     was idle for ``idle_timeout``; one that was idle for 30 s has to answer first. When connections
     are given back, those idle for ``idle_timeout`` are closed, down to ``min_connections``.
 
-    SQL has the placeholders ``%s`` (params: a list or tuple) or ``%(name)s`` (a dict), and ``%%``
-    for a percent sign if there are params. Parameters are None, bool, int, float, Decimal, str,
-    bytes, aware datetimes, dates, times, timedeltas, UUIDs, a dict for a JSON document, a tuple for
-    ``IN %s``, and on Postgres a list for an array, naive datetimes for TIMESTAMP, and ranges.
-    ValidationError names a parameter that the engine does not take. Rows are tuples. Datetimes are
-    aware, in UTC, except for Postgres's TIMESTAMP.
-
     A call waits at most ``acquire_timeout`` for a connection, and ``query_timeout`` for each
     statement, which the server then stops too. A statement that could not be sent is retried. A
     sent statement is not retried. Reads of repositories are the exception.
@@ -7242,39 +7419,11 @@ class ConnectionPool(_SqlInserts, _SqlLocks):
     def _holds(self) -> bool:
         return self._sessions.pool.size > 0
 
-    def execute(self, sql: str, params: Any = None) -> int:
-        """Run one statement and return how many rows it affected (UPDATE: how many it matched).
-
-        Changes by SET, USE and LOCK TABLES last until the end of the transaction block. Outside a
-        block they end with the statement, because its connection is closed; docs/databases.md lists
-        all such statements. Temporary tables stay, and so do settings that a function changes in a
-        SELECT. The server rounds and converts values to fit their columns; ``insert_many`` does
-        not.
-        """
-        return self._statement("execute", _check_sql(sql), params, _row_count)
-
-    def fetch_one(self, sql: str, params: Any = None) -> tuple[Any, ...] | None:
-        """Return the first row, or None if there is none."""
-        return self._statement("fetch_one", _check_sql(sql), params, _first_row)
-
-    def fetch_all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Return all rows, in memory. Use ``stream`` for many rows."""
-        return self._statement("fetch_all", _check_sql(sql), params, _all_rows)
-
-    def stream(
-        self, sql: str, params: Any = None, batch_size: int = 1000
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query, and hold ``batch_size`` of them in memory at a time.
-
-        It uses a connection of the pool until the iterator ends or is closed, without
-        ``query_timeout``. Raises TimeoutError after ``idle_timeout`` seconds of silence, and
-        DatabaseError inside this thread's transaction, which it would not see.
-        """
-        if type(batch_size) is not int or batch_size < 1:
-            raise ValidationError("batch_size should be a whole number of at least 1")
-        self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
-        sql, params = _check_sql(sql), self._parameters("stream", params)
-        return _RowStream(self, sql, params, batch_size).rows()
+    def _rows_streamed(
+        self, sql: str, params: Any, batch_size: int, into: type[Any] | None
+    ) -> Iterator[Any]:
+        params = self._parameters("stream", params)
+        return _RowStream(self, sql, params, batch_size, into).rows()
 
     def connection(self, timeout: float | None = None) -> contextlib.AbstractContextManager[Any]:
         """Lend the driver's own connection: ``with pool.connection() as raw:``.
@@ -7995,7 +8144,7 @@ class Migrator:
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        pool: Database,
         *paths: str | Path,
         lock_timeout: float = 60,
         clock: Clock | None = None,
@@ -8342,8 +8491,33 @@ class _MigrationRun:
 # === records ======================================================================================
 
 
+class _Filled:
+    """The type of ``FILLED``, which is the only instance."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "FILLED"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "FILLED"  # copies and pickles are this module's object
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"no {name!r} yet: the repository fills this field; "
+            "use the record that create() returns"
+        )
+
+
 #: the default of a record's id, created_at and updated_at, which ``create`` fills in
-FILLED: Any = None
+FILLED: Any = _Filled()
+
+
+def _is_unfilled(value: Any) -> bool:
+    return value is None or value is FILLED
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -9019,8 +9193,8 @@ class Repository(_PagedStore[R]):
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
-        ids: fields that ``create`` fills with a new id if they are None. It also fills
-            ``created_at`` and ``updated_at``.
+        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None. It also
+            fills ``created_at`` and ``updated_at``.
         lengths: the most characters that a text may have, or bytes. A column with a bound needs it
             here: servers silently cut white space beyond the bound, and ``create`` would not
             return what is stored.
@@ -9056,7 +9230,10 @@ class Repository(_PagedStore[R]):
         super().__init__()
 
     def create(self, record: R) -> R:
-        """Store a new record and return it as stored, with ids and times filled if None."""
+        """Store a new record and return it as stored.
+
+        Ids, ``created_at`` and ``updated_at`` are filled if they are ``FILLED`` or None.
+        """
         values = self._filled(record)
         self._insert("create", values)
         return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
@@ -9100,7 +9277,8 @@ class Repository(_PagedStore[R]):
         now = self._clock.now()
         values = {**self._values(record), **hidden}
         for name in (*self.ids, "created_at", "updated_at"):
-            if values.get(name, now) is None:
+            value = values.get(name, now)
+            if value is FILLED or value is None:
                 values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
         return self._checked(values)
 
@@ -9207,7 +9385,7 @@ class SqlRepository(Repository[R]):
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
     _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
 
-    def __init__(self, database: ConnectionPool, *arguments: Any, **options: Any) -> None:
+    def __init__(self, database: Database, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
             raise ConfigurationError(
                 f"{type(self).__name__} takes a ConnectionPool; on a FakeDatabase use its fake"
@@ -16164,10 +16342,6 @@ class SqliteSource(_KeyedSource):
         return int(self._ask(f'SELECT count(*) FROM "{self.table}"')[0][0])
 
 
-def _column_names(cursor: Any) -> list[str]:
-    return [column[0] for column in cursor.description]
-
-
 class QuerySource(_KeyedSource):
     """The rows of a SELECT, in the order of a unique key.
 
@@ -16182,7 +16356,7 @@ class QuerySource(_KeyedSource):
     _reads_ahead = True
 
     def __init__(
-        self, database: ConnectionPool, sql: str, key: str | Sequence[str], params: Any = None
+        self, database: Database, sql: str, key: str | Sequence[str], params: Any = None
     ) -> None:
         if not isinstance(database, ConnectionPool):
             raise ConfigurationError("QuerySource takes a ConnectionPool: a fake runs no SQL")
@@ -16727,7 +16901,7 @@ class RepositoryTarget(Target):
 
     def _skips(self, record: Any) -> bool:
         where = self._where(record)
-        is_findable = self.on_conflict == "skip" and None not in where.values()
+        is_findable = self.on_conflict == "skip" and not any(map(_is_unfilled, where.values()))
         return is_findable and self.repository._exists("move", where)
 
     def _preview(self, columns: _Columns) -> MoveCounts:
@@ -16758,7 +16932,7 @@ class RepositoryTarget(Target):
         filled = {*self.repository.ids, "created_at", "updated_at"}
         return all(
             getattr(record, name) == getattr(stored, name)
-            or (name in filled and getattr(record, name) is None)
+            or (name in filled and _is_unfilled(getattr(record, name)))
             for name in self.repository._shown
         )
 
@@ -17582,7 +17756,7 @@ class Infrastructure(_Closeable):
                 "config should be a Config: Infrastructure(Config(…)), or Infrastructure.from_env()"
             )
         self.config = config
-        self.clock = _clock(clock)
+        self._clock = _clock(clock)
         self._built: dict[str, Any] = {}
         self._closed = False
         self._forget_parent()
@@ -17596,6 +17770,11 @@ class Infrastructure(_Closeable):
     def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
         """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md."""
         return cls(Config.from_env(env))
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of all services."""
+        return self._clock
 
     def _once(self, name: str, build: Callable[[Any], Any]) -> Any:
         if name not in self._built:
@@ -17623,9 +17802,6 @@ class Infrastructure(_Closeable):
             )
         return create_pool(config, clock=self.clock)
 
-    def _repository(self, made: Callable[..., T], database: Database, *arguments: Any) -> T:
-        return made(database, *arguments, clock=self.clock)
-
     @_provided
     def accounts(self) -> Database:
         """The MySQL or MariaDB database of ``MYSQL_URL`` or ``DATABASE_URL``."""
@@ -17640,32 +17816,32 @@ class Infrastructure(_Closeable):
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        return self._repository(MySQLPhoneUserRepository, self.accounts, key)
+        return MySQLPhoneUserRepository(self.accounts, key, clock=self.clock)
 
     @_provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        return self._repository(MySQLTokenRepository, self.accounts)
+        return MySQLTokenRepository(self.accounts, clock=self.clock)
 
     @_provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        return self._repository(PostgresUserRepository, self.exchange)
+        return PostgresUserRepository(self.exchange, clock=self.clock)
 
     @_provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        return self._repository(PostgresOrganizationRepository, self.exchange)
+        return PostgresOrganizationRepository(self.exchange, clock=self.clock)
 
     @_provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        return self._repository(PostgresBenchmarkRepository, self.exchange)
+        return PostgresBenchmarkRepository(self.exchange, clock=self.clock)
 
     @_provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        return self._repository(PostgresSubmissionRepository, self.exchange)
+        return PostgresSubmissionRepository(self.exchange, clock=self.clock)
 
     @_provided
     def redis(self) -> KeyValueClient:

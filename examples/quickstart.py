@@ -10,7 +10,6 @@ import io
 import re
 import secrets
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a checkout too
@@ -67,7 +66,7 @@ def main(services: infra.Infrastructure) -> None:
     )
     brief.store_code(PHONE, "123456")
     print(f"   Valid: {brief.code_exists(PHONE)}")
-    time.sleep(0.3)
+    services.clock.sleep(0.3)
     exists, accepted = brief.code_exists(PHONE), brief.verify_code(PHONE, "123456")
     print(f"   A moment later: {exists}, accepted: {accepted}")
 
@@ -108,7 +107,7 @@ def main(services: infra.Infrastructure) -> None:
     print("10. A token expires, by the clock of the application.")
     short = tokens.issue(user.id, ttl=0.2)
     print(f"   Valid: {tokens.is_valid(short.token)}")
-    time.sleep(0.3)
+    services.clock.sleep(0.3)
     valid = tokens.is_valid(short.token)
     print(f"   A moment later: {valid}, {tokens.rotate(short.token, ttl=3600).outcome}")
 
@@ -126,4 +125,4 @@ if __name__ == "__main__":
         with infra.Infrastructure.from_env() as real:
             main(real)
     else:
-        main(fakes.FakeInfrastructure(infra.SystemClock()))
+        main(fakes.FakeInfrastructure())

@@ -92,7 +92,7 @@ if __name__ == "__main__":
     parser.add_argument("--real", action="store_true", help="use the servers of the environment")
     parser.add_argument("--port", type=int, default=8000, help="0: any free port")
     options = parser.parse_args()
-    clock = infra.SystemClock()
+    clock = fakes.RunningClock()
     services = infra.Infrastructure.from_env() if options.real else fakes.FakeInfrastructure(clock)
     with services:
         sms = services.sms if options.real else infra.MockSmsService()

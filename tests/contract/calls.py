@@ -2,9 +2,9 @@
 
 While a case runs on a fake, the public methods of its port, and of the classes that the port hands
 out, note each call from outside of infra.py and fakes.py that returns. A mention is no call, nor is
-code that never runs, nor a call that only raises. The run fails if the cases of a suite leave a
-method out. A suite is judged only if all its cases ran, so a part of the tests may be chosen; the
-summary says how many suites were judged.
+code that never runs, nor a call that only raises; ``REFUSED`` names the exceptions. The run fails
+if the cases of a suite leave a method out. A suite is judged only if all its cases ran, so a part
+of the tests may be chosen; the summary says how many suites were judged.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ COMPANIONS: dict[type, tuple[type, ...]] = {
     infra.RedisCacheProvider: (infra.CacheLock, infra.CacheKey),
     infra.RedisEventBus: (infra.Subscription, infra.Message),
 }
+#: The methods of a port that its fake refuses: a call that raises ConfigurationError covers them.
+REFUSED: dict[type, set[str]] = {
+    infra.Database: {"execute", "fetch_one", "fetch_all", "stream"},  # it runs no SQL
+}
 _OURS = {infra.__file__, fakes.__file__}
 
 # By the suite's module and name, which processes can tell each other.
@@ -58,8 +62,11 @@ def with_subclasses(kind: type) -> list[type]:
     return found
 
 
-def noting(value: Any, note: Callable[[], None]) -> Any:
-    """The method or property; it notes each call from outside of our two files that returns."""
+def noting(value: Any, note: Callable[[], None], refusals: tuple[type[Exception], ...] = ()) -> Any:
+    """The method or property; it notes each call from outside of our two files that returns.
+
+    ``refusals``: errors that count as an answer.
+    """
     if isinstance(value, property):
         return property(noting(value.fget, note), value.fset, value.fdel, value.__doc__)
     if isinstance(value, (classmethod, staticmethod)):
@@ -67,7 +74,11 @@ def noting(value: Any, note: Callable[[], None]) -> Any:
 
     @functools.wraps(value)
     def method(*args: Any, **kwargs: Any) -> Any:
-        result = value(*args, **kwargs)
+        try:
+            result = value(*args, **kwargs)
+        except refusals:
+            note()
+            raise
         if sys._getframe(1).f_code.co_filename not in _OURS:
             note()
         return result
@@ -82,8 +93,10 @@ def noted(port: type, called: set[Method]) -> Iterator[None]:
     for kind in (port, *COMPANIONS.get(port, ())):
         for name in public_names(kind):
             note = functools.partial(called.add, (kind.__name__, name))
+            refusals = (infra.ConfigurationError,) if name in REFUSED.get(kind, ()) else ()
             for each in with_subclasses(kind):
-                changes.append((each, name, noting(inspect.getattr_static(each, name), note)))
+                method = noting(inspect.getattr_static(each, name), note, refusals)
+                changes.append((each, name, method))
     with ExitStack() as undo:
         for owner, name, value in changes:
             if name in vars(owner):

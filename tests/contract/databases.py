@@ -494,15 +494,13 @@ def overlapped(
 
 def fake_exchange() -> ExchangeBackend:
     bundle = fakes.FakeInfrastructure()
-    clock = bundle.clock
-    assert isinstance(clock, fakes.FakeClock)
     return ExchangeBackend(
         bundle.exchange,
         bundle.users,
         bundle.organizations,
         bundle.benchmarks,
         bundle.submissions,
-        clock,
+        bundle.clock,
     )
 
 

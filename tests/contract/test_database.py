@@ -10,10 +10,11 @@ import functools
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
+from dataclasses import field as dataclass_field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -42,6 +43,51 @@ NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=timezone.utc)
 
 class Cancelled(Exception):
     """Leaves a block on purpose."""
+
+
+@dataclass(frozen=True)
+class Named:
+    name: str
+
+
+@dataclass(frozen=True)
+class Labelled(Named):
+    """A field of its base, and fields with defaults."""
+
+    label: str | None = None
+    marks: list[str] = dataclass_field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slotted:
+    amount: int
+    label: str = ""
+
+
+@dataclass
+class Doubled:
+    """One field has a value that is not given, and one argument is no field."""
+
+    amount: int
+    factor: InitVar[int]
+    total: int = dataclass_field(init=False)
+
+    def __post_init__(self, factor: int) -> None:
+        self.total = self.amount * factor
+
+
+@dataclass
+class Choosy:
+    amount: int
+
+    def __post_init__(self) -> None:
+        if self.amount > 1:
+            raise Cancelled
+
+
+class Pair(NamedTuple):
+    amount: int
+    label: str
 
 
 class Called:
@@ -1727,6 +1773,162 @@ class DatabaseContract(Contract):
             with pytest.raises(infra.DatabaseError, match=words):
                 backend.database.insert_many(table, [column], [("x",)])
 
+    # --- SQL
+
+    def test_a_fake_runs_no_sql(self, backend: DatabaseBackend) -> None:
+        """It says what to do instead, in a block too. A wrong argument is refused first."""
+        database, label = backend.database, "label = 'a'"
+        backend.items.create(Item(amount=1, label="a"))
+        calls: dict[str, tuple[Callable[[], Any], Any]] = {
+            "execute": (lambda: database.execute(f"UPDATE items SET amount = 2 WHERE {label}"), 1),
+            "fetch_one": (lambda: database.fetch_one("SELECT amount FROM items"), (2,)),
+            "fetch_all": (
+                lambda: database.fetch_all("SELECT amount, label FROM items"),
+                [(2, "a")],
+            ),
+            "stream": (lambda: [*database.stream("SELECT amount FROM items")], [(2,)]),
+        }
+        for operation, (call, expected) in calls.items():
+            with pytest.raises(infra.ValidationError):
+                getattr(database, operation)("")
+            if not isinstance(database, fakes.FakeDatabase):
+                assert call() == expected
+                continue
+            with pytest.raises(infra.ConfigurationError) as caught:
+                call()
+            assert (caught.value.service, caught.value.operation) == (backend.engine, operation)
+            assert str(caught.value) == (
+                "a FakeDatabase runs no SQL: give the statement a method of a repository, and the "
+                "fake one of its own"
+            )
+        if isinstance(database, fakes.FakeDatabase):
+            with database.transaction():
+                with pytest.raises(infra.ConfigurationError):
+                    database.execute("DELETE FROM items")
+                assert backend.items.count() == 1  # the block goes on
+
+    def test_rows_as_dicts_and_dataclasses(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        for amount, label in enumerate("abc", 1):
+            backend.items.create(Item(amount=amount, label=label))
+        sql = "SELECT label, amount FROM items WHERE amount < %s ORDER BY amount"
+        assert database.fetch_one(sql, [9]) == ("a", 1)
+        assert database.fetch_one(sql, [9], into=dict) == {"label": "a", "amount": 1}
+        assert database.fetch_one(sql, [9], into=Slotted) == Slotted(1, "a")
+        assert database.fetch_one(sql, [9], into=None) == ("a", 1)
+        into: Any
+        for into in (dict, Slotted, None):
+            assert database.fetch_one(sql, [0], into=into) is None
+            assert database.fetch_all(sql, [0], into=into) == []
+            assert [*database.stream(sql, [0], into=into)] == []
+        dicts = [{"label": "a", "amount": 1}, {"label": "b", "amount": 2}]
+        slotted = [Slotted(1, "a"), Slotted(2, "b"), Slotted(3, "c")]
+        assert database.fetch_all(sql, [3], into=dict) == dicts
+        assert database.fetch_all(sql, [9], into=Slotted) == slotted
+        for size in (1, 2, 3, 4):
+            assert [*database.stream(sql, [3], size, into=dict)] == dicts
+            assert [*database.stream(sql, [9], batch_size=size, into=Slotted)] == slotted
+        assert database.stats().in_use == 0
+
+    def test_a_dataclass_takes_the_columns_by_name(self, backend: DatabaseBackend) -> None:
+        database, row = backend.database, "FROM owners"
+        backend.owners.create(Owner("a"))
+        named = database.fetch_one(f"SELECT name {row}", into=Labelled)
+        assert named == Labelled("a", None, [])
+        both = database.fetch_all(f"SELECT 'x' AS label, name {row}", into=Labelled)
+        assert both == [Labelled("a", "x")]
+        doubled = database.fetch_one(f"SELECT 2 AS factor, 4 AS amount {row}", into=Doubled)
+        assert doubled is not None
+        assert doubled.total == 8
+        own = database.fetch_one(f"SELECT name {row}", into=OwnInit)
+        assert (own, vars(own)["initial"]) == (OwnInit("a"), "a")
+
+    def test_columns_that_do_not_fit(self, backend: DatabaseBackend) -> None:
+        """The error names the column. The statement has run, and a block goes on."""
+        database = backend.database
+        backend.owners.create(Owner("a secret"))
+        unknown, missing = "got an unexpected keyword argument", "missing a required argument"
+        cases: list[tuple[str, Any, str]] = [
+            ("name, name", dict, 'two columns are called "name": rename one of them with AS'),
+            ("name, id, name", Named, 'two columns are called "name": rename one of them with AS'),
+            ("name, 1 AS age", Named, f"the columns do not fit Named: {unknown} 'age'"),
+            ("id AS label", Labelled, f"the columns do not fit Labelled: {missing}: 'name'"),
+            (
+                "4 AS amount, 2 AS factor, 8 AS total",
+                Doubled,
+                f"the columns do not fit Doubled: {unknown} 'total'",
+            ),
+            ("4 AS amount", Doubled, f"the columns do not fit Doubled: {missing}: 'factor'"),
+        ]
+        calls: dict[str, Callable[[str, Any], Any]] = {
+            "fetch_one": lambda sql, into: database.fetch_one(sql, into=into),
+            "fetch_all": lambda sql, into: database.fetch_all(sql, into=into),
+            "stream": lambda sql, into: next(database.stream(sql, into=into)),
+        }
+        for columns, into, message in cases:
+            for operation, call in calls.items():
+                for condition in ("", "WHERE 1 = 0"):
+                    with pytest.raises(infra.SerializationError) as caught:
+                        call(f"SELECT {columns} FROM owners {condition}", into)
+                    assert str(caught.value) == message
+                    error = caught.value
+                    assert (error.service, error.operation) == (backend.engine, operation)
+                    assert error.__context__ is None or error.__suppress_context__
+        with database.transaction():
+            backend.owners.create(Owner("b"))
+            with pytest.raises(infra.SerializationError):
+                database.fetch_all("SELECT name, name FROM owners", into=dict)
+        assert names(backend) == ["a secret", "b"]
+        assert database.stats().in_use == 0
+
+    def test_an_exception_of_the_dataclass(self, backend: DatabaseBackend) -> None:
+        """It reaches the caller. The rows before it were yielded."""
+        database = backend.database
+        for amount in (1, 2, 3):
+            backend.items.create(Item(amount=amount))
+        sql = "SELECT amount FROM items ORDER BY amount"
+        assert database.fetch_one(sql, into=Choosy) == Choosy(1)
+        with pytest.raises(Cancelled):
+            database.fetch_all(sql, into=Choosy)
+        rows = database.stream(sql, into=Choosy)
+        assert next(rows) == Choosy(1)
+        with pytest.raises(Cancelled):
+            next(rows)
+        with database.transaction():
+            with pytest.raises(Cancelled):
+                database.fetch_all(sql, into=Choosy)
+            backend.items.create(Item(amount=4))
+        assert amounts(backend) == [1, 2, 3, 4]
+        assert database.stats().in_use == 0
+
+    def test_into_is_checked_before_the_statement(self, backend: DatabaseBackend) -> None:
+        backend.owners.create(Owner("a"))
+        sql, database = "DELETE FROM owners", backend.database
+        wrong: Any
+        for wrong in (1, "dict", [], {}, int, tuple, Pair, Tree, Named("a"), Named.__init__, True):
+            calls: list[Callable[[Any], Any]] = [
+                lambda into: database.fetch_one(sql, into=into),
+                lambda into: database.fetch_all(sql, into=into),
+                lambda into: database.stream(sql, into=into),
+            ]
+            for call in calls:
+                with pytest.raises(
+                    infra.ValidationError, match="into should be a dataclass, or dict"
+                ):
+                    call(wrong)
+        assert names(backend) == ["a"]
+
+    def test_a_statement_without_rows(self, backend: DatabaseBackend) -> None:
+        database = backend.database
+        for into in (None, dict, Named):
+            fetch_one: Any = functools.partial(database.fetch_one, into=into)
+            fetch_all: Any = functools.partial(database.fetch_all, into=into)
+            backend.owners.create(Owner("a"))
+            assert fetch_one("UPDATE owners SET name = 'b'") is None
+            assert names(backend) == ["b"]
+            assert fetch_all("DELETE FROM owners") == []
+            assert names(backend) == []
+
     # --- the rest
 
     def test_health_and_stats(self, backend: DatabaseBackend) -> None:
@@ -1779,15 +1981,30 @@ class DatabaseContract(Contract):
             backend.owners.count()
 
 
+WITHOUT_SQL = dict.fromkeys(
+    (
+        "test_rows_as_dicts_and_dataclasses",
+        "test_a_dataclass_takes_the_columns_by_name",
+        "test_columns_that_do_not_fit",
+        "test_an_exception_of_the_dataclass",
+        "test_a_statement_without_rows",
+    ),
+    "a FakeDatabase runs no SQL",
+)
+
+
 class TestFakeMySQL(DatabaseContract):
+    differs = WITHOUT_SQL
     backend = on_fake_database("mysql")
 
 
 class TestFakeMariaDB(DatabaseContract):
+    differs = WITHOUT_SQL
     backend = on_fake_database("mariadb")
 
 
 class TestFakePostgres(DatabaseContract):
+    differs = WITHOUT_SQL
     backend = on_fake_database("postgres")
 
 

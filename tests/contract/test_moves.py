@@ -837,7 +837,7 @@ def on_servers(source: str, target: str) -> Any:
             real_backend(with_tables(database, source)), real_backend(_second(database, target))
         )
         if found.has_begun():
-            found.target.database.execute("DROP TABLE infra_moves")  # type: ignore[attr-defined]
+            found.target.database.execute("DROP TABLE infra_moves")
         yield found
         found.source.database.close()
         found.target.database.close()
@@ -871,7 +871,7 @@ class TestFakeToPostgres(MoveContract):
     def backend(self, database: Callable[[str], str]) -> Iterator[Pair]:
         found = Pair(fake_backend("mysql"), real_backend(_second(database, "postgres")))
         if found.has_begun():
-            found.target.database.execute("DROP TABLE infra_moves")  # type: ignore[attr-defined]
+            found.target.database.execute("DROP TABLE infra_moves")
         yield found
         found.target.database.close()
 

@@ -12,8 +12,6 @@ import infra
 from tests.contract import calls
 from tests.contract.base import Contract, public_names, suites
 
-SQL_ONLY = {"connection", "execute", "fetch_one", "fetch_all", "stream"}  # statements need a server
-
 
 def listener(module: str) -> type:
     """The class of that module which ``KeyValueClient.listen`` returns; it has no public name."""
@@ -22,7 +20,7 @@ def listener(module: str) -> type:
 
 
 TWINS: list[tuple[type, type, set[str]]] = [  # real, fake, and what only one of them has
-    (infra.ConnectionPool, fakes.FakeDatabase, SQL_ONLY | {"table", "kill_connections"}),
+    (infra.ConnectionPool, fakes.FakeDatabase, {"connection", "table", "kill_connections"}),
     (infra.MySQLPhoneUserRepository, fakes.FakePhoneUserRepository, set()),
     (infra.MySQLTokenRepository, fakes.FakeTokenRepository, set()),
     (infra.PostgresUserRepository, fakes.FakeUserRepository, set()),
@@ -98,6 +96,16 @@ def test_only_a_call_that_returns_covers_a_method() -> None:
     assert called == {("KeyValueClient", "get")}
     client.close()
     assert called == {("KeyValueClient", "get")}
+
+
+def test_a_refusal_that_is_wanted_covers_a_method() -> None:
+    called: set[tuple[str, str]] = set()
+    with calls.noted(infra.Database, called), fakes.FakeDatabase() as database:
+        with pytest.raises(infra.ValidationError):
+            database.execute("")
+        with pytest.raises(infra.ConfigurationError):
+            database.fetch_one("SELECT 1")
+    assert called == {("Database", "fetch_one")}
 
 
 class Port:

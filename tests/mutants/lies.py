@@ -139,7 +139,7 @@ UNNOTICED: list[Mutant] = [
     fake(
         "6: a block of Postgres outlives a failed read",
         Replace(
-            "FakeDatabase._statement",
+            "FakeDatabase._atomically",
             "if block is not None:\n    self._doom(block, error, outermost=block.handle.killed)",
             "if block is not None and write:\n"
             "    self._doom(block, error, outermost=block.handle.killed)",
@@ -770,6 +770,11 @@ FAKE_OTHERS: list[Mutant] = [
         UNIT,
     ),
     fake(
+        "FakeInfrastructure: any clock will do",
+        Never("FakeInfrastructure.__init__", "not isinstance(self._fake_clock, FakeClock)"),
+        UNIT,
+    ),
+    fake(
         "FakeInfrastructure: the storage is on the computer's clock",
         Replace(
             "FakeInfrastructure.storage",
@@ -1016,8 +1021,8 @@ REPOSITORIES: list[Mutant] = [
         "Repository: times that are given are overwritten",
         Replace(
             "Repository._filled",
-            "values.get(name, now) is None",
-            "values.get(name, now) is None or (name == 'created_at' and name in values)",
+            "value is FILLED or value is None",
+            "value is FILLED or value is None or (name == 'created_at' and name in values)",
         ),
         (*USERS, *PHONE_USERS),
     ),
@@ -2262,7 +2267,7 @@ SUBTLE: list[Mutant] = [
     fake(
         "FakeDatabase: closing ends blocks",
         Replace(
-            "FakeDatabase._statement",
+            "FakeDatabase._atomically",
             "self._down or (self._closed and block is None)",
             "self._down or self._closed",
         ),

@@ -117,7 +117,7 @@ EXEMPT: Mapping[tuple[str, str, str], str] = {
 }
 
 
-def fake_services(clock: infra.Clock) -> Iterator[Any]:
+def fake_services(clock: fakes.FakeClock) -> Iterator[Any]:
     services = fakes.FakeInfrastructure(clock=clock)
     for name in (
         "accounts", "exchange", "phone_users", "tokens", "users", "organizations", "benchmarks",
@@ -131,7 +131,7 @@ def fake_services(clock: infra.Clock) -> Iterator[Any]:
     yield fakes.FakeClock(NOW)
 
 
-def real_services(clock: infra.Clock) -> Iterator[Any]:
+def real_services(clock: fakes.FakeClock) -> Iterator[Any]:
     """Give the classes that ask servers; none listens where they are sent."""
     on_mysql = replace(NO_DATABASE, url="mysql://u:p@127.0.0.1:1/db")
     repositories = [
@@ -174,7 +174,7 @@ def made() -> Iterator[tuple[str, Callable[..., Any]]]:
                         yield f"{name}.{each}", getattr(value, each)
 
 
-def methods(services: Callable[[infra.Clock], Iterator[Any]]) -> Iterator[tuple[str, Any]]:
+def methods(services: Callable[[fakes.FakeClock], Iterator[Any]]) -> Iterator[tuple[str, Any]]:
     """Give the public methods of objects. Each has a clock of its own, which calls may move."""
     for place, _ in enumerate(services(fakes.FakeClock(NOW))):
         subject = next(itertools.islice(services(fakes.FakeClock(NOW)), place, None))

@@ -584,3 +584,21 @@ def test_urls_are_decoded_in_parts() -> None:
         pytest.raises(infra.ConnectionError, match=f"^redis at ::1:{port} could not be reached"),
     ):
         client.exists("k")
+
+
+def test_a_database_that_is_not_configured_names_its_variables() -> None:
+    """The type checker says it too: see user_code.py. The other parts of Config are never None."""
+    config = infra.Config.from_env({})
+    for absent in (config.mysql, config.postgres):
+        for make in (infra.create_pool, infra.ConnectionPool):
+            with pytest.raises(infra.ConfigurationError, match="MYSQL_URL or POSTGRES_URL is not"):
+                make(absent)  # type: ignore[arg-type]
+    for name in ("accounts", "exchange"):
+        variable = {"accounts": "MYSQL_URL", "exchange": "POSTGRES_URL"}[name]
+        with pytest.raises(infra.ConfigurationError, match=f"set {variable} or DATABASE_URL"):
+            getattr(infra.Infrastructure(config), name)
+    none: Any = None
+    for made in (infra.create_sms_service, infra.TwilioSmsService, infra.SnsSmsService):
+        with pytest.raises(infra.ConfigurationError, match="config should be an SmsConfig"):
+            made(none)
+    assert None not in (config.cache, config.storage, config.sms, config.verification)

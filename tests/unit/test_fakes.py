@@ -141,6 +141,19 @@ def test_ten_tenths_of_a_second_are_a_second() -> None:
         assert redis.get("k") is None
 
 
+def test_a_running_clock_moves_by_itself_and_by_advance() -> None:
+    clock, begun = fakes.RunningClock(), datetime.now(timezone.utc)
+    first, started = clock.now(), clock.monotonic()
+    assert abs(first - begun) < timedelta(hours=1)
+    while clock.now() == first or clock.monotonic() == started:
+        pass
+    clock.advance(86400)
+    assert timedelta(days=1) < clock.now() - first < timedelta(days=1, hours=1)
+    assert 86400 < clock.monotonic() - started < 90000
+    with fakes.FakeInfrastructure(clock) as services:
+        assert services.clock is clock
+
+
 def test_durations_round_up_to_milliseconds() -> None:
     clock = fakes.FakeClock()
     redis = fakes.FakeRedisClient(clock=clock)
@@ -501,9 +514,20 @@ def test_the_cache_of_the_bundle_keeps_to_itself() -> None:
             services.verification.send_code(services.sms, PHONE)
 
 
+def test_the_clock_of_the_bundle() -> None:
+    clock = fakes.FakeClock()
+    services = fakes.FakeInfrastructure(clock)
+    assert services.clock is clock
+    assert fakes.FakeInfrastructure().clock.now() == clock.now()
+    for wrong in (infra.SystemClock(), fakes.FakeClock, "now"):
+        with pytest.raises(infra.ConfigurationError, match="clock should be a FakeClock"):
+            fakes.FakeInfrastructure(wrong)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        services.clock = clock  # type: ignore[misc]
+
+
 def test_the_bundle() -> None:
     with fakes.FakeInfrastructure() as services:
-        assert isinstance(services.clock, fakes.FakeClock)
         services.redis.set_with_expiry("k", "v", 10)
         services.clock.advance(10)
         assert services.redis.get("k") is None
@@ -602,7 +626,6 @@ def test_the_bundle_is_one() -> None:
     """Its parts share a Redis, two databases and the clock."""
     services, heard = fakes.FakeInfrastructure(), list[tuple[str, str]]()
     clock = services.clock
-    assert isinstance(clock, fakes.FakeClock)
     clock.advance(3600.5)
     services.cache.set("k", 1)
     services.verification.store_code(PHONE, "123456")
@@ -1958,7 +1981,7 @@ def test_nan_is_the_greatest_number() -> None:
 
 def test_repositories_say_what_they_take() -> None:
     with pytest.raises(infra.ConfigurationError, match="takes a ConnectionPool"):
-        infra.PostgresUserRepository(fakes.FakeDatabase("postgres"))  # type: ignore[arg-type]
+        infra.PostgresUserRepository(fakes.FakeDatabase("postgres"))
     with pytest.raises(infra.ConfigurationError, match="takes a FakeDatabase"):
         fakes.FakeUserRepository("postgres")  # type: ignore[arg-type]
 
