@@ -164,6 +164,14 @@ def test_refresh_and_sign_out(client: Client, services: fakes.FakeInfrastructure
     assert client.with_token("/sign-out", "never issued").status == 200
 
 
+def test_two_tabs_of_a_browser(client: Client, services: fakes.FakeInfrastructure) -> None:
+    first = token_for(client, services)
+    replies = [client.with_token("/refresh", first) for _ in range(2)]
+    assert [reply.status for reply in replies] == [200, 200]
+    assert client.with_token("/sign-out", replies[0].body["token"]).status == 200
+    assert not services.tokens.is_valid(replies[1].body["token"])
+
+
 def test_a_stolen_token(
     client: Client, services: fakes.FakeInfrastructure, clock: fakes.FakeClock
 ) -> None:
@@ -210,6 +218,7 @@ def test_a_wrong_length(client: Client, length: str, status: int) -> None:
     [
         (infra.ConnectionError("no route"), 503),
         (infra.TimeoutError("no reply"), 503),
+        (infra.ConnectionError("closed", retryable=False), 503),
         (infra.DatabaseError("deadlock", retryable=True), 503),
         (infra.DatabaseError("no such table"), 500),
     ],
