@@ -8,7 +8,6 @@ from __future__ import annotations
 import email
 import email.message
 import itertools
-import json
 import os
 import re
 import shutil
@@ -26,6 +25,7 @@ import pytest
 
 import infra
 from tests.scale import PROVE
+from tests.unit import user_code
 from tests.unit.test_vendoring import BLOCK_DRIVERS, FILES, ROOT, USE, run
 
 STUBS = {"infra-stubs/__init__.pyi": "infra.py", "fakes-stubs/__init__.pyi": "fakes.py"}
@@ -149,36 +149,8 @@ def test_the_page_of_an_index_has_no_link_that_leads_nowhere(built: Built) -> No
 
 # --- types in each way of use
 
-#: A user's file. Where a checker takes infra or fakes for Any, it finds none of the planted errors.
-USER = """\
-{imports}
-
-
-def title_of(client: infra.KeyValueClient, key: str) -> str:
-    value = client.get(key)
-    return value  # planted: it may be None
-
-
-clock = fakes.FakeClock()
-client = fakes.FakeRedisClient(clock=clock)
-client.set("title", "Dune")
-title_of(client, "title").upper()
-title_of(client, 5)  # planted: no str
-title_of(fakes.FakeClock(), "title")  # planted: no client
-clock.advance("soon")  # planted: no number
-infra.mask_phone("+14155550100").upperr()  # planted: no such method
-infra.new_id().hex.upper()
-infra.new_id().hexx  # planted: no such attribute
-client.set_twice("title", "Dune")  # planted: no such method
-error: infra.InfrastructureError = infra.TimeoutError("late")
-"""
-FLAT = "import fakes\nimport infra"
+FLAT = user_code.IMPORTS
 VENDORED = "from app._vendor import fakes, infra"
-
-
-def planted(text: str) -> set[int]:
-    """Return the numbers of the lines with an error."""
-    return {number for number, line in enumerate(text.splitlines(), 1) if "# planted" in line}
 
 
 @dataclass(frozen=True)
@@ -189,7 +161,7 @@ class Project:
 
 
 def project(folder: Path, python: Path, imports: str, more: str = "") -> Project:
-    text = USER.format(imports=imports) + more
+    text = user_code.user_file(imports) + more
     folder.mkdir(exist_ok=True)
     (folder / "user.py").write_text(text, encoding="utf-8")
     return Project(folder, python, text)
@@ -236,38 +208,10 @@ def editable(folder: Path, built: Callable[[], Built]) -> Project:
         file.write("\n\ndef added_later() -> int:\n    return 42\n")
     script = "import infra, fakes; print(infra.added_later(), infra.SCHEMA.exists())"
     assert run(folder, "-I", "-c", script, python=str(python)) == "42 True\n"
-    more = "print(infra.added_later().real)\ninfra.added_later().upper()  # planted: an int\n"
+    more = "print(infra.added_later().real)\ninfra.added_later().upper()  # wrong: an int\n"
     return project(folder / "project", python, FLAT, more)
 
 
-def by_mypy(project: Project) -> set[tuple[str, int]]:
-    """Return file and line of each error."""
-    options = ["--strict", "--python-executable", str(project.python), "user.py"]
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", *options], cwd=project.folder, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
-    found = re.findall(r"^(\S+?):(\d+): error: ", done.stdout, re.MULTILINE)
-    return {(file, int(line)) for file, line in found}
-
-
-def by_pyright(project: Project) -> set[tuple[str, int]]:
-    pytest.importorskip("pyright")
-    options = ["--outputjson", "--pythonpath", str(project.python), "user.py"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pyright", *options], cwd=project.folder, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
-    return {
-        (os.path.relpath(each["file"], project.folder), each["range"]["start"]["line"] + 1)
-        for each in json.loads(done.stdout)["generalDiagnostics"]
-        if each["severity"] == "error"
-    }
-
-
-CHECKERS = {"mypy": by_mypy, "pyright": by_pyright}
 WAYS = {
     way.__name__: way for way in (flat, vendored, vendored_and_installed, from_the_wheel, editable)
 }
@@ -278,7 +222,7 @@ USUAL = {
     ("from_the_wheel", "pyright"),
     ("editable", "mypy"),
 }
-CASES = [case for case in itertools.product(WAYS, CHECKERS) if PROVE or case in USUAL]
+CASES = [case for case in itertools.product(WAYS, user_code.CHECKERS) if PROVE or case in USUAL]
 
 
 @pytest.mark.parametrize(("way", "checker"), CASES)
@@ -289,6 +233,6 @@ def test_exactly_the_planted_errors_are_found(
         return request.getfixturevalue("built")
 
     user = WAYS[way](tmp_path, built)
-    expected = {("user.py", line) for line in planted(user.text)}
-    assert len(expected) >= 7
-    assert CHECKERS[checker](user) == expected
+    path, expected = user.folder / "user.py", user_code.planted(user.text)
+    assert len(expected) > 20
+    assert user_code.CHECKERS[checker](path, python=str(user.python)) == expected
