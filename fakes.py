@@ -461,6 +461,7 @@ class Table:
         """
         if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
             raise infra.ConfigurationError("Table.of takes the class of a repository")
+        infra._check_declared(repository)
         only = [*infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
         for name, (kind, null) in repository._columns().items():
@@ -714,6 +715,11 @@ class _WriteTurns:
             del self.undo[-1]
 
 
+_UNKNOWN_NAME = infra._refusal(
+    "knows no table or column of that name (pass a fakes.Table.of(...) that has it in tables)"
+)
+
+
 class FakeDatabase(Faults, infra.Database):
     """Tables as dicts, with constraints, transactions and savepoints.
 
@@ -766,7 +772,7 @@ class FakeDatabase(Faults, infra.Database):
         if not isinstance(name, str):
             raise infra.ValidationError("name should be a str")
         if name not in self._tables:
-            raise self._error(infra._UNKNOWN_NAME, about=f'"{name}"')
+            raise self._error(_UNKNOWN_NAME, about=f'"{name}"')
         return self._tables[name]
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
@@ -1001,7 +1007,7 @@ class _IndexedRows:
         names = [*names]
         if not self.rules.columns.keys() >= {*names}:
             absent = next(name for name in names if name not in self.rules.columns)
-            raise self._error(infra._UNKNOWN_NAME, about=f'"{absent}"')
+            raise self._error(_UNKNOWN_NAME, about=f'"{absent}"')
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> _Key | None:
         """Return the values as an index holds them, or None if one is NULL."""

@@ -1779,7 +1779,7 @@ class Config(_Settings):
         for part in fields(self):
             usual = type(part.default)
             if issubclass(usual, _Settings) and not isinstance(getattr(self, part.name), usual):
-                raise ConfigurationError(f"Config.{part.name} should be a {usual.__name__}")
+                raise ConfigurationError(f"Config.{part.name} should be of class {usual.__name__}")
         for engine in ("mysql", "postgres"):
             database = getattr(self, engine)
             if database is not None and not (
@@ -9004,6 +9004,14 @@ class _PagedStore(_RecordStore[R]):
         return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
 
 
+def _check_declared(repository: Any) -> None:
+    """Raise ConfigurationError if a repository, or its class, lacks what each has to set."""
+    for name in ("record", "table", "resource"):
+        if not hasattr(repository, name):
+            owner = repository if isinstance(repository, type) else type(repository)
+            raise ConfigurationError(f"{owner.__name__} should set {name}")
+
+
 class Repository(_PagedStore[R]):
     """The records of one table.
 
@@ -9050,6 +9058,7 @@ class Repository(_PagedStore[R]):
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         """Keep the records in ``database``, whose clock is used unless one is given."""
+        _check_declared(self)
         self.database = database
         self._clock = _clock(clock, lambda: getattr(database, "_clock", None) or SystemClock())
         self.table, self.resource = _plain(self.table), _plain(self.resource)
@@ -9092,7 +9101,7 @@ class Repository(_PagedStore[R]):
     def _values(self, record: R) -> dict[str, Any]:
         """Return the values of the record's columns."""
         if not isinstance(record, self.record):
-            raise ValidationError(f"a {self.resource} should be given as a {self.record.__name__}")
+            raise ValidationError(f"the {self.resource} should be of class {self.record.__name__}")
         return {name: getattr(record, name) for name in self._fields}
 
     def _filled(self, record: R, **hidden: Any) -> dict[str, Any]:
@@ -16689,7 +16698,7 @@ class RepositoryTarget(Target):
             inspect.signature(repository.create).bind(object())
         except TypeError:
             raise ConfigurationError(
-                f"a {repository.resource} is not created by its record alone: use a TableTarget"
+                f"{type(repository).__name__}.create takes more than a record: use a TableTarget"
             ) from None
         self.repository = repository
         self.database = repository.database
@@ -16700,7 +16709,7 @@ class RepositoryTarget(Target):
         self._given = names
         for name in names or ():
             if name not in self.repository._shown:
-                raise MoveError(f"a {self.repository.resource} has no {name}", column=name)
+                raise MoveError(f"the {self.repository.resource} has no {name}", column=name)
 
     def _describe(self) -> dict[str, Any]:
         return {
