@@ -99,9 +99,9 @@ _TEST_KEY = "a key that only tests may use".ljust(32)
 
 
 class FakeClock(infra.Clock):
-    """A clock that stands still until a test moves it.
+    """A clock that stands still until a test moves it. It starts at 2026-01-01T00:00:00Z.
 
-    ``now`` is the aware time at its start, by default 2026-01-01T00:00:00Z.
+    ``now``: another start, an aware datetime. Raises ValidationError for anything else.
     """
 
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)) -> None:
@@ -123,7 +123,10 @@ class FakeClock(infra.Clock):
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward by that many seconds, at most to the end of the year 9999."""
+        """Move the clock forward by that many seconds, at most to the end of the year 9999.
+
+        Raises ValidationError for seconds below 0, and beyond that year.
+        """
         if not infra._is_number(seconds, 0, 1e300):
             raise infra.ValidationError(
                 "seconds should be a number, 0 or more: a clock does not go back"
@@ -231,7 +234,9 @@ class Faults:
     ) -> None:
         """Make the next ``times`` calls of ``method`` ("*": of any method) raise ``error``.
 
-        ``after_apply``: they do their work first, as if only the reply were lost.
+        ``after_apply``: they do their work first, as if only the reply were lost. Raises
+        ValidationError for a method that cannot fail, for ``times`` below 1, and for an ``error``
+        that is neither an exception nor a class of this library's errors.
         """
         known, method = self._methods(), infra._plain(method)
         if method != "*" and method not in known:
@@ -415,7 +420,9 @@ class Column:
 class ForeignKey:
     """A reference to columns of another table.
 
-    ``on_delete`` is "restrict", "cascade" or "set null".
+    ``on_delete`` is "restrict", "cascade" or "set null". Raises ConfigurationError for another one,
+    and if ``target`` has more or fewer columns. Raises ValidationError if ``columns`` or ``target``
+    is not an iterable of names.
     """
 
     columns: tuple[str, ...]
@@ -438,6 +445,10 @@ class Table:
 
     The keys of ``unique``, ``foreign_keys`` and ``checks`` are the names of the real table's
     constraints. A check is a function that takes the row and returns False to refuse it.
+
+    Raises ConfigurationError for a rule that names no column of the table, and for a column, key or
+    check of another type. Raises ValidationError for rules that are not a dict, and for names that
+    are not an iterable.
     """
 
     name: str
@@ -478,10 +489,12 @@ class Table:
             ascii: the columns whose texts are ASCII only.
             rules: the other rules of the table.
 
-        Raises ConfigurationError for a rule that names no column of the record.
+        Raises ConfigurationError for a rule that names no column of the record, and for a class
+        that does not set ``record``, ``table`` and ``resource``.
         """
         if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
             raise infra.ConfigurationError("Table.of takes the class of a repository")
+        infra._check_declared(repository)
         only = [*infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
         for name, (kind, null) in repository._columns().items():
@@ -735,6 +748,11 @@ class _WriteTurns:
             del self.undo[-1]
 
 
+_UNKNOWN_NAME = infra._refusal(
+    "knows no table or column of that name (pass a fakes.Table.of(...) that has it in tables)"
+)
+
+
 class FakeDatabase(Faults, infra.Database):
     """Tables as dicts, with constraints, transactions and savepoints.
 
@@ -761,10 +779,17 @@ class FakeDatabase(Faults, infra.Database):
         clock: infra.Clock | None = None,
         lock_timeout: float = 5.0,
     ) -> None:
-        """Create the tables.
+        """Create the tables, which have no rows.
 
-        The dialect decides how texts compare, how a transaction continues after an error, and the
-        order in which foreign keys are checked. MySQL before 9.6 has the order of "mariadb".
+        Args:
+            dialect: decides how texts compare, how a transaction continues after an error, and the
+                order in which foreign keys are checked. MySQL before 9.6 has that of "mariadb".
+            tables: their rules; for the tables of schema.sql MYSQL_TABLES or POSTGRES_TABLES.
+            clock: by default a new FakeClock.
+            lock_timeout: in seconds of real time.
+
+        Raises ValidationError if ``tables`` is not an iterable, and ConfigurationError for any
+        other invalid argument.
         """
         self.dialect = dialect = infra._check_choice("dialect", dialect, *_KEY_ORDERS)
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
@@ -782,12 +807,15 @@ class FakeDatabase(Faults, infra.Database):
             table._refer(_KEY_ORDERS[dialect])
 
     def table(self, name: str) -> FakeTable:
-        """Return a table. Raises DatabaseError if there is none of that name."""
+        """Return a table.
+
+        Raises DatabaseError if there is none of that name, ValidationError if it is not text.
+        """
         name = infra._plain(name)
         if not isinstance(name, str):
             raise infra.ValidationError("name should be a str")
         if name not in self._tables:
-            raise self._error(infra._UNKNOWN_NAME, about=f'"{name}"')
+            raise self._error(_UNKNOWN_NAME, about=f'"{name}"')
         return self._tables[name]
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
@@ -1033,7 +1061,7 @@ class _IndexedRows:
         names = [*names]
         if not self.rules.columns.keys() >= {*names}:
             absent = next(name for name in names if name not in self.rules.columns)
-            raise self._error(infra._UNKNOWN_NAME, about=f'"{absent}"')
+            raise self._error(_UNKNOWN_NAME, about=f'"{absent}"')
 
     def _key(self, row: Mapping[str, Any], columns: Sequence[str]) -> _Key | None:
         """Return the values as an index holds them, or None if one is NULL."""
@@ -1461,6 +1489,9 @@ class FakeTable(_ConstrainedRows):
     ``where`` selects rows: a dict of column values (None: NULL), a function that takes the row, or
     None for all rows. A violated constraint raises ConflictError with the constraint's name. An
     unknown column, or a value that does not fit its column, raises DatabaseError.
+
+    Made by a FakeDatabase: see its ``table``. The constructor raises ConfigurationError for another
+    database or other rules.
     """
 
     def __init__(self, database: FakeDatabase, rules: Table) -> None:
@@ -1469,7 +1500,10 @@ class FakeTable(_ConstrainedRows):
         super().__init__(database, rules)
 
     def insert(self, row: Mapping[str, Any]) -> None:
-        """Insert a row. Columns that are not given are NULL."""
+        """Insert a row. Columns that are not given are NULL.
+
+        Raises ValidationError if ``row`` is not a dict.
+        """
         infra._check_mapping("row", row)
         self._database._from_above(lambda: self._insert("insert", row))
 
@@ -1487,7 +1521,8 @@ class FakeTable(_ConstrainedRows):
     ) -> list[Row]:
         """Return rows in the order of these columns; "-" before a name means descending.
 
-        NULL is the smallest value on MySQL, the greatest on Postgres.
+        NULL is the smallest value on MySQL, the greatest on Postgres. Raises ValidationError if
+        ``limit`` or ``offset`` is below 0, or ``order_by`` is not an iterable of names.
         """
         order_by = infra._check_many("order_by", order_by)
         if not all(isinstance(each, str) for each in order_by):
@@ -1504,7 +1539,10 @@ class FakeTable(_ConstrainedRows):
         )
 
     def update(self, where: Where, changes: Mapping[str, Any]) -> int:
-        """Update the rows and return how many were found."""
+        """Update the rows and return how many were found.
+
+        Raises ValidationError if ``changes`` is not a dict.
+        """
         infra._check_mapping("changes", changes)
         return self._database._from_above(lambda: self._update("update", where, changes))
 
@@ -1651,6 +1689,10 @@ class FakeRepository(infra.Repository[R]):
     """The storage of a repository on a ``FakeDatabase``.
 
     Mix in ``Faults`` first: ``class FakeNotes(fakes.Faults, fakes.FakeRepository[Note], Notes)``.
+
+    The constructor takes the database, then the arguments of the repository. It raises
+    ConfigurationError for another database, DatabaseError for one without the repository's table,
+    and as :class:`infra.Repository` does.
     """
 
     database: FakeDatabase
@@ -1722,7 +1764,12 @@ def _with_schema(engine: str, clock: infra.Clock | None) -> FakeDatabase:
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
     """Twin of ``MySQLPhoneUserRepository``, with a key for tests.
 
-    It makes its own database unless one is given.
+    Args:
+        database: a FakeDatabase with the table; by default its own.
+        hash_key: as that of the twin; by default a key for tests.
+        clock: for ids and times; by default that of the database.
+
+    Raises as the constructors of its twin and of :class:`FakeRepository` do.
     """
 
     def __init__(
@@ -1752,26 +1799,40 @@ class FakeTokenRepository(
 ):
     """Twin of ``MySQLTokenRepository``.
 
-    It makes its own database unless one is given: give it the database of the users.
+    ``FakeTokenRepository(database=None, *, clock=None)``: give it the FakeDatabase of the users; by
+    default it makes its own. ``clock`` is by default that of the database. Raises as
+    :class:`FakeRepository` does.
     """
 
     _engine = "mysql"
 
 
 class FakeUserRepository(Faults, _OwnDatabase, FakeRepository[infra.User], infra.UserRepository):
-    """Twin of ``PostgresUserRepository``."""
+    """Twin of ``PostgresUserRepository``.
+
+    ``FakeUserRepository(database=None, *, clock=None)``, as :class:`FakeBenchmarkRepository`.
+    """
 
 
 class FakeOrganizationRepository(
     Faults, _OwnDatabase, FakeRepository[infra.Organization], infra.OrganizationRepository
 ):
-    """Twin of ``PostgresOrganizationRepository``."""
+    """Twin of ``PostgresOrganizationRepository``.
+
+    ``FakeOrganizationRepository(database=None, *, clock=None)``, as
+    :class:`FakeBenchmarkRepository`.
+    """
 
 
 class FakeBenchmarkRepository(
     Faults, _OwnDatabase, FakeRepository[infra.Benchmark], infra.BenchmarkRepository
 ):
-    """Twin of ``PostgresBenchmarkRepository``."""
+    """Twin of ``PostgresBenchmarkRepository``.
+
+    ``FakeBenchmarkRepository(database=None, *, clock=None)``: give repositories that belong
+    together the same FakeDatabase; by default each makes its own. ``clock`` is by default that of
+    the database. Raises as :class:`FakeRepository` does.
+    """
 
     def _tags_of(self, rows: list[Row]) -> Iterator[tuple[str, ...]]:
         tags: dict[uuid.UUID, list[str]] = {row["id"]: [] for row in rows}
@@ -1788,7 +1849,10 @@ class FakeBenchmarkRepository(
 class FakeSubmissionRepository(
     Faults, _OwnDatabase, FakeRepository[infra.Submission], infra.SubmissionRepository
 ):
-    """Twin of ``PostgresSubmissionRepository``."""
+    """Twin of ``PostgresSubmissionRepository``.
+
+    ``FakeSubmissionRepository(database=None, *, clock=None)``, as :class:`FakeBenchmarkRepository`.
+    """
 
     def _ranked(self, where: Mapping[str, Any], limit: int) -> list[tuple[Any, ...]]:
         rank = functools.partial(self._rank, where, limit)
@@ -1835,7 +1899,10 @@ _ranked_columns = operator.itemgetter(
 
 
 class FakeRedisServer:
-    """The data behind fake clients. Two clients on one server stand for two processes."""
+    """The data behind fake clients. Two clients on one server stand for two processes.
+
+    Keys expire by ``clock``, by default the system's. Raises ConfigurationError for another object.
+    """
 
     def __init__(self, clock: infra.Clock | None = None) -> None:
         self.clock = infra._clock(clock)
@@ -1912,7 +1979,11 @@ class FakeRedisClient(Faults, infra.KeyValueClient):
     def __init__(
         self, server: FakeRedisServer | None = None, *, clock: infra.Clock | None = None
     ) -> None:
-        """Clients that share a ``server`` share its data and its clock."""
+        """Use a server, which holds the data and the clock; by default a new one with ``clock``.
+
+        Clients that share a ``server`` share both, and do not use ``clock``. Raises
+        ConfigurationError for an invalid argument.
+        """
         if not isinstance(server, FakeRedisServer | None):
             raise infra.ConfigurationError("server should be a FakeRedisServer")
         self.server = server or FakeRedisServer(clock)
@@ -2328,9 +2399,18 @@ class FakeStorageProvider(Faults, infra.StorageProvider):
         keeps_folders: bool = False,
         clock: infra.Clock | None = None,
     ) -> None:
-        """``buckets``: the objects; fakes that get the same dict share them. Its content is
-        private. ``keeps_folders``: ``delete_batch`` removes the folders that it empties, as for a
-        store that keeps them."""
+        """Keep objects in ``buckets``, by default a new dict.
+
+        Args:
+            buckets: fakes that get the same dict share their objects. Its content is private.
+            part_size: the bytes of a part of an upload, from 5 MiB to 5 GiB.
+            copy_part_size: the bytes of a part of a copy, from 5 MiB to 5 GiB.
+            keeps_folders: ``delete_batch`` removes the folders that it empties, as for a store that
+                keeps them.
+            clock: for times and the expiry of URLs; by default the system's.
+
+        Raises ConfigurationError for an invalid argument.
+        """
         super().__init__(part_size, copy_part_size)
         self._keeps_folders = infra._check_flag("keeps_folders", keeps_folders)
         if not isinstance(buckets, dict | None):
@@ -2537,7 +2617,7 @@ class FakeEventBus(Faults, infra.RedisEventBus):
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
     ) -> None:
-        """As ``RedisEventBus``, but ``client`` has a default."""
+        """Take the arguments of ``RedisEventBus``; ``client`` is optional."""
         super().__init__(client or FakeRedisClient(), on_reconnect, prefix)
 
 
@@ -2584,6 +2664,8 @@ class FakeInfrastructure(infra.Infrastructure):
 
     The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used: the
     test did not test what it meant to. An exception that leaves the block takes precedence.
+
+    Raises ConfigurationError if ``clock`` is not a Clock.
     """
 
     if not TYPE_CHECKING:

@@ -253,11 +253,14 @@ logger.addHandler(logging.NullHandler())
 class InfrastructureError(Exception):
     """Base class of every error that this library raises.
 
+    Each class takes a message and, by name, the attributes below and its own.
+
     Attributes:
         service: "redis", "sms", …; None if no service is involved.
         operation: the method that failed, for example "get".
         retryable: True if the same call may succeed later. The first call may have had an effect:
-            only the call policy knows which operations are safe to repeat.
+            only the call policy knows which operations are safe to repeat. Unless given, True for
+            ConnectionError, TimeoutError, PoolTimeoutError and RateLimitedError.
         code: the service's own code, if it gave one: a SQLSTATE of Postgres ("42P01"), an error
             number of MySQL (1146), a word of S3 ("AccessDenied") or of Redis ("WRONGTYPE").
 
@@ -343,7 +346,10 @@ class ConflictError(DatabaseError):
 
 
 class CacheError(InfrastructureError):
-    """Redis answered a command with an error."""
+    """Redis answered a command with an error, or a cache got no answer from it.
+
+    ``code`` is the first word of Redis's error ("WRONGTYPE"), if it sent one.
+    """
 
 
 class StorageError(InfrastructureError):
@@ -363,7 +369,7 @@ class SmsError(InfrastructureError):
         outcome: "rejected" (the message was not sent) or "unknown" (no usable answer: the message
             may have been sent, and this library does not send it again).
         code: the provider's own error code, if it gave one.
-        retry_after: the seconds to wait, if the provider asked for a pause.
+        retry_after: the seconds to wait, or None if the provider did not ask for a pause.
     """
 
     code: str | None
@@ -723,7 +729,9 @@ def _key_bytes(key: str | bytes) -> bytes:
 def hash_phone(phone: str, key: str | bytes | None = None) -> str:
     """Return the number's HMAC-SHA-256 under ``key`` (32 bytes or more), as 64 hexadecimal digits.
 
-    Without a key it is SHA-256, which anybody can reverse by trying all numbers.
+    Without a key it is SHA-256, which anybody can reverse by trying all numbers. Raises
+    ValidationError for a phone that :func:`normalize_phone` refuses, and ConfigurationError for a
+    key that is too short.
     """
     number = normalize_phone(phone)
     if key is not None:
@@ -1782,7 +1790,7 @@ class Config(_Settings):
         for part in fields(self):
             usual = type(part.default)
             if issubclass(usual, _Settings) and not isinstance(getattr(self, part.name), usual):
-                raise ConfigurationError(f"Config.{part.name} should be a {usual.__name__}")
+                raise ConfigurationError(f"Config.{part.name} should be of class {usual.__name__}")
         for engine in ("mysql", "postgres"):
             database = getattr(self, engine)
             if database is not None and not (
@@ -1959,10 +1967,14 @@ class PoolStats(_ByValue):
 
 
 class Attempt:
-    """One attempt at a call.
+    """One attempt at a call, which a :class:`CallPolicy` makes.
+
+    Args:
+        deadline: when the call has to end, in the seconds that ``monotonic`` returns.
+        monotonic: that of the policy's clock.
 
     Attributes:
-        deadline: in monotonic seconds of the policy's clock.
+        deadline: as given.
         sent: the adapter sets it just before it sends the first byte that the service may act on.
         shared: True: the call goes to several servers, and some may not have executed it.
         final: True: do not retry, even if the error is retryable.
@@ -1998,6 +2010,19 @@ class CallPolicy:
     ``repeatable`` or the call is marked as repeatable: repeating any other operation could change
     its result or the data. The pause before attempt n+1 is drawn evenly from 0 to min(backoff_max,
     backoff * 2**(n-1)) seconds ("full jitter").
+
+    Args:
+        service: the name for errors, logs and the observer.
+        translate: takes an exception and the attempt, and returns the error to raise instead; None
+            lets the exception pass through.
+        repeatable: the operations that are safe to repeat.
+        deadline: the seconds that a call may take, with its retries.
+        retries: how often a call is retried at most.
+        clock: for the deadline and the pauses.
+        observer: takes a :class:`Call` after each attempt. What it raises is logged only.
+        backoff, backoff_max: in seconds.
+
+    Raises ConfigurationError for an invalid argument.
     """
 
     def __init__(
@@ -2052,6 +2077,9 @@ class CallPolicy:
         repeatable: bool = False,
     ) -> T:
         """Run ``attempt`` until it succeeds, and return its result.
+
+        ``retries`` and ``until`` (see :meth:`until`) replace those of the policy. With
+        ``repeatable`` a call that was sent is retried too.
 
         Raises InfrastructureError in place of a driver's exception. Any other exception passes
         through: a mistake in the program, Ctrl-C, an exception from a signal handler.
@@ -3612,6 +3640,10 @@ class Database(_Transactions):
     def __init__(
         self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
     ) -> None:
+        """Take what a backend has: its clock, the seconds of a ``run``, and an observer of it.
+
+        Raises ConfigurationError for an invalid argument.
+        """
         super().__init__()
         self._clock = clock
         self._runs = _RunPolicy(
@@ -7000,6 +7032,11 @@ class _SqlStatements(Database):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
+        """Check the settings; connect on first use.
+
+        ``observer`` takes a :class:`Call` after each attempt at a call. Raises ConfigurationError
+        for an invalid argument, a driver that is not installed or a TLS file that is not readable.
+        """
         if config is None:
             raise ConfigurationError(
                 "there is no database: MYSQL_URL or POSTGRES_URL is not set, and DATABASE_URL is "
@@ -7715,7 +7752,10 @@ def create_pool(
     clock: Clock | None = None,
     observer: Callable[[Call], None] | None = None,
 ) -> ConnectionPool:
-    """Return a pool for the database that ``config.url`` names. It connects on first use."""
+    """Return a pool for the database that ``config.url`` names. It connects on first use.
+
+    Raises ConfigurationError as :class:`ConnectionPool` does.
+    """
     return ConnectionPool(config, clock=clock, observer=observer)
 
 
@@ -8125,21 +8165,28 @@ class _MigrationFiles:
 class Migrator:
     """Apply the migrations of files, in the order of files and numbers.
 
-    Without ``paths`` the file is the library's ``schema.sql``.
-
-    Runners take turns: one applies, the others wait up to ``lock_timeout`` seconds and find nothing
-    left to do. The table ``schema_migrations`` records what has been applied. ``progress`` is
-    called with a line of text for each migration. ``query_timeout`` does not bound the statements.
+    Runners take turns: one applies, the others wait and find nothing left to do. The table
+    ``schema_migrations`` records what has been applied. ``query_timeout`` does not bound the
+    statements.
 
     Each migration runs on a new connection outside the pool, so its settings do not reach the next
     one. A connection of the pool holds the lock and writes the history. A migration may not leave a
     transaction or LOCK TABLES open.
 
+    Args:
+        pool: the database; a fake one has its tables from the start.
+        paths: the files; without any, the library's ``schema.sql``.
+        lock_timeout: the seconds to wait for another runner.
+        clock: for the times in the history, and for the wait.
+        progress: called with a line of text for each migration.
+
     Raises:
-        ConfigurationError: a file is not valid.
+        ConfigurationError: an argument or a file is not valid.
         TimeoutError: another runner holds the lock.
         DatabaseError: a statement fails, or the history does not fit the files; the message says
             what to do.
+
+    Methods also raise what the pool raises.
     """
 
     def __init__(
@@ -8212,6 +8259,7 @@ class Migrator:
         """Settle a dirty migration: its statement counts as done, or ``apply`` runs it again.
 
         Raises:
+            ValidationError: ``number`` is not a whole number, or ``done`` is not a bool.
             NotFoundError: no migration of that number is dirty.
         """
         if type(number) is not int or type(done) is not bool:
@@ -8240,6 +8288,7 @@ class Migrator:
 
         Raises:
             ConfigurationError: there are several files.
+            ValidationError: ``stem`` is not text.
             NotFoundError: no migration is recorded under that name.
             DatabaseError: the records do not fit the file, or the file has records of its own.
         """
@@ -9178,6 +9227,14 @@ class _PagedStore(_RecordStore[R]):
         return self._page(operation, {column: _Contains(wanted)} if wanted else {}, query)
 
 
+def _check_declared(repository: Any) -> None:
+    """Raise ConfigurationError if a repository, or its class, lacks what each has to set."""
+    for name in ("record", "table", "resource"):
+        if not hasattr(repository, name):
+            owner = repository if isinstance(repository, type) else type(repository)
+            raise ConfigurationError(f"{owner.__name__} should set {name}")
+
+
 class Repository(_PagedStore[R]):
     """The records of one table.
 
@@ -9216,7 +9273,8 @@ class Repository(_PagedStore[R]):
 
     Values are checked before anything is sent. Methods raise ValidationError, SerializationError
     for a document that is not JSON, and what the database raises; ConflictError names the
-    constraint. In a transaction of ``database`` they take part in it.
+    constraint. In a transaction of ``database`` they take part in it. The constructor of a backend
+    raises ConfigurationError for another kind of database, a wrong clock, or wrong attributes.
     """
 
     if not TYPE_CHECKING:
@@ -9224,6 +9282,7 @@ class Repository(_PagedStore[R]):
 
     def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
         """Keep the records in ``database``, whose clock is used unless one is given."""
+        _check_declared(self)
         self.database = database
         self._clock = _clock(clock, lambda: getattr(database, "_clock", None) or SystemClock())
         self.table, self.resource = _plain(self.table), _plain(self.resource)
@@ -9269,7 +9328,7 @@ class Repository(_PagedStore[R]):
     def _values(self, record: R) -> dict[str, Any]:
         """Return the values of the record's columns."""
         if not isinstance(record, self.record):
-            raise ValidationError(f"a {self.resource} should be given as a {self.record.__name__}")
+            raise ValidationError(f"the {self.resource} should be of class {self.record.__name__}")
         return {name: getattr(record, name) for name in self._fields}
 
     def _filled(self, record: R, **hidden: Any) -> dict[str, Any]:
@@ -9372,7 +9431,11 @@ def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T
 
 
 class SqlRepository(Repository[R]):
-    """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept."""
+    """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept.
+
+    The constructor takes the pool, then the arguments of the repository. It raises
+    ConfigurationError for another database, and as :class:`Repository` does.
+    """
 
     database: ConnectionPool
     _signs: ClassVar[Mapping[type, str]] = {
@@ -9537,6 +9600,14 @@ class PhoneUserRepository(Repository[PhoneUser]):
     with the repository's key, which has 32 bytes or more. Never change the key: a repository with
     another key finds no user. Deleting a user deletes the user's tokens.
 
+    Args:
+        database: keeps the users.
+        hash_key: text or bytes; None: hashes have no key, and the constructor logs a WARNING.
+        clock: for ids and times; by default that of ``database``.
+
+    All methods raise ValidationError for an invalid argument, and what the database raises. The
+    constructor raises ConfigurationError for a key that is too short, or another invalid argument.
+
     Constraints: ``phone_users_pkey``, ``phone_users_phone_hash_key``.
     """
 
@@ -9565,9 +9636,10 @@ class PhoneUserRepository(Repository[PhoneUser]):
         self._hash_key = None if hash_key is None else _key_bytes(hash_key)
 
     def create_for_phone(self, phone: str, user_type: str | None = None) -> PhoneUser:
-        """Create a user for the phone.
+        """Create a user for the phone, and return it as stored.
 
-        Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one.
+        Raises ConflictError ``phone_users_phone_hash_key`` if the phone has one. Raises
+        ValidationError for a phone without a known calling code, and for another ``user_type``.
         """
         found = _CALLING_CODES.match(normalize_phone(phone))
         if found is None:
@@ -9598,6 +9670,9 @@ class TokenRepository(Repository[RefreshToken]):
     The table holds only the SHA-256 hashes of tokens, which are random and have 256 bits. A token
     is valid until it expires, by the repository's clock, or is revoked.
 
+    All methods raise ValidationError for an invalid argument, and what the database raises. A token
+    may be any text: one that was never issued is no error. A reason has at most 100 characters.
+
     Constraints: ``refresh_tokens_pkey``, ``refresh_tokens_token_hash_key``,
     ``refresh_tokens_user_id_fkey``.
     """
@@ -9616,7 +9691,8 @@ class TokenRepository(Repository[RefreshToken]):
     def issue(self, user_id: uuid.UUID, ttl: float, device: Device | None = None) -> Issued:
         """Return a new token that begins a family, valid for ``ttl`` seconds.
 
-        Raises ConflictError ``refresh_tokens_user_id_fkey`` if the user does not exist.
+        Raises ConflictError ``refresh_tokens_user_id_fkey`` if the user does not exist, and
+        ValidationError for a ``ttl`` that is not above 0 or exceeds a century.
         """
         if not isinstance(device, Device | None):
             raise ValidationError("device should be a Device")
@@ -9660,14 +9736,14 @@ class TokenRepository(Repository[RefreshToken]):
         other outcomes:
 
         - "raced": it was rotated at most ``grace`` seconds ago, for example by another browser tab.
-          A second
-          new token is issued and nothing is revoked, if the family still has a valid token.
+          A second new token is issued and nothing is revoked, if the family still has a valid one.
         - "reused": it was rotated earlier, so there is a copy of it. The whole family is revoked.
         - "revoked", "expired": nothing is issued.
         - "unknown": it was never issued, or is deleted.
 
         Raises DatabaseError inside a transaction of its database, before it reads: a rollback would
-        undo the revocation after a theft, or take back a token that the client already has.
+        undo the revocation after a theft, or take back a token that the client already has. Raises
+        ValidationError for a ``ttl`` as ``issue`` does, and for a ``grace`` below 0 or over a year.
 
         It is not retried after it was sent: the new token would be lost, and its next use look like
         a theft.
@@ -9787,10 +9863,13 @@ class _MemberRepository(Repository[_Member]):
 class UserRepository(Repository[User]):
     """Users of the benchmark exchange.
 
-    E-mail and user name are unique without regard to case and to how accents are composed. A user
-    who belongs to an organization, has submitted something or made a benchmark cannot be deleted
-    (``organization_members_user_id_fkey``, ``submissions_user_id_fkey``,
+    E-mail and user name are unique without regard to case and to how accents are composed. Deleting
+    a user who belongs to an organization, has submitted something or made a benchmark raises
+    ConflictError (``organization_members_user_id_fkey``, ``submissions_user_id_fkey``,
     ``benchmarks_created_by_fkey``).
+
+    All methods raise ValidationError for an invalid argument, SerializationError for a profile that
+    is not JSON, and what the database raises.
 
     Constraints: ``users_pkey``, ``users_email_key``, ``users_username_key``, ``users_role_check``.
     """
@@ -9822,7 +9901,8 @@ class UserRepository(Repository[User]):
     def create(self, user: User, password_hash: str | None = None) -> User:
         """Store a new user and return it as stored.
 
-        ``password_hash`` is a hash made for passwords (argon2, scrypt), never the password.
+        ``password_hash`` is a hash made for passwords (argon2, scrypt), never the password. Raises
+        ConflictError ``users_email_key`` or ``users_username_key`` if one of the two is taken.
         """
         values = self._filled(user, password_hash=password_hash)
         self._insert("create", values)
@@ -9833,7 +9913,7 @@ class UserRepository(Repository[User]):
 
         A changed e-mail address is not verified. Raises NotFoundError if the user does not exist,
         and ConflictError ``users_as_read`` if ``role`` or ``email_verified`` differs from what is
-        stored: each has a method of its own.
+        stored: each has a method of its own. Raises ConflictError as ``create`` does, too.
         """
         values = self._edited(user)
         if values["email_verified"]:
@@ -9869,16 +9949,16 @@ class UserRepository(Repository[User]):
     def update_password(self, id: uuid.UUID, password_hash: str | None) -> None:
         """Set the hash of the password (None: no password).
 
-        Raises NotFoundError if the user does not exist, as all ``update`` methods do.
+        Raises NotFoundError if the user does not exist.
         """
         self._alter("update_password", id, {"password_hash": password_hash})
 
     def update_profile(self, id: uuid.UUID, profile: dict[str, Any]) -> None:
-        """Set the profile: a dict of JSON."""
+        """Set the profile: a dict of JSON. Raises NotFoundError if the user does not exist."""
         self._alter("update_profile", id, {"profile": profile})
 
     def update_role(self, id: uuid.UUID, role: str) -> None:
-        """Set the role."""
+        """Set the role. Raises NotFoundError if the user does not exist."""
         self._alter("update_role", id, {"role": role})
 
     def update_email_verified(
@@ -9887,7 +9967,8 @@ class UserRepository(Repository[User]):
         """Set whether the user receives mail at the address.
 
         ``email`` is the address that the mail went to. Raises ConflictError ``users_as_read`` if
-        the stored address differs from it in any character.
+        the stored address differs from it in any character, and NotFoundError if the user does not
+        exist.
         """
         operation = "update_email_verified"
         if email is None:
@@ -9901,7 +9982,10 @@ class UserRepository(Repository[User]):
             raise self._rule_broken(operation, "users_as_read", message, identity)
 
     def update_last_active(self, id: uuid.UUID) -> None:
-        """Set ``last_active_at`` to now; ``updated_at`` stays."""
+        """Set ``last_active_at`` to now; ``updated_at`` stays.
+
+        Raises NotFoundError if the user does not exist.
+        """
         self._alter("update_last_active", id, {"last_active_at": self._clock.now()}, edit=False)
 
     def add_to_organization(
@@ -10011,8 +10095,10 @@ class _SluggedRepository(Repository[R]):
 class OrganizationRepository(_SluggedRepository[Organization]):
     """Organizations of the benchmark exchange; each has an owner at all times.
 
-    Deleting one ends its memberships. One that submissions name cannot be deleted
+    Deleting one ends its memberships. Deleting one that submissions name raises ConflictError
     (``submissions_organization_id_fkey``).
+
+    All methods raise ValidationError for an invalid argument, and what the database raises.
 
     Constraints: ``organizations_pkey``, ``organizations_slug_key``,
     ``organizations_organization_type_check``.
@@ -10040,7 +10126,8 @@ class OrganizationRepository(_SluggedRepository[Organization]):
     ) -> Organization:
         """Store a new organization and its first owner in one transaction; return it as stored.
 
-        Raises ConflictError ``organization_members_user_id_fkey`` if the user does not exist.
+        Raises ConflictError ``organizations_slug_key`` if the slug is taken, and
+        ``organization_members_user_id_fkey`` if the user does not exist.
         """
         values = self._filled(organization)
         owner = self._members._filled(_Member(values["id"], owner_id, "owner"))
@@ -10126,8 +10213,12 @@ class _VersionRepository(Repository[BenchmarkVersion]):
 class BenchmarkRepository(_SluggedRepository[Benchmark]):
     """Benchmarks with their tags and versions.
 
-    Deleting one deletes its tags and its history. One that has submissions cannot be deleted
+    A benchmark has at most 100 tags of 1 to 50 characters. Deleting one deletes its tags and its
+    history. Deleting one that has submissions raises ConflictError
     (``submissions_benchmark_version_id_fkey``).
+
+    All methods raise ValidationError for an invalid argument, SerializationError for a document
+    that is not JSON, and what the database raises.
 
     Constraints: ``benchmarks_pkey``, ``benchmarks_slug_key``, ``benchmarks_created_by_fkey``,
     ``benchmarks_category_check``, ``benchmarks_status_check``.
@@ -10183,10 +10274,13 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
     ) -> uuid.UUID:
         """Publish a new version with all fields of the benchmark, and return the version's id.
 
-        After 1.2.3 comes 1.3.0, or 2.0.0 if the change is ``breaking``. Raises ConflictError
-        ``benchmarks_as_read`` if another caller has published a version or changed the status since
-        the benchmark was read, or if ``version``, ``version_id`` or ``status`` was changed here:
-        this method sets the first two, ``update_status`` the third.
+        After 1.2.3 comes 1.3.0, or 2.0.0 if the change is ``breaking``. ``changelog`` has at most
+        10,000 characters.
+
+        Raises NotFoundError if the benchmark does not exist, and ConflictError as ``create`` does.
+        Raises ConflictError ``benchmarks_as_read`` if another caller has published a version or
+        changed the status since the benchmark was read, or if ``version``, ``version_id`` or
+        ``status`` was changed here: this method sets the first two, ``update_status`` the third.
         """
         old = self._edited(benchmark)
         tags = self._tagged(old["id"], benchmark.tags)
@@ -10275,7 +10369,12 @@ class SubmissionRepository(Repository[Submission]):
     """Results of models at benchmarks, and their ranks.
 
     The program decides which users submit for an organization, and whether a verified submission
-    may be edited: ``update`` does not change the level.
+    may be edited: ``update`` does not change the level. It raises NotFoundError if the submission
+    does not exist, and ConflictError ``submissions_as_read`` if the level, its time or the
+    visibility differs from what is stored.
+
+    All methods raise ValidationError for an invalid argument, SerializationError for a document
+    that is not JSON, and what the database raises.
 
     Constraints: ``submissions_pkey``; ``submissions_benchmark_version_id_fkey`` (the version exists
     and belongs to the benchmark), ``submissions_user_id_fkey``,
@@ -10335,7 +10434,8 @@ class SubmissionRepository(Repository[Submission]):
         """Return the best public submissions with a score: at most ``limit`` (1 to 1000).
 
         One statement. Without ``version_id`` it ranks all versions. The highest score comes first;
-        equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id.
+        equal scores share a rank (1, 2, 2, 4) and are in the order of time, then id. Raises
+        ValidationError for another ``limit``.
         """
         if not _COUNT.valid(limit) or limit > 1000:
             raise ValidationError("limit should be a whole number from 1 to 1000")
@@ -11704,6 +11804,11 @@ class RedisClient(KeyValueClient):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
+        """Check the settings; connect on first use. The default is ``CacheConfig()``.
+
+        ``observer`` takes a :class:`Call` after each attempt at a call. Raises ConfigurationError
+        for an invalid argument, or if redis-py is not installed.
+        """
         if not isinstance(config, CacheConfig | None):
             raise ConfigurationError(
                 "RedisClient takes a CacheConfig: RedisClient(CacheConfig(url=…))"
@@ -12413,6 +12518,13 @@ class CacheLock:
     have died. If the owner still works then, two owners use the resource at once: choose a
     ``ttl`` well above the longest work. A late owner never releases the next one's lock. Not
     reentrant. Threads may share one object: each acquires and releases for itself.
+
+    Args:
+        cache: where the lock is.
+        name: its key in Redis.
+        ttl: the seconds that it is held at most.
+        timeout: the seconds that ``with`` and ``acquire()`` wait at most.
+        ask: how it calls Redis; by default as ``lock`` of the cache.
     """
 
     POLL = 0.05  # seconds between two questions to Redis whether another process is done
@@ -12632,6 +12744,8 @@ class RedisCacheProvider:
         default_ttl: seconds that a value lives (0: no expiry) unless its call says otherwise.
         fail_open: whether a Redis that does not answer counts as an empty cache.
         clock: for the times in a RateLimit, and for the waits between two questions to Redis.
+
+    The constructor raises ValidationError or ConfigurationError for an invalid argument.
     """
 
     if not TYPE_CHECKING:
@@ -12870,7 +12984,7 @@ def generate_code(digits: int = 6) -> str:
     """Return a random code of 6 to 10 decimal digits.
 
     Fewer can be guessed. NIST SP 800-63B §5.1.3 asks for 20 bits or a limit on attempts: six digits
-    have 19.9, and VerificationCache limits attempts.
+    have 19.9, and VerificationCache limits attempts. Raises ValidationError for another number.
     """
     if type(digits) is not int or not 6 <= digits <= 10:
         raise ValidationError("digits should be a whole number from 6 to 10")
@@ -12930,7 +13044,8 @@ class VerificationCache:
             and do not count.
 
     Every method takes the phone in any form that :func:`normalize_phone` does, raises
-    ValidationError for another, and raises the client's errors.
+    ValidationError for another, and raises the client's errors. The constructor raises
+    ConfigurationError for a key that is too short, and ValidationError for another argument.
     """
 
     if not TYPE_CHECKING:
@@ -13437,6 +13552,7 @@ class StorageProvider(_Closeable):
     """
 
     def __init__(self, part_size: int, copy_part_size: int) -> None:
+        """Take the sizes of parts in bytes, from 5 MiB to 5 GiB; else raise ConfigurationError."""
         for name, size in (("part_size", part_size), ("copy_part_size", copy_part_size)):
             if type(size) is not int or not _MIN_PART_SIZE <= size <= _MAX_PART_SIZE:
                 raise ConfigurationError(f"{name} should be a number of bytes from 5 MiB to 5 GiB")
@@ -14410,8 +14526,20 @@ class S3StorageProvider(StorageProvider):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``ca_file``: path of a PEM file with the authorities to trust instead of the system's or
-        those of ``AWS_CA_BUNDLE``. ``keeps_folders`` overrides that of the config."""
+        """Check the settings; connect on first use. The default is ``S3StorageConfig()``.
+
+        Args:
+            config: the store and its credentials.
+            part_size: the bytes of a part of an upload, from 5 MiB to 5 GiB.
+            copy_part_size: the bytes of a part of a copy, from 5 MiB to 5 GiB.
+            ca_file: path of a PEM file with the authorities to trust instead of the system's or
+                those of ``AWS_CA_BUNDLE``.
+            keeps_folders: overrides that of the config.
+            clock: for retries.
+            observer: takes a :class:`Call` after each attempt at a request.
+
+        Raises ConfigurationError for an invalid argument, or if boto3 is not installed.
+        """
         if not isinstance(config, S3StorageConfig | None):
             raise ConfigurationError(
                 "S3StorageProvider takes an S3StorageConfig: S3StorageProvider(S3StorageConfig(…))"
@@ -15193,8 +15321,11 @@ class RedisEventBus(_Closeable):
         on_reconnect: Callable[[], None] | None = None,
         prefix: str = "",
     ) -> None:
-        """``client``: stays open when the bus closes. ``on_reconnect()`` runs in the handlers'
-        thread. ``prefix`` is put before each channel and glob in Redis; messages do not show it."""
+        """Use a client, which stays open when the bus closes.
+
+        ``on_reconnect()`` runs in the handlers' thread. ``prefix`` is put before each channel and
+        glob in Redis; messages do not show it. Raises ValidationError for an invalid argument.
+        """
         if not isinstance(client, KeyValueClient):
             raise ValidationError("RedisEventBus takes a RedisClient")
         if on_reconnect is not None:
@@ -15415,9 +15546,9 @@ class MockSmsService(SmsService):
     def __init__(
         self, stream: io.TextIOBase | None = None, *, simulate_failure: bool = False
     ) -> None:
-        """``stream``: a text file that is open for writing; default: ``sys.stdout`` at each send.
+        """Take a text file that is open for writing, by default ``sys.stdout`` at each send.
 
-        Raises ConfigurationError for anything else.
+        Raises ConfigurationError for anything else, and if ``simulate_failure`` is not a bool.
         """
         if stream is not None and not _is_file(stream, "write", binary=False):
             raise ConfigurationError("stream should be a text file that is open for writing")
@@ -15533,8 +15664,12 @@ class TwilioSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: of a region, for example https://api.dublin.ie1.twilio.com. Plain http is
-        allowed on the local machine only."""
+        """Check the settings; connect for each message.
+
+        ``endpoint`` is that of a region, for example https://api.dublin.ie1.twilio.com. Plain http
+        is allowed on the local machine only. ``observer`` takes a :class:`Call` after each attempt.
+        Raises ConfigurationError for a setting that is missing, and for an invalid argument.
+        """
         super().__init__(config, clock, observer)
         needed = {"api_key": "SMS_API_KEY", "api_secret": "SMS_API_SECRET", "sender": "SMS_FROM"}
         for name, variable in needed.items():
@@ -15690,8 +15825,12 @@ class SnsSmsService(_RemoteSmsService):
         clock: Clock | None = None,
         observer: Callable[[Call], None] | None = None,
     ) -> None:
-        """``endpoint``: a URL other than AWS's own, such as a VPC endpoint. Plain http is allowed
-        on the local machine only."""
+        """Check the settings; connect on first use.
+
+        ``endpoint`` is a URL other than AWS's own, such as a VPC endpoint. Plain http is allowed on
+        the local machine only. ``observer`` takes a :class:`Call` after each attempt. Raises
+        ConfigurationError for an invalid argument, or if boto3 is not installed.
+        """
         super().__init__(config, clock, observer)
         if (config.api_key is None) != (config.api_secret is None):
             raise ConfigurationError(
@@ -15793,6 +15932,8 @@ class FailoverSmsService(SmsService):
     The next is tried only if the one before has certainly sent nothing: it rejected the message,
     could not be reached, or is not configured. An unknown outcome is raised: one late message is
     better than two. If all fail, the last error is raised. ``close`` closes all.
+
+    The constructor raises ConfigurationError without services, and for anything else.
     """
 
     provider_name = "failover"
@@ -15833,7 +15974,10 @@ class FailoverSmsService(SmsService):
 def create_sms_service(
     config: SmsConfig, *, clock: Clock | None = None, observer: Callable[[Call], None] | None = None
 ) -> SmsService:
-    """Return the service of ``config.provider``. ConfigurationError: a setting is missing."""
+    """Return the service of ``config.provider``.
+
+    Raises ConfigurationError for a setting that is missing, and for an invalid argument.
+    """
     _check_sms_config(config)
     if config.provider is None:
         raise ConfigurationError(
@@ -16011,6 +16155,9 @@ class TableSource(_KeyedSource):
         database: a ConnectionPool or FakeDatabase.
         table: the table's name.
         columns: the columns to read; by default all but those that the server computes.
+
+    Raises ConfigurationError for another database. Raises ValidationError if ``table`` is not a
+    plain identifier, or ``columns`` is not an iterable of names.
     """
 
     _reads_ahead = True
@@ -16072,6 +16219,8 @@ class IterableSource(Source):
     Args:
         rows: a list or another iterable that can be read more than once, or a function that
             returns an iterable.
+
+    Raises ValidationError for anything else.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] | Callable[[], Iterable[Any]]) -> None:
@@ -16207,6 +16356,8 @@ class CsvSource(_FileSource):
         path: the file, in UTF-8.
         delimiter: the character between values.
         null: the text that stands for None.
+
+    Raises ConfigurationError for an invalid argument. The file is opened when the move runs.
     """
 
     names: _Names = ()
@@ -16257,7 +16408,11 @@ class CsvSource(_FileSource):
 
 
 class JsonLinesSource(_FileSource):
-    """The records of a file with one JSON object per line (https://jsonlines.org)."""
+    """The records of a file with one JSON object per line (https://jsonlines.org).
+
+    It takes the path of the file, in UTF-8, which is opened when the move runs. Raises
+    ConfigurationError for an invalid path.
+    """
 
     def _describe(self) -> dict[str, Any]:
         return {"file": self.path.name}
@@ -16276,7 +16431,15 @@ class JsonLinesSource(_FileSource):
 
 
 class SqliteSource(_KeyedSource):
-    """The rows of a table in a SQLite file, in the order of its primary key."""
+    """The rows of a table in a SQLite file, in the order of its primary key.
+
+    Args:
+        path: the file, which is opened for reading when the move runs.
+        table: the table's name.
+
+    Raises ConfigurationError for an invalid path, and ValidationError if ``table`` is not a plain
+    identifier.
+    """
 
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
         self.path = Path(_check_path("path", path))
@@ -16350,7 +16513,10 @@ class QuerySource(_KeyedSource):
         sql: the SELECT, without ORDER BY and LIMIT.
         key: the names of columns of the result that together are unique and never NULL. The types
             ENUM, SET, FLOAT and DOUBLE cannot be part of the key.
-        params: the parameters of the SELECT.
+        params: the parameters of the SELECT, as a list or tuple.
+
+    Raises ConfigurationError for another database, and ValidationError for any other invalid
+    argument.
     """
 
     _reads_ahead = True
@@ -16689,6 +16855,10 @@ class TableTarget(Target):
         policies: by column, what to do with a value that does not fit: "fail" (the default) raises
             MoveError, "null" stores NULL, ``Replace(value)`` stores that value, "divert" writes the
             row's key to the rejects file instead of storing the row.
+
+    Raises ConfigurationError for another database, choice or policy, and for ``columns`` without
+    ``write="update"``. Raises ValidationError if ``table`` is not a plain identifier, ``columns``
+    is not an iterable of names, or ``policies`` is not a dict.
     """
 
     def __init__(
@@ -16854,6 +17024,9 @@ class RepositoryTarget(Target):
     Args:
         repository: the repository. The transform returns records, or dicts of their fields.
         on_conflict: "error", or "skip" for records whose key exists.
+
+    Raises ConfigurationError for anything else, and for a repository whose ``create`` takes more
+    than the record.
     """
 
     def __init__(self, repository: Repository[Any], *, on_conflict: str = "error") -> None:
@@ -16863,7 +17036,7 @@ class RepositoryTarget(Target):
             inspect.signature(repository.create).bind(object())
         except TypeError:
             raise ConfigurationError(
-                f"a {repository.resource} is not created by its record alone: use a TableTarget"
+                f"{type(repository).__name__}.create takes more than a record: use a TableTarget"
             ) from None
         self.repository = repository
         self.database = repository.database
@@ -16874,7 +17047,7 @@ class RepositoryTarget(Target):
         self._given = names
         for name in names or ():
             if name not in self.repository._shown:
-                raise MoveError(f"a {self.repository.resource} has no {name}", column=name)
+                raise MoveError(f"the {self.repository.resource} has no {name}", column=name)
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -16964,6 +17137,7 @@ class MoveReport(_ByValue):
 
     @property
     def rows_per_second(self) -> float:
+        """The rows that this run read in a second; 0.0 if it took no time."""
         return (self.counts.read - self.resumed.read) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
@@ -17000,6 +17174,7 @@ class Verification(_ByValue):
 
     @property
     def ok(self) -> bool:
+        """Whether no row is different, missing or extra. An unknown ``extra`` counts as none."""
         return not (self.different or self.missing or self.extra)
 
     def __str__(self) -> str:
@@ -17163,7 +17338,10 @@ class _Progress:
 
 
 class Move(ABC):
-    """Something that ``infra move`` can run."""
+    """Something that ``infra move`` can run: a :class:`RowMove`, or your own subclass.
+
+    Both methods raise MoveError, and what the databases of the move raise.
+    """
 
     name: str
 
@@ -17178,11 +17356,11 @@ class Move(ABC):
         restart: bool = False,
         accept_change: bool = False,
     ) -> MoveReport:
-        """Move the remaining rows and return a report."""
+        """Move the remaining rows and return a report. See :meth:`RowMove.run`."""
 
     @abstractmethod
     def verify(self) -> Verification:
-        """Compare the target with the source."""
+        """Compare the target with the source; change nothing."""
 
 
 Transform = Callable[[dict[str, Any]], Any]
@@ -17209,6 +17387,10 @@ class RowMove(Move):
         rejects: the file for rows that a policy diverts; by default ``<name>-rejects.jsonl``.
         batch: the maximum number of rows in a batch.
         lock_timeout: how many seconds to wait for the lock of another run.
+        clock: for the pauses before retries; by default that of the database.
+
+    Raises ValidationError if ``name`` is not 1 to 100 characters without blanks at either end, or
+    ``targets`` is not a dict. Raises ConfigurationError for any other invalid argument.
     """
 
     RETRIES = 5  # of a batch whose connection was lost
@@ -17295,6 +17477,9 @@ class RowMove(Move):
 
         Raises MoveError with ``key`` and ``column`` for a row that cannot be moved. Its batch is
         rolled back; earlier batches stay. Ctrl-C finishes the batch and raises KeyboardInterrupt.
+        Raises MoveError for a source, a target or a checkpoint that does not fit, ValidationError
+        for an invalid ``limit``, TimeoutError while another run holds the lock, and what the
+        databases raise.
         """
         if limit is not None and not _COUNT.valid(limit):
             raise ValidationError("limit should be a whole number, 1 or more")
@@ -17307,7 +17492,10 @@ class RowMove(Move):
             return run.execute(end.enter_context(_graceful_stop()))
 
     def verify(self) -> Verification:
-        """Compare all rows of the source with those of the target that have the same keys."""
+        """Compare all rows of the source with those of the target that have the same keys.
+
+        Raises MoveError for rows that cannot be read or do not fit, and what the databases raise.
+        """
         try:
             return _Comparison(self).result()
         finally:
@@ -17748,7 +17936,11 @@ class _provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
 
 
 class Infrastructure(_Closeable):
-    """The services of a project. Each is built on first use."""
+    """The services of a project. Each is an attribute, built on first use.
+
+    Building one raises ConfigurationError if a setting or a driver is missing, and ConnectionError
+    after ``close``. The constructor raises ConfigurationError for an invalid argument.
+    """
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         if not isinstance(config, Config):
@@ -17768,7 +17960,10 @@ class Infrastructure(_Closeable):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
-        """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md."""
+        """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md.
+
+        Raises ConfigurationError, which names the variable at fault.
+        """
         return cls(Config.from_env(env))
 
     @property

@@ -419,6 +419,16 @@ FAKE_TABLE: list[Mutant] = [
 ]
 
 FAKE_REPOSITORIES: list[Mutant] = [
+    shared(
+        "Repository: a class need not set its record, table and resource",
+        Drop("Repository.__init__", "_check_declared(self)"),
+        UNIT,
+    ),
+    fake(
+        "Table.of: the class need not set its record, table and resource",
+        Drop("Table.of", "infra._check_declared(repository)"),
+        UNIT,
+    ),
     fake(
         "FakeRepository: equal values are in the order of ids, also of those that descend",
         Replace(

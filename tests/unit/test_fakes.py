@@ -950,6 +950,59 @@ def test_the_table_of_a_repository() -> None:
     notes.insert({"id": infra.new_id(), "title": "123", "text": None})
 
 
+@pytest.mark.parametrize("absent", ["record", "table", "resource"])
+def test_what_a_repository_has_to_set(absent: str) -> None:
+    given = {"record": infra.User, "table": "users", "resource": "user"}
+    del given[absent]
+    port: Any = type("Notes", (infra.Repository,), given)
+    fake: Any = type("FakeNotes", (fakes.FakeRepository, port), {})
+    for build, name in (
+        (lambda: fakes.Table.of(port), "Notes"),
+        (lambda: fake(fakes.FakeDatabase("postgres", fakes.POSTGRES_TABLES)), "FakeNotes"),
+    ):
+        with pytest.raises(infra.ConfigurationError, match=f"^{name} should set {absent}$"):
+            build()
+
+
+@pytest.mark.real  # needs the driver
+@pytest.mark.parametrize("absent", ["record", "table", "resource"])
+def test_what_a_repository_on_a_server_has_to_set(absent: str) -> None:
+    given = {"record": infra.User, "table": "users", "resource": "user"}
+    del given[absent]
+    kind: Any = type("SqlNotes", (infra.SqlRepository,), given)
+    pool = infra.create_pool(infra.DatabaseConfig(url="postgres://u:p@127.0.0.1:1/db"))
+    with pool, pytest.raises(infra.ConfigurationError, match=f"^SqlNotes should set {absent}$"):
+        kind(pool)
+
+
+def test_what_the_database_of_a_fake_lacks() -> None:
+    """The tables of a fake come from no migration: the message says where they come from."""
+    words = r'FakeDatabase .*\(pass a fakes.Table.of\(...\) that has it in tables\): "{}"$'
+    with pytest.raises(infra.DatabaseError, match=words.format("users")):
+        fakes.FakeUserRepository(fakes.FakeDatabase("postgres"))
+    users = fakes.FakeUserRepository().database.table("users")
+    with pytest.raises(infra.DatabaseError, match=words.format("nothing")):
+        users.insert({"nothing": 1})
+
+
+def test_messages_need_no_article() -> None:
+    organizations: Any = fakes.FakeOrganizationRepository()
+    words = "^the organization should be of class Organization$"
+    with pytest.raises(infra.ValidationError, match=words):
+        organizations.update(5)
+    words = r"^FakeOrganizationRepository.create takes more than a record: use a TableTarget$"
+    with pytest.raises(infra.ConfigurationError, match=words):
+        infra.RepositoryTarget(organizations)
+    wrong: Any = 5
+    words = r"^Config.storage should be of class S3StorageConfig$"
+    with pytest.raises(infra.ConfigurationError, match=words):
+        infra.Config(storage=wrong)
+    source = infra.TableSource(fakes.FakePhoneUserRepository().database, "phone_users")
+    target = infra.RepositoryTarget(fakes.FakeUserRepository())
+    with pytest.raises(infra.MoveError, match=r"^the user has no phone_hash$"):
+        infra.RowMove("phones", source=source, target=target).run()
+
+
 def test_rows_that_refer_to_their_own_table(notes: fakes.FakeTable) -> None:
     notes.insert({"id": 1, "parent": 1})
     notes.insert({"id": 2, "parent": 1})
