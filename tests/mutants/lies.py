@@ -420,13 +420,13 @@ FAKE_TABLE: list[Mutant] = [
 
 FAKE_REPOSITORIES: list[Mutant] = [
     shared(
-        "Repository: a class need not set its record, table and resource",
-        Drop("Repository.__init__", "_check_declared(self)"),
+        "Repository: a class need not set its resource",
+        Replace("_check_declared", "('record', 'table', 'resource')", "('record', 'table')"),
         UNIT,
     ),
-    fake(
-        "Table.of: the class need not set its record, table and resource",
-        Drop("Table.of", "infra._check_declared(repository)"),
+    shared(
+        "Repository: the message does not name the class that lacks an attribute",
+        Replace("_check_declared", "type(repository)", "Repository"),
         UNIT,
     ),
     fake(
