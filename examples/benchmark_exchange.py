@@ -24,7 +24,7 @@ DATA_SET = [{"ask": "2 + 2", "expect": "4"}, {"ask": "17 * 3", "expect": "51"}]
 
 
 def fetch(services: infra.Infrastructure, url: str) -> bytes:
-    """Return what the URL gives without a login, by HTTP or from the fake."""
+    """Return what the URL returns without a login, over HTTP or from the fake."""
     if isinstance(services.storage, fakes.FakeStorageProvider):
         return services.storage.fetch(url)
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
@@ -46,7 +46,7 @@ def main(services: infra.Infrastructure) -> None:
     members = organizations.find_members(lab.id).items
     print(f"   {lab.name}: {[(member.user.username, member.role) for member in members]}")
 
-    print("2. Somebody wants to know what happens.")
+    print("2. A subscriber waits for events.")
     received: queue.Queue[infra.Message] = queue.Queue()
     subscription = bus.subscribe_many(
         [infra.EventChannel.BENCHMARK, infra.EventChannel.SUBMISSION], received.put
@@ -104,7 +104,7 @@ def main(services: infra.Infrastructure) -> None:
         for rank, model, username in cache.get_or_set(name, ranks, ttl=60):
             print(f"   {rank}. {model} by {username}")
 
-    print("5. The subscriber was told, in order.")
+    print("5. The subscriber received the events, in order.")
     for _ in range(4):
         message = received.get(timeout=10)
         if message.channel == infra.EventChannel.BENCHMARK:
@@ -117,13 +117,13 @@ def main(services: infra.Infrastructure) -> None:
             print(f"   {message.channel}: {submitted.model_name} with {submitted.score}")
     subscription.close()
 
-    print("6. And downloads the data set by a URL that is good for a minute.")
+    print("6. It downloads the data set from a URL that is valid for a minute.")
     url = storage.get_presigned_url(BUCKET, key, expires_in=60)
     data = fetch(services, url)
     same = data == storage.download(BUCKET, key)
     print(f"   {len(json.loads(data))} cases. The same as stored: {same}")
 
-    print("7. All is taken back, what refers to others first.")
+    print("7. Everything is deleted, rows that refer to others first.")
     for submission in services.submissions.find_for_benchmark(sums.id).items:
         services.submissions.delete(submission.id)
     services.benchmarks.delete(sums.id)

@@ -100,7 +100,7 @@ def main(services: infra.Infrastructure) -> None:
     old, new = tokens.is_valid(first.token), tokens.is_valid(second.token)
     print(f"   {rotation.outcome}. Valid: the old {old}, the new {new}")
 
-    print("9. Somebody has copied the old token: its whole family dies.")
+    print("9. Someone uses a copy of the old token: the whole family is revoked.")
     rotation = tokens.rotate(first.token, ttl=3600)
     print(f"   {rotation.outcome}. Valid: the new {tokens.is_valid(second.token)}")
     print(f"   The owner asks: {tokens.rotate(second.token, ttl=3600).outcome}")
@@ -113,7 +113,8 @@ def main(services: infra.Infrastructure) -> None:
     print(f"   A moment later: {valid}, {tokens.rotate(short.token, ttl=3600).outcome}")
 
     deleted = users.delete(user.id)
-    print(f"The user goes: {deleted}. The tokens went along: {tokens.find(first.token) is None}")
+    gone = tokens.find(first.token) is None
+    print(f"The user is deleted: {deleted}. So are the user's tokens: {gone}")
 
 
 if __name__ == "__main__":

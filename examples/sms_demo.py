@@ -10,17 +10,15 @@ import infra
 
 
 def remind(sms: infra.SmsService, phone: str) -> str:
-    """Send a reminder as an application does, and return what is known of it."""
+    """Send a reminder as an application does, and return what is known about it."""
     try:
         sms.send_sms(phone, "Your appointment is tomorrow at 9:00.")
     except infra.SmsError as error:
-        return (
-            "not sent"
-            if error.outcome == "rejected"
-            else "perhaps sent: do not send again by itself"
-        )
+        if error.outcome == "rejected":
+            return "not sent"
+        return "may have been sent: do not send it again automatically"
     except infra.ValidationError:
-        return "that is no phone number"
+        return "not a phone number"
     return "sent"
 
 

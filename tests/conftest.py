@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
+import importlib.util
 import os
 import signal
 import uuid
@@ -113,6 +114,17 @@ def private_server() -> Iterator[Callable[[str], services.Server]]:
     yield start
     for server in started:
         server.stop()
+
+
+def _check_flask() -> None:
+    if importlib.util.find_spec("flask") is None:
+        raise services.Missing("Flask is not installed: pip install flask")
+
+
+@pytest.fixture(scope="session")
+def flask() -> None:
+    """Skip the test, or fail it under REQUIRE_SERVICES=1, if Flask is not installed."""
+    _or_skip(_check_flask)
 
 
 @pytest.fixture
@@ -257,7 +269,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The long tests first, so that no process waits for another's at the end of the run.
     items.sort(key=lambda item: item.path.parent.name != "properties")
     for item in items:
-        if {"service", "private_server", "database", "no_aws", "s3"} & set(
+        if {"service", "private_server", "database", "no_aws", "s3", "flask"} & set(
             getattr(item, "fixturenames", ())
         ):
             item.add_marker("real")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import re
+import secrets
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,8 +98,11 @@ def test_pages_on_servers(
     page: Path,
     service: Callable[[str], str],
     database: Callable[[str], str],
+    request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
+    if "examples.web" in program(page):
+        request.getfixturevalue("flask")
     variables = {
         "REDIS_URL": service("redis"),
         "MYSQL_URL": database("mariadb"),
@@ -111,6 +118,7 @@ def test_pages_on_servers(
 def test_pages_pass_the_type_checker(tmp_path: Path) -> None:
     """One page has a planted error: where every type was Any, none would be found."""
     pytest.importorskip("mypy")
+    pytest.importorskip("flask")
     planted = tmp_path / "planted.md"
     planted.write_text("# Planted\n\n```python\nimport infra\n\ninfra.new_id().hexx\n```\n")
     paths = [str(saved_program(page, tmp_path)) for page in [*WITH_CODE, planted]]
@@ -271,6 +279,68 @@ def test_the_repository_of_ones_own_on_real_servers(
         len((ROOT / "examples" / "own_repository.py").read_text(encoding="utf-8").splitlines())
         < 100
     )
+
+
+def test_the_web_example_passes_its_own_tests(flask: None) -> None:
+    assert " passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/web")
+
+
+def first_match(pattern: str, lines: Iterable[str]) -> str:
+    matches = (re.search(pattern, line) for line in lines)
+    return next(filter(None, matches))[1]
+
+
+def sign_in_over_http(*arguments: str, **env: str) -> None:
+    """Start the web example, sign in with the code that it prints, and stop it with Ctrl-C."""
+    command = [sys.executable, "-W", "error", "-m", "examples.web.app", "--port", "0", *arguments]
+    key = secrets.token_hex(32)  # a new one: a server that lasts counts the codes of earlier runs
+    env = {**os.environ, "PHONE_HASH_KEY": key, **env}
+    phone = {"phone": "+14155550100"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as app:
+        assert app.stdout is not None
+        assert app.stderr is not None
+        try:
+            url = first_match(r"Running on (http://127\.0\.0\.1:\d+)", app.stderr)
+            assert post(f"{url}/code", phone) == {}
+            code = first_match(r"code is (\d+)", app.stdout)
+            first = post(f"{url}/sign-in", {**phone, "code": code})["token"]
+            second = post(f"{url}/refresh", token=first)["token"]
+            assert post(f"{url}/sign-out", token=second) == {}
+        finally:
+            app.send_signal(signal.SIGINT)
+        _, logged = app.communicate(timeout=60)
+    assert app.returncode == 0
+    assert '"POST /sign-out HTTP/1.1" 200' in logged
+    assert not [secret for secret in ("4155550100", code, first, second) if secret in logged]
+
+
+def post(url: str, body: object = None, token: str = "") -> dict[str, str]:
+    request = urllib.request.Request(  # noqa: S310 - http, to this machine
+        url, json.dumps(body).encode(), {"Authorization": f"Bearer {token}"}
+    )
+    straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with straight.open(request, timeout=60) as reply:
+        answer: dict[str, str] = json.load(reply)
+    return answer
+
+
+def test_the_web_example_on_fakes(flask: None) -> None:
+    sign_in_over_http()
+    assert "--real" in run("-m", "examples.web.app", "--help")
+
+
+def test_the_web_example_on_real_servers(
+    flask: None, service: Callable[[str], str], database: Callable[[str], str]
+) -> None:
+    variables = {
+        "REDIS_URL": service("redis"),
+        "MYSQL_URL": database("mariadb"),
+        "SMS_PROVIDER": "mock",
+    }
+    run("-m", "infra", "migrate", **variables)
+    sign_in_over_http("--real", **variables)
 
 
 def test_the_layout_is_the_one_that_users_know() -> None:
