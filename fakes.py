@@ -390,25 +390,7 @@ class Column:
             )
 
 
-@dataclass(frozen=True)
-class ForeignKey:
-    """A reference to columns of another table.
-
-    ``on_delete`` is "restrict", "cascade" or "set null".
-    """
-
-    columns: tuple[str, ...]
-    table: str
-    target: tuple[str, ...] = ("id",)
-    on_delete: str = "restrict"
-
-    def __post_init__(self) -> None:
-        infra._check_many("columns", self.columns)
-        if len(infra._check_many("target", self.target)) != len(self.columns):
-            raise infra.ConfigurationError("target should have as many columns as the key itself")
-        if not isinstance(self.table, str):
-            raise infra.ConfigurationError("table should be the name of a table")
-        infra._check_choice("on_delete", self.on_delete, "restrict", "cascade", "set null")
+ForeignKey = infra.ForeignKey
 
 
 @dataclass(frozen=True)
@@ -449,124 +431,57 @@ class Table:
                 )
 
     @classmethod
-    def of(cls, repository: Any, *, ascii: Iterable[str] = (), **rules: Any) -> Table:
-        """Return the table of a repository's class.
+    def of(
+        cls,
+        repository: Any,
+        *,
+        ascii: Iterable[str] = (),
+        unique: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        foreign_keys: Mapping[str, ForeignKey] = MappingProxyType({}),
+        checks: Mapping[str, Callable[[Row], bool | None]] = MappingProxyType({}),
+    ) -> Table:
+        """Return the table of a repository's class, with the rules that the class names.
 
-        Args:
-            repository: the class; its record, lengths and scales give the columns.
-            ascii: the columns whose texts are ASCII only.
-            rules: the other rules of the table.
-
-        Raises ConfigurationError for a rule that names no column of the record.
+        The other arguments add rules, or replace those of the same name. Raises ConfigurationError
+        for a rule that names no column of the record.
         """
         if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
             raise infra.ConfigurationError("Table.of takes the class of a repository")
-        only = [*infra._check_many("ascii", ascii)]
+        rules = repository._rules()
+        only = [*rules.ascii, *infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
         for name, (kind, null) in repository._columns().items():
             holds = repository._column_type(name, kind)
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
             columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
-        table = cls(repository.table, columns, tuple(repository.key), **rules)
+        table = cls(
+            repository.table,
+            columns,
+            tuple(repository.key),
+            {**rules.unique, **infra._check_mapping("unique", unique)},
+            {**rules.foreign_keys, **infra._check_mapping("foreign_keys", foreign_keys)},
+            {name: check.holds for name, check in rules.checks.items()}
+            | {**infra._check_mapping("checks", checks)},
+        )
         table._check_names("ascii", only)
         return table
 
 
-def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool | None]]:
-    """Return checks that these columns hold one of the texts that the repository allows."""
-
-    def check(column: str) -> Callable[[Row], bool | None]:
-        allowed = {None, *repository.formats[column].split("|")}
-        return lambda row: row[column] in allowed
-
-    return {f"{repository.table}_{column}_check": check(column) for column in columns}
-
-
-def _references(
-    repository: Any, on_delete: str = "restrict", **columns: str
-) -> dict[str, ForeignKey]:
-    """Return foreign keys: for each column the table whose ``id`` it holds."""
-    return {
-        f"{repository.table}_{column}_fkey": ForeignKey((column,), table, on_delete=on_delete)
-        for column, table in columns.items()
-    }
-
-
-_MOVES = Table.of(infra._CheckpointRepository)
 #: the tables of schema.sql; a contract test compares the two
 MYSQL_TABLES = (
-    _MOVES,
-    Table.of(
-        infra.PhoneUserRepository,
-        ascii=("phone_hash", "country_code", "user_type"),
-        unique={"phone_users_phone_hash_key": ("phone_hash",)},
-        checks=_choices(infra.PhoneUserRepository, "user_type"),
-    ),
-    Table.of(
-        infra.TokenRepository,
-        ascii=("token_hash",),
-        unique={"refresh_tokens_token_hash_key": ("token_hash",)},
-        foreign_keys=_references(infra.TokenRepository, "cascade", user_id="phone_users"),
-    ),
+    Table.of(infra._CheckpointRepository),
+    Table.of(infra.PhoneUserRepository),
+    Table.of(infra.TokenRepository),
 )
 POSTGRES_TABLES = (
-    _MOVES,
-    Table.of(
-        infra.UserRepository,
-        unique={"users_email_key": ("email_folded",), "users_username_key": ("username_folded",)},
-        checks=_choices(infra.UserRepository, "role"),
-    ),
-    Table.of(
-        infra.OrganizationRepository,
-        unique={"organizations_slug_key": ("slug",)},
-        checks=_choices(infra.OrganizationRepository, "organization_type"),
-    ),
-    Table.of(
-        infra._MemberRepository,
-        foreign_keys={
-            **_references(infra._MemberRepository, "cascade", organization_id="organizations"),
-            **_references(infra._MemberRepository, user_id="users"),
-        },
-        checks=_choices(infra._MemberRepository, "role"),
-    ),
-    Table.of(
-        infra.BenchmarkRepository,
-        unique={"benchmarks_slug_key": ("slug",)},
-        foreign_keys=_references(infra.BenchmarkRepository, created_by="users"),
-        checks=_choices(infra.BenchmarkRepository, "category", "status"),
-    ),
-    Table.of(
-        infra._TagRepository,
-        foreign_keys=_references(infra._TagRepository, "cascade", benchmark_id="benchmarks"),
-    ),
-    Table.of(
-        infra._VersionRepository,
-        unique={
-            "benchmark_versions_benchmark_id_id_key": ("benchmark_id", "id"),
-            "benchmark_versions_benchmark_id_version_key": ("benchmark_id", "version"),
-            "benchmark_versions_benchmark_id_number_key": ("benchmark_id", "number"),
-        },
-        foreign_keys=_references(infra._VersionRepository, "cascade", benchmark_id="benchmarks"),
-    ),
-    Table.of(
-        infra.SubmissionRepository,
-        foreign_keys={
-            "submissions_benchmark_version_id_fkey": ForeignKey(
-                ("benchmark_id", "benchmark_version_id"),
-                "benchmark_versions",
-                ("benchmark_id", "id"),
-            ),
-            **_references(
-                infra.SubmissionRepository, user_id="users", organization_id="organizations"
-            ),
-        },
-        checks={
-            "submissions_aggregate_score_check": lambda row: (
-                row["aggregate_score"] is None or math.isfinite(row["aggregate_score"])
-            ),
-            **_choices(infra.SubmissionRepository, "verification_level", "visibility"),
-        },
-    ),
+    Table.of(infra._CheckpointRepository),
+    Table.of(infra.UserRepository),
+    Table.of(infra.OrganizationRepository),
+    Table.of(infra._MemberRepository),
+    Table.of(infra.BenchmarkRepository),
+    Table.of(infra._TagRepository),
+    Table.of(infra._VersionRepository),
+    Table.of(infra.SubmissionRepository),
 )
 
 

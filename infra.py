@@ -80,7 +80,7 @@ import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
@@ -126,6 +126,7 @@ __all__ = [
     "CacheLock",
     "Call",
     "CallPolicy",
+    "Check",
     "Clock",
     "Config",
     "ConfigurationError",
@@ -141,6 +142,7 @@ __all__ = [
     "Event",
     "EventChannel",
     "FailoverSmsService",
+    "ForeignKey",
     "Health",
     "Infrastructure",
     "InfrastructureError",
@@ -801,6 +803,14 @@ def _check_many(name: str, items: Iterable[T]) -> list[T]:
             f"{name} should be a list or another iterable of them, not a single one"
         )
     return list(items)
+
+
+def _check_choice(name: str, value: Any, *choices: str) -> str:
+    """Return the text as a plain str. Raises ConfigurationError if it is none of the choices."""
+    text: str = _plain(value)
+    if text not in choices:
+        raise ConfigurationError(f"{name} should be {', '.join(choices[:-1])} or {choices[-1]}")
+    return text
 
 
 def _folded(text: str) -> str:
@@ -8606,6 +8616,112 @@ class Page(_ByValue, Generic[T]):
 # === repositories =================================================================================
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ForeignKey(_ByValue):
+    """A reference to columns of another table.
+
+    ``on_delete`` is "restrict", "cascade" or "set null".
+    """
+
+    columns: tuple[str, ...]
+    table: str
+    target: tuple[str, ...] = ("id",)
+    on_delete: str = "restrict"
+
+    def __post_init__(self) -> None:
+        _check_many("columns", self.columns)
+        if len(_check_many("target", self.target)) != len(self.columns):
+            raise ConfigurationError("target should have as many columns as the key itself")
+        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "target", tuple(self.target))
+        if not isinstance(self.table, str):
+            raise ConfigurationError("table should be the name of a table")
+        _check_choice("on_delete", self.on_delete, "restrict", "cascade", "set null")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Check(_ByValue):
+    """A condition that every row meets.
+
+    Attributes:
+        sql: the condition in SQL that both engines accept.
+        holds: the same for a fake: a function that takes the row, a dict, and returns False to
+            refuse it. None (unknown, as with NULL) accepts it.
+    """
+
+    sql: str
+    holds: Callable[[dict[str, Any]], bool | None]
+
+    def __post_init__(self) -> None:
+        if not _is_text(self.sql):
+            raise ConfigurationError("sql should be the text of a condition")
+        _check_function("holds", self.holds, "a row", ConfigurationError)
+
+
+class _Choice(NamedTuple):
+    """The check of a column whose format is a list of texts."""
+
+    column: str
+    texts: Sequence[str]
+
+    def holds(self, row: dict[str, Any]) -> bool:
+        return row[self.column] is None or row[self.column] in self.texts
+
+
+def _choices(table: str, formats: Mapping[str, str]) -> dict[str, _Choice]:
+    """Return checks for the formats that are lists of words, such as "customer|worker"."""
+    found = {}
+    for column, pattern in formats.items():
+        texts = pattern.split("|")
+        if len(texts) > 1 and all(re.sub("[_-]", "", text).isalnum() for text in texts):
+            found[f"{table}_{column}_check"] = _Choice(column, texts)
+    return found
+
+
+def _named_keys(table: str, unique: Any) -> dict[str, Any]:
+    """Return the unique keys by name. In a list each gets the name ``<table>_<columns>_key``."""
+    if isinstance(unique, Mapping):
+        return {**unique}
+    if isinstance(unique, list | tuple) and all(isinstance(each, list | tuple) for each in unique):
+        return {f"{table}_{'_'.join(map(str, columns))}_key": columns for columns in unique}
+    raise ConfigurationError("unique should be a dict, or a list of tuples of columns")
+
+
+class _Rules(NamedTuple):
+    """The constraints of a table, by name."""
+
+    unique: Mapping[str, tuple[str, ...]]
+    foreign_keys: Mapping[str, ForeignKey]
+    checks: Mapping[str, Check | _Choice]
+    ascii: tuple[str, ...]
+
+    def check(self, columns: Collection[str]) -> None:
+        """Raise ConfigurationError for a wrong rule of a table with these columns."""
+        for rules, expected in ((self.foreign_keys, ForeignKey), (self.checks, Check | _Choice)):
+            for rule, value in rules.items():
+                if not isinstance(value, expected):
+                    kind = "ForeignKey" if expected is ForeignKey else "Check"
+                    raise ConfigurationError(f"{rule} should be of class {kind}")
+        named = {"ascii": self.ascii, **self.unique}
+        named |= {rule: key.columns for rule, key in self.foreign_keys.items()}
+        for rule, names in named.items():
+            if not isinstance(names, list | tuple) or not (names or rule == "ascii"):
+                raise ConfigurationError(f"{rule} should be a tuple of columns")
+            if unknown := [str(name) for name in names if name not in columns]:
+                raise ConfigurationError(f"{rule} names no column: {', '.join(unknown)}")
+
+    def check_names(self, key: str) -> None:
+        """Raise ConfigurationError for a bad name. ``key`` is the primary key's."""
+        names = [key, *self.unique, *self.foreign_keys, *self.checks]
+        for name in names[1:]:
+            if not (isinstance(name, str) and name.isascii() and name.isidentifier()):
+                raise ConfigurationError(f"{name} should be letters, digits and underscores")
+            if len(name) > 63:
+                raise ConfigurationError(f"{name} should have at most 63 characters")
+            if names.count(name) > 1:
+                raise ConfigurationError(f"{name} should be the name of one constraint")
+
+
 #: values, or conditions, by the names of their columns
 _ByColumn: TypeAlias = Mapping[str, Any]
 #: columns, each with whether it is descending
@@ -8778,6 +8894,33 @@ class _RecordSchema(ABC, Generic[R]):
     kept: ClassVar[Sequence[str]] = ()
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
+    ascii: ClassVar[Sequence[str]] = ()
+    unique: ClassVar[Mapping[str, Sequence[str]] | Sequence[Sequence[str]]] = ()
+    foreign_keys: ClassVar[Mapping[str, ForeignKey]] = {}
+    checks: ClassVar[Mapping[str, Check]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if hasattr(cls, "record") and hasattr(cls, "table"):  # else it is a base of others
+            cls._rules()
+
+    @classmethod
+    def _rules(cls) -> _Rules:
+        """Return the table's constraints. Raises ConfigurationError for a wrong one."""
+        table = _plain(cls.table).rpartition(".")[2]
+        try:
+            rules = _Rules(
+                _named_keys(table, cls.unique),
+                _check_mapping("foreign_keys", cls.foreign_keys),
+                {**_choices(table, cls.formats), **_check_mapping("checks", cls.checks)},
+                tuple(_check_many("ascii", cls.ascii)),
+            )
+            if any(rules):
+                rules.check({*cls._own_fields(), *cls.hidden, *cls.folded})
+                rules.check_names(f"{table}_pkey")
+        except (ConfigurationError, ValidationError) as error:
+            raise ConfigurationError(f"{cls.__name__}: {error}") from None
+        return rules._replace(unique={rule: tuple(key) for rule, key in rules.unique.items()})
 
     def __init__(self) -> None:
         self._held_types = self._columns()
@@ -8834,10 +8977,15 @@ class _RecordSchema(ABC, Generic[R]):
         return [each.name for each in fields(record) if each.init]
 
     @classmethod
+    def _own_fields(cls) -> list[str]:
+        """Return the fields that are columns of the table."""
+        return [name for name in cls._arguments() if name not in cls.elsewhere]
+
+    @classmethod
     def _columns(cls) -> dict[str, tuple[type, bool]]:
         """Return the type of each column, and whether it may be None."""
         hints = get_type_hints(cls.record)
-        hints = {name: hints[name] for name in cls._arguments() if name not in cls.elsewhere}
+        hints = {name: hints[name] for name in cls._own_fields()}
         columns = {}
         for name, hint in {**hints, **cls.hidden}.items():
             choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
@@ -9039,6 +9187,16 @@ class Repository(_PagedStore[R]):
             not as stored.
         kept: fields that ``update`` does not change.
         sort_fields, filter_fields: the fields that a ``Query`` may name.
+        ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
+        unique: columns of each unique key, by the name of the constraint, such as
+            ``{"notes_title_key": ("title",)}``. A list of such tuples gives each the name
+            ``<table>_<columns>_key``.
+        foreign_keys: a ``ForeignKey`` by the name of the constraint.
+        checks: a ``Check`` by the name of the constraint. A format that is a list of words, such as
+            "draft|public", is also a check of the table: ``<table>_<column>_check``.
+
+    The last four are rules of the table: ``ddl`` writes them, and a fake obeys them. A wrong one
+    raises ConfigurationError when the class is made.
 
     Values are checked before anything is sent. Methods raise ValidationError, SerializationError
     for a document that is not JSON, and what the database raises; ConflictError names the
@@ -9348,6 +9506,14 @@ class SqlRepository(Repository[R]):
 ConnectionPool._backend = SqlRepository
 
 
+def _references(table: str, on_delete: str = "restrict", **columns: str) -> dict[str, ForeignKey]:
+    """Return a table's foreign keys: for each column the table whose ``id`` it holds."""
+    return {
+        f"{table}_{column}_fkey": ForeignKey((column,), target, on_delete=on_delete)
+        for column, target in columns.items()
+    }
+
+
 # https://www.itu.int/pub/T-SP-E.164D: codes of one and two digits; all others have three
 _CALLING_CODES = _lazy(r"\+(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
 
@@ -9371,6 +9537,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
         "country_code": "[1-9][0-9]{0,2}",
         "user_type": "customer|worker",
     }
+    ascii: ClassVar = ("phone_hash", "country_code", "user_type")
+    unique: ClassVar = [("phone_hash",)]
     sort_fields: ClassVar = ("created_at", "updated_at")
     filter_fields: ClassVar = ("country_code", "user_type", "is_verified", "is_blocked")
 
@@ -9432,6 +9600,9 @@ class TokenRepository(Repository[RefreshToken]):
         "device_id": 255, "device_name": 255, "ip_address": 45, "user_agent": 512,
     }  # fmt: skip
     formats: ClassVar = {"token_hash": "[0-9a-f]{64}"}
+    ascii: ClassVar = ("token_hash",)
+    unique: ClassVar = [("token_hash",)]
+    foreign_keys: ClassVar = _references("refresh_tokens", "cascade", user_id="phone_users")
     sort_fields: ClassVar = ("created_at", "expires_at")
     filter_fields: ClassVar = ("user_id", "family", "device_id")
 
@@ -9603,6 +9774,10 @@ class _MemberRepository(Repository[_Member]):
     key: ClassVar = ("organization_id", "user_id")
     lengths: ClassVar = {"role": 20}
     formats: ClassVar = {"role": "member|admin|owner"}
+    foreign_keys: ClassVar = {
+        **_references("organization_members", "cascade", organization_id="organizations"),
+        **_references("organization_members", user_id="users"),
+    }
     filter_fields: ClassVar = ("role",)
 
 
@@ -9636,6 +9811,10 @@ class UserRepository(Repository[User]):
     visible: ClassVar = ("email", "username")
     folded: ClassVar = {"email_folded": ("email",), "username_folded": ("username",)}
     hidden: ClassVar = {"password_hash": str | None}
+    unique: ClassVar = {
+        "users_email_key": ("email_folded",),
+        "users_username_key": ("username_folded",),
+    }
     guarded: ClassVar = ("role", "email_verified")
     kept: ClassVar = ("last_active_at",)
     sort_fields: ClassVar = ("created_at", "updated_at", "username")
@@ -9854,6 +10033,7 @@ class OrganizationRepository(_SluggedRepository[Organization]):
         "organization_type": "llm_provider|research_institution|enterprise|open_source|individual",
     }
     trimmed: ClassVar = ("name",)
+    unique: ClassVar = [("slug",)]
     guarded: ClassVar = ("verified", "verification_date")
     filter_fields: ClassVar = ("organization_type", "verified")
 
@@ -9929,6 +10109,7 @@ class _TagRepository(Repository[_Tag]):
     resource = "tag"
     key: ClassVar = ("benchmark_id", "tag")
     lengths: ClassVar = {"tag": 50}
+    foreign_keys: ClassVar = _references("benchmark_tags", "cascade", benchmark_id="benchmarks")
     trimmed: ClassVar = ("tag",)
 
 
@@ -9943,6 +10124,12 @@ class _VersionRepository(Repository[BenchmarkVersion]):
     resource = "benchmark version"
     lengths: ClassVar = {"version": 30, "changelog": 10_000}
     formats: ClassVar = {"version": _VERSION}
+    unique: ClassVar = [
+        ("benchmark_id", "id"),
+        ("benchmark_id", "version"),
+        ("benchmark_id", "number"),
+    ]
+    foreign_keys: ClassVar = _references("benchmark_versions", "cascade", benchmark_id="benchmarks")
 
 
 class BenchmarkRepository(_SluggedRepository[Benchmark]):
@@ -9968,6 +10155,8 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         "status": "draft|under_review|active|deprecated|archived",
         "version": _VERSION,
     }
+    unique: ClassVar = [("slug",)]
+    foreign_keys: ClassVar = _references("benchmarks", created_by="users")
     trimmed: ClassVar = ("name", "license")
     ids: ClassVar = ("id", "version_id")
     elsewhere: ClassVar = ("tags",)
@@ -10112,6 +10301,18 @@ class SubmissionRepository(Repository[Submission]):
     formats: ClassVar = {
         "verification_level": "unverified|community_verified|platform_verified|audited",
         "visibility": "public|unlisted|private",
+    }
+    foreign_keys: ClassVar = {
+        "submissions_benchmark_version_id_fkey": ForeignKey(
+            ("benchmark_id", "benchmark_version_id"), "benchmark_versions", ("benchmark_id", "id")
+        ),
+        **_references("submissions", user_id="users", organization_id="organizations"),
+    }
+    checks: ClassVar = {
+        "submissions_aggregate_score_check": Check(
+            "aggregate_score > '-Infinity' AND aggregate_score < 'Infinity'",
+            lambda row: row["aggregate_score"] is None or math.isfinite(row["aggregate_score"]),
+        )
     }
     trimmed: ClassVar = ("model",)
     guarded: ClassVar = ("verification_level", "verified_at", "visibility")
@@ -15799,14 +16000,6 @@ class _KeyedSource(Source):
         rows, keys = self._page(None if position is None else _decode_key(position), limit)
         position = _encode_key(keys[-1]) if keys else position
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
-
-
-def _check_choice(name: str, value: Any, *choices: str) -> str:
-    """Return the text as a plain str. Raises ConfigurationError if it is none of the choices."""
-    text: str = _plain(value)
-    if text not in choices:
-        raise ConfigurationError(f"{name} should be {', '.join(choices[:-1])} or {choices[-1]}")
-    return text
 
 
 def _check_database(database: Any) -> Database:

@@ -1,0 +1,166 @@
+"""Tables of one's own: one class carries the rules, and runs on every backend."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pytest
+
+import fakes
+import infra
+
+
+@dataclass(frozen=True)
+class Order:
+    code: str
+    state: str | None = None
+    id: uuid.UUID = infra.FILLED
+
+
+@dataclass(frozen=True)
+class Line:
+    """Its columns have names that servers reserve, and each kind of value."""
+
+    order_id: uuid.UUID
+    rank: int
+    key: str
+    group: str = ""
+    stock: int = 0
+    next_id: uuid.UUID | None = None
+    total: int | None = None
+    price: Decimal | None = None
+    weight: float | None = None
+    is_new: bool = False
+    data: bytes | None = None
+    blob: bytes | None = None
+    day: date | None = None
+    seen_at: datetime | None = None
+    meta: dict[str, Any] | None = None
+    text: str | None = None
+    huge: str | None = None
+    id: uuid.UUID = infra.FILLED
+    created_at: datetime = infra.FILLED
+
+
+class Orders(infra.Repository[Order]):
+    record, table, resource, sort_fields = Order, "orders", "order", ("code",)
+    lengths: ClassVar = {"code": 20, "state": 10}
+    formats: ClassVar = {"state": "open|paid|on-hold"}
+    ascii = ("code",)
+    unique = (("code",),)
+
+    def find_by_code(self, code: str) -> Order | None:
+        return self._first("find_by_code", self._checked({"code": code}))
+
+
+class Lines(infra.Repository[Line]):
+    record, table, resource = Line, "lines", "line"
+    lengths: ClassVar = {"key": 40, "total": 64, "data": 8, "huge": 20_000}
+    scales: ClassVar = {"price": (10, 2), "seen_at": 0}
+    folded: ClassVar = {"key_folded": ("key",)}
+    unique: ClassVar = {"lines_rank_key": ("order_id", "rank"), "lines_name": ["key"]}
+    foreign_keys: ClassVar = {
+        "lines_order_id_fkey": infra.ForeignKey(("order_id",), "orders", on_delete="cascade"),
+        "lines_next_id_fkey": infra.ForeignKey(("next_id",), "lines", on_delete="set null"),
+    }
+    checks: ClassVar = {
+        "lines_stock_check": infra.Check("stock >= 0", lambda row: row["stock"] >= 0),
+        "lines_total_check": infra.Check(
+            "total > stock",
+            lambda row: None if row["total"] is None else row["total"] > row["stock"],
+        ),
+    }
+
+
+class Archived(Orders):
+    """The same table under another name."""
+
+    table = "archived"
+
+
+TABLES = [fakes.Table.of(each) for each in (Orders, Lines)]
+
+
+def test_a_fake_table_has_the_rules_of_the_class() -> None:
+    orders, lines = TABLES
+    assert orders.unique == {"orders_code_key": ("code",)}
+    pairs: Any = type("Pairs", (Orders,), {"unique": [("code", "state")]})
+    assert fakes.Table.of(pairs).unique == {"orders_code_state_key": ("code", "state")}
+    assert fakes.Table.of(Archived).unique == {"archived_code_key": ("code",)}
+    assert orders.columns["code"] == fakes.Column(str, length=20, ascii=True)
+    assert orders.columns["state"].ascii is False
+    assert [*orders.checks] == ["orders_state_check"]
+    check = orders.checks["orders_state_check"]
+    states = ("open", "on-hold", None, "gone", "OPEN")
+    assert [check({"state": state}) for state in states] == [True, True, True, False, False]
+    assert lines.unique == {"lines_rank_key": ("order_id", "rank"), "lines_name": ("key",)}
+    assert lines.foreign_keys == Lines.foreign_keys
+    assert [*lines.checks] == ["lines_stock_check", "lines_total_check"]
+    assert fakes.ForeignKey is infra.ForeignKey
+
+
+def test_arguments_of_a_fake_table_add_rules_and_replace_them() -> None:
+    table = fakes.Table.of(
+        Orders,
+        ascii=["state"],
+        unique={"orders_state_key": ("state",), "orders_code_key": ("code", "state")},
+        foreign_keys={"orders_fkey": infra.ForeignKey(("id",), "lines")},
+        checks={"orders_state_check": lambda row: False, "orders_check": lambda row: True},
+    )
+    assert table.columns["state"].ascii is table.columns["code"].ascii is True
+    assert table.unique == {"orders_code_key": ("code", "state"), "orders_state_key": ("state",)}
+    assert table.foreign_keys == {"orders_fkey": infra.ForeignKey(("id",), "lines")}
+    assert [*table.checks] == ["orders_state_check", "orders_check"]
+    assert table.checks["orders_state_check"]({"state": "open"}) is False
+    with pytest.raises(infra.ConfigurationError, match="orders: ascii should name columns"):
+        fakes.Table.of(Orders, ascii=["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"unique": {"k": ("nothing",)}}, "k names no column: nothing"),
+        ({"unique": {"k": ("code", 5)}}, "k names no column: 5"),
+        ({"unique": {"k": "code"}}, "k should be a tuple of columns"),
+        ({"unique": {"k": ()}}, "k should be a tuple of columns"),
+        ({"unique": ("code",)}, "unique should be a dict, or a list of tuples of columns"),
+        ({"unique": 5}, "unique should be a dict, or a list of tuples of columns"),
+        ({"unique": [("nothing",)]}, "orders_nothing_key names no column: nothing"),
+        ({"unique": {"k; DROP": ("code",)}}, "k; DROP should be letters, digits and underscores"),
+        ({"unique": {"k" * 64: ("code",)}}, "should have at most 63 characters"),
+        ({"unique": {"orders_pkey": ("code",)}}, "orders_pkey should be the name of one"),
+        ({"unique": {"orders_state_check": ("code",)}}, "orders_state_check should be the name of"),
+        ({"foreign_keys": {"k": ("code",)}}, "k should be of class ForeignKey"),
+        ({"foreign_keys": ["k"]}, "foreign_keys should be a dict"),
+        ({"foreign_keys": {"k": infra.ForeignKey(("no",), "t")}}, "k names no column: no"),
+        ({"checks": {"k": lambda row: True}}, "k should be of class Check"),
+        ({"checks": 5}, "checks should be a dict"),
+        ({"ascii": ("nothing",)}, "ascii names no column: nothing"),
+        ({"ascii": "code"}, "ascii should be a list"),
+    ],
+)
+def test_a_wrong_rule_is_refused_with_its_class(rules: dict[str, Any], message: str) -> None:
+    with pytest.raises(infra.ConfigurationError, match=message) as caught:
+        type("Wrong", (Orders,), rules)
+    assert str(caught.value).startswith("Wrong: ")
+    abstract: Any = type("Abstract", (infra.Repository,), rules)  # it has no table yet
+    with pytest.raises(infra.ConfigurationError, match="Wrong: "):
+        type("Wrong", (abstract, Orders), {})
+
+
+def test_rules_of_one_name() -> None:
+    key = infra.ForeignKey(("id",), "lines")
+    with pytest.raises(infra.ConfigurationError, match="Wrong: k should be the name of one"):
+        type("Wrong", (Orders,), {"unique": {"k": ("code",)}, "foreign_keys": {"k": key}})
+
+
+@pytest.mark.parametrize(
+    ("sql", "holds"), [("", bool), (5, bool), ("a > 0", None), ("a > 0", "a > 0")]
+)
+def test_wrong_checks(sql: Any, holds: Any) -> None:
+    with pytest.raises(infra.ConfigurationError, match="should be"):
+        infra.Check(sql, holds)
