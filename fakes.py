@@ -258,7 +258,10 @@ class Faults:
     def _methods(cls) -> list[str]:
         ports = [base for base in cls.__mro__[1:] if base not in (Faults, object)]
         names = {
-            name for port in ports for name, value in vars(port).items() if inspect.isroutine(value)
+            name
+            for port in ports
+            for name, value in vars(port).items()
+            if inspect.isroutine(value) and not isinstance(value, classmethod)
         }
         names.update(name for name in dir(cls) if hasattr(getattr(cls, name, None), "_can_fail"))
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
@@ -1591,7 +1594,12 @@ class FakeRepository(infra.Repository[R]):
         self.database._apply_fault(error)
 
 
+class _FaultyRepository(Faults, FakeRepository[R]):
+    """The repositories that ``infra.Repository.on`` returns."""
+
+
 FakeDatabase._backend = FakeRepository
+FakeDatabase._backend_on = _FaultyRepository
 
 
 def _with_schema(engine: str, clock: infra.Clock | None) -> FakeDatabase:

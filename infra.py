@@ -240,6 +240,7 @@ __all__ = [
 
 E = TypeVar("E", bound="Event")
 R = TypeVar("R")  # a record
+S = TypeVar("S", bound="Repository[Any]")
 T = TypeVar("T")
 
 logger = logging.getLogger("infra")
@@ -3605,6 +3606,8 @@ class Database(_Transactions):
     engine: str
     #: the class of the repositories on this backend
     _backend: ClassVar[type]
+    #: the class of those that ``Repository.on`` returns
+    _backend_on: ClassVar[type]
 
     def __init__(
         self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
@@ -3777,6 +3780,12 @@ class Database(_Transactions):
     def _health_check(self) -> Health: ...
     @abstractmethod
     def _stats(self) -> PoolStats: ...
+
+
+def _check_database(database: Any) -> Database:
+    if not isinstance(database, Database):
+        raise ConfigurationError("database should be a ConnectionPool or a FakeDatabase")
+    return database
 
 
 class _TableShape(NamedTuple):
@@ -9213,6 +9222,26 @@ class Repository(_PagedStore[R]):
         self.table, self.resource = _plain(self.table), _plain(self.resource)
         super().__init__()
 
+    @classmethod
+    def on(cls: type[S], database: Database, *arguments: Any, **options: Any) -> S:
+        """Return the repository of this class on a ``ConnectionPool`` or a ``FakeDatabase``.
+
+        It needs no class for each backend. The arguments are those of the constructor. Raises
+        ConfigurationError if the class has abstract methods, or fields ``elsewhere``: these need a
+        subclass for each backend.
+        """
+        _check_database(database)
+        made = cls
+        if "_insert" in getattr(cls, "__abstractmethods__", ()):
+            made = _backend_class(database._backend_on, cls)
+            missing = {*made.__abstractmethods__, *cls.elsewhere}
+            if missing := missing - {*getattr(made, "_others", ())}:
+                raise ConfigurationError(
+                    f"{cls.__name__}.on has no {', '.join(sorted(missing))}: "
+                    "write a subclass for each backend"
+                )
+        return made(database, *arguments, **options)
+
     def create(self, record: R) -> R:
         """Store a new record and return it as stored, with ids and times filled if None."""
         values = self._filled(record)
@@ -9503,7 +9532,7 @@ class SqlRepository(Repository[R]):
         return params
 
 
-ConnectionPool._backend = SqlRepository
+ConnectionPool._backend = ConnectionPool._backend_on = SqlRepository
 
 
 def _references(table: str, on_delete: str = "restrict", **columns: str) -> dict[str, ForeignKey]:
@@ -16000,12 +16029,6 @@ class _KeyedSource(Source):
         rows, keys = self._page(None if position is None else _decode_key(position), limit)
         position = _encode_key(keys[-1]) if keys else position
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
-
-
-def _check_database(database: Any) -> Database:
-    if not isinstance(database, Database):
-        raise ConfigurationError("database should be a ConnectionPool or a FakeDatabase")
-    return database
 
 
 def _check_table(table: str) -> str:

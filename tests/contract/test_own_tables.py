@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from abc import abstractmethod
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -164,3 +165,83 @@ def test_rules_of_one_name() -> None:
 def test_wrong_checks(sql: Any, holds: Any) -> None:
     with pytest.raises(infra.ConfigurationError, match="should be"):
         infra.Check(sql, holds)
+
+
+class Missing(Orders):
+    """Has SQL of its own."""
+
+    @abstractmethod
+    def totals(self) -> list[int]: ...
+    @abstractmethod
+    def by_join(self) -> list[int]: ...
+
+
+class SqlMissing(infra.SqlRepository[Order], Missing):
+    def totals(self) -> list[int]:
+        return [1]
+
+    def by_join(self) -> list[int]:
+        return [2]
+
+
+class FakeMissing(fakes.FakeRepository[Order], Missing):
+    def totals(self) -> list[int]:
+        return [1]
+
+    def by_join(self) -> list[int]:
+        return [2]
+
+
+def fake_database(engine: str = "postgres", **options: Any) -> fakes.FakeDatabase:
+    return fakes.FakeDatabase(engine, TABLES, **options)
+
+
+def test_on_a_fake_it_can_fail() -> None:
+    orders = Orders.on(fake_database())
+    assert isinstance(orders, Orders)
+    assert isinstance(orders, fakes.Faults)
+    orders.fail_next("find_by_code", infra.TimeoutError)
+    with pytest.raises(infra.TimeoutError):
+        orders.find_by_code("a")
+    assert orders.find_by_code("a") is None
+    with pytest.raises(infra.ValidationError, match="there is no method 'on' to fail"):
+        orders.fail_next("on", infra.TimeoutError)
+    orders.down = True
+    with pytest.raises(infra.ConnectionError, match="down on purpose"):
+        orders.count()
+    orders.down = False
+    assert orders.count() == 0
+
+
+def test_on_takes_what_the_constructor_takes() -> None:
+    clock = fakes.FakeClock(datetime(2030, 1, 1, tzinfo=timezone.utc))
+    database = fake_database()
+    order = Orders.on(database).create(Order("a"))
+    assert Lines.on(database, clock=clock).create(Line(order.id, 1, "k")).created_at == clock.now()
+    phones = fakes.FakeDatabase("mysql", fakes.MYSQL_TABLES)
+    users = infra.PhoneUserRepository.on(phones, "k" * 32)
+    assert users.create_for_phone("+14155550100") == users.find_by_phone("+14155550100")
+
+
+def test_a_class_of_a_backend_stays_what_it_is() -> None:
+    database = fake_database()
+    made = FakeMissing.on(database)
+    assert (type(made), made.totals()) == (FakeMissing, [1])
+    assert type(Orders.on(database)) is type(Orders.on(database))
+    with pytest.raises(infra.ConfigurationError, match="SqlMissing takes a ConnectionPool"):
+        SqlMissing.on(database)
+
+
+def test_what_on_cannot_make() -> None:
+    database = fakes.FakeDatabase("postgres", [*fakes.POSTGRES_TABLES, *TABLES])
+    for port, names in (
+        (Missing, "by_join, totals"),
+        (infra.BenchmarkRepository, "tags"),
+        (infra.SubmissionRepository, "_ranked"),
+    ):
+        message = f"{port.__name__}.on has no {names}: write a subclass for each backend"
+        with pytest.raises(infra.ConfigurationError, match=message):
+            port.on(database)
+    wrong: Any = "postgres://localhost"
+    with pytest.raises(infra.ConfigurationError, match="should be a ConnectionPool or a Fake"):
+        Orders.on(wrong)

@@ -350,6 +350,21 @@ TABLE_RULES: list[Mutant] = [
         Replace("_named_keys", "map(str, columns)", "map(str, columns[:1])"),
         OWN_TABLES,
     ),
+    shared(
+        "Repository.on: makes what lacks methods",
+        Replace("Repository.on", "missing - {*getattr(made, '_others', ())}", "set()"),
+        OWN_TABLES,
+    ),
+    shared(
+        "Repository.on: what it makes has no faults",
+        Replace("Repository.on", "database._backend_on", "database._backend"),
+        OWN_TABLES,
+    ),
+    fake(
+        "Faults: a class method may be made to fail",
+        Replace("Faults._methods", "not isinstance(value, classmethod)", "True"),
+        OWN_TABLES,
+    ),
     fake(
         "Table: arguments do not replace the rules of the class",
         Replace(
