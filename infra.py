@@ -228,6 +228,7 @@ __all__ = [
     "VerificationConfig",
     "create_pool",
     "create_sms_service",
+    "ddl",
     "generate_code",
     "hash_phone",
     "main",
@@ -9533,6 +9534,237 @@ class SqlRepository(Repository[R]):
 
 
 ConnectionPool._backend = ConnectionPool._backend_on = SqlRepository
+
+
+class _TableSyntax(NamedTuple):
+    """How an engine writes CREATE TABLE."""
+
+    syntax: type[_Syntax]
+    #: by kind of column, see _TableWriter._kind
+    types: Mapping[str, str]
+    #: the largest size of a text's and of bytes' type with a size
+    longest: Mapping[str, int]
+    #: the bytes of an index, and of a character in it; 0: the engine refuses rows, not the index
+    key_bytes: int = 0
+    character_bytes: int = 0
+    #: follows the type of a text of ASCII
+    ascii: str = ""
+    primary_key: str = "CONSTRAINT {name} PRIMARY KEY"
+    ending: str = ""
+
+
+_ASCII = " CHARACTER SET ascii COLLATE ascii_bin"
+_TABLE_SYNTAX = {
+    "mysql": _TableSyntax(
+        _MySqlSyntax,
+        {
+            "id": "CHAR(36)" + _ASCII,
+            "text": "VARCHAR({size})",
+            "long text": "LONGTEXT",
+            "bytes": "VARBINARY({size})",
+            "long bytes": "LONGBLOB",
+            "flag": "BOOLEAN",
+            "integer": "INTEGER",
+            "integer of 64 bits": "BIGINT",
+            "float": "DOUBLE",
+            "decimal": "DECIMAL({size},{scale})",
+            "date": "DATE",
+            "moment": "DATETIME(6)",
+            "short moment": "DATETIME({scale})",
+            "document": "LONGTEXT",
+        },
+        {"text": 16_383, "bytes": 65_532},  # a row has 65,535 bytes
+        key_bytes=3072,  # https://dev.mysql.com/doc/refman/8.4/en/innodb-limits.html
+        character_bytes=4,
+        ascii=_ASCII,
+        primary_key="PRIMARY KEY",
+        ending=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    ),
+    "postgres": _TableSyntax(
+        _PostgresSyntax,
+        {
+            "id": "UUID",
+            "text": 'VARCHAR({size}) COLLATE "C"',
+            "long text": 'TEXT COLLATE "C"',
+            "bytes": "BYTEA",
+            "long bytes": "BYTEA",
+            "flag": "BOOLEAN",
+            "integer": "INTEGER",
+            "integer of 64 bits": "BIGINT",
+            "float": "DOUBLE PRECISION",
+            "decimal": "NUMERIC({size},{scale})",
+            "long decimal": "NUMERIC",
+            "date": "DATE",
+            "moment": "TIMESTAMPTZ",
+            "short moment": "TIMESTAMPTZ({scale})",
+            "document": "JSON",
+        },
+        {"text": 10_485_760, "bytes": sys.maxsize},
+    ),
+}
+
+
+class _TableWriter:
+    """Writes the CREATE TABLE of a repository's class. Raises ConfigurationError."""
+
+    def __init__(self, port: Any, engine: str) -> None:
+        self._port, self._engine, self._syntax = port, engine, _TABLE_SYNTAX[engine]
+        self._quote = self._syntax.syntax().name
+        self._rules = port._rules()
+        self._columns = port._columns()
+        #: each key's columns, by the name of the constraint
+        self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
+        self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}
+        self._keys |= {rule: key.columns for rule, key in self._rules.foreign_keys.items()}
+
+    def text(self) -> str:
+        self._check()
+        lines = [self._column(name) for name in self._columns]
+        primary_key = self._syntax.primary_key.format(name=self._quote(self._primary_key))
+        lines.append(f"{primary_key} {self._list(self._port.key)}")
+        for rule, names in self._rules.unique.items():
+            lines.append(f"CONSTRAINT {self._quote(rule)} UNIQUE {self._list(names)}")
+        for rule, key in self._rules.foreign_keys.items():
+            lines.append(
+                f"CONSTRAINT {self._quote(rule)} FOREIGN KEY {self._list(key.columns)} "
+                f"REFERENCES {self._quote(key.table)} {self._list(key.target)} "
+                f"ON DELETE {key.on_delete.upper()}"
+            )
+        for rule, check in self._rules.checks.items():
+            lines.append(f"CONSTRAINT {self._quote(rule)} CHECK ({self._condition(check)})")
+        body = ",\n    ".join(lines)
+        table = self._quote(self._port.table)
+        return f"CREATE TABLE {table} (\n    {body}\n){self._syntax.ending};\n"
+
+    def _list(self, names: Iterable[str]) -> str:
+        return f"({', '.join(map(self._quote, names))})"
+
+    def _condition(self, check: Check | _Choice) -> str:
+        if isinstance(check, Check):
+            return check.sql
+        texts = ", ".join(f"'{text}'" for text in check.texts)
+        return f"{self._quote(check.column)} IN ({texts})"
+
+    def _column(self, name: str) -> str:
+        column, null = self._type(name), self._columns[name][1]
+        written = self._syntax.types.get(self._kind(column))
+        if written is None:
+            needed = "a scale" if column.kind == "decimal" else "a length of 32 or 64 (bits)"
+            raise self._wrong(name, f"needs {needed} on {self._engine}")
+        written = written.format(size=column.size, scale=column.scale)
+        if column.kind == "text" and name in self._rules.ascii:
+            written += self._syntax.ascii
+        return f"{self._quote(name)} {written} {'NULL' if null else 'NOT NULL'}"
+
+    def _type(self, name: str) -> _ColumnType:
+        column: _ColumnType = self._port._column_type(name, self._columns[name][0])
+        if column.size is not None and not _COUNT.valid(column.size):
+            raise self._wrong(name, f"should have a length that is {_COUNT.expected}")
+        return column
+
+    def _kind(self, column: _ColumnType) -> str:
+        """Return the key of ``types``."""
+        kind, size = column.kind, column.size
+        if kind == "integer":
+            return kind if size in (None, 32) else f"{kind} of {size} bits"
+        if kind == "moment":
+            return kind if column.scale in (None, 6) else f"short {kind}"
+        if kind == "decimal":
+            return kind if size is not None else f"long {kind}"
+        longest = self._syntax.longest.get(kind)
+        if longest is None or (size is not None and size <= longest):
+            return kind
+        return f"long {kind}"
+
+    def _check(self) -> None:
+        self._check_names()
+        for rule, names in self._keys.items():
+            if unknown := [name for name in names if name not in self._columns]:
+                raise self._wrong(rule, f"names no column: {', '.join(unknown)}")
+            self._check_size(rule, names)
+        for name in self._port.key:
+            if self._columns[name][1]:
+                raise self._wrong(self._primary_key, f"should not hold {name}, which may be None")
+        for rule, key in self._rules.foreign_keys.items():
+            fixed = [name for name in key.columns if not self._columns[name][1]]
+            if fixed and key.on_delete == "set null":
+                raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
+
+    def _check_names(self) -> None:
+        keys = self._rules.foreign_keys.values()
+        tables = [self._port.table, *(key.table for key in keys)]
+        names = [*self._columns, *(name for key in keys for name in key.target)]
+        wrong = [name for name in tables if not _TABLE_NAME.fullmatch(name)]
+        wrong += [name for name in names if not _NAME.fullmatch(name)]
+        if wrong:
+            raise self._wrong(wrong[0], "should be letters, digits and underscores")
+
+    def _check_size(self, rule: str, names: Iterable[str]) -> None:
+        used = 0
+        for name in names:
+            column = self._type(name)
+            if column.kind == "document":
+                raise self._wrong(rule, f"names a document: {name}")
+            if self._syntax.key_bytes and self._kind(column).startswith("long "):
+                raise self._wrong(rule, f"needs a length of {name} on {self._engine}")
+            used += self._key_bytes(name, column)
+        if used > self._syntax.key_bytes > 0:
+            raise self._wrong(
+                rule,
+                f"takes {used} bytes, and an index of {self._engine} has {self._syntax.key_bytes}: "
+                "shorten its texts, or name those of ASCII in ascii",
+            )
+
+    def _key_bytes(self, name: str, column: _ColumnType) -> int:
+        if column.kind == "text" and name not in self._rules.ascii:
+            return self._syntax.character_bytes * (column.size or 0)
+        if column.kind in _SIZED:
+            return column.size or 0
+        return 36 if column.kind == "id" else 8
+
+    def _wrong(self, name: str, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._port.__name__}: {name} {problem}")
+
+
+def _parents_first(ports: Sequence[Any]) -> list[Any]:
+    """Return the classes in the order in which their tables can be made."""
+    ordered: list[Any] = []
+    waiting = [*ports]
+    while waiting:
+        tables = {port.table for port in waiting}
+        ready = [
+            port
+            for port in waiting
+            if tables.isdisjoint(
+                {key.table for key in port._rules().foreign_keys.values()} - {port.table}
+            )
+        ]
+        if not ready:
+            names = ", ".join(port.__name__ for port in waiting)
+            raise ConfigurationError(f"{names}: their foreign keys refer to each other in a circle")
+        ordered += ready
+        waiting = [port for port in waiting if port not in ready]
+    return ordered
+
+
+def ddl(repositories: Any, engine: str) -> str:
+    """Return the CREATE TABLE for a repository's class, as the text of a migration.
+
+    Raises ConfigurationError for what the engine's tables cannot hold, such as a unique key of text
+    without a length on MySQL.
+
+    Args:
+        repositories: the class, or several: a table comes after those that it refers to.
+        engine: "mysql" (MariaDB too) or "postgres".
+    """
+    engine = _check_choice("engine", engine, *_TABLE_SYNTAX)
+    single = isinstance(repositories, type)
+    ports = [repositories] if single else _check_many("repositories", repositories)
+    for port in ports:
+        is_port = isinstance(port, type) and issubclass(port, Repository)
+        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
+            raise ConfigurationError("ddl takes the classes of repositories, with a record")
+    return "\n".join(_TableWriter(port, engine).text() for port in _parents_first(ports))
 
 
 def _references(table: str, on_delete: str = "restrict", **columns: str) -> dict[str, ForeignKey]:

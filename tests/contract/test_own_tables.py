@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract.databases import unchecked, violation
 
 
 @dataclass(frozen=True)
@@ -245,3 +247,196 @@ def test_what_on_cannot_make() -> None:
     wrong: Any = "postgres://localhost"
     with pytest.raises(infra.ConfigurationError, match="should be a ConnectionPool or a Fake"):
         Orders.on(wrong)
+
+
+def contract(orders: Orders, lines: Lines) -> None:
+    """What both backends do with the rules of the classes."""
+    order = orders.create(Order("a-1", "open"))
+    assert orders.find_by_code("a-1") == orders.find_by_id(order.id) == order
+    line = lines.create(Line(order.id, 1, "K\u00e9y", price=Decimal("1.50"), total=1 << 40))
+    full = replace(
+        line, weight=0.5, is_new=True, data=b"12345678", blob=b"x" * 99_999, day=date(2026, 1, 2),
+        seen_at=datetime(2026, 1, 2, tzinfo=timezone.utc), meta={"a": [1]}, text="t" * 70_000,
+        huge="h" * 20_000, group="g",
+    )  # fmt: skip
+    assert lines.update(full) == lines.find_by_id(line.id)
+    other = Line(order.id, 2, "other", next_id=line.id)
+    for wrong, rule in (
+        (replace(other, rank=1), ("lines_rank_key", "unique")),
+        (replace(other, key=line.key), ("lines_name", "unique")),
+        (replace(other, order_id=infra.new_id()), ("lines_order_id_fkey", "foreign_key")),
+        (replace(other, next_id=infra.new_id()), ("lines_next_id_fkey", "foreign_key")),
+        (replace(other, stock=-1), ("lines_stock_check", "check")),
+        (replace(other, total=0), ("lines_total_check", "check")),
+    ):
+        assert violation(lambda wrong=wrong: lines.create(wrong)) == rule  # type: ignore[misc]
+    assert violation(lambda: orders.create(Order("a-1"))) == ("orders_code_key", "unique")
+    last = lines.create(other)
+    assert lines.delete(line.id) is True
+    assert lines.find_by_id(last.id) == replace(last, next_id=None)
+    assert orders.delete(order.id) is True
+    assert lines.count() == 0
+
+
+def state_is_checked(orders: Orders) -> None:
+    """The database itself refuses a text that the format does not have."""
+    assert violation(lambda: unchecked(orders).create(Order("b", "gone"))) == (
+        "orders_state_check", "check",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_rules_on_a_fake(engine: str) -> None:
+    database = fake_database(engine)
+    contract(Orders.on(database), Lines.on(database))
+    state_is_checked(Orders.on(database))
+
+
+def created(pool: infra.ConnectionPool, *ports: type[Any]) -> None:
+    """Create the tables as a migration does."""
+    for statement in infra.split_statements(infra.ddl(ports, pool.engine), pool.engine):
+        pool.execute(statement)
+
+
+SERVERS = ["mariadb", "mysql", "postgres", "postgres-18"]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_rules_on_a_server(database: Callable[[str], str], name: str) -> None:
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        created(pool, Lines, Orders)
+        orders = Orders.on(pool)
+        assert isinstance(orders, Orders)
+        assert isinstance(orders, infra.SqlRepository)
+        contract(orders, Lines.on(pool))
+        state_is_checked(orders)
+
+
+def test_the_text_of_a_table() -> None:
+    assert (
+        infra.ddl(Orders, "postgres")
+        == """\
+CREATE TABLE "orders" (
+    "code" VARCHAR(20) COLLATE "C" NOT NULL,
+    "state" VARCHAR(10) COLLATE "C" NULL,
+    "id" UUID NOT NULL,
+    CONSTRAINT "orders_pkey" PRIMARY KEY ("id"),
+    CONSTRAINT "orders_code_key" UNIQUE ("code"),
+    CONSTRAINT "orders_state_check" CHECK ("state" IN ('open', 'paid', 'on-hold'))
+);
+"""
+    )
+    assert (
+        infra.ddl([Orders], "mysql")
+        == """\
+CREATE TABLE `orders` (
+    `code` VARCHAR(20) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    `state` VARCHAR(10) NULL,
+    `id` CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    PRIMARY KEY (`id`),
+    CONSTRAINT `orders_code_key` UNIQUE (`code`),
+    CONSTRAINT `orders_state_check` CHECK (`state` IN ('open', 'paid', 'on-hold'))
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+"""
+    )
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_the_text_of_several_tables(engine: str) -> None:
+    """Parents come first, and the text is a migration."""
+    text = infra.ddl(iter((Lines, Orders)), engine)
+    statements = infra.split_statements(text, engine)
+    quote = "`" if engine == "mysql" else '"'
+    assert [statement.split(quote)[1] for statement in statements] == ["orders", "lines"]
+    (next_id,) = (line for line in text.splitlines() if "lines_next_id_fkey" in line)
+    assert next_id.replace(quote, "").strip() == (
+        "CONSTRAINT lines_next_id_fkey FOREIGN KEY (next_id) REFERENCES lines (id) "
+        "ON DELETE SET NULL,"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "mysql", "postgres"),
+    [
+        ({"unique": [("code", "state")]}, "", ""),
+        ({"lengths": {}}, "Wrong: orders_code_key needs a length of code on mysql", ""),
+        ({"lengths": {"code": 16_384}}, "orders_code_key needs a length of code", ""),
+        ({"lengths": {"code": 3072}}, "", ""),
+        (
+            {"lengths": {"code": 3073}},
+            "orders_code_key takes 3073 bytes, and an index of mysql",
+            "",
+        ),
+        ({"lengths": {"code": 768}, "ascii": ()}, "", ""),
+        ({"lengths": {"code": 769}, "ascii": ()}, "orders_code_key takes 3076 bytes", ""),
+        ({"lengths": {"code": "9"}}, "code should have a length", "code should have a length"),
+        ({"lengths": {"code": 0}}, "code should have a length", "code should have a length"),
+        ({"key": ("nothing",)}, "orders_pkey names no column: nothing", "names no column: nothing"),
+        ({"key": ("state",)}, "should not hold state, which", "should not hold state, which"),
+        ({"hidden": {"price": Decimal}}, "price needs a scale on mysql", ""),
+        ({"hidden": {"n": int}, "lengths": {"code": 5, "n": 8}}, "n needs a len", "n needs a len"),
+        ({"hidden": {"a b": int}}, "a b should be letters", "a b should be letters"),
+        (
+            {"table": "a;b", "formats": {}, "unique": ()},
+            "a;b should be letters, digits",
+            "a;b should be letters, digits",
+        ),
+        (
+            {"hidden": {"doc": dict}, "unique": {"k": ("doc",)}},
+            "k names a document: doc",
+            "k names a document: doc",
+        ),
+        (
+            {"foreign_keys": {"k": infra.ForeignKey(("code",), "t", on_delete="set null")}},
+            "k sets code to None, which it may not be",
+            "k sets code to None, which it may not be",
+        ),
+        (
+            {"foreign_keys": {"k": infra.ForeignKey(("code",), "t; DROP")}},
+            "t; DROP should be letters",
+            "t; DROP should be letters",
+        ),
+        (
+            {"foreign_keys": {"k": infra.ForeignKey(("code",), "t", ("i d",))}},
+            "i d should be letters",
+            "i d should be letters",
+        ),
+    ],
+)
+def test_what_no_table_can_hold(rules: dict[str, Any], mysql: str, postgres: str) -> None:
+    port = type("Wrong", (Orders,), rules)
+    for engine, message in (("mysql", mysql), ("postgres", postgres)):
+        if not message:
+            assert infra.ddl(port, engine).startswith("CREATE TABLE ")
+            continue
+        with pytest.raises(infra.ConfigurationError, match=message) as caught:
+            infra.ddl(port, engine)
+        assert str(caught.value).startswith("Wrong: ")
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mysql"])
+def test_the_largest_keys(database: Callable[[str], str], name: str) -> None:
+    """The longest that ddl accepts are accepted by the server too."""
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        for table, rules in (
+            ("ascii_keys", {"lengths": {"code": 3072}}),
+            ("text_keys", {"lengths": {"code": 768}, "ascii": ()}),
+            ("long_texts", {"lengths": {"code": 1, "state": 16_364}}),
+        ):
+            created(pool, type("Large", (Orders,), {"table": table, "formats": {}, **rules}))
+
+
+def test_what_ddl_refuses() -> None:
+    key = {"k": infra.ForeignKey(("id",), "orders")}
+    one = type("One", (Orders,), {"table": "one", "foreign_keys": key})
+    key = {"l": infra.ForeignKey(("id",), "one")}
+    other = type("Other", (Orders,), {"foreign_keys": key})
+    with pytest.raises(
+        infra.ConfigurationError, match="One, Lines, Other: their foreign keys refer"
+    ):
+        infra.ddl([one, Lines, other], "postgres")
+    for wrong in (5, infra.Repository, [Order], "orders"):
+        with pytest.raises(infra.InfrastructureError, match=r"ddl takes|should be a list"):
+            infra.ddl(wrong, "postgres")
+    with pytest.raises(infra.ConfigurationError, match="engine should be mysql or postgres"):
+        infra.ddl(Orders, "sqlite")

@@ -365,6 +365,41 @@ TABLE_RULES: list[Mutant] = [
         Replace("Faults._methods", "not isinstance(value, classmethod)", "True"),
         OWN_TABLES,
     ),
+    shared(
+        "ddl: every column may be NULL",
+        Replace("_TableWriter._column", "'NULL' if null else 'NOT NULL'", "'NULL'"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: every reference cascades",
+        Replace("_TableWriter.text", "key.on_delete.upper()", "'CASCADE'"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: tables come as they are given",
+        Replace("ddl", "_parents_first(ports)", "ports"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: an index has any size",
+        Replace("_TableWriter._check_size", "used > self._syntax.key_bytes > 0", "False"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: a text of ASCII takes four bytes",
+        Replace("_TableWriter._key_bytes", "name not in self._rules.ascii", "True"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: a key on MySQL holds any text",
+        Replace("_TableWriter._check_size", "self._kind(column).startswith('long ')", "False"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: a deletion sets what may not be NULL",
+        Replace("_TableWriter._check", "key.on_delete == 'set null'", "False"),
+        OWN_TABLES,
+    ),
     fake(
         "Table: arguments do not replace the rules of the class",
         Replace(
