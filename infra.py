@@ -9587,7 +9587,6 @@ _TABLE_SYNTAX = {
             "text": 'VARCHAR({size}) COLLATE "C"',
             "long text": 'TEXT COLLATE "C"',
             "bytes": "BYTEA",
-            "long bytes": "BYTEA",
             "flag": "BOOLEAN",
             "integer": "INTEGER",
             "integer of 64 bits": "BIGINT",
@@ -9599,7 +9598,7 @@ _TABLE_SYNTAX = {
             "short moment": "TIMESTAMPTZ({scale})",
             "document": "JSON",
         },
-        {"text": 10_485_760, "bytes": sys.maxsize},
+        {"text": 10_485_760},
     ),
 }
 

@@ -440,3 +440,142 @@ def test_what_ddl_refuses() -> None:
             infra.ddl(wrong, "postgres")
     with pytest.raises(infra.ConfigurationError, match="engine should be mysql or postgres"):
         infra.ddl(Orders, "sqlite")
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_compare(database: Callable[[str], str], name: str) -> None:
+    """A table made from ddl is equal; each difference is a sentence."""
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        assert fakes.compare(Orders, pool) == ["there is no table orders"]
+        created(pool, Lines, Orders)
+        assert fakes.compare(Orders, pool) == []
+        assert fakes.compare(Lines, pool) == []
+        for table in TABLES:
+            assert fakes.compare(table, pool) == []
+        ascii = " of ASCII" if pool.engine == "mysql" else ""
+        for change, differences in CHANGES:
+            port = type("Orders", (Orders,), change)
+            expected = [sentence.format(ascii=ascii) for sentence in differences]
+            assert fakes.compare(port, pool) == expected, change
+        wrong = replace(TABLES[1], foreign_keys=OTHER_KEYS, checks={"lines_check": bool})
+        assert fakes.compare(wrong, pool) == [
+            "lines has no a_fkey, which should be "
+            "FOREIGN KEY (order_id) REFERENCES orders (id) ON DELETE RESTRICT",
+            "lines: lines_next_id_fkey should be FOREIGN KEY (next_id) REFERENCES lines (id) "
+            "ON DELETE CASCADE, and is FOREIGN KEY (next_id) REFERENCES lines (id) "
+            "ON DELETE SET NULL",
+            "lines has no lines_check, which should be CHECK",
+            "lines has lines_order_id_fkey too, which is "
+            "FOREIGN KEY (order_id) REFERENCES orders (id) ON DELETE CASCADE",
+            "lines has lines_stock_check too, which is CHECK",
+            "lines has lines_total_check too, which is CHECK",
+        ]
+
+
+OTHER_KEYS = {
+    "a_fkey": infra.ForeignKey(("order_id",), "orders"),
+    "lines_next_id_fkey": infra.ForeignKey(("next_id",), "lines", on_delete="cascade"),
+}
+#: rules that differ from the table's, and what compare says of them
+CHANGES: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {"lengths": {"code": 21, "state": 10}},
+        ["orders: code should be text(21){ascii} NOT NULL, and is text(20){ascii} NOT NULL"],
+    ),
+    (
+        {"lengths": {"code": 20}},
+        ["orders: state should be text NULL, and is text(10) NULL"],
+    ),
+    ({"hidden": {"n": int}}, ["orders has no n, which should be integer(32) NOT NULL"]),
+    ({"hidden": {"at": datetime}}, ["orders has no at, which should be datetime(6) NOT NULL"]),
+    (
+        {"hidden": {"state": bool | None}},
+        ["orders: state should be boolean NULL, and is text(10) NULL"],
+    ),
+    (
+        {"hidden": {"state": str}},
+        ["orders: state should be text(10) NOT NULL, and is text(10) NULL"],
+    ),
+    (
+        {"elsewhere": ("state",), "formats": {}},
+        [
+            "orders has state too, which is text(10) NULL",
+            "orders has orders_state_check too, which is CHECK",
+        ],
+    ),
+    (
+        {"key": ("id", "code")},
+        ["orders: orders_pkey should be PRIMARY KEY (id, code), and is PRIMARY KEY (id)"],
+    ),
+    (
+        {"unique": {"orders_code_key": ("code", "state")}},
+        ["orders: orders_code_key should be UNIQUE (code, state), and is UNIQUE (code)"],
+    ),
+    (
+        {"unique": {"k": ("code",)}},
+        [
+            "orders has no k, which should be UNIQUE (code)",
+            "orders has orders_code_key too, which is UNIQUE (code)",
+        ],
+    ),
+]
+
+
+#: columns that other programs make, and the words of compare; "": an error of the server
+FOREIGN = {
+    "mysql": {
+        "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin": "text of at most 65535 bytes NULL",
+        "TEXT CHARACTER SET latin1 COLLATE latin1_bin": "text(65535) NULL",
+        "VARCHAR(9) COLLATE utf8mb4_general_ci": "text(9) NULL COLLATE utf8mb4_general_ci",
+        "INTEGER UNSIGNED NULL": "integer(32) without a sign NULL",
+        "ENUM('a') CHARACTER SET ascii COLLATE ascii_bin": "text of ASCII of a fixed list NULL",
+        "SMALLINT NOT NULL": "integer(16) NOT NULL",
+        "DATETIME(3) NULL": "datetime(3) NULL",
+        "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NULL": "UUID NULL",
+    },
+    "postgres": {
+        "TEXT NULL": "text NULL COLLATE default",
+        'CHAR(5) COLLATE "C" NOT NULL': "text(5) NOT NULL",
+        "JSONB NOT NULL": "JSON NOT NULL",
+        "TIMESTAMP NULL": "local moment(6) NULL",
+        "NUMERIC(9,3) NULL": "decimal(9,3) NULL",
+        "NUMERIC NULL": "decimal NULL",
+    },
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_columns_that_others_have_made(database: Callable[[str], str], name: str) -> None:
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        for number, (sql, words) in enumerate(FOREIGN[pool.engine].items()):
+            ending = infra.ddl(Orders, pool.engine).rpartition(")")[2]
+            columns = f"id INTEGER NOT NULL, x {sql}, PRIMARY KEY (id)"
+            pool.execute(f"CREATE TABLE t{number} ({columns}){ending}")
+            table = fakes.Table(f"t{number}", {"id": fakes.Column(int)})
+            assert fakes.compare(table, pool) == [f"t{number} has x too, which is {words}"]
+
+
+@pytest.mark.parametrize("name", ["postgres", "postgres-18"])
+def test_unique_indexes_count(database: Callable[[str], str], name: str) -> None:
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        created(pool, Orders)
+        pool.execute("CREATE UNIQUE INDEX orders_state_key ON orders (state, code)")
+        port = type("Orders", (Orders,), {"unique": [("code",)]})
+        assert fakes.compare(port, pool) == [
+            "orders has orders_state_key too, which is UNIQUE (state, code)"
+        ]
+        both = {"orders_code_key": ("code",), "orders_state_key": ("state", "code")}
+        assert fakes.compare(type("Orders", (Orders,), {"unique": both}), pool) == []
+        pool.execute("DROP INDEX orders_state_key")
+        pool.execute("CREATE UNIQUE INDEX open_key ON orders (state) WHERE code > 'a'")
+        assert fakes.compare(Orders, pool) == [
+            "orders has open_key too, which is UNIQUE with a condition or an expression (state)"
+        ]
+
+
+def test_what_compare_takes() -> None:
+    wrong: Any = fake_database()
+    with pytest.raises(infra.ConfigurationError, match="compare takes a ConnectionPool"):
+        fakes.compare(Orders, wrong)
+    with pytest.raises(infra.ConfigurationError, match="takes the class of a repository"):
+        fakes.compare(Order, wrong)
