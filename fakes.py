@@ -1773,12 +1773,8 @@ class FakeRepository(infra.Repository[R]):
         self.database._apply_fault(error)
 
 
-class _FaultyRepository(Faults, FakeRepository[R]):
-    """The repositories that ``infra.Repository.on`` returns."""
-
-
 FakeDatabase._backend = FakeRepository
-FakeDatabase._backend_on = _FaultyRepository
+FakeDatabase._bases_on = (Faults, FakeRepository)
 
 
 def _with_schema(engine: str, clock: infra.Clock | None) -> FakeDatabase:

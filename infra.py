@@ -3607,8 +3607,8 @@ class Database(_Transactions):
     engine: str
     #: the class of the repositories on this backend
     _backend: ClassVar[type]
-    #: the class of those that ``Repository.on`` returns
-    _backend_on: ClassVar[type]
+    #: the base classes of those that ``Repository.on`` returns
+    _bases_on: ClassVar[tuple[type, ...]]
 
     def __init__(
         self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
@@ -9234,7 +9234,7 @@ class Repository(_PagedStore[R]):
         _check_database(database)
         made = cls
         if "_insert" in getattr(cls, "__abstractmethods__", ()):
-            made = _backend_class(database._backend_on, cls)
+            made = _backend_class(cls, *database._bases_on)
             missing = {*made.__abstractmethods__, *cls.elsewhere}
             if missing := missing - {*getattr(made, "_others", ())}:
                 raise ConfigurationError(
@@ -9363,9 +9363,9 @@ class Repository(_PagedStore[R]):
 
 
 @functools.cache
-def _backend_class(backend: type, port: Any) -> Any:
-    """Return the class of a port's repository on a backend."""
-    return type(port.__name__, (backend, port), {})
+def _backend_class(port: Any, *bases: type) -> Any:
+    """Return the class of a port's repository on a backend, which has these base classes."""
+    return type(port.__name__, (*bases, port), {})
 
 
 def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T]:
@@ -9375,7 +9375,7 @@ def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T
     """
 
     def make(owner: Repository[Any]) -> T:
-        backend = _backend_class(owner.database._backend, port())
+        backend = _backend_class(port(), owner.database._backend)
         return cast(T, backend(owner.database, clock=owner._clock))
 
     return functools.cached_property(make)
@@ -9533,7 +9533,8 @@ class SqlRepository(Repository[R]):
         return params
 
 
-ConnectionPool._backend = ConnectionPool._backend_on = SqlRepository
+ConnectionPool._backend = SqlRepository
+ConnectionPool._bases_on = (SqlRepository,)
 
 
 class _TableSyntax(NamedTuple):
@@ -17343,7 +17344,7 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
         return migration.statements[0]
 
     database._make_table(_CheckpointRepository, statement)
-    backend = _backend_class(database._backend, _CheckpointRepository)
+    backend = _backend_class(_CheckpointRepository, database._backend)
     return cast("_CheckpointRepository", backend(database))
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import fakes
 import infra
+from examples import own_repository
 from tests.contract.databases import unchecked, violation
 
 
@@ -208,6 +209,10 @@ def test_on_a_fake_it_can_fail() -> None:
     assert orders.find_by_code("a") is None
     with pytest.raises(infra.ValidationError, match="there is no method 'on' to fail"):
         orders.fail_next("on", infra.TimeoutError)
+    upper = Upper.on(orders.database)
+    upper.fail_next("create", infra.TimeoutError)  # type: ignore[attr-defined]
+    with pytest.raises(infra.TimeoutError):
+        upper.create(Order("a"))
     orders.down = True
     with pytest.raises(infra.ConnectionError, match="down on purpose"):
         orders.count()
@@ -278,6 +283,20 @@ def contract(orders: Orders, lines: Lines) -> None:
     assert lines.count() == 0
 
 
+class Upper(Orders):
+    """Replaces a method that every repository has."""
+
+    def create(self, record: Order) -> Order:
+        return super().create(replace(record, code=record.code.upper()))
+
+
+def methods_of_the_class_come_first(orders: Orders) -> None:
+    order = Upper.on(orders.database).create(Order("abc"))
+    assert order.code == "ABC"
+    assert orders.find_by_code("ABC") == order
+    assert orders.delete(order.id) is True
+
+
 def state_is_checked(orders: Orders) -> None:
     """The database itself refuses a text that the format does not have."""
     assert violation(lambda: unchecked(orders).create(Order("b", "gone"))) == (
@@ -290,6 +309,7 @@ def test_rules_on_a_fake(engine: str) -> None:
     database = fake_database(engine)
     contract(Orders.on(database), Lines.on(database))
     state_is_checked(Orders.on(database))
+    methods_of_the_class_come_first(Orders.on(database))
 
 
 def created(pool: infra.ConnectionPool, *ports: type[Any]) -> None:
@@ -310,6 +330,7 @@ def test_rules_on_a_server(database: Callable[[str], str], name: str) -> None:
         assert isinstance(orders, infra.SqlRepository)
         contract(orders, Lines.on(pool))
         state_is_checked(orders)
+        methods_of_the_class_come_first(orders)
 
 
 def test_the_text_of_a_table() -> None:
@@ -339,6 +360,13 @@ CREATE TABLE `orders` (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 """
     )
+
+
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_the_migration_of_the_example(engine: str) -> None:
+    text = own_repository.MIGRATIONS.read_text(encoding="utf-8")
+    marker = f"-- migration 1 notes {engine}\n"
+    assert marker + infra.ddl(own_repository.Notes, engine) in text
 
 
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])

@@ -357,7 +357,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "Repository.on: what it makes has no faults",
-        Replace("Repository.on", "database._backend_on", "database._backend"),
+        Replace("Repository.on", "database._bases_on", "(database._backend,)"),
         OWN_TABLES,
     ),
     fake(
