@@ -263,7 +263,7 @@ class Faults:
             name
             for port in ports
             for name, value in vars(port).items()
-            if inspect.isroutine(value) and not isinstance(value, classmethod)
+            if inspect.isroutine(value) and not isinstance(value, classmethod | staticmethod)
         }
         names.update(name for name in dir(cls) if hasattr(getattr(cls, name, None), "_can_fail"))
         return sorted(name for name in names - cls._unfailing if name[0] != "_")

@@ -9545,9 +9545,8 @@ class _TableSyntax(NamedTuple):
     types: Mapping[str, str]
     #: the largest size of a text's and of bytes' type with a size
     longest: Mapping[str, int]
-    #: the bytes of an index, and of a character in it; 0: the engine refuses rows, not the index
+    #: the bytes of an index, where a character has four; 0: Postgres refuses rows, not the index
     key_bytes: int = 0
-    character_bytes: int = 0
     #: follows the type of a text of ASCII
     ascii: str = ""
     primary_key: str = "CONSTRAINT {name} PRIMARY KEY"
@@ -9576,7 +9575,6 @@ _TABLE_SYNTAX = {
         },
         {"text": 16_383, "bytes": 65_532},  # a row has 65,535 bytes
         key_bytes=3072,  # https://dev.mysql.com/doc/refman/8.4/en/innodb-limits.html
-        character_bytes=4,
         ascii=_ASCII,
         primary_key="PRIMARY KEY",
         ending=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
@@ -9625,10 +9623,10 @@ class _TableWriter:
         for rule, names in self._rules.unique.items():
             lines.append(f"CONSTRAINT {self._quote(rule)} UNIQUE {self._list(names)}")
         for rule, key in self._rules.foreign_keys.items():
+            parent = f"{self._quote(key.table)} {self._list(key.target)}"
             lines.append(
                 f"CONSTRAINT {self._quote(rule)} FOREIGN KEY {self._list(key.columns)} "
-                f"REFERENCES {self._quote(key.table)} {self._list(key.target)} "
-                f"ON DELETE {key.on_delete.upper()}"
+                f"REFERENCES {parent} ON DELETE {key.on_delete.upper()}"
             )
         for rule, check in self._rules.checks.items():
             lines.append(f"CONSTRAINT {self._quote(rule)} CHECK ({self._condition(check)})")
@@ -9716,14 +9714,18 @@ class _TableWriter:
             )
 
     def _key_bytes(self, name: str, column: _ColumnType) -> int:
-        if column.kind == "text" and name not in self._rules.ascii:
-            return self._syntax.character_bytes * (column.size or 0)
-        if column.kind in _SIZED:
-            return column.size or 0
-        return 36 if column.kind == "id" else 8
+        if column.kind not in _SIZED:
+            return 36 if column.kind == "id" else 8
+        is_utf8 = column.kind == "text" and name not in self._rules.ascii
+        return (4 if is_utf8 else 1) * (column.size or 0)
 
     def _wrong(self, name: str, problem: str) -> ConfigurationError:
         return ConfigurationError(f"{self._port.__name__}: {name} {problem}")
+
+
+def _parents(port: Any) -> set[str]:
+    """Return the other tables to which the table refers."""
+    return {key.table for key in port._rules().foreign_keys.values()} - {port.table}
 
 
 def _parents_first(ports: Sequence[Any]) -> list[Any]:
@@ -9732,13 +9734,7 @@ def _parents_first(ports: Sequence[Any]) -> list[Any]:
     waiting = [*ports]
     while waiting:
         tables = {port.table for port in waiting}
-        ready = [
-            port
-            for port in waiting
-            if tables.isdisjoint(
-                {key.table for key in port._rules().foreign_keys.values()} - {port.table}
-            )
-        ]
+        ready = [port for port in waiting if tables.isdisjoint(_parents(port))]
         if not ready:
             names = ", ".join(port.__name__ for port in waiting)
             raise ConfigurationError(f"{names}: their foreign keys refer to each other in a circle")

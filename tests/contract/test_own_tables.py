@@ -213,6 +213,7 @@ def test_on_a_fake_it_can_fail() -> None:
     upper.fail_next("create", infra.TimeoutError)  # type: ignore[attr-defined]
     with pytest.raises(infra.TimeoutError):
         upper.create(Order("a"))
+    assert upper.plain("A") == "a"
     orders.down = True
     with pytest.raises(infra.ConnectionError, match="down on purpose"):
         orders.count()
@@ -285,6 +286,10 @@ def contract(orders: Orders, lines: Lines) -> None:
 
 class Upper(Orders):
     """Replaces a method that every repository has."""
+
+    @staticmethod
+    def plain(text: str) -> str:
+        return text.lower()
 
     def create(self, record: Order) -> Order:
         return super().create(replace(record, code=record.code.upper()))

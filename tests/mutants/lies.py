@@ -362,7 +362,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     fake(
         "Faults: a class method may be made to fail",
-        Replace("Faults._methods", "not isinstance(value, classmethod)", "True"),
+        Replace("Faults._methods", "not isinstance(value, classmethod | staticmethod)", "True"),
         OWN_TABLES,
     ),
     shared(
