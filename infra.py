@@ -18842,12 +18842,15 @@ def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bo
     if any(os.path.exists(path) and path.samefile(own) for path, own in targets):
         if not compare:
             raise ConfigurationError(
-                f"{folder} holds the files that would be copied: name another folder"
+                f"{folder} holds the files that this command runs from: name another folder. To "
+                "update these files, run the command of a checkout or an installation"
             )
-        if not all(source.stamped for source in sources):
+        bare = [source.path.name for source in sources if not source.stamped]
+        if bare:
             raise ConfigurationError(
-                f"{folder} holds the files that this command runs from, and they have no digest: "
-                "nothing tells whether they were edited"
+                f"{folder} holds the files that this command runs from, and the first line of "
+                f"{', '.join(bare)} holds no digest: nothing tells whether they were edited. Run "
+                "the command of a checkout or an installation"
             )
         return  # each is compared with its own digest
     for source in sources:
