@@ -8864,7 +8864,10 @@ class ForeignKey(_ByValue):
     def __post_init__(self) -> None:
         _check_many("columns", self.columns)
         if len(_check_many("target", self.target)) != len(self.columns):
-            raise ConfigurationError("target should have as many columns as the key itself")
+            names = ", ".join(map(str, self.columns))
+            raise ConfigurationError(
+                f"target should have as many columns as the key itself: {names}"
+            )
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "target", tuple(self.target))
         if not isinstance(self.table, str):

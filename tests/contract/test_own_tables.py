@@ -156,6 +156,13 @@ def test_a_wrong_rule_is_refused_with_its_class(rules: dict[str, Any], message: 
         type("Wrong", (abstract, Orders), {})
 
 
+def test_a_foreign_key_of_unequal_parts() -> None:
+    with pytest.raises(infra.ConfigurationError, match="as many columns as the key itself: a, b"):
+        infra.ForeignKey(("a", "b"), "orders")
+    listed: Any = ["id"]
+    assert infra.ForeignKey(listed, "orders", listed) == infra.ForeignKey(("id",), "orders")
+
+
 def test_rules_of_one_name() -> None:
     key = infra.ForeignKey(("id",), "lines")
     with pytest.raises(infra.ConfigurationError, match="Wrong: k should be the name of one"):

@@ -351,8 +351,12 @@ TABLE_RULES: list[Mutant] = [
         OWN_TABLES,
     ),
     shared(
-        "Repository.on: makes what lacks methods",
-        Replace("Repository.on", "missing - {*getattr(made, '_others', ())}", "set()"),
+        "Repository.on: makes what cannot read its fields elsewhere",
+        Replace(
+            "Repository.on",
+            "{*made.__abstractmethods__, *cls.elsewhere}",
+            "{*made.__abstractmethods__}",
+        ),
         OWN_TABLES,
     ),
     shared(
