@@ -244,7 +244,7 @@ __all__ = [
 
 E = TypeVar("E", bound="Event")
 R = TypeVar("R")  # a record
-S = TypeVar("S", bound="Repository[Any]")
+_Own = TypeVar("_Own", bound="Repository[Any]")
 T = TypeVar("T")
 
 logger = logging.getLogger("infra")
@@ -9460,7 +9460,7 @@ class Repository(_PagedStore[R]):
         super().__init__()
 
     @classmethod
-    def on(cls: type[S], database: Database, *arguments: Any, **options: Any) -> S:
+    def on(cls: type[_Own], database: Database, *arguments: Any, **options: Any) -> _Own:
         """Return the repository of this class on a ``ConnectionPool`` or a ``FakeDatabase``.
 
         It needs no class for each backend. The arguments are those of the constructor. Raises
