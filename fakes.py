@@ -374,6 +374,7 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 Row = dict[str, Any]
 Where = Mapping[str, Any] | Callable[[Row], bool] | None
+Changes = Mapping[str, Any] | Callable[[Row], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -1538,13 +1539,23 @@ class FakeTable(_ConstrainedRows):
             lambda: self._select("select", read, where, order_by, limit, offset)
         )
 
-    def update(self, where: Where, changes: Mapping[str, Any]) -> int:
+    def update(self, where: Where, changes: Changes) -> int:
         """Update the rows and return how many were found.
 
-        Raises ValidationError if ``changes`` is not a dict.
+        Args:
+            where: as above.
+            changes: a dict of new values, or a function that takes a row and returns one. As in
+                ``UPDATE … SET stock = stock - 1`` no other caller can come between: finding the
+                rows, calling the function for each and storing the values are one statement.
+
+        Raises ValidationError if ``changes`` is neither, or the function returns no dict.
         """
-        infra._check_mapping("changes", changes)
-        return self._database._from_above(lambda: self._update("update", where, changes))
+        if isinstance(changes, Mapping):
+            return self._database._from_above(lambda: self._update("update", where, changes))
+        if not callable(changes):
+            raise infra.ValidationError("changes should be a dict, or a function that takes a row")
+        infra._check_function("changes", changes, "a row")
+        return self._database._from_above(lambda: self._update_each("update", where, changes))
 
     def delete(self, where: Where) -> int:
         """Delete the rows and return how many."""
@@ -1574,6 +1585,30 @@ class FakeTable(_ConstrainedRows):
             return len(found)
 
         return self._database._atomically(operation, work)
+
+    def _update_each(
+        self, operation: str, where: Where, changes: Callable[[Row], Mapping[str, Any]]
+    ) -> int:
+        def work() -> int:
+            found = self._matching(where)
+            # All are computed before the first is stored: the function sees the table as it was.
+            computed = [self._changed_values(changes, row) for _, row in found]
+            for (key, row), new in zip(found, computed):
+                self._replace(key, row, {**row, **new})
+            return len(found)
+
+        return self._database._atomically(operation, work)
+
+    def _changed_values(self, changes: Callable[[Row], Mapping[str, Any]], row: Row) -> Row:
+        """Return the new values of a row as the table stores them."""
+        result = infra._not_deferred(changes(self._copy(row)))
+        new = infra._check_mapping("the result of changes", result)
+        self._check_columns(new)
+        if self._is_mysql:
+            return self._values.fit_row({**row, **new})
+        fitted = self._values.fit_changes(new)
+        self._values.refuse_nulls(fitted)
+        return fitted
 
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:
