@@ -478,7 +478,7 @@ class Table:
         for name in infra._check_many(rule, names):
             if name not in [*self.columns]:
                 raise infra.ConfigurationError(
-                    f"{self.name}: {rule} should name columns of the table"
+                    f"{self.name}: {rule} should name columns of the table, not {name!r}"
                 )
 
     @classmethod
@@ -490,15 +490,19 @@ class Table:
             ascii: the columns whose texts are ASCII only.
             rules: the other rules of the table.
 
-        Raises ConfigurationError for a rule that names no column of the record, and for a class
-        that does not set ``record``, ``table`` and ``resource``.
+        Raises ConfigurationError for a rule that names no column of the record, for a length or
+        scale that no column of its type has, and for a class that does not set ``record``,
+        ``table`` and ``resource``.
         """
         if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
             raise infra.ConfigurationError("Table.of takes the class of a repository")
         infra._check_declared(repository)
         only = [*infra._check_many("ascii", ascii)]
+        held = repository._columns()
+        if problem := repository._misfit(held):
+            raise infra.ConfigurationError(f"{repository.__name__}: {problem}")
         columns: dict[str, Column] = {}
-        for name, (kind, null) in repository._columns().items():
+        for name, (kind, null) in held.items():
             holds = repository._column_type(name, kind)
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
             columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
