@@ -12,7 +12,8 @@ Contents, in the order of ``infra`` (search for the banner ``# === name``):
 =================  ================================================================================
 clock              FakeClock, RunningClock
 faults             Faults, the mixin behind ``fail_next`` and ``down``
-database           Column, ForeignKey, Table, MYSQL_TABLES, POSTGRES_TABLES, FakeDatabase, FakeTable
+database           Column, ForeignKey, Table, MYSQL_TABLES, POSTGRES_TABLES, FakeDatabase,
+                   FakeTable, compare
 repositories       FakeRepository, FakePhoneUserRepository, FakeTokenRepository, FakeUserRepository,
                    FakeOrganizationRepository, FakeBenchmarkRepository, FakeSubmissionRepository
 redis              FakeRedisServer, FakeRedisClient
@@ -87,6 +88,7 @@ __all__ = [
     "RunningClock",
     "SentSms",
     "Table",
+    "compare",
 ]
 
 
@@ -284,7 +286,10 @@ class Faults:
     def _methods(cls) -> list[str]:
         ports = [base for base in cls.__mro__[1:] if base not in (Faults, object)]
         names = {
-            name for port in ports for name, value in vars(port).items() if inspect.isroutine(value)
+            name
+            for port in ports
+            for name, value in vars(port).items()
+            if inspect.isroutine(value) and not isinstance(value, classmethod | staticmethod)
         }
         names.update(name for name in dir(cls) if hasattr(getattr(cls, name, None), "_can_fail"))
         return sorted(name for name in names - cls._unfailing if name[0] != "_")
@@ -417,27 +422,7 @@ class Column:
             )
 
 
-@dataclass(frozen=True)
-class ForeignKey:
-    """A reference to columns of another table.
-
-    ``on_delete`` is "restrict", "cascade" or "set null". Raises ConfigurationError for another one,
-    and if ``target`` has more or fewer columns. Raises ValidationError if ``columns`` or ``target``
-    is not an iterable of names.
-    """
-
-    columns: tuple[str, ...]
-    table: str
-    target: tuple[str, ...] = ("id",)
-    on_delete: str = "restrict"
-
-    def __post_init__(self) -> None:
-        infra._check_many("columns", self.columns)
-        if len(infra._check_many("target", self.target)) != len(self.columns):
-            raise infra.ConfigurationError("target should have as many columns as the key itself")
-        if not isinstance(self.table, str):
-            raise infra.ConfigurationError("table should be the name of a table")
-        infra._check_choice("on_delete", self.on_delete, "restrict", "cascade", "set null")
+ForeignKey = infra.ForeignKey
 
 
 @dataclass(frozen=True)
@@ -482,130 +467,62 @@ class Table:
                 )
 
     @classmethod
-    def of(cls, repository: Any, *, ascii: Iterable[str] = (), **rules: Any) -> Table:
-        """Return the table of a repository's class.
+    def of(
+        cls,
+        repository: Any,
+        *,
+        ascii: Iterable[str] = (),
+        unique: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        foreign_keys: Mapping[str, ForeignKey] = MappingProxyType({}),
+        checks: Mapping[str, Callable[[Row], bool | None]] = MappingProxyType({}),
+    ) -> Table:
+        """Return the table of a repository's class, with the rules that the class names.
 
-        Args:
-            repository: the class; its record, lengths and scales give the columns.
-            ascii: the columns whose texts are ASCII only.
-            rules: the other rules of the table.
-
-        Raises ConfigurationError for a rule that names no column of the record, for a length or
-        scale that no column of its type has, and for a class that does not set ``record``,
-        ``table`` and ``resource``.
+        The other arguments add rules, or replace those of the same name. Raises ConfigurationError
+        for a rule that names no column of the record, for a length or scale that no column of its
+        type has, and for a class that does not set ``record``, ``table`` and ``resource``.
         """
         if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
             raise infra.ConfigurationError("Table.of takes the class of a repository")
         infra._check_declared(repository)
-        only = [*infra._check_many("ascii", ascii)]
         held = repository._columns()
-        if problem := repository._misfit(held):
+        if problem := repository._size_problem(held):
             raise infra.ConfigurationError(f"{repository.__name__}: {problem}")
+        rules = repository._rules()
+        only = [*rules.ascii, *infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
         for name, (kind, null) in held.items():
             holds = repository._column_type(name, kind)
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
             columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
-        table = cls(repository.table, columns, tuple(repository.key), **rules)
+        table = cls(
+            repository.table,
+            columns,
+            tuple(repository.key),
+            {**rules.unique, **infra._check_mapping("unique", unique)},
+            {**rules.foreign_keys, **infra._check_mapping("foreign_keys", foreign_keys)},
+            {name: check.holds for name, check in rules.checks.items()}
+            | {**infra._check_mapping("checks", checks)},
+        )
         table._check_names("ascii", only)
         return table
 
 
-def _choices(repository: Any, *columns: str) -> dict[str, Callable[[Row], bool | None]]:
-    """Return checks that these columns hold one of the texts that the repository allows."""
-
-    def check(column: str) -> Callable[[Row], bool | None]:
-        allowed = {None, *repository.formats[column].split("|")}
-        return lambda row: row[column] in allowed
-
-    return {f"{repository.table}_{column}_check": check(column) for column in columns}
-
-
-def _references(
-    repository: Any, on_delete: str = "restrict", **columns: str
-) -> dict[str, ForeignKey]:
-    """Return foreign keys: for each column the table whose ``id`` it holds."""
-    return {
-        f"{repository.table}_{column}_fkey": ForeignKey((column,), table, on_delete=on_delete)
-        for column, table in columns.items()
-    }
-
-
-_MOVES = Table.of(infra._CheckpointRepository)
 #: the tables of schema.sql; a contract test compares the two
 MYSQL_TABLES = (
-    _MOVES,
-    Table.of(
-        infra.PhoneUserRepository,
-        ascii=("phone_hash", "country_code", "user_type"),
-        unique={"phone_users_phone_hash_key": ("phone_hash",)},
-        checks=_choices(infra.PhoneUserRepository, "user_type"),
-    ),
-    Table.of(
-        infra.TokenRepository,
-        ascii=("token_hash",),
-        unique={"refresh_tokens_token_hash_key": ("token_hash",)},
-        foreign_keys=_references(infra.TokenRepository, "cascade", user_id="phone_users"),
-    ),
+    Table.of(infra._CheckpointRepository),
+    Table.of(infra.PhoneUserRepository),
+    Table.of(infra.TokenRepository),
 )
 POSTGRES_TABLES = (
-    _MOVES,
-    Table.of(
-        infra.UserRepository,
-        unique={"users_email_key": ("email_folded",), "users_username_key": ("username_folded",)},
-        checks=_choices(infra.UserRepository, "role"),
-    ),
-    Table.of(
-        infra.OrganizationRepository,
-        unique={"organizations_slug_key": ("slug",)},
-        checks=_choices(infra.OrganizationRepository, "organization_type"),
-    ),
-    Table.of(
-        infra._MemberRepository,
-        foreign_keys={
-            **_references(infra._MemberRepository, "cascade", organization_id="organizations"),
-            **_references(infra._MemberRepository, user_id="users"),
-        },
-        checks=_choices(infra._MemberRepository, "role"),
-    ),
-    Table.of(
-        infra.BenchmarkRepository,
-        unique={"benchmarks_slug_key": ("slug",)},
-        foreign_keys=_references(infra.BenchmarkRepository, created_by="users"),
-        checks=_choices(infra.BenchmarkRepository, "category", "status"),
-    ),
-    Table.of(
-        infra._TagRepository,
-        foreign_keys=_references(infra._TagRepository, "cascade", benchmark_id="benchmarks"),
-    ),
-    Table.of(
-        infra._VersionRepository,
-        unique={
-            "benchmark_versions_benchmark_id_id_key": ("benchmark_id", "id"),
-            "benchmark_versions_benchmark_id_version_key": ("benchmark_id", "version"),
-            "benchmark_versions_benchmark_id_number_key": ("benchmark_id", "number"),
-        },
-        foreign_keys=_references(infra._VersionRepository, "cascade", benchmark_id="benchmarks"),
-    ),
-    Table.of(
-        infra.SubmissionRepository,
-        foreign_keys={
-            "submissions_benchmark_version_id_fkey": ForeignKey(
-                ("benchmark_id", "benchmark_version_id"),
-                "benchmark_versions",
-                ("benchmark_id", "id"),
-            ),
-            **_references(
-                infra.SubmissionRepository, user_id="users", organization_id="organizations"
-            ),
-        },
-        checks={
-            "submissions_aggregate_score_check": lambda row: (
-                row["aggregate_score"] is None or math.isfinite(row["aggregate_score"])
-            ),
-            **_choices(infra.SubmissionRepository, "verification_level", "visibility"),
-        },
-    ),
+    Table.of(infra._CheckpointRepository),
+    Table.of(infra.UserRepository),
+    Table.of(infra.OrganizationRepository),
+    Table.of(infra._MemberRepository),
+    Table.of(infra.BenchmarkRepository),
+    Table.of(infra._TagRepository),
+    Table.of(infra._VersionRepository),
+    Table.of(infra.SubmissionRepository),
 )
 
 
@@ -756,6 +673,15 @@ class _WriteTurns:
 _UNKNOWN_NAME = infra._refusal(
     "knows no table or column of that name (pass a fakes.Table.of(...) that has it in tables)"
 )
+
+
+def _column_type(column: Column, engine: str) -> infra._ColumnType:
+    mysql = engine == "mysql"
+    if mysql and column.kind in (day_time, timedelta):
+        return infra._MySqlCatalogue.column_types["time"]._replace(scale=column.scale)
+    kind = infra._VALUE_TYPES[column.kind].column_kind
+    size = column.precision if column.kind is Decimal else column.length
+    return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
 
 class FakeDatabase(Faults, infra.Database):
@@ -969,17 +895,9 @@ class FakeDatabase(Faults, infra.Database):
             found = self.table(table)
             found._check_columns(names)
             columns = found.rules.columns
-            return [self._column_type(columns[name]) for name in names]
+            return [_column_type(columns[name], self.engine) for name in names]
 
         return self._atomically("insert_many", work, write=False)
-
-    def _column_type(self, column: Column) -> infra._ColumnType:
-        mysql = self.engine == "mysql"
-        if mysql and column.kind in (day_time, timedelta):
-            return infra._MySqlCatalogue.column_types["time"]._replace(scale=column.scale)
-        kind = infra._VALUE_TYPES[column.kind].column_kind
-        size = column.precision if column.kind is Decimal else column.length
-        return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
     def _insert_rows(
         self, table: str, names: Sequence[str], columns: Sequence[Sequence[Any]]
@@ -1669,7 +1587,8 @@ class _FakeRows(infra._TableRows):
             if column.null and name not in rules.primary_key
         )
         columns = {
-            name: self._database._column_type(column) for name, column in rules.columns.items()
+            name: _column_type(column, self._database.engine)
+            for name, column in rules.columns.items()
         }
         key = tuple(rules.primary_key)
         return infra._TableShape(columns, key, nullable=nullable, optional=nullable)
@@ -1719,6 +1638,181 @@ class _FakeRows(infra._TableRows):
 
     def pass_ids(self) -> None:
         """Do nothing: a fake generates no ids."""
+
+
+#: name, kind, columns, and of a foreign key: its table, columns and deletion rule
+_CONSTRAINTS = {
+    "mysql": "SELECT c.constraint_name, c.constraint_type, "
+    "GROUP_CONCAT(column_name ORDER BY ordinal_position), MAX(k.referenced_table_name), "
+    "GROUP_CONCAT(referenced_column_name ORDER BY ordinal_position), MAX(delete_rule) "
+    "FROM information_schema.table_constraints c "
+    "LEFT JOIN information_schema.key_column_usage k "
+    "ON k.constraint_schema = c.constraint_schema AND k.table_name = c.table_name "
+    "AND k.constraint_name = c.constraint_name "
+    "LEFT JOIN information_schema.referential_constraints r "
+    "ON r.constraint_schema = c.constraint_schema AND r.table_name = c.table_name "
+    "AND r.constraint_name = c.constraint_name "
+    "WHERE c.table_schema = COALESCE(%s, DATABASE()) AND c.table_name = %s "
+    "GROUP BY c.constraint_name, c.constraint_type",
+    # A unique index is no constraint there, but its rule is the same.
+    "postgres": "WITH place AS (SELECT to_regclass(%s) AS here), rules AS ("
+    "SELECT conname AS name, CASE contype WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE' "
+    "WHEN 'f' THEN 'FOREIGN KEY' WHEN 'x' THEN 'EXCLUDE' ELSE 'CHECK' END AS kind, conkey AS keys, "
+    "confrelid AS target, confkey AS targets, CASE confdeltype WHEN 'c' THEN 'CASCADE' "
+    "WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' ELSE 'RESTRICT' END AS rule "
+    "FROM pg_constraint, place WHERE conrelid = here AND contype IN ('p', 'u', 'f', 'x', 'c') "
+    "UNION ALL SELECT relname, CASE WHEN indpred IS NULL AND indexprs IS NULL THEN 'UNIQUE' "
+    "ELSE 'UNIQUE with a condition or an expression' END, indkey::int2[], 0, NULL, '' "
+    "FROM place JOIN pg_index ON indrelid = here JOIN pg_class c ON c.oid = indexrelid "
+    "WHERE indisunique AND NOT EXISTS "
+    "(SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))) "
+    "SELECT name, kind, "
+    "array_to_string(ARRAY(SELECT attname FROM unnest(keys) WITH ORDINALITY AS part (number, at) "
+    "JOIN pg_attribute ON attrelid = here AND attnum = number ORDER BY at), ','), relname, "
+    "array_to_string(ARRAY(SELECT attname FROM unnest(targets) WITH ORDINALITY AS part (number, at)"
+    " JOIN pg_attribute ON attrelid = target AND attnum = number ORDER BY at), ','), rule "
+    "FROM place CROSS JOIN rules LEFT JOIN pg_class c ON c.oid = target",
+}
+_COLLATIONS = {
+    "mysql": "SELECT column_name, collation_name FROM information_schema.columns "
+    "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s",
+    "postgres": "SELECT attname, collname FROM pg_attribute JOIN pg_collation c "
+    "ON c.oid = attcollation WHERE attrelid = to_regclass(%s) AND attnum > 0",
+}
+#: those of Postgres; those of MySQL end with "_bin"
+_BINARY_COLLATIONS = frozenset({"C", "POSIX", "ucs_basic", "C.UTF-8", "pg_c_utf8"})
+_NO_SUCH_TABLE = (1146, "42P01")
+#: the words for kinds of columns whose own name says too little
+_KIND_WORDS = {"flag": "boolean", "moment": "datetime", "id": "UUID", "document": "JSON"}
+
+
+def _in_words(column: infra._ColumnType, null: bool, engine: str) -> str:
+    """Describe a column, without what makes no difference on the engine."""
+    kind, size, scale = column.kind, column.size, column.scale
+    if kind == "integer":
+        size = size or 32
+    elif kind not in ("text", "bytes", "decimal"):
+        size = None
+    if kind in infra._SCALED and scale is None:
+        scale = 6
+    sizes = ",".join(str(number) for number in (size, scale) if number is not None)
+    notes = [
+        (bool(sizes), f"({sizes})"),
+        (column.octets is not None, f" of at most {column.octets} bytes"),
+        (column.ascii and kind == "text" and engine == "mysql", " of ASCII"),
+        (column.unsigned, " without a sign"),
+        (bool(column.choices), " of a fixed list"),
+        (True, " NULL" if null else " NOT NULL"),
+    ]
+    return _KIND_WORDS.get(kind, kind) + "".join(note for applies, note in notes if applies)
+
+
+def _key_words(
+    kind: str, columns: Iterable[str], table: str = "", target: Iterable[str] = (), rule: str = ""
+) -> str:
+    words = f"{kind} ({', '.join(columns)})"
+    if not table:
+        return words
+    action = rule.upper().replace("NO ACTION", "RESTRICT")
+    return f"{words} REFERENCES {table} ({', '.join(target)}) ON DELETE {action}"
+
+
+def _last_part(name: str) -> str:
+    """Return the name of a table without its schema."""
+    return name.rpartition(".")[2]
+
+
+def _fake_columns(table: Table, engine: str) -> dict[str, str]:
+    columns = {}
+    longest = infra._TABLE_SYNTAX[engine].longest
+    for name, column in table.columns.items():
+        holds = _column_type(column, engine)
+        if holds.kind in infra._SIZED and (holds.size or 0) > longest.get(holds.kind, 0):
+            holds = holds._replace(size=None)  # the engine has no type of that size
+        columns[name] = _in_words(holds, column.null, engine)
+    return columns
+
+
+def _fake_constraints(table: Table) -> dict[str, str]:
+    constraints = {f"{_last_part(table.name)}_pkey": _key_words("PRIMARY KEY", table.primary_key)}
+    for rule, names in table.unique.items():
+        constraints[rule] = _key_words("UNIQUE", names)
+    for rule, key in table.foreign_keys.items():
+        parent = _last_part(key.table)
+        constraints[rule] = _key_words(
+            "FOREIGN KEY", key.columns, parent, key.target, key.on_delete
+        )
+    return constraints | dict.fromkeys(table.checks, "CHECK")
+
+
+def _real_columns(table: Table, pool: infra.ConnectionPool) -> dict[str, str]:
+    shape, columns = pool._rows_of(table.name).shape(), {}
+    place = pool._dialect.catalogue.table_params(table.name)
+    collations = dict(pool.fetch_all(_COLLATIONS[pool.engine], place))
+    for name, column in shape.columns.items():
+        rule = table.columns.get(name)
+        if column.kind == "long text":  # on MySQL it holds documents too
+            is_document = rule is not None and rule.kind in (dict, list)
+            column = column._replace(kind="document" if is_document else "text")
+        words = _in_words(column, name in shape.nullable, pool.engine)
+        collation = collations.get(name)
+        is_binary = collation in _BINARY_COLLATIONS or str(collation).endswith("_bin")
+        if column.kind in ("text", "id") and collation and not is_binary:
+            words += f" COLLATE {collation}"
+        columns[name] = words
+    return columns
+
+
+def _real_constraints(table: Table, pool: infra.ConnectionPool, columns: Row) -> dict[str, str]:
+    constraints = {}
+    place = pool._dialect.catalogue.table_params(table.name)
+    for name, kind, names, parent, target, rule in pool.fetch_all(_CONSTRAINTS[pool.engine], place):
+        if kind == "CHECK":
+            if name not in columns:  # MariaDB's check of a JSON column has the column's name
+                constraints[name] = kind
+        elif kind == "FOREIGN KEY":
+            constraints[name] = _key_words(kind, names.split(","), parent, target.split(","), rule)
+        else:
+            own = f"{_last_part(table.name)}_pkey" if name == "PRIMARY" else name
+            constraints[own] = _key_words(kind, names.split(","))
+    return constraints
+
+
+def compare(table: Any, pool: infra.ConnectionPool) -> list[str]:
+    """Return the differences between a table's rules and the table on a server, one a sentence.
+
+    It compares the columns with their types, sizes, NULL and collations, the keys, and the names of
+    the checks. If the list is empty, the fake has the rules of the server.
+
+    Args:
+        table: a ``Table``, or the class of a repository.
+        pool: a pool on the database that has the table.
+    """
+    rules = table if isinstance(table, Table) else Table.of(table)
+    if not isinstance(pool, infra.ConnectionPool):
+        raise infra.ConfigurationError("compare takes a ConnectionPool")
+    try:
+        columns = _real_columns(rules, pool)
+    except infra.DatabaseError as error:
+        if error.code not in _NO_SUCH_TABLE:
+            raise
+        return [f"there is no table {rules.name}"]
+    return [
+        *_differences(rules.name, _fake_columns(rules, pool.engine), columns),
+        *_differences(
+            rules.name, _fake_constraints(rules), _real_constraints(rules, pool, columns)
+        ),
+    ]
+
+
+def _differences(table: str, rules: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    for name, words in rules.items():
+        if name not in found:
+            yield f"{table} has no {name}, which should be {words}"
+        elif found[name] != words:
+            yield f"{table}: {name} should be {words}, and is {found[name]}"
+    for name in sorted(found.keys() - rules.keys()):
+        yield f"{table} has {name} too, which is {found[name]}"
 
 
 # === repositories =================================================================================
@@ -1792,6 +1886,7 @@ class FakeRepository(infra.Repository[R]):
 
 
 FakeDatabase._backend = FakeRepository
+FakeDatabase._bases_on = (Faults, FakeRepository)
 
 
 def _with_schema(engine: str, clock: infra.Clock | None) -> FakeDatabase:

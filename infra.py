@@ -80,7 +80,7 @@ import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING as _NO_DEFAULT
 from dataclasses import astuple, dataclass, field, fields, is_dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -129,6 +129,7 @@ __all__ = [
     "CacheLock",
     "Call",
     "CallPolicy",
+    "Check",
     "Clock",
     "Config",
     "ConfigurationError",
@@ -144,6 +145,7 @@ __all__ = [
     "Event",
     "EventChannel",
     "FailoverSmsService",
+    "ForeignKey",
     "Health",
     "Infrastructure",
     "InfrastructureError",
@@ -229,6 +231,7 @@ __all__ = [
     "VerificationConfig",
     "create_pool",
     "create_sms_service",
+    "ddl",
     "generate_code",
     "hash_phone",
     "main",
@@ -241,6 +244,7 @@ __all__ = [
 
 E = TypeVar("E", bound="Event")
 R = TypeVar("R")  # a record
+S = TypeVar("S", bound="Repository[Any]")
 T = TypeVar("T")
 
 logger = logging.getLogger("infra")
@@ -812,6 +816,14 @@ def _check_many(name: str, items: Iterable[T]) -> list[T]:
             f"{name} should be a list or another iterable of them, not a single one"
         )
     return list(items)
+
+
+def _check_choice(name: str, value: Any, *choices: str) -> str:
+    """Return the text as a plain str. Raises ConfigurationError if it is none of the choices."""
+    text: str = _plain(value)
+    if text not in choices:
+        raise ConfigurationError(f"{name} should be {', '.join(choices[:-1])} or {choices[-1]}")
+    return text
 
 
 def _folded(text: str) -> str:
@@ -3636,6 +3648,8 @@ class Database(_Transactions):
     engine: str
     #: the class of the repositories on this backend
     _backend: ClassVar[type]
+    #: the base classes of those that ``Repository.on`` returns
+    _bases_on: ClassVar[tuple[type, ...]]
 
     def __init__(
         self, clock: Clock, deadline: float, observer: Callable[[Call], None] | None = None
@@ -3940,6 +3954,12 @@ class Database(_Transactions):
     def _health_check(self) -> Health: ...
     @abstractmethod
     def _stats(self) -> PoolStats: ...
+
+
+def _check_database(database: Any) -> Database:
+    if not isinstance(database, Database):
+        raise ConfigurationError("database should be a ConnectionPool or a FakeDatabase")
+    return database
 
 
 class _TableShape(NamedTuple):
@@ -8829,6 +8849,115 @@ class Page(_ByValue, Generic[T]):
 # === repositories =================================================================================
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class ForeignKey(_ByValue):
+    """A reference to columns of another table.
+
+    ``on_delete`` is "restrict", "cascade" or "set null".
+    """
+
+    columns: tuple[str, ...]
+    table: str
+    target: tuple[str, ...] = ("id",)
+    on_delete: str = "restrict"
+
+    def __post_init__(self) -> None:
+        _check_many("columns", self.columns)
+        if len(_check_many("target", self.target)) != len(self.columns):
+            names = ", ".join(map(str, self.columns))
+            raise ConfigurationError(
+                f"target should have as many columns as the key itself: {names}"
+            )
+        object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "target", tuple(self.target))
+        if not isinstance(self.table, str):
+            raise ConfigurationError("table should be the name of a table")
+        _check_choice("on_delete", self.on_delete, "restrict", "cascade", "set null")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Check(_ByValue):
+    """A condition that every row meets.
+
+    Attributes:
+        sql: the condition in SQL that both engines accept.
+        holds: the same for a fake: a function that takes the row, a dict, and returns False to
+            refuse it. None (unknown, as with NULL) accepts it.
+    """
+
+    sql: str
+    holds: Callable[[dict[str, Any]], bool | None]
+
+    def __post_init__(self) -> None:
+        if not _is_text(self.sql):
+            raise ConfigurationError("sql should be the text of a condition")
+        _check_function("holds", self.holds, "a row", ConfigurationError)
+
+
+class _Choice(NamedTuple):
+    """The check of a column whose format is a list of texts."""
+
+    column: str
+    texts: Sequence[str]
+
+    def holds(self, row: dict[str, Any]) -> bool:
+        return row[self.column] is None or row[self.column] in self.texts
+
+
+def _choices(table: str, formats: Mapping[str, str]) -> dict[str, _Choice]:
+    """Return checks for the formats that are lists of words, such as "customer|worker"."""
+    found = {}
+    for column, pattern in formats.items():
+        texts = pattern.split("|")
+        if len(texts) > 1 and all(re.sub("[_-]", "", text).isalnum() for text in texts):
+            found[f"{table}_{column}_check"] = _Choice(column, texts)
+    return found
+
+
+def _named_keys(table: str, unique: Any) -> dict[str, Any]:
+    """Return the unique keys by name. In a list each gets the name ``<table>_<columns>_key``."""
+    if isinstance(unique, Mapping):
+        return {**unique}
+    if isinstance(unique, list | tuple) and all(isinstance(each, list | tuple) for each in unique):
+        return {f"{table}_{'_'.join(map(str, columns))}_key": columns for columns in unique}
+    raise ConfigurationError("unique should be a dict, or a list of tuples of columns")
+
+
+class _Rules(NamedTuple):
+    """The constraints of a table, by name."""
+
+    unique: Mapping[str, tuple[str, ...]]
+    foreign_keys: Mapping[str, ForeignKey]
+    checks: Mapping[str, Check | _Choice]
+    ascii: tuple[str, ...]
+
+    def check(self, columns: Collection[str]) -> None:
+        """Raise ConfigurationError for a wrong rule of a table with these columns."""
+        for rules, expected in ((self.foreign_keys, ForeignKey), (self.checks, Check | _Choice)):
+            for rule, value in rules.items():
+                if not isinstance(value, expected):
+                    kind = "ForeignKey" if expected is ForeignKey else "Check"
+                    raise ConfigurationError(f"{rule} should be of class {kind}")
+        named = {"ascii": self.ascii, **self.unique}
+        named |= {rule: key.columns for rule, key in self.foreign_keys.items()}
+        for rule, names in named.items():
+            if not isinstance(names, list | tuple) or not (names or rule == "ascii"):
+                raise ConfigurationError(f"{rule} should be a tuple of columns")
+            if unknown := [str(name) for name in names if name not in columns]:
+                raise ConfigurationError(f"{rule} names no column: {', '.join(unknown)}")
+
+    def check_names(self, key: str) -> None:
+        """Raise ConfigurationError for a bad name. ``key`` is the primary key's."""
+        names = [key, *self.unique, *self.foreign_keys, *self.checks]
+        for name in names[1:]:
+            if not (isinstance(name, str) and name.isascii() and name.isidentifier()):
+                raise ConfigurationError(f"{name} should be letters, digits and underscores")
+            if len(name) > 63:
+                raise ConfigurationError(f"{name} should have at most 63 characters")
+            if names.count(name) > 1:
+                raise ConfigurationError(f"{name} should be the name of one constraint")
+
+
 #: values, or conditions, by the names of their columns
 _ByColumn: TypeAlias = Mapping[str, Any]
 #: columns, each with whether it is descending
@@ -9001,6 +9130,33 @@ class _RecordSchema(ABC, Generic[R]):
     kept: ClassVar[Sequence[str]] = ()
     sort_fields: ClassVar[Sequence[str]] = ("created_at",)
     filter_fields: ClassVar[Sequence[str]] = ()
+    ascii: ClassVar[Sequence[str]] = ()
+    unique: ClassVar[Mapping[str, Sequence[str]] | Sequence[Sequence[str]]] = ()
+    foreign_keys: ClassVar[Mapping[str, ForeignKey]] = {}
+    checks: ClassVar[Mapping[str, Check]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if hasattr(cls, "record") and hasattr(cls, "table"):  # else it is a base of others
+            cls._rules()
+
+    @classmethod
+    def _rules(cls) -> _Rules:
+        """Return the table's constraints. Raises ConfigurationError for a wrong one."""
+        table = _plain(cls.table).rpartition(".")[2]
+        try:
+            rules = _Rules(
+                _named_keys(table, cls.unique),
+                _check_mapping("foreign_keys", cls.foreign_keys),
+                {**_choices(table, cls.formats), **_check_mapping("checks", cls.checks)},
+                tuple(_check_many("ascii", cls.ascii)),
+            )
+            if any(rules):
+                rules.check({*cls._own_fields(), *cls.hidden, *cls.folded})
+                rules.check_names(f"{table}_pkey")
+        except (ConfigurationError, ValidationError) as error:
+            raise ConfigurationError(f"{cls.__name__}: {error}") from None
+        return rules._replace(unique={rule: tuple(key) for rule, key in rules.unique.items()})
 
     def __init__(self) -> None:
         self._held_types = self._columns()
@@ -9034,7 +9190,7 @@ class _RecordSchema(ABC, Generic[R]):
             return f"there is no column {', '.join(unknown)}"
         if own_sorts and (unseen := sorted({*self.sort_fields} - {*self._fields})):
             return f"sort_fields should be fields of the record, not {', '.join(unseen)}"
-        if problem := self._misfit(self._held_types):
+        if problem := self._size_problem(self._held_types):
             return problem
         if not {*self.filter_fields, *self.sort_fields, *self.guarded}.isdisjoint(self._documents):
             return "documents are no fields to sort or filter by, nor to guard"
@@ -9046,7 +9202,7 @@ class _RecordSchema(ABC, Generic[R]):
         return ""
 
     @classmethod
-    def _misfit(cls, columns: Mapping[str, tuple[type, bool]]) -> str:
+    def _size_problem(cls, columns: Mapping[str, tuple[type, bool]]) -> str:
         """Return which length or scale no column of its type has, or ""."""
         for name, (kind, _) in columns.items():
             if name in cls.scales and not cls._is_scale(kind, cls.scales[name]):
@@ -9077,10 +9233,15 @@ class _RecordSchema(ABC, Generic[R]):
         return [each.name for each in fields(record) if each.init]
 
     @classmethod
+    def _own_fields(cls) -> list[str]:
+        """Return the fields that are columns of the table."""
+        return [name for name in cls._arguments() if name not in cls.elsewhere]
+
+    @classmethod
     def _columns(cls) -> dict[str, tuple[type, bool]]:
         """Return the type of each column, and whether it may be None."""
         hints = get_type_hints(cls.record)
-        hints = {name: hints[name] for name in cls._arguments() if name not in cls.elsewhere}
+        hints = {name: hints[name] for name in cls._own_fields()}
         columns = {}
         for name, hint in {**hints, **cls.hidden}.items():
             choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
@@ -9290,6 +9451,16 @@ class Repository(_PagedStore[R]):
             not as stored.
         kept: fields that ``update`` does not change.
         sort_fields, filter_fields: the fields that a ``Query`` may name.
+        ascii: texts of ASCII only, such as codes and hashes. MySQL's indexes hold more of them.
+        unique: columns of each unique key, by the name of the constraint, such as
+            ``{"notes_title_key": ("title",)}``. A list of such tuples gives each the name
+            ``<table>_<columns>_key``.
+        foreign_keys: a ``ForeignKey`` by the name of the constraint.
+        checks: a ``Check`` by the name of the constraint. A format that is a list of words, such as
+            "draft|public", is also a check of the table: ``<table>_<column>_check``.
+
+    The last four are rules of the table: ``ddl`` writes them, and a fake obeys them. A wrong one
+    raises ConfigurationError when the class is made.
 
     Values are checked before anything is sent. Methods raise ValidationError, SerializationError
     for a document that is not JSON, and what the database raises; ConflictError names the
@@ -9307,6 +9478,26 @@ class Repository(_PagedStore[R]):
         self._clock = _clock(clock, lambda: getattr(database, "_clock", None) or SystemClock())
         self.table, self.resource = _plain(self.table), _plain(self.resource)
         super().__init__()
+
+    @classmethod
+    def on(cls: type[S], database: Database, *arguments: Any, **options: Any) -> S:
+        """Return the repository of this class on a ``ConnectionPool`` or a ``FakeDatabase``.
+
+        It needs no class for each backend. The arguments are those of the constructor. Raises
+        ConfigurationError if the class has abstract methods, or fields ``elsewhere``: these need a
+        subclass for each backend.
+        """
+        _check_database(database)
+        made = cls
+        if "_insert" in getattr(cls, "__abstractmethods__", ()):
+            made = _backend_class(cls, *database._bases_on)
+            missing = {*made.__abstractmethods__, *cls.elsewhere}
+            if missing := missing - {*getattr(made, "_others", ())}:
+                raise ConfigurationError(
+                    f"{cls.__name__}.on has no {', '.join(sorted(missing))}: "
+                    "write a subclass for each backend"
+                )
+        return made(database, *arguments, **options)
 
     def create(self, record: R) -> R:
         """Store a new record and return it as stored.
@@ -9432,9 +9623,9 @@ class Repository(_PagedStore[R]):
 
 
 @functools.cache
-def _backend_class(backend: type, port: Any) -> Any:
-    """Return the class of a port's repository on a backend."""
-    return type(port.__name__, (backend, port), {})
+def _backend_class(port: Any, *bases: type) -> Any:
+    """Return the class of a port's repository on a backend, which has these base classes."""
+    return type(port.__name__, (*bases, port), {})
 
 
 def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T]:
@@ -9444,7 +9635,7 @@ def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T
     """
 
     def make(owner: Repository[Any]) -> T:
-        backend = _backend_class(owner.database._backend, port())
+        backend = _backend_class(port(), owner.database._backend)
         return cast(T, backend(owner.database, clock=owner._clock))
 
     return functools.cached_property(make)
@@ -9607,6 +9798,241 @@ class SqlRepository(Repository[R]):
 
 
 ConnectionPool._backend = SqlRepository
+ConnectionPool._bases_on = (SqlRepository,)
+
+
+class _TableSyntax(NamedTuple):
+    """How an engine writes CREATE TABLE."""
+
+    syntax: type[_Syntax]
+    #: by kind of column, see _TableWriter._kind
+    types: Mapping[str, str]
+    #: the largest size of a text's and of bytes' type with a size
+    longest: Mapping[str, int]
+    #: the bytes of an index, where a character has four; 0: Postgres refuses rows, not the index
+    key_bytes: int = 0
+    #: follows the type of a text of ASCII
+    ascii: str = ""
+    primary_key: str = "CONSTRAINT {name} PRIMARY KEY"
+    ending: str = ""
+
+
+_ASCII = " CHARACTER SET ascii COLLATE ascii_bin"
+_TABLE_SYNTAX = {
+    "mysql": _TableSyntax(
+        _MySqlSyntax,
+        {
+            "id": "CHAR(36)" + _ASCII,
+            "text": "VARCHAR({size})",
+            "long text": "LONGTEXT",
+            "bytes": "VARBINARY({size})",
+            "long bytes": "LONGBLOB",
+            "flag": "BOOLEAN",
+            "integer": "INTEGER",
+            "integer of 64 bits": "BIGINT",
+            "float": "DOUBLE",
+            "decimal": "DECIMAL({size},{scale})",
+            "date": "DATE",
+            "moment": "DATETIME(6)",
+            "short moment": "DATETIME({scale})",
+            "document": "LONGTEXT",
+        },
+        {"text": 16_383, "bytes": 65_532},  # a row has 65,535 bytes
+        key_bytes=3072,  # https://dev.mysql.com/doc/refman/8.4/en/innodb-limits.html
+        ascii=_ASCII,
+        primary_key="PRIMARY KEY",
+        ending=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+    ),
+    "postgres": _TableSyntax(
+        _PostgresSyntax,
+        {
+            "id": "UUID",
+            "text": 'VARCHAR({size}) COLLATE "C"',
+            "long text": 'TEXT COLLATE "C"',
+            "bytes": "BYTEA",
+            "flag": "BOOLEAN",
+            "integer": "INTEGER",
+            "integer of 64 bits": "BIGINT",
+            "float": "DOUBLE PRECISION",
+            "decimal": "NUMERIC({size},{scale})",
+            "long decimal": "NUMERIC",
+            "date": "DATE",
+            "moment": "TIMESTAMPTZ",
+            "short moment": "TIMESTAMPTZ({scale})",
+            "document": "JSON",
+        },
+        {"text": 10_485_760},
+    ),
+}
+
+
+class _TableWriter:
+    """Writes the CREATE TABLE of a repository's class. Raises ConfigurationError."""
+
+    def __init__(self, port: Any, engine: str) -> None:
+        self._port, self._engine, self._syntax = port, engine, _TABLE_SYNTAX[engine]
+        self._quote = self._syntax.syntax().name
+        self._rules = port._rules()
+        self._columns = port._columns()
+        #: each key's columns, by the name of the constraint
+        self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
+        self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}
+        self._keys |= {rule: key.columns for rule, key in self._rules.foreign_keys.items()}
+
+    def text(self) -> str:
+        self._check()
+        lines = [self._column(name) for name in self._columns]
+        primary_key = self._syntax.primary_key.format(name=self._quote(self._primary_key))
+        lines.append(f"{primary_key} {self._list(self._port.key)}")
+        for rule, names in self._rules.unique.items():
+            lines.append(f"CONSTRAINT {self._quote(rule)} UNIQUE {self._list(names)}")
+        for rule, key in self._rules.foreign_keys.items():
+            parent = f"{self._quote(key.table)} {self._list(key.target)}"
+            lines.append(
+                f"CONSTRAINT {self._quote(rule)} FOREIGN KEY {self._list(key.columns)} "
+                f"REFERENCES {parent} ON DELETE {key.on_delete.upper()}"
+            )
+        for rule, check in self._rules.checks.items():
+            lines.append(f"CONSTRAINT {self._quote(rule)} CHECK ({self._condition(check)})")
+        body = ",\n    ".join(lines)
+        table = self._quote(self._port.table)
+        return f"CREATE TABLE {table} (\n    {body}\n){self._syntax.ending};\n"
+
+    def _list(self, names: Iterable[str]) -> str:
+        return f"({', '.join(map(self._quote, names))})"
+
+    def _condition(self, check: Check | _Choice) -> str:
+        if isinstance(check, Check):
+            return check.sql
+        texts = ", ".join(f"'{text}'" for text in check.texts)
+        return f"{self._quote(check.column)} IN ({texts})"
+
+    def _column(self, name: str) -> str:
+        column, null = self._type(name), self._columns[name][1]
+        written = self._syntax.types.get(self._kind(column))
+        if written is None:
+            needed = "a scale" if column.kind == "decimal" else "a length of 32 or 64 (bits)"
+            raise self._wrong(name, f"needs {needed} on {self._engine}")
+        written = written.format(size=column.size, scale=column.scale)
+        if column.kind == "text" and name in self._rules.ascii:
+            written += self._syntax.ascii
+        return f"{self._quote(name)} {written} {'NULL' if null else 'NOT NULL'}"
+
+    def _type(self, name: str) -> _ColumnType:
+        column: _ColumnType = self._port._column_type(name, self._columns[name][0])
+        if column.size is not None and not _COUNT.valid(column.size):
+            raise self._wrong(name, f"should have a length that is {_COUNT.expected}")
+        return column
+
+    def _kind(self, column: _ColumnType) -> str:
+        """Return the key of ``types``."""
+        kind, size = column.kind, column.size
+        if kind == "integer":
+            return kind if size in (None, 32) else f"{kind} of {size} bits"
+        if kind == "moment":
+            return kind if column.scale in (None, 6) else f"short {kind}"
+        if kind == "decimal":
+            return kind if size is not None else f"long {kind}"
+        longest = self._syntax.longest.get(kind)
+        if longest is None or (size is not None and size <= longest):
+            return kind
+        return f"long {kind}"
+
+    def _check(self) -> None:
+        self._check_names()
+        for rule, names in self._keys.items():
+            if unknown := [name for name in names if name not in self._columns]:
+                raise self._wrong(rule, f"names no column: {', '.join(unknown)}")
+            self._check_size(rule, names)
+        for name in self._port.key:
+            if self._columns[name][1]:
+                raise self._wrong(self._primary_key, f"should not hold {name}, which may be None")
+        for rule, key in self._rules.foreign_keys.items():
+            fixed = [name for name in key.columns if not self._columns[name][1]]
+            if fixed and key.on_delete == "set null":
+                raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
+
+    def _check_names(self) -> None:
+        keys = self._rules.foreign_keys.values()
+        tables = [self._port.table, *(key.table for key in keys)]
+        names = [*self._columns, *(name for key in keys for name in key.target)]
+        wrong = [name for name in tables if not _TABLE_NAME.fullmatch(name)]
+        wrong += [name for name in names if not _NAME.fullmatch(name)]
+        if wrong:
+            raise self._wrong(wrong[0], "should be letters, digits and underscores")
+
+    def _check_size(self, rule: str, names: Iterable[str]) -> None:
+        used = 0
+        for name in names:
+            column = self._type(name)
+            if column.kind == "document":
+                raise self._wrong(rule, f"names a document: {name}")
+            if self._syntax.key_bytes and self._kind(column).startswith("long "):
+                raise self._wrong(rule, f"needs a length of {name} on {self._engine}")
+            used += self._key_bytes(name, column)
+        if used > self._syntax.key_bytes > 0:
+            raise self._wrong(
+                rule,
+                f"takes {used} bytes, and an index of {self._engine} has {self._syntax.key_bytes}: "
+                "shorten its texts, or name those of ASCII in ascii",
+            )
+
+    def _key_bytes(self, name: str, column: _ColumnType) -> int:
+        if column.kind not in _SIZED:
+            return 36 if column.kind == "id" else 8
+        is_utf8 = column.kind == "text" and name not in self._rules.ascii
+        return (4 if is_utf8 else 1) * (column.size or 0)
+
+    def _wrong(self, name: str, problem: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._port.__name__}: {name} {problem}")
+
+
+def _parents(port: Any) -> set[str]:
+    """Return the other tables to which the table refers."""
+    return {key.table for key in port._rules().foreign_keys.values()} - {port.table}
+
+
+def _parents_first(ports: Sequence[Any]) -> list[Any]:
+    """Return the classes in the order in which their tables can be made."""
+    ordered: list[Any] = []
+    waiting = [*ports]
+    while waiting:
+        tables = {port.table for port in waiting}
+        ready = [port for port in waiting if tables.isdisjoint(_parents(port))]
+        if not ready:
+            names = ", ".join(port.__name__ for port in waiting)
+            raise ConfigurationError(f"{names}: their foreign keys refer to each other in a circle")
+        ordered += ready
+        waiting = [port for port in waiting if port not in ready]
+    return ordered
+
+
+def ddl(repositories: Any, engine: str) -> str:
+    """Return the CREATE TABLE for a repository's class, as the text of a migration.
+
+    Raises ConfigurationError for what the engine's tables cannot hold, such as a unique key of text
+    without a length on MySQL.
+
+    Args:
+        repositories: the class, or several: a table comes after those that it refers to.
+        engine: "mysql" (MariaDB too) or "postgres".
+    """
+    engine = _check_choice("engine", engine, *_TABLE_SYNTAX)
+    single = isinstance(repositories, type)
+    ports = [repositories] if single else _check_many("repositories", repositories)
+    for port in ports:
+        is_port = isinstance(port, type) and issubclass(port, Repository)
+        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
+            raise ConfigurationError("ddl takes the classes of repositories, with a record")
+    return "\n".join(_TableWriter(port, engine).text() for port in _parents_first(ports))
+
+
+def _references(table: str, on_delete: str = "restrict", **columns: str) -> dict[str, ForeignKey]:
+    """Return a table's foreign keys: for each column the table whose ``id`` it holds."""
+    return {
+        f"{table}_{column}_fkey": ForeignKey((column,), target, on_delete=on_delete)
+        for column, target in columns.items()
+    }
 
 
 # https://www.itu.int/pub/T-SP-E.164D: codes of one and two digits; all others have three
@@ -9640,6 +10066,8 @@ class PhoneUserRepository(Repository[PhoneUser]):
         "country_code": "[1-9][0-9]{0,2}",
         "user_type": "customer|worker",
     }
+    ascii: ClassVar = ("phone_hash", "country_code", "user_type")
+    unique: ClassVar = [("phone_hash",)]
     sort_fields: ClassVar = ("created_at", "updated_at")
     filter_fields: ClassVar = ("country_code", "user_type", "is_verified", "is_blocked")
 
@@ -9705,6 +10133,9 @@ class TokenRepository(Repository[RefreshToken]):
         "device_id": 255, "device_name": 255, "ip_address": 45, "user_agent": 512,
     }  # fmt: skip
     formats: ClassVar = {"token_hash": "[0-9a-f]{64}"}
+    ascii: ClassVar = ("token_hash",)
+    unique: ClassVar = [("token_hash",)]
+    foreign_keys: ClassVar = _references("refresh_tokens", "cascade", user_id="phone_users")
     sort_fields: ClassVar = ("created_at", "expires_at")
     filter_fields: ClassVar = ("user_id", "family", "device_id")
 
@@ -9877,6 +10308,10 @@ class _MemberRepository(Repository[_Member]):
     key: ClassVar = ("organization_id", "user_id")
     lengths: ClassVar = {"role": 20}
     formats: ClassVar = {"role": "member|admin|owner"}
+    foreign_keys: ClassVar = {
+        **_references("organization_members", "cascade", organization_id="organizations"),
+        **_references("organization_members", user_id="users"),
+    }
     filter_fields: ClassVar = ("role",)
 
 
@@ -9913,6 +10348,10 @@ class UserRepository(Repository[User]):
     visible: ClassVar = ("email", "username")
     folded: ClassVar = {"email_folded": ("email",), "username_folded": ("username",)}
     hidden: ClassVar = {"password_hash": str | None}
+    unique: ClassVar = {
+        "users_email_key": ("email_folded",),
+        "users_username_key": ("username_folded",),
+    }
     guarded: ClassVar = ("role", "email_verified")
     kept: ClassVar = ("last_active_at",)
     sort_fields: ClassVar = ("created_at", "updated_at", "username")
@@ -10138,6 +10577,7 @@ class OrganizationRepository(_SluggedRepository[Organization]):
         "organization_type": "llm_provider|research_institution|enterprise|open_source|individual",
     }
     trimmed: ClassVar = ("name",)
+    unique: ClassVar = [("slug",)]
     guarded: ClassVar = ("verified", "verification_date")
     filter_fields: ClassVar = ("organization_type", "verified")
 
@@ -10214,6 +10654,7 @@ class _TagRepository(Repository[_Tag]):
     resource = "tag"
     key: ClassVar = ("benchmark_id", "tag")
     lengths: ClassVar = {"tag": 50}
+    foreign_keys: ClassVar = _references("benchmark_tags", "cascade", benchmark_id="benchmarks")
     trimmed: ClassVar = ("tag",)
 
 
@@ -10228,6 +10669,12 @@ class _VersionRepository(Repository[BenchmarkVersion]):
     resource = "benchmark version"
     lengths: ClassVar = {"version": 30, "changelog": 10_000}
     formats: ClassVar = {"version": _VERSION}
+    unique: ClassVar = [
+        ("benchmark_id", "id"),
+        ("benchmark_id", "version"),
+        ("benchmark_id", "number"),
+    ]
+    foreign_keys: ClassVar = _references("benchmark_versions", "cascade", benchmark_id="benchmarks")
 
 
 class BenchmarkRepository(_SluggedRepository[Benchmark]):
@@ -10257,6 +10704,8 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         "status": "draft|under_review|active|deprecated|archived",
         "version": _VERSION,
     }
+    unique: ClassVar = [("slug",)]
+    foreign_keys: ClassVar = _references("benchmarks", created_by="users")
     trimmed: ClassVar = ("name", "license")
     ids: ClassVar = ("id", "version_id")
     elsewhere: ClassVar = ("tags",)
@@ -10409,6 +10858,18 @@ class SubmissionRepository(Repository[Submission]):
     formats: ClassVar = {
         "verification_level": "unverified|community_verified|platform_verified|audited",
         "visibility": "public|unlisted|private",
+    }
+    foreign_keys: ClassVar = {
+        "submissions_benchmark_version_id_fkey": ForeignKey(
+            ("benchmark_id", "benchmark_version_id"), "benchmark_versions", ("benchmark_id", "id")
+        ),
+        **_references("submissions", user_id="users", organization_id="organizations"),
+    }
+    checks: ClassVar = {
+        "submissions_aggregate_score_check": Check(
+            "aggregate_score > '-Infinity' AND aggregate_score < 'Infinity'",
+            lambda row: row["aggregate_score"] is None or math.isfinite(row["aggregate_score"]),
+        )
     }
     trimmed: ClassVar = ("model",)
     guarded: ClassVar = ("verification_level", "verified_at", "visibility")
@@ -16143,20 +16604,6 @@ class _KeyedSource(Source):
         return _Batch(self._key, keys, rows, position, len(rows) < limit)
 
 
-def _check_choice(name: str, value: Any, *choices: str) -> str:
-    """Return the text as a plain str. Raises ConfigurationError if it is none of the choices."""
-    text: str = _plain(value)
-    if text not in choices:
-        raise ConfigurationError(f"{name} should be {', '.join(choices[:-1])} or {choices[-1]}")
-    return text
-
-
-def _check_database(database: Any) -> Database:
-    if not isinstance(database, Database):
-        raise ConfigurationError("database should be a ConnectionPool or a FakeDatabase")
-    return database
-
-
 def _check_table(table: str) -> str:
     return Database._target(table, ())[0]
 
@@ -17265,7 +17712,7 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
         return migration.statements[0]
 
     database._make_table(_CheckpointRepository, statement)
-    backend = _backend_class(database._backend, _CheckpointRepository)
+    backend = _backend_class(_CheckpointRepository, database._backend)
     return cast("_CheckpointRepository", backend(database))
 
 
@@ -18418,12 +18865,15 @@ def _check_sources(sources: Sequence[_LibraryFile], folder: Path, *, compare: bo
     if any(os.path.exists(path) and path.samefile(own) for path, own in targets):
         if not compare:
             raise ConfigurationError(
-                f"{folder} holds the files that would be copied: name another folder"
+                f"{folder} holds the files that this command runs from: name another folder. To "
+                "update these files, run the command of a checkout or an installation"
             )
-        if not all(source.stamped for source in sources):
+        bare = [source.path.name for source in sources if not source.stamped]
+        if bare:
             raise ConfigurationError(
-                f"{folder} holds the files that this command runs from, and they have no digest: "
-                "nothing tells whether they were edited"
+                f"{folder} holds the files that this command runs from, and the first line of "
+                f"{', '.join(bare)} holds no digest: nothing tells whether they were edited. Run "
+                "the command of a checkout or an installation"
             )
         return  # each is compared with its own digest
     for source in sources:

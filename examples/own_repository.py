@@ -1,4 +1,4 @@
-"""Define a table of your own: record, migration, repository, fake, and one contract for both.
+"""Define a table of your own: one class for a database and a fake, and one contract for both.
 
 With --real it also runs on the database of MYSQL_URL or POSTGRES_URL, in a new table "notes".
 """
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 import fakes
 import infra
 
-MIGRATIONS = Path(__file__).with_name("notes.sql")  # the table, on both engines
+MIGRATIONS = Path(__file__).with_name("notes.sql")  # written by infra.ddl
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Note:
 
 
 class Notes(infra.Repository[Note]):
-    """The port: this code runs on both backends.
+    """The table: its rules and methods hold on both backends.
 
     If two callers read a note, change it and store it, the second overwrites the first one's
     change, also in transactions, because a read locks nothing. So a note has a version: `update`
@@ -39,6 +39,7 @@ class Notes(infra.Repository[Note]):
 
     record, table, resource, lengths = Note, "notes", "note", {"title": 80}
     guarded = ("version",)
+    unique = (("title",),)  # the name of the constraint is notes_title_key
 
     def find_by_title(self, title: str) -> Note | None:
         return self._first("find_by_title", self._checked({"title": title}))
@@ -57,13 +58,7 @@ class Notes(infra.Repository[Note]):
         return self.update(replace(note, title=new))
 
 
-class SqlNotes(infra.SqlRepository[Note], Notes): ...
-
-
-class FakeNotes(fakes.Faults, fakes.FakeRepository[Note], Notes): ...
-
-
-TABLES = [fakes.Table.of(Notes, unique={"notes_title_key": ("title",)})]
+TABLES = [fakes.Table.of(Notes)]
 
 
 def contract(notes: Notes) -> None:
@@ -88,12 +83,13 @@ def fails(call: Callable[[], Any]) -> tuple[str, str | None]:
 
 
 if __name__ == "__main__":
-    contract(FakeNotes(fakes.FakeDatabase("mysql", TABLES)))
+    contract(Notes.on(fakes.FakeDatabase("mysql", TABLES)))
     if "--real" in sys.argv:
         url = os.environ.get("MYSQL_URL") or os.environ["POSTGRES_URL"]
         with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
             infra.Migrator(pool, MIGRATIONS).apply()
-            contract(SqlNotes(pool))
+            assert fakes.compare(Notes, pool) == []  # the fake has the rules of the server
+            contract(Notes.on(pool))
             pool.execute("DROP TABLE notes")
             pool.execute("DELETE FROM schema_migrations WHERE source = 'notes'")
     print("The contract holds.")

@@ -78,6 +78,13 @@ def nested(depth: int) -> list[Any]:
 class BenchmarkRepositoryContract(Contract):
     port = infra.BenchmarkRepository
 
+    def test_on_a_database(self, backend: ExchangeBackend) -> None:
+        """Each backend reads the tags in its own way: so it takes the class of the backend."""
+        benchmarks = type(backend.benchmarks).on(backend.database)
+        assert (type(benchmarks), benchmarks.count()) == (type(backend.benchmarks), 0)
+        with pytest.raises(infra.ConfigurationError, match="on has no tags"):
+            infra.BenchmarkRepository.on(backend.database)
+
     def unchanged(
         self, backend: ExchangeBackend, benchmark: infra.Benchmark, versions: int = 1
     ) -> None:

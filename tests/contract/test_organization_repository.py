@@ -140,6 +140,10 @@ def slugs(page: infra.Page[infra.Organization]) -> list[str]:
 class OrganizationRepositoryContract(Contract):
     port = infra.OrganizationRepository
 
+    def test_on_a_database(self, backend: ExchangeBackend) -> None:
+        made = an_organization(backend)
+        assert infra.OrganizationRepository.on(backend.database).find_by_id(made.id) == made
+
     def test_the_database_checks_texts_itself(self, backend: ExchangeBackend) -> None:
         user = a_user(backend)
         bad = infra.Organization("Acme", "acme", organization_type="bank")

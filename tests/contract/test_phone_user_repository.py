@@ -30,6 +30,11 @@ DAWN = datetime(2026, 1, 1, tzinfo=timezone.utc)  # where a FakeClock starts
 class PhoneUserRepositoryContract(Contract):
     port = infra.PhoneUserRepository
 
+    def test_on_a_database(self, backend: AccountsBackend) -> None:
+        user = backend.users.create_for_phone("+14155550100")
+        users = infra.PhoneUserRepository.on(backend.database, HASH_KEY)
+        assert users.find_by_phone("+14155550100") == user
+
     def test_a_user_for_a_phone(self, backend: AccountsBackend) -> None:
         users = backend.users
         assert users.find_by_phone(PHONE) is None

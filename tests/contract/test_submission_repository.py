@@ -85,6 +85,13 @@ def ranks(entries: list[infra.LeaderboardEntry]) -> list[tuple[int, str]]:
 class SubmissionRepositoryContract(Contract):
     port = infra.SubmissionRepository
 
+    def test_on_a_database(self, backend: ExchangeBackend) -> None:
+        """Each backend ranks in its own way: so it takes the class of the backend."""
+        submissions = type(backend.submissions).on(backend.database)
+        assert (type(submissions), submissions.count()) == (type(backend.submissions), 0)
+        with pytest.raises(infra.ConfigurationError, match="on has no _ranked"):
+            infra.SubmissionRepository.on(backend.database)
+
     @pytest.mark.parametrize("column", ["verification_level", "visibility"])
     def test_the_database_checks_texts_itself(self, backend: ExchangeBackend, column: str) -> None:
         draft = a_draft(a_benchmark(backend), **{column: "secret"})

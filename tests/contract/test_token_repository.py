@@ -40,6 +40,11 @@ def issued(rotation: infra.Rotation) -> infra.Issued:
 class TokenRepositoryContract(Contract):
     port = infra.TokenRepository
 
+    def test_on_a_database(self, backend: AccountsBackend) -> None:
+        issued = backend.tokens.issue(a_user(backend).id, 60)
+        tokens = infra.TokenRepository.on(backend.database, clock=backend.clock)
+        assert tokens.find(issued.token) == issued.record
+
     def test_a_useless_argument_changes_nothing(self, backend: AccountsBackend) -> None:
         tokens, user = backend.tokens, a_user(backend)
         issue = tokens.issue(user.id, DAY)

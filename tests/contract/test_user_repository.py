@@ -230,6 +230,10 @@ def missing(call: Callable[[], Any]) -> tuple[str | None, str | None]:
 class UserRepositoryContract(Contract):
     port = infra.UserRepository
 
+    def test_on_a_database(self, backend: ExchangeBackend) -> None:
+        user = a_user(backend)
+        assert infra.UserRepository.on(backend.database).find_by_id(user.id) == user
+
     def test_the_database_checks_texts_itself(self, backend: ExchangeBackend) -> None:
         user = a_user(backend)
         organization = an_organization(backend, user)

@@ -1026,4 +1026,32 @@ value = self.plain(value)
     ),
 ]
 
-MUTANTS: list[Mutant] = [*DATABASES, *SCHEMAS, *TABLES]
+COMPARE = "contract/test_own_tables.py::test_compare"
+COMPARISONS: list[Mutant] = [
+    OnServers(
+        "compare: what only the server has goes unnoticed",
+        FAKES,
+        Replace("_differences", "found.keys() - rules.keys()", "()"),
+        (COMPARE,),
+    ),
+    OnServers(
+        "compare: NULL makes no difference",
+        FAKES,
+        Replace("_in_words", "' NULL' if null else ' NOT NULL'", "''"),
+        (COMPARE,),
+    ),
+    OnServers(
+        "compare: ON DELETE makes no difference",
+        FAKES,
+        Replace("_key_words", "rule.upper().replace('NO ACTION', 'RESTRICT')", "'RESTRICT'"),
+        (COMPARE,),
+    ),
+    OnServers(
+        "compare: any collation will do",
+        FAKES,
+        Replace("_real_columns", "not is_binary", "False"),
+        ("contract/test_own_tables.py::test_columns_that_others_have_made",),
+    ),
+]
+
+MUTANTS: list[Mutant] = [*DATABASES, *SCHEMAS, *TABLES, *COMPARISONS]

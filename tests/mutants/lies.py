@@ -20,6 +20,7 @@ USERS = ("contract/test_user_repository.py",)
 ORGANIZATIONS = ("contract/test_organization_repository.py",)
 BENCHMARKS = ("contract/test_benchmark_repository.py",)
 SUBMISSIONS = ("contract/test_submission_repository.py",)
+OWN_TABLES = ("contract/test_own_tables.py",)
 CLIENT = ("contract/test_key_value_client.py",)
 CACHE = ("contract/test_cache_provider.py",)
 CODES = ("contract/test_verification_cache.py",)
@@ -271,12 +272,12 @@ FAULTS: list[Mutant] = [
 TABLE_RULES: list[Mutant] = [
     fake("Column: NULL unless told otherwise", Replace("Column.null", "False", "True"), UNIT),
     fake("Column: a length of its own", Replace("Column.length", "None", "255", nth=2), UNIT),
-    fake(
+    shared(
         "ForeignKey: cascades unless told otherwise",
         Text("ForeignKey.on_delete", "restrict", "cascade"),
         (*TABLES, *USERS),
     ),
-    fake(
+    shared(
         "ForeignKey: NULL unless told otherwise",
         Text("ForeignKey.on_delete", "restrict", "set null"),
         (*TABLES, *SUBMISSIONS),
@@ -295,39 +296,132 @@ TABLE_RULES: list[Mutant] = [
         Replace("Table.of", "(holds.size, None)", "(None, None)"),
         UNIT,
     ),
-    fake(
-        "MYSQL_TABLES: users with tokens stay",
-        Text("MYSQL_TABLES", "cascade", "restrict"),
+    shared(
+        "TokenRepository: users with tokens stay",
+        Text("TokenRepository.foreign_keys", "cascade", "restrict"),
         PHONE_USERS,
     ),
-    fake(
-        "MYSQL_TABLES: a phone may have two users",
-        Replace("MYSQL_TABLES", "('phone_hash',)", "('phone_hash', 'id')"),
+    shared(
+        "PhoneUserRepository: a phone may have two users",
+        Replace("PhoneUserRepository.unique", "('phone_hash',)", "('phone_hash', 'id')"),
         PHONE_USERS,
     ),
-    fake(
-        "POSTGRES_TABLES: user names may be taken twice",
-        Replace("POSTGRES_TABLES", "('username_folded',)", "('username_folded', 'id')"),
+    shared(
+        "UserRepository: user names may be taken twice",
+        Replace("UserRepository.unique", "('username_folded',)", "('username_folded', 'id')"),
         USERS,
     ),
-    fake(
-        "POSTGRES_TABLES: a version of any benchmark will do",
+    shared(
+        "SubmissionRepository: a version of any benchmark will do",
         Replace(
-            "POSTGRES_TABLES",
+            "SubmissionRepository.foreign_keys",
             "ForeignKey(('benchmark_id', 'benchmark_version_id'), 'benchmark_versions', "
             "('benchmark_id', 'id'))",
             "ForeignKey(('benchmark_version_id',), 'benchmark_versions', ('id',))",
         ),
         SUBMISSIONS,
     ),
-    fake(
-        "POSTGRES_TABLES: any status",
+    shared(
+        "Repository: the last text of a format is not checked",
+        Replace("_Choice.holds", "self.texts", "self.texts[:-1]"),
+        (*BENCHMARKS, *OWN_TABLES),
+    ),
+    shared(
+        "Repository: a format of words is no check of the table",
+        Replace("_choices", "len(texts) > 1", "len(texts) > 99"),
+        (*BENCHMARKS, *OWN_TABLES),
+    ),
+    shared(
+        "Repository: a check of a format refuses NULL",
+        Replace("_Choice.holds", "row[self.column] is None", "False"),
+        OWN_TABLES,
+    ),
+    shared(
+        "Repository: a rule may name any column",
+        Replace("_Rules.check", "name not in columns", "name is columns"),
+        OWN_TABLES,
+    ),
+    shared(
+        "Repository: two constraints may have one name",
+        Replace("_Rules.check_names", "names.count(name) > 1", "names.count(name) > 2"),
+        OWN_TABLES,
+    ),
+    shared(
+        "Repository: unique keys of a list have the name of the first column",
+        Replace("_named_keys", "map(str, columns)", "map(str, columns[:1])"),
+        OWN_TABLES,
+    ),
+    shared(
+        "Repository.on: makes what cannot read its fields elsewhere",
         Replace(
-            "POSTGRES_TABLES",
-            "_choices(infra.BenchmarkRepository, 'category', 'status')",
-            "_choices(infra.BenchmarkRepository, 'category')",
+            "Repository.on",
+            "{*made.__abstractmethods__, *cls.elsewhere}",
+            "{*made.__abstractmethods__}",
         ),
-        BENCHMARKS,
+        OWN_TABLES,
+    ),
+    shared(
+        "Repository.on: what it makes has no faults",
+        Replace("Repository.on", "database._bases_on", "(database._backend,)"),
+        OWN_TABLES,
+    ),
+    fake(
+        "Faults: a class method may be made to fail",
+        Replace("Faults._methods", "not isinstance(value, classmethod | staticmethod)", "True"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: every column may be NULL",
+        Replace("_TableWriter._column", "'NULL' if null else 'NOT NULL'", "'NULL'"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: every reference cascades",
+        Replace("_TableWriter.text", "key.on_delete.upper()", "'CASCADE'"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: tables come as they are given",
+        Replace("ddl", "_parents_first(ports)", "ports"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: an index has any size",
+        Replace("_TableWriter._check_size", "used > self._syntax.key_bytes > 0", "False"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: a text of ASCII takes four bytes",
+        Replace("_TableWriter._key_bytes", "name not in self._rules.ascii", "True"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: a key on MySQL holds any text",
+        Replace("_TableWriter._check_size", "self._kind(column).startswith('long ')", "False"),
+        OWN_TABLES,
+    ),
+    shared(
+        "ddl: a deletion sets what may not be NULL",
+        Replace("_TableWriter._check", "key.on_delete == 'set null'", "False"),
+        OWN_TABLES,
+    ),
+    fake(
+        "Table: arguments do not replace the rules of the class",
+        Replace(
+            "Table.of",
+            "{**rules.unique, **infra._check_mapping('unique', unique)}",
+            "{**infra._check_mapping('unique', unique), **rules.unique}",
+        ),
+        OWN_TABLES,
+    ),
+    fake(
+        "Table: no text is ASCII only for its class",
+        Replace(
+            "Table.of",
+            "[*rules.ascii, *infra._check_many('ascii', ascii)]",
+            "[*infra._check_many('ascii', ascii)]",
+        ),
+        OWN_TABLES,
     ),
 ]
 

@@ -11,7 +11,7 @@ import pytest
 import fakes
 import infra
 from examples import own_repository
-from examples.own_repository import FakeNotes, Note, Notes, SqlNotes
+from examples.own_repository import Note, Notes
 from tests.contract.backends import WAIT, in_threads
 
 ENGINES = ["fake mysql", "fake postgres", "mariadb", "postgres"]
@@ -23,12 +23,6 @@ class NaiveNotes(infra.Repository[Note]):
     record, table, resource = Note, "notes", "note"
 
 
-class NaiveSqlNotes(infra.SqlRepository[Note], NaiveNotes): ...
-
-
-class NaiveFakeNotes(fakes.Faults, fakes.FakeRepository[Note], NaiveNotes): ...
-
-
 Pair = tuple[Notes, NaiveNotes]  # on the same table
 
 
@@ -37,12 +31,12 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     fake, _, engine = request.param.rpartition(" ")
     if fake:
         database = fakes.FakeDatabase(engine, own_repository.TABLES)
-        yield FakeNotes(database), NaiveFakeNotes(database)
+        yield Notes.on(database), NaiveNotes.on(database)
         return
     url = request.getfixturevalue("database")(engine)
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
         infra.Migrator(pool, own_repository.MIGRATIONS).apply()
-        yield SqlNotes(pool), NaiveSqlNotes(pool)
+        yield Notes.on(pool), NaiveNotes.on(pool)
 
 
 def store_two_copies(notes: infra.Repository[Note]) -> tuple[list[object], Note]:

@@ -351,7 +351,10 @@ def test_the_folder_that_the_command_runs_from(run: Run, package: Path) -> None:
     before = contents(package)
     for options in ((), ("--force",)):
         code, out, err = run(package, *options, source=package)
-        message = f"infra: {package} holds the files that would be copied: name another folder\n"
+        message = (
+            f"infra: {package} holds the files that this command runs from: name another folder. "
+            "To update these files, run the command of a checkout or an installation\n"
+        )
         assert (code, out, err) == (2, "", message)
     assert contents(package) == before
 
@@ -361,8 +364,9 @@ def test_the_checkout_has_nothing_to_compare_with(run: Run, tmp_path: Path) -> N
     link.symlink_to(ROOT)
     for folder in (ROOT, link):
         message = (
-            f"infra: {folder} holds the files that this command runs from, and they have no "
-            "digest: nothing tells whether they were edited\n"
+            f"infra: {folder} holds the files that this command runs from, and the first line of "
+            "infra.py, fakes.py, schema.sql holds no digest: nothing tells whether they were "
+            "edited. Run the command of a checkout or an installation\n"
         )
         assert run(folder, "--check") == (2, "", message)
         assert run(folder)[0] == 2
