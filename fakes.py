@@ -379,6 +379,7 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 Row = dict[str, Any]
 Where = Mapping[str, Any] | Callable[[Row], bool] | None
+Changes = Mapping[str, Any] | Callable[[Row], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -462,7 +463,7 @@ class Table:
         for name in infra._check_many(rule, names):
             if name not in [*self.columns]:
                 raise infra.ConfigurationError(
-                    f"{self.name}: {rule} should name columns of the table"
+                    f"{self.name}: {rule} should name columns of the table, not {name!r}"
                 )
 
     @classmethod
@@ -478,16 +479,19 @@ class Table:
         """Return the table of a repository's class, with the rules that the class names.
 
         The other arguments add rules, or replace those of the same name. Raises ConfigurationError
-        for a rule that names no column of the record, and for a class that does not set ``record``,
-        ``table`` and ``resource``.
+        for a rule that names no column of the record, for a length or scale that no column of its
+        type has, and for a class that does not set ``record``, ``table`` and ``resource``.
         """
         if not isinstance(repository, type) or not issubclass(repository, infra.Repository):
             raise infra.ConfigurationError("Table.of takes the class of a repository")
         infra._check_declared(repository)
+        held = repository._columns()
+        if problem := repository._size_problem(held):
+            raise infra.ConfigurationError(f"{repository.__name__}: {problem}")
         rules = repository._rules()
         only = [*rules.ascii, *infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
-        for name, (kind, null) in repository._columns().items():
+        for name, (kind, null) in held.items():
             holds = repository._column_type(name, kind)
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
             columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
@@ -1457,13 +1461,23 @@ class FakeTable(_ConstrainedRows):
             lambda: self._select("select", read, where, order_by, limit, offset)
         )
 
-    def update(self, where: Where, changes: Mapping[str, Any]) -> int:
+    def update(self, where: Where, changes: Changes) -> int:
         """Update the rows and return how many were found.
 
-        Raises ValidationError if ``changes`` is not a dict.
+        Args:
+            where: as above.
+            changes: a dict of new values, or a function that takes a row and returns one. As in
+                ``UPDATE … SET stock = stock - 1`` no other caller can come between: finding the
+                rows, calling the function for each and storing the values are one statement.
+
+        Raises ValidationError if ``changes`` is neither, or the function returns no dict.
         """
-        infra._check_mapping("changes", changes)
-        return self._database._from_above(lambda: self._update("update", where, changes))
+        if isinstance(changes, Mapping):
+            return self._database._from_above(lambda: self._update("update", where, changes))
+        if not callable(changes):
+            raise infra.ValidationError("changes should be a dict, or a function that takes a row")
+        infra._check_function("changes", changes, "a row")
+        return self._database._from_above(lambda: self._update_each("update", where, changes))
 
     def delete(self, where: Where) -> int:
         """Delete the rows and return how many."""
@@ -1494,6 +1508,30 @@ class FakeTable(_ConstrainedRows):
             return len(found)
 
         return self._database._atomically(operation, work)
+
+    def _update_each(
+        self, operation: str, where: Where, changes: Callable[[Row], Mapping[str, Any]]
+    ) -> int:
+        def work() -> int:
+            found = self._matching(where)
+            # All are computed before the first is stored: the function sees the table as it was.
+            computed = [self._changed_values(changes, row) for _, row in found]
+            for (key, row), new in zip(found, computed):
+                self._replace(key, row, {**row, **new})
+            return len(found)
+
+        return self._database._atomically(operation, work)
+
+    def _changed_values(self, changes: Callable[[Row], Mapping[str, Any]], row: Row) -> Row:
+        """Return the new values of a row as the table stores them."""
+        result = infra._not_deferred(changes(self._copy(row)))
+        new = infra._check_mapping("the result of changes", result)
+        self._check_columns(new)
+        if self._is_mysql:
+            return self._values.fit_row({**row, **new})
+        fitted = self._values.fit_changes(new)
+        self._values.refuse_nulls(fitted)
+        return fitted
 
     def _delete(self, operation: str, where: Where) -> int:
         def work() -> int:

@@ -9185,11 +9185,15 @@ class _RecordSchema(ABC, Generic[R]):
             *self.key, *self.lengths, *self.scales, *self.formats, *self.trimmed, *self.visible,
             *self.guarded, *self.kept, *self.filter_fields,
         }  # fmt: skip
+        own_sorts = self.sort_fields is not _RecordSchema.sort_fields
+        if own_sorts:  # the inherited created_at may be absent
+            named.update(self.sort_fields)
         if unknown := sorted(named - self._held_types.keys()):
             return f"there is no column {', '.join(unknown)}"
-        for name in self.scales:
-            if not self._is_scale(name):
-                return f"{name} has a scale that no column has"
+        if own_sorts and (unseen := sorted({*self.sort_fields} - {*self._fields})):
+            return f"sort_fields should be fields of the record, not {', '.join(unseen)}"
+        if problem := self._size_problem(self._held_types):
+            return problem
         if not {*self.filter_fields, *self.sort_fields, *self.guarded}.isdisjoint(self._documents):
             return "documents are no fields to sort or filter by, nor to guard"
         if "updated_at" in self.guarded:
@@ -9199,8 +9203,24 @@ class _RecordSchema(ABC, Generic[R]):
                 return "a folded column holds fields that are kept, all of them or none"
         return ""
 
-    def _is_scale(self, name: str) -> bool:
-        kind, scale = self._held_types[name][0], self.scales[name]
+    @classmethod
+    def _size_problem(cls, columns: Mapping[str, tuple[type, bool]]) -> str:
+        """Return which length or scale no column of its type has, or ""."""
+        for name, (kind, _) in columns.items():
+            if name in cls.scales and not cls._is_scale(kind, cls.scales[name]):
+                return f"{name} has a scale that no column has"
+            if name in cls.lengths and not cls._is_length(kind, cls.lengths[name]):
+                return f"{name} has a length that no column of type {kind.__name__} has"
+        return ""
+
+    @staticmethod
+    def _is_length(kind: type, length: Any) -> bool:
+        if kind is int:
+            return length in (32, 64)  # bits
+        return kind in (str, bytes) and _COUNT_OR_0.valid(length)
+
+    @staticmethod
+    def _is_scale(kind: type, scale: Any) -> bool:
         if kind is datetime:
             return _COUNT_OR_0.valid(scale) and scale <= 6
         if kind is not Decimal or not isinstance(scale, tuple) or len(scale) != 2:

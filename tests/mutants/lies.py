@@ -11,6 +11,7 @@ from tests.mutants.edits import Always, Drop, Edit, Never, Replace, Swap, Text
 from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes
 
 UNIT = ("unit/test_fakes.py",)
+BY_FUNCTION = ("unit/test_update_by_function.py",)
 DATABASE = ("contract/test_database.py",)
 TABLES = ("contract/test_database.py", "unit/test_fakes.py")
 PHONE_USERS = ("contract/test_phone_user_repository.py",)
@@ -480,6 +481,16 @@ FAKE_TABLE: list[Mutant] = [
             "sum(row != {**row, **new} for _, row in found)",
         ),
         TABLES,
+    ),
+    fake(
+        "FakeTable: another caller comes between an update by a function",
+        Replace("FakeTable._update_each", "self._database._atomically(operation, work)", "work()"),
+        BY_FUNCTION,
+    ),
+    fake(
+        "FakeTable: a function of an update may change the row itself",
+        Replace("FakeTable._changed_values", "changes(self._copy(row))", "changes(row)"),
+        BY_FUNCTION,
     ),
     fake(
         "FakeTable: Postgres cuts off white space, as MySQL does",

@@ -1886,6 +1886,14 @@ def test_documents_are_not_compared() -> None:
         ),
         *(({name: {"naem": "1"}}, "no column naem") for name in ("lengths", "formats")),
         ({"filter_fields": ("naem", "slug")}, "no column naem"),
+        ({"sort_fields": ("name", "naem")}, "no column naem"),
+        ({"sort_fields": ("code",), "hidden": {"code": str}}, "of the record, not code"),
+        ({"lengths": {"code": 5}, "hidden": {"code": bool}}, "code has a length .* of type bool"),
+        ({"lengths": {"created_at": 5}}, "created_at has a length .* of type datetime"),
+        ({"lengths": {"name": -1}}, "name has a length"),
+        ({"lengths": {"name": "5"}}, "name has a length"),
+        ({"lengths": {"code": 5}, "hidden": {"code": Decimal}}, "code has a length .* Decimal"),
+        ({"lengths": {"code": 31}, "hidden": {"code": int}}, "code has a length .* of type int"),
         ({"trimmed": "name"}, "no column a, e, m, n"),  # a comma is missing
         ({"guarded": ("updated_at",)}, "update sets it"),  # it would be refused always
         ({"kept": ("name",)}, "all of them or none"),
@@ -1898,6 +1906,47 @@ def test_attributes_of_a_repository_that_cannot_be_meant(
     bad: Any = type("Bad", (fakes.FakeOrganizationRepository,), attributes)
     with pytest.raises(infra.ConfigurationError, match=f"^Bad: .*{reason}"):
         bad()
+
+
+def test_lengths_of_columns() -> None:
+    class Sized(infra.OrganizationRepository):
+        hidden: ClassVar = {"small": int, "big": int, "data": bytes}
+        lengths: ClassVar = {"small": 32, "big": 64, "data": 5, "name": 9}
+
+    columns = fakes.Table.of(Sized).columns
+    assert [columns[name].length for name in ("small", "big", "data", "name")] == [32, 64, 5, 9]
+
+
+def test_an_inherited_sort_field_may_be_absent() -> None:
+    @dataclass(frozen=True)
+    class Word:
+        text: str
+        id: uuid.UUID = infra.FILLED
+
+    class Words(fakes.FakeRepository[Word]):
+        record, table, resource = Word, "words", "word"
+
+    words = Words(fakes.FakeDatabase("mysql", [fakes.Table.of(Words)]))
+    first, second = (words.create(Word(text)) for text in "ab")
+    assert words.page().items == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"scales": {"price": 2}}, "price has a scale"),
+        ({"scales": {"price": (2, 3)}}, "price has a scale"),
+        ({"lengths": {"price": 5}}, "price has a length .* of type Decimal"),
+    ],
+    ids=str,
+)
+def test_a_table_of_a_class_whose_attributes_cannot_be_meant(
+    attributes: dict[str, Any], reason: str
+) -> None:
+    hidden = {"hidden": {"price": Decimal}}
+    bad: Any = type("Bad", (fakes.FakeOrganizationRepository,), {**hidden, **attributes})
+    with pytest.raises(infra.ConfigurationError, match=f"^Bad: .*{reason}"):
+        fakes.Table.of(bad)
 
 
 @pytest.mark.parametrize(("dialect", "value", "fits"), [
@@ -2107,7 +2156,9 @@ def test_foreign_keys_that_lead_nowhere() -> None:
             wrong()
     key = fakes.ForeignKey(("id",), "notes", ("nothing",))
     child = fakes.Table("child", {"id": fakes.Column(int)}, foreign_keys={"child_fkey": key})
-    with pytest.raises(infra.ConfigurationError, match="child_fkey should name columns"):
+    with pytest.raises(
+        infra.ConfigurationError, match="child_fkey should name columns of the table, not 'nothing'"
+    ):
         fakes.FakeDatabase("mysql", [NOTES, child])
 
 

@@ -117,6 +117,9 @@ def test_with_fakes() -> None:
         services.redis.fail_next("get", 5)  # wrong: not an exception
         services.accounts.table("notes")
         services.accounts.tables()  # wrong: no such method
+        books = services.accounts.table("books")
+        books.update({{"id": 1}}, lambda row: {{"stock": row["stock"] - 1}})
+        books.update({{"id": 1}}, lambda row: 5)  # wrong: not a dict
     fakes.FakeInfrastructure(infra.SystemClock())  # wrong: not a FakeClock
     database = fakes.FakeDatabase("mysql", [fakes.Table.of(Notes)])
     notes: Notes = FakeNotes(database)
