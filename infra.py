@@ -18948,6 +18948,11 @@ def _replace_copies(
     _write_all(folder, contents)
     for line in lines:
         _say(line)
+    if contents and not package:
+        _say(
+            f"{folder} has no __init__.py: type checkers find the copies as files of a plain "
+            "folder. If it should be a package, add an __init__.py and run this again"
+        )
 
 
 def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
