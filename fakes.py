@@ -196,6 +196,9 @@ class Faults:
     ``unlink_many``, one of "send_sms" to ``send_verification_code``, one of "subscribe" to
     ``subscribe_many``: a class on top of the fake may call either for the same task.
 
+    The end of a ``with`` block of a fake raises AssertionError if a fault was not used: the test
+    did not test what it meant to. An exception that leaves the block takes precedence.
+
     While ``down`` is True, calls raise ConnectionError and use up no fault of ``fail_next``: the
     faults wait until the service is back. After ``close`` they are never raised.
 
@@ -212,6 +215,8 @@ class Faults:
     _service = "fake"
     _below: Faults | None = None  # the fake that this one uses: its faults of "*" apply here too
     _unfailing = frozenset({"close", "is_available", "stats"})
+    #: methods that raise on a fake in any case: no fault of theirs would ever show
+    _unsupported: ClassVar[frozenset[str]] = frozenset()
     #: For a method, the simpler one that does the same: its faults apply too.
     _simpler: ClassVar[Mapping[str, str]] = {}
     _faults: Sequence[_Fault] = ()
@@ -240,7 +245,7 @@ class Faults:
         ValidationError for a method that cannot fail, for ``times`` below 1, and for an ``error``
         that is neither an exception nor a class of this library's errors.
         """
-        known, method = self._methods(), infra._plain(method)
+        known, method = sorted({*self._methods()} - self._unsupported), infra._plain(method)
         if method != "*" and method not in known:
             raise infra.ValidationError(
                 f"there is no method {method!r} to fail; there are: {', '.join(known)}"
@@ -372,6 +377,24 @@ def _failing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
     call._can_fail = True  # type: ignore[attr-defined]
     return call
+
+
+class _CloseableFaults(Faults, infra._Closeable):
+    """Faults of a fake that is a context manager: the end of its block misses unused ones."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Close the fake. Raises AssertionError for faults that were not used."""
+        super().__exit__(*exc_info)
+        if exc_info[0] is None:
+            _refuse_unused([self])
+
+
+def _refuse_unused(some: Iterable[Any]) -> None:
+    """Raise AssertionError if one of these fakes has a fault that was not used."""
+    unused = [fault for fake in some for fault in fake._faults]
+    if unused:
+        named = ", ".join(f"{each.method} of {type(each.owner).__name__}" for each in unused)
+        raise AssertionError(f"these faults were not used, or not as often as asked for: {named}")
 
 
 # === database =====================================================================================
@@ -684,7 +707,7 @@ def _column_type(column: Column, engine: str) -> infra._ColumnType:
     return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
 
-class FakeDatabase(Faults, infra.Database):
+class FakeDatabase(_CloseableFaults, infra.Database):
     """Tables as dicts, with constraints, transactions and savepoints.
 
     Other threads and other asyncio tasks see committed rows only. One transaction writes at a time.
@@ -701,6 +724,7 @@ class FakeDatabase(Faults, infra.Database):
     """
 
     _unfailing = Faults._unfailing | {"stats"}
+    _unsupported: ClassVar = frozenset({"execute", "fetch_one", "fetch_all", "stream"})
 
     def __init__(
         self,
@@ -2098,7 +2122,7 @@ class FakeRedisServer:
         return receivers
 
 
-class FakeRedisClient(Faults, infra.KeyValueClient):
+class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
     """Twin of ``RedisClient``. Expiry follows ``clock``.
 
     ``publish`` delivers messages in its own thread. One that a handler publishes is delivered after
@@ -2516,7 +2540,7 @@ class _FakeSource(infra._Source):
         self._file.close()
 
 
-class FakeStorageProvider(Faults, infra.StorageProvider):
+class FakeStorageProvider(_CloseableFaults, infra.StorageProvider):
     """Twin of ``S3StorageProvider``. It starts without buckets.
 
     ``fetch`` takes presigned URLs, which expire by ``clock``.
@@ -2738,7 +2762,7 @@ def _signature(host: str, path: str, query: Mapping[str, str]) -> str:
 # === messaging ====================================================================================
 
 
-class FakeEventBus(Faults, infra.RedisEventBus):
+class FakeEventBus(_CloseableFaults, infra.RedisEventBus):
     """``RedisEventBus`` itself, by default over a ``FakeRedisClient`` of its own.
 
     Handlers run in the publisher's thread after ``publish`` has done its work. They run in an empty
@@ -2774,7 +2798,7 @@ class SentSms:
         return f"SentSms(id={self.id!r}, phone={infra.mask_phone(self.phone)!r})"
 
 
-class FakeSmsService(Faults, infra.SmsService):
+class FakeSmsService(_CloseableFaults, infra.SmsService):
     """Keeps messages in ``outbox``, in the order of sending."""
 
     provider_name = "fake"
@@ -2799,8 +2823,8 @@ class FakeSmsService(Faults, infra.SmsService):
 class FakeInfrastructure(infra.Infrastructure):
     """The bundle on fakes. Two bundles share nothing.
 
-    The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used: the
-    test did not test what it meant to. An exception that leaves the block takes precedence.
+    The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used. See
+    :class:`Faults`.
 
     Raises ConfigurationError if ``clock`` is not a Clock.
     """
@@ -2895,12 +2919,8 @@ class FakeInfrastructure(infra.Infrastructure):
     def __exit__(self, *exc_info: object) -> None:
         """Close the fakes. Raises AssertionError for faults that were not used."""
         self.close()
-        unused = [fault for fake in self._built.values() for fault in fake._faults]
-        if unused and exc_info[0] is None:
-            named = (f"{each.method} of {type(each.owner).__name__}" for each in unused)
-            raise AssertionError(
-                f"these faults were not used, or not as often as asked for: {', '.join(named)}"
-            )
+        if exc_info[0] is None:
+            _refuse_unused(self._built.values())
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> FakeInfrastructure:

@@ -1869,7 +1869,7 @@ class Config(_Settings):
             engine = _ENGINES[parts.scheme]
             if wanted in (None, engine):
                 return parts._replace(scheme=engine, port=parts.port or _PORTS[engine])
-            problem = "its scheme is that of another engine"
+            problem = f"its scheme is that of another engine: {engine.upper()}_URL takes it"
         schemes = "://… or ".join(
             scheme for scheme, engine in _ENGINES.items() if wanted in (None, engine)
         )
@@ -9387,10 +9387,10 @@ class _PagedStore(_RecordStore[R]):
     def _order(self, query: Query) -> list[tuple[str, bool]]:
         sorts = [name for name in self.sort_fields if name in self._fields] or [*self.key]
         sort = _plain(query.sort) or sorts[0]
-        if sort not in sorts or type(query.descending) is not bool:
-            raise ValidationError(
-                f"sort should be one of: {', '.join(sorts)}; descending True or False"
-            )
+        if sort not in sorts:
+            raise ValidationError(f"sort should be one of: {', '.join(sorts)}")
+        if type(query.descending) is not bool:
+            raise ValidationError("descending should be True or False")
         return [(name, query.descending) for name in dict.fromkeys((sort, *self.key))]
 
     def _filters(self, operation: str, where: _ByColumn, query: Query) -> dict[str, Any]:
@@ -9569,8 +9569,10 @@ class Repository(_PagedStore[R]):
         if not self.guarded:
             raise self._not_found("update")
         names = ", ".join(self.guarded)
+        subject = names if len(self.guarded) == 1 else f"one of {names}"
         message = (
-            f"{names} have to be as they are stored: read it again; update does not change them"
+            f"{subject} differs from what is stored, and update does not change it: "
+            f"read the {self.resource} again"
         )
         identity = {"id": read["id"]}
         raise self._rule_broken("update", f"{self.table}_as_read", message, identity)
@@ -18702,8 +18704,11 @@ def _apply(migrator: Migrator, *, dry_run: bool) -> None:
         _say(f"{migrator.pool.engine}: would apply {migration}")
         for statement in migration.statements:
             _say(textwrap.indent(statement + ";", "    "))
-    if not pending:
-        _say(f"{migrator.pool.engine}: up to date, {len(migrator.migrations)} migrations")
+    engine, number = migrator.pool.engine, len(migrator.migrations)
+    if not number:
+        _say(f"{engine}: nothing to do, the files hold no migration for {engine}")
+    elif not pending:
+        _say(f"{engine}: up to date, {number} migrations")
 
 
 def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
@@ -18957,6 +18962,11 @@ def _replace_copies(
     _write_all(folder, contents)
     for line in lines:
         _say(line)
+    if contents and not package:
+        _say(
+            f"{folder} has no __init__.py: type checkers find the copies as files of a plain "
+            "folder. If it should be a package, add an __init__.py and run this again"
+        )
 
 
 def _write_all(folder: Path, contents: Mapping[Path, bytes]) -> None:
@@ -19016,13 +19026,15 @@ infra migrate [FILE ...] [--lock-timeout SECONDS]
        infra migrate FILE --renamed-from STEM"""
 _MIGRATE_HELP = """\
 Applies the pending migrations of each FILE to each database that is set, those
-of its engine. Without a FILE it applies the library's own schema.sql. Several
-runners take turns. MYSQL_URL, POSTGRES_URL and DATABASE_URL set a database.
+of its engine. Without a FILE it applies the library's own schema.sql, wherever
+that is installed: name your own files only. Several runners take turns.
+MYSQL_URL, POSTGRES_URL and DATABASE_URL set a database.
 
 examples:
   infra migrate --status
-  infra migrate schema.sql notes.sql --dry-run
-  infra migrate schema.sql notes.sql
+  infra migrate
+  infra migrate notes.sql --dry-run
+  infra migrate notes.sql
   infra migrate notes.sql --repair 3 --done
 
 exit codes:

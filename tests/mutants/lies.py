@@ -852,7 +852,12 @@ FAKE_OTHERS: list[Mutant] = [
     ),
     fake(
         "FakeInfrastructure: a block may end with unused faults",
-        Never("FakeInfrastructure.__exit__", "unused and exc_info[0] is None"),
+        Never("FakeInfrastructure.__exit__", "exc_info[0] is None"),
+        UNIT,
+    ),
+    fake(
+        "FakeDatabase: a block may end with unused faults",
+        Never("_CloseableFaults.__exit__", "exc_info[0] is None"),
         UNIT,
     ),
     shared(

@@ -356,6 +356,16 @@ postgres: applying shop 2 (totals)
     )
 
 
+def test_a_file_for_another_engine(run: Run, both: dict[str, str], shop: Path) -> None:
+    shop.write_text("-- migration 1 a postgres\nCREATE TABLE a (id int);\n")
+    nothing = "mysql: nothing to do, the files hold no migration for mysql\n"
+    applied = nothing + "postgres: applying shop 1 (a)\n"
+    assert run("migrate", shop, **both) == (0, applied, "")
+    idle = nothing + "postgres: up to date, 1 migrations\n"
+    assert run("migrate", shop, **both) == (0, idle, "")
+    assert run("migrate", shop, "--dry-run", **both) == (0, idle, "")
+
+
 @pytest.mark.parametrize("mysql", ["mariadb", "mysql"])
 def test_migrate_alone_applies_the_librarys_own(
     run: Run, database: Callable[[str], str], shop: Path, mysql: str

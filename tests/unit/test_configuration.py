@@ -231,7 +231,8 @@ def test_why_a_url_is_refused(url: str, reason: str) -> None:
         ("S3_ENDPOINT", "https://s3/files", "behind its host"),
         ("S3_ENDPOINT", "https://id@s3", "keys have settings of their own"),
         ("S3_ENDPOINT", "https://files.s3.amazonaws.com", "it names the bucket"),
-        ("MYSQL_URL", "postgresql://db/x", "its scheme is that of another engine"),
+        ("MYSQL_URL", "postgresql://db/x", "that of another engine: POSTGRES_URL takes it"),
+        ("POSTGRES_URL", "mysql://db/x", "that of another engine: MYSQL_URL takes it"),
     ],
 )
 def test_why_other_urls_are_refused(variable: str, url: str, reason: str) -> None:

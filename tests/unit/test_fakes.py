@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Decimal
@@ -484,6 +484,65 @@ def test_a_block_that_ends_by_an_exception_keeps_it() -> None:
         services.redis.fail_next("get", infra.TimeoutError)
         with pytest.raises(infra.TimeoutError):
             services.redis.get("k")
+
+
+CLOSEABLE = (
+    (fakes.FakeDatabase, "run", [int]),
+    (fakes.FakeRedisClient, "get", ["k"]),
+    (fakes.FakeStorageProvider, "exists", ["files", "k"]),
+    (fakes.FakeEventBus, "publish", [infra.SystemEvent.CacheCleared("*")]),
+    (fakes.FakeSmsService, "send_sms", [PHONE, "Hello"]),
+)
+
+
+@pytest.mark.parametrize(("kind", "method", "arguments"), CLOSEABLE)
+def test_a_block_of_one_fake_fails_that_ends_with_unused_faults(
+    kind: Callable[[], Any], method: str, arguments: list[Any]
+) -> None:
+    error = infra.TimeoutError
+    fake = kind()
+    with pytest.raises(AssertionError) as caught, fake:
+        fake.fail_next(method, error)
+        fake.fail_next("*", error, times=2)
+    assert str(caught.value) == (
+        "these faults were not used, or not as often as asked for: "
+        f"{method} of {type(fake).__name__}, * of {type(fake).__name__}"
+    )
+    with pytest.raises(infra.ConnectionError, match="closed"):
+        getattr(fake, method)(*arguments)
+    other = kind()
+    with pytest.raises(ZeroDivisionError), other:
+        other.fail_next(method, error)
+        1 / 0  # noqa: B018
+    last = kind()
+    last.fail_next(method, error)
+    last.close()
+    with kind() as used:
+        used.fail_next("*", error)
+        with pytest.raises(error):
+            getattr(used, method)(*arguments)
+
+
+def test_all_fakes_that_are_context_managers_miss_unused_faults() -> None:
+    found = {
+        each
+        for each in vars(fakes).values()
+        if isinstance(each, type) and issubclass(each, fakes.Faults) and hasattr(each, "__exit__")
+    }
+    public = {each for each in found if not each.__name__.startswith("_")}
+    assert public == {kind for kind, _, _ in CLOSEABLE}
+
+
+@pytest.mark.parametrize("method", ["execute", "fetch_one", "fetch_all", "stream"])
+def test_faults_of_sql_are_refused(method: str) -> None:
+    """A fake runs no SQL: such a fault would never show."""
+    database = fakes.FakeDatabase()
+    words = f"there is no method '{method}' to fail; there are: health_check, insert_many, run, "
+    with pytest.raises(infra.ValidationError, match=words):
+        database.fail_next(method, infra.DatabaseError)
+    database.fail_next("*", infra.TimeoutError)
+    with pytest.raises(infra.TimeoutError):
+        getattr(database, method)("SELECT 1")
 
 
 def test_the_bundle_limits_codes() -> None:
@@ -1947,6 +2006,33 @@ def test_a_table_of_a_class_whose_attributes_cannot_be_meant(
     bad: Any = type("Bad", (fakes.FakeOrganizationRepository,), {**hidden, **attributes})
     with pytest.raises(infra.ConfigurationError, match=f"^Bad: .*{reason}"):
         fakes.Table.of(bad)
+
+
+def test_what_a_record_says_that_was_not_updated() -> None:
+    one, more = ("display_name",), ("display_name", "role")
+    for guarded, subject in ((one, "display_name"), (more, "one of display_name, role")):
+        kind: Any = type("Guarded", (fakes.FakeUserRepository,), {"guarded": guarded})
+        users = kind()
+        made = users.create(infra.User(username="ada", email="ada@example.org"))
+        with pytest.raises(infra.ConflictError) as caught:
+            users.update(replace(made, display_name="new"))
+        assert str(caught.value).startswith(
+            f"{subject} differs from what is stored, and update does not change it: "
+            "read the user again: users_as_read"
+        )
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        (infra.Query(sort="id"), "sort should be one of: created_at, updated_at, name"),
+        (infra.Query(descending=1), "descending should be True or False"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_wrong_with_a_query(query: infra.Query, words: str) -> None:
+    with pytest.raises(infra.ValidationError) as caught:
+        fakes.FakeOrganizationRepository().page(query)
+    assert str(caught.value) == words
 
 
 @pytest.mark.parametrize(("dialect", "value", "fits"), [

@@ -82,6 +82,13 @@ def report(folder: Path, *states: str) -> str:
     return "".join(f"{folder / name}: {state}\n" for name, state in zip(FILES, states))
 
 
+def plain(folder: Path) -> str:
+    return (
+        f"{folder} has no __init__.py: type checkers find the copies as files of a plain folder. "
+        "If it should be a package, add an __init__.py and run this again\n"
+    )
+
+
 EQUAL = f"equal to version {VERSION}"
 
 
@@ -108,7 +115,7 @@ def test_a_package_gets_the_relative_import(run: Run, package: Path) -> None:
 
 def test_a_plain_folder_gets_the_plain_import(run: Run, flat: Path) -> None:
     written = f"written, version {VERSION}"
-    assert run(flat) == (0, report(flat, written, written, written), "")
+    assert run(flat) == (0, report(flat, written, written, written) + plain(flat), "")
     for name in FILES:
         text = (flat / name).read_text(encoding="utf-8")
         assert STAMP.sub("", text) == (ROOT / name).read_text(encoding="utf-8")
@@ -119,6 +126,15 @@ def test_a_second_run_changes_nothing(run: Run, package: Path) -> None:
     before = {path: stored(path) for path in package.iterdir()}
     assert run(package) == (0, report(package, EQUAL, EQUAL, EQUAL), "")
     assert {path: stored(path) for path in package.iterdir()} == before
+
+
+def test_a_plain_folder_that_becomes_a_package(run: Run, flat: Path) -> None:
+    assert run(flat)[1].endswith(plain(flat))
+    assert run(flat) == (0, report(flat, EQUAL, EQUAL, EQUAL), "")
+    (flat / "__init__.py").touch()
+    relative = f"written, version {VERSION}, with a relative import"
+    assert run(flat) == (0, report(flat, EQUAL, relative, EQUAL), "")
+    assert run(flat, "--check")[0] == 0
 
 
 def test_copies_are_as_readable_as_other_files(run: Run, flat: Path) -> None:
@@ -165,7 +181,12 @@ def test_copies_by_hand_are_equal_in_a_plain_folder(run: Run, flat: Path) -> Non
         shutil.copy(ROOT / name, flat)
     assert run(flat, "--check") == (0, report(flat, EQUAL, EQUAL, EQUAL), "")
     written = f"written, version {VERSION}"
-    assert run(flat) == (0, report(flat, written, written, written), "")  # with digests now
+    # with digests now
+    assert run(flat) == (
+        0,
+        report(flat, written, written, written) + plain(flat),
+        "",
+    )
 
 
 @pytest.mark.parametrize(("before", "after"), [("flat", "package"), ("package", "flat")])
