@@ -2115,9 +2115,8 @@ class CallPolicy:
             now = monotonic()
             pause = self.pause(number)
             if error is not None:
-                out_of_time = now >= deadline and isinstance(error, TimeoutError)
-                if last is not None and out_of_time and not current.sent:
-                    error = last  # this attempt ran out of time before it learned anything
+                if last is not None and self._timed_out_unsent(current, error, now):
+                    error = last
                 self._report(operation, type(error).__name__, now - started, number)
             if (
                 error is None
@@ -2166,6 +2165,11 @@ class CallPolicy:
 
         for cause in _causes(failure):
             traceback.clear_frames(cause.__traceback__)
+
+    @staticmethod
+    def _timed_out_unsent(attempt: Attempt, error: InfrastructureError, now: float) -> bool:
+        """Return whether the attempt ran out of time before it sent anything."""
+        return now >= attempt.deadline and isinstance(error, TimeoutError) and not attempt.sent
 
     @staticmethod
     def _may_retry(attempt: Attempt, error: InfrastructureError, repeatable: bool) -> bool:
