@@ -2090,11 +2090,8 @@ class CallPolicy:
     ) -> T:
         """Run ``attempt`` until it succeeds, and return its result.
 
-        ``retries`` and ``until`` (see :meth:`until`) replace those of the policy. With
-        ``repeatable`` a call that was sent is retried too.
-
-        Raises InfrastructureError in place of a driver's exception. Any other exception passes
-        through: a mistake in the program, Ctrl-C, an exception from a signal handler.
+        ``retries`` and ``until`` replace those of the policy. ``repeatable``: a sent call may be
+        retried. Raises InfrastructureError for a driver's exception; any other passes through.
         """
         monotonic = self._monotonic
         started = monotonic()
