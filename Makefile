@@ -50,6 +50,7 @@ check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 	$(BIN)/python tests/names.py
 	$(BIN)/python -m tests.mutants --check
 

@@ -778,7 +778,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         if fault is None:
             return super().transaction()
         if fault.after_apply:
-            return _LostReply(self, fault.fresh_error())
+            return _LostReply(self, fault.fresh_error())  # pyright: ignore[reportReturnType]
         self._raise_fault(fault, super().transaction)
 
     transaction._can_fail = True  # type: ignore[attr-defined]
@@ -875,7 +875,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
             operation=operation,
         )
 
-    def _rows_streamed(self, *statement: Any) -> NoReturn:
+    def _rows_streamed(self, *statement: Any, **options: Any) -> NoReturn:
         self._statement("stream")
 
     def _begin(self, block: infra._Block) -> None:
@@ -1519,6 +1519,7 @@ class FakeTable(_ConstrainedRows):
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
             self._check_columns(changes)
+            new: Row = {}
             if not self._is_mysql:  # Postgres checks the values before it searches for rows
                 new = self._values.fit_changes(changes)
             found = self._matching(where)
@@ -1965,14 +1966,16 @@ class FakeTokenRepository(
     _engine = "mysql"
 
 
-class FakeUserRepository(Faults, _OwnDatabase, FakeRepository[infra.User], infra.UserRepository):
+class FakeUserRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
+    Faults, _OwnDatabase, FakeRepository[infra.User], infra.UserRepository
+):
     """Twin of ``PostgresUserRepository``.
 
     ``FakeUserRepository(database=None, *, clock=None)``, as :class:`FakeBenchmarkRepository`.
     """
 
 
-class FakeOrganizationRepository(
+class FakeOrganizationRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.Organization], infra.OrganizationRepository
 ):
     """Twin of ``PostgresOrganizationRepository``.
@@ -1982,7 +1985,7 @@ class FakeOrganizationRepository(
     """
 
 
-class FakeBenchmarkRepository(
+class FakeBenchmarkRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.Benchmark], infra.BenchmarkRepository
 ):
     """Twin of ``PostgresBenchmarkRepository``.
@@ -2224,7 +2227,7 @@ class FakeRedisClient(_CloseableFaults, infra.KeyValueClient):
                 total, expiry = amount, server._expiry(ttl)
             else:
                 value, expiry = entry
-                total = amount + (value if value.__class__ is int else _integer(str(value)))
+                total = amount + (value if isinstance(value, int) else _integer(value))
                 if not _LOWEST <= total <= _HIGHEST:
                     raise _no_number()
             server._data[key] = (total, expiry)
@@ -2455,7 +2458,7 @@ class FakeCacheProvider(Faults, infra.RedisCacheProvider):
 
     _service = "cache"
     #: while True, calls raise CacheError, or a cache that fails open is empty
-    down = False
+    down: bool = False  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __init__(
         self,

@@ -244,7 +244,7 @@ __all__ = [
 
 E = TypeVar("E", bound="Event")
 R = TypeVar("R")  # a record
-S = TypeVar("S", bound="Repository[Any]")
+_Own = TypeVar("_Own", bound="Repository[Any]")
 T = TypeVar("T")
 
 logger = logging.getLogger("infra")
@@ -359,7 +359,7 @@ class CacheError(InfrastructureError):
 class StorageError(InfrastructureError):
     """The object store refused a request. ``code`` is its error code ("AccessDenied"), if any."""
 
-    code: str | None
+    code: str | None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class MessagingError(InfrastructureError):
@@ -376,7 +376,7 @@ class SmsError(InfrastructureError):
         retry_after: the seconds to wait, or None if the provider did not ask for a pause.
     """
 
-    code: str | None
+    code: str | None  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -468,7 +468,7 @@ class SystemClock(Clock):
 
     #: Waits for other threads use this function, because tests may replace ``time.monotonic``. A
     #: wait has to start and end on the same clock, or it may never end.
-    monotonic = staticmethod(time.monotonic)
+    monotonic: Callable[..., float] = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -885,7 +885,7 @@ def _document(name: str, value: Any) -> _Document:
         document = _Document(text, _decode(text)[0])
         same = document.value == value or document.value == _plain_document(value)
     except (TypeError, ValueError, RecursionError):
-        same = False
+        text, document, same = "", _Document("", None), False
     if not same:
         raise SerializationError(
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, "
@@ -2221,7 +2221,7 @@ def _scrubbed(exc: BaseException) -> BaseException:
     # psycopg2's exceptions hold the server's answer with its rows, which cannot be removed.
     if hasattr(exc, "pgcode"):
         bare = type(exc)(*exc.args).with_traceback(exc.__traceback__)
-        bare.__setstate__({"pgcode": exc.pgcode})
+        bare.__setstate__({"pgcode": getattr(exc, "pgcode", None)})
         exc = bare
     exc.__cause__ = exc.__context__ = None
     for name, value in [*vars(exc).items()]:  # repr needs some of the attributes
@@ -2274,8 +2274,9 @@ _TLS_REFUSALS = (
 def _tls_refusal(exc: BaseException | None) -> str:
     """Return why TLS fails on every attempt, or ""."""
     for cause in _causes(exc):
-        if hasattr(cause, "verify_message"):  # ssl's: quotes only the host's name
-            return f"its certificate was refused ({cause.verify_message.rstrip('.')})"
+        reason = getattr(cause, "verify_message", None)
+        if reason is not None:  # ssl's: quotes only the host's name
+            return f"its certificate was refused ({reason.rstrip('.')})"
         if type(cause).__name__ == "CertificateError":  # urllib3's: it checks the host itself
             return _OTHER_HOST
         if type(cause).__module__ == "ssl":
@@ -3682,7 +3683,7 @@ class Database(_Transactions):
         the outermost block ends. After other errors on Postgres, it lasts until the innermost block
         ends. MySQL continues the transaction after other errors.
         """
-        return _Transaction(self)
+        return _Transaction(self)  # pyright: ignore[reportReturnType]  # it ignores _Exit.__get__
 
     def run(self, fn: Callable[[], T]) -> T:
         """Run ``fn()`` in a transaction and return its result.
@@ -4133,6 +4134,7 @@ class _Script(ABC):
         self._settle(0, escapes or self.default_escapes)
 
     @staticmethod
+    @functools.cache
     @abstractmethod
     def patterns(escapes: _Escapes, strict: bool, breaks: bool) -> tuple[_Scanner, _Scanner]:
         """Return a pattern for the space before a statement, and one for the statement."""
@@ -5684,7 +5686,7 @@ class _PostgresErrorReader(_ErrorReader):
             else:
                 key = mark[1] if mark[1] is not None else number
                 number += 1
-                width = len(cursor.mogrify("%s", [params[key]]).decode())
+                width = len(cursor.mogrify("%s", [sent.params[key]]).decode())
                 if at < width:
                     return f"parameter {mark[1] or number}"
             at, last = at - width, mark.end()
@@ -5722,7 +5724,7 @@ class _Dialect(ABC):
     module: ClassVar[str]
     package: ClassVar[str]
     #: by exact type: a function that prepares a parameter for the driver; None: pass it unchanged
-    converters: ClassVar[Mapping[type, _Converter | None]]
+    converters: ClassVar[dict[type, _Converter | None]]
     #: by a field's type: a function that converts the driver's value, if it has another type
     readers: ClassVar[Mapping[type, _Converter]] = {}
     #: Rolls back to a savepoint and releases it. MySQL keeps it until one of that name replaces it.
@@ -6736,11 +6738,11 @@ class _RawLease(_Lease[_Session]):
                 sessions.release(self, broken=True)
             raise
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         sessions, session, sound = self._pool._sessions, self._session, False
         try:
             try:
-                if kind is None or self._is_drivers(error):
+                if error is None or self._is_drivers(error):
                     sound = sessions.is_idle(session) or sessions.roll_back(session)
             finally:
                 sessions.give_back(self, session, sound)
@@ -6748,7 +6750,7 @@ class _RawLease(_Lease[_Session]):
             if self.slots:  # Ctrl-C has interrupted give_back
                 sessions.release(self, broken=True)
 
-    def _is_drivers(self, error: object) -> bool:
+    def _is_drivers(self, error: BaseException) -> bool:
         """Whether the driver raised it. Any other exception may have interrupted a reply."""
         dialect = self._pool._dialect
         if not isinstance(error, dialect.driver.Error):
@@ -7932,7 +7934,7 @@ def _migration_text(path: Path) -> str:
         with path.open(encoding="utf-8-sig", newline="") as file:  # line endings stay as they are
             text = file.read()
     except (OSError, UnicodeError) as exc:
-        reason = f"{type(exc).__name__}{_binary_hint(exc)}"
+        text, reason = "", f"{type(exc).__name__}{_binary_hint(exc)}"
     if reason:  # outside the except clause: the error's context holds the file's bytes
         raise ConfigurationError(f"{path.name}: the file of migrations cannot be read: {reason}")
     if "\0" in text:
@@ -9480,7 +9482,7 @@ class Repository(_PagedStore[R]):
         super().__init__()
 
     @classmethod
-    def on(cls: type[S], database: Database, *arguments: Any, **options: Any) -> S:
+    def on(cls: type[_Own], database: Database, *arguments: Any, **options: Any) -> _Own:
         """Return the repository of this class on a ``ConnectionPool`` or a ``FakeDatabase``.
 
         It needs no class for each backend. The arguments are those of the constructor. Raises
@@ -10359,7 +10361,9 @@ class UserRepository(Repository[User]):
     sort_fields: ClassVar = ("created_at", "updated_at", "username")
     filter_fields: ClassVar = ("role", "email_verified")
 
-    def create(self, user: User, password_hash: str | None = None) -> User:
+    def create(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, user: User, password_hash: str | None = None
+    ) -> User:
         """Store a new user and return it as stored.
 
         ``password_hash`` is a hash made for passwords (argon2, scrypt), never the password. Raises
@@ -10369,7 +10373,7 @@ class UserRepository(Repository[User]):
         self._insert("create", values)
         return self._stored(values)
 
-    def update(self, user: User) -> User:
+    def update(self, user: User) -> User:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Store an existing user, except for ``last_active_at``, and return it as stored.
 
         A changed e-mail address is not verified. Raises NotFoundError if the user does not exist,
@@ -10722,7 +10726,9 @@ class BenchmarkRepository(_SluggedRepository[Benchmark]):
         "archived": ("deprecated",),
     }
 
-    def create(self, benchmark: Benchmark) -> Benchmark:
+    def create(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, benchmark: Benchmark
+    ) -> Benchmark:
         """Store a new benchmark with its tags and first version in one transaction.
 
         Returns it as stored. Raises ConflictError ``benchmarks_slug_key`` if the slug is taken,
@@ -11556,7 +11562,8 @@ class _RedisConnection:
         self._attempt = attempt  # that uses the connection, or used it last
         self._usual_timeout = driver.config.socket_timeout
         self._has_short_timeout = False
-        super().__init__(  # type: ignore[call-arg]  # redis-py's
+        connection: Any = super()  # redis-py's
+        connection.__init__(
             host=address[0],
             port=address[1],
             redis_connect_func=type(self)._log_in,
@@ -12407,10 +12414,10 @@ class RedisClient(KeyValueClient):
     def _health_check(self) -> Health:
         started = time.perf_counter()
         nodes, until = self._transport.nodes("health_check")
-        for node in nodes:
-            [info] = self._transport.send_to(node, "health_check", ("INFO", "server"), until)
+        command = ("INFO", "server")
+        replies = [self._transport.send_to(node, "health_check", command, until) for node in nodes]
         latency = time.perf_counter() - started
-        found = dict(re.findall(r"(\w+):(.*?)\r", _text(info)))
+        found = dict(re.findall(r"(\w+):(.*?)\r", _text(replies[-1][0])))
         name = "Valkey" if "valkey_version" in found else "Redis"
         mode = found.get("server_mode") or found.get("redis_mode")  # Valkey's name, and Redis's
         cluster = f", cluster of {len(nodes)}" if mode == "cluster" else ""
@@ -12777,12 +12784,14 @@ class _RedisListener(Listener):
         """Use one connection until it ends, which raises."""
         if self._closed:
             return
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             self._has_received = False
-            self._use(self._transport.connect_listener(attempt))
+            connection = self._transport.connect_listener(attempt)
+            self._use(connection)
             self._subscriptions.reconnected()
         self._announce_if_restored()
-        self._connection.reset_timeout()
+        connection.reset_timeout()
         with selectors.DefaultSelector() as selector:
             for readable in (self._socket, self._sleeper):
                 selector.register(readable, selectors.EVENT_READ)
@@ -14063,7 +14072,7 @@ class StorageProvider(_Closeable):
             "ContentType": _check_content_type(content_type),
             "Metadata": _check_metadata(metadata),
         }
-        if data.__class__ is bytes and len(data) <= self._part_size:
+        if type(data) is bytes and len(data) <= self._part_size:
             return self._put(*place, data, headers)  # fast path
         blocks = _blocks(data, self._part_size)
         first = deque(itertools.islice(blocks, 2))
@@ -15296,7 +15305,7 @@ class Event(_ByValue):
     #: of a family: an event's attribute, by the name of its class
     _aliases: ClassVar[Mapping[str, str]]
     #: of a family: its events, by "type"
-    _members: ClassVar[dict[str, type[Event]]]
+    _members: ClassVar[dict[str, type[Any]]]
     _type: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
@@ -15656,7 +15665,7 @@ def _event_of(payload: str, family: type[E]) -> E:
     if not isinstance(found, dict):
         raise SerializationError("the payload is no JSON object")
     type_ = found.get("type")
-    event = family._members.get(type_) if isinstance(type_, str) else None
+    event: type[E] | None = family._members.get(type_) if isinstance(type_, str) else None
     if event is None or not issubclass(event, family):
         raise SerializationError(f"the payload's type is none that {family.__name__} has")
     return _event_with(event, found)
@@ -15907,17 +15916,18 @@ class RedisEventBus(_Closeable):
         """Return the listener. If threads make several at once, the first one stored is kept."""
         self._check_open(operation)
         listener = self._listener
-        if listener is None:
-            made = self._client.listen(self._receive, self._on_reconnect)
-            made._is_needed = lambda is_glob, name: bool(self._table.at((is_glob, name)))
-            try:
-                with self._lock:
-                    self._check_open(operation)  # it may have been closed meanwhile
-                    listener = self._listener = self._listener or made
-            finally:
-                if listener is not made:
-                    made.close()
-        return listener
+        if listener is not None:
+            return listener
+        made = self._client.listen(self._receive, self._on_reconnect)
+        made._is_needed = lambda is_glob, name: bool(self._table.at((is_glob, name)))
+        try:
+            with self._lock:
+                self._check_open(operation)  # it may have been closed meanwhile
+                listener = self._listener = self._listener or made
+                return listener
+        finally:
+            if listener is not made:
+                made.close()
 
     def _receive(self, channel: str, pattern: str | None, payload: str) -> None:
         glob = None if pattern is None else pattern.removeprefix(self._glob_prefix)
@@ -16320,7 +16330,7 @@ class SnsSmsService(_RemoteSmsService):
                 "aws_sns needs both or neither of SMS_API_KEY and SMS_API_SECRET"
             )
         if endpoint is not None:
-            endpoint = _plain(endpoint)
+            endpoint = cast("str", _plain(endpoint))
             self._endpoint(endpoint)
         sender, self._attributes = config.sender, {}
         if sender is not None:
@@ -16591,7 +16601,7 @@ class Source(ABC):
 class _KeyedSource(Source):
     """A source that pages by a key. The checkpoint holds the last key."""
 
-    names: _Names = ()
+    names: _Names = ()  # pyright: ignore[reportIncompatibleVariableOverride]
     _key: _Names
 
     @abstractmethod
@@ -16850,7 +16860,7 @@ class CsvSource(_FileSource):
         import csv
 
         self._reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
-        self.names = self._values() or []
+        self.names = self._values() or []  # pyright: ignore[reportIncompatibleVariableOverride]
         if len(set(self.names)) < len(self.names) or not all(self.names):
             raise MoveError(f"{self.path} should begin with a header of unique names")
 
@@ -18023,10 +18033,12 @@ class _TransformedBatch:
         return isinstance(made, Mapping) or hasattr(made, "__dict__")
 
     def _checked_row(self, at: int, pair: Any) -> tuple[str, dict[str, Any]]:
-        targets, target = self._move.targets, None
-        with contextlib.suppress(TypeError, ValueError, KeyError):
+        targets = self._move.targets
+        try:
             name, row = pair
             target = targets[name]
+        except (TypeError, ValueError, KeyError):
+            name, row, target = "", None, None
         if target is None:
             raise self._refusal(at, f"pairs of a name ({', '.join(targets)}) and a row")
         if isinstance(row, Mapping):
@@ -18319,6 +18331,7 @@ class _MoveRun:
 
     def _committed(self, work: Callable[[], _Checkpoint], fitted: _FittedBatch) -> _Checkpoint:
         """Run the work in a transaction. Raises MoveError for the row that the target refuses."""
+        refusal: Exception | None = None
         for _ in range(self.TRIES):
             try:
                 return self._move.database.run(work)
@@ -18562,11 +18575,12 @@ def _say(text: object = None) -> None:
     A closed pipe, as of ``head``, is not an error. A full disk is an error, but the command
     continues: a migration does not stop halfway because its output cannot be printed.
     """
+    if sys.stdout is None:
+        return
     try:
         if text is not None:
             print(text)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError as exc:
         if not isinstance(exc, BrokenPipeError):
             _lost_output.append(exc.strerror or type(exc).__name__)

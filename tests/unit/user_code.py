@@ -141,12 +141,12 @@ def planted(text: str) -> set[int]:
 def mypy(path: Path, *, python: str = sys.executable) -> set[int]:
     """Return the lines of the file in which mypy --strict finds an error.
 
-    ``python``: the interpreter whose packages it sees. It also sees the modules in the file's
-    folder. Raises AssertionError for an error in any other file.
+    It checks the whole folder of the file. ``python``: the interpreter whose packages it sees.
+    Raises AssertionError for an error in any other file.
     """
     _require("mypy")
     options = ["--strict", f"--config-file={os.devnull}", f"--python-executable={python}"]
-    done = _run(path, "mypy", *options, path.name)
+    done = _run(path, "mypy", *options, ".")
     found = re.findall(r"^(.+?):(\d+): error: ", done.stdout, re.MULTILINE)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert {name for name, _ in found} <= {path.name}, done.stdout
@@ -157,7 +157,7 @@ def mypy(path: Path, *, python: str = sys.executable) -> set[int]:
 def pyright(path: Path, *, python: str = sys.executable) -> set[int]:
     """Return the lines of the file in which pyright finds an error. See ``mypy``."""
     _require("pyright")
-    done = _run(path, "pyright", "--outputjson", "--pythonpath", python, path.name)
+    done = _run(path, "pyright", "--outputjson", "--pythonpath", python, ".")
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found = [
         error
