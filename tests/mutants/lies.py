@@ -249,6 +249,11 @@ FAULTS: list[Mutant] = [
         UNIT,
     ),
     fake(
+        "Faults: a fault of SQL waits for ever",
+        Replace("Faults.fail_next", "{*self._methods()} - self._unsupported", "self._methods()"),
+        ("unit/test_fakes.py::test_faults_of_sql_are_refused",),
+    ),
+    fake(
         "Faults: the last fault told comes first",
         Replace(
             "Faults.fail_next",
@@ -858,7 +863,7 @@ FAKE_OTHERS: list[Mutant] = [
     fake(
         "FakeDatabase: a block may end with unused faults",
         Never("_CloseableFaults.__exit__", "exc_info[0] is None"),
-        UNIT,
+        ("unit/test_fakes.py::test_a_block_of_one_fake_fails_that_ends_with_unused_faults",),
     ),
     shared(
         "RedisClient: down may be set, and changes nothing",
@@ -1145,6 +1150,22 @@ REPOSITORIES: list[Mutant] = [
             "value is FILLED or value is None or (name == 'created_at' and name in values)",
         ),
         (*USERS, *PHONE_USERS),
+    ),
+    shared(
+        "Repository: a sort field that does not exist is dropped",
+        Replace(
+            "_RecordSchema._problem", "self.sort_fields is not _RecordSchema.sort_fields", "False"
+        ),
+        ("unit/test_fakes.py::test_attributes_of_a_repository_that_cannot_be_meant",),
+    ),
+    shared(
+        "Repository: a column of any type has a length",
+        Replace(
+            "_RecordSchema._is_length",
+            "kind in (str, bytes) and _COUNT_OR_0.valid(length)",
+            "_COUNT_OR_0.valid(length)",
+        ),
+        ("unit/test_fakes.py::test_attributes_of_a_repository_that_cannot_be_meant",),
     ),
     shared(
         "Repository: update leaves updated_at",

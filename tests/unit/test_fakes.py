@@ -490,7 +490,7 @@ CLOSEABLE = (
     (fakes.FakeDatabase, "run", [int]),
     (fakes.FakeRedisClient, "get", ["k"]),
     (fakes.FakeStorageProvider, "exists", ["files", "k"]),
-    (fakes.FakeEventBus, "publish", [infra.SystemEvent.CacheCleared("*")]),
+    (fakes.FakeEventBus, "publish", ["news", infra.SystemEvent.CacheCleared("*")]),
     (fakes.FakeSmsService, "send_sms", [PHONE, "Hello"]),
 )
 
