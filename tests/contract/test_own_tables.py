@@ -529,7 +529,7 @@ CHANGES: list[tuple[dict[str, Any], list[str]]] = [
     ({"hidden": {"n": int}}, ["orders has no n, which should be integer(32) NOT NULL"]),
     ({"hidden": {"at": datetime}}, ["orders has no at, which should be datetime(6) NOT NULL"]),
     (
-        {"hidden": {"state": bool | None}},
+        {"hidden": {"state": bool | None}, "lengths": {"code": 20}},
         ["orders: state should be boolean NULL, and is text(10) NULL"],
     ),
     (
