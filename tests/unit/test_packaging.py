@@ -215,13 +215,8 @@ def editable(folder: Path, built: Callable[[], Built]) -> Project:
 WAYS = {
     way.__name__: way for way in (flat, vendored, vendored_and_installed, from_the_wheel, editable)
 }
-#: the other combinations would take twice as long
-USUAL = {
-    ("vendored", "mypy"),
-    ("vendored", "pyright"),
-    ("from_the_wheel", "pyright"),
-    ("editable", "mypy"),
-}
+#: The others take a minute more. tests/unit/test_types.py has the flat way with pyright.
+USUAL = {("vendored", "mypy"), ("editable", "mypy"), ("from_the_wheel", "pyright")}
 CASES = [case for case in itertools.product(WAYS, user_code.CHECKERS) if PROVE or case in USUAL]
 
 
