@@ -89,7 +89,7 @@ prove-size: $(VENV)/test servers
 prove-versions: $(VENV)/test servers
 	$(BIN)/python tests/pythons.py
 	$(BIN)/python tests/versions.py
-	$(BIN)/python -m pytest tests/unit/test_packaging.py
+	$(BIN)/python -m pytest tests/unit/test_packaging.py tests/unit/test_types.py
 
 mutants: $(VENV)/test servers
 	$(BIN)/python -m tests.mutants
