@@ -1,4 +1,4 @@
-# make demo        run three examples on the fakes, without a server or a driver
+# make demo        run four examples on the fakes, without a server or a driver
 # make demo-real   run them on private real servers too; fail if the transcripts differ
 # make test        install what the tests need, start private servers on loopback, run everything
 # make unit        run the tests on the fakes alone, without a server: for the quick loop
@@ -26,6 +26,7 @@ help:
 demo: $(VENV)/base
 	$(BIN)/python -u examples/quickstart.py
 	$(BIN)/python -u examples/benchmark_exchange.py
+	DATABASE_URL= $(BIN)/python -u examples/shop.py
 	$(BIN)/python -u examples/move_users.py
 
 demo-real: $(VENV)/test servers

@@ -18,6 +18,7 @@ EXAMPLES = [
     "examples/benchmark_exchange.py",
     "examples/move_users.py",
 ]
+SHOP = "examples/shop.py"  # on one database, that of DATABASE_URL
 # service: the variable that the demos read
 USED = {
     "redis": "REDIS_URL",
@@ -42,8 +43,24 @@ def transcript(example: str, *arguments: str, env: dict[str, str]) -> str:
     return "".join(lines)
 
 
+def compare(example: str, where: str, *arguments: str, env: dict[str, str]) -> None:
+    """Run the example on real servers, and on the fakes; end the program if they differ.
+
+    ``arguments`` and ``env``: for the real servers.
+    """
+    print(f"--- {example} on real servers: {where}", flush=True)
+    real = transcript(example, *arguments, env=env)
+    print(f"--- {example} on the fakes", flush=True)
+    fake = transcript(example, env={**env, "DATABASE_URL": ""})
+    difference = [
+        *difflib.unified_diff(real.splitlines(), fake.splitlines(), "real", "fake", lineterm="")
+    ]
+    if difference or not real:
+        sys.exit("\n".join(["The transcripts differ:", *difference]))
+
+
 def main() -> int:
-    env = {**os.environ, "PHONE_HASH_KEY": secrets.token_hex(32)}
+    env = {**os.environ, "PHONE_HASH_KEY": secrets.token_hex(32), "DATABASE_URL": ""}
     env.update(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), services.s3_keys()))
     try:
         env.update((variable, services.shared(name)) for name, variable in USED.items())
@@ -52,18 +69,9 @@ def main() -> int:
     try:
         subprocess.run([sys.executable, "-m", "infra", "migrate"], cwd=ROOT, env=env, check=True)
         for example in EXAMPLES:
-            print(f"--- {example} on real servers: {', '.join(USED)}", flush=True)
-            real = transcript(example, "--real", env=env)
-            print(f"--- {example} on the fakes", flush=True)
-            fake = transcript(example, env=env)
-            difference = list(
-                difflib.unified_diff(
-                    real.splitlines(), fake.splitlines(), "real", "fake", lineterm=""
-                )
-            )
-            if difference or not real:
-                print("\n".join(["The transcripts differ:", *difference]))
-                return 1
+            compare(example, ", ".join(USED), "--real", env=env)
+        for name in ("mariadb", "postgres"):
+            compare(SHOP, name, env={**env, "DATABASE_URL": env[USED[name]]})
     finally:
         services.stop_shared()
     print("--- the transcripts are equal")

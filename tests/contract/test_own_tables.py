@@ -14,7 +14,7 @@ import pytest
 
 import fakes
 import infra
-from examples import own_repository
+from examples import shop
 from tests.contract.databases import unchecked, violation
 
 
@@ -374,11 +374,16 @@ CREATE TABLE `orders` (
     )
 
 
-@pytest.mark.parametrize("engine", ["mysql", "postgres"])
-def test_the_migration_of_the_example(engine: str) -> None:
-    text = own_repository.MIGRATIONS.read_text(encoding="utf-8")
-    marker = f"-- migration 1 notes {engine}\n"
-    assert marker + infra.ddl(own_repository.Notes, engine) in text
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_tables_of_the_example(database: Callable[[str], str], name: str) -> None:
+    """They have the rules of their fakes, and are dropped at the end."""
+    with infra.create_pool(infra.DatabaseConfig(url=database(name))) as pool:
+        shop.create_tables(pool)
+        shop.create_tables(pool)  # changes nothing
+        assert [fakes.compare(each, pool) for each in shop.PORTS] == [[], [], [], []]
+        shop.drop_tables(pool)
+        assert [fakes.compare(each, pool) for each in shop.PORTS] != [[], [], [], []]
+        assert pool.fetch_all("SELECT source FROM schema_migrations") == []
 
 
 @pytest.mark.parametrize("engine", ["mysql", "postgres"])

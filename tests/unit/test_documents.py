@@ -19,6 +19,7 @@ import pytest
 
 import fakes
 import infra
+from examples import shop
 from tests import services
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,7 +32,13 @@ def run(*command: str, **env: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", *command],
         cwd=ROOT,
-        env={**os.environ, "PHONE_HASH_KEY": KEY, "PYTHONPATH": str(ROOT), **env},
+        env={
+            **os.environ,
+            "DATABASE_URL": "",  # none: examples/shop.py takes the fake
+            "PHONE_HASH_KEY": KEY,
+            "PYTHONPATH": str(ROOT),
+            **env,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -262,23 +269,48 @@ def test_the_benchmark_exchange_is_the_same_on_real_servers(
     assert "2. engine-1 by ada\n   2. engine-3 by bob" in fake
 
 
-@pytest.mark.parametrize(
-    ("name", "variable"), [("mariadb", "MYSQL_URL"), ("postgres", "POSTGRES_URL")]
-)
-def test_the_repository_of_ones_own_on_real_servers(
-    database: Callable[[str], str], name: str, variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MYSQL_URL", raising=False)
-    url = database(name)
-    for _ in range(2):
-        assert (
-            run("examples/own_repository.py", "--real", **{variable: url})
-            == "The contract holds.\n"
-        )
-    assert (
-        len((ROOT / "examples" / "own_repository.py").read_text(encoding="utf-8").splitlines())
-        < 100
-    )
+@pytest.mark.parametrize("engine", ["mysql", "postgres"])
+def test_the_shop_is_the_same_on_each_fake(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.main(fakes.FakeDatabase(engine, shop.TABLES))
+    printed = capsys.readouterr().out
+    assert printed == run("examples/shop.py")
+    assert "Path: Books > Science > Mathematics\n" in printed
+    assert "Total: 59.30. Paid: True, and again: False\n   Stock: [9, 1]\n" in printed
+    assert "Product: refused by order_lines_product_id_fkey\n" in printed
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres"])
+def test_the_shop_is_the_same_on_real_servers(database: Callable[[str], str], name: str) -> None:
+    fake, url = run("examples/shop.py"), database(name)
+    for _ in range(2):  # it cleans up after itself
+        assert run("examples/shop.py", DATABASE_URL=url) == fake
+
+
+def lines_by_name(path: Path) -> dict[str, int]:
+    """Return how many lines each class, function and variable of a program takes.
+
+    Comments and decorators count with what they stand above; blank lines around it do not count.
+    """
+    text = path.read_text(encoding="utf-8")
+    lines, above, sizes = text.splitlines(), 0, {}
+    for node in ast.parse(text).body:
+        end = node.end_lineno or 0
+        name = getattr(node, "name", None) or ast.unparse(getattr(node, "targets", [node])[0])
+        sizes[name.partition(":")[0]] = len("\n".join(lines[above:end]).strip().splitlines())
+        above = end
+    return sizes
+
+
+def test_a_table_of_the_shop_takes_at_most_25_lines() -> None:
+    """That is its record, its class, and its share of what makes the tables and their fakes."""
+    sizes = lines_by_name(ROOT / "examples" / "shop.py")
+    shared = sum(sizes[name] for name in ("PORTS", "TABLES", "create_tables", "drop_tables"))
+    tables = {}
+    for port in shop.PORTS:
+        own = sizes[port.record.__name__] + sizes[port.__name__]
+        tables[port.table] = own + shared / len(shop.PORTS)
+    assert tables.keys() == {"categories", "products", "orders", "order_lines"}
+    assert {table: size for table, size in tables.items() if not 10 < size <= 25} == {}
 
 
 def test_the_web_example_passes_its_own_tests(flask: None) -> None:

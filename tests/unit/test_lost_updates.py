@@ -1,110 +1,109 @@
-"""examples/own_repository.py loses no update under concurrency; without its version it would."""
+"""examples/shop.py loses no update under concurrency; without its version it would."""
 
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 import fakes
 import infra
-from examples import own_repository
-from examples.own_repository import Note, Notes
+from examples import shop
+from examples.shop import Category, Order, Product, Products
 from tests.contract.backends import WAIT, in_threads
 
 ENGINES = ["fake mysql", "fake postgres", "mariadb", "postgres"]
 
 
-class NaiveNotes(infra.Repository[Note]):
+class NaiveProducts(infra.Repository[Product]):
     """The table without a guard: `update` overwrites what another caller has stored."""
 
-    record, table, resource = Note, "notes", "note"
-
-
-Pair = tuple[Notes, NaiveNotes]  # on the same table
+    record, table, resource, scales = Product, "products", "product", Products.scales
 
 
 @pytest.fixture(params=ENGINES)
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+def tables(request: pytest.FixtureRequest) -> Iterator[infra.Database]:
     fake, _, engine = request.param.rpartition(" ")
     if fake:
-        database = fakes.FakeDatabase(engine, own_repository.TABLES)
-        yield Notes.on(database), NaiveNotes.on(database)
+        yield fakes.FakeDatabase(engine, shop.TABLES)
         return
     url = request.getfixturevalue("database")(engine)
     with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
-        infra.Migrator(pool, own_repository.MIGRATIONS).apply()
-        yield Notes.on(pool), NaiveNotes.on(pool)
+        shop.create_tables(pool)
+        yield pool
 
 
-def store_two_copies(notes: infra.Repository[Note]) -> tuple[list[object], Note]:
-    """Read one note in two transactions, then let each store its change; return what happened."""
-    note = notes.create(Note("Milk"))
+def in_stock(database: infra.Database, name: str, stock: int) -> Product:
+    """Store a product, and return it."""
+    categories = shop.Categories.on(database).page().items
+    category = categories[0] if categories else shop.Categories.on(database).create(Category("All"))
+    product = Product(name, category.id, Decimal("9.50"), stock)
+    return Products.on(database).create(product)
+
+
+def stored(database: infra.Database, id: uuid.UUID) -> Product:
+    product = Products.on(database).find_by_id(id)
+    assert product is not None
+    return product
+
+
+def take_one_twice(products: infra.Repository[Product], id: uuid.UUID) -> list[object]:
+    """Read one product in two transactions, then let each store one less; return what happened."""
     both_have_read = threading.Barrier(2)
 
-    def add(letter: str) -> Note:
-        with notes.database.transaction():
-            read = notes.find_by_id(note.id)
+    def take_one(number: int) -> Product:
+        with products.database.transaction():
+            read = products.find_by_id(id)
             assert read is not None
             both_have_read.wait(WAIT)
-            return notes.update(replace(read, body=read.body + letter))
+            return products.update(replace(read, stock=read.stock - 1))
 
-    outcomes = in_threads(2, lambda number: add("ab"[number]))
-    stored = notes.find_by_id(note.id)
-    assert stored is not None
-    return outcomes, stored
+    return in_threads(2, take_one)
 
 
-def test_without_a_version_an_update_is_lost(pair: Pair) -> None:
-    outcomes, stored = store_two_copies(pair[1])
-    assert [type(outcome) for outcome in outcomes] == [Note, Note]  # both believe that it is stored
-    assert stored.body in ("a", "b")
+def test_without_a_version_an_update_is_lost(tables: infra.Database) -> None:
+    product = in_stock(tables, "Long sums", 10)
+    outcomes = take_one_twice(NaiveProducts.on(tables), product.id)
+    assert [type(outcome) for outcome in outcomes] == [Product, Product]  # both believe it
+    assert stored(tables, product.id) == replace(product, stock=9)
 
 
-def test_with_a_version_the_later_update_is_refused(pair: Pair) -> None:
-    notes, _ = pair
-    outcomes, stored = store_two_copies(notes)
+def test_with_a_version_the_later_update_is_refused(tables: infra.Database) -> None:
+    product = in_stock(tables, "Long sums", 10)
+    outcomes = take_one_twice(Products.on(tables), product.id)
     (refused,) = [outcome for outcome in outcomes if isinstance(outcome, infra.ConflictError)]
-    (kept,) = [outcome for outcome in outcomes if isinstance(outcome, Note)]
-    assert refused.constraint == "notes_as_read"
-    assert stored == kept
-    assert (stored.body in ("a", "b"), stored.version) == (True, 2)
-    again = notes.update(replace(stored, body=stored.body + "ab".replace(stored.body, "")))
-    assert (sorted(again.body), again.version) == (["a", "b"], 3)
+    (kept,) = [outcome for outcome in outcomes if isinstance(outcome, Product)]
+    assert refused.constraint == "products_as_read"
+    assert stored(tables, product.id) == kept == replace(product, stock=9, version=2)
+    again = Products.on(tables).update(replace(kept, stock=kept.stock - 1))
+    assert stored(tables, product.id) == again == replace(product, stock=8, version=3)
 
 
-def test_two_threads_that_read_again_lose_nothing(pair: Pair) -> None:
-    notes, _ = pair
-    id = notes.create(Note("Milk")).id
+def test_two_threads_that_read_again_lose_nothing(tables: infra.Database) -> None:
+    product, products = in_stock(tables, "Long sums", 45), Products.on(tables)
 
-    def add(letter: str) -> None:
-        added = 0
-        while added < 20:
-            note = notes.find_by_id(id)
-            assert note is not None
-            try:
-                notes.update(replace(note, body=note.body + letter))
-                added += 1
-            except infra.ConflictError as error:
-                if error.constraint != "notes_as_read":
-                    raise
+    def take_twenty(number: int) -> None:
+        for _ in range(20):
+            shop.take(products, product.id, 1)
 
-    assert in_threads(2, lambda number: add("ab"[number])) == [None, None]
-    stored = notes.find_by_id(id)
-    assert stored is not None
-    assert sorted(stored.body) == ["a"] * 20 + ["b"] * 20
-    assert stored.version == 41
+    assert in_threads(2, take_twenty) == [None, None]
+    assert stored(tables, product.id) == replace(product, stock=5, version=41)
 
 
-def test_one_of_two_renames_is_refused(pair: Pair) -> None:
-    """Whichever is first: the other finds no such note, or finds that it has changed."""
-    notes, _ = pair
-    notes.create(Note("Milk"))
-    outcomes = in_threads(2, lambda number: notes.rename("Milk", f"Milk {number}"))
-    (renamed,) = [outcome for outcome in outcomes if isinstance(outcome, Note)]
-    (error,) = [outcome for outcome in outcomes if not isinstance(outcome, Note)]
-    assert isinstance(error, (infra.NotFoundError, infra.ConflictError))
-    assert notes.find_by_title(renamed.title) == renamed
-    assert notes.count() == 1
+def test_of_two_orders_of_the_last_one_is_refused(tables: infra.Database) -> None:
+    """They name the products in the opposite order. The refused one stores nothing."""
+    sums, proofs = in_stock(tables, "Long sums", 5), in_stock(tables, "Short proofs", 5)
+    wishes = [{sums.id: 3, proofs.id: 4}, {proofs.id: 4, sums.id: 3}]
+    outcomes = in_threads(2, lambda number: shop.place_order(tables, "Ada", wishes[number]))
+    (refused,) = [outcome for outcome in outcomes if isinstance(outcome, infra.ConflictError)]
+    (order,) = [outcome for outcome in outcomes if isinstance(outcome, Order)]
+    assert refused.constraint == "products_stock_check"
+    assert [stored(tables, id).stock for id in (sums.id, proofs.id)] == [2, 1]
+    assert shop.Orders.on(tables).page().items == [order]
+    lines = shop.Lines.on(tables).of_order(order)
+    assert [line.number for line in lines] == [1, 2]
+    assert {line.product_id: line.quantity for line in lines} == wishes[0]
