@@ -117,7 +117,7 @@ class Lines(infra.Repository[Line]):
         return self._select("of_order", {"order_id": order.id}, [("number", False)])
 
 
-PORTS: list[type[infra.Repository[Any]]] = [Categories, Products, Orders, Lines]
+PORTS = (Categories, Products, Orders, Lines)
 TABLES = [fakes.Table.of(port) for port in PORTS]  # those of the fake
 
 
