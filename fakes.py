@@ -391,7 +391,8 @@ class _CloseableFaults(Faults, infra._Closeable):
 
 def _refuse_unused(some: Iterable[Any]) -> None:
     """Raise AssertionError if one of these fakes has a fault that was not used."""
-    unused = [fault for fake in some for fault in fake._faults]
+    fakes = dict.fromkeys(each for each in some if isinstance(each, Faults))
+    unused = [fault for fake in fakes for fault in fake._faults]
     if unused:
         named = ", ".join(f"{each.method} of {type(each.owner).__name__}" for each in unused)
         raise AssertionError(f"these faults were not used, or not as often as asked for: {named}")
@@ -2820,25 +2821,72 @@ class FakeSmsService(_CloseableFaults, infra.SmsService):
 # === infrastructure ===============================================================================
 
 
+_Bundle = TypeVar("_Bundle", bound="FakeInfrastructure")
+#: what a fake bundle does not build: a test would talk to a server
+_REAL = (
+    infra.ConnectionPool,
+    infra.RedisClient,
+    infra.S3StorageProvider,
+    infra.SnsSmsService,
+    infra.TwilioSmsService,
+)
+
+
 class FakeInfrastructure(infra.Infrastructure):
     """The bundle on fakes. Two bundles share nothing.
+
+    The fake of a bundle of your own names this class first::
+
+        class FakeServices(fakes.FakeInfrastructure, Services): ...
+
+    It has the services of ``Services``. Override those that call another server: a service that
+    builds a ``ConnectionPool``, ``RedisClient``, ``S3StorageProvider`` or an SMS service of a
+    provider raises ConfigurationError. Those on ``exchange``, ``redis`` and so on work as they are.
 
     The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used. See
     :class:`Faults`.
 
-    Raises ConfigurationError if ``clock`` is not a Clock.
+    Args:
+        clock: by default a new FakeClock.
+        tables: tables of your own, besides those of ``schema.sql`` and of the attribute ``tables``:
+            a ``Table``, or the class of a repository. Each database has them.
+        engine: "postgres", "mysql" or "mariadb": ``accounts`` and ``exchange`` are one database of
+            this engine. By default they are two: one on MySQL, one on Postgres.
+
+    Raises ConfigurationError for an invalid argument, and if another bundle stands before this
+    class among the bases.
     """
 
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
 
-    def __init__(self, clock: FakeClock | None = None) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__mro__[: cls.__mro__.index(FakeInfrastructure)]:
+            if issubclass(base, infra.Infrastructure) and not issubclass(base, FakeInfrastructure):
+                raise infra.ConfigurationError(
+                    f"{cls.__name__} should name FakeInfrastructure before {base.__name__}"
+                )
+
+    def __init__(
+        self,
+        clock: FakeClock | None = None,
+        *,
+        tables: Iterable[Table | type[Any]] = (),
+        engine: str | None = None,
+    ) -> None:
         self._fake_clock = FakeClock() if clock is None else clock
         if not isinstance(self._fake_clock, FakeClock):
             raise infra.ConfigurationError("clock should be a FakeClock")
+        if engine is not None:
+            engine = infra._check_choice("engine", engine, *_KEY_ORDERS)
+        self._engine = engine
+        own = [*self.tables, *infra._check_many("tables", tables)]
+        self._own_tables = [each if isinstance(each, Table) else Table.of(each) for each in own]
+        self.tables = [each for each in own if not isinstance(each, Table)]
         super().__init__(infra.Config(), clock=self._fake_clock)
         for name, part in vars(FakeInfrastructure).items():
-            if isinstance(part, infra._provided):
+            if isinstance(part, infra.provided) and getattr(type(self), name) is part:
                 getattr(self, name)  # now: a test may look at a fake after close()
 
     @property
@@ -2846,72 +2894,89 @@ class FakeInfrastructure(infra.Infrastructure):
         """The clock of all fakes; ``advance`` moves it."""
         return self._fake_clock
 
-    @infra._provided
+    def _build(self, part: infra.provided[Any]) -> None:
+        super()._build(part)
+        made = self._built[part]
+        own = [vars(each) for each in type(self).__mro__ if issubclass(each, FakeInfrastructure)]
+        is_meant = any(part is each for names in own for each in names.values())
+        if isinstance(made, _REAL) and not is_meant:
+            del self._built[part]
+            made.close()
+            raise infra.ConfigurationError(
+                f"{type(self).__name__} should override {part._name} with a fake: "
+                f"it is a {type(made).__name__}"
+            )
+
+    def _open_database(self, engine: str) -> FakeDatabase:
+        found = {each.name: each for each in (*MYSQL_TABLES, *POSTGRES_TABLES, *self._own_tables)}
+        return FakeDatabase(engine, found.values(), clock=self.clock)
+
+    @infra.provided
     def accounts(self) -> FakeDatabase:
         """The MySQL database, with the tables of ``schema.sql``."""
-        return _with_schema("mysql", self.clock)
+        return self._open_database(self._engine or "mysql")
 
-    @infra._provided
+    @infra.provided
     def exchange(self) -> FakeDatabase:
         """The Postgres database, with the tables of ``schema.sql``."""
-        return _with_schema("postgres", self.clock)
+        return self.accounts if self._engine else self._open_database("postgres")
 
-    @infra._provided
+    @infra.provided
     def phone_users(self) -> FakePhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         return FakePhoneUserRepository(self.accounts, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def tokens(self) -> FakeTokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
         return FakeTokenRepository(self.accounts, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def users(self) -> FakeUserRepository:
         """Users with an email address, in ``exchange``."""
         return FakeUserRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def organizations(self) -> FakeOrganizationRepository:
         """Organizations and their members, in ``exchange``."""
         return FakeOrganizationRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def benchmarks(self) -> FakeBenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
         return FakeBenchmarkRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def submissions(self) -> FakeSubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
         return FakeSubmissionRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def redis(self) -> FakeRedisClient:
         """The Redis that ``cache``, ``verification`` and ``bus`` share."""
         return FakeRedisClient(clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def cache(self) -> FakeCacheProvider:
         """The cache in ``redis``, with locks and rate limits."""
         return FakeCacheProvider(self.redis, self.config.cache.prefix, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def verification(self) -> FakeVerificationCache:
         """Verification codes for phone numbers, in ``redis``."""
         return FakeVerificationCache(self.redis)
 
-    @infra._provided
+    @infra.provided
     def storage(self) -> FakeStorageProvider:
         """The object storage."""
         return FakeStorageProvider(clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def bus(self) -> FakeEventBus:
         """The event bus on ``redis``."""
         return FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)
 
-    @infra._provided
+    @infra.provided
     def sms(self) -> FakeSmsService:
         """The SMS service; its ``outbox`` holds the messages."""
         return FakeSmsService()
@@ -2923,6 +2988,6 @@ class FakeInfrastructure(infra.Infrastructure):
             _refuse_unused(self._built.values())
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> FakeInfrastructure:
+    def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
         """Return a new bundle. Fakes ignore the environment."""
         return cls()

@@ -238,6 +238,7 @@ __all__ = [
     "mask_phone",
     "new_id",
     "normalize_phone",
+    "provided",
     "read_migrations",
     "split_statements",
 ]
@@ -9992,24 +9993,33 @@ class _TableWriter:
         return ConfigurationError(f"{self._port.__name__}: {name} {problem}")
 
 
-def _parents(port: Any) -> set[str]:
-    """Return the other tables to which the table refers."""
-    return {key.table for key in port._rules().foreign_keys.values()} - {port.table}
+def _in_order(parents: Mapping[T, Iterable[T]], circle: InfrastructureError) -> list[T]:
+    """Return the keys, each after its parents. Raises ``circle`` if that cannot be."""
+    import graphlib
+
+    graph = {child: [each for each in found if each != child] for child, found in parents.items()}
+    try:
+        return [*graphlib.TopologicalSorter(graph).static_order()]
+    except graphlib.CycleError:
+        raise circle from None
 
 
 def _parents_first(ports: Sequence[Any]) -> list[Any]:
     """Return the classes in the order in which their tables can be made."""
-    ordered: list[Any] = []
-    waiting = [*ports]
-    while waiting:
-        tables = {port.table for port in waiting}
-        ready = [port for port in waiting if tables.isdisjoint(_parents(port))]
-        if not ready:
-            names = ", ".join(port.__name__ for port in waiting)
-            raise ConfigurationError(f"{names}: their foreign keys refer to each other in a circle")
-        ordered += ready
-        waiting = [port for port in waiting if port not in ready]
-    return ordered
+    parents = {}
+    for port in ports:
+        tables = {key.table for key in port._rules().foreign_keys.values()}
+        parents[port] = [each for each in ports if each.table in tables]
+    names = ", ".join(port.__name__ for port in ports)
+    circle = f"{names}: their foreign keys refer to each other in a circle"
+    return _in_order(parents, ConfigurationError(circle))
+
+
+def _check_ports(start: str, ports: Iterable[Any]) -> None:
+    for port in ports:
+        is_port = isinstance(port, type) and issubclass(port, Repository)
+        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
+            raise ConfigurationError(f"{start} the classes of repositories, with a record")
 
 
 def ddl(repositories: Any, engine: str) -> str:
@@ -10025,10 +10035,7 @@ def ddl(repositories: Any, engine: str) -> str:
     engine = _check_choice("engine", engine, *_TABLE_SYNTAX)
     single = isinstance(repositories, type)
     ports = [repositories] if single else _check_many("repositories", repositories)
-    for port in ports:
-        is_port = isinstance(port, type) and issubclass(port, Repository)
-        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
-            raise ConfigurationError("ddl takes the classes of repositories, with a record")
+    _check_ports("ddl takes", ports)
     return "\n".join(_TableWriter(port, engine).text() for port in _parents_first(ports))
 
 
@@ -18396,34 +18403,106 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
 
 
 _Part_co = TypeVar("_Part_co", covariant=True)
+_Bundle = TypeVar("_Bundle", bound="Infrastructure")
 
 
-class _provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
-    """A part of a bundle. The decorated method builds it on first use, once for all threads."""
+class provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
+    """A service of a bundle. The decorated method builds it on first use, once for all threads.
+
+    In a subclass of a bundle::
+
+        @infra.provided
+        def products(self) -> Products:
+            return Products.on(self.exchange)
+
+    ``close`` of the bundle calls ``close`` of the service, if it has one. Raises ConfigurationError
+    for anything but a plain function.
+    """
 
     def __init__(self, build: Callable[[Any], _Part_co]) -> None:
-        self._build = build
-        self.__doc__ = build.__doc__
+        _check_function("build", build, "the bundle", ConfigurationError)
+        self._build, self.__doc__ = build, build.__doc__
+        self._name = getattr(build, "__name__", "a service")
 
     @overload
-    def __get__(self, bundle: None, owner: type) -> _provided[_Part_co]: ...
+    def __get__(self, bundle: None, owner: type) -> provided[_Part_co]: ...
     @overload
     def __get__(self, bundle: Infrastructure, owner: type) -> _Part_co: ...
     def __get__(self, bundle: Infrastructure | None, owner: type) -> Any:
-        if bundle is None:
-            return self
-        return bundle._once(self._build.__name__, self._build)
+        return self if bundle is None else bundle._once(self)
 
     def __set__(self, bundle: Infrastructure, value: NoReturn) -> None:
-        raise AttributeError(f"{self._build.__name__} of {type(bundle).__name__} cannot be set")
+        raise AttributeError(f"{self._name} of {type(bundle).__name__} cannot be set")
+
+
+_IN_ACCOUNTS: Sequence[Any] = (PhoneUserRepository, TokenRepository)
+_IN_EXCHANGE: Sequence[Any] = (
+    UserRepository, OrganizationRepository, _MemberRepository, BenchmarkRepository,
+    _TagRepository, _VersionRepository, SubmissionRepository,
+)  # fmt: skip
+
+
+def _bare(port: Any, database: Database, clock: Clock) -> Any:
+    """Return a repository with the columns of a class, but without methods, which may be abstract.
+
+    Its constructor takes no more than this.
+    """
+    rules = {name: getattr(port, name) for name in _RecordSchema.__annotations__}
+    kind: Any = type(port.__name__, (database._backend,), rules)
+    return kind(database, clock=clock)
+
+
+def _seed(store: Any, row: Any) -> dict[str, Any]:
+    """Return the values with which ``create`` would store a record, or a dict by column."""
+    hidden = dict.fromkeys(store.hidden)
+    if isinstance(row, Mapping):
+        columns = {_plain(name): value for name, value in row.items()}
+        hidden = {name: columns.pop(name, None) for name in hidden}
+        if unknown := ", ".join(str(name) for name in columns if name not in store._fields):
+            raise ValidationError(f"there is no column {unknown}")
+        required = [
+            each.name
+            for each in fields(store.record)
+            if each.init and each.default is each.default_factory
+        ]
+        row = store.record(**{**dict.fromkeys(required), **columns})
+    elif store.elsewhere:
+        raise ValidationError("should be a dict: the record has fields of other tables")
+    return cast("dict[str, Any]", store._filled(row, **hidden))
+
+
+def _seeds(store: Any, rows: Any) -> list[dict[str, Any]]:
+    """Return the values of all rows, each after those that it refers to."""
+    seeds: list[dict[str, Any]] = []
+    for number, row in enumerate(_check_many(store.table, rows), 1):
+        try:
+            seeds.append(_seed(store, row))
+        except (ValidationError, SerializationError) as error:
+            raise type(error)(f"{store.table}, row {number}: {error}") from None
+    parents: dict[int, set[int]] = {at: set() for at in range(len(seeds))}
+    for key in store._rules().foreign_keys.values():
+        if key.table == store.table:
+            places = {tuple(row[name] for name in key.target): at for at, row in enumerate(seeds)}
+            for at, row in enumerate(seeds):
+                parents[at].add(places.get(tuple(row[name] for name in key.columns), at))
+    circle = ValidationError(f"{store.table}: rows refer to each other in a circle")
+    return [seeds[at] for at in _in_order(parents, circle)]
 
 
 class Infrastructure(_Closeable):
     """The services of a project. Each is an attribute, built on first use.
 
+    A subclass adds services of its own with :class:`provided`.
+
     Building one raises ConfigurationError if a setting or a driver is missing, and ConnectionError
     after ``close``. The constructor raises ConfigurationError for an invalid argument.
+
+    Attributes:
+        tables: the classes of your own repositories, for ``load`` and for a fake bundle. Their
+            tables are in ``exchange``.
     """
+
+    tables: Sequence[type[Any]] = ()
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         if not isinstance(config, Config):
@@ -18432,17 +18511,17 @@ class Infrastructure(_Closeable):
             )
         self.config = config
         self._clock = _clock(clock)
-        self._built: dict[str, Any] = {}
+        self._built: dict[provided[Any], Any] = {}
         self._closed = False
         self._forget_parent()
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         #: by service: a lock that is held while it is built; close() takes none of them
-        self._building: dict[str, Any] = {}
+        self._building: dict[provided[Any], Any] = {}
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
+    def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
         """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md.
 
         Raises ConfigurationError, which names the variable at fault.
@@ -18454,24 +18533,24 @@ class Infrastructure(_Closeable):
         """The clock of all services."""
         return self._clock
 
-    def _once(self, name: str, build: Callable[[Any], Any]) -> Any:
-        if name not in self._built:
-            with self._building.setdefault(name, threading.RLock()):
-                if name not in self._built:
-                    self._build(name, build)
-        return self._built[name]
+    def _once(self, part: provided[Any]) -> Any:
+        if part not in self._built:
+            with self._building.setdefault(part, threading.RLock()):
+                if part not in self._built:
+                    self._build(part)
+        return self._built[part]
 
     def _check_open(self, name: str) -> None:
         if self._closed:
             raise ConnectionError("the bundle is closed", service=name, retryable=False)
 
-    def _build(self, name: str, build: Callable[[Any], Any]) -> None:
-        self._check_open(name)
-        made = build(self)
-        kept = self._built.setdefault(name, made)  # a signal handler may have built one meanwhile
-        if isinstance(made, _Closeable) and (self._closed or kept is not made):
-            made.close()
-        self._check_open(name)
+    def _build(self, part: provided[Any]) -> None:
+        self._check_open(part._name)
+        made = part._build(self)
+        kept = self._built.setdefault(part, made)  # a signal handler may have built one meanwhile
+        if self._closed or kept is not made:
+            self._close_all([made])
+        self._check_open(part._name)
 
     def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
         if config is None:
@@ -18480,87 +18559,117 @@ class Infrastructure(_Closeable):
             )
         return create_pool(config, clock=self.clock)
 
-    @_provided
+    @provided
     def accounts(self) -> Database:
         """The MySQL or MariaDB database of ``MYSQL_URL`` or ``DATABASE_URL``."""
         return self._pool("accounts", self.config.mysql, "MYSQL_URL")
 
-    @_provided
+    @provided
     def exchange(self) -> Database:
         """The Postgres database of ``POSTGRES_URL`` or ``DATABASE_URL``."""
         return self._pool("exchange", self.config.postgres, "POSTGRES_URL")
 
-    @_provided
+    @provided
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
         return MySQLPhoneUserRepository(self.accounts, key, clock=self.clock)
 
-    @_provided
+    @provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
         return MySQLTokenRepository(self.accounts, clock=self.clock)
 
-    @_provided
+    @provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
         return PostgresUserRepository(self.exchange, clock=self.clock)
 
-    @_provided
+    @provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
         return PostgresOrganizationRepository(self.exchange, clock=self.clock)
 
-    @_provided
+    @provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
         return PostgresBenchmarkRepository(self.exchange, clock=self.clock)
 
-    @_provided
+    @provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
         return PostgresSubmissionRepository(self.exchange, clock=self.clock)
 
-    @_provided
+    @provided
     def redis(self) -> KeyValueClient:
         """The client of the Redis at ``REDIS_URL``."""
         return RedisClient(self.config.cache, clock=self.clock)
 
-    @_provided
+    @provided
     def cache(self) -> RedisCacheProvider:
         """The cache in ``redis``, with locks and rate limits."""
         prefix, ttl = self.config.cache.prefix, self.config.cache.default_ttl
         return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
 
-    @_provided
+    @provided
     def verification(self) -> VerificationCache:
         """Verification codes for phone numbers, in ``redis``."""
         limits = vars(self.config.verification)
         return VerificationCache(self.redis, self.config.phone_hash_key, **limits)
 
-    @_provided
+    @provided
     def storage(self) -> StorageProvider:
         """The object storage, S3 or compatible."""
         return S3StorageProvider(self.config.storage, clock=self.clock)
 
-    @_provided
+    @provided
     def bus(self) -> RedisEventBus:
         """The event bus on ``redis``."""
         return RedisEventBus(self.redis, prefix=self.config.cache.channel_prefix)
 
-    @_provided
+    @provided
     def sms(self) -> SmsService:
         """The SMS service of ``SMS_PROVIDER``."""
         return create_sms_service(self.config.sms, clock=self.clock)
 
+    def load(self, rows: Mapping[str, Iterable[Any]]) -> dict[str, int]:
+        """Insert rows of several tables, parents first, and return how many by table. All or none.
+
+        ``rows`` has records, or dicts by column, by the name of the table: a table of the library
+        or of ``tables``. Values are checked, and missing ones filled, as by ``create``. With two
+        databases there are two transactions.
+
+        Raises ValidationError for an unknown table or column, a wrong or missing value, and rows
+        that refer to each other in a circle; also what the database raises.
+        """
+        given = {_plain(table): found for table, found in _check_mapping("rows", rows).items()}
+        _check_ports("tables should be", self.tables)
+        ports = {port.table: port for port in (*_IN_ACCOUNTS, *_IN_EXCHANGE, *self.tables)}
+        if unknown := ", ".join(str(table) for table in given if table not in ports):
+            raise ValidationError(f"{type(self).__name__}.tables has no {unknown}")
+        seeds: list[tuple[Any, list[dict[str, Any]]]] = []
+        for port in _parents_first([ports[table] for table in given]):
+            database = self.accounts if port in _IN_ACCOUNTS else self.exchange
+            store = _bare(port, database, self.clock)
+            seeds.append((store, _seeds(store, given[store.table])))
+        with contextlib.ExitStack() as stack:
+            for database in dict.fromkeys(store.database for store, _ in seeds):
+                stack.enter_context(database.transaction())
+            for store, values in seeds:
+                for at in range(0, len(values), 100):
+                    store._insert("load", *values[at : at + 100])
+        return {store.table: len(values) for store, values in seeds}
+
     def close(self) -> None:
         """Close the services that were built, the last one first."""
         self._closed = True
-        built = [*self._built.values()]
+        self._close_all([*self._built.values()])
+
+    def _close_all(self, services: Iterable[Any]) -> None:
         with contextlib.ExitStack() as stack:
-            for service in built:
-                if isinstance(service, _Closeable):
-                    stack.callback(service.close)
+            for service in services:
+                if callable(close := getattr(service, "close", None)):
+                    stack.callback(close)
 
 
 # === command line =================================================================================
