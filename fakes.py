@@ -419,6 +419,7 @@ class Column:
         scale: the digits after the point: of a Decimal, or of the seconds of a datetime, time or
             timedelta (None: 6).
         ascii: whether a text may hold ASCII only.
+        key_length: the length of a text in a key, if only MySQL needs one.
 
     Raises ConfigurationError for a kind, size or scale that no column has.
     """
@@ -429,13 +430,14 @@ class Column:
     precision: int | None = None
     scale: int | None = None
     ascii: bool = False
+    key_length: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, type) or self.kind not in infra._VALUE_TYPES:
             kinds = ", ".join(each.__name__ for each in infra._VALUE_TYPES)
             raise infra.ConfigurationError(f"the kind of a Column should be one of {kinds}")
-        sizes = [size for size in (self.length, self.precision) if size is not None]
-        fits = all(map(infra._COUNT_OR_0.valid, sizes))
+        sizes = self.length, self.precision, self.key_length
+        fits = all(size is None or infra._COUNT_OR_0.valid(size) for size in sizes)
         if self.scale is not None:
             timed = self.kind in (datetime, day_time, timedelta)
             fits = fits and type(self.scale) is int
@@ -515,10 +517,12 @@ class Table:
         rules = repository._rules()
         only = [*rules.ascii, *infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
+        key_lengths = repository._key_lengths()
         for name, (kind, null) in held.items():
             holds = repository._column_type(name, kind)
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
-            columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
+            sizes = length, precision, holds.scale
+            columns[name] = Column(kind, null, *sizes, name in only, key_lengths.get(name))
         table = cls(
             repository.table,
             columns,
@@ -532,14 +536,11 @@ class Table:
         return table
 
 
-#: the tables of schema.sql; a contract test compares the two
-MYSQL_TABLES = (
+#: the tables of schema.sql, equal on both engines; a contract test compares them
+MYSQL_TABLES = POSTGRES_TABLES = (
     Table.of(infra._CheckpointRepository),
     Table.of(infra.PhoneUserRepository),
     Table.of(infra.TokenRepository),
-)
-POSTGRES_TABLES = (
-    Table.of(infra._CheckpointRepository),
     Table.of(infra.UserRepository),
     Table.of(infra.OrganizationRepository),
     Table.of(infra._MemberRepository),
@@ -705,6 +706,8 @@ def _column_type(column: Column, engine: str) -> infra._ColumnType:
         return infra._MySqlCatalogue.column_types["time"]._replace(scale=column.scale)
     kind = infra._VALUE_TYPES[column.kind].column_kind
     size = column.precision if column.kind is Decimal else column.length
+    if size is None and mysql:
+        size = column.key_length
     return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
 
@@ -1917,12 +1920,11 @@ FakeDatabase._bases_on = (Faults, FakeRepository)
 
 def _with_schema(engine: str, clock: infra.Clock | None) -> FakeDatabase:
     """Return a new database with the tables of ``schema.sql``."""
-    tables = MYSQL_TABLES if engine == "mysql" else POSTGRES_TABLES
-    return FakeDatabase(engine, tables, clock=clock)
+    return FakeDatabase(engine, MYSQL_TABLES, clock=clock)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
-    """Twin of ``MySQLPhoneUserRepository``, with a key for tests.
+    """Twin of ``MySQLPhoneUserRepository`` and ``PostgresPhoneUserRepository``.
 
     Args:
         database: a FakeDatabase with the table; by default its own.
@@ -1957,7 +1959,7 @@ class _OwnDatabase:
 class FakeTokenRepository(
     Faults, _OwnDatabase, FakeRepository[infra.RefreshToken], infra.TokenRepository
 ):
-    """Twin of ``MySQLTokenRepository``.
+    """Twin of ``MySQLTokenRepository`` and ``PostgresTokenRepository``.
 
     ``FakeTokenRepository(database=None, *, clock=None)``: give it the FakeDatabase of the users; by
     default it makes its own. ``clock`` is by default that of the database. Raises as
@@ -1970,7 +1972,7 @@ class FakeTokenRepository(
 class FakeUserRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.User], infra.UserRepository
 ):
-    """Twin of ``PostgresUserRepository``.
+    """Twin of ``MySQLUserRepository`` and ``PostgresUserRepository``.
 
     ``FakeUserRepository(database=None, *, clock=None)``, as :class:`FakeBenchmarkRepository`.
     """
@@ -1979,7 +1981,7 @@ class FakeUserRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
 class FakeOrganizationRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.Organization], infra.OrganizationRepository
 ):
-    """Twin of ``PostgresOrganizationRepository``.
+    """Twin of ``MySQLOrganizationRepository`` and ``PostgresOrganizationRepository``.
 
     ``FakeOrganizationRepository(database=None, *, clock=None)``, as
     :class:`FakeBenchmarkRepository`.
@@ -1989,7 +1991,7 @@ class FakeOrganizationRepository(  # pyright: ignore[reportIncompatibleMethodOve
 class FakeBenchmarkRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.Benchmark], infra.BenchmarkRepository
 ):
-    """Twin of ``PostgresBenchmarkRepository``.
+    """Twin of ``MySQLBenchmarkRepository`` and ``PostgresBenchmarkRepository``.
 
     ``FakeBenchmarkRepository(database=None, *, clock=None)``: give repositories that belong
     together the same FakeDatabase; by default each makes its own. ``clock`` is by default that of
@@ -2011,7 +2013,7 @@ class FakeBenchmarkRepository(  # pyright: ignore[reportIncompatibleMethodOverri
 class FakeSubmissionRepository(
     Faults, _OwnDatabase, FakeRepository[infra.Submission], infra.SubmissionRepository
 ):
-    """Twin of ``PostgresSubmissionRepository``.
+    """Twin of ``MySQLSubmissionRepository`` and ``PostgresSubmissionRepository``.
 
     ``FakeSubmissionRepository(database=None, *, clock=None)``, as :class:`FakeBenchmarkRepository`.
     """
@@ -2850,8 +2852,9 @@ class FakeInfrastructure(infra.Infrastructure):
         clock: by default a new FakeClock.
         tables: tables of your own, besides those of ``schema.sql`` and of the attribute ``tables``:
             a ``Table``, or the class of a repository. Each database has them.
-        engine: "postgres", "mysql" or "mariadb": ``accounts`` and ``exchange`` are one database of
-            this engine. By default they are two: one on MySQL, one on Postgres.
+        engine: "postgres", "mysql" or "mariadb": ``database``, ``accounts`` and ``exchange`` are
+            one database of this engine. By default ``accounts`` is a fake of MySQL, and
+            ``exchange`` one of Postgres, as with two databases.
 
     Raises ConfigurationError for an invalid argument, and if another bundle stands before this
     class among the bases.
@@ -2859,6 +2862,7 @@ class FakeInfrastructure(infra.Infrastructure):
 
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
+    _engines = ("mysql", "postgres")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -2880,7 +2884,7 @@ class FakeInfrastructure(infra.Infrastructure):
             raise infra.ConfigurationError("clock should be a FakeClock")
         if engine is not None:
             engine = infra._check_choice("engine", engine, *_KEY_ORDERS)
-        self._engine = engine
+            self._engines = engine, engine
         own = [*self.tables, *infra._check_many("tables", tables)]
         self._own_tables = [each if isinstance(each, Table) else Table.of(each) for each in own]
         self.tables = [each for each in own if not isinstance(each, Table)]
@@ -2908,18 +2912,17 @@ class FakeInfrastructure(infra.Infrastructure):
             )
 
     def _open_database(self, engine: str) -> FakeDatabase:
-        found = {each.name: each for each in (*MYSQL_TABLES, *POSTGRES_TABLES, *self._own_tables)}
+        found = {each.name: each for each in (*MYSQL_TABLES, *self._own_tables)}
         return FakeDatabase(engine, found.values(), clock=self.clock)
 
-    @infra.provided
-    def accounts(self) -> FakeDatabase:
-        """The MySQL database, with the tables of ``schema.sql``."""
-        return self._open_database(self._engine or "mysql")
+    if TYPE_CHECKING:  # the inherited ones call the method above
 
-    @infra.provided
-    def exchange(self) -> FakeDatabase:
-        """The Postgres database, with the tables of ``schema.sql``."""
-        return self.accounts if self._engine else self._open_database("postgres")
+        @infra.provided
+        def database(self) -> FakeDatabase: ...
+        @infra.provided
+        def accounts(self) -> FakeDatabase: ...
+        @infra.provided
+        def exchange(self) -> FakeDatabase: ...
 
     @infra.provided
     def phone_users(self) -> FakePhoneUserRepository:

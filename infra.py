@@ -167,8 +167,12 @@ __all__ = [
     "MoveCounts",
     "MoveError",
     "MoveReport",
+    "MySQLBenchmarkRepository",
+    "MySQLOrganizationRepository",
     "MySQLPhoneUserRepository",
+    "MySQLSubmissionRepository",
     "MySQLTokenRepository",
+    "MySQLUserRepository",
     "NotFoundError",
     "ObjectMetadata",
     "ObjectSummary",
@@ -181,7 +185,9 @@ __all__ = [
     "PoolTimeoutError",
     "PostgresBenchmarkRepository",
     "PostgresOrganizationRepository",
+    "PostgresPhoneUserRepository",
     "PostgresSubmissionRepository",
+    "PostgresTokenRepository",
     "PostgresUserRepository",
     "Query",
     "QuerySource",
@@ -9267,6 +9273,20 @@ class _RecordSchema(ABC, Generic[R]):
             return _ColumnType("decimal", *scale)
         return _ColumnType(_VALUE_TYPES[kind].column_kind, cls.lengths.get(name), scale)
 
+    @classmethod
+    def _key_lengths(cls) -> dict[str, int]:
+        """Return the lengths that MySQL needs of folded columns in unique keys.
+
+        Folding makes a text at most three times as long (tests/unit/test_folding.py).
+        """
+        lengths = {}
+        keyed = {name for key in cls._rules().unique.values() for name in key}
+        for name in keyed & cls.folded.keys() - cls.lengths.keys():
+            sources = cls.folded[name]
+            if cls.lengths.keys() >= {*sources}:
+                lengths[name] = 3 * sum(cls.lengths[each] for each in sources) + len(sources) - 1
+        return lengths
+
     def _cut(self, name: str, now: datetime) -> datetime:
         """Return the time without the digits that the field's column does not hold."""
         scale = self.scales.get(name)
@@ -9663,7 +9683,7 @@ class SqlRepository(Repository[R]):
         _Contains: "LIKE %s ESCAPE '|'",
     }
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
-    _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
+    _others: ClassVar[Mapping[str, tuple[str, _Converter | None]]] = {}
 
     def __init__(self, database: Database, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
@@ -9880,6 +9900,7 @@ class _TableWriter:
         self._quote = self._syntax.syntax().name
         self._rules = port._rules()
         self._columns = port._columns()
+        self._key_lengths = port._key_lengths()
         #: each key's columns, by the name of the constraint
         self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
         self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}
@@ -9926,6 +9947,8 @@ class _TableWriter:
 
     def _type(self, name: str) -> _ColumnType:
         column: _ColumnType = self._port._column_type(name, self._columns[name][0])
+        if self._syntax.key_bytes and name in self._key_lengths:
+            column = column._replace(size=self._key_lengths[name])
         if column.size is not None and not _COUNT.valid(column.size):
             raise self._wrong(name, f"should have a length that is {_COUNT.expected}")
         return column
@@ -10883,7 +10906,7 @@ class SubmissionRepository(Repository[Submission]):
     }
     checks: ClassVar = {
         "submissions_aggregate_score_check": Check(
-            "aggregate_score > '-Infinity' AND aggregate_score < 'Infinity'",
+            "aggregate_score BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308",
             lambda row: row["aggregate_score"] is None or math.isfinite(row["aggregate_score"]),
         )
     }
@@ -10953,7 +10976,7 @@ class SubmissionRepository(Repository[Submission]):
         where = self._checked({"benchmark_id": benchmark_id, "model": model})
         if version_id is not None:
             where.update(self._identity(version_id, "benchmark_version_id"))
-        where.update({"visibility": "public", "aggregate_score": _Above(-math.inf)})
+        where.update({"visibility": "public", "aggregate_score": _AtMost(sys.float_info.max)})
         order = [("aggregate_score", True), ("created_at", False), ("id", False)]
         return self._first("find_best_for_model", where, order)
 
@@ -10968,38 +10991,52 @@ class SubmissionRepository(Repository[Submission]):
 
 
 class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on MySQL or MariaDB.
+    """``PhoneUserRepository`` on MySQL or MariaDB. Arguments: pool, hash_key, clock=None."""
 
-    ``MySQLPhoneUserRepository(pool, hash_key, clock=None)``
-    """
+
+class PostgresPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
+    """``PhoneUserRepository`` on Postgres. Arguments: pool, hash_key, clock=None."""
 
 
 class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on MySQL or MariaDB.
+    """``TokenRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
 
-    ``MySQLTokenRepository(pool, clock=None)``
-    """
+
+class PostgresTokenRepository(SqlRepository[RefreshToken], TokenRepository):
+    """``TokenRepository`` on Postgres. Arguments: pool, clock=None."""
+
+
+class MySQLUserRepository(SqlRepository[User], UserRepository):
+    """``UserRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
 
 
 class PostgresUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on Postgres.
+    """``UserRepository`` on Postgres. Arguments: pool, clock=None."""
 
-    ``PostgresUserRepository(pool, clock=None)``
-    """
+
+class MySQLOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
+    """``OrganizationRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
 
 
 class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on Postgres.
+    """``OrganizationRepository`` on Postgres. Arguments: pool, clock=None."""
 
-    ``PostgresOrganizationRepository(pool, clock=None)``
-    """
+
+class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
+    """``BenchmarkRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+
+    # MySQL's JSON_ARRAYAGG has no ORDER BY.
+    _others: ClassVar = {
+        "tags": (
+            "COALESCE((SELECT JSON_ARRAYAGG(tag) FROM benchmark_tags "
+            "WHERE benchmark_id = benchmarks.id), '[]')",
+            lambda text: tuple(sorted(_read_document(text))),
+        )
+    }
 
 
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on Postgres.
-
-    ``PostgresBenchmarkRepository(pool, clock=None)``
-    """
+    """``BenchmarkRepository`` on Postgres. Arguments: pool, clock=None."""
 
     _others: ClassVar = {
         "tags": (
@@ -11009,35 +11046,61 @@ class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository)
     }
 
 
-class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
-    """``SubmissionRepository`` on Postgres.
+class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
+    """The leaderboard on a ``ConnectionPool``."""
 
-    ``PostgresSubmissionRepository(pool, clock=None)``
-    """
-
-    # The inner query reads an index that holds only ranked rows, and cuts them off before names are
-    # looked up: without that, stale statistics let the planner join and sort all of them. LATERAL
-    # and its LIMIT keep the planner from reading all users. The last LIMIT removes no row. It
-    # is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
-    # PostgreSQL's planner.c) and reads them in order, also where the statistics do not know the id
-    # yet, and it would expect few rows, then read and sort all.
+    #: how the leaderboard joins users, and its last LIMIT
+    _users: ClassVar[str]
+    _last_limit: ClassVar[str]
+    _others: ClassVar = dict.fromkeys(("username", "display_name", "organization_name"), ("", None))
+    # The inner query reads an index of ranked rows, and cuts them off before names are looked up:
+    # without that, stale statistics let the planner join and sort all of them.
     _ranking = """
         SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level,
             s.created_at, s.user_id, u.username, u.display_name, s.organization_id, o.name
         FROM (
-            SELECT * FROM submissions
+            SELECT id, benchmark_version_id, model, aggregate_score, verification_level, created_at,
+                user_id, organization_id FROM submissions
             {condition} AND visibility = 'public' AND aggregate_score IS NOT NULL
             ORDER BY aggregate_score DESC, created_at, id LIMIT %s
         ) s
-        CROSS JOIN LATERAL (SELECT username, display_name FROM users WHERE id = s.user_id LIMIT 1) u
+        {users}
         LEFT JOIN organizations o ON o.id = s.organization_id
-        ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT (SELECT %s)"""
+        ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT {limit}"""
 
     def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
-        sql = self._ranking.format(condition=self._condition(where))
+        condition = self._condition(where)
+        sql = self._ranking.format(condition=condition, users=self._users, limit=self._last_limit)
+        params = [*where.values(), limit, limit]
         return self.database._statement(
-            "leaderboard", sql, [*where.values(), limit, limit], _all_rows, repeatable=True
+            "leaderboard", sql, params, self._fetch_ranked, repeatable=True
         )
+
+    @functools.cached_property
+    def _fetch_ranked(self) -> Callable[[Any], list[_Row]]:
+        return self._fetcher(("id", *LeaderboardEntry._fields[2:]))
+
+
+class MySQLSubmissionRepository(_SqlSubmissionRepository):
+    """``SubmissionRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+
+    # The submissions are read first, however few users there are.
+    _users = "STRAIGHT_JOIN users u ON u.id = s.user_id"
+    _last_limit = "%s"
+
+
+class PostgresSubmissionRepository(_SqlSubmissionRepository):
+    """``SubmissionRepository`` on Postgres. Arguments: pool, clock=None."""
+
+    # LATERAL and its LIMIT keep the planner from reading all users. The last LIMIT removes no row.
+    # It is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
+    # PostgreSQL's planner.c) and reads them in order, also where the statistics do not know the id
+    # yet, and it would expect few rows, then read and sort all.
+    _users = (
+        "CROSS JOIN LATERAL "
+        "(SELECT username, display_name FROM users WHERE id = s.user_id LIMIT 1) u"
+    )
+    _last_limit = "(SELECT %s)"
 
 
 # === redis ========================================================================================
@@ -18552,53 +18615,83 @@ class Infrastructure(_Closeable):
             self._close_all([made])
         self._check_open(part._name)
 
-    def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
+    @property
+    def _engines(self) -> tuple[str, str]:
+        """The engines of ``accounts`` and ``exchange``. If they are equal, it is one database."""
+        config = self.config
+        one = "mysql" if config.mysql else "postgres"
+        return one, "postgres" if config.postgres else one
+
+    def _open_database(self, engine: str) -> Database:
+        config = self.config.mysql if engine == "mysql" else self.config.postgres
         if config is None:
             raise ConfigurationError(
-                f"no database is set for {name}: set {variable} or DATABASE_URL"
+                "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
             )
         return create_pool(config, clock=self.clock)
 
+    def _database_on(self, engine: str) -> Database:
+        """Return ``database``, or a new one if there are two."""
+        return self._open_database(engine) if len({*self._engines}) > 1 else self.database
+
+    @provided
+    def database(self) -> Database:
+        """The database, if there is one: ``accounts`` and ``exchange`` are the same object.
+
+        Raises ConfigurationError if there are two.
+        """
+        engine, other = self._engines
+        if engine != other:
+            raise ConfigurationError("two databases are set: use accounts (MySQL) or exchange")
+        return self._open_database(engine)
+
     @provided
     def accounts(self) -> Database:
-        """The MySQL or MariaDB database of ``MYSQL_URL`` or ``DATABASE_URL``."""
-        return self._pool("accounts", self.config.mysql, "MYSQL_URL")
+        """The database of phone users and tokens. If there are two, it is that on MySQL."""
+        return self._database_on(self._engines[0])
 
     @provided
     def exchange(self) -> Database:
-        """The Postgres database of ``POSTGRES_URL`` or ``DATABASE_URL``."""
-        return self._pool("exchange", self.config.postgres, "POSTGRES_URL")
+        """The database of the benchmark exchange. If there are two, it is that on Postgres."""
+        return self._database_on(self._engines[1])
+
+    def _on(
+        self, database: Database, mysql: Callable[..., T], postgres: Callable[..., T], *more: Any
+    ) -> T:
+        """Return a repository of the class for the database's engine."""
+        kind = {"mysql": mysql, "postgres": postgres}[database.engine]
+        return kind(database, *more, clock=self.clock)
 
     @provided
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        return MySQLPhoneUserRepository(self.accounts, key, clock=self.clock)
+        return self._on(self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key)
 
     @provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        return MySQLTokenRepository(self.accounts, clock=self.clock)
+        return self._on(self.accounts, MySQLTokenRepository, PostgresTokenRepository)
 
     @provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        return PostgresUserRepository(self.exchange, clock=self.clock)
+        return self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
 
     @provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        return PostgresOrganizationRepository(self.exchange, clock=self.clock)
+        return self._on(self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository)
 
     @provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        return PostgresBenchmarkRepository(self.exchange, clock=self.clock)
+        return self._on(self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository)
 
     @provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        return PostgresSubmissionRepository(self.exchange, clock=self.clock)
+        return self._on(self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository)
 
     @provided
     def redis(self) -> KeyValueClient:

@@ -272,7 +272,7 @@ class BenchmarkRepositoryContract(Contract):
             "unique",
             False,
         )
-        assert (error.service, error.operation) == ("postgres", "create")
+        assert (error.service, error.operation) == (backend.database.engine, "create")
         assert (
             benchmarks.find_by_tag("new").items,
             benchmarks.find_version_history(numbered(1)),
@@ -293,7 +293,7 @@ class BenchmarkRepositoryContract(Contract):
             benchmarks.create(a_draft(nobody, tags=("a",), id=numbered(1)))
         error = caught.value
         assert (error.constraint, error.kind) == ("benchmarks_created_by_fkey", "foreign_key")
-        assert (error.service, error.operation) == ("postgres", "create")
+        assert (error.service, error.operation) == (backend.database.engine, "create")
         assert benchmarks.count() == 0
         assert (
             benchmarks.find_version_history(numbered(1)),
@@ -605,7 +605,7 @@ class BenchmarkRepositoryContract(Contract):
             "check",
             False,
         )
-        assert (error.service, error.operation) == ("postgres", "update")
+        assert (error.service, error.operation) == (backend.database.engine, "update")
         self.unchanged(backend, current, versions=2)
         benchmarks.update(replace(current, name="In time"))
         assert slugs(benchmarks.search("in time")) == ["mmlu"]
@@ -821,7 +821,10 @@ class BenchmarkRepositoryContract(Contract):
                     "check",
                     False,
                 )
-                assert (error.service, error.operation) == ("postgres", "update_status")
+                assert (error.service, error.operation) == (
+                    backend.database.engine,
+                    "update_status",
+                )
                 assert benchmarks.find_by_id(made.id) == made
             assert [each.id for each in benchmarks.find_version_history(made.id)] == [
                 made.version_id
@@ -1317,7 +1320,7 @@ class BenchmarkRepositoryContract(Contract):
             "submissions_benchmark_version_id_fkey",
             "foreign_key",
         )
-        assert (error.service, error.operation) == ("postgres", "delete")
+        assert (error.service, error.operation) == (backend.database.engine, "delete")
         found = benchmarks.find_by_id(made.id)
         assert found is not None
         assert (found.tags, len(benchmarks.find_version_history(made.id))) == (("a",), 2)
@@ -1374,8 +1377,20 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.find_by_id(made.id) == made
 
 
-class TestFake(BenchmarkRepositoryContract):
-    backend = on_fake_exchange()
+class TestFakeMySQL(BenchmarkRepositoryContract):
+    backend = on_fake_exchange("mysql")
+
+
+class TestFakePostgres(BenchmarkRepositoryContract):
+    backend = on_fake_exchange("postgres")
+
+
+class TestMariaDB(BenchmarkRepositoryContract):
+    backend = on_real_exchange("mariadb")
+
+
+class TestMySQL(BenchmarkRepositoryContract):
+    backend = on_real_exchange("mysql")
 
 
 class TestPostgres(BenchmarkRepositoryContract):
