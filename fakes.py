@@ -2862,7 +2862,6 @@ class FakeInfrastructure(infra.Infrastructure):
 
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
-    _engines = ("mysql", "postgres")
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -2884,7 +2883,7 @@ class FakeInfrastructure(infra.Infrastructure):
             raise infra.ConfigurationError("clock should be a FakeClock")
         if engine is not None:
             engine = infra._check_choice("engine", engine, *_KEY_ORDERS)
-            self._engines = engine, engine
+        self._engine = engine
         own = [*self.tables, *infra._check_many("tables", tables)]
         self._own_tables = [each if isinstance(each, Table) else Table.of(each) for each in own]
         self.tables = [each for each in own if not isinstance(each, Table)]
@@ -2910,6 +2909,10 @@ class FakeInfrastructure(infra.Infrastructure):
                 f"{type(self).__name__} should override {part._name} with a fake: "
                 f"it is a {type(made).__name__}"
             )
+
+    @property
+    def _engines(self) -> tuple[str, str]:
+        return self._engine or "mysql", self._engine or "postgres"
 
     def _open_database(self, engine: str) -> FakeDatabase:
         found = {each.name: each for each in (*MYSQL_TABLES, *self._own_tables)}

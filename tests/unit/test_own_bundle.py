@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -76,7 +77,7 @@ def test_sixteen_threads_get_one_object(kind: Any) -> None:
         services = kind.from_env({})
         before = WithClient.built
         kind.built = 0
-        found = in_threads(16, lambda _, services=services: services.client)
+        found = in_threads(16, functools.partial(getattr, services, "client"))
         assert len({id(each) for each in found}) == 1
         assert kind.built == 1
         assert before == WithClient.built or kind is WithClient
@@ -242,7 +243,7 @@ def test_unused_faults_of_own_services() -> None:
 def test_one_database() -> None:
     for engine, name in (("mysql", "mysql"), ("mariadb", "mysql"), ("postgres", "postgres")):
         services = FakeServices(engine=engine)
-        assert services.accounts is services.exchange
+        assert services.accounts is services.exchange is services.database
         assert (services.exchange.dialect, services.exchange.engine) == (engine, name)
         databases = {services.users.database, services.tokens.database, services.products.database}
         assert databases == {services.exchange}
@@ -258,6 +259,8 @@ def test_one_database() -> None:
         assert (services.users.count(), services.phone_users.count()) == (1, 1)
     split = FakeServices()
     assert (split.accounts.engine, split.exchange.engine) == ("mysql", "postgres")
+    with pytest.raises(infra.ConfigurationError, match="two databases are set"):
+        split.database  # noqa: B018
 
 
 def test_tables_of_a_fake_bundle() -> None:
