@@ -6197,7 +6197,9 @@ class _MySqlDialect(_Dialect):
     session = (
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
         "innodb_lock_wait_timeout={lock_seconds}, sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,"
-        "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+        "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
+        # for tags: MariaDB cuts off a longer JSON_ARRAYAGG, too
+        "group_concat_max_len=GREATEST(@@group_concat_max_len, 1048576)"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
@@ -18655,9 +18657,7 @@ class Infrastructure(_Closeable):
         """The database of the benchmark exchange. If there are two, it is that on Postgres."""
         return self._database_on(self._engines[1])
 
-    def _on(
-        self, database: Database, mysql: Callable[..., T], postgres: Callable[..., T], *more: Any
-    ) -> T:
+    def _on(self, database: Database, mysql: Any, postgres: Any, *more: Any) -> Any:
         """Return a repository of the class for the database's engine."""
         kind = {"mysql": mysql, "postgres": postgres}[database.engine]
         return kind(database, *more, clock=self.clock)
@@ -18666,32 +18666,48 @@ class Infrastructure(_Closeable):
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        return self._on(self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key)
+        made: PhoneUserRepository = self._on(
+            self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key
+        )
+        return made
 
     @provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        return self._on(self.accounts, MySQLTokenRepository, PostgresTokenRepository)
+        made: TokenRepository = self._on(
+            self.accounts, MySQLTokenRepository, PostgresTokenRepository
+        )
+        return made
 
     @provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        return self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
+        made: UserRepository = self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
+        return made
 
     @provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        return self._on(self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository)
+        made: OrganizationRepository = self._on(
+            self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository
+        )
+        return made
 
     @provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        return self._on(self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository)
+        made: BenchmarkRepository = self._on(
+            self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository
+        )
+        return made
 
     @provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        return self._on(self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository)
+        made: SubmissionRepository = self._on(
+            self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository
+        )
+        return made
 
     @provided
     def redis(self) -> KeyValueClient:

@@ -388,6 +388,18 @@ class BenchmarkRepositoryContract(Contract):
             benchmarks.update(replace(made, name="New", tags=tags))
         self.unchanged(backend, made)
 
+    def test_tags_with_any_character(self, backend: ExchangeBackend) -> None:
+        """MySQL sends them as JSON."""
+        numbers = [*range(1, 0xD00), *range(0x2000, 0x2070), *range(0xFDD0, 0xFDF0), 0xFEFF, 0xFFFF]
+        numbers += [0x1F600, 0x1FFFF, 0x10FFFF]
+        texts = [f"x{chr(number)}x" for number in numbers]
+        tags = [f"x{''.join(texts[at : at + 16])}x" for at in range(0, len(texts), 16)]
+        for some in (tags[:100], tags[100:200], tags[200:]):
+            made = a_benchmark(backend, f"b-{len(backend.benchmarks.page().items)}", tags=some)
+            assert made.tags == tuple(sorted(some))
+            assert backend.benchmarks.find_by_id(made.id) == made
+            assert backend.benchmarks.find_by_tag(some[0]).items == [made]
+
     def test_update_replaces_tags(self, backend: ExchangeBackend) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a", "b"))
         other = a_benchmark(backend, "other", tags=("a", "b"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -26,11 +27,12 @@ def differences(url: str, tables: Sequence[fakes.Table]) -> list[str]:
     return found + sorted(real - {table.name for table in tables} - {"schema_migrations"})
 
 
-def ports() -> list[type]:
+def ports() -> list[type[Any]]:
     """The classes of the library's tables; some have no public name."""
-    found: list[type] = [infra.Repository]
+    found: list[type[Any]] = [infra.Repository]
     for each in found:
-        found += [sub for sub in each.__subclasses__() if not issubclass(sub, infra.SqlRepository)]
+        below: list[type[Any]] = each.__subclasses__()
+        found += [sub for sub in below if not issubclass(sub, infra.SqlRepository)]
     return [each for each in found if each.__module__ == "infra" and "table" in vars(each)]
 
 

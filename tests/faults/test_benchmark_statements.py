@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import infra
-from tests.contract.databases import ENGINES, migrated
+from tests.contract.databases import ENGINES, migrated, real_exchange
 from tests.faults.proxy import Recording
 
 pytestmark = pytest.mark.real
@@ -32,10 +32,10 @@ class Exchange:
         for table in ("submissions", "benchmarks", "organizations", "users"):
             self.pool.execute(f"DELETE FROM {table}")
         classes = ENGINES[self.pool.engine]
-        self.benchmarks = classes.benchmarks(self.pool)
-        self.submissions = classes.submissions(self.pool)
-        self.organizations = classes.organizations(self.pool)
-        self.users = classes.users(self.pool)
+        self.benchmarks: infra.BenchmarkRepository = classes.benchmarks(self.pool)
+        self.submissions: infra.SubmissionRepository = classes.submissions(self.pool)
+        self.organizations: infra.OrganizationRepository = classes.organizations(self.pool)
+        self.users: infra.UserRepository = classes.users(self.pool)
         self.user = self.users.create(infra.User("ada@example.org", "ada"))
 
     def see(self, call: infra.Call) -> None:
@@ -128,6 +128,24 @@ def test_reading_benchmarks(exchange: Exchange) -> None:
         (lambda: benchmarks.delete(made[0].id), 1),
     ):
         assert exchange.cost(call)[0] == statements
+
+
+def test_tags_are_whole_if_the_server_has_a_low_limit(database: Callable[[str], str]) -> None:
+    """MariaDB before 10.2.4 has 1 kB, and later ones where a configuration says so."""
+    url = migrated(database, "mariadb")
+    with infra.create_pool(infra.DatabaseConfig(url=url)) as pool:
+        (usual,) = pool.fetch_one("SELECT @@GLOBAL.group_concat_max_len") or (0,)
+        pool.execute("SET GLOBAL group_concat_max_len = 1024")
+        try:
+            made = real_exchange(url)
+        finally:
+            pool.execute("SET GLOBAL group_concat_max_len = %s", (usual,))
+    with made.database:
+        ada = made.users.create(infra.User("ada@example.org", "ada"))
+        tags = tuple(f"{number:03}" + "\U0001f600" * 47 for number in range(100))
+        draft = infra.Benchmark("b", "B", category="cost", created_by=ada.id, tags=tags)
+        stored = made.benchmarks.create(draft)
+        assert made.benchmarks.find_by_id(stored.id) == stored
 
 
 @pytest.mark.parametrize("rows", [2, 60])

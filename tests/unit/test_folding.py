@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import unicodedata
 
+import pytest
+
 import fakes
 import infra
 
@@ -33,7 +35,7 @@ def test_the_fold_of_any_text() -> None:
     # whatever stands around: only marks of a lower class can come between, and the vowel is
     # composed with none of those.
     assert {len(fold) for fold in longer} == {4}
-    for vowel, accent in {fold[:2] for fold in longer}:
+    for vowel, accent in {(fold[0], fold[1]) for fold in longer}:
         assert (unicodedata.combining(vowel), composed(vowel + accent)) == (0, True)
         between = [
             each for each in marks if unicodedata.combining(each) < unicodedata.combining(accent)
@@ -52,3 +54,17 @@ def test_the_longest_folded_columns() -> None:
     assert "`search_folded` LONGTEXT NOT NULL" in written  # in no key
     columns = fakes.Table.of(infra.UserRepository).columns
     assert (columns["email_folded"].key_length, columns["email_folded"].length) == (762, None)
+
+
+@pytest.mark.parametrize(("dialect", "fits"), [("mysql", False), ("postgres", True)])
+def test_a_folded_key_that_is_longer(dialect: str, fits: bool) -> None:
+    """Only a bulk insert could store one."""
+    database = fakes.FakeDatabase(dialect, fakes.MYSQL_TABLES)
+    fakes.FakeUserRepository(database).create(infra.User("ada@x", "ada"))
+    (row,) = database.table("users").select()
+    row |= {"id": infra.new_id(), "email_folded": "x" * 763, "username_folded": "b"}
+    if fits:
+        database.insert_many("users", [*row], [[*row.values()]])
+    else:
+        with pytest.raises(infra.DatabaseError, match="email_folded"):
+            database.insert_many("users", [*row], [[*row.values()]])
