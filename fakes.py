@@ -2900,15 +2900,18 @@ class FakeInfrastructure(infra.Infrastructure):
     def _build(self, part: infra.provided[Any]) -> None:
         super()._build(part)
         made = self._built[part]
-        own = [vars(each) for each in type(self).__mro__ if issubclass(each, FakeInfrastructure)]
-        is_meant = any(part is each for names in own for each in names.values())
-        if isinstance(made, _REAL) and not is_meant:
+        if isinstance(made, _REAL) and not self._is_own(part):
             del self._built[part]
             made.close()
             raise infra.ConfigurationError(
                 f"{type(self).__name__} should override {part._name} with a fake: "
                 f"it is a {type(made).__name__}"
             )
+
+    def _is_own(self, part: infra.provided[Any]) -> bool:
+        """Return whether a fake bundle's class has the service, not that of the real side."""
+        fakes = [each for each in type(self).__mro__ if issubclass(each, FakeInfrastructure)]
+        return any(part is each for kind in fakes for each in vars(kind).values())
 
     @property
     def _engines(self) -> tuple[str, str]:

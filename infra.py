@@ -18474,14 +18474,12 @@ _Bundle = TypeVar("_Bundle", bound="Infrastructure")
 class provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
     """A service of a bundle. The decorated method builds it on first use, once for all threads.
 
-    In a subclass of a bundle::
+    ``close`` of the bundle calls ``close`` of the service, if it has one. Raises ConfigurationError
+    for anything but a plain function::
 
         @infra.provided
         def products(self) -> Products:
             return Products.on(self.exchange)
-
-    ``close`` of the bundle calls ``close`` of the service, if it has one. Raises ConfigurationError
-    for anything but a plain function.
     """
 
     def __init__(self, build: Callable[[Any], _Part_co]) -> None:
@@ -18508,37 +18506,33 @@ _IN_EXCHANGE: Sequence[Any] = (
 
 
 def _bare(port: Any, database: Database, clock: Clock) -> Any:
-    """Return a repository with the columns of a class, but without methods, which may be abstract.
-
-    Its constructor takes no more than this.
-    """
+    """Return a repository with a class's columns, but not its methods, which may be abstract."""
     rules = {name: getattr(port, name) for name in _RecordSchema.__annotations__}
     kind: Any = type(port.__name__, (database._backend,), rules)
     return kind(database, clock=clock)
 
 
-def _seed(store: Any, row: Any) -> dict[str, Any]:
-    """Return the values with which ``create`` would store a record, or a dict by column."""
+def _seed(store: Any, row: Any) -> _ByColumn:
+    """Return the values that ``create`` would store for a record, or a dict by column."""
     hidden = dict.fromkeys(store.hidden)
     if isinstance(row, Mapping):
         columns = {_plain(name): value for name, value in row.items()}
         hidden = {name: columns.pop(name, None) for name in hidden}
         if unknown := ", ".join(str(name) for name in columns if name not in store._fields):
             raise ValidationError(f"there is no column {unknown}")
-        required = [
-            each.name
-            for each in fields(store.record)
-            if each.init and each.default is each.default_factory
-        ]
-        row = store.record(**{**dict.fromkeys(required), **columns})
+        for each in fields(store.record):
+            if each.init and each.default is each.default_factory:  # it has neither
+                columns.setdefault(each.name, None)
+        row = store.record(**columns)
     elif store.elsewhere:
         raise ValidationError("should be a dict: the record has fields of other tables")
-    return cast("dict[str, Any]", store._filled(row, **hidden))
+    values: _ByColumn = store._filled(row, **hidden)
+    return values
 
 
-def _seeds(store: Any, rows: Any) -> list[dict[str, Any]]:
+def _seeds(store: Any, rows: Any) -> list[_ByColumn]:
     """Return the values of all rows, each after those that it refers to."""
-    seeds: list[dict[str, Any]] = []
+    seeds = list[_ByColumn]()
     for number, row in enumerate(_check_many(store.table, rows), 1):
         try:
             seeds.append(_seed(store, row))
@@ -18756,7 +18750,7 @@ class Infrastructure(_Closeable):
         ports = {port.table: port for port in (*_IN_ACCOUNTS, *_IN_EXCHANGE, *self.tables)}
         if unknown := ", ".join(str(table) for table in given if table not in ports):
             raise ValidationError(f"{type(self).__name__}.tables has no {unknown}")
-        seeds: list[tuple[Any, list[dict[str, Any]]]] = []
+        seeds: list[tuple[Any, list[_ByColumn]]] = []
         for port in _parents_first([ports[table] for table in given]):
             database = self.accounts if port in _IN_ACCOUNTS else self.exchange
             store = _bare(port, database, self.clock)

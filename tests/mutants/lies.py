@@ -901,7 +901,11 @@ FAKE_OTHERS: list[Mutant] = [
     ),
     fake(
         "FakeInfrastructure: both databases are of one engine",
-        Replace("FakeInfrastructure._engines", "('mysql', 'postgres')", "('mysql', 'mysql')"),
+        Replace(
+            "FakeInfrastructure._engines",
+            "self._engine or 'postgres'",
+            "self._engine or 'mysql'",
+        ),
         UNIT,
     ),
     fake(
@@ -2120,7 +2124,7 @@ SMS_PORT: list[Mutant] = [
     ),
     shared(
         "Infrastructure: what was built first is closed first",
-        Replace("Infrastructure.close", "built", "reversed(built)", nth=2),
+        Replace("Infrastructure._close_all", "services", "reversed(services)"),
         UNIT,
     ),
 ]

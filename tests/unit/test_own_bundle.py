@@ -15,6 +15,7 @@ import infra
 from tests.contract.backends import WAIT, in_threads
 from tests.contract.test_bundle import (
     Categories,
+    Category,
     FakePager,
     FakeReviews,
     FakeServices,
@@ -240,6 +241,22 @@ def test_unused_faults_of_own_services() -> None:
     )
 
 
+def test_own_services_of_a_fake_bundle_are_built_on_first_use() -> None:
+    class Late(fakes.FakeInfrastructure):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sent_before = 2
+
+        @infra.provided
+        def sms(self) -> fakes.FakeSmsService:
+            sms = fakes.FakeSmsService()
+            for _ in range(self.sent_before):
+                sms.send_sms(PHONE, "before")
+            return sms
+
+    assert len(Late().sms.outbox) == 2
+
+
 def test_one_database() -> None:
     for engine, name in (("mysql", "mysql"), ("mariadb", "mysql"), ("postgres", "postgres")):
         services = FakeServices(engine=engine)
@@ -285,10 +302,12 @@ def test_tables_of_a_fake_bundle() -> None:
 
 
 def test_a_table_of_ones_own_takes_the_place_of_the_librarys() -> None:
-    users = fakes.Table("users", {"id": fakes.Column(int), "name": fakes.Column(str)})
-    services = fakes.FakeInfrastructure(tables=[users], engine="mysql")
-    services.exchange.table("users").insert({"id": 1, "name": "ada"})
-    assert services.exchange.table("users").find(id=1) == {"id": 1, "name": "ada"}
+    class Users(infra.Repository[Category]):
+        record, table, resource, sort_fields = Category, "users", "user", ("name",)
+
+    services = fakes.FakeInfrastructure(tables=[Users], engine="mysql")
+    assert services.load({"users": [{"name": "ada"}]}) == {"users": 1}
+    assert [user.name for user in Users.on(services.exchange).page().items] == ["ada"]
 
 
 @pytest.mark.parametrize(
