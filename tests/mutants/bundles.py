@@ -66,10 +66,6 @@ MUTANTS: list[Mutant] = [
             "(*self.tables, *_IN_ACCOUNTS, *_IN_EXCHANGE)",
         ),
     ),
-    shared(
-        "tables are not checked",
-        Drop("Infrastructure.load", "_check_ports('tables should be', self.tables)"),
-    ),
     rows(
         "takes tables in the order of the dict",
         Replace(
