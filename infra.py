@@ -6198,7 +6198,7 @@ class _MySqlDialect(_Dialect):
         "innodb_lock_wait_timeout={lock_seconds}, sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,"
         "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
         # for tags: MariaDB cuts off a longer JSON_ARRAYAGG, too
-        "group_concat_max_len=GREATEST(@@group_concat_max_len, 1048576)"
+        "group_concat_max_len=CAST(GREATEST(@@group_concat_max_len, 1048576) AS UNSIGNED)"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
