@@ -6210,7 +6210,7 @@ class _MySqlDialect(_Dialect):
         "innodb_lock_wait_timeout={lock_seconds}, sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,"
         "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
         # for tags: MariaDB cuts off a longer JSON_ARRAYAGG, too
-        "group_concat_max_len=GREATEST(@@group_concat_max_len, 1048576)"
+        "group_concat_max_len=CAST(GREATEST(@@group_concat_max_len, 1048576) AS UNSIGNED)"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
@@ -18532,8 +18532,8 @@ _IN_EXCHANGE: Sequence[Any] = (
 
 def _bare(port: Any, database: Database, clock: Clock) -> Any:
     """Return a repository with a class's columns, but not its methods, which may be abstract."""
-    rules = {name: getattr(port, name) for name in _RecordSchema.__annotations__}
-    kind: Any = type(port.__name__, (database._backend,), rules)
+    names = [name for name in _RecordSchema.__annotations__ if hasattr(port, name)]
+    kind: Any = type(port.__name__, (database._backend,), {n: getattr(port, n) for n in names})
     return kind(database, clock=clock)
 
 
@@ -18566,9 +18566,10 @@ def _seeds(store: Any, rows: Any) -> list[_ByColumn]:
     parents: dict[int, set[int]] = {at: set() for at in range(len(seeds))}
     for key in store._rules().foreign_keys.values():
         if key.table == store.table:
-            places = {tuple(row[name] for name in key.target): at for at, row in enumerate(seeds)}
+            places = {tuple(map(row.get, key.target)): at for at, row in enumerate(seeds)}
             for at, row in enumerate(seeds):
-                parents[at].add(places.get(tuple(row[name] for name in key.columns), at))
+                wanted = tuple(map(row.get, key.columns))
+                parents[at].add(at if None in wanted else places.get(wanted, at))
     circle = ValidationError(f"{store.table}: rows refer to each other in a circle")
     return [seeds[at] for at in _in_order(parents, circle)]
 
@@ -18784,8 +18785,9 @@ class Infrastructure(_Closeable):
             for database in dict.fromkeys(store.database for store, _ in seeds):
                 stack.enter_context(database.transaction())
             for store, values in seeds:
-                for at in range(0, len(values), 100):
-                    store._insert("load", *values[at : at + 100])
+                for _, alike in itertools.groupby(values, tuple):  # rows of the same columns
+                    while batch := [*itertools.islice(alike, 100)]:
+                        store._insert("load", *batch)
         return {store.table: len(values) for store, values in seeds}
 
     def close(self) -> None:

@@ -219,11 +219,14 @@ CREATE TABLE submissions (
         ('unverified', 'community_verified', 'platform_verified', 'audited')),
     CONSTRAINT submissions_visibility_check CHECK
         (visibility IN ('public', 'unlisted', 'private')),
+    -- For the foreign key. MySQL 9.7 does not check one whose index goes on with a column that is
+    -- NULL in the row, so no other index begins with these two.
+    INDEX submissions_benchmark_version_id_idx (benchmark_id, benchmark_version_id),
     -- Ranks are read by these three; there is no index of some rows only.
     INDEX submissions_leaderboard_idx
         (benchmark_id, visibility, aggregate_score DESC, created_at, id),
     INDEX submissions_version_leaderboard_idx
-        (benchmark_id, benchmark_version_id, visibility, aggregate_score DESC, created_at, id),
+        (benchmark_version_id, benchmark_id, visibility, aggregate_score DESC, created_at, id),
     INDEX submissions_best_for_model_idx
         (benchmark_id, model, visibility, aggregate_score DESC, created_at, id),
     INDEX submissions_benchmark_id_idx (benchmark_id, created_at, id),

@@ -362,19 +362,18 @@ def read_and_sorted(pool: infra.ConnectionPool, call: Callable[[], Any]) -> tupl
 
 @on_mysql
 def test_ranks_are_read_from_an_index_of_mysql(exchange: Exchange) -> None:
-    """It sorts only what it returns, because a subquery's rows have no order."""
+    """It sorts only what it returns, because the rows of a subquery have no order."""
     for call, index, limit in rank_calls(exchange):
         read, sorted_ = read_and_sorted(exchange.pool, call)
-        print("RANK", index, read, sorted_)
-        assert (read <= 6 * limit + 10, sorted_ <= limit) == (True, True), (index, read, sorted_)
+        assert (read <= 5 * limit, sorted_ <= limit) == (True, True), (index, read, sorted_)
 
 
 @on_mysql
 def test_pages_are_read_from_an_index_of_mysql(exchange: Exchange) -> None:
+    """Of few rows that match, MySQL may read and sort all: here the 50 that are unlisted."""
     for name, call in page_calls(exchange).items():
         read, sorted_ = read_and_sorted(exchange.pool, call)
-        print("PAGE", name, read, sorted_)
-        assert (read <= 80, sorted_) == (True, 0), (name, read, sorted_)
+        assert (read <= 100, sorted_ <= 10) == (True, True), (name, read, sorted_)
 
 
 @on_postgres
