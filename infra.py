@@ -18530,14 +18530,7 @@ _IN_EXCHANGE: Sequence[Any] = (
 )  # fmt: skip
 
 
-def _bare(port: Any, database: Database, clock: Clock) -> Any:
-    """Return a repository with a class's columns, but not its methods, which may be abstract."""
-    names = [name for name in _RecordSchema.__annotations__ if hasattr(port, name)]
-    kind: Any = type(port.__name__, (database._backend,), {n: getattr(port, n) for n in names})
-    return kind(database, clock=clock)
-
-
-def _seed(store: Any, row: Any) -> _ByColumn:
+def _seed(store: Repository[Any], row: Any) -> _ByColumn:
     """Return the values that ``create`` would store for a record, or a dict by column."""
     hidden = dict.fromkeys(store.hidden)
     if isinstance(row, Mapping):
@@ -18551,11 +18544,10 @@ def _seed(store: Any, row: Any) -> _ByColumn:
         row = store.record(**columns)
     elif store.elsewhere:
         raise ValidationError("should be a dict: the record has fields of other tables")
-    values: _ByColumn = store._filled(row, **hidden)
-    return values
+    return store._filled(row, **hidden)
 
 
-def _seeds(store: Any, rows: Any) -> list[_ByColumn]:
+def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
     """Return the values of all rows, each after those that it refers to."""
     seeds = list[_ByColumn]()
     for number, row in enumerate(_check_many(store.table, rows), 1):
@@ -18776,11 +18768,8 @@ class Infrastructure(_Closeable):
         ports = {port.table: port for port in (*_IN_ACCOUNTS, *_IN_EXCHANGE, *self.tables)}
         if unknown := ", ".join(str(table) for table in given if table not in ports):
             raise ValidationError(f"{type(self).__name__}.tables has no {unknown}")
-        seeds: list[tuple[Any, list[_ByColumn]]] = []
-        for port in _parents_first([ports[table] for table in given]):
-            database = self.accounts if port in _IN_ACCOUNTS else self.exchange
-            store = _bare(port, database, self.clock)
-            seeds.append((store, _seeds(store, given[store.table])))
+        stores = map(self._bare, _parents_first([ports[table] for table in given]))
+        seeds = [(store, _seeds(store, given[store.table])) for store in stores]
         with contextlib.ExitStack() as stack:
             for database in dict.fromkeys(store.database for store, _ in seeds):
                 stack.enter_context(database.transaction())
@@ -18789,6 +18778,14 @@ class Infrastructure(_Closeable):
                     while batch := [*itertools.islice(alike, 100)]:
                         store._insert("load", *batch)
         return {store.table: len(values) for store, values in seeds}
+
+    def _bare(self, port: Any) -> Repository[Any]:
+        """Return a repository with a class's columns, but not its methods, which may be abstract."""
+        database = self.accounts if port in _IN_ACCOUNTS else self.exchange
+        names = [name for name in _RecordSchema.__annotations__ if hasattr(port, name)]
+        kind: Any = type(port.__name__, (database._backend,), {n: getattr(port, n) for n in names})
+        made: Repository[Any] = kind(database, clock=self.clock)
+        return made
 
     def close(self) -> None:
         """Close the services that were built, the last one first."""

@@ -93,7 +93,7 @@ MUTANTS: list[Mutant] = [
     rows(
         "has all tables in one database",
         Replace(
-            "Infrastructure.load",
+            "Infrastructure._bare",
             "self.accounts if port in _IN_ACCOUNTS else self.exchange",
             "self.exchange",
         ),
@@ -149,7 +149,7 @@ MUTANTS: list[Mutant] = [
     ),
     rows(
         "is on the computer's clock",
-        Replace("Infrastructure.load", "self.clock", "SystemClock()"),
+        Replace("Infrastructure._bare", "self.clock", "SystemClock()"),
     ),
     fake(
         "has the library's table instead of one's own",
