@@ -2835,7 +2835,6 @@ class FakeInfrastructure(infra.Infrastructure):
 
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
-    _engines = ("mysql", "postgres")
 
     def __init__(self, clock: FakeClock | None = None) -> None:
         self._fake_clock = FakeClock() if clock is None else clock
@@ -2850,6 +2849,10 @@ class FakeInfrastructure(infra.Infrastructure):
     def clock(self) -> FakeClock:
         """The clock of all fakes; ``advance`` moves it."""
         return self._fake_clock
+
+    @property
+    def _engines(self) -> tuple[str, str]:
+        return "mysql", "postgres"
 
     def _open_database(self, engine: str) -> FakeDatabase:
         return _with_schema(engine, self.clock)
