@@ -9309,9 +9309,9 @@ class _RecordSchema(ABC, Generic[R]):
         lengths = {}
         keyed = {name for key in cls._rules().unique.values() for name in key}
         for name in keyed & cls.folded.keys() - cls.lengths.keys():
-            sources = cls.folded[name]
-            if cls.lengths.keys() >= {*sources}:
-                lengths[name] = 3 * sum(cls.lengths[each] for each in sources) + len(sources) - 1
+            known = [cls.lengths.get(source, 0) for source in cls.folded[name]]
+            if all(known):
+                lengths[name] = 3 * sum(known) + len(known) - 1  # with the ends of lines
         return lengths
 
     def _cut(self, name: str, now: datetime) -> datetime:
@@ -11099,13 +11099,8 @@ class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
         condition = self._condition(where)
         sql = self._ranking.format(condition=condition, users=self._users, limit=self._last_limit)
         params = [*where.values(), limit, limit]
-        return self.database._statement(
-            "leaderboard", sql, params, self._fetch_ranked, repeatable=True
-        )
-
-    @functools.cached_property
-    def _fetch_ranked(self) -> Callable[[Any], list[_Row]]:
-        return self._fetcher(("id", *LeaderboardEntry._fields[2:]))
+        fetch = self._fetcher(("id", *LeaderboardEntry._fields[2:]))
+        return self.database._statement("leaderboard", sql, params, fetch, repeatable=True)
 
 
 class MySQLSubmissionRepository(_SqlSubmissionRepository):
@@ -18780,7 +18775,7 @@ class Infrastructure(_Closeable):
         return {store.table: len(values) for store, values in seeds}
 
     def _bare(self, port: Any) -> Repository[Any]:
-        """Return a repository with a class's columns, but not its methods, which may be abstract."""
+        """Return a repository with a class's columns, without its methods: some may be abstract."""
         database = self.accounts if port in _IN_ACCOUNTS else self.exchange
         names = [name for name in _RecordSchema.__annotations__ if hasattr(port, name)]
         kind: Any = type(port.__name__, (database._backend,), {n: getattr(port, n) for n in names})
