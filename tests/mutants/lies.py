@@ -947,7 +947,7 @@ FAKE_OTHERS: list[Mutant] = [
             "FakeSubmissionRepository(self.exchange, clock=self.clock)",
             "FakeSubmissionRepository(self.exchange, clock=infra.SystemClock())",
         ),
-        SUBMISSIONS,
+        UNIT,
     ),
 ]
 
