@@ -18751,9 +18751,9 @@ class Infrastructure(_Closeable):
     def load(self, rows: Mapping[str, Iterable[Any]]) -> dict[str, int]:
         """Insert rows of several tables, parents first, and return how many by table. All or none.
 
-        ``rows`` has records, or dicts by column, by the name of the table: a table of the library
-        or of ``tables``. Values are checked, and missing ones filled, as by ``create``. With two
-        databases there are two transactions.
+        ``rows`` has records, or dicts by column, by the name of the table, of the library or of
+        ``tables``: ``{"products": [Product("tea"), {"name": "rice"}]}``. Values are checked, and
+        missing ones filled, as by ``create``. With two databases there are two transactions.
 
         Raises ValidationError for an unknown table or column, a wrong or missing value, and rows
         that refer to each other in a circle; also what the database raises.
