@@ -391,7 +391,8 @@ class _CloseableFaults(Faults, infra._Closeable):
 
 def _refuse_unused(some: Iterable[Any]) -> None:
     """Raise AssertionError if one of these fakes has a fault that was not used."""
-    unused = [fault for fake in some for fault in fake._faults]
+    fakes = dict.fromkeys(each for each in some if isinstance(each, Faults))
+    unused = [fault for fake in fakes for fault in fake._faults]
     if unused:
         named = ", ".join(f"{each.method} of {type(each.owner).__name__}" for each in unused)
         raise AssertionError(f"these faults were not used, or not as often as asked for: {named}")
@@ -418,6 +419,7 @@ class Column:
         scale: the digits after the point: of a Decimal, or of the seconds of a datetime, time or
             timedelta (None: 6).
         ascii: whether a text may hold ASCII only.
+        key_length: the length of a text in a key, if only MySQL needs one.
 
     Raises ConfigurationError for a kind, size or scale that no column has.
     """
@@ -428,13 +430,14 @@ class Column:
     precision: int | None = None
     scale: int | None = None
     ascii: bool = False
+    key_length: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, type) or self.kind not in infra._VALUE_TYPES:
             kinds = ", ".join(each.__name__ for each in infra._VALUE_TYPES)
             raise infra.ConfigurationError(f"the kind of a Column should be one of {kinds}")
-        sizes = [size for size in (self.length, self.precision) if size is not None]
-        fits = all(map(infra._COUNT_OR_0.valid, sizes))
+        sizes = self.length, self.precision, self.key_length
+        fits = all(size is None or infra._COUNT_OR_0.valid(size) for size in sizes)
         if self.scale is not None:
             timed = self.kind in (datetime, day_time, timedelta)
             fits = fits and type(self.scale) is int
@@ -514,10 +517,12 @@ class Table:
         rules = repository._rules()
         only = [*rules.ascii, *infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
+        key_lengths = repository._key_lengths()
         for name, (kind, null) in held.items():
             holds = repository._column_type(name, kind)
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
-            columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
+            sizes = length, precision, holds.scale
+            columns[name] = Column(kind, null, *sizes, name in only, key_lengths.get(name))
         table = cls(
             repository.table,
             columns,
@@ -531,14 +536,11 @@ class Table:
         return table
 
 
-#: the tables of schema.sql; a contract test compares the two
-MYSQL_TABLES = (
+#: the tables of schema.sql, equal on both engines; a contract test compares them
+MYSQL_TABLES = POSTGRES_TABLES = (
     Table.of(infra._CheckpointRepository),
     Table.of(infra.PhoneUserRepository),
     Table.of(infra.TokenRepository),
-)
-POSTGRES_TABLES = (
-    Table.of(infra._CheckpointRepository),
     Table.of(infra.UserRepository),
     Table.of(infra.OrganizationRepository),
     Table.of(infra._MemberRepository),
@@ -704,6 +706,8 @@ def _column_type(column: Column, engine: str) -> infra._ColumnType:
         return infra._MySqlCatalogue.column_types["time"]._replace(scale=column.scale)
     kind = infra._VALUE_TYPES[column.kind].column_kind
     size = column.precision if column.kind is Decimal else column.length
+    if size is None and mysql:
+        size = column.key_length
     return infra._ColumnType(kind, size, column.scale, ascii=column.ascii, finite=mysql)
 
 
@@ -1916,12 +1920,11 @@ FakeDatabase._bases_on = (Faults, FakeRepository)
 
 def _with_schema(engine: str, clock: infra.Clock | None) -> FakeDatabase:
     """Return a new database with the tables of ``schema.sql``."""
-    tables = MYSQL_TABLES if engine == "mysql" else POSTGRES_TABLES
-    return FakeDatabase(engine, tables, clock=clock)
+    return FakeDatabase(engine, MYSQL_TABLES, clock=clock)
 
 
 class FakePhoneUserRepository(Faults, FakeRepository[infra.PhoneUser], infra.PhoneUserRepository):
-    """Twin of ``MySQLPhoneUserRepository``, with a key for tests.
+    """Twin of ``MySQLPhoneUserRepository`` and ``PostgresPhoneUserRepository``.
 
     Args:
         database: a FakeDatabase with the table; by default its own.
@@ -1956,7 +1959,7 @@ class _OwnDatabase:
 class FakeTokenRepository(
     Faults, _OwnDatabase, FakeRepository[infra.RefreshToken], infra.TokenRepository
 ):
-    """Twin of ``MySQLTokenRepository``.
+    """Twin of ``MySQLTokenRepository`` and ``PostgresTokenRepository``.
 
     ``FakeTokenRepository(database=None, *, clock=None)``: give it the FakeDatabase of the users; by
     default it makes its own. ``clock`` is by default that of the database. Raises as
@@ -1969,7 +1972,7 @@ class FakeTokenRepository(
 class FakeUserRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.User], infra.UserRepository
 ):
-    """Twin of ``PostgresUserRepository``.
+    """Twin of ``MySQLUserRepository`` and ``PostgresUserRepository``.
 
     ``FakeUserRepository(database=None, *, clock=None)``, as :class:`FakeBenchmarkRepository`.
     """
@@ -1978,7 +1981,7 @@ class FakeUserRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
 class FakeOrganizationRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.Organization], infra.OrganizationRepository
 ):
-    """Twin of ``PostgresOrganizationRepository``.
+    """Twin of ``MySQLOrganizationRepository`` and ``PostgresOrganizationRepository``.
 
     ``FakeOrganizationRepository(database=None, *, clock=None)``, as
     :class:`FakeBenchmarkRepository`.
@@ -1988,7 +1991,7 @@ class FakeOrganizationRepository(  # pyright: ignore[reportIncompatibleMethodOve
 class FakeBenchmarkRepository(  # pyright: ignore[reportIncompatibleMethodOverride]
     Faults, _OwnDatabase, FakeRepository[infra.Benchmark], infra.BenchmarkRepository
 ):
-    """Twin of ``PostgresBenchmarkRepository``.
+    """Twin of ``MySQLBenchmarkRepository`` and ``PostgresBenchmarkRepository``.
 
     ``FakeBenchmarkRepository(database=None, *, clock=None)``: give repositories that belong
     together the same FakeDatabase; by default each makes its own. ``clock`` is by default that of
@@ -2010,7 +2013,7 @@ class FakeBenchmarkRepository(  # pyright: ignore[reportIncompatibleMethodOverri
 class FakeSubmissionRepository(
     Faults, _OwnDatabase, FakeRepository[infra.Submission], infra.SubmissionRepository
 ):
-    """Twin of ``PostgresSubmissionRepository``.
+    """Twin of ``MySQLSubmissionRepository`` and ``PostgresSubmissionRepository``.
 
     ``FakeSubmissionRepository(database=None, *, clock=None)``, as :class:`FakeBenchmarkRepository`.
     """
@@ -2820,25 +2823,73 @@ class FakeSmsService(_CloseableFaults, infra.SmsService):
 # === infrastructure ===============================================================================
 
 
+_Bundle = TypeVar("_Bundle", bound="FakeInfrastructure")
+#: what a fake bundle does not build: a test would talk to a server
+_REAL = (
+    infra.ConnectionPool,
+    infra.RedisClient,
+    infra.S3StorageProvider,
+    infra.SnsSmsService,
+    infra.TwilioSmsService,
+)
+
+
 class FakeInfrastructure(infra.Infrastructure):
     """The bundle on fakes. Two bundles share nothing.
+
+    The fake of a bundle of your own names this class first::
+
+        class FakeServices(fakes.FakeInfrastructure, Services): ...
+
+    It has the services of ``Services``. Override those that call another server: a service that
+    builds a ``ConnectionPool``, ``RedisClient``, ``S3StorageProvider`` or an SMS service of a
+    provider raises ConfigurationError. Those on ``exchange``, ``redis`` and so on work as they are.
 
     The end of a ``with`` block raises AssertionError if a fault of ``fail_next`` was not used. See
     :class:`Faults`.
 
-    Raises ConfigurationError if ``clock`` is not a Clock.
+    Args:
+        clock: by default a new FakeClock.
+        tables: tables of your own, besides those of ``schema.sql`` and of the attribute ``tables``:
+            a ``Table``, or the class of a repository. Each database has them.
+        engine: "postgres", "mysql" or "mariadb": ``database``, ``accounts`` and ``exchange`` are
+            one database of this engine. By default ``accounts`` is a fake of MySQL, and
+            ``exchange`` one of Postgres, as with two databases.
+
+    Raises ConfigurationError for an invalid argument, and if another bundle stands before this
+    class among the bases.
     """
 
     if not TYPE_CHECKING:
         down = infra._FakeOnlyAttribute()
 
-    def __init__(self, clock: FakeClock | None = None) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__mro__[: cls.__mro__.index(FakeInfrastructure)]:
+            if issubclass(base, infra.Infrastructure) and not issubclass(base, FakeInfrastructure):
+                raise infra.ConfigurationError(
+                    f"{cls.__name__} should name FakeInfrastructure before {base.__name__}"
+                )
+
+    def __init__(
+        self,
+        clock: FakeClock | None = None,
+        *,
+        tables: Iterable[Table | type[Any]] = (),
+        engine: str | None = None,
+    ) -> None:
         self._fake_clock = FakeClock() if clock is None else clock
         if not isinstance(self._fake_clock, FakeClock):
             raise infra.ConfigurationError("clock should be a FakeClock")
+        if engine is not None:
+            engine = infra._check_choice("engine", engine, *_KEY_ORDERS)
+        self._engine = engine
+        own = [*self.tables, *infra._check_many("tables", tables)]
+        self._own_tables = [each if isinstance(each, Table) else Table.of(each) for each in own]
+        self.tables = [each for each in own if not isinstance(each, Table)]
         super().__init__(infra.Config(), clock=self._fake_clock)
         for name, part in vars(FakeInfrastructure).items():
-            if isinstance(part, infra._provided):
+            if isinstance(part, infra.provided) and getattr(type(self), name) is part:
                 getattr(self, name)  # now: a test may look at a fake after close()
 
     @property
@@ -2846,72 +2897,95 @@ class FakeInfrastructure(infra.Infrastructure):
         """The clock of all fakes; ``advance`` moves it."""
         return self._fake_clock
 
-    @infra._provided
-    def accounts(self) -> FakeDatabase:
-        """The MySQL database, with the tables of ``schema.sql``."""
-        return _with_schema("mysql", self.clock)
+    def _build(self, part: infra.provided[Any]) -> None:
+        super()._build(part)
+        made = self._built[part]
+        if isinstance(made, _REAL) and not self._is_own(part):
+            del self._built[part]
+            made.close()
+            raise infra.ConfigurationError(
+                f"{type(self).__name__} should override {part._name} with a fake: "
+                f"it is a {type(made).__name__}"
+            )
 
-    @infra._provided
-    def exchange(self) -> FakeDatabase:
-        """The Postgres database, with the tables of ``schema.sql``."""
-        return _with_schema("postgres", self.clock)
+    def _is_own(self, part: infra.provided[Any]) -> bool:
+        """Return whether a fake bundle's class has the service, not that of the real side."""
+        fakes = [each for each in type(self).__mro__ if issubclass(each, FakeInfrastructure)]
+        return any(part is each for kind in fakes for each in vars(kind).values())
 
-    @infra._provided
+    @property
+    def _engines(self) -> tuple[str, str]:
+        return self._engine or "mysql", self._engine or "postgres"
+
+    def _open_database(self, engine: str) -> FakeDatabase:
+        found = {each.name: each for each in (*MYSQL_TABLES, *self._own_tables)}
+        return FakeDatabase(engine, found.values(), clock=self.clock)
+
+    if TYPE_CHECKING:  # the inherited ones call the method above
+
+        @infra.provided
+        def database(self) -> FakeDatabase: ...
+        @infra.provided
+        def accounts(self) -> FakeDatabase: ...
+        @infra.provided
+        def exchange(self) -> FakeDatabase: ...
+
+    @infra.provided
     def phone_users(self) -> FakePhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         return FakePhoneUserRepository(self.accounts, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def tokens(self) -> FakeTokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
         return FakeTokenRepository(self.accounts, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def users(self) -> FakeUserRepository:
         """Users with an email address, in ``exchange``."""
         return FakeUserRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def organizations(self) -> FakeOrganizationRepository:
         """Organizations and their members, in ``exchange``."""
         return FakeOrganizationRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def benchmarks(self) -> FakeBenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
         return FakeBenchmarkRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def submissions(self) -> FakeSubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
         return FakeSubmissionRepository(self.exchange, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def redis(self) -> FakeRedisClient:
         """The Redis that ``cache``, ``verification`` and ``bus`` share."""
         return FakeRedisClient(clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def cache(self) -> FakeCacheProvider:
         """The cache in ``redis``, with locks and rate limits."""
         return FakeCacheProvider(self.redis, self.config.cache.prefix, clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def verification(self) -> FakeVerificationCache:
         """Verification codes for phone numbers, in ``redis``."""
         return FakeVerificationCache(self.redis)
 
-    @infra._provided
+    @infra.provided
     def storage(self) -> FakeStorageProvider:
         """The object storage."""
         return FakeStorageProvider(clock=self.clock)
 
-    @infra._provided
+    @infra.provided
     def bus(self) -> FakeEventBus:
         """The event bus on ``redis``."""
         return FakeEventBus(self.redis, prefix=self.config.cache.channel_prefix)
 
-    @infra._provided
+    @infra.provided
     def sms(self) -> FakeSmsService:
         """The SMS service; its ``outbox`` holds the messages."""
         return FakeSmsService()
@@ -2923,6 +2997,6 @@ class FakeInfrastructure(infra.Infrastructure):
             _refuse_unused(self._built.values())
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> FakeInfrastructure:
+    def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
         """Return a new bundle. Fakes ignore the environment."""
         return cls()

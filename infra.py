@@ -168,8 +168,12 @@ __all__ = [
     "MoveCounts",
     "MoveError",
     "MoveReport",
+    "MySQLBenchmarkRepository",
+    "MySQLOrganizationRepository",
     "MySQLPhoneUserRepository",
+    "MySQLSubmissionRepository",
     "MySQLTokenRepository",
+    "MySQLUserRepository",
     "NotFoundError",
     "ObjectMetadata",
     "ObjectSummary",
@@ -182,7 +186,9 @@ __all__ = [
     "PoolTimeoutError",
     "PostgresBenchmarkRepository",
     "PostgresOrganizationRepository",
+    "PostgresPhoneUserRepository",
     "PostgresSubmissionRepository",
+    "PostgresTokenRepository",
     "PostgresUserRepository",
     "Query",
     "QuerySource",
@@ -239,6 +245,7 @@ __all__ = [
     "mask_phone",
     "new_id",
     "normalize_phone",
+    "provided",
     "read_migrations",
     "split_statements",
 ]
@@ -6201,7 +6208,9 @@ class _MySqlDialect(_Dialect):
     session = (
         "SET autocommit=1, time_zone='+00:00', lc_messages='en_US', "
         "innodb_lock_wait_timeout={lock_seconds}, sql_mode='STRICT_ALL_TABLES,NO_ZERO_IN_DATE,"
-        "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+        "NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', "
+        # for tags: MariaDB cuts off a longer JSON_ARRAYAGG, too
+        "group_concat_max_len=CAST(GREATEST(@@group_concat_max_len, 1048576) AS UNSIGNED)"
     )
     isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
@@ -9291,6 +9300,20 @@ class _RecordSchema(ABC, Generic[R]):
             return _ColumnType("decimal", *scale)
         return _ColumnType(_VALUE_TYPES[kind].column_kind, cls.lengths.get(name), scale)
 
+    @classmethod
+    def _key_lengths(cls) -> dict[str, int]:
+        """Return the lengths that MySQL needs of folded columns in unique keys.
+
+        Folding makes a text at most three times as long (tests/unit/test_folding.py).
+        """
+        lengths = {}
+        keyed = {name for key in cls._rules().unique.values() for name in key}
+        for name in keyed & cls.folded.keys() - cls.lengths.keys():
+            known = [cls.lengths.get(source, 0) for source in cls.folded[name]]
+            if all(known):
+                lengths[name] = 3 * sum(known) + len(known) - 1  # with the ends of lines
+        return lengths
+
     def _cut(self, name: str, now: datetime) -> datetime:
         """Return the time without the digits that the field's column does not hold."""
         scale = self.scales.get(name)
@@ -9687,7 +9710,7 @@ class SqlRepository(Repository[R]):
         _Contains: "LIKE %s ESCAPE '|'",
     }
     #: of each field ``elsewhere``: the SQL that reads it, and the converter of the driver's value
-    _others: ClassVar[Mapping[str, tuple[str, _Converter]]] = {}
+    _others: ClassVar[Mapping[str, tuple[str, _Converter | None]]] = {}
 
     def __init__(self, database: Database, *arguments: Any, **options: Any) -> None:
         if not isinstance(database, ConnectionPool):
@@ -9904,6 +9927,7 @@ class _TableWriter:
         self._quote = self._syntax.syntax().name
         self._rules = port._rules()
         self._columns = port._columns()
+        self._key_lengths = port._key_lengths()
         #: each key's columns, by the name of the constraint
         self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
         self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}
@@ -9950,6 +9974,8 @@ class _TableWriter:
 
     def _type(self, name: str) -> _ColumnType:
         column: _ColumnType = self._port._column_type(name, self._columns[name][0])
+        if self._syntax.key_bytes and name in self._key_lengths:
+            column = column._replace(size=self._key_lengths[name])
         if column.size is not None and not _COUNT.valid(column.size):
             raise self._wrong(name, f"should have a length that is {_COUNT.expected}")
         return column
@@ -10017,24 +10043,33 @@ class _TableWriter:
         return ConfigurationError(f"{self._port.__name__}: {name} {problem}")
 
 
-def _parents(port: Any) -> set[str]:
-    """Return the other tables to which the table refers."""
-    return {key.table for key in port._rules().foreign_keys.values()} - {port.table}
+def _in_order(parents: Mapping[T, Iterable[T]], circle: InfrastructureError) -> list[T]:
+    """Return the keys, each after its parents. Raises ``circle`` if that cannot be."""
+    import graphlib
+
+    graph = {child: [each for each in found if each != child] for child, found in parents.items()}
+    try:
+        return [*graphlib.TopologicalSorter(graph).static_order()]
+    except graphlib.CycleError:
+        raise circle from None
 
 
 def _parents_first(ports: Sequence[Any]) -> list[Any]:
     """Return the classes in the order in which their tables can be made."""
-    ordered: list[Any] = []
-    waiting = [*ports]
-    while waiting:
-        tables = {port.table for port in waiting}
-        ready = [port for port in waiting if tables.isdisjoint(_parents(port))]
-        if not ready:
-            names = ", ".join(port.__name__ for port in waiting)
-            raise ConfigurationError(f"{names}: their foreign keys refer to each other in a circle")
-        ordered += ready
-        waiting = [port for port in waiting if port not in ready]
-    return ordered
+    parents = {}
+    for port in ports:
+        tables = {key.table for key in port._rules().foreign_keys.values()}
+        parents[port] = [each for each in ports if each.table in tables]
+    names = ", ".join(port.__name__ for port in ports)
+    circle = f"{names}: their foreign keys refer to each other in a circle"
+    return _in_order(parents, ConfigurationError(circle))
+
+
+def _check_ports(start: str, ports: Iterable[Any]) -> None:
+    for port in ports:
+        is_port = isinstance(port, type) and issubclass(port, Repository)
+        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
+            raise ConfigurationError(f"{start} the classes of repositories, with a record")
 
 
 def ddl(repositories: Any, engine: str) -> str:
@@ -10050,10 +10085,7 @@ def ddl(repositories: Any, engine: str) -> str:
     engine = _check_choice("engine", engine, *_TABLE_SYNTAX)
     single = isinstance(repositories, type)
     ports = [repositories] if single else _check_many("repositories", repositories)
-    for port in ports:
-        is_port = isinstance(port, type) and issubclass(port, Repository)
-        if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
-            raise ConfigurationError("ddl takes the classes of repositories, with a record")
+    _check_ports("ddl takes", ports)
     return "\n".join(_TableWriter(port, engine).text() for port in _parents_first(ports))
 
 
@@ -10901,7 +10933,7 @@ class SubmissionRepository(Repository[Submission]):
     }
     checks: ClassVar = {
         "submissions_aggregate_score_check": Check(
-            "aggregate_score > '-Infinity' AND aggregate_score < 'Infinity'",
+            "aggregate_score BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308",
             lambda row: row["aggregate_score"] is None or math.isfinite(row["aggregate_score"]),
         )
     }
@@ -10971,7 +11003,7 @@ class SubmissionRepository(Repository[Submission]):
         where = self._checked({"benchmark_id": benchmark_id, "model": model})
         if version_id is not None:
             where.update(self._identity(version_id, "benchmark_version_id"))
-        where.update({"visibility": "public", "aggregate_score": _Above(-math.inf)})
+        where.update({"visibility": "public", "aggregate_score": _AtMost(sys.float_info.max)})
         order = [("aggregate_score", True), ("created_at", False), ("id", False)]
         return self._first("find_best_for_model", where, order)
 
@@ -10986,38 +11018,52 @@ class SubmissionRepository(Repository[Submission]):
 
 
 class MySQLPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
-    """``PhoneUserRepository`` on MySQL or MariaDB.
+    """``PhoneUserRepository`` on MySQL or MariaDB. Arguments: pool, hash_key, clock=None."""
 
-    ``MySQLPhoneUserRepository(pool, hash_key, clock=None)``
-    """
+
+class PostgresPhoneUserRepository(SqlRepository[PhoneUser], PhoneUserRepository):
+    """``PhoneUserRepository`` on Postgres. Arguments: pool, hash_key, clock=None."""
 
 
 class MySQLTokenRepository(SqlRepository[RefreshToken], TokenRepository):
-    """``TokenRepository`` on MySQL or MariaDB.
+    """``TokenRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
 
-    ``MySQLTokenRepository(pool, clock=None)``
-    """
+
+class PostgresTokenRepository(SqlRepository[RefreshToken], TokenRepository):
+    """``TokenRepository`` on Postgres. Arguments: pool, clock=None."""
+
+
+class MySQLUserRepository(SqlRepository[User], UserRepository):
+    """``UserRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
 
 
 class PostgresUserRepository(SqlRepository[User], UserRepository):
-    """``UserRepository`` on Postgres.
+    """``UserRepository`` on Postgres. Arguments: pool, clock=None."""
 
-    ``PostgresUserRepository(pool, clock=None)``
-    """
+
+class MySQLOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
+    """``OrganizationRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
 
 
 class PostgresOrganizationRepository(SqlRepository[Organization], OrganizationRepository):
-    """``OrganizationRepository`` on Postgres.
+    """``OrganizationRepository`` on Postgres. Arguments: pool, clock=None."""
 
-    ``PostgresOrganizationRepository(pool, clock=None)``
-    """
+
+class MySQLBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
+    """``BenchmarkRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+
+    # MySQL's JSON_ARRAYAGG has no ORDER BY.
+    _others: ClassVar = {
+        "tags": (
+            "COALESCE((SELECT JSON_ARRAYAGG(tag) FROM benchmark_tags "
+            "WHERE benchmark_id = benchmarks.id), '[]')",
+            lambda text: tuple(sorted(_read_document(text))),
+        )
+    }
 
 
 class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository):
-    """``BenchmarkRepository`` on Postgres.
-
-    ``PostgresBenchmarkRepository(pool, clock=None)``
-    """
+    """``BenchmarkRepository`` on Postgres. Arguments: pool, clock=None."""
 
     _others: ClassVar = {
         "tags": (
@@ -11027,35 +11073,56 @@ class PostgresBenchmarkRepository(SqlRepository[Benchmark], BenchmarkRepository)
     }
 
 
-class PostgresSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
-    """``SubmissionRepository`` on Postgres.
+class _SqlSubmissionRepository(SqlRepository[Submission], SubmissionRepository):
+    """The leaderboard on a ``ConnectionPool``."""
 
-    ``PostgresSubmissionRepository(pool, clock=None)``
-    """
-
-    # The inner query reads an index that holds only ranked rows, and cuts them off before names are
-    # looked up: without that, stale statistics let the planner join and sort all of them. LATERAL
-    # and its LIMIT keep the planner from reading all users. The last LIMIT removes no row. It
-    # is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
-    # PostgreSQL's planner.c) and reads them in order, also where the statistics do not know the id
-    # yet, and it would expect few rows, then read and sort all.
+    #: how the leaderboard joins users, and its last LIMIT
+    _users: ClassVar[str]
+    _last_limit: ClassVar[str]
+    _others: ClassVar = dict.fromkeys(("username", "display_name", "organization_name"), ("", None))
+    # The inner query reads an index of ranked rows, and cuts them off before names are looked up:
+    # without that, stale statistics let the planner join and sort all of them.
     _ranking = """
         SELECT s.id, s.benchmark_version_id, s.model, s.aggregate_score, s.verification_level,
             s.created_at, s.user_id, u.username, u.display_name, s.organization_id, o.name
         FROM (
-            SELECT * FROM submissions
+            SELECT id, benchmark_version_id, model, aggregate_score, verification_level, created_at,
+                user_id, organization_id FROM submissions
             {condition} AND visibility = 'public' AND aggregate_score IS NOT NULL
             ORDER BY aggregate_score DESC, created_at, id LIMIT %s
         ) s
-        CROSS JOIN LATERAL (SELECT username, display_name FROM users WHERE id = s.user_id LIMIT 1) u
+        {users}
         LEFT JOIN organizations o ON o.id = s.organization_id
-        ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT (SELECT %s)"""
+        ORDER BY s.aggregate_score DESC, s.created_at, s.id LIMIT {limit}"""
 
     def _ranked(self, where: _ByColumn, limit: int) -> list[_Row]:
-        sql = self._ranking.format(condition=self._condition(where))
-        return self.database._statement(
-            "leaderboard", sql, [*where.values(), limit, limit], _all_rows, repeatable=True
-        )
+        condition = self._condition(where)
+        sql = self._ranking.format(condition=condition, users=self._users, limit=self._last_limit)
+        params = [*where.values(), limit, limit]
+        fetch = self._fetcher(("id", *LeaderboardEntry._fields[2:]))
+        return self.database._statement("leaderboard", sql, params, fetch, repeatable=True)
+
+
+class MySQLSubmissionRepository(_SqlSubmissionRepository):
+    """``SubmissionRepository`` on MySQL or MariaDB. Arguments: pool, clock=None."""
+
+    # The submissions are read first, however few users there are.
+    _users = "STRAIGHT_JOIN users u ON u.id = s.user_id"
+    _last_limit = "%s"
+
+
+class PostgresSubmissionRepository(_SqlSubmissionRepository):
+    """``SubmissionRepository`` on Postgres. Arguments: pool, clock=None."""
+
+    # LATERAL and its LIMIT keep the planner from reading all users. The last LIMIT removes no row.
+    # It is a parameter, so the planner expects to need a tenth of the rows (preprocess_limit in
+    # PostgreSQL's planner.c) and reads them in order, also where the statistics do not know the id
+    # yet, and it would expect few rows, then read and sort all.
+    _users = (
+        "CROSS JOIN LATERAL "
+        "(SELECT username, display_name FROM users WHERE id = s.user_id LIMIT 1) u"
+    )
+    _last_limit = "(SELECT %s)"
 
 
 # === redis ========================================================================================
@@ -18421,34 +18488,93 @@ def _differences(before: Any, after: Any, place: str = "") -> Iterator[str]:
 
 
 _Part_co = TypeVar("_Part_co", covariant=True)
+_Bundle = TypeVar("_Bundle", bound="Infrastructure")
 
 
-class _provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
-    """A part of a bundle. The decorated method builds it on first use, once for all threads."""
+class provided(Generic[_Part_co]):  # noqa: N801 - a decorator, like property
+    """A service of a bundle. The decorated method builds it on first use, once for all threads.
+
+    ``close`` of the bundle calls ``close`` of the service, if it has one. Raises ConfigurationError
+    for anything but a plain function::
+
+        @infra.provided
+        def products(self) -> Products:
+            return Products.on(self.exchange)
+    """
 
     def __init__(self, build: Callable[[Any], _Part_co]) -> None:
-        self._build = build
-        self.__doc__ = build.__doc__
+        _check_function("build", build, "the bundle", ConfigurationError)
+        self._build, self.__doc__ = build, build.__doc__
+        self._name = getattr(build, "__name__", "a service")
 
     @overload
-    def __get__(self, bundle: None, owner: type) -> _provided[_Part_co]: ...
+    def __get__(self, bundle: None, owner: type) -> provided[_Part_co]: ...
     @overload
     def __get__(self, bundle: Infrastructure, owner: type) -> _Part_co: ...
     def __get__(self, bundle: Infrastructure | None, owner: type) -> Any:
-        if bundle is None:
-            return self
-        return bundle._once(self._build.__name__, self._build)
+        return self if bundle is None else bundle._once(self)
 
     def __set__(self, bundle: Infrastructure, value: NoReturn) -> None:
-        raise AttributeError(f"{self._build.__name__} of {type(bundle).__name__} cannot be set")
+        raise AttributeError(f"{self._name} of {type(bundle).__name__} cannot be set")
+
+
+_IN_ACCOUNTS: Sequence[Any] = (PhoneUserRepository, TokenRepository)
+_IN_EXCHANGE: Sequence[Any] = (
+    UserRepository, OrganizationRepository, _MemberRepository, BenchmarkRepository,
+    _TagRepository, _VersionRepository, SubmissionRepository,
+)  # fmt: skip
+
+
+def _seed(store: Repository[Any], row: Any) -> _ByColumn:
+    """Return the values that ``create`` would store for a record, or a dict by column."""
+    hidden = dict.fromkeys(store.hidden)
+    if isinstance(row, Mapping):
+        columns = {_plain(name): value for name, value in row.items()}
+        hidden = {name: columns.pop(name, None) for name in hidden}
+        if unknown := ", ".join(str(name) for name in columns if name not in store._fields):
+            raise ValidationError(f"there is no column {unknown}")
+        for each in fields(store.record):
+            if each.init and each.default is each.default_factory:  # it has neither
+                columns.setdefault(each.name, None)
+        row = store.record(**columns)
+    elif store.elsewhere:
+        raise ValidationError("should be a dict: the record has fields of other tables")
+    return store._filled(row, **hidden)
+
+
+def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
+    """Return the values of all rows, each after those that it refers to."""
+    seeds = list[_ByColumn]()
+    for number, row in enumerate(_check_many(store.table, rows), 1):
+        try:
+            seeds.append(_seed(store, row))
+        except (ValidationError, SerializationError) as error:
+            raise type(error)(f"{store.table}, row {number}: {error}") from None
+    parents: dict[int, set[int]] = {at: set() for at in range(len(seeds))}
+    for key in store._rules().foreign_keys.values():
+        if key.table == store.table:
+            places = {tuple(map(row.get, key.target)): at for at, row in enumerate(seeds)}
+            for at, row in enumerate(seeds):
+                wanted = tuple(map(row.get, key.columns))
+                parents[at].add(at if None in wanted else places.get(wanted, at))
+    circle = ValidationError(f"{store.table}: rows refer to each other in a circle")
+    return [seeds[at] for at in _in_order(parents, circle)]
 
 
 class Infrastructure(_Closeable):
     """The services of a project. Each is an attribute, built on first use.
 
+    A subclass adds services of its own with :class:`provided`.
+
     Building one raises ConfigurationError if a setting or a driver is missing, and ConnectionError
     after ``close``. The constructor raises ConfigurationError for an invalid argument.
+
+    Attributes:
+        tables: the classes of your own repositories, for ``load`` and for a fake bundle. Their
+            tables are in ``exchange``.
     """
+
+    tables: Sequence[type[Any]] = ()
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         if not isinstance(config, Config):
@@ -18457,17 +18583,17 @@ class Infrastructure(_Closeable):
             )
         self.config = config
         self._clock = _clock(clock)
-        self._built: dict[str, Any] = {}
+        self._built: dict[provided[Any], Any] = {}
         self._closed = False
         self._forget_parent()
         _fork_aware.add(self)
 
     def _forget_parent(self) -> None:
         #: by service: a lock that is held while it is built; close() takes none of them
-        self._building: dict[str, Any] = {}
+        self._building: dict[provided[Any], Any] = {}
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Infrastructure:
+    def from_env(cls: type[_Bundle], env: Mapping[str, str] | None = None) -> _Bundle:
         """Read the settings from ``env``, by default ``os.environ``; see docs/configuration.md.
 
         Raises ConfigurationError, which names the variable at fault.
@@ -18479,113 +18605,193 @@ class Infrastructure(_Closeable):
         """The clock of all services."""
         return self._clock
 
-    def _once(self, name: str, build: Callable[[Any], Any]) -> Any:
-        if name not in self._built:
-            with self._building.setdefault(name, threading.RLock()):
-                if name not in self._built:
-                    self._build(name, build)
-        return self._built[name]
+    def _once(self, part: provided[Any]) -> Any:
+        if part not in self._built:
+            with self._building.setdefault(part, threading.RLock()):
+                if part not in self._built:
+                    self._build(part)
+        return self._built[part]
 
     def _check_open(self, name: str) -> None:
         if self._closed:
             raise ConnectionError("the bundle is closed", service=name, retryable=False)
 
-    def _build(self, name: str, build: Callable[[Any], Any]) -> None:
-        self._check_open(name)
-        made = build(self)
-        kept = self._built.setdefault(name, made)  # a signal handler may have built one meanwhile
-        if isinstance(made, _Closeable) and (self._closed or kept is not made):
-            made.close()
-        self._check_open(name)
+    def _build(self, part: provided[Any]) -> None:
+        self._check_open(part._name)
+        made = part._build(self)
+        kept = self._built.setdefault(part, made)  # a signal handler may have built one meanwhile
+        if self._closed or kept is not made:
+            self._close_all([made])
+        self._check_open(part._name)
 
-    def _pool(self, name: str, config: DatabaseConfig | None, variable: str) -> ConnectionPool:
+    @property
+    def _engines(self) -> tuple[str, str]:
+        """The engines of ``accounts`` and ``exchange``. If they are equal, it is one database."""
+        config = self.config
+        one = "mysql" if config.mysql else "postgres"
+        return one, "postgres" if config.postgres else one
+
+    def _open_database(self, engine: str) -> Database:
+        config = self.config.mysql if engine == "mysql" else self.config.postgres
         if config is None:
             raise ConfigurationError(
-                f"no database is set for {name}: set {variable} or DATABASE_URL"
+                "no database is set: set MYSQL_URL, POSTGRES_URL or DATABASE_URL"
             )
         return create_pool(config, clock=self.clock)
 
-    @_provided
+    def _database_on(self, engine: str) -> Database:
+        """Return ``database``, or a new one if there are two."""
+        return self._open_database(engine) if len({*self._engines}) > 1 else self.database
+
+    @provided
+    def database(self) -> Database:
+        """The database, if there is one: ``accounts`` and ``exchange`` are the same object.
+
+        Raises ConfigurationError if there are two.
+        """
+        engine, other = self._engines
+        if engine != other:
+            raise ConfigurationError("two databases are set: use accounts (MySQL) or exchange")
+        return self._open_database(engine)
+
+    @provided
     def accounts(self) -> Database:
-        """The MySQL or MariaDB database of ``MYSQL_URL`` or ``DATABASE_URL``."""
-        return self._pool("accounts", self.config.mysql, "MYSQL_URL")
+        """The database of phone users and tokens. If there are two, it is that on MySQL."""
+        return self._database_on(self._engines[0])
 
-    @_provided
+    @provided
     def exchange(self) -> Database:
-        """The Postgres database of ``POSTGRES_URL`` or ``DATABASE_URL``."""
-        return self._pool("exchange", self.config.postgres, "POSTGRES_URL")
+        """The database of the benchmark exchange. If there are two, it is that on Postgres."""
+        return self._database_on(self._engines[1])
 
-    @_provided
+    def _on(self, database: Database, mysql: Any, postgres: Any, *more: Any) -> Any:
+        """Return a repository of the class for the database's engine."""
+        kind = {"mysql": mysql, "postgres": postgres}[database.engine]
+        return kind(database, *more, clock=self.clock)
+
+    @provided
     def phone_users(self) -> PhoneUserRepository:
         """Users with a phone number, in ``accounts``."""
         key = self.config.phone_hash_key
-        return MySQLPhoneUserRepository(self.accounts, key, clock=self.clock)
+        made: PhoneUserRepository = self._on(
+            self.accounts, MySQLPhoneUserRepository, PostgresPhoneUserRepository, key
+        )
+        return made
 
-    @_provided
+    @provided
     def tokens(self) -> TokenRepository:
         """Refresh tokens of phone users, in ``accounts``."""
-        return MySQLTokenRepository(self.accounts, clock=self.clock)
+        made: TokenRepository = self._on(
+            self.accounts, MySQLTokenRepository, PostgresTokenRepository
+        )
+        return made
 
-    @_provided
+    @provided
     def users(self) -> UserRepository:
         """Users with an email address, in ``exchange``."""
-        return PostgresUserRepository(self.exchange, clock=self.clock)
+        made: UserRepository = self._on(self.exchange, MySQLUserRepository, PostgresUserRepository)
+        return made
 
-    @_provided
+    @provided
     def organizations(self) -> OrganizationRepository:
         """Organizations and their members, in ``exchange``."""
-        return PostgresOrganizationRepository(self.exchange, clock=self.clock)
+        made: OrganizationRepository = self._on(
+            self.exchange, MySQLOrganizationRepository, PostgresOrganizationRepository
+        )
+        return made
 
-    @_provided
+    @provided
     def benchmarks(self) -> BenchmarkRepository:
         """Benchmarks and their versions, in ``exchange``."""
-        return PostgresBenchmarkRepository(self.exchange, clock=self.clock)
+        made: BenchmarkRepository = self._on(
+            self.exchange, MySQLBenchmarkRepository, PostgresBenchmarkRepository
+        )
+        return made
 
-    @_provided
+    @provided
     def submissions(self) -> SubmissionRepository:
         """Submissions and leaderboards, in ``exchange``."""
-        return PostgresSubmissionRepository(self.exchange, clock=self.clock)
+        made: SubmissionRepository = self._on(
+            self.exchange, MySQLSubmissionRepository, PostgresSubmissionRepository
+        )
+        return made
 
-    @_provided
+    @provided
     def redis(self) -> KeyValueClient:
         """The client of the Redis at ``REDIS_URL``."""
         return RedisClient(self.config.cache, clock=self.clock)
 
-    @_provided
+    @provided
     def cache(self) -> RedisCacheProvider:
         """The cache in ``redis``, with locks and rate limits."""
         prefix, ttl = self.config.cache.prefix, self.config.cache.default_ttl
         return RedisCacheProvider(self.redis, prefix, default_ttl=ttl, clock=self.clock)
 
-    @_provided
+    @provided
     def verification(self) -> VerificationCache:
         """Verification codes for phone numbers, in ``redis``."""
         limits = vars(self.config.verification)
         return VerificationCache(self.redis, self.config.phone_hash_key, **limits)
 
-    @_provided
+    @provided
     def storage(self) -> StorageProvider:
         """The object storage, S3 or compatible."""
         return S3StorageProvider(self.config.storage, clock=self.clock)
 
-    @_provided
+    @provided
     def bus(self) -> RedisEventBus:
         """The event bus on ``redis``."""
         return RedisEventBus(self.redis, prefix=self.config.cache.channel_prefix)
 
-    @_provided
+    @provided
     def sms(self) -> SmsService:
         """The SMS service of ``SMS_PROVIDER``."""
         return create_sms_service(self.config.sms, clock=self.clock)
 
+    def load(self, rows: Mapping[str, Iterable[Any]]) -> dict[str, int]:
+        """Insert rows of several tables, parents first, and return how many by table. All or none.
+
+        ``rows`` has records, or dicts by column, by the name of the table, of the library or of
+        ``tables``: ``{"products": [Product("tea"), {"name": "rice"}]}``. Values are checked, and
+        missing ones filled, as by ``create``. With two databases there are two transactions.
+
+        Raises ValidationError for an unknown table or column, a wrong or missing value, and rows
+        that refer to each other in a circle; also what the database raises.
+        """
+        given = {_plain(table): found for table, found in _check_mapping("rows", rows).items()}
+        _check_ports("tables should be", self.tables)
+        ports = {port.table: port for port in (*_IN_ACCOUNTS, *_IN_EXCHANGE, *self.tables)}
+        if unknown := ", ".join(str(table) for table in given if table not in ports):
+            raise ValidationError(f"{type(self).__name__}.tables has no {unknown}")
+        stores = map(self._bare, _parents_first([ports[table] for table in given]))
+        seeds = [(store, _seeds(store, given[store.table])) for store in stores]
+        with contextlib.ExitStack() as stack:
+            for database in dict.fromkeys(store.database for store, _ in seeds):
+                stack.enter_context(database.transaction())
+            for store, values in seeds:
+                for _, alike in itertools.groupby(values, tuple):  # rows of the same columns
+                    while batch := [*itertools.islice(alike, 100)]:
+                        store._insert("load", *batch)
+        return {store.table: len(values) for store, values in seeds}
+
+    def _bare(self, port: Any) -> Repository[Any]:
+        """Return a repository with a class's columns, without its methods: some may be abstract."""
+        database = self.accounts if port in _IN_ACCOUNTS else self.exchange
+        names = [name for name in _RecordSchema.__annotations__ if hasattr(port, name)]
+        kind: Any = type(port.__name__, (database._backend,), {n: getattr(port, n) for n in names})
+        made: Repository[Any] = kind(database, clock=self.clock)
+        return made
+
     def close(self) -> None:
         """Close the services that were built, the last one first."""
         self._closed = True
-        built = [*self._built.values()]
+        self._close_all([*self._built.values()])
+
+    def _close_all(self, services: Iterable[Any]) -> None:
         with contextlib.ExitStack() as stack:
-            for service in built:
-                if isinstance(service, _Closeable):
-                    stack.callback(service.close)
+            for service in services:
+                if callable(close := getattr(service, "close", None)):
+                    stack.callback(close)
 
 
 # === command line =================================================================================

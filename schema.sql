@@ -61,6 +61,184 @@ CREATE TABLE IF NOT EXISTS infra_moves (
     PRIMARY KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+-- migration 3 benchmark_exchange mysql
+-- A column called …_folded holds a text as Python folds it (NFC, casefold), which makes a text at
+-- most three times as long. A row has at most 65,535 bytes: long texts are LONGTEXT.
+CREATE TABLE users (
+    id              CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    email           VARCHAR(254) NOT NULL,
+    username        VARCHAR(50)  NOT NULL,
+    display_name    VARCHAR(100) NOT NULL,
+    role            VARCHAR(20)  NOT NULL,
+    email_verified  BOOLEAN      NOT NULL,
+    profile         LONGTEXT     NOT NULL,
+    created_at      DATETIME(6)  NOT NULL,
+    updated_at      DATETIME(6)  NOT NULL,
+    last_active_at  DATETIME(6)  NULL,
+    email_folded    VARCHAR(762) NOT NULL,
+    username_folded VARCHAR(150) NOT NULL,
+    password_hash   VARCHAR(255) NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT users_email_key UNIQUE (email_folded),
+    CONSTRAINT users_username_key UNIQUE (username_folded),
+    CONSTRAINT users_role_check CHECK
+        (role IN ('anonymous', 'registered', 'contributor', 'reviewer', 'admin')),
+    INDEX users_created_at_idx (created_at, id),
+    INDEX users_updated_at_idx (updated_at, id),
+    INDEX users_username_idx (username, id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE organizations (
+    id                CHAR(36)      CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    name              VARCHAR(200)  NOT NULL,
+    slug              VARCHAR(100)  NOT NULL,
+    description       VARCHAR(5000) NOT NULL,
+    website           VARCHAR(2000) NULL,
+    logo_url          VARCHAR(2000) NULL,
+    organization_type VARCHAR(20)   NOT NULL,
+    verified          BOOLEAN       NOT NULL,
+    verification_date DATETIME(6)   NULL,
+    created_at        DATETIME(6)   NOT NULL,
+    updated_at        DATETIME(6)   NOT NULL,
+    search_folded     LONGTEXT      NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT organizations_slug_key UNIQUE (slug),
+    CONSTRAINT organizations_organization_type_check CHECK (organization_type IN
+        ('llm_provider', 'research_institution', 'enterprise', 'open_source', 'individual')),
+    INDEX organizations_created_at_idx (created_at, id),
+    INDEX organizations_updated_at_idx (updated_at, id),
+    INDEX organizations_name_idx (name, id),
+    INDEX organizations_type_idx (organization_type, created_at, id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE organization_members (
+    organization_id CHAR(36)    CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    user_id         CHAR(36)    CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    role            VARCHAR(20) NOT NULL,
+    created_at      DATETIME(6) NOT NULL,
+    PRIMARY KEY (organization_id, user_id),
+    CONSTRAINT organization_members_organization_id_fkey FOREIGN KEY (organization_id)
+        REFERENCES organizations (id) ON DELETE CASCADE,
+    CONSTRAINT organization_members_user_id_fkey FOREIGN KEY (user_id)
+        REFERENCES users (id) ON DELETE RESTRICT,
+    CONSTRAINT organization_members_role_check CHECK (role IN ('member', 'admin', 'owner')),
+    INDEX organization_members_created_at_idx (organization_id, created_at, user_id),
+    INDEX organization_members_owner_idx (organization_id, role),
+    INDEX organization_members_user_id_idx (user_id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE benchmarks (
+    id                  CHAR(36)      CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    slug                VARCHAR(100)  NOT NULL,
+    name                VARCHAR(200)  NOT NULL,
+    description         VARCHAR(5000) NOT NULL,
+    long_description    LONGTEXT      NOT NULL,
+    category            VARCHAR(20)   NOT NULL,
+    status              VARCHAR(20)   NOT NULL,
+    version             VARCHAR(30)   NOT NULL,
+    license             VARCHAR(100)  NULL,
+    created_by          CHAR(36)      CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    evaluation_criteria LONGTEXT      NOT NULL,
+    execution_config    LONGTEXT      NOT NULL,
+    test_cases          LONGTEXT      NOT NULL,
+    -- its row of benchmark_versions, the current one
+    version_id          CHAR(36)      CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    created_at          DATETIME(6)   NOT NULL,
+    updated_at          DATETIME(6)   NOT NULL,
+    search_folded       LONGTEXT      NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT benchmarks_slug_key UNIQUE (slug),
+    CONSTRAINT benchmarks_created_by_fkey FOREIGN KEY (created_by)
+        REFERENCES users (id) ON DELETE RESTRICT,
+    CONSTRAINT benchmarks_category_check CHECK (category IN
+        ('performance', 'accuracy', 'reliability', 'safety', 'cost', 'capability')),
+    CONSTRAINT benchmarks_status_check CHECK (status IN
+        ('draft', 'under_review', 'active', 'deprecated', 'archived')),
+    INDEX benchmarks_created_at_idx (created_at, id),
+    INDEX benchmarks_updated_at_idx (updated_at, id),
+    INDEX benchmarks_name_idx (name, id),
+    INDEX benchmarks_category_idx (category, created_at, id),
+    INDEX benchmarks_created_by_idx (created_by)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE benchmark_tags (
+    benchmark_id CHAR(36)    CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    tag          VARCHAR(50) NOT NULL,
+    PRIMARY KEY (benchmark_id, tag),
+    CONSTRAINT benchmark_tags_benchmark_id_fkey FOREIGN KEY (benchmark_id)
+        REFERENCES benchmarks (id) ON DELETE CASCADE,
+    INDEX benchmark_tags_tag_idx (tag, benchmark_id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE benchmark_versions (
+    id                  CHAR(36)       CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    benchmark_id        CHAR(36)       CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    version             VARCHAR(30)    NOT NULL,
+    number              INTEGER        NOT NULL, -- 1, 2, 3, …: the order of a benchmark's versions
+    changelog           VARCHAR(10000) NOT NULL,
+    breaking            BOOLEAN        NOT NULL,
+    evaluation_criteria LONGTEXT       NOT NULL,
+    execution_config    LONGTEXT       NOT NULL,
+    test_cases          LONGTEXT       NOT NULL,
+    created_at          DATETIME(6)    NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT benchmark_versions_benchmark_id_id_key UNIQUE (benchmark_id, id),
+    CONSTRAINT benchmark_versions_benchmark_id_version_key UNIQUE (benchmark_id, version),
+    CONSTRAINT benchmark_versions_benchmark_id_number_key UNIQUE (benchmark_id, number),
+    CONSTRAINT benchmark_versions_benchmark_id_fkey FOREIGN KEY (benchmark_id)
+        REFERENCES benchmarks (id) ON DELETE CASCADE
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE submissions (
+    id                   CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    benchmark_id         CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    benchmark_version_id CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    model                VARCHAR(200) NOT NULL,
+    user_id              CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    organization_id      CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NULL,
+    aggregate_score      DOUBLE       NULL, -- NULL: not ranked
+    results              LONGTEXT     NOT NULL,
+    execution            LONGTEXT     NOT NULL,
+    verification_level   VARCHAR(20)  NOT NULL,
+    verified_at          DATETIME(6)  NULL,
+    verification         LONGTEXT     NULL,
+    visibility           VARCHAR(20)  NOT NULL,
+    created_at           DATETIME(6)  NOT NULL,
+    updated_at           DATETIME(6)  NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT submissions_benchmark_version_id_fkey
+        FOREIGN KEY (benchmark_id, benchmark_version_id)
+        REFERENCES benchmark_versions (benchmark_id, id) ON DELETE RESTRICT,
+    CONSTRAINT submissions_user_id_fkey FOREIGN KEY (user_id)
+        REFERENCES users (id) ON DELETE RESTRICT,
+    CONSTRAINT submissions_organization_id_fkey FOREIGN KEY (organization_id)
+        REFERENCES organizations (id) ON DELETE RESTRICT,
+    CONSTRAINT submissions_aggregate_score_check CHECK
+        (aggregate_score BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308),
+    CONSTRAINT submissions_verification_level_check CHECK (verification_level IN
+        ('unverified', 'community_verified', 'platform_verified', 'audited')),
+    CONSTRAINT submissions_visibility_check CHECK
+        (visibility IN ('public', 'unlisted', 'private')),
+    -- For the foreign key. MySQL 9.7 does not check one whose index goes on with a column that is
+    -- NULL in the row, so no other index begins with these two.
+    INDEX submissions_benchmark_version_id_idx (benchmark_id, benchmark_version_id),
+    -- Ranks are read by these three; there is no index of some rows only.
+    INDEX submissions_leaderboard_idx
+        (benchmark_id, visibility, aggregate_score DESC, created_at, id),
+    INDEX submissions_version_leaderboard_idx
+        (benchmark_version_id, benchmark_id, visibility, aggregate_score DESC, created_at, id),
+    INDEX submissions_best_for_model_idx
+        (benchmark_id, model, visibility, aggregate_score DESC, created_at, id),
+    INDEX submissions_benchmark_id_idx (benchmark_id, created_at, id),
+    INDEX submissions_visibility_idx (benchmark_id, visibility, created_at, id),
+    INDEX submissions_version_model_idx (benchmark_version_id, model),
+    INDEX submissions_user_id_idx (user_id, created_at, id),
+    INDEX submissions_organization_id_idx (organization_id),
+    INDEX submissions_created_at_idx (created_at, id),
+    INDEX submissions_updated_at_idx (updated_at, id),
+    INDEX submissions_aggregate_score_idx (aggregate_score, id)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 -- =========================================== Postgres ============================================
 
 -- migration 1 benchmark_exchange postgres
@@ -242,3 +420,44 @@ CREATE TABLE IF NOT EXISTS infra_moves (
     updated_at  TIMESTAMPTZ               NOT NULL,
     CONSTRAINT infra_moves_pkey PRIMARY KEY (name)
 );
+
+-- migration 3 phone_accounts postgres
+CREATE TABLE phone_users (
+    id            UUID                    NOT NULL,
+    phone_hash    VARCHAR(64) COLLATE "C" NOT NULL,
+    country_code  VARCHAR(3) COLLATE "C"  NOT NULL,
+    user_type     VARCHAR(20) COLLATE "C" NULL,
+    is_verified   BOOLEAN                 NOT NULL,
+    is_blocked    BOOLEAN                 NOT NULL,
+    created_at    TIMESTAMPTZ             NOT NULL,
+    updated_at    TIMESTAMPTZ             NOT NULL,
+    last_login_at TIMESTAMPTZ             NULL,
+    CONSTRAINT phone_users_pkey PRIMARY KEY (id),
+    CONSTRAINT phone_users_phone_hash_key UNIQUE (phone_hash),
+    CONSTRAINT phone_users_user_type_check CHECK (user_type IN ('customer', 'worker'))
+);
+CREATE INDEX phone_users_created_at_idx ON phone_users (created_at, id);
+
+CREATE TABLE refresh_tokens (
+    id            UUID                     NOT NULL,
+    user_id       UUID                     NOT NULL,
+    token_hash    VARCHAR(64) COLLATE "C"  NOT NULL,
+    family        UUID                     NOT NULL,
+    created_at    TIMESTAMPTZ              NOT NULL,
+    expires_at    TIMESTAMPTZ              NOT NULL,
+    last_used_at  TIMESTAMPTZ              NULL,
+    revoked_at    TIMESTAMPTZ              NULL,
+    revoke_reason VARCHAR(100) COLLATE "C" NULL,
+    replaced_by   UUID                     NULL,
+    device_id     VARCHAR(255) COLLATE "C" NULL,
+    device_name   VARCHAR(255) COLLATE "C" NULL,
+    ip_address    VARCHAR(45) COLLATE "C"  NULL,
+    user_agent    VARCHAR(512) COLLATE "C" NULL,
+    CONSTRAINT refresh_tokens_pkey PRIMARY KEY (id),
+    CONSTRAINT refresh_tokens_token_hash_key UNIQUE (token_hash),
+    CONSTRAINT refresh_tokens_user_id_fkey FOREIGN KEY (user_id)
+        REFERENCES phone_users (id) ON DELETE CASCADE
+);
+CREATE INDEX refresh_tokens_user_id_idx ON refresh_tokens (user_id, created_at);
+CREATE INDEX refresh_tokens_family_idx ON refresh_tokens (family, id);
+CREATE INDEX refresh_tokens_expires_at_idx ON refresh_tokens (expires_at);

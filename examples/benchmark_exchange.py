@@ -2,7 +2,7 @@
 
 A subscriber receives the events, and downloads the data set by a URL that needs no login.
 
-This runs on the fakes; with --real it uses the services that the environment names (POSTGRES_URL,
+This runs on the fakes; with --real it uses the services that the environment names (DATABASE_URL,
 after `python -m infra migrate`; REDIS_URL; S3_ENDPOINT with AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY). Both print the same.
 """

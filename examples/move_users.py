@@ -1,8 +1,8 @@
-"""Move phone users from their table on MySQL to the exchange's users on Postgres.
+"""Move phone users from their table to the exchange's users.
 
 This runs on the fakes; with --real it uses the servers that the environment names (MYSQL_URL and
-POSTGRES_URL, after `python -m infra migrate`). Both print the same. The command
-`infra move examples/move_users.py` runs the move alone.
+POSTGRES_URL, or DATABASE_URL alone, after `python -m infra migrate`). Both print the same. The
+command `infra move examples/move_users.py` runs the move alone.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Send a phone number its code, sign it in, and keep it signed in.
 
 This runs on the fakes; with --real it uses the servers that the environment names (REDIS_URL, and
-MYSQL_URL after `python -m infra migrate`). Both print the same to standard output. The messages
+DATABASE_URL after `python -m infra migrate`). Both print the same to standard output. The messages
 that the phone receives go to standard error.
 """
 

@@ -18,14 +18,15 @@ EXAMPLES = [
     "examples/benchmark_exchange.py",
     "examples/move_users.py",
 ]
-SHOP = "examples/shop.py"  # on one database, that of DATABASE_URL
-# service: the variable that the demos read
-USED = {
-    "redis": "REDIS_URL",
-    "mariadb": "MYSQL_URL",
-    "postgres": "POSTGRES_URL",
-    "s3": "S3_ENDPOINT",
-}
+SHOP = "examples/shop.py"  # on the database of DATABASE_URL, else on the fake
+USED = ["redis", "mariadb", "postgres", "s3"]
+VARIABLES = {"redis": "REDIS_URL", "s3": "S3_ENDPOINT"}
+#: the databases of a run: the variables that name them
+DATABASES = [
+    {"DATABASE_URL": "mariadb"},
+    {"DATABASE_URL": "postgres"},
+    {"MYSQL_URL": "mariadb", "POSTGRES_URL": "postgres"},
+]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -43,35 +44,44 @@ def transcript(example: str, *arguments: str, env: dict[str, str]) -> str:
     return "".join(lines)
 
 
-def compare(example: str, where: str, *arguments: str, env: dict[str, str]) -> None:
-    """Run the example on real servers, and on the fakes; end the program if they differ.
-
-    ``arguments`` and ``env``: for the real servers.
-    """
-    print(f"--- {example} on real servers: {where}", flush=True)
-    real = transcript(example, *arguments, env=env)
-    print(f"--- {example} on the fakes", flush=True)
-    fake = transcript(example, env={**env, "DATABASE_URL": ""})
-    difference = [
-        *difflib.unified_diff(real.splitlines(), fake.splitlines(), "real", "fake", lineterm="")
-    ]
+def is_equal(real: str, fake: str) -> bool:
+    """Return whether the transcripts are equal; if not, show how they differ."""
+    lines = difflib.unified_diff(real.splitlines(), fake.splitlines(), "real", "fake", lineterm="")
+    difference = list(lines)
     if difference or not real:
-        sys.exit("\n".join(["The transcripts differ:", *difference]))
+        print("\n".join(["The transcripts differ:", *difference]))
+        return False
+    return True
 
 
 def main() -> int:
-    env = {**os.environ, "PHONE_HASH_KEY": secrets.token_hex(32), "DATABASE_URL": ""}
+    env = {**os.environ, "PHONE_HASH_KEY": secrets.token_hex(32)}
     env.update(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), services.s3_keys()))
     try:
-        env.update((variable, services.shared(name)) for name, variable in USED.items())
+        urls = {name: services.shared(name) for name in USED}
     except services.Missing as missing:
         sys.exit(str(missing))
+    env.update((variable, urls[name]) for name, variable in VARIABLES.items())
+    for variable in ("DATABASE_URL", "MYSQL_URL", "POSTGRES_URL"):
+        env.pop(variable, None)
     try:
-        subprocess.run([sys.executable, "-m", "infra", "migrate"], cwd=ROOT, env=env, check=True)
-        for example in EXAMPLES:
-            compare(example, ", ".join(USED), "--real", env=env)
-        for name in ("mariadb", "postgres"):
-            compare(SHOP, name, env={**env, "DATABASE_URL": env[USED[name]]})
+        fakes = {}
+        for example in (*EXAMPLES, SHOP):
+            print(f"--- {example} on the fakes", flush=True)
+            fakes[example] = transcript(example, env=env)
+        for databases in DATABASES:
+            named = ", ".join(f"{variable} of {name}" for variable, name in databases.items())
+            print(f"--- on real servers, with {named}", flush=True)
+            real_env = env | {variable: urls[name] for variable, name in databases.items()}
+            migrate = [sys.executable, "-m", "infra", "migrate"]
+            subprocess.run(migrate, cwd=ROOT, env=real_env, check=True)
+            for example, fake in fakes.items():
+                if example == SHOP and "DATABASE_URL" not in databases:
+                    continue
+                print(f"--- {example}", flush=True)
+                arguments = [] if example == SHOP else ["--real"]
+                if not is_equal(transcript(example, *arguments, env=real_env), fake):
+                    return 1
     finally:
         services.stop_shared()
     print("--- the transcripts are equal")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -360,6 +361,27 @@ def violation(call: Callable[[], Any]) -> tuple[str | None, str | None]:
     return caught.value.constraint, caught.value.kind
 
 
+#: the library's repositories on each engine
+ENGINES: dict[str, Any] = {
+    "mysql": SimpleNamespace(
+        phone_users=infra.MySQLPhoneUserRepository,
+        tokens=infra.MySQLTokenRepository,
+        users=infra.MySQLUserRepository,
+        organizations=infra.MySQLOrganizationRepository,
+        benchmarks=infra.MySQLBenchmarkRepository,
+        submissions=infra.MySQLSubmissionRepository,
+    ),
+    "postgres": SimpleNamespace(
+        phone_users=infra.PostgresPhoneUserRepository,
+        tokens=infra.PostgresTokenRepository,
+        users=infra.PostgresUserRepository,
+        organizations=infra.PostgresOrganizationRepository,
+        benchmarks=infra.PostgresBenchmarkRepository,
+        submissions=infra.PostgresSubmissionRepository,
+    ),
+}
+
+
 @dataclass
 class AccountsBackend:
     """The phone accounts; ``clock`` is the repositories', on real servers too."""
@@ -376,11 +398,17 @@ class AccountsBackend:
 HASH_KEY = "0123456789abcdef0123456789abcdef"
 
 
-def on_fake_accounts() -> Any:
+def fake_library(dialect: str) -> fakes.FakeDatabase:
+    """A database with the tables of schema.sql."""
+    tables = fakes.POSTGRES_TABLES if dialect == "postgres" else fakes.MYSQL_TABLES
+    return fakes.FakeDatabase(dialect, tables)
+
+
+def on_fake_accounts(dialect: str) -> Any:
     @pytest.fixture
     def backend(self: object) -> AccountsBackend:
         clock = fakes.FakeClock()
-        database = fakes.FakeDatabase("mysql", fakes.MYSQL_TABLES, clock=clock)
+        database = fake_library(dialect)
         users = fakes.FakePhoneUserRepository(database, HASH_KEY, clock=clock)
         return AccountsBackend(
             database, users, fakes.FakeTokenRepository(database, clock=clock), clock
@@ -407,8 +435,9 @@ def on_real_accounts(name: str) -> Any:
         clock = fakes.FakeClock()
         with infra.create_pool(infra.DatabaseConfig(url=migrated(database, name))) as pool:
             pool.execute("DELETE FROM phone_users")
-            users = infra.MySQLPhoneUserRepository(pool, HASH_KEY, clock=clock)
-            yield AccountsBackend(pool, users, infra.MySQLTokenRepository(pool, clock=clock), clock)
+            users = ENGINES[pool.engine].phone_users(pool, HASH_KEY, clock=clock)
+            tokens = ENGINES[pool.engine].tokens(pool, clock=clock)
+            yield AccountsBackend(pool, users, tokens, clock)
 
     return backend
 
@@ -492,15 +521,15 @@ def overlapped(
     return join()
 
 
-def fake_exchange() -> ExchangeBackend:
-    bundle = fakes.FakeInfrastructure()
+def fake_exchange(dialect: str) -> ExchangeBackend:
+    database, clock = fake_library(dialect), fakes.FakeClock()
     return ExchangeBackend(
-        bundle.exchange,
-        bundle.users,
-        bundle.organizations,
-        bundle.benchmarks,
-        bundle.submissions,
-        bundle.clock,
+        database,
+        fakes.FakeUserRepository(database, clock=clock),
+        fakes.FakeOrganizationRepository(database, clock=clock),
+        fakes.FakeBenchmarkRepository(database, clock=clock),
+        fakes.FakeSubmissionRepository(database, clock=clock),
+        clock,
     )
 
 
@@ -514,20 +543,21 @@ def real_exchange(
     )
     for table in ("submissions", "benchmarks", "organizations", "users"):
         pool.execute(f"DELETE FROM {table}")
+    classes = ENGINES[pool.engine]
     return ExchangeBackend(
         pool,
-        infra.PostgresUserRepository(pool, clock=clock),
-        infra.PostgresOrganizationRepository(pool, clock=clock),
-        infra.PostgresBenchmarkRepository(pool, clock=clock),
-        infra.PostgresSubmissionRepository(pool, clock=clock),
+        classes.users(pool, clock=clock),
+        classes.organizations(pool, clock=clock),
+        classes.benchmarks(pool, clock=clock),
+        classes.submissions(pool, clock=clock),
         clock,
     )
 
 
-def on_fake_exchange() -> Any:
+def on_fake_exchange(dialect: str) -> Any:
     @pytest.fixture
     def backend(self: object) -> ExchangeBackend:
-        return fake_exchange()
+        return fake_exchange(dialect)
 
     return backend
 

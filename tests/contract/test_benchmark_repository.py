@@ -272,7 +272,7 @@ class BenchmarkRepositoryContract(Contract):
             "unique",
             False,
         )
-        assert (error.service, error.operation) == ("postgres", "create")
+        assert (error.service, error.operation) == (backend.database.engine, "create")
         assert (
             benchmarks.find_by_tag("new").items,
             benchmarks.find_version_history(numbered(1)),
@@ -293,7 +293,7 @@ class BenchmarkRepositoryContract(Contract):
             benchmarks.create(a_draft(nobody, tags=("a",), id=numbered(1)))
         error = caught.value
         assert (error.constraint, error.kind) == ("benchmarks_created_by_fkey", "foreign_key")
-        assert (error.service, error.operation) == ("postgres", "create")
+        assert (error.service, error.operation) == (backend.database.engine, "create")
         assert benchmarks.count() == 0
         assert (
             benchmarks.find_version_history(numbered(1)),
@@ -387,6 +387,18 @@ class BenchmarkRepositoryContract(Contract):
         with pytest.raises(infra.ValidationError):
             benchmarks.update(replace(made, name="New", tags=tags))
         self.unchanged(backend, made)
+
+    def test_tags_with_any_character(self, backend: ExchangeBackend) -> None:
+        """MySQL sends them as JSON."""
+        numbers = [*range(1, 0xD00), *range(0x2000, 0x2070), *range(0xFDD0, 0xFDF0), 0xFEFF, 0xFFFF]
+        numbers += [0x1F600, 0x1FFFF, 0x10FFFF]
+        texts = [f"x{chr(number)}x" for number in numbers]
+        tags = [f"x{''.join(texts[at : at + 16])}x" for at in range(0, len(texts), 16)]
+        for some in (tags[:100], tags[100:200], tags[200:]):
+            made = a_benchmark(backend, f"b-{len(backend.benchmarks.page().items)}", tags=some)
+            assert made.tags == tuple(sorted(some))
+            assert backend.benchmarks.find_by_id(made.id) == made
+            assert backend.benchmarks.find_by_tag(some[0]).items == [made]
 
     def test_update_replaces_tags(self, backend: ExchangeBackend) -> None:
         benchmarks, made = backend.benchmarks, a_benchmark(backend, tags=("a", "b"))
@@ -605,7 +617,7 @@ class BenchmarkRepositoryContract(Contract):
             "check",
             False,
         )
-        assert (error.service, error.operation) == ("postgres", "update")
+        assert (error.service, error.operation) == (backend.database.engine, "update")
         self.unchanged(backend, current, versions=2)
         benchmarks.update(replace(current, name="In time"))
         assert slugs(benchmarks.search("in time")) == ["mmlu"]
@@ -821,7 +833,10 @@ class BenchmarkRepositoryContract(Contract):
                     "check",
                     False,
                 )
-                assert (error.service, error.operation) == ("postgres", "update_status")
+                assert (error.service, error.operation) == (
+                    backend.database.engine,
+                    "update_status",
+                )
                 assert benchmarks.find_by_id(made.id) == made
             assert [each.id for each in benchmarks.find_version_history(made.id)] == [
                 made.version_id
@@ -1317,7 +1332,7 @@ class BenchmarkRepositoryContract(Contract):
             "submissions_benchmark_version_id_fkey",
             "foreign_key",
         )
-        assert (error.service, error.operation) == ("postgres", "delete")
+        assert (error.service, error.operation) == (backend.database.engine, "delete")
         found = benchmarks.find_by_id(made.id)
         assert found is not None
         assert (found.tags, len(benchmarks.find_version_history(made.id))) == (("a",), 2)
@@ -1374,8 +1389,20 @@ class BenchmarkRepositoryContract(Contract):
         assert benchmarks.find_by_id(made.id) == made
 
 
-class TestFake(BenchmarkRepositoryContract):
-    backend = on_fake_exchange()
+class TestFakeMySQL(BenchmarkRepositoryContract):
+    backend = on_fake_exchange("mysql")
+
+
+class TestFakePostgres(BenchmarkRepositoryContract):
+    backend = on_fake_exchange("postgres")
+
+
+class TestMariaDB(BenchmarkRepositoryContract):
+    backend = on_real_exchange("mariadb")
+
+
+class TestMySQL(BenchmarkRepositoryContract):
+    backend = on_real_exchange("mysql")
 
 
 class TestPostgres(BenchmarkRepositoryContract):

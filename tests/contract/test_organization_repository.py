@@ -266,7 +266,7 @@ class OrganizationRepositoryContract(Contract):
             "organization_members_user_id_fkey",
             "foreign_key",
         )
-        assert (error.service, error.operation) == ("postgres", "create")
+        assert (error.service, error.operation) == (backend.database.engine, "create")
         for owner in (None, "01890000-0000-7000-8000-000000000001", 5, ada):
             with pytest.raises(infra.ValidationError):
                 organizations.create(acme, owner)  # type: ignore[arg-type]
@@ -864,8 +864,20 @@ class OrganizationRepositoryContract(Contract):
         assert roles(backend, acme) == ({} if commit else {"ada": "owner"})
 
 
-class TestFake(OrganizationRepositoryContract):
-    backend = on_fake_exchange()
+class TestFakeMySQL(OrganizationRepositoryContract):
+    backend = on_fake_exchange("mysql")
+
+
+class TestFakePostgres(OrganizationRepositoryContract):
+    backend = on_fake_exchange("postgres")
+
+
+class TestMariaDB(OrganizationRepositoryContract):
+    backend = on_real_exchange("mariadb")
+
+
+class TestMySQL(OrganizationRepositoryContract):
+    backend = on_real_exchange("mysql")
 
 
 class TestPostgres(OrganizationRepositoryContract):

@@ -105,7 +105,7 @@ class PhoneUserRepositoryContract(Contract):
             "unique",
             False,
         )
-        assert (error.service, error.operation) == ("mysql", "create")
+        assert (error.service, error.operation) == (backend.database.engine, "create")
         assert "5550100" not in str(error)
         assert user.phone_hash not in str(error)
         assert users.count() == 1
@@ -333,8 +333,12 @@ class PhoneUserRepositoryContract(Contract):
         assert user.phone_hash not in repr(user)
 
 
-class TestFake(PhoneUserRepositoryContract):
-    backend = on_fake_accounts()
+class TestFakeMySQL(PhoneUserRepositoryContract):
+    backend = on_fake_accounts("mysql")
+
+
+class TestFakePostgres(PhoneUserRepositoryContract):
+    backend = on_fake_accounts("postgres")
 
 
 class TestMariaDB(PhoneUserRepositoryContract):
@@ -343,6 +347,10 @@ class TestMariaDB(PhoneUserRepositoryContract):
 
 class TestMySQL(PhoneUserRepositoryContract):
     backend = on_real_accounts("mysql")
+
+
+class TestPostgres(PhoneUserRepositoryContract):
+    backend = on_real_accounts("postgres")
 
 
 def test_the_fake_is_ready_to_use() -> None:

@@ -74,6 +74,11 @@ def a_draft(
     )
 
 
+def sorted_with_none(backend: ExchangeBackend, without: list[Any], values: list[Any]) -> list[Any]:
+    """The order by a field that may be None: the smallest on MySQL, the greatest on Postgres."""
+    return without + values if backend.database.engine == "mysql" else values + without
+
+
 def models(page: infra.Page[infra.Submission]) -> list[str]:
     return [each.model for each in page.items]
 
@@ -283,7 +288,7 @@ class SubmissionRepositoryContract(Contract):
                 error = caught.value
                 assert (error.constraint, error.kind) == (constraint, "foreign_key"), changes
                 assert (error.service, error.operation, error.retryable) == (
-                    "postgres",
+                    backend.database.engine,
                     operation,
                     False,
                 )
@@ -727,7 +732,8 @@ class SubmissionRepositoryContract(Contract):
             [], 4, 2, 5
         )
         assert submissions.page(infra.Query(descending=True)).items == made[::-1]
-        by_score = [made[2], made[4], made[0], made[1], made[3]]  # None is the greatest, then by id
+        unranked, ranked = [made[1], made[3]], [made[2], made[4], made[0]]
+        by_score = sorted_with_none(backend, unranked, ranked)
         assert submissions.page(infra.Query(sort="aggregate_score")).items == by_score
         assert (
             submissions.page(infra.Query(sort="aggregate_score", descending=True)).items
@@ -762,12 +768,20 @@ class SubmissionRepositoryContract(Contract):
             submissions.create(
                 a_draft(benchmark, None if number > 3 else 7, f"m{number}", id=numbered(number))
             )
-        for sort in ("created_at", "updated_at", "aggregate_score", ""):
+        by_id = ["m1", "m2", "m3", "m4", "m5"]
+        by_score = sorted_with_none(backend, ["m4", "m5"], ["m1", "m2", "m3"])
+        for sort, order in (
+            ("created_at", by_id),
+            ("updated_at", by_id),
+            ("aggregate_score", by_score),
+            ("", by_id),
+        ):
             query = infra.Query(sort=sort)
-            assert models(submissions.page(query)) == ["m1", "m2", "m3", "m4", "m5"]
+            assert models(submissions.page(query)) == order
             backwards = replace(query, descending=True, per_page=2, page=2)
-            assert models(submissions.page(backwards)) == ["m3", "m2"]
-            assert models(submissions.find_for_benchmark(benchmark.id, backwards)) == ["m3", "m2"]
+            assert models(submissions.page(backwards)) == order[1:3][::-1]
+            found = submissions.find_for_benchmark(benchmark.id, backwards)
+            assert models(found) == order[1:3][::-1]
 
     @pytest.mark.parametrize(
         "query",
@@ -1097,7 +1111,7 @@ class SubmissionRepositoryContract(Contract):
                 "foreign_key",
                 "delete",
             )
-            assert (error.service, error.retryable) == ("postgres", False)
+            assert (error.service, error.retryable) == (backend.database.engine, False)
         assert submissions.page().items == [made]
         assert [
             each.role for each in backend.organizations.find_members(organization.id).items
@@ -1151,8 +1165,20 @@ class SubmissionRepositoryContract(Contract):
         assert ranks(submissions.leaderboard(benchmark.id, version_id)) == [(1, "new")]
 
 
-class TestFake(SubmissionRepositoryContract):
-    backend = on_fake_exchange()
+class TestFakeMySQL(SubmissionRepositoryContract):
+    backend = on_fake_exchange("mysql")
+
+
+class TestFakePostgres(SubmissionRepositoryContract):
+    backend = on_fake_exchange("postgres")
+
+
+class TestMariaDB(SubmissionRepositoryContract):
+    backend = on_real_exchange("mariadb")
+
+
+class TestMySQL(SubmissionRepositoryContract):
+    backend = on_real_exchange("mysql")
 
 
 class TestPostgres(SubmissionRepositoryContract):

@@ -143,7 +143,7 @@ class TokenRepositoryContract(Contract):
             tokens.issue(infra.new_id(), DAY)
         error = caught.value
         assert (error.constraint, error.kind) == ("refresh_tokens_user_id_fkey", "foreign_key")
-        assert (error.service, error.operation) == ("mysql", "issue")
+        assert (error.service, error.operation) == (backend.database.engine, "issue")
         assert tokens.count() == 0
 
     @pytest.mark.parametrize("ttl", [0, -1, math.nan, math.inf, "60", None, True])
@@ -489,8 +489,12 @@ class TokenRepositoryContract(Contract):
             tokens.update(changed)
 
 
-class TestFake(TokenRepositoryContract):
-    backend = on_fake_accounts()
+class TestFakeMySQL(TokenRepositoryContract):
+    backend = on_fake_accounts("mysql")
+
+
+class TestFakePostgres(TokenRepositoryContract):
+    backend = on_fake_accounts("postgres")
 
 
 class TestMariaDB(TokenRepositoryContract):
@@ -499,6 +503,10 @@ class TestMariaDB(TokenRepositoryContract):
 
 class TestMySQL(TokenRepositoryContract):
     backend = on_real_accounts("mysql")
+
+
+class TestPostgres(TokenRepositoryContract):
+    backend = on_real_accounts("postgres")
 
 
 def test_the_fake_fails_on_demand() -> None:

@@ -12,7 +12,7 @@ import pytest
 import infra
 from tests.contract.backends import in_threads
 from tests.contract.base import public_names
-from tests.contract.databases import ExchangeBackend, migrated, real_exchange
+from tests.contract.databases import ENGINES, ExchangeBackend, migrated, real_exchange, seen_waiting
 from tests.faults.proxy import Recording
 
 pytestmark = pytest.mark.real
@@ -23,7 +23,7 @@ def calls() -> list[infra.Call]:
     return []
 
 
-@pytest.fixture(params=["postgres", "postgres-18"])
+@pytest.fixture(params=["mariadb", "mysql", "postgres", "postgres-18"])
 def backend(
     request: pytest.FixtureRequest, database: Callable[[str], str], calls: list[infra.Call]
 ) -> Iterator[ExchangeBackend]:
@@ -51,7 +51,7 @@ def test_filters_make_one_text_in_whichever_order(
             infra.DatabaseConfig(url=url.replace(f":{port}/", f":{proxy.port}/"))
         ) as pool,
     ):
-        page_with_filters(infra.PostgresSubmissionRepository(pool))
+        page_with_filters(ENGINES[pool.engine].submissions(pool))
     texts = {sent for sent in proxy.requests if b"submissions" in sent}
     assert (len(texts), len(proxy.requests) > 100) == (1, True)
 
@@ -168,7 +168,10 @@ def test_no_method_costs_a_statement_for_each_item(
 
 
 def test_only_those_who_change_owners_wait_for_each_other(backend: ExchangeBackend) -> None:
-    """While one leaves, others join, and members are read; the fake has one writer at a time."""
+    """While one leaves, others join, and members are read; the fake has one writer at a time.
+
+    On MySQL they join when that is done: the foreign key locks the organization.
+    """
     users, organizations = backend.users, backend.organizations
     ada, grace, joan = some_users(backend, 3)
     acme = organizations.create(infra.Organization("Acme", "acme"), ada.id)
@@ -177,13 +180,20 @@ def test_only_those_who_change_owners_wait_for_each_other(backend: ExchangeBacke
         users.add_to_organization(grace.id, place.id, "owner")
 
     def meanwhile(_: int) -> list[Any]:
-        users.add_to_organization(joan.id, acme.id)
+        if backend.database.engine == "postgres":
+            users.add_to_organization(joan.id, acme.id)
         left = users.remove_from_organization(grace.id, other.id)  # another one's owners
         return [organizations.count_members(acme.id), left]
 
+    def join() -> None:
+        users.add_to_organization(joan.id, acme.id)
+
+    joins_later = backend.database.engine == "mysql"
     with backend.database.transaction():
         assert users.remove_from_organization(ada.id, acme.id) is True
-        assert in_threads(1, meanwhile) == [[3, True]]
+        assert in_threads(1, meanwhile) == [[2 if joins_later else 3, True]]
+        joined = seen_waiting(backend.database, join) if joins_later else lambda: None
+    assert joined() is None
     assert {each.user.username for each in organizations.find_members(acme.id).items} == {
         "user1",
         "user2",

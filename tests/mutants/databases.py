@@ -981,8 +981,52 @@ value = self.plain(value)
     OnServers(
         "exchange: private submissions are ranked",
         INFRA,
-        Text("PostgresSubmissionRepository._ranking", " AND visibility = 'public'", ""),
+        Text("_SqlSubmissionRepository._ranking", " AND visibility = 'public'", ""),
         (f"{SUBMISSIONS[0]}::TestPostgres::test_only_what_is_public_and_scored_is_ranked",),
+    ),
+    OnServers(
+        "exchange: MySQL's leaderboard has all submissions",
+        INFRA,
+        Replace("MySQLSubmissionRepository._last_limit", "'%s'", "'1000 OFFSET %s'"),
+        (f"{SUBMISSIONS[0]}::TestMariaDB::test_only_what_is_public_and_scored_is_ranked",),
+    ),
+    OnServers(
+        "exchange: tags of MySQL are not decoded",
+        INFRA,
+        Replace(
+            "MySQLBenchmarkRepository._others",
+            "tuple(sorted(_read_document(text)))",
+            "tuple(text[2:-2].split('\", \"')) if text != '[]' else ()",
+        ),
+        (f"{BENCHMARKS[0]}::TestMySQL::test_tags_with_any_character",),
+    ),
+    OnFakes(
+        "exchange: a folded key is as long as its text",
+        INFRA,
+        Replace("_RecordSchema._key_lengths", "3", "1"),
+        ("unit/test_folding.py",),
+    ),
+    OnFakes(
+        "one database: a bundle with two has one",
+        INFRA,
+        Never("Infrastructure.database", "engine != other"),
+        ("unit/test_one_database.py",),
+    ),
+    OnServers(
+        "one database: the exchange has a pool of its own",
+        INFRA,
+        Always("Infrastructure._database_on", "len({*self._engines}) > 1"),
+        ("unit/test_one_database.py",),
+    ),
+    OnServers(
+        "one database: on Postgres it is MySQL's classes",
+        INFRA,
+        Replace(
+            "Infrastructure._on",
+            "{'mysql': mysql, 'postgres': postgres}[database.engine]",
+            "mysql",
+        ),
+        ("unit/test_one_database.py",),
     ),
     OnFakes(
         "exchange: the fake ranks private submissions",

@@ -291,9 +291,14 @@ TABLE_RULES: list[Mutant] = [
         "Table: no column is NOT NULL",
         Replace(
             "Table.of",
-            "Column(kind, null, length, precision, holds.scale, name in only)",
-            "Column(kind, True, length, precision, holds.scale, name in only)",
+            "Column(kind, null, *sizes, name in only, key_lengths.get(name))",
+            "Column(kind, True, *sizes, name in only, key_lengths.get(name))",
         ),
+        UNIT,
+    ),
+    fake(
+        "Table: MySQL has no length of a folded key",
+        Never("_column_type", "size is None and mysql"),
         UNIT,
     ),
     fake(
@@ -594,8 +599,8 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakeUserRepository, FakeOrganizationRepository: on another engine",
         Replace(
             "_with_schema",
-            "FakeDatabase(engine, tables, clock=clock)",
-            "FakeDatabase('mysql', tables, clock=clock)",
+            "FakeDatabase(engine, MYSQL_TABLES, clock=clock)",
+            "FakeDatabase('mysql', MYSQL_TABLES, clock=clock)",
         ),
         UNIT,
     ),
@@ -603,8 +608,8 @@ FAKE_REPOSITORIES: list[Mutant] = [
         "FakeTokenRepository: on another engine",
         Replace(
             "_with_schema",
-            "FakeDatabase(engine, tables, clock=clock)",
-            "FakeDatabase('postgres', tables, clock=clock)",
+            "FakeDatabase(engine, MYSQL_TABLES, clock=clock)",
+            "FakeDatabase('postgres', MYSQL_TABLES, clock=clock)",
         ),
         UNIT,
     ),
@@ -895,6 +900,15 @@ FAKE_OTHERS: list[Mutant] = [
         UNIT,
     ),
     fake(
+        "FakeInfrastructure: both databases are of one engine",
+        Replace(
+            "FakeInfrastructure._engines",
+            "self._engine or 'postgres'",
+            "self._engine or 'mysql'",
+        ),
+        UNIT,
+    ),
+    fake(
         "FakeInfrastructure: any clock will do",
         Never("FakeInfrastructure.__init__", "not isinstance(self._fake_clock, FakeClock)"),
         UNIT,
@@ -933,7 +947,7 @@ FAKE_OTHERS: list[Mutant] = [
             "FakeSubmissionRepository(self.exchange, clock=self.clock)",
             "FakeSubmissionRepository(self.exchange, clock=infra.SystemClock())",
         ),
-        SUBMISSIONS,
+        UNIT,
     ),
 ]
 
@@ -2110,7 +2124,7 @@ SMS_PORT: list[Mutant] = [
     ),
     shared(
         "Infrastructure: what was built first is closed first",
-        Replace("Infrastructure.close", "built", "reversed(built)", nth=2),
+        Replace("Infrastructure._close_all", "services", "reversed(services)"),
         UNIT,
     ),
 ]

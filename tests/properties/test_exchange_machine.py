@@ -1,4 +1,4 @@
-"""The same operations to the fake exchange and to Postgres.
+"""The same operations to the fake exchange and to a server.
 
 Results, error classes, names of constraints, and tables must agree. There are few ids and texts, so
 that rows meet. Records have values that are stored, odd ones too, and sometimes one that is
@@ -26,7 +26,14 @@ from hypothesis.stateful import run_state_machine_as_test as run
 
 import fakes
 import infra
-from tests.contract.databases import ExchangeBackend, fake_exchange, migrated, real_exchange
+from tests.contract.databases import (
+    ExchangeBackend,
+    dialect_of,
+    fake_exchange,
+    migrated,
+    real_exchange,
+)
+from tests.scale import PROVE
 
 
 class Role(str, enum.Enum):
@@ -403,7 +410,8 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.draws.drawn = 0
-        self.backends = fake_exchange(), real_exchange(self.url)
+        real = real_exchange(self.url)
+        self.backends = fake_exchange(dialect_of(real.database)), real
         self.blocks: list[list[Any]] = []  # open transactions: for each backend its context manager
         self.refused = 0
         self.kept: dict[str, list[Any]] = {}  # records that were answered
@@ -834,10 +842,17 @@ class BenchmarkMachine(Machine):
 
 
 @pytest.mark.parametrize("machine", [UserMachine, BenchmarkMachine])
+@pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres"])
 def test_fake_and_real_agree(
-    database: Callable[[str], str], machine: type[Machine], monkeypatch: pytest.MonkeyPatch
+    database: Callable[[str], str],
+    name: str,
+    machine: type[Machine],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     draws = Draws()
-    url = migrated(database, "postgres")
+    url = migrated(database, name)
     monkeypatch.setattr(infra, "new_id", draws)
-    run(type(machine.__name__, (machine,), {"url": url, "draws": draws}), settings=settings())
+    # A quarter on each engine of MySQL, unless all is to be proven.
+    examples = settings().max_examples // (1 if PROVE or name == "postgres" else 4)
+    made = type(machine.__name__, (machine,), {"url": url, "draws": draws})
+    run(made, settings=settings(max_examples=examples))

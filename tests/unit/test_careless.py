@@ -22,6 +22,7 @@ import pytest
 
 import fakes
 import infra
+from tests.contract.databases import ENGINES
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 ID = uuid.UUID(int=1)
@@ -81,7 +82,7 @@ GOOD: Mapping[str, Any] = {
     "repeatable": frozenset(), "translate": lambda error, attempt: None, "is_glob": False,
     "source": infra.IterableSource([]), "monotonic": lambda: 0.0, "services": [],
     "pool": infra.create_pool(NO_DATABASE),
-    "repositories": infra.UserRepository,
+    "repositories": infra.UserRepository, "build": lambda services: 1,
 }  # fmt: skip
 #: the same for one callable, or for one of its class
 GOOD_OF: Mapping[str, Mapping[str, Any]] = {
@@ -135,16 +136,16 @@ def fake_services(clock: fakes.FakeClock) -> Iterator[Any]:
 def real_services(clock: fakes.FakeClock) -> Iterator[Any]:
     """Give the classes that ask servers; none listens where they are sent."""
     on_mysql = replace(NO_DATABASE, url="mysql://u:p@127.0.0.1:1/db")
-    repositories = [
-        infra.PostgresUserRepository, infra.PostgresOrganizationRepository,
-        infra.PostgresBenchmarkRepository, infra.PostgresSubmissionRepository,
-    ]  # fmt: skip
     pool = infra.create_pool(NO_DATABASE, clock=clock)
     yield pool
     yield infra.Migrator(pool, infra.SCHEMA)
-    for repository in repositories:
-        yield repository(pool, clock=clock)
-    yield infra.MySQLTokenRepository(infra.create_pool(on_mysql, clock=clock), clock=clock)
+    for each in (pool, infra.create_pool(on_mysql, clock=clock)):
+        classes = ENGINES[each.engine]
+        for repository in (
+            classes.tokens, classes.users, classes.organizations, classes.benchmarks,
+            classes.submissions,
+        ):  # fmt: skip
+            yield repository(each, clock=clock)
     client = infra.RedisClient(NO_REDIS, clock=clock)
     yield client
     yield infra.RedisCacheProvider(client)

@@ -664,3 +664,36 @@ def test_status_of_an_edited_migration(
     assert (code, err) == (1, "")
     assert "shop 1 orders: edited\n" in out
     assert "shop 2 totals: applied" in out
+
+
+MOVE_USERS = Path(__file__).resolve().parents[2] / "examples" / "move_users.py"
+
+
+@pytest.mark.parametrize("name", ["mariadb", "mysql", "postgres"])
+def test_one_database_has_all_repositories(
+    run: Run, database: Callable[[str], str], tmp_path: Path, name: str
+) -> None:
+    """With DATABASE_URL alone."""
+    env = {"DATABASE_URL": database(name), "PHONE_HASH_KEY": "k" * 32}
+    code, out, err = run("migrate", **env)
+    assert (code, err) == (0, "")
+    assert "phone_accounts" in out
+    assert "benchmark_exchange" in out
+    code, out, err = run("health", **env)
+    assert (code, err, len(out.splitlines())) == (0, "", 1)
+    with infra.Infrastructure.from_env(env) as services:
+        services.phone_users.create_for_phone("+14155550100", "customer")
+    code, out, err = run("move", MOVE_USERS, "--rejects", tmp_path / "rejects.jsonl", **env)
+    assert (code, err) == (0, "")
+    with infra.Infrastructure.from_env(env) as services:
+        (user,) = services.users.page().items
+        draft = infra.Benchmark(
+            "sums", "Sums", category="cost", created_by=user.id, tags=("b", "a")
+        )
+        benchmark = services.benchmarks.create(draft)
+        submission = services.submissions.create(
+            infra.Submission(benchmark.id, benchmark.version_id, "m", user.id, aggregate_score=0.5)
+        )
+        (best,) = services.submissions.leaderboard(benchmark.id)
+        assert (best.submission_id, best.username) == (submission.id, user.username)
+        assert services.benchmarks.find_by_tag("a").items == [benchmark]

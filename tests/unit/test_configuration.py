@@ -595,10 +595,6 @@ def test_a_database_that_is_not_configured_names_its_variables() -> None:
         for make in (infra.create_pool, infra.ConnectionPool):
             with pytest.raises(infra.ConfigurationError, match="MYSQL_URL or POSTGRES_URL is not"):
                 make(absent)  # type: ignore[arg-type]
-    for name in ("accounts", "exchange"):
-        variable = {"accounts": "MYSQL_URL", "exchange": "POSTGRES_URL"}[name]
-        with pytest.raises(infra.ConfigurationError, match=f"set {variable} or DATABASE_URL"):
-            getattr(infra.Infrastructure(config), name)
     none: Any = None
     for made in (infra.create_sms_service, infra.TwilioSmsService, infra.SnsSmsService):
         with pytest.raises(infra.ConfigurationError, match="config should be an SmsConfig"):

@@ -106,6 +106,95 @@ def bundle(services: infra.Infrastructure) -> None:
         infra.create_pool(mysql).connections()  # wrong: no such method
 
 
+class Pager(infra.SmsService):
+    provider_name = "pager"
+
+    def page(self) -> str:
+        return self.send_sms("+14155550100", "Come")
+
+
+class FakePager(fakes.FakeSmsService, Pager): ...
+
+
+class Services(infra.Infrastructure):
+    tables = (Notes,)
+
+    @infra.provided
+    def notes(self) -> Notes:
+        '''The notes.'''
+        return Notes.on(self.exchange)
+
+    @infra.provided
+    def own(self) -> Notes:
+        return SqlNotes(self.exchange)
+
+    @infra.provided
+    def sms(self) -> Pager:
+        raise NotImplementedError
+
+    @infra.provided
+    def archive(self) -> infra.StorageProvider:
+        return infra.S3StorageProvider(clock=self.clock)
+
+    @infra.provided
+    def users(self) -> infra.UserRepository:
+        return infra.SmsConfig()  # wrong: not a repository
+
+    @infra.provided
+    def bus(self) -> Notes:  # wrong: not an event bus
+        return Notes.on(self.exchange)
+
+
+class FakeServices(fakes.FakeInfrastructure, Services):  # wrong: bus is what it may not be
+    @infra.provided
+    def own(self) -> FakeNotes:
+        return FakeNotes(self.exchange)
+
+    @infra.provided
+    def sms(self) -> FakePager:
+        return FakePager()
+
+    @infra.provided
+    def archive(self) -> fakes.FakeStorageProvider:
+        return fakes.FakeStorageProvider(clock=self.clock)
+
+    @infra.provided
+    def notes(self) -> fakes.FakeStorageProvider:  # wrong: no notes
+        return self.archive
+
+
+def own_bundle(services: Services) -> None:
+    services.notes.find_by_text("a")
+    services.notes.find_by_txt("a")  # wrong: no such method
+    services.sms.page()
+    services.sms.pag()  # wrong: no such method
+    services.sms.outbox  # wrong: only a fake has it
+    services.note  # wrong: no such service
+    services.notes = Notes.on(services.exchange)  # wrong: cannot be set
+    counts: dict[str, int] = services.load({{"notes": [Note("a"), {{"text": "b"}}]}})
+    services.load({{"notes": 5}})  # wrong: not rows
+    services.load([Note("a")])  # wrong: not by table
+    print(counts, infra.provided(5))  # wrong: not a function
+    made: Services = Services.from_env()
+    other: FakeServices = Services.from_env()  # wrong: the real ones
+    print(made, other)
+
+
+def test_own_fakes() -> None:
+    with FakeServices(fakes.FakeClock(), tables=[Notes], engine="mysql") as services:
+        own_bundle(services)
+        services.own.fail_next("create", infra.TimeoutError)
+        services.sms.outbox[0].code
+        services.sms.outbox[0].cod  # wrong: no such field
+        services.exchange.table("notes")
+        services.archive.denied.clear()
+        services.archive.denyed.clear()  # wrong: no such attribute
+    made: FakeServices = FakeServices.from_env()
+    print(made)
+    FakeServices(engine=5)  # wrong: not a name
+    FakeServices(tables=5)  # wrong: not a list
+
+
 def test_with_fakes() -> None:
     with fakes.FakeInfrastructure(fakes.FakeClock()) as services:
         bundle(services)
