@@ -527,7 +527,7 @@ class Table:
             holds = repository._column_type(name, kind)
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
             columns[name] = Column(kind, null, length, precision, holds.scale, name in only)
-        if made := repository._made_id():
+        if made := repository._made_id(held):
             columns[made] = replace(columns[made], auto_increment=True)
         table = cls(
             repository.table,

@@ -9194,7 +9194,7 @@ class _RecordSchema(ABC, Generic[R]):
         if hasattr(cls, "record") and hasattr(cls, "table"):  # else it is a base of others
             cls._rules()
             if len(cls.key) > 1 or [*cls.ids] != [*cls.key]:
-                cls._made_id()
+                cls._made_id(cls._columns())
 
     @classmethod
     def _rules(cls) -> _Rules:
@@ -9225,7 +9225,7 @@ class _RecordSchema(ABC, Generic[R]):
             name for name in self._fields if self._held_types[name][0] in (dict, list)
         ]
         #: the column whose values the server makes, or ""
-        self._made = self._made_id()
+        self._made = self._made_id(self._held_types)
         #: columns that ``create`` fills
         self._fillable = [name for name in self.ids if name != self._made]
         self._fillable += "created_at", "updated_at"
@@ -9319,9 +9319,8 @@ class _RecordSchema(ABC, Generic[R]):
         return columns
 
     @classmethod
-    def _made_id(cls) -> str:
+    def _made_id(cls, columns: Mapping[str, tuple[type, bool]]) -> str:
         """Return the column whose values the server makes, or "". Raises ConfigurationError."""
-        columns = cls._columns()
         made = [name for name in cls.ids if name in columns and columns[name][0] is int]
         if len(made) > 1 or made not in ([], [*cls.key]):
             raise ConfigurationError(
@@ -9749,16 +9748,6 @@ def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T
     return functools.cached_property(make)
 
 
-class _SqlNames(dict[str, str]):
-    """The SQL for each field. The server refuses a name that is none, as a fake does."""
-
-    def __init__(self, quote: Callable[[str], str]) -> None:
-        self._quote = quote
-
-    def __missing__(self, name: str) -> str:
-        return self._quote(name)
-
-
 class SqlRepository(Repository[R]):
     """The storage of a repository on a ``ConnectionPool``. The texts of its statements are kept.
 
@@ -9784,9 +9773,8 @@ class SqlRepository(Repository[R]):
             )
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
-        self._names = _SqlNames(dialect.name)
-        self._names.update({name: dialect.name(name) for name in self._held_types})
-        self._names.update({name: sql for name, (sql, _) in self._others.items()})
+        self._names = {name: dialect.name(name) for name in self._held_types}
+        self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
         self._texts: dict[Any, Any] = {}  # by shape: there are few
@@ -9839,7 +9827,11 @@ class SqlRepository(Repository[R]):
         return self.database._statement(operation, text, params, fetch, repeatable=True)
 
     def _list(self, names: Iterable[str]) -> str:
-        return ", ".join(self._names[name] for name in names)
+        return ", ".join(map(self._sql_name, names))
+
+    def _sql_name(self, name: str) -> str:
+        """Return a field's SQL. The server refuses a name that is none, as a fake does."""
+        return self._names.get(name) or self.database._dialect.name(name)
 
     def _bounds(self, limit: int | None, offset: int) -> str:
         if limit is None:
@@ -9867,7 +9859,7 @@ class SqlRepository(Repository[R]):
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
-        settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
+        settings = ", ".join(f"{self._sql_name(name)} = %s" for name in changes)
         sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
         params = [*changes.values(), *self._parameters(where)]
         return self.database._statement(operation, sql, params, _row_count)
@@ -9896,7 +9888,7 @@ class SqlRepository(Repository[R]):
         shape = self._shape(where)
         text: str | None = self._texts.get(shape)
         if text is None:
-            terms = [f"{self._names[name]} {self._term(value)}" for name, value in where.items()]
+            terms = [f"{self._sql_name(name)} {self._term(value)}" for name, value in where.items()]
             text = self._texts[shape] = " WHERE " + " AND ".join(terms) if terms else ""
         return text
 
@@ -10002,7 +9994,7 @@ class _TableWriter:
         self._quote = self._syntax.syntax().name
         self._rules = port._rules()
         self._columns = port._columns()
-        self._made = port._made_id()
+        self._made = port._made_id(self._columns)
         #: each key's columns, by the name of the constraint
         self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
         self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}

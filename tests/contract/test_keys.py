@@ -111,7 +111,8 @@ class Events(infra.Repository[Event]):
 class Numbers(infra.Repository[Event]):
     """Its ids are those of the caller."""
 
-    record, table, resource, ids = Event, "key_numbers", "number", ()
+    record, table, resource = Event, "key_numbers", "number"
+    ids: ClassVar[tuple[str, ...]] = ()
 
 
 class MadeNumbers(Numbers):
@@ -140,7 +141,7 @@ class Dropped(Rates):
     table = "dropped_rates"
 
 
-PORTS: list[type[infra.Repository[Any]]] = [Orders, Lines, Rates, Holidays, Events, Numbers]
+PORTS: list[Any] = [Orders, Lines, Rates, Holidays, Events, Numbers]
 
 
 @dataclass
@@ -580,11 +581,12 @@ class KeyContract(Contract):
 
     def test_a_table_that_is_not_there(self, backend: Keys) -> None:
         port: Any = type("Absent", (Orders,), {"table": "absent", "unique": ()})
-        for call in (
+        calls: list[Callable[[], Any]] = [
             lambda: port.on(backend.database).create(Order("a")),
             lambda: port.on(backend.database).get(1),
             lambda: port.on(backend.database).count(),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(infra.DatabaseError, match='"absent"') as caught:
                 call()
             assert type(caught.value) is infra.DatabaseError
