@@ -17672,7 +17672,7 @@ class RepositoryTarget(Target):
     def _skips(self, record: Any) -> bool:
         where = self._where(record)
         is_findable = self.on_conflict == "skip" and not any(map(_is_unfilled, where.values()))
-        return is_findable and self.repository._exists("move", where)
+        return is_findable and self.repository._exists("move", self.repository._checked(where))
 
     def _preview(self, columns: _Columns) -> MoveCounts:
         (records,) = columns
@@ -17694,7 +17694,7 @@ class RepositoryTarget(Target):
             where = self._where(record)
             if any(map(_is_unfilled, where.values())):
                 raise MoveError(f"the records have no {', '.join(where)} to find them by")
-            stored = self.repository._first("move", where)
+            stored = self.repository._first("move", self.repository._checked(where))
             if stored is None:
                 yield "missing"
             else:

@@ -555,6 +555,22 @@ class KeyContract(Contract):
         found = move.verify()
         assert (found.checked, found.different, found.missing) == (2, 1, 0)
 
+    @pytest.mark.parametrize("on_conflict", ["skip", "error"])
+    def test_a_move_of_no_key(self, backend: Keys, on_conflict: str) -> None:
+        """MySQL would skip it, because it holds "EUR " for "EUR"."""
+        backend.rates.create(Rate("EUR"))
+        move = infra.RowMove(
+            uuid.uuid4().hex,
+            source=infra.IterableSource([{"currency": "EUR "}]),
+            target=infra.RepositoryTarget(backend.rates, on_conflict=on_conflict),
+            transform=lambda row: Rate(**row),
+        )
+        with pytest.raises(infra.MoveError, match="row=1: currency should not begin or end"):
+            move.run(progress=False)
+        with pytest.raises(infra.ValidationError, match="currency should not begin or end"):
+            move.verify()
+        assert backend.rates.page().items == [Rate("EUR")]
+
     # --- bad input
 
     def test_an_unknown_field(self, backend: Keys) -> None:
