@@ -420,6 +420,7 @@ class Column:
             timedelta (None: 6).
         ascii: whether a text may hold ASCII only.
         key_length: the length of a text in a key, if only MySQL needs one.
+        auto_increment: whether the server makes an int that is not given.
 
     Raises ConfigurationError for a kind, size or scale that no column has.
     """
@@ -431,6 +432,7 @@ class Column:
     scale: int | None = None
     ascii: bool = False
     key_length: int | None = None
+    auto_increment: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, type) or self.kind not in infra._VALUE_TYPES:
@@ -446,6 +448,8 @@ class Column:
             raise infra.ConfigurationError(
                 "a Column has a length, precision or scale that no column can have"
             )
+        if self.auto_increment and self.kind is not int:
+            raise infra.ConfigurationError("a Column with auto_increment should be an int")
 
 
 ForeignKey = infra.ForeignKey
@@ -476,6 +480,11 @@ class Table:
         if not all(isinstance(each, Column) for each in columns.values()):
             raise infra.ConfigurationError(f"{self.name}: columns should be of class Column")
         self._check_names("primary_key", self.primary_key)
+        made = [name for name, column in columns.items() if column.auto_increment]
+        if made and made != [*self.primary_key]:
+            raise infra.ConfigurationError(
+                f"{self.name}: {made[0]} has auto_increment, so it should be the whole primary key"
+            )
         for rule, names in infra._check_mapping("unique", self.unique).items():
             self._check_names(rule, names)
         for rule, key in infra._check_mapping("foreign_keys", self.foreign_keys).items():
@@ -523,6 +532,8 @@ class Table:
             length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
             sizes = length, precision, holds.scale
             columns[name] = Column(kind, null, *sizes, name in only, key_lengths.get(name))
+        if made := repository._made_id(held):
+            columns[made] = replace(columns[made], auto_increment=True)
         table = cls(
             repository.table,
             columns,
@@ -599,6 +610,22 @@ _KEY_ORDERS = {
     "mysql": _KeyOrder(True, False, True, False),
     "mariadb": _KeyOrder(False, True, True, True),
     "postgres": _KeyOrder(False, False, False, False),
+}
+
+
+class _Numbering(NamedTuple):
+    """How an engine makes the ids of a table."""
+
+    follows: bool  # a greater id that a row has moves the counter, and 0 or NULL is a new id
+    before_checks: bool  # a row that a check or NOT NULL refuses uses up an id
+    before_parents: bool  # a row without its parent uses up an id
+    repeats: bool  # at the end of the column's range it makes the last id again
+
+
+_NUMBERINGS = {
+    "mysql": _Numbering(True, False, False, True),
+    "mariadb": _Numbering(True, False, True, False),
+    "postgres": _Numbering(False, True, True, False),
 }
 
 
@@ -1309,6 +1336,12 @@ class _ConstrainedRows(_IndexedRows):
         self._children: list[tuple[_ConstrainedRows, str, ForeignKey]] = []  # as they are checked
         self._targets: set[tuple[str, ...]] = set()  # columns that children refer to
         self._parents = list(rules.foreign_keys.items())
+        made = [name for name, column in rules.columns.items() if column.auto_increment]
+        #: the column whose values the table makes, or "", and the next value; no rollback undoes it
+        self._made = "".join(made)
+        self._next_id = 1
+        self._numbering = _NUMBERINGS[database.dialect]
+        self._follows = bool(made) and self._numbering.follows
 
     def _refer(self, order: _KeyOrder) -> None:
         """Register this table's foreign keys with the tables that they refer to."""
@@ -1322,9 +1355,41 @@ class _ConstrainedRows(_IndexedRows):
         if order.parents_by_name:
             self._parents.sort(key=operator.itemgetter(0))
 
-    def _add(self, row: Mapping[str, Any]) -> None:
+    def _add(self, row: Mapping[str, Any]) -> int | None:
+        """Insert a row. Return its id if that was made."""
         self._check_columns(row)
+        if self._made and self._lacks_id(row):
+            return self._add_numbered(row)
         self._replace(None, None, self._values.fit_row(row))
+        return None
+
+    def _lacks_id(self, row: Mapping[str, Any]) -> bool:
+        return row.get(self._made) in (None, 0) if self._follows else self._made not in row
+
+    def _add_numbered(self, row: Mapping[str, Any]) -> int:
+        name, numbering = self._made, self._numbering
+        if numbering.before_checks:
+            self._values.fit_changes(row)  # a value that does not fit uses up no id
+        else:
+            fitted = self._values.fit_row({**row, name: 1})
+            self._run_checks(fitted)
+            if not numbering.before_parents:
+                self._check_parents({**fitted, name: None})
+        made = self._draw()
+        self._replace(None, None, self._values.fit_row({**row, name: made}))
+        return made
+
+    def _draw(self) -> int:
+        last: int = 2 ** ((self.rules.columns[self._made].length or 32) - 1) - 1
+        if self._next_id > last and not self._numbering.repeats:
+            raise self._error(infra._NO_MORE_IDS, about=f'column "{self._made}"')
+        made = min(self._next_id, last)
+        self._next_id = made + 1
+        return made
+
+    def _follow(self, ids: Iterable[int]) -> None:
+        """Make the next id greater than these."""
+        self._next_id = max([self._next_id, *(id + 1 for id in ids)])
 
     def _replace(self, old_key: _Key | None, old: Row | None, row: Row) -> None:
         """Check all constraints, then replace the old row. The values of the new one fit."""
@@ -1337,12 +1402,13 @@ class _ConstrainedRows(_IndexedRows):
             if key != old_key:
                 self._set(old_key, old, None)
         self._set(key, old if key == old_key else None, row)
-        if not self.rules.foreign_keys:
-            return
-        if self._is_mysql:
-            self._find_parents(key)
-        else:  # Postgres checks at the end of the statement
-            self._turns.unchecked.append((self, key))
+        if self._parents:
+            if self._is_mysql:
+                self._find_parents(key)
+            else:  # Postgres checks at the end of the statement
+                self._turns.unchecked.append((self, key))
+        if self._follows:
+            self._follow([row[self._made]])
 
     def _run_checks(self, row: Row) -> None:
         if self._is_mysql:
@@ -1382,8 +1448,10 @@ class _ConstrainedRows(_IndexedRows):
     def _find_parents(self, key: _Key) -> None:
         """Check the foreign keys of a row, if the row still exists."""
         row = self._rows.get(key)
-        if row is None:
-            return
+        if row is not None:
+            self._check_parents(row)
+
+    def _check_parents(self, row: Row) -> None:
         for name, reference in self._parents:
             value = self._key(row, reference.columns)
             parent = self._database.table(reference.table)
@@ -1451,7 +1519,7 @@ class FakeTable(_ConstrainedRows):
         super().__init__(database, rules)
 
     def insert(self, row: Mapping[str, Any]) -> None:
-        """Insert a row. Columns that are not given are NULL.
+        """Insert a row. Columns that are not given are NULL, or an id that the table makes.
 
         Raises ValidationError if ``row`` is not a dict.
         """
@@ -1513,12 +1581,12 @@ class FakeTable(_ConstrainedRows):
 
     # The same for a repository, with the name of its operation
 
-    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
-        def work() -> None:
-            for row in rows:
-                self._add(row)
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
+        def work() -> int | None:
+            made = [*map(self._add, rows)]
+            return made[0] if len(made) == 1 else None
 
-        self._database._atomically(operation, work)
+        return self._database._atomically(operation, work)
 
     def _update(self, operation: str, where: Where, changes: Mapping[str, Any]) -> int:
         def work() -> int:
@@ -1620,7 +1688,8 @@ class _FakeRows(infra._TableRows):
             for name, column in rules.columns.items()
         }
         key = tuple(rules.primary_key)
-        return infra._TableShape(columns, key, nullable=nullable, optional=nullable)
+        optional = nullable | {self._table._made} & columns.keys()
+        return infra._TableShape(columns, key, nullable=nullable, optional=optional)
 
     def count(self) -> int:
         return self._table._count("move", None)
@@ -1666,7 +1735,10 @@ class _FakeRows(infra._TableRows):
             table._update("move", dict(zip(key, each)), dict(zip(names, values)))
 
     def pass_ids(self) -> None:
-        """Do nothing: a fake generates no ids."""
+        table = self._table
+        if table._made:
+            ids = table._select("move", lambda rows: [row[table._made] for row in rows])
+            self._database._atomically("move", lambda: table._follow(ids))
 
 
 #: name, kind, columns, and of a foreign key: its table, columns and deletion rule
@@ -1715,6 +1787,19 @@ _NO_SUCH_TABLE = (1146, "42P01")
 _KIND_WORDS = {"flag": "boolean", "moment": "datetime", "id": "UUID", "document": "JSON"}
 
 
+#: the columns whose values the server makes, and the words for it
+_MADE = {
+    "mysql": "SELECT column_name, ' made by the server' FROM information_schema.columns "
+    "WHERE extra LIKE '%%auto_increment%%' "
+    "AND table_schema = COALESCE(%s, DATABASE()) AND table_name = %s",
+    "postgres": "SELECT attname, CASE attidentity WHEN 'a' THEN ' always' ELSE '' END "
+    "|| ' made by the server' FROM pg_attribute "
+    "LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
+    "WHERE attrelid = to_regclass(%s) AND attnum > 0 "
+    "AND (attidentity <> '' OR pg_get_expr(adbin, adrelid) LIKE 'nextval(%%')",
+}
+
+
 def _in_words(column: infra._ColumnType, null: bool, engine: str) -> str:
     """Describe a column, without what makes no difference on the engine."""
     kind, size, scale = column.kind, column.size, column.scale
@@ -1758,7 +1843,8 @@ def _fake_columns(table: Table, engine: str) -> dict[str, str]:
         holds = _column_type(column, engine)
         if holds.kind in infra._SIZED and (holds.size or 0) > longest.get(holds.kind, 0):
             holds = holds._replace(size=None)  # the engine has no type of that size
-        columns[name] = _in_words(holds, column.null, engine)
+        made = " made by the server" if column.auto_increment else ""
+        columns[name] = _in_words(holds, column.null, engine) + made
     return columns
 
 
@@ -1778,6 +1864,7 @@ def _real_columns(table: Table, pool: infra.ConnectionPool) -> dict[str, str]:
     shape, columns = pool._rows_of(table.name).shape(), {}
     place = pool._dialect.catalogue.table_params(table.name)
     collations = dict(pool.fetch_all(_COLLATIONS[pool.engine], place))
+    made = dict(pool.fetch_all(_MADE[pool.engine], place))
     for name, column in shape.columns.items():
         rule = table.columns.get(name)
         if column.kind == "long text":  # on MySQL it holds documents too
@@ -1788,7 +1875,7 @@ def _real_columns(table: Table, pool: infra.ConnectionPool) -> dict[str, str]:
         is_binary = collation in _BINARY_COLLATIONS or str(collation).endswith("_bin")
         if column.kind in ("text", "id") and collation and not is_binary:
             words += f" COLLATE {collation}"
-        columns[name] = words
+        columns[name] = words + made.get(name, "")
     return columns
 
 
@@ -1869,9 +1956,11 @@ class FakeRepository(infra.Repository[R]):
         super().__init__(database, *arguments, **options)
         self._service, self._below = database.engine, database
         self._table = database.table(self.table)
+        is_whole = self._table.rules.columns.keys() >= self._held_types.keys()
+        self._reading = self._read if is_whole else self._read_known
 
-    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> None:
-        self._table._insert(operation, *rows)
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
+        return self._table._insert(operation, *rows)
 
     def _rows(
         self,
@@ -1883,8 +1972,13 @@ class FakeRepository(infra.Repository[R]):
         offset: int = 0,
     ) -> list[tuple[Any, ...]]:
         order_by = [("-" if descending else "") + name for name, descending in order]
-        read = functools.partial(self._read, names)
+        read = functools.partial(self._reading, names)
         return self._table._select(operation, read, where, order_by, limit, offset)
+
+    def _read_known(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
+        """Read like ``_read``. Raises DatabaseError for a column that the table does not have."""
+        self._table._check_columns(name for name in names if name not in self._others)
+        return self._read(names, rows)
 
     def _read(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
         """Return the values of these fields for each row. Those ``elsewhere`` come last."""

@@ -4863,6 +4863,7 @@ _LOGIN = _no_connection("refused the login: check user, password, database and h
 _BLOCKED = _no_connection("has blocked this client's address after failed logins: see FLUSH HOSTS")
 _NO_DATABASE = _no_connection("has no such database")
 _MISFIT = _refusal("refused a value that does not fit its column or type")
+_NO_MORE_IDS = _refusal("has no further id: the column holds no greater one")
 _BY_ZERO = _refusal("does not divide by zero")
 _BAD_PATTERN = _refusal("could not read a regular expression")
 _BAD_ARGUMENT = _refusal("refused a value that a function, an operator or a setting cannot have")
@@ -5507,6 +5508,7 @@ class _MySqlErrorReader(_ErrorReader):
         (1049, _NO_DATABASE),
         (2026, _no_connection("could not be reached: it offers no TLS")),
         (1264, 1265, 1292, 1366, 1406, 1411, 1690, _MISFIT),
+        (167, 1467, _NO_MORE_IDS),
         (1365, _BY_ZERO),
         (1139, *range(3688, 3698), 3700, _BAD_PATTERN),
         (1231, 1298, 1649, 3685, 3686, _BAD_ARGUMENT),
@@ -5615,6 +5617,7 @@ class _PostgresErrorReader(_ErrorReader):
         ("3D", _NO_DATABASE),
         ("22001", "22003", "22007", "22008", "22018", _MISFIT),
         ("22021", "22026", "22P02", "22P03", "22P05", _MISFIT),
+        ("2200H", _NO_MORE_IDS),
         ("22012", _BY_ZERO),
         ("2201B", _BAD_PATTERN),
         ("22", _BAD_ARGUMENT),
@@ -5781,6 +5784,8 @@ class _Dialect(ABC):
     no_limit: ClassVar[str] = ""
     #: the prefix of a streamed query
     stream_prefix: ClassVar[str] = ""
+    #: ends an INSERT of which ``made_id`` reads the id that the server made
+    returning: ClassVar[str] = ""
 
     def __init__(self, config: DatabaseConfig) -> None:
         self.converters = {**self.converters, tuple: self.convert_many}  # type: ignore[misc]
@@ -5860,6 +5865,8 @@ class _Dialect(ABC):
     def connect(self, seconds: float, now: float) -> _Session: ...
     @abstractmethod
     def execute(self, session: _Session, cursor: Any, sql: Any, params: Any = None) -> None: ...
+    @abstractmethod
+    def made_id(self, cursor: Any) -> int: ...
     @abstractmethod
     def limit(self, session: _Session, limited: bool) -> None:
         """Set or lift query_timeout, on the server and in the client."""
@@ -6267,6 +6274,9 @@ class _MySqlDialect(_Dialect):
             # PyMySQL reads no server status from rows. This also discards a CALL's further results.
             session.raw.query("DO 0")
 
+    def made_id(self, cursor: Any) -> int:
+        return int(cursor.lastrowid)
+
     def transaction_survives(self, session: _Session) -> bool:
         session.raw.query("DO 0")  # an error carries no server status
         return self.in_transaction(session)
@@ -6501,6 +6511,7 @@ class _PostgresDialect(_Dialect):
     settings_roll_back = True
     undo = "ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"
     stream_prefix = "DECLARE infra_stream NO SCROLL CURSOR FOR "
+    returning = " RETURNING {}"
     types: ClassVar = {"moment": "TIMESTAMPTZ", "text": 'COLLATE "C"'}
     current_schema = "current_schema()"
     try_lock = "SELECT pg_try_advisory_lock(hashtext(%s))::int"
@@ -6612,6 +6623,9 @@ class _PostgresDialect(_Dialect):
         except (TypeError, ValueError, LookupError) as exc:  # psycopg2 has sent nothing yet
             reason = type(exc).__name__
         raise _placeholder_error(sql, params, reason)
+
+    def made_id(self, cursor: Any) -> int:
+        return int(cursor.fetchone()[0])
 
     def _watched(self, session: _Session, call: Callable[..., Any], *arguments: Any) -> None:
         _watchdog.watch(session)
@@ -6793,6 +6807,10 @@ def _row_count(cursor: Any) -> int:
 def _first_row(cursor: Any) -> _Row | None:
     row: _Row | None = cursor.fetchone() if cursor.description else None
     return row
+
+
+def _no_id(cursor: Any) -> None:
+    """Read nothing."""
 
 
 def _all_rows(cursor: Any) -> list[_Row]:
@@ -8860,7 +8878,7 @@ class Query(_ByValue):
     """The page of records to read.
 
     Pages count from 1. ``sort`` is one of the repository's ``sort_fields`` (default: the first);
-    records with equal values are in the order of their ids. ``filters`` gives the value of a field
+    records with equal values are in the order of their keys. ``filters`` gives the value of a field
     in ``filter_fields``; None selects records without one. None sorts as on the engine: last on
     Postgres, first on MySQL.
     """
@@ -8997,6 +9015,8 @@ class _Rules(NamedTuple):
                 raise ConfigurationError(f"{name} should be the name of one constraint")
 
 
+#: the key of a record; a tuple if it has several columns
+_RecordKey: TypeAlias = "uuid.UUID | int | str | bytes | date | Decimal | tuple[Any, ...]"
 #: values, or conditions, by the names of their columns
 _ByColumn: TypeAlias = Mapping[str, Any]
 #: columns, each with whether it is descending
@@ -9047,13 +9067,16 @@ class _ColumnCheck:
     def __init__(self, schema: _RecordSchema[Any], name: str) -> None:
         self._name = name
         self._kind, self._optional = schema._held_types[name]
-        self._trimmed = name in schema.trimmed
+        is_key = name in schema.key
+        self._optional = self._optional and not is_key
+        self._trimmed = is_key or name in schema.trimmed
         self._visible = name in schema.visible
         self._longest = schema.lengths.get(name, 0)
         pattern = schema.formats.get(name)
         self._format = None if pattern is None else re.compile(pattern)
         self._scale = schema.scales.get(name)
         self._step = _fraction(self._scale) if self._kind is datetime else 1
+        self._bound = 1 << (self._longest or 32) - 1 if is_key else 1 << 64
 
     def for_type(self) -> _Converter:
         """Return the method for the column's type."""
@@ -9103,8 +9126,11 @@ class _ColumnCheck:
 
     def whole(self, value: Any) -> Any:
         value = self.plain(value)
-        if value is not None and not -(1 << 64) <= value < 1 << 64:  # counting digits takes time
-            _check_digits(self._name, value)
+        bound = self._bound
+        if value is not None and not -bound <= value < bound:
+            _check_digits(self._name, value)  # counting digits takes time
+            if bound < 1 << 64:  # servers would refuse it, but not in each condition
+                raise self._invalid(f"be from {-bound} to {bound - 1}")
         return value
 
     def data(self, value: Any) -> Any:
@@ -9176,6 +9202,8 @@ class _RecordSchema(ABC, Generic[R]):
         super().__init_subclass__()
         if hasattr(cls, "record") and hasattr(cls, "table"):  # else it is a base of others
             cls._rules()
+            if len(cls.key) > 1 or [*cls.ids] != [*cls.key]:
+                cls._made_id(cls._columns())
 
     @classmethod
     def _rules(cls) -> _Rules:
@@ -9205,8 +9233,13 @@ class _RecordSchema(ABC, Generic[R]):
         self._documents = [
             name for name in self._fields if self._held_types[name][0] in (dict, list)
         ]
+        #: the column whose values the server makes, or ""
+        self._made = self._made_id(self._held_types)
+        #: columns that ``create`` fills
+        self._fillable = [name for name in self.ids if name != self._made]
+        self._fillable += "created_at", "updated_at"
         #: columns that ``update`` does not write
-        self._unchanged = {"id", *self.kept}
+        self._unchanged = {*self.key, *self.kept}
         self._unchanged |= {
             name for name, sources in self.folded.items() if self._unchanged.issuperset(sources)
         }
@@ -9227,6 +9260,8 @@ class _RecordSchema(ABC, Generic[R]):
             return f"there is no column {', '.join(unknown)}"
         if own_sorts and (unseen := sorted({*self.sort_fields} - {*self._fields})):
             return f"sort_fields should be fields of the record, not {', '.join(unseen)}"
+        if not self.key:
+            return "key should name a column"
         if problem := self._size_problem(self._held_types):
             return problem
         if not {*self.filter_fields, *self.sort_fields, *self.guarded}.isdisjoint(self._documents):
@@ -9293,6 +9328,17 @@ class _RecordSchema(ABC, Generic[R]):
         return columns
 
     @classmethod
+    def _made_id(cls, columns: Mapping[str, tuple[type, bool]]) -> str:
+        """Return the column whose values the server makes, or "". Raises ConfigurationError."""
+        made = [name for name in cls.ids if name in columns and columns[name][0] is int]
+        if len(made) > 1 or made not in ([], [*cls.key]):
+            raise ConfigurationError(
+                f"{cls.__name__}: the server makes ids of type int, so {made[0]} has to be the "
+                "whole key (or is not in ids)"
+            )
+        return "".join(made)
+
+    @classmethod
     def _column_type(cls, name: str, kind: type) -> _ColumnType:
         """Return the type of the column that holds a field of this kind."""
         scale = cls.scales.get(name)
@@ -9323,7 +9369,11 @@ class _RecordSchema(ABC, Generic[R]):
     def _checked(self, values: _ByColumn) -> dict[str, Any]:
         """Return the values as they are stored, with the folded columns that hold them."""
         checks = self._checks
-        checked = {name: checks[name](value) for name, value in values.items()}
+        try:
+            checked = {name: checks[name](value) for name, value in values.items()}
+        except KeyError:
+            unknown = [str(name) for name in values if name not in checks]
+            raise ValidationError(f"{self.table} has no {', '.join(unknown)}") from None
         for name, sources in self.folded.items():
             if checked.keys() >= {*sources}:
                 texts = [checked[source] for source in sources]
@@ -9337,6 +9387,14 @@ class _RecordSchema(ABC, Generic[R]):
                 raise ValidationError(
                     f"{', '.join(sources)} can only be changed together: {name} holds them"
                 )
+
+    def _by_key(self, key: Any) -> dict[str, Any]:
+        """Return the condition that finds a record by its key."""
+        if len(self.key) == 1:
+            return self._identity(key, self.key[0])
+        if not isinstance(key, tuple) or len(key) != len(self.key):
+            raise ValidationError(f"key should be a tuple: ({', '.join(self.key)})")
+        return self._checked(dict(zip(self.key, key)))
 
     def _identity(self, id: Any, name: str = "id") -> dict[str, Any]:
         """Return the condition that finds rows by an id."""
@@ -9391,7 +9449,9 @@ class _RecordStore(_RecordSchema[R]):
     # or _Among.
 
     @abstractmethod
-    def _insert(self, operation: str, *rows: _ByColumn) -> None: ...
+    def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
+        """Return the id that the server has made for a single row."""
+
     @abstractmethod
     def _rows(
         self,
@@ -9482,8 +9542,9 @@ class Repository(_PagedStore[R]):
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
-        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None. It also
-            fills ``created_at`` and ``updated_at``.
+        ids: fields that ``create`` fills with a new id if they are ``FILLED`` or None. An int is
+            made by the server, and has to be the whole key. It also fills ``created_at`` and
+            ``updated_at``.
         lengths: the most characters that a text may have, or bytes. A column with a bound needs it
             here: servers silently cut white space beyond the bound, and ``create`` would not
             return what is stored.
@@ -9556,8 +9617,18 @@ class Repository(_PagedStore[R]):
         Ids, ``created_at`` and ``updated_at`` are filled if they are ``FILLED`` or None.
         """
         values = self._filled(record)
-        self._insert("create", values)
+        made = self._insert("create", values)
+        if made is not None:
+            values[self._made] = made
         return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
+
+    def get(self, key: _RecordKey) -> R | None:
+        """Return the record with this key, or None. A key of several columns is a tuple."""
+        return self._first("get", self._by_key(key))
+
+    def exists(self, key: _RecordKey) -> bool:
+        """Return whether there is a record with this key."""
+        return self._exists("exists", self._by_key(key))
 
     def find_by_id(self, id: uuid.UUID) -> R | None:
         """Return the record, or None."""
@@ -9575,9 +9646,9 @@ class Repository(_PagedStore[R]):
         self._overwrite(values, values)
         return self._stored(values, *(getattr(record, name) for name in self.elsewhere))
 
-    def delete(self, id: uuid.UUID) -> bool:
-        """Delete the record, and return whether it existed."""
-        return self._remove("delete", self._identity(id)) > 0
+    def delete(self, key: _RecordKey) -> bool:
+        """Delete the record with this key, and return whether it existed."""
+        return self._remove("delete", self._by_key(key)) > 0
 
     def count(self) -> int:
         """Return how many records there are."""
@@ -9597,16 +9668,22 @@ class Repository(_PagedStore[R]):
         """Return the checked values of a new record."""
         now = self._clock.now()
         values = {**self._values(record), **hidden}
-        for name in (*self.ids, "created_at", "updated_at"):
+        for name in self._fillable:
             value = values.get(name, now)
             if value is FILLED or value is None:
                 values[name] = new_id(self._clock) if name in self.ids else self._cut(name, now)
-        return self._checked(values)
+        if not self._made:
+            return self._checked(values)
+        if _is_unfilled(values.get(self._made)):
+            values.pop(self._made, None)
+        checked = self._checked(values)
+        if checked.get(self._made, 1) < 1:  # MySQL makes a new id instead of 0
+            raise ValidationError(f"{self._made} should be 1 or more")
+        return checked
 
     def _edited(self, record: R) -> dict[str, Any]:
         """Return the checked values of a record that exists."""
-        values = self._values(record)
-        self._identity(values.get("id"))
+        values = {**dict.fromkeys(self.key), **self._values(record)}
         if "updated_at" in values:
             values["updated_at"] = self._cut("updated_at", self._clock.now())
         return self._checked(values)
@@ -9623,16 +9700,16 @@ class Repository(_PagedStore[R]):
             f"{subject} differs from what is stored, and update does not change it: "
             f"read the {self.resource} again"
         )
-        identity = {"id": read["id"]}
+        identity = {name: read[name] for name in self.key}
         raise self._rule_broken("update", f"{self.table}_as_read", message, identity)
 
     def _as_read(self, values: _ByColumn) -> dict[str, Any]:
-        return {name: values[name] for name in ("id", *self.guarded)}
+        return {name: values[name] for name in (*self.key, *self.guarded)}
 
     def _changes(self, values: _ByColumn) -> dict[str, Any]:
-        """Return the values that ``update`` writes. An UPDATE needs one: at least the id."""
+        """Return the values that ``update`` writes. An UPDATE needs one: at least of the key."""
         changes = {name: value for name, value in values.items() if name not in self._unchanged}
-        return changes or {"id": values["id"]}
+        return changes or {self.key[0]: values[self.key[0]]}
 
     def _stored(self, values: _ByColumn, *others: Any) -> R:
         """Return the record that a read would return. ``others`` are the fields ``elsewhere``."""
@@ -9643,13 +9720,13 @@ class Repository(_PagedStore[R]):
         return self._make(map(stored.__getitem__, self._shown))
 
     def _alter(
-        self, operation: str, id: uuid.UUID, changes: _ByColumn, *, edit: bool = True
+        self, operation: str, key: _RecordKey, changes: _ByColumn, *, edit: bool = True
     ) -> None:
         """Change some fields of one record. Raises NotFoundError if it does not exist."""
         changes = self._checked(changes)
         if edit and "updated_at" in self._held_types:
             changes["updated_at"] = self._cut("updated_at", self._clock.now())
-        if not self._change(operation, self._identity(id), changes):
+        if not self._change(operation, self._by_key(key), changes):
             raise self._not_found(operation)
 
     def _not_found(self, operation: str) -> NotFoundError:
@@ -9725,18 +9802,24 @@ class SqlRepository(Repository[R]):
         self._from = f"FROM {self._quoted_table}"
         self._texts: dict[Any, Any] = {}  # by shape: there are few
 
-    def _insert(self, operation: str, *rows: _ByColumn) -> None:
+    def _insert(self, operation: str, *rows: _ByColumn) -> int | None:
         shape = "INSERT", len(rows), tuple(rows[0])
-        sql = self._texts.get(shape)
-        if sql is None:
-            sql = self._texts[shape] = self._insertion(rows)
+        found = self._texts.get(shape)
+        if found is None:
+            found = self._texts[shape] = self._insertion(rows)
+        sql, fetch = found
         values = [value for row in rows for value in row.values()]
-        self.database._statement(operation, sql, values, _row_count)
+        made: int | None = self.database._statement(operation, sql, values, fetch)
+        return made
 
-    def _insertion(self, rows: Sequence[_ByColumn]) -> str:
+    def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
         marks = ", ".join(["%s"] * len(rows[0]))
         lines = ", ".join([f"({marks})"] * len(rows))
-        return f"INSERT INTO {self._quoted_table} ({self._list(rows[0])}) VALUES {lines}"
+        sql = f"INSERT INTO {self._quoted_table} ({self._list(rows[0])}) VALUES {lines}"
+        if not self._made or self._made in rows[0] or len(rows) > 1:
+            return sql, _no_id
+        dialect = self.database._dialect
+        return sql + dialect.returning.format(self._names[self._made]), dialect.made_id
 
     def _rows(
         self,
@@ -9767,7 +9850,11 @@ class SqlRepository(Repository[R]):
         return self.database._statement(operation, text, params, fetch, repeatable=True)
 
     def _list(self, names: Iterable[str]) -> str:
-        return ", ".join(self._names[name] for name in names)
+        return ", ".join(map(self._sql_name, names))
+
+    def _sql_name(self, name: str) -> str:
+        """Return a field's SQL. The server refuses a name that is none, as a fake does."""
+        return self._names.get(name) or self.database._dialect.name(name)
 
     def _bounds(self, limit: int | None, offset: int) -> str:
         if limit is None:
@@ -9795,7 +9882,7 @@ class SqlRepository(Repository[R]):
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
-        settings = ", ".join(f"{self._names[name]} = %s" for name in changes)
+        settings = ", ".join(f"{self._sql_name(name)} = %s" for name in changes)
         sql = f"UPDATE {self._quoted_table} SET {settings}{self._condition(where)}"
         params = [*changes.values(), *self._parameters(where)]
         return self.database._statement(operation, sql, params, _row_count)
@@ -9824,7 +9911,7 @@ class SqlRepository(Repository[R]):
         shape = self._shape(where)
         text: str | None = self._texts.get(shape)
         if text is None:
-            terms = [f"{self._names[name]} {self._term(value)}" for name, value in where.items()]
+            terms = [f"{self._sql_name(name)} {self._term(value)}" for name, value in where.items()]
             text = self._texts[shape] = " WHERE " + " AND ".join(terms) if terms else ""
         return text
 
@@ -9867,6 +9954,8 @@ class _TableSyntax(NamedTuple):
     #: follows the type of a text of ASCII
     ascii: str = ""
     primary_key: str = "CONSTRAINT {name} PRIMARY KEY"
+    #: follows the column whose values the server makes
+    made: str = " GENERATED BY DEFAULT AS IDENTITY"
     ending: str = ""
 
 
@@ -9894,6 +9983,7 @@ _TABLE_SYNTAX = {
         key_bytes=3072,  # https://dev.mysql.com/doc/refman/8.4/en/innodb-limits.html
         ascii=_ASCII,
         primary_key="PRIMARY KEY",
+        made=" AUTO_INCREMENT",
         ending=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     ),
     "postgres": _TableSyntax(
@@ -9928,6 +10018,7 @@ class _TableWriter:
         self._rules = port._rules()
         self._columns = port._columns()
         self._key_lengths = port._key_lengths()
+        self._made = port._made_id(self._columns)
         #: each key's columns, by the name of the constraint
         self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
         self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}
@@ -9970,7 +10061,8 @@ class _TableWriter:
         written = written.format(size=column.size, scale=column.scale)
         if column.kind == "text" and name in self._rules.ascii:
             written += self._syntax.ascii
-        return f"{self._quote(name)} {written} {'NULL' if null else 'NOT NULL'}"
+        made = self._syntax.made if name == self._made else ""
+        return f"{self._quote(name)} {written} {'NULL' if null else 'NOT NULL'}{made}"
 
     def _type(self, name: str) -> _ColumnType:
         column: _ColumnType = self._port._column_type(name, self._columns[name][0])
@@ -17647,7 +17739,7 @@ class RepositoryTarget(Target):
     def _skips(self, record: Any) -> bool:
         where = self._where(record)
         is_findable = self.on_conflict == "skip" and not any(map(_is_unfilled, where.values()))
-        return is_findable and self.repository._exists("move", where)
+        return is_findable and self.repository._exists("move", self.repository._checked(where))
 
     def _preview(self, columns: _Columns) -> MoveCounts:
         (records,) = columns
@@ -17666,7 +17758,10 @@ class RepositoryTarget(Target):
 
     def _compare(self, columns: _Columns) -> Iterator[str]:
         for record in columns[0]:
-            stored = self.repository._first("move", self._where(record))
+            where = self._where(record)
+            if any(map(_is_unfilled, where.values())):
+                raise MoveError(f"the records have no {', '.join(where)} to find them by")
+            stored = self.repository._first("move", self.repository._checked(where))
             if stored is None:
                 yield "missing"
             else:

@@ -1648,17 +1648,17 @@ class DatabaseContract(Contract):
             cells(backend.database)
 
     def test_an_id_that_nobody_makes(self, backend: DatabaseBackend) -> None:
-        """A record whose id is left to the database, which makes none."""
+        """A record, or a row, whose id is left to the database, which makes none."""
         numbered: Any = type("Owners", (type(backend.owners),), {"record": Unnumbered, "ids": ()})
         owners = numbered(backend.database)
         for name in ("a", "b"):
-            assert conflict(lambda: owners.create(Unnumbered(name))) == (
-                "owners_id_not_null",
-                "not_null",
-            )
+            insert = functools.partial(backend.database.insert_many, "owners", ["name"], [(name,)])
+            assert conflict(insert) == ("owners_id_not_null", "not_null")
+            with pytest.raises(infra.ValidationError, match=r"id should be a uuid\.UUID"):
+                owners.create(Unnumbered(name))
         assert names(backend) == []
         made = backend.owners.create(Owner("c"))
-        with pytest.raises(infra.NotFoundError):
+        with pytest.raises(infra.ValidationError, match=r"id should be a uuid\.UUID"):
             owners.update(Unnumbered("d"))
         assert owners.find_by_id(made.id) == Unnumbered("c", made.id)
 

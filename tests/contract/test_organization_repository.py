@@ -165,6 +165,7 @@ class OrganizationRepositoryContract(Contract):
         assert acme.created_at.tzinfo is timezone.utc
         assert acme.id.version == 7
         assert organizations.find_by_id(acme.id) == organizations.find_by_slug("acme") == acme
+        assert (organizations.get(acme.id), organizations.exists(acme.id)) == (acme, True)
         assert organizations.exists_by_slug("acme") is True
         assert organizations.find_members(acme.id) == infra.Page(
             [infra.Member(ada, "owner", DAWN)], 1, 50, None

@@ -59,6 +59,7 @@ class PhoneUserRepositoryContract(Contract):
         user = plain(users.create_for_phone(phone, text("worker")))
         assert (user.phone_hash, user.user_type) == (infra.hash_phone(PHONE, HASH_KEY), "worker")
         assert users.find_by_phone(phone) == users.find_by_id(user.id) == user
+        assert (users.get(user.id), users.exists(user.id)) == (user, True)
         assert users.exists_by_phone(phone) is True
         assert [users.count(text("worker")), users.count(text("customer"))] == [1, 0]
         changed = plain(users.update(replace(user, country_code=text("49"))))

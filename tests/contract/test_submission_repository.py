@@ -161,6 +161,7 @@ class SubmissionRepositoryContract(Contract):
         assert (made.visibility, made.created_at, made.updated_at) == ("public", DAWN, DAWN)
         assert made.id.version == 7
         assert submissions.find_by_id(made.id) == made
+        assert (submissions.get(made.id), submissions.exists(made.id)) == (made, True)
         assert repr(submissions.find_by_id(made.id)) == repr(made)  # of the same types, too
         assert submissions.find_by_id(numbered(1)) is None
         assert submissions.count() == 1

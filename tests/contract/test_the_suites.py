@@ -53,6 +53,7 @@ ONLY_FAKES = {"fail_next", "down"}
 def test_every_port_has_a_suite() -> None:
     assert {suite.port for suite in suites()} == {
         infra.Database,
+        infra.Repository,
         infra.PhoneUserRepository,
         infra.TokenRepository,
         infra.UserRepository,

@@ -76,6 +76,7 @@ class TokenRepositoryContract(Contract):
         token, record = text(issue.token), issue.record
         assert (record.device_id, record.device_name) == ("d", "é")
         assert tokens.find(token) == tokens.find_by_id(record.id) == record
+        assert (tokens.get(record.id), tokens.exists(record.id)) == (record, True)
         assert tokens.is_valid(token) is True
         other = issued(plain(tokens.rotate(token, DAY)))
         assert other.record.device_name == "é"

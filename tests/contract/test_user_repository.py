@@ -262,6 +262,7 @@ class UserRepositoryContract(Contract):
         assert user.created_at.tzinfo is timezone.utc
         assert user.id.version == 7
         assert users.find_by_id(user.id) == user
+        assert (users.get(user.id), users.exists(user.id)) == (user, True)
         assert users.find_by_email("ada@example.com") == user
         assert users.find_by_username("ada") == user
         assert users.exists_by_email("ada@example.com") is True

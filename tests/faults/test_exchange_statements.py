@@ -92,6 +92,8 @@ def test_no_method_costs_a_statement_for_each_item(
         lambda: users.create(infra.User("new@x", "new", profile={"a": [*range(100)]}), "hash"),
     )
     cost("users.find_by_id", lambda: users.find_by_id(id))
+    cost("users.get", lambda: users.get(id))
+    cost("users.exists", lambda: users.exists(id))
     cost("users.find_by_email", lambda: users.find_by_email(mail))
     cost("users.find_by_username", lambda: users.find_by_username("user0"))
     cost("users.exists_by_email", lambda: users.exists_by_email(mail))
@@ -124,6 +126,8 @@ def test_no_method_costs_a_statement_for_each_item(
     cost("users.find_organizations, none", lambda: users.find_organizations(nobody), 0)
     cost("organizations.create", lambda: organizations.create(infra.Organization("New", "new"), id))
     cost("organizations.find_by_id", lambda: organizations.find_by_id(acme.id))
+    cost("organizations.get", lambda: organizations.get(acme.id))
+    cost("organizations.exists", lambda: organizations.exists(acme.id))
     cost("organizations.find_by_slug", lambda: organizations.find_by_slug("a0"))
     cost("organizations.exists_by_slug", lambda: organizations.exists_by_slug("a0"))
     cost("organizations.update", lambda: organizations.update(acme))

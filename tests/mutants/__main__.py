@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.mutants import bundles, caches, databases, lies, moves, others, suite
+from tests.mutants import bundles, caches, databases, keys, lies, moves, others, suite
 
 LISTS = (
     databases.MUTANTS,
@@ -13,6 +13,7 @@ LISTS = (
     moves.MUTANTS,
     lies.MUTANTS,
     bundles.MUTANTS,
+    keys.MUTANTS,
 )
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 

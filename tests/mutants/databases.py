@@ -735,7 +735,7 @@ return made
     OnFakes(
         "records: an update of nothing stores all",
         INFRA,
-        Replace("Repository._changes", "{'id': values['id']}", "dict(values)"),
+        Replace("Repository._changes", "{self.key[0]: values[self.key[0]]}", "dict(values)"),
         RECORDS,
     ),
     OnFakes(
@@ -923,7 +923,7 @@ value = self.plain(value)
     OnFakes(
         "exchange: what was read before the last change is stored",
         INFRA,
-        Replace("Repository._as_read", "('id', *self.guarded)", "('id',)"),
+        Replace("Repository._as_read", "(*self.key, *self.guarded)", "self.key"),
         USERS,
     ),
     OnFakes(

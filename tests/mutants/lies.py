@@ -2316,14 +2316,14 @@ SUBTLE: list[Mutant] = [
     ),
     shared(
         "Repository: one field of all records is changed",
-        Replace("Repository._alter", "self._identity(id)", "{}"),
+        Replace("Repository._alter", "self._by_key(key)", "{}"),
         USERS,
     ),
     shared(
         "Repository: an update stores all records",
         Replace(
             "Repository._as_read",
-            "{name: values[name] for name in ('id', *self.guarded)}",
+            "{name: values[name] for name in (*self.key, *self.guarded)}",
             "{name: values[name] for name in self.guarded}",
         ),
         USERS,
