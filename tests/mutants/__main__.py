@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from tests.mutants import caches, databases, lies, moves, others, suite
+from tests.mutants import caches, columns, databases, lies, moves, others, suite
 
-LISTS = (databases.MUTANTS, caches.MUTANTS, others.MUTANTS, moves.MUTANTS, lies.MUTANTS)
+LISTS = (
+    databases.MUTANTS,
+    columns.MUTANTS,
+    caches.MUTANTS,
+    others.MUTANTS,
+    moves.MUTANTS,
+    lies.MUTANTS,
+)
 MUTANTS: list[suite.Mutant] = [mutant for mutants in LISTS for mutant in mutants]
 
 
