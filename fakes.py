@@ -421,6 +421,7 @@ class Column:
         ascii: whether a text may hold ASCII only.
         key_length: the length of a text in a key, if only MySQL needs one.
         auto_increment: whether the server makes an int that is not given.
+        default: what a row has that does not name the column, as with DEFAULT; None: NULL.
 
     Raises ConfigurationError for a kind, size or scale that no column has.
     """
@@ -433,6 +434,7 @@ class Column:
     ascii: bool = False
     key_length: int | None = None
     auto_increment: bool = False
+    default: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, type) or self.kind not in infra._VALUE_TYPES:
@@ -521,25 +523,41 @@ class Table:
             raise infra.ConfigurationError("Table.of takes the class of a repository")
         infra._check_declared(repository)
         held = repository._columns()
-        if problem := repository._size_problem(held):
-            raise infra.ConfigurationError(f"{repository.__name__}: {problem}")
-        rules = repository._rules()
-        only = [*rules.ascii, *infra._check_many("ascii", ascii)]
+        rules, defaults = repository._rules(held), repository._defaults()
+
+        def named(fields: Iterable[str]) -> tuple[str, ...]:
+            return tuple(map(repository._column, fields))
+
+        only = [*named(rules.ascii), *infra._check_many("ascii", ascii)]
         columns: dict[str, Column] = {}
         key_lengths = repository._key_lengths()
-        for name, (kind, null) in held.items():
-            holds = repository._column_type(name, kind)
-            length, precision = (None, holds.size) if kind is Decimal else (holds.size, None)
-            sizes = length, precision, holds.scale
-            columns[name] = Column(kind, null, *sizes, name in only, key_lengths.get(name))
+        for field_name, one in held.items():
+            holds, name = repository._column_type(field_name, one), repository._column(field_name)
+            length, precision = (None, holds.size) if one.kind is Decimal else (holds.size, None)
+            columns[name] = Column(
+                one.stored,
+                one.optional,
+                length,
+                precision,
+                holds.scale,
+                name in only,
+                key_lengths.get(field_name),
+                default=defaults.get(field_name),
+            )
         if made := repository._made_id(held):
-            columns[made] = replace(columns[made], auto_increment=True)
+            name = repository._column(made)
+            columns[name] = replace(columns[name], auto_increment=True)
         table = cls(
             repository.table,
             columns,
-            tuple(repository.key),
-            {**rules.unique, **infra._check_mapping("unique", unique)},
-            {**rules.foreign_keys, **infra._check_mapping("foreign_keys", foreign_keys)},
+            named(repository.key),
+            {rule: named(key) for rule, key in rules.unique.items()}
+            | {**infra._check_mapping("unique", unique)},
+            {
+                rule: replace(key, columns=named(key.columns))
+                for rule, key in rules.foreign_keys.items()
+            }
+            | {**infra._check_mapping("foreign_keys", foreign_keys)},
             {name: check.holds for name, check in rules.checks.items()}
             | {**infra._check_mapping("checks", checks)},
         )
@@ -889,6 +907,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
             raise
         except infra.InfrastructureError as error:
             error.operation = error.operation or operation
+            error.service = error.service or self.engine
             if block is not None:
                 self._doom(block, error, outermost=block.handle.killed)
             raise
@@ -1083,12 +1102,15 @@ class _IndexedRows:
                 choices[name] = self._chosen(value)
             elif holds := _COMPARISONS.get(value.__class__):
                 compared.append((name, holds, infra._plain(value.value)))
-            elif value.__class__.__hash__ is None:
-                raise infra.ValidationError(
-                    f"{name} should not be of type {type(value).__name__}, which equals no value"
-                )
             else:
-                equal[name] = self._comparable(infra._plain(value))
+                plain = infra._plain(value)
+                known = plain is None or plain.__class__ in infra._VALUE_TYPES
+                if not known or value.__class__.__hash__ is None:
+                    raise infra.ValidationError(
+                        f"{name} should not be of type {type(value).__name__}, "
+                        "which equals no value"
+                    )
+                equal[name] = self._comparable(plain)
         found, sure = self._candidates(equal, choices)
         for name in choices.keys() - sure:
             found = [pair for pair in found if self._comparable(pair[1][name]) in choices[name]]
@@ -1222,7 +1244,7 @@ class _ColumnValues:
         }
 
     def fit_row(self, row: Mapping[str, Any]) -> Row:
-        """Return a row as the table stores it. Columns that are not given are NULL."""
+        """Return a row as the table stores it. Columns that are not there are NULL."""
         return self._fitted(row, self._columns.values(), False)
 
     def fit_changes(self, changes: Mapping[str, Any]) -> Row:
@@ -1266,7 +1288,7 @@ class _ColumnValues:
             return None
         value = infra._plain(value)
         if not self._takes(column.kind, value):
-            if not isinstance(value, tuple(infra._FIELD_TYPES)):
+            if not isinstance(value, tuple(infra._VALUE_TYPES)):
                 raise infra.ValidationError(f"a value should not be of type {type(value).__name__}")
             fitted = None
         elif column.kind in (dict, list):
@@ -1342,6 +1364,11 @@ class _ConstrainedRows(_IndexedRows):
         self._next_id = 1
         self._numbering = _NUMBERINGS[database.dialect]
         self._follows = bool(made) and self._numbering.follows
+        self._defaults = {
+            name: column.default
+            for name, column in rules.columns.items()
+            if column.default is not None
+        }
 
     def _refer(self, order: _KeyOrder) -> None:
         """Register this table's foreign keys with the tables that they refer to."""
@@ -1358,6 +1385,8 @@ class _ConstrainedRows(_IndexedRows):
     def _add(self, row: Mapping[str, Any]) -> int | None:
         """Insert a row. Return its id if that was made."""
         self._check_columns(row)
+        if self._defaults:
+            row = {**self._defaults, **row}
         if self._made and self._lacks_id(row):
             return self._add_numbered(row)
         self._replace(None, None, self._values.fit_row(row))
@@ -1519,7 +1548,7 @@ class FakeTable(_ConstrainedRows):
         super().__init__(database, rules)
 
     def insert(self, row: Mapping[str, Any]) -> None:
-        """Insert a row. Columns that are not given are NULL, or an id that the table makes.
+        """Insert a row. Columns that are not given have a default or an id made here, or are NULL.
 
         Raises ValidationError if ``row`` is not a dict.
         """
@@ -1688,7 +1717,7 @@ class _FakeRows(infra._TableRows):
             for name, column in rules.columns.items()
         }
         key = tuple(rules.primary_key)
-        optional = nullable | {self._table._made} & columns.keys()
+        optional = nullable | {*self._table._defaults} | {self._table._made} & columns.keys()
         return infra._TableShape(columns, key, nullable=nullable, optional=optional)
 
     def count(self) -> int:
@@ -1934,6 +1963,54 @@ def _differences(table: str, rules: Mapping[str, str], found: Mapping[str, str])
 # === repositories =================================================================================
 
 
+class _TableByField:
+    """A table whose columns have other names than the fields by which a repository knows them."""
+
+    def __init__(self, table: FakeTable, names: Mapping[str, str]) -> None:
+        self._table, self._names = table, names
+
+    def _by_column(self, values: Mapping[str, Any]) -> Row:
+        return {self._names.get(name, name): value for name, value in values.items()}
+
+    def _by_field(self, row: Row) -> Row:
+        named = {name: row[column] for name, column in self._names.items() if column in row}
+        return {**row, **named}
+
+    def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
+        return self._table._insert(operation, *map(self._by_column, rows))
+
+    def _select(
+        self,
+        operation: str,
+        read: Callable[[list[Row]], list[Any]],
+        where: Mapping[str, Any],
+        order_by: Sequence[str],
+        *bounds: Any,
+    ) -> list[Any]:
+        terms = [term.rpartition("-") for term in order_by]
+        order_by = [sign + self._names.get(name, name) for _, sign, name in terms]
+        return self._table._select(
+            operation,
+            lambda rows: read([*map(self._by_field, rows)]),
+            self._by_column(where),
+            order_by,
+            *bounds,
+        )
+
+    def _matching(self, where: Mapping[str, Any]) -> _Found:
+        found = self._table._matching(self._by_column(where))
+        return [(key, self._by_field(row)) for key, row in found]
+
+    def _update(self, operation: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        return self._table._update(operation, self._by_column(where), self._by_column(changes))
+
+    def _delete(self, operation: str, where: Mapping[str, Any]) -> int:
+        return self._table._delete(operation, self._by_column(where))
+
+    def _count(self, operation: str, where: Mapping[str, Any]) -> int:
+        return self._table._count(operation, self._by_column(where))
+
+
 class FakeRepository(infra.Repository[R]):
     """The storage of a repository on a ``FakeDatabase``.
 
@@ -1955,9 +2032,18 @@ class FakeRepository(infra.Repository[R]):
             raise infra.ConfigurationError(f"{type(self).__name__} takes a FakeDatabase")
         super().__init__(database, *arguments, **options)
         self._service, self._below = database.engine, database
-        self._table = database.table(self.table)
-        is_whole = self._table.rules.columns.keys() >= self._held_types.keys()
+        table = database.table(self.table)
+        self._check_columns = table._check_columns
+        is_whole = table.rules.columns.keys() >= {*map(self._column, self._held_types)}
         self._reading = self._read if is_whole else self._read_known
+        self._table = _TableByField(table, self.column_names) if self.column_names else table
+        #: what makes a field's value of a row's, in this order
+        self._row_readers: list[tuple[str, Callable[[Any], Any]]] = [
+            (name, _copied)
+            for name, held in self._held_types.items()
+            if held.stored in (dict, list)
+        ]
+        self._row_readers += self._readers.items()
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
         return self._table._insert(operation, *rows)
@@ -1977,20 +2063,18 @@ class FakeRepository(infra.Repository[R]):
 
     def _read_known(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
         """Read like ``_read``. Raises DatabaseError for a column that the table does not have."""
-        self._table._check_columns(name for name in names if name not in self._others)
+        self._check_columns(self._column(name) for name in names if name not in self._others)
         return self._read(names, rows)
 
     def _read(self, names: Sequence[str], rows: list[Row]) -> list[tuple[Any, ...]]:
         """Return the values of these fields for each row. Those ``elsewhere`` come last."""
         columns = [name for name in names if name not in self._others]
         found = [tuple(map(row.__getitem__, columns)) for row in rows]
-        documents = [
-            (at, _copied)
-            for at, name in enumerate(columns)
-            if self._held_types[name][0] in (dict, list)
+        readers = [
+            (columns.index(name), read) for name, read in self._row_readers if name in columns
         ]
-        if documents:
-            found = [infra._converted(row, documents) for row in found]
+        if readers:
+            found = [infra._converted(row, readers) for row in found]
         others = [self._others[name](self, rows) for name in names[len(columns) :]]
         return [(*row, *more) for row, *more in zip(found, *others)] if others else found
 

@@ -93,6 +93,7 @@ from typing import (
     BinaryIO,
     ClassVar,
     Generic,
+    Literal,
     NamedTuple,
     NoReturn,
     TypeAlias,
@@ -506,6 +507,7 @@ class _ValueType(NamedTuple):
     plain: Callable[[Any], Any] | None = None
 
 
+_MICROSECOND = timedelta(microseconds=1)
 _VALUE_TYPES: Mapping[Any, _ValueType] = {
     str: _ValueType("text", "text", str.__str__),
     bool: _ValueType("True or False", "flag"),
@@ -525,6 +527,11 @@ _VALUE_TYPES: Mapping[Any, _ValueType] = {
     dict: _ValueType("a dict", "document"),
     list: _ValueType("a list", "document"),
 }
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the types that an annotation allows."""
+    return get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
 
 
 def _value_type(subclass: type) -> type:
@@ -681,7 +688,7 @@ def new_id(clock: Clock | None = None) -> uuid.UUID:
     random_bits = int.from_bytes(os.urandom(8), "big")
     if clock is None or clock.__class__ is SystemClock:
         return uuid.UUID(int=_id_of_time(time.time_ns()) | random_bits >> 2)
-    value = _id_of_time((_clock(clock).now() - _EPOCH) // timedelta(microseconds=1) * 1000)
+    value = _id_of_time((_clock(clock).now() - _EPOCH) // _MICROSECOND * 1000)
     with _newest_guard:
         last = _newest.get(clock, 0)
         same_time = last >> 62 == value >> 62
@@ -8959,24 +8966,24 @@ class _Choice(NamedTuple):
         return row[self.column] is None or row[self.column] in self.texts
 
 
-def _choices(table: str, formats: Mapping[str, str]) -> dict[str, _Choice]:
-    """Return checks for the formats that are lists of words, such as "customer|worker"."""
+def _choices(formats: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the texts of the formats that are lists of words, such as "customer|worker"."""
     found = {}
-    for column, pattern in formats.items():
+    for name, pattern in formats.items():
         texts = pattern.split("|")
         if len(texts) > 1 and all(
             text.replace("-", "_").replace("_", "").isalnum() for text in texts
         ):
-            found[f"{table}_{column}_check"] = _Choice(column, texts)
+            found[name] = texts
     return found
 
 
-def _named_keys(table: str, unique: Any) -> dict[str, Any]:
+def _named_keys(table: str, unique: Any, column: Callable[[str], str]) -> dict[str, Any]:
     """Return the unique keys by name. In a list each gets the name ``<table>_<columns>_key``."""
     if isinstance(unique, Mapping):
         return {**unique}
     if isinstance(unique, list | tuple) and all(isinstance(each, list | tuple) for each in unique):
-        return {f"{table}_{'_'.join(map(str, columns))}_key": columns for columns in unique}
+        return {f"{table}_{'_'.join(map(str, map(column, key)))}_key": key for key in unique}
     raise ConfigurationError("unique should be a dict, or a list of tuples of columns")
 
 
@@ -8988,17 +8995,18 @@ class _Rules(NamedTuple):
     checks: Mapping[str, Check | _Choice]
     ascii: tuple[str, ...]
 
-    def check(self, columns: Collection[str]) -> None:
+    def check(self, columns: Collection[str], **others: Any) -> None:
         """Raise ConfigurationError for a wrong rule of a table with these columns."""
         for rules, expected in ((self.foreign_keys, ForeignKey), (self.checks, Check | _Choice)):
             for rule, value in rules.items():
                 if not isinstance(value, expected):
                     kind = "ForeignKey" if expected is ForeignKey else "Check"
                     raise ConfigurationError(f"{rule} should be of class {kind}")
-        named = {"ascii": self.ascii, **self.unique}
+        others["ascii"] = self.ascii
+        named = {**others, **self.unique}
         named |= {rule: key.columns for rule, key in self.foreign_keys.items()}
         for rule, names in named.items():
-            if not isinstance(names, list | tuple) or not (names or rule == "ascii"):
+            if not isinstance(names, list | tuple) or not (names or rule in others):
                 raise ConfigurationError(f"{rule} should be a tuple of columns")
             if unknown := [str(name) for name in names if name not in columns]:
                 raise ConfigurationError(f"{rule} names no column: {', '.join(unknown)}")
@@ -9053,20 +9061,46 @@ class _Among(NamedTuple):
     where: _ByColumn
 
 
-#: The types of a record's fields. MySQL reads a time as a timedelta, so there is neither.
-_FIELD_TYPES = _VALUE_TYPES.keys() - {day_time, timedelta}
+#: the types of fields that are converted, and of their columns' values
+_STORED_AS: Mapping[Any, type] = {day_time: day_time, timedelta: int, tuple: list}
+
+
+class _FieldType(NamedTuple):
+    kind: Any
+    optional: bool
+    #: the type of the column's values
+    stored: type
+    #: the values of an Enum or Literal, whose kind is str, by their texts
+    members: Mapping[str, Any]
+
+
+def _field_kind(hint: Any) -> tuple[Any, dict[str, Any]]:
+    """Return a field's kind (None: no column has it) and members."""
+    kind: Any = get_origin(hint) or hint
+    if kind is tuple:
+        return kind if get_args(hint) == (str, ...) else None, {}
+    if kind is Literal:
+        values: Sequence[Any] = get_args(hint)
+    elif isinstance(kind, enum.EnumMeta):
+        values = [*kind]
+    else:
+        return kind if kind in _VALUE_TYPES else None, {}
+    texts = [getattr(value, "value", value) for value in values]
+    fit = all(type(text) is str and text.isprintable() and text == text.strip() for text in texts)
+    return (str, dict(zip(texts, values))) if values and fit and "" not in texts else (None, {})
 
 
 class _ColumnCheck:
-    """Checks values for one column, and returns each as it is stored.
+    """Checks values for one column, and returns each as it is stored. ``read`` reverts that.
 
     There is one method for each type of column. All raise ValidationError; ``document`` raises
     SerializationError for what is not JSON.
     """
 
-    def __init__(self, schema: _RecordSchema[Any], name: str) -> None:
-        self._name = name
-        self._kind, self._optional = schema._held_types[name]
+    def __init__(self, schema: Any, name: str, held: _FieldType) -> None:
+        self._name, self._column = name, schema._column(name)
+        self._kind, self._optional, _, self._members = held
+        self._enums: Any = tuple({*map(type, held.members.values())} - {str})
         is_key = name in schema.key
         self._optional = self._optional and not is_key
         self._trimmed = is_key or name in schema.trimmed
@@ -9089,8 +9123,26 @@ class _ColumnCheck:
             Decimal: self.decimal,
             dict: self.document,
             list: self.document,
+            day_time: self.time,
+            timedelta: self.duration,
+            tuple: self.texts,
         }
-        return checks.get(self._kind, self.plain)
+        return self.member if self._members else checks.get(self._kind, self.plain)
+
+    def read(self, value: Any) -> Any:
+        """Return the field's value for a stored one, or raise DatabaseError."""
+        kind = value.__class__
+        if kind is str and value in self._members:
+            return self._members[value]
+        if kind is int and self._kind is timedelta:
+            return value * _MICROSECOND
+        if self._kind is tuple and kind is list and all(text.__class__ is str for text in value):
+            return tuple(value)
+        if self._kind is day_time and kind is timedelta and not value.days:
+            return (datetime.min + value).time()  # so PyMySQL reads a TIME
+        if self._kind is day_time is kind:
+            return value
+        raise DatabaseError(f"a stored value is none that its field has: {self._column}")
 
     def plain(self, value: Any) -> Any:
         if value.__class__ is self._kind:
@@ -9163,11 +9215,36 @@ class _ColumnCheck:
             return _document(self._name, value)
         return self._null(value)
 
-    def _null(self, value: Any) -> Any:
+    def member(self, value: Any) -> Any:
+        """Accept the text of a member too."""
+        text = value.value if isinstance(value, self._enums) else _plain(value)
+        if text.__class__ is str and text in self._members:
+            return self.text(text)
+        return self._null(value, f"one of: {', '.join(self._members)}")
+
+    def time(self, value: Any) -> Any:
+        value = self.plain(value)
+        if value is not None:
+            _fit_times(self._name, _ColumnType("time"), [value])
+        return value
+
+    def duration(self, value: Any) -> Any:
+        value = self.plain(value)
+        if value is not None and abs(value) >= 2**63 * _MICROSECOND:
+            raise self._invalid("fit into 64 bits, in microseconds")
+        return None if value is None else value // _MICROSECOND
+
+    def texts(self, value: Any) -> Any:
+        texts = [*map(_plain, value)] if isinstance(value, tuple) else [None]
+        if all(text.__class__ is str for text in texts):
+            return _document(self._name, texts)
+        return self._null(value, "a tuple of texts")
+
+    def _null(self, value: Any, words: str = "") -> Any:
         """Return None if that is the value and the column may be NULL, else raise."""
         if value is None and self._optional:
             return None
-        raise self._invalid(f"be {_VALUE_TYPES[self._kind].words}")
+        raise self._invalid(f"be {words or _VALUE_TYPES[self._kind].words}")
 
     def _invalid(self, rule: str) -> ValidationError:
         return ValidationError(f"{self._name} should {rule}")
@@ -9197,6 +9274,8 @@ class _RecordSchema(ABC, Generic[R]):
     unique: ClassVar[Mapping[str, Sequence[str]] | Sequence[Sequence[str]]] = ()
     foreign_keys: ClassVar[Mapping[str, ForeignKey]] = {}
     checks: ClassVar[Mapping[str, Check]] = {}
+    column_names: ClassVar[Mapping[str, str]] = {}
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -9206,22 +9285,45 @@ class _RecordSchema(ABC, Generic[R]):
                 cls._made_id(cls._columns())
 
     @classmethod
-    def _rules(cls) -> _Rules:
-        """Return the table's constraints. Raises ConfigurationError for a wrong one."""
+    def _rules(cls, held: Mapping[str, _FieldType] | None = None) -> _Rules:
+        """Return the constraints, those of members if ``held``. Raises ConfigurationError."""
         table = _plain(cls.table).rpartition(".")[2]
         try:
+            names = _check_mapping("column_names", cls.column_names)
+            defaults = [*_check_mapping("defaults", cls.defaults)]
+            texts = _choices(cls.formats)
+            texts |= {name: [*one.members] for name, one in (held or {}).items() if one.members}
+            choices = [_Choice(cls._column(name), some) for name, some in texts.items()]
             rules = _Rules(
-                _named_keys(table, cls.unique),
+                _named_keys(table, cls.unique, cls._column),
                 _check_mapping("foreign_keys", cls.foreign_keys),
-                {**_choices(table, cls.formats), **_check_mapping("checks", cls.checks)},
+                {f"{table}_{one.column}_check": one for one in choices}
+                | {**_check_mapping("checks", cls.checks)},
                 tuple(_check_many("ascii", cls.ascii)),
             )
-            if any(rules):
-                rules.check({*cls._own_fields(), *cls.hidden, *cls.folded})
+            if names or defaults or any(rules):
+                own = {*cls._own_fields(), *cls.hidden, *cls.folded}
+                columns = [*map(cls._column, own)]
+                if not all(map(_is_text, columns)) or len({*columns}) < len(own):
+                    raise ConfigurationError("column_names should give each field its own column")
+                rules.check(own, column_names=[*names], defaults=defaults)
                 rules.check_names(f"{table}_pkey")
-        except (ConfigurationError, ValidationError) as error:
+            cls._defaults()
+        except InfrastructureError as error:
             raise ConfigurationError(f"{cls.__name__}: {error}") from None
         return rules._replace(unique={rule: tuple(key) for rule, key in rules.unique.items()})
+
+    @classmethod
+    def _column(cls, name: str) -> str:
+        """Return the name of a field's column."""
+        return cls.column_names.get(name, name)
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """Return the defaults as they are stored. Raises as ``create`` for a wrong one."""
+        held = cls._columns() if cls.defaults else {}
+        checks = {name: _ColumnCheck(cls, name, held[name]).for_type() for name in cls.defaults}
+        return {name: checks[name](value) for name, value in cls.defaults.items()}
 
     def __init__(self) -> None:
         self._held_types = self._columns()
@@ -9231,7 +9333,7 @@ class _RecordSchema(ABC, Generic[R]):
         #: whether it is a record of this module, whose ``__init__`` only sets the fields
         self._is_plain = self.record.__module__ == __name__ and names == {*self._shown}
         self._documents = [
-            name for name in self._fields if self._held_types[name][0] in (dict, list)
+            name for name in self._fields if self._held_types[name].stored in (dict, list)
         ]
         #: the column whose values the server makes, or ""
         self._made = self._made_id(self._held_types)
@@ -9245,7 +9347,12 @@ class _RecordSchema(ABC, Generic[R]):
         }
         if problem := self._problem():
             raise ConfigurationError(f"{type(self).__name__}: {problem}")
-        self._checks = {name: _ColumnCheck(self, name).for_type() for name in self._held_types}
+        self._checks, self._readers = {}, {}
+        for name, held in self._held_types.items():
+            column = _ColumnCheck(self, name, held)
+            self._checks[name] = column.for_type()
+            if held.members or held.kind in _STORED_AS:
+                self._readers[name] = column.read
 
     def _problem(self) -> str:
         """Return which attribute would make a query fail or go wrong, or ""."""
@@ -9262,8 +9369,6 @@ class _RecordSchema(ABC, Generic[R]):
             return f"sort_fields should be fields of the record, not {', '.join(unseen)}"
         if not self.key:
             return "key should name a column"
-        if problem := self._size_problem(self._held_types):
-            return problem
         if not {*self.filter_fields, *self.sort_fields, *self.guarded}.isdisjoint(self._documents):
             return "documents are no fields to sort or filter by, nor to guard"
         if "updated_at" in self.guarded:
@@ -9273,21 +9378,11 @@ class _RecordSchema(ABC, Generic[R]):
                 return "a folded column holds fields that are kept, all of them or none"
         return ""
 
-    @classmethod
-    def _size_problem(cls, columns: Mapping[str, tuple[type, bool]]) -> str:
-        """Return which length or scale no column of its type has, or ""."""
-        for name, (kind, _) in columns.items():
-            if name in cls.scales and not cls._is_scale(kind, cls.scales[name]):
-                return f"{name} has a scale that no column has"
-            if name in cls.lengths and not cls._is_length(kind, cls.lengths[name]):
-                return f"{name} has a length that no column of type {kind.__name__} has"
-        return ""
-
     @staticmethod
     def _is_length(kind: type, length: Any) -> bool:
         if kind is int:
             return length in (32, 64)  # bits
-        return kind in (str, bytes) and _COUNT_OR_0.valid(length)
+        return kind in (str, bytes) and _COUNT.valid(length)
 
     @staticmethod
     def _is_scale(kind: type, scale: Any) -> bool:
@@ -9310,27 +9405,38 @@ class _RecordSchema(ABC, Generic[R]):
         return [name for name in cls._arguments() if name not in cls.elsewhere]
 
     @classmethod
-    def _columns(cls) -> dict[str, tuple[type, bool]]:
-        """Return the type of each column, and whether it may be None."""
+    def _columns(cls) -> dict[str, _FieldType]:
+        """Return the type of each field that has a column."""
         hints = get_type_hints(cls.record)
         hints = {name: hints[name] for name in cls._own_fields()}
         columns = {}
         for name, hint in {**hints, **cls.hidden}.items():
-            choices = (hint,) if get_origin(hint) in (None, dict, list) else get_args(hint)
-            kinds = [get_origin(each) or each for each in choices if each is not type(None)]
-            if len(kinds) != 1 or kinds[0] not in _FIELD_TYPES:
+            choices = _alternatives(hint)
+            kinds = [each for each in choices if each is not type(None)]
+            kind, members = _field_kind(kinds[0]) if len(kinds) == 1 else (None, {})
+            if kind is None:
                 raise ConfigurationError(
                     f"{cls.record.__name__}.{name} has a type that no column has"
                 )
-            columns[name] = kinds[0], type(None) in choices
+            stored = _STORED_AS.get(kind, kind)
+            columns[name] = _FieldType(kind, type(None) in choices, stored, members)
         for name, sources in cls.folded.items():
-            columns[name] = str, any(columns[source][1] for source in sources)
+            optional = any(columns[source].optional for source in sources)
+            columns[name] = _FieldType(str, optional, str, {})
+        for name, (kind, *_) in columns.items():
+            problem = ""
+            if name in cls.scales and not cls._is_scale(kind, cls.scales[name]):
+                problem = "scale that no column has"
+            elif name in cls.lengths and not cls._is_length(kind, cls.lengths[name]):
+                problem = f"length that no column of type {kind.__name__} has"
+            if problem:
+                raise ConfigurationError(f"{cls.__name__}: {name} has a {problem}")
         return columns
 
     @classmethod
-    def _made_id(cls, columns: Mapping[str, tuple[type, bool]]) -> str:
-        """Return the column whose values the server makes, or "". Raises ConfigurationError."""
-        made = [name for name in cls.ids if name in columns and columns[name][0] is int]
+    def _made_id(cls, columns: Mapping[str, _FieldType]) -> str:
+        """Return the field whose values the server makes, or "". Raises ConfigurationError."""
+        made = [name for name in cls.ids if name in columns and columns[name].kind is int]
         if len(made) > 1 or made not in ([], [*cls.key]):
             raise ConfigurationError(
                 f"{cls.__name__}: the server makes ids of type int, so {made[0]} has to be the "
@@ -9339,12 +9445,16 @@ class _RecordSchema(ABC, Generic[R]):
         return "".join(made)
 
     @classmethod
-    def _column_type(cls, name: str, kind: type) -> _ColumnType:
-        """Return the type of the column that holds a field of this kind."""
-        scale = cls.scales.get(name)
-        if kind is Decimal and scale is not None:
+    def _column_type(cls, name: str, held: _FieldType) -> _ColumnType:
+        """Return the type of the column that holds a field of this type."""
+        scale, size = cls.scales.get(name), cls.lengths.get(name)
+        if held.kind is Decimal and scale is not None:
             return _ColumnType("decimal", *scale)
-        return _ColumnType(_VALUE_TYPES[kind].column_kind, cls.lengths.get(name), scale)
+        if held.members:
+            size = max(size or 0, *map(len, held.members))
+        if held.kind is timedelta:
+            size = 64
+        return _ColumnType(_VALUE_TYPES[held.stored].column_kind, size, scale)
 
     @classmethod
     def _key_lengths(cls) -> dict[str, int]:
@@ -9403,7 +9513,7 @@ class _RecordSchema(ABC, Generic[R]):
                 f"{type(self).__name__} has no column {name}: "
                 "its records are found by other methods"
             )
-        if id.__class__ is uuid.UUID is self._held_types[name][0]:
+        if id.__class__ is uuid.UUID is self._held_types[name].kind:
             return {name: id}
         return self._checked({name: id})
 
@@ -9536,9 +9646,11 @@ class Repository(_PagedStore[R]):
     ``class FakeNotes(fakes.FakeRepository[Note], Notes)``. All methods run on both.
 
     Attributes:
-        record: a frozen dataclass; its fields are the columns. Fields of type ``dict[...]`` and
-            ``list[...]`` are JSON documents of at most 100 levels: a column of type JSON on
-            Postgres, LONGTEXT on MySQL.
+        record: a frozen dataclass; its fields are the columns. Fields of type ``dict[...]``,
+            ``list[...]`` and ``tuple[str, ...]`` are JSON documents of at most 100 levels: a column
+            of type JSON on Postgres, LONGTEXT on MySQL. An Enum or Literal is a text with a check,
+            a timedelta a BIGINT of microseconds. A stored value that none of them has raises
+            DatabaseError.
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
@@ -9569,9 +9681,12 @@ class Repository(_PagedStore[R]):
             ``<table>_<columns>_key``.
         foreign_keys: a ``ForeignKey`` by the name of the constraint.
         checks: a ``Check`` by the name of the constraint. A format that is a list of words, such as
-            "draft|public", is also a check of the table: ``<table>_<column>_check``.
+            "draft|public", is also a check of the table: ``<table>_<column>_check``. A condition
+            names columns; all other attributes name fields.
+        column_names: of fields whose columns have other names.
+        defaults: values for DEFAULT. ``create`` sends every value.
 
-    The last four are rules of the table: ``ddl`` writes them, and a fake obeys them. A wrong one
+    The last six are rules of the table: ``ddl`` writes them, and a fake obeys them. A wrong one
     raises ConfigurationError when the class is made.
 
     Values are checked before anything is sent. Methods raise ValidationError, SerializationError
@@ -9717,6 +9832,9 @@ class Repository(_PagedStore[R]):
         for name in self._documents:
             if stored[name] is not None:
                 stored[name] = stored[name].value
+        for name, read in self._readers.items():
+            if stored.get(name) is not None:
+                stored[name] = read(stored[name])
         return self._make(map(stored.__getitem__, self._shown))
 
     def _alter(
@@ -9796,7 +9914,7 @@ class SqlRepository(Repository[R]):
             )
         super().__init__(database, *arguments, **options)
         dialect = database._dialect
-        self._names = {name: dialect.name(name) for name in self._held_types}
+        self._names = {name: dialect.name(self._column(name)) for name in self._held_types}
         self._names |= {name: sql for name, (sql, _) in self._others.items()}
         self._quoted_table = dialect.name(self.table)
         self._from = f"FROM {self._quoted_table}"
@@ -9869,6 +9987,7 @@ class SqlRepository(Repository[R]):
         It also converts their values, so that a value without a form in Python raises in the call.
         """
         readers = [(at, self._reader(name)) for at, name in enumerate(names)]
+        readers += [(at, self._readers.get(name)) for at, name in enumerate(names)]
         converters = [(at, reader) for at, reader in readers if reader is not None]
         if not converters:
             return _all_rows
@@ -9878,7 +9997,7 @@ class SqlRepository(Repository[R]):
         """Return the converter of the driver's values of this field, if they need one."""
         if name in self._others:
             return self._others[name][1]
-        return self.database._dialect.readers.get(self._held_types[name][0])
+        return self.database._dialect.readers.get(self._held_types[name].stored)
 
     def _change(self, operation: str, where: _ByColumn, changes: _ByColumn) -> int:
         self._check_folded(changes)
@@ -9957,24 +10076,45 @@ class _TableSyntax(NamedTuple):
     #: follows the column whose values the server makes
     made: str = " GENERATED BY DEFAULT AS IDENTITY"
     ending: str = ""
+    #: of literals: the form of bytes, what a text doubles, the zone of a time
+    data: str = "'\\x{}'"
+    doubled: str = "'"
+    zone: timezone | None = timezone.utc
+    #: kinds without a DEFAULT
+    no_default: Collection[str] = ()
+
+    def literal(self, value: Any) -> str:
+        """Write a stored value in SQL."""
+        if isinstance(value, bytes):
+            return self.data.format(value.hex())
+        if isinstance(value, int | float):
+            return repr(value).upper()
+        if isinstance(value, datetime):
+            value = value.replace(tzinfo=self.zone)
+        text = str(getattr(value, "text", value))  # of a document
+        return "'" + re.sub(f"[{self.doubled}]", r"\g<0>\g<0>", text) + "'"
 
 
 _ASCII = " CHARACTER SET ascii COLLATE ascii_bin"
+_SHARED_TYPES = {
+    "flag": "BOOLEAN",
+    "integer": "INTEGER",
+    "integer of 64 bits": "BIGINT",
+    "date": "DATE",
+    "time": "TIME(6)",
+}
 _TABLE_SYNTAX = {
     "mysql": _TableSyntax(
         _MySqlSyntax,
         {
+            **_SHARED_TYPES,
             "id": "CHAR(36)" + _ASCII,
             "text": "VARCHAR({size})",
             "long text": "LONGTEXT",
             "bytes": "VARBINARY({size})",
             "long bytes": "LONGBLOB",
-            "flag": "BOOLEAN",
-            "integer": "INTEGER",
-            "integer of 64 bits": "BIGINT",
             "float": "DOUBLE",
             "decimal": "DECIMAL({size},{scale})",
-            "date": "DATE",
             "moment": "DATETIME(6)",
             "short moment": "DATETIME({scale})",
             "document": "LONGTEXT",
@@ -9985,21 +10125,22 @@ _TABLE_SYNTAX = {
         primary_key="PRIMARY KEY",
         made=" AUTO_INCREMENT",
         ending=" ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        data="x'{}'",
+        doubled=r"'\\",
+        zone=None,
+        no_default=("long text", "long bytes", "document"),
     ),
     "postgres": _TableSyntax(
         _PostgresSyntax,
         {
+            **_SHARED_TYPES,
             "id": "UUID",
             "text": 'VARCHAR({size}) COLLATE "C"',
             "long text": 'TEXT COLLATE "C"',
             "bytes": "BYTEA",
-            "flag": "BOOLEAN",
-            "integer": "INTEGER",
-            "integer of 64 bits": "BIGINT",
             "float": "DOUBLE PRECISION",
             "decimal": "NUMERIC({size},{scale})",
             "long decimal": "NUMERIC",
-            "date": "DATE",
             "moment": "TIMESTAMPTZ",
             "short moment": "TIMESTAMPTZ({scale})",
             "document": "JSON",
@@ -10015,10 +10156,14 @@ class _TableWriter:
     def __init__(self, port: Any, engine: str) -> None:
         self._port, self._engine, self._syntax = port, engine, _TABLE_SYNTAX[engine]
         self._quote = self._syntax.syntax().name
-        self._rules = port._rules()
         self._columns = port._columns()
-        self._key_lengths = port._key_lengths()
+        self._types = {name: port._column_type(name, held) for name, held in self._columns.items()}
+        if self._syntax.key_bytes:
+            for name, size in port._key_lengths().items():
+                self._types[name] = self._types[name]._replace(size=size)
         self._made = port._made_id(self._columns)
+        self._rules = port._rules(self._columns)
+        self._defaults = port._defaults()
         #: each key's columns, by the name of the constraint
         self._primary_key = f"{port.table.rpartition('.')[2]}_pkey"
         self._keys = {self._primary_key: tuple(port.key), **self._rules.unique}
@@ -10032,7 +10177,7 @@ class _TableWriter:
         for rule, names in self._rules.unique.items():
             lines.append(f"CONSTRAINT {self._quote(rule)} UNIQUE {self._list(names)}")
         for rule, key in self._rules.foreign_keys.items():
-            parent = f"{self._quote(key.table)} {self._list(key.target)}"
+            parent = f"{self._quote(key.table)} ({', '.join(map(self._quote, key.target))})"
             lines.append(
                 f"CONSTRAINT {self._quote(rule)} FOREIGN KEY {self._list(key.columns)} "
                 f"REFERENCES {parent} ON DELETE {key.on_delete.upper()}"
@@ -10044,33 +10189,32 @@ class _TableWriter:
         return f"CREATE TABLE {table} (\n    {body}\n){self._syntax.ending};\n"
 
     def _list(self, names: Iterable[str]) -> str:
-        return f"({', '.join(map(self._quote, names))})"
+        return f"({', '.join(map(self._quote, map(self._port._column, names)))})"
 
     def _condition(self, check: Check | _Choice) -> str:
         if isinstance(check, Check):
             return check.sql
-        texts = ", ".join(f"'{text}'" for text in check.texts)
+        texts = ", ".join(map(self._syntax.literal, check.texts))
         return f"{self._quote(check.column)} IN ({texts})"
 
     def _column(self, name: str) -> str:
-        column, null = self._type(name), self._columns[name][1]
-        written = self._syntax.types.get(self._kind(column))
-        if written is None:
-            needed = "a scale" if column.kind == "decimal" else "a length of 32 or 64 (bits)"
-            raise self._wrong(name, f"needs {needed} on {self._engine}")
-        written = written.format(size=column.size, scale=column.scale)
+        column, ending = self._types[name], ""
+        kind, default = self._kind(column), self._defaults.get(name)
+        if kind not in self._syntax.types:
+            raise self._wrong(name, f"needs a scale on {self._engine}")
+        written = self._syntax.types[kind].format(size=column.size, scale=column.scale)
+        if default is not None:
+            ending = f" DEFAULT {self._syntax.literal(default)}"
+            if kind in self._syntax.no_default:
+                raise self._wrong(name, f"has a default, but no {written} has on {self._engine}")
         if column.kind == "text" and name in self._rules.ascii:
             written += self._syntax.ascii
-        made = self._syntax.made if name == self._made else ""
-        return f"{self._quote(name)} {written} {'NULL' if null else 'NOT NULL'}{made}"
-
-    def _type(self, name: str) -> _ColumnType:
-        column: _ColumnType = self._port._column_type(name, self._columns[name][0])
-        if self._syntax.key_bytes and name in self._key_lengths:
-            column = column._replace(size=self._key_lengths[name])
-        if column.size is not None and not _COUNT.valid(column.size):
-            raise self._wrong(name, f"should have a length that is {_COUNT.expected}")
-        return column
+            if not "".join(self._columns[name].members).isascii():
+                raise self._wrong(name, "is of ASCII, and has other texts")
+        if name == self._made:
+            ending = self._syntax.made
+        written += " NULL" if self._columns[name].optional else " NOT NULL"
+        return f"{self._quote(self._port._column(name))} {written}{ending}"
 
     def _kind(self, column: _ColumnType) -> str:
         """Return the key of ``types``."""
@@ -10093,17 +10237,18 @@ class _TableWriter:
                 raise self._wrong(rule, f"names no column: {', '.join(unknown)}")
             self._check_size(rule, names)
         for name in self._port.key:
-            if self._columns[name][1]:
+            if self._columns[name].optional:
                 raise self._wrong(self._primary_key, f"should not hold {name}, which may be None")
         for rule, key in self._rules.foreign_keys.items():
-            fixed = [name for name in key.columns if not self._columns[name][1]]
+            fixed = [name for name in key.columns if not self._columns[name].optional]
             if fixed and key.on_delete == "set null":
                 raise self._wrong(rule, f"sets {fixed[0]} to None, which it may not be")
 
     def _check_names(self) -> None:
         keys = self._rules.foreign_keys.values()
         tables = [self._port.table, *(key.table for key in keys)]
-        names = [*self._columns, *(name for key in keys for name in key.target)]
+        names = [*map(self._port._column, self._columns)]
+        names += [name for key in keys for name in key.target]
         wrong = [name for name in tables if not _TABLE_NAME.fullmatch(name)]
         wrong += [name for name in names if not _NAME.fullmatch(name)]
         if wrong:
@@ -10112,7 +10257,7 @@ class _TableWriter:
     def _check_size(self, rule: str, names: Iterable[str]) -> None:
         used = 0
         for name in names:
-            column = self._type(name)
+            column = self._types[name]
             if column.kind == "document":
                 raise self._wrong(rule, f"names a document: {name}")
             if self._syntax.key_bytes and self._kind(column).startswith("long "):
@@ -15785,7 +15930,7 @@ def _check_or_none(check: _FieldCheck) -> _FieldCheck:
 
 def _event_codec(name: str, hint: Any) -> _Codec:
     """Return the codec of a field's type. Raises ConfigurationError if events cannot have it."""
-    choices = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+    choices = _alternatives(hint)
     types = [choice for choice in choices if choice is not type(None)]
     base = get_origin(types[0]) or types[0] if len(types) == 1 else None
     if base is tuple and get_args(types[0])[1:] == (...,):
@@ -16679,7 +16824,6 @@ _KEY_KINDS = {
     "text", "flag", "integer", "year", "decimal", "bytes", "id",
     "moment", "local moment", "date", "time", "time or duration",
 }  # fmt: skip
-_MICROSECOND = timedelta(microseconds=1)
 #: how a checkpoint holds the values of a key: by type a name, to text and from text
 _KEY_CODECS: Mapping[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     str: ("text", str, str),
@@ -17771,7 +17915,7 @@ class RepositoryTarget(Target):
         """Return whether they are equal, except for fields that ``create`` fills in."""
         filled = {*self.repository.ids, "created_at", "updated_at"}
         return all(
-            getattr(record, name) == getattr(stored, name)
+            getattr(record, name) in (held := getattr(stored, name), getattr(held, "value", held))
             or (name in filled and _is_unfilled(getattr(record, name)))
             for name in self.repository._shown
         )

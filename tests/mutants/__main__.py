@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from tests.mutants import bundles, caches, databases, keys, lies, moves, others, suite
+from tests.mutants import bundles, caches, columns, databases, keys, lies, moves, others, suite
 
 LISTS = (
     databases.MUTANTS,
+    columns.MUTANTS,
     caches.MUTANTS,
     others.MUTANTS,
     moves.MUTANTS,

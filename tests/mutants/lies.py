@@ -291,8 +291,8 @@ TABLE_RULES: list[Mutant] = [
         "Table: no column is NOT NULL",
         Replace(
             "Table.of",
-            "Column(kind, null, *sizes, name in only, key_lengths.get(name))",
-            "Column(kind, True, *sizes, name in only, key_lengths.get(name))",
+            "one.optional",
+            "True",
         ),
         UNIT,
     ),
@@ -358,7 +358,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "Repository: unique keys of a list have the name of the first column",
-        Replace("_named_keys", "map(str, columns)", "map(str, columns[:1])"),
+        Replace("_named_keys", "map(column, key)", "map(column, key[:1])"),
         OWN_TABLES,
     ),
     shared(
@@ -382,7 +382,11 @@ TABLE_RULES: list[Mutant] = [
     ),
     shared(
         "ddl: every column may be NULL",
-        Replace("_TableWriter._column", "'NULL' if null else 'NOT NULL'", "'NULL'"),
+        Replace(
+            "_TableWriter._column",
+            "' NULL' if self._columns[name].optional else ' NOT NULL'",
+            "' NULL'",
+        ),
         OWN_TABLES,
     ),
     shared(
@@ -419,8 +423,10 @@ TABLE_RULES: list[Mutant] = [
         "Table: arguments do not replace the rules of the class",
         Replace(
             "Table.of",
-            "{**rules.unique, **infra._check_mapping('unique', unique)}",
-            "{**infra._check_mapping('unique', unique), **rules.unique}",
+            "{rule: named(key) for rule, key in rules.unique.items()} "
+            "| {**infra._check_mapping('unique', unique)}",
+            "{**infra._check_mapping('unique', unique)} "
+            "| {rule: named(key) for rule, key in rules.unique.items()}",
         ),
         OWN_TABLES,
     ),
@@ -428,7 +434,7 @@ TABLE_RULES: list[Mutant] = [
         "Table: no text is ASCII only for its class",
         Replace(
             "Table.of",
-            "[*rules.ascii, *infra._check_many('ascii', ascii)]",
+            "[*named(rules.ascii), *infra._check_many('ascii', ascii)]",
             "[*infra._check_many('ascii', ascii)]",
         ),
         OWN_TABLES,
@@ -1176,8 +1182,8 @@ REPOSITORIES: list[Mutant] = [
         "Repository: a column of any type has a length",
         Replace(
             "_RecordSchema._is_length",
-            "kind in (str, bytes) and _COUNT_OR_0.valid(length)",
-            "_COUNT_OR_0.valid(length)",
+            "kind in (str, bytes) and _COUNT.valid(length)",
+            "_COUNT.valid(length)",
         ),
         ("unit/test_fakes.py::test_attributes_of_a_repository_that_cannot_be_meant",),
     ),

@@ -1,0 +1,218 @@
+"""Mutants of the types of fields, the names of columns and their defaults."""
+
+from __future__ import annotations
+
+from tests.mutants.edits import Drop, Edit, Never, Replace, Text
+from tests.mutants.suite import FAKES, INFRA, Mutant, OnFakes, OnServers
+
+COLUMNS = ("contract/test_columns.py",)
+OWN_TABLES = ("contract/test_own_tables.py",)
+
+
+def shared(name: str, edit: Edit, tests: tuple[str, ...] = COLUMNS) -> Mutant:
+    return OnFakes(f"columns: {name}", INFRA, edit, tests)
+
+
+def fake(name: str, edit: Edit) -> Mutant:
+    return OnFakes(f"columns: {name}", FAKES, edit, COLUMNS)
+
+
+CHECKS: list[Mutant] = [
+    shared(
+        "any text is a member's",
+        Replace("_ColumnCheck.member", "text in self._members", "True"),
+    ),
+    shared(
+        "the member of another enumeration is a member",
+        Replace("_ColumnCheck.member", "isinstance(value, self._enums)", "hasattr(value, 'value')"),
+    ),
+    shared(
+        "a time has any zone",
+        Never("_ColumnCheck.time", "value is not None"),
+    ),
+    shared(
+        "the database finds that a duration is too long",
+        Never("_ColumnCheck.duration", "value is not None and abs(value) >= 2**63 * _MICROSECOND"),
+    ),
+    shared(
+        "a duration has whole milliseconds",
+        Replace(
+            "_ColumnCheck.duration",
+            "value // _MICROSECOND",
+            "value // (1000 * _MICROSECOND) * 1000",
+        ),
+    ),
+    shared(
+        "a tuple holds anything",
+        Replace(
+            "_ColumnCheck.texts",
+            "all(text.__class__ is str for text in texts)",
+            "isinstance(value, tuple)",
+        ),
+    ),
+    shared(
+        "a default is not checked",
+        Drop("_RecordSchema._rules", "cls._defaults()"),
+    ),
+    shared(
+        "two fields have one column",
+        Replace("_RecordSchema._rules", "len({*columns}) < len(own)", "False"),
+    ),
+    shared(
+        "a name without a field is dropped",
+        Replace("_RecordSchema._rules", "[*names]", "[]"),
+    ),
+    shared(
+        "a blank text is a value of an enumeration",
+        Replace("_field_kind", "'' not in texts", "True"),
+    ),
+    shared(
+        "a text of an enumeration ends with a blank",
+        Replace("_field_kind", "text == text.strip()", "True"),
+    ),
+    shared(
+        "a text of an enumeration has two lines",
+        Replace("_field_kind", "text.isprintable()", "True"),
+    ),
+    shared(
+        "an enumeration without members is a text",
+        Replace("_field_kind", "values and fit and '' not in texts", "fit and '' not in texts"),
+    ),
+    shared(
+        "a tuple of numbers is one of texts",
+        Replace("_field_kind", "get_args(hint) == (str, ...)", "get_args(hint)"),
+    ),
+    shared(
+        "a length is 0",
+        Replace("_RecordSchema._is_length", "_COUNT.valid(length)", "_COUNT_OR_0.valid(length)"),
+        OWN_TABLES,
+    ),
+]
+
+READS: list[Mutant] = [
+    shared(
+        "a member is read as its text",
+        Replace("_ColumnCheck.read", "return self._members[value]", "return value"),
+    ),
+    shared(
+        "what create returns has the text of a member",
+        Never("Repository._stored", "stored.get(name) is not None"),
+    ),
+    shared(
+        "a time of MySQL beyond a day is that of the next one",
+        Replace("_ColumnCheck.read", "not value.days", "True"),
+    ),
+    shared(
+        "a tuple is read with any items",
+        Replace("_ColumnCheck.read", "all(text.__class__ is str for text in value)", "True"),
+    ),
+    shared(
+        "the error of a read names the field",
+        Replace("_ColumnCheck.__init__", "schema._column(name)", "name"),
+    ),
+    shared(
+        "a move finds that a member and its text differ",
+        Replace("RepositoryTarget._is_same", "getattr(held, 'value', held)", "held"),
+    ),
+    fake(
+        "a read returns what the columns hold",
+        Drop("FakeRepository.__init__", "self._row_readers += self._readers.items()"),
+    ),
+    fake(
+        "the error of a read names no service",
+        Drop("FakeDatabase._atomically", "error.service = error.service or self.engine"),
+    ),
+    OnServers(
+        "columns: a server's column is read as it is",
+        INFRA,
+        Replace(
+            "SqlRepository._fetcher",
+            "readers += [(at, self._readers.get(name)) for at, name in enumerate(names)]",
+            "pass",
+        ),
+        COLUMNS,
+    ),
+    OnServers(
+        "columns: a server's column has the name of the field",
+        INFRA,
+        Replace("SqlRepository.__init__", "dialect.name(self._column(name))", "dialect.name(name)"),
+        COLUMNS,
+    ),
+]
+
+TABLES: list[Mutant] = [
+    shared(
+        "a table has no check of members",
+        Drop(
+            "_RecordSchema._rules",
+            "texts |= {name: [*one.members] for name, one in (held or {}).items() if one.members}",
+        ),
+    ),
+    shared(
+        "a key's name has the names of fields",
+        Replace("_named_keys", "map(column, key)", "key"),
+    ),
+    shared(
+        "the texts of an enumeration have no length",
+        Replace("_RecordSchema._column_type", "max(size or 0, *map(len, held.members))", "size"),
+    ),
+    shared(
+        "a duration has 32 bits",
+        Replace("_RecordSchema._column_type", "size = 64", "size = 32"),
+    ),
+    shared(
+        "ddl: a quote in a literal is not doubled",
+        Text("_TableSyntax.literal", "\\g<0>\\g<0>", "\\g<0>"),
+    ),
+    shared(
+        "ddl: a time on MySQL has a zone",
+        Never("_TableSyntax.literal", "isinstance(value, datetime)"),
+    ),
+    shared(
+        "ddl: a long text of MySQL has a default",
+        Never("_TableWriter._column", "kind in self._syntax.no_default"),
+    ),
+    shared(
+        "ddl: no column has a default",
+        Never("_TableWriter._column", "default is not None"),
+    ),
+    shared(
+        "ddl: a column of ASCII has other texts",
+        Never("_TableWriter._column", "not ''.join(self._columns[name].members).isascii()"),
+    ),
+    shared(
+        "ddl: keys have the names of fields",
+        Replace("_TableWriter._list", "map(self._port._column, names)", "names"),
+    ),
+    fake(
+        "a primary key has the names of fields",
+        Replace("Table.of", "named(repository.key)", "tuple(repository.key)"),
+    ),
+    fake(
+        "a row without a column has no default",
+        Never("_ConstrainedRows._add", "self._defaults"),
+    ),
+    fake(
+        "a default is for None too",
+        Replace(
+            "_ConstrainedRows._add",
+            "{**self._defaults, **row}",
+            "{name: self._defaults.get(name) if row.get(name) is None else row[name]"
+            " for name in {**self._defaults, **row}}",
+        ),
+    ),
+    fake(
+        "a move has to name a column with a default",
+        Replace("_FakeRows.shape", "nullable | {*self._table._defaults}", "nullable"),
+    ),
+    fake(
+        "a descending order by a renamed column ascends",
+        Replace(
+            "_TableByField._select",
+            "sign + self._names.get(name, name)",
+            "self._names.get(name, name)",
+        ),
+    ),
+]
+
+MUTANTS: list[Mutant] = [*CHECKS, *READS, *TABLES]
