@@ -299,7 +299,7 @@ TABLE_RULES: list[Mutant] = [
     fake(
         "Table: MySQL has no length of a folded key",
         Never("_column_type", "size is None and mysql"),
-        UNIT,
+        ("unit/test_folding.py",),
     ),
     fake(
         "Table: no column has a length",
