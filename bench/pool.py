@@ -7,11 +7,8 @@ import importlib.metadata
 import io
 import sys
 import time
-import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [str(ROOT)] + [
@@ -25,11 +22,10 @@ import sqlalchemy
 from dbutils.pooled_db import PooledDB
 
 import infra
-from bench.database import database, login, process
+from bench.database import database, login
 from bench.measure import Bench, Work, arguments
 from tests import services
 
-PHONE, HASH_KEY = "+905551234567", "k" * 32
 COLUMNS = ("id", "name", "score", "seen_at")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone.utc)
 Row = tuple[int, str, float, datetime]
@@ -66,91 +62,6 @@ def checkouts(
         ),
         "ThreadedConnectionPool": (0.4, lambda: threaded.putconn(threaded.getconn())),
     }
-
-
-@dataclass(frozen=True)
-class Note:
-    text: str
-    done: bool = False
-    id: uuid.UUID = None  # type: ignore[assignment]
-    created_at: datetime = None  # type: ignore[assignment]
-
-
-class Notes(infra.SqlRepository[Note]):
-    record = Note
-    table = "notes"
-    resource = "note"
-
-
-def session_of(pool: infra.ConnectionPool) -> Any:
-    """Return the driver's connection that the pool lends next, so that both sides use one session.
-
-    See ``one_core`` for the reason. The pool has set types and time zone: values are UUIDs and in
-    UTC, so the code by hand need not convert them.
-    """
-    with pool.connection() as raw:
-        return raw
-
-
-def of_a_note(pool: infra.ConnectionPool) -> tuple[Work, Work]:
-    """Return ``find_by_id`` on Postgres, and the same by hand."""
-    pool.execute(
-        "CREATE TABLE notes (text TEXT, done BOOLEAN, id UUID PRIMARY KEY, created_at TIMESTAMPTZ)"
-    )
-    notes = Notes(pool)
-    note = notes.create(Note("buy milk"))
-    raw = session_of(pool)
-
-    def by_hand() -> Note | None:
-        with raw.cursor() as cursor:
-            cursor.execute(
-                "SELECT text, done, id, created_at FROM notes WHERE id = %s", (str(note.id),)
-            )
-            row = cursor.fetchone()
-        return Note(row[0], row[1], row[2], row[3]) if row else None
-
-    def ours() -> Note | None:
-        return notes.find_by_id(note.id)
-
-    assert ours() == by_hand() == note
-    return ours, by_hand
-
-
-def of_a_user(pool: infra.ConnectionPool) -> tuple[Work, Work]:
-    """Return ``find_by_phone`` on MariaDB, and the same by hand."""
-    infra.Migrator(pool).apply()
-    users = infra.MySQLPhoneUserRepository(pool, HASH_KEY)
-    user = users.create_for_phone(PHONE, "customer")
-    raw = session_of(pool)
-
-    def by_hand() -> infra.PhoneUser | None:
-        with raw.cursor() as cursor:
-            cursor.execute(
-                "SELECT phone_hash, country_code, user_type, is_verified, is_blocked, id, "
-                "created_at, updated_at, last_login_at "
-                "FROM phone_users WHERE phone_hash = %s LIMIT 1",
-                (infra.hash_phone(PHONE, HASH_KEY),),
-            )
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        return infra.PhoneUser(
-            phone_hash=row[0],
-            country_code=row[1],
-            user_type=row[2],
-            is_verified=bool(row[3]),
-            is_blocked=bool(row[4]),
-            id=uuid.UUID(row[5]),
-            created_at=row[6],
-            updated_at=row[7],
-            last_login_at=row[8],
-        )
-
-    def ours() -> infra.PhoneUser | None:
-        return users.find_by_phone(PHONE)
-
-    assert ours() == by_hand() == user
-    return ours, by_hand
 
 
 def copy(
@@ -239,23 +150,6 @@ def main() -> int:
                         clock=time.thread_time,
                     )
                     for name, (target, theirs) in checkouts(postgres, end).items()
-                ],
-            )
-            bench.report_extras(
-                "Repositories, microseconds of client CPU for one call, beside the same by hand",
-                [
-                    bench.compare_cpu(
-                        name,
-                        *of_both(pool),
-                        limit=25,
-                        rounds=200,
-                        number=20,
-                        server=process(pool),
-                    )
-                    for name, pool, of_both in (
-                        ("find_by_id, psycopg2", postgres, of_a_note),
-                        ("find_by_phone, PyMySQL", mariadb, of_a_user),
-                    )
                 ],
             )
             empty_postgres = table(postgres, len(people), "DOUBLE PRECISION", "TIMESTAMPTZ")

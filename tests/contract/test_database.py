@@ -107,6 +107,16 @@ class OwnInit:
 
 
 @dataclass(frozen=True)
+class OwnOrder:
+    name: str
+    id: uuid.UUID = infra.FILLED
+
+    def __init__(self, id: uuid.UUID = infra.FILLED, name: str = "") -> None:
+        for field, value in (("name", name), ("id", id), ("initial", name[0])):
+            object.__setattr__(self, field, value)
+
+
+@dataclass(frozen=True)
 class OwnNew:
     name: str
     id: uuid.UUID = infra.FILLED
@@ -1115,13 +1125,13 @@ class DatabaseContract(Contract):
         assert found(OneOf(["b", "c "])) == (["b ", "c"] if padded else [])
 
     @pytest.mark.parametrize(
-        "record", [OwnInit, OwnNew, SlotsBesideADict, OwnCall, AfterInit, Heir]
+        "record", [OwnInit, OwnOrder, OwnNew, SlotsBesideADict, OwnCall, AfterInit, Heir]
     )
     def test_records_are_made_as_their_class_has_it(
         self, backend: DatabaseBackend, record: Any
     ) -> None:
         owners: Any = type("Owners", (type(backend.owners),), {"record": record})(backend.database)
-        made = owners.create(record("ada"))
+        made = owners.create(record(name="ada"))
         found = owners.find_by_id(made.id)
         assert (found, found.name, found.initial, made.initial) == (made, "ada", "a", "a")
 

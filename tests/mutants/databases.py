@@ -713,13 +713,19 @@ if self._number(operation, {**where, "revoked_at": None}):
         INFRA,
         Replace(
             "_RecordStore._make",
-            "return self.record(**dict(zip(self._shown, values)))",
+            "return self.record(*values)",
             """
 made = object.__new__(self.record)
 vars(made).update(zip(self._shown, values))
 return made
 """,
         ),
+        RECORDS,
+    ),
+    OnFakes(
+        "records: an __init__ takes its arguments in any order",
+        INFRA,
+        Replace("_RecordSchema.__init__", "names == [*self._shown]", "{*names} == {*self._shown}"),
         RECORDS,
     ),
     OnFakes(

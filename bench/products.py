@@ -1,0 +1,252 @@
+"""One table as a repository, by hand, with SQLAlchemy's ORM and with peewee.
+
+Every side reads and writes the same table, on a connection that it keeps and that is in autocommit:
+each ``create`` is one committed INSERT. Each makes ids and times with the same functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+import peewee
+import playhouse.pool
+import sqlalchemy
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+
+import infra
+from bench.database import login, session_of
+from bench.measure import Work
+
+FIRST_PAGE = infra.Query(per_page=100)
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Product:
+    sku: str
+    name: str
+    description: str
+    stock: int
+    id: uuid.UUID = infra.FILLED
+    created_at: datetime = infra.FILLED
+
+
+class Products(infra.Repository[Product]):
+    record = Product
+    table = "products"
+    resource = "product"
+    lengths = {"sku": 40, "name": 100}  # noqa: RUF012
+
+
+NAMES = [field.name for field in fields(Product)]
+COLUMNS = ", ".join(NAMES)
+
+
+class Side(Protocol):
+    """One way to read and write the table. Its records have the attributes of a ``Product``."""
+
+    def create(self, sku: str, name: str, description: str, stock: int) -> Any: ...
+    def get(self, id: uuid.UUID) -> Any: ...
+    def page(self) -> list[Any]: ...
+
+
+class Ours:
+    def __init__(self, products: Products) -> None:
+        self.products = products
+
+    def create(self, sku: str, name: str, description: str, stock: int) -> Product:
+        return self.products.create(Product(sku, name, description, stock))
+
+    def get(self, id: uuid.UUID) -> Product | None:
+        return self.products.find_by_id(id)
+
+    def page(self) -> list[Product]:
+        return self.products.page(FIRST_PAGE).items
+
+
+class ByHand:
+    """Send the same statements over the connection that the pool lends."""
+
+    def __init__(self, pool: infra.ConnectionPool) -> None:
+        self.raw = session_of(pool)
+        self.record = product_of_mysql if pool.engine == "mysql" else product_of_postgres
+
+    def create(self, sku: str, name: str, description: str, stock: int) -> Product:
+        product = Product(sku, name, description, stock, infra.new_id(), now())
+        with self.raw.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO products ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s)",
+                (sku, name, description, stock, str(product.id), product.created_at),
+            )
+        return product
+
+    def get(self, id: uuid.UUID) -> Product | None:
+        with self.raw.cursor() as cursor:
+            cursor.execute(f"SELECT {COLUMNS} FROM products WHERE id = %s", (str(id),))
+            row = cursor.fetchone()
+        return self.record(row) if row else None
+
+    def page(self) -> list[Product]:
+        with self.raw.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {COLUMNS} FROM products ORDER BY created_at, id LIMIT %s", (100,)
+            )
+            return [self.record(row) for row in cursor.fetchall()]
+
+
+def product_of_postgres(row: tuple[Any, ...]) -> Product:
+    return Product(row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+def product_of_mysql(row: tuple[Any, ...]) -> Product:
+    return Product(row[0], row[1], row[2], row[3], uuid.UUID(row[4]), row[5])
+
+
+class TextId(sqlalchemy.types.UserDefinedType):  # type: ignore[type-arg,unused-ignore]
+    """An id as this library stores it on MySQL: SQLAlchemy's Uuid would omit the hyphens."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: object) -> Callable[[uuid.UUID], str]:
+        return str
+
+    def result_processor(self, dialect: object, coltype: object) -> Callable[[str], uuid.UUID]:
+        return uuid.UUID
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class MappedProduct(Base):
+    __tablename__ = "products"
+
+    sku: Mapped[str] = mapped_column(sqlalchemy.String(40))
+    name: Mapped[str] = mapped_column(sqlalchemy.String(100))
+    description: Mapped[str] = mapped_column(sqlalchemy.Text)
+    stock: Mapped[int]
+    id: Mapped[uuid.UUID] = mapped_column(
+        sqlalchemy.Uuid().with_variant(TextId(), "mysql"), primary_key=True, default=infra.new_id
+    )
+    created_at: Mapped[datetime] = mapped_column(sqlalchemy.DateTime(timezone=True), default=now)
+
+
+class SqlAlchemy:
+    """Open a session for each call, as SQLAlchemy's documentation advises for each request."""
+
+    def __init__(self, pool: infra.ConnectionPool, end: contextlib.ExitStack) -> None:
+        url, database = SQLALCHEMY_URLS[pool.engine]
+        # In autocommit there is nothing to roll back when a session returns its connection: without
+        # the reset it costs no round trip.
+        engine = sqlalchemy.create_engine(
+            url,
+            connect_args=login(pool, database),
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+        )
+        end.callback(engine.dispose)
+        # Objects stay usable after a commit without being read again.
+        self.session = sessionmaker(engine, expire_on_commit=False)
+
+    def create(self, sku: str, name: str, description: str, stock: int) -> Any:
+        product = MappedProduct(sku=sku, name=name, description=description, stock=stock)
+        with self.session() as session:
+            session.add(product)
+            session.commit()
+        return product
+
+    def get(self, id: uuid.UUID) -> Any:
+        with self.session() as session:
+            return session.get(MappedProduct, id)
+
+    def page(self) -> list[Any]:
+        statement = (
+            sqlalchemy.select(MappedProduct)
+            .order_by(MappedProduct.created_at, MappedProduct.id)
+            .limit(100)
+        )
+        with self.session() as session:
+            return list(session.scalars(statement))
+
+
+class HyphenedId(peewee.UUIDField):
+    """An id as this library stores it on MySQL: peewee's UUIDField would omit the hyphens."""
+
+    def db_value(self, value: uuid.UUID) -> str:
+        return str(value)
+
+
+class PostgresProduct(peewee.Model):
+    sku = peewee.CharField(40)
+    name = peewee.CharField(100)
+    description = peewee.TextField()
+    stock = peewee.IntegerField()
+    id = peewee.UUIDField(primary_key=True, default=infra.new_id)
+    created_at = peewee.DateTimeField(default=now)
+
+    class Meta:
+        table_name = "products"
+
+
+class MySQLProduct(PostgresProduct):
+    id = HyphenedId(primary_key=True, default=infra.new_id)
+
+    class Meta:
+        table_name = "products"
+
+
+class Peewee:
+    """Keep the pool's connection for the thread, which is faster than to take one for each call."""
+
+    def __init__(self, pool: infra.ConnectionPool, end: contextlib.ExitStack) -> None:
+        kind, self.model = PEEWEE_CLASSES[pool.engine]
+        arguments = login(pool, "database")
+        database = kind(arguments.pop("database"), max_connections=10, **arguments)
+        end.callback(database.close_all)
+        self.model.bind(database)
+        database.connect()
+
+    def create(self, sku: str, name: str, description: str, stock: int) -> Any:
+        return self.model.create(sku=sku, name=name, description=description, stock=stock)
+
+    def get(self, id: uuid.UUID) -> Any:
+        return self.model.get_or_none(self.model.id == id)
+
+    def page(self) -> list[Any]:
+        model = self.model
+        return list(model.select().order_by(model.created_at, model.id).limit(100))
+
+
+SQLALCHEMY_URLS = {
+    "mysql": ("mysql+pymysql://", "database"),
+    "postgres": ("postgresql+psycopg2://", "dbname"),
+}
+PEEWEE_CLASSES: dict[str, tuple[Any, Any]] = {
+    "mysql": (playhouse.pool.PooledMySQLDatabase, MySQLProduct),
+    "postgres": (playhouse.pool.PooledPostgresqlDatabase, PostgresProduct),
+}
+
+
+def shown(record: Any) -> Product:
+    """Return the record of any side as ours. SQLAlchemy and peewee read MySQL's times naive."""
+    product = Product(*(getattr(record, name) for name in NAMES))
+    at = product.created_at
+    at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+    return Product(*astuple(product)[:-1], at)
+
+
+def of_each(side: Side, id: uuid.UUID) -> dict[str, Work]:
+    """Return the calls to measure; ``create`` stores a new product each time."""
+    return {
+        "create": lambda: side.create("B-7741", "Kettle", "It whistles when it boils.", 12),
+        "get": lambda: side.get(id),
+        "page of 100": side.page,
+    }
