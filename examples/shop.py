@@ -97,13 +97,12 @@ class Line:
     product_id: uuid.UUID
     quantity: int
     price: Decimal  # of one, when it was ordered
-    id: uuid.UUID = infra.FILLED
 
 
 class Lines(infra.Repository[Line]):
     record, table, resource, sort_fields = Line, "order_lines", "order line", ("number",)
     scales = {"price": (10, 2)}
-    unique = [("order_id", "number")]
+    key = ("order_id", "number")
     foreign_keys = {
         "order_lines_order_id_fkey": infra.ForeignKey(("order_id",), "orders", on_delete="cascade"),
         "order_lines_product_id_fkey": infra.ForeignKey(("product_id",), "products"),
@@ -203,6 +202,7 @@ def main(database: infra.Database) -> None:
     for line in lines.of_order(order):
         print(f"   Line {line.number}: {line.quantity} at {line.price}")
     total = sum(line.quantity * line.price for line in lines.of_order(order))
+    print(f"   Is there a line 3: {lines.exists((order.id, 3))}")
     print(f"   Total: {total}. Paid: {orders.pay(order.id)}, and again: {orders.pay(order.id)}")
     print(f"   Stock: {[product.stock for product in products.page(query).items]}")
 
