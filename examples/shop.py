@@ -5,6 +5,7 @@ orders and order_lines there, and drops them at its end. Without the variable it
 All print the same.
 """
 
+import enum
 import os
 import sys
 import tempfile
@@ -70,24 +71,29 @@ class Products(infra.Repository[Product]):
         return replace(stored, version=stored.version + 1)
 
 
+class State(enum.Enum):
+    OPEN = "open"
+    PAID = "paid"
+    SENT = "sent"
+
+
 @dataclass(frozen=True)
 class Order:
     customer: str
-    state: str = "open"
+    state: State = State.OPEN
     id: uuid.UUID = infra.FILLED
     created_at: datetime = infra.FILLED
 
 
 class Orders(infra.Repository[Order]):
     record, table, resource = Order, "orders", "order"
-    lengths = {"customer": 80, "state": 10}
-    formats = {"state": "open|paid|sent"}  # also a check of the table
+    lengths = {"customer": 80}
     guarded = ("state",)  # `pay` changes it
 
     def pay(self, id: uuid.UUID) -> bool:
         """Return whether the order was open. Of several callers one gets True."""
-        unpaid = self._checked({"id": id, "state": "open"})
-        return self._change("pay", unpaid, {"state": "paid"}) == 1
+        unpaid = self._checked({"id": id, "state": State.OPEN})
+        return self._change("pay", unpaid, self._checked({"state": State.PAID})) == 1
 
 
 @dataclass(frozen=True)
