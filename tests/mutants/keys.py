@@ -90,7 +90,7 @@ MUTANTS: list[Mutant] = [
     ),
     fake(
         "no column makes ids",
-        Drop("Table.of", "columns[made] = replace(columns[made], auto_increment=True)"),
+        Drop("Table.of", "columns[name] = replace(columns[name], auto_increment=True)"),
     ),
     fake(
         "a given id does not move the counter",
