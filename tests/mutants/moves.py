@@ -179,7 +179,11 @@ MUTANTS: list[Mutant] = [
     OnFakes(
         "moves: a repository's row that is there is not skipped",
         INFRA,
-        Replace("RepositoryTarget._skips", "self.repository._exists('move', where)", "False"),
+        Replace(
+            "RepositoryTarget._skips",
+            "self.repository._exists('move', self.repository._checked(where))",
+            "False",
+        ),
         on_fakes("test_a_repository_that_refuses"),
     ),
     OnFakes(
