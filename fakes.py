@@ -1612,8 +1612,10 @@ class FakeTable(_ConstrainedRows):
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
         def work() -> int | None:
-            made = [*map(self._add, rows)]
-            return made[0] if len(made) == 1 else None
+            made = None
+            for row in rows:
+                made = self._add(row)
+            return made if len(rows) == 1 else None
 
         return self._database._atomically(operation, work)
 
