@@ -3014,6 +3014,13 @@ _REAL = (
 )
 
 
+class _NotOnBundles(infra._FakeOnlyAttribute):
+    """An attribute ``down`` that bundles of your own refuse too: it would do nothing there."""
+
+    def __set__(self, instance: object, value: object) -> None:
+        raise self._refused(type(instance))
+
+
 class FakeInfrastructure(infra.Infrastructure):
     """The bundle on fakes. Two bundles share nothing.
 
@@ -3036,12 +3043,12 @@ class FakeInfrastructure(infra.Infrastructure):
             one database of this engine. By default ``accounts`` is a fake of MySQL, and
             ``exchange`` one of Postgres, as with two databases.
 
-    Raises ConfigurationError for an invalid argument, and if another bundle stands before this
-    class among the bases.
+    Raises ValidationError if ``tables`` is not an iterable, and ConfigurationError for any other
+    invalid argument, and if another bundle stands before this class among the bases.
     """
 
     if not TYPE_CHECKING:
-        down = infra._FakeOnlyAttribute()
+        down = _NotOnBundles()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -3064,7 +3071,10 @@ class FakeInfrastructure(infra.Infrastructure):
         if engine is not None:
             engine = infra._check_choice("engine", engine, *_KEY_ORDERS)
         self._engine = engine
-        own = [*self.tables, *infra._check_many("tables", tables)]
+        own = [
+            *infra._check_many("tables", self.tables),
+            *infra._check_many("tables", tables),
+        ]
         self._own_tables = [each if isinstance(each, Table) else Table.of(each) for each in own]
         self.tables = [each for each in own if not isinstance(each, Table)]
         super().__init__(infra.Config(), clock=self._fake_clock)

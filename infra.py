@@ -9890,7 +9890,7 @@ class Repository(_PagedStore[R]):
 @functools.cache
 def _backend_class(port: Any, *bases: type) -> Any:
     """Return the class of a port's repository on a backend, which has these base classes."""
-    return type(port.__name__, (*bases, port), {})
+    return type(port.__name__, (*bases, port), {"__module__": port.__module__})
 
 
 def _beside(port: Callable[[], Callable[..., T]]) -> functools.cached_property[T]:
@@ -10319,9 +10319,9 @@ def _parents_first(ports: Sequence[Any]) -> list[Any]:
     return _in_order(parents, ConfigurationError(circle))
 
 
-def _check_ports(start: str, ports: Iterable[Any]) -> None:
-    for port in ports:
-        is_port = isinstance(port, type) and issubclass(port, Repository)
+def _check_ports(start: str, ports: Any) -> None:
+    for port in ports if isinstance(ports, Iterable) else [ports]:
+        is_port = isinstance(port, type) and issubclass(port, Repository) and port is not ports
         if not is_port or not hasattr(port, "record") or not hasattr(port, "table"):
             raise ConfigurationError(f"{start} the classes of repositories, with a record")
 
@@ -18807,9 +18807,11 @@ def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
         except (ValidationError, SerializationError) as error:
             raise type(error)(f"{store.table}, row {number}: {error}") from None
     parents: dict[int, set[int]] = {at: set() for at in range(len(seeds))}
+    names = {store._column(name): name for name in store._held_types}
     for key in store._rules().foreign_keys.values():
         if key.table == store.table:
-            places = {tuple(map(row.get, key.target)): at for at, row in enumerate(seeds)}
+            target = [names.get(column, column) for column in key.target]
+            places = {tuple(map(row.get, target)): at for at, row in enumerate(seeds)}
             for at, row in enumerate(seeds):
                 wanted = tuple(map(row.get, key.columns))
                 parents[at].add(at if None in wanted else places.get(wanted, at))

@@ -50,8 +50,9 @@ class Review:
 class Categories(infra.Repository[Category]):
     record, table, resource, sort_fields = Category, "categories", "category", ("name",)
     lengths: ClassVar = {"name": 20}
+    column_names: ClassVar = {"id": "category", "parent_id": "parent"}
     foreign_keys: ClassVar = {
-        "categories_parent_id_fkey": infra.ForeignKey(("parent_id",), "categories")
+        "categories_parent_fkey": infra.ForeignKey(("parent_id",), "categories", ("category",))
     }
 
     def __init__(self, database: infra.Database, root: str, **options: Any) -> None:
@@ -65,7 +66,9 @@ class Products(infra.Repository[Product]):
     scales: ClassVar = {"price": (8, 2)}
     unique = (("name",),)
     foreign_keys: ClassVar = {
-        "products_category_id_fkey": infra.ForeignKey(("category_id",), "categories")
+        "products_category_id_fkey": infra.ForeignKey(
+            ("category_id",), "categories", ("category",)
+        )
     }
 
     def find_by_name(self, name: str) -> Product | None:
@@ -351,7 +354,7 @@ def bundle_on(database: Callable[[str], str]) -> Iterator[Callable[[str], Servic
                 pool.execute(statement)
         for table in ("reviews", "products", "categories", "benchmarks", "users", "phone_users"):
             if table == "categories":
-                made[name].exchange.execute("UPDATE categories SET parent_id = NULL")
+                made[name].exchange.execute("UPDATE categories SET parent = NULL")
             made[name].exchange.execute(f"DELETE FROM {table}")
         return made[name]
 

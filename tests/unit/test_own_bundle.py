@@ -329,11 +329,32 @@ def test_wrong_options_of_a_fake_bundle(options: Any, message: str) -> None:
         fakes.FakeInfrastructure(**options)
 
 
-@pytest.mark.parametrize("wrong", [(5,), (Client,), (infra.Repository,), (fakes.Table,)])
+@pytest.mark.parametrize(
+    "wrong", [(5,), (Client,), (infra.Repository,), (fakes.Table,), Products, 5, None]
+)
 def test_wrong_tables_of_a_bundle(wrong: Any) -> None:
     kind: Any = type("Wrong", (infra.Infrastructure,), {"tables": wrong})
     with pytest.raises(infra.ConfigurationError, match="tables should be the classes of repos"):
         kind(CONFIG).load({})
+
+
+@pytest.mark.parametrize("wrong", [Products, 5, None])
+def test_a_fake_bundle_of_one_table_that_is_no_list(wrong: Any) -> None:
+    kind: Any = type("Wrong", (fakes.FakeInfrastructure,), {"tables": wrong})
+    with pytest.raises(infra.ValidationError, match="tables should be a list"):
+        kind()
+
+
+def test_a_fake_bundle_is_not_down() -> None:
+    """A test that sets it there would test nothing."""
+    services: Any = FakeServices()
+    with pytest.raises(AttributeError, match="FakeServices has no attribute 'down'"):
+        services.down = True
+
+
+def test_the_class_of_a_backend_is_shown_in_the_module_of_its_table() -> None:
+    made = Products.on(FakeServices().exchange)
+    assert (type(made).__module__, type(made).__name__) == (Products.__module__, "Products")
 
 
 def test_a_fake_bundle_names_the_fakes_first() -> None:
