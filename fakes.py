@@ -1484,8 +1484,10 @@ class _ConstrainedRows(_IndexedRows):
         for name, reference in self._parents:
             value = self._key(row, reference.columns)
             parent = self._database.table(reference.table)
-            wanted = dict(zip(reference.target, value or ()))
-            if value is not None and not any(
+            if value is None or (parent is self and self._key(row, reference.target) == value):
+                continue  # it refers to nothing, or to itself
+            wanted = dict(zip(reference.target, value))
+            if not any(
                 parent._key(each, reference.target) == value
                 for _, each in parent._candidates(wanted)[0]
             ):

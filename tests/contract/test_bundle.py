@@ -66,9 +66,7 @@ class Products(infra.Repository[Product]):
     scales: ClassVar = {"price": (8, 2)}
     unique = (("name",),)
     foreign_keys: ClassVar = {
-        "products_category_id_fkey": infra.ForeignKey(
-            ("category_id",), "categories", ("category",)
-        )
+        "products_category_id_fkey": infra.ForeignKey(("category_id",), "categories", ("category",))
     }
 
     def find_by_name(self, name: str) -> Product | None:
