@@ -54,6 +54,26 @@ class Event:
     id: int = infra.FILLED
 
 
+@dataclass(frozen=True)
+class Step:
+    code: str
+    after: str | None = None
+    id: int = infra.FILLED
+
+
+class Steps(infra.Repository[Step]):
+    """Rows refer to others by a key that the server does not make."""
+
+    record, table, resource = Step, "key_steps", "step"
+    lengths: ClassVar = {"code": 5, "after": 5}
+    unique = (("code",),)
+    foreign_keys: ClassVar = {
+        "key_steps_after_fkey": infra.ForeignKey(
+            ("after",), "key_steps", ("code",), on_delete="set null"
+        )
+    }
+
+
 class Orders(infra.Repository[Order]):
     record, table, resource, sort_fields = Order, "orders", "order", ("code",)
     lengths: ClassVar = {"code": 5}
@@ -141,7 +161,7 @@ class Dropped(Rates):
     table = "dropped_rates"
 
 
-PORTS: list[Any] = [Orders, Lines, Rates, Holidays, Events, Numbers]
+PORTS: list[Any] = [Orders, Lines, Rates, Holidays, Events, Numbers, Steps]
 
 
 @dataclass
@@ -251,6 +271,12 @@ class KeyContract(Contract):
     port = infra.Repository
 
     # --- ids that the server makes
+
+    def test_a_row_with_a_made_id_refers_to_itself(self, backend: Keys) -> None:
+        steps = Steps.on(backend.database)
+        first = steps.create(Step("a", after="a"))
+        assert steps.get(first.id) == first == Step("a", "a", first.id)
+        assert violation(lambda: steps.create(Step("b", after="c")))[0] == "key_steps_after_fkey"
 
     def test_the_server_makes_ids(self, backend: Keys) -> None:
         orders = backend.orders
