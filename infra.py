@@ -86,7 +86,6 @@ from dataclasses import astuple, dataclass, field, fields, is_dataclass
 from datetime import date, datetime, timedelta, timezone
 from datetime import time as day_time
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
-from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -107,6 +106,8 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _typeshed import DataclassInstance
 
 # Under `python -m infra`, later imports of infra return this module.
@@ -1596,8 +1597,8 @@ def _variable(env: Mapping[str, str], name: str) -> str:
     return text.strip() if text else ""
 
 
-@dataclass(frozen=True, repr=False)
-class _Settings:
+@dataclass(frozen=True, eq=False, repr=False)
+class _Settings(_ByValue):
     """Settings that check themselves, hide secrets in ``repr`` and read environment variables."""
 
     def __post_init__(self) -> None:
@@ -1635,7 +1636,7 @@ class _Settings:
         return found
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DatabaseConfig(_Settings):
     """A MySQL, MariaDB or Postgres database, as the URL's scheme says. All times are in seconds.
 
@@ -1680,7 +1681,7 @@ class DatabaseConfig(_Settings):
         return _ENGINES[_Url.parse(self.url).scheme]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CacheConfig(_Settings):
     """A Redis server or Redis Cluster. All times are in seconds.
 
@@ -1711,7 +1712,7 @@ RedisCacheConfig = CacheConfig
 RedisEventBusConfig = CacheConfig
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VerificationConfig(_Settings):
     """The limits of verification codes; see :class:`VerificationCache`.
 
@@ -1726,7 +1727,7 @@ class VerificationConfig(_Settings):
     max_guesses: int = _setting(10, _COUNT_OR_0, "VERIFICATION_MAX_GUESSES")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class S3StorageConfig(_Settings):
     """An S3 store: AWS, or another one at ``endpoint``. Without keys, boto3's own chain finds them.
 
@@ -1768,7 +1769,7 @@ class S3StorageConfig(_Settings):
             )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SmsConfig(_Settings):
     """An SMS provider. There is no default: sending without one raises ConfigurationError.
 
@@ -1785,24 +1786,23 @@ class SmsConfig(_Settings):
     region: str = _setting("us-east-1", _TEXT, "SNS_REGION AWS_REGION AWS_DEFAULT_REGION")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Config(_Settings):
     """The configuration of :class:`Infrastructure`."""
 
     mysql: DatabaseConfig | None = None
     postgres: DatabaseConfig | None = None
-    cache: CacheConfig = CacheConfig()
-    storage: S3StorageConfig = S3StorageConfig()
-    sms: SmsConfig = SmsConfig()
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    storage: S3StorageConfig = field(default_factory=S3StorageConfig)
+    sms: SmsConfig = field(default_factory=SmsConfig)
     phone_hash_key: str | None = _setting(None, _HASH_KEY, "PHONE_HASH_KEY", secret=True)
-    verification: VerificationConfig = VerificationConfig()
+    verification: VerificationConfig = field(default_factory=VerificationConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for part in fields(self):
-            usual = type(part.default)
-            if issubclass(usual, _Settings) and not isinstance(getattr(self, part.name), usual):
-                raise ConfigurationError(f"Config.{part.name} should be of class {usual.__name__}")
+        for name, kind in self._parts().items():
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigurationError(f"Config.{name} should be of class {kind.__name__}")
         for engine in ("mysql", "postgres"):
             database = getattr(self, engine)
             if database is not None and not (
@@ -1811,6 +1811,12 @@ class Config(_Settings):
                 raise ConfigurationError(
                     f"Config.{engine} should be a DatabaseConfig with a URL of that engine"
                 )
+
+    @classmethod
+    def _parts(cls) -> dict[str, Any]:
+        """Return the class of the settings of each service that has defaults."""
+        made = {setting.name: setting.default_factory for setting in fields(cls)}
+        return {name: kind for name, kind in made.items() if kind is not _NO_DEFAULT}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
@@ -1824,9 +1830,7 @@ class Config(_Settings):
             raise ConfigurationError("env should map names of variables to their texts")
         databases = cls._databases(env)
         parts: dict[str, Any] = {
-            part.name: type(part.default)(**part.default._read(env))
-            for part in fields(cls)
-            if isinstance(part.default, _Settings)
+            name: kind(**kind._read(env)) for name, kind in cls._parts().items()
         }
         return cls(**cls._read(env), **databases, **parts)
 
@@ -2489,6 +2493,13 @@ def _import_driver(module: str, package: str, needed_by: str) -> Any:
             f"{needed_by} cannot import {module} ({type(exc).__name__}): "
             f"pip install --force-reinstall '{package}'"
         ) from exc
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    """Return it as a Path. Only here pathlib is imported: it takes 6 % of ``import infra``."""
+    from pathlib import Path
+
+    return Path(path)
 
 
 def _check_path(name: str, path: Any) -> str:
@@ -7821,8 +7832,22 @@ def create_pool(
 # === schema migrations ============================================================================
 
 
-#: The library's own migrations, beside this file.
-SCHEMA = Path(__file__).with_name("schema.sql")
+def _schema() -> Path:
+    """Return the file of the library's own migrations, beside this one."""
+    return _path(__file__).with_name("schema.sql")
+
+
+if TYPE_CHECKING:
+    SCHEMA = _schema()
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Return ``SCHEMA``, which is made on use."""
+        if name == "SCHEMA":
+            return _schema()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 _MARKER = _lazy(r"-- migration ([0-9]{1,9}) ([a-z0-9_]{1,100}) (mysql|postgres)( no-transaction)?")
 _HISTORY = """CREATE TABLE IF NOT EXISTS {history} (
     source VARCHAR(100) {text} NOT NULL,
@@ -7929,7 +7954,7 @@ def read_migrations(path: str | Path, engine: str) -> list[Migration]:
             do not rise, or has a line that only a client understands: COPY … FROM stdin, DELIMITER,
             a command of psql.
     """
-    path, engine = Path(_check_path("path", path)), _plain(engine)
+    path, engine = _path(_check_path("path", path)), _plain(engine)
     if len(path.stem) > 100:
         raise ConfigurationError(
             "the name of a file of migrations is part of their record: at most 100 characters"
@@ -8101,7 +8126,7 @@ class _MigrationFiles:
         import shlex
 
         self._dialect = dialect
-        files = paths or (SCHEMA,)
+        files = paths or (_schema(),)
         self.migrations = [
             migration for path in files for migration in read_migrations(path, dialect.engine)
         ]
@@ -8109,7 +8134,7 @@ class _MigrationFiles:
             raise ConfigurationError(
                 "two files of migrations have the same name: it is part of their record"
             )
-        self.paths = {Path(path).stem: shlex.quote(str(path)) for path in files}
+        self.paths = {_path(path).stem: shlex.quote(str(path)) for path in files}
         self.command = " ".join(["infra migrate", *(shlex.quote(str(path)) for path in paths)])
 
     def by_key(self) -> dict[tuple[str, int], Migration]:
@@ -8948,7 +8973,9 @@ def _choices(table: str, formats: Mapping[str, str]) -> dict[str, _Choice]:
     found = {}
     for column, pattern in formats.items():
         texts = pattern.split("|")
-        if len(texts) > 1 and all(re.sub("[_-]", "", text).isalnum() for text in texts):
+        if len(texts) > 1 and all(
+            text.replace("-", "_").replace("_", "").isalnum() for text in texts
+        ):
             found[f"{table}_{column}_check"] = _Choice(column, texts)
     return found
 
@@ -9003,28 +9030,26 @@ _ByColumn: TypeAlias = Mapping[str, Any]
 _Order: TypeAlias = Sequence[tuple[str, bool]]
 
 
-class _Above(NamedTuple):
-    """A condition: greater than this value."""
+class _Condition(NamedTuple):
+    """What the values of a column should be, if not one value."""
 
     value: Any
 
 
-class _AtMost(NamedTuple):
-    """A condition: this value or less."""
-
-    value: Any
+class _Above(_Condition):
+    """Greater than this value."""
 
 
-class _OneOf(NamedTuple):
-    """A condition: one of these values. There must be at least one."""
-
-    value: Sequence[Any]
+class _AtMost(_Condition):
+    """This value or less."""
 
 
-class _Contains(NamedTuple):
-    """A condition: contains this text."""
+class _OneOf(_Condition):
+    """One of these values. There must be at least one."""
 
-    value: str
+
+class _Contains(_Condition):
+    """Contains this text."""
 
 
 class _Among(NamedTuple):
@@ -10336,7 +10361,7 @@ class TokenRepository(Repository[RefreshToken]):
         return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class _Member(_ByValue):
     """A row of organization_members."""
 
@@ -10687,7 +10712,7 @@ class OrganizationRepository(_SluggedRepository[Organization]):
     _users = _beside(lambda: UserRepository)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class _Tag(_ByValue):
     """A row of benchmark_tags."""
 
@@ -14896,7 +14921,7 @@ def _is_there(client: Any, ask: Callable[..., Any], **place: Any) -> bool | None
 _SendPart = Callable[[Any, dict[str, Any]], str]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class _MultipartUpload:
     """The upload of one object in parts, each of which is a request."""
 
@@ -14964,7 +14989,7 @@ class _MultipartUpload:
             )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class _BatchDeletion:
     """Deletes a thousand keys with one request, and with single ones those that need them."""
 
@@ -16800,7 +16825,7 @@ class _FileSource(Source):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(_check_path("path", path))
+        self.path = _path(_check_path("path", path))
 
     def _open(self) -> None:
         import hashlib
@@ -16964,7 +16989,7 @@ class SqliteSource(_KeyedSource):
     """
 
     def __init__(self, path: str | os.PathLike[str], table: str) -> None:
-        self.path = Path(_check_path("path", path))
+        self.path = _path(_check_path("path", path))
         self.table = _check_table(table)
 
     def _open(self) -> None:
@@ -17713,7 +17738,7 @@ class Verification(_ByValue):
         return text
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class _Checkpoint(_ByValue):
     """The progress of a move."""
 
@@ -17762,7 +17787,7 @@ def _checkpoints_in(database: Database) -> _CheckpointRepository:
     """Return the repository of a database's checkpoints; create its table if it is missing."""
 
     def statement() -> str:
-        migrations = read_migrations(SCHEMA, database.engine)
+        migrations = read_migrations(_schema(), database.engine)
         (migration,) = (one for one in migrations if one.name == "data_moves")
         return migration.statements[0]
 
@@ -17947,7 +17972,7 @@ class RowMove(Move):
         self.database = next(iter(self.targets.values())).database
         self._is_split = targets is not None
         usual = f"{self.name}-rejects.jsonl"
-        self._rejects_path = Path(usual if rejects is None else _check_path("rejects", rejects))
+        self._rejects_path = _path(usual if rejects is None else _check_path("rejects", rejects))
         self._batch = batch
         self._lock_timeout = lock_timeout
         self._clock = _clock(clock, lambda: getattr(self.database, "_clock", SystemClock()))
@@ -18761,7 +18786,7 @@ def _moves_of_script(script: str, services: Infrastructure) -> Iterable[Move]:
         open(script, "rb").close()
     except OSError as exc:
         raise ConfigurationError(f"{script} cannot be read: {exc.strerror}") from exc
-    sys.path.insert(0, str(Path(script).resolve().parent))  # as `python SCRIPT` does
+    sys.path.insert(0, str(_path(script).resolve().parent))  # as `python SCRIPT` does
     moves = runpy.run_path(script).get("moves")
     if not callable(moves):
         raise ConfigurationError(f"{script} has no function moves(services)")
@@ -18807,7 +18832,7 @@ def _move(arguments: Any) -> int:
 def _run_move(move: Move, arguments: Any) -> bool:
     """Run or verify a move and print its report. Return whether it is complete or equal."""
     if arguments.rejects and isinstance(move, RowMove):
-        move._rejects_path = Path(arguments.rejects)
+        move._rejects_path = _path(arguments.rejects)
     report: MoveReport | Verification
     if arguments.verify:
         report = move.verify()
@@ -18827,11 +18852,11 @@ def _run_move(move: Move, arguments: Any) -> bool:
 #: the files that ``infra vendor`` copies
 _LIBRARY = ("infra.py", "fakes.py", "schema.sql")
 #: the first line of a copy: version, and a digest of the other lines
-_STAMP = re.compile(r"(?:#|--) infra vendor (\S+) sha256:([0-9a-f]{64})\n")
-_VERSION_LINE = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+_STAMP = _lazy(r"(?:#|--) infra vendor (\S+) sha256:([0-9a-f]{64})\n")
+_VERSION_LINE = _lazy(r'^__version__ = "(.+)"$', re.MULTILINE)
 #: the import for type checkers in fakes.py: relative in a package, where mypy needs it so, and
 #: plain elsewhere, where mypy refuses a relative one
-_TYPE_IMPORT = re.compile(r"^(if TYPE_CHECKING:.*\n    )(from \. )?(import infra)$", re.MULTILINE)
+_TYPE_IMPORT = _lazy(r"^(if TYPE_CHECKING:.*\n    )(from \. )?(import infra)$", re.MULTILINE)
 
 
 class _LibraryFile:
@@ -18869,7 +18894,7 @@ class _LibraryFile:
         return (stamp + text).encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class _Copy:
     """What stands in a project where a copy belongs."""
 
@@ -18883,7 +18908,7 @@ class _Copy:
 
 def _library() -> list[_LibraryFile]:
     """Read the files that this module belongs to. Raises ConfigurationError."""
-    here = Path(__file__).parent
+    here = _path(__file__).parent
     return [_library_file(here / name) for name in _LIBRARY]
 
 
@@ -18964,7 +18989,7 @@ def _vendor(arguments: Any) -> int:
     """Copy the library into a folder. Or compare the copies, and return 1 if one differs."""
     if not arguments.folder:
         raise ConfigurationError("DIR is empty: name a folder, or . for this one")
-    folder, compare = Path(arguments.folder), arguments.check
+    folder, compare = _path(arguments.folder), arguments.check
     _check_targets(folder, compare=compare)
     sources = _library()
     _check_sources(sources, folder, compare=compare)

@@ -4,7 +4,7 @@ import argparse
 import math
 from typing import Any
 
-from flask import Flask, abort, make_response, request
+from flask import Flask, abort, request
 from flask.typing import ResponseReturnValue as Answer
 from werkzeug.exceptions import HTTPException
 
@@ -13,8 +13,6 @@ import infra
 
 MONTH = 30 * 86400  # seconds that a token is valid
 NO_STORE = {"Cache-Control": "no-store"}  # a cache may not keep a token
-SIGN_IN: Answer = ({"error": "sign in"}, 401, {"WWW-Authenticate": "Bearer"})
-STATUSES = {infra.ValidationError: 400, infra.RateLimitedError: 429, infra.SmsError: 502}
 
 
 def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
@@ -28,11 +26,10 @@ def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
 
     @app.post("/sign-in")
     def sign_in() -> Answer:
-        phone, code = field("phone"), field("code")
-        if not services.verification.verify_code(phone, code):
+        phone, users = field("phone"), services.phone_users
+        if not services.verification.verify_code(phone, field("code")):
             left = services.verification.get_remaining_attempts(phone)
             abort(403, f"wrong code, {left} attempts left" if left else "ask for a code")
-        users = services.phone_users
         user = users.find_by_phone(phone) or users.create_for_phone(phone)
         if user.is_blocked:
             abort(403, "this phone is blocked")
@@ -40,29 +37,24 @@ def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
 
     @app.post("/refresh")
     def refresh() -> Answer:
-        rotation = services.tokens.rotate(token(), ttl=MONTH, grace=10)  # grace: two tabs at once
+        rotation = services.tokens.rotate(field("token"), ttl=MONTH, grace=10)  # two tabs at once
         if rotation.issued is None:
-            return SIGN_IN
+            abort(403, "sign in again")
         return {"token": rotation.issued.token}, NO_STORE
 
-    @app.post("/sign-out")
-    def sign_out() -> Answer:
-        found = services.tokens.find(token())
-        if found is not None:
-            services.tokens.revoke_family(found.family, "signed out")
-        return {}
+    @app.errorhandler(infra.ValidationError)
+    def invalid(error: infra.ValidationError) -> Answer:
+        return {"error": str(error)}, 400
+
+    @app.errorhandler(infra.RateLimitedError)
+    def limited(error: infra.RateLimitedError) -> Answer:
+        return {"error": str(error)}, 429, {"Retry-After": str(math.ceil(error.retry_after))}
 
     @app.errorhandler(infra.InfrastructureError)
     def failed(error: infra.InfrastructureError) -> Answer:
-        lost = isinstance(error, (infra.ConnectionError, infra.TimeoutError))
-        status = STATUSES.get(type(error), 503 if lost or error.retryable else 500)
-        if status >= 500:  # the library's messages hold no phone, code or token
-            app.logger.error("%s: %s: %s", request.path, type(error).__name__, error)
-            return {"error": "the service failed"}, status
-        headers = {}
-        if isinstance(error, infra.RateLimitedError):
-            headers["Retry-After"] = str(math.ceil(error.retry_after))
-        return {"error": str(error)}, status, headers
+        # The library's messages hold no phone, code or token.
+        app.logger.error("%s: %s: %s", request.path, type(error).__name__, error)
+        return {"error": "the service failed"}, 503 if error.retryable else 500
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Answer:
@@ -75,16 +67,7 @@ def create_app(services: infra.Infrastructure, sms: infra.SmsService) -> Flask:
 def field(name: str) -> Any:
     """Return a field of the JSON object that the client has sent."""
     fields = request.get_json(force=True)  # whatever the Content-Type is: curl needs no option
-    if not isinstance(fields, dict):
-        abort(400, "the body should be a JSON object")
-    return fields.get(name, "")
-
-
-def token() -> str:
-    """Return the token of the header Authorization (RFC 6750)."""
-    if request.authorization is None or request.authorization.token is None:
-        abort(make_response(SIGN_IN))
-    return request.authorization.token
+    return fields.get(name, "") if isinstance(fields, dict) else ""
 
 
 if __name__ == "__main__":
@@ -92,8 +75,7 @@ if __name__ == "__main__":
     parser.add_argument("--real", action="store_true", help="use the servers of the environment")
     parser.add_argument("--port", type=int, default=8000, help="0: any free port")
     options = parser.parse_args()
-    clock = fakes.RunningClock()
-    services = infra.Infrastructure.from_env() if options.real else fakes.FakeInfrastructure(clock)
-    with services:
-        sms = services.sms if options.real else infra.MockSmsService()
+    real, clock = options.real, fakes.RunningClock()
+    with infra.Infrastructure.from_env() if real else fakes.FakeInfrastructure(clock) as services:
+        sms = services.sms if real else infra.MockSmsService()
         create_app(services, sms).run(port=options.port, debug=False)

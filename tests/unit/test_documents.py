@@ -306,20 +306,17 @@ def sign_in_over_http(*arguments: str, **env: str) -> None:
             assert post(f"{url}/code", phone) == {}
             code = first_match(r"code is (\d+)", app.stdout)
             first = post(f"{url}/sign-in", {**phone, "code": code})["token"]
-            second = post(f"{url}/refresh", token=first)["token"]
-            assert post(f"{url}/sign-out", token=second) == {}
+            second = post(f"{url}/refresh", {"token": first})["token"]
         finally:
             app.send_signal(signal.SIGINT)
         _, logged = app.communicate(timeout=60)
     assert app.returncode == 0
-    assert '"POST /sign-out HTTP/1.1" 200' in logged
+    assert '"POST /refresh HTTP/1.1" 200' in logged
     assert not [secret for secret in ("4155550100", code, first, second) if secret in logged]
 
 
-def post(url: str, body: object = None, token: str = "") -> dict[str, str]:
-    request = urllib.request.Request(  # noqa: S310 - http, to this machine
-        url, json.dumps(body).encode(), {"Authorization": f"Bearer {token}"}
-    )
+def post(url: str, body: dict[str, str]) -> dict[str, str]:
+    request = urllib.request.Request(url, json.dumps(body).encode())  # noqa: S310 - http, to itself
     straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with straight.open(request, timeout=60) as reply:
         answer: dict[str, str] = json.load(reply)

@@ -26,7 +26,7 @@ USE = """
 imported = {name.partition(".")[0] for name in set(sys.modules) - before}
 third_party = imported - set(sys.stdlib_module_names)
 assert third_party <= {"infra", "fakes", "pkg"}, third_party
-assert not {"ssl", "http", "argparse", "csv"} & (set(sys.modules) - before)
+assert not {"ssl", "http", "argparse", "csv", "pathlib"} & (set(sys.modules) - before)
 services = fakes.FakeInfrastructure()
 services.verification.send_code(services.sms, "+14155550100")
 assert services.verification.verify_code("+14155550100", services.sms.outbox[0].code)
