@@ -303,7 +303,8 @@ class Exchange:
 
 def main() -> int:
     bench = Bench(short=arguments(__doc__).parse_args().short)
-    rivals = f"SQLAlchemy {sqlalchemy.__version__}'s ORM and peewee {importlib.metadata.version('peewee')}"
+    version = importlib.metadata.version("peewee")
+    rivals = f"SQLAlchemy {sqlalchemy.__version__}'s ORM and peewee {version}"
     try:
         with contextlib.ExitStack() as end:
             tables = {
