@@ -7,6 +7,7 @@ repositories are those of benchmarks with their tags, on Postgres, and of phone 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import math
 import sys
 import time
@@ -19,7 +20,6 @@ sys.path[:] = [str(ROOT)] + [
     entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent
 ]
 
-import peewee
 import sqlalchemy
 
 import infra
@@ -43,7 +43,7 @@ from tests import services
 ROWS = 1000
 PHONE, HASH_KEY = "+905551234567", "k" * 32
 #: calls in a turn: about 10 milliseconds of the slower side
-TURNS = {"create": 20, "get": 30, "page of 100": 5}
+TURNS = {"create": 10, "get": 20, "page of 100": 4}
 
 
 class Table:
@@ -80,7 +80,8 @@ class Table:
 
     def ratios(self, bench: Bench) -> list[Ratio]:
         """Compare our calls with each rival's: client CPU on one core, then elapsed time."""
-        ours, servers, found = of_each(self.ours, self.product.id), processes(self.pool), []
+        ours, servers = of_each(self.ours, self.product.id), processes(self.pool)
+        found: list[Ratio] = []
         for call, work in ours.items():
             for name, (side, promise) in self.rivals.items():
                 theirs = of_each(side, self.product.id)[call]
@@ -95,7 +96,7 @@ class Table:
                         clock=time.thread_time,
                     )
                 elapsed = bench.compare(
-                    "  elapsed time", work, theirs, target=0, rounds=31, number=TURNS[call]
+                    "  elapsed time", work, theirs, target=0, rounds=21, number=TURNS[call]
                 )
                 found += cpu, elapsed
         return found
@@ -279,7 +280,7 @@ class Exchange:
         """Compare our elapsed time with the ORM's."""
         return [
             bench.compare(
-                "page of 100", self.page, self.their_page, target=2, rounds=51, number=20
+                "page of 100", self.page, self.their_page, target=2, rounds=51, number=10
             ),
             bench.compare(
                 "find_by_slug",
@@ -302,7 +303,8 @@ class Exchange:
 
 def main() -> int:
     bench = Bench(short=arguments(__doc__).parse_args().short)
-    rivals = f"SQLAlchemy {sqlalchemy.__version__}'s ORM and peewee {peewee.__version__}"
+    version = importlib.metadata.version("peewee")
+    rivals = f"SQLAlchemy {sqlalchemy.__version__}'s ORM and peewee {version}"
     try:
         with contextlib.ExitStack() as end:
             tables = {

@@ -722,6 +722,18 @@ return made
         ),
         RECORDS,
     ),
+    OnServers(
+        "records: on MySQL NULL and long texts are read as short ones",
+        INFRA,
+        Never("_one_step.OneStepPacket.read_length_coded_string", "size > 250"),
+        ("contract/test_database.py::TestMariaDB::test_records_that_do_not_fit_exactly",),
+    ),
+    OnServers(
+        "records: the last digit of an id that a server sends is lost",
+        INFRA,
+        Replace("_uuid_of", "int(digits, 16)", "int(digits, 16) & ~15"),
+        ("contract/test_database.py::TestMariaDB::test_records_are_made_as_their_class_has_it",),
+    ),
     OnFakes(
         "records: an __init__ takes its arguments in any order",
         INFRA,
