@@ -3089,16 +3089,15 @@ class FakeInfrastructure(infra.Infrastructure):
         """The clock of all fakes; ``advance`` moves it."""
         return self._fake_clock
 
-    def _build(self, part: infra.provided[Any]) -> None:
-        super()._build(part)
-        made = self._built[part]
+    def _make(self, part: infra.provided[Any]) -> Any:
+        made = super()._make(part)
         if isinstance(made, _REAL) and not self._is_own(part):
-            del self._built[part]
             made.close()
             raise infra.ConfigurationError(
                 f"{type(self).__name__} should override {part._name} with a fake: "
                 f"it is a {type(made).__name__}"
             )
+        return made
 
     def _is_own(self, part: infra.provided[Any]) -> bool:
         """Return whether a fake bundle's class has the service, not that of the real side."""

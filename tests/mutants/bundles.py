@@ -75,6 +75,10 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     rows(
+        "takes a column's name for the field's",
+        Replace("_seeds", "names.get(column, column)", "column"),
+    ),
+    rows(
         "takes rows in the order of the list",
         Replace("_seeds", "[seeds[at] for at in _in_order(parents, circle)]", "seeds"),
     ),
@@ -183,11 +187,7 @@ MUTANTS: list[Mutant] = [
     ),
     fake(
         "builds what calls a server",
-        Never("FakeInfrastructure._build", "isinstance(made, _REAL) and not self._is_own(part)"),
-    ),
-    fake(
-        "builds what calls a server at the second attempt",
-        Drop("FakeInfrastructure._build", "del self._built[part]"),
+        Never("FakeInfrastructure._make", "isinstance(made, _REAL) and not self._is_own(part)"),
     ),
     fake(
         "takes each service for one of its own",
@@ -220,5 +220,9 @@ MUTANTS: list[Mutant] = [
     fake(
         "does not know its engine's parameter",
         Never("FakeInfrastructure.__init__", "engine is not None"),
+    ),
+    fake(
+        "of one's own is down without an effect",
+        Drop("_NotOnBundles.__set__", "raise self._refused(type(instance))"),
     ),
 ]
