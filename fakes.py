@@ -3089,8 +3089,8 @@ class FakeInfrastructure(infra.Infrastructure):
         """The clock of all fakes; ``advance`` moves it."""
         return self._fake_clock
 
-    def _make(self, part: infra.provided[Any]) -> Any:
-        made = super()._make(part)
+    def _new_service(self, part: infra.provided[Any]) -> Any:
+        made = super()._new_service(part)
         if isinstance(made, _REAL) and not self._is_own(part):
             made.close()
             raise infra.ConfigurationError(

@@ -18902,12 +18902,12 @@ class Infrastructure(_Closeable):
         if self._closed:
             raise ConnectionError("the bundle is closed", service=name, retryable=False)
 
-    def _make(self, part: provided[Any]) -> Any:
+    def _new_service(self, part: provided[Any]) -> Any:
         return part._build(self)
 
     def _build(self, part: provided[Any]) -> None:
         self._check_open(part._name)
-        made = self._make(part)
+        made = self._new_service(part)
         kept = self._built.setdefault(part, made)  # a signal handler may have built one meanwhile
         if self._closed or kept is not made:
             self._close_all([made])

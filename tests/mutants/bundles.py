@@ -187,7 +187,9 @@ MUTANTS: list[Mutant] = [
     ),
     fake(
         "builds what calls a server",
-        Never("FakeInfrastructure._make", "isinstance(made, _REAL) and not self._is_own(part)"),
+        Never(
+            "FakeInfrastructure._new_service", "isinstance(made, _REAL) and not self._is_own(part)"
+        ),
     ),
     fake(
         "takes each service for one of its own",

@@ -125,6 +125,14 @@ MUTANTS: list[Mutant] = [
         "a column that is not there is read",
         Always("FakeRepository.__init__", "is_whole"),
     ),
+    fake(
+        "a row with a made id has no parent in itself",
+        Replace(
+            "FakeTable._check_parents",
+            "parent is self and self._key(row, reference.target) == value",
+            "False",
+        ),
+    ),
     on_servers(
         "MySQL tells another id",
         INFRA,
