@@ -128,7 +128,7 @@ MUTANTS: list[Mutant] = [
     fake(
         "a row with a made id has no parent in itself",
         Replace(
-            "FakeTable._check_parents",
+            "_ConstrainedRows._check_parents",
             "parent is self and self._key(row, reference.target) == value",
             "False",
         ),
