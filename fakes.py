@@ -2038,6 +2038,8 @@ class FakeRepository(infra.Repository[R]):
         self._check_columns = table._check_columns
         is_whole = table.rules.columns.keys() >= {*map(self._column, self._held_types)}
         self._reading = self._read if is_whole else self._read_known
+        #: the field whose values the server would make, if the table does not have its column
+        self._absent = "" if self._column(self._made) in table.rules.columns else self._made
         self._table = _TableByField(table, self.column_names) if self.column_names else table
         #: what makes a field's value of a row's, in this order
         self._row_readers: list[tuple[str, Callable[[Any], Any]]] = [
@@ -2048,6 +2050,8 @@ class FakeRepository(infra.Repository[R]):
         self._row_readers += self._readers.items()
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
+        if self._absent:
+            rows = tuple({**row, self._absent: None} for row in rows)
         return self._table._insert(operation, *rows)
 
     def _rows(

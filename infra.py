@@ -9334,6 +9334,8 @@ class _RecordSchema(ABC, Generic[R]):
         """Return the defaults as they are stored. Raises as ``create`` for a wrong one."""
         held = cls._columns() if cls.defaults else {}
         checks = {name: _ColumnCheck(cls, name, held[name]).for_type() for name in cls.defaults}
+        if (made := cls._made_id(held)) in checks:
+            raise ConfigurationError(f"defaults names {made}, whose values the server makes")
         return {name: checks[name](value) for name, value in cls.defaults.items()}
 
     def __init__(self) -> None:
@@ -9948,10 +9950,13 @@ class SqlRepository(Repository[R]):
         return made
 
     def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
-        marks = ", ".join(["%s"] * len(rows[0]))
-        lines = ", ".join([f"({marks})"] * len(rows))
-        sql = f"INSERT INTO {self._quoted_table} ({self._list(rows[0])}) VALUES {lines}"
-        if not self._made or self._made in rows[0] or len(rows) > 1:
+        names, marks = [*rows[0]], ["%s"] * len(rows[0])
+        makes = self._made != "" and self._made not in names
+        if makes:  # named, so that MySQL stores no row if the column is not there
+            names, marks = [*names, self._made], [*marks, "DEFAULT"]
+        lines = ", ".join([f"({', '.join(marks)})"] * len(rows))
+        sql = f"INSERT INTO {self._quoted_table} ({self._list(names)}) VALUES {lines}"
+        if not makes or len(rows) > 1:
             return sql, _no_id
         dialect = self.database._dialect
         return sql + dialect.returning.format(self._names[self._made]), dialect.made_id
@@ -18809,7 +18814,9 @@ def _seeds(store: Repository[Any], rows: Any) -> list[_ByColumn]:
     parents: dict[int, set[int]] = {at: set() for at in range(len(seeds))}
     for key in store._rules().foreign_keys.values():
         if key.table == store.table:
-            places = {tuple(map(row.get, key.target)): at for at, row in enumerate(seeds)}
+            fields_of = {store._column(name): name for name in store._held_types}
+            target = [fields_of.get(column, column) for column in key.target]
+            places = {tuple(map(row.get, target)): at for at, row in enumerate(seeds)}
             for at, row in enumerate(seeds):
                 wanted = tuple(map(row.get, key.columns))
                 parents[at].add(at if None in wanted else places.get(wanted, at))

@@ -50,8 +50,9 @@ class Review:
 class Categories(infra.Repository[Category]):
     record, table, resource, sort_fields = Category, "categories", "category", ("name",)
     lengths: ClassVar = {"name": 20}
+    column_names: ClassVar = {"id": "code", "name": "id"}
     foreign_keys: ClassVar = {
-        "categories_parent_id_fkey": infra.ForeignKey(("parent_id",), "categories")
+        "categories_parent_id_fkey": infra.ForeignKey(("parent_id",), "categories", ("code",))
     }
 
     def __init__(self, database: infra.Database, root: str, **options: Any) -> None:
@@ -65,7 +66,7 @@ class Products(infra.Repository[Product]):
     scales: ClassVar = {"price": (8, 2)}
     unique = (("name",),)
     foreign_keys: ClassVar = {
-        "products_category_id_fkey": infra.ForeignKey(("category_id",), "categories")
+        "products_category_id_fkey": infra.ForeignKey(("category_id",), "categories", ("code",))
     }
 
     def find_by_name(self, name: str) -> Product | None:

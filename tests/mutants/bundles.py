@@ -79,6 +79,10 @@ MUTANTS: list[Mutant] = [
         Replace("_seeds", "[seeds[at] for at in _in_order(parents, circle)]", "seeds"),
     ),
     rows(
+        "finds parents by the names of columns",
+        Replace("_seeds", "fields_of.get(column, column)", "column"),
+    ),
+    rows(
         "refuses a row that refers to itself",
         Replace("_in_order", "[each for each in found if each != child]", "[*found]"),
     ),

@@ -33,6 +33,11 @@ MUTANTS: list[Mutant] = [
         Replace("_RecordSchema._by_key", "len(key) != len(self.key)", "len(key) > len(self.key)"),
     ),
     shared(
+        "an id that the server makes has a default",
+        Never("_RecordSchema._defaults", "(made := cls._made_id(held)) in checks"),
+    ),
+    fake("an id without a column is made", Never("FakeRepository._insert", "self._absent")),
+    shared(
         "a list is a key",
         Replace("_RecordSchema._by_key", "isinstance(key, tuple)", "isinstance(key, tuple | list)"),
     ),
