@@ -450,8 +450,10 @@ class Column:
             raise infra.ConfigurationError(
                 "a Column has a length, precision or scale that no column can have"
             )
-        if self.auto_increment and self.kind is not int:
-            raise infra.ConfigurationError("a Column with auto_increment should be an int")
+        if self.auto_increment and (self.kind is not int or self.default is not None):
+            raise infra.ConfigurationError(
+                "a Column with auto_increment should be an int without a default"
+            )
 
 
 ForeignKey = infra.ForeignKey
@@ -502,6 +504,8 @@ class Table:
                 raise infra.ConfigurationError(
                     f"{self.name}: {rule} should name columns of the table, not {name!r}"
                 )
+            if self.columns[name].kind in (dict, list):
+                raise infra.ConfigurationError(f"{self.name}: {rule} names a document: {name}")
 
     @classmethod
     def of(
@@ -1612,10 +1616,15 @@ class FakeTable(_ConstrainedRows):
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
         def work() -> int | None:
-            made = None
-            for row in rows:
-                made = self._add(row)
-            return made if len(rows) == 1 else None
+            made, first = None, self._next_id
+            try:
+                for row in rows:
+                    made = self._add(row)
+            finally:
+                # MySQL takes the ids of all rows when it makes the first one.
+                if self._follows and self._next_id > first and self._made not in rows[0]:
+                    self._follow([first + len(rows) - 1])
+            return made if len(rows) == 1 and self._made not in rows[0] else None
 
         return self._database._atomically(operation, work)
 

@@ -9035,7 +9035,10 @@ class _Rules(NamedTuple):
 
 
 #: the key of a record; a tuple if it has several columns
-_RecordKey: TypeAlias = "uuid.UUID | int | str | bytes | date | Decimal | tuple[Any, ...]"
+_RecordKey: TypeAlias = (
+    "uuid.UUID | int | str | bytes | date | day_time | timedelta | Decimal | enum.Enum | "
+    "tuple[Any, ...]"
+)
 #: values, or conditions, by the names of their columns
 _ByColumn: TypeAlias = Mapping[str, Any]
 #: columns, each with whether it is descending
@@ -9261,6 +9264,12 @@ class _ColumnCheck:
         return ValidationError(f"{self._name} should {rule}")
 
 
+_LISTS_OF_FIELDS = (
+    "key", "ids", "trimmed", "visible", "elsewhere", "guarded", "kept", "sort_fields",
+    "filter_fields",
+)  # fmt: skip
+
+
 class _RecordSchema(ABC, Generic[R]):
     """The columns of a repository's table, from the attributes of its class."""
 
@@ -9300,6 +9309,10 @@ class _RecordSchema(ABC, Generic[R]):
         """Return the constraints, those of members if ``held``. Raises ConfigurationError."""
         table = _plain(cls.table).rpartition(".")[2]
         try:
+            for name in ("lengths", "scales", "formats", "folded", "hidden"):
+                _check_mapping(name, getattr(cls, name))
+            for name in _LISTS_OF_FIELDS:
+                _check_many(name, getattr(cls, name))
             names = _check_mapping("column_names", cls.column_names)
             defaults = [*_check_mapping("defaults", cls.defaults)]
             texts = _choices(cls.formats)
@@ -9386,8 +9399,9 @@ class _RecordSchema(ABC, Generic[R]):
             return f"sort_fields should be fields of the record, not {', '.join(unseen)}"
         if not self.key:
             return "key should name a column"
-        if not {*self.filter_fields, *self.sort_fields, *self.guarded}.isdisjoint(self._documents):
-            return "documents are no fields to sort or filter by, nor to guard"
+        compared = {*self.filter_fields, *self.sort_fields, *self.guarded, *self.key}
+        if not compared.isdisjoint(self._documents):
+            return "documents are no fields to sort or filter by, nor to guard, nor keys"
         if "updated_at" in self.guarded:
             return "updated_at is no field to guard: update sets it"
         for name, sources in self.folded.items():
@@ -9438,6 +9452,9 @@ class _RecordSchema(ABC, Generic[R]):
             stored = _STORED_AS.get(kind, kind)
             columns[name] = _FieldType(kind, type(None) in choices, stored, members)
         for name, sources in cls.folded.items():
+            texts = [source for source in sources if source in columns]
+            if texts != [*sources] or {columns[source].stored for source in sources} != {str}:
+                raise ConfigurationError(f"{cls.__name__}: {name} should hold fields of text")
             optional = any(columns[source].optional for source in sources)
             columns[name] = _FieldType(str, optional, str, {})
         for name, (kind, *_) in columns.items():
@@ -9701,7 +9718,7 @@ class Repository(_PagedStore[R]):
         foreign_keys: a ``ForeignKey`` by the name of the constraint.
         checks: a ``Check`` by the name of the constraint. A format that is a list of words, such as
             "draft|public", is also a check of the table: ``<table>_<column>_check``. A condition
-            names columns; all other attributes name fields.
+            and the target of a foreign key name columns; all other attributes name fields.
         column_names: of fields whose columns have other names.
         defaults: values for DEFAULT. ``create`` sends every value.
 

@@ -69,6 +69,9 @@ class Orders(infra.Repository[Order]):
     def pay(self, key: Any, total: Any) -> None:
         self._alter("pay", key, {"total": total})
 
+    def store(self, *records: Order) -> int | None:
+        return self._insert("store", *map(self._filled, records))
+
     def pay_with(self, key: int, changes: dict[str, Any]) -> None:
         self._alter("pay", key, changes)
 
@@ -642,16 +645,28 @@ class KeyContract(Contract):
 
     def test_an_id_that_was_dropped(self, backend: Keys) -> None:
         events = WithoutId.on(backend.drop(WithoutId, "number"))
-        for call in (
+        calls: list[Callable[[], Any]] = [
             lambda: events.create(Event("a")),
             lambda: events.create(Event("a", 1)),
             lambda: events.update(Event("a", 1)),
             lambda: events.get(1),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(infra.DatabaseError, match='"number"') as caught:
                 call()
             assert type(caught.value) is infra.DatabaseError
         assert events.count() == 0
+
+    def test_ids_of_several_rows(self, backend: Keys) -> None:
+        """MySQL takes those of all rows at once, so that refused rows use them up too."""
+        is_postgres = backend.dialect == "postgres"
+        twice = [Order(code) for code in ("a", "a", "b")]
+        assert violation(lambda: backend.orders.store(*twice)) == ("orders_code_key", "unique")
+        assert backend.orders.create(Order("c")).id == (3 if is_postgres else 4)
+        backend.orders.store(Order("d"), Order("e"))
+        assert backend.orders.create(Order("f")).id == (6 if is_postgres else 7)
+        assert backend.orders.store(Order("g", id=30)) is None
+        assert backend.orders.store(Order("h")) == (7 if is_postgres else 31)
 
     def test_a_table_of_ids(self, backend: Keys) -> None:
         tickets = Tickets.on(backend.database)
@@ -775,6 +790,8 @@ def test_columns_whose_values_the_table_makes() -> None:
     assert fakes.Table.of(Numbers).columns["id"] == n
     with pytest.raises(infra.ConfigurationError, match="auto_increment should be an int"):
         fakes.Column(str, auto_increment=True)
+    with pytest.raises(infra.ConfigurationError, match="should be an int without a default"):
+        fakes.Column(int, auto_increment=True, default=5)
     for columns, key in (
         ({"id": id, "n": n}, ("id", "n")),
         ({"id": id, "n": id}, ("id",)),

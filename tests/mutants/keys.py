@@ -36,7 +36,13 @@ MUTANTS: list[Mutant] = [
         "an id that the server makes has a default",
         Never("_RecordSchema._defaults", "(made := cls._made_id(held)) in checks"),
     ),
-    fake("an id without a column is made", Never("FakeRepository._insert", "self._absent")),
+    fake(
+        "several rows take ids one by one",
+        Never(
+            "FakeTable._insert.work",
+            "self._follows and self._next_id > first and self._made not in rows[0]",
+        ),
+    ),
     shared(
         "a list is a key",
         Replace("_RecordSchema._by_key", "isinstance(key, tuple)", "isinstance(key, tuple | list)"),
