@@ -450,8 +450,10 @@ class Column:
             raise infra.ConfigurationError(
                 "a Column has a length, precision or scale that no column can have"
             )
-        if self.auto_increment and self.kind is not int:
-            raise infra.ConfigurationError("a Column with auto_increment should be an int")
+        if self.auto_increment and (self.kind is not int or self.default is not None):
+            raise infra.ConfigurationError(
+                "a Column with auto_increment should be an int without a default"
+            )
 
 
 ForeignKey = infra.ForeignKey
@@ -502,6 +504,8 @@ class Table:
                 raise infra.ConfigurationError(
                     f"{self.name}: {rule} should name columns of the table, not {name!r}"
                 )
+            if self.columns[name].kind in (dict, list):
+                raise infra.ConfigurationError(f"{self.name}: {rule} names a document: {name}")
 
     @classmethod
     def of(
@@ -1614,10 +1618,15 @@ class FakeTable(_ConstrainedRows):
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
         def work() -> int | None:
-            made = None
-            for row in rows:
-                made = self._add(row)
-            return made if len(rows) == 1 else None
+            made, first = None, self._next_id
+            try:
+                for row in rows:
+                    made = self._add(row)
+            finally:
+                # MySQL takes the ids of all rows when it makes the first one.
+                if self._follows and self._next_id > first and self._made not in rows[0]:
+                    self._follow([first + len(rows) - 1])
+            return made if len(rows) == 1 and self._made not in rows[0] else None
 
         return self._database._atomically(operation, work)
 
@@ -2040,6 +2049,8 @@ class FakeRepository(infra.Repository[R]):
         self._check_columns = table._check_columns
         is_whole = table.rules.columns.keys() >= {*map(self._column, self._held_types)}
         self._reading = self._read if is_whole else self._read_known
+        #: the field whose values the server would make, if the table does not have its column
+        self._absent = "" if self._column(self._made) in table.rules.columns else self._made
         self._table = _TableByField(table, self.column_names) if self.column_names else table
         #: what makes a field's value of a row's, in this order
         self._row_readers: list[tuple[str, Callable[[Any], Any]]] = [
@@ -2050,6 +2061,8 @@ class FakeRepository(infra.Repository[R]):
         self._row_readers += self._readers.items()
 
     def _insert(self, operation: str, *rows: Mapping[str, Any]) -> int | None:
+        if self._absent:
+            rows = tuple({**row, self._absent: None} for row in rows)
         return self._table._insert(operation, *rows)
 
     def _rows(

@@ -9063,7 +9063,10 @@ class _Rules(NamedTuple):
 
 
 #: the key of a record; a tuple if it has several columns
-_RecordKey: TypeAlias = "uuid.UUID | int | str | bytes | date | Decimal | tuple[Any, ...]"
+_RecordKey: TypeAlias = (
+    "uuid.UUID | int | str | bytes | date | day_time | timedelta | Decimal | enum.Enum | "
+    "tuple[Any, ...]"
+)
 #: values, or conditions, by the names of their columns
 _ByColumn: TypeAlias = Mapping[str, Any]
 #: columns, each with whether it is descending
@@ -9289,6 +9292,12 @@ class _ColumnCheck:
         return ValidationError(f"{self._name} should {rule}")
 
 
+_LISTS_OF_FIELDS = (
+    "key", "ids", "trimmed", "visible", "elsewhere", "guarded", "kept", "sort_fields",
+    "filter_fields",
+)  # fmt: skip
+
+
 class _RecordSchema(ABC, Generic[R]):
     """The columns of a repository's table, from the attributes of its class."""
 
@@ -9328,6 +9337,10 @@ class _RecordSchema(ABC, Generic[R]):
         """Return the constraints, those of members if ``held``. Raises ConfigurationError."""
         table = _plain(cls.table).rpartition(".")[2]
         try:
+            for name in ("lengths", "scales", "formats", "folded", "hidden"):
+                _check_mapping(name, getattr(cls, name))
+            for name in _LISTS_OF_FIELDS:
+                _check_many(name, getattr(cls, name))
             names = _check_mapping("column_names", cls.column_names)
             defaults = [*_check_mapping("defaults", cls.defaults)]
             texts = _choices(cls.formats)
@@ -9362,6 +9375,8 @@ class _RecordSchema(ABC, Generic[R]):
         """Return the defaults as they are stored. Raises as ``create`` for a wrong one."""
         held = cls._columns() if cls.defaults else {}
         checks = {name: _ColumnCheck(cls, name, held[name]).for_type() for name in cls.defaults}
+        if (made := cls._made_id(held)) in checks:
+            raise ConfigurationError(f"defaults names {made}, whose values the server makes")
         return {name: checks[name](value) for name, value in cls.defaults.items()}
 
     def __init__(self) -> None:
@@ -9412,8 +9427,9 @@ class _RecordSchema(ABC, Generic[R]):
             return f"sort_fields should be fields of the record, not {', '.join(unseen)}"
         if not self.key:
             return "key should name a column"
-        if not {*self.filter_fields, *self.sort_fields, *self.guarded}.isdisjoint(self._documents):
-            return "documents are no fields to sort or filter by, nor to guard"
+        compared = {*self.filter_fields, *self.sort_fields, *self.guarded, *self.key}
+        if not compared.isdisjoint(self._documents):
+            return "documents are no fields to sort or filter by, nor to guard, nor keys"
         if "updated_at" in self.guarded:
             return "updated_at is no field to guard: update sets it"
         for name, sources in self.folded.items():
@@ -9464,6 +9480,9 @@ class _RecordSchema(ABC, Generic[R]):
             stored = _STORED_AS.get(kind, kind)
             columns[name] = _FieldType(kind, type(None) in choices, stored, members)
         for name, sources in cls.folded.items():
+            texts = [source for source in sources if source in columns]
+            if texts != [*sources] or {columns[source].stored for source in sources} != {str}:
+                raise ConfigurationError(f"{cls.__name__}: {name} should hold fields of text")
             optional = any(columns[source].optional for source in sources)
             columns[name] = _FieldType(str, optional, str, {})
         for name, (kind, *_) in columns.items():
@@ -9727,7 +9746,7 @@ class Repository(_PagedStore[R]):
         foreign_keys: a ``ForeignKey`` by the name of the constraint.
         checks: a ``Check`` by the name of the constraint. A format that is a list of words, such as
             "draft|public", is also a check of the table: ``<table>_<column>_check``. A condition
-            names columns; all other attributes name fields.
+            and the target of a foreign key name columns; all other attributes name fields.
         column_names: of fields whose columns have other names.
         defaults: values for DEFAULT. ``create`` sends every value.
 
@@ -9976,10 +9995,13 @@ class SqlRepository(Repository[R]):
         return made
 
     def _insertion(self, rows: Sequence[_ByColumn]) -> tuple[str, Callable[[Any], int | None]]:
-        marks = ", ".join(["%s"] * len(rows[0]))
-        lines = ", ".join([f"({marks})"] * len(rows))
-        sql = f"INSERT INTO {self._quoted_table} ({self._list(rows[0])}) VALUES {lines}"
-        if not self._made or self._made in rows[0] or len(rows) > 1:
+        names, marks = [*rows[0]], ["%s"] * len(rows[0])
+        makes = self._made != "" and self._made not in names
+        if makes:  # named, so that MySQL stores no row if the column is not there
+            names, marks = [*names, self._made], [*marks, "DEFAULT"]
+        lines = ", ".join([f"({', '.join(marks)})"] * len(rows))
+        sql = f"INSERT INTO {self._quoted_table} ({self._list(names)}) VALUES {lines}"
+        if not makes or len(rows) > 1:
             return sql, _no_id
         dialect = self.database._dialect
         return sql + dialect.returning.format(self._names[self._made]), dialect.made_id

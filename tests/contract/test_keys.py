@@ -89,6 +89,9 @@ class Orders(infra.Repository[Order]):
     def pay(self, key: Any, total: Any) -> None:
         self._alter("pay", key, {"total": total})
 
+    def store(self, *records: Order) -> int | None:
+        return self._insert("store", *map(self._filled, records))
+
     def pay_with(self, key: int, changes: dict[str, Any]) -> None:
         self._alter("pay", key, changes)
 
@@ -155,21 +158,41 @@ class Bare(infra.Repository[Both]):
     scales: ClassVar = {"value": (10, 2)}
 
 
+@dataclass(frozen=True)
+class Ticket:
+    number: int = infra.FILLED
+
+
+class Tickets(infra.Repository[Ticket]):
+    """It has no column but the id."""
+
+    record, table, resource = Ticket, "key_tickets", "ticket"
+    key = ids = ("number",)
+    column_names: ClassVar = {"number": "id"}
+
+
 class Dropped(Rates):
     """The value is dropped on the server."""
 
     table = "dropped_rates"
 
 
-PORTS: list[Any] = [Orders, Lines, Rates, Holidays, Events, Numbers, Steps]
+class WithoutId(Events):
+    """The id is dropped on the server."""
+
+    table = "dropped_events"
+    column_names: ClassVar = {"id": "number", "name": "id"}
+
+
+PORTS: list[Any] = [Orders, Lines, Rates, Holidays, Events, Numbers, Steps, Tickets]
 
 
 @dataclass
 class Keys:
     database: infra.Database
     dialect: str
-    #: creates the table of ``Dropped``, and drops its value
-    drop: Callable[[], infra.Database]
+    #: creates a port's table, and drops a column of it
+    drop: Callable[[type[Any], str], infra.Database]
 
     def __post_init__(self) -> None:
         self.orders = Orders.on(self.database)
@@ -190,10 +213,11 @@ class Keys:
 
 
 def fake_keys(dialect: str) -> Keys:
-    def drop() -> fakes.FakeDatabase:
-        rules = fakes.Table.of(Dropped)
-        left = {"currency": rules.columns["currency"]}
-        return fakes.FakeDatabase(dialect, [replace(rules, columns=left)])
+    def drop(port: type[Any], column: str) -> fakes.FakeDatabase:
+        rules = fakes.Table.of(port)
+        left = {name: rule for name, rule in rules.columns.items() if name != column}
+        rules = replace(rules, columns=left, primary_key=tuple(left)[:1])
+        return fakes.FakeDatabase(dialect, [rules])
 
     tables = map(fakes.Table.of, PORTS)
     return Keys(fakes.FakeDatabase(dialect, tables), dialect, drop)
@@ -224,17 +248,17 @@ def emptied(pool: infra.ConnectionPool) -> None:
         return
     for table in tables:
         pool.execute(f"DELETE FROM {table}")
-    for table in ("orders", "key_events"):
+    for table in ("orders", "key_events", "key_tickets"):
         pool.execute(f"ALTER TABLE {table} AUTO_INCREMENT = 1")
 
 
 def real_keys(pool: infra.ConnectionPool) -> Keys:
     emptied(pool)
 
-    def drop() -> infra.ConnectionPool:
-        pool.execute("DROP TABLE IF EXISTS dropped_rates")
-        create(pool, Dropped)
-        pool.execute("ALTER TABLE dropped_rates DROP COLUMN value")
+    def drop(port: type[Any], column: str) -> infra.ConnectionPool:
+        pool.execute(f"DROP TABLE IF EXISTS {port.table}")
+        create(pool, port)
+        pool.execute(f"ALTER TABLE {port.table} DROP COLUMN {column}")
         return pool
 
     return Keys(pool, dialect_of(pool), drop)
@@ -634,7 +658,7 @@ class KeyContract(Contract):
             assert type(caught.value) is infra.DatabaseError
 
     def test_a_column_that_was_dropped(self, backend: Keys) -> None:
-        database = backend.drop()
+        database = backend.drop(Dropped, "value")
         for call in (
             lambda: Dropped.on(database).create(Rate("EUR")),
             lambda: Dropped.on(database).update(Rate("EUR")),
@@ -644,6 +668,39 @@ class KeyContract(Contract):
             with pytest.raises(infra.DatabaseError, match='"value"') as caught:
                 call()
             assert type(caught.value) is infra.DatabaseError
+
+    def test_an_id_that_was_dropped(self, backend: Keys) -> None:
+        events = WithoutId.on(backend.drop(WithoutId, "number"))
+        calls: list[Callable[[], Any]] = [
+            lambda: events.create(Event("a")),
+            lambda: events.create(Event("a", 1)),
+            lambda: events.update(Event("a", 1)),
+            lambda: events.get(1),
+        ]
+        for call in calls:
+            with pytest.raises(infra.DatabaseError, match='"number"') as caught:
+                call()
+            assert type(caught.value) is infra.DatabaseError
+        assert events.count() == 0
+
+    def test_ids_of_several_rows(self, backend: Keys) -> None:
+        """MySQL takes those of all rows at once, so that refused rows use them up too."""
+        is_postgres = backend.dialect == "postgres"
+        twice = [Order(code) for code in ("a", "a", "b")]
+        assert violation(lambda: backend.orders.store(*twice)) == ("orders_code_key", "unique")
+        assert backend.orders.create(Order("c")).id == (3 if is_postgres else 4)
+        backend.orders.store(Order("d"), Order("e"))
+        assert backend.orders.create(Order("f")).id == (6 if is_postgres else 7)
+        assert backend.orders.store(Order("g", id=30)) is None
+        assert backend.orders.store(Order("h")) == (7 if is_postgres else 31)
+
+    def test_a_table_of_ids(self, backend: Keys) -> None:
+        tickets = Tickets.on(backend.database)
+        assert [tickets.create(Ticket()) for _ in range(2)] == [Ticket(1), Ticket(2)]
+        assert tickets.create(Ticket(9)) == tickets.update(Ticket(9)) == tickets.get(9)
+        with pytest.raises(infra.NotFoundError):
+            tickets.update(Ticket(8))
+        assert tickets.count() == 3
 
     def test_the_server_does_not_make_the_id(self, backend: Keys) -> None:
         made = MadeNumbers.on(backend.database)
@@ -702,6 +759,7 @@ NOT_WHOLE = "Wrong: the server makes ids of type int, so id has to be the whole 
         ({"ids": ("id", "total")}, NOT_WHOLE),
         ({"key": ("id", "total"), "ids": ("id", "total")}, NOT_WHOLE),
         ({"key": ("code",), "hidden": {"n": int}, "ids": ("n",)}, "so n has to be the whole key"),
+        ({"defaults": {"id": 5}}, "Wrong: defaults names id, whose values the server makes"),
     ],
 )
 def test_an_id_that_the_server_cannot_make(attributes: dict[str, Any], message: str) -> None:
@@ -758,6 +816,8 @@ def test_columns_whose_values_the_table_makes() -> None:
     assert fakes.Table.of(Numbers).columns["id"] == n
     with pytest.raises(infra.ConfigurationError, match="auto_increment should be an int"):
         fakes.Column(str, auto_increment=True)
+    with pytest.raises(infra.ConfigurationError, match="should be an int without a default"):
+        fakes.Column(int, auto_increment=True, default=5)
     for columns, key in (
         ({"id": id, "n": n}, ("id", "n")),
         ({"id": id, "n": id}, ("id",)),

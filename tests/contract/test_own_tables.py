@@ -145,6 +145,12 @@ def test_arguments_of_a_fake_table_add_rules_and_replace_them() -> None:
         ({"checks": 5}, "checks should be a dict"),
         ({"ascii": ("nothing",)}, "ascii names no column: nothing"),
         ({"ascii": "code"}, "ascii should be a list"),
+        ({"key": "id"}, "key should be a list"),
+        ({"trimmed": "code"}, "trimmed should be a list"),  # a comma is missing
+        ({"ids": None}, "ids should be a list"),
+        ({"guarded": 5}, "guarded should be a list"),
+        ({"lengths": ["code"]}, "lengths should be a dict"),
+        ({"hidden": None}, "hidden should be a dict"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_its_class(rules: dict[str, Any], message: str) -> None:
@@ -154,6 +160,26 @@ def test_a_wrong_rule_is_refused_with_its_class(rules: dict[str, Any], message: 
     abstract: Any = type("Abstract", (infra.Repository,), rules)  # it has no table yet
     with pytest.raises(infra.ConfigurationError, match="Wrong: "):
         type("Wrong", (abstract, Orders), {})
+
+
+@pytest.mark.parametrize("sources", [("nothing",), ("price",), ("meta",), ()])
+def test_a_folded_column_of_no_texts(sources: tuple[str, ...]) -> None:
+    wrong: Any = type("Wrong", (Lines,), {"folded": {"key_folded": sources}})
+    for call in (fakes.Table.of, lambda port: infra.ddl(port, "postgres")):
+        with pytest.raises(infra.ConfigurationError, match="key_folded should hold fields of text"):
+            call(wrong)
+
+
+def test_documents_in_keys() -> None:
+    words = "documents are no fields to sort or filter by, nor to guard, nor keys"
+    database = fakes.FakeDatabase("mysql", TABLES)
+    by_meta: Any = type("Wrong", (Lines,), {"key": ("meta",), "ids": ()})
+    with pytest.raises(infra.ConfigurationError, match=words):
+        by_meta.on(database)
+    unique: Any = type("Wrong", (Lines,), {"unique": {"k": ("rank", "meta")}})
+    for port, message in ((by_meta, "primary_key names a doc"), (unique, "k names a document")):
+        with pytest.raises(infra.ConfigurationError, match=f"lines: {message}"):
+            fakes.Table.of(port)
 
 
 def test_a_foreign_key_of_unequal_parts() -> None:

@@ -215,4 +215,17 @@ TABLES: list[Mutant] = [
     ),
 ]
 
-MUTANTS: list[Mutant] = [*CHECKS, *READS, *TABLES]
+ATTRIBUTES = [
+    shared(
+        "a text is a list of fields",
+        Replace("_RecordSchema._rules", "_check_many(name, getattr(cls, name))", "None"),
+        OWN_TABLES,
+    ),
+    shared(
+        "a document is a key",
+        Never("_RecordSchema._problem", "not compared.isdisjoint(self._documents)"),
+        OWN_TABLES,
+    ),
+]
+
+MUTANTS: list[Mutant] = [*CHECKS, *READS, *TABLES, *ATTRIBUTES]

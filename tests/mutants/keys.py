@@ -33,6 +33,17 @@ MUTANTS: list[Mutant] = [
         Replace("_RecordSchema._by_key", "len(key) != len(self.key)", "len(key) > len(self.key)"),
     ),
     shared(
+        "an id that the server makes has a default",
+        Never("_RecordSchema._defaults", "(made := cls._made_id(held)) in checks"),
+    ),
+    fake(
+        "several rows take ids one by one",
+        Never(
+            "FakeTable._insert.work",
+            "self._follows and self._next_id > first and self._made not in rows[0]",
+        ),
+    ),
+    shared(
         "a list is a key",
         Replace("_RecordSchema._by_key", "isinstance(key, tuple)", "isinstance(key, tuple | list)"),
     ),

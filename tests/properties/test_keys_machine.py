@@ -49,7 +49,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        real = Keys(self.pool, self.dialect, lambda: self.pool)
+        real = Keys(self.pool, self.dialect, lambda port, column: self.pool)
         self.backends = fake_keys(self.dialect), real
         self.blocks: list[list[Any]] = []  # open transactions: for each backend its context manager
         self.doomed = 0  # the depth of the block that an error has ended; 0 if there is none
