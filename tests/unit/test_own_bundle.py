@@ -289,7 +289,7 @@ def test_tables_of_a_fake_bundle() -> None:
         with pytest.raises(infra.DatabaseError, match="reviews"):
             database.table("reviews")
     assert services.load({"categories": [{"name": "Tea"}]}) == {"categories": 1}
-    assert services.exchange.table("categories").select()[0]["id"] == "Tea"
+    assert services.exchange.table("categories").select()[0]["name"] == "Tea"
     with pytest.raises(infra.ValidationError, match="tables has no notes"):
         services.load({"notes": [{"id": 2, "text": "b"}]})
 
