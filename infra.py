@@ -9063,9 +9063,18 @@ class _Rules(NamedTuple):
 
 
 #: the key of a record; a tuple if it has several columns
-_RecordKey: TypeAlias = Union[
-    uuid.UUID, int, str, bytes, date, day_time, timedelta, Decimal, enum.Enum, tuple[Any, ...]
-]
+_RecordKey: TypeAlias = (
+    uuid.UUID
+    | int
+    | str
+    | bytes
+    | date
+    | day_time
+    | timedelta
+    | Decimal
+    | enum.Enum
+    | tuple[Any, ...]
+)
 #: values, or conditions, by the names of their columns
 _ByColumn: TypeAlias = Mapping[str, Any]
 #: columns, each with whether it is descending
