@@ -9192,7 +9192,7 @@ class _ColumnCheck:
             return (datetime.min + value).time()  # so PyMySQL reads a TIME
         if self._kind is day_time is kind:
             return value
-        raise DatabaseError(f"a stored value is none that its field has: {self._column}")
+        raise DatabaseError(f"a stored value is not one that the field can have: {self._column}")
 
     def plain(self, value: Any) -> Any:
         if value.__class__ is self._kind:
@@ -9724,8 +9724,8 @@ class Repository(_PagedStore[R]):
         record: a frozen dataclass; its fields are the columns. Fields of type ``dict[...]``,
             ``list[...]`` and ``tuple[str, ...]`` are JSON documents of at most 100 levels: a column
             of type JSON on Postgres, LONGTEXT on MySQL. An Enum or Literal is a text with a check,
-            a timedelta a BIGINT of microseconds. A stored value that none of them has raises
-            DatabaseError.
+            a timedelta a BIGINT of microseconds. A stored value that the
+            field cannot have raises DatabaseError.
         table: the table's name.
         resource: what messages and ``NotFoundError.resource`` call a record.
         key: the columns of the primary key.
@@ -18843,7 +18843,7 @@ _IN_EXCHANGE: Sequence[Any] = (
 
 
 def _seed(store: Repository[Any], row: Any) -> _ByColumn:
-    """Return the values that ``create`` would store for a record, or a dict by column."""
+    """Return the values that ``create`` would store for a record, or a dict by field."""
     hidden = dict.fromkeys(store.hidden)
     if isinstance(row, Mapping):
         columns = {_plain(name): value for name, value in row.items()}
@@ -19073,7 +19073,7 @@ class Infrastructure(_Closeable):
     def load(self, rows: Mapping[str, Iterable[Any]]) -> dict[str, int]:
         """Insert rows of several tables, parents first, and return how many by table. All or none.
 
-        ``rows`` has records, or dicts by column, by the name of the table, of the library or of
+        ``rows`` has records, or dicts by field, by the name of the table, of the library or of
         ``tables``: ``{"products": [Product("tea"), {"name": "rice"}]}``. Values are checked, and
         missing ones filled, as by ``create``. With two databases there are two transactions.
 
