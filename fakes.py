@@ -527,33 +527,15 @@ class Table:
             raise infra.ConfigurationError("Table.of takes the class of a repository")
         infra._check_declared(repository)
         held = repository._columns()
-        rules, defaults = repository._rules(held), repository._defaults()
+        rules = repository._rules(held)
 
         def named(fields: Iterable[str]) -> tuple[str, ...]:
             return tuple(map(repository._column, fields))
 
         only = [*named(rules.ascii), *infra._check_many("ascii", ascii)]
-        columns: dict[str, Column] = {}
-        key_lengths = repository._key_lengths()
-        for field_name, one in held.items():
-            holds, name = repository._column_type(field_name, one), repository._column(field_name)
-            length, precision = (None, holds.size) if one.kind is Decimal else (holds.size, None)
-            columns[name] = Column(
-                one.stored,
-                one.optional,
-                length,
-                precision,
-                holds.scale,
-                name in only,
-                key_lengths.get(field_name),
-                default=defaults.get(field_name),
-            )
-        if made := repository._made_id(held):
-            name = repository._column(made)
-            columns[name] = replace(columns[name], auto_increment=True)
         table = cls(
             repository.table,
-            columns,
+            cls._columns_of(repository, held, only),
             named(repository.key),
             {rule: named(key) for rule, key in rules.unique.items()}
             | {**infra._check_mapping("unique", unique)},
@@ -567,6 +549,29 @@ class Table:
         )
         table._check_names("ascii", only)
         return table
+
+    @staticmethod
+    def _columns_of(
+        repository: Any, held: Mapping[str, Any], only_ascii: Collection[str]
+    ) -> dict[str, Column]:
+        defaults, key_lengths = repository._defaults(), repository._key_lengths()
+        made = repository._made_id(held)
+        columns = {}
+        for field_name, one in held.items():
+            holds, name = repository._column_type(field_name, one), repository._column(field_name)
+            length, precision = (None, holds.size) if one.kind is Decimal else (holds.size, None)
+            columns[name] = Column(
+                one.stored,
+                one.optional,
+                length,
+                precision,
+                holds.scale,
+                name in only_ascii,
+                key_lengths.get(field_name),
+                field_name == made,
+                defaults.get(field_name),
+            )
+        return columns
 
 
 #: the tables of schema.sql, equal on both engines; a contract test compares them

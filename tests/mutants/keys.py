@@ -101,7 +101,7 @@ MUTANTS: list[Mutant] = [
     ),
     fake(
         "no column makes ids",
-        Drop("Table.of", "columns[name] = replace(columns[name], auto_increment=True)"),
+        Replace("Table._columns_of", "field_name == made", "False"),
     ),
     fake(
         "a given id does not move the counter",

@@ -289,11 +289,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     fake(
         "Table: no column is NOT NULL",
-        Replace(
-            "Table.of",
-            "one.optional",
-            "True",
-        ),
+        Replace("Table._columns_of", "one.optional", "True"),
         UNIT,
     ),
     fake(
@@ -303,7 +299,7 @@ TABLE_RULES: list[Mutant] = [
     ),
     fake(
         "Table: no column has a length",
-        Replace("Table.of", "(holds.size, None)", "(None, None)"),
+        Replace("Table._columns_of", "(holds.size, None)", "(None, None)"),
         UNIT,
     ),
     shared(
