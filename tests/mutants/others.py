@@ -566,12 +566,12 @@ ANSWERS: list[Mutant] = [
         ("faults/test_storage.py::test_where_a_bucket_is_created",),
     ),
     OnFakes(
-        "configuration: one database under two schemes is two",
+        "configuration: one database with and without its port is two",
         INFRA,
         Replace(
             "Config._database_url",
             "parts._replace(scheme=engine, port=parts.port or _PORTS[engine])",
-            "parts",
+            "parts._replace(scheme=engine)",
         ),
         ("unit/test_configuration.py",),
     ),
