@@ -2781,7 +2781,6 @@ class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
 class _Pool(Generic[T]):
     """A pool of at most ``max_size`` resources.
 
-    Waiters are served first come, first served. The resource that was returned last is lent first.
     The caller makes sure that an interrupt loses nothing::
 
         lease = _Lease()
@@ -2796,7 +2795,6 @@ class _Pool(Generic[T]):
 
     The pool has no lock, because an interrupt could leave it locked. Each change is one atomic
     operation of a list or deque. One expression moves a slot, so it never has two owners.
-    Without an owner it is garbage, and a weak reference removes it from the list of slots.
 
     No waiter is lost: a thread that returns a resource checks the queue afterwards, and a waiter
     that joins the queue checks for a free slot afterwards. If an interrupt has lost a slot, a
@@ -2806,31 +2804,19 @@ class _Pool(Generic[T]):
     After a fork the child starts with an empty pool: the sockets belong to the parent.
     """
 
+    name: str
+    max_size: int
+    connect: Callable[[Attempt], T]
+    disconnect: Callable[[T], None]
+    is_dead: Callable[[T], bool]
+    #: whether an idle resource may be closed; the last ``keep`` always stay
+    is_stale: Callable[[T], bool] = lambda resource: False
+    keep: int = 0
+
     LOOK_AGAIN = 1.0  # seconds
+    closed = False
 
-    def __init__(
-        self,
-        name: str,
-        max_size: int,
-        *,
-        connect: Callable[[Attempt], T],
-        disconnect: Callable[[T], None],
-        is_dead: Callable[[T], bool],
-        is_stale: Callable[[T], bool] = lambda resource: False,
-        keep: int = 0,
-    ) -> None:
-        """Make an empty pool.
-
-        ``is_stale`` says whether an idle resource may be closed; the last ``keep`` always stay.
-        """
-        self.max_size = max_size
-        self.closed = False
-        self._is_stale = is_stale
-        self._keep = keep
-        self._name = name
-        self._connect = connect
-        self._disconnect = disconnect
-        self._is_dead = is_dead
+    def __post_init__(self) -> None:
         self._reset()
         _fork_aware.add(self)
 
@@ -2852,7 +2838,7 @@ class _Pool(Generic[T]):
 
     def check_open(self) -> None:
         if self.closed:
-            raise ConnectionError(f"{self._name} is closed", retryable=False)
+            raise ConnectionError(f"{self.name} is closed", retryable=False)
 
     def take(self, lease: _Lease[T]) -> T | None:
         """Put an idle resource into ``lease`` and return it; None: call ``acquire``."""
@@ -2864,14 +2850,14 @@ class _Pool(Generic[T]):
         except IndexError:  # nothing is idle
             return None
         resource = slots[0].resources[0]
-        if not self._is_dead(resource):
+        if not self.is_dead(resource):
             return resource
         self._close(slots[0])
         return None
 
     def _close(self, slot: _Slot[T]) -> None:
         if slot.resources:
-            self._disconnect(slot.resources.pop())
+            self.disconnect(slot.resources.pop())
 
     def acquire(self, lease: _Lease[T], attempt: Attempt) -> T:
         """Put a live resource into ``lease`` and return it.
@@ -2885,7 +2871,7 @@ class _Pool(Generic[T]):
         if not lease.slots:
             self._wait(lease, attempt)
         slot = lease.slots[0]
-        if slot.resources and not self._is_dead(slot.resources[0]):
+        if slot.resources and not self.is_dead(slot.resources[0]):
             return slot.resources[0]
         return self.renew(lease, attempt)
 
@@ -2893,7 +2879,7 @@ class _Pool(Generic[T]):
         """Replace the resource in ``lease`` by a new one."""
         slot = lease.slots[0]
         self._close(slot)
-        slot.resources.append(self._connect(attempt))
+        slot.resources.append(self.connect(attempt))
         return slot.resources[0]
 
     def _wait(self, lease: _Lease[T], attempt: Attempt) -> None:
@@ -2908,7 +2894,7 @@ class _Pool(Generic[T]):
                 left = until - SystemClock.monotonic()
                 if left <= 0:
                     raise PoolTimeoutError(
-                        f"{self._name}: no connection became free: {self.size} of {self.max_size} "
+                        f"{self.name}: no connection became free: {self.size} of {self.max_size} "
                         "in use"
                     )
                 signal.acquire(timeout=min(left, self.LOOK_AGAIN))
@@ -2963,7 +2949,7 @@ class _Pool(Generic[T]):
                 self._drop(lease)
             else:
                 self._idle.append(slots.pop())  # from here on the pool owns the slot
-            if self.closed or len(self._slots) > self._keep:
+            if self.closed or len(self._slots) > self.keep:
                 self._tidy()
         if lease.signal is not None:
             self._leave_queue(lease)
@@ -2998,7 +2984,7 @@ class _Pool(Generic[T]):
             oldest = self._idle[0].resources[0]
         except IndexError:  # nothing is idle, or another thread took it
             return False
-        return self._is_stale(oldest)
+        return self.is_stale(oldest)
 
     def stats(self) -> PoolStats:
         size, idle = self.size, len(self._idle)
@@ -3037,23 +3023,19 @@ class _FakeOnlyAttribute:
     attribute of that name.
     """
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-        self._modules = {__name__, owner.__module__}
-
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        if instance is not None and self._name in vars(instance):
-            return vars(instance)[self._name]
+        if instance is not None and "down" in vars(instance):
+            return vars(instance)["down"]
         raise self._refused(owner or type(instance))
 
     def __set__(self, instance: object, value: object) -> None:
         if type(instance).__module__ in self._modules:
             raise self._refused(type(instance))
-        vars(instance)[self._name] = value
+        vars(instance)["down"] = value
 
     def _refused(self, owner: type) -> AttributeError:
         return AttributeError(
-            f"{owner.__name__} has no attribute {self._name!r}: set it on a fake, such as "
+            f"{owner.__name__} has no attribute 'down': set it on a fake, such as "
             "FakeRedisClient or the redis of a FakeInfrastructure; a real server has to be stopped"
         )
 
