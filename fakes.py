@@ -250,8 +250,7 @@ class Faults:
             raise infra.ValidationError(
                 f"there is no method {method!r} to fail; there are: {', '.join(known)}"
             )
-        if type(times) is not int or times < 1:
-            raise infra.ValidationError("times should be a whole number of at least 1")
+        infra._COUNT.check("times", times)
         if isinstance(error, type) and issubclass(error, infra.InfrastructureError):
             error = error("failed on purpose")
         if not isinstance(error, BaseException):
@@ -806,7 +805,7 @@ class FakeDatabase(_CloseableFaults, infra.Database):
         """
         self.dialect = dialect = infra._check_choice("dialect", dialect, *_KEY_ORDERS)
         self.engine = self._service = "postgres" if dialect == "postgres" else "mysql"
-        super().__init__(infra._clock(clock, FakeClock), deadline=30.0)
+        super().__init__(infra._clock(clock, FakeClock()), deadline=30.0)
         if not infra._is_number(lock_timeout, 0, infra._YEAR):
             raise infra.ConfigurationError("lock_timeout should be a number of seconds")
         self._turns = _WriteTurns(lock_timeout, self._error)

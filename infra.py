@@ -483,10 +483,10 @@ class SystemClock(Clock):
         time.sleep(seconds)
 
 
-def _clock(clock: Clock | None, default: Callable[[], Clock] = SystemClock) -> Clock:
-    """Return the given clock, or a new default one. Any object with a Clock's methods will do."""
+def _clock(clock: Clock | None, default: Clock | None = None) -> Clock:
+    """Return the clock, else the default. Any object with a Clock's methods will do."""
     if clock is None:
-        return default()
+        return default or SystemClock()
     methods = (getattr(clock, name, None) for name in ("now", "monotonic", "sleep"))
     if isinstance(clock, type) or not all(map(callable, methods)):
         raise ConfigurationError("clock should be a Clock, such as SystemClock()")
@@ -572,22 +572,24 @@ class _ByValue:
         return hash(self._by_value())
 
     def __repr__(self) -> str:
-        shown = [one.name for one in fields(self) if one.repr]  # type: ignore[arg-type]
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
+        shown = [one for one in fields(self) if one.repr]  # type: ignore[arg-type]
+        values = ", ".join(f"{one.name}={self._text_of(one)}" for one in shown)
         return f"{type(self).__qualname__}({values})"
+
+    def _text_of(self, field: Any) -> str:
+        return repr(getattr(self, field.name))
 
 
 class _LazyPattern:
     """A regular expression that is compiled on first use, so that ``import infra`` stays fast."""
 
-    def __init__(self, source: str | bytes, flags: int) -> None:
-        self._source = source
-        self._flags = flags
+    def __init__(self, *pattern: Any) -> None:
+        self._pattern = pattern
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # copy and pickle look for special methods
             raise AttributeError(name)
-        found = getattr(re.compile(self._source, self._flags), name)  # re caches patterns
+        found = getattr(re.compile(*self._pattern), name)  # re caches patterns
         setattr(self, name, found)
         return found
 
@@ -601,9 +603,9 @@ class _Validator(NamedTuple):
 
     #: words for messages
     expected: str
-    #: converts the text of an environment variable
-    parse: Callable[[str], Any]
     valid: Callable[[Any], bool]
+    #: converts the text of an environment variable
+    parse: Callable[[str], Any] = str
     #: says why a value is invalid, without quoting it
     problem: Callable[[Any], str] = lambda value: ""
 
@@ -615,7 +617,7 @@ class _Validator(NamedTuple):
 
     def read(self, variable: str, text: str) -> Any:
         """Return the value of an environment variable. Raises ConfigurationError."""
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, KeyError):
             return self.parse(text)
         raise ConfigurationError(f"{variable} should be {self.expected}")
 
@@ -651,30 +653,26 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
-def _parse_bool(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError
-    return text == "true"
-
-
 def _counts_from(lowest: int) -> _Validator:
     expected = f"a whole number of at least {lowest}"
-    return _Validator(expected, _parse_count, lambda v: type(v) is int and v >= lowest)
+    return _Validator(expected, lambda v: type(v) is int and v >= lowest, _parse_count)
 
 
-_TEXT = _Validator("non-empty text", str, _is_text)
+_TEXT = _Validator("non-empty text", _is_text)
 _COUNT, _COUNT_OR_0 = map(_counts_from, (1, 0))
 _YEAR = 365 * 86400.0  # far below the limits of sockets, threads and Redis
 _WAIT = _Validator(
-    "a number of seconds above 0, at most a year", float, lambda v: _is_number(v, 1e-6, _YEAR)
+    "a number of seconds above 0, at most a year", lambda v: _is_number(v, 1e-6, _YEAR), float
 )
 _TTL_OR_0 = _Validator(
     "a number of seconds, at least 0, at most a century",
-    float,
     lambda v: _is_number(v, 0, 100 * _YEAR),
+    float,
 )
-_SWITCH = _Validator("true or false", _parse_bool, lambda v: type(v) is bool)
-_HASH_KEY = _Validator("at least 32 bytes of secret text", str, lambda v: _is_text(v, 32))
+_SWITCH = _Validator(
+    "true or false", lambda v: type(v) is bool, {"true": True, "false": False}.__getitem__
+)
+_HASH_KEY = _Validator("at least 32 bytes of secret text", lambda v: _is_text(v, 32))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -761,10 +759,9 @@ def hash_phone(phone: str, key: str | bytes | None = None) -> str:
 
 
 def _hmac_digits(key: bytes, text: str) -> str:
-    import hashlib
     import hmac
 
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(key, text.encode(), "sha256").hexdigest()
 
 
 _SURROGATE = _lazy("[\ud800-\udfff]")
@@ -897,10 +894,10 @@ def _document(name: str, value: Any) -> _Document:
     """
     try:
         text = _encode(value)
-        document = _Document(text, _decode(text)[0])
-        same = document.value == value or document.value == _plain_document(value)
+        found = _decode(text)[0]
+        same = found == value or found == _plain_document(value)
     except (TypeError, ValueError, RecursionError):
-        text, document, same = "", _Document("", None), False
+        text, found, same = "", None, False
     if not same:
         raise SerializationError(
             f"{name} should be JSON: dicts with keys of text, lists, text, finite numbers, True, "
@@ -909,14 +906,14 @@ def _document(name: str, value: Any) -> _Document:
     if (
         len(text) > 2 * _DEEPEST
         and text.count("[") + text.count("{") > _DEEPEST
-        and _is_deeper(document.value, _DEEPEST)
+        and _is_deeper(found, _DEEPEST)
     ):
         raise SerializationError(f"{name} should be nested in at most {_DEEPEST} levels")
     if not text.isascii():
         _check_text(name, text)
     if "\\u0000" in text and _ESCAPED_NUL.search(text):
         raise ValidationError(f"{name} should not hold a NUL character")
-    return document
+    return _Document(text, found)
 
 
 def _no_constant(constant: str) -> NoReturn:
@@ -949,10 +946,12 @@ def _whole_milliseconds(seconds: float) -> int:
     if isinstance(seconds, int):
         return seconds * 1000
     # From its decimal digits: 8.05 * 1000 as a float is a little more than 8050.
-    return math.ceil(Decimal(float.__repr__(seconds)).scaleb(3, _ANY_DIGITS))
+    return math.ceil(Decimal(float.__repr__(seconds)).scaleb(3, _DIGITS))
 
 
-_ANY_DIGITS = Context(prec=50)  # independent of the caller's context
+#: Independent of the caller's context. Raises if a digit would be lost. A column has at most 1000
+#: digits (Postgres: NUMERIC(1000)).
+_DIGITS = Context(prec=1000, traps=[Inexact, InvalidOperation])
 
 
 def _later(moment: datetime, duration: timedelta) -> datetime:
@@ -1117,17 +1116,11 @@ def _fit_integers_as_floats(
     name: str, column: _ColumnType, values: Sequence[int]
 ) -> Sequence[float]:
     _check_digits(name, *values)
-    try:
+    with contextlib.suppress(OverflowError):
         floats = [*map(float, values)]
-    except OverflowError:
-        raise _misfit(name) from None
-    if any(number != value for number, value in zip(floats, values)):
-        raise _misfit(name)
-    return floats
-
-
-#: the most digits that a column has (Postgres: NUMERIC(1000)); raises if a digit would be lost
-_DIGITS = Context(prec=1000, traps=[Inexact, InvalidOperation])
+        if floats == [*values]:
+            return floats
+    raise _misfit(name)
 
 
 def _exact_decimal(value: Decimal, precision: int | None, scale: int | None) -> Decimal | None:
@@ -1149,7 +1142,7 @@ def _fit_decimals(name: str, column: _ColumnType, values: Sequence[Decimal]) -> 
         if not value.is_finite() and (column.finite or not value.is_nan() or value.is_snan()):
             raise ValidationError(f"{name} should be a finite number")
     exact = [_exact_decimal(value, column.size, column.scale) for value in values]
-    fitting = [value for value in exact if value is not None]
+    fitting = _without_none(exact)
     if len(fitting) < len(exact):
         raise _misfit(name)
     return fitting
@@ -1226,11 +1219,9 @@ def _fit_times_as_durations(
 
 
 def _fit_ids(name: str, column: _ColumnType, values: Sequence[str]) -> Sequence[uuid.UUID]:
-    try:
+    with contextlib.suppress(ValueError):
         return [*map(uuid.UUID, values)]
-    except ValueError:
-        pass
-    # Outside the except block: the context of the error would quote the value.
+    # Outside an except block: the context of the error would quote the value.
     raise ValidationError(f"{name} should be a uuid.UUID, or the text of one")
 
 
@@ -1239,18 +1230,14 @@ def _fit_documents(name: str, column: _ColumnType, values: Sequence[Any]) -> Seq
 
 
 def _fit_arrays(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
-    for value in values:
-        _check_element(name, column.element, value)
+    for element in itertools.chain.from_iterable(values):
+        if isinstance(element, list):
+            _fit_arrays(name, column, [element])
+        elif element is not None:
+            held = _value_type(type(element)) in _COLUMN_KINDS[column.element.kind][1]
+            fitting = column.element if held else _ColumnType("any", finite=False)
+            _fitted_column(name, fitting, [element])
     return values
-
-
-def _check_element(name: str, column: _ColumnType, value: Any) -> None:
-    if isinstance(value, list):
-        for element in value:
-            _check_element(name, column, element)
-    elif value is not None:
-        held = _value_type(type(value)) in _COLUMN_KINDS[column.kind][1]
-        _fitted_column(name, column if held else _ColumnType("any", finite=False), [value])
 
 
 def _fit_ranges(name: str, column: _ColumnType, values: Sequence[Any]) -> Sequence[Any]:
@@ -1372,22 +1359,14 @@ class _Url(NamedTuple):
         return f"_Url({self.scheme!r}, {self.host!r}, …)"  # no secrets
 
     @classmethod
-    def parse(cls, url: str) -> _Url:
+    def parse(cls, url: object) -> _Url:
         """Return the URL's parts. Raises ValueError, which does not quote the URL."""
-        found = cls.read(url)
-        if isinstance(found, str):
-            raise ValueError(found)
-        return found
-
-    @classmethod
-    def read(cls, url: object) -> _Url | str:
-        """Return the URL's parts, or what is wrong, in words that do not quote the URL."""
         import urllib.parse
 
         if not isinstance(url, str):
-            return "it should be text"
+            raise ValueError("it should be text")
         if re.search(r"[\s\x00-\x1f\x7f#]", url):
-            return f"it holds a blank, a # or a control character: {_ENCODED}"
+            raise ValueError(f"it holds a blank, a # or a control character: {_ENCODED}")
         try:
             url.encode()
             parts = urllib.parse.urlsplit(url)
@@ -1396,39 +1375,38 @@ class _Url(NamedTuple):
                 urllib.parse.unquote(text, errors="strict") if text else text for text in texts
             )
         except ValueError:
-            return f"it is no URL: {_ENCODED}"
-        problem = cls._problem(parts, host)
-        if problem:
-            return problem
+            raise ValueError(f"it is no URL: {_ENCODED}") from None
+        cls._check_host(parts, host)
         try:
             pairs = urllib.parse.parse_qsl(
                 parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)
             )
         except ValueError:
-            return "its options should be name=value each, with & between them"
+            raise ValueError("its options should be name=value each, with & between them") from None
         options = dict(pairs)
         if len(options) != len(pairs):
-            return "it has an option twice"
+            raise ValueError("it has an option twice")
         if any("\0" in text for text in (user, password, path, *options.values()) if text):
-            return "it holds a NUL (%00), which no service takes"
+            raise ValueError("it holds a NUL (%00), which no service takes")
         assert host
         return cls(parts.scheme, host, parts.port, user or None, password, path or "", options)
 
     @staticmethod
-    def _problem(parts: Any, host: str | None) -> str:
+    def _check_host(parts: Any, host: str | None) -> None:
         if "@" in parts.path + parts.query:
-            return f"an @ stands behind the host: {_ENCODED}"
+            raise ValueError(f"an @ stands behind the host: {_ENCODED}")
         if not parts.scheme or not host:
-            return _NO_HOST
+            raise ValueError(_NO_HOST)
         if "," in parts.netloc.rpartition("@")[2]:
-            return "it names more than one host"
+            raise ValueError("it names more than one host")
         try:
             port = parts.port
         except ValueError:
             port = 0
         if port == 0:
-            return f"its port should be a number from 1 to 65535, or {_ENCODED}"
-        return "" if _is_host(host) else _ODD_HOST
+            raise ValueError(f"its port should be a number from 1 to 65535, or {_ENCODED}")
+        if not _is_host(host):
+            raise ValueError(_ODD_HOST)
 
 
 _NO_HOST = "it names no host"
@@ -1461,19 +1439,19 @@ _UrlForm: TypeAlias = tuple[str, Mapping[str, str]]
 _BARE_URL: _UrlForm = ("", {})
 
 
-def _url_problem(value: Any, forms: Mapping[str, _UrlForm], *, sockets: bool = False) -> str:
+def _url_problem(value: Any, forms: Mapping[str, _UrlForm]) -> str:
     """Return why the value is not such a URL, in words that do not quote it, or "".
 
-    ``forms`` has the form for each scheme. ``sockets``: whether the host may be the path of a Unix
-    socket.
+    ``forms`` has the form for each scheme.
     """
-    url = _Url.read(value)
-    if isinstance(url, str):
-        return url
+    try:
+        url = _Url.parse(value)
+    except ValueError as exc:
+        return str(exc)
     if url.scheme not in forms:
         return f"its scheme is not {' or '.join(forms)}"
     path, known = forms[url.scheme]
-    if url.host.startswith("/") and not sockets:
+    if url.host.startswith("/") and url.scheme not in _ENGINES:
         return "it names the path of a socket, which only databases take"
     if not re.fullmatch(path, url.path):
         return "what stands behind its host is not of that form"
@@ -1506,16 +1484,14 @@ _DATABASE_URLS: Mapping[str, _UrlForm] = {
 }
 _PREFIX = _Validator(
     "text without blanks at either end and without a NUL",
-    str,
     lambda v: _is_text(v, 0) and v == v.strip() and "\0" not in v,
 )
 _CREDENTIAL = _Validator(
     "text without line breaks, and without blanks at either end",
-    str,
     lambda v: _is_text(v) and v == v.strip() and not re.search(r"[\x00-\x1f\x7f]", v),
 )
 _SMS_PROVIDER = _Validator(
-    "one of mock, twilio, aws_sns", str, lambda v: v in ("mock", "twilio", "aws_sns")
+    "one of mock, twilio, aws_sns", lambda v: v in ("mock", "twilio", "aws_sns")
 )
 _REDIS_TLS = {**_TLS_OPTIONS, "sslmode": "require|verify-ca|verify-full"}
 _REDIS_URLS: Mapping[str, _UrlForm] = {
@@ -1539,7 +1515,7 @@ def _redis_problem(value: Any) -> str:
 
 
 def _database_problem(value: Any) -> str:
-    problem = _url_problem(value, _DATABASE_URLS, sockets=True)
+    problem = _url_problem(value, _DATABASE_URLS)
     if problem in (_NO_HOST, _ODD_HOST):
         problem += (
             "; the directory of a socket is percent-encoded in its place "
@@ -1555,8 +1531,15 @@ def _endpoint_problem(value: Any) -> str:
     return "it holds a user: keys have settings of their own"
 
 
+def _s3_endpoint_problem(value: Any) -> str:
+    problem = _endpoint_problem(value)
+    if not problem and _HOST_OF_BUCKET.fullmatch(_Url.parse(value).host):
+        return "it names the bucket"
+    return problem
+
+
 def _url_validator(problem: Callable[[Any], str], expected: str) -> _Validator:
-    return _Validator(expected, str, lambda v: not problem(v), problem)
+    return _Validator(expected, lambda v: not problem(v), problem=problem)
 
 
 _REDIS_URL = _url_validator(
@@ -1574,7 +1557,7 @@ _DATABASE_URL = _url_validator(
     "require, verify-ca or verify-full, &sslrootcert=, &sslcert=, &sslkey= (files)",
 )
 _S3_ENDPOINT = _url_validator(
-    lambda v: _endpoint_problem(v) or ("it names the bucket" if _names_bucket(v) else ""),
+    _s3_endpoint_problem,
     "https://host[:port] or, for a store of your own network such as MinIO, http://host[:port], "
     "without a path and without the bucket",
 )
@@ -1586,21 +1569,12 @@ _HOST_OF_BUCKET = _lazy(
 )
 
 
-def _names_bucket(endpoint: str) -> bool:
-    """Return whether the URL is that of a bucket on AWS.
-
-    As an endpoint it would put the bucket's name into each object's key.
-    """
-    return _HOST_OF_BUCKET.fullmatch(_Url.parse(endpoint).host) is not None
-
-
 def _setting(
     default: Any, validator: _Validator, variable: str = "", *, secret: bool = False
 ) -> Any:
     """Declare a setting. ``variable``: its environment variables; the first that is set counts."""
-    return field(
-        default=default, metadata={"validator": validator, "variable": variable, "secret": secret}
-    )
+    metadata = {"validator": validator, "variables": variable.split(), "secret": secret}
+    return field(default=default, metadata=metadata)
 
 
 def _variable(env: Mapping[str, str], name: str) -> str:
@@ -1622,27 +1596,24 @@ class _Settings(_ByValue):
             object.__setattr__(self, setting.name, value)
             unset = value is None and setting.default is None
             if validator and not unset and not validator.valid(value):
-                variables = " or ".join(setting.metadata["variable"].split())
+                variables = " or ".join(setting.metadata["variables"])
                 named = f"{type(self).__name__}.{setting.name}"
                 raise validator.refusal(f"{named} ({variables})" if variables else named, value)
 
-    def __repr__(self) -> str:
-        shown = []
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if setting.metadata.get("secret") and value is not None and setting.name != "url":
-                value = "***"
-            elif isinstance(value, str):
-                value = re.sub("(?s)://.*@", "://***@", value)
-            shown.append(f"{setting.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+    def _text_of(self, field: Any) -> str:
+        value = getattr(self, field.name)
+        if field.metadata.get("secret") and value is not None and field.name != "url":
+            value = "***"
+        elif isinstance(value, str):
+            value = re.sub("(?s)://.*@", "://***@", value)
+        return repr(value)
 
     @classmethod
     def _read(cls, env: Mapping[str, str]) -> dict[str, Any]:
         """Return the parsed fields that ``env`` sets. An empty variable counts as unset."""
         found = {}
         for setting in fields(cls):
-            for variable in setting.metadata.get("variable", "").split():
+            for variable in setting.metadata.get("variables", ()):
                 text = _variable(env, variable)
                 if text:
                     found[setting.name] = setting.metadata["validator"].read(variable, text)
@@ -1829,8 +1800,7 @@ class Config(_Settings):
     @classmethod
     def _parts(cls) -> dict[str, Any]:
         """Return the class of the settings of each service that has defaults."""
-        made = {setting.name: setting.default_factory for setting in fields(cls)}
-        return {name: kind for name, kind in made.items() if kind is not _NO_DEFAULT}
+        return {one.name: one.default_factory for one in fields(cls) if one.default is _NO_DEFAULT}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
@@ -1855,11 +1825,8 @@ class Config(_Settings):
         MYSQL_URL and POSTGRES_URL each name their engine; the scheme of DATABASE_URL names its.
         """
         found: dict[str, tuple[str, str, _Url]] = {}
-        for variable, wanted in (
-            ("MYSQL_URL", "mysql"),
-            ("POSTGRES_URL", "postgres"),
-            ("DATABASE_URL", None),
-        ):
+        variables = {"MYSQL_URL": "mysql", "POSTGRES_URL": "postgres", "DATABASE_URL": None}
+        for variable, wanted in variables.items():
             url = _variable(env, variable)
             if not url:
                 continue
@@ -1900,11 +1867,11 @@ class Config(_Settings):
 # === call policy ==================================================================================
 
 
-def _is_deferred(function: Any, *, generators: bool = True) -> bool:
+def _is_deferred(function: Any, *, generators: bool = False) -> bool:
     """Return whether a call would not run the function's body: an async function or a generator.
 
     The check looks at a wrapper only, which may run the function that it wraps. With ``generators``
-    False, a generator counts as a function that returns an iterator.
+    a generator counts as a function that returns an iterator.
     """
     while isinstance(function, functools.partial):
         function = function.func
@@ -1913,7 +1880,7 @@ def _is_deferred(function: Any, *, generators: bool = True) -> bool:
     return (
         inspect.iscoroutinefunction(function)
         or inspect.isasyncgenfunction(function)
-        or (generators and inspect.isgeneratorfunction(function))
+        or (not generators and inspect.isgeneratorfunction(function))
     )
 
 
@@ -1925,13 +1892,10 @@ def _check_function(
     *,
     generators: bool = False,
 ) -> None:
-    """Raise ``error`` unless the value is a function whose call runs it.
-
-    ``generators``: whether a generator is accepted, as a function that returns an iterator.
-    """
+    """Raise ``error`` unless the value is a function whose call runs it."""
     if not callable(function):
         raise error(f"{name} should be a function that takes {takes}")
-    if _is_deferred(function, generators=not generators):
+    if _is_deferred(function, generators=generators):
         kinds = "an async function" if generators else "an async function or a generator"
         raise error(
             f"{name} should be a plain function that takes {takes}: of {kinds} nothing would run"
@@ -2078,7 +2042,7 @@ class CallPolicy:
             raise ConfigurationError("repeatable should be a set of operations")
         if not _is_number(deadline, 0, _YEAR):
             raise ConfigurationError("deadline should be a number of seconds")
-        if type(retries) is not int or retries < 0:
+        if not _COUNT_OR_0.valid(retries):
             raise ConfigurationError("retries should be a whole number, 0 or more")
         if not (_is_number(backoff, 0, _YEAR) and _is_number(backoff_max, 0, _YEAR)):
             raise ConfigurationError("backoff and backoff_max should be numbers of seconds")
@@ -2261,7 +2225,6 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
 
 _OTHER_HOST = "its certificate was refused (it is for another host)"
 _SEE_CERTIFICATE = ": see sslcert and sslkey"
-_WANTS_CERTIFICATE = f"it wants a client certificate{_SEE_CERTIFICATE}"
 _REFUSED_CERTIFICATE = "it refused the client certificate of sslcert"
 _REFUSED_HANDSHAKE = (
     f"it refused the handshake, and may want a client certificate{_SEE_CERTIFICATE}"
@@ -2280,13 +2243,12 @@ _TLS_REFUSALS = (
     ("private key file", "sslkey should name a file that only its owner may read"),
     ("does not support SSL", "it offers no TLS"),
     ("wrong version number", "what answers there is no TLS"),
-    ("valid client certificate", _WANTS_CERTIFICATE),
-    ("certificate required", _WANTS_CERTIFICATE),
-    ("alert handshake failure", _REFUSED_HANDSHAKE),
-    *(
-        (f"alert {reason}", _REFUSED_CERTIFICATE)
-        for reason in ("unknown ca", "bad cert", "unsupported cert", "cert")
+    (
+        "valid client certificate|certificate required",
+        f"it wants a client certificate{_SEE_CERTIFICATE}",
     ),
+    ("alert handshake failure", _REFUSED_HANDSHAKE),
+    ("alert (unknown ca|(bad |unsupported )?cert)", _REFUSED_CERTIFICATE),
 )
 
 
@@ -2324,7 +2286,7 @@ def _is_permanent(exc: BaseException | None) -> bool:
 
 
 def _tls_words(text: str) -> str:
-    return next((words for reason, words in _TLS_REFUSALS if reason.lower() in text.lower()), "")
+    return next((words for reason, words in _TLS_REFUSALS if re.search(reason, text, re.I)), "")
 
 
 def _is_cut(exc: BaseException | None) -> bool:
@@ -2429,10 +2391,8 @@ class _Watchdog:
                 if not _start_thread(thread):
                     return  # the server's own timeouts remain
                 self._thread = thread
-            try:
+            with contextlib.suppress(RuntimeError):  # it is awake already
                 self._changed.release()
-            except RuntimeError:  # it is awake already
-                pass
 
     def unwatch(self, watched: _WatchedSocket) -> None:
         if self._due.pop(watched, None) is None:
@@ -2754,32 +2714,26 @@ class _WaitQueue(deque["weakref.ref[_Lease[Any]]"]):
         return signal
 
     def leave(self, lease: _Lease[Any]) -> None:
-        try:
+        with contextlib.suppress(ValueError):
             self.remove(weakref.ref(lease))
-        except ValueError:
-            pass
-
-    def wake_first(self) -> None:
-        self._signal(self.first())
 
     def wake_all(self) -> None:
         for index in range(len(self)):
             try:
-                self._signal(self[index]())
+                self.wake(self[index]())
             except IndexError:  # some waiters have left
                 break
 
     @staticmethod
-    def _signal(lease: _Lease[Any] | None) -> None:
+    def wake(lease: _Lease[Any] | None) -> None:
         if lease is not None and lease.signal is not None:
-            try:
+            with contextlib.suppress(RuntimeError):  # it is awake already
                 lease.signal.release()
-            except RuntimeError:  # it is awake already
-                pass
 
 
+@dataclass(eq=False, repr=False)
 class _Pool(Generic[T]):
-    """A pool of at most ``max_size`` resources.
+    """A pool of at most ``max_size`` resources. The one that was returned last is lent first.
 
     The caller makes sure that an interrupt loses nothing::
 
@@ -2929,7 +2883,7 @@ class _Pool(Generic[T]):
     def _wake(self) -> None:
         """Wake the first waiter if a slot is free."""
         if self._idle or len(self._slots) < self.max_size:
-            self._queue.wake_first()
+            self._queue.wake(self._queue.first())
 
     def _leave_queue(self, lease: _Lease[T]) -> None:
         self._queue.leave(lease)
@@ -2958,10 +2912,8 @@ class _Pool(Generic[T]):
 
     def _drop(self, lease: _Lease[T]) -> None:
         """Give up the slot in ``lease``."""
-        try:
+        with contextlib.suppress(ValueError):  # it is from before a fork, or was removed already
             self._slots.remove(weakref.ref(lease.slots[0]))
-        except ValueError:  # it is from before a fork, or was removed already
-            pass
         lease.slots.clear()
 
     def _tidy(self) -> None:
@@ -3029,7 +2981,7 @@ class _FakeOnlyAttribute:
         raise self._refused(owner or type(instance))
 
     def __set__(self, instance: object, value: object) -> None:
-        if type(instance).__module__ in self._modules:
+        if type(instance).__module__ == __name__:
             raise self._refused(type(instance))
         vars(instance)["down"] = value
 
@@ -3803,8 +3755,7 @@ class Database(_Transactions):
         ``query_timeout``. Raises TimeoutError after ``idle_timeout`` seconds of silence, and
         DatabaseError inside this thread's transaction, which it would not see.
         """
-        if type(batch_size) is not int or batch_size < 1:
-            raise ValidationError("batch_size should be a whole number of at least 1")
+        _COUNT.check("batch_size", batch_size)
         self._outside("stream", "uses a connection of its own, so it cannot see this transaction")
         if into is not None:
             _check_into(into)
@@ -9759,7 +9710,7 @@ class Repository(_PagedStore[R]):
         """Keep the records in ``database``, whose clock is used unless one is given."""
         _check_declared(self)
         self.database = database
-        self._clock = _clock(clock, lambda: getattr(database, "_clock", None) or SystemClock())
+        self._clock = _clock(clock, getattr(database, "_clock", None))
         self.table, self.resource = _plain(self.table), _plain(self.resource)
         super().__init__()
 
@@ -13646,7 +13597,7 @@ class RedisCacheProvider:
         self._client = _check_client(client)
         self._prefix = _check_text("prefix", prefix, blank_ends=False)
         self._fail_open = _check_flag("fail_open", fail_open)
-        self._clock = _clock(clock, lambda: getattr(client, "_clock", None) or SystemClock())
+        self._clock = _clock(clock, getattr(client, "_clock", None))
         self._turns = _LockTurns()
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -14542,9 +14493,7 @@ class StorageProvider(_Closeable):
         start = "" if prefix is None else _check_text("prefix", prefix)
         if len(start.encode()) > 1024:
             raise ValidationError("prefix should have at most 1,024 bytes in UTF-8")
-        if max_keys is not None and (type(max_keys) is not int or max_keys < 1):
-            raise ValidationError("max_keys should be a whole number of at least 1")
-        left = sys.maxsize if max_keys is None else max_keys
+        left = sys.maxsize if max_keys is None else _COUNT.check("max_keys", max_keys)
 
         def pages(found: list[ObjectSummary], token: str | None) -> Iterator[ObjectSummary]:
             wanted = left
@@ -18299,7 +18248,7 @@ class RowMove(Move):
         self._rejects_path = _path(usual if rejects is None else _check_path("rejects", rejects))
         self._batch = batch
         self._lock_timeout = lock_timeout
-        self._clock = _clock(clock, lambda: getattr(self.database, "_clock", SystemClock()))
+        self._clock = _clock(clock, getattr(self.database, "_clock", None))
 
     def _check_targets(
         self, target: Target | None, targets: Mapping[str, Target] | None

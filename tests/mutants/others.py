@@ -387,7 +387,7 @@ TEXTS: list[Mutant] = [
     OnFakes(
         "text: a document is compared by its own ==",
         INFRA,
-        Replace("_document", "document.value == _plain_document(value)", "False"),
+        Replace("_document", "found == _plain_document(value)", "False"),
         on_fake("cache_provider", ANY),
     ),
     OnFakes(
@@ -612,7 +612,10 @@ ANSWERS: list[Mutant] = [
     OnFakes(
         "storage: an endpoint names a bucket",
         INFRA,
-        Replace("_S3_ENDPOINT", "_names_bucket(v)", "False"),
+        Never(
+            "_s3_endpoint_problem",
+            "not problem and _HOST_OF_BUCKET.fullmatch(_Url.parse(value).host)",
+        ),
         ("unit/test_configuration.py",),
     ),
     OnFakes(
